@@ -1,0 +1,542 @@
+//! Message bodies as plain serde enums, without `tag`, `flatten` or buffering.
+//!
+//! On the wire a body is one object: `{"type": "echo", "msg_id": 1, "echo": …}`. In Rust it is an
+//! enum whose variant is the type and whose fields are the rest:
+//!
+//! ```
+//! #[derive(serde::Deserialize)]
+//! #[serde(rename_all = "snake_case")]
+//! enum Request {
+//!     Echo { echo: Box<serde_json::value::RawValue> },
+//! }
+//! ```
+//!
+//! serde's own internally tagged enums buffer every value to find the tag, which costs time, loses
+//! the digits of large numbers and cannot hold a [`RawValue`]. Here the type is known before the
+//! fields are looked at, so a body is handed to serde as an *externally* tagged enum: the variant
+//! is the type, its content is the whole object (fields that it does not name are ignored).
+//!
+//! The invariant: a body that decodes has exactly the fields its variant asks for, each as it came;
+//! one that does not is told apart as *unknown type* or as *malformed*, with the field's name.
+
+use std::fmt::Display;
+
+use serde::de::value::StrDeserializer;
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, VariantAccess, Visitor,
+};
+use serde::ser::{Impossible, SerializeMap, SerializeStruct, SerializeStructVariant, Serializer};
+use serde::{Deserialize, Serialize, forward_to_deserialize_any};
+use serde_json::value::RawValue;
+
+use crate::error::{Error, ErrorCode};
+use crate::message::MsgId;
+
+/// Why a body could not be decoded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// No variant of the payload has this type.
+    #[error("unknown message type `{0}`")]
+    UnknownType(String),
+    /// The type is known, but a field is missing or not of its type; the text names the field.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+impl From<DecodeError> for Error {
+    /// Error 10 for an unknown type, error 12 for a malformed body; both definite.
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::UnknownType(_) => Self::new(ErrorCode::NotSupported, error.to_string()),
+            DecodeError::Malformed(text) => Self::malformed_request(text),
+        }
+    }
+}
+
+impl serde::de::Error for DecodeError {
+    fn custom<T: Display>(text: T) -> Self {
+        Self::Malformed(text.to_string())
+    }
+
+    fn unknown_variant(variant: &str, _expected: &'static [&'static str]) -> Self {
+        Self::UnknownType(variant.to_owned())
+    }
+}
+
+/// Decodes the body of a message of type `kind` into the enum `P`.
+///
+/// # Errors
+///
+/// [`DecodeError::UnknownType`] if `P` has no such variant, [`DecodeError::Malformed`] if a field
+/// is missing or of the wrong type, or if the body is not an object.
+pub fn decode<'de, P: Deserialize<'de>>(
+    kind: &'de str,
+    body: &'de RawValue,
+) -> Result<P, DecodeError> {
+    if !body.get().starts_with('{') {
+        return Err(DecodeError::Malformed("the body is not an object".into()));
+    }
+    let body = body.get();
+    P::deserialize(Body {
+        kind,
+        body,
+        name_field: false,
+    })
+    .map_err(|error| match error {
+        DecodeError::UnknownType(_) => error,
+        // Only now is it worth the time to find out which field it was.
+        DecodeError::Malformed(_) => P::deserialize(Body {
+            kind,
+            body,
+            name_field: true,
+        })
+        .err()
+        .unwrap_or(error),
+    })
+}
+
+/// A body seen as an externally tagged enum.
+#[derive(Clone, Copy)]
+struct Body<'de> {
+    kind: &'de str,
+    body: &'de str,
+    /// Whether an error shall name the field: slower, so it is done on a second pass.
+    name_field: bool,
+}
+
+impl<'de> Deserializer<'de> for Body<'de> {
+    type Error = DecodeError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, DecodeError> {
+        Err(DecodeError::Malformed("a payload must be an enum".into()))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        visitor.visit_enum(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+impl<'de> EnumAccess<'de> for Body<'de> {
+    type Error = DecodeError;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Self), DecodeError> {
+        let kind: StrDeserializer<'de, DecodeError> = self.kind.into_deserializer();
+        Ok((seed.deserialize(kind)?, self))
+    }
+}
+
+/// Applies `$f` to the fields' deserializer, with the path to the field in an error if asked for.
+macro_rules! with_fields {
+    ($self:ident, |$de:ident| $call:expr) => {{
+        let mut json = serde_json::Deserializer::from_str($self.body);
+        if $self.name_field {
+            let mut track = serde_path_to_error::Track::new();
+            let $de = serde_path_to_error::Deserializer::new(&mut json, &mut track);
+            $call.map_err(|error| malformed(&track.path().to_string(), &error))
+        } else {
+            let $de = &mut json;
+            $call.map_err(|error| malformed("", &error))
+        }
+    }};
+}
+
+impl<'de> VariantAccess<'de> for Body<'de> {
+    type Error = DecodeError;
+
+    fn unit_variant(self) -> Result<(), DecodeError> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
+        self,
+        seed: T,
+    ) -> Result<T::Value, DecodeError> {
+        with_fields!(self, |fields| seed.deserialize(fields))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, DecodeError> {
+        Err(DecodeError::Malformed(
+            "a payload's variant must not be a tuple".into(),
+        ))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        names: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        with_fields!(self, |fields| fields
+            .deserialize_struct("payload", names, visitor))
+    }
+}
+
+/// A text for people: which field, and what is wrong with it, without line and column (a message
+/// is always one line).
+fn malformed(path: &str, error: &serde_json::Error) -> DecodeError {
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or(&text);
+    DecodeError::Malformed(if path.is_empty() || path == "." {
+        text.to_owned()
+    } else {
+        format!("field `{path}`: {text}")
+    })
+}
+
+/// The ids that the core adds to a body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ids {
+    pub(crate) msg_id: Option<MsgId>,
+    pub(crate) in_reply_to: Option<MsgId>,
+}
+
+/// Appends `body` with its type and `ids` to `out`, as one JSON object.
+///
+/// # Errors
+///
+/// If `body` is not an enum of struct-like variants (or a struct or map that holds its own type),
+/// or if a value in it has no JSON form. Then `out` is left as it was.
+pub(crate) fn encode<B: Serialize + ?Sized>(
+    out: &mut Vec<u8>,
+    ids: Ids,
+    body: &B,
+) -> Result<(), serde_json::Error> {
+    let start = out.len();
+    let mut json = serde_json::Serializer::new(&mut *out);
+    let result = body.serialize(Tagged {
+        inner: &mut json,
+        kind: None,
+        ids,
+    });
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result
+}
+
+/// Writes an enum's variant as an object whose first fields are the type and the ids.
+struct Tagged<S> {
+    inner: S,
+    /// The type, once the variant is known.
+    kind: Option<&'static str>,
+    ids: Ids,
+}
+
+impl<S: Serializer> Tagged<S> {
+    fn open(self) -> Result<Fields<S::SerializeMap>, S::Error> {
+        let mut map = self.inner.serialize_map(None)?;
+        if let Some(kind) = self.kind {
+            map.serialize_entry("type", kind)?;
+        }
+        if let Some(id) = self.ids.msg_id {
+            map.serialize_entry("msg_id", &id)?;
+        }
+        if let Some(id) = self.ids.in_reply_to {
+            map.serialize_entry("in_reply_to", &id)?;
+        }
+        Ok(Fields(map))
+    }
+
+    fn refuse<T>(&self) -> Result<T, S::Error> {
+        Err(serde::ser::Error::custom(
+            "a body must be an enum with named fields",
+        ))
+    }
+}
+
+/// The open object.
+struct Fields<M>(M);
+
+impl<M: SerializeMap> SerializeStructVariant for Fields<M> {
+    type Ok = M::Ok;
+    type Error = M::Error;
+
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+    ) -> Result<(), M::Error> {
+        self.0.serialize_entry(key, value)
+    }
+
+    fn end(self) -> Result<M::Ok, M::Error> {
+        self.0.end()
+    }
+}
+
+impl<M: SerializeMap> SerializeStruct for Fields<M> {
+    type Ok = M::Ok;
+    type Error = M::Error;
+
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+    ) -> Result<(), M::Error> {
+        self.0.serialize_entry(key, value)
+    }
+
+    fn end(self) -> Result<M::Ok, M::Error> {
+        self.0.end()
+    }
+}
+
+impl<M: SerializeMap> SerializeMap for Fields<M> {
+    type Ok = M::Ok;
+    type Error = M::Error;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), M::Error> {
+        self.0.serialize_key(key)
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), M::Error> {
+        self.0.serialize_value(value)
+    }
+
+    fn end(self) -> Result<M::Ok, M::Error> {
+        self.0.end()
+    }
+}
+
+/// The shapes that cannot be a body.
+macro_rules! refuse {
+    ($($method:ident($($arg:ty),*) -> $ok:ty;)*) => {
+        $(fn $method(self, $(_: $arg),*) -> Result<$ok, S::Error> { self.refuse() })*
+    };
+}
+
+impl<S: Serializer> Serializer for Tagged<S> {
+    type Ok = S::Ok;
+    type Error = S::Error;
+    type SerializeSeq = Impossible<S::Ok, S::Error>;
+    type SerializeTuple = Impossible<S::Ok, S::Error>;
+    type SerializeTupleStruct = Impossible<S::Ok, S::Error>;
+    type SerializeTupleVariant = Impossible<S::Ok, S::Error>;
+    type SerializeMap = Fields<S::SerializeMap>;
+    type SerializeStruct = Fields<S::SerializeMap>;
+    type SerializeStructVariant = Fields<S::SerializeMap>;
+
+    fn serialize_struct_variant(
+        mut self,
+        _name: &'static str,
+        _index: u32,
+        variant: &'static str,
+        _len: usize,
+    ) -> Result<Self::SerializeStructVariant, S::Error> {
+        self.kind = Some(variant);
+        self.open()
+    }
+
+    fn serialize_unit_variant(
+        mut self,
+        _name: &'static str,
+        _index: u32,
+        variant: &'static str,
+    ) -> Result<S::Ok, S::Error> {
+        self.kind = Some(variant);
+        self.open()?.0.end()
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        mut self,
+        _name: &'static str,
+        _index: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<S::Ok, S::Error> {
+        self.kind = Some(variant);
+        value.serialize(self)
+    }
+
+    fn serialize_struct(
+        self,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeStruct, S::Error> {
+        self.open()
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, S::Error> {
+        self.open()
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<S::Ok, S::Error> {
+        value.serialize(self)
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
+        value.serialize(self)
+    }
+
+    refuse! {
+        serialize_bool(bool) -> S::Ok;
+        serialize_i8(i8) -> S::Ok;
+        serialize_i16(i16) -> S::Ok;
+        serialize_i32(i32) -> S::Ok;
+        serialize_i64(i64) -> S::Ok;
+        serialize_u8(u8) -> S::Ok;
+        serialize_u16(u16) -> S::Ok;
+        serialize_u32(u32) -> S::Ok;
+        serialize_u64(u64) -> S::Ok;
+        serialize_f32(f32) -> S::Ok;
+        serialize_f64(f64) -> S::Ok;
+        serialize_char(char) -> S::Ok;
+        serialize_str(&str) -> S::Ok;
+        serialize_bytes(&[u8]) -> S::Ok;
+        serialize_none() -> S::Ok;
+        serialize_unit() -> S::Ok;
+        serialize_unit_struct(&'static str) -> S::Ok;
+        serialize_seq(Option<usize>) -> Self::SerializeSeq;
+        serialize_tuple(usize) -> Self::SerializeTuple;
+        serialize_tuple_struct(&'static str, usize) -> Self::SerializeTupleStruct;
+        serialize_tuple_variant(&'static str, u32, &'static str, usize)
+            -> Self::SerializeTupleVariant;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Request {
+        Read,
+        Echo {
+            echo: Box<RawValue>,
+        },
+        Add {
+            delta: u64,
+        },
+        Topology {
+            topology: BTreeMap<String, Vec<String>>,
+        },
+        Gossip(Gossip),
+    }
+
+    #[derive(Debug, Deserialize, Serialize)]
+    struct Gossip {
+        have: Vec<u64>,
+    }
+
+    fn decoded(body: &str) -> Result<Request, DecodeError> {
+        let raw: &RawValue = serde_json::from_str(body).unwrap();
+        let value: serde_json::Value = serde_json::from_str(body).unwrap();
+        decode(value["type"].as_str().unwrap(), raw)
+    }
+
+    fn encoded(ids: Ids, body: &Request) -> String {
+        let mut out = Vec::new();
+        encode(&mut out, ids, body).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_raw_field_keeps_every_digit_and_unknown_fields_are_ignored() {
+        let body = r#"{"type":"echo","x":[],"echo":{"n": 123456789012345678901234567890.10}}"#;
+        let Request::Echo { echo } = decoded(body).unwrap() else {
+            panic!("not an echo")
+        };
+        assert_eq!(echo.get(), r#"{"n": 123456789012345678901234567890.10}"#);
+    }
+
+    #[test]
+    fn unit_and_newtype_variants_decode() {
+        assert!(matches!(
+            decoded(r#"{"type":"read","msg_id":1}"#),
+            Ok(Request::Read)
+        ));
+        let gossip = decoded(r#"{"have":[1,18446744073709551615],"type":"gossip"}"#);
+        assert!(matches!(gossip, Ok(Request::Gossip(g)) if g.have == [1, u64::MAX]));
+    }
+
+    #[test]
+    fn an_unknown_type_is_told_apart_from_a_malformed_body() {
+        assert_eq!(
+            decoded(r#"{"type":"nope"}"#).unwrap_err(),
+            DecodeError::UnknownType
+        );
+        let missing = decoded(r#"{"type":"add"}"#).unwrap_err();
+        assert_eq!(
+            missing,
+            DecodeError::Malformed("missing field `delta`".into())
+        );
+    }
+
+    #[test]
+    fn a_field_of_the_wrong_type_is_named_with_its_path() {
+        let error = decoded(r#"{"type":"add","delta":"x"}"#)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "field `delta`: invalid type: string \"x\", expected u64"
+        );
+        let error = decoded(r#"{"type":"topology","topology":{"n1":["n2",3]}}"#).unwrap_err();
+        assert!(
+            error.to_string().starts_with("field `topology.n1[1]`: "),
+            "{error}"
+        );
+        let error = decoded(r#"{"type":"gossip","have":[1,-1]}"#)
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("field `have[1]`: "), "{error}");
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_is_malformed() {
+        let raw: &RawValue = serde_json::from_str("[1]").unwrap();
+        assert!(matches!(
+            decode::<Request>("add", raw),
+            Err(DecodeError::Malformed(_))
+        ));
+    }
+
+    #[test]
+    fn bodies_encode_with_type_and_ids_first() {
+        let ids = Ids {
+            msg_id: Some(7),
+            in_reply_to: Some(u64::MAX),
+        };
+        assert_eq!(
+            encoded(ids, &Request::Add { delta: 3 }),
+            r#"{"type":"add","msg_id":7,"in_reply_to":18446744073709551615,"delta":3}"#
+        );
+        assert_eq!(
+            encoded(Ids::default(), &Request::Read),
+            r#"{"type":"read"}"#
+        );
+        assert_eq!(
+            encoded(Ids::default(), &Request::Gossip(Gossip { have: vec![1] })),
+            r#"{"type":"gossip","have":[1]}"#
+        );
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_a_body_is_refused_and_leaves_the_buffer_alone() {
+        let mut out = b"before".to_vec();
+        assert!(encode(&mut out, Ids::default(), &17).is_err());
+        let bad_key = BTreeMap::from([(vec![1], 1)]);
+        assert!(encode(&mut out, Ids::default(), &bad_key).is_err());
+        assert_eq!(out, b"before");
+    }
+}

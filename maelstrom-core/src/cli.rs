@@ -1,0 +1,90 @@
+//! The command line that all nodes share: a node's `main` is flags, logging, run, nothing else.
+
+use std::io::IsTerminal;
+
+use clap::{Args, ValueEnum};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+
+use crate::handler::MessageHandler;
+use crate::lines::LINE_BYTES_MAX;
+use crate::runtime::{self, Config};
+
+/// Flags that every node understands; flatten them into a program's own.
+///
+/// ```no_run
+/// # struct Echo;
+/// # impl maelstrom_core::MessageHandler for Echo {
+/// #     type Payload = (); type Event = maelstrom_core::NoEvent;
+/// #     fn message(&mut self, _: &mut maelstrom_core::Node<Self::Event>,
+/// #         _: &maelstrom_core::Request, _: ()) -> Result<(), maelstrom_core::Error> { Ok(()) }
+/// # }
+/// use clap::Parser;
+///
+/// /// Answers every `echo` with what it was sent.
+/// #[derive(Parser)]
+/// #[command(version)]
+/// struct Cli {
+///     #[command(flatten)]
+///     node: maelstrom_core::NodeArgs,
+/// }
+///
+/// fn main() -> anyhow::Result<()> {
+///     Cli::parse().node.run(Echo)
+/// }
+/// ```
+#[derive(Args, Clone, Debug)]
+pub struct NodeArgs {
+    /// How log lines look. They go to stderr; RUST_LOG chooses which (default: info).
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+
+    /// Skip input lines of more bytes than this.
+    #[arg(long, value_name = "BYTES", default_value_t = LINE_BYTES_MAX)]
+    max_line_bytes: usize,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl NodeArgs {
+    /// Sets up logging and runs `handler` on stdin and stdout.
+    ///
+    /// # Errors
+    ///
+    /// As [`runtime::run`].
+    pub fn run<H: MessageHandler>(self, handler: H) -> anyhow::Result<()> {
+        init_logging(self.log_format);
+        runtime::run(
+            handler,
+            &Config {
+                line_bytes_max: self.max_line_bytes,
+            },
+        )
+    }
+}
+
+/// Sends the program's `tracing` events to stderr. Without effect if that is set up already.
+pub fn init_logging(format: LogFormat) {
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .from_env_lossy();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .log_internal_errors(false);
+    let result = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    if let Err(error) = result {
+        tracing::debug!(error, "logging is set up already");
+    }
+}

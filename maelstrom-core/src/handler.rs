@@ -1,0 +1,67 @@
+//! What a node program implements.
+
+use std::convert::Infallible;
+
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+use crate::message::Request;
+use crate::node::Node;
+
+/// The event type of a handler that sets no timers and makes no calls.
+pub type NoEvent = Infallible;
+
+/// A node program: a deterministic state machine, fed one input at a time.
+///
+/// A handler's next state and its outputs depend on nothing but its state, the input, and what
+/// [`Node`] tells (time and randomness among it). It never reads a clock, a random source, a file
+/// or a socket, and never spawns: that is what lets a simulator replay a failure from one number.
+///
+/// The core answers on the handler's behalf what never reaches it: a type that `Payload` does not
+/// have (error 10), fields that do not fit (error 12), anything before `init` (error 11).
+pub trait MessageHandler {
+    /// The requests and messages that the node understands: an enum whose variants are the types,
+    /// in snake case, and whose named fields are the bodies' fields. See [`crate::body`].
+    type Payload: DeserializeOwned;
+
+    /// What timers and calls bring back. [`NoEvent`] where there are none.
+    type Event;
+
+    /// One record that [`Node::persist`] wrote in an earlier life of this node, in their order.
+    /// Called before [`started`](Self::started), once for each record that survived.
+    ///
+    /// # Errors
+    ///
+    /// If the record makes no sense. The node then refuses to start, rather than start without it.
+    fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
+        let _ = record;
+        Err(Error::crash(
+            "this node persists nothing, so it has nothing to recover",
+        ))
+    }
+
+    /// The node has been told its name and its peers. Called once, before any message.
+    fn started(&mut self, node: &mut Node<Self::Event>) {
+        let _ = node;
+    }
+
+    /// A message has come, from a client or from another node.
+    ///
+    /// # Errors
+    ///
+    /// An error is sent back as the reply (if the sender wants one). It must be definite only if
+    /// nothing happened and nothing will.
+    fn message(
+        &mut self,
+        node: &mut Node<Self::Event>,
+        request: &Request,
+        payload: Self::Payload,
+    ) -> Result<(), Error>;
+
+    /// A timer has fired or a call has ended.
+    ///
+    /// Timers are never cancelled, so an event may be stale: check it against the state.
+    fn event(&mut self, node: &mut Node<Self::Event>, event: Self::Event) {
+        let _ = (node, event);
+    }
+}

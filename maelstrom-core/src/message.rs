@@ -1,0 +1,66 @@
+//! The envelope: what every line on stdin and stdout has in common.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The name of a node, a client or a service. Cheap to clone.
+pub type NodeId = Arc<str>;
+
+/// Names a request, so that its reply can be told apart. Unique per sender.
+pub type MsgId = u64;
+
+/// A message as it stands on a line, its body not yet decoded.
+///
+/// Fields beside these (Maelstrom adds an `id`) are ignored.
+#[derive(Debug, Deserialize)]
+pub struct Envelope<'a> {
+    /// Who sent it.
+    #[serde(borrow)]
+    pub src: Cow<'a, str>,
+    /// Whom it is for.
+    #[serde(borrow)]
+    pub dest: Cow<'a, str>,
+    /// The body, as text.
+    #[serde(borrow)]
+    pub body: &'a RawValue,
+}
+
+/// The fields that every body has, whatever its type.
+#[derive(Debug, Deserialize)]
+pub struct Header<'a> {
+    /// What the message is.
+    #[serde(borrow, rename = "type")]
+    pub kind: Cow<'a, str>,
+    /// The sender's name for the message; without one, no reply is wanted.
+    pub msg_id: Option<MsgId>,
+    /// Which message this one answers.
+    pub in_reply_to: Option<MsgId>,
+}
+
+/// Where a message came from, and so how to answer it. A handler that answers later keeps a clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Request {
+    src: NodeId,
+    msg_id: Option<MsgId>,
+}
+
+impl Request {
+    pub(crate) fn new(src: NodeId, msg_id: Option<MsgId>) -> Self {
+        Self { src, msg_id }
+    }
+
+    /// Who sent the message.
+    #[must_use]
+    pub fn src(&self) -> &NodeId {
+        &self.src
+    }
+
+    /// The sender's name for the message. `None`: no reply is wanted, and none will be sent.
+    #[must_use]
+    pub fn msg_id(&self) -> Option<MsgId> {
+        self.msg_id
+    }
+}

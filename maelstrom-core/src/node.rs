@@ -1,0 +1,269 @@
+//! `Node`: all that a handler can touch of the world.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+use tracing::{debug, error};
+
+use crate::body::{self, Ids};
+use crate::error::Error;
+use crate::message::{MsgId, NodeId, Request};
+use crate::rpc::{PENDING_RPCS_MAX, RpcError, RpcResult, RpcTable};
+use crate::timer::TimerQueue;
+
+/// The random source of a node: seeded by the driver, the same numbers on every machine.
+pub type NodeRng = ChaCha8Rng;
+
+/// What time it is, as told by the driver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    /// Time since some fixed moment. Never goes back, and has no meaning outside this process.
+    pub monotonic: Duration,
+    /// Time since the Unix epoch, as far as the machine knows: it may stand still, jump and go
+    /// back.
+    pub wall: Duration,
+}
+
+/// What a node wants done, in order. See [`RawNode`](crate::RawNode) for the driver's duties.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// One or more complete lines to write to the network, each with its newline.
+    Lines(Vec<u8>),
+    /// A record to make durable before any later output leaves.
+    Record(Vec<u8>),
+}
+
+/// A handler's view of its node and of the world: who and when it is, and what it can do.
+///
+/// Nothing here blocks or fails; what a handler asks for becomes an [`Output`] or an event.
+#[derive(Debug)]
+pub struct Node<E> {
+    id: NodeId,
+    node_ids: Arc<[NodeId]>,
+    clock: Clock,
+    rng: NodeRng,
+    durable: bool,
+    next_msg_id: MsgId,
+    unanswered: u64,
+    pub(crate) timers: TimerQueue<E>,
+    pub(crate) rpcs: RpcTable<E>,
+    pub(crate) outputs: VecDeque<Output>,
+}
+
+impl<E> Node<E> {
+    pub(crate) fn new(seed: [u8; 32], durable: bool) -> Self {
+        Self {
+            id: "".into(),
+            node_ids: Arc::new([]),
+            clock: Clock::default(),
+            rng: NodeRng::from_seed(seed),
+            durable,
+            next_msg_id: 1,
+            unanswered: 0,
+            timers: TimerQueue::new(),
+            rpcs: RpcTable::new(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn set_names(&mut self, id: NodeId, node_ids: Arc<[NodeId]>) {
+        self.id = id;
+        self.node_ids = node_ids;
+    }
+
+    /// Moves time on. A driver whose monotonic clock went back is not followed.
+    pub(crate) fn set_clock(&mut self, clock: Clock) {
+        debug_assert!(
+            clock.monotonic >= self.clock.monotonic,
+            "the monotonic clock went back"
+        );
+        self.clock = Clock {
+            monotonic: clock.monotonic.max(self.clock.monotonic),
+            wall: clock.wall,
+        };
+    }
+
+    /// This node's name.
+    #[must_use]
+    pub fn id(&self) -> &NodeId {
+        &self.id
+    }
+
+    /// All nodes of the cluster, this one among them: the same list in the same order on each.
+    #[must_use]
+    pub fn node_ids(&self) -> &Arc<[NodeId]> {
+        &self.node_ids
+    }
+
+    /// All nodes but this one, in the order of [`node_ids`](Self::node_ids).
+    pub fn peers(&self) -> impl Iterator<Item = &NodeId> {
+        self.node_ids.iter().filter(|id| **id != self.id)
+    }
+
+    /// Monotonic time. Compare it only with itself, and only within one process.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.clock.monotonic
+    }
+
+    /// Time since the Unix epoch. It may stand still, jump and go back: never build safety on it.
+    #[must_use]
+    pub fn wall_clock(&self) -> Duration {
+        self.clock.wall
+    }
+
+    /// The random source.
+    pub fn rng(&mut self) -> &mut NodeRng {
+        &mut self.rng
+    }
+
+    /// Answers a request. Without effect where no reply is wanted.
+    ///
+    /// `body` is a variant of an enum (its name is the reply's type) with named fields. One that
+    /// has no JSON form is a mistake in the program: it is logged, and the client gets error 13.
+    pub fn reply<B: Serialize + ?Sized>(&mut self, request: &Request, body: &B) {
+        let Some(in_reply_to) = request.msg_id() else {
+            debug!(peer = %request.src(), "no reply: the message has no msg_id");
+            return;
+        };
+        self.unanswered = self.unanswered.saturating_sub(1);
+        let ids = Ids {
+            msg_id: None,
+            in_reply_to: Some(in_reply_to),
+        };
+        if let Err(error) = self.write_line(request.src(), ids, body) {
+            error!(peer = %request.src(), msg_id = in_reply_to, %error, "a reply has no JSON form");
+            let error = Error::crash("the reply has no JSON form");
+            self.write_line(request.src(), ids, &SystemReply::Error(&error))
+                .ok();
+        }
+    }
+
+    /// Answers a request with an error.
+    pub fn reply_error(&mut self, request: &Request, error: &Error) {
+        self.reply(request, &SystemReply::Error(error));
+    }
+
+    /// Sends a message that wants no reply.
+    pub fn send<B: Serialize + ?Sized>(&mut self, dest: &NodeId, body: &B) {
+        if let Err(error) = self.write_line(dest, Ids::default(), body) {
+            error!(peer = %dest, %error, "a message has no JSON form and was not sent");
+        }
+    }
+
+    /// Calls another node or a service. `then` turns the outcome into the event that
+    /// [`MessageHandler::event`](crate::MessageHandler::event) gets: the reply, the other side's
+    /// error, or [`RpcError::Timeout`] after `timeout`. A tuple variant is such a function.
+    ///
+    /// The outcome comes exactly once. A reply after the timeout is dropped.
+    pub fn rpc<B: Serialize + ?Sized>(
+        &mut self,
+        dest: &NodeId,
+        body: &B,
+        timeout: Duration,
+        then: impl FnOnce(RpcResult) -> E + Send + 'static,
+    ) {
+        if self.rpcs.len() >= PENDING_RPCS_MAX {
+            let event = then(Err(RpcError::Overloaded));
+            return self.set_timer(Duration::ZERO, event);
+        }
+        let id = self.next_msg_id;
+        self.next_msg_id = id.wrapping_add(1);
+        if let Err(error) = self.write_line(
+            dest,
+            Ids {
+                msg_id: Some(id),
+                in_reply_to: None,
+            },
+            body,
+        ) {
+            error!(peer = %dest, %error, "a call has no JSON form and was not sent");
+            let event = then(Err(RpcError::Malformed(error.to_string())));
+            return self.set_timer(Duration::ZERO, event);
+        }
+        let deadline = self.now().saturating_add(timeout);
+        self.rpcs.insert(id, dest.clone(), deadline, Box::new(then));
+    }
+
+    /// Brings `event` back after `after`, once. There is no cancelling: a handler whose state has
+    /// moved on ignores the event.
+    pub fn set_timer(&mut self, after: Duration, event: E) {
+        self.timers
+            .set(self.clock.monotonic.saturating_add(after), event);
+    }
+
+    /// Makes `record` durable: nothing sent after this call leaves before the record is safe, and
+    /// after a crash [`MessageHandler::recover`](crate::MessageHandler::recover) gets it back.
+    ///
+    /// Where the driver keeps nothing (the default), this does nothing.
+    pub fn persist<R: Serialize + ?Sized>(&mut self, record: &R) {
+        if !self.durable {
+            return;
+        }
+        match serde_json::to_vec(record) {
+            Ok(bytes) => self.outputs.push_back(Output::Record(bytes)),
+            Err(error) => error!(%error, "a record has no JSON form and is not durable"),
+        }
+    }
+
+    /// How many requests wait for a reply that the handler has not given yet.
+    pub(crate) fn unanswered(&self) -> u64 {
+        self.unanswered
+    }
+
+    pub(crate) fn expect_reply(&mut self, request: &Request) {
+        if request.msg_id().is_some() {
+            self.unanswered = self.unanswered.saturating_add(1);
+        }
+    }
+
+    /// Appends a line to the last output. On an error nothing has been written.
+    fn write_line<B: Serialize + ?Sized>(
+        &mut self,
+        dest: &str,
+        ids: Ids,
+        body: &B,
+    ) -> Result<(), serde_json::Error> {
+        if !matches!(self.outputs.back(), Some(Output::Lines(_))) {
+            self.outputs.push_back(Output::Lines(Vec::new()));
+        }
+        let Some(Output::Lines(out)) = self.outputs.back_mut() else {
+            return Ok(());
+        };
+        let start = out.len();
+        let result = encode_line(out, &self.id, dest, ids, body);
+        if result.is_err() {
+            out.truncate(start);
+        }
+        result
+    }
+}
+
+fn encode_line<B: Serialize + ?Sized>(
+    out: &mut Vec<u8>,
+    src: &str,
+    dest: &str,
+    ids: Ids,
+    body: &B,
+) -> Result<(), serde_json::Error> {
+    out.extend_from_slice(br#"{"src":"#);
+    serde_json::to_writer(&mut *out, src)?;
+    out.extend_from_slice(br#","dest":"#);
+    serde_json::to_writer(&mut *out, dest)?;
+    out.extend_from_slice(br#","body":"#);
+    body::encode(out, ids, body)?;
+    out.extend_from_slice(b"}\n");
+    Ok(())
+}
+
+/// The replies that every node gives.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SystemReply<'a> {
+    InitOk,
+    Error(&'a Error),
+}

@@ -1,0 +1,327 @@
+//! One node without any I/O: a handler, its `Node`, and the rules of the protocol around them.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tracing::{debug, info, trace, warn};
+
+use crate::body;
+use crate::error::{Error, ErrorCode};
+use crate::handler::MessageHandler;
+use crate::message::{Envelope, Header, MsgId, NodeId, Request};
+use crate::node::{Clock, Node, Output, SystemReply};
+use crate::rpc::Reply;
+
+/// A node that does no I/O: bytes and time go in, bytes and records come out.
+///
+/// # The driver's contract
+///
+/// 1. Create it with a seed that no other process ever gets (see [`RawNode::new`]).
+/// 2. Hand it the records that an earlier life persisted, in order: [`recover`](Self::recover).
+/// 3. For each line that comes in: [`handle_line`](Self::handle_line).
+/// 4. When the clock reaches [`poll_timeout`](Self::poll_timeout):
+///    [`handle_timeout`](Self::handle_timeout). Calling it early is harmless.
+/// 5. After each of 2 to 4, take all outputs with [`poll_output`](Self::poll_output), in order:
+///    write lines to the network; make a record durable before anything after it leaves.
+/// 6. When no more input can come: [`handle_end_of_input`](Self::handle_end_of_input).
+///
+/// The clock that is passed in must never go back (its monotonic part).
+///
+/// Whatever a line holds, it cannot panic the node, and the next line is served.
+#[derive(Debug)]
+pub struct RawNode<H: MessageHandler> {
+    handler: H,
+    node: Node<H::Event>,
+    init: Option<Init>,
+}
+
+/// The first message that a node gets.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct Init {
+    node_id: String,
+    node_ids: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum InitPayload {
+    Init(Init),
+}
+
+impl Init {
+    fn check(&self) -> Result<(), Error> {
+        let mut sorted: Vec<&String> = self.node_ids.iter().collect();
+        sorted.sort();
+        if sorted.windows(2).any(|pair| pair.first() == pair.last()) {
+            return Err(Error::malformed_request(
+                "field `node_ids`: a node is named twice",
+            ));
+        }
+        if !self.node_ids.contains(&self.node_id) {
+            return Err(Error::malformed_request(
+                "field `node_id`: not one of `node_ids`",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl<H: MessageHandler> RawNode<H> {
+    /// A node that waits for `init`.
+    ///
+    /// `seed` feeds [`Node::rng`]. A real driver takes it from the operating system, so that no two
+    /// processes share one; a simulator derives it from the run's seed. With `durable`, what the
+    /// handler persists becomes [`Output::Record`]s; without, it is dropped.
+    pub fn new(handler: H, seed: [u8; 32], durable: bool) -> Self {
+        Self {
+            handler,
+            node: Node::new(seed, durable),
+            init: None,
+        }
+    }
+
+    /// Replays one record of an earlier life. Only before `init`.
+    ///
+    /// # Errors
+    ///
+    /// If the handler cannot make sense of the record, or the node has started already. The node
+    /// must not be used then: it lacks something that it once promised to keep.
+    pub fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
+        if self.init.is_some() {
+            return Err(Error::crash("records can be recovered only before init"));
+        }
+        self.handler.recover(record)
+    }
+
+    /// The handler, for tests and checkers to look at.
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    /// Takes one line of input, with or without its newline. An empty line is nothing.
+    pub fn handle_line(&mut self, clock: Clock, line: &[u8]) {
+        self.node.set_clock(clock);
+        if line.trim_ascii().is_empty() {
+            return;
+        }
+        let text = match std::str::from_utf8(line) {
+            Ok(text) => text,
+            Err(error) => {
+                let line = preview(&String::from_utf8_lossy(line));
+                return warn!(%error, line, "a line is not UTF-8 and was skipped");
+            }
+        };
+        match serde_json::from_str::<Envelope<'_>>(text) {
+            Ok(envelope) => self.handle_envelope(&envelope),
+            Err(error) => {
+                warn!(%error, line = preview(text), "a line is not a message and was skipped");
+            }
+        }
+    }
+
+    /// The time at which [`handle_timeout`](Self::handle_timeout) is due, on the monotonic clock.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let (timer, rpc) = (
+            self.node.timers.next_deadline(),
+            self.node.rpcs.next_deadline(),
+        );
+        timer.into_iter().chain(rpc).min()
+    }
+
+    /// Fires the timers and ends the calls that are due. What they set for this very moment waits
+    /// for the next call, so that a driver's loop always comes back to its input.
+    pub fn handle_timeout(&mut self, clock: Clock) {
+        self.node.set_clock(clock);
+        let now = self.node.now();
+        let mark = self.node.timers.mark();
+        let mut calls = self.node.rpcs.len();
+        while calls > 0
+            && let Some(event) = self.node.rpcs.pop_due(now)
+        {
+            calls = calls.saturating_sub(1);
+            self.handler.event(&mut self.node, event);
+        }
+        while let Some(event) = self.node.timers.pop_due(now, mark) {
+            self.handler.event(&mut self.node, event);
+        }
+    }
+
+    /// The next thing to do, in order. `None`: all is done until the next input.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.node.outputs.pop_front()
+    }
+
+    /// How many bytes of lines wait in [`poll_output`](Self::poll_output).
+    #[must_use]
+    pub fn output_bytes(&self) -> usize {
+        let lengths = self.node.outputs.iter().map(|output| match output {
+            Output::Lines(bytes) => bytes.len(),
+            Output::Record(_) => 0,
+        });
+        lengths.fold(0, usize::saturating_add)
+    }
+
+    /// No reply can come any more: every open call has timed out.
+    ///
+    /// The handler may open new calls in return; a driver that wants those to end as well calls
+    /// again, a bounded number of times.
+    pub fn handle_end_of_input(&mut self, clock: Clock) {
+        self.node.set_clock(clock);
+        for _ in 0..self.node.rpcs.len() {
+            if let Some(event) = self.node.rpcs.pop_due(Duration::MAX) {
+                self.handler.event(&mut self.node, event);
+            }
+        }
+    }
+
+    /// How many calls are under way.
+    #[must_use]
+    pub fn open_rpcs(&self) -> usize {
+        self.node.rpcs.len()
+    }
+
+    /// How many requests the handler has taken and not answered yet.
+    #[must_use]
+    pub fn unanswered(&self) -> u64 {
+        self.node.unanswered()
+    }
+
+    fn handle_envelope(&mut self, envelope: &Envelope<'_>) {
+        let src: NodeId = self.name(&envelope.src);
+        if self.init.is_none() {
+            // Not told its name yet, the node answers in the one it was called by.
+            self.node
+                .set_names(envelope.dest.as_ref().into(), Arc::new([]));
+        }
+        let header = match read_header(envelope.body) {
+            Ok(header) => header,
+            Err((msg_id, error)) => return self.refuse(&Request::new(src, msg_id), "?", &error),
+        };
+        let kind = header.kind.as_ref();
+        if let Some(in_reply_to) = header.in_reply_to {
+            return self.handle_reply(src, kind, in_reply_to, envelope.body);
+        }
+        let request = Request::new(src, header.msg_id);
+        trace!(peer = %request.src(), msg_id = request.msg_id(), kind, "message");
+        self.node.expect_reply(&request);
+        let result = if kind == "init" {
+            self.handle_init(&request, envelope.body)
+        } else {
+            self.dispatch(&request, envelope, kind)
+        };
+        if let Err(error) = result {
+            self.refuse(&request, kind, &error);
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        request: &Request,
+        envelope: &Envelope<'_>,
+        kind: &str,
+    ) -> Result<(), Error> {
+        if self.init.is_none() {
+            return Err(Error::temporarily_unavailable(
+                "not initialized yet: send `init` first",
+            ));
+        }
+        if envelope.dest != self.node.id().as_ref() {
+            let text = format!("this is {}, not {}", self.node.id(), envelope.dest);
+            return Err(Error::new(ErrorCode::NodeNotFound, text));
+        }
+        let payload = body::decode(kind, envelope.body)?;
+        self.handler.message(&mut self.node, request, payload)
+    }
+
+    /// `init` makes the node what it is. Sent again unchanged it is a retry, and harmless.
+    fn handle_init(&mut self, request: &Request, body: &RawValue) -> Result<(), Error> {
+        let InitPayload::Init(init) = body::decode("init", body)?;
+        init.check()?;
+        match &self.init {
+            Some(known) if *known == init => {}
+            Some(_) => {
+                let text = format!("this node is {} already", self.node.id());
+                return Err(Error::new(ErrorCode::PreconditionFailed, text));
+            }
+            None => {
+                let node_ids = init.node_ids.iter().map(|id| id.as_str().into()).collect();
+                self.node.set_names(init.node_id.as_str().into(), node_ids);
+                info!(node = %init.node_id, nodes = init.node_ids.len(), "initialized");
+                self.init = Some(init);
+                self.handler.started(&mut self.node);
+            }
+        }
+        self.node.reply(request, &SystemReply::InitOk);
+        Ok(())
+    }
+
+    fn handle_reply(&mut self, src: NodeId, kind: &str, in_reply_to: MsgId, body: &RawValue) {
+        let result = if kind == "error" {
+            Err(read_error(body).into())
+        } else {
+            Ok(Reply::new(src.clone(), kind.to_owned(), body.to_owned()))
+        };
+        match self.node.rpcs.complete(in_reply_to, &src, result) {
+            Some(event) => self.handler.event(&mut self.node, event),
+            None => debug!(peer = %src, in_reply_to, kind, "a reply that nobody waits for"),
+        }
+    }
+
+    fn refuse(&mut self, request: &Request, kind: &str, error: &Error) {
+        warn!(peer = %request.src(), msg_id = request.msg_id(), kind, %error, "refused");
+        self.node.reply_error(request, error);
+    }
+
+    /// The shared name of a peer where there is one, so that messages between nodes allocate none.
+    fn name(&self, name: &str) -> NodeId {
+        let known = self.node.node_ids().iter().find(|id| id.as_ref() == name);
+        known.cloned().unwrap_or_else(|| name.into())
+    }
+}
+
+/// The header, or an error for whoever can be found to have asked.
+fn read_header(body: &RawValue) -> Result<Header<'_>, (Option<MsgId>, Error)> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum AnyType<'a> {
+        #[serde(borrow)]
+        Body(Header<'a>),
+    }
+    match body::decode("body", body) {
+        Ok(AnyType::Body(header)) => Ok(header),
+        Err(error) => {
+            let fields: Option<serde_json::Map<String, serde_json::Value>> =
+                serde_json::from_str(body.get()).ok();
+            let msg_id = fields.and_then(|fields| fields.get("msg_id")?.as_u64());
+            Err((msg_id, error.into()))
+        }
+    }
+}
+
+/// The error in a reply; one that makes no sense may mean anything, so it is indefinite.
+fn read_error(body: &RawValue) -> Error {
+    #[derive(Deserialize)]
+    struct Lenient<'a> {
+        code: ErrorCode,
+        #[serde(borrow, default)]
+        text: Option<Cow<'a, str>>,
+    }
+    match serde_json::from_str::<Lenient<'_>>(body.get()) {
+        Ok(error) => Error::new(error.code, error.text.unwrap_or_default().into_owned()),
+        Err(error) => Error::crash(format!("an error reply that makes no sense: {error}")),
+    }
+}
+
+/// The beginning of a line, for the log.
+fn preview(line: &str) -> String {
+    const CHARS: usize = 120;
+    let mut text: String = line.trim_end().chars().take(CHARS).collect();
+    if line.chars().nth(CHARS).is_some() {
+        text.push('…');
+    }
+    text
+}

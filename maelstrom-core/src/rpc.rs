@@ -1,0 +1,250 @@
+//! Calls to other nodes and to services, with a timeout each.
+//!
+//! The invariant: every call ends exactly once, by its reply or by its timeout, whichever comes
+//! first. A call that timed out is forgotten, so that nothing leaks and a late reply is harmless.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::body::{self, DecodeError};
+use crate::error::{Error, ErrorCode};
+use crate::message::{MsgId, NodeId};
+
+/// How many calls a node may have open at a time; one more fails at once.
+pub const PENDING_RPCS_MAX: usize = 65_536;
+
+/// What came of a call.
+pub type RpcResult = Result<Reply, RpcError>;
+
+/// The answer to a call: any reply that is not an error.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    src: NodeId,
+    kind: String,
+    body: Box<RawValue>,
+}
+
+impl Reply {
+    pub(crate) fn new(src: NodeId, kind: String, body: Box<RawValue>) -> Self {
+        Self { src, kind, body }
+    }
+
+    /// Who answered.
+    #[must_use]
+    pub fn src(&self) -> &NodeId {
+        &self.src
+    }
+
+    /// The reply's type.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// The reply as a variant of the enum `P`.
+    ///
+    /// # Errors
+    ///
+    /// [`RpcError::Malformed`] if `P` has no such variant, or the fields do not fit it.
+    pub fn decode<'a, P: Deserialize<'a>>(&'a self) -> Result<P, RpcError> {
+        body::decode(&self.kind, &self.body).map_err(|error| match error {
+            DecodeError::UnknownType(kind) => {
+                RpcError::Malformed(format!("unexpected reply of type `{kind}`"))
+            }
+            DecodeError::Malformed(text) => {
+                RpcError::Malformed(format!("reply `{}`: {text}", self.kind))
+            }
+        })
+    }
+}
+
+/// Why a call brought no reply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RpcError {
+    /// No reply in time. The operation may have happened, or may still.
+    #[error("no reply in time")]
+    Timeout,
+    /// The other side answered with an error. Definite if its code is.
+    #[error("{0}")]
+    Remote(#[from] Error),
+    /// The other side answered something that makes no sense. The operation may have happened.
+    #[error("{0}")]
+    Malformed(String),
+    /// [`PENDING_RPCS_MAX`] calls were open: the message was not even sent.
+    #[error("too many calls are open")]
+    Overloaded,
+}
+
+impl RpcError {
+    /// Whether the operation certainly did not happen and never will.
+    #[must_use]
+    pub const fn is_definite(&self) -> bool {
+        match self {
+            Self::Timeout | Self::Malformed(_) => false,
+            Self::Remote(error) => error.is_definite(),
+            Self::Overloaded => true,
+        }
+    }
+
+    /// The code the other side answered with, if it answered with an error.
+    #[must_use]
+    pub const fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Remote(error) => Some(error.code),
+            _ => None,
+        }
+    }
+}
+
+type Continuation<E> = Box<dyn FnOnce(RpcResult) -> E + Send>;
+
+/// The calls that are under way.
+pub(crate) struct RpcTable<E> {
+    pending: BTreeMap<MsgId, Pending<E>>,
+    /// The same calls by deadline.
+    deadlines: BTreeSet<(Duration, MsgId)>,
+}
+
+struct Pending<E> {
+    dest: NodeId,
+    deadline: Duration,
+    then: Continuation<E>,
+}
+
+impl<E> fmt::Debug for RpcTable<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RpcTable")
+            .field("deadlines", &self.deadlines)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<E> RpcTable<E> {
+    pub(crate) fn new() -> Self {
+        Self {
+            pending: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        debug_assert_eq!(self.pending.len(), self.deadlines.len());
+        self.pending.len()
+    }
+
+    /// Notes a call. The caller has made sure that there is room, and that `id` is new.
+    pub(crate) fn insert(
+        &mut self,
+        id: MsgId,
+        dest: NodeId,
+        deadline: Duration,
+        then: Continuation<E>,
+    ) {
+        self.pending.insert(
+            id,
+            Pending {
+                dest,
+                deadline,
+                then,
+            },
+        );
+        self.deadlines.insert((deadline, id));
+    }
+
+    /// Ends the call that `src`'s reply to `id` answers, if there is one.
+    ///
+    /// A reply from somebody else than was asked is not a reply.
+    pub(crate) fn complete(&mut self, id: MsgId, src: &str, result: RpcResult) -> Option<E> {
+        if self.pending.get(&id)?.dest.as_ref() != src {
+            return None;
+        }
+        let call = self.pending.remove(&id)?;
+        self.deadlines.remove(&(call.deadline, id));
+        Some((call.then)(result))
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Ends the next call whose time is up.
+    pub(crate) fn pop_due(&mut self, now: Duration) -> Option<E> {
+        let (deadline, id) = *self.deadlines.first()?;
+        if deadline > now {
+            return None;
+        }
+        self.deadlines.pop_first();
+        let call = self.pending.remove(&id)?;
+        Some((call.then)(Err(RpcError::Timeout)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> RpcTable<RpcResult> {
+        let mut table = RpcTable::new();
+        for (id, secs) in [(1, 5), (2, 3)] {
+            table.insert(
+                id,
+                "n2".into(),
+                Duration::from_secs(secs),
+                Box::new(|result| result),
+            );
+        }
+        table
+    }
+
+    fn reply() -> RpcResult {
+        let body = RawValue::from_string(r#"{"type":"read_ok","value":3}"#.into()).unwrap();
+        Ok(Reply::new("n2".into(), "read_ok".into(), body))
+    }
+
+    #[test]
+    fn a_call_ends_once_and_a_late_or_repeated_reply_is_nobodys() {
+        let mut table = table();
+        assert!(matches!(table.complete(1, "n2", reply()), Some(Ok(_))));
+        assert!(table.complete(1, "n2", reply()).is_none());
+        assert!(matches!(
+            table.pop_due(Duration::from_secs(3)),
+            Some(Err(RpcError::Timeout))
+        ));
+        assert!(table.complete(2, "n2", reply()).is_none());
+        assert_eq!(table.len(), 0);
+        assert_eq!(table.next_deadline(), None);
+    }
+
+    #[test]
+    fn calls_time_out_by_their_deadline_and_not_before() {
+        let mut table = table();
+        assert_eq!(table.next_deadline(), Some(Duration::from_secs(3)));
+        assert!(table.pop_due(Duration::from_millis(2_999)).is_none());
+        assert!(table.pop_due(Duration::from_secs(3)).is_some());
+        assert_eq!(table.next_deadline(), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_reply_from_somebody_else_is_not_a_reply() {
+        let mut table = table();
+        assert!(table.complete(1, "n3", reply()).is_none());
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn a_reply_decodes_into_an_enum_or_says_why_not() {
+        #[derive(Deserialize, Debug, PartialEq)]
+        #[serde(rename_all = "snake_case")]
+        enum Kv {
+            ReadOk { value: u8 },
+        }
+        let reply = reply().unwrap();
+        assert_eq!(reply.decode::<Kv>(), Ok(Kv::ReadOk { value: 3 }));
+        let other = Reply::new("n2".into(), "what".into(), reply.body.clone());
+        assert!(matches!(other.decode::<Kv>(), Err(RpcError::Malformed(t)) if t.contains("what")));
+    }
+}

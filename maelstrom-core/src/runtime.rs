@@ -1,0 +1,223 @@
+//! The driver for real use: stdin, stdout, the machine's clocks.
+//!
+//! The invariant: every line that comes in is handled, in order, and everything the node says goes
+//! out, in order, before more is read. So a reader that stops reading stops the node, and memory
+//! stays bounded by one chunk of input, one line, and the replies of one line.
+
+use std::future::Future;
+use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, warn};
+
+use crate::handler::MessageHandler;
+use crate::lines::{LINE_BYTES_MAX, Line, LineSplitter};
+use crate::node::{Clock, Output};
+use crate::raw_node::RawNode;
+
+/// How much is read at a time: what a pipe holds.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Replies are written out when there are this many bytes of them, even in the middle of a chunk.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// After the end of input, how long a handler may take to answer what it still owes.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// After the end of input, how often a handler may answer a failed call with a new one.
+const DRAIN_ROUNDS_MAX: usize = 16;
+
+/// How the runtime behaves.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Longer lines are skipped, with a warning. See [`LINE_BYTES_MAX`] for the default.
+    pub line_bytes_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            line_bytes_max: LINE_BYTES_MAX,
+        }
+    }
+}
+
+/// Runs `handler` on stdin and stdout until the input ends, stdout closes, or the process is asked
+/// to stop (Ctrl-C, SIGTERM). Logging is the caller's business; see [`crate::cli`].
+///
+/// # Errors
+///
+/// If stdin or stdout fails other than by being closed, or the system has no randomness to give.
+pub fn run<H: MessageHandler>(handler: H, config: &Config) -> anyhow::Result<()> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)?;
+    let node = RawNode::new(handler, seed, false);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(async {
+        let stop = stop_signal()?;
+        drive(node, config, tokio::io::stdin(), tokio::io::stdout(), stop).await
+    });
+    // A read of stdin may still be under way on its thread, and must not hold up the exit.
+    runtime.shutdown_background();
+    Ok(result?)
+}
+
+/// Runs a node on any input and output until the input ends, the output closes, or `stop` is ready.
+///
+/// # Errors
+///
+/// If the input or the output fails other than by being closed.
+pub async fn drive<H: MessageHandler>(
+    node: RawNode<H>,
+    config: &Config,
+    mut input: impl AsyncRead + Unpin,
+    output: impl AsyncWrite + Unpin,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let mut driver = Driver {
+        node,
+        output,
+        started: Instant::now(),
+    };
+    let mut lines = LineSplitter::new(config.line_bytes_max);
+    let work = async {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            tokio::select! {
+                read = input.read(&mut chunk) => match read? {
+                    0 => break,
+                    n => driver.feed(&mut lines, chunk.get(..n).unwrap_or_default()).await?,
+                },
+                () = driver.next_deadline() => {
+                    driver.node.handle_timeout(driver.clock());
+                    driver.write_out().await?;
+                }
+            }
+        }
+        driver.end_of_input(&mut lines).await
+    };
+    let result = tokio::select! {
+        result = work => result,
+        () = stop => {
+            debug!("asked to stop");
+            Ok(())
+        }
+    };
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            debug!("the output was closed");
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+struct Driver<H: MessageHandler, W> {
+    node: RawNode<H>,
+    output: W,
+    started: Instant,
+}
+
+impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the driver is where time comes from"
+    )]
+    fn clock(&self) -> Clock {
+        Clock {
+            monotonic: self.started.elapsed(),
+            wall: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Ready when the node has something to do of its own accord; never if it has not.
+    fn next_deadline(&self) -> impl Future<Output = ()> + use<H, W> {
+        let deadline = self
+            .node
+            .poll_timeout()
+            .and_then(|at| self.started.checked_add(at));
+        async move {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    async fn feed(&mut self, lines: &mut LineSplitter, mut chunk: &[u8]) -> io::Result<()> {
+        while let Some(line) = lines.next_line(&mut chunk) {
+            self.handle(&line);
+            if self.node.output_bytes() >= BATCH_BYTES {
+                self.write_out().await?;
+            }
+        }
+        self.write_out().await
+    }
+
+    fn handle(&mut self, line: &Line<'_>) {
+        match line {
+            Line::Complete(line) => self.node.handle_line(self.clock(), line),
+            Line::TooLong => warn!("a line is longer than the limit and was skipped"),
+        }
+    }
+
+    /// Writes all that the node has to say. Records are dropped: nothing here is durable.
+    async fn write_out(&mut self) -> io::Result<()> {
+        while let Some(output) = self.node.poll_output() {
+            if let Output::Lines(bytes) = output {
+                self.output.write_all(&bytes).await?;
+            }
+        }
+        self.output.flush().await
+    }
+
+    /// Answers what can still be answered: calls fail, since no reply can come, and a handler that
+    /// waits for a timer to answer is given the time.
+    async fn end_of_input(&mut self, lines: &mut LineSplitter) -> io::Result<()> {
+        if let Some(line) = lines.finish() {
+            self.handle(&line);
+        }
+        let until = self.started.elapsed().saturating_add(DRAIN_MAX);
+        let mut rounds = 0..DRAIN_ROUNDS_MAX;
+        loop {
+            while self.node.open_rpcs() > 0 && rounds.next().is_some() {
+                self.node.handle_end_of_input(self.clock());
+            }
+            self.write_out().await?;
+            let next = self.node.poll_timeout().filter(|at| *at <= until);
+            if self.node.unanswered() == 0 || next.is_none() {
+                return Ok(());
+            }
+            self.next_deadline().await;
+            self.node.handle_timeout(self.clock());
+        }
+    }
+}
+
+/// Ready when the process is asked to stop.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        Ok(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        })
+    }
+    #[cfg(not(unix))]
+    Ok(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}
