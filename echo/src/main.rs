@@ -1,0 +1,17 @@
+//! Maelstrom's `echo` node.
+
+use clap::Parser;
+use echo::Echo;
+use maelstrom_core::NodeArgs;
+
+/// Answers every `echo` with the value it was sent. Speaks Maelstrom's protocol on stdin and stdout.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+fn main() -> anyhow::Result<()> {
+    Cli::parse().node.run(Echo)
+}

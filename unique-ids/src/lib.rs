@@ -1,0 +1,115 @@
+//! Challenge 2: ids that never repeat, without coordination.
+//!
+//! # Format
+//!
+//! ```text
+//! 0193a5c2f1e80003-9f86d081884c7d65-n1
+//! ╰──── stamp ───╯ ╰ incarnation ─╯ ╰ node
+//! ```
+//!
+//! * **stamp**: 16 hex digits, a hybrid logical clock (Kulkarni et al., *Logical Physical Clocks*,
+//!   2014): milliseconds since the Unix epoch in the upper 48 bits, a counter in the lower 16. Each
+//!   stamp is at least one more than the last one; the wall clock only ever pulls it forward.
+//! * **incarnation**: 16 hex digits, drawn at random when the process starts.
+//! * **node**: the node's name, to the end.
+//!
+//! # Why no id repeats
+//!
+//! Both numbers have a fixed width, so ids are equal only if all three parts are.
+//!
+//! * *Within one process* the stamp strictly rises, whatever the wall clock does: while it stands
+//!   still or is behind, the stamp counts on alone.
+//! * *Across nodes* the names differ.
+//! * *Across restarts of a node* the incarnations differ: two of them are equal with probability
+//!   2⁻⁶⁴, and even then an id repeats only if the stamps meet.
+//!
+//! # Order
+//!
+//! Ids of one process sort, as text, by time of creation. So do those of one node across restarts,
+//! unless its wall clock was set back while the process was down: nothing is stored.
+//!
+//! # Limits
+//!
+//! A process that makes more than 65,536 ids in a millisecond, or whose wall clock stands still,
+//! counts on into the coming milliseconds: 10 million ids run 153 ms ahead at most. The stamp holds
+//! times until the year 10889. If the clock stands at the very end of the range, requests get
+//! error 11 (definite) rather than an id that was given before.
+
+use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+/// The bits of a stamp that count ids within a millisecond.
+const COUNTER_BITS: u32 = 16;
+
+/// The last millisecond that a stamp can hold.
+const MILLIS_MAX: u64 = u64::MAX >> COUNTER_BITS;
+
+/// The handler: the last stamp given, and the suffix that makes it this process's own.
+#[derive(Clone, Debug, Default)]
+pub struct UniqueIds {
+    last: Option<u64>,
+    suffix: String,
+}
+
+/// What it understands.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Payload {
+    /// Asks for a [`Reply::GenerateOk`].
+    Generate,
+}
+
+/// What it answers.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// The answer to [`Payload::Generate`].
+    GenerateOk {
+        /// The id. See the [crate's documentation](crate) for its form.
+        id: String,
+    },
+}
+
+impl UniqueIds {
+    /// The next stamp: the wall clock's millisecond, or one more than the last, whichever is later.
+    fn stamp(&mut self, wall_millis: u64) -> Option<u64> {
+        let wall = wall_millis.min(MILLIS_MAX) << COUNTER_BITS;
+        let stamp = match self.last {
+            None => wall,
+            Some(last) => last.checked_add(1)?.max(wall),
+        };
+        self.last = Some(stamp);
+        Some(stamp)
+    }
+}
+
+impl MessageHandler for UniqueIds {
+    type Payload = Payload;
+    type Event = NoEvent;
+
+    fn started(&mut self, node: &mut Node<NoEvent>) {
+        let incarnation = node.rng().next_u64();
+        self.suffix = format!("-{incarnation:016x}-{}", node.id());
+    }
+
+    fn message(
+        &mut self,
+        node: &mut Node<NoEvent>,
+        request: &Request,
+        payload: Payload,
+    ) -> Result<(), Error> {
+        let Payload::Generate = payload;
+        let wall_millis = u64::try_from(node.wall_clock().as_millis()).unwrap_or(u64::MAX);
+        let stamp = self.stamp(wall_millis).ok_or_else(|| {
+            Error::temporarily_unavailable("the wall clock is beyond the range of ids")
+        })?;
+        node.reply(
+            request,
+            &Reply::GenerateOk {
+                id: format!("{stamp:016x}{}", self.suffix),
+            },
+        );
+        Ok(())
+    }
+}
