@@ -1,0 +1,242 @@
+//! The command: runs real nodes under the built-in checker.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use maelstrom_core::NodeId;
+use maelstrom_sim::limits::{Figures, Limits};
+use maelstrom_sim::nemesis::Fault;
+use maelstrom_sim::options::{
+    Availability, Concurrency, Latency, LatencyDist, Options, node_names,
+};
+use maelstrom_sim::process::ProcessOptions;
+use maelstrom_sim::report::{self, Progress};
+use maelstrom_sim::run::run;
+use maelstrom_sim::store::Store;
+use maelstrom_sim::topology::Topology;
+use maelstrom_sim::workload::WorkloadKind;
+
+/// Maelstrom's exit code for arguments that make no sense.
+const BAD_ARGUMENTS: u8 = 254;
+
+/// Maelstrom's exit code for a test that could not be carried out.
+const CRASHED: u8 = 255;
+
+/// A built-in checker for Maelstrom nodes, with Maelstrom's flags, verdicts and exit codes.
+///
+/// Exits with 0 if everything looks good, 1 if the analysis is invalid, 2 if the verdict is not
+/// known, 254 on bad arguments, 255 if a node or the test itself crashed.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a program as a cluster of nodes and judge what its clients see.
+    Test(Box<TestArgs>),
+    /// Print the figures of a test (of this checker or of Maelstrom) and check them against limits.
+    Limits(LimitsArgs),
+}
+
+#[derive(Args, Debug)]
+struct TestArgs {
+    /// What the clients do, and how it is judged.
+    #[arg(short, long, value_enum)]
+    workload: WorkloadKind,
+    /// The program that runs a node.
+    #[arg(long, value_name = "FILE")]
+    bin: PathBuf,
+    /// How many nodes to run, named n0, n1, … Overrides --nodes.
+    #[arg(long, value_name = "NUM", value_parser = clap::value_parser!(u16).range(1..))]
+    node_count: Option<u16>,
+    /// The names of the nodes, separated by commas.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "n1,n2,n3,n4,n5"
+    )]
+    nodes: Vec<String>,
+    /// How long to run, in seconds, without set-up and recovery.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    time_limit: u64,
+    /// How many requests to make per second, over all clients. 0: none.
+    #[arg(long, value_name = "RATE", default_value = "5", value_parser = not_negative)]
+    rate: f64,
+    /// How many client threads to run: a number, or with an n behind it, so many per node.
+    #[arg(long, value_name = "NUM", default_value = "1n")]
+    concurrency: Concurrency,
+    /// The mean latency between nodes, in milliseconds.
+    #[arg(long, value_name = "MILLIS", default_value_t = 0,
+        value_parser = clap::value_parser!(u64).range(..=3_600_000))]
+    latency: u64,
+    /// The distribution of latencies.
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
+    latency_dist: LatencyDist,
+    /// The faults to cause, separated by commas.
+    #[arg(long, value_name = "FAULTS", value_enum, value_delimiter = ',')]
+    nemesis: Vec<Fault>,
+    /// The mean time between two operations of the nemesis, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive)]
+    nemesis_interval: f64,
+    /// The neighbours to suggest to nodes, where the workload suggests any.
+    #[arg(long, value_name = "SPEC", value_enum, default_value_t = Topology::Grid)]
+    topology: Topology,
+    /// Which part of all requests must succeed: a number from 0 to 1, or total.
+    #[arg(long, value_name = "EXPECTED")]
+    availability: Option<Availability>,
+    /// Show what the nodes write to stderr. It is always kept in node-logs.
+    #[arg(long)]
+    log_stderr: bool,
+    /// What all random choices derive from. Without it, another one each time.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Arguments for the program, after a --.
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+struct LimitsArgs {
+    #[command(flatten)]
+    limits: Limits,
+    /// The folder of a test.
+    #[arg(default_value = "store/latest")]
+    dir: PathBuf,
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(n) if (0.0..=1e6).contains(&n) => Ok(n),
+        _ => Err("must be a number from 0 to 1,000,000".into()),
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(n) if n > 0.0 && n <= 86_400.0 => Ok(n),
+        _ => Err("must be a number above 0 and at most 86,400".into()),
+    }
+}
+
+impl TestArgs {
+    /// What is to be tested, or why that makes no sense.
+    fn options(&self) -> anyhow::Result<Options> {
+        let nodes: Vec<NodeId> = match self.node_count {
+            Some(count) => node_names(count.into()),
+            None => self.nodes.iter().map(|name| name.trim().into()).collect(),
+        };
+        let distinct: BTreeSet<&NodeId> = nodes.iter().collect();
+        if distinct.len() < nodes.len() || nodes.iter().any(|name| name.is_empty()) {
+            anyhow::bail!("--nodes: every node needs a name of its own");
+        }
+        if nodes.iter().any(|name| name.starts_with('c')) {
+            anyhow::bail!("--nodes: names that begin with c are for clients");
+        }
+        let seed = match self.seed {
+            Some(seed) => seed,
+            None => u64::from(getrandom::u32()?),
+        };
+        Ok(Options {
+            workload: self.workload,
+            concurrency: self.concurrency.threads(nodes.len()),
+            nodes,
+            time_limit: Duration::from_secs(self.time_limit),
+            rate: self.rate,
+            latency: Latency {
+                mean_ms: self.latency,
+                dist: self.latency_dist,
+            },
+            nemesis: self.nemesis.iter().copied().collect(),
+            nemesis_interval: Duration::from_secs_f64(self.nemesis_interval),
+            topology: self.topology,
+            availability: self.availability,
+            seed,
+        })
+    }
+}
+
+fn test(args: &TestArgs, options: Options) -> anyhow::Result<ExitCode> {
+    let store = Store::create(Path::new("store"), args.workload.name())?;
+    let process_options = ProcessOptions {
+        bin: args.bin.clone(),
+        args: args.args.clone(),
+        log_dir: store.log_dir(),
+        log_stderr: args.log_stderr,
+    };
+    let mut err = std::io::stderr();
+    writeln!(
+        err,
+        "seed {}, results in {}",
+        options.seed,
+        store.dir().display()
+    )?;
+    let mut progress = Progress::new(options.time_limit);
+    let world = run(options, &process_options, &mut progress)?;
+    store.write_history(world.history())?;
+    let results = world.results();
+    store.write_results(&results)?;
+    let mut out = std::io::stdout();
+    writeln!(out, "{}\n", report::summary(&results))?;
+    for (node, why) in world.muted() {
+        writeln!(
+            out,
+            "{node} was not listened to from some moment on. It said something that is {why}\n"
+        )?;
+    }
+    writeln!(out, "{}", report::closing_line(results.valid))?;
+    Ok(ExitCode::from(report::exit_code(results.valid)))
+}
+
+fn limits(args: &LimitsArgs) -> anyhow::Result<ExitCode> {
+    let figures = Figures::read(&args.dir)?;
+    let missed = figures.missed(&args.limits);
+    let mut out = std::io::stdout();
+    if missed.is_empty() {
+        writeln!(out, "{figures}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    writeln!(out, "{figures}; {}", missed.join("; "))?;
+    Ok(ExitCode::FAILURE)
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            error.print().ok();
+            let help = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            );
+            return if help {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(BAD_ARGUMENTS)
+            };
+        }
+    };
+    let result = match &cli.command {
+        Command::Limits(args) => limits(args),
+        Command::Test(args) => match args.options() {
+            Ok(options) => test(args, options),
+            Err(error) => {
+                writeln!(std::io::stderr(), "error: {error:#}").ok();
+                return ExitCode::from(BAD_ARGUMENTS);
+            }
+        },
+    };
+    result.unwrap_or_else(|error| {
+        writeln!(std::io::stderr(), "error: {error:#}").ok();
+        ExitCode::from(CRASHED)
+    })
+}

@@ -1,0 +1,175 @@
+//! What is to be tested, and how: Maelstrom's own options, with its names and defaults.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::time::Duration;
+
+use maelstrom_core::NodeId;
+
+use crate::nemesis::Fault;
+use crate::topology::Topology;
+use crate::workload::WorkloadKind;
+
+/// The options of one test, independent of how its nodes are run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the clients do, and how it is judged.
+    pub workload: WorkloadKind,
+    /// The nodes' names, in the order in which each of them is told.
+    pub nodes: Vec<NodeId>,
+    /// How many client threads there are. Thread `i` talks to node `i` modulo the number of nodes.
+    pub concurrency: usize,
+    /// How long operations are started.
+    pub time_limit: Duration,
+    /// How many operations are started per second, over all clients. 0: none.
+    pub rate: f64,
+    /// How long a message between nodes takes.
+    pub latency: Latency,
+    /// The faults that the nemesis may cause.
+    pub nemesis: BTreeSet<Fault>,
+    /// The mean time between two operations of the nemesis.
+    pub nemesis_interval: Duration,
+    /// The neighbours that workloads with a topology suggest.
+    pub topology: Topology,
+    /// Which part of all operations must succeed for the test to be valid.
+    pub availability: Option<Availability>,
+    /// What all random choices derive from.
+    pub seed: u64,
+}
+
+impl Options {
+    /// Maelstrom's defaults for this workload.
+    #[must_use]
+    pub fn new(workload: WorkloadKind) -> Self {
+        let nodes: Vec<NodeId> = (1..=5).map(|n| format!("n{n}").into()).collect();
+        Self {
+            workload,
+            concurrency: nodes.len(),
+            nodes,
+            time_limit: Duration::from_secs(60),
+            rate: 5.0,
+            latency: Latency::default(),
+            nemesis: BTreeSet::new(),
+            nemesis_interval: Duration::from_secs(10),
+            topology: Topology::Grid,
+            availability: None,
+            seed: 0,
+        }
+    }
+
+    /// Sets the nodes to `n0 … n(count-1)`, as `--node-count` does, with a client thread each.
+    #[must_use]
+    pub fn with_node_count(mut self, count: usize) -> Self {
+        self.nodes = node_names(count);
+        self.concurrency = count;
+        self
+    }
+}
+
+/// `n0 … n(count-1)`.
+#[must_use]
+pub fn node_names(count: usize) -> Vec<NodeId> {
+    (0..count).map(|n| format!("n{n}").into()).collect()
+}
+
+/// How long messages between nodes take. Drawn for each message.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Latency {
+    /// The mean, in milliseconds.
+    pub mean_ms: u64,
+    /// The distribution around it.
+    pub dist: LatencyDist,
+}
+
+/// A distribution of latencies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LatencyDist {
+    /// Always the mean.
+    #[default]
+    Constant,
+    /// Anything from 0 to twice the mean, equally likely.
+    Uniform,
+    /// Exponential with this mean.
+    Exponential,
+}
+
+/// Which part of all operations must succeed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Availability {
+    /// Every one.
+    Total,
+    /// At least this fraction, from 0 to 1.
+    AtLeast(f64),
+}
+
+impl FromStr for Availability {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "total" {
+            return Ok(Self::Total);
+        }
+        match text.parse() {
+            Ok(fraction) if (0.0..=1.0).contains(&fraction) => Ok(Self::AtLeast(fraction)),
+            _ => Err("must be 'total' or a number between 0 and 1".into()),
+        }
+    }
+}
+
+/// A number of client threads: plain, or as a multiple of the number of nodes (`2n`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concurrency {
+    /// So many.
+    Threads(usize),
+    /// So many for each node.
+    PerNode(usize),
+}
+
+impl Concurrency {
+    /// The number of threads for so many nodes.
+    #[must_use]
+    pub fn threads(self, nodes: usize) -> usize {
+        match self {
+            Self::Threads(n) => n,
+            Self::PerNode(n) => n.saturating_mul(nodes),
+        }
+    }
+}
+
+impl FromStr for Concurrency {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (digits, kind): (&str, fn(usize) -> Self) = match text.strip_suffix('n') {
+            Some(digits) => (digits, Self::PerNode),
+            None => (text, Self::Threads),
+        };
+        match digits.parse() {
+            Ok(n) if n > 0 => Ok(kind(n)),
+            _ => Err("must be an integer above 0, optionally followed by n".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn concurrency_is_a_number_or_a_multiple_of_the_nodes() {
+        assert_eq!("2n".parse::<Concurrency>().map(|c| c.threads(5)), Ok(10));
+        assert_eq!("7".parse::<Concurrency>().map(|c| c.threads(5)), Ok(7));
+        for bad in ["", "n", "0", "0n", "-1", "2m"] {
+            assert!(bad.parse::<Concurrency>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn availability_is_total_or_a_fraction() {
+        assert_eq!("total".parse(), Ok(Availability::Total));
+        assert_eq!("0.5".parse(), Ok(Availability::AtLeast(0.5)));
+        for bad in ["1.1", "-0.1", "most", "NaN"] {
+            assert!(bad.parse::<Availability>().is_err(), "{bad}");
+        }
+    }
+}

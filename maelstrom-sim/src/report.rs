@@ -1,0 +1,150 @@
+//! What a person gets to see while a test runs and when it is over.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use crate::checker::{Results, Verdict};
+use crate::history::Tally;
+use crate::world::News;
+
+/// How often a line is printed where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// How often a bar is drawn.
+const DRAW_EVERY: Duration = Duration::from_millis(100);
+
+/// Lists in the printed results are cut at this length; the file has them whole.
+const LIST_MAX: usize = 16;
+
+/// Shows how a test is getting on: a bar on a terminal, plain lines elsewhere. All on stderr.
+#[derive(Debug)]
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    last: Duration,
+    tally: Tally,
+}
+
+impl Progress {
+    /// For a test of about this length.
+    #[must_use]
+    pub fn new(length: Duration) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
+            let style = ProgressStyle::with_template("{prefix:>20} {wide_bar} {elapsed} {msg}");
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        Self {
+            bar,
+            last: Duration::ZERO,
+            tally: Tally::default(),
+        }
+    }
+
+    /// How long a test may run without [`update`](Self::update).
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        if self.bar.is_some() {
+            DRAW_EVERY
+        } else {
+            LINE_EVERY
+        }
+    }
+
+    /// Something has happened.
+    pub fn tell(&mut self, now: Duration, news: &News) {
+        match news {
+            News::Phase(name) => {
+                if let Some(bar) = &self.bar {
+                    bar.set_prefix(*name);
+                } else {
+                    line(now, name);
+                }
+            }
+            News::Nemesis(what) => self.print(now, &format!("nemesis: {what}")),
+            News::Muted { node, why } => {
+                self.print(now, &format!("{node} is not listened to any more: {why}"));
+            }
+        }
+    }
+
+    /// So far the test has come.
+    pub fn update(&mut self, now: Duration, tally: Tally) {
+        self.tally = tally;
+        if now.saturating_sub(self.last) < self.interval() {
+            return;
+        }
+        self.last = now;
+        let text = format!("{} ok, {} fail, {} info", tally.ok, tally.fail, tally.info);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+                bar.set_message(text);
+            }
+            None => line(now, &text),
+        }
+    }
+
+    /// The test is over.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn print(&self, now: Duration, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => line(now, text),
+        }
+    }
+}
+
+fn line(now: Duration, text: &str) {
+    writeln!(std::io::stderr(), "{:6.1} s  {text}", now.as_secs_f64()).ok();
+}
+
+/// The results as they are printed: whole, but for long lists.
+#[must_use]
+pub fn summary(results: &Results) -> String {
+    let mut value = serde_json::to_value(results).unwrap_or_default();
+    cut(&mut value);
+    serde_json::to_string_pretty(&value).unwrap_or_default()
+}
+
+fn cut(value: &mut Value) {
+    match value {
+        Value::Array(items) => {
+            let more = items.len().saturating_sub(LIST_MAX);
+            if more > 0 {
+                items.truncate(LIST_MAX);
+                items.push(format!("… and {more} more").into());
+            }
+            items.iter_mut().for_each(cut);
+        }
+        Value::Object(fields) => fields.values_mut().for_each(cut),
+        _ => {}
+    }
+}
+
+/// Maelstrom's closing line.
+#[must_use]
+pub const fn closing_line(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Valid => "Everything looks good! ヽ(‘ー`)ノ",
+        Verdict::Invalid => "Analysis invalid! (ﾉಥ益ಥ）ﾉ ┻━┻",
+        Verdict::Unknown => "Errors occurred during analysis, but no anomalies found. ಠ~ಠ",
+    }
+}
+
+/// Maelstrom's exit code.
+#[must_use]
+pub const fn exit_code(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Valid => 0,
+        Verdict::Invalid => 1,
+        Verdict::Unknown => 2,
+    }
+}

@@ -1,0 +1,116 @@
+//! Where the traces of a test are kept: `store/<workload>/<time>/`, as Maelstrom does.
+//!
+//! `store/current` is the test that was begun last, `store/latest` the one that was finished last.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::checker::Results;
+use crate::history::History;
+
+/// The folder of one test.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+    workload: &'static str,
+    dir: PathBuf,
+}
+
+impl Store {
+    /// Creates the folder for a test that begins now, below `root`.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be created.
+    pub fn create(root: &Path, workload: &'static str) -> anyhow::Result<Self> {
+        let parent = root.join(workload);
+        fs::create_dir_all(&parent)
+            .with_context(|| format!("cannot create {}", parent.display()))?;
+        let stamp = jiff::Timestamp::now()
+            .strftime("%Y%m%dT%H%M%S.%3fZ")
+            .to_string();
+        // Two tests that begin in the same millisecond get a folder each.
+        let names = std::iter::once(stamp.clone()).chain((2..100).map(|n| format!("{stamp}-{n}")));
+        for name in names {
+            let dir = parent.join(name);
+            match fs::create_dir(&dir) {
+                Ok(()) => {
+                    let store = Self {
+                        root: root.to_owned(),
+                        workload,
+                        dir,
+                    };
+                    store.link("current")?;
+                    return Ok(store);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    return Err(error).with_context(|| format!("cannot create {}", dir.display()));
+                }
+            }
+        }
+        anyhow::bail!("cannot find a new name in {}", parent.display())
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the nodes' stderr goes.
+    #[must_use]
+    pub fn log_dir(&self) -> PathBuf {
+        self.dir.join("node-logs")
+    }
+
+    /// Writes `history.jsonl`.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn write_history(&self, history: &History) -> io::Result<()> {
+        let mut out = BufWriter::new(File::create(self.dir.join("history.jsonl"))?);
+        history.write_jsonl(&mut out)?;
+        out.flush()
+    }
+
+    /// Writes `results.json`, and makes this test the latest.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn write_results(&self, results: &Results) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(results)?;
+        fs::write(self.dir.join("results.json"), text + "\n")?;
+        self.link("latest")
+    }
+
+    /// Makes `store/<name>` and `store/<workload>/<name>` point to this test.
+    fn link(&self, name: &str) -> anyhow::Result<()> {
+        let Some(own) = self.dir.file_name() else {
+            return Ok(());
+        };
+        replace_link(Path::new(own), &self.root.join(self.workload).join(name))?;
+        replace_link(&Path::new(self.workload).join(own), &self.root.join(name))
+    }
+}
+
+/// Points `link` to `target`, in one step, so that it never dangles. Where there are no symbolic
+/// links, there is none.
+fn replace_link(target: &Path, link: &Path) -> anyhow::Result<()> {
+    #[cfg(unix)]
+    {
+        let new = link.with_extension(format!("new-{}", std::process::id()));
+        fs::remove_file(&new).ok();
+        std::os::unix::fs::symlink(target, &new)
+            .and_then(|()| fs::rename(&new, link))
+            .with_context(|| format!("cannot make the link {}", link.display()))?;
+    }
+    #[cfg(not(unix))]
+    let _ = (target, link);
+    Ok(())
+}

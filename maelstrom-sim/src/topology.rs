@@ -1,0 +1,85 @@
+//! The neighbours that Maelstrom suggests to the nodes of a broadcast.
+
+use std::collections::BTreeMap;
+
+use maelstrom_core::NodeId;
+
+/// A shape of suggested neighbours. Nodes may ignore it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Topology {
+    /// A roughly square grid.
+    Grid,
+    /// One line.
+    Line,
+    /// Everybody is everybody's neighbour.
+    Total,
+    /// A binary tree.
+    #[value(alias = "tree")]
+    Tree2,
+    /// A tree with 3 branches.
+    Tree3,
+    /// A tree with 4 branches.
+    Tree4,
+}
+
+impl Topology {
+    /// Each node's neighbours.
+    #[must_use]
+    pub fn neighbours(self, nodes: &[NodeId]) -> BTreeMap<NodeId, Vec<NodeId>> {
+        let count = nodes.len();
+        let side = (1..).find(|side| side * side >= count).unwrap_or(1);
+        let linked = |a: usize, b: usize| {
+            let (low, high) = (a.min(b), a.max(b));
+            match self {
+                Self::Total => true,
+                Self::Line => high - low == 1,
+                Self::Grid => high - low == side || (high - low == 1 && high % side != 0),
+                Self::Tree2 => (high - 1) / 2 == low,
+                Self::Tree3 => (high - 1) / 3 == low,
+                Self::Tree4 => (high - 1) / 4 == low,
+            }
+        };
+        let mut map = BTreeMap::new();
+        for (a, id) in nodes.iter().enumerate() {
+            let others = nodes
+                .iter()
+                .enumerate()
+                .filter(|(b, _)| *b != a && linked(a, *b));
+            map.insert(id.clone(), others.map(|(_, id)| id.clone()).collect());
+        }
+        map
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::node_names;
+
+    fn text(topology: Topology, count: usize) -> String {
+        let map = topology.neighbours(&node_names(count));
+        let rows = map
+            .iter()
+            .map(|(id, others)| format!("{id}:{}", others.join(",")));
+        rows.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn shapes_are_maelstroms() {
+        assert_eq!(
+            text(Topology::Grid, 5),
+            "n0:n1,n3 n1:n0,n2,n4 n2:n1 n3:n0,n4 n4:n1,n3",
+        );
+        assert_eq!(text(Topology::Line, 3), "n0:n1 n1:n0,n2 n2:n1");
+        assert_eq!(text(Topology::Total, 3), "n0:n1,n2 n1:n0,n2 n2:n0,n1");
+        assert_eq!(
+            text(Topology::Tree2, 6),
+            "n0:n1,n2 n1:n0,n3,n4 n2:n0,n5 n3:n1 n4:n1 n5:n2"
+        );
+        assert_eq!(
+            text(Topology::Tree4, 6),
+            "n0:n1,n2,n3,n4 n1:n0,n5 n2:n0 n3:n0 n4:n0 n5:n1"
+        );
+        assert_eq!(text(Topology::Grid, 1), "n0:");
+    }
+}

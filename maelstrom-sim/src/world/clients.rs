@@ -1,0 +1,184 @@
+//! The client threads: one operation at a time each.
+//!
+//! After Jepsen's interpreter: an operation goes to a thread that is free, chosen at random. After
+//! one whose outcome is unknown, the thread goes on as a new process and with a new address.
+
+use std::time::Duration;
+
+use maelstrom_core::NodeId;
+use rand::RngExt;
+
+use super::calls::{Outcome, Purpose};
+use super::{World, reply};
+use crate::history::{Op, OpType, Process};
+use crate::options::Options;
+use crate::workload::Invocation;
+
+/// A client thread.
+#[derive(Debug)]
+pub(super) struct Thread {
+    node: NodeId,
+    process: u64,
+    client: Option<Client>,
+    pending: Option<Pending>,
+}
+
+/// A client: an address in the network.
+#[derive(Debug)]
+pub(super) struct Client {
+    address: NodeId,
+    /// For whom it was opened.
+    process: u64,
+    last_msg_id: u64,
+}
+
+/// The operation that a thread waits for.
+#[derive(Debug)]
+struct Pending {
+    op: Invocation,
+    invocation: usize,
+    is_final: bool,
+}
+
+/// The threads of a test: thread `i` talks to node `i` modulo the number of nodes.
+pub(super) fn threads(options: &Options) -> Vec<Thread> {
+    let threads = (0..options.concurrency).zip(options.nodes.iter().cycle());
+    let threads = threads.map(|(process, node)| Thread {
+        node: node.clone(),
+        process: process as u64,
+        client: None,
+        pending: None,
+    });
+    threads.collect()
+}
+
+impl World {
+    /// Starts the operations that are due, as long as there are threads for them.
+    pub(super) fn run_clients(&mut self, now: Duration, end: Duration) {
+        while let Some(free_since) = self.free_since {
+            let Some(generator) = &mut self.generator else {
+                return;
+            };
+            // A thread that became free late starts late, and what is missed is not made up for.
+            let at = generator.next_at(now).max(free_since);
+            if at > now || at >= end {
+                return;
+            }
+            generator.advance(at, &mut self.rng);
+            let free: Vec<usize> = (0..self.threads.len())
+                .filter(|i| self.is_free(*i))
+                .collect();
+            let Some(thread) = free.get(self.rng.random_range(0..free.len().max(1))) else {
+                return;
+            };
+            let op = self.workload.next(&mut self.rng);
+            self.invoke(now, at, *thread, op, false);
+            if free.len() == 1 {
+                self.free_since = None;
+            }
+        }
+    }
+
+    pub(super) fn run_final_ops(&mut self, now: Duration) {
+        for thread in 0..self.threads.len() {
+            if let Some(op) = self.workload.final_op() {
+                self.invoke(now, now, thread, op, true);
+            }
+        }
+    }
+
+    fn is_free(&self, thread: usize) -> bool {
+        self.threads
+            .get(thread)
+            .is_some_and(|thread| thread.pending.is_none())
+    }
+
+    /// A thread begins an operation; `at` is when it was due.
+    fn invoke(
+        &mut self,
+        now: Duration,
+        at: Duration,
+        index: usize,
+        op: Invocation,
+        is_final: bool,
+    ) {
+        let Some(process) = self.threads.get(index).map(|thread| thread.process) else {
+            return;
+        };
+        self.renew_client(index);
+        let request = self.workload.request(&op);
+        let begin = Op::new(Process::Client(process), OpType::Invoke, op.f);
+        let invocation = self.record(
+            at,
+            Op {
+                value: op.value.clone(),
+                is_final,
+                ..begin
+            },
+        );
+        let Some(thread) = self.threads.get_mut(index) else {
+            return;
+        };
+        thread.pending = Some(Pending {
+            op,
+            invocation,
+            is_final,
+        });
+        let node = thread.node.clone();
+        let Some(client) = &mut thread.client else {
+            return;
+        };
+        client.last_msg_id += 1;
+        let (address, msg_id) = (client.address.clone(), client.last_msg_id);
+        self.call(now, &address, &node, msg_id, &request, Purpose::Op(index));
+    }
+
+    /// A thread that goes on as a new process gets a new address, and the old one is gone: a late
+    /// reply to it has nowhere to go.
+    fn renew_client(&mut self, index: usize) {
+        let Some(thread) = self.threads.get(index) else {
+            return;
+        };
+        let process = thread.process;
+        let keep = self.workload.keeps_client();
+        let old = match &thread.client {
+            Some(client) if keep || client.process == process => return,
+            Some(client) => Some(client.address.clone()),
+            None => None,
+        };
+        if let Some(old) = old {
+            self.network.remove(&old);
+        }
+        let address = self.open_address();
+        if let Some(thread) = self.threads.get_mut(index) {
+            thread.client = Some(Client {
+                address,
+                process,
+                last_msg_id: 0,
+            });
+        }
+    }
+
+    pub(super) fn op_ended(&mut self, now: Duration, index: usize, outcome: &Outcome) {
+        let Some(thread) = self.threads.get_mut(index) else {
+            return;
+        };
+        let Some(pending) = thread.pending.take() else {
+            return;
+        };
+        let process = thread.process;
+        let ending = reply::ending(self.workload.as_ref(), pending.op.f, outcome);
+        if ending.kind == OpType::Info {
+            thread.process += self.options.concurrency as u64;
+        }
+        self.free_since.get_or_insert(now);
+        let end = Op {
+            value: ending.value.or(pending.op.value),
+            error: ending.error,
+            is_final: pending.is_final,
+            invocation: Some(pending.invocation),
+            ..Op::new(Process::Client(process), ending.kind, pending.op.f)
+        };
+        self.record(now, end);
+    }
+}

@@ -1,0 +1,496 @@
+//! A whole test, without any I/O: network, clients, nemesis and history in one event loop.
+//!
+//! # The driver's contract
+//!
+//! 1. For each line that a node prints: [`World::node_said`]. If a node is gone:
+//!    [`World::node_gone`].
+//! 2. When the clock reaches [`World::poll_timeout`]: [`World::handle_timeout`].
+//! 3. After each of these (and at the very start), carry out all actions that
+//!    [`World::poll_action`] hands out.
+//! 4. When [`World::is_done`], stop; [`World::results`] judges what happened.
+//!
+//! Time is a duration since any moment that the driver chooses, and never goes back. The world
+//! cannot tell real time from simulated time, nor a process from a state machine.
+//!
+//! # The course of a test
+//!
+//! Every node gets `init`, then what the workload asks of each node. Then time starts: clients
+//! operate and the nemesis acts until the time limit; operations under way come to their end. If
+//! the workload has a final operation, the network heals, 10 s pass, and each thread does it once.
+
+mod calls;
+mod clients;
+mod news;
+mod reply;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use maelstrom_core::NodeId;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+pub use self::news::{Failure, News};
+
+use self::calls::{CALL_TIMEOUT, Calls, INIT_TIMEOUT, Outcome, Purpose};
+use self::clients::Thread;
+use crate::checker::Results;
+use crate::generator::Stagger;
+use crate::history::{History, Op, OpType, Process};
+use crate::nemesis::{Nemesis, NemesisOp};
+use crate::network::{Message, Network, is_client};
+use crate::options::Options;
+use crate::rng::{self, SimRng, Stream};
+use crate::workload::{RequestBody, Workload};
+
+/// How long the network rests between the last fault and the final operations.
+const RECOVERY: Duration = Duration::from_secs(10);
+
+/// What the driver has to do.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Write this line (it ends in a newline) to a node.
+    Deliver {
+        /// Which.
+        node: NodeId,
+        /// What.
+        line: Vec<u8>,
+    },
+    /// Tell the person who watches.
+    Tell(News),
+}
+
+/// Where in its course a test is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Init,
+    Setup,
+    Main { end: Duration },
+    Draining,
+    Recovery { until: Duration },
+    Final,
+    Done,
+}
+
+/// A test under way. See the [module's documentation](self).
+#[derive(Debug)]
+pub struct World {
+    options: Options,
+    workload: Box<dyn Workload>,
+    network: Network,
+    nemesis: Nemesis,
+    generator: Option<Stagger>,
+    rng: SimRng,
+    threads: Vec<Thread>,
+    /// Since when there has always been a thread with nothing to do.
+    free_since: Option<Duration>,
+    calls: Calls,
+    next_client: u64,
+    phase: Phase,
+    /// When the clients began.
+    began: Duration,
+    history: History,
+    muted: BTreeMap<NodeId, String>,
+    actions: VecDeque<Action>,
+    failure: Option<Failure>,
+}
+
+impl World {
+    /// A test that is about to begin at the time `now`.
+    #[must_use]
+    pub fn new(options: Options, now: Duration) -> Self {
+        let mean_gap = (options.rate > 0.0).then(|| Duration::from_secs_f64(1.0 / options.rate));
+        let mut world = Self {
+            workload: options.workload.build(&options),
+            network: Network::new(options.latency, rng::stream(options.seed, Stream::Latency)),
+            nemesis: Nemesis::new(&options),
+            generator: mean_gap.map(Stagger::new),
+            rng: rng::stream(options.seed, Stream::Generator),
+            threads: clients::threads(&options),
+            free_since: None,
+            calls: Calls::default(),
+            next_client: 0,
+            phase: Phase::Init,
+            began: now,
+            history: History::default(),
+            muted: BTreeMap::new(),
+            actions: VecDeque::new(),
+            failure: None,
+            options,
+        };
+        world.init_nodes(now);
+        world.advance(now);
+        world
+    }
+
+    /// A node has printed a line (with or without its newline).
+    pub fn node_said(&mut self, now: Duration, node: &NodeId, line: &[u8]) {
+        if self.muted.contains_key(node) {
+            return;
+        }
+        if let Err(why) = self.send_line(now, line) {
+            let text = String::from_utf8_lossy(line);
+            let why = format!("{why}: {}", reply::preview(text.trim_end()));
+            self.tell(News::Muted {
+                node: node.clone(),
+                why: why.clone(),
+            });
+            self.muted.insert(node.clone(), why);
+        }
+        self.advance(now);
+    }
+
+    /// A node is gone, though nobody ended it: the test has failed.
+    pub fn node_gone(&mut self, node: &NodeId, why: String) {
+        self.fail(Failure::NodeGone(node.clone(), why));
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&mut self, now: Duration) -> Option<Duration> {
+        let mut next = [self.network.poll_timeout(), self.calls.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min();
+        let mut at = |time: Duration| next = Some(next.map_or(time, |next| next.min(time)));
+        match self.phase {
+            Phase::Main { end } => {
+                at(end);
+                if let Some(time) = self.nemesis.next_at(now) {
+                    at(time);
+                }
+                if let (Some(generator), Some(_)) = (&mut self.generator, self.free_since) {
+                    at(generator.next_at(now));
+                }
+            }
+            Phase::Recovery { until } => at(until),
+            Phase::Init | Phase::Setup | Phase::Draining | Phase::Final | Phase::Done => {}
+        }
+        next
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        self.advance(now);
+    }
+
+    /// The next thing that the driver has to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Whether the test is over, well or badly.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.failure.is_some() || self.phase == Phase::Done
+    }
+
+    /// Why the test could not be carried out, if so.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// The nodes that said something that makes no sense, and what.
+    #[must_use]
+    pub fn muted(&self) -> &BTreeMap<NodeId, String> {
+        &self.muted
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The verdict on what has happened.
+    #[must_use]
+    pub fn results(&self) -> Results {
+        let (stats, availability) = (self.network.stats(), self.options.availability);
+        Results::judge(self.workload.as_ref(), &self.history, stats, availability)
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.failure.get_or_insert(failure);
+    }
+
+    fn tell(&mut self, news: News) {
+        self.actions.push_back(Action::Tell(news));
+    }
+
+    /// Lets everything happen that is due.
+    fn advance(&mut self, now: Duration) {
+        self.network.handle_timeout(now);
+        self.deliver(now);
+        while let Some((address, purpose)) = self.calls.pop_due(now) {
+            self.call_ended(now, &address, purpose, &Outcome::Timeout);
+        }
+        while self.failure.is_none() && self.next_phase(now) {}
+        self.deliver(now);
+    }
+
+    /// Hands over all messages that have arrived.
+    fn deliver(&mut self, now: Duration) {
+        while let Some(message) = self.network.poll_delivered() {
+            if is_client(&message.dest) {
+                self.client_received(now, message);
+            } else {
+                let line = node_line(&message);
+                self.actions.push_back(Action::Deliver {
+                    node: message.dest,
+                    line,
+                });
+            }
+        }
+    }
+
+    fn client_received(&mut self, now: Duration, message: Message) {
+        #[derive(Deserialize)]
+        struct Header {
+            in_reply_to: Option<u64>,
+        }
+        let header: Option<Header> = serde_json::from_str(message.body.get()).ok();
+        let in_reply_to = header.and_then(|header| header.in_reply_to);
+        if let Some(purpose) = self.calls.reply(&message.dest, in_reply_to) {
+            self.call_ended(now, &message.dest, purpose, &Outcome::Reply(message.body));
+        }
+    }
+
+    /// Puts a node's line into the network, or tells why that cannot be done.
+    fn send_line(&mut self, now: Duration, line: &[u8]) -> Result<(), String> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Line<'a> {
+            #[serde(borrow)]
+            src: Cow<'a, str>,
+            #[serde(borrow)]
+            dest: Cow<'a, str>,
+            #[serde(borrow)]
+            body: &'a RawValue,
+            #[serde(rename = "id")]
+            _id: Option<i64>,
+        }
+        let text = std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned())?;
+        let line: Line<'_> =
+            serde_json::from_str(text).map_err(|error| format!("not a message ({error})"))?;
+        if !line.body.get().starts_with('{') {
+            return Err("the body is not an object".into());
+        }
+        let (src, dest) = (line.src.as_ref().into(), line.dest.as_ref().into());
+        self.network
+            .send(now, &src, &dest, line.body.to_owned())
+            .map_err(|error| error.to_string())
+    }
+
+    fn open_address(&mut self) -> NodeId {
+        let address: NodeId = format!("c{}", self.next_client).into();
+        self.next_client += 1;
+        self.network.add(address.clone());
+        address
+    }
+
+    fn call(
+        &mut self,
+        now: Duration,
+        address: &NodeId,
+        dest: &NodeId,
+        msg_id: u64,
+        request: &RequestBody,
+        purpose: Purpose,
+    ) {
+        let timeout = if matches!(purpose, Purpose::Init(_)) {
+            INIT_TIMEOUT
+        } else {
+            CALL_TIMEOUT
+        };
+        self.calls
+            .begin(address.clone(), msg_id, now + timeout, purpose);
+        let sent = match calls::encode(request, msg_id) {
+            Ok(body) => self.network.send(now, address, dest, body).is_ok(),
+            Err(_) => false,
+        };
+        debug_assert!(sent, "clients and nodes are in the network");
+    }
+
+    fn call_ended(&mut self, now: Duration, address: &NodeId, purpose: Purpose, outcome: &Outcome) {
+        match purpose {
+            Purpose::Init(node) => {
+                self.network.remove(address);
+                self.init_ended(node, outcome);
+            }
+            Purpose::Setup(node) => {
+                let f = self.workload.setup().map_or("", |request| request.kind);
+                let ending = reply::ending(self.workload.as_ref(), f, outcome);
+                if ending.kind != OpType::Ok {
+                    self.fail(Failure::SetupRefused(
+                        node,
+                        ending.error.unwrap_or_default(),
+                    ));
+                }
+            }
+            Purpose::Op(thread) => self.op_ended(now, thread, outcome),
+        }
+    }
+
+    fn init_nodes(&mut self, now: Duration) {
+        self.tell(News::Phase("starting the nodes"));
+        for node in self.options.nodes.clone() {
+            self.network.add(node.clone());
+            let address = self.open_address();
+            let names: Vec<&str> = self.options.nodes.iter().map(AsRef::as_ref).collect();
+            let fields = [
+                ("node_id", json!(node.as_ref())),
+                ("node_ids", json!(names)),
+            ];
+            let request = RequestBody::new("init", fields);
+            self.call(
+                now,
+                &address,
+                &node,
+                1,
+                &request,
+                Purpose::Init(node.clone()),
+            );
+        }
+    }
+
+    fn init_ended(&mut self, node: NodeId, outcome: &Outcome) {
+        #[derive(Deserialize)]
+        struct Header<'a> {
+            #[serde(borrow, rename = "type")]
+            kind: Cow<'a, str>,
+        }
+        let Outcome::Reply(body) = outcome else {
+            return self.fail(Failure::InitTimeout(node));
+        };
+        let header: Option<Header<'_>> = serde_json::from_str(body.get()).ok();
+        if header.is_none_or(|header| header.kind != "init_ok") {
+            self.fail(Failure::InitRefused(node, reply::preview(body.get())));
+        }
+    }
+
+    /// Does what the current phase has to do now, and tells whether the next one has begun.
+    fn next_phase(&mut self, now: Duration) -> bool {
+        self.phase = match self.phase {
+            Phase::Init if self.calls.is_empty() => {
+                self.set_up(now);
+                Phase::Setup
+            }
+            Phase::Setup if self.calls.is_empty() => {
+                self.tell(News::Phase("testing"));
+                self.began = now;
+                self.free_since = Some(now);
+                Phase::Main {
+                    end: now + self.options.time_limit,
+                }
+            }
+            Phase::Main { end } => {
+                self.run_nemesis(now, end);
+                self.run_clients(now, end);
+                if now < end {
+                    return false;
+                }
+                Phase::Draining
+            }
+            Phase::Draining if self.calls.is_empty() => {
+                if self.workload.final_op().is_none() {
+                    Phase::Done
+                } else {
+                    if let Some(op) = self.nemesis.final_op() {
+                        self.nemesis_did(now, &op);
+                    }
+                    self.tell(News::Phase("waiting for recovery"));
+                    Phase::Recovery {
+                        until: now + RECOVERY,
+                    }
+                }
+            }
+            Phase::Recovery { until } if now >= until => {
+                self.tell(News::Phase("final operations"));
+                self.run_final_ops(now);
+                Phase::Final
+            }
+            Phase::Final if self.calls.is_empty() => Phase::Done,
+            _ => return false,
+        };
+        true
+    }
+
+    fn set_up(&mut self, now: Duration) {
+        let Some(request) = self.workload.setup() else {
+            return;
+        };
+        for node in self.options.nodes.clone() {
+            let address = self.open_address();
+            self.call(
+                now,
+                &address,
+                &node,
+                1,
+                &request,
+                Purpose::Setup(node.clone()),
+            );
+        }
+    }
+
+    fn run_nemesis(&mut self, now: Duration, end: Duration) {
+        while let Some(at) = self
+            .nemesis
+            .next_at(now)
+            .filter(|at| *at <= now && *at < end)
+        {
+            let op = self.nemesis.act(at);
+            self.nemesis_did(now, &op);
+        }
+    }
+
+    fn nemesis_did(&mut self, now: Duration, op: &NemesisOp) {
+        let (f, asked, done) = match op {
+            NemesisOp::StartPartition(kind, grudge) => {
+                self.network.start_partition(grudge.clone());
+                ("start-partition", Some(json!(kind.name())), json!(grudge))
+            }
+            NemesisOp::StopPartition => {
+                self.network.heal();
+                ("stop-partition", None, json!("network-healed"))
+            }
+        };
+        let text = asked
+            .as_ref()
+            .and_then(|value| value.as_str())
+            .map(|kind| format!(" ({kind})"));
+        self.tell(News::Nemesis(format!("{f}{}", text.unwrap_or_default())));
+        for value in [asked, Some(done)] {
+            let value = value.and_then(|value| serde_json::value::to_raw_value(&value).ok());
+            self.record(
+                now,
+                Op {
+                    value,
+                    ..Op::new(Process::Nemesis, OpType::Info, f)
+                },
+            );
+        }
+    }
+
+    fn record(&mut self, at: Duration, op: Op) -> usize {
+        self.history.push(Op {
+            time: at.saturating_sub(self.began),
+            ..op
+        })
+    }
+}
+
+/// A message as a node gets it.
+fn node_line(message: &Message) -> Vec<u8> {
+    let (id, src, dest) = (
+        message.id,
+        json!(message.src.as_ref()),
+        json!(message.dest.as_ref()),
+    );
+    let body = message.body.get();
+    format!("{{\"id\":{id},\"src\":{src},\"dest\":{dest},\"body\":{body}}}\n").into_bytes()
+}
+
+#[cfg(test)]
+mod tests;

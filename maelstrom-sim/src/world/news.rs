@@ -1,0 +1,49 @@
+//! What the world has to tell beside the history.
+
+use maelstrom_core::NodeId;
+
+/// What a person who watches wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// A part of the test begins.
+    Phase(&'static str),
+    /// The nemesis acted.
+    Nemesis(String),
+    /// A node said something that makes no sense, and is not listened to any more.
+    Muted {
+        /// Which node.
+        node: NodeId,
+        /// What it said, and what is wrong with it.
+        why: String,
+    },
+}
+
+/// Why a test could not be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// A node did not answer `init`.
+    #[error("{0} did not answer `init` within 10 s")]
+    InitTimeout(NodeId),
+    /// A node did not answer `init` with `init_ok`.
+    #[error("{0} answered `init` with {1}")]
+    InitRefused(NodeId, String),
+    /// A node refused what the workload asks of each node before the test.
+    #[error("{0} did not accept the workload's set-up: {1}")]
+    SetupRefused(NodeId, String),
+    /// A node is gone, though nobody ended it.
+    #[error("{0} {1}")]
+    NodeGone(NodeId, String),
+}
+
+impl Failure {
+    /// The node that is to blame.
+    #[must_use]
+    pub const fn node(&self) -> &NodeId {
+        match self {
+            Self::InitTimeout(node)
+            | Self::InitRefused(node, _)
+            | Self::SetupRefused(node, _)
+            | Self::NodeGone(node, _) => node,
+        }
+    }
+}

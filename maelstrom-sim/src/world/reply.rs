@@ -1,0 +1,121 @@
+//! What a reply means for the operation that it answers.
+//!
+//! After `maelstrom.client`'s `with-errors` and its schemas, which allow no other fields than a
+//! reply of its type has.
+
+use std::collections::BTreeMap;
+
+use maelstrom_core::{Error, ErrorCode};
+use serde_json::value::RawValue;
+
+use super::calls::Outcome;
+use crate::history::OpType;
+use crate::workload::Workload;
+
+/// How an operation ended.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) kind: OpType,
+    /// The result; without one, the argument stands for it.
+    pub(super) value: Option<Box<RawValue>>,
+    pub(super) error: Option<String>,
+}
+
+type Fields<'a> = BTreeMap<&'a str, &'a RawValue>;
+
+pub(super) fn ending(workload: &dyn Workload, f: &str, outcome: &Outcome) -> Ending {
+    let body = match outcome {
+        Outcome::Timeout => return failed(workload, f, false, "net-timeout".into()),
+        Outcome::Reply(body) => body,
+    };
+    if let Some(error) = error_in(body) {
+        return failed(workload, f, error.is_definite(), error.to_string());
+    }
+    match result(workload, f, body) {
+        Ok(value) => Ending {
+            kind: OpType::Ok,
+            value,
+            error: None,
+        },
+        // Maelstrom makes no exception for idempotent operations here.
+        Err(text) => Ending {
+            kind: OpType::Info,
+            value: None,
+            error: Some(text),
+        },
+    }
+}
+
+fn failed(workload: &dyn Workload, f: &str, definite: bool, error: String) -> Ending {
+    let fail = definite || workload.is_idempotent(f);
+    let kind = if fail { OpType::Fail } else { OpType::Info };
+    Ending {
+        kind,
+        value: None,
+        error: Some(error),
+    }
+}
+
+/// The error in a body of type `error`, one without a proper code counting as indefinite.
+pub(super) fn error_in(body: &RawValue) -> Option<Error> {
+    let fields: Fields<'_> = serde_json::from_str(body.get()).ok()?;
+    if string(&fields, "type")? != "error" {
+        return None;
+    }
+    let code = fields
+        .get("code")
+        .and_then(|raw| serde_json::from_str(raw.get()).ok());
+    let text = string(&fields, "text").unwrap_or_default();
+    Some(Error::new(
+        code.map_or(ErrorCode::Crash, ErrorCode::from_code),
+        text,
+    ))
+}
+
+/// The result in a reply to `f`, or why the reply is malformed.
+fn result(
+    workload: &dyn Workload,
+    f: &str,
+    body: &RawValue,
+) -> Result<Option<Box<RawValue>>, String> {
+    let malformed = |what: String| format!("malformed reply: {what}: {}", preview(body.get()));
+    let fields: Fields<'_> =
+        serde_json::from_str(body.get()).map_err(|error| malformed(error.to_string()))?;
+    let expected = format!("{f}_ok");
+    if string(&fields, "type").as_deref() != Some(expected.as_str()) {
+        return Err(malformed(format!("its type is not `{expected}`")));
+    }
+    let wanted = workload.reply_fields(f);
+    if let Some(missing) = wanted.iter().find(|name| !fields.contains_key(*name)) {
+        return Err(malformed(format!("`{missing}` is missing")));
+    }
+    let known =
+        |name: &str| ["type", "msg_id", "in_reply_to"].contains(&name) || wanted.contains(&name);
+    if let Some(extra) = fields.keys().find(|name| !known(name)) {
+        return Err(malformed(format!("`{extra}` has no place in it")));
+    }
+    let Some(name) = workload.result_field(f) else {
+        return Ok(None);
+    };
+    let Some(value) = fields.get(name) else {
+        return Ok(None);
+    };
+    workload
+        .check_result(f, value)
+        .map_err(|what| malformed(format!("`{name}` {what}")))?;
+    Ok(Some((*value).to_owned()))
+}
+
+fn string(fields: &Fields<'_>, name: &str) -> Option<String> {
+    serde_json::from_str(fields.get(name)?.get()).ok()
+}
+
+/// The beginning of a text.
+pub(super) fn preview(text: &str) -> String {
+    const CHARS: usize = 200;
+    let mut short: String = text.chars().take(CHARS).collect();
+    if text.chars().nth(CHARS).is_some() {
+        short.push('…');
+    }
+    short
+}
