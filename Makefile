@@ -13,7 +13,7 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 
 check := scripts/check
 bin := target/release
-build = cargo build --release --locked -p $(1) -p maelstrom-sim
+build = cargo build --release --locked --bin $(1) --bin maelstrom-sim
 node_args = $(if $(ARGS),-- $(ARGS))
 
 broadcast_small := --node-count 5 --time-limit 20 --rate 10
@@ -70,7 +70,7 @@ all: lint test echo unique-ids broadcast ## Everything: lint, test and every cha
 
 .PHONY: build
 build: ## Build all programs in release mode
-	cargo build --release --workspace --locked
+	cargo build --release --locked --bin echo --bin unique-ids --bin broadcast --bin maelstrom-sim
 
 .PHONY: test
 test: ## Run the tests

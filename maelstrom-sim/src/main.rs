@@ -41,6 +41,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a program as a cluster of nodes and judge what its clients see.
+    #[command(args_override_self = true)]
     Test(Box<TestArgs>),
     /// Print the figures of a test (of this checker or of Maelstrom) and check them against limits.
     Limits(LimitsArgs),

@@ -1,0 +1,206 @@
+//! A node for the checker's tests: right, or broken in one way that the checker must find.
+//!
+//! Nodes of a broadcast tell each other every value once, which is enough where nothing is cut.
+#![allow(clippy::arithmetic_side_effects, reason = "it is meant to be broken")]
+
+use std::io::Write;
+
+use clap::{Parser, ValueEnum};
+use maelstrom_core::{Error, MessageHandler, NoEvent, Node, NodeArgs, Request};
+use serde::{Deserialize, Serialize};
+
+/// What is wrong with the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Fault {
+    /// Nothing.
+    None,
+    /// Of the values it is sent, it forgets every tenth.
+    DropTenth,
+    /// It acknowledges values and forgets them.
+    Forget,
+    /// It answers every read with what it knew at the first one.
+    StaleRead,
+    /// It shows a value twice.
+    Duplicate,
+    /// It shows a value that nobody sent.
+    Phantom,
+    /// It says that it did not take a value, and takes it.
+    FalseRefusal,
+    /// It gives every hundredth id twice.
+    RepeatId,
+    /// It changes what it echoes.
+    LyingEcho,
+    /// It replies with a field too many.
+    ExtraField,
+    /// It prints a line that is no message.
+    Rubbish,
+    /// It exits when it is first asked for something.
+    Exit,
+    /// It does not answer `init`.
+    Silent,
+    /// It writes to somebody who does not exist.
+    WrongAddress,
+}
+
+#[derive(Parser)]
+struct Cli {
+    #[arg(long, value_enum, default_value = "none")]
+    fault: Fault,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+struct Broken {
+    fault: Fault,
+    values: Vec<u64>,
+    first_read: Option<Vec<u64>>,
+    taken: u64,
+    ids: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Payload {
+    Echo { echo: String },
+    Generate,
+    Topology,
+    Broadcast { message: u64 },
+    Tell { message: u64 },
+    Read,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Reply<'a> {
+    EchoOk {
+        echo: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        extra: Option<u64>,
+    },
+    GenerateOk {
+        id: String,
+    },
+    TopologyOk,
+    BroadcastOk,
+    Tell {
+        message: u64,
+    },
+    ReadOk {
+        messages: &'a [u64],
+    },
+}
+
+impl Broken {
+    fn broadcast(&mut self, node: &mut Node<NoEvent>, message: u64) -> Result<(), Error> {
+        self.taken += 1;
+        let forget = match self.fault {
+            Fault::DropTenth => self.taken.is_multiple_of(10),
+            Fault::Forget => true,
+            _ => false,
+        };
+        if !forget {
+            self.values.push(message);
+            let peers: Vec<_> = node.peers().cloned().collect();
+            for peer in &peers {
+                node.send(peer, &Reply::Tell { message });
+            }
+        }
+        match self.fault {
+            Fault::FalseRefusal if self.taken.is_multiple_of(10) => {
+                Err(Error::temporarily_unavailable("not now"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn messages(&mut self) -> Vec<u64> {
+        match self.fault {
+            Fault::StaleRead => self.first_read.get_or_insert(self.values.clone()).clone(),
+            Fault::Duplicate => self
+                .values
+                .iter()
+                .chain(self.values.first())
+                .copied()
+                .collect(),
+            Fault::Phantom => self.values.iter().chain(&[u64::MAX]).copied().collect(),
+            _ => self.values.clone(),
+        }
+    }
+}
+
+impl MessageHandler for Broken {
+    type Payload = Payload;
+    type Event = NoEvent;
+
+    fn started(&mut self, node: &mut Node<NoEvent>) {
+        let mut stdout = std::io::stdout();
+        match self.fault {
+            Fault::Rubbish => writeln!(stdout, "Hello, I am a node").unwrap_or_default(),
+            Fault::WrongAddress => node.send(&"n99".into(), &Reply::TopologyOk),
+            Fault::Silent => std::process::exit(silence()),
+            _ => {}
+        }
+    }
+
+    fn message(
+        &mut self,
+        node: &mut Node<NoEvent>,
+        request: &Request,
+        payload: Payload,
+    ) -> Result<(), Error> {
+        if self.fault == Fault::Exit {
+            tracing::error!("something terrible has happened");
+            std::process::exit(3);
+        }
+        match payload {
+            Payload::Echo { mut echo } => {
+                if self.fault == Fault::LyingEcho {
+                    echo.push('!');
+                }
+                let extra = (self.fault == Fault::ExtraField).then_some(1);
+                node.reply(request, &Reply::EchoOk { echo: &echo, extra });
+            }
+            Payload::Generate => {
+                self.ids += 1;
+                let repeat = self.fault == Fault::RepeatId && self.ids.is_multiple_of(100);
+                let id = if repeat { self.ids - 1 } else { self.ids };
+                node.reply(
+                    request,
+                    &Reply::GenerateOk {
+                        id: format!("{}-{id}", node.id()),
+                    },
+                );
+            }
+            Payload::Topology => node.reply(request, &Reply::TopologyOk),
+            Payload::Broadcast { message } => {
+                self.broadcast(node, message)?;
+                node.reply(request, &Reply::BroadcastOk);
+            }
+            Payload::Tell { message } => self.values.push(message),
+            Payload::Read => node.reply(
+                request,
+                &Reply::ReadOk {
+                    messages: &self.messages(),
+                },
+            ),
+        }
+        Ok(())
+    }
+}
+
+/// Reads stdin to its end without a word.
+fn silence() -> i32 {
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).map_or(1, |_| 0)
+}
+
+fn main() -> anyhow::Result<()> {
+    let Cli { fault, node } = Cli::parse();
+    let (values, first_read) = (Vec::new(), None);
+    node.run(Broken {
+        fault,
+        values,
+        first_read,
+        taken: 0,
+        ids: 0,
+    })
+}

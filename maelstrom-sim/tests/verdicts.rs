@@ -1,0 +1,293 @@
+//! The command, with real processes: good nodes pass, broken ones are found, and nodes that are no
+//! nodes at all are named.
+#![allow(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    reason = "tests may fail"
+)]
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const NODE: &str = env!("CARGO_BIN_EXE_broken-node");
+
+/// A run of the command that has been started, in a folder of its own.
+struct Running {
+    dir: TempDir,
+    child: Child,
+}
+
+impl Running {
+    fn start(args: &str, fault: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_maelstrom-sim"));
+        command
+            .current_dir(&dir)
+            .arg("test")
+            .args(["--bin", NODE])
+            .args(args.split_whitespace());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.args(["--", "--fault", fault]).spawn().unwrap();
+        Self { dir, child }
+    }
+
+    fn finish(self) -> Run {
+        Run {
+            dir: self.dir,
+            output: self.child.wait_with_output().unwrap(),
+        }
+    }
+}
+
+/// A finished run of the command.
+struct Run {
+    dir: TempDir,
+    output: Output,
+}
+
+impl Run {
+    fn new(args: &str, fault: &str) -> Self {
+        Running::start(args, fault).finish()
+    }
+
+    fn stdout(&self) -> String {
+        String::from_utf8(self.output.stdout.clone()).unwrap()
+    }
+
+    fn stderr(&self) -> String {
+        String::from_utf8(self.output.stderr.clone()).unwrap()
+    }
+
+    fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join("store/latest").join(name)).unwrap()
+    }
+
+    fn results(&self) -> Value {
+        serde_json::from_str(&self.file("results.json")).unwrap()
+    }
+
+    #[track_caller]
+    fn expect(&self, code: i32, closing: &str) -> Value {
+        let stdout = self.stdout();
+        let last = stdout.lines().last().unwrap_or_default();
+        assert!(last.starts_with(closing), "{last}\n{}", self.stderr());
+        assert_eq!(self.output.status.code(), Some(code));
+        self.results()
+    }
+
+    fn valid(&self) -> Value {
+        self.expect(0, "Everything looks good!")
+    }
+
+    fn invalid(&self) -> Value {
+        self.expect(1, "Analysis invalid!")
+    }
+
+    /// The run could not be carried out: no verdict, but somebody is named.
+    #[track_caller]
+    fn crashed(&self) -> String {
+        assert_eq!(self.output.status.code(), Some(255), "{}", self.stderr());
+        assert!(self.output.stdout.is_empty());
+        self.stderr()
+    }
+}
+
+const BROADCAST: &str = "-w broadcast --node-count 3 --rate 30 --time-limit 3 --seed 1";
+
+#[test]
+fn a_right_broadcast_is_valid_and_leaves_its_traces() {
+    let run = Run::new(BROADCAST, "none");
+    let results = run.valid();
+    assert_eq!(results["workload"]["lost-count"], 0);
+    assert!(results["workload"]["stable-count"].as_u64().unwrap() > 10);
+    assert_eq!(results["workload"]["stable-latencies"]["0.5"], 0);
+    assert_eq!(results["availability"]["ok-fraction"], 1.0);
+    let history = run.file("history.jsonl");
+    let ops: Vec<Value> = history
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let begun = ops.iter().filter(|op| op["type"] == "invoke").count();
+    assert_eq!(ops.iter().filter(|op| op["final?"] == true).count(), 6);
+    assert_eq!(results["stats"]["ok-count"], begun);
+    // Each broadcast is told to two peers, and that is all that the servers say to each other.
+    let told = ops
+        .iter()
+        .filter(|op| op["type"] == "ok" && op["f"] == "broadcast")
+        .count()
+        * 2;
+    assert_eq!(results["net"]["servers"]["msg-count"], told);
+    assert!(run.file("node-logs/n0.log").contains("initialized"));
+}
+
+/// Each fault of a broadcast, and the figure that gives it away.
+const BROKEN_BROADCASTS: [(&str, &str); 6] = [
+    ("drop-tenth", "lost-count"),
+    ("forget", "lost-count"),
+    ("stale-read", "lost-count"),
+    ("duplicate", "duplicated-count"),
+    ("phantom", "phantom-count"),
+    ("false-refusal", "resurrected-count"),
+];
+
+#[test]
+fn a_broken_broadcast_is_invalid_for_what_is_broken() {
+    let runs = BROKEN_BROADCASTS.map(|(fault, _)| Running::start(BROADCAST, fault));
+    for ((fault, figure), run) in BROKEN_BROADCASTS.into_iter().zip(runs) {
+        let results = run.finish().invalid();
+        for (_, other) in BROKEN_BROADCASTS {
+            let count = results["workload"][other].as_u64().unwrap();
+            assert_eq!(count > 0, other == figure, "{fault}: {other} is {count}");
+        }
+    }
+}
+
+#[test]
+fn partitions_are_felt_and_the_nemesis_is_in_the_history() {
+    // This broadcast tells every value once: what a partition takes is lost.
+    let args = "--nemesis partition --nemesis-interval 1 --node-count 5";
+    let run = Run::new(&format!("{BROADCAST} {args}"), "none");
+    let results = run.invalid();
+    assert!(results["workload"]["lost-count"].as_u64().unwrap() > 0);
+    assert!(run.file("history.jsonl").contains("start-partition"));
+}
+
+const UNIQUE_IDS: &str = "-w unique-ids --node-count 3 --rate 500 --time-limit 2 --seed 1";
+
+#[test]
+fn a_right_id_generator_is_valid() {
+    let results = Run::new(&format!("{UNIQUE_IDS} --availability total"), "none").valid();
+    assert_eq!(results["workload"]["duplicated-count"], 0);
+    assert_eq!(
+        results["workload"]["attempted-count"],
+        results["workload"]["acknowledged-count"]
+    );
+}
+
+#[test]
+fn a_generator_that_repeats_an_id_is_invalid() {
+    let results = Run::new(UNIQUE_IDS, "repeat-id").invalid();
+    assert!(results["workload"]["duplicated-count"].as_u64().unwrap() > 0);
+}
+
+const ECHO: &str = "-w echo --node-count 1 --rate 50 --time-limit 1 --seed 1";
+
+#[test]
+fn a_right_echo_is_valid_and_a_lying_one_is_not() {
+    Run::new(ECHO, "none").valid();
+    let results = Run::new(ECHO, "lying-echo").invalid();
+    let errors = results["workload"]["errors"].as_array().unwrap();
+    assert_eq!(results["stats"]["ok-count"], errors.len());
+}
+
+#[test]
+fn a_reply_with_a_field_too_many_is_malformed() {
+    let results = Run::new(ECHO, "extra-field").invalid();
+    assert_eq!(results["stats"]["ok-count"], 0);
+    assert!(
+        results["workload"]["errors"][0]
+            .to_string()
+            .contains("`extra`")
+    );
+}
+
+#[test]
+fn a_node_that_prints_rubbish_is_named_and_not_listened_to_any_more() {
+    for (fault, said) in [
+        ("rubbish", "Hello, I am a node"),
+        ("wrong-address", "there is no n99"),
+    ] {
+        let run = Run::new(
+            "-w echo --node-count 2 --rate 5 --time-limit 1 --seed 1",
+            fault,
+        );
+        let stderr = run.crashed();
+        assert!(stderr.contains(said), "{stderr}");
+        assert!(
+            stderr.contains("n0 is not listened to any more"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn a_node_that_exits_is_named_with_the_end_of_its_stderr() {
+    let stderr = Run::new("-w echo --node-count 1 --rate 20 --time-limit 9", "exit").crashed();
+    assert!(
+        stderr.contains("n0 exited by itself (exit status: 3)"),
+        "{stderr}"
+    );
+    assert!(
+        stderr.contains("something terrible has happened"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_node_that_does_not_answer_init_is_named() {
+    let stderr = Run::new("-w echo --node-count 2 --time-limit 9", "silent").crashed();
+    assert!(
+        stderr.contains("did not answer `init` within 10 s"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("n0"), "{stderr}");
+}
+
+#[test]
+fn without_a_single_value_the_verdict_is_unknown() {
+    let run = Run::new(
+        "-w broadcast --node-count 1 --rate 0 --time-limit 1",
+        "none",
+    );
+    run.expect(
+        2,
+        "Errors occurred during analysis, but no anomalies found.",
+    );
+}
+
+#[test]
+fn node_output_is_shown_on_request_and_names_are_given_or_counted() {
+    let run = Run::new(
+        "-w echo --nodes a,b --rate 20 --time-limit 1 --log-stderr",
+        "none",
+    );
+    run.valid();
+    assert!(run.stderr().contains("a | "), "{}", run.stderr());
+    assert!(run.file("node-logs/b.log").contains("initialized"));
+}
+
+#[test]
+fn bad_arguments_are_refused_with_maelstroms_exit_code() {
+    for bad in [
+        "-w nonsense",
+        "-w echo --node-count 0",
+        "-w echo --nodes n1,n1",
+        "-w echo --nodes c1",
+        "-w echo --availability 2",
+        "-w echo --concurrency 0n",
+        "-w echo --rate -1",
+        "-w echo --nemesis earthquake",
+        "-w echo --no-such-flag",
+    ] {
+        let run = Run::new(bad, "none");
+        assert_eq!(run.output.status.code(), Some(254), "{bad}");
+        assert!(run.stderr().contains("error: "), "{bad}");
+    }
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_maelstrom-sim"))
+        .current_dir(&dir)
+        .args(["test", "-w", "echo", "--bin", "no/such/program"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(255));
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.contains("cannot find no/such/program"), "{stderr}");
+    assert!(Path::new(NODE).exists());
+}
