@@ -11,6 +11,7 @@
 //! | [`workload`] | what clients do |
 //! | [`history`], [`checker`] | what they saw, and the verdict on it |
 //! | [`process`], [`run`] | a test with real processes, over pipes, in real time |
+//! | [`simulate`] | a test with handlers in-process, in virtual time |
 //! | [`store`], [`report`], [`edn`], [`limits`] | what is left of a test, and what a person gets to see |
 
 // Counts and times of a test are far from overflow, and this is no node: nothing here has to stay
@@ -29,6 +30,7 @@ pub mod process;
 pub mod report;
 pub mod rng;
 pub mod run;
+pub mod simulate;
 pub mod store;
 pub mod topology;
 pub mod workload;

@@ -17,6 +17,8 @@ pub enum Stream {
     Generator = 2,
     /// What the nemesis does, and when.
     Nemesis = 3,
+    /// The nodes' own random numbers.
+    Nodes = 4,
 }
 
 /// The random numbers of a run for one use.

@@ -1,1 +1,428 @@
+//! Hand-written histories: for each anomaly one that has it, and near misses that do not.
 
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::history::{Op, Process};
+use crate::options::Options;
+use crate::workload::WorkloadKind;
+
+/// A history from lines of `time process type f [value]`, times in ms, one event a line.
+fn history(text: &str) -> History {
+    let mut history = History::default();
+    let mut open: BTreeMap<u64, usize> = BTreeMap::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let mut words = line.splitn(5, ' ');
+        let mut word = || words.next().unwrap();
+        let time = Duration::from_millis(word().parse().unwrap());
+        let process: u64 = word().parse().unwrap();
+        let kind = match word() {
+            "invoke" => OpType::Invoke,
+            "ok" => OpType::Ok,
+            "fail" => OpType::Fail,
+            "info" => OpType::Info,
+            other => panic!("{other}"),
+        };
+        let f = ["broadcast", "read", "echo", "generate"];
+        let name = word();
+        let f = f.into_iter().find(|f| *f == name).unwrap();
+        let value = words.next().map(|text| serde_json::from_str(text).unwrap());
+        let invocation = if kind == OpType::Invoke {
+            None
+        } else {
+            open.remove(&process)
+        };
+        let op = Op {
+            time,
+            value,
+            invocation,
+            ..Op::new(Process::Client(process), kind, f)
+        };
+        let index = history.push(op);
+        if kind == OpType::Invoke {
+            open.insert(process, index);
+        }
+    }
+    history
+}
+
+fn broadcast(text: &str) -> (Verdict, Value) {
+    let results = set_full::check(&history(text), "broadcast");
+    (results.valid, results.fields.into())
+}
+
+#[test]
+fn a_value_that_later_reads_show_is_stable_with_the_latency_of_the_last_miss() {
+    let (valid, results) = broadcast(
+        "0 1 invoke broadcast 7
+         10 1 ok broadcast 7
+         20 2 invoke read
+         21 2 ok read []
+         30 2 invoke read
+         31 2 ok read []
+         40 2 invoke read
+         41 2 ok read [7]",
+    );
+    assert_eq!(valid, Verdict::Valid);
+    assert_eq!(results["stable-count"], 1);
+    assert_eq!(results["stale"], json!([7]));
+    // From the acknowledgement to the beginning of the last read that missed it.
+    assert_eq!(results["stable-latencies"]["1"], 20);
+    assert_eq!(
+        results["worst-stale"][0],
+        json!({ "element": 7, "stable-latency": 20 })
+    );
+}
+
+#[test]
+fn a_value_is_known_from_its_first_sighting_if_that_is_earlier() {
+    let (valid, results) = broadcast(
+        "0 1 invoke broadcast 7
+         1 2 invoke read
+         2 2 ok read [7]
+         3 3 invoke read
+         4 3 ok read []
+         9 2 invoke read
+         9 2 ok read [7]
+         10 1 ok broadcast 7",
+    );
+    assert_eq!(
+        (valid, &results["stable-latencies"]["1"]),
+        (Verdict::Valid, &json!(1))
+    );
+}
+
+#[test]
+fn a_value_that_no_later_read_shows_is_lost() {
+    for known in [
+        "1 1 ok broadcast 7",
+        "1 1 info broadcast 7\n2 3 invoke read\n2 3 ok read [7]",
+    ] {
+        let (valid, results) = broadcast(&format!(
+            "0 1 invoke broadcast 7
+             {known}
+             3 2 invoke read
+             4 2 ok read []"
+        ));
+        assert_eq!(valid, Verdict::Invalid);
+        assert_eq!(results["lost"], json!([7]));
+    }
+}
+
+#[test]
+fn a_read_that_began_before_the_value_was_known_loses_nothing() {
+    let (valid, results) = broadcast(
+        "0 1 invoke broadcast 7
+         1 2 invoke read
+         2 1 ok broadcast 7
+         3 2 ok read []
+         4 1 invoke broadcast 8
+         5 1 ok broadcast 8
+         6 2 invoke read
+         7 2 ok read [7,8]
+         8 1 invoke broadcast 9
+         9 3 invoke read
+         10 1 ok broadcast 9
+         11 3 ok read [7,8]",
+    );
+    assert_eq!(valid, Verdict::Valid);
+    assert_eq!(results["stale-count"], 0);
+    assert_eq!(results["never-read"], json!([9]));
+}
+
+#[test]
+fn a_value_whose_adding_is_not_known_may_be_missing_for_ever() {
+    let (valid, results) = broadcast(
+        "0 1 invoke broadcast 7
+         1 1 info broadcast 7
+         2 2 invoke broadcast 8
+         3 2 ok broadcast 8
+         4 2 invoke read
+         5 2 ok read [8]",
+    );
+    assert_eq!(
+        (valid, &results["never-read"]),
+        (Verdict::Valid, &json!([7]))
+    );
+}
+
+#[test]
+fn a_failed_read_says_nothing() {
+    let (valid, results) = broadcast(
+        "0 1 invoke broadcast 7
+         1 1 ok broadcast 7
+         2 2 invoke read
+         3 2 ok read [7]
+         4 2 invoke read
+         9 2 fail read",
+    );
+    assert_eq!(
+        (valid, &results["stable-count"]),
+        (Verdict::Valid, &json!(1))
+    );
+}
+
+#[test]
+fn duplicates_phantoms_and_resurrected_values_are_invalid() {
+    let added = "0 1 invoke broadcast 7\n1 1 ok broadcast 7\n2 2 invoke read\n";
+    let (valid, results) = broadcast(&format!("{added}3 2 ok read [7,7,7]"));
+    assert_eq!(
+        (valid, &results["duplicated"]),
+        (Verdict::Invalid, &json!({ "7": 3 }))
+    );
+    let (valid, results) = broadcast(&format!("{added}3 2 ok read [7,\"x\"]"));
+    assert_eq!(
+        (valid, &results["phantom"]),
+        (Verdict::Invalid, &json!(["x"]))
+    );
+    let refused = added.replace(" ok ", " fail ");
+    let (valid, results) = broadcast(&format!("{refused}3 2 ok read [7]"));
+    assert_eq!(
+        (valid, &results["resurrected"]),
+        (Verdict::Invalid, &json!([7]))
+    );
+    let (valid, _) = broadcast(&format!("{refused}3 2 ok read []"));
+    assert_eq!(valid, Verdict::Unknown);
+}
+
+#[test]
+fn quantiles_are_jepsens() {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for value in 0..100 {
+        write!(
+            text,
+            "0 1 invoke broadcast {value}\n0 1 ok broadcast {value}\n"
+        )
+        .unwrap();
+    }
+    // At `ms` a read misses the values from `ms` on, so that value v has the latency v - 1.
+    for ms in 0..=100 {
+        let seen: Vec<u32> = (0..ms).collect();
+        write!(text, "{ms} 2 invoke read\n{ms} 2 ok read {}\n", json!(seen)).unwrap();
+    }
+    let (_, results) = broadcast(&text);
+    let expected = json!({ "0": 0, "0.5": 50, "0.95": 95, "0.99": 99, "1": 99 });
+    assert_eq!(results["stable-latencies"], expected);
+}
+
+#[test]
+fn ids_are_equal_as_json_but_numbers_digit_by_digit() {
+    let verdict = |ids: &[&str]| {
+        let lines = ids
+            .iter()
+            .map(|id| format!("0 1 invoke generate\n0 1 ok generate {id}\n"));
+        unique_ids::check(&history(&lines.collect::<String>())).valid
+    };
+    assert_eq!(verdict(&["1", "2", r#""1""#, "[1]", "1.0"]), Verdict::Valid);
+    assert_eq!(verdict(&["1", "1"]), Verdict::Invalid);
+    assert_eq!(
+        verdict(&[r#"{"a":1,"b":2}"#, r#"{"b": 2,"a":1}"#]),
+        Verdict::Invalid
+    );
+    assert_eq!(verdict(&[r#""\u0061""#, r#""a""#]), Verdict::Invalid);
+    let long = [
+        "100000000000000000000000000000001",
+        "100000000000000000000000000000002",
+    ];
+    assert_eq!(verdict(&long), Verdict::Valid);
+    assert_eq!(verdict(&[]), Verdict::Valid);
+}
+
+#[test]
+fn an_id_whose_request_failed_or_is_open_does_not_count() {
+    let results = unique_ids::check(&history(
+        "0 1 invoke generate
+         1 1 ok generate 5
+         2 1 invoke generate
+         3 1 fail generate 5
+         4 1 invoke generate
+         5 1 info generate 5
+         6 6 invoke generate",
+    ));
+    assert_eq!(results.valid, Verdict::Valid);
+    assert_eq!(results.fields["attempted-count"], 4);
+    assert_eq!(results.fields["acknowledged-count"], 1);
+}
+
+#[test]
+fn an_echo_must_come_back_as_it_went() {
+    let verdict =
+        |end: &str| echo::check(&history(&format!("0 1 invoke echo \"a\"\n1 1 {end}"))).valid;
+    assert_eq!(verdict("ok echo \"a\""), Verdict::Valid);
+    assert_eq!(verdict("ok echo \"\\u0061\""), Verdict::Valid);
+    for bad in [
+        "ok echo \"b\"",
+        "ok echo null",
+        "info echo \"a\"",
+        "fail echo \"a\"",
+    ] {
+        assert_eq!(verdict(bad), Verdict::Invalid, "{bad}");
+    }
+}
+
+fn judged(text: &str, availability: Option<Availability>) -> Results {
+    let workload = WorkloadKind::UniqueIds.build(&Options::new(WorkloadKind::UniqueIds));
+    let mut net = NetStats::default();
+    net.servers.sent = 6;
+    net.clients.sent = 9;
+    Results::judge(workload.as_ref(), &history(text), net, availability)
+}
+
+const HALF: &str = "0 1 invoke generate
+    1 1 ok generate 1
+    2 1 invoke generate
+    3 1 fail generate";
+
+#[test]
+fn availability_is_the_fraction_of_operations_that_succeeded() {
+    assert_eq!(judged(HALF, None).valid, Verdict::Valid);
+    assert_eq!(
+        judged(HALF, Some(Availability::AtLeast(0.5))).valid,
+        Verdict::Valid
+    );
+    assert_eq!(
+        judged(HALF, Some(Availability::AtLeast(0.51))).valid,
+        Verdict::Invalid
+    );
+    assert_eq!(
+        judged(HALF, Some(Availability::Total)).valid,
+        Verdict::Invalid
+    );
+    assert_eq!(judged("", Some(Availability::Total)).valid, Verdict::Valid);
+}
+
+#[test]
+fn messages_are_counted_per_operation_begun() {
+    let net = judged(HALF, None).net;
+    assert_eq!(net["servers"]["msgs-per-op"], 3.0);
+    assert_eq!(net["clients"]["msgs-per-op"], 4.5);
+    assert_eq!(net["all"]["msgs-per-op"], 7.5);
+    assert!(judged("", None).net["all"].get("msgs-per-op").is_none());
+}
+
+#[test]
+fn a_function_that_never_succeeds_makes_the_verdict_unknown() {
+    let results = judged("0 1 invoke generate\n1 1 info generate", None);
+    assert_eq!(
+        (results.valid, &results.stats["info-count"]),
+        (Verdict::Unknown, &json!(1))
+    );
+}
+
+#[test]
+fn the_worst_verdict_wins_and_looks_like_maelstroms() {
+    use Verdict::{Invalid, Unknown, Valid};
+    assert_eq!(Verdict::merge([Valid, Unknown, Valid]), Unknown);
+    assert_eq!(Verdict::merge([Unknown, Invalid, Valid]), Invalid);
+    assert_eq!(Verdict::merge([]), Valid);
+    assert_eq!(
+        json!([Valid, Unknown, Invalid]),
+        json!([true, "unknown", false])
+    );
+}
+
+/// What becomes of a value, read off the whole history anew: the definition, not the algorithm.
+fn naive_outcome(history: &History, value: u64) -> (&'static str, Option<u64>) {
+    let shows = |op: &Op| {
+        let values: Vec<u64> = serde_json::from_str(op.value.as_ref().unwrap().get()).unwrap();
+        values.contains(&value)
+    };
+    let text = value.to_string();
+    let is_value = |op: &&Op| op.value.as_ref().is_some_and(|raw| raw.get() == text);
+    let added = history
+        .client_ops()
+        .filter(|op| op.f == "broadcast")
+        .find(is_value)
+        .unwrap();
+    // What ended before the value was there says nothing about it.
+    let ends = || {
+        history
+            .client_ops()
+            .filter(|op| op.kind == OpType::Ok && op.index > added.index)
+    };
+    let reads = || ends().filter(|op| op.f == "read");
+    let acknowledged = ends().filter(|op| op.f == "broadcast").find(is_value);
+    let known = acknowledged
+        .into_iter()
+        .chain(reads().find(|op| shows(op)))
+        .min_by_key(|op| op.index);
+    let begun = |op: &Op| history.invocation(op).unwrap().index;
+    let last_shown = reads().filter(|op| shows(op)).map(begun).max();
+    let last_missed = reads().filter(|op| !shows(op)).map(begun).max();
+    match (known, last_shown, last_missed) {
+        (Some(known), Some(shown), missed) if missed.is_none_or(|missed| missed < shown) => {
+            let missed_at = missed.map_or(Duration::ZERO, |index| history.ops()[index].time);
+            let latency = missed_at.saturating_sub(known.time).as_millis();
+            ("stable", Some(u64::try_from(latency).unwrap()))
+        }
+        (Some(known), shown, Some(missed)) if known.index < missed && shown < Some(missed) => {
+            ("lost", None)
+        }
+        _ => ("never-read", None),
+    }
+}
+
+/// Small histories of two writers and three readers: steps are (process, what a read shows).
+fn small_histories() -> impl Strategy<Value = History> {
+    proptest::collection::vec((0u64..5, 0u8..16, 0u8..3), 0..40).prop_map(|steps| {
+        let mut history = History::default();
+        let mut open: BTreeMap<u64, usize> = BTreeMap::new();
+        let mut next_value = 0;
+        for (time, (process, bits, fate)) in steps.into_iter().enumerate() {
+            let time = Duration::from_millis(time as u64);
+            let f = if process < 2 { "broadcast" } else { "read" };
+            let op = |kind, value: Option<Value>| Op {
+                time,
+                value: value.and_then(|value| serde_json::value::to_raw_value(&value).ok()),
+                ..Op::new(Process::Client(process), kind, f)
+            };
+            if let Some(invocation) = open.remove(&process) {
+                let begun = history.ops()[invocation].value.clone();
+                let ok = fate > 0;
+                let kind = if ok { OpType::Ok } else { OpType::Info };
+                let shown: Vec<u64> = (0..next_value.min(4))
+                    .filter(|v| bits & (1 << v) != 0)
+                    .collect();
+                let value = if f == "read" {
+                    Some(json!(shown))
+                } else {
+                    None
+                };
+                let end = op(kind, value);
+                let value = end.value.clone().or(begun);
+                history.push(Op {
+                    value,
+                    invocation: Some(invocation),
+                    ..end
+                });
+            } else {
+                let value = (f == "broadcast").then(|| json!(next_value));
+                next_value += u64::from(f == "broadcast");
+                open.insert(process, history.push(op(OpType::Invoke, value)));
+            }
+        }
+        history
+    })
+}
+
+proptest! {
+    #[test]
+    fn set_full_agrees_with_its_definition(history in small_histories()) {
+        let results = set_full::check(&history, "broadcast").fields;
+        let added = history.ops().iter().filter(|op| op.f == "broadcast");
+        let added = added.filter(|op| op.kind == OpType::Invoke).count() as u64;
+        let outcomes: Vec<_> = (0..added).map(|value| naive_outcome(&history, value)).collect();
+        for name in ["lost", "never-read"] {
+            let named: Vec<u64> = (0..).zip(&outcomes).filter(|(_, o)| o.0 == name).map(|(v, _)| v).collect();
+            prop_assert_eq!(&results[name], &json!(named));
+        }
+        let mut latencies: Vec<u64> = outcomes.iter().filter_map(|(_, latency)| *latency).collect();
+        latencies.sort_unstable();
+        let max = results.get("stable-latencies").and_then(|quantiles| quantiles["1"].as_u64());
+        prop_assert_eq!(max, latencies.last().copied());
+    }
+}

@@ -1,1 +1,393 @@
+//! The world in virtual time, with nodes that are as simple as can be.
 
+use std::time::Duration;
+
+use maelstrom_core::{Error, ErrorCode, MessageHandler, Node, Request};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::*;
+use crate::history::OpType;
+use crate::nemesis::Fault;
+use crate::options::{Latency, LatencyDist};
+use crate::simulate::simulate;
+use crate::workload::WorkloadKind;
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// A broadcast that tells each value to everyone once, right away.
+#[derive(Default)]
+struct Toy {
+    values: Vec<u64>,
+    /// How it answers each tenth broadcast.
+    odd: Odd,
+    taken: u64,
+    topology: bool,
+}
+
+/// What a toy does with each tenth broadcast.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Odd {
+    #[default]
+    Nothing,
+    /// It answers with this error.
+    Error(ErrorCode),
+    /// It answers after this time.
+    Late(Duration),
+    /// It answers each tenth *read* after this time.
+    LateRead(Duration),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Payload {
+    Topology {
+        topology: BTreeMap<String, Vec<String>>,
+    },
+    Broadcast {
+        message: u64,
+    },
+    Tell {
+        message: u64,
+    },
+    Read,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Reply {
+    TopologyOk,
+    BroadcastOk,
+    Tell { message: u64 },
+    ReadOk { messages: Vec<u64> },
+}
+
+enum Later {
+    Broadcast(Request),
+    Read(Request),
+}
+
+impl MessageHandler for Toy {
+    type Payload = Payload;
+    type Event = Later;
+
+    fn message(
+        &mut self,
+        node: &mut Node<Later>,
+        request: &Request,
+        payload: Payload,
+    ) -> Result<(), Error> {
+        match payload {
+            Payload::Topology { topology } => {
+                assert_eq!(topology.len(), node.node_ids().len());
+                self.topology = true;
+                node.reply(request, &Reply::TopologyOk);
+            }
+            Payload::Broadcast { message } => {
+                assert!(self.topology, "the topology comes before everything else");
+                self.taken += 1;
+                let odd = if self.taken.is_multiple_of(10) {
+                    self.odd
+                } else {
+                    Odd::Nothing
+                };
+                if let Odd::Error(code) = odd {
+                    return Err(Error::new(code, "so it is"));
+                }
+                self.values.push(message);
+                for peer in node.peers().cloned().collect::<Vec<_>>() {
+                    node.send(&peer, &Reply::Tell { message });
+                }
+                match odd {
+                    Odd::Late(delay) => node.set_timer(delay, Later::Broadcast(request.clone())),
+                    _ => node.reply(request, &Reply::BroadcastOk),
+                }
+            }
+            Payload::Tell { message } => self.values.push(message),
+            Payload::Read => {
+                self.taken += 1;
+                match self.odd {
+                    Odd::LateRead(delay) if self.taken.is_multiple_of(10) => {
+                        node.set_timer(delay, Later::Read(request.clone()));
+                    }
+                    _ => node.reply(
+                        request,
+                        &Reply::ReadOk {
+                            messages: self.values.clone(),
+                        },
+                    ),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, node: &mut Node<Later>, event: Later) {
+        match event {
+            Later::Broadcast(request) => node.reply(&request, &Reply::BroadcastOk),
+            Later::Read(request) => {
+                node.reply(
+                    &request,
+                    &Reply::ReadOk {
+                        messages: self.values.clone(),
+                    },
+                );
+            }
+        }
+    }
+}
+
+fn options() -> Options {
+    let options = Options::new(WorkloadKind::Broadcast).with_node_count(3);
+    Options {
+        rate: 20.0,
+        time_limit: Duration::from_secs(20),
+        seed: 7,
+        ..options
+    }
+}
+
+fn run(options: &Options, odd: Odd) -> World {
+    let world = simulate(options.clone(), |_| Toy {
+        odd,
+        ..Toy::default()
+    });
+    assert_eq!(world.failure(), None);
+    world
+}
+
+fn ends(world: &World, kind: OpType) -> Vec<&Op> {
+    world
+        .history()
+        .client_ops()
+        .filter(|op| op.kind == kind)
+        .collect()
+}
+
+fn trace(world: &World) -> String {
+    let mut out = Vec::new();
+    world.history().write_jsonl(&mut out).unwrap();
+    format!(
+        "{}{:?}",
+        String::from_utf8(out).unwrap(),
+        world.network.stats()
+    )
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_and_another_one_another() {
+    let mut options = options();
+    options.nemesis.insert(Fault::Partition);
+    options.latency = Latency {
+        mean_ms: 10,
+        dist: LatencyDist::Exponential,
+    };
+    let first = trace(&run(&options, Odd::Nothing));
+    assert_eq!(first, trace(&run(&options, Odd::Nothing)));
+    options.seed += 1;
+    assert_ne!(first, trace(&run(&options, Odd::Nothing)));
+}
+
+#[test]
+fn operations_come_at_the_rate_until_the_time_limit_then_each_thread_reads_once() {
+    let world = run(&options(), Odd::Nothing);
+    let begun = ends(&world, OpType::Invoke);
+    let (last, main): (Vec<&Op>, Vec<&Op>) = begun.into_iter().partition(|op| op.is_final);
+    assert!((340..460).contains(&main.len()), "{}", main.len());
+    assert_eq!(main[0].time, Duration::ZERO);
+    assert!(main.iter().all(|op| op.time < Duration::from_secs(20)));
+    assert!(
+        main.windows(2)
+            .all(|pair| pair[1].time - pair[0].time < ms(100))
+    );
+    let reads = main.iter().filter(|op| op.f == "read").count();
+    assert!((main.len() / 3..main.len() * 2 / 3).contains(&reads));
+    assert_eq!(last.len(), 3);
+    assert!(
+        last.iter()
+            .all(|op| op.f == "read" && op.time == Duration::from_secs(30))
+    );
+    let results = world.results();
+    assert_eq!(results.valid, crate::checker::Verdict::Valid);
+    assert_eq!(results.workload.fields["stable-latencies"]["1"], 0);
+}
+
+#[test]
+fn a_value_takes_the_latency_to_be_everywhere() {
+    let options = Options {
+        latency: Latency {
+            mean_ms: 100,
+            ..Latency::default()
+        },
+        ..options()
+    };
+    let fields = run(&options, Odd::Nothing).results().workload.fields;
+    let max = fields["stable-latencies"]["1"].as_u64().unwrap();
+    assert!((80..=100).contains(&max), "{max}");
+}
+
+#[test]
+fn a_definite_error_is_a_failure_and_an_indefinite_one_is_not_known() {
+    let world = run(&options(), Odd::Error(ErrorCode::Abort));
+    let failed = ends(&world, OpType::Fail);
+    assert!(!failed.is_empty() && ends(&world, OpType::Info).is_empty());
+    assert_eq!(failed[0].error.as_deref(), Some("abort (14): so it is"));
+    let world = run(&options(), Odd::Error(ErrorCode::Other(1234)));
+    assert!(!ends(&world, OpType::Info).is_empty() && ends(&world, OpType::Fail).is_empty());
+}
+
+#[test]
+fn after_an_unknown_outcome_the_thread_goes_on_as_a_new_process() {
+    let world = run(&options(), Odd::Error(ErrorCode::Crash));
+    let mut processes: Vec<u64> = Vec::new();
+    for op in world
+        .history()
+        .client_ops()
+        .filter(|op| op.kind == OpType::Invoke)
+    {
+        let Process::Client(process) = op.process else {
+            continue;
+        };
+        processes.push(process);
+    }
+    for op in ends(&world, OpType::Info) {
+        let Process::Client(process) = op.process else {
+            panic!("a client")
+        };
+        let later = world.history().client_ops().skip(op.index + 1);
+        assert!(
+            later
+                .into_iter()
+                .all(|op| op.process != Process::Client(process))
+        );
+    }
+    assert!(processes.iter().any(|process| *process >= 3));
+    assert!(processes.iter().all(|process| *process < 300));
+}
+
+#[test]
+fn an_answer_after_5_s_comes_too_late_and_mutes_the_node_if_its_client_is_gone() {
+    let in_time = run(&options(), Odd::Late(ms(4_999)));
+    assert!(ends(&in_time, OpType::Info).is_empty() && in_time.muted().is_empty());
+    let late = run(&options(), Odd::Late(ms(6_000)));
+    let infos = ends(&late, OpType::Info);
+    assert_eq!(infos[0].error.as_deref(), Some("net-timeout"));
+    let begun = late.history().invocation(infos[0]).unwrap();
+    assert!(infos[0].time - begun.time >= Duration::from_secs(5));
+    assert!(!late.muted().is_empty());
+    assert!(
+        late.muted()
+            .values()
+            .all(|why| why.starts_with("there is no c"))
+    );
+}
+
+#[test]
+fn a_read_without_an_answer_has_failed_and_its_client_stays() {
+    let world = run(&options(), Odd::LateRead(ms(5_500)));
+    assert!(!ends(&world, OpType::Fail).is_empty());
+    assert!(ends(&world, OpType::Fail).iter().all(|op| op.f == "read"));
+    assert!(ends(&world, OpType::Info).is_empty());
+    assert!(world.muted().is_empty());
+}
+
+#[test]
+fn the_nemesis_acts_from_the_start_and_heals_before_the_recovery() {
+    let mut options = options();
+    options.nemesis.insert(Fault::Partition);
+    options.nemesis_interval = Duration::from_secs(2);
+    let world = run(&options, Odd::Nothing);
+    let ops = world
+        .history()
+        .ops()
+        .iter()
+        .filter(|op| op.process == Process::Nemesis);
+    let ops: Vec<(&str, Duration)> = ops.map(|op| (op.f, op.time)).collect();
+    assert_eq!(ops[0], ("start-partition", Duration::ZERO));
+    assert_eq!(
+        ops.last(),
+        Some(&("stop-partition", Duration::from_secs(20)))
+    );
+    // This toy tells everything once: what a partition took is lost.
+    assert_eq!(world.results().valid, crate::checker::Verdict::Invalid);
+}
+
+/// Answers what it is told to answer to `init`, or nothing.
+struct Stubborn;
+
+impl MessageHandler for Stubborn {
+    type Payload = Payload;
+    type Event = Later;
+
+    fn message(&mut self, _: &mut Node<Later>, _: &Request, _: Payload) -> Result<(), Error> {
+        Err(Error::new(ErrorCode::NotSupported, "no"))
+    }
+}
+
+#[test]
+fn a_node_that_refuses_the_set_up_fails_the_test() {
+    let world = simulate(options(), |_| Stubborn);
+    let why = "not-supported (10): no".to_owned();
+    assert_eq!(
+        world.failure(),
+        Some(&Failure::SetupRefused("n0".into(), why))
+    );
+}
+
+#[test]
+fn a_node_that_does_not_answer_init_or_answers_it_badly_fails_the_test() {
+    let mut world = World::new(options(), Duration::ZERO);
+    world.handle_timeout(ms(9_999));
+    assert_eq!(world.failure(), None);
+    world.handle_timeout(ms(10_000));
+    assert_eq!(world.failure(), Some(&Failure::InitTimeout("n0".into())));
+
+    let mut world = World::new(options(), Duration::ZERO);
+    let n1: NodeId = "n1".into();
+    let init = std::iter::from_fn(|| world.poll_action()).find_map(|action| match action {
+        Action::Deliver { node, line } if node == n1 => serde_json::from_slice::<Value>(&line).ok(),
+        _ => None,
+    });
+    let init = init.unwrap();
+    assert_eq!(init["body"]["node_ids"], json!(["n0", "n1", "n2"]));
+    let client = init["src"].as_str().unwrap();
+    let line = json!({ "src": "n1", "dest": client, "body": { "type": "no", "in_reply_to": 1 } });
+    world.node_said(ms(1), &n1, line.to_string().as_bytes());
+    assert!(matches!(world.failure(), Some(Failure::InitRefused(node, _)) if *node == n1));
+}
+
+#[test]
+fn what_is_no_message_mutes_a_node_and_says_why() {
+    for (line, why) in [
+        (&b"\xff\n"[..], "not UTF-8"),
+        (b"hello\n", "not a message"),
+        (b"\n", "not a message"),
+        (
+            br#"{"src":"n0","dest":"n1"}"#,
+            "not a message (missing field `body`",
+        ),
+        (
+            br#"{"src":"n0","dest":"n1","body":{},"extra":1}"#,
+            "not a message (unknown field `extra`",
+        ),
+        (
+            br#"{"src":"n0","dest":"n1","body":[]}"#,
+            "the body is not an object",
+        ),
+        (
+            br#"{"src":"n0","dest":"n9","body":{}}"#,
+            "there is no n9 in the network",
+        ),
+    ] {
+        let mut world = World::new(options(), Duration::ZERO);
+        let n0: NodeId = "n0".into();
+        world.node_said(ms(1), &n0, line);
+        let said = world.muted().get(&n0).cloned().unwrap_or_default();
+        assert!(said.starts_with(why), "{said}");
+        let sent = world.network.stats();
+        world.node_said(ms(2), &n0, br#"{"src":"n0","dest":"n1","body":{}}"#);
+        assert_eq!(world.network.stats(), sent);
+    }
+}
