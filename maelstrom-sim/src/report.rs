@@ -16,6 +16,9 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 /// How often a bar is drawn.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
+/// What is longer is spread over several lines.
+const LINE_CHARS: usize = 92;
+
 /// Lists in the printed results are cut at this length; the file has them whole.
 const LIST_MAX: usize = 16;
 
@@ -106,12 +109,33 @@ fn line(now: Duration, text: &str) {
     writeln!(std::io::stderr(), "{:6.1} s  {text}", now.as_secs_f64()).ok();
 }
 
-/// The results as they are printed: whole, but for long lists.
+/// The results as they are printed: whole, but for long lists; what is short stands in one line.
 #[must_use]
 pub fn summary(results: &Results) -> String {
     let mut value = serde_json::to_value(results).unwrap_or_default();
     cut(&mut value);
-    serde_json::to_string_pretty(&value).unwrap_or_default()
+    let mut text = String::new();
+    write_value(&mut text, &value, 0);
+    text
+}
+
+/// Appends `value`: in one line if it fits, else an object's fields each in a line of its own.
+fn write_value(text: &mut String, value: &Value, indent: usize) {
+    let compact = value.to_string();
+    match value {
+        Value::Object(fields) if compact.len() + indent > LINE_CHARS => {
+            text.push_str("{\n");
+            for (at, (name, value)) in fields.iter().enumerate() {
+                text.extend(std::iter::repeat_n(' ', indent + 2));
+                text.push_str(&format!("{}: ", Value::from(name.as_str())));
+                write_value(text, value, indent + 2);
+                text.push_str(if at + 1 < fields.len() { ",\n" } else { "\n" });
+            }
+            text.extend(std::iter::repeat_n(' ', indent));
+            text.push('}');
+        }
+        _ => text.push_str(&compact),
+    }
 }
 
 fn cut(value: &mut Value) {
@@ -146,5 +170,31 @@ pub const fn exit_code(verdict: Verdict) -> u8 {
         Verdict::Valid => 0,
         Verdict::Invalid => 1,
         Verdict::Unknown => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_short_stands_in_one_line_and_the_whole_stays_json() {
+        let long: Vec<u32> = (0..100).collect();
+        let mut value = json!({
+            "net": { "servers": { "msg-count": 3 }, "valid?": true },
+            "workload": { "lost": long, "valid?": false },
+        });
+        cut(&mut value);
+        let mut text = String::new();
+        write_value(&mut text, &value, 0);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[1],
+            r#"  "net": {"servers":{"msg-count":3},"valid?":true},"#
+        );
+        assert_eq!(value["workload"]["lost"][16], "… and 84 more");
     }
 }

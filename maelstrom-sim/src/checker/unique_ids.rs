@@ -29,8 +29,8 @@ pub fn check(history: &History) -> WorkloadResults {
             OpType::Fail | OpType::Info => {}
         }
     }
-    let range =
-        [ids.first_key_value(), ids.last_key_value()].map(|pair| pair.map(|(id, _)| id.clone()));
+    let range = [ids.first_key_value(), ids.last_key_value()];
+    let range = range.map(|pair| pair.and_then(|(id, _)| serde_json::from_str::<Value>(id).ok()));
     let mut repeated: Vec<(String, u64)> =
         ids.into_iter().filter(|(_, count)| *count > 1).collect();
     repeated.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
