@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`options`] | what is to be tested: Maelstrom's options, names and defaults |
 //! | [`world`] | a whole test as one event loop without I/O: what the nodes say and the time go in, what they are to hear comes out |
-//! | [`network`], [`nemesis`], [`topology`], [`generator`] | the parts of the world |
+//! | [`network`], [`service`], [`nemesis`], [`topology`], [`generator`] | the parts of the world |
 //! | [`workload`] | what clients do |
 //! | [`history`], [`checker`] | what they saw, and the verdict on it |
 //! | [`process`], [`run`] | a test with real processes, over pipes, in real time |
@@ -30,6 +30,7 @@ pub mod process;
 pub mod report;
 pub mod rng;
 pub mod run;
+pub mod service;
 pub mod simulate;
 pub mod store;
 pub mod topology;

@@ -20,6 +20,7 @@ use maelstrom_sim::run::run;
 use maelstrom_sim::store::Store;
 use maelstrom_sim::topology::Topology;
 use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::world::expected_length;
 
 /// Maelstrom's exit code for arguments that make no sense.
 const BAD_ARGUMENTS: u8 = 254;
@@ -181,7 +182,7 @@ fn test(args: &TestArgs, options: Options) -> anyhow::Result<ExitCode> {
         options.seed,
         store.dir().display()
     )?;
-    let mut progress = Progress::new(options.time_limit);
+    let mut progress = Progress::new(expected_length(&options));
     let world = run(options, &process_options, &mut progress)?;
     store.write_history(world.history())?;
     let results = world.results();

@@ -19,6 +19,8 @@ pub enum Stream {
     Nemesis = 3,
     /// The nodes' own random numbers.
     Nodes = 4,
+    /// How far behind the services are.
+    Services = 5,
 }
 
 /// The random numbers of a run for one use.

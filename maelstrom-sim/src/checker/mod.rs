@@ -3,6 +3,7 @@
 //! A checker knows nothing of how the history came about: it serves real processes and simulated
 //! nodes alike.
 
+pub mod counter;
 pub mod echo;
 pub mod set_full;
 pub mod unique_ids;

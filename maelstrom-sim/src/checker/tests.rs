@@ -10,7 +10,8 @@ use crate::history::{Op, Process};
 use crate::options::Options;
 use crate::workload::WorkloadKind;
 
-/// A history from lines of `time process type f [value]`, times in ms, one event a line.
+/// A history from lines of `time process type f [value]`, times in ms, one event a line. What
+/// processes from 90 on do is final.
 fn history(text: &str) -> History {
     let mut history = History::default();
     let mut open: BTreeMap<u64, usize> = BTreeMap::new();
@@ -26,7 +27,7 @@ fn history(text: &str) -> History {
             "info" => OpType::Info,
             other => panic!("{other}"),
         };
-        let f = ["broadcast", "read", "echo", "generate"];
+        let f = ["broadcast", "read", "echo", "generate", "add"];
         let name = word();
         let f = f.into_iter().find(|f| *f == name).unwrap();
         let value = words.next().map(|text| serde_json::from_str(text).unwrap());
@@ -39,6 +40,7 @@ fn history(text: &str) -> History {
             time,
             value,
             invocation,
+            is_final: process >= 90,
             ..Op::new(Process::Client(process), kind, f)
         };
         let index = history.push(op);
@@ -261,6 +263,51 @@ fn an_echo_must_come_back_as_it_went() {
         "fail echo \"a\"",
     ] {
         assert_eq!(verdict(bad), Verdict::Invalid, "{bad}");
+    }
+}
+
+#[test]
+fn a_counter_ends_with_the_sum_of_what_was_acknowledged_and_maybe_the_unknown() {
+    let verdict = |read: u32| {
+        let results = counter::check(&history(&format!(
+            "0 1 invoke add 10
+             1 1 ok add 10
+             2 1 invoke add 5
+             3 1 info add 5
+             4 2 invoke add 7
+             5 2 fail add 7
+             6 3 invoke add 1
+             7 90 invoke read
+             8 90 ok read {read}"
+        )));
+        assert_eq!(results.fields["acceptable"], json!([[10, 11], [15, 16]]));
+        results.valid
+    };
+    for read in [10, 11, 15, 16] {
+        assert_eq!(verdict(read), Verdict::Valid, "{read}");
+    }
+    for read in [0, 5, 9, 12, 14, 17, 18, 22] {
+        assert_eq!(verdict(read), Verdict::Invalid, "{read}");
+    }
+}
+
+#[test]
+fn a_read_on_the_way_may_be_old_but_never_more_than_was_added() {
+    let verdict = |read: u32| {
+        let text = format!(
+            "0 1 invoke add 3
+             1 2 invoke read
+             2 2 ok read {read}
+             3 1 ok add 3
+             4 1 invoke add 4
+             5 1 ok add 4
+             6 90 invoke read
+             7 90 ok read 7"
+        );
+        counter::check(&history(&text)).valid
+    };
+    for (read, valid) in [(0, true), (2, true), (3, true), (4, false), (7, false)] {
+        assert_eq!(verdict(read) == Verdict::Valid, valid, "{read}");
     }
 }
 

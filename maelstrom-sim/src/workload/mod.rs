@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod echo;
+mod g_counter;
 mod unique_ids;
 
 use maelstrom_core::NodeId;
@@ -22,6 +23,8 @@ pub enum WorkloadKind {
     UniqueIds,
     /// Nodes replicate a set.
     Broadcast,
+    /// Nodes count together.
+    GCounter,
 }
 
 impl WorkloadKind {
@@ -32,6 +35,7 @@ impl WorkloadKind {
             Self::Echo => "echo",
             Self::UniqueIds => "unique-ids",
             Self::Broadcast => "broadcast",
+            Self::GCounter => "g-counter",
         }
     }
 
@@ -42,6 +46,7 @@ impl WorkloadKind {
             Self::Echo => Box::new(echo::Echo),
             Self::UniqueIds => Box::new(unique_ids::UniqueIds),
             Self::Broadcast => Box::new(broadcast::Broadcast::new(options)),
+            Self::GCounter => Box::new(g_counter::GCounter),
         }
     }
 }

@@ -43,10 +43,18 @@ use crate::nemesis::{Nemesis, NemesisOp};
 use crate::network::{Message, Network, is_client};
 use crate::options::Options;
 use crate::rng::{self, SimRng, Stream};
+use crate::service::Services;
 use crate::workload::{RequestBody, Workload};
 
 /// How long the network rests between the last fault and the final operations.
 const RECOVERY: Duration = Duration::from_secs(10);
+
+/// How long a test takes if nothing goes wrong, without the start of the nodes.
+#[must_use]
+pub fn expected_length(options: &Options) -> Duration {
+    let has_end = options.workload.build(options).final_op().is_some();
+    options.time_limit + if has_end { RECOVERY } else { Duration::ZERO }
+}
 
 /// What the driver has to do.
 #[derive(Clone, Debug)]
@@ -80,6 +88,7 @@ pub struct World {
     options: Options,
     workload: Box<dyn Workload>,
     network: Network,
+    services: Services,
     nemesis: Nemesis,
     generator: Option<Stagger>,
     rng: SimRng,
@@ -105,6 +114,7 @@ impl World {
         let mut world = Self {
             workload: options.workload.build(&options),
             network: Network::new(options.latency, rng::stream(options.seed, Stream::Latency)),
+            services: Services::new(rng::stream(options.seed, Stream::Services)),
             nemesis: Nemesis::new(&options),
             generator: mean_gap.map(Stagger::new),
             rng: rng::stream(options.seed, Stream::Generator),
@@ -120,6 +130,9 @@ impl World {
             failure: None,
             options,
         };
+        for service in Services::NAMES {
+            world.network.add(service.into());
+        }
         world.init_nodes(now);
         world.advance(now);
         world
@@ -235,6 +248,8 @@ impl World {
         while let Some(message) = self.network.poll_delivered() {
             if is_client(&message.dest) {
                 self.client_received(now, message);
+            } else if Services::NAMES.contains(&message.dest.as_ref()) {
+                self.service_received(now, &message);
             } else {
                 let line = node_line(&message);
                 self.actions.push_back(Action::Deliver {
@@ -242,6 +257,14 @@ impl World {
                     line,
                 });
             }
+        }
+    }
+
+    fn service_received(&mut self, now: Duration, message: &Message) {
+        let (src, dest) = (&message.src, &message.dest);
+        if let Some(reply) = self.services.handle(dest, src, &message.body) {
+            // Who asked may be gone by now.
+            self.network.send(now, dest, src, reply).ok();
         }
     }
 

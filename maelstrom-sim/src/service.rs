@@ -1,0 +1,471 @@
+//! The services that nodes may call: three key-value stores and a timestamp oracle.
+//!
+//! After `maelstrom.service`, with its ways of being no better than promised:
+//!
+//! * `lin-kv` is linearizable: one state, every operation acts on it.
+//! * `seq-kv` is sequentially consistent: it keeps its last 32 states, and an operation that changes
+//!   nothing acts on any of them that is not older than what its caller has seen. One that changes
+//!   something acts on the newest.
+//! * `lww-kv` is eventually consistent: two replicas, each operation on either, and now and then one
+//!   is merged into the other, the later write (by a Lamport clock) winning.
+//! * `lin-tso` counts up from 0.
+//!
+//! A request that makes no sense gets no answer, as with Maelstrom.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use maelstrom_core::{Error, ErrorCode, NodeId};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::rng::SimRng;
+
+/// How many states `seq-kv` keeps.
+const SEQUENTIAL_STATES: usize = 32;
+
+/// How many replicas `lww-kv` has.
+const EVENTUAL_REPLICAS: usize = 2;
+
+/// All services, by the names under which nodes call them.
+#[derive(Debug)]
+pub struct Services {
+    rng: SimRng,
+    lin_kv: Kv,
+    seq_kv: Sequential,
+    lww_kv: [Lww; EVENTUAL_REPLICAS],
+    lin_tso: u64,
+}
+
+#[derive(Deserialize)]
+struct Header<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: std::borrow::Cow<'a, str>,
+    msg_id: Option<u64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum KvRequest {
+    Read {
+        key: Value,
+    },
+    Write {
+        key: Value,
+        value: Box<RawValue>,
+    },
+    Cas {
+        key: Value,
+        from: Value,
+        to: Box<RawValue>,
+        #[serde(default)]
+        create_if_not_exists: bool,
+    },
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum KvReply {
+    ReadOk { value: Box<RawValue> },
+    WriteOk,
+    CasOk,
+    TsOk { ts: u64 },
+    Error(Error),
+}
+
+#[derive(Serialize)]
+struct Addressed<'a> {
+    in_reply_to: u64,
+    #[serde(flatten)]
+    reply: &'a KvReply,
+}
+
+impl Services {
+    /// Their names.
+    pub const NAMES: [&'static str; 4] = ["lin-kv", "seq-kv", "lww-kv", "lin-tso"];
+
+    /// Services without any data.
+    #[must_use]
+    pub fn new(rng: SimRng) -> Self {
+        Self {
+            rng,
+            lin_kv: Kv::default(),
+            seq_kv: Sequential::new(),
+            lww_kv: std::array::from_fn(|_| Lww::default()),
+            lin_tso: 0,
+        }
+    }
+
+    /// What `service` answers to `src`; `None` if the request makes no sense.
+    pub fn handle(
+        &mut self,
+        service: &str,
+        src: &NodeId,
+        body: &RawValue,
+    ) -> Option<Box<RawValue>> {
+        let header: Header<'_> = serde_json::from_str(body.get()).ok()?;
+        let in_reply_to = header.msg_id?;
+        let reply = if service == "lin-tso" {
+            (header.kind == "ts").then(|| self.timestamp())?
+        } else {
+            let request = maelstrom_core::body::decode(&header.kind, body).ok()?;
+            match service {
+                "lin-kv" => self.lin_kv.handle(&request),
+                "seq-kv" => self.seq_kv.handle(src, &request, &mut self.rng),
+                "lww-kv" => self.handle_lww(&request),
+                _ => return None,
+            }
+        };
+        serde_json::value::to_raw_value(&Addressed {
+            in_reply_to,
+            reply: &reply,
+        })
+        .ok()
+    }
+
+    fn timestamp(&mut self) -> KvReply {
+        let ts = self.lin_tso;
+        self.lin_tso += 1;
+        KvReply::TsOk { ts }
+    }
+
+    fn handle_lww(&mut self, request: &KvRequest) -> KvReply {
+        let mut any = || self.rng.random_range(0..EVENTUAL_REPLICAS);
+        let (source, dest, replica) = (any(), any(), any());
+        if let Some(source) = self.lww_kv.get(source).cloned()
+            && let Some(dest) = self.lww_kv.get_mut(dest)
+        {
+            dest.merge(&source);
+        }
+        match self.lww_kv.get_mut(replica) {
+            Some(replica) => replica.handle(request),
+            None => missing(),
+        }
+    }
+}
+
+/// A key, as a text that is the same for every way to write it.
+fn name(key: &Value) -> String {
+    key.to_string()
+}
+
+fn missing() -> KvReply {
+    KvReply::Error(Error::new(ErrorCode::KeyDoesNotExist, "key does not exist"))
+}
+
+fn mismatch(is: &RawValue, from: &Value) -> KvReply {
+    let text = format!("current value {is} is not {from}");
+    KvReply::Error(Error::new(ErrorCode::PreconditionFailed, text))
+}
+
+fn equals(stored: &RawValue, from: &Value) -> bool {
+    serde_json::from_str::<Value>(stored.get()).is_ok_and(|stored| stored == *from)
+}
+
+/// What a request does to the value of its key, whatever store it is in.
+enum Effect {
+    Nothing(KvReply),
+    Set(Box<RawValue>, KvReply),
+}
+
+impl KvRequest {
+    fn key(&self) -> &Value {
+        match self {
+            Self::Read { key } | Self::Write { key, .. } | Self::Cas { key, .. } => key,
+        }
+    }
+
+    fn effect(&self, stored: Option<&RawValue>, may_create: bool) -> Effect {
+        match (self, stored) {
+            (Self::Read { .. }, Some(value)) => Effect::Nothing(KvReply::ReadOk {
+                value: value.to_owned(),
+            }),
+            (Self::Write { value, .. }, _) => Effect::Set(value.clone(), KvReply::WriteOk),
+            (Self::Cas { from, to, .. }, Some(value)) if equals(value, from) => {
+                Effect::Set(to.clone(), KvReply::CasOk)
+            }
+            (Self::Cas { from, .. }, Some(value)) => Effect::Nothing(mismatch(value, from)),
+            (
+                Self::Cas {
+                    to,
+                    create_if_not_exists: true,
+                    ..
+                },
+                None,
+            ) if may_create => Effect::Set(to.clone(), KvReply::CasOk),
+            (Self::Read { .. } | Self::Cas { .. }, None) => Effect::Nothing(missing()),
+        }
+    }
+}
+
+/// A plain map.
+#[derive(Clone, Debug, Default)]
+struct Kv(BTreeMap<String, Box<RawValue>>);
+
+impl Kv {
+    fn effect(&self, request: &KvRequest) -> Effect {
+        request.effect(self.0.get(&name(request.key())).map(AsRef::as_ref), true)
+    }
+
+    fn handle(&mut self, request: &KvRequest) -> KvReply {
+        match self.effect(request) {
+            Effect::Nothing(reply) => reply,
+            Effect::Set(value, reply) => {
+                self.0.insert(name(request.key()), value);
+                reply
+            }
+        }
+    }
+
+    /// Whether a change leaves everything as it is.
+    fn has(&self, request: &KvRequest, value: &RawValue) -> bool {
+        let stored = self.0.get(&name(request.key()));
+        stored.is_some_and(|stored| stored.get() == value.get())
+    }
+}
+
+/// The last states of a map, and which of them each caller has seen.
+#[derive(Debug)]
+struct Sequential {
+    /// Never empty; the newest last.
+    states: VecDeque<Kv>,
+    last: u64,
+    seen: BTreeMap<NodeId, u64>,
+}
+
+impl Sequential {
+    fn new() -> Self {
+        Self {
+            states: VecDeque::from([Kv::default()]),
+            last: 0,
+            seen: BTreeMap::new(),
+        }
+    }
+
+    fn handle(&mut self, src: &NodeId, request: &KvRequest, rng: &mut SimRng) -> KvReply {
+        let oldest = self.last.saturating_sub(self.states.len() as u64 - 1);
+        let seen = self.seen.get(src).copied().unwrap_or(0).max(oldest);
+        let index = rng.random_range(seen..=self.last);
+        let back = usize::try_from(self.last - index).unwrap_or(0);
+        let state = self.states.iter().rev().nth(back);
+        let Some(state) = state.or(self.states.back()) else {
+            return missing();
+        };
+        match state.effect(request) {
+            Effect::Nothing(reply) => {
+                self.seen.insert(src.clone(), index);
+                reply
+            }
+            Effect::Set(value, reply) if state.has(request, &value) => {
+                self.seen.insert(src.clone(), index);
+                reply
+            }
+            Effect::Set(..) => self.change(src, request),
+        }
+    }
+
+    /// A request that changes something acts on the newest state, and makes a newer one.
+    fn change(&mut self, src: &NodeId, request: &KvRequest) -> KvReply {
+        let mut state = self.states.back().cloned().unwrap_or_default();
+        let reply = state.handle(request);
+        self.states.push_back(state);
+        if self.states.len() > SEQUENTIAL_STATES {
+            self.states.pop_front();
+        }
+        self.last += 1;
+        self.seen.insert(src.clone(), self.last);
+        reply
+    }
+}
+
+/// A replica in which the later write of a key wins.
+#[derive(Clone, Debug, Default)]
+struct Lww {
+    clock: u64,
+    values: BTreeMap<String, (u64, Box<RawValue>)>,
+}
+
+impl Lww {
+    fn handle(&mut self, request: &KvRequest) -> KvReply {
+        let key = name(request.key());
+        let stored = self.values.get(&key).map(|(_, value)| value.as_ref());
+        match request.effect(stored, false) {
+            Effect::Nothing(reply) => reply,
+            Effect::Set(value, reply) => {
+                self.values.insert(key, (self.clock, value));
+                self.clock += 1;
+                reply
+            }
+        }
+    }
+
+    /// Takes from `source` what is later. Where both are as late, the source's value stays, as in
+    /// Maelstrom.
+    fn merge(&mut self, source: &Self) {
+        self.clock = self.clock.max(source.clock);
+        for (key, (time, value)) in &source.values {
+            let later = self.values.get(key).is_none_or(|(own, _)| own <= time);
+            if later {
+                self.values.insert(key.clone(), (*time, value.clone()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::rng::{Stream, stream};
+
+    fn services() -> Services {
+        Services::new(stream(1, Stream::Services))
+    }
+
+    fn ask(services: &mut Services, service: &str, src: &str, body: &str) -> String {
+        let body = RawValue::from_string(body.into()).unwrap();
+        let reply = services.handle(service, &src.into(), &body);
+        let reply: Option<Value> = reply.map(|raw| serde_json::from_str(raw.get()).unwrap());
+        reply.map_or_else(String::new, |mut reply| {
+            assert_eq!(reply["in_reply_to"].take(), 1);
+            let field = ["value", "ts", "code"]
+                .into_iter()
+                .find_map(|name| reply.get(name));
+            let field = field.map(|value| format!(" {value}")).unwrap_or_default();
+            format!("{}{field}", reply["type"].as_str().unwrap())
+        })
+    }
+
+    fn write(value: u32) -> String {
+        format!(r#"{{"type":"write","msg_id":1,"key":"k","value":{value}}}"#)
+    }
+
+    const READ: &str = r#"{"type":"read","msg_id":1,"key":"k"}"#;
+
+    fn cas(from: u32, to: u32, create: bool) -> String {
+        format!(
+            r#"{{"type":"cas","msg_id":1,"key":"k","from":{from},"to":{to},"create_if_not_exists":{create}}}"#
+        )
+    }
+
+    #[test]
+    fn lin_kv_reads_writes_and_swaps() {
+        let mut services = services();
+        let mut ask = |body: &str| ask(&mut services, "lin-kv", "n1", body);
+        assert_eq!(ask(READ), "error 20");
+        assert_eq!(ask(&cas(0, 1, false)), "error 20");
+        assert_eq!(ask(&cas(0, 1, true)), "cas_ok");
+        assert_eq!(ask(READ), "read_ok 1");
+        assert_eq!(ask(&cas(0, 2, true)), "error 22");
+        assert_eq!(ask(&write(7)), "write_ok");
+        assert_eq!(ask(&cas(7, 8, false)), "cas_ok");
+        assert_eq!(ask(READ), "read_ok 8");
+        let other = r#"{"type":"read","msg_id":1,"key":{"b":1,"a":[2]}}"#;
+        assert_eq!(
+            ask(&other
+                .replace("read", "write")
+                .replace("}}", "},\"value\":3}")),
+            "write_ok"
+        );
+        assert_eq!(
+            ask(r#"{"type":"read","msg_id":1,"key":{"a":[2],"b":1}}"#),
+            "read_ok 3"
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_gets_no_answer() {
+        let mut services = services();
+        for body in [
+            r#"{"type":"read","key":1}"#,
+            r#"{"type":"no","msg_id":1}"#,
+            r#"{"type":"cas","msg_id":1}"#,
+            "[]",
+        ] {
+            for service in Services::NAMES {
+                assert_eq!(
+                    ask(&mut services, service, "n1", body),
+                    "",
+                    "{service} {body}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn lin_tso_counts_up_from_0() {
+        let mut services = services();
+        for n in 0..5 {
+            let reply = ask(
+                &mut services,
+                "lin-tso",
+                "n1",
+                r#"{"type":"ts","msg_id":1}"#,
+            );
+            assert_eq!(reply, format!("ts_ok {n}"));
+        }
+    }
+
+    #[test]
+    fn seq_kv_serves_stale_reads_but_nobody_sees_time_go_back() {
+        let mut services = services();
+        let (mut stale, mut last) = (false, BTreeMap::new());
+        for value in 0..200 {
+            assert_eq!(
+                ask(&mut services, "seq-kv", "n1", &write(value)),
+                "write_ok"
+            );
+            // The writer sees its own writes.
+            assert_eq!(
+                ask(&mut services, "seq-kv", "n1", READ),
+                format!("read_ok {value}")
+            );
+            for reader in ["n2", "n3"] {
+                let reply = ask(&mut services, "seq-kv", reader, READ);
+                let seen: i64 = match reply.strip_prefix("read_ok ") {
+                    Some(text) => text.parse().unwrap(),
+                    None => -1,
+                };
+                assert!(seen >= last.get(reader).copied().unwrap_or(-1));
+                assert!(seen > i64::from(value) - 32);
+                stale |= seen < i64::from(value);
+                last.insert(reader, seen);
+            }
+        }
+        assert!(stale);
+    }
+
+    #[test]
+    fn seq_kv_swaps_only_the_newest_value() {
+        let mut services = services();
+        for value in 0..50 {
+            ask(&mut services, "seq-kv", "n1", &write(value));
+        }
+        // Another caller may be told of any state, but never swaps an old one.
+        for _ in 0..50 {
+            assert_ne!(
+                ask(&mut services, "seq-kv", "n2", &cas(20, 99, false)),
+                "cas_ok"
+            );
+        }
+        ask(&mut services, "seq-kv", "n1", &cas(49, 50, false));
+        assert_eq!(ask(&mut services, "seq-kv", "n1", READ), "read_ok 50");
+    }
+
+    #[test]
+    fn lww_kv_diverges_and_comes_together_again() {
+        let mut services = services();
+        let mut seen = BTreeSet::new();
+        for value in 0..50 {
+            ask(&mut services, "lww-kv", "n1", &write(value));
+            seen.insert(ask(&mut services, "lww-kv", "n1", READ) == format!("read_ok {value}"));
+        }
+        assert_eq!(seen.len(), 2, "it is sometimes stale and sometimes not");
+        let reads: Vec<String> = (0..50)
+            .map(|_| ask(&mut services, "lww-kv", "n1", READ))
+            .collect();
+        assert!(reads[40..].iter().all(|read| *read == reads[49]));
+    }
+}
