@@ -72,9 +72,12 @@ impl NodeArgs {
 
 /// Sends the program's `tracing` events to stderr. Without effect if that is set up already.
 pub fn init_logging(format: LogFormat) {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .from_env_lossy();
+    let filter = || EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    // Not the lossy way, which prints its complaints to stderr in a format of its own.
+    let (filter, refused) = match filter().from_env() {
+        Ok(filter) => (filter, None),
+        Err(error) => (filter().parse_lossy(""), Some(error)),
+    };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -86,5 +89,8 @@ pub fn init_logging(format: LogFormat) {
     };
     if let Err(error) = result {
         tracing::debug!(error, "logging is set up already");
+    }
+    if let Some(error) = refused {
+        tracing::warn!(%error, "RUST_LOG makes no sense and was ignored");
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::nemesis::random_below;
+use rand::RngExt;
+
 use crate::rng::SimRng;
 
 /// Spreads operations over time: from one to the next it is a random time between 0 and twice the
@@ -32,5 +33,14 @@ impl Stagger {
     pub fn advance(&mut self, at: Duration, rng: &mut SimRng) {
         let gap = random_below(self.mean.saturating_mul(2), rng);
         self.next_at = Some(at.saturating_add(gap));
+    }
+}
+
+/// A uniformly random duration below `max`.
+pub(crate) fn random_below(max: Duration, rng: &mut SimRng) -> Duration {
+    if max.is_zero() {
+        max
+    } else {
+        rng.random_range(Duration::ZERO..max)
     }
 }

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`options`] | what is to be tested: Maelstrom's options, names and defaults |
 //! | [`world`] | a whole test as one event loop without I/O: what the nodes say and the time go in, what they are to hear comes out |
-//! | [`network`], [`service`], [`nemesis`], [`topology`], [`generator`] | the parts of the world |
+//! | [`network`], [`service`], [`nemesis`], [`partition`], [`topology`], [`generator`] | the parts of the world |
 //! | [`workload`] | what clients do |
 //! | [`history`], [`checker`] | what they saw, and the verdict on it |
 //! | [`process`], [`run`] | a test with real processes, over pipes, in real time |
@@ -26,6 +26,7 @@ pub mod limits;
 pub mod nemesis;
 pub mod network;
 pub mod options;
+pub mod partition;
 pub mod process;
 pub mod report;
 pub mod rng;

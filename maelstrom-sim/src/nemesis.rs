@@ -1,295 +1,427 @@
-//! The nemesis: which faults come when. After Jepsen's `nemesis.combined` and `nemesis`.
+//! The nemesis: which faults come when.
+//!
+//! A run's faults are decided before it begins, as a schedule: data that can be printed, replayed
+//! and thinned out. Partitions come as in Jepsen's `nemesis.combined`: the first at once, then
+//! healing and the next one in turns, at random times around the interval. The other kinds, which
+//! Maelstrom does not have, follow the same rhythm, each for itself and beginning at a random time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::time::Duration;
 
 use maelstrom_core::NodeId;
 use rand::RngExt;
-use rand::seq::{IndexedRandom, SliceRandom};
+use rand::seq::IndexedRandom;
 
-use crate::generator::Stagger;
+use crate::generator::{Stagger, random_below};
 use crate::options::Options;
+use crate::partition::{Grudge, PartitionKind};
 use crate::rng::{self, SimRng, Stream};
+use crate::service::Services;
 
-/// A kind of fault that can be asked for.
+/// A kind of fault that can be asked for. Real processes know partitions only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Fault {
-    /// Cuts the network between nodes.
+    /// Cuts the network between nodes, in Maelstrom's shapes.
     Partition,
+    /// Cuts the network between nodes, in any shape, one-way cuts among them.
+    #[value(skip)]
+    Cut,
+    /// Loses messages between nodes.
+    #[value(skip)]
+    Loss,
+    /// Delivers messages between nodes twice.
+    #[value(skip)]
+    Duplication,
+    /// Makes the network slow for a node.
+    #[value(skip)]
+    Slow,
+    /// Stops a node for a while; what it is sent waits for it.
+    #[value(skip)]
+    Pause,
+    /// Ends a node and starts it anew; what it did not persist is gone.
+    #[value(skip)]
+    Crash,
+    /// Sets a node's wall clock, forward or back.
+    #[value(skip)]
+    Clock,
+    /// Makes the services slow, or unreachable, or lets them answer with errors.
+    #[value(skip)]
+    Services,
 }
 
-/// Whose messages each node refuses.
-pub type Grudge = BTreeMap<NodeId, BTreeSet<NodeId>>;
-
-/// A shape of partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PartitionKind {
-    /// One node alone.
-    One,
-    /// A minority of less than a third of the nodes, and the rest.
-    MinorityThird,
-    /// A majority and a minority.
-    Majority,
-    /// Every node sees a majority, no two the same.
-    MajoritiesRing,
-}
-
-impl PartitionKind {
-    /// All shapes, each as likely as the others.
-    pub const ALL: [Self; 4] = [
-        Self::One,
-        Self::MinorityThird,
-        Self::Majority,
-        Self::MajoritiesRing,
+impl Fault {
+    /// All kinds.
+    pub const ALL: [Self; 9] = [
+        Self::Partition,
+        Self::Cut,
+        Self::Loss,
+        Self::Duplication,
+        Self::Slow,
+        Self::Pause,
+        Self::Crash,
+        Self::Clock,
+        Self::Services,
     ];
-
-    /// The name in the history.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::One => "one",
-            Self::MinorityThird => "minority-third",
-            Self::Majority => "majority",
-            Self::MajoritiesRing => "majorities-ring",
-        }
-    }
-
-    /// A partition of this shape, at random.
-    pub fn grudge(self, nodes: &[NodeId], rng: &mut SimRng) -> Grudge {
-        let mut shuffled = nodes.to_vec();
-        shuffled.shuffle(rng);
-        let count = nodes.len();
-        match self {
-            Self::One => split(&shuffled, 1),
-            Self::MinorityThird => split(&shuffled, count.saturating_sub(1) / 3),
-            Self::Majority => split(&shuffled, count / 2),
-            Self::MajoritiesRing if count <= 5 => perfect_ring(&shuffled),
-            Self::MajoritiesRing => stochastic_ring(nodes, rng),
-        }
-    }
 }
 
-/// The first `at` nodes and the others do not hear each other.
-fn split(nodes: &[NodeId], at: usize) -> Grudge {
-    let (left, right) = nodes.split_at(at.min(nodes.len()));
-    let refuse = |these: &[NodeId], those: &[NodeId]| -> Vec<(NodeId, BTreeSet<NodeId>)> {
-        let those: BTreeSet<NodeId> = those.iter().cloned().collect();
-        these.iter().map(|id| (id.clone(), those.clone())).collect()
-    };
-    refuse(left, right)
-        .into_iter()
-        .chain(refuse(right, left))
-        .collect()
-}
-
-fn majority(count: usize) -> usize {
-    count / 2 + 1
-}
-
-/// Nodes in a ring; each hears the majority that it is the middle of. Exact for up to 5 nodes.
-fn perfect_ring(nodes: &[NodeId]) -> Grudge {
-    let count = nodes.len();
-    let ring = |i: usize| nodes.iter().cycle().skip(i).take(majority(count)).cloned();
-    (0..count)
-        .filter_map(|i| {
-            let heard: BTreeSet<NodeId> = ring(i).collect();
-            let middle = ring(i).nth(majority(count) / 2)?;
-            let refused = nodes
-                .iter()
-                .filter(|id| !heard.contains(*id))
-                .cloned()
-                .collect();
-            Some((middle, refused))
-        })
-        .collect()
-}
-
-/// Links the least linked nodes with each other until each hears a majority.
-fn stochastic_ring(nodes: &[NodeId], rng: &mut SimRng) -> Grudge {
-    let mut heard: BTreeMap<NodeId, BTreeSet<NodeId>> = nodes
-        .iter()
-        .map(|id| (id.clone(), BTreeSet::from([id.clone()])))
-        .collect();
-    loop {
-        let mut by_degree: Vec<NodeId> = nodes.to_vec();
-        by_degree.shuffle(rng);
-        by_degree.sort_by_key(|id| heard.get(id).map_or(0, BTreeSet::len));
-        let degree = |id: &NodeId| heard.get(id).map_or(0, BTreeSet::len);
-        let Some(a) = by_degree
-            .first()
-            .filter(|a| degree(a) < majority(nodes.len()))
-        else {
-            break;
-        };
-        let Some(b) = by_degree
-            .iter()
-            .find(|b| !heard.get(a).is_some_and(|s| s.contains(*b)))
-        else {
-            break;
-        };
-        for (x, y) in [(a, b), (b, a)] {
-            heard.entry(x.clone()).or_default().insert(y.clone());
-        }
-    }
-    let refused = |heard: &BTreeSet<NodeId>| {
-        nodes
-            .iter()
-            .filter(|id| !heard.contains(*id))
-            .cloned()
-            .collect()
-    };
-    heard
-        .iter()
-        .map(|(id, heard)| (id.clone(), refused(heard)))
-        .collect()
+/// How the services behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceMode {
+    /// As they should.
+    Fine,
+    /// Nobody reaches them.
+    Unreachable,
+    /// Every other request gets an error: a definite one that tells the truth, or an indefinite one.
+    Errors,
 }
 
 /// What the nemesis does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum NemesisOp {
-    /// Cuts the network.
+    /// Cuts the network, in addition to what is cut already.
     StartPartition(PartitionKind, Grudge),
-    /// Heals it.
+    /// Heals all cuts.
     StopPartition,
+    /// Loses each message between nodes with this probability.
+    Loss(f64),
+    /// Delivers each message between nodes twice with this probability.
+    Duplication(f64),
+    /// Adds this to the latency of what a node (or a service) sends and gets.
+    Slow(NodeId, Duration),
+    /// Stops a node.
+    Pause(NodeId),
+    /// Lets it go on.
+    Resume(NodeId),
+    /// Ends a node.
+    Crash(NodeId),
+    /// Starts it anew.
+    Restart(NodeId),
+    /// Sets a node's wall clock this far off, in milliseconds.
+    Clock(NodeId, i64),
+    /// Changes how the services behave.
+    Services(ServiceMode),
 }
 
-/// Decides what the nemesis does next: a partition, its healing, and so on in turns.
-#[derive(Debug)]
-pub struct Nemesis {
-    faults: BTreeSet<Fault>,
-    nodes: Vec<NodeId>,
-    rng: SimRng,
-    stagger: Stagger,
-    partitioned: bool,
+impl NemesisOp {
+    /// Its name in the history.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::StartPartition(..) => "start-partition",
+            Self::StopPartition => "stop-partition",
+            Self::Loss(_) => "loss",
+            Self::Duplication(_) => "duplication",
+            Self::Slow(..) => "slow",
+            Self::Pause(_) => "pause",
+            Self::Resume(_) => "resume",
+            Self::Crash(_) => "crash",
+            Self::Restart(_) => "restart",
+            Self::Clock(..) => "clock",
+            Self::Services(_) => "services",
+        }
+    }
 }
 
-impl Nemesis {
-    /// The nemesis of a test.
+impl fmt::Display for NemesisOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name();
+        match self {
+            Self::StartPartition(kind, _) => write!(f, "{name} ({})", kind.name()),
+            Self::StopPartition => f.write_str(name),
+            Self::Loss(p) | Self::Duplication(p) => write!(f, "{name} {:.0} %", p * 100.0),
+            Self::Slow(node, by) => write!(f, "{name} {node} by {} ms", by.as_millis()),
+            Self::Pause(node) | Self::Resume(node) | Self::Crash(node) | Self::Restart(node) => {
+                write!(f, "{name} {node}")
+            }
+            Self::Clock(node, ms) => write!(f, "{name} {node} {ms:+} ms"),
+            Self::Services(mode) => write!(f, "{name} {mode:?}"),
+        }
+    }
+}
+
+/// All that the nemesis will do in a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    /// In the order of their time since the clients began, before the time limit.
+    events: VecDeque<(Duration, NemesisOp)>,
+    /// What ends all faults, after the time limit.
+    finally: Vec<NemesisOp>,
+}
+
+impl Schedule {
+    /// The schedule of a test.
     #[must_use]
     pub fn new(options: &Options) -> Self {
+        let mut events = Vec::new();
+        let mut finally = Vec::new();
+        for fault in &options.nemesis {
+            let mut plan = Plan::new(options, *fault);
+            plan.run();
+            events.extend(plan.events);
+            finally.extend(plan.state.into_values());
+        }
+        events.sort_by_key(|(at, _)| *at);
         Self {
-            faults: options.nemesis.clone(),
-            nodes: options.nodes.clone(),
-            rng: rng::stream(options.seed, Stream::Nemesis),
-            stagger: Stagger::new(options.nemesis_interval),
-            partitioned: false,
+            events: events.into(),
+            finally,
         }
     }
 
-    /// When it acts next; `None`: never. The first time it is asked, it is right now.
-    pub fn next_at(&mut self, now: Duration) -> Option<Duration> {
-        (!self.faults.is_empty()).then(|| self.stagger.next_at(now))
+    /// When the next fault comes or goes.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Duration> {
+        self.events.front().map(|(at, _)| *at)
     }
 
-    /// What it does now, at the time that [`next_at`](Self::next_at) told.
-    pub fn act(&mut self, now: Duration) -> NemesisOp {
-        self.stagger.advance(now, &mut self.rng);
-        self.partitioned = !self.partitioned;
-        if !self.partitioned {
-            return NemesisOp::StopPartition;
+    /// The next one, if it is due.
+    pub fn pop_due(&mut self, since_begin: Duration) -> Option<NemesisOp> {
+        if self.next_at()? > since_begin {
+            return None;
         }
-        let kinds = PartitionKind::ALL;
+        self.events.pop_front().map(|(_, op)| op)
+    }
+
+    /// What ends all faults.
+    pub fn finish(&mut self) -> Vec<NemesisOp> {
+        self.events.clear();
+        std::mem::take(&mut self.finally)
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, op) in &self.events {
+            writeln!(f, "{:8.3} s  {op}", at.as_secs_f64())?;
+        }
+        Ok(())
+    }
+}
+
+/// The faults of one kind.
+struct Plan<'a> {
+    options: &'a Options,
+    fault: Fault,
+    rng: SimRng,
+    events: Vec<(Duration, NemesisOp)>,
+    /// For all that may be out of order at the end, what brings it back.
+    state: BTreeMap<Option<NodeId>, NemesisOp>,
+    /// What is out of order now.
+    broken: BTreeSet<Option<NodeId>>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(options: &'a Options, fault: Fault) -> Self {
+        let mut rng = rng::stream(options.seed, Stream::Nemesis);
+        // Each kind has numbers of its own: switching one off leaves the others as they were.
+        rng.set_word_pos(u128::from(fault as u8) << 32);
+        let (events, state, broken) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        Self {
+            options,
+            fault,
+            rng,
+            events,
+            state,
+            broken,
+        }
+    }
+
+    fn run(&mut self) {
+        let mut stagger = Stagger::new(self.options.nemesis_interval);
+        if self.fault != Fault::Partition {
+            stagger.advance(Duration::ZERO, &mut self.rng);
+        }
+        loop {
+            let at = stagger.next_at(Duration::ZERO);
+            if at >= self.options.time_limit {
+                break;
+            }
+            stagger.advance(at, &mut self.rng);
+            let op = self.next_op();
+            self.events.push((at, op));
+        }
+        if self.fault == Fault::Partition {
+            // Maelstrom heals in the end, cut or not.
+            self.state.insert(None, NemesisOp::StopPartition);
+        }
+    }
+
+    /// Breaks something, or mends what is broken, in turns.
+    fn next_op(&mut self) -> NemesisOp {
+        if let Some(target) = self.broken.pop_first()
+            && let Some(mend) = self.state.remove(&target)
+        {
+            return mend;
+        }
+        let node = self.options.nodes.choose(&mut self.rng).cloned();
+        let node = node.unwrap_or_else(|| "n0".into());
+        let (target, op, mend) = match self.fault {
+            Fault::Partition => self.cut(PartitionKind::MAELSTROMS),
+            Fault::Cut => self.cut(PartitionKind::ALL),
+            Fault::Loss => (
+                None,
+                NemesisOp::Loss(self.rng.random_range(0.01..0.3)),
+                NemesisOp::Loss(0.0),
+            ),
+            Fault::Duplication => {
+                let share = self.rng.random_range(0.01..0.3);
+                (
+                    None,
+                    NemesisOp::Duplication(share),
+                    NemesisOp::Duplication(0.0),
+                )
+            }
+            Fault::Slow => {
+                let by = random_below(Duration::from_secs(1), &mut self.rng);
+                let op = NemesisOp::Slow(node.clone(), by);
+                (
+                    Some(node.clone()),
+                    op,
+                    NemesisOp::Slow(node, Duration::ZERO),
+                )
+            }
+            Fault::Pause => (
+                Some(node.clone()),
+                NemesisOp::Pause(node.clone()),
+                NemesisOp::Resume(node),
+            ),
+            Fault::Crash => (
+                Some(node.clone()),
+                NemesisOp::Crash(node.clone()),
+                NemesisOp::Restart(node),
+            ),
+            Fault::Clock => {
+                let ms = self.rng.random_range(-100_000..100_000);
+                (
+                    Some(node.clone()),
+                    NemesisOp::Clock(node.clone(), ms),
+                    NemesisOp::Clock(node, 0),
+                )
+            }
+            Fault::Services => self.services(),
+        };
+        self.state.insert(target.clone(), mend);
+        self.broken.insert(target);
+        op
+    }
+
+    fn cut(&mut self, kinds: &[PartitionKind]) -> (Option<NodeId>, NemesisOp, NemesisOp) {
         let kind = kinds
             .choose(&mut self.rng)
             .copied()
             .unwrap_or(PartitionKind::One);
-        NemesisOp::StartPartition(kind, kind.grudge(&self.nodes, &mut self.rng))
+        let grudge = kind.grudge(&self.options.nodes, &mut self.rng);
+        (
+            None,
+            NemesisOp::StartPartition(kind, grudge),
+            NemesisOp::StopPartition,
+        )
     }
 
-    /// What it does after the time limit.
-    pub fn final_op(&mut self) -> Option<NemesisOp> {
-        (!self.faults.is_empty()).then_some(NemesisOp::StopPartition)
-    }
-}
-
-/// A uniformly random duration below `max`.
-pub(crate) fn random_below(max: Duration, rng: &mut SimRng) -> Duration {
-    if max.is_zero() {
-        max
-    } else {
-        rng.random_range(Duration::ZERO..max)
+    fn services(&mut self) -> (Option<NodeId>, NemesisOp, NemesisOp) {
+        let fine = NemesisOp::Services(ServiceMode::Fine);
+        match self.rng.random_range(0..3) {
+            0 => (None, NemesisOp::Services(ServiceMode::Unreachable), fine),
+            1 => (None, NemesisOp::Services(ServiceMode::Errors), fine),
+            _ => {
+                let by = random_below(Duration::from_secs(2), &mut self.rng);
+                let name = Services::NAMES
+                    .choose(&mut self.rng)
+                    .copied()
+                    .unwrap_or("lin-kv");
+                let name: NodeId = name.into();
+                let mend = NemesisOp::Slow(name.clone(), Duration::ZERO);
+                (Some(name.clone()), NemesisOp::Slow(name, by), mend)
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use rand::SeedableRng;
-
     use super::*;
-    use crate::options::node_names;
+    use crate::workload::WorkloadKind;
 
-    fn hears(grudge: &Grudge, nodes: &[NodeId], a: &NodeId) -> BTreeSet<NodeId> {
-        let refused = grudge.get(a).cloned().unwrap_or_default();
-        nodes
-            .iter()
-            .filter(|b| !refused.contains(*b))
-            .cloned()
-            .collect()
-    }
-
-    proptest! {
-        #[test]
-        fn partitions_have_their_shape(seed: u64, count in 1usize..30) {
-            let nodes = node_names(count);
-            let mut rng = SimRng::seed_from_u64(seed);
-            for kind in PartitionKind::ALL {
-                let grudge = kind.grudge(&nodes, &mut rng);
-                let views: Vec<_> = nodes.iter().map(|id| hears(&grudge, &nodes, id)).collect();
-                // Nobody refuses itself, and a cut is one in both directions (but for the ring of
-                // three, in which everybody hears only the next one: Jepsen's as well).
-                let one_way = kind == PartitionKind::MajoritiesRing && count == 3;
-                for (a, view) in nodes.iter().zip(&views) {
-                    prop_assert!(view.contains(a));
-                    for b in nodes.iter().filter(|_| !one_way) {
-                        prop_assert_eq!(view.contains(b), hears(&grudge, &nodes, b).contains(a));
-                    }
-                }
-                let smallest = views.iter().map(BTreeSet::len).min().unwrap();
-                match kind {
-                    PartitionKind::One => prop_assert_eq!(smallest, 1),
-                    PartitionKind::Majority if count > 1 => prop_assert_eq!(smallest, count / 2),
-                    PartitionKind::MinorityThird if count > 3 => {
-                        prop_assert_eq!(smallest, (count - 1) / 3);
-                    }
-                    PartitionKind::MajoritiesRing => prop_assert!(smallest >= majority(count)),
-                    _ => prop_assert_eq!(smallest, count),
-                }
-            }
+    fn options(faults: &[Fault]) -> Options {
+        let nemesis = faults.iter().copied().collect();
+        Options {
+            nemesis,
+            seed: 5,
+            ..Options::new(WorkloadKind::Broadcast)
         }
     }
 
-    #[test]
-    fn in_a_ring_of_five_no_two_nodes_see_the_same_majority() {
-        let nodes = node_names(5);
-        let grudge = PartitionKind::MajoritiesRing.grudge(&nodes, &mut SimRng::seed_from_u64(1));
-        let views: BTreeSet<_> = nodes.iter().map(|id| hears(&grudge, &nodes, id)).collect();
-        assert_eq!(views.len(), 5);
-        assert!(views.iter().all(|view| view.len() == 3));
+    fn events(schedule: &mut Schedule) -> Vec<(Duration, NemesisOp)> {
+        let pop = || schedule.next_at().zip(schedule.pop_due(Duration::MAX));
+        std::iter::from_fn(pop).collect()
     }
 
     #[test]
     fn partition_and_healing_take_turns_and_begin_at_once() {
-        let mut options = Options::new(crate::workload::WorkloadKind::Broadcast);
-        options.nemesis.insert(Fault::Partition);
-        let mut nemesis = Nemesis::new(&options);
-        let start = Duration::from_secs(3);
-        assert_eq!(nemesis.next_at(start), Some(start));
-        let mut now = start;
-        for round in 0..10 {
-            let healing = nemesis.act(now) == NemesisOp::StopPartition;
-            assert_eq!(healing, round % 2 == 1);
-            let next = nemesis.next_at(now).unwrap();
-            assert!(next >= now && next < now + 2 * options.nemesis_interval);
-            now = next;
+        let options = options(&[Fault::Partition]);
+        let mut schedule = Schedule::new(&options);
+        let mut other = schedule.clone();
+        assert_eq!(other.finish(), [NemesisOp::StopPartition]);
+        let events = events(&mut schedule);
+        assert!(events.len() > 3);
+        assert_eq!(events[0].0, Duration::ZERO);
+        for (round, (at, op)) in events.iter().enumerate() {
+            assert_eq!(*op == NemesisOp::StopPartition, round % 2 == 1);
+            assert!(*at < options.time_limit);
         }
+        let gaps = events.windows(2).map(|pair| pair[1].0 - pair[0].0);
+        assert!(
+            gaps.into_iter()
+                .all(|gap| gap < 2 * options.nemesis_interval)
+        );
     }
 
     #[test]
     fn without_faults_there_is_nothing_to_do() {
-        let options = Options::new(crate::workload::WorkloadKind::Broadcast);
-        let mut nemesis = Nemesis::new(&options);
-        assert_eq!(nemesis.next_at(Duration::ZERO), None);
-        assert_eq!(nemesis.final_op(), None);
+        let mut schedule = Schedule::new(&options(&[]));
+        assert_eq!(schedule.next_at(), None);
+        assert_eq!(schedule.finish(), []);
+    }
+
+    #[test]
+    fn whatever_is_broken_is_mended_in_turn_or_in_the_end() {
+        for fault in Fault::ALL {
+            let mut schedule = Schedule::new(&options(&[fault]));
+            let finally = schedule.clone().finish();
+            let events = events(&mut schedule);
+            assert!(events.windows(2).all(|pair| pair[0].0 <= pair[1].0));
+            let mut broken: i32 = 0;
+            for (_, op) in events.iter().chain(
+                &finally
+                    .iter()
+                    .map(|op| (Duration::ZERO, op.clone()))
+                    .collect::<Vec<_>>(),
+            ) {
+                let mends = match op {
+                    NemesisOp::StopPartition
+                    | NemesisOp::Resume(_)
+                    | NemesisOp::Restart(_)
+                    | NemesisOp::Services(ServiceMode::Fine)
+                    | NemesisOp::Clock(_, 0) => true,
+                    NemesisOp::Loss(p) | NemesisOp::Duplication(p) => *p == 0.0,
+                    NemesisOp::Slow(_, by) => by.is_zero(),
+                    _ => false,
+                };
+                broken += if mends { -1 } else { 1 };
+                assert!(broken.abs() <= 1, "{fault:?}: {op}");
+            }
+            assert!(broken <= 0, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn switching_one_kind_off_leaves_the_others_as_they_were() {
+        let both = events(&mut Schedule::new(&options(&[Fault::Loss, Fault::Crash])));
+        let one = events(&mut Schedule::new(&options(&[Fault::Crash])));
+        let crashes: Vec<_> = both
+            .into_iter()
+            .filter(|(_, op)| matches!(op, NemesisOp::Crash(_) | NemesisOp::Restart(_)))
+            .collect();
+        assert_eq!(crashes, one);
     }
 }

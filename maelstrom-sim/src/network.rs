@@ -16,8 +16,9 @@ use rand::RngExt;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::nemesis::Grudge;
+use crate::generator::random_below;
 use crate::options::{Latency, LatencyDist};
+use crate::partition::Grudge;
 use crate::rng::SimRng;
 
 /// A message under way.
@@ -53,6 +54,12 @@ pub struct Network {
     /// Receivers that sleep until the message they hold is due.
     sleeping: BTreeSet<(Duration, NodeId)>,
     partition: Grudge,
+    /// How likely a message between nodes is lost.
+    loss: f64,
+    /// How likely it is delivered twice.
+    duplication: f64,
+    /// What is added to the latency of whatever these send and get.
+    slow: BTreeMap<NodeId, Duration>,
     delivered: VecDeque<Message>,
     next_id: u64,
     stats: NetStats,
@@ -101,6 +108,9 @@ impl Network {
             receivers: BTreeMap::new(),
             sleeping: BTreeSet::new(),
             partition: Grudge::new(),
+            loss: 0.0,
+            duplication: 0.0,
+            slow: BTreeMap::new(),
             delivered: VecDeque::new(),
             next_id: 0,
             stats: NetStats::default(),
@@ -130,6 +140,21 @@ impl Network {
         self.partition.clear();
     }
 
+    /// From now on messages between nodes are lost with this probability.
+    pub fn set_loss(&mut self, probability: f64) {
+        self.loss = probability;
+    }
+
+    /// From now on messages between nodes are delivered twice with this probability.
+    pub fn set_duplication(&mut self, probability: f64) {
+        self.duplication = probability;
+    }
+
+    /// From now on whatever `address` sends and gets takes so much longer.
+    pub fn set_slow(&mut self, address: NodeId, by: Duration) {
+        self.slow.insert(address, by);
+    }
+
     /// What has been sent and received.
     #[must_use]
     pub fn stats(&self) -> NetStats {
@@ -151,15 +176,10 @@ impl Network {
         if !self.receivers.contains_key(src) {
             return Err(NoSuchAddress(src.clone()));
         }
-        let to_client = is_client(src) || is_client(dest);
-        let latency = if to_client {
-            Duration::ZERO
-        } else {
-            self.draw_latency()
-        };
-        let Some(receiver) = self.receivers.get_mut(dest) else {
+        if !self.receivers.contains_key(dest) {
             return Err(NoSuchAddress(dest.clone()));
-        };
+        }
+        let to_client = is_client(src) || is_client(dest);
         self.stats.count(to_client, |counts| counts.sent += 1);
         let message = Message {
             id: self.next_id,
@@ -168,14 +188,39 @@ impl Network {
             body,
         };
         self.next_id += 1;
-        receiver.queue.push(Reverse(Queued {
-            due: now + latency,
-            message,
-        }));
-        if receiver.held.is_none() {
+        for _ in 0..self.copies(to_client) {
+            let latency = if to_client {
+                Duration::ZERO
+            } else {
+                self.draw_latency(src, dest)
+            };
+            let Some(receiver) = self.receivers.get_mut(dest) else {
+                break;
+            };
+            let (due, message) = (now + latency, message.clone());
+            receiver.queue.push(Reverse(Queued { due, message }));
+        }
+        if self
+            .receivers
+            .get(dest)
+            .is_some_and(|receiver| receiver.held.is_none())
+        {
             self.receive(now, dest);
         }
         Ok(())
+    }
+
+    /// How many copies of a message arrive. Without such faults no random number is drawn.
+    fn copies(&mut self, to_client: bool) -> usize {
+        if to_client {
+            return 1;
+        }
+        let mut chance = |p: f64| p > 0.0 && self.rng.random_bool(p);
+        match (chance(self.loss), chance(self.duplication)) {
+            (true, _) => 0,
+            (false, true) => 2,
+            (false, false) => 1,
+        }
     }
 
     /// When a message will next be due.
@@ -234,23 +279,20 @@ impl Network {
         self.delivered.push_back(message);
     }
 
-    fn draw_latency(&mut self) -> Duration {
-        let mean = self.latency.mean_ms;
-        let ms = match self.latency.dist {
+    fn draw_latency(&mut self, src: &NodeId, dest: &NodeId) -> Duration {
+        let slow = [src, dest].map(|end| self.slow.get(end).copied().unwrap_or_default());
+        let mean = Duration::from_millis(self.latency.mean_ms);
+        let drawn = match self.latency.dist {
             LatencyDist::Constant => mean,
-            LatencyDist::Uniform if mean > 0 => self.rng.random_range(0..2 * mean),
-            LatencyDist::Uniform => 0,
+            LatencyDist::Uniform => random_below(mean * 2, &mut self.rng),
             LatencyDist::Exponential => {
                 let unit: f64 = self.rng.random_range(f64::MIN_POSITIVE..1.0);
-                #[expect(clippy::cast_precision_loss, reason = "a latency is far below 2^53 ms")]
-                let mean = mean as f64;
-                return Duration::from_millis(
-                    u64::try_from(Duration::from_secs_f64(-unit.ln() * mean / 1e3).as_millis())
-                        .unwrap_or(u64::MAX),
-                );
+                mean.mul_f64(-unit.ln())
             }
         };
-        Duration::from_millis(ms)
+        // Maelstrom draws whole milliseconds.
+        let millis = u64::try_from(drawn.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(millis) + slow.into_iter().sum::<Duration>()
     }
 }
 
@@ -381,14 +423,34 @@ mod tests {
     }
 
     #[test]
+    fn messages_between_nodes_can_be_lost_doubled_and_slow_but_never_those_of_clients() {
+        let mut network = network(10, LatencyDist::Constant);
+        network.set_loss(1.0);
+        send(&mut network, 0, "n1", "n2", "lost");
+        send(&mut network, 0, "c1", "n2", "client");
+        assert_eq!(arrived(&mut network, 99), "client");
+        network.set_loss(0.0);
+        network.set_duplication(1.0);
+        send(&mut network, 100, "n1", "n2", "twice");
+        send(&mut network, 110, "n2", "c1", "client");
+        assert_eq!(arrived(&mut network, 110), "client twice twice");
+        network.set_duplication(0.0);
+        network.set_slow("lin-kv".into(), ms(500));
+        send(&mut network, 200, "n1", "lin-kv", "slow");
+        assert_eq!(network.poll_timeout(), Some(ms(710)));
+        assert_eq!(network.stats().servers.sent, 3);
+    }
+
+    #[test]
     fn latencies_have_their_mean_and_can_overtake() {
         for (dist, max) in [
             (LatencyDist::Uniform, 200),
             (LatencyDist::Exponential, 5_000),
         ] {
             let mut network = network(100, dist);
+            let (n1, n2): (NodeId, NodeId) = ("n1".into(), "n2".into());
             let draws: Vec<u128> = (0..10_000)
-                .map(|_| network.draw_latency().as_millis())
+                .map(|_| network.draw_latency(&n1, &n2).as_millis())
                 .collect();
             let mean = draws.iter().sum::<u128>() / 10_000;
             assert!((95..105).contains(&mean), "{dist:?}: {mean}");

@@ -21,6 +21,8 @@ pub enum Stream {
     Nodes = 4,
     /// How far behind the services are.
     Services = 5,
+    /// Which errors they answer with.
+    ServiceErrors = 6,
 }
 
 /// The random numbers of a run for one use.

@@ -37,6 +37,8 @@ pub fn run(
         while let Some(action) = world.poll_action() {
             match action {
                 Action::Tell(news) => progress.tell(clock.now(), &news),
+                // The command offers no faults that need it.
+                Action::Disturb(_) => {}
                 Action::Deliver { node, line } => {
                     if !processes.deliver(&node, line) {
                         world.node_gone(&node, "does not read its input".into());

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use maelstrom_core::{Error, ErrorCode, NodeId};
 use rand::RngExt;
+use rand::seq::IndexedRandom;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -122,6 +123,24 @@ impl Services {
             reply: &reply,
         })
         .ok()
+    }
+
+    /// For every other request an error instead of its answer, and whether it is definite.
+    pub fn error(body: &RawValue, rng: &mut SimRng) -> Option<(Box<RawValue>, bool)> {
+        let header: Header<'_> = serde_json::from_str(body.get()).ok()?;
+        let in_reply_to = header.msg_id.filter(|_| rng.random_bool(0.5))?;
+        let codes = [
+            ErrorCode::TemporarilyUnavailable,
+            ErrorCode::Abort,
+            ErrorCode::Crash,
+        ];
+        let code = codes.choose(rng).copied()?;
+        let reply = KvReply::Error(Error::new(code, "injected by the nemesis"));
+        let body = serde_json::value::to_raw_value(&Addressed {
+            in_reply_to,
+            reply: &reply,
+        });
+        Some((body.ok()?, code.is_definite()))
     }
 
     fn timestamp(&mut self) -> KvReply {

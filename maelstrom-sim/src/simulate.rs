@@ -2,16 +2,20 @@
 //!
 //! The handlers are the very objects that the real binaries run, and what they say passes as the
 //! same bytes as over pipes. The same seed gives the same run on every machine.
+//!
+//! Faults that real processes do not get here yet: a node can pause, crash and restart, and its
+//! wall clock can be wrong. What a node persists takes a moment to be safe; nothing that it says
+//! after that leaves before, and a crash in between takes both away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use maelstrom_core::{Clock, MessageHandler, NodeId, Output, RawNode};
-use rand::Rng;
+use rand::{Rng, RngExt};
 
 use crate::options::Options;
-use crate::rng::{self, Stream};
-use crate::world::{Action, World};
+use crate::rng::{self, SimRng, Stream};
+use crate::world::{Action, Disturbance, World};
 
 /// What wall clocks show when a run begins: 2026-01-01.
 const WALL_CLOCK_START: Duration = Duration::from_secs(1_767_225_600);
@@ -19,11 +23,15 @@ const WALL_CLOCK_START: Duration = Duration::from_secs(1_767_225_600);
 /// How often nodes and world may answer each other while no time passes. More is a livelock.
 const ROUNDS_MAX: u32 = 100_000;
 
-/// Runs a test to its end: `build` makes the handler of each node.
+/// How long it may take until a record is safe.
+const SYNC_MAX: Duration = Duration::from_millis(10);
+
+/// Runs a test to its end: `build` makes the handler of a node, each time it starts.
 ///
 /// # Panics
 ///
-/// If nodes and world go on for ever without time passing.
+/// If nodes and world go on for ever without time passing, or a node cannot recover what it has
+/// persisted.
 pub fn simulate<H: MessageHandler>(options: Options, build: impl FnMut(&NodeId) -> H) -> World {
     let mut simulation = Simulation::new(options, build);
     while !simulation.world.is_done() {
@@ -32,36 +40,67 @@ pub fn simulate<H: MessageHandler>(options: Options, build: impl FnMut(&NodeId) 
     simulation.world
 }
 
-struct Simulation<H: MessageHandler> {
+struct Simulation<H: MessageHandler, B> {
     now: Duration,
     rounds: u32,
     world: World,
-    nodes: BTreeMap<NodeId, RawNode<H>>,
+    nodes: BTreeMap<NodeId, Machine<H>>,
+    build: B,
+    rng: SimRng,
 }
 
-impl<H: MessageHandler> Simulation<H> {
-    fn new(options: Options, mut build: impl FnMut(&NodeId) -> H) -> Self {
-        let mut seeds = rng::stream(options.seed, Stream::Nodes);
-        let mut node = |id: &NodeId| {
-            let mut seed = [0; 32];
-            seeds.fill_bytes(&mut seed);
-            (id.clone(), RawNode::new(build(id), seed, false))
-        };
-        let nodes = options.nodes.iter().map(&mut node).collect();
+/// A node and the machine it runs on.
+struct Machine<H: MessageHandler> {
+    /// `None` while it is down.
+    node: Option<RawNode<H>>,
+    paused: bool,
+    /// What it is to hear when it goes on.
+    inbox: VecDeque<Vec<u8>>,
+    /// What it has said and what is not yet safe, in order, while a record is being made so.
+    outbox: VecDeque<Output>,
+    /// When the record at the head of the outbox will be safe.
+    synced_at: Option<Duration>,
+    disk: Vec<Vec<u8>>,
+    clock_offset_ms: i64,
+}
+
+impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
+    fn new(options: Options, build: B) -> Self {
+        let ids = options.nodes.clone();
+        let rng = rng::stream(options.seed, Stream::Nodes);
         let now = Duration::ZERO;
+        let world = World::new(options, now);
         let mut simulation = Self {
             now,
             rounds: 0,
-            world: World::new(options, now),
-            nodes,
+            world,
+            nodes: BTreeMap::new(),
+            build,
+            rng,
         };
+        for id in ids {
+            let node = simulation.start(&id, &[]);
+            simulation.nodes.insert(id, Machine::new(node));
+        }
         simulation.carry_out();
         simulation
     }
 
+    /// A new process for a node.
+    fn start(&mut self, id: &NodeId, records: &[Vec<u8>]) -> RawNode<H> {
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        let mut node = RawNode::new((self.build)(id), seed, true);
+        for record in records {
+            let recovered = node.recover(record);
+            assert!(recovered.is_ok(), "{id} cannot recover: {recovered:?}");
+        }
+        node
+    }
+
     /// Goes on to the next moment at which anything happens.
     fn step(&mut self) {
-        let nodes = self.nodes.values().filter_map(RawNode::poll_timeout);
+        let nodes = self.nodes.values().filter_map(Machine::poll_timeout);
         let next = nodes
             .chain(self.world.poll_timeout(self.now))
             .min()
@@ -69,11 +108,13 @@ impl<H: MessageHandler> Simulation<H> {
         self.rounds = if next > self.now { 0 } else { self.rounds + 1 };
         assert!(self.rounds < ROUNDS_MAX, "livelock at {:?}", self.now);
         self.now = next.max(self.now);
-        let clock = self.clock();
-        for (id, node) in &mut self.nodes {
-            if node.poll_timeout().is_some_and(|at| at <= self.now) {
-                node.handle_timeout(clock);
-                pass_on(self.now, &mut self.world, id, node);
+        let ids: Vec<NodeId> = self.nodes.keys().cloned().collect();
+        for id in ids {
+            if let Some(machine) = self.nodes.get_mut(&id)
+                && machine.poll_timeout().is_some_and(|at| at <= self.now)
+            {
+                machine.handle_timeout(self.now);
+                self.pass_on(&id);
             }
         }
         self.world.handle_timeout(self.now);
@@ -81,39 +122,149 @@ impl<H: MessageHandler> Simulation<H> {
     }
 
     fn carry_out(&mut self) {
-        let clock = self.clock();
         while let Some(action) = self.world.poll_action() {
-            let Action::Deliver { node: id, line } = action else {
-                continue;
-            };
-            if let Some(node) = self.nodes.get_mut(&id) {
-                node.handle_line(clock, &line);
-                pass_on(self.now, &mut self.world, &id, node);
+            match action {
+                Action::Tell(_) => {}
+                Action::Disturb(disturbance) => self.disturb(disturbance),
+                Action::Deliver { node: id, line } => {
+                    if let Some(machine) = self.nodes.get_mut(&id) {
+                        machine.hear(self.now, line);
+                        self.pass_on(&id);
+                    }
+                }
             }
         }
     }
 
-    fn clock(&self) -> Clock {
-        Clock {
-            monotonic: self.now,
-            wall: WALL_CLOCK_START + self.now,
+    fn disturb(&mut self, disturbance: Disturbance) {
+        match disturbance {
+            Disturbance::Pause(id) => self.with(&id, |machine| machine.paused = true),
+            Disturbance::Resume(id) => {
+                let now = self.now;
+                self.with(&id, |machine| machine.resume(now));
+                self.pass_on(&id);
+            }
+            Disturbance::Clock(id, ms) => self.with(&id, |machine| machine.clock_offset_ms = ms),
+            Disturbance::Crash(id) => self.with(&id, Machine::crash),
+            Disturbance::Restart(id) => {
+                let Some(machine) = self.nodes.get_mut(&id) else {
+                    return;
+                };
+                let records = machine.disk.clone();
+                let node = self.start(&id, &records);
+                self.with(&id, |machine| machine.node = Some(node));
+            }
+        }
+    }
+
+    fn with(&mut self, id: &NodeId, f: impl FnOnce(&mut Machine<H>)) {
+        if let Some(machine) = self.nodes.get_mut(id) {
+            f(machine);
+        }
+    }
+
+    /// Tells the world what a node has to say.
+    fn pass_on(&mut self, id: &NodeId) {
+        let Some(machine) = self.nodes.get_mut(id) else {
+            return;
+        };
+        while let Some(lines) = machine.next_lines(self.now, &mut self.rng) {
+            for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                self.world.node_said(self.now, id, line);
+            }
         }
     }
 }
 
-/// Tells the world what a node has to say.
-fn pass_on<H: MessageHandler>(
-    now: Duration,
-    world: &mut World,
-    id: &NodeId,
-    node: &mut RawNode<H>,
-) {
-    while let Some(output) = node.poll_output() {
-        let Output::Lines(lines) = output else {
-            continue;
+impl<H: MessageHandler> Machine<H> {
+    fn new(node: RawNode<H>) -> Self {
+        Self {
+            node: Some(node),
+            paused: false,
+            inbox: VecDeque::new(),
+            outbox: VecDeque::new(),
+            synced_at: None,
+            disk: Vec::new(),
+            clock_offset_ms: 0,
+        }
+    }
+
+    fn clock(&self, now: Duration) -> Clock {
+        let wall = WALL_CLOCK_START + now;
+        let offset = Duration::from_millis(self.clock_offset_ms.unsigned_abs());
+        let wall = if self.clock_offset_ms < 0 {
+            wall - offset
+        } else {
+            wall + offset
         };
-        for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            world.node_said(now, id, line);
+        Clock {
+            monotonic: now,
+            wall,
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Duration> {
+        let node = self.node.as_ref().filter(|_| !self.paused);
+        let timer = node.and_then(RawNode::poll_timeout);
+        timer.into_iter().chain(self.synced_at).min()
+    }
+
+    fn handle_timeout(&mut self, now: Duration) {
+        let clock = self.clock(now);
+        if let Some(node) = self.node.as_mut().filter(|_| !self.paused) {
+            node.handle_timeout(clock);
+        }
+    }
+
+    /// What a node that is down is sent is lost; what a paused one is sent waits.
+    fn hear(&mut self, now: Duration, line: Vec<u8>) {
+        let clock = self.clock(now);
+        match &mut self.node {
+            Some(_) if self.paused => self.inbox.push_back(line),
+            Some(node) => node.handle_line(clock, &line),
+            None => {}
+        }
+    }
+
+    fn resume(&mut self, now: Duration) {
+        self.paused = false;
+        let clock = self.clock(now);
+        if let Some(node) = &mut self.node {
+            for line in self.inbox.drain(..) {
+                node.handle_line(clock, &line);
+            }
+        }
+    }
+
+    fn crash(&mut self) {
+        self.node = None;
+        self.paused = false;
+        self.inbox.clear();
+        self.outbox.clear();
+        self.synced_at = None;
+    }
+
+    /// The next lines that may leave: not those behind a record that is not safe yet.
+    fn next_lines(&mut self, now: Duration, rng: &mut SimRng) -> Option<Vec<u8>> {
+        if let Some(node) = &mut self.node {
+            self.outbox
+                .extend(std::iter::from_fn(|| node.poll_output()));
+        }
+        loop {
+            match self.outbox.front()? {
+                Output::Lines(_) => {}
+                Output::Record(_) => {
+                    let draw = || now + rng.random_range(Duration::ZERO..SYNC_MAX);
+                    if *self.synced_at.get_or_insert_with(draw) > now {
+                        return None;
+                    }
+                    self.synced_at = None;
+                }
+            }
+            match self.outbox.pop_front()? {
+                Output::Lines(lines) => return Some(lines),
+                Output::Record(record) => self.disk.push(record),
+            }
         }
     }
 }

@@ -29,8 +29,8 @@ use std::time::Duration;
 
 use maelstrom_core::NodeId;
 use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 pub use self::news::{Failure, News};
 
@@ -39,7 +39,7 @@ use self::clients::Thread;
 use crate::checker::Results;
 use crate::generator::Stagger;
 use crate::history::{History, Op, OpType, Process};
-use crate::nemesis::{Nemesis, NemesisOp};
+use crate::nemesis::{NemesisOp, Schedule, ServiceMode};
 use crate::network::{Message, Network, is_client};
 use crate::options::Options;
 use crate::rng::{self, SimRng, Stream};
@@ -68,6 +68,23 @@ pub enum Action {
     },
     /// Tell the person who watches.
     Tell(News),
+    /// Do something to a node. Only where such faults were asked for.
+    Disturb(Disturbance),
+}
+
+/// What can be done to a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disturbance {
+    /// Let it do nothing; what it is to hear waits for it.
+    Pause(NodeId),
+    /// Let it go on.
+    Resume(NodeId),
+    /// End it, with all that it has not made durable.
+    Crash(NodeId),
+    /// Start it anew, from what it has made durable. It will be sent `init`.
+    Restart(NodeId),
+    /// Set its wall clock so many milliseconds off.
+    Clock(NodeId, i64),
 }
 
 /// Where in its course a test is.
@@ -89,7 +106,9 @@ pub struct World {
     workload: Box<dyn Workload>,
     network: Network,
     services: Services,
-    nemesis: Nemesis,
+    schedule: Schedule,
+    service_mode: ServiceMode,
+    service_rng: SimRng,
     generator: Option<Stagger>,
     rng: SimRng,
     threads: Vec<Thread>,
@@ -115,7 +134,9 @@ impl World {
             workload: options.workload.build(&options),
             network: Network::new(options.latency, rng::stream(options.seed, Stream::Latency)),
             services: Services::new(rng::stream(options.seed, Stream::Services)),
-            nemesis: Nemesis::new(&options),
+            schedule: Schedule::new(&options),
+            service_mode: ServiceMode::Fine,
+            service_rng: rng::stream(options.seed, Stream::ServiceErrors),
             generator: mean_gap.map(Stagger::new),
             rng: rng::stream(options.seed, Stream::Generator),
             threads: clients::threads(&options),
@@ -170,8 +191,8 @@ impl World {
         match self.phase {
             Phase::Main { end } => {
                 at(end);
-                if let Some(time) = self.nemesis.next_at(now) {
-                    at(time);
+                if let Some(time) = self.schedule.next_at() {
+                    at(self.began + time);
                 }
                 if let (Some(generator), Some(_)) = (&mut self.generator, self.free_since) {
                     at(generator.next_at(now));
@@ -262,7 +283,19 @@ impl World {
 
     fn service_received(&mut self, now: Duration, message: &Message) {
         let (src, dest) = (&message.src, &message.dest);
-        if let Some(reply) = self.services.handle(dest, src, &message.body) {
+        let error = match self.service_mode {
+            ServiceMode::Fine => None,
+            ServiceMode::Unreachable => return,
+            ServiceMode::Errors => Services::error(&message.body, &mut self.service_rng),
+        };
+        // After a definite error nothing must have happened; after an indefinite one, something may.
+        let spared = error.as_ref().is_some_and(|(_, definite)| *definite);
+        let reply = if spared {
+            None
+        } else {
+            self.services.handle(dest, src, &message.body)
+        };
+        if let Some(reply) = error.map(|(body, _)| body).or(reply) {
             // Who asked may be gone by now.
             self.network.send(now, dest, src, reply).ok();
         }
@@ -360,22 +393,26 @@ impl World {
         self.tell(News::Phase("starting the nodes"));
         for node in self.options.nodes.clone() {
             self.network.add(node.clone());
-            let address = self.open_address();
-            let names: Vec<&str> = self.options.nodes.iter().map(AsRef::as_ref).collect();
-            let fields = [
-                ("node_id", json!(node.as_ref())),
-                ("node_ids", json!(names)),
-            ];
-            let request = RequestBody::new("init", fields);
-            self.call(
-                now,
-                &address,
-                &node,
-                1,
-                &request,
-                Purpose::Init(node.clone()),
-            );
+            self.init_node(now, node);
         }
+    }
+
+    fn init_node(&mut self, now: Duration, node: NodeId) {
+        let address = self.open_address();
+        let names: Vec<&str> = self.options.nodes.iter().map(AsRef::as_ref).collect();
+        let fields = [
+            ("node_id", json!(node.as_ref())),
+            ("node_ids", json!(names)),
+        ];
+        let request = RequestBody::new("init", fields);
+        self.call(
+            now,
+            &address,
+            &node,
+            1,
+            &request,
+            Purpose::Init(node.clone()),
+        );
     }
 
     fn init_ended(&mut self, node: NodeId, outcome: &Outcome) {
@@ -409,7 +446,9 @@ impl World {
                 }
             }
             Phase::Main { end } => {
-                self.run_nemesis(now, end);
+                while let Some(op) = self.schedule.pop_due(now.saturating_sub(self.began)) {
+                    self.nemesis_did(now, op);
+                }
                 self.run_clients(now, end);
                 if now < end {
                     return false;
@@ -420,8 +459,8 @@ impl World {
                 if self.workload.final_op().is_none() {
                     Phase::Done
                 } else {
-                    if let Some(op) = self.nemesis.final_op() {
-                        self.nemesis_did(now, &op);
+                    for op in self.schedule.finish() {
+                        self.nemesis_did(now, op);
                     }
                     self.tell(News::Phase("waiting for recovery"));
                     Phase::Recovery {
@@ -457,35 +496,18 @@ impl World {
         }
     }
 
-    fn run_nemesis(&mut self, now: Duration, end: Duration) {
-        while let Some(at) = self
-            .nemesis
-            .next_at(now)
-            .filter(|at| *at <= now && *at < end)
-        {
-            let op = self.nemesis.act(at);
-            self.nemesis_did(now, &op);
-        }
-    }
-
-    fn nemesis_did(&mut self, now: Duration, op: &NemesisOp) {
-        let (f, asked, done) = match op {
-            NemesisOp::StartPartition(kind, grudge) => {
-                self.network.start_partition(grudge.clone());
-                ("start-partition", Some(json!(kind.name())), json!(grudge))
-            }
-            NemesisOp::StopPartition => {
-                self.network.heal();
-                ("stop-partition", None, json!("network-healed"))
-            }
+    fn nemesis_did(&mut self, now: Duration, op: NemesisOp) {
+        self.tell(News::Nemesis(op.to_string()));
+        let f = op.name();
+        let (asked, done) = match &op {
+            NemesisOp::StartPartition(kind, grudge) => (json!(kind.name()), json!(grudge)),
+            NemesisOp::StopPartition => (Value::Null, json!("network-healed")),
+            other => (Value::Null, json!(other.to_string())),
         };
-        let text = asked
-            .as_ref()
-            .and_then(|value| value.as_str())
-            .map(|kind| format!(" ({kind})"));
-        self.tell(News::Nemesis(format!("{f}{}", text.unwrap_or_default())));
-        for value in [asked, Some(done)] {
-            let value = value.and_then(|value| serde_json::value::to_raw_value(&value).ok());
+        self.disturb(now, op);
+        for value in [asked, done] {
+            let value = serde_json::value::to_raw_value(&value).ok();
+            let value = value.filter(|value| value.get() != "null");
             self.record(
                 now,
                 Op {
@@ -494,6 +516,27 @@ impl World {
                 },
             );
         }
+    }
+
+    fn disturb(&mut self, now: Duration, op: NemesisOp) {
+        let disturbance = match op {
+            NemesisOp::StartPartition(_, grudge) => return self.network.start_partition(grudge),
+            NemesisOp::StopPartition => return self.network.heal(),
+            NemesisOp::Loss(p) => return self.network.set_loss(p),
+            NemesisOp::Duplication(p) => return self.network.set_duplication(p),
+            NemesisOp::Slow(address, by) => return self.network.set_slow(address, by),
+            NemesisOp::Services(mode) => return self.service_mode = mode,
+            NemesisOp::Pause(node) => Disturbance::Pause(node),
+            NemesisOp::Resume(node) => Disturbance::Resume(node),
+            NemesisOp::Crash(node) => Disturbance::Crash(node),
+            NemesisOp::Clock(node, ms) => Disturbance::Clock(node, ms),
+            NemesisOp::Restart(node) => {
+                self.actions
+                    .push_back(Action::Disturb(Disturbance::Restart(node.clone())));
+                return self.init_node(now, node);
+            }
+        };
+        self.actions.push_back(Action::Disturb(disturbance));
     }
 
     fn record(&mut self, at: Duration, op: Op) -> usize {

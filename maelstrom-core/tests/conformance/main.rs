@@ -1,0 +1,27 @@
+//! The conformance suite: what a node does as a process, on real pipes and with real signals.
+//!
+//! Each test starts `node.rs` (a node with one message type for each thing that a handler can do)
+//! and talks to it as Maelstrom does, or as Maelstrom never should.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the suite drives processes in real time, and serves their pipes on threads"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "this is all test code"
+)]
+
+mod calls;
+mod command_line;
+mod end_of_input;
+mod flow;
+mod init;
+mod lines;
+mod requests;
+mod support;
+mod values;

@@ -1,0 +1,222 @@
+//! The node that the conformance suite talks to: one message type for each thing that a handler can
+//! do, and nothing else. All that it does follows from what it is sent.
+
+use std::time::Duration;
+
+use clap::Parser;
+use maelstrom_core::{
+    Error, ErrorCode, MessageHandler, Node, NodeArgs, NodeId, Request, RpcError, RpcResult,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// Answers whatever the conformance suite asks. Speaks Maelstrom's protocol on stdin and stdout.
+#[derive(Parser)]
+#[command(name = "conformance-node", version)]
+struct Cli {
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+fn main() -> anyhow::Result<()> {
+    Cli::parse().node.run(TestNode::default())
+}
+
+#[derive(Default)]
+struct TestNode {
+    started: u64,
+    counted: u64,
+    calls_ended: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Payload {
+    /// Answers with the value as it came.
+    Echo { echo: Box<RawValue> },
+    /// Answers with the values, decoded and encoded again.
+    Typed(Values),
+    /// Answers with as many bytes.
+    Big { bytes: usize },
+    /// Fails with this error.
+    Fail { code: u64, text: String },
+    /// Answers after some time.
+    Later { ms: u64 },
+    /// Never answers.
+    Nothing,
+    /// Never answers, and keeps a timer running for ever.
+    Busy { ms: u64 },
+    /// Calls another node with a `ping`, and answers with what comes of it.
+    Call {
+        dest: NodeId,
+        timeout_ms: u64,
+        /// Whether a call that fails is to be made again, for ever.
+        #[serde(default)]
+        insist: bool,
+    },
+    /// Has an effect, and answers if asked to.
+    Count,
+    /// Tells all that the node knows.
+    Read,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Values {
+    unsigned: u64,
+    signed: i64,
+    list: Vec<u64>,
+    text: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(
+    clippy::enum_variant_names,
+    reason = "the protocol's way to name replies"
+)]
+enum Reply {
+    EchoOk {
+        echo: Box<RawValue>,
+    },
+    TypedOk(Values),
+    BigOk {
+        data: String,
+    },
+    LaterOk,
+    /// The call was answered with a `pong` that held this value.
+    CallOk {
+        value: u64,
+    },
+    CountOk,
+    ReadOk {
+        node_id: NodeId,
+        node_ids: Vec<NodeId>,
+        started: u64,
+        counted: u64,
+        calls_ended: u64,
+    },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Ping {
+    Ping,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Pong {
+    Pong { value: u64 },
+}
+
+enum Event {
+    Later(Request),
+    Busy(Duration),
+    Called(Call, RpcResult),
+}
+
+/// A call under way, and who waits for it.
+#[derive(Clone)]
+struct Call {
+    request: Request,
+    dest: NodeId,
+    timeout: Duration,
+    insist: bool,
+}
+
+impl Call {
+    fn start(self, node: &mut Node<Event>) {
+        let (dest, timeout) = (self.dest.clone(), self.timeout);
+        node.rpc(&dest, &Ping::Ping, timeout, |result| {
+            Event::Called(self, result)
+        });
+    }
+
+    fn end(self, node: &mut Node<Event>, result: RpcResult) {
+        let error = match result.and_then(|reply| reply.decode()) {
+            Ok(Pong::Pong { value }) => return node.reply(&self.request, &Reply::CallOk { value }),
+            Err(_) if self.insist => return self.start(node),
+            Err(error) => match error {
+                RpcError::Timeout => Error::timeout("no reply in time"),
+                RpcError::Remote(error) => error,
+                RpcError::Malformed(text) => Error::crash(text),
+                RpcError::Overloaded => Error::temporarily_unavailable("too many calls"),
+            },
+        };
+        node.reply_error(&self.request, &error);
+    }
+}
+
+impl MessageHandler for TestNode {
+    type Payload = Payload;
+    type Event = Event;
+
+    fn started(&mut self, _node: &mut Node<Event>) {
+        self.started = self.started.saturating_add(1);
+    }
+
+    fn message(
+        &mut self,
+        node: &mut Node<Event>,
+        request: &Request,
+        payload: Payload,
+    ) -> Result<(), Error> {
+        let reply = match payload {
+            Payload::Echo { echo } => Reply::EchoOk { echo },
+            Payload::Typed(values) => Reply::TypedOk(values),
+            Payload::Big { bytes } => Reply::BigOk {
+                data: "x".repeat(bytes),
+            },
+            Payload::Fail { code, text } => {
+                return Err(Error::new(ErrorCode::from_code(code), text));
+            }
+            Payload::Later { ms } => {
+                node.set_timer(Duration::from_millis(ms), Event::Later(request.clone()));
+                return Ok(());
+            }
+            Payload::Nothing => return Ok(()),
+            Payload::Busy { ms } => {
+                self.event(node, Event::Busy(Duration::from_millis(ms)));
+                return Ok(());
+            }
+            Payload::Call {
+                dest,
+                timeout_ms,
+                insist,
+            } => {
+                let call = Call {
+                    request: request.clone(),
+                    dest,
+                    timeout: Duration::from_millis(timeout_ms),
+                    insist,
+                };
+                call.start(node);
+                return Ok(());
+            }
+            Payload::Count => {
+                self.counted = self.counted.saturating_add(1);
+                Reply::CountOk
+            }
+            Payload::Read => Reply::ReadOk {
+                node_id: node.id().clone(),
+                node_ids: node.node_ids().to_vec(),
+                started: self.started,
+                counted: self.counted,
+                calls_ended: self.calls_ended,
+            },
+        };
+        node.reply(request, &reply);
+        Ok(())
+    }
+
+    fn event(&mut self, node: &mut Node<Event>, event: Event) {
+        match event {
+            Event::Later(request) => node.reply(&request, &Reply::LaterOk),
+            Event::Busy(period) => node.set_timer(period, Event::Busy(period)),
+            Event::Called(call, result) => {
+                self.calls_ended = self.calls_ended.saturating_add(1);
+                call.end(node, result);
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Requests: each gets exactly one answer, and no input can stop the node.
+
+use crate::support::{Process, echo, echo_ok, message, reply};
+
+#[test]
+fn a_request_of_an_unknown_type_gets_error_10_once() {
+    let process = Process::started();
+    process.send("c1", r#"{"type":"unheard_of","msg_id":1}"#);
+    let text = process.expect_error(1, 10);
+    assert!(text.contains("unheard_of"), "{text}");
+    process.expect_nothing_else();
+    process.send("c1", r#"{"type":"","msg_id":2}"#);
+    process.expect_error(2, 10);
+    // The names of variants are no types, nor are replies requests.
+    process.send("c1", r#"{"type":"Echo","msg_id":3,"echo":1}"#);
+    process.expect_error(3, 10);
+    process.send("c1", r#"{"type":"echo_ok","msg_id":4,"echo":1}"#);
+    process.expect_error(4, 10);
+    process.expect_nothing_else();
+    process.finish().expect_no_more_lines();
+}
+
+#[test]
+fn a_request_that_lacks_a_field_gets_error_12_that_names_it() {
+    let process = Process::started();
+    for (body, field) in [
+        (r#"{"type":"echo","msg_id":1}"#, "`echo`"),
+        (r#"{"type":"later","msg_id":1}"#, "`ms`"),
+        (r#"{"type":"call","msg_id":1,"dest":"n2"}"#, "`timeout_ms`"),
+        (
+            r#"{"type":"typed","msg_id":1,"unsigned":1,"signed":1,"text":""}"#,
+            "`list`",
+        ),
+    ] {
+        process.send("c1", body);
+        let text = process.expect_error(1, 12);
+        assert!(text.contains(field), "{text}");
+    }
+    process.expect_nothing_else();
+}
+
+#[test]
+fn a_request_with_a_field_of_the_wrong_type_gets_error_12_that_names_it() {
+    let process = Process::started();
+    let typed = |values: &str| format!(r#"{{"type":"typed","msg_id":1,{values}}}"#);
+    for (body, field) in [
+        (r#"{"type":"later","msg_id":1,"ms":"soon"}"#.into(), "`ms`"),
+        (r#"{"type":"later","msg_id":1,"ms":-1}"#.into(), "`ms`"),
+        (r#"{"type":"later","msg_id":1,"ms":1.5}"#.into(), "`ms`"),
+        (r#"{"type":"later","msg_id":1,"ms":null}"#.into(), "`ms`"),
+        (r#"{"type":"later","msg_id":1,"ms":1e400}"#.into(), "`ms`"),
+        (
+            typed(r#""unsigned":1,"signed":1,"list":[1,2,"3"],"text":"""#),
+            "`list[2]`",
+        ),
+        (
+            typed(r#""unsigned":1,"signed":1,"list":{},"text":"""#),
+            "`list`",
+        ),
+        (
+            typed(r#""unsigned":1,"signed":1,"list":[],"text":7"#),
+            "`text`",
+        ),
+        (
+            typed(r#""unsigned":18446744073709551616,"signed":1,"list":[],"text":"""#),
+            "`unsigned`",
+        ),
+        (
+            typed(r#""unsigned":1,"signed":9223372036854775808,"list":[],"text":"""#),
+            "`signed`",
+        ),
+        (
+            typed(r#""unsigned":1,"signed":1,"list":[],"text":"\ud800""#),
+            "`text`",
+        ),
+    ] {
+        process.send("c1", &body);
+        let text = process.expect_error(1, 12);
+        assert!(text.contains(field), "{body}: {text}");
+    }
+    process.expect_nothing_else();
+}
+
+#[test]
+fn a_body_without_a_good_type_gets_error_12() {
+    let process = Process::started();
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    let beside_much = format!(r#"{{"deep":{deep},"large":1e400,"msg_id":1}}"#);
+    for body in [
+        r#"{"msg_id":1}"#,
+        r#"{"type":null,"msg_id":1}"#,
+        r#"{"type":7,"msg_id":1}"#,
+        r#"{"msg_id":1,"type":["echo"],"echo":1}"#,
+        r#"{"type":"echo","type":"echo","msg_id":1,"echo":1}"#,
+        r#"{"type":"echo","msg_id":1,"in_reply_to":"x","echo":1}"#,
+        &beside_much,
+    ] {
+        process.send("c1", body);
+        process.expect_error(1, 12);
+    }
+    process.expect_nothing_else();
+}
+
+#[test]
+fn a_request_whose_msg_id_cannot_be_made_out_gets_no_answer() {
+    let process = Process::started();
+    for body in [
+        r#"{"type":"count","msg_id":"1"}"#,
+        r#"{"type":"count","msg_id":-1}"#,
+        r#"{"type":"count","msg_id":1.0}"#,
+        r#"{"type":"count","msg_id":18446744073709551616}"#,
+        r#"{"type":"count","msg_id":[1]}"#,
+        r#"[1]"#,
+        r#"["count",1,null]"#,
+        "null",
+        "\"count\"",
+        "1",
+        "{}",
+    ] {
+        process.send("c1", body);
+        process.expect_nothing_else();
+    }
+    assert_eq!(process.state()["counted"], 0);
+}
+
+#[test]
+fn a_message_without_msg_id_has_its_effect_and_gets_no_answer() {
+    let process = Process::started();
+    process.send("c1", r#"{"type":"count"}"#);
+    process.send("n2", r#"{"type":"count","msg_id":null}"#);
+    process.expect_nothing_else();
+    assert_eq!(process.state()["counted"], 2);
+    // Nor does an error go to somebody who wants no answer.
+    process.send("c1", r#"{"type":"unheard_of"}"#);
+    process.send("c1", r#"{"type":"later"}"#);
+    process.send("c1", r#"{"type":"fail","code":30,"text":""}"#);
+    process.send("c1", r#"{}"#);
+    process.expect_nothing_else();
+    process.finish().expect_no_more_lines();
+}
+
+#[test]
+fn the_handlers_error_is_sent_back_once() {
+    let process = Process::started();
+    for code in [0, 1, 13, 20, 22, 30, 1_000, u64::MAX] {
+        process.expect(
+            &format!(r#"{{"type":"fail","msg_id":1,"code":{code},"text":"no \"luck\""}}"#),
+            &format!(r#"{{"type":"error","in_reply_to":1,"code":{code},"text":"no \"luck\""}}"#),
+        );
+        process.expect_nothing_else();
+    }
+    process.finish().expect_no_more_lines();
+}
+
+#[test]
+fn a_message_for_another_node_gets_error_1_and_has_no_effect() {
+    let process = Process::started();
+    process.send_line(r#"{"src":"c1","dest":"n2","body":{"type":"count","msg_id":1}}"#);
+    process.expect_error(1, 1);
+    process.send_line(r#"{"src":"c1","dest":"n2","body":{"type":"count"}}"#);
+    process.expect_nothing_else();
+    assert_eq!(process.state()["counted"], 0);
+}
+
+#[test]
+fn fields_that_nobody_knows_are_ignored() {
+    let process = Process::started();
+    process.send_line(
+        r#"{"id":7,"src":"c1","x":[{}],"body":{"y":1e400,"echo":1,"msg_id":1,"type":"echo"},"dest":"n1"}"#,
+    );
+    assert_eq!(process.next(), reply(&echo_ok(1, "1")));
+}
+
+#[test]
+fn names_and_types_may_be_written_with_escapes() {
+    let process = Process::started();
+    process.send_line(
+        r#"{"src":"\u0063\"\\","dest":"\u006e1","body":{"\u0074ype":"\u0065cho","msg_id":1,"echo":1}}"#,
+    );
+    let line = process.next_json();
+    assert_eq!(line["dest"], "c\"\\");
+    assert_eq!(line["body"]["type"], "echo_ok");
+}
+
+#[test]
+fn requests_are_served_in_the_order_in_which_they_came() {
+    let process = Process::started();
+    let ids = 1..=10_000_u16;
+    // Lines of many lengths, so that reads end anywhere in them.
+    let value = |id: u16| format!("\"{}\"", "x".repeat(usize::from(id % 97)));
+    let requests = ids
+        .clone()
+        .map(|id| message("c1", &echo(id.into(), &value(id))) + "\n");
+    process.send_bytes(requests.collect::<String>());
+    for id in ids {
+        assert_eq!(process.next(), reply(&echo_ok(id.into(), &value(id))));
+    }
+    process.expect_nothing_else();
+}

@@ -1,0 +1,225 @@
+//! Partitions: who does not hear whom. After Jepsen's `nemesis`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use maelstrom_core::NodeId;
+use rand::RngExt;
+use rand::seq::SliceRandom;
+
+use crate::rng::SimRng;
+
+/// Whose messages each node refuses.
+pub type Grudge = BTreeMap<NodeId, BTreeSet<NodeId>>;
+
+/// A shape of partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartitionKind {
+    /// One node alone.
+    One,
+    /// A minority of less than a third of the nodes, and the rest.
+    MinorityThird,
+    /// A majority and a minority.
+    Majority,
+    /// Every node sees a majority, no two the same.
+    MajoritiesRing,
+    /// Any two groups. Not one of Maelstrom's.
+    Split,
+    /// Some links, each cut in one direction only. Not one of Maelstrom's.
+    OneWay,
+}
+
+impl PartitionKind {
+    /// Maelstrom's shapes, each as likely as the others.
+    pub const MAELSTROMS: &[Self] = &[
+        Self::One,
+        Self::MinorityThird,
+        Self::Majority,
+        Self::MajoritiesRing,
+    ];
+
+    /// All shapes, each as likely as the others.
+    pub const ALL: &[Self] = &[
+        Self::One,
+        Self::MinorityThird,
+        Self::Majority,
+        Self::MajoritiesRing,
+        Self::Split,
+        Self::OneWay,
+    ];
+
+    /// The name in the history.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::One => "one",
+            Self::MinorityThird => "minority-third",
+            Self::Majority => "majority",
+            Self::MajoritiesRing => "majorities-ring",
+            Self::Split => "split",
+            Self::OneWay => "one-way",
+        }
+    }
+
+    /// A partition of this shape, at random.
+    pub fn grudge(self, nodes: &[NodeId], rng: &mut SimRng) -> Grudge {
+        let mut shuffled = nodes.to_vec();
+        shuffled.shuffle(rng);
+        let count = nodes.len();
+        match self {
+            Self::One => split(&shuffled, 1),
+            Self::MinorityThird => split(&shuffled, count.saturating_sub(1) / 3),
+            Self::Majority => split(&shuffled, count / 2),
+            Self::MajoritiesRing if count <= 5 => perfect_ring(&shuffled),
+            Self::MajoritiesRing => stochastic_ring(nodes, rng),
+            Self::Split => split(&shuffled, rng.random_range(0..=count)),
+            Self::OneWay => one_way(nodes, rng),
+        }
+    }
+}
+
+/// Each node refuses each other one with the same, random probability.
+fn one_way(nodes: &[NodeId], rng: &mut SimRng) -> Grudge {
+    let refuses = rng.random_range(0.0..=1.0);
+    let mut grudge = Grudge::new();
+    for dest in nodes {
+        for src in nodes.iter().filter(|src| *src != dest) {
+            if rng.random_bool(refuses) {
+                grudge.entry(dest.clone()).or_default().insert(src.clone());
+            }
+        }
+    }
+    grudge
+}
+
+/// The first `at` nodes and the others do not hear each other.
+fn split(nodes: &[NodeId], at: usize) -> Grudge {
+    let (left, right) = nodes.split_at(at.min(nodes.len()));
+    let refuse = |these: &[NodeId], those: &[NodeId]| -> Vec<(NodeId, BTreeSet<NodeId>)> {
+        let those: BTreeSet<NodeId> = those.iter().cloned().collect();
+        these.iter().map(|id| (id.clone(), those.clone())).collect()
+    };
+    refuse(left, right)
+        .into_iter()
+        .chain(refuse(right, left))
+        .collect()
+}
+
+fn majority(count: usize) -> usize {
+    count / 2 + 1
+}
+
+/// Nodes in a ring; each hears the majority that it is the middle of. Exact for up to 5 nodes.
+fn perfect_ring(nodes: &[NodeId]) -> Grudge {
+    let count = nodes.len();
+    let ring = |i: usize| nodes.iter().cycle().skip(i).take(majority(count)).cloned();
+    (0..count)
+        .filter_map(|i| {
+            let heard: BTreeSet<NodeId> = ring(i).collect();
+            let middle = ring(i).nth(majority(count) / 2)?;
+            let refused = nodes
+                .iter()
+                .filter(|id| !heard.contains(*id))
+                .cloned()
+                .collect();
+            Some((middle, refused))
+        })
+        .collect()
+}
+
+/// Links the least linked nodes with each other until each hears a majority.
+fn stochastic_ring(nodes: &[NodeId], rng: &mut SimRng) -> Grudge {
+    let mut heard: BTreeMap<NodeId, BTreeSet<NodeId>> = nodes
+        .iter()
+        .map(|id| (id.clone(), BTreeSet::from([id.clone()])))
+        .collect();
+    loop {
+        let mut by_degree: Vec<NodeId> = nodes.to_vec();
+        by_degree.shuffle(rng);
+        by_degree.sort_by_key(|id| heard.get(id).map_or(0, BTreeSet::len));
+        let degree = |id: &NodeId| heard.get(id).map_or(0, BTreeSet::len);
+        let Some(a) = by_degree
+            .first()
+            .filter(|a| degree(a) < majority(nodes.len()))
+        else {
+            break;
+        };
+        let Some(b) = by_degree
+            .iter()
+            .find(|b| !heard.get(a).is_some_and(|s| s.contains(*b)))
+        else {
+            break;
+        };
+        for (x, y) in [(a, b), (b, a)] {
+            heard.entry(x.clone()).or_default().insert(y.clone());
+        }
+    }
+    let refused = |heard: &BTreeSet<NodeId>| {
+        nodes
+            .iter()
+            .filter(|id| !heard.contains(*id))
+            .cloned()
+            .collect()
+    };
+    heard
+        .iter()
+        .map(|(id, heard)| (id.clone(), refused(heard)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::options::node_names;
+
+    fn hears(grudge: &Grudge, nodes: &[NodeId], a: &NodeId) -> BTreeSet<NodeId> {
+        let refused = grudge.get(a).cloned().unwrap_or_default();
+        nodes
+            .iter()
+            .filter(|b| !refused.contains(*b))
+            .cloned()
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn partitions_have_their_shape(seed: u64, count in 1usize..30) {
+            let nodes = node_names(count);
+            let mut rng = SimRng::seed_from_u64(seed);
+            for kind in PartitionKind::MAELSTROMS.iter().copied() {
+                let grudge = kind.grudge(&nodes, &mut rng);
+                let views: Vec<_> = nodes.iter().map(|id| hears(&grudge, &nodes, id)).collect();
+                // Nobody refuses itself, and a cut is one in both directions (but for the ring of
+                // three, in which everybody hears only the next one: Jepsen's as well).
+                let one_way = kind == PartitionKind::MajoritiesRing && count == 3;
+                for (a, view) in nodes.iter().zip(&views) {
+                    prop_assert!(view.contains(a));
+                    for b in nodes.iter().filter(|_| !one_way) {
+                        prop_assert_eq!(view.contains(b), hears(&grudge, &nodes, b).contains(a));
+                    }
+                }
+                let smallest = views.iter().map(BTreeSet::len).min().unwrap();
+                match kind {
+                    PartitionKind::One => prop_assert_eq!(smallest, 1),
+                    PartitionKind::Majority if count > 1 => prop_assert_eq!(smallest, count / 2),
+                    PartitionKind::MinorityThird if count > 3 => {
+                        prop_assert_eq!(smallest, (count - 1) / 3);
+                    }
+                    PartitionKind::MajoritiesRing => prop_assert!(smallest >= majority(count)),
+                    _ => prop_assert_eq!(smallest, count),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn in_a_ring_of_five_no_two_nodes_see_the_same_majority() {
+        let nodes = node_names(5);
+        let grudge = PartitionKind::MajoritiesRing.grudge(&nodes, &mut SimRng::seed_from_u64(1));
+        let views: BTreeSet<_> = nodes.iter().map(|id| hears(&grudge, &nodes, id)).collect();
+        assert_eq!(views.len(), 5);
+        assert!(views.iter().all(|view| view.len() == 3));
+    }
+}
