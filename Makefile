@@ -76,6 +76,20 @@ build: ## Build all programs in release mode
 test: ## Run the tests
 	cargo test --workspace --locked
 
+# The crate of each workload's handler.
+crate_of = $(or $(crate_$(1)),$(1))
+crate_kafka := kafka-log
+crate_txn-rw-register := txn-rw
+WORKLOAD ?= echo unique-ids broadcast
+SEEDS ?= 1000
+
+.PHONY: sim
+sim: export SEEDS := $(SEEDS)
+sim: export SEED := $(SEED)
+sim: ## Sweep SEEDS=1000 seeds in virtual time (WORKLOAD=broadcast: one; SEED=42: replay one)
+	cargo test --profile sim --locked $(foreach w,$(WORKLOAD),-p $(call crate_of,$(w))) \
+	  --test simulation -- sweep --nocapture
+
 .PHONY: lint
 lint: ## Check formatting, clippy and the documentation: no warnings
 	cargo fmt --all --check

@@ -12,6 +12,7 @@
 //! | [`history`], [`checker`] | what they saw, and the verdict on it |
 //! | [`process`], [`run`] | a test with real processes, over pipes, in real time |
 //! | [`simulate`] | a test with handlers in-process, in virtual time |
+//! | [`sweep`] | many of these, each with other faults |
 //! | [`store`], [`report`], [`edn`], [`limits`] | what is left of a test, and what a person gets to see |
 
 // Counts and times of a test are far from overflow, and this is no node: nothing here has to stay
@@ -34,6 +35,7 @@ pub mod run;
 pub mod service;
 pub mod simulate;
 pub mod store;
+pub mod sweep;
 pub mod topology;
 pub mod workload;
 pub mod world;

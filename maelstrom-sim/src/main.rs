@@ -162,6 +162,7 @@ impl TestArgs {
             nemesis_interval: Duration::from_secs_f64(self.nemesis_interval),
             topology: self.topology,
             availability: self.availability,
+            forgive_late_replies: false,
             seed,
         })
     }

@@ -33,6 +33,9 @@ pub struct Options {
     pub topology: Topology,
     /// Which part of all operations must succeed for the test to be valid.
     pub availability: Option<Availability>,
+    /// Whether a reply to a client that has given up is dropped. Maelstrom mutes the node for it,
+    /// which is unfair to one that was paused.
+    pub forgive_late_replies: bool,
     /// What all random choices derive from.
     pub seed: u64,
 }
@@ -53,6 +56,7 @@ impl Options {
             nemesis_interval: Duration::from_secs(10),
             topology: Topology::Grid,
             availability: None,
+            forgive_late_replies: false,
             seed: 0,
         }
     }

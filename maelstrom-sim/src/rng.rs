@@ -23,6 +23,8 @@ pub enum Stream {
     Services = 5,
     /// Which errors they answer with.
     ServiceErrors = 6,
+    /// What a seed of a sweep stands for.
+    Swarm = 7,
 }
 
 /// The random numbers of a run for one use.

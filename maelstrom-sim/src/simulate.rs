@@ -113,6 +113,7 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
             if let Some(machine) = self.nodes.get_mut(&id)
                 && machine.poll_timeout().is_some_and(|at| at <= self.now)
             {
+                let _logs = log_as(&id, self.now);
                 machine.handle_timeout(self.now);
                 self.pass_on(&id);
             }
@@ -128,6 +129,7 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
                 Action::Disturb(disturbance) => self.disturb(disturbance),
                 Action::Deliver { node: id, line } => {
                     if let Some(machine) = self.nodes.get_mut(&id) {
+                        let _logs = log_as(&id, self.now);
                         machine.hear(self.now, line);
                         self.pass_on(&id);
                     }
@@ -141,6 +143,7 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
             Disturbance::Pause(id) => self.with(&id, |machine| machine.paused = true),
             Disturbance::Resume(id) => {
                 let now = self.now;
+                let _logs = log_as(&id, now);
                 self.with(&id, |machine| machine.resume(now));
                 self.pass_on(&id);
             }
@@ -174,6 +177,11 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
             }
         }
     }
+}
+
+/// Marks what is logged as this node's, with the time of the run.
+fn log_as(id: &NodeId, now: Duration) -> tracing::span::EnteredSpan {
+    tracing::info_span!("sim", node = %id, at = ?now).entered()
 }
 
 impl<H: MessageHandler> Machine<H> {

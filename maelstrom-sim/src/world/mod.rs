@@ -40,7 +40,7 @@ use crate::checker::Results;
 use crate::generator::Stagger;
 use crate::history::{History, Op, OpType, Process};
 use crate::nemesis::{NemesisOp, Schedule, ServiceMode};
-use crate::network::{Message, Network, is_client};
+use crate::network::{Message, NetStats, Network, is_client};
 use crate::options::Options;
 use crate::rng::{self, SimRng, Stream};
 use crate::service::Services;
@@ -238,6 +238,12 @@ impl World {
         &self.history
     }
 
+    /// How many messages have been sent and received so far.
+    #[must_use]
+    pub fn net_stats(&self) -> NetStats {
+        self.network.stats()
+    }
+
     /// The verdict on what has happened.
     #[must_use]
     pub fn results(&self) -> Results {
@@ -334,9 +340,10 @@ impl World {
             return Err("the body is not an object".into());
         }
         let (src, dest) = (line.src.as_ref().into(), line.dest.as_ref().into());
-        self.network
-            .send(now, &src, &dest, line.body.to_owned())
-            .map_err(|error| error.to_string())
+        match self.network.send(now, &src, &dest, line.body.to_owned()) {
+            Err(_) if self.options.forgive_late_replies && is_client(&dest) => Ok(()),
+            sent => sent.map_err(|error| error.to_string()),
+        }
     }
 
     fn open_address(&mut self) -> NodeId {

@@ -1,0 +1,303 @@
+//! Many runs in virtual time, each with another seed and other faults.
+//!
+//! Swarm testing (Groce et al., *Swarm Testing*, 2012): each seed switches some kinds of faults off
+//! altogether, since a fault that always comes can hide what another one would show.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use maelstrom_core::cli::{LogFormat, init_logging};
+use maelstrom_core::{MessageHandler, NodeId};
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+
+use crate::checker::{Results, Verdict};
+use crate::nemesis::{Fault, Schedule};
+use crate::options::{Latency, LatencyDist, Options};
+use crate::report;
+use crate::rng::{self, Stream};
+use crate::simulate::simulate;
+use crate::workload::WorkloadKind;
+use crate::world::World;
+
+/// What a sweep is about.
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    /// The workload.
+    pub workload: WorkloadKind,
+    /// The faults that the nodes are meant to bear. Each seed switches some of them off.
+    pub faults: Vec<Fault>,
+}
+
+/// A run that did not end well.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Its seed.
+    pub seed: u64,
+    /// All that a person wants to know about it.
+    pub text: String,
+}
+
+/// A sweep without findings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// How many seeds were run.
+    pub seeds: u64,
+    /// How many messages were sent in all of them.
+    pub messages: u64,
+    /// How many operations were begun.
+    pub operations: u64,
+}
+
+impl Sweep {
+    /// The test that a seed stands for.
+    #[must_use]
+    pub fn options(&self, seed: u64) -> Options {
+        let mut rng = rng::stream(seed, Stream::Swarm);
+        let nodes = [1, 2, 3, 3, 4, 5, 5, 7]
+            .choose(&mut rng)
+            .copied()
+            .unwrap_or(5);
+        let mut options = Options::new(self.workload).with_node_count(nodes);
+        options.seed = seed;
+        options.concurrency *= rng.random_range(1..=2);
+        options.rate = rng.random_range(5.0..50.0);
+        options.time_limit = Duration::from_secs(20);
+        options.forgive_late_replies = true;
+        options.nemesis_interval = Duration::from_millis(rng.random_range(500..8_000));
+        let dists = [
+            LatencyDist::Constant,
+            LatencyDist::Uniform,
+            LatencyDist::Exponential,
+        ];
+        let dist = dists.choose(&mut rng).copied().unwrap_or_default();
+        let mean_ms = [0, 1, 10, 50, 100].choose(&mut rng).copied().unwrap_or(0);
+        options.latency = Latency { mean_ms, dist };
+        for fault in Fault::ALL {
+            // Drawn for every kind, so that a new one does not change all runs.
+            if rng.random_bool(0.5) && self.faults.contains(&fault) {
+                options.nemesis.insert(fault);
+            }
+        }
+        options
+    }
+
+    /// Runs one seed.
+    ///
+    /// # Errors
+    ///
+    /// The finding, if the run does not end well.
+    pub fn run<H: MessageHandler>(
+        &self,
+        seed: u64,
+        build: impl FnMut(&NodeId) -> H,
+    ) -> Result<(World, Results), Box<Finding>> {
+        let options = self.options(seed);
+        let world = simulate(options.clone(), build);
+        let results = world.results();
+        if ended_well(&world, &results) {
+            Ok((world, results))
+        } else {
+            let text = self.describe(&options, &world, &results);
+            Err(Box::new(Finding { seed, text }))
+        }
+    }
+
+    /// Runs these seeds on all processors, up to the first finding; `done` is told of each run.
+    ///
+    /// # Errors
+    ///
+    /// The finding with the smallest seed among those that were run.
+    pub fn run_all<H: MessageHandler>(
+        &self,
+        seeds: std::ops::Range<u64>,
+        build: impl Fn(&NodeId) -> H + Sync,
+        done: impl Fn(u64) + Sync,
+    ) -> Result<Summary, Box<Finding>> {
+        let next = AtomicU64::new(seeds.start);
+        let outcome = Mutex::new((Summary::default(), None::<Box<Finding>>));
+        let work = || {
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= seeds.end {
+                    return;
+                }
+                let result = self.run(seed, &build);
+                let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+                match result {
+                    Ok((world, _)) => {
+                        outcome.0.seeds += 1;
+                        outcome.0.messages += world.net_stats().all().sent;
+                        let tally = world.history().tally();
+                        outcome.0.operations += tally.ok + tally.fail + tally.info;
+                    }
+                    Err(finding) => {
+                        next.store(seeds.end, Ordering::Relaxed);
+                        if outcome
+                            .1
+                            .as_ref()
+                            .is_none_or(|first| finding.seed < first.seed)
+                        {
+                            outcome.1 = Some(finding);
+                        }
+                    }
+                }
+                done(seed);
+            }
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(work);
+            }
+        });
+        let (summary, finding) = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
+        finding.map_or(Ok(summary), Err)
+    }
+
+    /// What a test of a handler calls: runs `seeds` seeds, or what the environment asks for:
+    /// `SEEDS=n` that many, with a progress bar; `SEED=n` that one, with the nodes' log on stderr
+    /// (`RUST_LOG`) and its traces in `store/simulation/`.
+    ///
+    /// # Panics
+    ///
+    /// With the finding, if there is one, or if the environment asks for something else.
+    #[expect(clippy::panic, reason = "this is how a test fails")]
+    pub fn test<H: MessageHandler>(&self, seeds: u64, build: impl Fn(&NodeId) -> H + Sync) {
+        if let Some(seed) = number_from_env("SEED") {
+            init_logging(LogFormat::Text);
+            match self.replay(seed, &build) {
+                Ok(text) => return tell(&text),
+                Err(text) => panic!("{text}"),
+            }
+        }
+        let asked = number_from_env("SEEDS");
+        let seeds = asked.unwrap_or(seeds);
+        let bar = if asked.is_some() {
+            ProgressBar::new(seeds)
+        } else {
+            ProgressBar::hidden()
+        };
+        bar.set_prefix(self.workload.name());
+        let started = bar.elapsed();
+        let style = ProgressStyle::with_template("{prefix:>16} {wide_bar} {pos}/{len} seeds {eta}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let result = self.run_all(0..seeds, build, |_| bar.inc(1));
+        let elapsed = bar
+            .elapsed()
+            .saturating_sub(started)
+            .as_secs_f64()
+            .max(1e-9);
+        bar.finish_and_clear();
+        match result {
+            Err(finding) => panic!("{}", finding.text),
+            Ok(summary) if asked.is_some() => tell(&summary.describe(self.workload, elapsed)),
+            Ok(_) => {}
+        }
+    }
+
+    /// Runs one seed and keeps its traces.
+    fn replay<H: MessageHandler>(
+        &self,
+        seed: u64,
+        build: impl FnMut(&NodeId) -> H,
+    ) -> Result<String, String> {
+        let options = self.options(seed);
+        let world = simulate(options.clone(), build);
+        let results = world.results();
+        let dir = PathBuf::from(format!("store/simulation/{}-{seed}", self.workload.name()));
+        let written = std::fs::create_dir_all(&dir)
+            .and_then(|()| {
+                std::fs::write(
+                    dir.join("schedule.txt"),
+                    Schedule::new(&options).to_string(),
+                )
+            })
+            .and_then(|()| File::create(dir.join("history.jsonl")))
+            .and_then(|file| world.history().write_jsonl(&mut BufWriter::new(file)));
+        let kept = match written {
+            Ok(()) => {
+                let dir = dir.canonicalize().unwrap_or(dir);
+                format!("\nHistory and schedule are in {}", dir.display())
+            }
+            Err(error) => format!("\nIts traces could not be kept: {error}"),
+        };
+        let text = self.describe(&options, &world, &results) + &kept;
+        if ended_well(&world, &results) {
+            Ok(text)
+        } else {
+            Err(text)
+        }
+    }
+
+    fn describe(&self, options: &Options, world: &World, results: &Results) -> String {
+        let (name, seed) = (self.workload.name(), options.seed);
+        let verdict = match world.failure() {
+            Some(failure) => failure.to_string(),
+            None => report::closing_line(results.valid).to_owned(),
+        };
+        let said = world
+            .muted()
+            .iter()
+            .map(|(node, why)| format!("{node} said: {why}\n"));
+        [
+            format!("{name}, seed {seed}: {verdict}"),
+            format!(
+                "{} nodes, {:.0} operations per second, latency {:?}",
+                options.nodes.len(),
+                options.rate,
+                options.latency
+            ),
+            format!("What the nemesis does:\n{}", Schedule::new(options)),
+            report::summary(results),
+            said.collect(),
+            format!("Again, with all logs: make sim WORKLOAD={name} SEED={seed} RUST_LOG=debug"),
+        ]
+        .join("\n")
+    }
+}
+
+impl Summary {
+    fn describe(&self, workload: WorkloadKind, seconds: f64) -> String {
+        #[expect(clippy::cast_precision_loss, reason = "for people to read")]
+        let per_second = |count: u64| count as f64 / seconds;
+        format!(
+            "{}: {} seeds, {} operations, {} messages in {seconds:.1} s: {:.0} seeds per minute, \
+             {:.0} messages per second",
+            workload.name(),
+            self.seeds,
+            self.operations,
+            self.messages,
+            per_second(self.seeds) * 60.0,
+            per_second(self.messages),
+        )
+    }
+}
+
+fn ended_well(world: &World, results: &Results) -> bool {
+    world.failure().is_none() && world.muted().is_empty() && results.valid != Verdict::Invalid
+}
+
+fn tell(text: &str) {
+    writeln!(std::io::stderr(), "{text}").ok();
+}
+
+/// A number that the environment holds, if it holds one.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test has no other command line"
+)]
+#[expect(clippy::panic, reason = "this is how a test fails")]
+fn number_from_env(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    match text.parse() {
+        Ok(number) => Some(number),
+        Err(_) => panic!("{name} must be a number, not {text:?}"),
+    }
+}
