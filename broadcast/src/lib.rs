@@ -190,3 +190,8 @@ impl MessageHandler for Broadcast {
         self.gossip.tick(node, &tick);
     }
 }
+
+/// The examples of the project's README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -473,7 +473,7 @@ mod tests {
     fn an_unknown_type_is_told_apart_from_a_malformed_body() {
         assert_eq!(
             decoded(r#"{"type":"nope"}"#).unwrap_err(),
-            DecodeError::UnknownType
+            DecodeError::UnknownType("nope".into())
         );
         let missing = decoded(r#"{"type":"add"}"#).unwrap_err();
         assert_eq!(

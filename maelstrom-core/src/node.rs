@@ -47,7 +47,7 @@ pub struct Node<E> {
     clock: Clock,
     rng: NodeRng,
     durable: bool,
-    next_msg_id: MsgId,
+    pub(crate) next_msg_id: MsgId,
     unanswered: u64,
     pub(crate) timers: TimerQueue<E>,
     pub(crate) rpcs: RpcTable<E>,
@@ -238,6 +238,9 @@ impl<E> Node<E> {
         let result = encode_line(out, &self.id, dest, ids, body);
         if result.is_err() {
             out.truncate(start);
+            if start == 0 {
+                self.outputs.pop_back();
+            }
         }
         result
     }

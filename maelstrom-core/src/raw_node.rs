@@ -1,6 +1,7 @@
 //! One node without any I/O: a handler, its `Node`, and the rules of the protocol around them.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,7 +115,7 @@ impl<H: MessageHandler> RawNode<H> {
                 return warn!(%error, line, "a line is not UTF-8 and was skipped");
             }
         };
-        match serde_json::from_str::<Envelope<'_>>(text) {
+        match read_envelope(text) {
             Ok(envelope) => self.handle_envelope(&envelope),
             Err(error) => {
                 warn!(%error, line = preview(text), "a line is not a message and was skipped");
@@ -137,12 +138,8 @@ impl<H: MessageHandler> RawNode<H> {
     pub fn handle_timeout(&mut self, clock: Clock) {
         self.node.set_clock(clock);
         let now = self.node.now();
-        let mark = self.node.timers.mark();
-        let mut calls = self.node.rpcs.len();
-        while calls > 0
-            && let Some(event) = self.node.rpcs.pop_due(now)
-        {
-            calls = calls.saturating_sub(1);
+        let (mark, call_mark) = (self.node.timers.mark(), self.node.next_msg_id);
+        while let Some(event) = self.node.rpcs.pop_due(now, call_mark) {
             self.handler.event(&mut self.node, event);
         }
         while let Some(event) = self.node.timers.pop_due(now, mark) {
@@ -171,10 +168,9 @@ impl<H: MessageHandler> RawNode<H> {
     /// again, a bounded number of times.
     pub fn handle_end_of_input(&mut self, clock: Clock) {
         self.node.set_clock(clock);
-        for _ in 0..self.node.rpcs.len() {
-            if let Some(event) = self.node.rpcs.pop_due(Duration::MAX) {
-                self.handler.event(&mut self.node, event);
-            }
+        let mark = self.node.next_msg_id;
+        while let Some(event) = self.node.rpcs.pop_open(mark) {
+            self.handler.event(&mut self.node, event);
         }
     }
 
@@ -199,7 +195,11 @@ impl<H: MessageHandler> RawNode<H> {
         }
         let header = match read_header(envelope.body) {
             Ok(header) => header,
-            Err((msg_id, error)) => return self.refuse(&Request::new(src, msg_id), "?", &error),
+            Err((msg_id, error)) => {
+                let request = Request::new(src, msg_id);
+                self.node.expect_reply(&request);
+                return self.refuse(&request, "?", &error);
+            }
         };
         let kind = header.kind.as_ref();
         if let Some(in_reply_to) = header.in_reply_to {
@@ -283,6 +283,15 @@ impl<H: MessageHandler> RawNode<H> {
     }
 }
 
+/// The message on a line. serde would take an array for a struct as well.
+fn read_envelope(text: &str) -> serde_json::Result<Envelope<'_>> {
+    if text.trim_start().starts_with('{') {
+        serde_json::from_str(text)
+    } else {
+        Err(serde::de::Error::custom("not an object"))
+    }
+}
+
 /// The header, or an error for whoever can be found to have asked.
 fn read_header(body: &RawValue) -> Result<Header<'_>, (Option<MsgId>, Error)> {
     #[derive(Deserialize)]
@@ -294,9 +303,9 @@ fn read_header(body: &RawValue) -> Result<Header<'_>, (Option<MsgId>, Error)> {
     match body::decode("body", body) {
         Ok(AnyType::Body(header)) => Ok(header),
         Err(error) => {
-            let fields: Option<serde_json::Map<String, serde_json::Value>> =
-                serde_json::from_str(body.get()).ok();
-            let msg_id = fields.and_then(|fields| fields.get("msg_id")?.as_u64());
+            // The other values stay text: whatever they hold, the sender gets its answer.
+            let fields: Option<BTreeMap<String, &RawValue>> = serde_json::from_str(body.get()).ok();
+            let msg_id = fields.and_then(|fields| fields.get("msg_id")?.get().parse().ok());
             Err((msg_id, error.into()))
         }
     }
@@ -325,3 +334,7 @@ fn preview(line: &str) -> String {
     }
     text
 }
+
+#[cfg(test)]
+#[path = "raw_node_tests.rs"]
+mod tests;

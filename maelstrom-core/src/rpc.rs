@@ -171,14 +171,24 @@ impl<E> RpcTable<E> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Ends the next call whose time is up.
-    pub(crate) fn pop_due(&mut self, now: Duration) -> Option<E> {
+    /// Ends the next call whose time is up and whose id is below `mark`: one that is opened while
+    /// others end, for no time at all, waits for the next round.
+    pub(crate) fn pop_due(&mut self, now: Duration, mark: MsgId) -> Option<E> {
         let (deadline, id) = *self.deadlines.first()?;
-        if deadline > now {
-            return None;
-        }
-        self.deadlines.pop_first();
+        (deadline <= now && id < mark).then_some(())?;
+        self.time_out(id)
+    }
+
+    /// Ends the oldest call whose id is below `mark`, whether or not its time is up.
+    pub(crate) fn pop_open(&mut self, mark: MsgId) -> Option<E> {
+        let id = *self.pending.first_key_value()?.0;
+        (id < mark).then_some(())?;
+        self.time_out(id)
+    }
+
+    fn time_out(&mut self, id: MsgId) -> Option<E> {
         let call = self.pending.remove(&id)?;
+        self.deadlines.remove(&(call.deadline, id));
         Some((call.then)(Err(RpcError::Timeout)))
     }
 }
@@ -211,7 +221,7 @@ mod tests {
         assert!(matches!(table.complete(1, "n2", reply()), Some(Ok(_))));
         assert!(table.complete(1, "n2", reply()).is_none());
         assert!(matches!(
-            table.pop_due(Duration::from_secs(3)),
+            table.pop_due(Duration::from_secs(3), 9),
             Some(Err(RpcError::Timeout))
         ));
         assert!(table.complete(2, "n2", reply()).is_none());
@@ -223,8 +233,8 @@ mod tests {
     fn calls_time_out_by_their_deadline_and_not_before() {
         let mut table = table();
         assert_eq!(table.next_deadline(), Some(Duration::from_secs(3)));
-        assert!(table.pop_due(Duration::from_millis(2_999)).is_none());
-        assert!(table.pop_due(Duration::from_secs(3)).is_some());
+        assert!(table.pop_due(Duration::from_millis(2_999), 9).is_none());
+        assert!(table.pop_due(Duration::from_secs(3), 9).is_some());
         assert_eq!(table.next_deadline(), Some(Duration::from_secs(5)));
     }
 

@@ -218,3 +218,250 @@ fn decode<V: DeserializeOwned>(reply: &Reply) -> Result<KvReply<V>, RpcError> {
 fn mixed_up() -> RpcError {
     RpcError::Malformed("the reply belongs to another kind of request".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Clock, Error, MessageHandler, Output, RawNode, Request};
+
+    /// Makes one call a message, and keeps what came of it.
+    #[derive(Default)]
+    struct Caller {
+        outcomes: Vec<Outcome>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Call {
+        Read,
+        Write,
+        Cas { create: bool },
+        Ts,
+    }
+
+    #[derive(Debug, PartialEq)]
+    enum Outcome {
+        Read(Result<Option<u64>, RpcError>),
+        Write(Result<(), RpcError>),
+        Cas(Result<Cas, RpcError>),
+        Ts(Result<u64, RpcError>),
+    }
+
+    const TIMEOUT: Duration = Duration::from_secs(2);
+
+    impl MessageHandler for Caller {
+        type Payload = Call;
+        type Event = Outcome;
+
+        fn message(
+            &mut self,
+            node: &mut Node<Outcome>,
+            _: &Request,
+            call: Call,
+        ) -> Result<(), Error> {
+            match call {
+                Call::Read => KvClient::seq_kv(TIMEOUT).read(node, "k", Outcome::Read),
+                Call::Write => {
+                    KvClient::lww_kv(TIMEOUT).write(node, ("k", 1), [1, 2], Outcome::Write);
+                }
+                Call::Cas { create } => {
+                    KvClient::lin_kv(TIMEOUT).cas(node, "k", 1, 2, create, Outcome::Cas);
+                }
+                Call::Ts => TsoClient::new(TIMEOUT).ts(node, Outcome::Ts),
+            }
+            Ok(())
+        }
+
+        fn event(&mut self, _: &mut Node<Outcome>, outcome: Outcome) {
+            self.outcomes.push(outcome);
+        }
+    }
+
+    fn feed(node: &mut RawNode<Caller>, src: &str, body: &str) {
+        let line = format!(r#"{{"src":"{src}","dest":"n1","body":{body}}}"#);
+        node.handle_line(Clock::default(), line.as_bytes());
+    }
+
+    fn take_output(node: &mut RawNode<Caller>) -> String {
+        match node.poll_output() {
+            Some(Output::Lines(bytes)) => String::from_utf8(bytes).unwrap(),
+            other => panic!("not lines: {other:?}"),
+        }
+    }
+
+    /// A node that has made `call`, and the line in which it did.
+    fn calling(call: &str) -> (RawNode<Caller>, String) {
+        let mut node = RawNode::new(Caller::default(), [0; 32], false);
+        let init = r#"{"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1"]}"#;
+        feed(&mut node, "c0", init);
+        take_output(&mut node);
+        feed(&mut node, "c1", call);
+        let line = take_output(&mut node);
+        (node, line)
+    }
+
+    /// What comes of `call` when `service` answers `reply`, or nothing.
+    fn outcome(call: &str, service: &str, reply: Option<&str>) -> Outcome {
+        let (mut node, _) = calling(call);
+        match reply {
+            Some(reply) => feed(&mut node, service, reply),
+            None => node.handle_timeout(Clock {
+                monotonic: TIMEOUT,
+                wall: Duration::ZERO,
+            }),
+        }
+        assert_eq!((node.open_rpcs(), node.poll_output()), (0, None));
+        let mut outcomes = node.handler().outcomes.iter();
+        match (outcomes.next(), outcomes.next()) {
+            (Some(Outcome::Read(result)), None) => Outcome::Read(result.clone()),
+            (Some(Outcome::Write(result)), None) => Outcome::Write(result.clone()),
+            (Some(Outcome::Cas(result)), None) => Outcome::Cas(result.clone()),
+            (Some(Outcome::Ts(result)), None) => Outcome::Ts(result.clone()),
+            other => panic!("not one outcome: {other:?}"),
+        }
+    }
+
+    const READ: &str = r#"{"type":"read"}"#;
+    const WRITE: &str = r#"{"type":"write"}"#;
+    const CAS: &str = r#"{"type":"cas","create":false}"#;
+    const CAS_OR_CREATE: &str = r#"{"type":"cas","create":true}"#;
+    const TS: &str = r#"{"type":"ts"}"#;
+
+    #[test]
+    fn requests_are_what_the_services_expect() {
+        for (call, service, body) in [
+            (READ, "seq-kv", r#"{"type":"read","msg_id":1,"key":"k"}"#),
+            (
+                WRITE,
+                "lww-kv",
+                r#"{"type":"write","msg_id":1,"key":["k",1],"value":[1,2]}"#,
+            ),
+            (
+                CAS,
+                "lin-kv",
+                r#"{"type":"cas","msg_id":1,"key":"k","from":1,"to":2,"create_if_not_exists":false}"#,
+            ),
+            (
+                CAS_OR_CREATE,
+                "lin-kv",
+                r#"{"type":"cas","msg_id":1,"key":"k","from":1,"to":2,"create_if_not_exists":true}"#,
+            ),
+            (TS, "lin-tso", r#"{"type":"ts","msg_id":1}"#),
+        ] {
+            let expected = format!(r#"{{"src":"n1","dest":"{service}","body":{body}}}"#);
+            assert_eq!(calling(call).1, expected + "\n");
+        }
+    }
+
+    #[test]
+    fn a_success_is_told_as_one() {
+        let ok = |call, service, reply| outcome(call, service, Some(reply));
+        let read = r#"{"type":"read_ok","in_reply_to":1,"msg_id":9,"value":18446744073709551615}"#;
+        assert_eq!(ok(READ, "seq-kv", read), Outcome::Read(Ok(Some(u64::MAX))));
+        let write = r#"{"type":"write_ok","in_reply_to":1}"#;
+        assert_eq!(ok(WRITE, "lww-kv", write), Outcome::Write(Ok(())));
+        let cas = r#"{"type":"cas_ok","in_reply_to":1}"#;
+        assert_eq!(ok(CAS, "lin-kv", cas), Outcome::Cas(Ok(Cas::Swapped)));
+        let ts = r#"{"type":"ts_ok","in_reply_to":1,"ts":7}"#;
+        assert_eq!(ok(TS, "lin-tso", ts), Outcome::Ts(Ok(7)));
+    }
+
+    fn error(code: u64) -> (String, RpcError) {
+        let reply = format!(r#"{{"type":"error","in_reply_to":1,"code":{code},"text":"no"}}"#);
+        let error = Error::new(ErrorCode::from_code(code), "no");
+        (reply, RpcError::Remote(error))
+    }
+
+    #[test]
+    fn errors_20_and_22_are_outcomes_where_they_are_to_be_expected_and_errors_elsewhere() {
+        let (missing, missing_error) = error(20);
+        let (mismatch, mismatch_error) = error(22);
+        for (call, service, reply, expected) in [
+            (READ, "seq-kv", &missing, Outcome::Read(Ok(None))),
+            (
+                READ,
+                "seq-kv",
+                &mismatch,
+                Outcome::Read(Err(mismatch_error.clone())),
+            ),
+            (
+                WRITE,
+                "lww-kv",
+                &missing,
+                Outcome::Write(Err(missing_error.clone())),
+            ),
+            (CAS, "lin-kv", &missing, Outcome::Cas(Ok(Cas::Missing))),
+            (CAS, "lin-kv", &mismatch, Outcome::Cas(Ok(Cas::Mismatch))),
+            (TS, "lin-tso", &missing, Outcome::Ts(Err(missing_error))),
+            (TS, "lin-tso", &mismatch, Outcome::Ts(Err(mismatch_error))),
+        ] {
+            assert_eq!(
+                outcome(call, service, Some(reply)),
+                expected,
+                "{call} {reply}"
+            );
+        }
+    }
+
+    /// The error that `call` ends with.
+    fn failure(call: &str, service: &str, reply: Option<&str>) -> RpcError {
+        match outcome(call, service, reply) {
+            Outcome::Read(Err(error)) => error,
+            Outcome::Write(Err(error)) => error,
+            Outcome::Cas(Err(error)) => error,
+            Outcome::Ts(Err(error)) => error,
+            other => panic!("not an error: {other:?}"),
+        }
+    }
+
+    const CALLS: [(&str, &str); 4] = [
+        (READ, "seq-kv"),
+        (WRITE, "lww-kv"),
+        (CAS, "lin-kv"),
+        (TS, "lin-tso"),
+    ];
+
+    #[test]
+    fn any_other_error_is_passed_on_and_is_as_definite_as_its_code() {
+        for (call, service) in CALLS {
+            for (code, definite) in [(11, true), (13, false), (0, false), (4711, false)] {
+                let (reply, expected) = error(code);
+                let error = failure(call, service, Some(&reply));
+                assert_eq!((error.is_definite(), error), (definite, expected));
+            }
+        }
+    }
+
+    #[test]
+    fn no_answer_in_time_is_a_timeout() {
+        for (call, service) in CALLS {
+            assert_eq!(failure(call, service, None), RpcError::Timeout);
+        }
+    }
+
+    #[test]
+    fn a_reply_that_does_not_fit_the_request_is_an_indefinite_error() {
+        for (call, service) in CALLS {
+            for reply in [
+                r#"{"type":"read_ok","in_reply_to":1}"#,
+                r#"{"type":"read_ok","in_reply_to":1,"value":"seven"}"#,
+                r#"{"type":"list_ok","in_reply_to":1,"value":1}"#,
+                r#"{"type":"ts_ok","in_reply_to":1,"ts":-1}"#,
+            ] {
+                let error = failure(call, service, Some(reply));
+                assert!(matches!(error, RpcError::Malformed(_)), "{call} {error:?}");
+                assert!(!error.is_definite());
+            }
+        }
+        let cas_ok = r#"{"type":"cas_ok","in_reply_to":1}"#;
+        let write_ok = r#"{"type":"write_ok","in_reply_to":1}"#;
+        for (call, service, reply) in [
+            (READ, "seq-kv", write_ok),
+            (WRITE, "lww-kv", cas_ok),
+            (CAS, "lin-kv", write_ok),
+        ] {
+            let error = failure(call, service, Some(reply));
+            assert!(matches!(error, RpcError::Malformed(_)), "{call} {error:?}");
+        }
+    }
+}

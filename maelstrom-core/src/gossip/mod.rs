@@ -7,26 +7,37 @@
 //! ```text
 //! a → b   syn   what a has
 //! b → a   ack   what b has, and the entries that a lacks
-//! a → b   push  the entries that b lacks
+//! a → b   ack2  the entries that b lacks
 //! ```
 //!
-//! A peer is *settled* once it has told that it has all that this node has. Every message carries
-//! the sender's version vector, so under load most peers settle without an exchange. As long as a
-//! peer is not settled, it gets a syn once an interval, and no more; an idle cluster is silent.
+//! Whoever finds that an ack or ack2 was cut at the batch limit goes on with a syn at once.
+//!
+//! A peer is *settled* once it has told that it has what this node has, no less and no more. Every
+//! message carries the sender's version vector, so under load most peers settle without an
+//! exchange: a tick asks only for what had not settled when it was set, an interval earlier, and so
+//! not for what is still on its way. As long as a peer is not settled, it gets a syn once an
+//! interval, and no more; an idle cluster is silent.
+//!
+//! A node that comes back to life without its memory may lack what others believe it has. So every
+//! node greets its peers with a syn, one an interval, until it has heard from each; and every
+//! message carries the sender's incarnation, so that what a peer said is forgotten with the life in
+//! which it said it. (Within one life what a peer has only grows: a late message takes nothing
+//! back.)
 //!
 //! The invariants:
 //!
-//! * No entry is sent to a peer that is known to have it: in an exchange the sender knows exactly
-//!   what is lacking, and a push is sent once.
+//! * No entry is sent to a peer that is known to have it: an exchange sends only what the peer has
+//!   never told of, and a push is sent once.
 //! * On any connected graph all nodes end with the same entries: of two connected nodes with
 //!   different ones, at least one has an entry that the other lacks, is not settled with it, and
-//!   goes on asking.
+//!   goes on asking. Or the other came back to life since, and asks.
 //!
 //! Epidemic repair after a first push is Demers et al., *Epidemic Algorithms for Replicated
 //! Database Maintenance* (1987).
 
 mod replica;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -64,6 +75,8 @@ impl Default for Config {
 pub struct Message<T> {
     /// What the sender expects.
     pub stage: Stage,
+    /// Which life of the sender speaks. See [`Origin::incarnation`].
+    pub incarnation: u64,
     /// What the sender has, the entries of this message included.
     pub have: VersionVector,
     /// Entries that the receiver lacks.
@@ -78,8 +91,10 @@ pub enum Stage {
     Push,
     /// An ack.
     Syn,
-    /// A push, if the receiver has something that the sender lacks.
+    /// An ack2, if the receiver has something that the sender lacks.
     Ack,
+    /// Nothing, unless there is more than went into it.
+    Ack2,
 }
 
 /// The body of a [`Message`]: the handler's payload has the same variant.
@@ -103,17 +118,52 @@ pub struct Gossip<T> {
     origin: Origin,
     replica: Replica<T>,
     peers: BTreeMap<NodeId, Peer>,
-    /// Whether anyone has answered yet. Until then there may be things that a node which has just
-    /// come back to life does not know it lacks.
-    joined: bool,
 }
 
 #[derive(Debug, Default)]
 struct Peer {
-    /// What it said it has, the last time it spoke.
+    /// Its life, as far as it has spoken in this node's life.
+    incarnation: Option<u64>,
+    /// What it said it has, in that life.
     known: VersionVector,
-    /// Whether a tick is under way.
-    ticking: bool,
+    /// What this node had when it last asked.
+    asked: VersionVector,
+    /// There while a tick is under way.
+    watch: Option<Watch>,
+    /// How often its turn to be greeted has come.
+    greetings: u32,
+}
+
+/// What this node and a peer had when a tick was set.
+#[derive(Debug)]
+struct Watch {
+    ours: VersionVector,
+    theirs: VersionVector,
+}
+
+impl Peer {
+    fn listen(&mut self, incarnation: u64, have: &VersionVector) {
+        if self.incarnation == Some(incarnation) {
+            self.known.join(have);
+        } else {
+            self.incarnation = Some(incarnation);
+            self.known = have.clone();
+        }
+    }
+
+    fn is_settled(&self, version: &VersionVector) -> bool {
+        self.known == *version
+    }
+
+    /// Whether the peer still has not all of `watch`, or this node has not.
+    fn is_overdue(&self, watch: &Watch, version: &VersionVector) -> bool {
+        !self.known.covers(&watch.ours) || !version.covers(&watch.theirs)
+    }
+
+    /// Whether it is being greeted, or needs to be.
+    fn is_unheard(&self) -> bool {
+        self.incarnation.is_none()
+    }
 }
 
 impl<T: Entry> Gossip<T> {
@@ -130,7 +180,6 @@ impl<T: Entry> Gossip<T> {
             origin,
             replica,
             peers,
-            joined: false,
         }
     }
 
@@ -187,7 +236,7 @@ impl<T: Entry> Gossip<T> {
                 "gossip is between the nodes of a cluster",
             ));
         };
-        peer.known = message.have;
+        peer.listen(message.incarnation, &message.have);
         let mut new = Vec::new();
         for run in message.runs {
             // What it appended itself in this life, nobody can know better.
@@ -195,7 +244,7 @@ impl<T: Entry> Gossip<T> {
                 new.append(&mut self.replica.apply(run));
             }
         }
-        self.answer(node, src, message.stage, !new.is_empty());
+        self.answer(node, src, message.stage, &message.have);
         self.watch_unsettled(node);
         Ok(new)
     }
@@ -205,60 +254,70 @@ impl<T: Entry> Gossip<T> {
         let Some(peer) = self.peers.get_mut(&tick.peer) else {
             return;
         };
-        peer.ticking = false;
-        if !self.joined || !self.is_settled(&tick.peer) {
-            self.send(node, &tick.peer, Stage::Syn, Vec::new());
+        let Some(watch) = peer.watch.take() else {
+            return;
+        };
+        if peer.is_unheard() || peer.is_overdue(&watch, self.replica.version()) {
+            self.ask(node, &tick.peer, Vec::new());
         }
         self.greet(node);
         self.watch_unsettled(node);
     }
 
-    fn answer<E>(&mut self, node: &mut Node<E>, src: &NodeId, stage: Stage, progress: bool) {
+    fn answer<E>(&mut self, node: &mut Node<E>, src: &NodeId, stage: Stage, have: &VersionVector) {
         let Some(peer) = self.peers.get(src) else {
             return;
         };
+        let version = self.replica.version();
         let lacks = match stage {
-            Stage::Push => return,
+            Stage::Push | Stage::Ack2 => Vec::new(),
             Stage::Syn | Stage::Ack => self
                 .replica
                 .missing(&peer.known, self.config.batch_bytes_max),
         };
-        if stage == Stage::Syn {
-            return self.send(node, src, Stage::Ack, lacks);
+        match stage {
+            Stage::Push => {}
+            Stage::Syn => self.send(node, src, Stage::Ack, lacks),
+            // It was cut at the batch limit: go on at once. Each round brings an entry.
+            Stage::Ack | Stage::Ack2 if !version.covers(have) && peer.asked != *version => {
+                self.ask(node, src, lacks);
+            }
+            Stage::Ack | Stage::Ack2 if lacks.is_empty() => {}
+            Stage::Ack | Stage::Ack2 => self.send(node, src, Stage::Ack2, lacks),
         }
-        self.joined = true;
-        if progress && !self.replica.version().covers(&peer.known) {
-            // The answer was cut at the batch limit: go on at once. Each round brings an entry.
-            self.send(node, src, Stage::Syn, lacks);
-        } else if !lacks.is_empty() {
-            self.send(node, src, Stage::Push, lacks);
-        }
-    }
-
-    fn is_settled(&self, peer: &NodeId) -> bool {
-        self.peers
-            .get(peer)
-            .is_none_or(|peer| peer.known.covers(self.replica.version()))
     }
 
     /// Sees to it that every peer that has not settled will be asked.
     fn watch_unsettled<E: From<Tick>>(&mut self, node: &mut Node<E>) {
+        let version = self.replica.version();
         for (id, peer) in &mut self.peers {
-            if !peer.ticking && !peer.known.covers(self.replica.version()) {
-                set_tick(self.config, node, id, peer);
+            if peer.watch.is_none() && !peer.is_settled(version) {
+                set_tick(self.config, node, id, peer, version);
             }
         }
     }
 
-    /// Until anyone has answered, asks somebody once an interval.
+    /// Until everyone has been heard from, asks somebody once an interval, and nobody twice before
+    /// all others once.
     fn greet<E: From<Tick>>(&mut self, node: &mut Node<E>) {
-        if self.joined || self.peers.is_empty() || self.peers.values().any(|peer| peer.ticking) {
-            return;
+        let unheard = self.peers.iter_mut().filter(|(_, peer)| peer.is_unheard());
+        let next = unheard.min_by_key(|(_, peer)| {
+            let ticking = peer.watch.is_some();
+            (Reverse(ticking), peer.greetings, node.rng().next_u64())
+        });
+        if let Some((id, peer)) = next
+            && peer.watch.is_none()
+        {
+            peer.greetings = peer.greetings.saturating_add(1);
+            set_tick(self.config, node, id, peer, self.replica.version());
         }
-        let lucky = node.rng().random_range(0..self.peers.len());
-        if let Some((id, peer)) = self.peers.iter_mut().nth(lucky) {
-            set_tick(self.config, node, id, peer);
+    }
+
+    fn ask<E>(&mut self, node: &mut Node<E>, dest: &NodeId, runs: Vec<Run<T>>) {
+        if let Some(peer) = self.peers.get_mut(dest) {
+            peer.asked.clone_from(self.replica.version());
         }
+        self.send(node, dest, Stage::Syn, runs);
     }
 
     fn send<E>(&self, node: &mut Node<E>, dest: &NodeId, stage: Stage, runs: Vec<Run<T>>) {
@@ -268,19 +327,29 @@ impl<T: Entry> Gossip<T> {
     fn message(&self, stage: Stage, runs: Vec<Run<T>>) -> Message<T> {
         Message {
             stage,
+            incarnation: self.origin.incarnation,
             have: self.replica.version().clone(),
             runs,
         }
     }
 }
 
-fn set_tick<E: From<Tick>>(config: Config, node: &mut Node<E>, id: &NodeId, peer: &mut Peer) {
+fn set_tick<E: From<Tick>>(
+    config: Config,
+    node: &mut Node<E>,
+    id: &NodeId,
+    peer: &mut Peer,
+    version: &VersionVector,
+) {
     let factor = node.rng().random_range(0.5..=1.0);
     node.set_timer(
         config.exchange_interval.mul_f64(factor),
         Tick { peer: id.clone() }.into(),
     );
-    peer.ticking = true;
+    peer.watch = Some(Watch {
+        ours: version.clone(),
+        theirs: peer.known.clone(),
+    });
 }
 
 #[cfg(test)]

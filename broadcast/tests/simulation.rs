@@ -1,0 +1,141 @@
+//! The handler under the built-in checker, in virtual time: a fixed set of seeds.
+#![allow(clippy::unwrap_used, reason = "tests may fail")]
+
+use std::time::Duration;
+
+use broadcast::Broadcast;
+use maelstrom_sim::checker::Verdict;
+use maelstrom_sim::nemesis::Fault;
+use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
+use maelstrom_sim::simulate::simulate;
+use maelstrom_sim::sweep::Sweep;
+use maelstrom_sim::workload::WorkloadKind;
+use serde_json::Value;
+
+/// The faults that a broadcast without persistence bears.
+const FAULTS: [Fault; 8] = [
+    Fault::Partition,
+    Fault::Cut,
+    Fault::Loss,
+    Fault::Duplication,
+    Fault::Slow,
+    Fault::Pause,
+    Fault::Clock,
+    Fault::Services,
+];
+
+#[test]
+fn sweep() {
+    let sweep = Sweep {
+        workload: WorkloadKind::Broadcast,
+        faults: FAULTS.to_vec(),
+    };
+    sweep.test(40, |_| Broadcast::default());
+}
+
+/// Runs one test, expects it to be valid, and returns the results.
+fn valid(options: Options) -> Value {
+    let what = format!("{options:?}");
+    let world = simulate(options, |_| Broadcast::default());
+    assert_eq!(world.failure(), None, "{what}");
+    assert!(world.muted().is_empty(), "{what}");
+    let results = world.results();
+    assert_eq!(
+        results.valid,
+        Verdict::Valid,
+        "{what}: {:?}",
+        results.workload.fields
+    );
+    serde_json::to_value(results).unwrap()
+}
+
+fn options(nodes: usize, seed: u64) -> Options {
+    Options {
+        rate: 10.0,
+        time_limit: Duration::from_secs(20),
+        availability: Some(Availability::Total),
+        seed,
+        ..Options::new(WorkloadKind::Broadcast).with_node_count(nodes)
+    }
+}
+
+#[test]
+fn without_faults_every_value_is_everywhere_at_once_and_goes_to_each_node_once() {
+    for seed in 0..5 {
+        let results = valid(options(5, seed));
+        assert_eq!(results["workload"]["stable-latencies"]["1"], 0);
+        let per_op = results["net"]["servers"]["msgs-per-op"].as_f64().unwrap();
+        assert!(per_op < 6.0, "{per_op}");
+    }
+    assert_eq!(valid(options(1, 0))["net"]["servers"]["msg-count"], 0);
+}
+
+#[test]
+fn no_value_is_lost_through_partitions_of_every_kind() {
+    let mut kinds = std::collections::BTreeSet::new();
+    for seed in 0..30 {
+        let nodes = [2, 3, 5, 7][usize::try_from(seed % 4).unwrap()];
+        let mut options = options(nodes, seed);
+        options.nemesis.insert(Fault::Partition);
+        options.nemesis_interval = Duration::from_secs(3);
+        let world = simulate(options.clone(), |_| Broadcast::default());
+        for op in world
+            .history()
+            .ops()
+            .iter()
+            .filter(|op| op.f == "start-partition")
+        {
+            kinds.extend(op.value.as_ref().map(|value| value.get().to_owned()));
+        }
+        valid(options);
+    }
+    for kind in ["one", "majority", "minority-third", "majorities-ring"] {
+        assert!(kinds.contains(&format!("\"{kind}\"")), "{kind}");
+    }
+}
+
+#[test]
+fn messages_that_are_slow_and_overtake_each_other_do_no_harm() {
+    for (seed, dist) in (0..).zip([
+        LatencyDist::Constant,
+        LatencyDist::Uniform,
+        LatencyDist::Exponential,
+    ]) {
+        let latency = Latency { mean_ms: 100, dist };
+        valid(Options {
+            latency,
+            rate: 50.0,
+            ..options(5, seed)
+        });
+    }
+}
+
+#[test]
+fn after_a_partition_everybody_catches_up_within_three_seconds() {
+    for seed in 0..10 {
+        let mut options = options(5, seed);
+        options.nemesis.insert(Fault::Partition);
+        // One partition from the very start, healed long before the end.
+        options.nemesis_interval = Duration::from_secs(5);
+        let world = simulate(options, |_| Broadcast::default());
+        let fields = world.results().workload.fields;
+        let worst = fields["stable-latencies"]["1"].as_u64().unwrap();
+        let longest = partitions(world.history().ops()).max().unwrap();
+        assert!(
+            worst <= longest + 3_000,
+            "seed {seed}: {worst} ms, {longest} ms"
+        );
+    }
+}
+
+/// How long each partition lasted, in ms.
+fn partitions(ops: &[maelstrom_sim::history::Op]) -> impl Iterator<Item = u64> + '_ {
+    let starts = ops.iter().filter(|op| op.f == "start-partition");
+    starts.map(|start| {
+        let stop = ops
+            .iter()
+            .find(|op| op.f == "stop-partition" && op.index > start.index);
+        let length = stop.map_or(Duration::ZERO, |stop| stop.time.saturating_sub(start.time));
+        u64::try_from(length.as_millis()).unwrap()
+    })
+}

@@ -1,0 +1,300 @@
+//! A node whose handler does what it is told, and conversations with it as text.
+//!
+//! A transcript has one step a line, and what the node then puts out on the lines below it:
+//!
+//! ```text
+//! c1 > {…}     the body of a message from c1 to n1
+//! raw > …      a line as it is
+//! at 100       the clock stands at 100 ms, and what is due fires
+//! end          no input can come any more
+//! c1 < {…}     output: the body of a message to c1
+//! record …     output: a record to make durable
+//! ```
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "an overflow makes a test fail, and shall"
+)]
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::*;
+use crate::rpc::RpcResult;
+
+#[path = "raw_node_tests/properties.rs"]
+mod properties;
+#[path = "raw_node_tests/transcripts.rs"]
+mod transcripts;
+
+/// A handler that does what it is told.
+#[derive(Debug, Default)]
+struct Puppet {
+    recovered: Vec<String>,
+    started: usize,
+    deferred: Vec<Request>,
+    /// Requests taken and not answered.
+    owed: u64,
+    woken: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Command {
+    Echo {
+        echo: Box<RawValue>,
+    },
+    /// Fails.
+    Fail {
+        code: ErrorCode,
+    },
+    /// Answers later,
+    Defer,
+    /// namely now, in the order in which they came.
+    Release,
+    /// Calls somebody, and answers with the outcome.
+    Call {
+        peer: String,
+        ms: u64,
+        #[serde(default)]
+        again: u64,
+    },
+    /// Answers after a while.
+    Sleep {
+        ms: u64,
+    },
+    /// Sets a timer of zero whenever one fires.
+    Spin,
+    /// Persists, and says so to `log` after each record.
+    Persist {
+        records: Vec<u8>,
+    },
+    /// Answers with something that has no JSON form, or sends, persists or calls with it.
+    Broken {
+        how: String,
+    },
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Said {
+    EchoOk { echo: Box<RawValue> },
+    DeferOk,
+    ReleaseOk,
+    CallOk { outcome: String },
+    SleepOk,
+    PersistOk,
+    Ping,
+    Note { record: u8 },
+    Broken { map: BTreeMap<Vec<u8>, u8> },
+}
+
+#[derive(Debug)]
+enum Event {
+    Ended(Request, u64, RpcResult),
+    Woke(Request),
+    Spun,
+}
+
+impl Puppet {
+    fn answer(&mut self, node: &mut Node<Event>, request: &Request, said: &Said) {
+        self.owed -= u64::from(request.msg_id().is_some());
+        node.reply(request, said);
+    }
+}
+
+fn call(node: &mut Node<Event>, request: Request, peer: &str, ms: u64, again: u64) {
+    let timeout = Duration::from_millis(ms);
+    node.rpc(&peer.into(), &Said::Ping, timeout, move |result| {
+        Event::Ended(request, again, result)
+    });
+}
+
+fn broken() -> Said {
+    Said::Broken {
+        map: BTreeMap::from([(vec![1], 1)]),
+    }
+}
+
+fn outcome(result: RpcResult) -> String {
+    let error = match result {
+        Ok(reply) => return format!("{} from {}", reply.kind(), reply.src()),
+        Err(error) => error,
+    };
+    let definite = if error.is_definite() { "" } else { "in" };
+    format!("{error} ({definite}definite)")
+}
+
+impl MessageHandler for Puppet {
+    type Payload = Command;
+    type Event = Event;
+
+    fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
+        let record: u8 = serde_json::from_slice(record)
+            .map_err(|error| Error::crash(format!("not a record: {error}")))?;
+        self.recovered.push(record.to_string());
+        Ok(())
+    }
+
+    fn started(&mut self, _: &mut Node<Event>) {
+        self.started += 1;
+    }
+
+    fn message(
+        &mut self,
+        node: &mut Node<Event>,
+        request: &Request,
+        command: Command,
+    ) -> Result<(), Error> {
+        if let Command::Fail { code } = command {
+            return Err(Error::new(code, "as told"));
+        }
+        self.owed += u64::from(request.msg_id().is_some());
+        match command {
+            Command::Fail { .. } => {}
+            Command::Echo { echo } => self.answer(node, request, &Said::EchoOk { echo }),
+            Command::Defer => self.deferred.push(request.clone()),
+            Command::Release => {
+                for deferred in std::mem::take(&mut self.deferred) {
+                    self.answer(node, &deferred, &Said::DeferOk);
+                }
+                self.answer(node, request, &Said::ReleaseOk);
+            }
+            Command::Call { peer, ms, again } => call(node, request.clone(), &peer, ms, again),
+            Command::Sleep { ms } => {
+                node.set_timer(Duration::from_millis(ms), Event::Woke(request.clone()));
+            }
+            Command::Spin => node.set_timer(Duration::ZERO, Event::Spun),
+            Command::Persist { records } => {
+                for record in records {
+                    node.persist(&record);
+                    node.send(&"log".into(), &Said::Note { record });
+                }
+                self.answer(node, request, &Said::PersistOk);
+            }
+            Command::Broken { how } => match how.as_str() {
+                "send" => node.send(&"log".into(), &broken()),
+                "persist" => node.persist(&broken()),
+                "call" => {
+                    let request = request.clone();
+                    node.rpc(&"n2".into(), &broken(), Duration::MAX, |result| {
+                        Event::Ended(request, 0, result)
+                    });
+                }
+                _ => self.answer(node, request, &broken()),
+            },
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, node: &mut Node<Event>, event: Event) {
+        match event {
+            Event::Ended(request, 0, result) => {
+                let outcome = outcome(result);
+                self.answer(node, &request, &Said::CallOk { outcome });
+            }
+            Event::Ended(request, again, _) => call(node, request, "n2", 0, again - 1),
+            Event::Woke(request) => {
+                self.woken += 1;
+                self.answer(node, &request, &Said::SleepOk);
+            }
+            Event::Spun => {
+                self.woken += 1;
+                node.set_timer(Duration::ZERO, Event::Spun);
+            }
+        }
+    }
+}
+
+/// A node and its clock.
+struct Session {
+    node: RawNode<Puppet>,
+    clock: Clock,
+}
+
+impl Session {
+    fn new(durable: bool) -> Self {
+        Self {
+            node: RawNode::new(Puppet::default(), [7; 32], durable),
+            clock: Clock::default(),
+        }
+    }
+
+    /// A node that knows its name: n1 of n1 and n2.
+    fn started(durable: bool) -> Self {
+        let mut session = Self::new(durable);
+        session.feed(r#"c0 > {"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1","n2"]}"#);
+        assert_eq!(
+            session.drain(),
+            [r#"c0 < {"type":"init_ok","in_reply_to":1}"#]
+        );
+        session
+    }
+
+    /// Takes a step; false if the line is not a step but an output.
+    fn feed(&mut self, step: &str) -> bool {
+        if let Some(line) = step.strip_prefix("raw > ") {
+            self.node.handle_line(self.clock, line.as_bytes());
+        } else if let Some((src, body)) = step.split_once(" > ") {
+            let line = format!(r#"{{"id":3,"src":"{src}","dest":"n1","body":{body}}}"#);
+            self.node.handle_line(self.clock, line.as_bytes());
+        } else if let Some(ms) = step.strip_prefix("at ") {
+            self.clock.monotonic = Duration::from_millis(ms.parse().unwrap());
+            self.node.handle_timeout(self.clock);
+        } else if step == "end" {
+            self.node.handle_end_of_input(self.clock);
+        } else {
+            assert!(
+                step.contains(" < ") || step.starts_with("record "),
+                "{step}"
+            );
+            return false;
+        }
+        true
+    }
+
+    /// All that the node puts out, in order; each line must be exactly an envelope.
+    fn drain(&mut self) -> Vec<String> {
+        let mut steps = Vec::new();
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                Output::Record(bytes) => {
+                    steps.push(format!("record {}", String::from_utf8(bytes).unwrap()));
+                }
+                Output::Lines(bytes) => {
+                    let text = String::from_utf8(bytes).unwrap();
+                    assert!(text.ends_with('\n'), "lines must be complete: {text:?}");
+                    for line in text.lines() {
+                        let Envelope { src, dest, body } = serde_json::from_str(line).unwrap();
+                        let exact = format!(
+                            r#"{{"src":{},"dest":{},"body":{body}}}"#,
+                            json!(src),
+                            json!(dest),
+                        );
+                        assert_eq!(line, exact);
+                        steps.push(format!("{dest} < {}", body.get()));
+                    }
+                }
+            }
+        }
+        assert_eq!(self.node.output_bytes(), 0);
+        steps
+    }
+
+    /// Takes the steps of `script`, and compares what comes out with what stands there.
+    fn check(&mut self, script: &str) {
+        let lines = script.lines().map(str::trim).filter(|l| !l.is_empty());
+        let expected: Vec<&str> = lines.collect();
+        let mut actual = Vec::new();
+        for step in &expected {
+            if self.feed(step) {
+                actual.push((*step).to_owned());
+                actual.extend(self.drain());
+            }
+        }
+        let (actual, expected) = (actual.join("\n"), expected.join("\n"));
+        assert!(actual == expected, "said\n{actual}\n\nexpected\n{expected}");
+    }
+}

@@ -1,0 +1,416 @@
+//! The protocol, conversation by conversation.
+
+use super::*;
+use crate::rpc::PENDING_RPCS_MAX;
+
+#[test]
+fn init_is_answered_and_so_is_its_retry_but_another_init_is_refused() {
+    let mut session = Session::new(false);
+    session.check(
+        r#"
+        c0 > {"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1","n2"]}
+        c0 < {"type":"init_ok","in_reply_to":1}
+        c0 > {"type":"init","msg_id":2,"node_id":"n1","node_ids":["n1","n2"]}
+        c0 < {"type":"init_ok","in_reply_to":2}
+        c0 > {"type":"init","msg_id":3,"node_id":"n2","node_ids":["n1","n2"]}
+        c0 < {"type":"error","in_reply_to":3,"code":22,"text":"this node is n1 already"}
+        "#,
+    );
+    let node = &session.node.node;
+    assert_eq!(session.node.handler().started, 1);
+    assert_eq!(node.id().as_ref(), "n1");
+    assert_eq!(node.node_ids().as_ref(), ["n1".into(), "n2".into()]);
+    assert_eq!(node.peers().collect::<Vec<_>>(), [&NodeId::from("n2")]);
+}
+
+#[test]
+fn before_init_everything_is_refused_and_nothing_reaches_the_handler() {
+    let mut session = Session::new(false);
+    session.check(
+        r#"
+        c1 > {"type":"defer","msg_id":1}
+        c1 < {"type":"error","in_reply_to":1,"code":11,"text":"not initialized yet: send `init` first"}
+        c1 > {"type":"nonsense","msg_id":2}
+        c1 < {"type":"error","in_reply_to":2,"code":11,"text":"not initialized yet: send `init` first"}
+        c1 > {"type":"defer"}
+        c1 > {"type":"ping_ok","in_reply_to":1}
+        "#,
+    );
+    let puppet = session.node.handler();
+    assert!(puppet.deferred.is_empty() && puppet.started == 0);
+}
+
+#[test]
+fn an_init_that_makes_no_sense_is_refused_and_a_good_one_still_works() {
+    Session::new(false).check(
+        r#"
+        c0 > {"type":"init","msg_id":1,"node_id":"n1"}
+        c0 < {"type":"error","in_reply_to":1,"code":12,"text":"missing field `node_ids`"}
+        c0 > {"type":"init","msg_id":2,"node_id":7,"node_ids":["n1"]}
+        c0 < {"type":"error","in_reply_to":2,"code":12,"text":"field `node_id`: invalid type: integer `7`, expected a string"}
+        c0 > {"type":"init","msg_id":3,"node_id":"n1","node_ids":["n2"]}
+        c0 < {"type":"error","in_reply_to":3,"code":12,"text":"field `node_id`: not one of `node_ids`"}
+        c0 > {"type":"init","msg_id":4,"node_id":"n1","node_ids":["n1","n2","n1"]}
+        c0 < {"type":"error","in_reply_to":4,"code":12,"text":"field `node_ids`: a node is named twice"}
+        c0 > {"type":"init","msg_id":5,"node_id":"n1","node_ids":["n1"]}
+        c0 < {"type":"init_ok","in_reply_to":5}
+        c1 > {"type":"echo","msg_id":1,"echo":1}
+        c1 < {"type":"echo_ok","in_reply_to":1,"echo":1}
+        "#,
+    );
+}
+
+#[test]
+fn what_cannot_be_served_is_answered_with_the_error_that_says_why() {
+    Session::started(false).check(
+        r#"
+        c1 > {"type":"nonsense","msg_id":1}
+        c1 < {"type":"error","in_reply_to":1,"code":10,"text":"unknown message type `nonsense`"}
+        c1 > {"type":"echo","msg_id":2}
+        c1 < {"type":"error","in_reply_to":2,"code":12,"text":"missing field `echo`"}
+        c1 > {"type":"sleep","msg_id":3,"ms":-1}
+        c1 < {"type":"error","in_reply_to":3,"code":12,"text":"field `ms`: invalid value: integer `-1`, expected u64"}
+        c1 > {"type":"fail","msg_id":4,"code":14}
+        c1 < {"type":"error","in_reply_to":4,"code":14,"text":"as told"}
+        c1 > {"type":"fail","msg_id":5,"code":1000}
+        c1 < {"type":"error","in_reply_to":5,"code":1000,"text":"as told"}
+        raw > {"src":"c1","dest":"n2","body":{"type":"defer","msg_id":6}}
+        c1 < {"type":"error","in_reply_to":6,"code":1,"text":"this is n1, not n2"}
+        c1 > {"msg_id":7}
+        c1 < {"type":"error","in_reply_to":7,"code":12,"text":"missing field `type`"}
+        c1 > {"type":{},"msg_id":8}
+        c1 < {"type":"error","in_reply_to":8,"code":12,"text":"field `type`: invalid type: map, expected a string"}
+        "#,
+    );
+}
+
+#[test]
+fn what_wants_no_reply_gets_none() {
+    let mut session = Session::started(false);
+    session.check(
+        r#"
+        c1 > {"type":"echo","echo":1}
+        c1 > {"type":"nonsense"}
+        c1 > {"type":"echo"}
+        c1 > {"type":"fail","code":14}
+        c1 > {"type":"echo","msg_id":null,"echo":1}
+        c1 > {"type":"init","node_id":"n2","node_ids":["n2"]}
+        c1 > {"type":"echo_ok","in_reply_to":1,"echo":1}
+        c1 > {"type":"error","in_reply_to":77,"code":0}
+        c1 > {"type":"echo","msg_id":5,"in_reply_to":1,"echo":1}
+        "#,
+    );
+    assert_eq!(session.node.unanswered(), 0);
+}
+
+#[test]
+fn a_line_that_is_no_message_is_skipped_and_the_next_one_served() {
+    let mut session = Session::started(false);
+    session.node.handle_line(session.clock, b"\xff\xfe{}\n");
+    session.node.handle_line(session.clock, b"");
+    session.node.handle_line(session.clock, b"  \r\n");
+    session.check(
+        r#"
+        raw > nonsense
+        raw > [1]
+        raw > ["c1","n1",{"type":"echo","msg_id":1,"echo":1}]
+        raw > {}
+        raw > {"src":"c1","dest":"n1"}
+        raw > {"src":1,"dest":"n1","body":{"type":"echo","msg_id":1,"echo":1}}
+        raw > {"src":"c1","dest":"n1","body":[]}
+        raw > {"src":"c1","dest":"n1","body":{"type":"echo","msg_id":1,"echo":1}
+        raw > {"src":"c1","dest":"n1","body":{"type":"echo","msg_id":1,"echo":1}} and more
+        raw > {"src":"c\u0031","dest":"n\u0031","body":{"type":"ech\u006f","msg_id":1,"echo":1}}
+        c1 < {"type":"echo_ok","in_reply_to":1,"echo":1}
+        "#,
+    );
+}
+
+#[test]
+fn a_value_nested_a_hundred_thousand_deep_comes_back() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    Session::started(false).check(&format!(
+        r#"
+        c1 > {{"type":"echo","msg_id":1,"echo":{deep}}}
+        c1 < {{"type":"echo_ok","in_reply_to":1,"echo":{deep}}}
+        c1 > {{"type":1,"msg_id":2,"echo":{deep}}}
+        c1 < {{"type":"error","in_reply_to":2,"code":12,"text":"field `type`: invalid type: integer `1`, expected a string"}}
+        c1 > {{"type":"echo","msg_id":3,"echo":1}}
+        c1 < {{"type":"echo_ok","in_reply_to":3,"echo":1}}
+        "#
+    ));
+}
+
+#[test]
+fn what_has_no_json_form_becomes_error_13_and_never_half_a_line() {
+    Session::started(true).check(
+        r#"
+        c1 > {"type":"broken","msg_id":1,"how":"reply"}
+        c1 < {"type":"error","in_reply_to":1,"code":13,"text":"the reply has no JSON form"}
+        c1 > {"type":"broken","msg_id":2,"how":"send"}
+        c1 > {"type":"broken","msg_id":3,"how":"persist"}
+        c1 > {"type":"broken","msg_id":4,"how":"call"}
+        at 0
+        c1 < {"type":"call_ok","in_reply_to":4,"outcome":"key must be a string (indefinite)"}
+        "#,
+    );
+}
+
+#[test]
+fn a_call_ends_once_with_the_reply_the_error_or_the_timeout() {
+    let mut session = Session::started(false);
+    session.check(
+        r#"
+        c1 > {"type":"call","msg_id":1,"peer":"n2","ms":100}
+        n2 < {"type":"ping","msg_id":1}
+        n2 > {"type":"pong","in_reply_to":1}
+        c1 < {"type":"call_ok","in_reply_to":1,"outcome":"pong from n2"}
+        n2 > {"type":"pong","in_reply_to":1}
+
+        c1 > {"type":"call","msg_id":2,"peer":"n2","ms":100}
+        n2 < {"type":"ping","msg_id":2}
+        n3 > {"type":"pong","in_reply_to":2}
+        n2 > {"type":"error","in_reply_to":2,"code":22,"text":"no"}
+        c1 < {"type":"call_ok","in_reply_to":2,"outcome":"precondition-failed (22): no (definite)"}
+
+        c1 > {"type":"call","msg_id":3,"peer":"n2","ms":100}
+        n2 < {"type":"ping","msg_id":3}
+        n2 > {"type":"error","in_reply_to":3,"code":0}
+        c1 < {"type":"call_ok","in_reply_to":3,"outcome":"timeout (0):  (indefinite)"}
+
+        c1 > {"type":"call","msg_id":4,"peer":"n2","ms":100}
+        n2 < {"type":"ping","msg_id":4}
+        at 99
+        at 100
+        c1 < {"type":"call_ok","in_reply_to":4,"outcome":"no reply in time (indefinite)"}
+        n2 > {"type":"pong","in_reply_to":4}
+        at 1000
+        "#,
+    );
+    assert_eq!(session.node.open_rpcs(), 0);
+    assert_eq!(session.node.poll_timeout(), None);
+}
+
+#[test]
+fn an_error_reply_without_a_code_is_indefinite() {
+    let mut session = Session::started(false);
+    session.feed(r#"c1 > {"type":"call","msg_id":1,"peer":"n2","ms":100}"#);
+    session.feed(r#"n2 > {"type":"error","in_reply_to":1,"text":"what?"}"#);
+    let said = session.drain().pop().unwrap();
+    assert!(
+        said.contains("crash (13)") && said.contains("(indefinite)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn one_call_too_many_ends_at_once_and_certainly_did_not_happen() {
+    let mut session = Session::started(false);
+    for _ in 0..PENDING_RPCS_MAX {
+        session.feed(r#"c1 > {"type":"call","peer":"n2","ms":1000}"#);
+    }
+    assert_eq!(session.drain().len(), PENDING_RPCS_MAX);
+    session.check(
+        r#"
+        c1 > {"type":"call","msg_id":1,"peer":"n2","ms":1000}
+        at 0
+        c1 < {"type":"call_ok","in_reply_to":1,"outcome":"too many calls are open (definite)"}
+        n2 > {"type":"pong","in_reply_to":1}
+        c1 > {"type":"call","msg_id":2,"peer":"n2","ms":1}
+        n2 < {"type":"ping","msg_id":65537}
+        at 1
+        c1 < {"type":"call_ok","in_reply_to":2,"outcome":"no reply in time (indefinite)"}
+        "#,
+    );
+}
+
+#[test]
+fn timers_fire_in_the_order_of_their_time_and_then_of_their_setting() {
+    let mut session = Session::started(false);
+    session.check(
+        r#"
+        c1 > {"type":"sleep","msg_id":1,"ms":30}
+        c1 > {"type":"sleep","msg_id":2,"ms":10}
+        c1 > {"type":"sleep","msg_id":3,"ms":30}
+        c1 > {"type":"sleep","msg_id":4,"ms":0}
+        at 0
+        c1 < {"type":"sleep_ok","in_reply_to":4}
+        at 9
+        at 40
+        c1 < {"type":"sleep_ok","in_reply_to":2}
+        c1 < {"type":"sleep_ok","in_reply_to":1}
+        c1 < {"type":"sleep_ok","in_reply_to":3}
+        c1 > {"type":"sleep","msg_id":5,"ms":20}
+        c1 > {"type":"call","msg_id":6,"peer":"n2","ms":10}
+        n2 < {"type":"ping","msg_id":1}
+        "#,
+    );
+    assert_eq!(session.node.poll_timeout(), Some(Duration::from_millis(50)));
+    session.feed(r#"n2 > {"type":"pong","in_reply_to":1}"#);
+    assert_eq!(session.node.poll_timeout(), Some(Duration::from_millis(60)));
+}
+
+#[test]
+fn a_timer_of_zero_set_by_an_event_waits_for_the_next_round() {
+    let mut session = Session::started(false);
+    session.feed(r#"c1 > {"type":"spin"}"#);
+    for woken in 1..=3 {
+        session.feed("at 0");
+        assert_eq!(session.node.handler().woken, woken);
+        assert_eq!(session.node.poll_timeout(), Some(Duration::ZERO));
+    }
+}
+
+#[test]
+fn a_call_of_no_time_opened_by_an_event_waits_for_the_next_round() {
+    Session::started(false).check(
+        r#"
+        c1 > {"type":"call","msg_id":1,"peer":"n2","ms":9}
+        n2 < {"type":"ping","msg_id":1}
+        c1 > {"type":"call","msg_id":2,"peer":"n2","ms":1,"again":2}
+        n2 < {"type":"ping","msg_id":2}
+        at 1
+        n2 < {"type":"ping","msg_id":3}
+        at 1
+        n2 < {"type":"ping","msg_id":4}
+        at 1
+        c1 < {"type":"call_ok","in_reply_to":2,"outcome":"no reply in time (indefinite)"}
+        at 9
+        c1 < {"type":"call_ok","in_reply_to":1,"outcome":"no reply in time (indefinite)"}
+        "#,
+    );
+}
+
+#[test]
+fn the_end_of_input_ends_every_open_call_and_none_that_it_brings_about() {
+    let mut session = Session::started(false);
+    session.check(
+        r#"
+        c1 > {"type":"call","msg_id":1,"peer":"n2","ms":900}
+        n2 < {"type":"ping","msg_id":1}
+        c1 > {"type":"call","msg_id":2,"peer":"n2","ms":100,"again":1}
+        n2 < {"type":"ping","msg_id":2}
+        c1 > {"type":"sleep","msg_id":3,"ms":50}
+        end
+        c1 < {"type":"call_ok","in_reply_to":1,"outcome":"no reply in time (indefinite)"}
+        n2 < {"type":"ping","msg_id":3}
+        "#,
+    );
+    assert_eq!(
+        (session.node.open_rpcs(), session.node.unanswered()),
+        (1, 2)
+    );
+    session.check(
+        r#"
+        end
+        c1 < {"type":"call_ok","in_reply_to":2,"outcome":"no reply in time (indefinite)"}
+        end
+        at 50
+        c1 < {"type":"sleep_ok","in_reply_to":3}
+        "#,
+    );
+    assert_eq!(
+        (session.node.open_rpcs(), session.node.unanswered()),
+        (0, 0)
+    );
+}
+
+#[test]
+fn a_record_goes_out_before_what_is_said_after_it() {
+    Session::started(true).check(
+        r#"
+        c1 > {"type":"persist","msg_id":1,"records":[7,8]}
+        record 7
+        log < {"type":"note","record":7}
+        record 8
+        log < {"type":"note","record":8}
+        c1 < {"type":"persist_ok","in_reply_to":1}
+        "#,
+    );
+}
+
+#[test]
+fn records_are_dropped_where_nothing_is_durable() {
+    Session::started(false).check(
+        r#"
+        c1 > {"type":"persist","msg_id":1,"records":[7]}
+        log < {"type":"note","record":7}
+        c1 < {"type":"persist_ok","in_reply_to":1}
+        "#,
+    );
+}
+
+#[test]
+fn records_are_recovered_in_order_before_init_and_refused_after_it() {
+    let mut session = Session::new(true);
+    assert_eq!(session.node.recover(b"7"), Ok(()));
+    assert_eq!(session.node.recover(b"5"), Ok(()));
+    assert_eq!(session.node.handler().recovered, ["7", "5"]);
+    let error = session.node.recover(b"nonsense").unwrap_err();
+    assert_eq!(error.code, ErrorCode::Crash);
+    session.check(
+        r#"
+        c0 > {"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1"]}
+        c0 < {"type":"init_ok","in_reply_to":1}
+        "#,
+    );
+    let error = session.node.recover(b"9").unwrap_err();
+    assert_eq!(error.code, ErrorCode::Crash);
+    assert_eq!(session.node.handler().recovered, ["7", "5"]);
+}
+
+#[test]
+fn output_bytes_counts_the_lines_that_wait_and_no_records() {
+    let mut session = Session::started(true);
+    assert_eq!(session.node.output_bytes(), 0);
+    session.feed(r#"c1 > {"type":"persist","msg_id":1,"records":[7,8]}"#);
+    session.feed(r#"c1 > {"type":"broken","msg_id":2,"how":"send"}"#);
+    let waiting = session.node.output_bytes();
+    let mut taken = 0;
+    while let Some(output) = session.node.poll_output() {
+        if let Output::Lines(bytes) = output {
+            assert!(!bytes.is_empty());
+            taken += bytes.len();
+        }
+    }
+    assert_eq!((waiting, session.node.output_bytes()), (taken, 0));
+}
+
+#[test]
+fn a_message_without_a_json_form_leaves_no_output_at_all() {
+    let mut session = Session::started(true);
+    let broken = r#"c1 > {"type":"broken","msg_id":1,"how":"send"}"#;
+    session.feed(broken);
+    assert_eq!(session.node.poll_output(), None);
+    session.feed(r#"c1 > {"type":"echo","msg_id":2,"echo":1}"#);
+    session.feed(broken);
+    session.feed(r#"c1 > {"type":"echo","msg_id":3,"echo":1}"#);
+    assert_eq!(
+        session.drain(),
+        [
+            r#"c1 < {"type":"echo_ok","in_reply_to":2,"echo":1}"#,
+            r#"c1 < {"type":"echo_ok","in_reply_to":3,"echo":1}"#
+        ]
+    );
+}
+
+#[test]
+fn unanswered_is_the_number_of_requests_that_still_wait_for_a_reply() {
+    let mut session = Session::started(false);
+    for (step, unanswered) in [
+        (r#"c1 > {"type":"defer","msg_id":1}"#, 1),
+        (r#"c2 > {"type":"defer","msg_id":1}"#, 2),
+        (r#"c2 > {"type":"defer"}"#, 2),
+        (r#"c1 > {"type":"echo","msg_id":2,"echo":1}"#, 2),
+        (r#"c1 > {"type":"fail","msg_id":3,"code":14}"#, 2),
+        (r#"c1 > {"type":"nonsense","msg_id":4}"#, 2),
+        (r#"c1 > {"type":7,"msg_id":5}"#, 2),
+        (r#"c1 > {"type":"echo_ok","in_reply_to":9}"#, 2),
+        (r#"c1 > {"type":"call","msg_id":6,"peer":"n2","ms":5}"#, 3),
+        ("at 5", 2),
+        (r#"c1 > {"type":"release"}"#, 0),
+    ] {
+        session.feed(step);
+        assert_eq!(session.node.unanswered(), unanswered, "after {step}");
+    }
+}
