@@ -1,6 +1,7 @@
 //! Challenge 3: a set of values that every node takes and every node ends up with.
 //!
-//! A value is acknowledged as soon as the node that took it has it; [`gossip`] brings it to all
+//! A value is acknowledged as soon as the node that took it has it (and has made it durable, where
+//! the node's driver keeps records); [`gossip`] brings it to all
 //! others, through any partition that ends. Values are never parsed: any JSON is a value, and two
 //! values are the same if their text is. A value that comes twice, to one node or to several, is
 //! read once.
@@ -154,6 +155,13 @@ impl Broadcast {
 impl MessageHandler for Broadcast {
     type Payload = Payload;
     type Event = Tick;
+
+    fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
+        for value in self.gossip.recover(record)? {
+            self.learn(&value);
+        }
+        Ok(())
+    }
 
     fn started(&mut self, node: &mut Node<Tick>) {
         self.gossip.start(node);

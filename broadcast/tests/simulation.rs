@@ -12,23 +12,11 @@ use maelstrom_sim::sweep::Sweep;
 use maelstrom_sim::workload::WorkloadKind;
 use serde_json::Value;
 
-/// The faults that a broadcast without persistence bears.
-const FAULTS: [Fault; 8] = [
-    Fault::Partition,
-    Fault::Cut,
-    Fault::Loss,
-    Fault::Duplication,
-    Fault::Slow,
-    Fault::Pause,
-    Fault::Clock,
-    Fault::Services,
-];
-
 #[test]
 fn sweep() {
     let sweep = Sweep {
         workload: WorkloadKind::Broadcast,
-        faults: FAULTS.to_vec(),
+        faults: Fault::ALL.to_vec(),
     };
     sweep.test(40, |_| Broadcast::default());
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::SeedableRng;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use tracing::{debug, error};
@@ -56,13 +56,16 @@ pub struct Node<E> {
 
 impl<E> Node<E> {
     pub(crate) fn new(seed: [u8; 32], durable: bool) -> Self {
+        let mut rng = NodeRng::from_seed(seed);
         Self {
             id: "".into(),
             node_ids: Arc::new([]),
             clock: Clock::default(),
-            rng: NodeRng::from_seed(seed),
+            // Calls of an earlier life may still be answered: the ids of this one are others. 52 bits,
+            // so that any JSON parser keeps all their digits.
+            next_msg_id: rng.next_u64() >> 12,
+            rng,
             durable,
-            next_msg_id: 1,
             unanswered: 0,
             timers: TimerQueue::new(),
             rpcs: RpcTable::new(),

@@ -84,6 +84,14 @@ impl<H: MessageHandler> RawNode<H> {
         }
     }
 
+    /// A node whose calls are numbered from 1, so that a test can write them down.
+    #[cfg(test)]
+    pub(crate) fn numbered_from_1(handler: H, durable: bool) -> Self {
+        let mut node = Self::new(handler, [7; 32], durable);
+        node.node.next_msg_id = 1;
+        node
+    }
+
     /// Replays one record of an earlier life. Only before `init`.
     ///
     /// # Errors

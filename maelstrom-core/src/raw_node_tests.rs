@@ -217,7 +217,7 @@ struct Session {
 impl Session {
     fn new(durable: bool) -> Self {
         Self {
-            node: RawNode::new(Puppet::default(), [7; 32], durable),
+            node: RawNode::numbered_from_1(Puppet::default(), durable),
             clock: Clock::default(),
         }
     }

@@ -291,7 +291,7 @@ mod tests {
 
     /// A node that has made `call`, and the line in which it did.
     fn calling(call: &str) -> (RawNode<Caller>, String) {
-        let mut node = RawNode::new(Caller::default(), [0; 32], false);
+        let mut node = RawNode::numbered_from_1(Caller::default(), false);
         let init = r#"{"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1"]}"#;
         feed(&mut node, "c0", init);
         take_output(&mut node);

@@ -204,7 +204,22 @@ impl<T: Entry> Gossip<T> {
         &self.replica
     }
 
-    /// Appends an entry to this node's own log and pushes it to everyone.
+    /// Takes back an entry that [`append`](Self::append) made durable in an earlier life, and
+    /// returns what is new of it. Only before [`start`](Self::start).
+    ///
+    /// # Errors
+    ///
+    /// If the record is none of this engine's, or one before it is missing.
+    pub fn recover(&mut self, record: &[u8]) -> Result<Vec<T>, Error> {
+        let run: Run<T> = serde_json::from_slice(record)
+            .map_err(|error| Error::crash(format!("a record makes no sense: {error}")))?;
+        if run.start > self.replica.version().get(&run.origin) {
+            return Err(Error::crash("a record is missing before this one"));
+        }
+        Ok(self.replica.apply(run))
+    }
+
+    /// Appends an entry to this node's own log, makes it durable and pushes it to everyone.
     pub fn append<E: From<Tick>>(&mut self, node: &mut Node<E>, entry: T) {
         let start = self.replica.append(&self.origin, entry.clone());
         let run = Run {
@@ -212,6 +227,7 @@ impl<T: Entry> Gossip<T> {
             start,
             entries: vec![entry],
         };
+        node.persist(&run);
         let message = self.message(Stage::Push, vec![run]);
         for peer in self.peers.keys() {
             node.send(peer, &Body::Gossip(&message));

@@ -414,3 +414,24 @@ fn unanswered_is_the_number_of_requests_that_still_wait_for_a_reply() {
         assert_eq!(session.node.unanswered(), unanswered, "after {step}");
     }
 }
+
+#[test]
+fn the_calls_of_two_lives_have_different_ids_that_any_json_parser_keeps() {
+    let first_id = |seed: u8| {
+        let mut node = RawNode::new(Puppet::default(), [seed; 32], false);
+        for line in [
+            r#"{"src":"c0","dest":"n1","body":{"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1"]}}"#,
+            r#"{"src":"c0","dest":"n1","body":{"type":"call","msg_id":2,"peer":"n2","ms":9}}"#,
+        ] {
+            node.handle_line(Clock::default(), line.as_bytes());
+        }
+        let Some(Output::Lines(lines)) = node.poll_output() else {
+            panic!("it has called")
+        };
+        let call = lines.split(|byte| *byte == b'\n').nth(1).unwrap();
+        let call: serde_json::Value = serde_json::from_slice(call).unwrap();
+        call["body"]["msg_id"].as_u64().unwrap()
+    };
+    assert_ne!(first_id(1), first_id(2));
+    assert!((1..20).all(|seed| first_id(seed) < 1 << 53));
+}

@@ -56,6 +56,13 @@ impl Calls {
         self.open.is_empty()
     }
 
+    /// Whether a thread waits for its operation.
+    pub(super) fn has_ops(&self) -> bool {
+        self.open
+            .values()
+            .any(|call| matches!(call.purpose, Purpose::Op(_)))
+    }
+
     pub(super) fn begin(
         &mut self,
         address: NodeId,

@@ -380,7 +380,7 @@ impl World {
         match purpose {
             Purpose::Init(node) => {
                 self.network.remove(address);
-                self.init_ended(node, outcome);
+                self.init_ended(now, node, outcome);
             }
             Purpose::Setup(node) => {
                 let f = self.workload.setup().map_or("", |request| request.kind);
@@ -422,13 +422,17 @@ impl World {
         );
     }
 
-    fn init_ended(&mut self, node: NodeId, outcome: &Outcome) {
+    fn init_ended(&mut self, now: Duration, node: NodeId, outcome: &Outcome) {
         #[derive(Deserialize)]
         struct Header<'a> {
             #[serde(borrow, rename = "type")]
             kind: Cow<'a, str>,
         }
         let Outcome::Reply(body) = outcome else {
+            // One that was started anew may have crashed again, or be paused.
+            if self.phase != Phase::Init {
+                return self.init_node(now, node);
+            }
             return self.fail(Failure::InitTimeout(node));
         };
         let header: Option<Header<'_>> = serde_json::from_str(body.get()).ok();
@@ -462,7 +466,7 @@ impl World {
                 }
                 Phase::Draining
             }
-            Phase::Draining if self.calls.is_empty() => {
+            Phase::Draining if !self.calls.has_ops() => {
                 if self.workload.final_op().is_none() {
                     Phase::Done
                 } else {
@@ -480,7 +484,7 @@ impl World {
                 self.run_final_ops(now);
                 Phase::Final
             }
-            Phase::Final if self.calls.is_empty() => Phase::Done,
+            Phase::Final if !self.calls.has_ops() => Phase::Done,
             _ => return false,
         };
         true
