@@ -116,11 +116,7 @@ impl Broadcast {
     /// A node that has no values yet.
     #[must_use]
     pub fn new(config: gossip::Config) -> Self {
-        Self {
-            gossip: Gossip::new(config),
-            values: Vec::new(),
-            seen: BTreeSet::new(),
-        }
+        Self { gossip: Gossip::new(config), values: Vec::new(), seen: BTreeSet::new() }
     }
 
     /// All values that this node knows.
@@ -178,12 +174,7 @@ impl MessageHandler for Broadcast {
                 self.broadcast(node, message)?;
                 node.reply(request, &Reply::BroadcastOk);
             }
-            Payload::Read => node.reply(
-                request,
-                &Reply::ReadOk {
-                    messages: &self.values,
-                },
-            ),
+            Payload::Read => node.reply(request, &Reply::ReadOk { messages: &self.values }),
             Payload::Topology { topology: _ } => node.reply(request, &Reply::TopologyOk),
             Payload::Gossip(message) => {
                 for value in self.gossip.message_from(node, request.src(), message)? {

@@ -40,10 +40,7 @@ struct Cluster {
 impl Cluster {
     fn new(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let config = gossip::Config {
-            exchange_interval: INTERVAL,
-            ..gossip::Config::default()
-        };
+        let config = gossip::Config { exchange_interval: INTERVAL, ..gossip::Config::default() };
         let mut node = || RawNode::new(Broadcast::new(config), rng.random(), false);
         let nodes = (0..SIZE).map(|_| node()).collect();
         let mut cluster = Self {
@@ -65,10 +62,7 @@ impl Cluster {
     }
 
     fn clock(&self) -> Clock {
-        Clock {
-            monotonic: self.now,
-            wall: Duration::ZERO,
-        }
+        Clock { monotonic: self.now, wall: Duration::ZERO }
     }
 
     /// What a client is answered.
@@ -90,10 +84,7 @@ impl Cluster {
         for index in 0..SIZE {
             let mut body = self.ask(index, r#"{"type":"read","msg_id":1}"#);
             let read: Vec<Value> = serde_json::from_value(body["messages"].take()).unwrap();
-            assert!(
-                read.starts_with(&self.reads[index]),
-                "n{index} reordered its values"
-            );
+            assert!(read.starts_with(&self.reads[index]), "n{index} reordered its values");
             self.reads[index] = read;
         }
     }

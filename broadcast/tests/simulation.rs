@@ -14,10 +14,7 @@ use serde_json::Value;
 
 #[test]
 fn sweep() {
-    let sweep = Sweep {
-        workload: WorkloadKind::Broadcast,
-        faults: Fault::ALL.to_vec(),
-    };
+    let sweep = Sweep { workload: WorkloadKind::Broadcast, faults: Fault::ALL.to_vec() };
     sweep.test(40, |_| Broadcast::default());
 }
 
@@ -28,12 +25,7 @@ fn valid(options: Options) -> Value {
     assert_eq!(world.failure(), None, "{what}");
     assert!(world.muted().is_empty(), "{what}");
     let results = world.results();
-    assert_eq!(
-        results.valid,
-        Verdict::Valid,
-        "{what}: {:?}",
-        results.workload.fields
-    );
+    assert_eq!(results.valid, Verdict::Valid, "{what}: {:?}", results.workload.fields);
     serde_json::to_value(results).unwrap()
 }
 
@@ -67,12 +59,7 @@ fn no_value_is_lost_through_partitions_of_every_kind() {
         options.nemesis.insert(Fault::Partition);
         options.nemesis_interval = Duration::from_secs(3);
         let world = simulate(options.clone(), |_| Broadcast::default());
-        for op in world
-            .history()
-            .ops()
-            .iter()
-            .filter(|op| op.f == "start-partition")
-        {
+        for op in world.history().ops().iter().filter(|op| op.f == "start-partition") {
             kinds.extend(op.value.as_ref().map(|value| value.get().to_owned()));
         }
         valid(options);
@@ -84,17 +71,11 @@ fn no_value_is_lost_through_partitions_of_every_kind() {
 
 #[test]
 fn messages_that_are_slow_and_overtake_each_other_do_no_harm() {
-    for (seed, dist) in (0..).zip([
-        LatencyDist::Constant,
-        LatencyDist::Uniform,
-        LatencyDist::Exponential,
-    ]) {
+    for (seed, dist) in
+        (0..).zip([LatencyDist::Constant, LatencyDist::Uniform, LatencyDist::Exponential])
+    {
         let latency = Latency { mean_ms: 100, dist };
-        valid(Options {
-            latency,
-            rate: 50.0,
-            ..options(5, seed)
-        });
+        valid(Options { latency, rate: 50.0, ..options(5, seed) });
     }
 }
 
@@ -109,10 +90,7 @@ fn after_a_partition_everybody_catches_up_within_three_seconds() {
         let fields = world.results().workload.fields;
         let worst = fields["stable-latencies"]["1"].as_u64().unwrap();
         let longest = partitions(world.history().ops()).max().unwrap();
-        assert!(
-            worst <= longest + 3_000,
-            "seed {seed}: {worst} ms, {longest} ms"
-        );
+        assert!(worst <= longest + 3_000, "seed {seed}: {worst} ms, {longest} ms");
     }
 }
 
@@ -120,9 +98,7 @@ fn after_a_partition_everybody_catches_up_within_three_seconds() {
 fn partitions(ops: &[maelstrom_sim::history::Op]) -> impl Iterator<Item = u64> + '_ {
     let starts = ops.iter().filter(|op| op.f == "start-partition");
     starts.map(|start| {
-        let stop = ops
-            .iter()
-            .find(|op| op.f == "stop-partition" && op.index > start.index);
+        let stop = ops.iter().find(|op| op.f == "stop-partition" && op.index > start.index);
         let length = stop.map_or(Duration::ZERO, |stop| stop.time.saturating_sub(start.time));
         u64::try_from(length.as_millis()).unwrap()
     })

@@ -20,14 +20,10 @@ struct Server {
 
 impl Server {
     fn start(name: &'static str) -> Self {
-        let mut server = Self {
-            node: RawNode::new(Broadcast::default(), [0; 32], false),
-            name,
-        };
+        let mut server = Self { node: RawNode::new(Broadcast::default(), [0; 32], false), name };
         let names = r#"["n1","n2"]"#;
-        server.ask(&format!(
-            r#"{{"type":"init","msg_id":2,"node_id":"{name}","node_ids":{names}}}"#
-        ));
+        server
+            .ask(&format!(r#"{{"type":"init","msg_id":2,"node_id":"{name}","node_ids":{names}}}"#));
         server
     }
 
@@ -64,16 +60,12 @@ impl Server {
     }
 
     fn broadcast(&mut self, value: &str) -> (String, Vec<String>) {
-        self.ask_and_gossip(&format!(
-            r#"{{"type":"broadcast","msg_id":2,"message":{value}}}"#
-        ))
+        self.ask_and_gossip(&format!(r#"{{"type":"broadcast","msg_id":2,"message":{value}}}"#))
     }
 
     fn assert_reads(&mut self, values: &[&str]) {
-        let expected = format!(
-            r#"{{"type":"read_ok","in_reply_to":3,"messages":[{}]}}"#,
-            values.join(",")
-        );
+        let expected =
+            format!(r#"{{"type":"read_ok","in_reply_to":3,"messages":[{}]}}"#, values.join(","));
         assert_eq!(self.ask(r#"{"type":"read","msg_id":3}"#), expected);
     }
 }
@@ -81,25 +73,15 @@ impl Server {
 /// The text of any JSON value, in any of its spellings.
 fn any_json_text() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
-        prop::sample::select(vec![
-            "null",
-            "true",
-            "false",
-            "-0",
-            "1e400",
-            r#""\ud800\/\u00e9""#
-        ])
-        .prop_map(str::to_owned),
+        prop::sample::select(vec!["null", "true", "false", "-0", "1e400", r#""\ud800\/\u00e9""#])
+            .prop_map(str::to_owned),
         "-?(0|[1-9][0-9]{0,40})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?",
         any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
         let space = || prop::sample::select(vec!["", " ", "\t"]);
         let member = (any::<String>(), space(), inner.clone()).prop_map(|(key, space, value)| {
-            format!(
-                "{}{space}:{space}{value}",
-                serde_json::to_string(&key).unwrap()
-            )
+            format!("{}{space}:{space}{value}", serde_json::to_string(&key).unwrap())
         });
         let join = |list: Vec<String>, space: &str| list.join(&format!("{space},{space}"));
         prop_oneof![

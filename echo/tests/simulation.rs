@@ -18,9 +18,6 @@ const FAULTS: [Fault; 7] = [
 
 #[test]
 fn sweep() {
-    let sweep = Sweep {
-        workload: WorkloadKind::Echo,
-        faults: FAULTS.to_vec(),
-    };
+    let sweep = Sweep { workload: WorkloadKind::Echo, faults: FAULTS.to_vec() };
     sweep.test(40, |_| Echo);
 }

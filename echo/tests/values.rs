@@ -37,25 +37,15 @@ fn assert_echoes(value: &str) {
 /// The text of any JSON value, in any of its spellings.
 fn any_json_text() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
-        prop::sample::select(vec![
-            "null",
-            "true",
-            "false",
-            "-0",
-            "1e400",
-            r#""\ud800\/\u00e9""#
-        ])
-        .prop_map(str::to_owned),
+        prop::sample::select(vec!["null", "true", "false", "-0", "1e400", r#""\ud800\/\u00e9""#])
+            .prop_map(str::to_owned),
         "-?(0|[1-9][0-9]{0,40})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?",
         any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
         let space = || prop::sample::select(vec!["", " ", "\t"]);
         let member = (any::<String>(), space(), inner.clone()).prop_map(|(key, space, value)| {
-            format!(
-                "{}{space}:{space}{value}",
-                serde_json::to_string(&key).unwrap()
-            )
+            format!("{}{space}:{space}{value}", serde_json::to_string(&key).unwrap())
         });
         let join = |list: Vec<String>, space: &str| list.join(&format!("{space},{space}"));
         prop_oneof![

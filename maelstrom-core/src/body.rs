@@ -77,21 +77,12 @@ pub fn decode<'de, P: Deserialize<'de>>(
         return Err(DecodeError::Malformed("the body is not an object".into()));
     }
     let body = body.get();
-    P::deserialize(Body {
-        kind,
-        body,
-        name_field: false,
-    })
-    .map_err(|error| match error {
+    P::deserialize(Body { kind, body, name_field: false }).map_err(|error| match error {
         DecodeError::UnknownType(_) => error,
         // Only now is it worth the time to find out which field it was.
-        DecodeError::Malformed(_) => P::deserialize(Body {
-            kind,
-            body,
-            name_field: true,
-        })
-        .err()
-        .unwrap_or(error),
+        DecodeError::Malformed(_) => {
+            P::deserialize(Body { kind, body, name_field: true }).err().unwrap_or(error)
+        }
     })
 }
 
@@ -169,9 +160,7 @@ impl<'de> VariantAccess<'de> for Body<'de> {
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, DecodeError> {
-        Err(DecodeError::Malformed(
-            "a payload's variant must not be a tuple".into(),
-        ))
+        Err(DecodeError::Malformed("a payload's variant must not be a tuple".into()))
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -179,8 +168,7 @@ impl<'de> VariantAccess<'de> for Body<'de> {
         names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        with_fields!(self, |fields| fields
-            .deserialize_struct("payload", names, visitor))
+        with_fields!(self, |fields| fields.deserialize_struct("payload", names, visitor))
     }
 }
 
@@ -216,11 +204,7 @@ pub(crate) fn encode<B: Serialize + ?Sized>(
 ) -> Result<(), serde_json::Error> {
     let start = out.len();
     let mut json = serde_json::Serializer::new(&mut *out);
-    let result = body.serialize(Tagged {
-        inner: &mut json,
-        kind: None,
-        ids,
-    });
+    let result = body.serialize(Tagged { inner: &mut json, kind: None, ids });
     if result.is_err() {
         out.truncate(start);
     }
@@ -251,9 +235,7 @@ impl<S: Serializer> Tagged<S> {
     }
 
     fn refuse<T>(&self) -> Result<T, S::Error> {
-        Err(serde::ser::Error::custom(
-            "a body must be an enum with named fields",
-        ))
+        Err(serde::ser::Error::custom("a body must be an enum with named fields"))
     }
 }
 
@@ -421,15 +403,9 @@ mod tests {
     #[serde(rename_all = "snake_case")]
     enum Request {
         Read,
-        Echo {
-            echo: Box<RawValue>,
-        },
-        Add {
-            delta: u64,
-        },
-        Topology {
-            topology: BTreeMap<String, Vec<String>>,
-        },
+        Echo { echo: Box<RawValue> },
+        Add { delta: u64 },
+        Topology { topology: BTreeMap<String, Vec<String>> },
         Gossip(Gossip),
     }
 
@@ -453,18 +429,13 @@ mod tests {
     #[test]
     fn a_raw_field_keeps_every_digit_and_unknown_fields_are_ignored() {
         let body = r#"{"type":"echo","x":[],"echo":{"n": 123456789012345678901234567890.10}}"#;
-        let Request::Echo { echo } = decoded(body).unwrap() else {
-            panic!("not an echo")
-        };
+        let Request::Echo { echo } = decoded(body).unwrap() else { panic!("not an echo") };
         assert_eq!(echo.get(), r#"{"n": 123456789012345678901234567890.10}"#);
     }
 
     #[test]
     fn unit_and_newtype_variants_decode() {
-        assert!(matches!(
-            decoded(r#"{"type":"read","msg_id":1}"#),
-            Ok(Request::Read)
-        ));
+        assert!(matches!(decoded(r#"{"type":"read","msg_id":1}"#), Ok(Request::Read)));
         let gossip = decoded(r#"{"have":[1,18446744073709551615],"type":"gossip"}"#);
         assert!(matches!(gossip, Ok(Request::Gossip(g)) if g.have == [1, u64::MAX]));
     }
@@ -476,55 +447,33 @@ mod tests {
             DecodeError::UnknownType("nope".into())
         );
         let missing = decoded(r#"{"type":"add"}"#).unwrap_err();
-        assert_eq!(
-            missing,
-            DecodeError::Malformed("missing field `delta`".into())
-        );
+        assert_eq!(missing, DecodeError::Malformed("missing field `delta`".into()));
     }
 
     #[test]
     fn a_field_of_the_wrong_type_is_named_with_its_path() {
-        let error = decoded(r#"{"type":"add","delta":"x"}"#)
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            error,
-            "field `delta`: invalid type: string \"x\", expected u64"
-        );
+        let error = decoded(r#"{"type":"add","delta":"x"}"#).unwrap_err().to_string();
+        assert_eq!(error, "field `delta`: invalid type: string \"x\", expected u64");
         let error = decoded(r#"{"type":"topology","topology":{"n1":["n2",3]}}"#).unwrap_err();
-        assert!(
-            error.to_string().starts_with("field `topology.n1[1]`: "),
-            "{error}"
-        );
-        let error = decoded(r#"{"type":"gossip","have":[1,-1]}"#)
-            .unwrap_err()
-            .to_string();
+        assert!(error.to_string().starts_with("field `topology.n1[1]`: "), "{error}");
+        let error = decoded(r#"{"type":"gossip","have":[1,-1]}"#).unwrap_err().to_string();
         assert!(error.starts_with("field `have[1]`: "), "{error}");
     }
 
     #[test]
     fn a_body_that_is_no_object_is_malformed() {
         let raw: &RawValue = serde_json::from_str("[1]").unwrap();
-        assert!(matches!(
-            decode::<Request>("add", raw),
-            Err(DecodeError::Malformed(_))
-        ));
+        assert!(matches!(decode::<Request>("add", raw), Err(DecodeError::Malformed(_))));
     }
 
     #[test]
     fn bodies_encode_with_type_and_ids_first() {
-        let ids = Ids {
-            msg_id: Some(7),
-            in_reply_to: Some(u64::MAX),
-        };
+        let ids = Ids { msg_id: Some(7), in_reply_to: Some(u64::MAX) };
         assert_eq!(
             encoded(ids, &Request::Add { delta: 3 }),
             r#"{"type":"add","msg_id":7,"in_reply_to":18446744073709551615,"delta":3}"#
         );
-        assert_eq!(
-            encoded(Ids::default(), &Request::Read),
-            r#"{"type":"read"}"#
-        );
+        assert_eq!(encoded(Ids::default(), &Request::Read), r#"{"type":"read"}"#);
         assert_eq!(
             encoded(Ids::default(), &Request::Gossip(Gossip { have: vec![1] })),
             r#"{"type":"gossip","have":[1]}"#

@@ -61,12 +61,7 @@ impl NodeArgs {
     /// As [`runtime::run`].
     pub fn run<H: MessageHandler>(self, handler: H) -> anyhow::Result<()> {
         init_logging(self.log_format);
-        runtime::run(
-            handler,
-            &Config {
-                line_bytes_max: self.max_line_bytes,
-            },
-        )
+        runtime::run(handler, &Config { line_bytes_max: self.max_line_bytes })
     }
 }
 

@@ -140,10 +140,7 @@ pub struct Error {
 impl Error {
     /// An error of this code with this text.
     pub fn new(code: ErrorCode, text: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            text: text.into(),
-        }
+        Self { code, text: text.into() }
     }
 
     /// Error 12: the request is not of the form that its type asks for. Definite.

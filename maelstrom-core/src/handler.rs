@@ -35,9 +35,7 @@ pub trait MessageHandler {
     /// If the record makes no sense. The node then refuses to start, rather than start without it.
     fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
         let _ = record;
-        Err(Error::crash(
-            "this node persists nothing, so it has nothing to recover",
-        ))
+        Err(Error::crash("this node persists nothing, so it has nothing to recover"))
     }
 
     /// The node has been told its name and its peers. Called once, before any message.

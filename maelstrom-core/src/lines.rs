@@ -34,12 +34,7 @@ pub(crate) struct LineSplitter {
 
 impl LineSplitter {
     pub(crate) fn new(max: usize) -> Self {
-        Self {
-            max,
-            partial: Vec::new(),
-            handed_out: false,
-            skipping: false,
-        }
+        Self { max, partial: Vec::new(), handed_out: false, skipping: false }
     }
 
     /// Takes the next line out of `chunk`, which is advanced past it. `None`: the chunk is used
@@ -123,14 +118,8 @@ mod tests {
 
     #[test]
     fn a_line_of_the_limit_passes_and_one_byte_more_is_skipped() {
-        assert_eq!(
-            split(3, &[b"abc\nabcd\nx\n"]),
-            [some("abc"), None, some("x")]
-        );
-        assert_eq!(
-            split(3, &[b"ab", b"c\nab", b"cd", b"ef\nx"]),
-            [some("abc"), None, some("x")]
-        );
+        assert_eq!(split(3, &[b"abc\nabcd\nx\n"]), [some("abc"), None, some("x")]);
+        assert_eq!(split(3, &[b"ab", b"c\nab", b"cd", b"ef\nx"]), [some("abc"), None, some("x")]);
         assert_eq!(split(3, &[b"abcd"]), [None]);
     }
 

@@ -80,14 +80,9 @@ impl<E> Node<E> {
 
     /// Moves time on. A driver whose monotonic clock went back is not followed.
     pub(crate) fn set_clock(&mut self, clock: Clock) {
-        debug_assert!(
-            clock.monotonic >= self.clock.monotonic,
-            "the monotonic clock went back"
-        );
-        self.clock = Clock {
-            monotonic: clock.monotonic.max(self.clock.monotonic),
-            wall: clock.wall,
-        };
+        debug_assert!(clock.monotonic >= self.clock.monotonic, "the monotonic clock went back");
+        self.clock =
+            Clock { monotonic: clock.monotonic.max(self.clock.monotonic), wall: clock.wall };
     }
 
     /// This node's name.
@@ -134,15 +129,11 @@ impl<E> Node<E> {
             return;
         };
         self.unanswered = self.unanswered.saturating_sub(1);
-        let ids = Ids {
-            msg_id: None,
-            in_reply_to: Some(in_reply_to),
-        };
+        let ids = Ids { msg_id: None, in_reply_to: Some(in_reply_to) };
         if let Err(error) = self.write_line(request.src(), ids, body) {
             error!(peer = %request.src(), msg_id = in_reply_to, %error, "a reply has no JSON form");
             let error = Error::crash("the reply has no JSON form");
-            self.write_line(request.src(), ids, &SystemReply::Error(&error))
-                .ok();
+            self.write_line(request.src(), ids, &SystemReply::Error(&error)).ok();
         }
     }
 
@@ -176,14 +167,8 @@ impl<E> Node<E> {
         }
         let id = self.next_msg_id;
         self.next_msg_id = id.wrapping_add(1);
-        if let Err(error) = self.write_line(
-            dest,
-            Ids {
-                msg_id: Some(id),
-                in_reply_to: None,
-            },
-            body,
-        ) {
+        if let Err(error) = self.write_line(dest, Ids { msg_id: Some(id), in_reply_to: None }, body)
+        {
             error!(peer = %dest, %error, "a call has no JSON form and was not sent");
             let event = then(Err(RpcError::Malformed(error.to_string())));
             return self.set_timer(Duration::ZERO, event);
@@ -195,8 +180,7 @@ impl<E> Node<E> {
     /// Brings `event` back after `after`, once. There is no cancelling: a handler whose state has
     /// moved on ignores the event.
     pub fn set_timer(&mut self, after: Duration, event: E) {
-        self.timers
-            .set(self.clock.monotonic.saturating_add(after), event);
+        self.timers.set(self.clock.monotonic.saturating_add(after), event);
     }
 
     /// Makes `record` durable: nothing sent after this call leaves before the record is safe, and

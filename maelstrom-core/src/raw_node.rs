@@ -57,14 +57,10 @@ impl Init {
         let mut sorted: Vec<&String> = self.node_ids.iter().collect();
         sorted.sort();
         if sorted.windows(2).any(|pair| pair.first() == pair.last()) {
-            return Err(Error::malformed_request(
-                "field `node_ids`: a node is named twice",
-            ));
+            return Err(Error::malformed_request("field `node_ids`: a node is named twice"));
         }
         if !self.node_ids.contains(&self.node_id) {
-            return Err(Error::malformed_request(
-                "field `node_id`: not one of `node_ids`",
-            ));
+            return Err(Error::malformed_request("field `node_id`: not one of `node_ids`"));
         }
         Ok(())
     }
@@ -77,11 +73,7 @@ impl<H: MessageHandler> RawNode<H> {
     /// processes share one; a simulator derives it from the run's seed. With `durable`, what the
     /// handler persists becomes [`Output::Record`]s; without, it is dropped.
     pub fn new(handler: H, seed: [u8; 32], durable: bool) -> Self {
-        Self {
-            handler,
-            node: Node::new(seed, durable),
-            init: None,
-        }
+        Self { handler, node: Node::new(seed, durable), init: None }
     }
 
     /// A node whose calls are numbered from 1, so that a test can write them down.
@@ -134,10 +126,7 @@ impl<H: MessageHandler> RawNode<H> {
     /// The time at which [`handle_timeout`](Self::handle_timeout) is due, on the monotonic clock.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let (timer, rpc) = (
-            self.node.timers.next_deadline(),
-            self.node.rpcs.next_deadline(),
-        );
+        let (timer, rpc) = (self.node.timers.next_deadline(), self.node.rpcs.next_deadline());
         timer.into_iter().chain(rpc).min()
     }
 
@@ -198,8 +187,7 @@ impl<H: MessageHandler> RawNode<H> {
         let src: NodeId = self.name(&envelope.src);
         if self.init.is_none() {
             // Not told its name yet, the node answers in the one it was called by.
-            self.node
-                .set_names(envelope.dest.as_ref().into(), Arc::new([]));
+            self.node.set_names(envelope.dest.as_ref().into(), Arc::new([]));
         }
         let header = match read_header(envelope.body) {
             Ok(header) => header,
@@ -233,9 +221,7 @@ impl<H: MessageHandler> RawNode<H> {
         kind: &str,
     ) -> Result<(), Error> {
         if self.init.is_none() {
-            return Err(Error::temporarily_unavailable(
-                "not initialized yet: send `init` first",
-            ));
+            return Err(Error::temporarily_unavailable("not initialized yet: send `init` first"));
         }
         if envelope.dest != self.node.id().as_ref() {
             let text = format!("this is {}, not {}", self.node.id(), envelope.dest);

@@ -11,10 +11,7 @@
 //! record …     output: a record to make durable
 //! ```
 
-#![expect(
-    clippy::arithmetic_side_effects,
-    reason = "an overflow makes a test fail, and shall"
-)]
+#![expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
 
 use std::collections::BTreeMap;
 
@@ -113,9 +110,7 @@ fn call(node: &mut Node<Event>, request: Request, peer: &str, ms: u64, again: u6
 }
 
 fn broken() -> Said {
-    Said::Broken {
-        map: BTreeMap::from([(vec![1], 1)]),
-    }
+    Said::Broken { map: BTreeMap::from([(vec![1], 1)]) }
 }
 
 fn outcome(result: RpcResult) -> String {
@@ -216,20 +211,14 @@ struct Session {
 
 impl Session {
     fn new(durable: bool) -> Self {
-        Self {
-            node: RawNode::numbered_from_1(Puppet::default(), durable),
-            clock: Clock::default(),
-        }
+        Self { node: RawNode::numbered_from_1(Puppet::default(), durable), clock: Clock::default() }
     }
 
     /// A node that knows its name: n1 of n1 and n2.
     fn started(durable: bool) -> Self {
         let mut session = Self::new(durable);
         session.feed(r#"c0 > {"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1","n2"]}"#);
-        assert_eq!(
-            session.drain(),
-            [r#"c0 < {"type":"init_ok","in_reply_to":1}"#]
-        );
+        assert_eq!(session.drain(), [r#"c0 < {"type":"init_ok","in_reply_to":1}"#]);
         session
     }
 
@@ -246,10 +235,7 @@ impl Session {
         } else if step == "end" {
             self.node.handle_end_of_input(self.clock);
         } else {
-            assert!(
-                step.contains(" < ") || step.starts_with("record "),
-                "{step}"
-            );
+            assert!(step.contains(" < ") || step.starts_with("record "), "{step}");
             return false;
         }
         true

@@ -117,18 +117,13 @@ struct Pending<E> {
 
 impl<E> fmt::Debug for RpcTable<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RpcTable")
-            .field("deadlines", &self.deadlines)
-            .finish_non_exhaustive()
+        f.debug_struct("RpcTable").field("deadlines", &self.deadlines).finish_non_exhaustive()
     }
 }
 
 impl<E> RpcTable<E> {
     pub(crate) fn new() -> Self {
-        Self {
-            pending: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-        }
+        Self { pending: BTreeMap::new(), deadlines: BTreeSet::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -144,14 +139,7 @@ impl<E> RpcTable<E> {
         deadline: Duration,
         then: Continuation<E>,
     ) {
-        self.pending.insert(
-            id,
-            Pending {
-                dest,
-                deadline,
-                then,
-            },
-        );
+        self.pending.insert(id, Pending { dest, deadline, then });
         self.deadlines.insert((deadline, id));
     }
 
@@ -200,12 +188,7 @@ mod tests {
     fn table() -> RpcTable<RpcResult> {
         let mut table = RpcTable::new();
         for (id, secs) in [(1, 5), (2, 3)] {
-            table.insert(
-                id,
-                "n2".into(),
-                Duration::from_secs(secs),
-                Box::new(|result| result),
-            );
+            table.insert(id, "n2".into(), Duration::from_secs(secs), Box::new(|result| result));
         }
         table
     }
@@ -220,10 +203,7 @@ mod tests {
         let mut table = table();
         assert!(matches!(table.complete(1, "n2", reply()), Some(Ok(_))));
         assert!(table.complete(1, "n2", reply()).is_none());
-        assert!(matches!(
-            table.pop_due(Duration::from_secs(3), 9),
-            Some(Err(RpcError::Timeout))
-        ));
+        assert!(matches!(table.pop_due(Duration::from_secs(3), 9), Some(Err(RpcError::Timeout))));
         assert!(table.complete(2, "n2", reply()).is_none());
         assert_eq!(table.len(), 0);
         assert_eq!(table.next_deadline(), None);

@@ -38,9 +38,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            line_bytes_max: LINE_BYTES_MAX,
-        }
+        Self { line_bytes_max: LINE_BYTES_MAX }
     }
 }
 
@@ -54,9 +52,7 @@ pub fn run<H: MessageHandler>(handler: H, config: &Config) -> anyhow::Result<()>
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
     let node = RawNode::new(handler, seed, false);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let stop = stop_signal()?;
         drive(node, config, tokio::io::stdin(), tokio::io::stdout(), stop).await
@@ -78,11 +74,7 @@ pub async fn drive<H: MessageHandler>(
     output: impl AsyncWrite + Unpin,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let mut driver = Driver {
-        node,
-        output,
-        started: Instant::now(),
-    };
+    let mut driver = Driver { node, output, started: Instant::now() };
     let mut lines = LineSplitter::new(config.line_bytes_max);
     let work = async {
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -123,25 +115,17 @@ struct Driver<H: MessageHandler, W> {
 }
 
 impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the driver is where time comes from"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the driver is where time comes from")]
     fn clock(&self) -> Clock {
         Clock {
             monotonic: self.started.elapsed(),
-            wall: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default(),
+            wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
         }
     }
 
     /// Ready when the node has something to do of its own accord; never if it has not.
     fn next_deadline(&self) -> impl Future<Output = ()> + use<H, W> {
-        let deadline = self
-            .node
-            .poll_timeout()
-            .and_then(|at| self.started.checked_add(at));
+        let deadline = self.node.poll_timeout().and_then(|at| self.started.checked_add(at));
         async move {
             match deadline {
                 Some(deadline) => sleep_until(deadline).await,

@@ -42,19 +42,9 @@ pub enum Cas {
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum KvRequest<K, V> {
-    Read {
-        key: K,
-    },
-    Write {
-        key: K,
-        value: V,
-    },
-    Cas {
-        key: K,
-        from: V,
-        to: V,
-        create_if_not_exists: bool,
-    },
+    Read { key: K },
+    Write { key: K, value: V },
+    Cas { key: K, from: V, to: V, create_if_not_exists: bool },
 }
 
 #[derive(Deserialize)]
@@ -70,10 +60,7 @@ impl KvClient {
     /// A client of the service `service`, whose calls end after `timeout` at the latest. Choose it
     /// well below the 5 s after which Maelstrom's clients give up.
     pub fn new(service: impl Into<NodeId>, timeout: Duration) -> Self {
-        Self {
-            service: service.into(),
-            timeout,
-        }
+        Self { service: service.into(), timeout }
     }
 
     /// The linearizable store.
@@ -139,12 +126,7 @@ impl KvClient {
         create_if_not_exists: bool,
         then: impl FnOnce(Result<Cas, RpcError>) -> E + Send + 'static,
     ) {
-        let request = KvRequest::Cas {
-            key,
-            from,
-            to,
-            create_if_not_exists,
-        };
+        let request = KvRequest::Cas { key, from, to, create_if_not_exists };
         self.call(node, &request, |result| {
             then(match result.and_then(|reply| decode::<()>(&reply)) {
                 Ok(KvReply::CasOk) => Ok(Cas::Swapped),
@@ -179,10 +161,7 @@ impl TsoClient {
     /// A client whose calls end after `timeout` at the latest.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
-        Self {
-            service: "lin-tso".into(),
-            timeout,
-        }
+        Self { service: "lin-tso".into(), timeout }
     }
 
     /// Asks for a timestamp: larger than every one given before the call.
@@ -202,11 +181,7 @@ impl TsoClient {
             TsOk { ts: u64 },
         }
         node.rpc(&self.service, &TsoRequest::Ts, self.timeout, |result| {
-            then(
-                result
-                    .and_then(|reply| reply.decode())
-                    .map(|TsoReply::TsOk { ts }| ts),
-            )
+            then(result.and_then(|reply| reply.decode()).map(|TsoReply::TsOk { ts }| ts))
         });
     }
 }
@@ -305,10 +280,7 @@ mod tests {
         let (mut node, _) = calling(call);
         match reply {
             Some(reply) => feed(&mut node, service, reply),
-            None => node.handle_timeout(Clock {
-                monotonic: TIMEOUT,
-                wall: Duration::ZERO,
-            }),
+            None => node.handle_timeout(Clock { monotonic: TIMEOUT, wall: Duration::ZERO }),
         }
         assert_eq!((node.open_rpcs(), node.poll_output()), (0, None));
         let mut outcomes = node.handler().outcomes.iter();
@@ -331,11 +303,7 @@ mod tests {
     fn requests_are_what_the_services_expect() {
         for (call, service, body) in [
             (READ, "seq-kv", r#"{"type":"read","msg_id":1,"key":"k"}"#),
-            (
-                WRITE,
-                "lww-kv",
-                r#"{"type":"write","msg_id":1,"key":["k",1],"value":[1,2]}"#,
-            ),
+            (WRITE, "lww-kv", r#"{"type":"write","msg_id":1,"key":["k",1],"value":[1,2]}"#),
             (
                 CAS,
                 "lin-kv",
@@ -378,28 +346,14 @@ mod tests {
         let (mismatch, mismatch_error) = error(22);
         for (call, service, reply, expected) in [
             (READ, "seq-kv", &missing, Outcome::Read(Ok(None))),
-            (
-                READ,
-                "seq-kv",
-                &mismatch,
-                Outcome::Read(Err(mismatch_error.clone())),
-            ),
-            (
-                WRITE,
-                "lww-kv",
-                &missing,
-                Outcome::Write(Err(missing_error.clone())),
-            ),
+            (READ, "seq-kv", &mismatch, Outcome::Read(Err(mismatch_error.clone()))),
+            (WRITE, "lww-kv", &missing, Outcome::Write(Err(missing_error.clone()))),
             (CAS, "lin-kv", &missing, Outcome::Cas(Ok(Cas::Missing))),
             (CAS, "lin-kv", &mismatch, Outcome::Cas(Ok(Cas::Mismatch))),
             (TS, "lin-tso", &missing, Outcome::Ts(Err(missing_error))),
             (TS, "lin-tso", &mismatch, Outcome::Ts(Err(mismatch_error))),
         ] {
-            assert_eq!(
-                outcome(call, service, Some(reply)),
-                expected,
-                "{call} {reply}"
-            );
+            assert_eq!(outcome(call, service, Some(reply)), expected, "{call} {reply}");
         }
     }
 
@@ -414,12 +368,8 @@ mod tests {
         }
     }
 
-    const CALLS: [(&str, &str); 4] = [
-        (READ, "seq-kv"),
-        (WRITE, "lww-kv"),
-        (CAS, "lin-kv"),
-        (TS, "lin-tso"),
-    ];
+    const CALLS: [(&str, &str); 4] =
+        [(READ, "seq-kv"), (WRITE, "lww-kv"), (CAS, "lin-kv"), (TS, "lin-tso")];
 
     #[test]
     fn any_other_error_is_passed_on_and_is_as_definite_as_its_code() {
@@ -455,11 +405,9 @@ mod tests {
         }
         let cas_ok = r#"{"type":"cas_ok","in_reply_to":1}"#;
         let write_ok = r#"{"type":"write_ok","in_reply_to":1}"#;
-        for (call, service, reply) in [
-            (READ, "seq-kv", write_ok),
-            (WRITE, "lww-kv", cas_ok),
-            (CAS, "lin-kv", write_ok),
-        ] {
+        for (call, service, reply) in
+            [(READ, "seq-kv", write_ok), (WRITE, "lww-kv", cas_ok), (CAS, "lin-kv", write_ok)]
+        {
             let error = failure(call, service, Some(reply));
             assert!(matches!(error, RpcError::Malformed(_)), "{call} {error:?}");
         }

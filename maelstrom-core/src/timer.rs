@@ -47,20 +47,13 @@ impl<E> Eq for Timer<E> {}
 
 impl<E> TimerQueue<E> {
     pub(crate) fn new() -> Self {
-        Self {
-            heap: BinaryHeap::new(),
-            next_sequence: 0,
-        }
+        Self { heap: BinaryHeap::new(), next_sequence: 0 }
     }
 
     pub(crate) fn set(&mut self, deadline: Duration, event: E) {
         let sequence = self.next_sequence;
         self.next_sequence = sequence.wrapping_add(1);
-        self.heap.push(Timer {
-            deadline,
-            sequence,
-            event,
-        });
+        self.heap.push(Timer { deadline, sequence, event });
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
@@ -74,15 +67,8 @@ impl<E> TimerQueue<E> {
 
     /// The next timer that is due and was set before `mark`.
     pub(crate) fn pop_due(&mut self, now: Duration, mark: u64) -> Option<E> {
-        let due = self
-            .heap
-            .peek()
-            .is_some_and(|t| t.deadline <= now && t.sequence < mark);
-        if due {
-            self.heap.pop().map(|timer| timer.event)
-        } else {
-            None
-        }
+        let due = self.heap.peek().is_some_and(|t| t.deadline <= now && t.sequence < mark);
+        if due { self.heap.pop().map(|timer| timer.event) } else { None }
     }
 }
 

@@ -102,12 +102,8 @@ impl<'a> Reader<'a> {
         let mut items = self.items('}', depth)?.into_iter();
         let mut map = Map::new();
         while let Some(key) = items.next() {
-            let value = items
-                .next()
-                .ok_or_else(|| self.error("a key without a value"))?;
-            let key = key
-                .as_str()
-                .map_or_else(|| key.to_string(), ToOwned::to_owned);
+            let value = items.next().ok_or_else(|| self.error("a key without a value"))?;
+            let key = key.as_str().map_or_else(|| key.to_string(), ToOwned::to_owned);
             map.insert(key, value);
         }
         Ok(Value::Object(map))
@@ -203,19 +199,7 @@ mod tests {
 
     #[test]
     fn what_is_not_edn_is_an_error_and_never_a_panic() {
-        for bad in [
-            "",
-            "{:a}",
-            "[1",
-            "\"x",
-            "]",
-            "1 2",
-            "{",
-            "#",
-            "#{",
-            "(]",
-            &"[".repeat(9999),
-        ] {
+        for bad in ["", "{:a}", "[1", "\"x", "]", "1 2", "{", "#", "#{", "(]", &"[".repeat(9999)] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

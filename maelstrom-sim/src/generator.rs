@@ -18,10 +18,7 @@ impl Stagger {
     /// Operations every `mean`, about.
     #[must_use]
     pub fn new(mean: Duration) -> Self {
-        Self {
-            mean,
-            next_at: None,
-        }
+        Self { mean, next_at: None }
     }
 
     /// When the next operation is due. The first is due when it is first asked for.
@@ -38,9 +35,5 @@ impl Stagger {
 
 /// A uniformly random duration below `max`.
 pub(crate) fn random_below(max: Duration, rng: &mut SimRng) -> Duration {
-    if max.is_zero() {
-        max
-    } else {
-        rng.random_range(Duration::ZERO..max)
-    }
+    if max.is_zero() { max } else { rng.random_range(Duration::ZERO..max) }
 }

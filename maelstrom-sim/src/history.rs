@@ -79,17 +79,7 @@ impl Op {
     pub fn new(process: Process, kind: OpType, f: &'static str) -> Self {
         let (index, time) = (0, Duration::ZERO);
         let (value, error, is_final, invocation) = (None, None, false, None);
-        Self {
-            index,
-            time,
-            process,
-            kind,
-            f,
-            value,
-            error,
-            is_final,
-            invocation,
-        }
+        Self { index, time, process, kind, f, value, error, is_final, invocation }
     }
 
     /// Whether a client did it.

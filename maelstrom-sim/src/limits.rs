@@ -50,10 +50,7 @@ impl Figures {
             serde_json::from_str(&text).with_context(|| json.display().to_string())?
         } else {
             let text = fs::read_to_string(&edn).with_context(|| {
-                format!(
-                    "there is neither a results.json nor a results.edn in {}",
-                    dir.display()
-                )
+                format!("there is neither a results.json nor a results.edn in {}", dir.display())
             })?;
             edn::parse(&text).with_context(|| edn.display().to_string())?
         };
@@ -62,9 +59,7 @@ impl Figures {
 
     fn of(results: &Value) -> Self {
         let number = |path: &[&str]| {
-            path.iter()
-                .try_fold(results, |value, key| value.get(key))
-                .and_then(Value::as_f64)
+            path.iter().try_fold(results, |value, key| value.get(key)).and_then(Value::as_f64)
         };
         Self {
             msgs_per_op: number(&["net", "servers", "msgs-per-op"]),
@@ -103,9 +98,7 @@ impl fmt::Display for Figures {
             parts.push(format!("{n:.2} msgs-per-op"));
         }
         if let (Some(median), Some(max)) = (self.median_ms, self.max_ms) {
-            parts.push(format!(
-                "stable latency {median:.0} ms median, {max:.0} ms max"
-            ));
+            parts.push(format!("stable latency {median:.0} ms median, {max:.0} ms max"));
         }
         if let Some(fraction) = self.ok_fraction {
             parts.push(format!("ok-fraction {fraction:.4}"));
@@ -139,14 +132,8 @@ mod tests {
             max_latency_ms: Some(600.0),
         };
         assert!(figures().missed(&limits).is_empty());
-        let tight = Limits {
-            max_latency_ms: Some(531.0),
-            ..limits
-        };
-        assert_eq!(
-            figures().missed(&tight),
-            ["max latency 531.00 is not below 531"]
-        );
+        let tight = Limits { max_latency_ms: Some(531.0), ..limits };
+        assert_eq!(figures().missed(&tight), ["max latency 531.00 is not below 531"]);
         assert_eq!(Figures::default().missed(&limits).len(), 3);
         assert!(Figures::default().missed(&Limits::default()).is_empty());
     }

@@ -60,12 +60,7 @@ struct TestArgs {
     #[arg(long, value_name = "NUM", value_parser = clap::value_parser!(u16).range(1..))]
     node_count: Option<u16>,
     /// The names of the nodes, separated by commas.
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        default_value = "n1,n2,n3,n4,n5"
-    )]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "n1,n2,n3,n4,n5")]
     nodes: Vec<String>,
     /// How long to run, in seconds, without set-up and recovery.
     #[arg(long, value_name = "SECONDS", default_value_t = 60,
@@ -154,10 +149,7 @@ impl TestArgs {
             nodes,
             time_limit: Duration::from_secs(self.time_limit),
             rate: self.rate,
-            latency: Latency {
-                mean_ms: self.latency,
-                dist: self.latency_dist,
-            },
+            latency: Latency { mean_ms: self.latency, dist: self.latency_dist },
             nemesis: self.nemesis.iter().copied().collect(),
             nemesis_interval: Duration::from_secs_f64(self.nemesis_interval),
             topology: self.topology,
@@ -177,12 +169,7 @@ fn test(args: &TestArgs, options: Options) -> anyhow::Result<ExitCode> {
         log_stderr: args.log_stderr,
     };
     let mut err = std::io::stderr();
-    writeln!(
-        err,
-        "seed {}, results in {}",
-        options.seed,
-        store.dir().display()
-    )?;
+    writeln!(err, "seed {}, results in {}", options.seed, store.dir().display())?;
     let mut progress = Progress::new(expected_length(&options));
     let world = run(options, &process_options, &mut progress)?;
     store.write_history(world.history())?;
@@ -217,15 +204,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             error.print().ok();
-            let help = matches!(
-                error.kind(),
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-            );
-            return if help {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::from(BAD_ARGUMENTS)
-            };
+            let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if help { ExitCode::SUCCESS } else { ExitCode::from(BAD_ARGUMENTS) };
         }
     };
     let result = match &cli.command {

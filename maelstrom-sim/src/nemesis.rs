@@ -162,10 +162,7 @@ impl Schedule {
             finally.extend(plan.state.into_values());
         }
         events.sort_by_key(|(at, _)| *at);
-        Self {
-            events: events.into(),
-            finally,
-        }
+        Self { events: events.into(), finally }
     }
 
     /// When the next fault comes or goes.
@@ -216,14 +213,7 @@ impl<'a> Plan<'a> {
         // Each kind has numbers of its own: switching one off leaves the others as they were.
         rng.set_word_pos(u128::from(fault as u8) << 32);
         let (events, state, broken) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        Self {
-            options,
-            fault,
-            rng,
-            events,
-            state,
-            broken,
-        }
+        Self { options, fault, rng, events, state, broken }
     }
 
     fn run(&mut self) {
@@ -258,45 +248,27 @@ impl<'a> Plan<'a> {
         let (target, op, mend) = match self.fault {
             Fault::Partition => self.cut(PartitionKind::MAELSTROMS),
             Fault::Cut => self.cut(PartitionKind::ALL),
-            Fault::Loss => (
-                None,
-                NemesisOp::Loss(self.rng.random_range(0.01..0.3)),
-                NemesisOp::Loss(0.0),
-            ),
+            Fault::Loss => {
+                (None, NemesisOp::Loss(self.rng.random_range(0.01..0.3)), NemesisOp::Loss(0.0))
+            }
             Fault::Duplication => {
                 let share = self.rng.random_range(0.01..0.3);
-                (
-                    None,
-                    NemesisOp::Duplication(share),
-                    NemesisOp::Duplication(0.0),
-                )
+                (None, NemesisOp::Duplication(share), NemesisOp::Duplication(0.0))
             }
             Fault::Slow => {
                 let by = random_below(Duration::from_secs(1), &mut self.rng);
                 let op = NemesisOp::Slow(node.clone(), by);
-                (
-                    Some(node.clone()),
-                    op,
-                    NemesisOp::Slow(node, Duration::ZERO),
-                )
+                (Some(node.clone()), op, NemesisOp::Slow(node, Duration::ZERO))
             }
-            Fault::Pause => (
-                Some(node.clone()),
-                NemesisOp::Pause(node.clone()),
-                NemesisOp::Resume(node),
-            ),
-            Fault::Crash => (
-                Some(node.clone()),
-                NemesisOp::Crash(node.clone()),
-                NemesisOp::Restart(node),
-            ),
+            Fault::Pause => {
+                (Some(node.clone()), NemesisOp::Pause(node.clone()), NemesisOp::Resume(node))
+            }
+            Fault::Crash => {
+                (Some(node.clone()), NemesisOp::Crash(node.clone()), NemesisOp::Restart(node))
+            }
             Fault::Clock => {
                 let ms = self.rng.random_range(-100_000..100_000);
-                (
-                    Some(node.clone()),
-                    NemesisOp::Clock(node.clone(), ms),
-                    NemesisOp::Clock(node, 0),
-                )
+                (Some(node.clone()), NemesisOp::Clock(node.clone(), ms), NemesisOp::Clock(node, 0))
             }
             Fault::Services => self.services(),
         };
@@ -306,16 +278,9 @@ impl<'a> Plan<'a> {
     }
 
     fn cut(&mut self, kinds: &[PartitionKind]) -> (Option<NodeId>, NemesisOp, NemesisOp) {
-        let kind = kinds
-            .choose(&mut self.rng)
-            .copied()
-            .unwrap_or(PartitionKind::One);
+        let kind = kinds.choose(&mut self.rng).copied().unwrap_or(PartitionKind::One);
         let grudge = kind.grudge(&self.options.nodes, &mut self.rng);
-        (
-            None,
-            NemesisOp::StartPartition(kind, grudge),
-            NemesisOp::StopPartition,
-        )
+        (None, NemesisOp::StartPartition(kind, grudge), NemesisOp::StopPartition)
     }
 
     fn services(&mut self) -> (Option<NodeId>, NemesisOp, NemesisOp) {
@@ -325,10 +290,7 @@ impl<'a> Plan<'a> {
             1 => (None, NemesisOp::Services(ServiceMode::Errors), fine),
             _ => {
                 let by = random_below(Duration::from_secs(2), &mut self.rng);
-                let name = Services::NAMES
-                    .choose(&mut self.rng)
-                    .copied()
-                    .unwrap_or("lin-kv");
+                let name = Services::NAMES.choose(&mut self.rng).copied().unwrap_or("lin-kv");
                 let name: NodeId = name.into();
                 let mend = NemesisOp::Slow(name.clone(), Duration::ZERO);
                 (Some(name.clone()), NemesisOp::Slow(name, by), mend)
@@ -344,11 +306,7 @@ mod tests {
 
     fn options(faults: &[Fault]) -> Options {
         let nemesis = faults.iter().copied().collect();
-        Options {
-            nemesis,
-            seed: 5,
-            ..Options::new(WorkloadKind::Broadcast)
-        }
+        Options { nemesis, seed: 5, ..Options::new(WorkloadKind::Broadcast) }
     }
 
     fn events(schedule: &mut Schedule) -> Vec<(Duration, NemesisOp)> {
@@ -370,10 +328,7 @@ mod tests {
             assert!(*at < options.time_limit);
         }
         let gaps = events.windows(2).map(|pair| pair[1].0 - pair[0].0);
-        assert!(
-            gaps.into_iter()
-                .all(|gap| gap < 2 * options.nemesis_interval)
-        );
+        assert!(gaps.into_iter().all(|gap| gap < 2 * options.nemesis_interval));
     }
 
     #[test]
@@ -391,12 +346,10 @@ mod tests {
             let events = events(&mut schedule);
             assert!(events.windows(2).all(|pair| pair[0].0 <= pair[1].0));
             let mut broken: i32 = 0;
-            for (_, op) in events.iter().chain(
-                &finally
-                    .iter()
-                    .map(|op| (Duration::ZERO, op.clone()))
-                    .collect::<Vec<_>>(),
-            ) {
+            for (_, op) in events
+                .iter()
+                .chain(&finally.iter().map(|op| (Duration::ZERO, op.clone())).collect::<Vec<_>>())
+            {
                 let mends = match op {
                     NemesisOp::StopPartition
                     | NemesisOp::Resume(_)

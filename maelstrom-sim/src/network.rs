@@ -181,30 +181,17 @@ impl Network {
         }
         let to_client = is_client(src) || is_client(dest);
         self.stats.count(to_client, |counts| counts.sent += 1);
-        let message = Message {
-            id: self.next_id,
-            src: src.clone(),
-            dest: dest.clone(),
-            body,
-        };
+        let message = Message { id: self.next_id, src: src.clone(), dest: dest.clone(), body };
         self.next_id += 1;
         for _ in 0..self.copies(to_client) {
-            let latency = if to_client {
-                Duration::ZERO
-            } else {
-                self.draw_latency(src, dest)
-            };
+            let latency = if to_client { Duration::ZERO } else { self.draw_latency(src, dest) };
             let Some(receiver) = self.receivers.get_mut(dest) else {
                 break;
             };
             let (due, message) = (now + latency, message.clone());
             receiver.queue.push(Reverse(Queued { due, message }));
         }
-        if self
-            .receivers
-            .get(dest)
-            .is_some_and(|receiver| receiver.held.is_none())
-        {
+        if self.receivers.get(dest).is_some_and(|receiver| receiver.held.is_none()) {
             self.receive(now, dest);
         }
         Ok(())
@@ -318,11 +305,7 @@ pub struct Counts {
 
 impl NetStats {
     fn count(&mut self, client: bool, f: impl FnOnce(&mut Counts)) {
-        f(if client {
-            &mut self.clients
-        } else {
-            &mut self.servers
-        });
+        f(if client { &mut self.clients } else { &mut self.servers });
     }
 
     /// Both kinds together.
@@ -356,18 +339,13 @@ mod tests {
 
     fn send(network: &mut Network, at: u64, src: &str, dest: &str, text: &str) {
         let body = RawValue::from_string(format!("\"{text}\"")).unwrap();
-        network
-            .send(ms(at), &src.into(), &dest.into(), body)
-            .unwrap();
+        network.send(ms(at), &src.into(), &dest.into(), body).unwrap();
     }
 
     fn arrived(network: &mut Network, at: u64) -> String {
         network.handle_timeout(ms(at));
         let texts = std::iter::from_fn(|| network.poll_delivered());
-        texts
-            .map(|m| m.body.get().replace('"', ""))
-            .collect::<Vec<_>>()
-            .join(" ")
+        texts.map(|m| m.body.get().replace('"', "")).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -443,15 +421,11 @@ mod tests {
 
     #[test]
     fn latencies_have_their_mean_and_can_overtake() {
-        for (dist, max) in [
-            (LatencyDist::Uniform, 200),
-            (LatencyDist::Exponential, 5_000),
-        ] {
+        for (dist, max) in [(LatencyDist::Uniform, 200), (LatencyDist::Exponential, 5_000)] {
             let mut network = network(100, dist);
             let (n1, n2): (NodeId, NodeId) = ("n1".into(), "n2".into());
-            let draws: Vec<u128> = (0..10_000)
-                .map(|_| network.draw_latency(&n1, &n2).as_millis())
-                .collect();
+            let draws: Vec<u128> =
+                (0..10_000).map(|_| network.draw_latency(&n1, &n2).as_millis()).collect();
             let mean = draws.iter().sum::<u128>() / 10_000;
             assert!((95..105).contains(&mean), "{dist:?}: {mean}");
             assert!(draws.iter().all(|d| *d < max));

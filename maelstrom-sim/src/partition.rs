@@ -30,12 +30,8 @@ pub enum PartitionKind {
 
 impl PartitionKind {
     /// Maelstrom's shapes, each as likely as the others.
-    pub const MAELSTROMS: &[Self] = &[
-        Self::One,
-        Self::MinorityThird,
-        Self::Majority,
-        Self::MajoritiesRing,
-    ];
+    pub const MAELSTROMS: &[Self] =
+        &[Self::One, Self::MinorityThird, Self::Majority, Self::MajoritiesRing];
 
     /// All shapes, each as likely as the others.
     pub const ALL: &[Self] = &[
@@ -98,10 +94,7 @@ fn split(nodes: &[NodeId], at: usize) -> Grudge {
         let those: BTreeSet<NodeId> = those.iter().cloned().collect();
         these.iter().map(|id| (id.clone(), those.clone())).collect()
     };
-    refuse(left, right)
-        .into_iter()
-        .chain(refuse(right, left))
-        .collect()
+    refuse(left, right).into_iter().chain(refuse(right, left)).collect()
 }
 
 fn majority(count: usize) -> usize {
@@ -116,11 +109,7 @@ fn perfect_ring(nodes: &[NodeId]) -> Grudge {
         .filter_map(|i| {
             let heard: BTreeSet<NodeId> = ring(i).collect();
             let middle = ring(i).nth(majority(count) / 2)?;
-            let refused = nodes
-                .iter()
-                .filter(|id| !heard.contains(*id))
-                .cloned()
-                .collect();
+            let refused = nodes.iter().filter(|id| !heard.contains(*id)).cloned().collect();
             Some((middle, refused))
         })
         .collect()
@@ -128,24 +117,17 @@ fn perfect_ring(nodes: &[NodeId]) -> Grudge {
 
 /// Links the least linked nodes with each other until each hears a majority.
 fn stochastic_ring(nodes: &[NodeId], rng: &mut SimRng) -> Grudge {
-    let mut heard: BTreeMap<NodeId, BTreeSet<NodeId>> = nodes
-        .iter()
-        .map(|id| (id.clone(), BTreeSet::from([id.clone()])))
-        .collect();
+    let mut heard: BTreeMap<NodeId, BTreeSet<NodeId>> =
+        nodes.iter().map(|id| (id.clone(), BTreeSet::from([id.clone()]))).collect();
     loop {
         let mut by_degree: Vec<NodeId> = nodes.to_vec();
         by_degree.shuffle(rng);
         by_degree.sort_by_key(|id| heard.get(id).map_or(0, BTreeSet::len));
         let degree = |id: &NodeId| heard.get(id).map_or(0, BTreeSet::len);
-        let Some(a) = by_degree
-            .first()
-            .filter(|a| degree(a) < majority(nodes.len()))
-        else {
+        let Some(a) = by_degree.first().filter(|a| degree(a) < majority(nodes.len())) else {
             break;
         };
-        let Some(b) = by_degree
-            .iter()
-            .find(|b| !heard.get(a).is_some_and(|s| s.contains(*b)))
+        let Some(b) = by_degree.iter().find(|b| !heard.get(a).is_some_and(|s| s.contains(*b)))
         else {
             break;
         };
@@ -154,16 +136,9 @@ fn stochastic_ring(nodes: &[NodeId], rng: &mut SimRng) -> Grudge {
         }
     }
     let refused = |heard: &BTreeSet<NodeId>| {
-        nodes
-            .iter()
-            .filter(|id| !heard.contains(*id))
-            .cloned()
-            .collect()
+        nodes.iter().filter(|id| !heard.contains(*id)).cloned().collect()
     };
-    heard
-        .iter()
-        .map(|(id, heard)| (id.clone(), refused(heard)))
-        .collect()
+    heard.iter().map(|(id, heard)| (id.clone(), refused(heard))).collect()
 }
 
 #[cfg(test)]
@@ -176,11 +151,7 @@ mod tests {
 
     fn hears(grudge: &Grudge, nodes: &[NodeId], a: &NodeId) -> BTreeSet<NodeId> {
         let refused = grudge.get(a).cloned().unwrap_or_default();
-        nodes
-            .iter()
-            .filter(|b| !refused.contains(*b))
-            .cloned()
-            .collect()
+        nodes.iter().filter(|b| !refused.contains(*b)).cloned().collect()
     }
 
     proptest! {

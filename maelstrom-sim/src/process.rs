@@ -78,10 +78,7 @@ impl Processes {
         let bin = bin.with_context(|| format!("cannot find {}", options.bin.display()))?;
         std::fs::create_dir_all(&options.log_dir)?;
         let (sender, events) = mpsc::sync_channel(EVENTS_MAX);
-        let mut processes = Self {
-            nodes: BTreeMap::new(),
-            events,
-        };
+        let mut processes = Self { nodes: BTreeMap::new(), events };
         for id in nodes {
             let process = Process::start(&bin, options, id, &sender)?;
             processes.nodes.insert(id.clone(), process);
@@ -136,13 +133,7 @@ impl Processes {
         let Some(process) = self.nodes.get(node) else {
             return Vec::new();
         };
-        process
-            .stderr
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .cloned()
-            .collect()
+        process.stderr.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Kills all nodes, as Maelstrom does at the end of a test, and waits for their logs.
@@ -194,17 +185,10 @@ impl Process {
         if let Some(stderr) = child.stderr.take() {
             let shown_as = options.log_stderr.then(|| id.clone());
             let tail = Arc::clone(&stderr_lines);
-            stderr_thread = Some(spawn(move || {
-                keep_stderr(stderr, log, &tail, shown_as.as_deref())
-            }));
+            stderr_thread =
+                Some(spawn(move || keep_stderr(stderr, log, &tail, shown_as.as_deref())));
         }
-        Ok(Self {
-            child,
-            input,
-            unread,
-            stderr: stderr_lines,
-            stderr_thread,
-        })
+        Ok(Self { child, input, unread, stderr: stderr_lines, stderr_thread })
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the real-time driver")]
@@ -243,10 +227,7 @@ fn wait_for(thread: &JoinHandle<()>) -> bool {
     false
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the driver of processes needs threads"
-)]
+#[expect(clippy::disallowed_methods, reason = "the driver of processes needs threads")]
 fn spawn(f: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     std::thread::spawn(f)
 }
@@ -279,9 +260,7 @@ fn read_stdout(stdout: ChildStdout, id: &NodeId, events: &SyncSender<ProcessEven
 /// The next line, without its newline; `None` at the end. A line beyond the limit comes in pieces.
 fn read_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
-    let read = input
-        .take(LINE_BYTES_MAX as u64)
-        .read_until(b'\n', &mut line)?;
+    let read = input.take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut line)?;
     if line.last() == Some(&b'\n') {
         line.pop();
     }

@@ -39,21 +39,13 @@ impl Progress {
             let style = ProgressStyle::with_template("{prefix:>20} {wide_bar} {elapsed} {msg}");
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        Self {
-            bar,
-            last: Duration::ZERO,
-            tally: Tally::default(),
-        }
+        Self { bar, last: Duration::ZERO, tally: Tally::default() }
     }
 
     /// How long a test may run without [`update`](Self::update).
     #[must_use]
     pub fn interval(&self) -> Duration {
-        if self.bar.is_some() {
-            DRAW_EVERY
-        } else {
-            LINE_EVERY
-        }
+        if self.bar.is_some() { DRAW_EVERY } else { LINE_EVERY }
     }
 
     /// Something has happened.
@@ -191,10 +183,7 @@ mod tests {
         write_value(&mut text, &value, 0);
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(
-            lines[1],
-            r#"  "net": {"servers":{"msg-count":3},"valid?":true},"#
-        );
+        assert_eq!(lines[1], r#"  "net": {"servers":{"msg-count":3},"valid?":true},"#);
         assert_eq!(value["workload"]["lost"][16], "… and 84 more");
     }
 }

@@ -69,11 +69,7 @@ pub fn run(
         None => Ok(world),
         Some(failure) => {
             let stderr = stderr_of(&processes, failure.node());
-            Err(RunError {
-                failure: failure.clone(),
-                stderr,
-            }
-            .into())
+            Err(RunError { failure: failure.clone(), stderr }.into())
         }
     }
 }

@@ -118,28 +118,17 @@ impl Services {
                 _ => return None,
             }
         };
-        serde_json::value::to_raw_value(&Addressed {
-            in_reply_to,
-            reply: &reply,
-        })
-        .ok()
+        serde_json::value::to_raw_value(&Addressed { in_reply_to, reply: &reply }).ok()
     }
 
     /// For every other request an error instead of its answer, and whether it is definite.
     pub fn error(body: &RawValue, rng: &mut SimRng) -> Option<(Box<RawValue>, bool)> {
         let header: Header<'_> = serde_json::from_str(body.get()).ok()?;
         let in_reply_to = header.msg_id.filter(|_| rng.random_bool(0.5))?;
-        let codes = [
-            ErrorCode::TemporarilyUnavailable,
-            ErrorCode::Abort,
-            ErrorCode::Crash,
-        ];
+        let codes = [ErrorCode::TemporarilyUnavailable, ErrorCode::Abort, ErrorCode::Crash];
         let code = codes.choose(rng).copied()?;
         let reply = KvReply::Error(Error::new(code, "injected by the nemesis"));
-        let body = serde_json::value::to_raw_value(&Addressed {
-            in_reply_to,
-            reply: &reply,
-        });
+        let body = serde_json::value::to_raw_value(&Addressed { in_reply_to, reply: &reply });
         Some((body.ok()?, code.is_definite()))
     }
 
@@ -197,22 +186,17 @@ impl KvRequest {
 
     fn effect(&self, stored: Option<&RawValue>, may_create: bool) -> Effect {
         match (self, stored) {
-            (Self::Read { .. }, Some(value)) => Effect::Nothing(KvReply::ReadOk {
-                value: value.to_owned(),
-            }),
+            (Self::Read { .. }, Some(value)) => {
+                Effect::Nothing(KvReply::ReadOk { value: value.to_owned() })
+            }
             (Self::Write { value, .. }, _) => Effect::Set(value.clone(), KvReply::WriteOk),
             (Self::Cas { from, to, .. }, Some(value)) if equals(value, from) => {
                 Effect::Set(to.clone(), KvReply::CasOk)
             }
             (Self::Cas { from, .. }, Some(value)) => Effect::Nothing(mismatch(value, from)),
-            (
-                Self::Cas {
-                    to,
-                    create_if_not_exists: true,
-                    ..
-                },
-                None,
-            ) if may_create => Effect::Set(to.clone(), KvReply::CasOk),
+            (Self::Cas { to, create_if_not_exists: true, .. }, None) if may_create => {
+                Effect::Set(to.clone(), KvReply::CasOk)
+            }
             (Self::Read { .. } | Self::Cas { .. }, None) => Effect::Nothing(missing()),
         }
     }
@@ -255,11 +239,7 @@ struct Sequential {
 
 impl Sequential {
     fn new() -> Self {
-        Self {
-            states: VecDeque::from([Kv::default()]),
-            last: 0,
-            seen: BTreeMap::new(),
-        }
+        Self { states: VecDeque::from([Kv::default()]), last: 0, seen: BTreeMap::new() }
     }
 
     fn handle(&mut self, src: &NodeId, request: &KvRequest, rng: &mut SimRng) -> KvReply {
@@ -349,9 +329,7 @@ mod tests {
         let reply: Option<Value> = reply.map(|raw| serde_json::from_str(raw.get()).unwrap());
         reply.map_or_else(String::new, |mut reply| {
             assert_eq!(reply["in_reply_to"].take(), 1);
-            let field = ["value", "ts", "code"]
-                .into_iter()
-                .find_map(|name| reply.get(name));
+            let field = ["value", "ts", "code"].into_iter().find_map(|name| reply.get(name));
             let field = field.map(|value| format!(" {value}")).unwrap_or_default();
             format!("{}{field}", reply["type"].as_str().unwrap())
         })
@@ -383,15 +361,10 @@ mod tests {
         assert_eq!(ask(READ), "read_ok 8");
         let other = r#"{"type":"read","msg_id":1,"key":{"b":1,"a":[2]}}"#;
         assert_eq!(
-            ask(&other
-                .replace("read", "write")
-                .replace("}}", "},\"value\":3}")),
+            ask(&other.replace("read", "write").replace("}}", "},\"value\":3}")),
             "write_ok"
         );
-        assert_eq!(
-            ask(r#"{"type":"read","msg_id":1,"key":{"a":[2],"b":1}}"#),
-            "read_ok 3"
-        );
+        assert_eq!(ask(r#"{"type":"read","msg_id":1,"key":{"a":[2],"b":1}}"#), "read_ok 3");
     }
 
     #[test]
@@ -404,11 +377,7 @@ mod tests {
             "[]",
         ] {
             for service in Services::NAMES {
-                assert_eq!(
-                    ask(&mut services, service, "n1", body),
-                    "",
-                    "{service} {body}"
-                );
+                assert_eq!(ask(&mut services, service, "n1", body), "", "{service} {body}");
             }
         }
     }
@@ -417,12 +386,7 @@ mod tests {
     fn lin_tso_counts_up_from_0() {
         let mut services = services();
         for n in 0..5 {
-            let reply = ask(
-                &mut services,
-                "lin-tso",
-                "n1",
-                r#"{"type":"ts","msg_id":1}"#,
-            );
+            let reply = ask(&mut services, "lin-tso", "n1", r#"{"type":"ts","msg_id":1}"#);
             assert_eq!(reply, format!("ts_ok {n}"));
         }
     }
@@ -432,15 +396,9 @@ mod tests {
         let mut services = services();
         let (mut stale, mut last) = (false, BTreeMap::new());
         for value in 0..200 {
-            assert_eq!(
-                ask(&mut services, "seq-kv", "n1", &write(value)),
-                "write_ok"
-            );
+            assert_eq!(ask(&mut services, "seq-kv", "n1", &write(value)), "write_ok");
             // The writer sees its own writes.
-            assert_eq!(
-                ask(&mut services, "seq-kv", "n1", READ),
-                format!("read_ok {value}")
-            );
+            assert_eq!(ask(&mut services, "seq-kv", "n1", READ), format!("read_ok {value}"));
             for reader in ["n2", "n3"] {
                 let reply = ask(&mut services, "seq-kv", reader, READ);
                 let seen: i64 = match reply.strip_prefix("read_ok ") {
@@ -464,10 +422,7 @@ mod tests {
         }
         // Another caller may be told of any state, but never swaps an old one.
         for _ in 0..50 {
-            assert_ne!(
-                ask(&mut services, "seq-kv", "n2", &cas(20, 99, false)),
-                "cas_ok"
-            );
+            assert_ne!(ask(&mut services, "seq-kv", "n2", &cas(20, 99, false)), "cas_ok");
         }
         ask(&mut services, "seq-kv", "n1", &cas(49, 50, false));
         assert_eq!(ask(&mut services, "seq-kv", "n1", READ), "read_ok 50");
@@ -482,9 +437,8 @@ mod tests {
             seen.insert(ask(&mut services, "lww-kv", "n1", READ) == format!("read_ok {value}"));
         }
         assert_eq!(seen.len(), 2, "it is sometimes stale and sometimes not");
-        let reads: Vec<String> = (0..50)
-            .map(|_| ask(&mut services, "lww-kv", "n1", READ))
-            .collect();
+        let reads: Vec<String> =
+            (0..50).map(|_| ask(&mut services, "lww-kv", "n1", READ)).collect();
         assert!(reads[40..].iter().all(|read| *read == reads[49]));
     }
 }

@@ -70,14 +70,7 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
         let rng = rng::stream(options.seed, Stream::Nodes);
         let now = Duration::ZERO;
         let world = World::new(options, now);
-        let mut simulation = Self {
-            now,
-            rounds: 0,
-            world,
-            nodes: BTreeMap::new(),
-            build,
-            rng,
-        };
+        let mut simulation = Self { now, rounds: 0, world, nodes: BTreeMap::new(), build, rng };
         for id in ids {
             let node = simulation.start(&id, &[]);
             simulation.nodes.insert(id, Machine::new(node));
@@ -101,10 +94,7 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
     /// Goes on to the next moment at which anything happens.
     fn step(&mut self) {
         let nodes = self.nodes.values().filter_map(Machine::poll_timeout);
-        let next = nodes
-            .chain(self.world.poll_timeout(self.now))
-            .min()
-            .unwrap_or(self.now);
+        let next = nodes.chain(self.world.poll_timeout(self.now)).min().unwrap_or(self.now);
         self.rounds = if next > self.now { 0 } else { self.rounds + 1 };
         assert!(self.rounds < ROUNDS_MAX, "livelock at {:?}", self.now);
         self.now = next.max(self.now);
@@ -200,15 +190,8 @@ impl<H: MessageHandler> Machine<H> {
     fn clock(&self, now: Duration) -> Clock {
         let wall = WALL_CLOCK_START + now;
         let offset = Duration::from_millis(self.clock_offset_ms.unsigned_abs());
-        let wall = if self.clock_offset_ms < 0 {
-            wall - offset
-        } else {
-            wall + offset
-        };
-        Clock {
-            monotonic: now,
-            wall,
-        }
+        let wall = if self.clock_offset_ms < 0 { wall - offset } else { wall + offset };
+        Clock { monotonic: now, wall }
     }
 
     fn poll_timeout(&self) -> Option<Duration> {
@@ -255,8 +238,7 @@ impl<H: MessageHandler> Machine<H> {
     /// The next lines that may leave: not those behind a record that is not safe yet.
     fn next_lines(&mut self, now: Duration, rng: &mut SimRng) -> Option<Vec<u8>> {
         if let Some(node) = &mut self.node {
-            self.outbox
-                .extend(std::iter::from_fn(|| node.poll_output()));
+            self.outbox.extend(std::iter::from_fn(|| node.poll_output()));
         }
         loop {
             match self.outbox.front()? {

@@ -29,20 +29,14 @@ impl Store {
         let parent = root.join(workload);
         fs::create_dir_all(&parent)
             .with_context(|| format!("cannot create {}", parent.display()))?;
-        let stamp = jiff::Timestamp::now()
-            .strftime("%Y%m%dT%H%M%S.%3fZ")
-            .to_string();
+        let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S.%3fZ").to_string();
         // Two tests that begin in the same millisecond get a folder each.
         let names = std::iter::once(stamp.clone()).chain((2..100).map(|n| format!("{stamp}-{n}")));
         for name in names {
             let dir = parent.join(name);
             match fs::create_dir(&dir) {
                 Ok(()) => {
-                    let store = Self {
-                        root: root.to_owned(),
-                        workload,
-                        dir,
-                    };
+                    let store = Self { root: root.to_owned(), workload, dir };
                     store.link("current")?;
                     return Ok(store);
                 }

@@ -60,10 +60,7 @@ impl Sweep {
     #[must_use]
     pub fn options(&self, seed: u64) -> Options {
         let mut rng = rng::stream(seed, Stream::Swarm);
-        let nodes = [1, 2, 3, 3, 4, 5, 5, 7]
-            .choose(&mut rng)
-            .copied()
-            .unwrap_or(5);
+        let nodes = [1, 2, 3, 3, 4, 5, 5, 7].choose(&mut rng).copied().unwrap_or(5);
         let mut options = Options::new(self.workload).with_node_count(nodes);
         options.seed = seed;
         options.concurrency *= rng.random_range(1..=2);
@@ -71,11 +68,7 @@ impl Sweep {
         options.time_limit = Duration::from_secs(20);
         options.forgive_late_replies = true;
         options.nemesis_interval = Duration::from_millis(rng.random_range(500..8_000));
-        let dists = [
-            LatencyDist::Constant,
-            LatencyDist::Uniform,
-            LatencyDist::Exponential,
-        ];
+        let dists = [LatencyDist::Constant, LatencyDist::Uniform, LatencyDist::Exponential];
         let dist = dists.choose(&mut rng).copied().unwrap_or_default();
         let mean_ms = [0, 1, 10, 50, 100].choose(&mut rng).copied().unwrap_or(0);
         options.latency = Latency { mean_ms, dist };
@@ -139,11 +132,7 @@ impl Sweep {
                     }
                     Err(finding) => {
                         next.store(seeds.end, Ordering::Relaxed);
-                        if outcome
-                            .1
-                            .as_ref()
-                            .is_none_or(|first| finding.seed < first.seed)
-                        {
+                        if outcome.1.as_ref().is_none_or(|first| finding.seed < first.seed) {
                             outcome.1 = Some(finding);
                         }
                     }
@@ -179,21 +168,13 @@ impl Sweep {
         }
         let asked = number_from_env("SEEDS");
         let seeds = asked.unwrap_or(seeds);
-        let bar = if asked.is_some() {
-            ProgressBar::new(seeds)
-        } else {
-            ProgressBar::hidden()
-        };
+        let bar = if asked.is_some() { ProgressBar::new(seeds) } else { ProgressBar::hidden() };
         bar.set_prefix(self.workload.name());
         let started = bar.elapsed();
         let style = ProgressStyle::with_template("{prefix:>16} {wide_bar} {pos}/{len} seeds {eta}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         let result = self.run_all(0..seeds, build, |_| bar.inc(1));
-        let elapsed = bar
-            .elapsed()
-            .saturating_sub(started)
-            .as_secs_f64()
-            .max(1e-9);
+        let elapsed = bar.elapsed().saturating_sub(started).as_secs_f64().max(1e-9);
         bar.finish_and_clear();
         match result {
             Err(finding) => panic!("{}", finding.text),
@@ -214,10 +195,7 @@ impl Sweep {
         let dir = PathBuf::from(format!("store/simulation/{}-{seed}", self.workload.name()));
         let written = std::fs::create_dir_all(&dir)
             .and_then(|()| {
-                std::fs::write(
-                    dir.join("schedule.txt"),
-                    Schedule::new(&options).to_string(),
-                )
+                std::fs::write(dir.join("schedule.txt"), Schedule::new(&options).to_string())
             })
             .and_then(|()| File::create(dir.join("history.jsonl")))
             .and_then(|file| world.history().write_jsonl(&mut BufWriter::new(file)));
@@ -229,11 +207,7 @@ impl Sweep {
             Err(error) => format!("\nIts traces could not be kept: {error}"),
         };
         let text = self.describe(&options, &world, &results) + &kept;
-        if ended_well(&world, &results) {
-            Ok(text)
-        } else {
-            Err(text)
-        }
+        if ended_well(&world, &results) { Ok(text) } else { Err(text) }
     }
 
     fn describe(&self, options: &Options, world: &World, results: &Results) -> String {
@@ -242,10 +216,7 @@ impl Sweep {
             Some(failure) => failure.to_string(),
             None => report::closing_line(results.valid).to_owned(),
         };
-        let said = world
-            .muted()
-            .iter()
-            .map(|(node, why)| format!("{node} said: {why}\n"));
+        let said = world.muted().iter().map(|(node, why)| format!("{node} said: {why}\n"));
         [
             format!("{name}, seed {seed}: {verdict}"),
             format!(
@@ -289,10 +260,7 @@ fn tell(text: &str) {
 }
 
 /// A number that the environment holds, if it holds one.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test has no other command line"
-)]
+#[expect(clippy::disallowed_methods, reason = "a test has no other command line")]
 #[expect(clippy::panic, reason = "this is how a test fails")]
 fn number_from_env(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;

@@ -41,10 +41,7 @@ impl Topology {
         };
         let mut map = BTreeMap::new();
         for (a, id) in nodes.iter().enumerate() {
-            let others = nodes
-                .iter()
-                .enumerate()
-                .filter(|(b, _)| *b != a && linked(a, *b));
+            let others = nodes.iter().enumerate().filter(|(b, _)| *b != a && linked(a, *b));
             map.insert(id.clone(), others.map(|(_, id)| id.clone()).collect());
         }
         map
@@ -58,28 +55,17 @@ mod tests {
 
     fn text(topology: Topology, count: usize) -> String {
         let map = topology.neighbours(&node_names(count));
-        let rows = map
-            .iter()
-            .map(|(id, others)| format!("{id}:{}", others.join(",")));
+        let rows = map.iter().map(|(id, others)| format!("{id}:{}", others.join(",")));
         rows.collect::<Vec<_>>().join(" ")
     }
 
     #[test]
     fn shapes_are_maelstroms() {
-        assert_eq!(
-            text(Topology::Grid, 5),
-            "n0:n1,n3 n1:n0,n2,n4 n2:n1 n3:n0,n4 n4:n1,n3",
-        );
+        assert_eq!(text(Topology::Grid, 5), "n0:n1,n3 n1:n0,n2,n4 n2:n1 n3:n0,n4 n4:n1,n3",);
         assert_eq!(text(Topology::Line, 3), "n0:n1 n1:n0,n2 n2:n1");
         assert_eq!(text(Topology::Total, 3), "n0:n1,n2 n1:n0,n2 n2:n0,n1");
-        assert_eq!(
-            text(Topology::Tree2, 6),
-            "n0:n1,n2 n1:n0,n3,n4 n2:n0,n5 n3:n1 n4:n1 n5:n2"
-        );
-        assert_eq!(
-            text(Topology::Tree4, 6),
-            "n0:n1,n2,n3,n4 n1:n0,n5 n2:n0 n3:n0 n4:n0 n5:n1"
-        );
+        assert_eq!(text(Topology::Tree2, 6), "n0:n1,n2 n1:n0,n3,n4 n2:n0,n5 n3:n1 n4:n1 n5:n2");
+        assert_eq!(text(Topology::Tree4, 6), "n0:n1,n2,n3,n4 n1:n0,n5 n2:n0 n3:n0 n4:n0 n5:n1");
         assert_eq!(text(Topology::Grid, 1), "n0:");
     }
 }

@@ -1,10 +1,6 @@
 //! The command, with real processes: good nodes pass, broken ones are found, and nodes that are no
 //! nodes at all are named.
-#![allow(
-    clippy::unwrap_used,
-    clippy::arithmetic_side_effects,
-    reason = "tests may fail"
-)]
+#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "tests may fail")]
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -24,21 +20,14 @@ impl Running {
     fn start(args: &str, fault: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_maelstrom-sim"));
-        command
-            .current_dir(&dir)
-            .arg("test")
-            .args(["--bin", NODE])
-            .args(args.split_whitespace());
+        command.current_dir(&dir).arg("test").args(["--bin", NODE]).args(args.split_whitespace());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.args(["--", "--fault", fault]).spawn().unwrap();
         Self { dir, child }
     }
 
     fn finish(self) -> Run {
-        Run {
-            dir: self.dir,
-            output: self.child.wait_with_output().unwrap(),
-        }
+        Run { dir: self.dir, output: self.child.wait_with_output().unwrap() }
     }
 }
 
@@ -106,19 +95,12 @@ fn a_right_broadcast_is_valid_and_leaves_its_traces() {
     assert_eq!(results["workload"]["stable-latencies"]["0.5"], 0);
     assert_eq!(results["availability"]["ok-fraction"], 1.0);
     let history = run.file("history.jsonl");
-    let ops: Vec<Value> = history
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let ops: Vec<Value> = history.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let begun = ops.iter().filter(|op| op["type"] == "invoke").count();
     assert_eq!(ops.iter().filter(|op| op["final?"] == true).count(), 6);
     assert_eq!(results["stats"]["ok-count"], begun);
     // Each broadcast is told to two peers, and that is all that the servers say to each other.
-    let told = ops
-        .iter()
-        .filter(|op| op["type"] == "ok" && op["f"] == "broadcast")
-        .count()
-        * 2;
+    let told = ops.iter().filter(|op| op["type"] == "ok" && op["f"] == "broadcast").count() * 2;
     assert_eq!(results["net"]["servers"]["msg-count"], told);
     assert!(run.file("node-logs/n0.log").contains("initialized"));
 }
@@ -161,10 +143,7 @@ const UNIQUE_IDS: &str = "-w unique-ids --node-count 3 --rate 500 --time-limit 2
 fn a_right_id_generator_is_valid() {
     let results = Run::new(&format!("{UNIQUE_IDS} --availability total"), "none").valid();
     assert_eq!(results["workload"]["duplicated-count"], 0);
-    assert_eq!(
-        results["workload"]["attempted-count"],
-        results["workload"]["acknowledged-count"]
-    );
+    assert_eq!(results["workload"]["attempted-count"], results["workload"]["acknowledged-count"]);
 }
 
 #[test]
@@ -187,73 +166,42 @@ fn a_right_echo_is_valid_and_a_lying_one_is_not() {
 fn a_reply_with_a_field_too_many_is_malformed() {
     let results = Run::new(ECHO, "extra-field").invalid();
     assert_eq!(results["stats"]["ok-count"], 0);
-    assert!(
-        results["workload"]["errors"][0]
-            .to_string()
-            .contains("`extra`")
-    );
+    assert!(results["workload"]["errors"][0].to_string().contains("`extra`"));
 }
 
 #[test]
 fn a_node_that_prints_rubbish_is_named_and_not_listened_to_any_more() {
-    for (fault, said) in [
-        ("rubbish", "Hello, I am a node"),
-        ("wrong-address", "there is no n99"),
-    ] {
-        let run = Run::new(
-            "-w echo --node-count 2 --rate 5 --time-limit 1 --seed 1",
-            fault,
-        );
+    for (fault, said) in [("rubbish", "Hello, I am a node"), ("wrong-address", "there is no n99")] {
+        let run = Run::new("-w echo --node-count 2 --rate 5 --time-limit 1 --seed 1", fault);
         let stderr = run.crashed();
         assert!(stderr.contains(said), "{stderr}");
-        assert!(
-            stderr.contains("n0 is not listened to any more"),
-            "{stderr}"
-        );
+        assert!(stderr.contains("n0 is not listened to any more"), "{stderr}");
     }
 }
 
 #[test]
 fn a_node_that_exits_is_named_with_the_end_of_its_stderr() {
     let stderr = Run::new("-w echo --node-count 1 --rate 20 --time-limit 9", "exit").crashed();
-    assert!(
-        stderr.contains("n0 exited by itself (exit status: 3)"),
-        "{stderr}"
-    );
-    assert!(
-        stderr.contains("something terrible has happened"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("n0 exited by itself (exit status: 3)"), "{stderr}");
+    assert!(stderr.contains("something terrible has happened"), "{stderr}");
 }
 
 #[test]
 fn a_node_that_does_not_answer_init_is_named() {
     let stderr = Run::new("-w echo --node-count 2 --time-limit 9", "silent").crashed();
-    assert!(
-        stderr.contains("did not answer `init` within 10 s"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("did not answer `init` within 10 s"), "{stderr}");
     assert!(stderr.contains("n0"), "{stderr}");
 }
 
 #[test]
 fn without_a_single_value_the_verdict_is_unknown() {
-    let run = Run::new(
-        "-w broadcast --node-count 1 --rate 0 --time-limit 1",
-        "none",
-    );
-    run.expect(
-        2,
-        "Errors occurred during analysis, but no anomalies found.",
-    );
+    let run = Run::new("-w broadcast --node-count 1 --rate 0 --time-limit 1", "none");
+    run.expect(2, "Errors occurred during analysis, but no anomalies found.");
 }
 
 #[test]
 fn node_output_is_shown_on_request_and_names_are_given_or_counted() {
-    let run = Run::new(
-        "-w echo --nodes a,b --rate 20 --time-limit 1 --log-stderr",
-        "none",
-    );
+    let run = Run::new("-w echo --nodes a,b --rate 20 --time-limit 1 --log-stderr", "none");
     run.valid();
     assert!(run.stderr().contains("a | "), "{}", run.stderr());
     assert!(run.file("node-logs/b.log").contains("initialized"));

@@ -105,12 +105,7 @@ impl MessageHandler for UniqueIds {
         let stamp = self.stamp(wall_millis).ok_or_else(|| {
             Error::temporarily_unavailable("the wall clock is beyond the range of ids")
         })?;
-        node.reply(
-            request,
-            &Reply::GenerateOk {
-                id: format!("{stamp:016x}{}", self.suffix),
-            },
-        );
+        node.reply(request, &Reply::GenerateOk { id: format!("{stamp:016x}{}", self.suffix) });
         Ok(())
     }
 }
@@ -133,10 +128,7 @@ mod tests {
 
     #[test]
     fn the_last_stamp_of_the_range_is_given_once() {
-        let mut ids = UniqueIds {
-            last: Some(u64::MAX - 1),
-            ..UniqueIds::default()
-        };
+        let mut ids = UniqueIds { last: Some(u64::MAX - 1), ..UniqueIds::default() };
         assert_eq!(ids.stamp(0), Some(u64::MAX));
         assert_eq!(ids.stamp(0), None);
         assert_eq!(ids.stamp(u64::MAX), None);

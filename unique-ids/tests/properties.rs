@@ -32,10 +32,8 @@ impl Process {
     fn start(name: &str, seed: u64) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let mut process = Self {
-            node: RawNode::new(UniqueIds::default(), bytes, false),
-            name: name.into(),
-        };
+        let mut process =
+            Self { node: RawNode::new(UniqueIds::default(), bytes, false), name: name.into() };
         let init = json!({"type": "init", "msg_id": 1, "node_id": name, "node_ids": [name]});
         assert_eq!(process.ask(0, init)["type"], "init_ok");
         process
@@ -44,19 +42,13 @@ impl Process {
     /// The body of the one thing that the node says to `body`.
     fn ask(&mut self, wall_millis: u64, body: Value) -> Value {
         let message = json!({"src": "c1", "dest": self.name, "body": body});
-        let clock = Clock {
-            monotonic: Duration::ZERO,
-            wall: Duration::from_millis(wall_millis),
-        };
+        let clock = Clock { monotonic: Duration::ZERO, wall: Duration::from_millis(wall_millis) };
         self.node.handle_line(clock, message.to_string().as_bytes());
         let Some(Output::Lines(lines)) = self.node.poll_output() else {
             panic!("no answer");
         };
         let mut reply: Value = serde_json::from_slice(&lines).unwrap();
-        assert_eq!(
-            (&reply["dest"], self.node.poll_output()),
-            (&json!("c1"), None)
-        );
+        assert_eq!((&reply["dest"], self.node.poll_output()), (&json!("c1"), None));
         reply["body"].take()
     }
 
@@ -77,10 +69,7 @@ impl Process {
 /// The parts of an id: its stamp's millisecond and counter, the incarnation, the node.
 fn parts(id: &str) -> (u64, u64, u64, &str) {
     let hex = |text: &str| {
-        assert!(
-            !text.contains(|c: char| c.is_ascii_uppercase() || c == '+'),
-            "{id}"
-        );
+        assert!(!text.contains(|c: char| c.is_ascii_uppercase() || c == '+'), "{id}");
         u64::from_str_radix(text, 16).unwrap()
     };
     assert_eq!((&id[16..17], &id[33..34]), ("-", "-"), "{id}");
@@ -270,19 +259,12 @@ impl MessageHandler for Batch {
 /// out beside the code in any build, and that their text sorts as they do, above.)
 #[test]
 fn millions_of_ids_of_one_process_rise_as_text_and_so_are_unique() {
-    const COUNT: usize = if cfg!(debug_assertions) {
-        1_000_000
-    } else {
-        10_000_000
-    };
+    const COUNT: usize = if cfg!(debug_assertions) { 1_000_000 } else { 10_000_000 };
     const BATCH: usize = 10_000;
     let mut node = RawNode::new(Batch(UniqueIds::default()), [0; 32], false);
     let mut feed = |millis: usize, body: &str| {
         let wall = Duration::from_millis(TODAY + millis as u64);
-        let clock = Clock {
-            monotonic: Duration::ZERO,
-            wall,
-        };
+        let clock = Clock { monotonic: Duration::ZERO, wall };
         let line = format!(r#"{{"src":"c1","dest":"n1","body":{body}}}"#);
         node.handle_line(clock, line.as_bytes());
         match node.poll_output() {
@@ -290,10 +272,7 @@ fn millions_of_ids_of_one_process_rise_as_text_and_so_are_unique() {
             other => panic!("not lines: {other:?}"),
         }
     };
-    feed(
-        0,
-        r#"{"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1"]}"#,
-    );
+    feed(0, r#"{"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1"]}"#);
     let generate = format!(r#"{{"type":"generate","msg_id":2,"count":{BATCH}}}"#);
     let reply = br#"{"src":"n1","dest":"c1","body":{"type":"generate_ok","in_reply_to":2,"id":""#;
     let (mut last, mut count) = (Vec::new(), 0);
@@ -301,10 +280,7 @@ fn millions_of_ids_of_one_process_rise_as_text_and_so_are_unique() {
     for batch in 0..COUNT / BATCH {
         let lines = feed(batch / 10, &generate);
         let (mut previous, mut all_rise) = (last.as_slice(), true);
-        for line in lines
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-        {
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let id = &line[reply.len()..line.len() - br#""}}"#.len()];
             all_rise &= previous < id;
             previous = id;

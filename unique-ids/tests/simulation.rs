@@ -7,9 +7,6 @@ use unique_ids::UniqueIds;
 
 #[test]
 fn sweep() {
-    let sweep = Sweep {
-        workload: WorkloadKind::UniqueIds,
-        faults: Fault::ALL.to_vec(),
-    };
+    let sweep = Sweep { workload: WorkloadKind::UniqueIds, faults: Fault::ALL.to_vec() };
     sweep.test(40, |_| UniqueIds::default());
 }

@@ -62,10 +62,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            exchange_interval: Duration::from_secs(1),
-            batch_bytes_max: 1 << 20,
-        }
+        Self { exchange_interval: Duration::from_secs(1), batch_bytes_max: 1 << 20 }
     }
 }
 
@@ -170,31 +167,17 @@ impl<T: Entry> Gossip<T> {
     /// An engine that has nothing.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let origin = Origin {
-            node: "".into(),
-            incarnation: 0,
-        };
+        let origin = Origin { node: "".into(), incarnation: 0 };
         let (replica, peers) = (Replica::default(), BTreeMap::new());
-        Self {
-            config,
-            origin,
-            replica,
-            peers,
-        }
+        Self { config, origin, replica, peers }
     }
 
     /// The node has its name: a new life begins, under a new incarnation.
     pub fn start<E: From<Tick>>(&mut self, node: &mut Node<E>) {
         // 53 bits, so that any JSON parser keeps all its digits.
         let incarnation = node.rng().next_u64() >> 11;
-        self.origin = Origin {
-            node: node.id().clone(),
-            incarnation,
-        };
-        self.peers = node
-            .peers()
-            .map(|peer| (peer.clone(), Peer::default()))
-            .collect();
+        self.origin = Origin { node: node.id().clone(), incarnation };
+        self.peers = node.peers().map(|peer| (peer.clone(), Peer::default())).collect();
         self.greet(node);
     }
 
@@ -222,11 +205,7 @@ impl<T: Entry> Gossip<T> {
     /// Appends an entry to this node's own log, makes it durable and pushes it to everyone.
     pub fn append<E: From<Tick>>(&mut self, node: &mut Node<E>, entry: T) {
         let start = self.replica.append(&self.origin, entry.clone());
-        let run = Run {
-            origin: self.origin.clone(),
-            start,
-            entries: vec![entry],
-        };
+        let run = Run { origin: self.origin.clone(), start, entries: vec![entry] };
         node.persist(&run);
         let message = self.message(Stage::Push, vec![run]);
         for peer in self.peers.keys() {
@@ -248,9 +227,7 @@ impl<T: Entry> Gossip<T> {
         message: Message<T>,
     ) -> Result<Vec<T>, Error> {
         let Some(peer) = self.peers.get_mut(src) else {
-            return Err(Error::malformed_request(
-                "gossip is between the nodes of a cluster",
-            ));
+            return Err(Error::malformed_request("gossip is between the nodes of a cluster"));
         };
         peer.listen(message.incarnation, &message.have);
         let mut new = Vec::new();
@@ -287,9 +264,9 @@ impl<T: Entry> Gossip<T> {
         let version = self.replica.version();
         let lacks = match stage {
             Stage::Push | Stage::Ack2 => Vec::new(),
-            Stage::Syn | Stage::Ack => self
-                .replica
-                .missing(&peer.known, self.config.batch_bytes_max),
+            Stage::Syn | Stage::Ack => {
+                self.replica.missing(&peer.known, self.config.batch_bytes_max)
+            }
         };
         match stage {
             Stage::Push => {}
@@ -358,14 +335,8 @@ fn set_tick<E: From<Tick>>(
     version: &VersionVector,
 ) {
     let factor = node.rng().random_range(0.5..=1.0);
-    node.set_timer(
-        config.exchange_interval.mul_f64(factor),
-        Tick { peer: id.clone() }.into(),
-    );
-    peer.watch = Some(Watch {
-        ours: version.clone(),
-        theirs: peer.known.clone(),
-    });
+    node.set_timer(config.exchange_interval.mul_f64(factor), Tick { peer: id.clone() }.into());
+    peer.watch = Some(Watch { ours: version.clone(), theirs: peer.known.clone() });
 }
 
 #[cfg(test)]

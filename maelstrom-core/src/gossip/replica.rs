@@ -49,10 +49,7 @@ impl VersionVector {
     /// Whether everything that `other` has is here as well. O(origins of `other` × log).
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        other
-            .0
-            .iter()
-            .all(|(origin, count)| self.get(origin) >= *count)
+        other.0.iter().all(|(origin, count)| self.get(origin) >= *count)
     }
 
     /// Takes the larger count of each origin.
@@ -83,11 +80,7 @@ impl From<Vec<(NodeId, u64, u64)>> for VersionVector {
 
 impl From<VersionVector> for Vec<(NodeId, u64, u64)> {
     fn from(vector: VersionVector) -> Self {
-        vector
-            .0
-            .into_iter()
-            .map(|(origin, n)| (origin.node, origin.incarnation, n))
-            .collect()
+        vector.0.into_iter().map(|(origin, n)| (origin.node, origin.incarnation, n)).collect()
     }
 }
 
@@ -112,10 +105,7 @@ pub struct Replica<T> {
 
 impl<T> Default for Replica<T> {
     fn default() -> Self {
-        Self {
-            logs: BTreeMap::new(),
-            version: VersionVector::default(),
-        }
+        Self { logs: BTreeMap::new(), version: VersionVector::default() }
     }
 }
 
@@ -156,9 +146,7 @@ impl<T: Entry> Replica<T> {
         let mut runs = Vec::new();
         for (origin, log) in &self.logs {
             let start = have.get(origin);
-            let rest = usize::try_from(start)
-                .ok()
-                .and_then(|start| log.get(start..));
+            let rest = usize::try_from(start).ok().and_then(|start| log.get(start..));
             let mut entries = Vec::new();
             for entry in rest.unwrap_or_default() {
                 bytes = bytes.saturating_add(entry.encoded_len());
@@ -168,11 +156,7 @@ impl<T: Entry> Replica<T> {
                 entries.push(entry.clone());
             }
             if !entries.is_empty() {
-                runs.push(Run {
-                    origin: origin.clone(),
-                    start,
-                    entries,
-                });
+                runs.push(Run { origin: origin.clone(), start, entries });
             }
             if bytes > bytes_max {
                 break;
@@ -205,10 +189,7 @@ mod tests {
     }
 
     fn origin(node: &str) -> Origin {
-        Origin {
-            node: node.into(),
-            incarnation: 1,
-        }
+        Origin { node: node.into(), incarnation: 1 }
     }
 
     fn filled(lengths: &[(&str, u32)]) -> Replica<u32> {
@@ -224,11 +205,8 @@ mod tests {
     #[test]
     fn a_run_beyond_the_end_is_ignored_and_an_overlap_counts_once() {
         let mut replica = filled(&[("a", 3)]);
-        let run = |start, entries: &[u32]| Run {
-            origin: origin("a"),
-            start,
-            entries: entries.into(),
-        };
+        let run =
+            |start, entries: &[u32]| Run { origin: origin("a"), start, entries: entries.into() };
         assert_eq!(replica.apply(run(4, &[4])), [0_u32; 0]);
         assert_eq!(replica.apply(run(1, &[1, 2, 3])), [3]);
         assert_eq!(replica.apply(run(u64::MAX, &[9])), [0_u32; 0]);
@@ -240,10 +218,8 @@ mod tests {
         let replica = filled(&[("a", 2), ("b", 3)]);
         let other = filled(&[("b", 1), ("c", 5)]);
         let runs = replica.missing(other.version(), usize::MAX);
-        let names: Vec<_> = runs
-            .iter()
-            .map(|r| (r.origin.node.as_ref(), r.start, r.entries.clone()))
-            .collect();
+        let names: Vec<_> =
+            runs.iter().map(|r| (r.origin.node.as_ref(), r.start, r.entries.clone())).collect();
         assert_eq!(names, [("a", 0, vec![0, 1]), ("b", 1, vec![1, 2])]);
         assert!(replica.missing(replica.version(), usize::MAX).is_empty());
     }

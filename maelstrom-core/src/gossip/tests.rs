@@ -1,8 +1,5 @@
 //! The engine against a model (the union of all that was appended), on networks of any temper.
-#![expect(
-    clippy::arithmetic_side_effects,
-    reason = "an overflow makes a test fail, and shall"
-)]
+#![expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
 
 use super::*;
 
@@ -14,19 +11,12 @@ use cluster::{Cluster, Faults};
 const INTERVAL: Duration = Duration::from_secs(1);
 
 fn config(batch_bytes_max: usize) -> Config {
-    Config {
-        exchange_interval: INTERVAL,
-        batch_bytes_max,
-    }
+    Config { exchange_interval: INTERVAL, batch_bytes_max }
 }
 
 /// A network that takes `delay_ms` for each message, and is otherwise perfect.
 fn steady(delay_ms: u64) -> Faults {
-    Faults {
-        delay_ms: delay_ms..=delay_ms,
-        loss: 0.0,
-        duplication: 0.0,
-    }
+    Faults { delay_ms: delay_ms..=delay_ms, loss: 0.0, duplication: 0.0 }
 }
 
 /// Within this time after the last fault, everyone has everything on a full graph: a tick that was
@@ -139,9 +129,7 @@ fn a_run_repeats_exactly_from_its_seed() {
     let run = |seed| {
         let mut cluster = any_cluster(seed);
         stormy_weather(&mut cluster);
-        let learned: Vec<_> = (0..cluster.size())
-            .map(|i| cluster.learned(i).to_vec())
-            .collect();
+        let learned: Vec<_> = (0..cluster.size()).map(|i| cluster.learned(i).to_vec()).collect();
         (cluster.messages_sent, cluster.entries_sent, learned)
     };
     assert_eq!(run(5), run(5));
@@ -182,10 +170,7 @@ fn under_load_most_peers_settle_without_an_exchange() {
     cluster.run_for(bound(100));
     cluster.assert_converged();
     let entries = cluster.entries_sent;
-    assert!(
-        entries < 500 * 8,
-        "{entries} entries, some of them sent again while under way"
-    );
+    assert!(entries < 500 * 8, "{entries} entries, some of them sent again while under way");
 }
 
 #[test]
@@ -216,17 +201,10 @@ fn a_peer_that_stays_away_is_asked_once_an_interval_and_no_more() {
 fn cut_to_a_connected_graph(cluster: &mut Cluster) {
     let size = cluster.size();
     cut_anything(cluster, 1.0);
-    let tree: Vec<_> = (1..size)
-        .map(|node| (node, cluster.rng.random_range(0..node)))
-        .collect();
+    let tree: Vec<_> = (1..size).map(|node| (node, cluster.rng.random_range(0..node))).collect();
     let more = cluster.rng.random_range(0..3);
     let more: Vec<_> = (0..more)
-        .map(|_| {
-            (
-                cluster.rng.random_range(0..size),
-                cluster.rng.random_range(0..size),
-            )
-        })
+        .map(|_| (cluster.rng.random_range(0..size), cluster.rng.random_range(0..size)))
         .collect();
     for (a, b) in tree.into_iter().chain(more) {
         cluster.cut.remove(&(a, b));
@@ -335,12 +313,7 @@ fn a_late_word_of_a_peer_does_not_make_it_forget_what_the_peer_has() {
     cluster.append(0, 1);
     cluster.run_for(3 * INTERVAL);
     // Sent by n1 before it had anything, and arriving now. (The cluster checks the answer.)
-    let syn = words(
-        cluster.incarnation(1),
-        Stage::Syn,
-        &VersionVector::default(),
-        &[],
-    );
+    let syn = words(cluster.incarnation(1), Stage::Syn, &VersionVector::default(), &[]);
     cluster.tell(0, "n1", &syn);
     cluster.run_for(3 * INTERVAL);
     assert_eq!(cluster.entries_sent, 1);
@@ -350,22 +323,12 @@ fn a_late_word_of_a_peer_does_not_make_it_forget_what_the_peer_has() {
 fn gossip_of_a_stranger_is_refused_and_changes_nothing() {
     let mut cluster = Cluster::new(1, 2, config(1 << 20), steady(10));
     cluster.run_for(3 * INTERVAL);
-    let origin = Origin {
-        node: "n7".into(),
-        incarnation: 1,
-    };
-    let run = Run {
-        origin,
-        start: 0,
-        entries: vec![5],
-    };
+    let origin = Origin { node: "n7".into(), incarnation: 1 };
+    let run = Run { origin, start: 0, entries: vec![5] };
     let words = words(1, Stage::Syn, &VersionVector::default(), &[run]);
     for stranger in ["n7", "c1", "n0"] {
         let answer = cluster.tell(0, stranger, &words);
-        assert!(
-            answer[0].contains(r#""type":"error","in_reply_to":9,"code":12"#),
-            "{answer:?}"
-        );
+        assert!(answer[0].contains(r#""type":"error","in_reply_to":9,"code":12"#), "{answer:?}");
     }
     assert!(cluster.logs(0).is_empty());
     assert_eq!(cluster.messages_in(20 * INTERVAL), 0);

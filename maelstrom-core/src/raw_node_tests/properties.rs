@@ -121,9 +121,7 @@ fn take(session: &mut Session, step: &Step) -> usize {
     }
     // Taking them checks that each is a whole line and an envelope.
     let said = session.drain();
-    said.iter()
-        .filter(|said| said.contains(r#","in_reply_to":"#))
-        .count()
+    said.iter().filter(|said| said.contains(r#","in_reply_to":"#)).count()
 }
 
 /// Whatever came before, this is answered.

@@ -197,10 +197,7 @@ fn an_error_reply_without_a_code_is_indefinite() {
     session.feed(r#"c1 > {"type":"call","msg_id":1,"peer":"n2","ms":100}"#);
     session.feed(r#"n2 > {"type":"error","in_reply_to":1,"text":"what?"}"#);
     let said = session.drain().pop().unwrap();
-    assert!(
-        said.contains("crash (13)") && said.contains("(indefinite)"),
-        "{said}"
-    );
+    assert!(said.contains("crash (13)") && said.contains("(indefinite)"), "{said}");
 }
 
 #[test]
@@ -296,10 +293,7 @@ fn the_end_of_input_ends_every_open_call_and_none_that_it_brings_about() {
         n2 < {"type":"ping","msg_id":3}
         "#,
     );
-    assert_eq!(
-        (session.node.open_rpcs(), session.node.unanswered()),
-        (1, 2)
-    );
+    assert_eq!((session.node.open_rpcs(), session.node.unanswered()), (1, 2));
     session.check(
         r#"
         end
@@ -309,10 +303,7 @@ fn the_end_of_input_ends_every_open_call_and_none_that_it_brings_about() {
         c1 < {"type":"sleep_ok","in_reply_to":3}
         "#,
     );
-    assert_eq!(
-        (session.node.open_rpcs(), session.node.unanswered()),
-        (0, 0)
-    );
+    assert_eq!((session.node.open_rpcs(), session.node.unanswered()), (0, 0));
 }
 
 #[test]
@@ -425,9 +416,7 @@ fn the_calls_of_two_lives_have_different_ids_that_any_json_parser_keeps() {
         ] {
             node.handle_line(Clock::default(), line.as_bytes());
         }
-        let Some(Output::Lines(lines)) = node.poll_output() else {
-            panic!("it has called")
-        };
+        let Some(Output::Lines(lines)) = node.poll_output() else { panic!("it has called") };
         let call = lines.split(|byte| *byte == b'\n').nth(1).unwrap();
         let call: serde_json::Value = serde_json::from_slice(call).unwrap();
         call["body"]["msg_id"].as_u64().unwrap()

@@ -11,9 +11,7 @@ fn call(msg_id: u64, timeout_ms: u64) -> String {
 
 /// What the node answers when the call has ended well.
 fn call_ok(msg_id: u64, value: u64) -> String {
-    reply(&format!(
-        r#"{{"type":"call_ok","in_reply_to":{msg_id},"value":{value}}}"#
-    ))
+    reply(&format!(r#"{{"type":"call_ok","in_reply_to":{msg_id},"value":{value}}}"#))
 }
 
 /// The next line must be a `ping` to `n2`. Returns its id.
@@ -51,10 +49,8 @@ fn the_other_sides_error_is_what_comes_of_a_call() {
     let process = Process::started();
     process.send("c1", &call(1, 60_000));
     let id = expect_ping(&process);
-    process.send(
-        "n2",
-        &format!(r#"{{"type":"error","in_reply_to":{id},"code":14,"text":"busy"}}"#),
-    );
+    process
+        .send("n2", &format!(r#"{{"type":"error","in_reply_to":{id},"code":14,"text":"busy"}}"#));
     assert_eq!(process.expect_error(1, 14), "busy");
     // One that makes no sense may mean anything.
     process.send("c1", &call(2, 60_000));
@@ -114,10 +110,7 @@ fn a_reply_from_somebody_else_than_was_asked_is_ignored() {
     let id = expect_ping(&process);
     process.send("n3", &pong(id, 3));
     process.send("c1", &pong(id, 4));
-    process.send(
-        "n3",
-        &format!(r#"{{"type":"error","in_reply_to":{id},"code":14}}"#),
-    );
+    process.send("n3", &format!(r#"{{"type":"error","in_reply_to":{id},"code":14}}"#));
     process.expect_nothing_else();
     process.send("n2", &pong(id, 5));
     assert_eq!(process.next(), call_ok(1, 5));
@@ -130,14 +123,8 @@ fn a_reply_to_nobody_is_ignored() {
     for id in [0, 1, 77, u64::MAX] {
         process.send("n2", &pong(id, 1));
         // Not even one that looks like a request.
-        process.send(
-            "c1",
-            &format!(r#"{{"type":"count","msg_id":1,"in_reply_to":{id}}}"#),
-        );
-        process.send(
-            "c1",
-            &format!(r#"{{"type":"error","in_reply_to":{id},"code":1}}"#),
-        );
+        process.send("c1", &format!(r#"{{"type":"count","msg_id":1,"in_reply_to":{id}}}"#));
+        process.send("c1", &format!(r#"{{"type":"error","in_reply_to":{id},"code":1}}"#));
     }
     process.expect_nothing_else();
     assert_eq!(process.state()["counted"], 0);

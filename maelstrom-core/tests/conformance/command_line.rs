@@ -85,20 +85,13 @@ fn the_log_tells_what_was_skipped_and_what_was_refused() {
 fn the_log_in_json_is_one_object_a_line() {
     let ended = talk(&["--log-format", "json"], "trace");
     let lines = json_lines(&ended.stderr);
-    let mine = lines
-        .iter()
-        .filter(|l| l["target"].as_str().unwrap().starts_with("maelstrom_core"));
+    let mine = lines.iter().filter(|l| l["target"].as_str().unwrap().starts_with("maelstrom_core"));
     let mine: Vec<Value> = mine.cloned().collect();
     for level in ["INFO", "WARN", "DEBUG", "TRACE"] {
         assert!(levels(&mine).contains(&level), "{}", ended.stderr);
     }
-    let skipped = mine
-        .iter()
-        .find(|l| l["line"].as_str().is_some_and(|l| l.contains("quoted")));
-    assert_eq!(
-        skipped.unwrap()["line"],
-        "not a message \u{1b}[31m \"quoted\""
-    );
+    let skipped = mine.iter().find(|l| l["line"].as_str().is_some_and(|l| l.contains("quoted")));
+    assert_eq!(skipped.unwrap()["line"], "not a message \u{1b}[31m \"quoted\"");
 }
 
 #[test]
@@ -110,10 +103,7 @@ fn rust_log_chooses_what_is_logged() {
     let of_module = talk(&json, "error,maelstrom_core::raw_node=info").stderr;
     assert_eq!(levels(&json_lines(&of_module))[0], "INFO");
     let default = talk(&json, "").stderr;
-    assert_eq!(
-        levels(&json_lines(&default)),
-        ["INFO", "WARN", "WARN", "WARN"]
-    );
+    assert_eq!(levels(&json_lines(&default)), ["INFO", "WARN", "WARN", "WARN"]);
 }
 
 #[test]

@@ -38,10 +38,7 @@ fn a_last_line_that_is_cut_short_is_skipped() {
 #[test]
 fn an_open_call_fails_at_the_end_of_input_without_waiting_for_its_timeout() {
     let process = Process::started();
-    process.send(
-        "c1",
-        r#"{"type":"call","msg_id":1,"dest":"n2","timeout_ms":60000}"#,
-    );
+    process.send("c1", r#"{"type":"call","msg_id":1,"dest":"n2","timeout_ms":60000}"#);
     assert_eq!(process.next_json()["body"]["type"], "ping");
     let ended = process.finish();
     let error = r#"{"type":"error","in_reply_to":1,"code":0,"text":"no reply in time"}"#;
@@ -52,10 +49,8 @@ fn an_open_call_fails_at_the_end_of_input_without_waiting_for_its_timeout() {
 #[test]
 fn a_handler_that_calls_again_for_ever_does_not_hold_up_the_end() {
     let process = Process::started();
-    process.send(
-        "c1",
-        r#"{"type":"call","msg_id":1,"dest":"n2","timeout_ms":60000,"insist":true}"#,
-    );
+    process
+        .send("c1", r#"{"type":"call","msg_id":1,"dest":"n2","timeout_ms":60000,"insist":true}"#);
     assert_eq!(process.next_json()["body"]["type"], "ping");
     let ended = process.finish();
     assert!(ended.lines.iter().all(|line| line.contains(r#""ping""#)));

@@ -9,10 +9,7 @@ const MUCH: usize = 1 << 20;
 fn blocked() -> Process {
     let mut process = Process::unread(&mut command(&[]));
     process.send("c1", INIT);
-    process.send(
-        "c1",
-        &format!(r#"{{"type":"big","msg_id":1,"bytes":{MUCH}}}"#),
-    );
+    process.send("c1", &format!(r#"{{"type":"big","msg_id":1,"bytes":{MUCH}}}"#));
     let before = reply(INIT_OK) + "\n" + &reply(r#"{"type":"big_ok","in_reply_to":1,"data":"x"#);
     let before = before.trim_end_matches('}');
     assert_eq!(process.read_bytes(before.len()), before);
@@ -29,10 +26,7 @@ fn a_reader_that_stops_reading_stops_the_node_and_nothing_is_lost() {
     const REPLY_BYTES: usize = 64 << 10;
     let mut process = Process::unread(&mut command(&[]));
     process.send("c1", INIT);
-    assert_eq!(
-        process.read_bytes(reply(INIT_OK).len() + 1),
-        reply(INIT_OK) + "\n"
-    );
+    assert_eq!(process.read_bytes(reply(INIT_OK).len() + 1), reply(INIT_OK) + "\n");
     let before = process.memory_peak();
     let pad = "p".repeat(1_000);
     for id in 1..=REQUESTS {
@@ -42,10 +36,7 @@ fn a_reader_that_stops_reading_stops_the_node_and_nothing_is_lost() {
         );
     }
     sleep(Duration::from_secs(2));
-    assert!(
-        process.unwritten() > 0,
-        "it reads on, though nobody listens"
-    );
+    assert!(process.unwritten() > 0, "it reads on, though nobody listens");
     process.read();
     for id in 1..=REQUESTS {
         let line = process.next();
@@ -133,10 +124,7 @@ mod signals {
         for signal in SIGNALS {
             let process = Process::started();
             process.send("c1", r#"{"type":"later","msg_id":1,"ms":60000}"#);
-            process.send(
-                "c1",
-                r#"{"type":"call","msg_id":2,"dest":"n2","timeout_ms":60000}"#,
-            );
+            process.send("c1", r#"{"type":"call","msg_id":2,"dest":"n2","timeout_ms":60000}"#);
             assert_eq!(process.next_json()["body"]["type"], "ping");
             process.signal(signal);
             let ended = process.wait();

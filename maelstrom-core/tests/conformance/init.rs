@@ -36,15 +36,9 @@ fn init_tells_the_node_its_name_and_all_nodes_in_their_order() {
 #[test]
 fn the_same_init_again_is_confirmed_again_and_changes_nothing() {
     let process = Process::started();
-    process.expect(
-        r#"{"type":"count","msg_id":1}"#,
-        r#"{"type":"count_ok","in_reply_to":1}"#,
-    );
+    process.expect(r#"{"type":"count","msg_id":1}"#, r#"{"type":"count_ok","in_reply_to":1}"#);
     process.expect(INIT, INIT_OK);
-    process.expect(
-        &INIT.replace(r#""msg_id":0"#, r#""msg_id":5"#),
-        &INIT_OK.replace('0', "5"),
-    );
+    process.expect(&INIT.replace(r#""msg_id":0"#, r#""msg_id":5"#), &INIT_OK.replace('0', "5"));
     let state = process.state();
     assert_eq!(state["started"], 1);
     assert_eq!(state["counted"], 1);

@@ -60,10 +60,8 @@ fn a_line_that_is_not_utf8_is_skipped_and_the_next_one_is_served() {
     let process = Process::started();
     let bad: [&[u8]; 4] = [b"\xff", b"\xc3\x28", b"\xed\xa0\x80", b"\xf0\x9f\xa6"];
     for bytes in bad {
-        let (head, tail) = (
-            r#"{"src":"c1","dest":"n1","body":{"type":"echo","msg_id":1,"echo":""#,
-            "\"}}\n",
-        );
+        let (head, tail) =
+            (r#"{"src":"c1","dest":"n1","body":{"type":"echo","msg_id":1,"echo":""#, "\"}}\n");
         process.send_bytes([head.as_bytes(), bytes, tail.as_bytes()].concat());
         process.expect_nothing_else();
     }
@@ -135,9 +133,7 @@ fn a_line_over_the_limit_is_not_kept_in_memory() {
 #[test]
 fn a_message_may_come_byte_by_byte_and_lines_may_come_in_any_pieces() {
     let process = Process::started();
-    let lines: String = (1..=3)
-        .map(|id| message("c1", &echo(id, "\"ä🦀\"")) + "\n")
-        .collect();
+    let lines: String = (1..=3).map(|id| message("c1", &echo(id, "\"ä🦀\"")) + "\n").collect();
     for byte in lines.bytes() {
         process.send_bytes([byte]);
     }

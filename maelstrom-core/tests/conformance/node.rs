@@ -70,10 +70,7 @@ struct Values {
 
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(
-    clippy::enum_variant_names,
-    reason = "the protocol's way to name replies"
-)]
+#[expect(clippy::enum_variant_names, reason = "the protocol's way to name replies")]
 enum Reply {
     EchoOk {
         echo: Box<RawValue>,
@@ -127,9 +124,7 @@ struct Call {
 impl Call {
     fn start(self, node: &mut Node<Event>) {
         let (dest, timeout) = (self.dest.clone(), self.timeout);
-        node.rpc(&dest, &Ping::Ping, timeout, |result| {
-            Event::Called(self, result)
-        });
+        node.rpc(&dest, &Ping::Ping, timeout, |result| Event::Called(self, result));
     }
 
     fn end(self, node: &mut Node<Event>, result: RpcResult) {
@@ -164,9 +159,7 @@ impl MessageHandler for TestNode {
         let reply = match payload {
             Payload::Echo { echo } => Reply::EchoOk { echo },
             Payload::Typed(values) => Reply::TypedOk(values),
-            Payload::Big { bytes } => Reply::BigOk {
-                data: "x".repeat(bytes),
-            },
+            Payload::Big { bytes } => Reply::BigOk { data: "x".repeat(bytes) },
             Payload::Fail { code, text } => {
                 return Err(Error::new(ErrorCode::from_code(code), text));
             }
@@ -179,11 +172,7 @@ impl MessageHandler for TestNode {
                 self.event(node, Event::Busy(Duration::from_millis(ms)));
                 return Ok(());
             }
-            Payload::Call {
-                dest,
-                timeout_ms,
-                insist,
-            } => {
+            Payload::Call { dest, timeout_ms, insist } => {
                 let call = Call {
                     request: request.clone(),
                     dest,

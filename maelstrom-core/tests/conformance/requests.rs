@@ -27,10 +27,7 @@ fn a_request_that_lacks_a_field_gets_error_12_that_names_it() {
         (r#"{"type":"echo","msg_id":1}"#, "`echo`"),
         (r#"{"type":"later","msg_id":1}"#, "`ms`"),
         (r#"{"type":"call","msg_id":1,"dest":"n2"}"#, "`timeout_ms`"),
-        (
-            r#"{"type":"typed","msg_id":1,"unsigned":1,"signed":1,"text":""}"#,
-            "`list`",
-        ),
+        (r#"{"type":"typed","msg_id":1,"unsigned":1,"signed":1,"text":""}"#, "`list`"),
     ] {
         process.send("c1", body);
         let text = process.expect_error(1, 12);
@@ -49,30 +46,12 @@ fn a_request_with_a_field_of_the_wrong_type_gets_error_12_that_names_it() {
         (r#"{"type":"later","msg_id":1,"ms":1.5}"#.into(), "`ms`"),
         (r#"{"type":"later","msg_id":1,"ms":null}"#.into(), "`ms`"),
         (r#"{"type":"later","msg_id":1,"ms":1e400}"#.into(), "`ms`"),
-        (
-            typed(r#""unsigned":1,"signed":1,"list":[1,2,"3"],"text":"""#),
-            "`list[2]`",
-        ),
-        (
-            typed(r#""unsigned":1,"signed":1,"list":{},"text":"""#),
-            "`list`",
-        ),
-        (
-            typed(r#""unsigned":1,"signed":1,"list":[],"text":7"#),
-            "`text`",
-        ),
-        (
-            typed(r#""unsigned":18446744073709551616,"signed":1,"list":[],"text":"""#),
-            "`unsigned`",
-        ),
-        (
-            typed(r#""unsigned":1,"signed":9223372036854775808,"list":[],"text":"""#),
-            "`signed`",
-        ),
-        (
-            typed(r#""unsigned":1,"signed":1,"list":[],"text":"\ud800""#),
-            "`text`",
-        ),
+        (typed(r#""unsigned":1,"signed":1,"list":[1,2,"3"],"text":"""#), "`list[2]`"),
+        (typed(r#""unsigned":1,"signed":1,"list":{},"text":"""#), "`list`"),
+        (typed(r#""unsigned":1,"signed":1,"list":[],"text":7"#), "`text`"),
+        (typed(r#""unsigned":18446744073709551616,"signed":1,"list":[],"text":"""#), "`unsigned`"),
+        (typed(r#""unsigned":1,"signed":9223372036854775808,"list":[],"text":"""#), "`signed`"),
+        (typed(r#""unsigned":1,"signed":1,"list":[],"text":"\ud800""#), "`text`"),
     ] {
         process.send("c1", &body);
         let text = process.expect_error(1, 12);
@@ -188,9 +167,7 @@ fn requests_are_served_in_the_order_in_which_they_came() {
     let ids = 1..=10_000_u16;
     // Lines of many lengths, so that reads end anywhere in them.
     let value = |id: u16| format!("\"{}\"", "x".repeat(usize::from(id % 97)));
-    let requests = ids
-        .clone()
-        .map(|id| message("c1", &echo(id.into(), &value(id))) + "\n");
+    let requests = ids.clone().map(|id| message("c1", &echo(id.into(), &value(id))) + "\n");
     process.send_bytes(requests.collect::<String>());
     for id in ids {
         assert_eq!(process.next(), reply(&echo_ok(id.into(), &value(id))));

@@ -308,12 +308,7 @@ impl Process {
             };
             assert_eq!(end, RecvTimeoutError::Disconnected);
         }
-        Ended {
-            status,
-            lines,
-            stderr,
-            elapsed,
-        }
+        Ended { status, lines, stderr, elapsed }
     }
 
     /// Sends a signal: `TERM`, `INT`.

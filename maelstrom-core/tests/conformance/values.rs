@@ -5,12 +5,9 @@ use crate::support::{Process, echo, echo_ok, reply};
 #[test]
 fn integers_of_64_bits_keep_all_their_digits() {
     let process = Process::started();
-    for (unsigned, signed) in [
-        (u64::MAX, i64::MIN),
-        (u64::MAX - 1, i64::MAX),
-        ((1 << 53) + 1, -(1 << 53) - 1),
-        (0, -1),
-    ] {
+    for (unsigned, signed) in
+        [(u64::MAX, i64::MIN), (u64::MAX - 1, i64::MAX), ((1 << 53) + 1, -(1 << 53) - 1), (0, -1)]
+    {
         let values = format!(
             r#""unsigned":{unsigned},"signed":{signed},"list":[{unsigned},9007199254740993,18446744073709551615],"text":"""#
         );
@@ -63,15 +60,9 @@ fn an_echoed_value_of_10_000_levels_comes_back_byte_for_byte() {
     }
     // Nor does such a value do harm where none is expected.
     for field in ["ms", "extra"] {
-        process.send(
-            "c1",
-            &format!(r#"{{"type":"later","msg_id":1,"ms":0,"{field}":{objects}}}"#),
-        );
+        process.send("c1", &format!(r#"{{"type":"later","msg_id":1,"ms":0,"{field}":{objects}}}"#));
         match field {
-            "extra" => assert_eq!(
-                process.next(),
-                reply(r#"{"type":"later_ok","in_reply_to":1}"#)
-            ),
+            "extra" => assert_eq!(process.next(), reply(r#"{"type":"later_ok","in_reply_to":1}"#)),
             _ => drop(process.expect_error(1, 12)),
         }
     }

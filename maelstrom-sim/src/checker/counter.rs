@@ -36,10 +36,7 @@ impl Intervals {
     }
 
     fn contains(&self, n: i128) -> bool {
-        self.0
-            .range(..=n)
-            .next_back()
-            .is_some_and(|(_, high)| n <= *high)
+        self.0.range(..=n).next_back().is_some_and(|(_, high)| n <= *high)
     }
 }
 
@@ -77,17 +74,10 @@ pub fn check(history: &History) -> WorkloadResults {
     for delta in unknown {
         acceptable.add_maybe(delta);
     }
-    let wrong: Vec<i128> = final_reads
-        .iter()
-        .copied()
-        .filter(|read| !acceptable.contains(*read))
-        .collect();
+    let wrong: Vec<i128> =
+        final_reads.iter().copied().filter(|read| !acceptable.contains(*read)).collect();
     let valid = Verdict::invalid_if(!wrong.is_empty() || !too_large.is_empty());
-    let intervals: Vec<Value> = acceptable
-        .0
-        .iter()
-        .map(|(low, high)| json!([low, high]))
-        .collect();
+    let intervals: Vec<Value> = acceptable.0.iter().map(|(low, high)| json!([low, high])).collect();
     let fields = object(json!({
         "errors": wrong,
         "too-large": too_large,

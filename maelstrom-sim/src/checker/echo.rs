@@ -18,9 +18,7 @@ pub fn check(history: &History) -> WorkloadResults {
     let mut errors = Vec::new();
     for op in history.client_ops().filter(|op| op.kind == OpType::Invoke) {
         let answer = answers.get(op.index).copied().flatten();
-        let echoed = answer
-            .filter(|answer| answer.kind == OpType::Ok)
-            .and_then(parsed);
+        let echoed = answer.filter(|answer| answer.kind == OpType::Ok).and_then(parsed);
         if echoed.is_none() || echoed != parsed(op) {
             let received =
                 answer.map(|answer| json!({ "value": parsed(answer), "error": answer.error }));
@@ -28,10 +26,7 @@ pub fn check(history: &History) -> WorkloadResults {
         }
     }
     let valid = Verdict::invalid_if(!errors.is_empty());
-    WorkloadResults {
-        valid,
-        fields: object(json!({ "errors": errors })),
-    }
+    WorkloadResults { valid, fields: object(json!({ "errors": errors })) }
 }
 
 fn parsed(op: &Op) -> Option<Value> {

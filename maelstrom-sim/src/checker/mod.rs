@@ -86,11 +86,7 @@ impl OpCounts {
 
     /// Valid if anything succeeded.
     const fn verdict(&self) -> Verdict {
-        if self.ok > 0 {
-            Verdict::Valid
-        } else {
-            Verdict::Unknown
-        }
+        if self.ok > 0 { Verdict::Valid } else { Verdict::Unknown }
     }
 
     fn to_json(self) -> Map<String, Value> {
@@ -134,13 +130,7 @@ impl Results {
         let (availability_valid, availability) = check_availability(all, availability);
         let workload = workload.check(history);
         let valid = Verdict::merge([stats_valid, availability_valid, workload.valid]);
-        Self {
-            stats,
-            availability,
-            net: net_results(net, all.invoked),
-            workload,
-            valid,
-        }
+        Self { stats, availability, net: net_results(net, all.invoked), workload, valid }
     }
 }
 
@@ -157,9 +147,7 @@ fn count(history: &History) -> (OpCounts, BTreeMap<&'static str, OpCounts>) {
 /// Jepsen's `stats`: unknown if a function never succeeded.
 fn stats(all: OpCounts, by_f: &BTreeMap<&'static str, OpCounts>) -> (Verdict, Value) {
     let valid = Verdict::merge(by_f.values().map(OpCounts::verdict));
-    let rows = by_f
-        .iter()
-        .map(|(f, counts)| ((*f).to_owned(), counts.to_json().into()));
+    let rows = by_f.iter().map(|(f, counts)| ((*f).to_owned(), counts.to_json().into()));
     let mut stats = all.to_json();
     stats.insert("valid?".into(), json!(valid));
     stats.insert("by-f".into(), Value::Object(rows.collect()));
@@ -167,11 +155,7 @@ fn stats(all: OpCounts, by_f: &BTreeMap<&'static str, OpCounts>) -> (Verdict, Va
 }
 
 fn check_availability(all: OpCounts, expected: Option<Availability>) -> (Verdict, Value) {
-    let fraction = if all.invoked == 0 {
-        1.0
-    } else {
-        ratio(all.ok, all.invoked)
-    };
+    let fraction = if all.invoked == 0 { 1.0 } else { ratio(all.ok, all.invoked) };
     let valid = Verdict::invalid_if(match expected {
         None => false,
         Some(Availability::Total) => all.ok != all.invoked,

@@ -87,10 +87,7 @@ impl Elements {
 
     fn add(&mut self, op: &Op) {
         let Some(value) = &op.value else { return };
-        let at = *self
-            .index
-            .entry(value.get().to_owned())
-            .or_insert(self.elements.len());
+        let at = *self.index.entry(value.get().to_owned()).or_insert(self.elements.len());
         if at == self.elements.len() {
             self.elements.push(Element::default());
         }
@@ -113,23 +110,11 @@ impl Elements {
             serde_json::from_str(text).unwrap_or_default();
         let mut shown = vec![0_u64; self.elements.len()];
         for value in values {
-            match self
-                .index
-                .get(value.get())
-                .and_then(|at| shown.get_mut(*at))
-            {
+            match self.index.get(value.get()).and_then(|at| shown.get_mut(*at)) {
                 Some(count) => *count += 1,
-                None => drop(
-                    self.phantoms
-                        .entry(value.get().to_owned())
-                        .or_insert(op.index),
-                ),
+                None => drop(self.phantoms.entry(value.get().to_owned()).or_insert(op.index)),
             }
-            let count = self
-                .index
-                .get(value.get())
-                .and_then(|at| shown.get(*at))
-                .copied();
+            let count = self.index.get(value.get()).and_then(|at| shown.get(*at)).copied();
             if let Some(count) = count.filter(|count| *count > 1) {
                 let most = self.repeated.entry(value.get().to_owned()).or_default();
                 *most = count.max(*most);
@@ -167,11 +152,7 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
             resurrected.push(text);
         }
     }
-    let mut stale: Vec<_> = stable
-        .iter()
-        .filter(|(latency, _)| *latency > 0)
-        .copied()
-        .collect();
+    let mut stale: Vec<_> = stable.iter().filter(|(latency, _)| *latency > 0).copied().collect();
     let errors = !(lost.is_empty()
         && all.repeated.is_empty()
         && all.phantoms.is_empty()
@@ -216,13 +197,7 @@ fn value(text: &str) -> Value {
 fn quantiles(mut latencies: Vec<u64>) -> Option<Value> {
     latencies.sort_unstable();
     let last = latencies.len().checked_sub(1)?;
-    let points = [
-        ("0", 0, 1),
-        ("0.5", 1, 2),
-        ("0.95", 95, 100),
-        ("0.99", 99, 100),
-        ("1", 1, 1),
-    ];
+    let points = [("0", 0, 1), ("0.5", 1, 2), ("0.95", 95, 100), ("0.99", 99, 100), ("1", 1, 1)];
     let rows = points.map(|(name, part, whole)| {
         let at = (latencies.len() * part / whole).min(last);
         (name.to_owned(), json!(latencies.get(at)))

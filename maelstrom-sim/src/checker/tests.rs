@@ -31,11 +31,7 @@ fn history(text: &str) -> History {
         let name = word();
         let f = f.into_iter().find(|f| *f == name).unwrap();
         let value = words.next().map(|text| serde_json::from_str(text).unwrap());
-        let invocation = if kind == OpType::Invoke {
-            None
-        } else {
-            open.remove(&process)
-        };
+        let invocation = if kind == OpType::Invoke { None } else { open.remove(&process) };
         let op = Op {
             time,
             value,
@@ -73,10 +69,7 @@ fn a_value_that_later_reads_show_is_stable_with_the_latency_of_the_last_miss() {
     assert_eq!(results["stale"], json!([7]));
     // From the acknowledgement to the beginning of the last read that missed it.
     assert_eq!(results["stable-latencies"]["1"], 20);
-    assert_eq!(
-        results["worst-stale"][0],
-        json!({ "element": 7, "stable-latency": 20 })
-    );
+    assert_eq!(results["worst-stale"][0], json!({ "element": 7, "stable-latency": 20 }));
 }
 
 #[test]
@@ -91,18 +84,12 @@ fn a_value_is_known_from_its_first_sighting_if_that_is_earlier() {
          9 2 ok read [7]
          10 1 ok broadcast 7",
     );
-    assert_eq!(
-        (valid, &results["stable-latencies"]["1"]),
-        (Verdict::Valid, &json!(1))
-    );
+    assert_eq!((valid, &results["stable-latencies"]["1"]), (Verdict::Valid, &json!(1)));
 }
 
 #[test]
 fn a_value_that_no_later_read_shows_is_lost() {
-    for known in [
-        "1 1 ok broadcast 7",
-        "1 1 info broadcast 7\n2 3 invoke read\n2 3 ok read [7]",
-    ] {
+    for known in ["1 1 ok broadcast 7", "1 1 info broadcast 7\n2 3 invoke read\n2 3 ok read [7]"] {
         let (valid, results) = broadcast(&format!(
             "0 1 invoke broadcast 7
              {known}
@@ -145,10 +132,7 @@ fn a_value_whose_adding_is_not_known_may_be_missing_for_ever() {
          4 2 invoke read
          5 2 ok read [8]",
     );
-    assert_eq!(
-        (valid, &results["never-read"]),
-        (Verdict::Valid, &json!([7]))
-    );
+    assert_eq!((valid, &results["never-read"]), (Verdict::Valid, &json!([7])));
 }
 
 #[test]
@@ -161,31 +145,19 @@ fn a_failed_read_says_nothing() {
          4 2 invoke read
          9 2 fail read",
     );
-    assert_eq!(
-        (valid, &results["stable-count"]),
-        (Verdict::Valid, &json!(1))
-    );
+    assert_eq!((valid, &results["stable-count"]), (Verdict::Valid, &json!(1)));
 }
 
 #[test]
 fn duplicates_phantoms_and_resurrected_values_are_invalid() {
     let added = "0 1 invoke broadcast 7\n1 1 ok broadcast 7\n2 2 invoke read\n";
     let (valid, results) = broadcast(&format!("{added}3 2 ok read [7,7,7]"));
-    assert_eq!(
-        (valid, &results["duplicated"]),
-        (Verdict::Invalid, &json!({ "7": 3 }))
-    );
+    assert_eq!((valid, &results["duplicated"]), (Verdict::Invalid, &json!({ "7": 3 })));
     let (valid, results) = broadcast(&format!("{added}3 2 ok read [7,\"x\"]"));
-    assert_eq!(
-        (valid, &results["phantom"]),
-        (Verdict::Invalid, &json!(["x"]))
-    );
+    assert_eq!((valid, &results["phantom"]), (Verdict::Invalid, &json!(["x"])));
     let refused = added.replace(" ok ", " fail ");
     let (valid, results) = broadcast(&format!("{refused}3 2 ok read [7]"));
-    assert_eq!(
-        (valid, &results["resurrected"]),
-        (Verdict::Invalid, &json!([7]))
-    );
+    assert_eq!((valid, &results["resurrected"]), (Verdict::Invalid, &json!([7])));
     let (valid, _) = broadcast(&format!("{refused}3 2 ok read []"));
     assert_eq!(valid, Verdict::Unknown);
 }
@@ -195,11 +167,7 @@ fn quantiles_are_jepsens() {
     use std::fmt::Write as _;
     let mut text = String::new();
     for value in 0..100 {
-        write!(
-            text,
-            "0 1 invoke broadcast {value}\n0 1 ok broadcast {value}\n"
-        )
-        .unwrap();
+        write!(text, "0 1 invoke broadcast {value}\n0 1 ok broadcast {value}\n").unwrap();
     }
     // At `ms` a read misses the values from `ms` on, so that value v has the latency v - 1.
     for ms in 0..=100 {
@@ -214,22 +182,14 @@ fn quantiles_are_jepsens() {
 #[test]
 fn ids_are_equal_as_json_but_numbers_digit_by_digit() {
     let verdict = |ids: &[&str]| {
-        let lines = ids
-            .iter()
-            .map(|id| format!("0 1 invoke generate\n0 1 ok generate {id}\n"));
+        let lines = ids.iter().map(|id| format!("0 1 invoke generate\n0 1 ok generate {id}\n"));
         unique_ids::check(&history(&lines.collect::<String>())).valid
     };
     assert_eq!(verdict(&["1", "2", r#""1""#, "[1]", "1.0"]), Verdict::Valid);
     assert_eq!(verdict(&["1", "1"]), Verdict::Invalid);
-    assert_eq!(
-        verdict(&[r#"{"a":1,"b":2}"#, r#"{"b": 2,"a":1}"#]),
-        Verdict::Invalid
-    );
+    assert_eq!(verdict(&[r#"{"a":1,"b":2}"#, r#"{"b": 2,"a":1}"#]), Verdict::Invalid);
     assert_eq!(verdict(&[r#""\u0061""#, r#""a""#]), Verdict::Invalid);
-    let long = [
-        "100000000000000000000000000000001",
-        "100000000000000000000000000000002",
-    ];
+    let long = ["100000000000000000000000000000001", "100000000000000000000000000000002"];
     assert_eq!(verdict(&long), Verdict::Valid);
     assert_eq!(verdict(&[]), Verdict::Valid);
 }
@@ -256,12 +216,7 @@ fn an_echo_must_come_back_as_it_went() {
         |end: &str| echo::check(&history(&format!("0 1 invoke echo \"a\"\n1 1 {end}"))).valid;
     assert_eq!(verdict("ok echo \"a\""), Verdict::Valid);
     assert_eq!(verdict("ok echo \"\\u0061\""), Verdict::Valid);
-    for bad in [
-        "ok echo \"b\"",
-        "ok echo null",
-        "info echo \"a\"",
-        "fail echo \"a\"",
-    ] {
+    for bad in ["ok echo \"b\"", "ok echo null", "info echo \"a\"", "fail echo \"a\""] {
         assert_eq!(verdict(bad), Verdict::Invalid, "{bad}");
     }
 }
@@ -327,18 +282,9 @@ const HALF: &str = "0 1 invoke generate
 #[test]
 fn availability_is_the_fraction_of_operations_that_succeeded() {
     assert_eq!(judged(HALF, None).valid, Verdict::Valid);
-    assert_eq!(
-        judged(HALF, Some(Availability::AtLeast(0.5))).valid,
-        Verdict::Valid
-    );
-    assert_eq!(
-        judged(HALF, Some(Availability::AtLeast(0.51))).valid,
-        Verdict::Invalid
-    );
-    assert_eq!(
-        judged(HALF, Some(Availability::Total)).valid,
-        Verdict::Invalid
-    );
+    assert_eq!(judged(HALF, Some(Availability::AtLeast(0.5))).valid, Verdict::Valid);
+    assert_eq!(judged(HALF, Some(Availability::AtLeast(0.51))).valid, Verdict::Invalid);
+    assert_eq!(judged(HALF, Some(Availability::Total)).valid, Verdict::Invalid);
     assert_eq!(judged("", Some(Availability::Total)).valid, Verdict::Valid);
 }
 
@@ -354,10 +300,7 @@ fn messages_are_counted_per_operation_begun() {
 #[test]
 fn a_function_that_never_succeeds_makes_the_verdict_unknown() {
     let results = judged("0 1 invoke generate\n1 1 info generate", None);
-    assert_eq!(
-        (results.valid, &results.stats["info-count"]),
-        (Verdict::Unknown, &json!(1))
-    );
+    assert_eq!((results.valid, &results.stats["info-count"]), (Verdict::Unknown, &json!(1)));
 }
 
 #[test]
@@ -366,10 +309,7 @@ fn the_worst_verdict_wins_and_looks_like_maelstroms() {
     assert_eq!(Verdict::merge([Valid, Unknown, Valid]), Unknown);
     assert_eq!(Verdict::merge([Unknown, Invalid, Valid]), Invalid);
     assert_eq!(Verdict::merge([]), Valid);
-    assert_eq!(
-        json!([Valid, Unknown, Invalid]),
-        json!([true, "unknown", false])
-    );
+    assert_eq!(json!([Valid, Unknown, Invalid]), json!([true, "unknown", false]));
 }
 
 /// What becomes of a value, read off the whole history anew: the definition, not the algorithm.
@@ -380,23 +320,13 @@ fn naive_outcome(history: &History, value: u64) -> (&'static str, Option<u64>) {
     };
     let text = value.to_string();
     let is_value = |op: &&Op| op.value.as_ref().is_some_and(|raw| raw.get() == text);
-    let added = history
-        .client_ops()
-        .filter(|op| op.f == "broadcast")
-        .find(is_value)
-        .unwrap();
+    let added = history.client_ops().filter(|op| op.f == "broadcast").find(is_value).unwrap();
     // What ended before the value was there says nothing about it.
-    let ends = || {
-        history
-            .client_ops()
-            .filter(|op| op.kind == OpType::Ok && op.index > added.index)
-    };
+    let ends = || history.client_ops().filter(|op| op.kind == OpType::Ok && op.index > added.index);
     let reads = || ends().filter(|op| op.f == "read");
     let acknowledged = ends().filter(|op| op.f == "broadcast").find(is_value);
-    let known = acknowledged
-        .into_iter()
-        .chain(reads().find(|op| shows(op)))
-        .min_by_key(|op| op.index);
+    let known =
+        acknowledged.into_iter().chain(reads().find(|op| shows(op))).min_by_key(|op| op.index);
     let begun = |op: &Op| history.invocation(op).unwrap().index;
     let last_shown = reads().filter(|op| shows(op)).map(begun).max();
     let last_missed = reads().filter(|op| !shows(op)).map(begun).max();
@@ -431,21 +361,12 @@ fn small_histories() -> impl Strategy<Value = History> {
                 let begun = history.ops()[invocation].value.clone();
                 let ok = fate > 0;
                 let kind = if ok { OpType::Ok } else { OpType::Info };
-                let shown: Vec<u64> = (0..next_value.min(4))
-                    .filter(|v| bits & (1 << v) != 0)
-                    .collect();
-                let value = if f == "read" {
-                    Some(json!(shown))
-                } else {
-                    None
-                };
+                let shown: Vec<u64> =
+                    (0..next_value.min(4)).filter(|v| bits & (1 << v) != 0).collect();
+                let value = if f == "read" { Some(json!(shown)) } else { None };
                 let end = op(kind, value);
                 let value = end.value.clone().or(begun);
-                history.push(Op {
-                    value,
-                    invocation: Some(invocation),
-                    ..end
-                });
+                history.push(Op { value, invocation: Some(invocation), ..end });
             } else {
                 let value = (f == "broadcast").then(|| json!(next_value));
                 next_value += u64::from(f == "broadcast");

@@ -20,10 +20,7 @@ pub fn check(history: &History) -> WorkloadResults {
             OpType::Invoke => attempted += 1,
             OpType::Ok => {
                 acknowledged += 1;
-                let id = op
-                    .value
-                    .as_ref()
-                    .map_or_else(|| "null".into(), |raw| name(raw.get()));
+                let id = op.value.as_ref().map_or_else(|| "null".into(), |raw| name(raw.get()));
                 *ids.entry(id).or_default() += 1;
             }
             OpType::Fail | OpType::Info => {}
@@ -35,11 +32,8 @@ pub fn check(history: &History) -> WorkloadResults {
         ids.into_iter().filter(|(_, count)| *count > 1).collect();
     repeated.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let valid = Verdict::invalid_if(!repeated.is_empty());
-    let shown: serde_json::Map<String, Value> = repeated
-        .iter()
-        .take(SHOWN_MAX)
-        .map(|(id, count)| (id.clone(), json!(count)))
-        .collect();
+    let shown: serde_json::Map<String, Value> =
+        repeated.iter().take(SHOWN_MAX).map(|(id, count)| (id.clone(), json!(count))).collect();
     let fields = object(json!({
         "attempted-count": attempted,
         "acknowledged-count": acknowledged,

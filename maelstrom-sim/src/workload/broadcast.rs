@@ -21,54 +21,33 @@ pub(super) struct Broadcast {
 
 impl Broadcast {
     pub(super) fn new(options: &Options) -> Self {
-        Self {
-            topology: options.topology,
-            nodes: options.nodes.clone(),
-            next_value: 0,
-        }
+        Self { topology: options.topology, nodes: options.nodes.clone(), next_value: 0 }
     }
 }
 
 impl Workload for Broadcast {
     fn setup(&self) -> Option<RequestBody> {
         let map = self.topology.neighbours(&self.nodes);
-        let topology: serde_json::Map<String, Value> = map
-            .iter()
-            .map(|(id, others)| (id.to_string(), names(others)))
-            .collect();
-        Some(RequestBody::new(
-            "topology",
-            [("topology", Value::Object(topology))],
-        ))
+        let topology: serde_json::Map<String, Value> =
+            map.iter().map(|(id, others)| (id.to_string(), names(others))).collect();
+        Some(RequestBody::new("topology", [("topology", Value::Object(topology))]))
     }
 
     fn next(&mut self, rng: &mut SimRng) -> Invocation {
         if rng.random_bool(0.5) {
-            return Invocation {
-                f: "read",
-                value: None,
-            };
+            return Invocation { f: "read", value: None };
         }
         let value = self.next_value;
         self.next_value += 1;
-        Invocation {
-            f: "broadcast",
-            value: raw(&json!(value)),
-        }
+        Invocation { f: "broadcast", value: raw(&json!(value)) }
     }
 
     fn final_op(&self) -> Option<Invocation> {
-        Some(Invocation {
-            f: "read",
-            value: None,
-        })
+        Some(Invocation { f: "read", value: None })
     }
 
     fn request(&self, op: &Invocation) -> RequestBody {
-        let value = op
-            .value
-            .as_ref()
-            .and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let value = op.value.as_ref().and_then(|raw| serde_json::from_str(raw.get()).ok());
         match value {
             Some(value) => RequestBody::new("broadcast", [("message", value)]),
             None => RequestBody::new("read", []),
@@ -87,11 +66,7 @@ impl Workload for Broadcast {
     }
 
     fn check_result(&self, _f: &str, value: &RawValue) -> Result<(), String> {
-        if value.get().starts_with('[') {
-            Ok(())
-        } else {
-            Err("is not a list".into())
-        }
+        if value.get().starts_with('[') { Ok(()) } else { Err("is not a list".into()) }
     }
 
     fn is_idempotent(&self, f: &str) -> bool {

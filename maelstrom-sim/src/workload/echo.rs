@@ -14,17 +14,11 @@ pub(super) struct Echo;
 impl Workload for Echo {
     fn next(&mut self, rng: &mut SimRng) -> Invocation {
         let text = format!("Please echo {}", rng.random_range(0..128));
-        Invocation {
-            f: "echo",
-            value: raw(&json!(text)),
-        }
+        Invocation { f: "echo", value: raw(&json!(text)) }
     }
 
     fn request(&self, op: &Invocation) -> RequestBody {
-        let value = op
-            .value
-            .as_ref()
-            .and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let value = op.value.as_ref().and_then(|raw| serde_json::from_str(raw.get()).ok());
         RequestBody::new("echo", [("echo", value.unwrap_or(Value::Null))])
     }
 

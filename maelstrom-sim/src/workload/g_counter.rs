@@ -17,29 +17,17 @@ impl Workload for GCounter {
     fn next(&mut self, rng: &mut SimRng) -> Invocation {
         // Maelstrom mixes reads with as many adds of -5 to 4, and drops the negative ones.
         if rng.random_range(0..3) > 0 {
-            return Invocation {
-                f: "read",
-                value: None,
-            };
+            return Invocation { f: "read", value: None };
         }
-        Invocation {
-            f: "add",
-            value: raw(&json!(rng.random_range(0..5))),
-        }
+        Invocation { f: "add", value: raw(&json!(rng.random_range(0..5))) }
     }
 
     fn final_op(&self) -> Option<Invocation> {
-        Some(Invocation {
-            f: "read",
-            value: None,
-        })
+        Some(Invocation { f: "read", value: None })
     }
 
     fn request(&self, op: &Invocation) -> RequestBody {
-        let delta = op
-            .value
-            .as_ref()
-            .and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
+        let delta = op.value.as_ref().and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
         match delta {
             Some(delta) => RequestBody::new("add", [("delta", delta)]),
             None => RequestBody::new("read", []),

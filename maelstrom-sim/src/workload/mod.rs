@@ -73,10 +73,7 @@ impl RequestBody {
     /// A request of this type with these fields.
     #[must_use]
     pub fn new<const N: usize>(kind: &'static str, fields: [(&str, Value); N]) -> Self {
-        let fields = fields
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
+        let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Self { kind, fields }
     }
 }

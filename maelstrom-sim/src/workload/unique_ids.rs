@@ -10,10 +10,7 @@ pub(super) struct UniqueIds;
 
 impl Workload for UniqueIds {
     fn next(&mut self, _rng: &mut SimRng) -> Invocation {
-        Invocation {
-            f: "generate",
-            value: None,
-        }
+        Invocation { f: "generate", value: None }
     }
 
     fn request(&self, _op: &Invocation) -> RequestBody {

@@ -58,9 +58,7 @@ impl Calls {
 
     /// Whether a thread waits for its operation.
     pub(super) fn has_ops(&self) -> bool {
-        self.open
-            .values()
-            .any(|call| matches!(call.purpose, Purpose::Op(_)))
+        self.open.values().any(|call| matches!(call.purpose, Purpose::Op(_)))
     }
 
     pub(super) fn begin(
@@ -71,14 +69,7 @@ impl Calls {
         purpose: Purpose,
     ) {
         self.deadlines.insert((deadline, address.clone()));
-        self.open.insert(
-            address,
-            Call {
-                msg_id,
-                deadline,
-                purpose,
-            },
-        );
+        self.open.insert(address, Call { msg_id, deadline, purpose });
     }
 
     pub(super) fn next_deadline(&self) -> Option<Duration> {

@@ -65,9 +65,7 @@ impl World {
                 return;
             }
             generator.advance(at, &mut self.rng);
-            let free: Vec<usize> = (0..self.threads.len())
-                .filter(|i| self.is_free(*i))
-                .collect();
+            let free: Vec<usize> = (0..self.threads.len()).filter(|i| self.is_free(*i)).collect();
             let Some(thread) = free.get(self.rng.random_range(0..free.len().max(1))) else {
                 return;
             };
@@ -88,9 +86,7 @@ impl World {
     }
 
     fn is_free(&self, thread: usize) -> bool {
-        self.threads
-            .get(thread)
-            .is_some_and(|thread| thread.pending.is_none())
+        self.threads.get(thread).is_some_and(|thread| thread.pending.is_none())
     }
 
     /// A thread begins an operation; `at` is when it was due.
@@ -108,22 +104,11 @@ impl World {
         self.renew_client(index);
         let request = self.workload.request(&op);
         let begin = Op::new(Process::Client(process), OpType::Invoke, op.f);
-        let invocation = self.record(
-            at,
-            Op {
-                value: op.value.clone(),
-                is_final,
-                ..begin
-            },
-        );
+        let invocation = self.record(at, Op { value: op.value.clone(), is_final, ..begin });
         let Some(thread) = self.threads.get_mut(index) else {
             return;
         };
-        thread.pending = Some(Pending {
-            op,
-            invocation,
-            is_final,
-        });
+        thread.pending = Some(Pending { op, invocation, is_final });
         let node = thread.node.clone();
         let Some(client) = &mut thread.client else {
             return;
@@ -151,11 +136,7 @@ impl World {
         }
         let address = self.open_address();
         if let Some(thread) = self.threads.get_mut(index) {
-            thread.client = Some(Client {
-                address,
-                process,
-                last_msg_id: 0,
-            });
+            thread.client = Some(Client { address, process, last_msg_id: 0 });
         }
     }
 

@@ -167,10 +167,7 @@ impl World {
         if let Err(why) = self.send_line(now, line) {
             let text = String::from_utf8_lossy(line);
             let why = format!("{why}: {}", reply::preview(text.trim_end()));
-            self.tell(News::Muted {
-                node: node.clone(),
-                why: why.clone(),
-            });
+            self.tell(News::Muted { node: node.clone(), why: why.clone() });
             self.muted.insert(node.clone(), why);
         }
         self.advance(now);
@@ -183,10 +180,8 @@ impl World {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&mut self, now: Duration) -> Option<Duration> {
-        let mut next = [self.network.poll_timeout(), self.calls.next_deadline()]
-            .into_iter()
-            .flatten()
-            .min();
+        let mut next =
+            [self.network.poll_timeout(), self.calls.next_deadline()].into_iter().flatten().min();
         let mut at = |time: Duration| next = Some(next.map_or(time, |next| next.min(time)));
         match self.phase {
             Phase::Main { end } => {
@@ -279,10 +274,7 @@ impl World {
                 self.service_received(now, &message);
             } else {
                 let line = node_line(&message);
-                self.actions.push_back(Action::Deliver {
-                    node: message.dest,
-                    line,
-                });
+                self.actions.push_back(Action::Deliver { node: message.dest, line });
             }
         }
     }
@@ -296,11 +288,7 @@ impl World {
         };
         // After a definite error nothing must have happened; after an indefinite one, something may.
         let spared = error.as_ref().is_some_and(|(_, definite)| *definite);
-        let reply = if spared {
-            None
-        } else {
-            self.services.handle(dest, src, &message.body)
-        };
+        let reply = if spared { None } else { self.services.handle(dest, src, &message.body) };
         if let Some(reply) = error.map(|(body, _)| body).or(reply) {
             // Who asked may be gone by now.
             self.network.send(now, dest, src, reply).ok();
@@ -362,13 +350,8 @@ impl World {
         request: &RequestBody,
         purpose: Purpose,
     ) {
-        let timeout = if matches!(purpose, Purpose::Init(_)) {
-            INIT_TIMEOUT
-        } else {
-            CALL_TIMEOUT
-        };
-        self.calls
-            .begin(address.clone(), msg_id, now + timeout, purpose);
+        let timeout = if matches!(purpose, Purpose::Init(_)) { INIT_TIMEOUT } else { CALL_TIMEOUT };
+        self.calls.begin(address.clone(), msg_id, now + timeout, purpose);
         let sent = match calls::encode(request, msg_id) {
             Ok(body) => self.network.send(now, address, dest, body).is_ok(),
             Err(_) => false,
@@ -386,10 +369,7 @@ impl World {
                 let f = self.workload.setup().map_or("", |request| request.kind);
                 let ending = reply::ending(self.workload.as_ref(), f, outcome);
                 if ending.kind != OpType::Ok {
-                    self.fail(Failure::SetupRefused(
-                        node,
-                        ending.error.unwrap_or_default(),
-                    ));
+                    self.fail(Failure::SetupRefused(node, ending.error.unwrap_or_default()));
                 }
             }
             Purpose::Op(thread) => self.op_ended(now, thread, outcome),
@@ -407,19 +387,9 @@ impl World {
     fn init_node(&mut self, now: Duration, node: NodeId) {
         let address = self.open_address();
         let names: Vec<&str> = self.options.nodes.iter().map(AsRef::as_ref).collect();
-        let fields = [
-            ("node_id", json!(node.as_ref())),
-            ("node_ids", json!(names)),
-        ];
+        let fields = [("node_id", json!(node.as_ref())), ("node_ids", json!(names))];
         let request = RequestBody::new("init", fields);
-        self.call(
-            now,
-            &address,
-            &node,
-            1,
-            &request,
-            Purpose::Init(node.clone()),
-        );
+        self.call(now, &address, &node, 1, &request, Purpose::Init(node.clone()));
     }
 
     fn init_ended(&mut self, now: Duration, node: NodeId, outcome: &Outcome) {
@@ -452,9 +422,7 @@ impl World {
                 self.tell(News::Phase("testing"));
                 self.began = now;
                 self.free_since = Some(now);
-                Phase::Main {
-                    end: now + self.options.time_limit,
-                }
+                Phase::Main { end: now + self.options.time_limit }
             }
             Phase::Main { end } => {
                 while let Some(op) = self.schedule.pop_due(now.saturating_sub(self.began)) {
@@ -474,9 +442,7 @@ impl World {
                         self.nemesis_did(now, op);
                     }
                     self.tell(News::Phase("waiting for recovery"));
-                    Phase::Recovery {
-                        until: now + RECOVERY,
-                    }
+                    Phase::Recovery { until: now + RECOVERY }
                 }
             }
             Phase::Recovery { until } if now >= until => {
@@ -496,14 +462,7 @@ impl World {
         };
         for node in self.options.nodes.clone() {
             let address = self.open_address();
-            self.call(
-                now,
-                &address,
-                &node,
-                1,
-                &request,
-                Purpose::Setup(node.clone()),
-            );
+            self.call(now, &address, &node, 1, &request, Purpose::Setup(node.clone()));
         }
     }
 
@@ -519,13 +478,7 @@ impl World {
         for value in [asked, done] {
             let value = serde_json::value::to_raw_value(&value).ok();
             let value = value.filter(|value| value.get() != "null");
-            self.record(
-                now,
-                Op {
-                    value,
-                    ..Op::new(Process::Nemesis, OpType::Info, f)
-                },
-            );
+            self.record(now, Op { value, ..Op::new(Process::Nemesis, OpType::Info, f) });
         }
     }
 
@@ -542,8 +495,7 @@ impl World {
             NemesisOp::Crash(node) => Disturbance::Crash(node),
             NemesisOp::Clock(node, ms) => Disturbance::Clock(node, ms),
             NemesisOp::Restart(node) => {
-                self.actions
-                    .push_back(Action::Disturb(Disturbance::Restart(node.clone())));
+                self.actions.push_back(Action::Disturb(Disturbance::Restart(node.clone())));
                 return self.init_node(now, node);
             }
         };
@@ -551,20 +503,13 @@ impl World {
     }
 
     fn record(&mut self, at: Duration, op: Op) -> usize {
-        self.history.push(Op {
-            time: at.saturating_sub(self.began),
-            ..op
-        })
+        self.history.push(Op { time: at.saturating_sub(self.began), ..op })
     }
 }
 
 /// A message as a node gets it.
 fn node_line(message: &Message) -> Vec<u8> {
-    let (id, src, dest) = (
-        message.id,
-        json!(message.src.as_ref()),
-        json!(message.dest.as_ref()),
-    );
+    let (id, src, dest) = (message.id, json!(message.src.as_ref()), json!(message.dest.as_ref()));
     let body = message.body.get();
     format!("{{\"id\":{id},\"src\":{src},\"dest\":{dest},\"body\":{body}}}\n").into_bytes()
 }

@@ -32,28 +32,16 @@ pub(super) fn ending(workload: &dyn Workload, f: &str, outcome: &Outcome) -> End
         return failed(workload, f, error.is_definite(), error.to_string());
     }
     match result(workload, f, body) {
-        Ok(value) => Ending {
-            kind: OpType::Ok,
-            value,
-            error: None,
-        },
+        Ok(value) => Ending { kind: OpType::Ok, value, error: None },
         // Maelstrom makes no exception for idempotent operations here.
-        Err(text) => Ending {
-            kind: OpType::Info,
-            value: None,
-            error: Some(text),
-        },
+        Err(text) => Ending { kind: OpType::Info, value: None, error: Some(text) },
     }
 }
 
 fn failed(workload: &dyn Workload, f: &str, definite: bool, error: String) -> Ending {
     let fail = definite || workload.is_idempotent(f);
     let kind = if fail { OpType::Fail } else { OpType::Info };
-    Ending {
-        kind,
-        value: None,
-        error: Some(error),
-    }
+    Ending { kind, value: None, error: Some(error) }
 }
 
 /// The error in a body of type `error`, one without a proper code counting as indefinite.
@@ -62,14 +50,9 @@ pub(super) fn error_in(body: &RawValue) -> Option<Error> {
     if string(&fields, "type")? != "error" {
         return None;
     }
-    let code = fields
-        .get("code")
-        .and_then(|raw| serde_json::from_str(raw.get()).ok());
+    let code = fields.get("code").and_then(|raw| serde_json::from_str(raw.get()).ok());
     let text = string(&fields, "text").unwrap_or_default();
-    Some(Error::new(
-        code.map_or(ErrorCode::Crash, ErrorCode::from_code),
-        text,
-    ))
+    Some(Error::new(code.map_or(ErrorCode::Crash, ErrorCode::from_code), text))
 }
 
 /// The result in a reply to `f`, or why the reply is malformed.
@@ -100,9 +83,7 @@ fn result(
     let Some(value) = fields.get(name) else {
         return Ok(None);
     };
-    workload
-        .check_result(f, value)
-        .map_err(|what| malformed(format!("`{name}` {what}")))?;
+    workload.check_result(f, value).map_err(|what| malformed(format!("`{name}` {what}")))?;
     Ok(Some((*value).to_owned()))
 }
 

@@ -43,15 +43,9 @@ enum Odd {
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Payload {
-    Topology {
-        topology: BTreeMap<String, Vec<String>>,
-    },
-    Broadcast {
-        message: u64,
-    },
-    Tell {
-        message: u64,
-    },
+    Topology { topology: BTreeMap<String, Vec<String>> },
+    Broadcast { message: u64 },
+    Tell { message: u64 },
     Read,
 }
 
@@ -88,11 +82,7 @@ impl MessageHandler for Toy {
             Payload::Broadcast { message } => {
                 assert!(self.topology, "the topology comes before everything else");
                 self.taken += 1;
-                let odd = if self.taken.is_multiple_of(10) {
-                    self.odd
-                } else {
-                    Odd::Nothing
-                };
+                let odd = if self.taken.is_multiple_of(10) { self.odd } else { Odd::Nothing };
                 if let Odd::Error(code) = odd {
                     return Err(Error::new(code, "so it is"));
                 }
@@ -112,12 +102,7 @@ impl MessageHandler for Toy {
                     Odd::LateRead(delay) if self.taken.is_multiple_of(10) => {
                         node.set_timer(delay, Later::Read(request.clone()));
                     }
-                    _ => node.reply(
-                        request,
-                        &Reply::ReadOk {
-                            messages: self.values.clone(),
-                        },
-                    ),
+                    _ => node.reply(request, &Reply::ReadOk { messages: self.values.clone() }),
                 }
             }
         }
@@ -128,12 +113,7 @@ impl MessageHandler for Toy {
         match event {
             Later::Broadcast(request) => node.reply(&request, &Reply::BroadcastOk),
             Later::Read(request) => {
-                node.reply(
-                    &request,
-                    &Reply::ReadOk {
-                        messages: self.values.clone(),
-                    },
-                );
+                node.reply(&request, &Reply::ReadOk { messages: self.values.clone() });
             }
         }
     }
@@ -141,49 +121,30 @@ impl MessageHandler for Toy {
 
 fn options() -> Options {
     let options = Options::new(WorkloadKind::Broadcast).with_node_count(3);
-    Options {
-        rate: 20.0,
-        time_limit: Duration::from_secs(20),
-        seed: 7,
-        ..options
-    }
+    Options { rate: 20.0, time_limit: Duration::from_secs(20), seed: 7, ..options }
 }
 
 fn run(options: &Options, odd: Odd) -> World {
-    let world = simulate(options.clone(), |_| Toy {
-        odd,
-        ..Toy::default()
-    });
+    let world = simulate(options.clone(), |_| Toy { odd, ..Toy::default() });
     assert_eq!(world.failure(), None);
     world
 }
 
 fn ends(world: &World, kind: OpType) -> Vec<&Op> {
-    world
-        .history()
-        .client_ops()
-        .filter(|op| op.kind == kind)
-        .collect()
+    world.history().client_ops().filter(|op| op.kind == kind).collect()
 }
 
 fn trace(world: &World) -> String {
     let mut out = Vec::new();
     world.history().write_jsonl(&mut out).unwrap();
-    format!(
-        "{}{:?}",
-        String::from_utf8(out).unwrap(),
-        world.network.stats()
-    )
+    format!("{}{:?}", String::from_utf8(out).unwrap(), world.network.stats())
 }
 
 #[test]
 fn the_same_seed_gives_the_same_run_and_another_one_another() {
     let mut options = options();
     options.nemesis.insert(Fault::Partition);
-    options.latency = Latency {
-        mean_ms: 10,
-        dist: LatencyDist::Exponential,
-    };
+    options.latency = Latency { mean_ms: 10, dist: LatencyDist::Exponential };
     let first = trace(&run(&options, Odd::Nothing));
     assert_eq!(first, trace(&run(&options, Odd::Nothing)));
     options.seed += 1;
@@ -198,17 +159,11 @@ fn operations_come_at_the_rate_until_the_time_limit_then_each_thread_reads_once(
     assert!((340..460).contains(&main.len()), "{}", main.len());
     assert_eq!(main[0].time, Duration::ZERO);
     assert!(main.iter().all(|op| op.time < Duration::from_secs(20)));
-    assert!(
-        main.windows(2)
-            .all(|pair| pair[1].time - pair[0].time < ms(100))
-    );
+    assert!(main.windows(2).all(|pair| pair[1].time - pair[0].time < ms(100)));
     let reads = main.iter().filter(|op| op.f == "read").count();
     assert!((main.len() / 3..main.len() * 2 / 3).contains(&reads));
     assert_eq!(last.len(), 3);
-    assert!(
-        last.iter()
-            .all(|op| op.f == "read" && op.time == Duration::from_secs(30))
-    );
+    assert!(last.iter().all(|op| op.f == "read" && op.time == Duration::from_secs(30)));
     let results = world.results();
     assert_eq!(results.valid, crate::checker::Verdict::Valid);
     assert_eq!(results.workload.fields["stable-latencies"]["1"], 0);
@@ -216,13 +171,7 @@ fn operations_come_at_the_rate_until_the_time_limit_then_each_thread_reads_once(
 
 #[test]
 fn a_value_takes_the_latency_to_be_everywhere() {
-    let options = Options {
-        latency: Latency {
-            mean_ms: 100,
-            ..Latency::default()
-        },
-        ..options()
-    };
+    let options = Options { latency: Latency { mean_ms: 100, ..Latency::default() }, ..options() };
     let fields = run(&options, Odd::Nothing).results().workload.fields;
     let max = fields["stable-latencies"]["1"].as_u64().unwrap();
     assert!((80..=100).contains(&max), "{max}");
@@ -242,26 +191,16 @@ fn a_definite_error_is_a_failure_and_an_indefinite_one_is_not_known() {
 fn after_an_unknown_outcome_the_thread_goes_on_as_a_new_process() {
     let world = run(&options(), Odd::Error(ErrorCode::Crash));
     let mut processes: Vec<u64> = Vec::new();
-    for op in world
-        .history()
-        .client_ops()
-        .filter(|op| op.kind == OpType::Invoke)
-    {
+    for op in world.history().client_ops().filter(|op| op.kind == OpType::Invoke) {
         let Process::Client(process) = op.process else {
             continue;
         };
         processes.push(process);
     }
     for op in ends(&world, OpType::Info) {
-        let Process::Client(process) = op.process else {
-            panic!("a client")
-        };
+        let Process::Client(process) = op.process else { panic!("a client") };
         let later = world.history().client_ops().skip(op.index + 1);
-        assert!(
-            later
-                .into_iter()
-                .all(|op| op.process != Process::Client(process))
-        );
+        assert!(later.into_iter().all(|op| op.process != Process::Client(process)));
     }
     assert!(processes.iter().any(|process| *process >= 3));
     assert!(processes.iter().all(|process| *process < 300));
@@ -277,11 +216,7 @@ fn an_answer_after_5_s_comes_too_late_and_mutes_the_node_if_its_client_is_gone()
     let begun = late.history().invocation(infos[0]).unwrap();
     assert!(infos[0].time - begun.time >= Duration::from_secs(5));
     assert!(!late.muted().is_empty());
-    assert!(
-        late.muted()
-            .values()
-            .all(|why| why.starts_with("there is no c"))
-    );
+    assert!(late.muted().values().all(|why| why.starts_with("there is no c")));
 }
 
 #[test]
@@ -299,17 +234,10 @@ fn the_nemesis_acts_from_the_start_and_heals_before_the_recovery() {
     options.nemesis.insert(Fault::Partition);
     options.nemesis_interval = Duration::from_secs(2);
     let world = run(&options, Odd::Nothing);
-    let ops = world
-        .history()
-        .ops()
-        .iter()
-        .filter(|op| op.process == Process::Nemesis);
+    let ops = world.history().ops().iter().filter(|op| op.process == Process::Nemesis);
     let ops: Vec<(&str, Duration)> = ops.map(|op| (op.f, op.time)).collect();
     assert_eq!(ops[0], ("start-partition", Duration::ZERO));
-    assert_eq!(
-        ops.last(),
-        Some(&("stop-partition", Duration::from_secs(20)))
-    );
+    assert_eq!(ops.last(), Some(&("stop-partition", Duration::from_secs(20))));
     // This toy tells everything once: what a partition took is lost.
     assert_eq!(world.results().valid, crate::checker::Verdict::Invalid);
 }
@@ -330,10 +258,7 @@ impl MessageHandler for Stubborn {
 fn a_node_that_refuses_the_set_up_fails_the_test() {
     let world = simulate(options(), |_| Stubborn);
     let why = "not-supported (10): no".to_owned();
-    assert_eq!(
-        world.failure(),
-        Some(&Failure::SetupRefused("n0".into(), why))
-    );
+    assert_eq!(world.failure(), Some(&Failure::SetupRefused("n0".into(), why)));
 }
 
 #[test]
@@ -364,22 +289,13 @@ fn what_is_no_message_mutes_a_node_and_says_why() {
         (&b"\xff\n"[..], "not UTF-8"),
         (b"hello\n", "not a message"),
         (b"\n", "not a message"),
-        (
-            br#"{"src":"n0","dest":"n1"}"#,
-            "not a message (missing field `body`",
-        ),
+        (br#"{"src":"n0","dest":"n1"}"#, "not a message (missing field `body`"),
         (
             br#"{"src":"n0","dest":"n1","body":{},"extra":1}"#,
             "not a message (unknown field `extra`",
         ),
-        (
-            br#"{"src":"n0","dest":"n1","body":[]}"#,
-            "the body is not an object",
-        ),
-        (
-            br#"{"src":"n0","dest":"n9","body":{}}"#,
-            "there is no n9 in the network",
-        ),
+        (br#"{"src":"n0","dest":"n1","body":[]}"#, "the body is not an object"),
+        (br#"{"src":"n0","dest":"n9","body":{}}"#, "there is no n9 in the network"),
     ] {
         let mut world = World::new(options(), Duration::ZERO);
         let n0: NodeId = "n0".into();

@@ -116,12 +116,7 @@ impl Broken {
     fn messages(&mut self) -> Vec<u64> {
         match self.fault {
             Fault::StaleRead => self.first_read.get_or_insert(self.values.clone()).clone(),
-            Fault::Duplicate => self
-                .values
-                .iter()
-                .chain(self.values.first())
-                .copied()
-                .collect(),
+            Fault::Duplicate => self.values.iter().chain(self.values.first()).copied().collect(),
             Fault::Phantom => self.values.iter().chain(&[u64::MAX]).copied().collect(),
             _ => self.values.clone(),
         }
@@ -164,12 +159,7 @@ impl MessageHandler for Broken {
                 self.ids += 1;
                 let repeat = self.fault == Fault::RepeatId && self.ids.is_multiple_of(100);
                 let id = if repeat { self.ids - 1 } else { self.ids };
-                node.reply(
-                    request,
-                    &Reply::GenerateOk {
-                        id: format!("{}-{id}", node.id()),
-                    },
-                );
+                node.reply(request, &Reply::GenerateOk { id: format!("{}-{id}", node.id()) });
             }
             Payload::Topology => node.reply(request, &Reply::TopologyOk),
             Payload::Broadcast { message } => {
@@ -177,12 +167,7 @@ impl MessageHandler for Broken {
                 node.reply(request, &Reply::BroadcastOk);
             }
             Payload::Tell { message } => self.values.push(message),
-            Payload::Read => node.reply(
-                request,
-                &Reply::ReadOk {
-                    messages: &self.messages(),
-                },
-            ),
+            Payload::Read => node.reply(request, &Reply::ReadOk { messages: &self.messages() }),
         }
         Ok(())
     }
@@ -196,11 +181,5 @@ fn silence() -> i32 {
 fn main() -> anyhow::Result<()> {
     let Cli { fault, node } = Cli::parse();
     let (values, first_read) = (Vec::new(), None);
-    node.run(Broken {
-        fault,
-        values,
-        first_read,
-        taken: 0,
-        ids: 0,
-    })
+    node.run(Broken { fault, values, first_read, taken: 0, ids: 0 })
 }

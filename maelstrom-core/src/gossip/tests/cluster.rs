@@ -103,10 +103,7 @@ pub(super) struct Cluster {
 }
 
 fn clock(now: Duration) -> Clock {
-    Clock {
-        monotonic: now,
-        wall: Duration::ZERO,
-    }
+    Clock { monotonic: now, wall: Duration::ZERO }
 }
 
 fn name(index: usize) -> String {
@@ -144,10 +141,7 @@ impl Cluster {
     }
 
     fn new_node(&mut self, index: usize) -> RawNode<Store> {
-        let store = Store {
-            gossip: Gossip::new(self.config),
-            learned: Vec::new(),
-        };
+        let store = Store { gossip: Gossip::new(self.config), learned: Vec::new() };
         let mut node = RawNode::new(store, self.rng.random(), false);
         let names: Vec<String> = (0..self.size()).map(name).collect();
         let init = serde_json::json!({"src": "c0", "dest": name(index),
@@ -190,10 +184,7 @@ impl Cluster {
 
     /// Cuts both directions between two groups of nodes.
     pub(super) fn cut_between(&mut self, left: &[usize], right: &[usize]) {
-        for (a, b) in left
-            .iter()
-            .flat_map(|a| right.iter().map(move |b| (*a, *b)))
-        {
+        for (a, b) in left.iter().flat_map(|a| right.iter().map(move |b| (*a, *b))) {
             self.cut.extend([(a, b), (b, a)]);
         }
     }
@@ -204,12 +195,7 @@ impl Cluster {
         for _ in 0..STEPS_MAX {
             let packet = self.in_flight.first_key_value().map(|((at, _), _)| *at);
             let timer = self.nodes.iter().filter_map(RawNode::poll_timeout).min();
-            let Some(next) = packet
-                .into_iter()
-                .chain(timer)
-                .min()
-                .filter(|at| *at <= until)
-            else {
+            let Some(next) = packet.into_iter().chain(timer).min().filter(|at| *at <= until) else {
                 self.now = until;
                 return;
             };
@@ -226,10 +212,7 @@ impl Cluster {
 
     fn fire(&mut self) {
         for index in 0..self.size() {
-            if self.nodes[index]
-                .poll_timeout()
-                .is_some_and(|at| at <= self.now)
-            {
+            if self.nodes[index].poll_timeout().is_some_and(|at| at <= self.now) {
                 self.nodes[index].handle_timeout(clock(self.now));
                 self.send_out(index);
             }
@@ -241,9 +224,7 @@ impl Cluster {
             return;
         }
         let told = self.told.entry((packet.to, packet.from)).or_default();
-        let Message {
-            incarnation, have, ..
-        } = packet.message;
+        let Message { incarnation, have, .. } = packet.message;
         if told.incarnation == incarnation {
             told.have.join(&have);
         } else {
@@ -282,12 +263,7 @@ impl Cluster {
         for _ in 0..copies {
             let delay = self.rng.random_range(self.faults.delay_ms.clone());
             let at = (self.now + Duration::from_millis(delay), self.rng.next_u64());
-            let packet = Packet {
-                from,
-                to,
-                message: message.clone(),
-                line: line.to_vec(),
-            };
+            let packet = Packet { from, to, message: message.clone(), line: line.to_vec() };
             self.in_flight.insert(at, packet);
         }
         None
@@ -306,10 +282,7 @@ impl Cluster {
         let entries = message.runs.iter().flat_map(|run| &run.entries);
         let bytes: usize = entries.clone().map(Entry::encoded_len).sum();
         let entries = entries.count();
-        assert!(
-            entries <= 1 || bytes <= self.config.batch_bytes_max,
-            "{bytes} bytes in a message"
-        );
+        assert!(entries <= 1 || bytes <= self.config.batch_bytes_max, "{bytes} bytes in a message");
         assert!(entries <= self.appended.len(), "more than there is");
         self.messages_sent += 1;
         self.entries_sent += entries;

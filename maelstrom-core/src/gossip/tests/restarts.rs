@@ -44,11 +44,7 @@ fn a_node_that_comes_back_empty_gets_everything_again_and_starts_a_new_log() {
         cluster.append(back, value);
         cluster.run_for(bound);
         cluster.assert_converged();
-        assert_eq!(
-            cluster.logs(back).len(),
-            before.len() + 1,
-            "a log of its own"
-        );
+        assert_eq!(cluster.logs(back).len(), before.len() + 1, "a log of its own");
     });
 }
 
