@@ -11,8 +11,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use maelstrom_core::{Clock, MessageHandler, NodeId, Output, RawNode};
-use rand::{Rng, RngExt};
+use rand::Rng;
+use rand::seq::IndexedRandom;
 
+use crate::generator::random_below;
 use crate::options::Options;
 use crate::rng::{self, SimRng, Stream};
 use crate::world::{Action, Disturbance, World};
@@ -23,8 +25,8 @@ const WALL_CLOCK_START: Duration = Duration::from_secs(1_767_225_600);
 /// How often nodes and world may answer each other while no time passes. More is a livelock.
 const ROUNDS_MAX: u32 = 100_000;
 
-/// How long it may take until a record is safe.
-const SYNC_MAX: Duration = Duration::from_millis(10);
+/// How long it may take until a record is safe, in ms: chosen for each run.
+const SYNC_MAX_MS: [u64; 3] = [1, 20, 300];
 
 /// Runs a test to its end: `build` makes the handler of a node, each time it starts.
 ///
@@ -47,6 +49,7 @@ struct Simulation<H: MessageHandler, B> {
     nodes: BTreeMap<NodeId, Machine<H>>,
     build: B,
     rng: SimRng,
+    sync_max: Duration,
 }
 
 /// A node and the machine it runs on.
@@ -67,10 +70,13 @@ struct Machine<H: MessageHandler> {
 impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
     fn new(options: Options, build: B) -> Self {
         let ids = options.nodes.clone();
-        let rng = rng::stream(options.seed, Stream::Nodes);
+        let mut rng = rng::stream(options.seed, Stream::Nodes);
+        let sync_max = SYNC_MAX_MS.choose(&mut rng).copied().unwrap_or_default();
+        let sync_max = Duration::from_millis(sync_max);
         let now = Duration::ZERO;
         let world = World::new(options, now);
-        let mut simulation = Self { now, rounds: 0, world, nodes: BTreeMap::new(), build, rng };
+        let mut simulation =
+            Self { now, rounds: 0, world, nodes: BTreeMap::new(), build, rng, sync_max };
         for id in ids {
             let node = simulation.start(&id, &[]);
             simulation.nodes.insert(id, Machine::new(node));
@@ -161,7 +167,7 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
         let Some(machine) = self.nodes.get_mut(id) else {
             return;
         };
-        while let Some(lines) = machine.next_lines(self.now, &mut self.rng) {
+        while let Some(lines) = machine.next_lines(self.now, self.sync_max, &mut self.rng) {
             for line in lines.split_inclusive(|byte| *byte == b'\n') {
                 self.world.node_said(self.now, id, line);
             }
@@ -236,7 +242,12 @@ impl<H: MessageHandler> Machine<H> {
     }
 
     /// The next lines that may leave: not those behind a record that is not safe yet.
-    fn next_lines(&mut self, now: Duration, rng: &mut SimRng) -> Option<Vec<u8>> {
+    fn next_lines(
+        &mut self,
+        now: Duration,
+        sync_max: Duration,
+        rng: &mut SimRng,
+    ) -> Option<Vec<u8>> {
         if let Some(node) = &mut self.node {
             self.outbox.extend(std::iter::from_fn(|| node.poll_output()));
         }
@@ -244,7 +255,7 @@ impl<H: MessageHandler> Machine<H> {
             match self.outbox.front()? {
                 Output::Lines(_) => {}
                 Output::Record(_) => {
-                    let draw = || now + rng.random_range(Duration::ZERO..SYNC_MAX);
+                    let draw = || now + random_below(sync_max, rng);
                     if *self.synced_at.get_or_insert_with(draw) > now {
                         return None;
                     }

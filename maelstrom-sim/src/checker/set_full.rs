@@ -8,8 +8,10 @@
 //! * **never read**: neither; for want of a later read, or because its adding failed.
 //!
 //! Only lost values make a history invalid, there and here. Stricter than Jepsen, which looks for
-//! none of them: a value that stands **twice** in one read, a **phantom** that nobody added, and
-//! one whose adding failed definitely and which is read all the same (**resurrected**).
+//! none of them: a value that stands **twice** in one read, a **phantom** that nobody added, one
+//! whose adding failed definitely and which is read all the same (**resurrected**), and one that
+//! was known when a final read began, which missed it (**diverged**: for Jepsen it is enough that
+//! the very last read shows it).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,6 +36,7 @@ struct Element {
     /// The latest beginning of a read that missed it.
     absent: Option<Moment>,
     failed: bool,
+    diverged: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +129,7 @@ impl Elements {
                 element.present = element.present.max(Some(begun));
             } else {
                 element.absent = element.absent.max(Some(begun));
+                element.diverged |= op.is_final && element.known.is_some_and(|known| known < begun);
             }
         }
     }
@@ -138,7 +142,8 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
     let all = Elements::of(history, add);
     let mut texts: Vec<(&String, usize)> = all.index.iter().map(|(t, at)| (t, *at)).collect();
     texts.sort_by_key(|(_, at)| *at);
-    let (mut stable, mut lost, mut never_read, mut resurrected) = (vec![], vec![], vec![], vec![]);
+    let (mut stable, mut lost, mut never_read) = (vec![], vec![], vec![]);
+    let (mut resurrected, mut diverged) = (vec![], vec![]);
     for (text, at) in texts {
         let Some(element) = all.elements.get(at) else {
             continue;
@@ -151,12 +156,16 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
         if element.failed && element.present.is_some() {
             resurrected.push(text);
         }
+        if element.diverged {
+            diverged.push(text);
+        }
     }
     let mut stale: Vec<_> = stable.iter().filter(|(latency, _)| *latency > 0).copied().collect();
     let errors = !(lost.is_empty()
         && all.repeated.is_empty()
         && all.phantoms.is_empty()
-        && resurrected.is_empty());
+        && resurrected.is_empty()
+        && diverged.is_empty());
     let valid = match Verdict::invalid_if(errors) {
         Verdict::Valid if stable.is_empty() => Verdict::Unknown,
         verdict => verdict,
@@ -176,6 +185,8 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
         "phantom": all.phantoms.keys().take(SHOWN_MAX).map(|text| value(text)).collect::<Vec<_>>(),
         "resurrected-count": resurrected.len(),
         "resurrected": resurrected.iter().map(|text| value(text)).collect::<Vec<_>>(),
+        "diverged-count": diverged.len(),
+        "diverged": diverged.iter().map(|text| value(text)).collect::<Vec<_>>(),
     }));
     stale.sort_by_key(|(latency, _)| std::cmp::Reverse(*latency));
     let worst = stale.iter().take(SHOWN_MAX);

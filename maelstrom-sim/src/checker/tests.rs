@@ -163,6 +163,34 @@ fn duplicates_phantoms_and_resurrected_values_are_invalid() {
 }
 
 #[test]
+fn a_known_value_that_any_final_read_misses_has_diverged() {
+    let check = |first: &str, second: &str| {
+        broadcast(&format!(
+            "0 1 invoke broadcast 7
+             1 1 ok broadcast 7
+             2 90 invoke read
+             3 91 invoke read
+             4 90 ok read {first}
+             5 91 ok read {second}"
+        ))
+    };
+    let (valid, results) = check("[]", "[7]");
+    assert_eq!((valid, &results["diverged"]), (Verdict::Invalid, &json!([7])));
+    assert_eq!(results["lost-count"], 0);
+    assert_eq!(check("[7]", "[7]").0, Verdict::Valid);
+    // One that came only while the final reads were under way may be missing in some.
+    let (valid, results) = broadcast(
+        "0 1 invoke broadcast 7
+         1 1 info broadcast 7
+         2 90 invoke read
+         3 91 invoke read
+         4 90 ok read []
+         5 91 ok read [7]",
+    );
+    assert_eq!((valid, &results["diverged-count"]), (Verdict::Valid, &json!(0)));
+}
+
+#[test]
 fn quantiles_are_jepsens() {
     use std::fmt::Write as _;
     let mut text = String::new();

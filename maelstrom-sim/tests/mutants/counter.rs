@@ -1,0 +1,165 @@
+//! A grow-only counter: a row per node and life, all rows to everyone, again and again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use maelstrom_core::{Error, MessageHandler, Node, Request};
+use maelstrom_sim::workload::WorkloadKind;
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{is_caught, is_good};
+
+const INTERVAL: Duration = Duration::from_millis(700);
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mutation {
+    None,
+    AddOnMerge,
+    OneRowForAll,
+    SameRowAfterCrash,
+    AcknowledgeAndForget,
+    RefuseAndAdd,
+    CountTwice,
+    ForgetOnCrash,
+    OwnRowOnly,
+}
+
+struct Counter {
+    mutation: Mutation,
+    row: String,
+    rows: BTreeMap<String, u64>,
+    taken: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Payload {
+    Add { delta: u64 },
+    Tell { rows: BTreeMap<String, u64> },
+    Read,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Reply<'a> {
+    AddOk,
+    Tell { rows: &'a BTreeMap<String, u64> },
+    ReadOk { value: u64 },
+}
+
+impl Counter {
+    fn new(mutation: Mutation) -> Self {
+        Self { mutation, row: String::new(), rows: BTreeMap::new(), taken: 0 }
+    }
+
+    fn is_nth(&self, mutation: Mutation, n: u64) -> bool {
+        self.mutation == mutation && self.taken.is_multiple_of(n)
+    }
+
+    fn add(&mut self, node: &mut Node<()>, request: &Request, delta: u64) -> Result<(), Error> {
+        self.taken += 1;
+        if self.is_nth(Mutation::AcknowledgeAndForget, 5) {
+            node.reply(request, &Reply::AddOk);
+            return Ok(());
+        }
+        let delta = if self.is_nth(Mutation::CountTwice, 5) { delta * 2 } else { delta };
+        let row = self.rows.entry(self.row.clone()).or_default();
+        *row += delta;
+        if self.mutation != Mutation::ForgetOnCrash {
+            node.persist(&(&self.row, *row));
+        }
+        if self.is_nth(Mutation::RefuseAndAdd, 5) {
+            return Err(Error::temporarily_unavailable("not now"));
+        }
+        node.reply(request, &Reply::AddOk);
+        Ok(())
+    }
+
+    fn merge(&mut self, rows: BTreeMap<String, u64>) {
+        for (row, count) in rows {
+            let mine = self.rows.entry(row).or_default();
+            if self.mutation == Mutation::AddOnMerge {
+                *mine = mine.saturating_add(count);
+            } else {
+                *mine = count.max(*mine);
+            }
+        }
+    }
+
+    fn value(&self) -> u64 {
+        match self.mutation {
+            Mutation::OwnRowOnly => self.rows.get(&self.row).copied().unwrap_or(0),
+            _ => self.rows.values().fold(0, |sum, row| sum.saturating_add(*row)),
+        }
+    }
+}
+
+impl MessageHandler for Counter {
+    type Payload = Payload;
+    type Event = ();
+
+    fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
+        let (row, count): (String, u64) = serde_json::from_slice(record).unwrap();
+        self.merge(BTreeMap::from([(row, count)]));
+        Ok(())
+    }
+
+    fn started(&mut self, node: &mut Node<()>) {
+        let life = match self.mutation {
+            Mutation::SameRowAfterCrash => 0,
+            _ => node.rng().next_u64(),
+        };
+        self.row = match self.mutation {
+            Mutation::OneRowForAll => "all".into(),
+            _ => format!("{}-{life}", node.id()),
+        };
+        if self.mutation == Mutation::SameRowAfterCrash {
+            // It counts from 0 again, in the row it had before.
+            self.rows.remove(&self.row);
+        }
+        node.set_timer(INTERVAL, ());
+    }
+
+    fn message(
+        &mut self,
+        node: &mut Node<()>,
+        request: &Request,
+        payload: Payload,
+    ) -> Result<(), Error> {
+        match payload {
+            Payload::Add { delta } => self.add(node, request, delta)?,
+            Payload::Tell { rows } => self.merge(rows),
+            Payload::Read => node.reply(request, &Reply::ReadOk { value: self.value() }),
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, node: &mut Node<()>, (): ()) {
+        for peer in node.peers().cloned().collect::<Vec<_>>() {
+            node.send(&peer, &Reply::Tell { rows: &self.rows });
+        }
+        node.set_timer(INTERVAL, ());
+    }
+}
+
+#[test]
+fn the_good_counter_is_never_blamed() {
+    is_good(WorkloadKind::GCounter, |_| Counter::new(Mutation::None));
+}
+
+#[test]
+fn every_broken_counter_is_caught() {
+    for (mutation, name, figure) in [
+        (Mutation::AddOnMerge, "add on merge", "too-large"),
+        (Mutation::OneRowForAll, "one row for all", "errors"),
+        (Mutation::SameRowAfterCrash, "the same row after a crash", "errors"),
+        (Mutation::AcknowledgeAndForget, "acknowledge and forget", "errors"),
+        (Mutation::RefuseAndAdd, "refuse and add", "errors"),
+        (Mutation::CountTwice, "count a retry twice", "errors"),
+        (Mutation::ForgetOnCrash, "forget on crash", "errors"),
+        (Mutation::OwnRowOnly, "show one's own row only", "errors"),
+    ] {
+        is_caught(WorkloadKind::GCounter, name, figure, |_| Counter::new(mutation));
+    }
+}

@@ -1,0 +1,110 @@
+//! A generator of unique ids, and an echo.
+
+use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
+use maelstrom_sim::workload::WorkloadKind;
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{is_caught, is_good};
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mutation {
+    None,
+    NoIncarnation,
+    NoNode,
+    WallClockOnly,
+    FewRandomBits,
+    LyingEcho,
+    SilentEcho,
+}
+
+struct Ids {
+    mutation: Mutation,
+    incarnation: u64,
+    count: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Payload {
+    Generate,
+    Echo { echo: String },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Reply {
+    GenerateOk { id: String },
+    EchoOk { echo: String },
+}
+
+impl Ids {
+    fn new(mutation: Mutation) -> Self {
+        Self { mutation, incarnation: 0, count: 0 }
+    }
+
+    fn id(&mut self, node: &mut Node<NoEvent>) -> String {
+        let (count, life) = (self.count, self.incarnation);
+        match self.mutation {
+            Mutation::NoIncarnation => format!("{}-{count}", node.id()),
+            Mutation::NoNode => format!("{count}"),
+            Mutation::WallClockOnly => format!("{}-{}", node.wall_clock().as_millis(), node.id()),
+            Mutation::FewRandomBits => format!("{}", node.rng().next_u64() >> 50),
+            _ => format!("{}-{life}-{count}", node.id()),
+        }
+    }
+}
+
+impl MessageHandler for Ids {
+    type Payload = Payload;
+    type Event = NoEvent;
+
+    fn started(&mut self, node: &mut Node<NoEvent>) {
+        self.incarnation = node.rng().next_u64();
+    }
+
+    fn message(
+        &mut self,
+        node: &mut Node<NoEvent>,
+        request: &Request,
+        payload: Payload,
+    ) -> Result<(), Error> {
+        self.count += 1;
+        match payload {
+            Payload::Generate => {
+                let id = self.id(node);
+                node.reply(request, &Reply::GenerateOk { id });
+            }
+            Payload::Echo { echo } if self.count.is_multiple_of(20) => match self.mutation {
+                Mutation::LyingEcho => node.reply(request, &Reply::EchoOk { echo: echo + "!" }),
+                Mutation::SilentEcho => {}
+                _ => node.reply(request, &Reply::EchoOk { echo }),
+            },
+            Payload::Echo { echo } => node.reply(request, &Reply::EchoOk { echo }),
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn the_good_generator_is_never_blamed() {
+    is_good(WorkloadKind::UniqueIds, |_| Ids::new(Mutation::None));
+}
+
+#[test]
+fn every_broken_generator_and_echo_is_caught() {
+    let ids = WorkloadKind::UniqueIds;
+    for (mutation, name) in [
+        (Mutation::NoIncarnation, "no incarnation"),
+        (Mutation::NoNode, "no node"),
+        (Mutation::WallClockOnly, "wall clock only"),
+        (Mutation::FewRandomBits, "few random bits"),
+    ] {
+        is_caught(ids, name, "duplicated-count", |_| Ids::new(mutation));
+    }
+    for (mutation, name) in
+        [(Mutation::LyingEcho, "a lying echo"), (Mutation::SilentEcho, "a silent echo")]
+    {
+        is_caught(WorkloadKind::Echo, name, "errors", |_| Ids::new(mutation));
+    }
+}
