@@ -1,12 +1,11 @@
 //! The client threads: one operation at a time each.
 //!
-//! After Jepsen's interpreter: an operation goes to a thread that is free, chosen at random. After
-//! one whose outcome is unknown, the thread goes on as a new process and with a new address.
+//! After Jepsen's interpreter: threads take turns, and those that are busy are passed over. After
+//! an operation whose outcome is unknown, the thread goes on as a new process and with a new address.
 
 use std::time::Duration;
 
 use maelstrom_core::NodeId;
-use rand::RngExt;
 
 use super::calls::{Outcome, Purpose};
 use super::{World, reply};
@@ -65,13 +64,10 @@ impl World {
                 return;
             }
             generator.advance(at, &mut self.rng);
-            let free: Vec<usize> = (0..self.threads.len()).filter(|i| self.is_free(*i)).collect();
-            let Some(thread) = free.get(self.rng.random_range(0..free.len().max(1))) else {
-                return;
-            };
+            let Some(thread) = self.next_free_thread() else { return };
             let op = self.workload.next(&mut self.rng);
-            self.invoke(now, at, *thread, op, false);
-            if free.len() == 1 {
+            self.invoke(now, at, thread, op, false);
+            if !(0..self.threads.len()).any(|thread| self.is_free(thread)) {
                 self.free_since = None;
             }
         }
@@ -83,6 +79,21 @@ impl World {
                 self.invoke(now, now, thread, op, true);
             }
         }
+    }
+
+    /// The thread whose turn it is, or the next one that is free. The nemesis has a turn as well,
+    /// in which the first thread that is free goes.
+    fn next_free_thread(&mut self) -> Option<usize> {
+        let turn = self.turn;
+        let free = |thread: &usize| self.is_free(*thread);
+        let next = (turn..self.threads.len()).find(free).or_else(|| (0..turn).find(free));
+        self.take_turn();
+        next
+    }
+
+    /// An operation has begun, be it of a client or of the nemesis.
+    pub(super) fn take_turn(&mut self) {
+        self.turn = (self.turn + 1) % (self.threads.len() + 1);
     }
 
     fn is_free(&self, thread: usize) -> bool {

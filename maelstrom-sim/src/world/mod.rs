@@ -112,6 +112,8 @@ pub struct World {
     generator: Option<Stagger>,
     rng: SimRng,
     threads: Vec<Thread>,
+    /// Whose turn it is: a thread's, or, behind the last one, the nemesis'.
+    turn: usize,
     /// Since when there has always been a thread with nothing to do.
     free_since: Option<Duration>,
     calls: Calls,
@@ -140,6 +142,7 @@ impl World {
             generator: mean_gap.map(Stagger::new),
             rng: rng::stream(options.seed, Stream::Generator),
             threads: clients::threads(&options),
+            turn: 0,
             free_since: None,
             calls: Calls::default(),
             next_client: 0,
@@ -475,6 +478,7 @@ impl World {
             other => (Value::Null, json!(other.to_string())),
         };
         self.disturb(now, op);
+        self.take_turn();
         for value in [asked, done] {
             let value = serde_json::value::to_raw_value(&value).ok();
             let value = value.filter(|value| value.get() != "null");
