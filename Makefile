@@ -50,7 +50,7 @@ broadcast-3c: ## 3c: Broadcast through partitions
 	$(call build,broadcast)
 	$(check) 3c broadcast $(bin)/broadcast -- $(broadcast_small) --nemesis partition $(node_args)
 
-# Not part of "broadcast" yet: the next engine is to meet these limits.
+# Not part of "broadcast" yet: within the limits, but not what the engine is meant to reach.
 .PHONY: broadcast-3d
 broadcast-3d: ## 3d: Broadcast on 25 slow links: < 30 msgs/op, median < 400 ms, max < 600 ms
 	$(call build,broadcast)
