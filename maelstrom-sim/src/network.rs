@@ -420,6 +420,46 @@ mod tests {
     }
 
     #[test]
+    fn partitions_add_up_until_they_are_healed() {
+        let mut network = network(0, LatencyDist::Constant);
+        for refused in ["n2", "lin-kv"] {
+            let refused = BTreeSet::from([refused.into()]);
+            network.start_partition(Grudge::from([("n1".into(), refused)]));
+        }
+        send(&mut network, 0, "n2", "n1", "a");
+        send(&mut network, 0, "lin-kv", "n1", "b");
+        assert_eq!(arrived(&mut network, 0), "");
+        network.heal();
+        send(&mut network, 0, "n2", "n1", "c");
+        assert_eq!(arrived(&mut network, 0), "c");
+    }
+
+    #[test]
+    fn a_receiver_sleeps_whole_milliseconds_as_maelstrom_does() {
+        let mut network = network(10, LatencyDist::Constant);
+        let body = RawValue::from_string("\"x\"".into()).unwrap();
+        let sent = Duration::from_micros(500);
+        network.send(sent, &"n2".into(), &"n1".into(), body.clone()).unwrap();
+        // Due after 10 ms, taken up at once.
+        assert_eq!(network.poll_timeout(), Some(sent + ms(10)));
+        network.handle_timeout(sent);
+        let late = Duration::from_micros(10_100);
+        network.send(late, &"n2".into(), &"n1".into(), body).unwrap();
+        network.handle_timeout(sent + ms(10));
+        // Due at 20.1 ms, taken up at 10.5 ms: 9.6 ms are 9.
+        assert_eq!(network.poll_timeout(), Some(sent + ms(19)));
+    }
+
+    #[test]
+    fn latencies_are_whole_milliseconds_in_their_range() {
+        let mut network = network(3, LatencyDist::Uniform);
+        let (n1, n2): (NodeId, NodeId) = ("n1".into(), "n2".into());
+        let draws: BTreeSet<Duration> =
+            (0..1_000).map(|_| network.draw_latency(&n1, &n2)).collect();
+        assert_eq!(draws.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5].map(ms));
+    }
+
+    #[test]
     fn latencies_have_their_mean_and_can_overtake() {
         for (dist, max) in [(LatencyDist::Uniform, 200), (LatencyDist::Exponential, 5_000)] {
             let mut network = network(100, dist);

@@ -424,3 +424,15 @@ fn the_calls_of_two_lives_have_different_ids_that_any_json_parser_keeps() {
     assert_ne!(first_id(1), first_id(2));
     assert!((1..20).all(|seed| first_id(seed) < 1 << 53));
 }
+
+#[test]
+fn before_init_a_node_answers_under_the_name_it_was_called_by() {
+    let mut node = RawNode::new(Puppet::default(), [1; 32], false);
+    for name in ["n7", "x"] {
+        let line = format!(r#"{{"src":"c0","dest":"{name}","body":{{"type":"echo","msg_id":1}}}}"#);
+        node.handle_line(Clock::default(), line.as_bytes());
+        let Some(Output::Lines(lines)) = node.poll_output() else { panic!("no answer") };
+        let reply: serde_json::Value = serde_json::from_slice(&lines).unwrap();
+        assert_eq!((&reply["src"], &reply["dest"]), (&name.into(), &"c0".into()));
+    }
+}

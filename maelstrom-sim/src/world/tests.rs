@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use maelstrom_core::{Error, ErrorCode, MessageHandler, Node, Request};
+use maelstrom_core::service::{Cas, KvClient};
+use maelstrom_core::{Error, ErrorCode, MessageHandler, Node, Request, RpcError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -306,4 +307,71 @@ fn what_is_no_message_mutes_a_node_and_says_why() {
         world.node_said(ms(2), &n0, br#"{"src":"n0","dest":"n1","body":{}}"#);
         assert_eq!(world.network.stats(), sent);
     }
+}
+
+/// Counts by compare-and-set in `lin-kv`, and tells how often it was told that it had happened and
+/// that it may have.
+#[derive(Default)]
+struct Swapper {
+    value: u64,
+    done: u64,
+    unknown: u64,
+    /// Whether this swap may have happened already.
+    maybe: bool,
+}
+
+impl MessageHandler for Swapper {
+    type Payload = Payload;
+    type Event = Result<Cas, RpcError>;
+
+    fn started(&mut self, node: &mut Node<Self::Event>) {
+        let client = KvClient::lin_kv(ms(500));
+        client.cas(node, "k", self.value, self.value + 1, true, |result| result);
+    }
+
+    fn event(&mut self, node: &mut Node<Self::Event>, result: Self::Event) {
+        match result {
+            Ok(Cas::Swapped) => self.done += 1,
+            Ok(Cas::Mismatch) => {
+                assert!(self.maybe, "it happened, though it certainly had not");
+                self.unknown += 1;
+            }
+            Ok(Cas::Missing) => panic!("the first one creates it"),
+            Err(error) => {
+                self.maybe |= !error.is_definite();
+                return self.started(node);
+            }
+        }
+        self.value += 1;
+        self.maybe = false;
+        self.started(node);
+    }
+
+    fn message(
+        &mut self,
+        node: &mut Node<Self::Event>,
+        request: &Request,
+        payload: Payload,
+    ) -> Result<(), Error> {
+        match payload {
+            Payload::Topology { .. } => node.reply(request, &Reply::TopologyOk),
+            Payload::Broadcast { .. } => node.reply(request, &Reply::BroadcastOk),
+            _ => node.reply(request, &Reply::ReadOk { messages: vec![self.done, self.unknown] }),
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn services_that_answer_with_errors_do_so_definitely_only_where_nothing_happened() {
+    let mut options = options();
+    options.nodes = vec!["n0".into()];
+    options.latency.mean_ms = 10;
+    options.nemesis.insert(Fault::Services);
+    options.nemesis_interval = Duration::from_secs(2);
+    let world = simulate(options, |_| Swapper::default());
+    let last = ends(&world, OpType::Ok).into_iter().rev().find(|op| op.f == "read").unwrap();
+    let counts: Vec<u64> = serde_json::from_str(last.value.as_ref().unwrap().get()).unwrap();
+    assert!(counts[0] > 100, "most of them happen: {counts:?}");
+    assert!(counts[1] > 0, "some that may have happened had: {counts:?}");
 }
