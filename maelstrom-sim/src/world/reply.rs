@@ -100,3 +100,45 @@ pub(super) fn preview(text: &str) -> String {
     }
     short
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+    use crate::workload::WorkloadKind;
+
+    fn read(body: &str) -> (OpType, String) {
+        let workload = WorkloadKind::Broadcast.build(&Options::new(WorkloadKind::Broadcast));
+        let body = RawValue::from_string(body.into()).unwrap();
+        let ending = ending(workload.as_ref(), "read", &Outcome::Reply(body));
+        (ending.kind, ending.error.or(ending.value.map(|v| v.get().to_owned())).unwrap_or_default())
+    }
+
+    #[test]
+    fn a_reply_has_its_type_all_its_fields_and_no_others() {
+        let good = r#"{"type":"read_ok","in_reply_to":1,"msg_id":2,"messages":[1,2]}"#;
+        assert_eq!(read(good), (OpType::Ok, "[1,2]".into()));
+        for (bad, why) in [
+            (r#"{"type":"read_ok","in_reply_to":1}"#, "`messages` is missing"),
+            (r#"{"type":"ok","messages":[]}"#, "its type is not `read_ok`"),
+            (r#"{"messages":[]}"#, "its type is not `read_ok`"),
+            (r#"{"type":"read_ok","messages":{}}"#, "`messages` is not a list"),
+            (r#"{"type":"read_ok","messages":[],"more":1}"#, "`more` has no place in it"),
+        ] {
+            let (kind, error) = read(bad);
+            assert_eq!(kind, OpType::Info, "{bad}");
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_as_definite_as_its_code_and_a_read_is_idempotent_anyway() {
+        let (kind, text) = read(r#"{"type":"error","code":13}"#);
+        assert_eq!((kind, text.as_str()), (OpType::Fail, "crash (13): "));
+        let body = |text: &str| RawValue::from_string(text.into()).unwrap();
+        assert!(error_in(&body(r#"{"type":"error","code":11}"#)).unwrap().is_definite());
+        assert!(!error_in(&body(r#"{"type":"error"}"#)).unwrap().is_definite());
+        assert!(!error_in(&body(r#"{"type":"error","code":"x"}"#)).unwrap().is_definite());
+        assert_eq!(error_in(&body(r#"{"type":"read_ok"}"#)), None);
+    }
+}

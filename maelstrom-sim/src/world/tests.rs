@@ -171,6 +171,25 @@ fn operations_come_at_the_rate_until_the_time_limit_then_each_thread_reads_once(
 }
 
 #[test]
+fn threads_take_turns_and_the_nemesis_has_one_as_well() {
+    let world = run(&options(), Odd::Nothing);
+    let begun = ends(&world, OpType::Invoke);
+    let threads: Vec<Process> = begun.iter().take(9).map(|op| op.process).collect();
+    assert_eq!(threads, [0, 1, 2, 0, 0, 1, 2, 0, 0].map(Process::Client));
+}
+
+#[test]
+fn an_operation_never_begins_before_its_threads_last_one_has_ended() {
+    let world = run(&Options { rate: 200.0, ..options() }, Odd::LateRead(ms(300)));
+    let mut ended: BTreeMap<Process, Duration> = BTreeMap::new();
+    for op in world.history().client_ops() {
+        let last = ended.insert(op.process, op.time).unwrap_or_default();
+        assert!(op.time >= last, "{op:?}");
+    }
+    assert!(ends(&world, OpType::Invoke).len() < 3_000, "what was missed is not made up for");
+}
+
+#[test]
 fn a_value_takes_the_latency_to_be_everywhere() {
     let options = Options { latency: Latency { mean_ms: 100, ..Latency::default() }, ..options() };
     let fields = run(&options, Odd::Nothing).results().workload.fields;
@@ -374,4 +393,48 @@ fn services_that_answer_with_errors_do_so_definitely_only_where_nothing_happened
     let counts: Vec<u64> = serde_json::from_str(last.value.as_ref().unwrap().get()).unwrap();
     assert!(counts[0] > 100, "most of them happen: {counts:?}");
     assert!(counts[1] > 0, "some that may have happened had: {counts:?}");
+}
+
+/// Answers each tenth request for an id too late.
+struct LateIds(u64);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum IdPayload {
+    Generate,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum IdReply {
+    GenerateOk { id: u64 },
+}
+
+impl MessageHandler for LateIds {
+    type Payload = IdPayload;
+    type Event = (Request, u64);
+
+    fn message(
+        &mut self,
+        node: &mut Node<Self::Event>,
+        request: &Request,
+        _: IdPayload,
+    ) -> Result<(), Error> {
+        self.0 += 1;
+        let delay = if self.0.is_multiple_of(10) { 6_000 } else { 0 };
+        node.set_timer(ms(delay), (request.clone(), self.0));
+        Ok(())
+    }
+
+    fn event(&mut self, node: &mut Node<Self::Event>, (request, id): Self::Event) {
+        node.reply(&request, &IdReply::GenerateOk { id });
+    }
+}
+
+#[test]
+fn a_client_of_unique_ids_keeps_its_address_so_that_a_late_id_does_no_harm() {
+    let options = Options { rate: 20.0, ..Options::new(WorkloadKind::UniqueIds) };
+    let world = simulate(options.with_node_count(1), |_| LateIds(0));
+    assert!(!ends(&world, OpType::Info).is_empty());
+    assert!(world.muted().is_empty());
 }
