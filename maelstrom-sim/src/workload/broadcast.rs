@@ -5,7 +5,7 @@ use rand::RngExt;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Invocation, RequestBody, Workload, names, raw};
+use super::{FinalOps, Invocation, RequestBody, Workload, names, raw};
 use crate::checker::{WorkloadResults, set_full};
 use crate::history::History;
 use crate::options::Options;
@@ -42,8 +42,8 @@ impl Workload for Broadcast {
         Invocation { f: "broadcast", value: raw(&json!(value)) }
     }
 
-    fn final_op(&self) -> Option<Invocation> {
-        Some(Invocation { f: "read", value: None })
+    fn final_ops(&self) -> FinalOps {
+        FinalOps::Once(Invocation { f: "read", value: None })
     }
 
     fn request(&self, op: &Invocation) -> RequestBody {

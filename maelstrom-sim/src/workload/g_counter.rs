@@ -5,7 +5,7 @@ use rand::RngExt;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Invocation, RequestBody, Workload, raw};
+use super::{FinalOps, Invocation, RequestBody, Workload, raw};
 use crate::checker::{WorkloadResults, counter};
 use crate::history::History;
 use crate::rng::SimRng;
@@ -22,8 +22,8 @@ impl Workload for GCounter {
         Invocation { f: "add", value: raw(&json!(rng.random_range(0..5))) }
     }
 
-    fn final_op(&self) -> Option<Invocation> {
-        Some(Invocation { f: "read", value: None })
+    fn final_ops(&self) -> FinalOps {
+        FinalOps::Once(Invocation { f: "read", value: None })
     }
 
     fn request(&self, op: &Invocation) -> RequestBody {

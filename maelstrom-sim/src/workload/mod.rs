@@ -5,12 +5,14 @@ mod echo;
 mod g_counter;
 mod unique_ids;
 
+use std::time::Duration;
+
 use maelstrom_core::NodeId;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::checker::WorkloadResults;
-use crate::history::History;
+use crate::history::{History, Op};
 use crate::options::Options;
 use crate::rng::SimRng;
 
@@ -78,6 +80,34 @@ impl RequestBody {
     }
 }
 
+/// What a client does next for the operation it is at.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// It asks its node this, and goes on when it has the result.
+    Ask(RequestBody),
+    /// The operation has happened, with this result. Without one, the argument stands for it.
+    Done(Option<Box<RawValue>>),
+    /// The client is gone, without a request. Its thread goes on as a new process.
+    Crash,
+}
+
+/// What threads do after all faults have ended and the network has rested.
+#[derive(Clone, Debug)]
+pub enum FinalOps {
+    /// Nothing.
+    None,
+    /// Each thread does this, once.
+    Once(Invocation),
+    /// Each thread does what [`Workload::next_final`] says, one after the other, for as long as it
+    /// says anything.
+    Many {
+        /// The mean time from one to the next.
+        pace: Duration,
+        /// After this time none are begun any more.
+        limit: Duration,
+    },
+}
+
 /// A workload: generator, client and checker.
 pub trait Workload: std::fmt::Debug {
     /// What each node is asked before the test, if anything.
@@ -88,28 +118,51 @@ pub trait Workload: std::fmt::Debug {
     /// The next operation.
     fn next(&mut self, rng: &mut SimRng) -> Invocation;
 
-    /// The operation that every thread ends with, after all faults have ended.
-    fn final_op(&self) -> Option<Invocation> {
+    /// What every thread ends with.
+    fn final_ops(&self) -> FinalOps {
+        FinalOps::None
+    }
+
+    /// The next of many final operations of a process; `None` when its thread is done.
+    fn next_final(&mut self, process: u64) -> Option<Invocation> {
+        let _ = process;
         None
     }
 
-    /// How an operation is asked for.
-    fn request(&self, op: &Invocation) -> RequestBody;
+    /// How an operation is asked for, if one request is enough.
+    fn request(&self, op: &Invocation) -> RequestBody {
+        RequestBody::new(op.f, [])
+    }
 
-    /// The fields that the reply to `f` must have beside its type and ids. It must have no others.
-    fn reply_fields(&self, f: &str) -> &'static [&'static str];
+    /// What the client of `process` does for an operation, after requests with these results: one
+    /// request, unless the workload knows better.
+    fn step(&self, process: u64, op: &Invocation, results: &[Option<Box<RawValue>>]) -> Step {
+        let _ = process;
+        match results.first() {
+            None => Step::Ask(self.request(op)),
+            Some(result) => Step::Done(result.clone()),
+        }
+    }
 
-    /// What goes into the history as the result of `f`: one of the reply's fields, as it came.
-    /// `None`: the argument stays.
-    fn result_field(&self, f: &str) -> Option<&'static str>;
+    /// Hears how each operation ended, for workloads whose next ones depend on it.
+    fn ended(&mut self, end: &Op) {
+        let _ = end;
+    }
 
-    /// What is wrong with a result, if anything.
+    /// The fields that the reply to a request must have beside its type and ids. It must have no
+    /// others.
+    fn reply_fields(&self, request: &str) -> &'static [&'static str];
+
+    /// The result of a request: one of the reply's fields, as it came. `None`: there is none.
+    fn result_field(&self, request: &str) -> Option<&'static str>;
+
+    /// What is wrong with the result of a request, if anything.
     ///
     /// # Errors
     ///
     /// With the rest of a sentence that begins with the field's name.
-    fn check_result(&self, f: &str, value: &RawValue) -> Result<(), String> {
-        let _ = (f, value);
+    fn check_result(&self, request: &str, value: &RawValue) -> Result<(), String> {
+        let _ = (request, value);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! `unique-ids`: no id may come twice.
 
-use super::{Invocation, RequestBody, Workload};
+use super::{Invocation, Workload};
 use crate::checker::{WorkloadResults, unique_ids};
 use crate::history::History;
 use crate::rng::SimRng;
@@ -11,10 +11,6 @@ pub(super) struct UniqueIds;
 impl Workload for UniqueIds {
     fn next(&mut self, _rng: &mut SimRng) -> Invocation {
         Invocation { f: "generate", value: None }
-    }
-
-    fn request(&self, _op: &Invocation) -> RequestBody {
-        RequestBody::new("generate", [])
     }
 
     fn reply_fields(&self, _f: &str) -> &'static [&'static str] {

@@ -6,20 +6,24 @@
 use std::time::Duration;
 
 use maelstrom_core::NodeId;
+use serde_json::value::RawValue;
 
+use super::World;
 use super::calls::{Outcome, Purpose};
-use super::{World, reply};
+use super::reply::{self, Ending};
 use crate::history::{Op, OpType, Process};
 use crate::options::Options;
-use crate::workload::Invocation;
+use crate::workload::{Invocation, Step};
 
 /// A client thread.
 #[derive(Debug)]
 pub(super) struct Thread {
     node: NodeId,
-    process: u64,
+    pub(super) process: u64,
     client: Option<Client>,
     pending: Option<Pending>,
+    /// When its next final operation is due.
+    pub(super) final_at: Option<Duration>,
 }
 
 /// A client: an address in the network.
@@ -37,6 +41,10 @@ struct Pending {
     op: Invocation,
     invocation: usize,
     is_final: bool,
+    /// What it asks at the moment.
+    asked: &'static str,
+    /// What came of its requests so far.
+    results: Vec<Option<Box<RawValue>>>,
 }
 
 /// The threads of a test: thread `i` talks to node `i` modulo the number of nodes.
@@ -47,6 +55,7 @@ pub(super) fn threads(options: &Options) -> Vec<Thread> {
         process: process as u64,
         client: None,
         pending: None,
+        final_at: None,
     });
     threads.collect()
 }
@@ -73,14 +82,6 @@ impl World {
         }
     }
 
-    pub(super) fn run_final_ops(&mut self, now: Duration) {
-        for thread in 0..self.threads.len() {
-            if let Some(op) = self.workload.final_op() {
-                self.invoke(now, now, thread, op, true);
-            }
-        }
-    }
-
     /// The thread whose turn it is, or the next one that is free. The nemesis has a turn as well,
     /// in which the first thread that is free goes.
     fn next_free_thread(&mut self) -> Option<usize> {
@@ -96,12 +97,12 @@ impl World {
         self.turn = (self.turn + 1) % (self.threads.len() + 1);
     }
 
-    fn is_free(&self, thread: usize) -> bool {
+    pub(super) fn is_free(&self, thread: usize) -> bool {
         self.threads.get(thread).is_some_and(|thread| thread.pending.is_none())
     }
 
     /// A thread begins an operation; `at` is when it was due.
-    fn invoke(
+    pub(super) fn invoke(
         &mut self,
         now: Duration,
         at: Duration,
@@ -113,20 +114,35 @@ impl World {
             return;
         };
         self.renew_client(index);
-        let request = self.workload.request(&op);
         let begin = Op::new(Process::Client(process), OpType::Invoke, op.f);
         let invocation = self.record(at, Op { value: op.value.clone(), is_final, ..begin });
         let Some(thread) = self.threads.get_mut(index) else {
             return;
         };
-        thread.pending = Some(Pending { op, invocation, is_final });
-        let node = thread.node.clone();
-        let Some(client) = &mut thread.client else {
+        thread.pending = Some(Pending { op, invocation, is_final, asked: "", results: Vec::new() });
+        self.go_on(now, index);
+    }
+
+    /// A thread does what is next for its operation.
+    fn go_on(&mut self, now: Duration, index: usize) {
+        let Some(thread) = self.threads.get_mut(index) else {
             return;
         };
-        client.last_msg_id += 1;
-        let (address, msg_id) = (client.address.clone(), client.last_msg_id);
-        self.call(now, &address, &node, msg_id, &request, Purpose::Op(index));
+        let (Some(pending), Some(client)) = (&mut thread.pending, &mut thread.client) else {
+            return;
+        };
+        let ending = match self.workload.step(thread.process, &pending.op, &pending.results) {
+            Step::Ask(request) => {
+                pending.asked = request.kind;
+                client.last_msg_id += 1;
+                let (address, msg_id) = (client.address.clone(), client.last_msg_id);
+                let node = thread.node.clone();
+                return self.call(now, &address, &node, msg_id, &request, Purpose::Op(index));
+            }
+            Step::Done(value) => Ending { kind: OpType::Ok, value, error: None },
+            Step::Crash => Ending { kind: OpType::Info, value: None, error: None },
+        };
+        self.finish(now, index, ending);
     }
 
     /// A thread that goes on as a new process gets a new address, and the old one is gone: a late
@@ -151,7 +167,24 @@ impl World {
         }
     }
 
-    pub(super) fn op_ended(&mut self, now: Duration, index: usize, outcome: &Outcome) {
+    /// A thread hears what came of its request.
+    pub(super) fn call_answered(&mut self, now: Duration, index: usize, outcome: &Outcome) {
+        let thread = self.threads.get_mut(index);
+        let Some(pending) = thread.and_then(|thread| thread.pending.as_mut()) else {
+            return;
+        };
+        let workload = self.workload.as_ref();
+        let ending = reply::ending(workload, pending.op.f, pending.asked, outcome);
+        if ending.kind == OpType::Ok {
+            pending.results.push(ending.value);
+            self.go_on(now, index);
+        } else {
+            self.finish(now, index, ending);
+        }
+    }
+
+    /// A thread is done with its operation.
+    fn finish(&mut self, now: Duration, index: usize, ending: Ending) {
         let Some(thread) = self.threads.get_mut(index) else {
             return;
         };
@@ -159,7 +192,6 @@ impl World {
             return;
         };
         let process = thread.process;
-        let ending = reply::ending(self.workload.as_ref(), pending.op.f, outcome);
         if ending.kind == OpType::Info {
             thread.process += self.options.concurrency as u64;
         }
@@ -171,6 +203,7 @@ impl World {
             invocation: Some(pending.invocation),
             ..Op::new(Process::Client(process), ending.kind, pending.op.f)
         };
+        self.workload.ended(&end);
         self.record(now, end);
     }
 }

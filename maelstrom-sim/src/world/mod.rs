@@ -16,10 +16,11 @@
 //!
 //! Every node gets `init`, then what the workload asks of each node. Then time starts: clients
 //! operate and the nemesis acts until the time limit; operations under way come to their end. If
-//! the workload has a final operation, the network heals, 10 s pass, and each thread does it once.
+//! the workload has final operations, the network heals, 10 s pass, and each thread does its own.
 
 mod calls;
 mod clients;
+mod finale;
 mod news;
 mod reply;
 
@@ -44,7 +45,7 @@ use crate::network::{Message, NetStats, Network, is_client};
 use crate::options::Options;
 use crate::rng::{self, SimRng, Stream};
 use crate::service::Services;
-use crate::workload::{RequestBody, Workload};
+use crate::workload::{FinalOps, RequestBody, Workload};
 
 /// How long the network rests between the last fault and the final operations.
 const RECOVERY: Duration = Duration::from_secs(10);
@@ -52,8 +53,12 @@ const RECOVERY: Duration = Duration::from_secs(10);
 /// How long a test takes if nothing goes wrong, without the start of the nodes.
 #[must_use]
 pub fn expected_length(options: &Options) -> Duration {
-    let has_end = options.workload.build(options).final_op().is_some();
-    options.time_limit + if has_end { RECOVERY } else { Duration::ZERO }
+    let finale = match options.workload.build(options).final_ops() {
+        FinalOps::None => Duration::ZERO,
+        FinalOps::Once(_) => RECOVERY,
+        FinalOps::Many { limit, .. } => RECOVERY + limit,
+    };
+    options.time_limit + finale
 }
 
 /// What the driver has to do.
@@ -95,7 +100,7 @@ enum Phase {
     Main { end: Duration },
     Draining,
     Recovery { until: Duration },
-    Final,
+    Final { until: Duration },
     Done,
 }
 
@@ -197,7 +202,12 @@ impl World {
                 }
             }
             Phase::Recovery { until } => at(until),
-            Phase::Init | Phase::Setup | Phase::Draining | Phase::Final | Phase::Done => {}
+            Phase::Final { .. } => {
+                if let Some(time) = self.next_final_at() {
+                    at(time);
+                }
+            }
+            Phase::Init | Phase::Setup | Phase::Draining | Phase::Done => {}
         }
         next
     }
@@ -370,12 +380,12 @@ impl World {
             }
             Purpose::Setup(node) => {
                 let f = self.workload.setup().map_or("", |request| request.kind);
-                let ending = reply::ending(self.workload.as_ref(), f, outcome);
+                let ending = reply::ending(self.workload.as_ref(), f, f, outcome);
                 if ending.kind != OpType::Ok {
                     self.fail(Failure::SetupRefused(node, ending.error.unwrap_or_default()));
                 }
             }
-            Purpose::Op(thread) => self.op_ended(now, thread, outcome),
+            Purpose::Op(thread) => self.call_answered(now, thread, outcome),
         }
     }
 
@@ -438,7 +448,7 @@ impl World {
                 Phase::Draining
             }
             Phase::Draining if !self.calls.has_ops() => {
-                if self.workload.final_op().is_none() {
+                if matches!(self.workload.final_ops(), FinalOps::None) {
                     Phase::Done
                 } else {
                     for op in self.schedule.finish() {
@@ -450,10 +460,15 @@ impl World {
             }
             Phase::Recovery { until } if now >= until => {
                 self.tell(News::Phase("final operations"));
-                self.run_final_ops(now);
-                Phase::Final
+                Phase::Final { until: self.begin_finale(now) }
             }
-            Phase::Final if !self.calls.has_ops() => Phase::Done,
+            Phase::Final { until } => {
+                self.run_finale(now, until);
+                if self.next_final_at().is_some() || self.calls.has_ops() {
+                    return false;
+                }
+                Phase::Done
+            }
             _ => return false,
         };
         true

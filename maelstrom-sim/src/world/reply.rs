@@ -23,7 +23,8 @@ pub(super) struct Ending {
 
 type Fields<'a> = BTreeMap<&'a str, &'a RawValue>;
 
-pub(super) fn ending(workload: &dyn Workload, f: &str, outcome: &Outcome) -> Ending {
+/// What became of a request that `f` made.
+pub(super) fn ending(workload: &dyn Workload, f: &str, request: &str, outcome: &Outcome) -> Ending {
     let body = match outcome {
         Outcome::Timeout => return failed(workload, f, false, "net-timeout".into()),
         Outcome::Reply(body) => body,
@@ -31,7 +32,7 @@ pub(super) fn ending(workload: &dyn Workload, f: &str, outcome: &Outcome) -> End
     if let Some(error) = error_in(body) {
         return failed(workload, f, error.is_definite(), error.to_string());
     }
-    match result(workload, f, body) {
+    match result(workload, request, body) {
         Ok(value) => Ending { kind: OpType::Ok, value, error: None },
         // Maelstrom makes no exception for idempotent operations here.
         Err(text) => Ending { kind: OpType::Info, value: None, error: Some(text) },
@@ -55,20 +56,20 @@ pub(super) fn error_in(body: &RawValue) -> Option<Error> {
     Some(Error::new(code.map_or(ErrorCode::Crash, ErrorCode::from_code), text))
 }
 
-/// The result in a reply to `f`, or why the reply is malformed.
+/// The result in a reply to `request`, or why the reply is malformed.
 fn result(
     workload: &dyn Workload,
-    f: &str,
+    request: &str,
     body: &RawValue,
 ) -> Result<Option<Box<RawValue>>, String> {
     let malformed = |what: String| format!("malformed reply: {what}: {}", preview(body.get()));
     let fields: Fields<'_> =
         serde_json::from_str(body.get()).map_err(|error| malformed(error.to_string()))?;
-    let expected = format!("{f}_ok");
+    let expected = format!("{request}_ok");
     if string(&fields, "type").as_deref() != Some(expected.as_str()) {
         return Err(malformed(format!("its type is not `{expected}`")));
     }
-    let wanted = workload.reply_fields(f);
+    let wanted = workload.reply_fields(request);
     if let Some(missing) = wanted.iter().find(|name| !fields.contains_key(*name)) {
         return Err(malformed(format!("`{missing}` is missing")));
     }
@@ -77,13 +78,13 @@ fn result(
     if let Some(extra) = fields.keys().find(|name| !known(name)) {
         return Err(malformed(format!("`{extra}` has no place in it")));
     }
-    let Some(name) = workload.result_field(f) else {
+    let Some(name) = workload.result_field(request) else {
         return Ok(None);
     };
     let Some(value) = fields.get(name) else {
         return Ok(None);
     };
-    workload.check_result(f, value).map_err(|what| malformed(format!("`{name}` {what}")))?;
+    workload.check_result(request, value).map_err(|what| malformed(format!("`{name}` {what}")))?;
     Ok(Some((*value).to_owned()))
 }
 
