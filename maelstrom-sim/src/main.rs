@@ -88,6 +88,14 @@ struct TestArgs {
     /// The neighbours to suggest to nodes, where the workload suggests any.
     #[arg(long, value_name = "SPEC", value_enum, default_value_t = Topology::Grid)]
     topology: Topology,
+    /// How many keys to use at a time, in workloads with keys.
+    #[arg(long, value_name = "INT", default_value_t = 10,
+        value_parser = clap::value_parser!(u8).range(1..=32))]
+    key_count: u8,
+    /// How often to write to a key before another one takes its place.
+    #[arg(long, value_name = "INT", default_value_t = 16,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    max_writes_per_key: u64,
     /// Which part of all requests must succeed: a number from 0 to 1, or total.
     #[arg(long, value_name = "EXPECTED")]
     availability: Option<Availability>,
@@ -153,6 +161,8 @@ impl TestArgs {
             nemesis: self.nemesis.iter().copied().collect(),
             nemesis_interval: Duration::from_secs_f64(self.nemesis_interval),
             topology: self.topology,
+            key_count: self.key_count,
+            max_writes_per_key: self.max_writes_per_key,
             availability: self.availability,
             forgive_late_replies: false,
             seed,

@@ -31,6 +31,10 @@ pub struct Options {
     pub nemesis_interval: Duration,
     /// The neighbours that workloads with a topology suggest.
     pub topology: Topology,
+    /// How many keys are in use at a time, in workloads with keys.
+    pub key_count: u8,
+    /// How often a key is written to before another one takes its place.
+    pub max_writes_per_key: u64,
     /// Which part of all operations must succeed for the test to be valid.
     pub availability: Option<Availability>,
     /// Whether a reply to a client that has given up is dropped. Maelstrom mutes the node for it,
@@ -55,6 +59,8 @@ impl Options {
             nemesis: BTreeSet::new(),
             nemesis_interval: Duration::from_secs(10),
             topology: Topology::Grid,
+            key_count: 10,
+            max_writes_per_key: 16,
             availability: None,
             forgive_late_replies: false,
             seed: 0,

@@ -3,6 +3,7 @@
 mod broadcast;
 mod echo;
 mod g_counter;
+pub(crate) mod kafka;
 mod unique_ids;
 
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub enum WorkloadKind {
     Broadcast,
     /// Nodes count together.
     GCounter,
+    /// Nodes keep logs of messages.
+    Kafka,
 }
 
 impl WorkloadKind {
@@ -38,6 +41,7 @@ impl WorkloadKind {
             Self::UniqueIds => "unique-ids",
             Self::Broadcast => "broadcast",
             Self::GCounter => "g-counter",
+            Self::Kafka => "kafka",
         }
     }
 
@@ -49,6 +53,7 @@ impl WorkloadKind {
             Self::UniqueIds => Box::new(unique_ids::UniqueIds),
             Self::Broadcast => Box::new(broadcast::Broadcast::new(options)),
             Self::GCounter => Box::new(g_counter::GCounter),
+            Self::Kafka => Box::new(kafka::Kafka::new(options)),
         }
     }
 }

@@ -6,6 +6,7 @@
 mod broadcast;
 mod counter;
 mod ids;
+mod kafka;
 
 use maelstrom_core::{MessageHandler, NodeId};
 use maelstrom_sim::checker::Verdict;
@@ -40,17 +41,29 @@ fn is_caught<H: MessageHandler>(
     figure: &str,
     build: impl Fn(&NodeId) -> H,
 ) {
+    is_caught_by(&sweep(workload), name, figure, build);
+}
+
+/// The same, under chosen faults.
+fn is_caught_by<H: MessageHandler>(
+    sweep: &Sweep,
+    name: &str,
+    figure: &str,
+    build: impl Fn(&NodeId) -> H,
+) {
     let mut hunts: Vec<u64> = (0..HUNTS)
         .map(|hunt| {
             let start = hunt * 1_000;
             let caught = (start..start + CAUGHT_WITHIN).find(|seed| {
-                let world = simulate(sweep(workload).options(*seed), &build);
+                let world = simulate(sweep.options(*seed), &build);
                 let results = world.results();
-                let found = &results.workload.fields[figure];
-                let found = found.as_u64().map_or_else(
-                    || found.as_array().is_some_and(|list| !list.is_empty()),
-                    |count| count > 0,
-                );
+                let found = results.workload.fields.get(figure).is_some_and(|found| {
+                    let count = found.as_u64().or_else(|| found["count"].as_u64());
+                    count.map_or_else(
+                        || found.as_array().is_some_and(|list| !list.is_empty()),
+                        |count| count > 0,
+                    )
+                });
                 found && results.valid == Verdict::Invalid
             });
             let caught =
@@ -60,5 +73,8 @@ fn is_caught<H: MessageHandler>(
         .collect();
     hunts.sort_unstable();
     let (median, worst) = (hunts[hunts.len() / 2], hunts[hunts.len() - 1]);
-    println!("{:>10} {name:<32} {figure:<18} {median} seeds, {worst} at most", workload.name());
+    println!(
+        "{:>10} {name:<32} {figure:<18} {median} seeds, {worst} at most",
+        sweep.workload.name()
+    );
 }

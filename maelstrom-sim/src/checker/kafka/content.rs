@@ -1,0 +1,129 @@
+//! What is wrong with the content of a log: messages that are missing, in the wrong place, or too
+//! many.
+
+use serde_json::{Value, json};
+
+use super::log::{Event, Log, Message};
+use super::{Findings, LIST_MAX, message, witness};
+use crate::history::OpType;
+
+/// What became of the send of a message, if there was one.
+fn outcome(sent: &Message, events: &[Event<'_>]) -> Option<OpType> {
+    Some(events.get(sent.send?)?.op.kind)
+}
+
+/// The acknowledged messages that no poll shows.
+pub(super) fn unseen<'a>(
+    log: &'a Log<'_>,
+    events: &'a [Event<'_>],
+) -> impl Iterator<Item = &'a str> {
+    let unread = log.messages.iter().filter(|(_, message)| message.poll.is_none());
+    unread
+        .filter(|(_, message)| outcome(message, events) == Some(OpType::Ok))
+        .map(|(text, _)| *text)
+}
+
+/// Looks at the log of a key.
+pub(super) fn check(key: &str, log: &Log<'_>, events: &[Event<'_>], findings: &mut Findings) {
+    let one = LogCheck { key, log, events };
+    one.places(findings);
+    one.senders(findings);
+    one.lost(findings);
+}
+
+struct LogCheck<'a> {
+    key: &'a str,
+    log: &'a Log<'a>,
+    events: &'a [Event<'a>],
+}
+
+impl LogCheck<'_> {
+    fn witness(&self, place: Option<usize>, offset: i64) -> Value {
+        let event = place.and_then(|place| self.events.get(place));
+        event.map_or(Value::Null, |event| witness(event, self.key, offset))
+    }
+
+    /// Who sent a message and who read it first.
+    fn proofs(&self, found: &Message) -> [Value; 2] {
+        let offset = found.offsets.first().copied().unwrap_or_default();
+        [self.witness(found.send, offset), self.witness(found.poll, offset)]
+    }
+
+    /// A message has one offset, and an offset one message.
+    fn places(&self, findings: &mut Findings) {
+        for (offset, texts) in self.log.entries.iter().filter(|(_, texts)| texts.len() > 1) {
+            findings.add("inconsistent-offsets", || {
+                let texts = texts.iter().take(LIST_MAX);
+                let ops = texts.clone().filter_map(|text| self.log.messages.get(text));
+                json!({
+                    "key": self.key,
+                    "offset": offset,
+                    "values": texts.map(|text| message(text)).collect::<Vec<_>>(),
+                    "ops": ops.map(|found| {
+                        self.witness(found.send.filter(|_| found.poll.is_none()).or(found.poll), *offset)
+                    }).collect::<Vec<_>>(),
+                })
+            });
+        }
+        for (text, found) in self.log.messages.iter().filter(|(_, found)| found.offsets.len() > 1) {
+            findings.add("duplicate", || {
+                json!({
+                    "key": self.key,
+                    "value": message(text),
+                    "count": found.offsets.len(),
+                    "offsets": found.offsets.iter().take(LIST_MAX).collect::<Vec<_>>(),
+                    "ops": self.proofs(found),
+                })
+            });
+        }
+    }
+
+    /// What is read has been sent to this key, and its send has not failed.
+    fn senders(&self, findings: &mut Findings) {
+        for (text, found) in self.log.messages.iter().filter(|(_, found)| found.poll.is_some()) {
+            let kind = match outcome(found, self.events) {
+                None => "phantom",
+                Some(OpType::Fail) => "G1a",
+                Some(_) => continue,
+            };
+            findings.add(kind, || {
+                let [writer, reader] = self.proofs(found);
+                json!({
+                    "key": self.key,
+                    "value": message(text),
+                    "writer": writer,
+                    "reader": reader,
+                })
+            });
+        }
+    }
+
+    /// Where one message was read, somebody must have read all that come before it. A message at
+    /// several offsets counts where it takes the least to be right.
+    fn lost(&self, findings: &mut Findings) {
+        let read = self.log.messages.values().filter(|found| found.poll.is_some());
+        let bound = read.filter_map(|found| Some((*found.offsets.first()?, found.poll))).max();
+        let Some((bound, max_read)) = bound else {
+            return;
+        };
+        for text in unseen(self.log, self.events) {
+            let Some(lost) = self.log.messages.get(text) else {
+                continue;
+            };
+            let Some(offset) = lost.offsets.last().copied().filter(|last| *last <= bound) else {
+                continue;
+            };
+            findings.add("lost-write", || {
+                json!({
+                    "key": self.key,
+                    "value": message(text),
+                    "offset": offset,
+                    "index": self.log.index(offset),
+                    "max-read-index": self.log.index(bound),
+                    "writer": self.witness(lost.send, offset),
+                    "max-read": self.witness(max_read, bound),
+                })
+            });
+        }
+    }
+}

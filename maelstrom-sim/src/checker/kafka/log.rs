@@ -1,0 +1,118 @@
+//! What a history tells of each key's log.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::value::RawValue;
+
+use super::LIST_MAX;
+use crate::history::{History, Op, OpType, Process};
+use crate::workload::kafka::{Assign, Polled, value_of};
+
+/// An operation that tells something. A send that was begun tells something from then on.
+#[derive(Debug)]
+pub(super) struct Event<'a> {
+    pub(super) op: &'a Op,
+    pub(super) process: u64,
+    pub(super) what: What<'a>,
+}
+
+#[derive(Debug)]
+pub(super) enum What<'a> {
+    Sent { key: String, offset: Option<i64>, message: &'a str },
+    Polled(Polled<'a>),
+    Assigned(Assign),
+}
+
+/// What a history tells, in its order; what tells nothing is left out.
+pub(super) fn events(history: &History) -> Vec<Event<'_>> {
+    history.client_ops().filter_map(event).collect()
+}
+
+fn event(op: &Op) -> Option<Event<'_>> {
+    let Process::Client(process) = op.process else {
+        return None;
+    };
+    let value = op.value.as_deref();
+    let what = match (op.f, op.kind) {
+        ("send", OpType::Ok) => {
+            let (key, (offset, message)): (String, (i64, &RawValue)) = value_of(value)?;
+            What::Sent { key, offset: Some(offset), message: message.get() }
+        }
+        ("send", _) => {
+            let (key, message): (String, &RawValue) = value_of(value)?;
+            What::Sent { key, offset: None, message: message.get() }
+        }
+        ("poll", OpType::Ok) => What::Polled(value_of(value)?),
+        ("assign", OpType::Ok) => What::Assigned(value_of(value)?),
+        _ => return None,
+    };
+    Some(Event { op, process, what })
+}
+
+/// A message, in one key's log. Places are those of events.
+#[derive(Debug, Default)]
+pub(super) struct Message {
+    /// The last that is known of its send.
+    pub(super) send: Option<usize>,
+    pub(super) offsets: BTreeSet<i64>,
+    /// The first poll that showed it.
+    pub(super) poll: Option<usize>,
+}
+
+/// What is known of one key's log.
+#[derive(Debug, Default)]
+pub(super) struct Log<'a> {
+    pub(super) messages: BTreeMap<&'a str, Message>,
+    pub(super) entries: BTreeMap<i64, BTreeSet<&'a str>>,
+    /// The offsets of all entries, in order.
+    pub(super) offsets: Vec<i64>,
+}
+
+impl<'a> Log<'a> {
+    fn put(&mut self, offset: i64, text: &'a str) -> &mut Message {
+        self.entries.entry(offset).or_default().insert(text);
+        let message = self.messages.entry(text).or_default();
+        message.offsets.insert(offset);
+        message
+    }
+
+    /// How many entries are known before this offset.
+    pub(super) fn index(&self, offset: i64) -> usize {
+        self.offsets.partition_point(|known| *known < offset)
+    }
+
+    /// The known offsets from `from` to before `to`, as many as are to be shown.
+    pub(super) fn between(&self, from: i64, to: i64) -> &[i64] {
+        let (first, end) = (self.index(from), self.index(to));
+        self.offsets.get(first..end.min(first + LIST_MAX)).unwrap_or_default()
+    }
+}
+
+pub(super) fn logs<'a>(events: &[Event<'a>]) -> BTreeMap<String, Log<'a>> {
+    let mut logs: BTreeMap<String, Log<'a>> = BTreeMap::new();
+    for (place, event) in events.iter().enumerate() {
+        match &event.what {
+            What::Sent { key, offset, message } => {
+                let log = logs.entry(key.clone()).or_default();
+                let message = match offset {
+                    Some(offset) => log.put(*offset, message),
+                    None => log.messages.entry(message).or_default(),
+                };
+                message.send = Some(place);
+            }
+            What::Polled(polled) => {
+                for (key, pairs) in polled {
+                    let log = logs.entry(key.clone()).or_default();
+                    for (offset, message) in pairs {
+                        log.put(*offset, message.get()).poll.get_or_insert(place);
+                    }
+                }
+            }
+            What::Assigned(_) => {}
+        }
+    }
+    for log in logs.values_mut() {
+        log.offsets = log.entries.keys().copied().collect();
+    }
+    logs
+}

@@ -1,0 +1,151 @@
+//! Logs of messages: none may get lost, come twice, or be passed over. After Jepsen's
+//! `jepsen.tests.kafka`, for clients that send and poll one after the other.
+//!
+//! What is known of a key's log (which message has which offset) comes from acknowledged sends and
+//! successful polls. By its rules, each finding names the operations that prove it:
+//!
+//! | finding | what it is |
+//! |---|---|
+//! | `lost-write` | an acknowledged message that no poll shows, though one shows a later offset |
+//! | `unseen` | an acknowledged message that no poll shows, up to the end |
+//! | `inconsistent-offsets` | two messages at one offset |
+//! | `duplicate` | one message at two offsets |
+//! | `G1a` | a message that was read, though its send failed definitely |
+//! | `poll-skip`, `nonmonotonic-poll` | a poll that begins behind the next known offset from where its client was, or before it |
+//! | `int-poll-skip`, `int-nonmonotonic-poll` | the same from one message to the next within a poll |
+//! | `nonmonotonic-send` | a send whose offset is not above that of its process' last send to the key |
+//!
+//! Jepsen's `int-send-skip`, `int-nonmonotonic-send` and `precommitted-read` and its cycles take
+//! transactions of several sends or polls, of which there are none here.
+//!
+//! Stricter than Jepsen: a client's positions after an assign are known, so what its first poll
+//! after that passes over is found, too; an assign does not end the order of sends; and a message
+//! that nobody sent to the key is a `phantom`. Where a committed offset goes back in the eyes of one
+//! process, it is a `nonmonotonic-commit`: shown, but not held against the nodes, for Maelstrom
+//! allows that a client starts lower than it has to.
+
+mod content;
+mod log;
+mod sessions;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use self::log::{Event, What};
+use super::{Verdict, WorkloadResults};
+use crate::history::{History, OpType};
+
+/// How many findings of a kind are shown.
+const SHOWN_MAX: usize = 8;
+
+/// How many offsets and messages a finding shows.
+const LIST_MAX: usize = 32;
+
+/// How many offsets around the one in question are shown of a poll.
+const AROUND: u64 = 3;
+
+/// What is reported, and does not make a history invalid.
+const ALLOWED: [&str; 1] = ["nonmonotonic-commit"];
+
+/// All that was found, by its kind.
+#[derive(Debug, Default)]
+struct Findings(BTreeMap<&'static str, (usize, Vec<Value>)>);
+
+impl Findings {
+    fn add(&mut self, kind: &'static str, finding: impl FnOnce() -> Value) {
+        let (count, shown) = self.0.entry(kind).or_default();
+        *count += 1;
+        if shown.len() < SHOWN_MAX {
+            shown.push(finding());
+        }
+    }
+}
+
+/// Judges the history of a `kafka` test. O(n log n) in the messages sent and read.
+#[must_use]
+pub fn check(history: &History) -> WorkloadResults {
+    let events = log::events(history);
+    let logs = log::logs(&events);
+    let mut findings = Findings::default();
+    let mut unseen: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (key, log) in &logs {
+        content::check(key, log, &events, &mut findings);
+        let missing: Vec<&str> = content::unseen(log, &events).collect();
+        if !missing.is_empty() {
+            unseen.insert(key, missing);
+        }
+    }
+    sessions::check(&events, &logs, &mut findings);
+    let mut fields: Map<String, Value> = findings
+        .0
+        .into_iter()
+        .map(|(kind, (count, errs))| (kind.to_owned(), json!({ "count": count, "errs": errs })))
+        .collect();
+    if !unseen.is_empty() {
+        fields.insert("unseen".into(), unseen_json(&unseen));
+    }
+    let kinds: Vec<String> = fields.keys().cloned().collect();
+    let bad: Vec<&String> = kinds.iter().filter(|kind| !ALLOWED.contains(&kind.as_str())).collect();
+    let valid = Verdict::invalid_if(!bad.is_empty());
+    fields.insert("bad-error-types".into(), json!(bad));
+    fields.insert("error-types".into(), json!(kinds));
+    fields.insert("info-txn-causes".into(), json!(info_causes(history)));
+    WorkloadResults { valid, fields }
+}
+
+fn unseen_json(unseen: &BTreeMap<&str, Vec<&str>>) -> Value {
+    let counts: BTreeMap<&str, usize> =
+        unseen.iter().map(|(key, texts)| (*key, texts.len())).collect();
+    let messages = unseen.iter().map(|(key, texts)| {
+        let shown = texts.iter().take(LIST_MAX).map(|text| message(text)).collect();
+        ((*key).to_owned(), Value::Array(shown))
+    });
+    json!({
+        "count": counts.values().sum::<usize>(),
+        "unseen": counts,
+        "messages": Value::Object(messages.collect()),
+    })
+}
+
+/// Why it is not known what became of sends and polls.
+fn info_causes(history: &History) -> BTreeSet<&str> {
+    let unknown = history.client_ops().filter(|op| op.kind == OpType::Info);
+    unknown
+        .filter(|op| ["send", "poll"].contains(&op.f))
+        .filter_map(|op| op.error.as_deref())
+        .collect()
+}
+
+/// A message as JSON.
+fn message(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+}
+
+/// An operation as the proof of a finding: what it tells of a key, around an offset.
+fn witness(event: &Event<'_>, key: &str, offset: i64) -> Value {
+    let value = match &event.what {
+        What::Sent { key, offset, message: text } => json!([key, [offset, message(text)]]),
+        What::Polled(polled) => {
+            let pairs = polled.get(key).into_iter().flatten();
+            let near = pairs.filter(|(at, _)| at.abs_diff(offset) <= AROUND);
+            let near = near.take(LIST_MAX).map(|(at, text)| json!([at, message(text.get())]));
+            json!({ key: near.collect::<Vec<_>>() })
+        }
+        What::Assigned(assign) => json!({
+            "seek-to-beginning?": assign.seek_to_beginning,
+            "committed": assign.committed.as_ref().and_then(|offsets| offsets.get(key)),
+        }),
+    };
+    let op = event.op;
+    json!({
+        "index": op.index,
+        "process": event.process,
+        "type": op.kind,
+        "f": op.f,
+        "value": value,
+    })
+}
+
+#[cfg(test)]
+mod tests;

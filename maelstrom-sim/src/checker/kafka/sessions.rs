@@ -1,0 +1,167 @@
+//! What is wrong in the eyes of one process: each of its polls goes on where it is, and each of its
+//! sends comes after its last one.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::log::{Event, Log, What};
+use super::{Findings, witness};
+use crate::history::OpType;
+use crate::workload::kafka::{Assign, Offsets, Polled, highest};
+
+/// Where a client is in a key, and since when.
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    next: i64,
+    place: usize,
+}
+
+/// What a process has seen.
+#[derive(Debug, Default)]
+struct Session {
+    positions: BTreeMap<String, Position>,
+    /// Its last send to each key: the offset, and where that is.
+    sends: BTreeMap<String, (i64, usize)>,
+    /// The highest offsets that it knows to be committed, and since when.
+    committed: BTreeMap<String, (i64, usize)>,
+}
+
+/// Looks at what each process did, in its order.
+pub(super) fn check(
+    events: &[Event<'_>],
+    logs: &BTreeMap<String, Log<'_>>,
+    findings: &mut Findings,
+) {
+    let mut sessions: BTreeMap<u64, Session> = BTreeMap::new();
+    let mut check = SessionCheck { events, logs, findings };
+    for (place, event) in events.iter().enumerate() {
+        let session = sessions.entry(event.process).or_default();
+        match &event.what {
+            What::Sent { key, offset, message } => {
+                if let Some(offset) = check.offset(event, key, *offset, message) {
+                    check.sent(session, key, offset, place);
+                }
+            }
+            What::Polled(polled) => check.polled(session, polled, place),
+            What::Assigned(assign) => check.assigned(session, assign, place),
+        }
+    }
+}
+
+/// The operations at these places, and what they tell around these offsets.
+fn proofs(events: &[Event<'_>], key: &str, proofs: [(usize, i64); 2]) -> Vec<Value> {
+    let proofs = proofs.into_iter();
+    let proofs = proofs.filter_map(|(place, at)| Some((events.get(place)?, at)));
+    proofs.map(|(event, at)| witness(event, key, at)).collect()
+}
+
+struct SessionCheck<'a> {
+    events: &'a [Event<'a>],
+    logs: &'a BTreeMap<String, Log<'a>>,
+    findings: &'a mut Findings,
+}
+
+impl SessionCheck<'_> {
+    /// The offset of a send, where its outcome is unknown, from those who read the message.
+    fn offset(&self, event: &Event<'_>, key: &str, known: Option<i64>, text: &str) -> Option<i64> {
+        let read = || {
+            let sent = self.logs.get(key)?.messages.get(text)?;
+            sent.offsets.last().copied()
+        };
+        known.or_else(|| if event.op.kind == OpType::Info { read() } else { None })
+    }
+
+    fn sent(&mut self, session: &mut Session, key: &str, offset: i64, place: usize) {
+        let last = session.sends.insert(key.to_owned(), (offset, place));
+        if let Some((last, since)) = last.filter(|(last, _)| offset <= *last) {
+            self.findings.add("nonmonotonic-send", || {
+                let ops = proofs(self.events, key, [(since, last), (place, offset)]);
+                json!({ "key": key, "offsets": [last, offset], "ops": ops })
+            });
+        }
+    }
+
+    fn polled(&mut self, session: &mut Session, polled: &Polled<'_>, place: usize) {
+        for (key, pairs) in polled {
+            let mut from = session.positions.get(key).copied();
+            let mut kinds = ("poll-skip", "nonmonotonic-poll");
+            for (offset, _) in pairs {
+                if let Some(from) = from {
+                    self.followed(key, from, Position { next: *offset, place }, kinds);
+                }
+                kinds = ("int-poll-skip", "int-nonmonotonic-poll");
+                from = Some(Position { next: offset.saturating_add(1), place });
+            }
+        }
+        for (key, offset) in highest(polled) {
+            if let Some(position) = session.positions.get_mut(&key) {
+                let next = offset.saturating_add(1).max(position.next);
+                *position = Position { next, place };
+            }
+            // It commits what it reads before it is done.
+            let known = session.committed.entry(key).or_insert((offset, place));
+            *known = (offset, place).max(*known);
+        }
+    }
+
+    /// Who is at `from` reads on at `to`.
+    fn followed(
+        &mut self,
+        key: &str,
+        from: Position,
+        to: Position,
+        (skip, nonmonotonic): (&'static str, &'static str),
+    ) {
+        let log = self.logs.get(key);
+        let (expected, found) =
+            log.map_or((0, 0), |log| (log.index(from.next), log.index(to.next)));
+        let ops = || proofs(self.events, key, [(from.place, from.next), (to.place, to.next)]);
+        if to.next < from.next {
+            self.findings.add(
+                nonmonotonic,
+                || json!({ "key": key, "expected": from.next, "offset": to.next, "ops": ops() }),
+            );
+        } else if found > expected {
+            let skipped = log.map(|log| log.between(from.next, to.next)).unwrap_or_default();
+            self.findings.add(skip, || {
+                json!({
+                    "key": key,
+                    "expected": from.next,
+                    "offset": to.next,
+                    "delta": found - expected + 1,
+                    "skipped": skipped,
+                    "ops": ops(),
+                })
+            });
+        }
+    }
+
+    fn assigned(&mut self, session: &mut Session, assign: &Assign, place: usize) {
+        let old: Offsets =
+            session.positions.iter().map(|(key, position)| (key.clone(), position.next)).collect();
+        let kept = std::mem::take(&mut session.positions);
+        for (key, next) in assign.positions(&old) {
+            let kept = kept.get(&key).copied().filter(|_| !assign.seek_to_beginning);
+            session.positions.insert(key, kept.unwrap_or(Position { next, place }));
+        }
+        let Some(committed) = &assign.committed else {
+            return;
+        };
+        for key in &assign.keys {
+            let listed = committed.get(key).copied();
+            let known = session.committed.get(key).copied();
+            if let Some((known, since)) = known.filter(|(known, _)| listed < Some(*known)) {
+                self.findings.add("nonmonotonic-commit", || {
+                    let ops = proofs(self.events, key, [(since, known), (place, known)]);
+                    json!({ "key": key, "known": known, "listed": listed, "ops": ops })
+                });
+            }
+            if let Some(listed) =
+                listed.filter(|listed| known.is_none_or(|(known, _)| *listed > known))
+            {
+                session.committed.insert(key.clone(), (listed, place));
+            }
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! `kafka`: clients append messages to logs and read them from where they stopped; none may get
+//! lost, come twice or be passed over.
+//!
+//! After Jepsen's `jepsen.tests.kafka` without transactions and Maelstrom's client for it. Half of
+//! the operations send, half poll; one in 64 assigns keys instead, and every client crashes now and
+//! then. A client's positions (the offset that it polls next of each of its keys) follow from how
+//! its operations ended, and are gone with its process: nothing is ever held to be read that is not
+//! in the history.
+//!
+//! Other than Jepsen's: messages are unique over all keys, so that each names its send; some assigns
+//! before the end seek to the beginning, too; and a client goes on behind a committed offset, as
+//! Maelstrom documents it (its client begins at 0, for it looks for the offsets in the wrong place).
+//!
+//! In the history a send's value is `[key, message]`, in the end `[key, [offset, message]]`; a
+//! poll's is in the end what it read; an assign's is the keys, and in the end what was committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::{FinalOps, Invocation, RequestBody, Step, Workload, raw};
+use crate::checker::{WorkloadResults, kafka};
+use crate::history::{History, Op, OpType, Process};
+use crate::options::Options;
+use crate::rng::SimRng;
+
+/// How often a client crashes.
+const CRASH_INTERVAL_SECONDS: f64 = 30.0;
+
+/// How often an operation becomes an assign.
+const ASSIGN_PROBABILITY: f64 = 1.0 / 64.0;
+
+/// How often an assign covers all keys with messages that nobody has read yet, too.
+const ASSIGN_UNSEEN_PROBABILITY: f64 = 1.0 / 3.0;
+
+/// How often an assign seeks to the beginning, before the end.
+const SEEK_PROBABILITY: f64 = 1.0 / 4.0;
+
+/// The mean time between two final polls of a thread.
+const FINAL_PACE: Duration = Duration::from_millis(200);
+
+/// How long threads may take to catch up in the end.
+const FINAL_LIMIT: Duration = Duration::from_secs(10);
+
+/// An offset for each of some keys.
+pub(crate) type Offsets = BTreeMap<String, i64>;
+
+/// What a poll read of each key: offsets and messages.
+pub(crate) type Polled<'a> = BTreeMap<String, Vec<(i64, &'a RawValue)>>;
+
+/// The value of an assign.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Assign {
+    pub(crate) keys: Vec<String>,
+    #[serde(default, rename = "seek-to-beginning?", skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) seek_to_beginning: bool,
+    /// In the end: what the node says is committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) committed: Option<Offsets>,
+}
+
+impl Assign {
+    /// Where a client goes on whose positions were `old`.
+    pub(crate) fn positions(&self, old: &Offsets) -> Offsets {
+        let position = |key: &String| {
+            if self.seek_to_beginning {
+                return 0;
+            }
+            let committed = self.committed.as_ref().and_then(|offsets| offsets.get(key));
+            let next = committed.map_or(0, |offset| offset.saturating_add(1).max(0));
+            old.get(key).copied().unwrap_or(next)
+        };
+        self.keys.iter().map(|key| (key.clone(), position(key))).collect()
+    }
+}
+
+/// The value of an operation, if it has this form.
+pub(crate) fn value_of<'a, T: Deserialize<'a>>(value: Option<&'a RawValue>) -> Option<T> {
+    serde_json::from_str(value?.get()).ok()
+}
+
+/// The highest offset of each key of which anything was read.
+pub(crate) fn highest(polled: &Polled<'_>) -> Offsets {
+    let highest = |(key, pairs): (&String, &Vec<(i64, &RawValue)>)| {
+        Some((key.clone(), pairs.iter().map(|(offset, _)| *offset).max()?))
+    };
+    polled.iter().filter_map(highest).collect()
+}
+
+fn raise(offsets: &mut Offsets, key: &str, offset: i64) {
+    let known = offsets.entry(key.to_owned()).or_insert(offset);
+    *known = offset.max(*known);
+}
+
+/// The keys in use, and how often each has been written to.
+#[derive(Debug)]
+struct Keys {
+    active: Vec<(u64, u64)>,
+    next: u64,
+    writes_max: u64,
+}
+
+impl Keys {
+    fn new(count: u8, writes_max: u64) -> Self {
+        let count = u64::from(count.clamp(1, 32));
+        Self { active: (0..count).map(|key| (key, 0)).collect(), next: count, writes_max }
+    }
+
+    /// Draws what is to be done with which key. Each key is twice as likely as the one before it.
+    /// One that may not be written to any more gives its place to a fresh one.
+    fn draw(&mut self, rng: &mut SimRng) -> (bool, String) {
+        loop {
+            let is_send = rng.random_bool(0.5);
+            let place = rng.random_range(1..1_u64 << self.active.len()).ilog2();
+            let key = usize::try_from(place).ok().and_then(|place| self.active.get_mut(place));
+            let Some((key, writes)) = key else {
+                continue;
+            };
+            if is_send && *writes >= self.writes_max.max(1) {
+                (*key, *writes) = (self.next, 0);
+                self.next += 1;
+                continue;
+            }
+            *writes += u64::from(is_send);
+            return (is_send, key.to_string());
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Kafka {
+    keys: Keys,
+    next_message: u64,
+    crash_probability: f64,
+    concurrency: u64,
+    /// Where each process goes on, in the keys that are assigned to it.
+    positions: BTreeMap<u64, Offsets>,
+    /// The highest offsets seen, by a send or a poll.
+    known: Offsets,
+    /// The highest offsets polled.
+    polled: Offsets,
+    /// What each thread has yet to reach in the end.
+    targets: BTreeMap<u64, Offsets>,
+}
+
+impl Kafka {
+    pub(super) fn new(options: &Options) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "there are few threads")]
+        let crashes_per_second = options.concurrency as f64 / CRASH_INTERVAL_SECONDS;
+        let crash_probability =
+            if options.rate > 0.0 { (crashes_per_second / options.rate).min(0.25) } else { 0.0 };
+        Self {
+            keys: Keys::new(options.key_count, options.max_writes_per_key),
+            next_message: 0,
+            crash_probability,
+            concurrency: options.concurrency.max(1) as u64,
+            positions: BTreeMap::new(),
+            known: Offsets::new(),
+            polled: Offsets::new(),
+            targets: BTreeMap::new(),
+        }
+    }
+
+    fn assign(&self, key: String, rng: &mut SimRng) -> Invocation {
+        let mut keys = BTreeSet::from([key]);
+        if rng.random_bool(ASSIGN_UNSEEN_PROBABILITY) {
+            let unseen = self
+                .known
+                .iter()
+                .filter(|(key, sent)| self.polled.get(*key).is_none_or(|polled| polled < sent));
+            keys.extend(unseen.map(|(key, _)| key.clone()));
+        }
+        let seek_to_beginning = rng.random_bool(SEEK_PROBABILITY);
+        invoke_assign(keys.into_iter().collect(), seek_to_beginning)
+    }
+
+    fn step_poll(&self, process: u64, results: &[Option<Box<RawValue>>]) -> Step {
+        let Some(read) = results.first() else {
+            let offsets = self.positions.get(&process).cloned().unwrap_or_default();
+            return Step::Ask(RequestBody::new("poll", [("offsets", json!(offsets))]));
+        };
+        let read = read.as_deref();
+        let offsets = highest(&value_of::<Polled<'_>>(read).unwrap_or_default());
+        if results.len() == 1 && !offsets.is_empty() {
+            return Step::Ask(RequestBody::new("commit_offsets", [("offsets", json!(offsets))]));
+        }
+        Step::Done(read.map(ToOwned::to_owned))
+    }
+
+    fn poll_ended(&mut self, end: &Op, process: u64) {
+        let polled: Polled<'_> = value_of(end.value.as_deref()).unwrap_or_default();
+        for (key, offset) in highest(&polled) {
+            raise(&mut self.known, &key, offset);
+            raise(&mut self.polled, &key, offset);
+            let positions = self.positions.get_mut(&process);
+            if let Some(position) = positions.and_then(|positions| positions.get_mut(&key)) {
+                *position = offset.saturating_add(1).max(*position);
+            }
+            if end.is_final
+                && let Some(targets) = self.targets.get_mut(&(process % self.concurrency))
+                && targets.get(&key).is_some_and(|target| *target <= offset)
+            {
+                targets.remove(&key);
+            }
+        }
+    }
+}
+
+fn invoke_assign(keys: Vec<String>, seek_to_beginning: bool) -> Invocation {
+    let assign = Assign { keys, seek_to_beginning, committed: None };
+    Invocation { f: "assign", value: raw(&json!(assign)) }
+}
+
+fn step_assign(op: &Invocation, results: &[Option<Box<RawValue>>]) -> Step {
+    let mut assign: Assign = value_of(op.value.as_deref()).unwrap_or_default();
+    if assign.seek_to_beginning {
+        return Step::Done(None);
+    }
+    let Some(result) = results.first() else {
+        let keys = json!(assign.keys);
+        return Step::Ask(RequestBody::new("list_committed_offsets", [("keys", keys)]));
+    };
+    assign.committed = Some(value_of(result.as_deref()).unwrap_or_default());
+    Step::Done(raw(&json!(assign)))
+}
+
+fn step_send(op: &Invocation, results: &[Option<Box<RawValue>>]) -> Step {
+    let (key, message): (String, Value) = value_of(op.value.as_deref()).unwrap_or_default();
+    let Some(result) = results.first() else {
+        let fields = [("key", json!(key)), ("msg", message)];
+        return Step::Ask(RequestBody::new("send", fields));
+    };
+    let offset: Option<i64> = value_of(result.as_deref());
+    Step::Done(raw(&json!([key, [offset, message]])))
+}
+
+impl Workload for Kafka {
+    fn next(&mut self, rng: &mut SimRng) -> Invocation {
+        if rng.random_bool(self.crash_probability) {
+            return Invocation { f: "crash", value: None };
+        }
+        if rng.random_bool(ASSIGN_PROBABILITY) {
+            let (_, key) = self.keys.draw(rng);
+            return self.assign(key, rng);
+        }
+        let (is_send, key) = self.keys.draw(rng);
+        if !is_send {
+            return Invocation { f: "poll", value: None };
+        }
+        let message = self.next_message;
+        self.next_message += 1;
+        Invocation { f: "send", value: raw(&json!([key, message])) }
+    }
+
+    fn final_ops(&self) -> FinalOps {
+        FinalOps::Many { pace: FINAL_PACE, limit: FINAL_LIMIT }
+    }
+
+    /// A fresh client polls all keys from the beginning until it has reached the highest offsets.
+    fn next_final(&mut self, process: u64) -> Option<Invocation> {
+        let thread = process % self.concurrency;
+        let Some(targets) = self.targets.get(&thread) else {
+            self.targets.insert(thread, self.known.clone());
+            return Some(Invocation { f: "crash", value: None });
+        };
+        if targets.is_empty() {
+            return None;
+        }
+        if self.positions.contains_key(&process) {
+            return Some(Invocation { f: "poll", value: None });
+        }
+        Some(invoke_assign(targets.keys().cloned().collect(), true))
+    }
+
+    fn step(&self, process: u64, op: &Invocation, results: &[Option<Box<RawValue>>]) -> Step {
+        match op.f {
+            "poll" => self.step_poll(process, results),
+            "assign" => step_assign(op, results),
+            "send" => step_send(op, results),
+            _ => Step::Crash,
+        }
+    }
+
+    fn ended(&mut self, end: &Op) {
+        let Process::Client(process) = end.process else {
+            return;
+        };
+        match (end.kind, end.f) {
+            (OpType::Info, _) => drop(self.positions.remove(&process)),
+            (OpType::Ok, "assign") => {
+                let assign: Assign = value_of(end.value.as_deref()).unwrap_or_default();
+                let positions = self.positions.entry(process).or_default();
+                *positions = assign.positions(positions);
+            }
+            (OpType::Ok, "poll") => self.poll_ended(end, process),
+            (OpType::Ok, "send") => {
+                let sent: Option<(String, (i64, &RawValue))> = value_of(end.value.as_deref());
+                if let Some((key, (offset, _))) = sent {
+                    raise(&mut self.known, &key, offset);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn reply_fields(&self, request: &str) -> &'static [&'static str] {
+        match request {
+            "send" => &["offset"],
+            "poll" => &["msgs"],
+            "list_committed_offsets" => &["offsets"],
+            _ => &[],
+        }
+    }
+
+    fn result_field(&self, request: &str) -> Option<&'static str> {
+        self.reply_fields(request).first().copied()
+    }
+
+    fn check_result(&self, request: &str, value: &RawValue) -> Result<(), String> {
+        let fits = match request {
+            "send" => value_of::<i64>(Some(value)).is_some(),
+            "poll" => value_of::<Polled<'_>>(Some(value)).is_some(),
+            _ => value_of::<Offsets>(Some(value)).is_some(),
+        };
+        let expected = match request {
+            "send" => "is not an integer",
+            "poll" => "is not an object of lists of [offset, message]",
+            _ => "is not an object of integers",
+        };
+        if fits { Ok(()) } else { Err(expected.into()) }
+    }
+
+    /// As in Maelstrom: what a poll or send left unknown stays so.
+    fn is_idempotent(&self, f: &str) -> bool {
+        f == "assign"
+    }
+
+    fn check(&self, history: &History) -> WorkloadResults {
+        kafka::check(history)
+    }
+}

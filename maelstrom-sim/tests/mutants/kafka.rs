@@ -1,0 +1,300 @@
+//! Logs of messages, all kept by the first node; the others ask it. It cannot bear crashes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use maelstrom_core::{Error, MessageHandler, Node, Request, RpcResult};
+use maelstrom_sim::history::OpType;
+use maelstrom_sim::nemesis::Fault;
+use maelstrom_sim::simulate::simulate;
+use maelstrom_sim::sweep::Sweep;
+use maelstrom_sim::workload::WorkloadKind;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{CAUGHT_WITHIN, is_caught_by};
+
+/// How many seeds the good handler is run with, unless `SEEDS` asks for others.
+const GOOD_SEEDS: u64 = 60;
+
+/// How long a node waits until it asks again.
+const RETRY_AFTER: Duration = Duration::from_millis(700);
+
+/// How long it asks. After that the client's time is about to be up: it gets no answer at all.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(4);
+
+/// How many entries of a key a poll shows.
+const POLL_MAX: usize = 20;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mutation {
+    None,
+    OffsetReused,
+    DuplicateOnRetry,
+    AcknowledgeAndForget,
+    ForgetTheNewest,
+    RefuseAndStore,
+    WrongKey,
+    SendGoesBack,
+    PollLeavesOneOut,
+    PollStartsLate,
+    PollStartsEarly,
+    PollOutOfOrder,
+    PollStuck,
+    CommitForgotten,
+    CommitGoesBack,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Payload {
+    Send {
+        key: String,
+        msg: Value,
+        /// Between nodes: which send of the asking node it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+    },
+    Poll {
+        offsets: BTreeMap<String, i64>,
+    },
+    CommitOffsets {
+        offsets: BTreeMap<String, i64>,
+    },
+    ListCommittedOffsets {
+        keys: Vec<String>,
+    },
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    SendOk { offset: i64 },
+    PollOk { msgs: BTreeMap<String, Vec<(i64, Value)>> },
+    CommitOffsetsOk,
+    ListCommittedOffsetsOk { offsets: BTreeMap<String, i64> },
+}
+
+/// A client's request that has been passed on to the leader.
+struct Passed {
+    request: Request,
+    payload: Payload,
+    since: Duration,
+    result: RpcResult,
+}
+
+struct Log {
+    mutation: Mutation,
+    /// How many sends this node has passed on.
+    passed: u64,
+    logs: BTreeMap<String, Vec<(i64, Value)>>,
+    committed: BTreeMap<String, i64>,
+    /// The offsets of the sends that other nodes have passed on.
+    answered: BTreeMap<(String, u64), i64>,
+    sends: u64,
+    polls: u64,
+}
+
+impl Log {
+    fn new(mutation: Mutation) -> Self {
+        let (logs, committed, answered) = Default::default();
+        Self { mutation, passed: 0, logs, committed, answered, sends: 0, polls: 0 }
+    }
+
+    fn is_nth(&self, mutation: Mutation, count: u64, n: u64) -> bool {
+        self.mutation == mutation && count.is_multiple_of(n)
+    }
+
+    fn append(&mut self, key: String, msg: Value) -> Result<i64, Error> {
+        self.sends += 1;
+        let n = self.sends;
+        let other = self.logs.keys().find(|other| **other != key).cloned();
+        let other = other.filter(|_| self.is_nth(Mutation::WrongKey, n, 10));
+        let key = other.unwrap_or(key);
+        let log = self.logs.entry(key).or_default();
+        let last = log.last().map(|(offset, _)| *offset);
+        // Sparse, as offsets may be.
+        let mut offset = last.map_or(0, |last| last + 10);
+        match self.mutation {
+            Mutation::OffsetReused if n.is_multiple_of(10) => offset = last.unwrap_or(0),
+            Mutation::SendGoesBack if n.is_multiple_of(10) => offset = last.map_or(0, |o| o - 5),
+            Mutation::AcknowledgeAndForget if n.is_multiple_of(10) => return Ok(offset),
+            Mutation::ForgetTheNewest if n.is_multiple_of(10) => drop(log.pop()),
+            _ => {}
+        }
+        log.push((offset, msg));
+        log.sort_by_key(|(offset, _)| *offset);
+        if self.is_nth(Mutation::RefuseAndStore, n, 10) {
+            return Err(Error::temporarily_unavailable("not now"));
+        }
+        Ok(offset)
+    }
+
+    fn read(&mut self, key: &str, from: i64) -> Vec<(i64, Value)> {
+        self.polls += 1;
+        let log = self.logs.get(key).map(Vec::as_slice).unwrap_or_default();
+        let mut first = log.partition_point(|(offset, _)| *offset < from);
+        match self.mutation {
+            Mutation::PollStartsEarly if self.polls.is_multiple_of(10) => {
+                first = first.saturating_sub(1);
+            }
+            Mutation::PollStartsLate if self.polls.is_multiple_of(10) => first += 1,
+            Mutation::PollStuck if log.len() > 8 => first = first.max(log.len()),
+            _ => {}
+        }
+        let mut shown: Vec<_> = log.iter().skip(first).take(POLL_MAX).cloned().collect();
+        if self.is_nth(Mutation::PollLeavesOneOut, self.polls, 10) && shown.len() > 2 {
+            shown.remove(1);
+        }
+        if self.is_nth(Mutation::PollOutOfOrder, self.polls, 10) {
+            shown.reverse();
+        }
+        shown
+    }
+
+    fn commit(&mut self, offsets: BTreeMap<String, i64>) {
+        for (key, offset) in offsets {
+            let committed = self.committed.entry(key).or_insert(offset);
+            match self.mutation {
+                Mutation::CommitForgotten => *committed = 0,
+                Mutation::CommitGoesBack => *committed = (offset - 10).max(0),
+                _ => *committed = offset.max(*committed),
+            }
+        }
+    }
+
+    /// What the leader says.
+    fn answer(&mut self, from: &str, payload: Payload) -> Result<Answer, Error> {
+        Ok(match payload {
+            Payload::Send { key, msg, seq } => {
+                let id = seq.map(|seq| (from.to_owned(), seq));
+                let id = id.filter(|_| self.mutation != Mutation::DuplicateOnRetry);
+                let known = id.as_ref().and_then(|id| self.answered.get(id)).copied();
+                let offset = known.map_or_else(|| self.append(key, msg), Ok)?;
+                self.answered.extend(id.map(|id| (id, offset)));
+                Answer::SendOk { offset }
+            }
+            Payload::Poll { offsets } => {
+                let msgs = offsets.into_iter().map(|(key, from)| {
+                    let read = self.read(&key, from);
+                    (key, read)
+                });
+                Answer::PollOk { msgs: msgs.collect() }
+            }
+            Payload::CommitOffsets { offsets } => {
+                self.commit(offsets);
+                Answer::CommitOffsetsOk
+            }
+            Payload::ListCommittedOffsets { keys } => {
+                let offset = |key: String| Some((key.clone(), *self.committed.get(&key)?));
+                let offsets = keys.into_iter().filter_map(offset).collect();
+                Answer::ListCommittedOffsetsOk { offsets }
+            }
+        })
+    }
+
+    fn pass_on(node: &mut Node<Passed>, request: Request, payload: Payload, since: Duration) {
+        let leader = node.node_ids()[0].clone();
+        let again = payload.clone();
+        node.rpc(&leader, &payload, RETRY_AFTER, move |result| Passed {
+            request,
+            payload: again,
+            since,
+            result,
+        });
+    }
+}
+
+impl MessageHandler for Log {
+    type Payload = Payload;
+    type Event = Passed;
+
+    fn message(
+        &mut self,
+        node: &mut Node<Passed>,
+        request: &Request,
+        mut payload: Payload,
+    ) -> Result<(), Error> {
+        if node.node_ids().first() == Some(node.id()) {
+            let answer = self.answer(request.src(), payload)?;
+            node.reply(request, &answer);
+            return Ok(());
+        }
+        if let Payload::Send { seq, .. } = &mut payload {
+            self.passed += 1;
+            *seq = Some(self.passed);
+        }
+        let now = node.now();
+        Self::pass_on(node, request.clone(), payload, now);
+        Ok(())
+    }
+
+    fn event(&mut self, node: &mut Node<Passed>, passed: Passed) {
+        let Passed { request, payload, since, result } = passed;
+        match result.as_ref().map(maelstrom_core::Reply::decode::<Answer>) {
+            Ok(Ok(answer)) => node.reply(&request, &answer),
+            // An error may be true of this attempt only.
+            _ if node.now() < since + GIVE_UP_AFTER => {
+                Self::pass_on(node, request, payload, since);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The faults that one leader without a disk can bear.
+fn sweep() -> Sweep {
+    let faults = Fault::ALL.into_iter().filter(|fault| *fault != Fault::Crash).collect();
+    Sweep { workload: WorkloadKind::Kafka, faults }
+}
+
+#[test]
+fn the_good_log_is_never_blamed() {
+    sweep().test(GOOD_SEEDS, |_| Log::new(Mutation::None));
+}
+
+#[test]
+fn every_message_of_the_good_log_is_read_in_the_end_and_nothing_odd_is_found() {
+    for seed in 0..10 {
+        let world = simulate(sweep().options(seed), |_| Log::new(Mutation::None));
+        let fields = world.results().workload.fields;
+        assert_eq!(fields["error-types"], serde_json::json!([]), "seed {seed}");
+        let ends = world.history().client_ops().filter(|op| op.kind == OpType::Ok);
+        let fs: BTreeSet<&str> = ends.map(|op| op.f).collect();
+        assert_eq!(fs, BTreeSet::from(["assign", "poll", "send"]), "seed {seed}");
+    }
+}
+
+#[test]
+fn every_broken_log_is_caught() {
+    for (mutation, name, figure) in [
+        (Mutation::OffsetReused, "an offset twice", "inconsistent-offsets"),
+        (Mutation::DuplicateOnRetry, "duplicate on retry", "duplicate"),
+        (Mutation::AcknowledgeAndForget, "acknowledge and forget", "lost-write"),
+        (Mutation::ForgetTheNewest, "forget the newest", "unseen"),
+        (Mutation::RefuseAndStore, "refuse and store", "G1a"),
+        (Mutation::WrongKey, "the wrong key", "phantom"),
+        (Mutation::SendGoesBack, "a send goes back", "nonmonotonic-send"),
+        (Mutation::PollLeavesOneOut, "a poll leaves one out", "int-poll-skip"),
+        (Mutation::PollStartsLate, "a poll starts late", "poll-skip"),
+        (Mutation::PollStartsEarly, "a poll starts early", "nonmonotonic-poll"),
+        (Mutation::PollOutOfOrder, "a poll out of order", "int-nonmonotonic-poll"),
+        (Mutation::PollStuck, "a poll shows no more", "unseen"),
+    ] {
+        is_caught_by(&sweep(), name, figure, |_| Log::new(mutation));
+    }
+}
+
+#[test]
+fn a_committed_offset_that_goes_back_is_shown_though_it_is_allowed() {
+    for mutation in [Mutation::CommitForgotten, Mutation::CommitGoesBack] {
+        let shown = (0..CAUGHT_WITHIN).position(|seed| {
+            let world = simulate(sweep().options(seed), |_| Log::new(mutation));
+            let results = world.results().workload;
+            assert_eq!(results.fields["bad-error-types"], serde_json::json!([]));
+            results.fields.contains_key("nonmonotonic-commit")
+        });
+        let shown = shown.unwrap_or_else(|| panic!("{mutation:?} is not shown")) + 1;
+        println!("     kafka {mutation:<32?} nonmonotonic-commit {shown} seeds");
+    }
+}
