@@ -12,7 +12,7 @@ use crate::workload::WorkloadKind;
 
 /// A history from lines of `time process type f [value]`, times in ms, one event a line. What
 /// processes from 90 on do is final.
-fn history(text: &str) -> History {
+pub(crate) fn history(text: &str) -> History {
     let mut history = History::default();
     let mut open: BTreeMap<u64, usize> = BTreeMap::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -27,7 +27,7 @@ fn history(text: &str) -> History {
             "info" => OpType::Info,
             other => panic!("{other}"),
         };
-        let f = ["broadcast", "read", "echo", "generate", "add"];
+        let f = ["broadcast", "read", "echo", "generate", "add", "send", "poll", "assign", "crash"];
         let name = word();
         let f = f.into_iter().find(|f| *f == name).unwrap();
         let value = words.next().map(|text| serde_json::from_str(text).unwrap());

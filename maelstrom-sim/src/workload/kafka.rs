@@ -344,3 +344,6 @@ impl Workload for Kafka {
         kafka::check(history)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -148,4 +148,6 @@ fn witness(event: &Event<'_>, key: &str, offset: i64) -> Value {
 }
 
 #[cfg(test)]
+mod naive;
+#[cfg(test)]
 mod tests;

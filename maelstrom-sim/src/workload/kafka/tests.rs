@@ -1,0 +1,185 @@
+use super::*;
+use crate::rng::{Stream, stream};
+use crate::workload::WorkloadKind;
+
+fn options() -> Options {
+    Options { rate: 50.0, ..Options::new(WorkloadKind::Kafka).with_node_count(3) }
+}
+
+fn op(f: &'static str, value: Value) -> Invocation {
+    Invocation { f, value: raw(&value) }
+}
+
+fn end(process: u64, kind: OpType, f: &'static str, value: &Value) -> Op {
+    Op { value: raw(value), ..Op::new(Process::Client(process), kind, f) }
+}
+
+fn asked(step: Step) -> (&'static str, Value) {
+    match step {
+        Step::Ask(request) => (request.kind, request.fields.into()),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn done(step: Step) -> Value {
+    match step {
+        Step::Done(value) => json!(value),
+        other => panic!("{other:?}"),
+    }
+}
+
+const POLL: Invocation = Invocation { f: "poll", value: None };
+
+/// What process 1 polls.
+fn polls(kafka: &Kafka) -> Value {
+    asked(kafka.step(1, &POLL, &[])).1["offsets"].clone()
+}
+
+#[test]
+fn a_key_is_written_to_so_often_and_then_another_takes_its_place() {
+    let mut rng = stream(1, Stream::Generator);
+    let mut kafka = Kafka::new(&Options { max_writes_per_key: 4, key_count: 3, ..options() });
+    let mut writes: BTreeMap<String, u64> = BTreeMap::new();
+    let mut fs: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut messages = BTreeSet::new();
+    for _ in 0..10_000 {
+        let op = kafka.next(&mut rng);
+        *fs.entry(op.f).or_default() += 1;
+        if op.f == "send" {
+            let (key, message): (String, u64) = value_of(op.value.as_deref()).unwrap();
+            *writes.entry(key).or_default() += 1;
+            assert!(messages.insert(message));
+        }
+    }
+    assert!(writes.len() > 900 && writes.values().all(|count| *count <= 4), "{}", writes.len());
+    assert!(fs["send"] > 4_000 && fs["poll"] > 4_000, "{fs:?}");
+    assert!((100..250).contains(&fs["assign"]), "{fs:?}");
+    // Three clients, each every 30 s, at 50 operations a second.
+    assert!((10..40).contains(&fs["crash"]), "{fs:?}");
+}
+
+#[test]
+fn later_keys_are_likelier() {
+    let mut rng = stream(1, Stream::Generator);
+    let mut keys = Keys::new(3, u64::MAX);
+    let mut drawn: BTreeMap<String, u64> = BTreeMap::new();
+    for _ in 0..7_000 {
+        *drawn.entry(keys.draw(&mut rng).1).or_default() += 1;
+    }
+    for (key, expected) in [("0", 1_000), ("1", 2_000), ("2", 4_000)] {
+        assert!(drawn[key].abs_diff(expected) < 200, "{drawn:?}");
+    }
+}
+
+#[test]
+fn a_poll_commits_what_it_read_and_then_goes_on_behind_it() {
+    let mut kafka = Kafka::new(&options());
+    assert_eq!(polls(&kafka), json!({}));
+    let assign = json!({ "keys": ["a", "b"], "committed": { "b": 4 } });
+    kafka.ended(&end(1, OpType::Ok, "assign", &assign));
+    assert_eq!(polls(&kafka), json!({ "a": 0, "b": 5 }));
+    let read = json!({ "a": [[0, 10], [3, 11]], "b": [] });
+    let results = [raw(&read)];
+    let (kind, fields) = asked(kafka.step(1, &POLL, &results));
+    assert_eq!((kind, &fields["offsets"]), ("commit_offsets", &json!({ "a": 3 })));
+    let [result] = results;
+    assert_eq!(done(kafka.step(1, &POLL, &[result, None])), read);
+    // Nothing is held to be read before the operation has happened.
+    kafka.ended(&end(1, OpType::Fail, "poll", &Value::Null));
+    assert_eq!(polls(&kafka), json!({ "a": 0, "b": 5 }));
+    kafka.ended(&end(1, OpType::Ok, "poll", &read));
+    assert_eq!(polls(&kafka), json!({ "a": 4, "b": 5 }));
+}
+
+#[test]
+fn a_poll_that_read_nothing_commits_nothing() {
+    let kafka = Kafka::new(&options());
+    for read in [json!({}), json!({ "a": [] })] {
+        assert_eq!(done(kafka.step(1, &POLL, &[raw(&read)])), read);
+    }
+}
+
+#[test]
+fn an_assign_keeps_the_positions_of_its_keys_unless_it_seeks_to_the_beginning() {
+    let mut kafka = Kafka::new(&options());
+    kafka.ended(&end(1, OpType::Ok, "assign", &json!({ "keys": ["a"], "committed": { "a": 6 } })));
+    let assign = op("assign", json!({ "keys": ["a", "b", "c"] }));
+    let (kind, fields) = asked(kafka.step(1, &assign, &[]));
+    assert_eq!((kind, &fields["keys"]), ("list_committed_offsets", &json!(["a", "b", "c"])));
+    let listed = raw(&json!({ "a": 9, "b": 2 }));
+    let value = done(kafka.step(1, &assign, &[listed]));
+    kafka.ended(&end(1, OpType::Ok, "assign", &value));
+    assert_eq!(polls(&kafka), json!({ "a": 7, "b": 3, "c": 0 }));
+    let seek = json!({ "keys": ["a"], "seek-to-beginning?": true });
+    assert_eq!(done(kafka.step(1, &op("assign", seek.clone()), &[])), Value::Null);
+    kafka.ended(&end(1, OpType::Ok, "assign", &seek));
+    assert_eq!(polls(&kafka), json!({ "a": 0 }));
+}
+
+#[test]
+fn positions_are_gone_with_their_process() {
+    let mut kafka = Kafka::new(&options());
+    let assign = json!({ "keys": ["a"], "committed": {} });
+    kafka.ended(&end(1, OpType::Ok, "assign", &assign));
+    assert!(matches!(kafka.step(1, &op("crash", Value::Null), &[]), Step::Crash));
+    kafka.ended(&end(1, OpType::Info, "crash", &Value::Null));
+    assert_eq!(polls(&kafka), json!({}));
+}
+
+#[test]
+fn a_send_ends_with_its_offset() {
+    let kafka = Kafka::new(&options());
+    let send = op("send", json!(["a", 7]));
+    let (kind, fields) = asked(kafka.step(1, &send, &[]));
+    assert_eq!((kind, fields), ("send", json!({ "key": "a", "msg": 7 })));
+    assert_eq!(done(kafka.step(1, &send, &[raw(&json!(3))])), json!(["a", [3, 7]]));
+}
+
+#[test]
+fn in_the_end_a_fresh_client_of_each_thread_polls_until_it_has_caught_up() {
+    let mut kafka = Kafka::new(&options());
+    kafka.ended(&end(0, OpType::Ok, "send", &json!(["a", [3, 7]])));
+    kafka.ended(&end(0, OpType::Ok, "send", &json!(["b", [0, 8]])));
+    let next = |kafka: &mut Kafka, process| kafka.next_final(process).map(|op| op.f);
+    assert_eq!(next(&mut kafka, 1), Some("crash"));
+    kafka.ended(&end(1, OpType::Info, "crash", &Value::Null));
+    assert_eq!(next(&mut kafka, 4), Some("assign"));
+    let seek = json!({ "keys": ["a", "b"], "seek-to-beginning?": true });
+    let is_final = |op| Op { is_final: true, ..op };
+    kafka.ended(&is_final(end(4, OpType::Ok, "assign", &seek)));
+    assert_eq!(next(&mut kafka, 4), Some("poll"));
+    kafka.ended(&is_final(end(4, OpType::Ok, "poll", &json!({ "a": [[2, 1]], "b": [[0, 8]] }))));
+    assert_eq!(next(&mut kafka, 4), Some("poll"));
+    // Another thread has a way to go of its own.
+    assert_eq!(next(&mut kafka, 2), Some("crash"));
+    // A client that is gone is followed by one that begins anew, with what is left.
+    kafka.ended(&is_final(end(4, OpType::Info, "poll", &Value::Null)));
+    let again = kafka.next_final(7).unwrap();
+    let assign: Assign = value_of(again.value.as_deref()).unwrap();
+    assert_eq!(
+        (again.f, assign.keys, assign.seek_to_beginning),
+        ("assign", vec!["a".into()], true)
+    );
+    kafka.ended(&is_final(end(7, OpType::Ok, "poll", &json!({ "a": [[2, 1], [3, 7]] }))));
+    assert_eq!(next(&mut kafka, 7), None);
+}
+
+#[test]
+fn results_must_have_maelstroms_form() {
+    let kafka = Kafka::new(&options());
+    for (request, value, fits) in [
+        ("send", "3", true),
+        ("send", "3.5", false),
+        ("send", "null", false),
+        ("poll", r#"{"a":[[0,"x"],[1,{}]]}"#, true),
+        ("poll", r#"{"a":[[0]]}"#, false),
+        ("poll", r#"{"a":[["0",1]]}"#, false),
+        ("poll", r#"{"a":null}"#, false),
+        ("poll", "[]", false),
+        ("list_committed_offsets", r#"{"a":1}"#, true),
+        ("list_committed_offsets", r#"{"a":null}"#, false),
+    ] {
+        let value: Box<RawValue> = serde_json::from_str(value).unwrap();
+        assert_eq!(kafka.check_result(request, &value).is_ok(), fits, "{request} {value}");
+    }
+}
