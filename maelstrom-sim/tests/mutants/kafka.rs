@@ -68,6 +68,7 @@ enum Payload {
 
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "so they are called")]
 enum Answer {
     SendOk { offset: i64 },
     PollOk { msgs: BTreeMap<String, Vec<(i64, Value)>> },
@@ -283,6 +284,15 @@ fn every_broken_log_is_caught() {
     ] {
         is_caught_by(&sweep(), name, figure, |_| Log::new(mutation));
     }
+}
+
+#[test]
+fn clients_that_do_not_catch_up_stop_after_ten_seconds() {
+    let world = simulate(sweep().options(0), |_| Log::new(Mutation::PollStuck));
+    let last = world.history().client_ops().filter(|op| op.kind == OpType::Invoke).last().unwrap();
+    // 20 s of test, 10 s of recovery, and up to 5 s for what was under way in between.
+    assert!(last.is_final && last.f == "poll");
+    assert!((39.0..45.1).contains(&last.time.as_secs_f64()), "{last:?}");
 }
 
 #[test]

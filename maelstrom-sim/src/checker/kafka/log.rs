@@ -1,6 +1,7 @@
 //! What a history tells of each key's log.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 
@@ -14,6 +15,8 @@ pub(super) struct Event<'a> {
     pub(super) op: &'a Op,
     pub(super) process: u64,
     pub(super) what: What<'a>,
+    /// When the operation was begun.
+    pub(super) begun: Duration,
 }
 
 #[derive(Debug)]
@@ -25,10 +28,10 @@ pub(super) enum What<'a> {
 
 /// What a history tells, in its order; what tells nothing is left out.
 pub(super) fn events(history: &History) -> Vec<Event<'_>> {
-    history.client_ops().filter_map(event).collect()
+    history.client_ops().filter_map(|op| event(history, op)).collect()
 }
 
-fn event(op: &Op) -> Option<Event<'_>> {
+fn event<'a>(history: &'a History, op: &'a Op) -> Option<Event<'a>> {
     let Process::Client(process) = op.process else {
         return None;
     };
@@ -46,7 +49,8 @@ fn event(op: &Op) -> Option<Event<'_>> {
         ("assign", OpType::Ok) => What::Assigned(value_of(value)?),
         _ => return None,
     };
-    Some(Event { op, process, what })
+    let begun = history.invocation(op).unwrap_or(op).time;
+    Some(Event { op, process, what, begun })
 }
 
 /// A message, in one key's log. Places are those of events.

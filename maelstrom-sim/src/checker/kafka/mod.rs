@@ -25,6 +25,7 @@
 //! allows that a client starts lower than it has to.
 
 mod content;
+mod lag;
 mod log;
 mod sessions;
 
@@ -39,7 +40,7 @@ use crate::history::{History, OpType};
 /// How many findings of a kind are shown.
 const SHOWN_MAX: usize = 8;
 
-/// How many offsets and messages a finding shows.
+/// How many keys, offsets and messages a finding shows.
 const LIST_MAX: usize = 32;
 
 /// How many offsets around the one in question are shown of a poll.
@@ -76,7 +77,7 @@ pub fn check(history: &History) -> WorkloadResults {
             unseen.insert(key, missing);
         }
     }
-    sessions::check(&events, &logs, &mut findings);
+    let worst_lag = sessions::check(&events, &logs, &mut findings);
     let mut fields: Map<String, Value> = findings
         .0
         .into_iter()
@@ -91,18 +92,20 @@ pub fn check(history: &History) -> WorkloadResults {
     fields.insert("bad-error-types".into(), json!(bad));
     fields.insert("error-types".into(), json!(kinds));
     fields.insert("info-txn-causes".into(), json!(info_causes(history)));
+    fields.insert("worst-realtime-lag".into(), worst_lag);
     WorkloadResults { valid, fields }
 }
 
 fn unseen_json(unseen: &BTreeMap<&str, Vec<&str>>) -> Value {
+    let shown = unseen.iter().take(LIST_MAX);
     let counts: BTreeMap<&str, usize> =
-        unseen.iter().map(|(key, texts)| (*key, texts.len())).collect();
-    let messages = unseen.iter().map(|(key, texts)| {
+        shown.clone().map(|(key, texts)| (*key, texts.len())).collect();
+    let messages = shown.map(|(key, texts)| {
         let shown = texts.iter().take(LIST_MAX).map(|text| message(text)).collect();
         ((*key).to_owned(), Value::Array(shown))
     });
     json!({
-        "count": counts.values().sum::<usize>(),
+        "count": unseen.values().map(Vec::len).sum::<usize>(),
         "unseen": counts,
         "messages": Value::Object(messages.collect()),
     })

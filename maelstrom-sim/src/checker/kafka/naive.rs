@@ -32,8 +32,8 @@ fn did() -> impl Strategy<Value = Did> {
     ];
     let pairs = prop::collection::vec((0..6i64, 0..8usize), 0..4);
     // The message that is most likely sent to an offset, so that some histories are right.
-    let right = (0..5i64, 0..4i64)
-        .prop_map(|(from, n)| (from..from + n).map(|o| (o, o as usize)).collect::<Vec<_>>());
+    let right = (0..5usize, 0..4usize)
+        .prop_map(|(from, n)| (0i64..).zip(0..).skip(from).take(n).collect::<Vec<_>>());
     let pairs = prop_oneof![1 => pairs, 3 => right];
     let keys = || 0..KEYS.len();
     prop_oneof![
@@ -160,7 +160,7 @@ impl<'a> Naive<'a> {
                 Did::Assign { keys, committed } if *by == process => Some((at, keys, committed)),
                 _ => None,
             })
-            .last()?;
+            .next_back()?;
         if !keys.contains(&key) {
             return None;
         }

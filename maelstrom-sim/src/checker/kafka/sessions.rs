@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::lag::Lag;
 use super::log::{Event, Log, What};
 use super::{Findings, witness};
 use crate::history::OpType;
@@ -27,14 +28,15 @@ struct Session {
     committed: BTreeMap<String, (i64, usize)>,
 }
 
-/// Looks at what each process did, in its order.
+/// Looks at what each process did, in its order, and tells how far behind it was.
 pub(super) fn check(
     events: &[Event<'_>],
     logs: &BTreeMap<String, Log<'_>>,
     findings: &mut Findings,
-) {
+) -> Value {
     let mut sessions: BTreeMap<u64, Session> = BTreeMap::new();
     let mut check = SessionCheck { events, logs, findings };
+    let mut lag = Lag::new(events);
     for (place, event) in events.iter().enumerate() {
         let session = sessions.entry(event.process).or_default();
         match &event.what {
@@ -43,10 +45,16 @@ pub(super) fn check(
                     check.sent(session, key, offset, place);
                 }
             }
-            What::Polled(polled) => check.polled(session, polled, place),
+            What::Polled(polled) => {
+                check.polled(session, polled, place);
+                for (key, position) in &session.positions {
+                    lag.measure(event, key, position.next);
+                }
+            }
             What::Assigned(assign) => check.assigned(session, assign, place),
         }
     }
+    lag.worst()
 }
 
 /// The operations at these places, and what they tell around these offsets.

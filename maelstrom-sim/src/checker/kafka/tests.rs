@@ -280,6 +280,26 @@ fn a_committed_offset_that_goes_back_is_shown_and_allowed() {
 }
 
 #[test]
+fn a_client_is_as_far_behind_as_what_it_has_yet_to_read_was_known_when_it_polled() {
+    let text = |read: &str| {
+        format!(
+            r#"{ASSIGNED}
+               1000 3 ok send ["a",[0,1]]
+               3000 3 ok send ["a",[5,2]]
+               7000 1 invoke poll
+               9000 1 ok poll {{"a":{read}}}
+               9000 2 ok poll {{"a":[[0,1],[5,2]]}}"#
+        )
+    };
+    for (read, lag) in [("[]", 6.0), ("[[0,1]]", 4.0)] {
+        let expected = json!({ "time": 7.0, "process": 1, "key": "a", "lag": lag });
+        assert_eq!(judge(&text(read)).1["worst-realtime-lag"], expected);
+    }
+    let none = json!({ "time": 0, "lag": 0 });
+    assert_eq!(judge(&text("[[0,1],[5,2]]")).1["worst-realtime-lag"], none);
+}
+
+#[test]
 fn of_many_findings_all_are_counted_and_a_few_are_shown() {
     let sends: Vec<String> = (0..500).map(|n| format!("1 1 ok send [\"a\",[0,{n}]]")).collect();
     let results =
