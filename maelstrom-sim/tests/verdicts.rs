@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const NODE: &str = env!("CARGO_BIN_EXE_broken-node");
@@ -150,6 +150,28 @@ fn a_right_id_generator_is_valid() {
 fn a_generator_that_repeats_an_id_is_invalid() {
     let results = Run::new(UNIQUE_IDS, "repeat-id").invalid();
     assert!(results["workload"]["duplicated-count"].as_u64().unwrap() > 0);
+}
+
+const KAFKA: &str = "-w kafka --node-count 1 --concurrency 2n --rate 200 --time-limit 2 --seed 1";
+
+#[test]
+fn a_right_log_is_valid_and_one_that_loses_messages_is_not() {
+    let (right, lossy) = (Running::start(KAFKA, "none"), Running::start(KAFKA, "lose-message"));
+    let right = right.finish();
+    let results = right.valid();
+    assert_eq!(results["workload"]["bad-error-types"], json!([]));
+    // Polls and sends alone would be one request each: most polls commit what they read, too.
+    let (asked, ops) = (&results["net"]["clients"]["msg-count"], &results["stats"]["count"]);
+    assert!(asked.as_u64() > ops.as_u64().map(|ops| ops * 2), "{asked} for {ops}");
+    // In the end each thread crashes, begins anew, and reads all.
+    let history = right.file("history.jsonl");
+    let last = history.lines().filter(|line| line.contains(r#""final?":true"#)).count();
+    assert!((12..=20).contains(&last), "{last}");
+    let results = lossy.finish().invalid();
+    for found in ["lost-write", "unseen"] {
+        let count = results["workload"][found]["count"].as_u64();
+        assert!(count > Some(5), "{found}: {count:?}");
+    }
 }
 
 const ECHO: &str = "-w echo --node-count 1 --rate 50 --time-limit 1 --seed 1";

@@ -266,7 +266,7 @@ impl Workload for Kafka {
         let thread = process % self.concurrency;
         let Some(targets) = self.targets.get(&thread) else {
             self.targets.insert(thread, self.known.clone());
-            return Some(Invocation { f: "crash", value: None });
+            return (!self.known.is_empty()).then_some(Invocation { f: "crash", value: None });
         };
         if targets.is_empty() {
             return None;

@@ -3,6 +3,7 @@
 //! Nodes of a broadcast tell each other every value once, which is enough where nothing is cut.
 #![allow(clippy::arithmetic_side_effects, reason = "it is meant to be broken")]
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use clap::{Parser, ValueEnum};
@@ -26,6 +27,8 @@ enum Fault {
     Phantom,
     /// It says that it did not take a value, and takes it.
     FalseRefusal,
+    /// Of the messages it is sent, it keeps all but every tenth, and acknowledges them all.
+    LoseMessage,
     /// It gives every hundredth id twice.
     RepeatId,
     /// It changes what it echoes.
@@ -56,6 +59,9 @@ struct Broken {
     first_read: Option<Vec<u64>>,
     taken: u64,
     ids: u64,
+    /// Of each key, the messages; what was lost leaves a gap.
+    logs: BTreeMap<String, Vec<Option<u64>>>,
+    committed: BTreeMap<String, usize>,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +73,10 @@ enum Payload {
     Broadcast { message: u64 },
     Tell { message: u64 },
     Read,
+    Send { key: String, msg: u64 },
+    Poll { offsets: BTreeMap<String, usize> },
+    CommitOffsets { offsets: BTreeMap<String, usize> },
+    ListCommittedOffsets { keys: Vec<String> },
 }
 
 #[derive(Serialize)]
@@ -88,9 +98,24 @@ enum Reply<'a> {
     ReadOk {
         messages: &'a [u64],
     },
+    SendOk {
+        offset: usize,
+    },
+    PollOk {
+        msgs: BTreeMap<String, Vec<(usize, u64)>>,
+    },
+    CommitOffsetsOk,
+    ListCommittedOffsetsOk {
+        offsets: BTreeMap<String, usize>,
+    },
 }
 
 impl Broken {
+    fn new(fault: Fault) -> Self {
+        let (values, first_read, logs, committed) = Default::default();
+        Self { fault, values, first_read, taken: 0, ids: 0, logs, committed }
+    }
+
     fn broadcast(&mut self, node: &mut Node<NoEvent>, message: u64) -> Result<(), Error> {
         self.taken += 1;
         let forget = match self.fault {
@@ -111,6 +136,20 @@ impl Broken {
             }
             _ => Ok(()),
         }
+    }
+
+    fn append(&mut self, key: String, message: u64) -> usize {
+        self.taken += 1;
+        let lost = self.fault == Fault::LoseMessage && self.taken.is_multiple_of(10);
+        let log = self.logs.entry(key).or_default();
+        log.push((!lost).then_some(message));
+        log.len() - 1
+    }
+
+    fn poll(&self, key: &str, from: usize) -> Vec<(usize, u64)> {
+        let log = self.logs.get(key).map(Vec::as_slice).unwrap_or_default();
+        let entries = log.iter().enumerate().skip(from);
+        entries.filter_map(|(offset, message)| Some((offset, (*message)?))).collect()
     }
 
     fn messages(&mut self) -> Vec<u64> {
@@ -168,6 +207,23 @@ impl MessageHandler for Broken {
             }
             Payload::Tell { message } => self.values.push(message),
             Payload::Read => node.reply(request, &Reply::ReadOk { messages: &self.messages() }),
+            Payload::Send { key, msg } => {
+                node.reply(request, &Reply::SendOk { offset: self.append(key, msg) });
+            }
+            Payload::Poll { offsets } => {
+                let msgs =
+                    offsets.into_iter().map(|(key, from)| (key.clone(), self.poll(&key, from)));
+                node.reply(request, &Reply::PollOk { msgs: msgs.collect() });
+            }
+            Payload::CommitOffsets { offsets } => {
+                self.committed.extend(offsets);
+                node.reply(request, &Reply::CommitOffsetsOk);
+            }
+            Payload::ListCommittedOffsets { keys } => {
+                let offset = |key: String| Some((key.clone(), *self.committed.get(&key)?));
+                let offsets = keys.into_iter().filter_map(offset).collect();
+                node.reply(request, &Reply::ListCommittedOffsetsOk { offsets });
+            }
         }
         Ok(())
     }
@@ -180,6 +236,5 @@ fn silence() -> i32 {
 
 fn main() -> anyhow::Result<()> {
     let Cli { fault, node } = Cli::parse();
-    let (values, first_read) = (Vec::new(), None);
-    node.run(Broken { fault, values, first_read, taken: 0, ids: 0 })
+    node.run(Broken::new(fault))
 }

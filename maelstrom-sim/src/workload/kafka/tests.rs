@@ -165,6 +165,12 @@ fn in_the_end_a_fresh_client_of_each_thread_polls_until_it_has_caught_up() {
 }
 
 #[test]
+fn where_no_offset_is_known_there_is_nothing_to_catch_up_with() {
+    let mut kafka = Kafka::new(&options());
+    assert!(kafka.next_final(1).is_none() && kafka.next_final(1).is_none());
+}
+
+#[test]
 fn results_must_have_maelstroms_form() {
     let kafka = Kafka::new(&options());
     for (request, value, fits) in [
