@@ -78,6 +78,8 @@ impl Sweep {
                 options.nemesis.insert(fault);
             }
         }
+        options.key_count = rng.random_range(1..=10);
+        options.max_writes_per_key = [4, 16, 64].choose(&mut rng).copied().unwrap_or(16);
         options
     }
 

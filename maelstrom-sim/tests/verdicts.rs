@@ -239,6 +239,8 @@ fn bad_arguments_are_refused_with_maelstroms_exit_code() {
         "-w echo --availability 2",
         "-w echo --concurrency 0n",
         "-w echo --rate -1",
+        "-w kafka --key-count 0",
+        "-w kafka --max-writes-per-key 0",
         "-w echo --nemesis earthquake",
         "-w echo --no-such-flag",
     ] {
