@@ -53,26 +53,29 @@ impl LogCheck<'_> {
     fn places(&self, findings: &mut Findings) {
         for (offset, texts) in self.log.entries.iter().filter(|(_, texts)| texts.len() > 1) {
             findings.add("inconsistent-offsets", || {
-                let texts = texts.iter().take(LIST_MAX);
-                let ops = texts.clone().filter_map(|text| self.log.messages.get(text));
+                let shown = texts.iter().take(LIST_MAX);
+                let ops = shown.clone().map(|(_, place)| self.witness(Some(*place), *offset));
                 json!({
                     "key": self.key,
                     "offset": offset,
-                    "values": texts.map(|text| message(text)).collect::<Vec<_>>(),
-                    "ops": ops.map(|found| {
-                        self.witness(found.send.filter(|_| found.poll.is_none()).or(found.poll), *offset)
-                    }).collect::<Vec<_>>(),
+                    "ops": ops.collect::<Vec<_>>(),
+                    "values": shown.map(|(text, _)| message(text)).collect::<Vec<_>>(),
                 })
             });
         }
         for (text, found) in self.log.messages.iter().filter(|(_, found)| found.offsets.len() > 1) {
             findings.add("duplicate", || {
+                let shown = found.offsets.iter().take(LIST_MAX);
+                let ops = shown.clone().map(|offset| {
+                    let here = self.log.entries.get(offset);
+                    self.witness(here.and_then(|texts| texts.get(text)).copied(), *offset)
+                });
                 json!({
                     "key": self.key,
                     "value": message(text),
                     "count": found.offsets.len(),
-                    "offsets": found.offsets.iter().take(LIST_MAX).collect::<Vec<_>>(),
-                    "ops": self.proofs(found),
+                    "ops": ops.collect::<Vec<_>>(),
+                    "offsets": shown.collect::<Vec<_>>(),
                 })
             });
         }

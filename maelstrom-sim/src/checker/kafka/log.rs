@@ -9,7 +9,7 @@ use super::LIST_MAX;
 use crate::history::{History, Op, OpType, Process};
 use crate::workload::kafka::{Assign, Polled, value_of};
 
-/// An operation that tells something. A send that was begun tells something from then on.
+/// An event of the history that tells something: an end, or that a send was begun.
 #[derive(Debug)]
 pub(super) struct Event<'a> {
     pub(super) op: &'a Op,
@@ -67,14 +67,15 @@ pub(super) struct Message {
 #[derive(Debug, Default)]
 pub(super) struct Log<'a> {
     pub(super) messages: BTreeMap<&'a str, Message>,
-    pub(super) entries: BTreeMap<i64, BTreeSet<&'a str>>,
+    /// The messages at each offset, each with where that was first told.
+    pub(super) entries: BTreeMap<i64, BTreeMap<&'a str, usize>>,
     /// The offsets of all entries, in order.
     pub(super) offsets: Vec<i64>,
 }
 
 impl<'a> Log<'a> {
-    fn put(&mut self, offset: i64, text: &'a str) -> &mut Message {
-        self.entries.entry(offset).or_default().insert(text);
+    fn put(&mut self, offset: i64, text: &'a str, place: usize) -> &mut Message {
+        self.entries.entry(offset).or_default().entry(text).or_insert(place);
         let message = self.messages.entry(text).or_default();
         message.offsets.insert(offset);
         message
@@ -99,7 +100,7 @@ pub(super) fn logs<'a>(events: &[Event<'a>]) -> BTreeMap<String, Log<'a>> {
             What::Sent { key, offset, message } => {
                 let log = logs.entry(key.clone()).or_default();
                 let message = match offset {
-                    Some(offset) => log.put(*offset, message),
+                    Some(offset) => log.put(*offset, message, place),
                     None => log.messages.entry(message).or_default(),
                 };
                 message.send = Some(place);
@@ -108,7 +109,7 @@ pub(super) fn logs<'a>(events: &[Event<'a>]) -> BTreeMap<String, Log<'a>> {
                 for (key, pairs) in polled {
                     let log = logs.entry(key.clone()).or_default();
                     for (offset, message) in pairs {
-                        log.put(*offset, message.get()).poll.get_or_insert(place);
+                        log.put(*offset, message.get(), place).poll.get_or_insert(place);
                     }
                 }
             }
