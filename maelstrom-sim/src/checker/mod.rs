@@ -6,6 +6,7 @@
 pub mod counter;
 pub mod echo;
 pub mod set_full;
+pub mod txn;
 pub mod unique_ids;
 
 use std::collections::BTreeMap;

@@ -3,7 +3,10 @@
 mod broadcast;
 mod echo;
 mod g_counter;
+mod txn_rw_register;
 mod unique_ids;
+
+pub use self::txn_rw_register::TxnOptions;
 
 use maelstrom_core::NodeId;
 use serde_json::Value;
@@ -25,6 +28,8 @@ pub enum WorkloadKind {
     Broadcast,
     /// Nodes count together.
     GCounter,
+    /// Nodes run transactions over a map of registers.
+    TxnRwRegister,
 }
 
 impl WorkloadKind {
@@ -36,6 +41,7 @@ impl WorkloadKind {
             Self::UniqueIds => "unique-ids",
             Self::Broadcast => "broadcast",
             Self::GCounter => "g-counter",
+            Self::TxnRwRegister => "txn-rw-register",
         }
     }
 
@@ -47,6 +53,7 @@ impl WorkloadKind {
             Self::UniqueIds => Box::new(unique_ids::UniqueIds),
             Self::Broadcast => Box::new(broadcast::Broadcast::new(options)),
             Self::GCounter => Box::new(g_counter::GCounter),
+            Self::TxnRwRegister => Box::new(txn_rw_register::TxnRwRegister::new(options)),
         }
     }
 }
