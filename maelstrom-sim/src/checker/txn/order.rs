@@ -53,7 +53,10 @@ impl Orders {
     pub(super) fn add(&mut self, lower: VersionId, upper: VersionId, why: Why) {
         let known = self.0.entry((lower, upper)).or_default();
         let weaker = |other: &Why| match (why, other) {
-            (Why::Seen(_, new), Why::Seen(_, old)) => *old == new,
+            // Levels that know the later reason know the earlier one; but causality alone gives no
+            // anti-dependencies.
+            (Why::Seen(_, Because::Realtime), Why::Seen(_, Because::Causal)) => false,
+            (Why::Seen(_, new), Why::Seen(_, old)) => *old <= new,
             (Why::Seen(..), _) => true,
             (_, other) => !matches!(other, Why::Seen(..)),
         };
