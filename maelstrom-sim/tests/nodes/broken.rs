@@ -1,13 +1,16 @@
 //! A node for the checker's tests: right, or broken in one way that the checker must find.
 //!
 //! Nodes of a broadcast tell each other every value once, which is enough where nothing is cut.
+//! A node with transactions is meant to be alone.
 #![allow(clippy::arithmetic_side_effects, reason = "it is meant to be broken")]
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use clap::{Parser, ValueEnum};
 use maelstrom_core::{Error, MessageHandler, NoEvent, Node, NodeArgs, Request};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What is wrong with the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -56,6 +59,7 @@ struct Broken {
     first_read: Option<Vec<u64>>,
     taken: u64,
     ids: u64,
+    registers: BTreeMap<u64, Value>,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +71,7 @@ enum Payload {
     Broadcast { message: u64 },
     Tell { message: u64 },
     Read,
+    Txn { txn: Vec<(String, u64, Value)> },
 }
 
 #[derive(Serialize)]
@@ -87,6 +92,9 @@ enum Reply<'a> {
     },
     ReadOk {
         messages: &'a [u64],
+    },
+    TxnOk {
+        txn: &'a [(String, u64, Value)],
     },
 }
 
@@ -110,6 +118,18 @@ impl Broken {
                 Err(Error::temporarily_unavailable("not now"))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Runs a transaction, and fills in what it reads.
+    fn transact(&mut self, txn: &mut [(String, u64, Value)]) {
+        for (f, key, value) in txn {
+            match (f.as_str(), self.fault) {
+                ("r", Fault::Phantom) => *value = u64::MAX.into(),
+                ("r", _) => *value = self.registers.get(key).cloned().unwrap_or_default(),
+                (_, Fault::Forget) => {}
+                (_, _) => drop(self.registers.insert(*key, value.clone())),
+            }
         }
     }
 
@@ -167,6 +187,10 @@ impl MessageHandler for Broken {
                 node.reply(request, &Reply::BroadcastOk);
             }
             Payload::Tell { message } => self.values.push(message),
+            Payload::Txn { mut txn } => {
+                self.transact(&mut txn);
+                node.reply(request, &Reply::TxnOk { txn: &txn });
+            }
             Payload::Read => node.reply(request, &Reply::ReadOk { messages: &self.messages() }),
         }
         Ok(())
@@ -180,6 +204,6 @@ fn silence() -> i32 {
 
 fn main() -> anyhow::Result<()> {
     let Cli { fault, node } = Cli::parse();
-    let (values, first_read) = (Vec::new(), None);
-    node.run(Broken { fault, values, first_read, taken: 0, ids: 0 })
+    let (values, first_read, registers) = (Vec::new(), None, BTreeMap::new());
+    node.run(Broken { fault, values, first_read, taken: 0, ids: 0, registers })
 }

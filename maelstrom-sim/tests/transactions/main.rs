@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     clippy::arithmetic_side_effects,
     reason = "tests may fail"
 )]

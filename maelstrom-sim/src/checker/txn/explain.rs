@@ -20,11 +20,12 @@ const OPS_MAX: usize = 16;
 pub(super) struct Findings<'a, 'h> {
     all: &'a Transactions<'h>,
     kinds: BTreeMap<&'static str, (usize, Vec<Value>)>,
+    more_cycles: usize,
 }
 
 impl<'a, 'h> Findings<'a, 'h> {
     pub(super) fn new(all: &'a Transactions<'h>) -> Self {
-        Self { all, kinds: BTreeMap::new() }
+        Self { all, kinds: BTreeMap::new(), more_cycles: 0 }
     }
 
     /// Adds a finding about these transactions.
@@ -71,9 +72,13 @@ impl<'a, 'h> Findings<'a, 'h> {
         });
     }
 
-    /// Counts findings that are not shown.
-    pub(super) fn add_uncounted(&mut self, name: &'static str, more: usize) {
-        self.kinds.entry(name).or_default().0 += more;
+    /// Counts components with cycles of which none has been looked for.
+    pub(super) fn add_more_cycles(&mut self, more: usize) {
+        self.more_cycles += more;
+    }
+
+    pub(super) fn more_cycles(&self) -> usize {
+        self.more_cycles
     }
 
     /// Leaves out what is not asked for.

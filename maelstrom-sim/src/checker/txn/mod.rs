@@ -81,6 +81,7 @@ pub fn check(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
         "anomaly-types": names,
         "anomaly-counts": counts,
         "anomalies": examples,
+        "more-cycles": findings.more_cycles(),
         "consistency-models": models.iter().map(|model| model.name()).collect::<Vec<_>>(),
         "txn-count": all.txns.len(),
     }));
@@ -120,9 +121,7 @@ fn cycles(all: &Transactions<'_>, models: &BTreeSet<Model>, findings: &mut Findi
         for cycle in &found.cycles {
             findings.add_cycle(&graph, &sessions, cycle);
         }
-        if found.components > found.cycles.len() {
-            findings.add_uncounted("more-cycles", found.components - found.cycles.len());
-        }
+        findings.add_more_cycles(found.components - found.cycles.len());
         if !level.nonadjacent {
             done |= level.mask;
         }

@@ -69,4 +69,13 @@ fn long_histories_are_judged_in_seconds() {
     }
     let serial = replicated(count, 0);
     assert_eq!(timed(Strict, &serial).0.valid, Verdict::Valid);
+    // Replicas that never hear of each other: everything is in one large component.
+    let apart = replicated(count, count);
+    for (model, expected) in
+        [(Causal, Verdict::Valid), (Ser, Verdict::Invalid), (Strict, Verdict::Invalid)]
+    {
+        let (results, elapsed) = timed(model, &apart);
+        assert_eq!(results.valid, expected, "{model:?}");
+        assert!(elapsed < Duration::from_secs(10), "{model:?}: {elapsed:?}");
+    }
 }
