@@ -94,6 +94,11 @@ fn replicas_that_take_the_last_arrival_are_found_to_diverge() {
 }
 
 #[test]
+fn ties_that_the_order_of_arrival_breaks_are_found_to_diverge() {
+    finds(Mutant::TieByArrival, "divergence", 10);
+}
+
+#[test]
 fn wall_clocks_as_versions_are_found() {
     finds(Mutant::WallClock, "lost-own-write", 10);
 }

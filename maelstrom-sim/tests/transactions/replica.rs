@@ -27,6 +27,8 @@ pub(crate) enum Mutant {
     HalfVisible,
     /// What arrives last wins.
     ArrivalOrder,
+    /// Of two with the same Lamport clock, what arrives last wins.
+    TieByArrival,
     /// Versions are the time of a wall clock.
     WallClock,
     /// Transactions take a while, and read what is there at that moment.
@@ -154,7 +156,12 @@ impl Replica {
 
     fn set(&mut self, key: Key, version: &Version, value: Value) {
         let known = self.registers.get(&key).map(|(version, _)| version);
-        if self.mutant == Mutant::ArrivalOrder || known.is_none_or(|known| known < version) {
+        let wins = |known: &Version| match self.mutant {
+            Mutant::ArrivalOrder => true,
+            Mutant::TieByArrival => known.0 <= version.0,
+            _ => known < version,
+        };
+        if known.is_none_or(wins) {
             self.registers.insert(key, (version.clone(), value));
         }
     }
