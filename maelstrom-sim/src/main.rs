@@ -19,7 +19,7 @@ use maelstrom_sim::report::{self, Progress};
 use maelstrom_sim::run::run;
 use maelstrom_sim::store::Store;
 use maelstrom_sim::topology::Topology;
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::workload::{TxnOptions, WorkloadKind};
 use maelstrom_sim::world::expected_length;
 
 /// Maelstrom's exit code for arguments that make no sense.
@@ -99,6 +99,8 @@ struct TestArgs {
     /// Which part of all requests must succeed: a number from 0 to 1, or total.
     #[arg(long, value_name = "EXPECTED")]
     availability: Option<Availability>,
+    #[command(flatten)]
+    txn: TxnOptions,
     /// Show what the nodes write to stderr. It is always kept in node-logs.
     #[arg(long)]
     log_stderr: bool,
@@ -165,6 +167,7 @@ impl TestArgs {
             max_writes_per_key: self.max_writes_per_key,
             availability: self.availability,
             forgive_late_replies: false,
+            txn: self.txn.clone(),
             seed,
         })
     }

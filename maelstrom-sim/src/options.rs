@@ -8,7 +8,7 @@ use maelstrom_core::NodeId;
 
 use crate::nemesis::Fault;
 use crate::topology::Topology;
-use crate::workload::WorkloadKind;
+use crate::workload::{TxnOptions, WorkloadKind};
 
 /// The options of one test, independent of how its nodes are run.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub struct Options {
     /// Whether a reply to a client that has given up is dropped. Maelstrom mutes the node for it,
     /// which is unfair to one that was paused.
     pub forgive_late_replies: bool,
+    /// What transactions are like, and what is expected of them.
+    pub txn: TxnOptions,
     /// What all random choices derive from.
     pub seed: u64,
 }
@@ -63,6 +65,7 @@ impl Options {
             max_writes_per_key: 16,
             availability: None,
             forgive_late_replies: false,
+            txn: TxnOptions::default(),
             seed: 0,
         }
     }

@@ -17,6 +17,7 @@ use maelstrom_core::{MessageHandler, NodeId};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
+use crate::checker::txn::Model;
 use crate::checker::{Results, Verdict};
 use crate::nemesis::{Fault, Schedule};
 use crate::options::{Latency, LatencyDist, Options};
@@ -67,6 +68,9 @@ impl Sweep {
         options.rate = rng.random_range(5.0..50.0);
         options.time_limit = Duration::from_secs(20);
         options.forgive_late_replies = true;
+        // The strongest model that stays available whatever happens, and replicas that converge.
+        options.txn.consistency_models = vec![Model::CausalCerone];
+        options.txn.final_reads = true;
         options.nemesis_interval = Duration::from_millis(rng.random_range(500..8_000));
         let dists = [LatencyDist::Constant, LatencyDist::Uniform, LatencyDist::Exponential];
         let dist = dists.choose(&mut rng).copied().unwrap_or_default();

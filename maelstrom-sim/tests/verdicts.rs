@@ -221,6 +221,41 @@ fn without_a_single_value_the_verdict_is_unknown() {
     run.expect(2, "Errors occurred during analysis, but no anomalies found.");
 }
 
+const TXN: &str = "-w txn-rw-register --node-count 1 --rate 100 --time-limit 2 --seed 1";
+
+#[test]
+fn transactions_are_judged_by_the_models_that_are_asked_for() {
+    let results = Run::new(TXN, "none").valid();
+    assert_eq!(results["workload"]["consistency-models"][0], "strict-serializable");
+    assert!(results["workload"]["txn-count"].as_u64().unwrap() > 100);
+    let results = Run::new(TXN, "phantom").invalid();
+    assert_eq!(results["workload"]["anomalies"]["phantom-read"][0]["ops"][0]["type"], "ok");
+    // A store that forgets everything: nothing that the weakest models know of.
+    Run::new(TXN, "forget").invalid();
+    Run::new(&format!("{TXN} --consistency-models read-committed"), "forget").valid();
+    let options = "--max-txn-length 1 --key-count 2 --max-writes-per-key 3";
+    let run = Run::new(&format!("{TXN} {options}"), "none");
+    run.valid();
+    let history = run.file("history.jsonl");
+    assert!(!history.contains("],[") && !history.contains("final?"));
+}
+
+#[test]
+fn models_come_with_spaces_around_their_commas_or_without() {
+    for models in ["read-committed , read-atomic", "read-committed,read-atomic"] {
+        let dir = tempfile::tempdir().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_maelstrom-sim"))
+            .current_dir(&dir)
+            .args(["test", "--bin", NODE, "--consistency-models", models])
+            .args("-w txn-rw-register --node-count 1 --time-limit 1".split(' '))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{models}");
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(stdout.contains(r#"["read-committed","read-atomic"]"#), "{stdout}");
+    }
+}
+
 #[test]
 fn node_output_is_shown_on_request_and_names_are_given_or_counted() {
     let run = Run::new("-w echo --nodes a,b --rate 20 --time-limit 1 --log-stderr", "none");
@@ -243,6 +278,8 @@ fn bad_arguments_are_refused_with_maelstroms_exit_code() {
         "-w kafka --max-writes-per-key 0",
         "-w echo --nemesis earthquake",
         "-w echo --no-such-flag",
+        "-w txn-rw-register --consistency-models serialisable",
+        "-w txn-rw-register --max-txn-length 0",
     ] {
         let run = Run::new(bad, "none");
         assert_eq!(run.output.status.code(), Some(254), "{bad}");

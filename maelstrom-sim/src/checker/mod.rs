@@ -7,6 +7,7 @@ pub mod counter;
 pub mod echo;
 pub mod kafka;
 pub mod set_full;
+pub mod txn;
 pub mod unique_ids;
 
 use std::collections::BTreeMap;

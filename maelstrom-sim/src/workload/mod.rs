@@ -4,7 +4,10 @@ mod broadcast;
 mod echo;
 mod g_counter;
 pub(crate) mod kafka;
+mod txn_rw_register;
 mod unique_ids;
+
+pub use self::txn_rw_register::TxnOptions;
 
 use std::time::Duration;
 
@@ -30,6 +33,8 @@ pub enum WorkloadKind {
     GCounter,
     /// Nodes keep logs of messages.
     Kafka,
+    /// Nodes run transactions over a map of registers.
+    TxnRwRegister,
 }
 
 impl WorkloadKind {
@@ -42,6 +47,7 @@ impl WorkloadKind {
             Self::Broadcast => "broadcast",
             Self::GCounter => "g-counter",
             Self::Kafka => "kafka",
+            Self::TxnRwRegister => "txn-rw-register",
         }
     }
 
@@ -54,6 +60,7 @@ impl WorkloadKind {
             Self::Broadcast => Box::new(broadcast::Broadcast::new(options)),
             Self::GCounter => Box::new(g_counter::GCounter),
             Self::Kafka => Box::new(kafka::Kafka::new(options)),
+            Self::TxnRwRegister => Box::new(txn_rw_register::TxnRwRegister::new(options)),
         }
     }
 }

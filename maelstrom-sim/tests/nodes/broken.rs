@@ -1,6 +1,7 @@
 //! A node for the checker's tests: right, or broken in one way that the checker must find.
 //!
 //! Nodes of a broadcast tell each other every value once, which is enough where nothing is cut.
+//! A node with transactions is meant to be alone.
 #![allow(clippy::arithmetic_side_effects, reason = "it is meant to be broken")]
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::io::Write;
 use clap::{Parser, ValueEnum};
 use maelstrom_core::{Error, MessageHandler, NoEvent, Node, NodeArgs, Request};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What is wrong with the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -62,6 +64,7 @@ struct Broken {
     /// Of each key, the messages; what was lost leaves a gap.
     logs: BTreeMap<String, Vec<Option<u64>>>,
     committed: BTreeMap<String, usize>,
+    registers: BTreeMap<u64, Value>,
 }
 
 #[derive(Deserialize)]
@@ -77,6 +80,7 @@ enum Payload {
     Poll { offsets: BTreeMap<String, usize> },
     CommitOffsets { offsets: BTreeMap<String, usize> },
     ListCommittedOffsets { keys: Vec<String> },
+    Txn { txn: Vec<(String, u64, Value)> },
 }
 
 #[derive(Serialize)]
@@ -108,12 +112,15 @@ enum Reply<'a> {
     ListCommittedOffsetsOk {
         offsets: BTreeMap<String, usize>,
     },
+    TxnOk {
+        txn: &'a [(String, u64, Value)],
+    },
 }
 
 impl Broken {
     fn new(fault: Fault) -> Self {
-        let (values, first_read, logs, committed) = Default::default();
-        Self { fault, values, first_read, taken: 0, ids: 0, logs, committed }
+        let (values, first_read, logs, committed, registers) = Default::default();
+        Self { fault, values, first_read, taken: 0, ids: 0, logs, committed, registers }
     }
 
     fn broadcast(&mut self, node: &mut Node<NoEvent>, message: u64) -> Result<(), Error> {
@@ -150,6 +157,18 @@ impl Broken {
         let log = self.logs.get(key).map(Vec::as_slice).unwrap_or_default();
         let entries = log.iter().enumerate().skip(from);
         entries.filter_map(|(offset, message)| Some((offset, (*message)?))).collect()
+    }
+
+    /// Runs a transaction, and fills in what it reads.
+    fn transact(&mut self, txn: &mut [(String, u64, Value)]) {
+        for (f, key, value) in txn {
+            match (f.as_str(), self.fault) {
+                ("r", Fault::Phantom) => *value = u64::MAX.into(),
+                ("r", _) => *value = self.registers.get(key).cloned().unwrap_or_default(),
+                (_, Fault::Forget) => {}
+                (_, _) => drop(self.registers.insert(*key, value.clone())),
+            }
+        }
     }
 
     fn messages(&mut self) -> Vec<u64> {
@@ -206,6 +225,10 @@ impl MessageHandler for Broken {
                 node.reply(request, &Reply::BroadcastOk);
             }
             Payload::Tell { message } => self.values.push(message),
+            Payload::Txn { mut txn } => {
+                self.transact(&mut txn);
+                node.reply(request, &Reply::TxnOk { txn: &txn });
+            }
             Payload::Read => node.reply(request, &Reply::ReadOk { messages: &self.messages() }),
             Payload::Send { key, msg } => {
                 node.reply(request, &Reply::SendOk { offset: self.append(key, msg) });

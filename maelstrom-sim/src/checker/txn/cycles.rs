@@ -1,0 +1,195 @@
+//! Cycles in the dependency graph: a short one for each strongly connected component.
+//!
+//! Whether there is a cycle is decided exactly, by components, in linear time. Which one is shown
+//! is a matter of taste: one with a single anti-dependency before others, then a short one.
+
+use std::collections::VecDeque;
+
+use petgraph::algo::kosaraju_scc;
+use petgraph::graph::{DiGraph, EdgeIndex, NodeIndex};
+use petgraph::visit::{EdgeFiltered, EdgeRef};
+
+use super::graph::{Graph, class};
+use super::model::Level;
+
+/// For how many components a cycle is looked for.
+const COMPONENTS_MAX: usize = 64;
+
+/// From how many edges of a component.
+const STARTS_MAX: usize = 32;
+
+/// How many edges may be followed before the search is content with what it has.
+const STEPS_MAX: usize = 5_000_000;
+
+/// The cycles of a level.
+#[derive(Debug, Default)]
+pub(super) struct Cycles {
+    /// In how many components there are any.
+    pub(super) components: usize,
+    /// One of each, for the first of them: edges of the graph, each beginning where the last ends.
+    pub(super) cycles: Vec<Vec<EdgeIndex>>,
+}
+
+/// Finds the cycles of a level that have an edge of a class in `fresh`.
+pub(super) fn find(graph: &Graph, level: Level, fresh: u16) -> Cycles {
+    if level.nonadjacent {
+        let product = product(graph, level.mask);
+        return Search::new(&product, level.mask, fresh, |(class, _)| *class)
+            .run(|edge| product.edge_weight(edge).map(|(_, edge)| *edge));
+    }
+    Search::new(graph, level.mask, fresh, |edge| edge.class).run(Some)
+}
+
+/// The graph twice over: in the second copy is who comes from an anti-dependency. None leads on
+/// from there, so in a cycle no two of them follow each other.
+fn product(graph: &Graph, mask: u16) -> DiGraph<(), (u16, EdgeIndex)> {
+    let mut product = DiGraph::new();
+    for _ in 0..2 * graph.node_count() {
+        product.add_node(());
+    }
+    for edge in graph.edge_references().filter(|edge| edge.weight().class & mask != 0) {
+        let weight = (edge.weight().class, edge.id());
+        let node = |node: NodeIndex, copy| NodeIndex::new(2 * node.index() + copy);
+        let (source, target) = (edge.source(), edge.target());
+        if edge.weight().class & class::ANTI != 0 {
+            product.add_edge(node(source, 0), node(target, 1), weight);
+        } else {
+            product.add_edge(node(source, 0), node(target, 0), weight);
+            product.add_edge(node(source, 1), node(target, 0), weight);
+        }
+    }
+    product
+}
+
+struct Search<'a, E, C> {
+    graph: &'a DiGraph<(), E>,
+    mask: u16,
+    fresh: u16,
+    class: C,
+    steps: usize,
+    /// The component of each node that is in a cycle.
+    component: Vec<Option<usize>>,
+    /// How each node was reached, and in which round.
+    reached: Vec<(usize, Option<EdgeIndex>)>,
+    round: usize,
+}
+
+impl<'a, E, C: Fn(&E) -> u16> Search<'a, E, C> {
+    fn new(graph: &'a DiGraph<(), E>, mask: u16, fresh: u16, class: C) -> Self {
+        let nodes = graph.node_count();
+        let (component, reached) = (vec![None; nodes], vec![(0, None); nodes]);
+        Self { graph, mask, fresh, class, steps: 0, component, reached, round: 0 }
+    }
+
+    /// The cycles, as `base` names their edges.
+    fn run(mut self, base: impl Fn(EdgeIndex) -> Option<EdgeIndex>) -> Cycles {
+        let mut found = Cycles::default();
+        let components = self.components();
+        for (id, nodes) in components.iter().enumerate() {
+            for node in nodes {
+                if let Some(component) = self.component.get_mut(node.index()) {
+                    *component = Some(id);
+                }
+            }
+        }
+        for (id, nodes) in components.iter().enumerate() {
+            let starts = self.starts(id, nodes);
+            if starts.is_empty() {
+                continue;
+            }
+            found.components += 1;
+            if found.cycles.len() < COMPONENTS_MAX
+                && (self.steps < STEPS_MAX || found.cycles.is_empty())
+            {
+                let cycle = self.cycle(id, &starts);
+                found.cycles.push(cycle.into_iter().filter_map(&base).collect());
+            }
+        }
+        found
+    }
+
+    /// The components with cycles, in the order of the transactions. (Kosaraju's algorithm rather
+    /// than Tarjan's, which the library runs recursively: histories are long, and stacks are not.)
+    fn components(&self) -> Vec<Vec<NodeIndex>> {
+        let allowed = |class: u16| class & self.mask != 0;
+        let filtered =
+            EdgeFiltered::from_fn(self.graph, |edge| allowed((self.class)(edge.weight())));
+        let mut components = kosaraju_scc(&filtered);
+        components.retain(|nodes| nodes.len() > 1);
+        components.iter_mut().for_each(|nodes| nodes.sort_unstable());
+        components.sort_unstable();
+        components
+    }
+
+    /// Some edges inside a component, of those that are asked for.
+    fn starts(&self, id: usize, nodes: &[NodeIndex]) -> Vec<EdgeIndex> {
+        let edges = nodes.iter().flat_map(|node| self.graph.edges(*node));
+        let edges = edges.filter(|edge| {
+            (self.class)(edge.weight()) & self.fresh != 0 && self.is_in(id, edge.target())
+        });
+        edges.map(|edge| edge.id()).take(STARTS_MAX).collect()
+    }
+
+    fn is_in(&self, id: usize, node: NodeIndex) -> bool {
+        self.component.get(node.index()).copied().flatten() == Some(id)
+    }
+
+    fn cycle(&mut self, id: usize, starts: &[EdgeIndex]) -> Vec<EdgeIndex> {
+        for mask in [self.mask & !class::ANTI, self.mask] {
+            let mut best: Option<Vec<EdgeIndex>> = None;
+            for start in starts {
+                if self.steps > STEPS_MAX && best.is_some() {
+                    break;
+                }
+                let cycle = self.cycle_through(id, *start, mask);
+                if let Some(cycle) = cycle
+                    && best.as_ref().is_none_or(|best| cycle.len() < best.len())
+                {
+                    best = Some(cycle);
+                }
+            }
+            if let Some(best) = best {
+                return best;
+            }
+        }
+        Vec::new()
+    }
+
+    /// A shortest cycle of this edge and others of the classes in `mask`.
+    fn cycle_through(&mut self, id: usize, edge: EdgeIndex, mask: u16) -> Option<Vec<EdgeIndex>> {
+        let (goal, start) = self.graph.edge_endpoints(edge)?;
+        self.round += 1;
+        *self.reached.get_mut(start.index())? = (self.round, None);
+        let mut queue = VecDeque::from([start]);
+        while let Some(node) = queue.pop_front() {
+            if node == goal {
+                return self.path(edge, goal);
+            }
+            for next in self.graph.edges(node) {
+                self.steps += 1;
+                let allowed = (self.class)(next.weight()) & mask != 0;
+                if !allowed || !self.is_in(id, next.target()) {
+                    continue;
+                }
+                let reached = self.reached.get_mut(next.target().index())?;
+                if reached.0 != self.round {
+                    *reached = (self.round, Some(next.id()));
+                    queue.push_back(next.target());
+                }
+            }
+        }
+        None
+    }
+
+    /// How `goal` was reached, behind the edge that the search began with.
+    fn path(&self, first: EdgeIndex, goal: NodeIndex) -> Option<Vec<EdgeIndex>> {
+        let (mut path, mut node) = (Vec::new(), goal);
+        while let Some(edge) = self.reached.get(node.index())?.1 {
+            path.push(edge);
+            node = self.graph.edge_endpoints(edge)?.0;
+        }
+        path.push(first);
+        path.reverse();
+        Some(path)
+    }
+}

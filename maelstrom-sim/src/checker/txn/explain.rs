@@ -1,0 +1,269 @@
+//! Findings: what kind of anomaly each is, and the operations that prove it, in words.
+
+use std::collections::BTreeMap;
+
+use petgraph::graph::{EdgeIndex, NodeIndex};
+use serde_json::{Map, Value, json};
+
+use super::causality::Sessions;
+use super::graph::{Edge, Graph, What, class};
+use super::order::{Because, Order, Why};
+use super::transactions::{Transactions, TxnId, VersionId};
+
+/// How many findings of a kind are shown in detail.
+const SHOWN_MAX: usize = 8;
+
+/// How many operations of a finding are shown.
+const OPS_MAX: usize = 16;
+
+/// All findings, by their names.
+pub(super) struct Findings<'a, 'h> {
+    all: &'a Transactions<'h>,
+    kinds: BTreeMap<&'static str, (usize, Vec<Value>)>,
+    more_cycles: usize,
+}
+
+impl<'a, 'h> Findings<'a, 'h> {
+    pub(super) fn new(all: &'a Transactions<'h>) -> Self {
+        Self { all, kinds: BTreeMap::new(), more_cycles: 0 }
+    }
+
+    /// Adds a finding about these transactions.
+    pub(super) fn add(
+        &mut self,
+        name: &'static str,
+        ids: &[TxnId],
+        detail: impl FnOnce() -> Value,
+    ) {
+        let (count, shown) = self.kinds.entry(name).or_default();
+        *count += 1;
+        if shown.len() < SHOWN_MAX {
+            let mut finding = match detail() {
+                Value::Object(fields) => fields,
+                _ => Map::new(),
+            };
+            let ops = ids.iter().take(OPS_MAX).map(|id| show_txn(self.all, *id));
+            finding.insert("ops".into(), ops.collect());
+            shown.push(finding.into());
+        }
+    }
+
+    /// Adds a finding about what was read.
+    pub(super) fn add_read(&mut self, name: &'static str, ids: &[TxnId], version: VersionId) {
+        let read = self.all.show(version);
+        self.add(name, ids, || json!({ "read": read }));
+    }
+
+    /// Adds a cycle.
+    pub(super) fn add_cycle(&mut self, graph: &Graph, sessions: &Sessions, edges: &[EdgeIndex]) {
+        let cycle: Vec<Step> = edges.iter().filter_map(|edge| step(graph, *edge)).collect();
+        let all = self.all;
+        let name = classify(all, sessions, &cycle);
+        let ids: Vec<TxnId> =
+            cycle.iter().map(|step| step.from).filter(|id| *id < all.txns.len()).collect();
+        self.add(name, &ids, || {
+            let mut steps = explain(all, &cycle);
+            let more = steps.len().saturating_sub(OPS_MAX);
+            if more > 0 {
+                steps.truncate(OPS_MAX);
+                steps.push(format!("… and {more} more, back to the first"));
+            }
+            json!({ "cycle": steps })
+        });
+    }
+
+    /// Counts components with cycles of which none has been looked for.
+    pub(super) fn add_more_cycles(&mut self, more: usize) {
+        self.more_cycles += more;
+    }
+
+    pub(super) fn more_cycles(&self) -> usize {
+        self.more_cycles
+    }
+
+    /// Leaves out what is not asked for.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.kinds.retain(|name, _| keep(name));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.kinds.is_empty()
+    }
+
+    /// The names of what was found, how often, and examples of each.
+    pub(super) fn to_json(&self) -> (Vec<&'static str>, Value, Value) {
+        let counts = self.kinds.iter().map(|(name, (count, _))| ((*name).into(), json!(count)));
+        let shown = self.kinds.iter().map(|(name, (_, shown))| ((*name).into(), json!(shown)));
+        let names = self.kinds.keys().copied().collect();
+        (names, Value::Object(counts.collect()), Value::Object(shown.collect()))
+    }
+}
+
+/// An edge of a cycle, and the nodes at its ends.
+struct Step {
+    from: usize,
+    to: usize,
+    edge: Edge,
+}
+
+fn step(graph: &Graph, edge: EdgeIndex) -> Option<Step> {
+    let (from, to): (NodeIndex, NodeIndex) = graph.edge_endpoints(edge)?;
+    Some(Step { from: from.index(), to: to.index(), edge: *graph.edge_weight(edge)? })
+}
+
+/// The name of a cycle, by the classes of its edges.
+fn classify(all: &Transactions<'_>, sessions: &Sessions, cycle: &[Step]) -> &'static str {
+    let classes = cycle.iter().fold(0, |classes, step| classes | step.edge.class);
+    let has = |mask: u16| classes & mask != 0;
+    let anti: Vec<bool> = cycle.iter().map(|step| step.edge.class & class::ANTI != 0).collect();
+    let adjacent = anti.iter().zip(anti.iter().cycle().skip(1)).any(|(a, b)| *a && *b);
+    let kind = match anti.iter().filter(|anti| **anti).count() {
+        0 => return without_anti(all, sessions, cycle, classes),
+        1 => 0,
+        _ if !adjacent => 1,
+        _ => 2,
+    };
+    let names = if has(class::TIMED) {
+        ["G-single-realtime", "G-nonadjacent-realtime", "G2-item-realtime"]
+    } else if has(class::SESSION | class::CAUSAL) {
+        ["G-single-process", "G-nonadjacent-process", "G2-item-process"]
+    } else {
+        ["G-single", "G-nonadjacent", "G2-item"]
+    };
+    names.get(kind).copied().unwrap_or("G2-item")
+}
+
+/// The name of a cycle in which nobody read what was overwritten, as far as that is known without
+/// asking what a transaction must have seen.
+fn without_anti(
+    all: &Transactions<'_>,
+    sessions: &Sessions,
+    cycle: &[Step],
+    classes: u16,
+) -> &'static str {
+    let has = |mask: u16| classes & mask != 0;
+    if has(class::REALTIME_WW) {
+        return "stale-read-realtime";
+    }
+    if has(class::CAUSAL) {
+        let kinds: Vec<&str> =
+            cycle.iter().filter_map(|step| causal_kind(all, sessions, step)).collect();
+        let same = kinds.windows(2).all(|pair| matches!(pair, [a, b] if a == b));
+        let others = has(class::VIEW | class::ATOMIC);
+        return match kinds.first() {
+            Some(&"non-monotonic-read") if same && !others => "non-monotonic-read",
+            Some(&"lost-own-write") if same && !others => "lost-own-write",
+            _ => "causal-violation",
+        };
+    }
+    match () {
+        () if has(class::SESSION) && has(class::VIEW | class::ATOMIC) => "causal-violation",
+        () if has(class::ATOMIC) => "fractured-read",
+        () if has(class::VIEW) => "non-atomic-view",
+        () if has(class::REALTIME) && has(class::WR) => "G1c-realtime",
+        () if has(class::REALTIME) => "G0-realtime",
+        () if has(class::SESSION) && has(class::WR) => "G1c-process",
+        () if has(class::SESSION) => "G0-process",
+        () if has(class::WR) => "G1c",
+        () => "G0",
+    }
+}
+
+/// Why a transaction must have seen what an inferred order says that it did.
+fn causal_kind(all: &Transactions<'_>, sessions: &Sessions, step: &Step) -> Option<&'static str> {
+    let What::Wrote(Order { lower, why: Why::Seen(reader, Because::Causal), .. }) = step.edge.what
+    else {
+        return None;
+    };
+    let session = |id: TxnId| sessions.place(id).map(|(session, _)| session);
+    if session(step.from) == session(reader) {
+        return Some("lost-own-write");
+    }
+    let before = sessions.before(reader).filter_map(|id| all.txn(id));
+    let mut reads = before.flat_map(|txn| txn.reads());
+    match reads.any(|(_, read)| read.version == lower) {
+        true => Some("non-monotonic-read"),
+        false => Some("causal-violation"),
+    }
+}
+
+/// The steps of a cycle in words. Moments in time between two transactions are left out.
+fn explain(all: &Transactions<'_>, cycle: &[Step]) -> Vec<String> {
+    let is_moment = |node: usize| node >= all.txns.len() + all.keys.len();
+    // Begin with a transaction.
+    let skip = cycle.iter().position(|step| !is_moment(step.from)).unwrap_or(0);
+    let turned = cycle.iter().cycle().skip(skip).take(cycle.len());
+    let (mut words, mut from) = (Vec::new(), None);
+    for step in turned {
+        let first = *from.get_or_insert(step.from);
+        if !is_moment(step.to) {
+            words.push(explain_step(all, first, step));
+            from = None;
+        }
+    }
+    words
+}
+
+fn explain_step(all: &Transactions<'_>, from: usize, step: &Step) -> String {
+    let (from, to) = (name(all, from), name(all, step.to));
+    match step.edge.what {
+        What::Wrote(order) => {
+            let (lower, upper) = (all.show(order.lower), all.show(order.upper));
+            format!("{from} wrote {lower}, which came before {upper} of {to}{}", why(all, order))
+        }
+        What::WasRead(version) => format!("{from} wrote {}, which {to} read", all.show(version)),
+        What::Read(order) => {
+            let (lower, upper) = (all.show(order.lower), all.show(order.upper));
+            format!("{from} read {lower}, which came before {upper} of {to}{}", why(all, order))
+        }
+        What::Session => format!("{from} was followed by {to} in the same process"),
+        What::Realtime => format!("{from} had ended before {to} began"),
+    }
+}
+
+fn why(all: &Transactions<'_>, order: Order) -> String {
+    let Order { lower, upper, why } = order;
+    match why {
+        Why::Initial => String::new(),
+        Why::ReadThenWrote(id) => {
+            format!(", since {} read the one and wrote the other", name(all, id))
+        }
+        Why::Seen(id, because) => {
+            let because = match because {
+                Because::View => "had read from its writer before",
+                Because::Atomic => "read from its writer as well",
+                Because::Causal => "depends on its writer",
+                Because::Realtime => "began after its writer had ended",
+            };
+            let (lower, upper) = (all.show(lower), all.show(upper));
+            format!(
+                ", since {} read {upper} though it must have seen {lower}: it {because}",
+                name(all, id)
+            )
+        }
+    }
+}
+
+/// What a transaction is called: its end's index in the history, or else its beginning's.
+fn name(all: &Transactions<'_>, node: usize) -> String {
+    match all.txn(node) {
+        Some(txn) => format!("op {}", txn.ended.unwrap_or(txn.begun)),
+        None => "the initial state".into(),
+    }
+}
+
+fn show_txn(all: &Transactions<'_>, id: TxnId) -> Value {
+    let Some(txn) = all.txn(id) else {
+        return Value::Null;
+    };
+    let op = all.history.ops().get(txn.ended.unwrap_or(txn.begun));
+    let value = op.and_then(|op| op.value.as_ref());
+    let value: Option<Value> = value.and_then(|value| serde_json::from_str(value.get()).ok());
+    json!({
+        "index": txn.ended.unwrap_or(txn.begun),
+        "invoked": txn.begun,
+        "process": txn.process,
+        "type": op.map(|op| op.kind),
+        "txn": value,
+    })
+}

@@ -1,0 +1,173 @@
+//! The dependency graph: transactions that happened, and why one comes before another.
+//!
+//! Adya's direct serialization graph (1999, §4.4.4) with Elle's session and realtime edges. Every
+//! edge has a class, and a consistency model is about some classes only. A node stands for a
+//! transaction, for the initial state of a key, or for a moment in time: what ended before that
+//! moment comes before what began after it, which takes few edges.
+
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use super::causality::Sessions;
+use super::order::{Because, Order, Why};
+use super::transactions::{Status, Transactions, TxnId, VersionId};
+
+/// The classes of edges, one bit each.
+pub(super) mod class {
+    /// One wrote a version that comes before that of the other.
+    pub(in super::super) const WW: u16 = 1;
+    /// One read what the other wrote.
+    pub(in super::super) const WR: u16 = 1 << 1;
+    /// One read a version that comes before what the other wrote: an anti-dependency.
+    pub(in super::super) const RW: u16 = 1 << 2;
+    /// `WW` where the order is known from a view that only grows.
+    pub(in super::super) const VIEW: u16 = 1 << 3;
+    /// `WW` where the order is known from transactions being seen whole.
+    pub(in super::super) const ATOMIC: u16 = 1 << 4;
+    /// `RW` where the order is known from one of these two.
+    pub(in super::super) const ATOMIC_RW: u16 = 1 << 5;
+    /// One follows the other in a session.
+    pub(in super::super) const SESSION: u16 = 1 << 6;
+    /// `WW` where the order is known from causality.
+    pub(in super::super) const CAUSAL: u16 = 1 << 7;
+    /// One had ended before the other began.
+    pub(in super::super) const REALTIME: u16 = 1 << 8;
+    /// `WW` where the order is known from real time.
+    pub(in super::super) const REALTIME_WW: u16 = 1 << 9;
+    /// `RW` where the order is known from real time.
+    pub(in super::super) const REALTIME_RW: u16 = 1 << 10;
+    /// All anti-dependencies.
+    pub(in super::super) const ANTI: u16 = RW | ATOMIC_RW | REALTIME_RW;
+    /// All edges that real time is part of.
+    pub(in super::super) const TIMED: u16 = REALTIME | REALTIME_WW | REALTIME_RW;
+}
+
+/// Why one transaction comes before another.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum What {
+    /// It wrote an earlier version.
+    Wrote(Order),
+    /// It wrote what the other read.
+    WasRead(VersionId),
+    /// It read an earlier version than the other wrote.
+    Read(Order),
+    /// Its process began the other one next.
+    Session,
+    /// It had ended.
+    Realtime,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Edge {
+    pub(super) class: u16,
+    pub(super) what: What,
+}
+
+pub(super) type Graph = DiGraph<(), Edge>;
+
+/// Builds the graph of all transactions that happened, with edges of the classes in `mask`.
+///
+/// Nodes are in the order of the transactions, then of the keys.
+pub(super) fn build(
+    all: &Transactions<'_>,
+    orders: &[Order],
+    sessions: &Sessions,
+    mask: u16,
+) -> Graph {
+    let mut builder = Builder { all, mask, graph: Graph::new() };
+    for _ in 0..all.txns.len() + all.keys.len() {
+        builder.graph.add_node(());
+    }
+    for order in orders {
+        builder.add_order(*order);
+    }
+    for (reader, txn) in all.happened() {
+        for (_, read) in txn.reads() {
+            if let Some(writer) = all.writer(read.version) {
+                builder.add(writer, reader, class::WR, What::WasRead(read.version));
+            }
+        }
+    }
+    for session in sessions.all() {
+        for (first, second) in session.iter().zip(session.iter().skip(1)) {
+            builder.add(*first, *second, class::SESSION, What::Session);
+        }
+    }
+    if mask & class::REALTIME != 0 {
+        builder.add_realtime();
+    }
+    builder.graph
+}
+
+struct Builder<'a, 'h> {
+    all: &'a Transactions<'h>,
+    mask: u16,
+    graph: Graph,
+}
+
+impl Builder<'_, '_> {
+    fn add(&mut self, from: usize, to: usize, class: u16, what: What) {
+        if from != to && class & self.mask != 0 {
+            let (from, to) = (NodeIndex::new(from), NodeIndex::new(to));
+            self.graph.add_edge(from, to, Edge { class, what });
+        }
+    }
+
+    /// The node of a version: that of its writer, or the one that stands for the initial state.
+    fn node(&self, version: VersionId) -> Option<usize> {
+        let key = self.all.versions.get(version)?.key;
+        match self.all.is_initial(version) {
+            true => Some(self.all.txns.len() + key),
+            false => self.all.writer(version),
+        }
+    }
+
+    fn add_order(&mut self, order: Order) {
+        let (wrote, read) = match order.why {
+            Why::Initial | Why::ReadThenWrote(_) => (class::WW, class::RW),
+            Why::Seen(_, Because::View) => (class::VIEW, class::ATOMIC_RW),
+            Why::Seen(_, Because::Atomic) => (class::ATOMIC, class::ATOMIC_RW),
+            // There are many of these, and no level needs their anti-dependencies.
+            Why::Seen(_, Because::Causal) => (class::CAUSAL, 0),
+            Why::Seen(_, Because::Realtime) => (class::REALTIME_WW, class::REALTIME_RW),
+        };
+        if let (Some(lower), Some(upper)) = (self.node(order.lower), self.node(order.upper)) {
+            self.add(lower, upper, wrote, What::Wrote(order));
+        }
+        if let Some(writer) = self.all.writer(order.upper)
+            && read & self.mask != 0
+        {
+            let all = self.all;
+            for reader in all.readers(order.lower) {
+                self.add(*reader, writer, read, What::Read(order));
+            }
+        }
+    }
+
+    /// A node for each moment at which something begins after something else has ended.
+    fn add_realtime(&mut self) {
+        let mut events: Vec<(usize, bool, TxnId)> = Vec::new();
+        for (id, txn) in self.all.happened() {
+            events.push((txn.begun, false, id));
+            let ended = txn.ended.filter(|_| txn.status == Status::Ok);
+            events.extend(ended.map(|ended| (ended, true, id)));
+        }
+        events.sort_unstable();
+        let (mut moment, mut ended): (Option<usize>, Vec<TxnId>) = (None, Vec::new());
+        for (_, is_end, id) in events {
+            if is_end {
+                ended.push(id);
+                continue;
+            }
+            if !ended.is_empty() {
+                let next = self.graph.add_node(()).index();
+                for earlier in ended.drain(..).chain(moment) {
+                    self.add(earlier, next, class::REALTIME, What::Realtime);
+                }
+                moment = Some(next);
+            }
+            if let Some(moment) = moment {
+                self.add(moment, id, class::REALTIME, What::Realtime);
+            }
+        }
+    }
+}

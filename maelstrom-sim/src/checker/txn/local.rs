@@ -1,0 +1,95 @@
+//! What can be seen of one transaction or one version alone.
+//!
+//! | anomaly | what it is | source |
+//! |---|---|---|
+//! | `G1a` | a read of what a failed transaction wrote | Adya 1999 |
+//! | `false-failure` | the same, by one that began when the failure was known | an error that says it is definite must be |
+//! | `G1b` | a read of what its writer overwrote itself | Adya 1999 |
+//! | `internal` | a read that contradicts an earlier micro-operation of its transaction | Cerone et al. 2015, INT |
+//! | `future-read` | a read of what its own transaction writes later | Cerone et al. 2015, INT |
+//! | `lost-update` | two transactions read the same version and both wrote the key | Bailis et al. 2013 |
+//! | `phantom-read` | a read of what nobody wrote | |
+//! | `altered-transaction` | a reply that does not belong to its request | |
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::explain::Findings;
+use super::transactions::{MicroOp, Status, Transactions, Txn, TxnId, VersionId};
+
+pub(super) fn check(all: &Transactions<'_>, findings: &mut Findings<'_, '_>) {
+    for (id, txn) in all.txns.iter().enumerate().filter(|(_, txn)| txn.status == Status::Ok) {
+        if txn.altered {
+            findings.add("altered-transaction", &[id], || json!({}));
+        }
+        internal(id, txn, findings);
+        for (_, op) in txn.reads() {
+            source(all, id, txn, op, findings);
+        }
+    }
+    lost_updates(all, findings);
+}
+
+/// Looks at each read beside what the transaction itself did before.
+fn internal(id: TxnId, txn: &Txn, findings: &mut Findings<'_, '_>) {
+    for (at, op) in txn.ops.iter().enumerate().filter(|(_, op)| !op.write) {
+        let mut earlier = txn.ops.iter().take(at).rev();
+        let expected = earlier.find(|other| other.key == op.key).map(|other| other.version);
+        let mut later = txn.ops.iter().skip(at);
+        if later.any(|other| other.write && other.version == op.version) {
+            findings.add_read("future-read", &[id], op.version);
+        } else if expected.is_some_and(|expected| expected != op.version) {
+            findings.add_read("internal", &[id], op.version);
+        }
+    }
+}
+
+/// Looks at where a value that was read came from.
+fn source(
+    all: &Transactions<'_>,
+    id: TxnId,
+    txn: &Txn,
+    op: MicroOp,
+    findings: &mut Findings<'_, '_>,
+) {
+    let Some(version) = all.versions.get(op.version) else {
+        return;
+    };
+    let Some((writer_id, writer)) = version.writer.and_then(|id| Some((id, all.txn(id)?))) else {
+        if version.value.is_some() {
+            findings.add_read("phantom-read", &[id], op.version);
+        }
+        return;
+    };
+    if writer.status == Status::Failed {
+        findings.add_read("G1a", &[id, writer_id], op.version);
+        if writer.ended.is_some_and(|ended| ended < txn.begun) {
+            findings.add_read("false-failure", &[id, writer_id], op.version);
+        }
+    }
+    if version.intermediate {
+        findings.add_read("G1b", &[id, writer_id], op.version);
+    }
+}
+
+/// After Elle: which of the two writes came first does not matter, so no version order is needed.
+fn lost_updates(all: &Transactions<'_>, findings: &mut Findings<'_, '_>) {
+    let mut updates: BTreeMap<VersionId, Vec<TxnId>> = BTreeMap::new();
+    for (id, txn) in all.txns.iter().enumerate().filter(|(_, txn)| txn.status == Status::Ok) {
+        for (_, read) in first_reads(txn) {
+            if txn.writes().any(|write| write.key == read.key) {
+                updates.entry(read.version).or_default().push(id);
+            }
+        }
+    }
+    for (version, ids) in updates.into_iter().filter(|(_, ids)| ids.len() > 1) {
+        findings.add_read("lost-update", &ids, version);
+    }
+}
+
+/// The first of the reads of each key.
+pub(super) fn first_reads(txn: &Txn) -> impl Iterator<Item = (usize, MicroOp)> {
+    let is_first = |at: usize, key| !txn.ops.iter().take(at).any(|op| !op.write && op.key == key);
+    txn.reads().filter(move |(at, op)| is_first(*at, op.key))
+}

@@ -1,0 +1,132 @@
+//! Transactions over registers: which consistency models a history breaks, and how.
+//!
+//! The invariant: a history that a correct implementation of the models could have made is never
+//! blamed. Every order between two versions or transactions is one that the models imply, and every
+//! finding names the operations that prove it.
+//!
+//! # What is looked for
+//!
+//! 1. Anomalies of single transactions and versions: `G1a`, `G1b`, `internal`, `lost-update`, …
+//! 2. Cycles in the dependency graph: Adya's G0, G1c, G-single, G2-item, with sessions
+//!    (`-process`) and real time (`-realtime`) where the model knows them.
+//! 3. Beyond Elle, cycles with orders that follow from what a transaction must have seen:
+//!
+//! | anomaly | what it is |
+//! |---|---|
+//! | `non-atomic-view` | T reads from T1, and then something older than what T1 wrote (Bailis et al. 2013, MAV) |
+//! | `fractured-read` | the same, in any order (Bailis et al. 2014, RAMP) |
+//! | `non-monotonic-read` | a session reads a version, and then an older one (Bailis et al. 2013) |
+//! | `lost-own-write` | a session writes a version, and then reads an older one (Bailis et al. 2013) |
+//! | `causal-violation` | T reads something older than what a transaction wrote that it depends on (Cerone et al. 2015) |
+//! | `stale-read-realtime` | T reads something older than what was written when it began |
+//!
+//! 4. Where there are final transactions, replicas that do not converge: `divergence`, `lost-write`.
+//!
+//! Which of these count is a matter of the [`Model`]s that are asked for.
+//!
+//! # Sources
+//!
+//! * Adya, *Weak Consistency* (PhD thesis, MIT 1999)
+//! * Bailis et al., *Highly Available Transactions: Virtues and Limitations* (VLDB 2013)
+//! * Bailis et al., *Scalable Atomic Visibility with RAMP Transactions* (SIGMOD 2014)
+//! * Cerone, Bernardi, Gotsman, *A Framework for Transactional Consistency Models with Atomic
+//!   Visibility* (CONCUR 2015)
+//! * Biswas & Enea, *On the Complexity of Checking Transactional Consistency* (OOPSLA 2019)
+//! * Kingsbury & Alvaro, *Elle: Inferring Isolation Anomalies from Experimental Observations*
+//!   (VLDB 2020)
+
+mod causality;
+mod cycles;
+mod explain;
+mod finals;
+mod graph;
+mod local;
+mod model;
+mod order;
+mod transactions;
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+pub use self::model::Model;
+pub use self::transactions::parse;
+
+use self::causality::Sessions;
+use self::explain::Findings;
+use self::graph::class;
+use self::model::Level;
+use self::order::Orders;
+use self::transactions::Transactions;
+use super::{Verdict, WorkloadResults, object};
+use crate::history::History;
+
+/// Judges the history of a `txn-rw-register` test by these models.
+#[must_use]
+pub fn check(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
+    let all = Transactions::of(history);
+    let mut findings = Findings::new(&all);
+    local::check(&all, &mut findings);
+    findings.retain(|name| models.iter().any(|model| model.forbids(name)));
+    cycles(&all, models, &mut findings);
+    let unclear = !all.written_twice.is_empty();
+    let valid = match () {
+        () if unclear => Verdict::Unknown,
+        () => Verdict::invalid_if(!findings.is_empty()),
+    };
+    let (names, counts, examples) = findings.to_json();
+    let written_twice: Vec<String> =
+        all.written_twice.iter().map(|version| all.show(*version)).collect();
+    let mut fields = object(json!({
+        "anomaly-types": names,
+        "anomaly-counts": counts,
+        "anomalies": examples,
+        "more-cycles": findings.more_cycles(),
+        "consistency-models": models.iter().map(|model| model.name()).collect::<Vec<_>>(),
+        "txn-count": all.txns.len(),
+    }));
+    if unclear {
+        fields.insert("written-twice".into(), json!(written_twice));
+    }
+    WorkloadResults { valid, fields }
+}
+
+/// Looks for cycles at all levels that the models demand, and at the end of the history.
+fn cycles(all: &Transactions<'_>, models: &BTreeSet<Model>, findings: &mut Findings<'_, '_>) {
+    let mut levels: Vec<Level> = Vec::new();
+    for level in models.iter().flat_map(|model| model.levels()) {
+        if !levels.contains(level) {
+            levels.push(*level);
+        }
+    }
+    // Smaller parts of the graph first, so that a cycle gets the name of the weakest model that
+    // forbids it.
+    levels.sort_by_key(|level| (level.mask, !level.nonadjacent));
+    let mask = levels.iter().fold(0, |mask, level| mask | level.mask);
+    let sessions = Sessions::of(all);
+    let mut orders = Orders::default();
+    order::infer(all, &mut orders);
+    if mask & class::CAUSAL != 0 {
+        causality::infer(all, &sessions, &mut orders);
+    }
+    if mask & class::REALTIME_WW != 0 {
+        causality::infer_realtime(all, &mut orders);
+    }
+    let orders = orders.into_vec();
+    finals::check(all, &orders, findings);
+    let graph = graph::build(all, &orders, &sessions, mask);
+    let mut done = 0;
+    for level in levels {
+        let found = cycles::find(&graph, level, level.mask & !done);
+        for cycle in &found.cycles {
+            findings.add_cycle(&graph, &sessions, cycle);
+        }
+        findings.add_more_cycles(found.components - found.cycles.len());
+        if !level.nonadjacent {
+            done |= level.mask;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! In which order the versions of a key were written, as far as the history tells.
+//!
+//! Elle's rules (Kingsbury & Alvaro 2020, as Maelstrom uses them): the initial state comes before
+//! every version, and within a transaction that reads and then writes a key, what it read comes
+//! before what it wrote.
+//!
+//! Beyond Elle, after Biswas & Enea, *On the Complexity of Checking Transactional Consistency*
+//! (2019): whenever a transaction must have seen that T wrote a key and yet reads another version
+//! of it, T's version came before that other one. What it must have seen depends on the model.
+
+use std::collections::BTreeMap;
+
+use super::local::first_reads;
+use super::transactions::{Status, Transactions, TxnId, VersionId};
+
+/// Why one version comes before another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Why {
+    /// It is the initial state.
+    Initial,
+    /// This transaction read it and wrote the other one.
+    ReadThenWrote(TxnId),
+    /// This transaction must have seen it, and read the other one.
+    Seen(TxnId, Because),
+}
+
+/// Why a transaction must have seen another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Because {
+    /// It had read something of it before.
+    View,
+    /// It read something of it.
+    Atomic,
+    /// It is in its causal past: sessions and reads lead there.
+    Causal,
+    /// It had ended before it began.
+    Realtime,
+}
+
+/// That one version comes before another one of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Order {
+    pub(super) lower: VersionId,
+    pub(super) upper: VersionId,
+    pub(super) why: Why,
+}
+
+/// Collects orders: each pair once for each kind of reason that a level can leave out.
+#[derive(Debug, Default)]
+pub(super) struct Orders(BTreeMap<(VersionId, VersionId), Vec<Why>>);
+
+impl Orders {
+    pub(super) fn add(&mut self, lower: VersionId, upper: VersionId, why: Why) {
+        let known = self.0.entry((lower, upper)).or_default();
+        let weaker = |other: &Why| match (why, other) {
+            // Levels that know the later reason know the earlier one; but causality alone gives no
+            // anti-dependencies.
+            (Why::Seen(_, Because::Realtime), Why::Seen(_, Because::Causal)) => false,
+            (Why::Seen(_, new), Why::Seen(_, old)) => *old <= new,
+            (Why::Seen(..), _) => true,
+            (_, other) => !matches!(other, Why::Seen(..)),
+        };
+        if lower != upper && !known.iter().any(weaker) {
+            known.push(why);
+        }
+    }
+
+    pub(super) fn into_vec(self) -> Vec<Order> {
+        let pairs = self.0.into_iter();
+        let orders = pairs.flat_map(|((lower, upper), whys)| {
+            whys.into_iter().map(move |why| Order { lower, upper, why })
+        });
+        orders.collect()
+    }
+}
+
+/// The orders that hold under every model, and those that hold where transactions are seen whole.
+pub(super) fn infer(all: &Transactions<'_>, orders: &mut Orders) {
+    for (id, txn) in all.txns.iter().enumerate().filter(|(_, txn)| txn.status == Status::Ok) {
+        for (_, read) in first_reads(txn).filter(|(_, read)| !all.is_initial(read.version)) {
+            for write in txn.writes().filter(|write| write.key == read.key) {
+                orders.add(read.version, write.version, Why::ReadThenWrote(id));
+            }
+        }
+    }
+    initial(all, orders);
+    for (id, txn) in all.txns.iter().enumerate() {
+        for (at, seen) in txn.reads() {
+            let Some(writer) = all.writer(seen.version) else {
+                continue;
+            };
+            let writes = all.txn(writer).into_iter().flat_map(|writer| writer.writes());
+            for write in writes.filter(|write| write.key != seen.key) {
+                let reads = txn.reads().filter(|(_, read)| read.key == write.key);
+                for (read_at, read) in reads {
+                    let intermediate = all.writer(read.version) == Some(writer);
+                    if !intermediate {
+                        let because = if at < read_at { Because::View } else { Because::Atomic };
+                        orders.add(write.version, read.version, Why::Seen(id, because));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The initial state comes first. It is enough to say so of the versions before which nothing else
+/// is known to come.
+fn initial(all: &Transactions<'_>, orders: &mut Orders) {
+    let mut follows = vec![false; all.versions.len()];
+    for (lower, upper) in orders.0.keys() {
+        if all.writer(*lower).is_some()
+            && let Some(follows) = follows.get_mut(*upper)
+        {
+            *follows = true;
+        }
+    }
+    for key in &all.keys {
+        for version in key.versions() {
+            let intermediate = all.versions.get(version).is_none_or(|version| version.intermediate);
+            let follows = follows.get(version).copied().unwrap_or_default();
+            if !follows && !intermediate && all.writer(version).is_some() {
+                orders.add(key.initial, version, Why::Initial);
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Small random histories, judged beside definitions that try every order.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A transaction: its process, what it writes, and which writer each of its reads reads from.
+#[derive(Clone, Debug)]
+struct Small {
+    process: u64,
+    writes: Vec<usize>,
+    reads: Vec<(usize, Option<usize>)>,
+}
+
+const KEYS: usize = 2;
+
+/// Transactions that write each key once at most, and read some of the others' writes.
+fn small(count: usize) -> impl Strategy<Value = Vec<Small>> {
+    let one = (
+        0u64..3,
+        proptest::collection::vec(any::<bool>(), KEYS),
+        proptest::collection::vec((any::<bool>(), 0usize..=count), KEYS),
+    );
+    proptest::collection::vec(one, 1..=count).prop_map(|raw| {
+        let mut txns: Vec<Small> = Vec::new();
+        for (process, writes, _) in &raw {
+            let writes = (0..KEYS).filter(|key| writes[*key]).collect();
+            txns.push(Small { process: *process, writes, reads: Vec::new() });
+        }
+        for (id, (_, _, reads)) in raw.iter().enumerate() {
+            for (key, (reads, from)) in reads.iter().enumerate() {
+                let can = |from: &usize| *from != id && txns.get(*from).is_some();
+                let from = Some(*from).filter(can);
+                let from = from.filter(|from| txns[*from].writes.contains(&key));
+                if *reads {
+                    txns[id].reads.push((key, from));
+                }
+            }
+        }
+        txns
+    })
+}
+
+/// All transactions at once, but each process one after the other. Reads come first.
+fn text(txns: &[Small]) -> String {
+    let mut text = String::new();
+    for (id, txn) in txns.iter().enumerate() {
+        text.push_str(&format!("{} ok", txn.process));
+        for (key, from) in &txn.reads {
+            let value = from.map(|from| (from + 1).to_string()).unwrap_or_default();
+            text.push_str(&format!(" k{key}?{value}"));
+        }
+        for key in &txn.writes {
+            text.push_str(&format!(" k{key}={}", id + 1));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn permutations(count: usize) -> Vec<Vec<usize>> {
+    if count == 0 {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for rest in permutations(count - 1) {
+        for at in 0..count {
+            let mut order = rest.clone();
+            order.insert(at, count - 1);
+            all.push(order);
+        }
+    }
+    all
+}
+
+/// Whether running the transactions in this order gives what they read.
+fn serial(txns: &[Small], order: &[usize]) -> bool {
+    let mut state = [None; KEYS];
+    order.iter().all(|id| {
+        let fits = txns[*id].reads.iter().all(|(key, from)| state[*key] == *from);
+        txns[*id].writes.iter().for_each(|key| state[*key] = Some(*id));
+        fits
+    })
+}
+
+/// What each transaction must have seen: whom it read from; and, for causal consistency, all that
+/// reads and sessions lead back to.
+fn seen(txns: &[Small], causal: bool) -> Vec<Vec<bool>> {
+    let count = txns.len();
+    let mut seen = vec![vec![false; count]; count];
+    for (id, txn) in txns.iter().enumerate() {
+        for from in txn.reads.iter().filter_map(|(_, from)| *from) {
+            seen[id][from] = true;
+        }
+        if causal {
+            for earlier in 0..id {
+                seen[id][earlier] |= txns[earlier].process == txn.process;
+            }
+        }
+    }
+    for _ in (0..count).filter(|_| causal) {
+        for (a, b, c) in triples(count) {
+            seen[a][c] |= seen[a][b] && seen[b][c];
+        }
+    }
+    seen
+}
+
+fn triples(n: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..n).flat_map(move |a| (0..n).flat_map(move |b| (0..n).map(move |c| (a, b, c))))
+}
+
+/// The axioms of Cerone et al. 2015 with the least visibility that they allow: in this order of
+/// arbitration, everyone reads the last of the writes that it sees.
+fn arbitrated(txns: &[Small], order: &[usize], seen: &[Vec<bool>]) -> bool {
+    let place = |id: usize| order.iter().position(|other| *other == id).unwrap();
+    (0..txns.len()).all(|id| {
+        let past: Vec<usize> = (0..txns.len()).filter(|other| seen[id][*other]).collect();
+        let forward = past.iter().all(|other| place(*other) < place(id));
+        let last = |key| {
+            let writers = past.iter().filter(|other| txns[**other].writes.contains(&key));
+            writers.max_by_key(|other| place(**other)).copied()
+        };
+        forward && txns[id].reads.iter().all(|(key, from)| last(*key) == *from)
+    })
+}
+
+fn found(model: Model, txns: &[Small]) -> bool {
+    !anomalies(model, &text(txns)).is_empty()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn causal_consistency_is_decided_exactly(txns in small(5)) {
+        let seen = seen(&txns, true);
+        let holds = permutations(txns.len()).iter().any(|order| arbitrated(&txns, order, &seen));
+        prop_assert_eq!(found(Causal, &txns), !holds, "{}", text(&txns));
+    }
+
+    #[test]
+    fn read_atomicity_is_decided_exactly(txns in small(5)) {
+        let seen = seen(&txns, false);
+        let holds = permutations(txns.len()).iter().any(|order| arbitrated(&txns, order, &seen));
+        prop_assert_eq!(found(Ra, &txns), !holds, "{}", text(&txns));
+    }
+
+    #[test]
+    fn what_any_serial_order_explains_is_blamed_by_no_model_without_sessions(txns in small(5)) {
+        if permutations(txns.len()).iter().any(|order| serial(&txns, order)) {
+            for model in [Ru, Rc, Mav, Ra, Si, Rr, Ser] {
+                prop_assert!(!found(model, &txns), "{:?}\n{}", model, text(&txns));
+            }
+        }
+    }
+
+    #[test]
+    fn what_real_time_explains_is_blamed_by_no_model_and_a_wrong_read_by_the_strict_one(
+        steps in proptest::collection::vec(
+            (0u64..4, proptest::collection::vec((any::<bool>(), 0usize..3), 1..4)), 1..40),
+        wrong in 0usize..40,
+    ) {
+        let (history, corrupted) = concurrent(&steps, wrong);
+        for model in Model::ALL {
+            prop_assert_eq!(judge(model, &history).valid, Verdict::Valid);
+        }
+        if let Some(corrupted) = corrupted {
+            prop_assert_eq!(judge(Strict, &corrupted).valid, Verdict::Invalid);
+        }
+    }
+}
+
+/// A history in which every transaction happens at once at its end, while those of other processes
+/// are under way, and the same with one read that shows null, though its key had been written when
+/// the transaction began (if there is such a read).
+fn concurrent(steps: &[(u64, Vec<(bool, usize)>)], wrong: usize) -> (History, Option<History>) {
+    let mut events: Vec<(u64, Option<usize>, [Value; 2])> = Vec::new();
+    let mut corrupted = false;
+    // For each key its last value, and when it was first written.
+    let mut state: [Option<(u64, usize)>; 3] = [None; 3];
+    let mut open: BTreeMap<u64, usize> = BTreeMap::new();
+    for (at, (process, ops)) in steps.iter().enumerate() {
+        let Some(begun) = open.remove(process) else {
+            open.insert(*process, events.len());
+            events.push((*process, None, [json!([]), json!([])]));
+            continue;
+        };
+        let (mut asked, mut right, mut lie) = (Vec::new(), Vec::new(), Vec::new());
+        for (write, key) in ops {
+            let (value, first) = state[*key].unwrap_or((0, events.len()));
+            if *write {
+                state[*key] = Some((value + 1, first));
+                for txn in [&mut asked, &mut right, &mut lie] {
+                    txn.push(json!(["w", key, value + 1]));
+                }
+                continue;
+            }
+            let value = state[*key].map(|(value, _)| value);
+            let corrupt = at >= wrong && first < begun && !corrupted;
+            corrupted |= corrupt;
+            asked.push(json!(["r", key, null]));
+            right.push(json!(["r", key, value]));
+            lie.push(json!(["r", key, value.filter(|_| !corrupt)]));
+        }
+        events[begun].2 = [json!(asked), json!(asked)];
+        events.push((*process, Some(begun), [json!(right), json!(lie)]));
+    }
+    let history = |which: usize| {
+        let mut history = History::default();
+        for (process, begun, txns) in &events {
+            let kind = if begun.is_some() { OpType::Ok } else { OpType::Invoke };
+            push(&mut history, *process, kind, &txns[which], *begun, false);
+        }
+        history
+    };
+    (history(0), corrupted.then(|| history(1)))
+}

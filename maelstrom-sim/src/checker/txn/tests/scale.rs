@@ -1,0 +1,81 @@
+//! Long histories: the time that a verdict takes.
+
+use std::time::Duration;
+
+use super::*;
+use crate::options::Options;
+use crate::rng::{self, Stream};
+use crate::workload::WorkloadKind;
+
+/// What replicas that tell each other everything `lag` transactions later make of the generator's
+/// transactions: the later of two writes wins.
+fn replicated(count: usize, lag: usize) -> History {
+    let options = Options::new(WorkloadKind::TxnRwRegister);
+    let mut workload = WorkloadKind::TxnRwRegister.build(&options);
+    let mut rng = rng::stream(1, Stream::Generator);
+    let mut history = History::default();
+    let mut replicas = vec![BTreeMap::<u64, (usize, u64)>::new(); 5];
+    let mut log: Vec<Vec<(u64, u64)>> = Vec::new();
+    for at in 0..count {
+        let asked = workload.next(&mut rng).value.unwrap();
+        let ops: Vec<(&str, u64, Option<u64>)> = serde_json::from_str(asked.get()).unwrap();
+        let (mut result, mut writes) = (Vec::new(), Vec::new());
+        let replica = &mut replicas[at % 5];
+        for (f, key, value) in &ops {
+            if let Some(value) = value {
+                replica.insert(*key, (at, *value));
+                writes.push((*key, *value));
+            }
+            result.push(json!([f, key, replica.get(key).map(|(_, value)| value)]));
+        }
+        log.push(writes);
+        let arriving = at.checked_sub(lag).and_then(|sent| Some((sent, log.get(sent)?)));
+        for (sent, (key, value)) in arriving
+            .iter()
+            .flat_map(|(sent, writes)| writes.iter().map(move |write| (*sent, write)))
+        {
+            for replica in &mut replicas {
+                let entry = replica.entry(*key).or_default();
+                *entry = (*entry).max((sent, *value));
+            }
+        }
+        let process = (at % 10) as u64;
+        let begun = push(&mut history, process, OpType::Invoke, &json!(ops), None, false);
+        push(&mut history, process, OpType::Ok, &json!(result), Some(begun), false);
+    }
+    history
+}
+
+/// Judges and tells how long it took.
+#[expect(clippy::disallowed_methods, reason = "this is about real time")]
+fn timed(model: Model, history: &History) -> (WorkloadResults, Duration) {
+    let started = std::time::Instant::now();
+    let results = judge(model, history);
+    let elapsed = started.elapsed();
+    println!("{}: {elapsed:?}, {}", model.name(), results.fields["anomaly-counts"]);
+    (results, elapsed)
+}
+
+#[test]
+fn long_histories_are_judged_in_seconds() {
+    // The figures that count are those of `cargo test --release`, with 100,000 transactions.
+    let count = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
+    let history = replicated(count, 20);
+    for model in Model::ALL {
+        let (results, elapsed) = timed(model, &history);
+        let expected = if model <= Causal { Verdict::Valid } else { Verdict::Invalid };
+        assert_eq!(results.valid, expected, "{model:?}: {:?}", results.fields);
+        assert!(elapsed < Duration::from_secs(10), "{model:?}: {elapsed:?}");
+    }
+    let serial = replicated(count, 0);
+    assert_eq!(timed(Strict, &serial).0.valid, Verdict::Valid);
+    // Replicas that never hear of each other: everything is in one large component.
+    let apart = replicated(count, count);
+    for (model, expected) in
+        [(Causal, Verdict::Valid), (Ser, Verdict::Invalid), (Strict, Verdict::Invalid)]
+    {
+        let (results, elapsed) = timed(model, &apart);
+        assert_eq!(results.valid, expected, "{model:?}");
+        assert!(elapsed < Duration::from_secs(10), "{model:?}: {elapsed:?}");
+    }
+}

@@ -1,0 +1,235 @@
+//! `txn-rw-register`: transactions of reads and writes over a small set of keys that are replaced
+//! one by one; what they saw must fit the consistency models that were asked for.
+//!
+//! The generator is that of Elle (`elle.txn/wr-txns`, version 0.2.2): of the keys in use, each is
+//! twice as likely as the one before it; a key that has been written often enough gives way to a
+//! new one. Every value that is written to a key is another one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::RngExt;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::{FinalOps, Invocation, RequestBody, Workload, raw};
+use crate::checker::WorkloadResults;
+use crate::checker::txn::{self, Model};
+use crate::history::History;
+use crate::options::Options;
+use crate::rng::SimRng;
+
+/// How many keys, the newest ones, a final transaction reads.
+const FINAL_KEYS_MAX: u64 = 128;
+
+/// What can be chosen for this workload.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct TxnOptions {
+    /// The consistency models to check for, separated by commas.
+    #[arg(long, value_name = "MODELS", value_delimiter = ',', value_parser = model,
+        default_value = "strict-serializable")]
+    pub consistency_models: Vec<Model>,
+    /// The most operations in a transaction.
+    #[arg(long, value_name = "INT", default_value_t = 4,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000))]
+    pub max_txn_length: usize,
+    /// Whether every thread reads all recent keys at the end, when all faults are over: then all
+    /// must see the same. Maelstrom's workload has no such end.
+    #[arg(skip)]
+    pub final_reads: bool,
+}
+
+impl Default for TxnOptions {
+    /// Maelstrom's defaults.
+    fn default() -> Self {
+        Self {
+            consistency_models: vec![Model::StrictSerializable],
+            max_txn_length: 4,
+            final_reads: false,
+        }
+    }
+}
+
+/// A model's name, as Maelstrom wants them, with spaces around the commas of a list, or without.
+fn model(text: &str) -> Result<Model, String> {
+    let name = text.trim();
+    <Model as clap::ValueEnum>::from_str(name, false).map_err(|_| {
+        let names: Vec<&str> = Model::ALL.iter().map(|model| model.name()).collect();
+        format!("{name:?} is none of {}", names.join(", "))
+    })
+}
+
+#[derive(Debug)]
+pub(super) struct TxnRwRegister {
+    options: TxnOptions,
+    max_writes_per_key: u64,
+    models: BTreeSet<Model>,
+    /// The keys in use. A later place is a likelier one.
+    keys: Vec<u64>,
+    next_key: u64,
+    /// The next value of each key that has been written and is in use.
+    next_values: BTreeMap<u64, u64>,
+}
+
+impl TxnRwRegister {
+    pub(super) fn new(options: &Options) -> Self {
+        let keys: Vec<u64> = (0..options.key_count.into()).collect();
+        let next_key = keys.len() as u64;
+        Self {
+            options: options.txn.clone(),
+            max_writes_per_key: options.max_writes_per_key,
+            models: options.txn.consistency_models.iter().copied().collect(),
+            keys,
+            next_key,
+            next_values: BTreeMap::new(),
+        }
+    }
+
+    /// A place among the keys: the last one half of the time, and so on.
+    fn place(&self, rng: &mut SimRng) -> usize {
+        let mut place = self.keys.len().saturating_sub(1);
+        loop {
+            // The chance of place i is 2^i / (2^n - 1): a fair coin for each, thrown anew if all
+            // of them say no.
+            if rng.random_bool(0.5) {
+                return place;
+            }
+            place = place.checked_sub(1).unwrap_or(self.keys.len().saturating_sub(1));
+        }
+    }
+
+    fn micro_op(&mut self, rng: &mut SimRng) -> Value {
+        let write = rng.random_bool(0.5);
+        loop {
+            let place = self.place(rng);
+            let Some(key) = self.keys.get_mut(place) else {
+                return Value::Null;
+            };
+            if !write {
+                return json!(["r", *key, null]);
+            }
+            let value = self.next_values.entry(*key).or_insert(1);
+            if *value <= self.max_writes_per_key {
+                *value += 1;
+                return json!(["w", *key, *value - 1]);
+            }
+            self.next_values.remove(key);
+            *key = self.next_key;
+            self.next_key += 1;
+        }
+    }
+}
+
+impl Workload for TxnRwRegister {
+    fn next(&mut self, rng: &mut SimRng) -> Invocation {
+        let length = rng.random_range(1..=self.options.max_txn_length.max(1));
+        let txn: Vec<Value> = (0..length).map(|_| self.micro_op(rng)).collect();
+        Invocation { f: "txn", value: raw(&json!(txn)) }
+    }
+
+    fn final_ops(&self) -> FinalOps {
+        if !self.options.final_reads {
+            return FinalOps::None;
+        }
+        let keys = self.next_key.saturating_sub(FINAL_KEYS_MAX)..self.next_key;
+        let reads: Vec<Value> = keys.map(|key| json!(["r", key, null])).collect();
+        FinalOps::Once(Invocation { f: "txn", value: raw(&json!(reads)) })
+    }
+
+    fn request(&self, op: &Invocation) -> RequestBody {
+        let value = op.value.as_ref().and_then(|raw| serde_json::from_str(raw.get()).ok());
+        RequestBody::new("txn", [("txn", value.unwrap_or(Value::Null))])
+    }
+
+    fn reply_fields(&self, _f: &str) -> &'static [&'static str] {
+        &["txn"]
+    }
+
+    fn result_field(&self, _f: &str) -> Option<&'static str> {
+        Some("txn")
+    }
+
+    /// Like Maelstrom's schema, this sees the reply alone; whether it belongs to its request is
+    /// for the checker to see.
+    fn check_result(&self, _f: &str, value: &RawValue) -> Result<(), String> {
+        match txn::parse(value) {
+            Some(_) => Ok(()),
+            None => Err(r#"is not a list of ["r", key, value] and ["w", key, value]"#.into()),
+        }
+    }
+
+    fn keeps_client(&self) -> bool {
+        true
+    }
+
+    fn check(&self, history: &History) -> WorkloadResults {
+        txn::check(history, &self.models)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{self, Stream};
+    use crate::workload::WorkloadKind;
+
+    fn generated(max_writes_per_key: u64, count: usize) -> Vec<Vec<(String, u64, Option<u64>)>> {
+        let options = Options { max_writes_per_key, ..Options::new(WorkloadKind::TxnRwRegister) };
+        let mut workload = TxnRwRegister::new(&options);
+        let mut rng = rng::stream(1, Stream::Generator);
+        let ops = std::iter::repeat_with(|| workload.next(&mut rng).value.unwrap());
+        ops.take(count).map(|value| serde_json::from_str(value.get()).unwrap()).collect()
+    }
+
+    #[test]
+    fn every_write_of_a_key_has_another_value_and_a_key_has_so_many_writes_at_most() {
+        let txns = generated(3, 2_000);
+        let mut written = BTreeSet::new();
+        for (f, key, value) in txns.into_iter().flatten() {
+            match f.as_str() {
+                "w" => assert!(written.insert((key, value.unwrap()))),
+                _ => assert_eq!((f.as_str(), value), ("r", None)),
+            }
+        }
+        assert!(written.iter().all(|(_, value)| (1..=3).contains(value)));
+        assert!(written.iter().any(|(key, _)| *key > 100));
+    }
+
+    #[test]
+    fn transactions_have_all_lengths_up_to_the_longest_and_later_keys_are_twice_as_likely() {
+        let txns = generated(u64::MAX, 20_000);
+        let lengths: BTreeSet<usize> = txns.iter().map(Vec::len).collect();
+        assert_eq!(lengths.into_iter().collect::<Vec<_>>(), [1, 2, 3, 4]);
+        let mut counts = [0.0; 10];
+        for (_, key, _) in txns.iter().flatten() {
+            counts[usize::try_from(*key).unwrap()] += 1.0;
+        }
+        for pair in counts[4..].windows(2) {
+            assert!((1.7..2.3).contains(&(pair[1] / pair[0])), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn models_are_named_with_or_without_spaces_around_the_commas() {
+        assert_eq!(model(" read-atomic "), Ok(Model::ReadAtomic));
+        assert_eq!(model("serializable"), Ok(Model::Serializable));
+        assert!(model("serialisable").unwrap_err().contains("causal-cerone"));
+    }
+
+    #[test]
+    fn a_reply_of_another_shape_is_malformed() {
+        let workload = TxnRwRegister::new(&Options::new(WorkloadKind::TxnRwRegister));
+        let check = |text: &str| workload.check_result("txn", &raw_text(text));
+        for good in ["[]", r#"[["r",1,null],["w","x",[2]]]"#] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in
+            ["null", "{}", r#"["r",1,2]"#, r#"[["r",1]]"#, r#"[["r",1,2,3]]"#, r#"[["x",1,2]]"#]
+        {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+
+    fn raw_text(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+}
