@@ -111,7 +111,7 @@ mod tests {
     fn read(body: &str) -> (OpType, String) {
         let workload = WorkloadKind::Broadcast.build(&Options::new(WorkloadKind::Broadcast));
         let body = RawValue::from_string(body.into()).unwrap();
-        let ending = ending(workload.as_ref(), "read", &Outcome::Reply(body));
+        let ending = ending(workload.as_ref(), "read", "read", &Outcome::Reply(body));
         (ending.kind, ending.error.or(ending.value.map(|v| v.get().to_owned())).unwrap_or_default())
     }
 
