@@ -61,8 +61,12 @@ struct Machine<H: MessageHandler> {
     inbox: VecDeque<Vec<u8>>,
     /// What it has said and what is not yet safe, in order, while a record is being made so.
     outbox: VecDeque<Output>,
-    /// When the record at the head of the outbox will be safe.
+    /// When the sync that is under way ends.
     synced_at: Option<Duration>,
+    /// How many records it covers: all that waited when it began (group commit).
+    syncing: usize,
+    /// How many records at the head of the outbox are safe.
+    safe: usize,
     disk: Vec<Vec<u8>>,
     clock_offset_ms: i64,
 }
@@ -188,6 +192,8 @@ impl<H: MessageHandler> Machine<H> {
             inbox: VecDeque::new(),
             outbox: VecDeque::new(),
             synced_at: None,
+            syncing: 0,
+            safe: 0,
             disk: Vec::new(),
             clock_offset_ms: 0,
         }
@@ -238,7 +244,7 @@ impl<H: MessageHandler> Machine<H> {
         self.paused = false;
         self.inbox.clear();
         self.outbox.clear();
-        self.synced_at = None;
+        (self.synced_at, self.syncing, self.safe) = (None, 0, 0);
     }
 
     /// The next lines that may leave: not those behind a record that is not safe yet.
@@ -252,20 +258,35 @@ impl<H: MessageHandler> Machine<H> {
             self.outbox.extend(std::iter::from_fn(|| node.poll_output()));
         }
         loop {
-            match self.outbox.front()? {
-                Output::Lines(_) => {}
-                Output::Record(_) => {
-                    let draw = || now + random_below(sync_max, rng);
-                    if *self.synced_at.get_or_insert_with(draw) > now {
-                        return None;
-                    }
-                    self.synced_at = None;
-                }
+            if matches!(self.outbox.front()?, Output::Record(_))
+                && !self.is_head_safe(now, || now + random_below(sync_max, rng))
+            {
+                return None;
             }
             match self.outbox.pop_front()? {
                 Output::Lines(lines) => return Some(lines),
-                Output::Record(record) => self.disk.push(record),
+                Output::Record(record) => {
+                    self.safe = self.safe.saturating_sub(1);
+                    self.disk.push(record);
+                }
             }
         }
+    }
+
+    /// Whether the record at the head of the outbox is safe. If no sync is under way, one begins.
+    fn is_head_safe(&mut self, now: Duration, ends: impl FnOnce() -> Duration) -> bool {
+        if self.safe > 0 {
+            return true;
+        }
+        if self.synced_at.is_none() {
+            let records = self.outbox.iter().filter(|output| matches!(output, Output::Record(_)));
+            self.syncing = records.count();
+        }
+        if *self.synced_at.get_or_insert_with(ends) > now {
+            return false;
+        }
+        self.synced_at = None;
+        self.safe = self.syncing;
+        true
     }
 }

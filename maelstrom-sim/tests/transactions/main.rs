@@ -41,7 +41,7 @@ fn anomalies(results: &Results) -> BTreeSet<String> {
 
 #[test]
 fn sweep() {
-    sweep_of().test(300, |_| Replica::new(Mutant::None));
+    sweep_of().test(100, |_| Replica::new(Mutant::None));
 }
 
 #[test]
@@ -84,8 +84,8 @@ fn finds(mutant: Mutant, expected: &str, seeds_max: u64) {
 
 #[test]
 fn half_a_transaction_that_is_visible_is_found() {
-    finds(Mutant::HalfVisible, "fractured-read", 10);
-    finds(Mutant::HalfVisible, "non-atomic-view", 10);
+    finds(Mutant::HalfVisible, "fractured-read", 20);
+    finds(Mutant::HalfVisible, "non-atomic-view", 20);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn writes_that_are_seen_before_their_transaction_has_ended_are_found() {
 
 #[test]
 fn effects_that_overtake_their_causes_are_found() {
-    finds(Mutant::NotCausal, "causal-violation", 20);
+    finds(Mutant::NotCausal, "causal-violation", 40);
 }
 
 #[test]
