@@ -325,7 +325,7 @@ impl Process {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).unwrap();
         let field = |name| status.lines().find_map(|line| line.strip_prefix(name));
-        // Not every sandbox has the peak.
+        // Not every kernel tells the peak.
         let text = field("VmHWM:").or_else(|| field("VmRSS:")).unwrap();
         let kib: u64 = text.trim().trim_end_matches(" kB").parse().unwrap();
         kib << 10
