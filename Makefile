@@ -102,7 +102,7 @@ maelstrom: ## Install the real Maelstrom in .cache/ (67 MB; needs Java 11 or new
 
 .PHONY: clean-store
 clean-store: ## Remove the results of all runs
-	rm -rf store
+	rm -rf store */store
 
 .PHONY: help
 help: ## List these targets

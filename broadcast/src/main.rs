@@ -2,7 +2,7 @@
 
 use broadcast::Broadcast;
 use clap::Parser;
-use maelstrom_core::NodeArgs;
+use maelstrom_core::{LINE_BYTES_MAX, NodeArgs};
 
 /// A set of JSON values, replicated to every node. Speaks Maelstrom's protocol on stdin and stdout.
 #[derive(Parser)]
@@ -13,5 +13,11 @@ struct Cli {
 }
 
 fn main() -> anyhow::Result<()> {
-    Cli::parse().node.run(Broadcast::default())
+    let Cli { node } = Cli::parse();
+    // A batch of values has to fit into a line, or it would be skipped by its receiver for ever.
+    anyhow::ensure!(
+        node.max_line_bytes() >= LINE_BYTES_MAX,
+        "--max-line-bytes: nodes of a broadcast need at least {LINE_BYTES_MAX}"
+    );
+    node.run(Broadcast::default())
 }

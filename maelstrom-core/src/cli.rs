@@ -54,6 +54,12 @@ pub enum LogFormat {
 }
 
 impl NodeArgs {
+    /// The limit on the length of a line, in bytes.
+    #[must_use]
+    pub const fn max_line_bytes(&self) -> usize {
+        self.max_line_bytes
+    }
+
     /// Sets up logging and runs `handler` on stdin and stdout.
     ///
     /// # Errors

@@ -39,6 +39,9 @@ pub trait MessageHandler {
     }
 
     /// The node has been told its name and its peers. Called once, before any message.
+    ///
+    /// Other nodes may not have been started yet, and Maelstrom stops listening to a node that
+    /// writes to one of them: set a timer rather than send from here.
     fn started(&mut self, node: &mut Node<Self::Event>) {
         let _ = node;
     }

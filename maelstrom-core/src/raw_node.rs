@@ -111,7 +111,8 @@ impl<H: MessageHandler> RawNode<H> {
         let text = match std::str::from_utf8(line) {
             Ok(text) => text,
             Err(error) => {
-                let line = preview(&String::from_utf8_lossy(line));
+                let line =
+                    preview(&String::from_utf8_lossy(line.get(..PREVIEW_BYTES).unwrap_or(line)));
                 return warn!(%error, line, "a line is not UTF-8 and was skipped");
             }
         };
@@ -318,6 +319,9 @@ fn read_error(body: &RawValue) -> Error {
         Err(error) => Error::crash(format!("an error reply that makes no sense: {error}")),
     }
 }
+
+/// More than enough of a line for its preview.
+const PREVIEW_BYTES: usize = 1024;
 
 /// The beginning of a line, for the log.
 fn preview(line: &str) -> String {

@@ -64,6 +64,8 @@ pub fn run<H: MessageHandler>(handler: H, config: &Config) -> anyhow::Result<()>
 
 /// Runs a node on any input and output until the input ends, the output closes, or `stop` is ready.
 ///
+/// Records are dropped: a node that is to keep them needs another driver.
+///
 /// # Errors
 ///
 /// If the input or the output fails other than by being closed.
