@@ -229,7 +229,12 @@ impl<H: MessageHandler> RawNode<H> {
             return Err(Error::new(ErrorCode::NodeNotFound, text));
         }
         let payload = body::decode(kind, envelope.body)?;
-        self.handler.message(&mut self.node, request, payload)
+        if let Err(error) = self.handler.message(&mut self.node, request, payload) {
+            // A handler's own errors are part of its service, and may come with every request.
+            debug!(peer = %request.src(), msg_id = request.msg_id(), kind, %error, "answered with");
+            self.node.reply_error(request, &error);
+        }
+        Ok(())
     }
 
     /// `init` makes the node what it is. Sent again unchanged it is a retry, and harmless.
