@@ -13,9 +13,10 @@
 //! was known when a final read began, which missed it (**diverged**: for Jepsen it is enough that
 //! the very last read shows it).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::{Verdict, WorkloadResults, object};
@@ -24,19 +25,26 @@ use crate::history::{History, Op, OpType};
 /// How many findings of a kind are shown in detail.
 const SHOWN_MAX: usize = 8;
 
+/// Up to which number values are found by table, rather than by their text.
+const SMALL_MAX: usize = 1 << 20;
+
 /// Where in the history something was, and when.
 type Moment = (usize, Duration);
 
 /// What is known of one value.
 #[derive(Clone, Debug, Default)]
-struct Element {
+struct Element<'h> {
+    text: &'h str,
+    /// Where its adding begins. No read that ended before that can have missed it.
+    added: usize,
     known: Option<Moment>,
     /// The latest beginning of a read that showed it.
     present: Option<Moment>,
     /// The latest beginning of a read that missed it.
     absent: Option<Moment>,
+    /// The latest beginning of a final read that missed it.
+    absent_in_the_end: Option<Moment>,
     failed: bool,
-    diverged: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +54,7 @@ enum Outcome {
     NeverRead,
 }
 
-impl Element {
+impl Element<'_> {
     fn outcome(&self) -> Outcome {
         let index = |moment: Option<Moment>| moment.map(|(index, _)| index);
         let latency = |missed: Option<Moment>| {
@@ -64,39 +72,79 @@ impl Element {
         }
         Outcome::NeverRead
     }
+
+    fn diverged(&self) -> bool {
+        self.known.is_some_and(|known| Some(known) < self.absent_in_the_end)
+    }
 }
 
-/// All values, by their text, in the order in which they were added.
+/// A read that succeeded.
+struct Read<'h> {
+    begun: Moment,
+    ended: Moment,
+    is_final: bool,
+    list: &'h str,
+}
+
+/// All values, in the order in which they were added.
 #[derive(Debug, Default)]
-struct Elements {
-    index: BTreeMap<String, usize>,
-    elements: Vec<Element>,
-    repeated: BTreeMap<String, u64>,
-    phantoms: BTreeMap<String, usize>,
+struct Elements<'h> {
+    elements: Vec<Element<'h>>,
+    /// The places of values that are small numbers, as all are that the generator makes.
+    by_number: Vec<Option<usize>>,
+    /// The places of all others.
+    by_text: BTreeMap<&'h str, usize>,
+    repeated: BTreeMap<&'h str, u64>,
+    phantoms: BTreeSet<&'h str>,
 }
 
-impl Elements {
-    fn of(history: &History, add: &str) -> Self {
+impl<'h> Elements<'h> {
+    fn of(history: &'h History, add: &str) -> Self {
         let mut all = Self::default();
+        let mut reads = Vec::new();
         for op in history.client_ops() {
             if op.f == add {
                 all.add(op);
             } else if op.f == "read" && op.kind == OpType::Ok {
-                all.read(history, op);
+                reads.extend(history.invocation(op).map(|begin| Read {
+                    begun: (begin.index, begin.time),
+                    ended: (op.index, op.time),
+                    is_final: op.is_final,
+                    list: op.value.as_ref().map_or("[]", |raw| raw.get()),
+                }));
             }
         }
+        all.read(reads);
         all
     }
 
-    fn add(&mut self, op: &Op) {
-        let Some(value) = &op.value else { return };
-        let at = *self.index.entry(value.get().to_owned()).or_insert(self.elements.len());
-        if at == self.elements.len() {
-            self.elements.push(Element::default());
+    fn place(&self, text: &str) -> Option<usize> {
+        match small_number(text) {
+            Some(number) => self.by_number.get(number).copied().flatten(),
+            None => self.by_text.get(text).copied(),
         }
-        let Some(element) = self.elements.get_mut(at) else {
-            return;
+    }
+
+    fn insert(&mut self, text: &'h str, added: usize) -> usize {
+        let place = self.elements.len();
+        self.elements.push(Element { text, added, ..Element::default() });
+        let Some(number) = small_number(text) else {
+            self.by_text.insert(text, place);
+            return place;
         };
+        if number >= self.by_number.len() {
+            self.by_number.resize(number + 1, None);
+        }
+        if let Some(slot) = self.by_number.get_mut(number) {
+            *slot = Some(place);
+        }
+        place
+    }
+
+    fn add(&mut self, op: &'h Op) {
+        let Some(text) = op.value.as_ref().map(|raw| raw.get()) else { return };
+        let place = self.place(text).unwrap_or_else(|| self.insert(text, op.index));
+        let Some(element) = self.elements.get_mut(place) else { return };
         match op.kind {
             OpType::Ok => element.known = element.known.or(Some((op.index, op.time))),
             OpType::Fail => element.failed = true,
@@ -104,50 +152,126 @@ impl Elements {
         }
     }
 
-    fn read(&mut self, history: &History, op: &Op) {
-        let Some(begun) = history.invocation(op).map(|op| (op.index, op.time)) else {
-            return;
-        };
-        let text = op.value.as_ref().map_or("[]", |raw| raw.get());
-        let values: Vec<&serde_json::value::RawValue> =
-            serde_json::from_str(text).unwrap_or_default();
-        let mut shown = vec![0_u64; self.elements.len()];
-        for value in values {
-            match self.index.get(value.get()).and_then(|at| shown.get_mut(*at)) {
-                Some(count) => *count += 1,
-                None => drop(self.phantoms.entry(value.get().to_owned()).or_insert(op.index)),
-            }
-            let count = self.index.get(value.get()).and_then(|at| shown.get(*at)).copied();
-            if let Some(count) = count.filter(|count| *count > 1) {
-                let most = self.repeated.entry(value.get().to_owned()).or_default();
-                *most = count.max(*most);
+    /// Takes in all reads, the one that began last first. The first that misses a value is then
+    /// the only miss that counts for it.
+    fn read(&mut self, mut reads: Vec<Read<'h>>) {
+        reads.sort_unstable_by_key(|read| std::cmp::Reverse(read.begun));
+        let count = self.elements.len();
+        let (mut unmissed, mut unmissed_in_the_end) = (Unmissed::new(count), Unmissed::new(count));
+        // For each value, the last read that was looked at and showed it, and how often.
+        let mut shown: Vec<(usize, u64)> = vec![(0, 0); count];
+        for (read, round) in reads.iter().zip(1..) {
+            for_each_value(read.list, |text| self.show(text, read, round, &mut shown));
+            let added = self.elements.partition_point(|element| element.added < read.ended.0);
+            let is_shown = |at: usize| shown.get(at).is_some_and(|(last, _)| *last == round);
+            let elements = &mut self.elements;
+            unmissed.take_missed(added, is_shown, |at| {
+                if let Some(element) = elements.get_mut(at) {
+                    element.absent = Some(read.begun);
+                }
+            });
+            if read.is_final {
+                unmissed_in_the_end.take_missed(added, is_shown, |at| {
+                    if let Some(element) = elements.get_mut(at) {
+                        element.absent_in_the_end = Some(read.begun);
+                    }
+                });
             }
         }
-        for (element, count) in self.elements.iter_mut().zip(shown) {
-            if count > 0 {
-                element.known = element.known.or(Some((op.index, op.time)));
-                element.present = element.present.max(Some(begun));
+    }
+
+    /// Takes in one value of a read.
+    fn show(&mut self, text: &'h str, read: &Read<'h>, round: usize, shown: &mut [(usize, u64)]) {
+        let place = self.place(text);
+        let element = place.and_then(|at| self.elements.get_mut(at));
+        let element = element.filter(|element| element.added < read.ended.0);
+        let (Some(element), Some(shown)) = (element, place.and_then(|at| shown.get_mut(at))) else {
+            self.phantoms.insert(text);
+            return;
+        };
+        if shown.0 == round {
+            shown.1 += 1;
+            let most = self.repeated.entry(element.text).or_default();
+            *most = shown.1.max(*most);
+            return;
+        }
+        *shown = (round, 1);
+        element.present = element.present.max(Some(read.begun));
+        if element.known.is_none_or(|known| read.ended < known) {
+            element.known = Some(read.ended);
+        }
+    }
+}
+
+/// A number that is a place in a table of bearable size, if that is what a value is.
+fn small_number(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|number| *number < SMALL_MAX)
+}
+
+/// Calls `each` with the text of each value of a list. What is no list has none.
+fn for_each_value<'a>(list: &'a str, mut each: impl FnMut(&'a str)) {
+    let inner = list.trim_ascii().strip_prefix('[').and_then(|list| list.strip_suffix(']'));
+    match inner {
+        // No comma but those between the values: this is much faster than a parser.
+        Some(inner) if !inner.bytes().any(|byte| matches!(byte, b'"' | b'[' | b'{')) => {
+            let values = inner.split(',').map(str::trim_ascii);
+            values.filter(|text| !text.is_empty()).for_each(each);
+        }
+        _ => {
+            let values: Vec<&RawValue> = serde_json::from_str(list).unwrap_or_default();
+            values.into_iter().for_each(|value| each(value.get()));
+        }
+    }
+}
+
+/// The places of those values that no read so far has missed: a linked list in ascending order.
+#[derive(Debug)]
+struct Unmissed {
+    first: usize,
+    /// Behind each place, the next one.
+    next: Vec<usize>,
+}
+
+impl Unmissed {
+    fn new(count: usize) -> Self {
+        Self { first: 0, next: (1..=count).collect() }
+    }
+
+    /// Takes out those before `end` that are not shown, and tells them. Whatever is looked at is
+    /// shown, or is looked at for the last time: O(values shown + values told).
+    fn take_missed(
+        &mut self,
+        end: usize,
+        is_shown: impl Fn(usize) -> bool,
+        mut missed: impl FnMut(usize),
+    ) {
+        let (mut last_kept, mut at) = (None, self.first);
+        while at < end {
+            let next = self.next.get(at).copied().unwrap_or(end);
+            if is_shown(at) {
+                last_kept = Some(at);
             } else {
-                element.absent = element.absent.max(Some(begun));
-                element.diverged |= op.is_final && element.known.is_some_and(|known| known < begun);
+                missed(at);
+                match last_kept.and_then(|kept: usize| self.next.get_mut(kept)) {
+                    Some(link) => *link = next,
+                    None => self.first = next,
+                }
             }
+            at = next;
         }
     }
 }
 
 /// Judges a history in which `add` adds a value and `read` reads all of them.
-/// O(adds × reads).
+///
+/// O(a log a + r log r + v) in the adds, the reads and the values that all reads show together.
 #[must_use]
 pub fn check(history: &History, add: &str) -> WorkloadResults {
     let all = Elements::of(history, add);
-    let mut texts: Vec<(&String, usize)> = all.index.iter().map(|(t, at)| (t, *at)).collect();
-    texts.sort_by_key(|(_, at)| *at);
     let (mut stable, mut lost, mut never_read) = (vec![], vec![], vec![]);
     let (mut resurrected, mut diverged) = (vec![], vec![]);
-    for (text, at) in texts {
-        let Some(element) = all.elements.get(at) else {
-            continue;
-        };
+    for element in &all.elements {
+        let text = element.text;
         match element.outcome() {
             Outcome::Stable(latency) => stable.push((latency, text)),
             Outcome::Lost(latency) => lost.push((latency, text)),
@@ -156,7 +280,7 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
         if element.failed && element.present.is_some() {
             resurrected.push(text);
         }
-        if element.diverged {
+        if element.diverged() {
             diverged.push(text);
         }
     }
@@ -182,7 +306,7 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
         "duplicated-count": all.repeated.len(),
         "duplicated": all.repeated,
         "phantom-count": all.phantoms.len(),
-        "phantom": all.phantoms.keys().take(SHOWN_MAX).map(|text| value(text)).collect::<Vec<_>>(),
+        "phantom": all.phantoms.iter().take(SHOWN_MAX).map(|text| value(text)).collect::<Vec<_>>(),
         "resurrected-count": resurrected.len(),
         "resurrected": resurrected.iter().map(|text| value(text)).collect::<Vec<_>>(),
         "diverged-count": diverged.len(),

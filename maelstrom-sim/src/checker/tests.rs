@@ -1,8 +1,10 @@
 //! Hand-written histories: for each anomaly one that has it, and near misses that do not.
 
+mod properties;
+mod scale;
+
 use std::time::Duration;
 
-use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
@@ -338,87 +340,4 @@ fn the_worst_verdict_wins_and_looks_like_maelstroms() {
     assert_eq!(Verdict::merge([Unknown, Invalid, Valid]), Invalid);
     assert_eq!(Verdict::merge([]), Valid);
     assert_eq!(json!([Valid, Unknown, Invalid]), json!([true, "unknown", false]));
-}
-
-/// What becomes of a value, read off the whole history anew: the definition, not the algorithm.
-fn naive_outcome(history: &History, value: u64) -> (&'static str, Option<u64>) {
-    let shows = |op: &Op| {
-        let values: Vec<u64> = serde_json::from_str(op.value.as_ref().unwrap().get()).unwrap();
-        values.contains(&value)
-    };
-    let text = value.to_string();
-    let is_value = |op: &&Op| op.value.as_ref().is_some_and(|raw| raw.get() == text);
-    let added = history.client_ops().filter(|op| op.f == "broadcast").find(is_value).unwrap();
-    // What ended before the value was there says nothing about it.
-    let ends = || history.client_ops().filter(|op| op.kind == OpType::Ok && op.index > added.index);
-    let reads = || ends().filter(|op| op.f == "read");
-    let acknowledged = ends().filter(|op| op.f == "broadcast").find(is_value);
-    let known =
-        acknowledged.into_iter().chain(reads().find(|op| shows(op))).min_by_key(|op| op.index);
-    let begun = |op: &Op| history.invocation(op).unwrap().index;
-    let last_shown = reads().filter(|op| shows(op)).map(begun).max();
-    let last_missed = reads().filter(|op| !shows(op)).map(begun).max();
-    match (known, last_shown, last_missed) {
-        (Some(known), Some(shown), missed) if missed.is_none_or(|missed| missed < shown) => {
-            let missed_at = missed.map_or(Duration::ZERO, |index| history.ops()[index].time);
-            let latency = missed_at.saturating_sub(known.time).as_millis();
-            ("stable", Some(u64::try_from(latency).unwrap()))
-        }
-        (Some(known), shown, Some(missed)) if known.index < missed && shown < Some(missed) => {
-            ("lost", None)
-        }
-        _ => ("never-read", None),
-    }
-}
-
-/// Small histories of two writers and three readers: steps are (process, what a read shows).
-fn small_histories() -> impl Strategy<Value = History> {
-    proptest::collection::vec((0u64..5, 0u8..16, 0u8..3), 0..40).prop_map(|steps| {
-        let mut history = History::default();
-        let mut open: BTreeMap<u64, usize> = BTreeMap::new();
-        let mut next_value = 0;
-        for (time, (process, bits, fate)) in steps.into_iter().enumerate() {
-            let time = Duration::from_millis(time as u64);
-            let f = if process < 2 { "broadcast" } else { "read" };
-            let op = |kind, value: Option<Value>| Op {
-                time,
-                value: value.and_then(|value| serde_json::value::to_raw_value(&value).ok()),
-                ..Op::new(Process::Client(process), kind, f)
-            };
-            if let Some(invocation) = open.remove(&process) {
-                let begun = history.ops()[invocation].value.clone();
-                let ok = fate > 0;
-                let kind = if ok { OpType::Ok } else { OpType::Info };
-                let shown: Vec<u64> =
-                    (0..next_value.min(4)).filter(|v| bits & (1 << v) != 0).collect();
-                let value = if f == "read" { Some(json!(shown)) } else { None };
-                let end = op(kind, value);
-                let value = end.value.clone().or(begun);
-                history.push(Op { value, invocation: Some(invocation), ..end });
-            } else {
-                let value = (f == "broadcast").then(|| json!(next_value));
-                next_value += u64::from(f == "broadcast");
-                open.insert(process, history.push(op(OpType::Invoke, value)));
-            }
-        }
-        history
-    })
-}
-
-proptest! {
-    #[test]
-    fn set_full_agrees_with_its_definition(history in small_histories()) {
-        let results = set_full::check(&history, "broadcast").fields;
-        let added = history.ops().iter().filter(|op| op.f == "broadcast");
-        let added = added.filter(|op| op.kind == OpType::Invoke).count() as u64;
-        let outcomes: Vec<_> = (0..added).map(|value| naive_outcome(&history, value)).collect();
-        for name in ["lost", "never-read"] {
-            let named: Vec<u64> = (0..).zip(&outcomes).filter(|(_, o)| o.0 == name).map(|(v, _)| v).collect();
-            prop_assert_eq!(&results[name], &json!(named));
-        }
-        let mut latencies: Vec<u64> = outcomes.iter().filter_map(|(_, latency)| *latency).collect();
-        latencies.sort_unstable();
-        let max = results.get("stable-latencies").and_then(|quantiles| quantiles["1"].as_u64());
-        prop_assert_eq!(max, latencies.last().copied());
-    }
 }
