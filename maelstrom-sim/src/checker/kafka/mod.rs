@@ -4,24 +4,24 @@
 //! What is known of a key's log (which message has which offset) comes from acknowledged sends and
 //! successful polls. By its rules, each finding names the operations that prove it:
 //!
-//! | finding | what it is |
-//! |---|---|
-//! | `lost-write` | an acknowledged message that no poll shows, though one shows a later offset |
-//! | `unseen` | an acknowledged message that no poll shows, up to the end |
-//! | `inconsistent-offsets` | two messages at one offset |
-//! | `duplicate` | one message at two offsets |
-//! | `G1a` | a message that was read, though its send failed definitely |
-//! | `poll-skip`, `nonmonotonic-poll` | a poll that begins behind the next known offset from where its client was, or before it |
-//! | `int-poll-skip`, `int-nonmonotonic-poll` | the same from one message to the next within a poll |
-//! | `nonmonotonic-send` | a send whose offset is not above that of its process' last send to the key |
+//! - `lost-write`: an acknowledged message that no poll shows, though one shows a later offset
+//! - `unseen`: an acknowledged message that no poll shows, up to the end
+//! - `inconsistent-offsets`: two messages at one offset
+//! - `duplicate`: one message at two offsets
+//! - `G1a`: a message that was read, though its send failed definitely
+//! - `poll-skip`, `nonmonotonic-poll`: a poll that begins behind the next known offset from where
+//!   its client was, or before it
+//! - `int-poll-skip`, `int-nonmonotonic-poll`: the same from one message to the next within a poll
+//! - `nonmonotonic-send`: a send whose offset is not above that of its process' last send to the
+//!   key
 //!
 //! Jepsen's `int-send-skip`, `int-nonmonotonic-send` and `precommitted-read` and its cycles take
 //! transactions of several sends or polls, of which there are none here.
 //!
 //! Stricter than Jepsen: a client's positions after an assign are known, so what its first poll
 //! after that passes over is found, too; an assign does not end the order of sends; and a message
-//! that nobody sent to the key is a `phantom`. Where a committed offset goes back in the eyes of one
-//! process, it is a `nonmonotonic-commit`: shown, but not held against the nodes, for Maelstrom
+//! that nobody sent to the key is a `phantom`. Where a committed offset goes back in the eyes of
+//! one process, it is a `nonmonotonic-commit`: shown, but not held against the nodes: Maelstrom
 //! allows that a client starts lower than it has to.
 
 mod content;

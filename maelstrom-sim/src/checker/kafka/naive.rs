@@ -28,7 +28,10 @@ enum Did {
 
 fn did() -> impl Strategy<Value = Did> {
     let kinds = prop_oneof![
-        4 => Just(OpType::Ok), 1 => Just(OpType::Info), 1 => Just(OpType::Fail), 1 => Just(OpType::Invoke)
+        4 => Just(OpType::Ok),
+        1 => Just(OpType::Info),
+        1 => Just(OpType::Fail),
+        1 => Just(OpType::Invoke),
     ];
     let pairs = prop::collection::vec((0..6i64, 0..8usize), 0..4);
     // The message that is most likely sent to an offset, so that some histories are right.
@@ -37,7 +40,8 @@ fn did() -> impl Strategy<Value = Did> {
     let pairs = prop_oneof![1 => pairs, 3 => right];
     let keys = || 0..KEYS.len();
     prop_oneof![
-        4 => (keys(), 0..6i64, kinds).prop_map(|(key, offset, kind)| Did::Send { key, offset, kind }),
+        4 => (keys(), 0..6i64, kinds)
+            .prop_map(|(key, offset, kind)| Did::Send { key, offset, kind }),
         4 => prop::collection::btree_map(keys(), pairs, 0..3).prop_map(Did::Poll),
         2 => (
             prop::collection::btree_set(keys(), 0..3),

@@ -1,9 +1,9 @@
 //! After all faults: whether all nodes show the same, and nothing that was known is gone.
 //!
-//! | anomaly | what it is |
-//! |---|---|
-//! | `divergence` | two final transactions read different versions of a key: replicas that do not converge |
-//! | `lost-write` | all final transactions read a version of a key that is known to come before one that was acknowledged or seen |
+//! - `divergence`: two final transactions read different versions of a key: replicas that do not
+//!   converge
+//! - `lost-write`: all final transactions read a version of a key that is known to come before one
+//!   that was acknowledged or seen
 //!
 //! Convergence is no part of any isolation level; but eventual consistency is all that a replica
 //! without coordination can promise, so it had better keep that promise (Bailis et al. 2013, §5.1).

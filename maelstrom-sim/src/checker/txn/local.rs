@@ -1,15 +1,16 @@
 //! What can be seen of one transaction or one version alone.
 //!
-//! | anomaly | what it is | source |
-//! |---|---|---|
-//! | `G1a` | a read of what a failed transaction wrote | Adya 1999 |
-//! | `false-failure` | the same, by one that began when the failure was known | an error that says it is definite must be |
-//! | `G1b` | a read of what its writer overwrote itself | Adya 1999 |
-//! | `internal` | a read that contradicts an earlier micro-operation of its transaction | Cerone et al. 2015, INT |
-//! | `future-read` | a read of what its own transaction writes later | Cerone et al. 2015, INT |
-//! | `lost-update` | two transactions read the same version and both wrote the key | Bailis et al. 2013 |
-//! | `phantom-read` | a read of what nobody wrote | |
-//! | `altered-transaction` | a reply that does not belong to its request | |
+//! - `G1a`: a read of what a failed transaction wrote (Adya 1999)
+//! - `false-failure`: the same, by one that began when the failure was known (an error that says it
+//!   is definite must be)
+//! - `G1b`: a read of what its writer overwrote itself (Adya 1999)
+//! - `internal`: a read that contradicts an earlier micro-operation of its transaction (Cerone et
+//!   al. 2015, INT)
+//! - `future-read`: a read of what its own transaction writes later (Cerone et al. 2015, INT)
+//! - `lost-update`: two transactions read the same version and both wrote the key (Bailis et al.
+//!   2013)
+//! - `phantom-read`: a read of what nobody wrote
+//! - `altered-transaction`: a reply that does not belong to its request
 
 use std::collections::BTreeMap;
 
