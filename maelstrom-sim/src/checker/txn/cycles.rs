@@ -10,12 +10,12 @@ use petgraph::graph::{DiGraph, EdgeIndex, NodeIndex};
 use petgraph::visit::{EdgeFiltered, EdgeRef};
 
 use super::graph::{Graph, class};
-use super::model::Level;
+use super::model::{Anti, Level};
 
 /// For how many components a cycle is looked for.
 const COMPONENTS_MAX: usize = 64;
 
-/// From how many edges of a component.
+/// From how many edges of a component, where any cycle will do.
 const STARTS_MAX: usize = 32;
 
 /// How many edges may be followed before the search is content with what it has.
@@ -32,12 +32,19 @@ pub(super) struct Cycles {
 
 /// Finds the cycles of a level that have an edge of a class in `fresh`.
 pub(super) fn find(graph: &Graph, level: Level, fresh: u16) -> Cycles {
-    if level.nonadjacent {
-        let product = product(graph, level.mask);
-        return Search::new(&product, level.mask, fresh, |(class, _)| *class)
-            .run(|edge| product.edge_weight(edge).map(|(_, edge)| *edge));
+    match level.anti {
+        Anti::Any => Search::new(graph, level, fresh, |edge| edge.class).run(Some),
+        // All of them begin with that edge.
+        Anti::One => {
+            let fresh = level.mask & class::ANTI;
+            Search::new(graph, level, fresh, |edge| edge.class).run(Some)
+        }
+        Anti::Apart => {
+            let product = product(graph, level.mask);
+            Search::new(&product, level, fresh, |(class, _)| *class)
+                .run(|edge| product.edge_weight(edge).map(|(_, edge)| *edge))
+        }
     }
-    Search::new(graph, level.mask, fresh, |edge| edge.class).run(Some)
 }
 
 /// The graph twice over: in the second copy is who comes from an anti-dependency. None leads on
@@ -63,7 +70,7 @@ fn product(graph: &Graph, mask: u16) -> DiGraph<(), (u16, EdgeIndex)> {
 
 struct Search<'a, E, C> {
     graph: &'a DiGraph<(), E>,
-    mask: u16,
+    level: Level,
     fresh: u16,
     class: C,
     steps: usize,
@@ -75,10 +82,10 @@ struct Search<'a, E, C> {
 }
 
 impl<'a, E, C: Fn(&E) -> u16> Search<'a, E, C> {
-    fn new(graph: &'a DiGraph<(), E>, mask: u16, fresh: u16, class: C) -> Self {
+    fn new(graph: &'a DiGraph<(), E>, level: Level, fresh: u16, class: C) -> Self {
         let nodes = graph.node_count();
         let (component, reached) = (vec![None; nodes], vec![(0, None); nodes]);
-        Self { graph, mask, fresh, class, steps: 0, component, reached, round: 0 }
+        Self { graph, level, fresh, class, steps: 0, component, reached, round: 0 }
     }
 
     /// The cycles, as `base` names their edges.
@@ -97,11 +104,14 @@ impl<'a, E, C: Fn(&E) -> u16> Search<'a, E, C> {
             if starts.is_empty() {
                 continue;
             }
-            found.components += 1;
-            if found.cycles.len() < COMPONENTS_MAX
-                && (self.steps < STEPS_MAX || found.cycles.is_empty())
-            {
-                let cycle = self.cycle(id, &starts);
+            let wanted = found.cycles.len() < COMPONENTS_MAX
+                && (self.steps < STEPS_MAX || found.cycles.is_empty());
+            let cycle = if wanted { self.cycle(id, &starts) } else { Vec::new() };
+            // A component has a cycle, but not always one with a single anti-dependency.
+            if !cycle.is_empty() || self.level.anti != Anti::One {
+                found.components += 1;
+            }
+            if !cycle.is_empty() {
                 found.cycles.push(cycle.into_iter().filter_map(&base).collect());
             }
         }
@@ -111,7 +121,7 @@ impl<'a, E, C: Fn(&E) -> u16> Search<'a, E, C> {
     /// The components with cycles, in the order of the transactions. (Kosaraju's algorithm rather
     /// than Tarjan's, which the library runs recursively: histories are long, and stacks are not.)
     fn components(&self) -> Vec<Vec<NodeIndex>> {
-        let allowed = |class: u16| class & self.mask != 0;
+        let allowed = |class: u16| class & self.level.mask != 0;
         let filtered =
             EdgeFiltered::from_fn(self.graph, |edge| allowed((self.class)(edge.weight())));
         let mut components = kosaraju_scc(&filtered);
@@ -127,7 +137,8 @@ impl<'a, E, C: Fn(&E) -> u16> Search<'a, E, C> {
         let edges = edges.filter(|edge| {
             (self.class)(edge.weight()) & self.fresh != 0 && self.is_in(id, edge.target())
         });
-        edges.map(|edge| edge.id()).take(STARTS_MAX).collect()
+        let starts_max = if self.level.anti == Anti::One { usize::MAX } else { STARTS_MAX };
+        edges.map(|edge| edge.id()).take(starts_max).collect()
     }
 
     fn is_in(&self, id: usize, node: NodeIndex) -> bool {
@@ -135,10 +146,13 @@ impl<'a, E, C: Fn(&E) -> u16> Search<'a, E, C> {
     }
 
     fn cycle(&mut self, id: usize, starts: &[EdgeIndex]) -> Vec<EdgeIndex> {
-        for mask in [self.mask & !class::ANTI, self.mask] {
+        let Level { mask, anti } = self.level;
+        let masks = [Some(mask & !class::ANTI), (anti != Anti::One).then_some(mask)];
+        for mask in masks.into_iter().flatten() {
             let mut best: Option<Vec<EdgeIndex>> = None;
             for start in starts {
-                if self.steps > STEPS_MAX && best.is_some() {
+                let tired = self.steps > STEPS_MAX;
+                if tired && (best.is_some() || anti == Anti::One) {
                     break;
                 }
                 let cycle = self.cycle_through(id, *start, mask);

@@ -11,16 +11,17 @@
 //!    (`-process`) and real time (`-realtime`) where the model knows them.
 //! 3. Beyond Elle, cycles with orders that follow from what a transaction must have seen:
 //!
-//! | anomaly | what it is |
-//! |---|---|
-//! | `non-atomic-view` | T reads from T1, and then something older than what T1 wrote (Bailis et al. 2013, MAV) |
-//! | `fractured-read` | the same, in any order (Bailis et al. 2014, RAMP) |
-//! | `non-monotonic-read` | a session reads a version, and then an older one (Bailis et al. 2013) |
-//! | `lost-own-write` | a session writes a version, and then reads an older one (Bailis et al. 2013) |
-//! | `causal-violation` | T reads something older than what a transaction wrote that it depends on (Cerone et al. 2015) |
-//! | `stale-read-realtime` | T reads something older than what was written when it began |
+//! - `non-atomic-view`: T reads from T1, and then something older than what T1 wrote (Bailis et al.
+//!   2013, MAV)
+//! - `fractured-read`: the same, in any order (Bailis et al. 2014, RAMP)
+//! - `non-monotonic-read`: a session reads a version, and then an older one (Bailis et al. 2013)
+//! - `lost-own-write`: a session writes a version, and then reads an older one (Bailis et al. 2013)
+//! - `causal-violation`: T reads something older than what a transaction wrote that it depends on
+//!   (Cerone et al. 2015)
+//! - `stale-read-realtime`: T reads something older than what was written when it began
 //!
-//! 4. Where there are final transactions, replicas that do not converge: `divergence`, `lost-write`.
+//! 4. Where there are final transactions, replicas that do not converge: `divergence`,
+//!    `lost-write`.
 //!
 //! Which of these count is a matter of the [`Model`]s that are asked for.
 //!
@@ -55,7 +56,7 @@ pub use self::transactions::parse;
 use self::causality::Sessions;
 use self::explain::Findings;
 use self::graph::class;
-use self::model::Level;
+use self::model::{Anti, Level};
 use self::order::Orders;
 use self::transactions::Transactions;
 use super::{Verdict, WorkloadResults, object};
@@ -93,15 +94,10 @@ pub fn check(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
 
 /// Looks for cycles at all levels that the models demand, and at the end of the history.
 fn cycles(all: &Transactions<'_>, models: &BTreeSet<Model>, findings: &mut Findings<'_, '_>) {
-    let mut levels: Vec<Level> = Vec::new();
-    for level in models.iter().flat_map(|model| model.levels()) {
-        if !levels.contains(level) {
-            levels.push(*level);
-        }
-    }
+    let levels = models.iter().flat_map(|model| model.levels().iter().copied());
     // Smaller parts of the graph first, so that a cycle gets the name of the weakest model that
     // forbids it.
-    levels.sort_by_key(|level| (level.mask, !level.nonadjacent));
+    let levels: BTreeSet<Level> = levels.collect();
     let mask = levels.iter().fold(0, |mask, level| mask | level.mask);
     let sessions = Sessions::of(all);
     let mut orders = Orders::default();
@@ -115,16 +111,23 @@ fn cycles(all: &Transactions<'_>, models: &BTreeSet<Model>, findings: &mut Findi
     let orders = orders.into_vec();
     finals::check(all, &orders, findings);
     let graph = graph::build(all, &orders, &sessions, mask);
-    let mut done = 0;
+    let mut done: Vec<Level> = Vec::new();
     for level in levels {
-        let found = cycles::find(&graph, level, level.mask & !done);
+        // What has no edge outside of a smaller part has been found there.
+        let parts = done.iter().filter(|part| part.mask & !level.mask == 0);
+        let largest = parts.filter(|part| part.anti == Anti::Any).map(|part| part.mask);
+        let largest = largest.max_by_key(|mask| mask.count_ones()).unwrap_or_default();
+        let fresh = level.mask & !largest;
+        let found = cycles::find(&graph, level, fresh);
         for cycle in &found.cycles {
-            findings.add_cycle(&graph, &sessions, cycle);
+            let classes = cycle.iter().filter_map(|edge| graph.edge_weight(*edge));
+            let classes: Vec<u16> = classes.map(|edge| edge.class).collect();
+            if !done.iter().any(|part| part.has_cycle(&classes)) {
+                findings.add_cycle(&graph, &sessions, cycle);
+            }
         }
         findings.add_more_cycles(found.components - found.cycles.len());
-        if !level.nonadjacent {
-            done |= level.mask;
-        }
+        done.push(level);
     }
 }
 

@@ -1,7 +1,14 @@
 //! The consistency models that can be asked for, and what each forbids.
 //!
-//! Names are those of Elle's `consistency_model.clj`. A model forbids some anomalies outright, and
-//! demands that some part of the dependency graph, a [`Level`], has no cycle.
+//! Names are those of Elle's `consistency_model.clj` (0.2.2), which also says which model implies
+//! which. A model forbids some anomalies outright, and demands that some part of the dependency
+//! graph, a [`Level`], has no cycle.
+//!
+//! Where a model forbids more than a history of registers can prove, what can be proved is looked
+//! for: `prefix` is judged as `read-atomic`, say. Left out are Elle's names for models of single
+//! operations, about which Elle itself finds nothing in transactions: `linearizable`, `sequential`,
+//! `causal`, `PRAM`, `writes-follow-reads`, `monotonic-reads`, `monotonic-writes` and
+//! `read-your-writes`.
 
 use super::graph::class;
 
@@ -11,47 +18,119 @@ pub enum Model {
     /// No write cycles (Adya 1999, PL-1).
     #[value(alias = "PL-1")]
     ReadUncommitted,
+    /// The same, with the order of each session.
+    #[value(alias = "strong-session-PL-1")]
+    StrongSessionReadUncommitted,
+    /// The same, with the order of real time.
+    #[value(alias = "strong-PL-1")]
+    StrongReadUncommitted,
     /// Nothing aborted or intermediate is read, and information flows one way (Adya 1999, PL-2).
     #[value(alias = "PL-2")]
     ReadCommitted,
+    /// The same, with the order of each session.
+    #[value(alias = "strong-session-PL-2")]
+    StrongSessionReadCommitted,
+    /// The same, with the order of real time.
+    #[value(alias = "strong-PL-2")]
+    StrongReadCommitted,
+    /// Read committed without lost updates (Adya 1999, PL-CS; as Elle has it, for any read).
+    #[value(alias = "PL-CS")]
+    CursorStability,
+    /// Who has seen something of a transaction sees all of it from then on (Adya 1999, PL-2L).
+    #[value(alias = "PL-2L")]
+    MonotonicView,
+    /// Each operation reads a snapshot, and none an older one (Adya 1999, PL-MSR). Judged as
+    /// `read-committed`.
+    #[value(alias = "PL-MSR")]
+    MonotonicSnapshotRead,
     /// Who has seen something of a transaction sees all of it from then on (Bailis et al. 2013).
     MonotonicAtomicView,
     /// A transaction is seen whole or not at all (Bailis et al. 2014; Cerone et al. 2015).
     ReadAtomic,
+    /// The same, without lost updates (Cerone et al. 2015).
+    UpdateAtomic,
     /// Who has seen a transaction has seen all that it depends on (Cerone et al. 2015). Sessions
     /// are part of it, as in Bailis et al. 2013; Elle does not look at them here.
     CausalCerone,
+    /// All see transactions in the same order (Cerone et al. 2015). Judged as `read-atomic`: as in
+    /// Elle, sessions are no part of it.
+    Prefix,
+    /// Causal, without lost updates (Cerone et al. 2015). Judged as `update-atomic`: as in Elle,
+    /// sessions are no part of it.
+    ParallelSnapshotIsolation,
+    /// Who depends on a transaction misses nothing of it (Adya 1999, PL-2+).
+    #[value(alias = "PL-2+")]
+    ConsistentView,
+    /// The same, of what had committed when it began (Adya 1999, PL-FCV). Judged as
+    /// `consistent-view`.
+    #[value(alias = "PL-FCV")]
+    ForwardConsistentView,
+    /// Transactions that write are serializable (Adya 1999, PL-3U). Judged as `consistent-view`.
+    #[value(alias = "PL-3U")]
+    UpdateSerializable,
     /// Each transaction reads one snapshot, and no update is lost (Adya 1999, PL-SI).
     #[value(alias = "PL-SI")]
     SnapshotIsolation,
+    /// The same, and no snapshot is older than the session (Daudjee & Salem 2006).
+    StrongSessionSnapshotIsolation,
+    /// The same, and no snapshot is older than the transaction (Daudjee & Salem 2006).
+    StrongSnapshotIsolation,
     /// No cycle at all among single items (Adya 1999, PL-2.99).
     #[value(alias = "PL-2.99")]
     RepeatableRead,
+    /// As if one after the other, as far as reads tell (Bernstein et al. 1987).
+    ViewSerializable,
+    /// The same, of several copies (Bernstein et al. 1987).
+    #[value(name = "1SR")]
+    OneCopySerializable,
+    /// The same, in the order of each session (Zuikeviciute & Pedone 2008). Judged as `1SR`.
+    SessionSerializable,
     /// As if one after the other (Adya 1999, PL-3).
     #[value(alias = "PL-3", alias = "conflict-serializable")]
     Serializable,
+    /// The same, in the order of each session (Daudjee & Salem 2004).
+    StrongSessionSerializable,
     /// As if one after the other, at some moment while it runs (Adya 1999, PL-SS).
     #[value(alias = "PL-SS", alias = "strong-serializable")]
     StrictSerializable,
 }
 
+/// How many anti-dependencies the cycles of a level may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Anti {
+    /// Exactly one.
+    One,
+    /// As many as there are, but none may follow another one.
+    Apart,
+    /// As many as there are.
+    Any,
+}
+
 /// A part of the dependency graph that must have no cycle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Level {
     /// The classes of edges in it.
     pub(super) mask: u16,
-    /// Whether only those cycles count in which no two anti-dependencies follow each other.
-    pub(super) nonadjacent: bool,
+    /// Which of its cycles count.
+    pub(super) anti: Anti,
 }
 
 const fn level(mask: u16) -> Level {
-    Level { mask, nonadjacent: false }
+    Level { mask, anti: Anti::Any }
+}
+
+const fn apart(mask: u16) -> Level {
+    Level { mask, anti: Anti::Apart }
 }
 
 /// Only writes.
 const G0: Level = level(class::WW);
+const G0_SESSION: Level = level(G0.mask | class::SESSION);
+const G0_REALTIME: Level = level(G0_SESSION.mask | class::REALTIME);
 /// What is written and read.
 const G1C: Level = level(G0.mask | class::WR);
+const G1C_SESSION: Level = level(G1C.mask | class::SESSION);
+const G1C_REALTIME: Level = level(G1C_SESSION.mask | class::REALTIME);
 /// With version orders that follow from views that only grow within a transaction.
 const VIEW: Level = level(G1C.mask | class::VIEW);
 /// With version orders that follow from transactions being seen whole.
@@ -60,21 +139,59 @@ const ATOMIC: Level = level(VIEW.mask | class::ATOMIC);
 const CAUSAL: Level = level(ATOMIC.mask | class::SESSION | class::CAUSAL);
 /// With anti-dependencies.
 const ITEM: Level = level(ATOMIC.mask | class::RW | class::ATOMIC_RW);
-const SNAPSHOT: Level = Level { mask: ITEM.mask, nonadjacent: true };
+const SINGLE: Level = Level { mask: ITEM.mask, anti: Anti::One };
+const SNAPSHOT: Level = apart(ITEM.mask);
+/// With anti-dependencies and sessions.
+const SESSION: Level = level(ITEM.mask | CAUSAL.mask);
+const SESSION_SNAPSHOT: Level = apart(SESSION.mask);
 /// With all that can be said of sessions and real time.
 const STRICT: Level = level(u16::MAX);
+const STRICT_SNAPSHOT: Level = apart(STRICT.mask);
+
+impl Level {
+    /// Whether it is a cycle of this level that has edges of these classes.
+    pub(super) fn has_cycle(self, classes: &[u16]) -> bool {
+        let anti: Vec<bool> = classes.iter().map(|class| class & class::ANTI != 0).collect();
+        let mut pairs = anti.iter().zip(anti.iter().cycle().skip(1));
+        classes.iter().all(|class| class & self.mask != 0)
+            && match self.anti {
+                Anti::One => anti.iter().filter(|anti| **anti).count() == 1,
+                Anti::Apart => !pairs.any(|(one, next)| *one && *next),
+                Anti::Any => true,
+            }
+    }
+}
 
 impl Model {
-    /// All of them, weaker ones first where one is weaker.
-    pub const ALL: [Self; 9] = [
+    /// All of them, weaker ones before stronger ones.
+    pub const ALL: [Self; 28] = [
         Self::ReadUncommitted,
+        Self::StrongSessionReadUncommitted,
+        Self::StrongReadUncommitted,
         Self::ReadCommitted,
+        Self::StrongSessionReadCommitted,
+        Self::StrongReadCommitted,
+        Self::CursorStability,
+        Self::MonotonicView,
+        Self::MonotonicSnapshotRead,
         Self::MonotonicAtomicView,
         Self::ReadAtomic,
+        Self::UpdateAtomic,
         Self::CausalCerone,
+        Self::Prefix,
+        Self::ParallelSnapshotIsolation,
+        Self::ConsistentView,
+        Self::ForwardConsistentView,
+        Self::UpdateSerializable,
         Self::SnapshotIsolation,
+        Self::StrongSessionSnapshotIsolation,
+        Self::StrongSnapshotIsolation,
         Self::RepeatableRead,
+        Self::ViewSerializable,
+        Self::OneCopySerializable,
+        Self::SessionSerializable,
         Self::Serializable,
+        Self::StrongSessionSerializable,
         Self::StrictSerializable,
     ];
 
@@ -83,13 +200,32 @@ impl Model {
     pub const fn name(self) -> &'static str {
         match self {
             Self::ReadUncommitted => "read-uncommitted",
+            Self::StrongSessionReadUncommitted => "strong-session-read-uncommitted",
+            Self::StrongReadUncommitted => "strong-read-uncommitted",
             Self::ReadCommitted => "read-committed",
+            Self::StrongSessionReadCommitted => "strong-session-read-committed",
+            Self::StrongReadCommitted => "strong-read-committed",
+            Self::CursorStability => "cursor-stability",
+            Self::MonotonicView => "monotonic-view",
+            Self::MonotonicSnapshotRead => "monotonic-snapshot-read",
             Self::MonotonicAtomicView => "monotonic-atomic-view",
             Self::ReadAtomic => "read-atomic",
+            Self::UpdateAtomic => "update-atomic",
             Self::CausalCerone => "causal-cerone",
+            Self::Prefix => "prefix",
+            Self::ParallelSnapshotIsolation => "parallel-snapshot-isolation",
+            Self::ConsistentView => "consistent-view",
+            Self::ForwardConsistentView => "forward-consistent-view",
+            Self::UpdateSerializable => "update-serializable",
             Self::SnapshotIsolation => "snapshot-isolation",
+            Self::StrongSessionSnapshotIsolation => "strong-session-snapshot-isolation",
+            Self::StrongSnapshotIsolation => "strong-snapshot-isolation",
             Self::RepeatableRead => "repeatable-read",
+            Self::ViewSerializable => "view-serializable",
+            Self::OneCopySerializable => "1SR",
+            Self::SessionSerializable => "session-serializable",
             Self::Serializable => "serializable",
+            Self::StrongSessionSerializable => "strong-session-serializable",
             Self::StrictSerializable => "strict-serializable",
         }
     }
@@ -98,22 +234,54 @@ impl Model {
     pub(super) const fn levels(self) -> &'static [Level] {
         match self {
             Self::ReadUncommitted => &[G0],
-            Self::ReadCommitted => &[G0, G1C],
-            Self::MonotonicAtomicView => &[G0, G1C, VIEW],
-            Self::ReadAtomic => &[G0, G1C, VIEW, ATOMIC],
+            Self::StrongSessionReadUncommitted => &[G0, G0_SESSION],
+            Self::StrongReadUncommitted => &[G0, G0_SESSION, G0_REALTIME],
+            Self::ReadCommitted | Self::CursorStability | Self::MonotonicSnapshotRead => &[G0, G1C],
+            Self::StrongSessionReadCommitted => &[G0, G1C, G0_SESSION, G1C_SESSION],
+            Self::StrongReadCommitted => {
+                &[G0, G1C, G0_SESSION, G1C_SESSION, G0_REALTIME, G1C_REALTIME]
+            }
+            Self::MonotonicView | Self::MonotonicAtomicView => &[G0, G1C, VIEW],
+            Self::ReadAtomic
+            | Self::UpdateAtomic
+            | Self::Prefix
+            | Self::ParallelSnapshotIsolation => &[G0, G1C, VIEW, ATOMIC],
             Self::CausalCerone => &[G0, G1C, VIEW, ATOMIC, CAUSAL],
+            Self::ConsistentView | Self::ForwardConsistentView | Self::UpdateSerializable => {
+                &[G0, G1C, VIEW, ATOMIC, SINGLE]
+            }
             Self::SnapshotIsolation => &[G0, G1C, VIEW, ATOMIC, SNAPSHOT],
-            Self::RepeatableRead | Self::Serializable => &[G0, G1C, VIEW, ATOMIC, ITEM],
+            Self::StrongSessionSnapshotIsolation => {
+                &[G0, G1C, VIEW, ATOMIC, SNAPSHOT, CAUSAL, SESSION_SNAPSHOT]
+            }
+            Self::StrongSnapshotIsolation => {
+                &[G0, G1C, VIEW, ATOMIC, SNAPSHOT, CAUSAL, SESSION_SNAPSHOT, STRICT_SNAPSHOT]
+            }
+            Self::RepeatableRead
+            | Self::ViewSerializable
+            | Self::OneCopySerializable
+            | Self::SessionSerializable
+            | Self::Serializable => &[G0, G1C, VIEW, ATOMIC, ITEM],
+            Self::StrongSessionSerializable => &[G0, G1C, VIEW, ATOMIC, ITEM, CAUSAL, SESSION],
             Self::StrictSerializable => &[G0, G1C, VIEW, ATOMIC, CAUSAL, ITEM, STRICT],
         }
     }
 
     /// Whether the model forbids this anomaly of a single transaction or version.
     pub(super) fn forbids(self, anomaly: &str) -> bool {
+        let demands = |mask: u16| self.levels().iter().any(|level| level.mask & mask == mask);
         match anomaly {
-            "G1a" | "G1b" | "future-read" => self > Self::ReadUncommitted,
-            "internal" => self >= Self::ReadAtomic,
-            "lost-update" => self >= Self::SnapshotIsolation,
+            "G1a" | "G1b" | "future-read" => demands(G1C.mask),
+            "internal" => demands(ATOMIC.mask),
+            "lost-update" => {
+                demands(ITEM.mask)
+                    || matches!(
+                        self,
+                        Self::CursorStability
+                            | Self::UpdateAtomic
+                            | Self::ParallelSnapshotIsolation
+                    )
+            }
             // The others are mistakes under any model.
             _ => true,
         }
@@ -122,6 +290,8 @@ impl Model {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use clap::ValueEnum;
 
     use super::*;
@@ -135,11 +305,40 @@ mod tests {
     }
 
     #[test]
-    fn what_is_weaker_forbids_less() {
-        let levels = |model: Model| model.levels().last().unwrap().mask;
-        for weak in [Model::ReadUncommitted, Model::ReadCommitted, Model::MonotonicAtomicView] {
-            for strong in Model::ALL.into_iter().filter(|strong| *strong > weak) {
-                assert_eq!(levels(weak) & levels(strong), levels(weak), "{weak:?} {strong:?}");
+    fn all_names_of_elle_for_models_of_transactions_are_known() {
+        let names = "1SR PL-1 PL-2 PL-2+ PL-2.99 PL-2L PL-3 PL-3U PL-CS PL-FCV PL-MSR PL-SI PL-SS \
+            causal-cerone conflict-serializable consistent-view cursor-stability \
+            forward-consistent-view monotonic-atomic-view monotonic-snapshot-read monotonic-view \
+            parallel-snapshot-isolation prefix read-atomic read-committed read-uncommitted \
+            repeatable-read serializable session-serializable snapshot-isolation \
+            strict-serializable strong-PL-1 strong-PL-2 strong-read-committed \
+            strong-read-uncommitted strong-serializable strong-session-PL-1 strong-session-PL-2 \
+            strong-session-read-committed strong-session-read-uncommitted \
+            strong-session-serializable strong-session-snapshot-isolation \
+            strong-snapshot-isolation update-atomic update-serializable view-serializable";
+        let known = Model::ALL.map(|model| model.to_possible_value().unwrap());
+        let known: BTreeSet<&str> = known.iter().flat_map(|v| v.get_name_and_aliases()).collect();
+        assert_eq!(known, names.split_whitespace().collect());
+        assert!(Model::from_str("linearizable", false).is_err());
+    }
+
+    #[test]
+    fn what_is_stronger_forbids_more() {
+        let covers = |strong: Model, level: &Level| {
+            let wider = |other: &&Level| other.mask & level.mask == level.mask;
+            let mut wider = strong.levels().iter().filter(wider);
+            wider.any(|other| level.mask & class::ANTI == 0 || other.anti >= level.anti)
+        };
+        for (strong, weaker) in super::super::tests::IMPLIED {
+            for weak in *weaker {
+                let levels = weak.levels().iter();
+                assert!(levels.clone().all(|level| covers(*strong, level)), "{strong:?} {weak:?}");
+                for anomaly in ["G1a", "internal", "lost-update"] {
+                    assert!(
+                        strong.forbids(anomaly) >= weak.forbids(anomaly),
+                        "{strong:?} {weak:?}"
+                    );
+                }
             }
         }
     }
