@@ -84,7 +84,7 @@ pub fn check(history: &History) -> WorkloadResults {
         "final-reads": final_reads,
         "acceptable": intervals,
     }));
-    WorkloadResults { valid, fields }
+    WorkloadResults { valid, fields }.with_unanswered_finals(history)
 }
 
 fn open_adds(history: &History) -> Vec<i128> {

@@ -5,6 +5,7 @@
 
 pub mod counter;
 pub mod echo;
+mod finals;
 pub mod kafka;
 pub mod set_full;
 pub mod txn;

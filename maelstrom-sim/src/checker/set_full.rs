@@ -321,7 +321,7 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
             fields.insert(name.into(), quantiles);
         }
     }
-    WorkloadResults { valid, fields }
+    WorkloadResults { valid, fields }.with_unanswered_finals(history)
 }
 
 fn value(text: &str) -> Value {

@@ -193,6 +193,29 @@ fn a_known_value_that_any_final_read_misses_has_diverged() {
 }
 
 #[test]
+fn a_final_operation_without_an_answer_leaves_the_verdict_open() {
+    let added = "0 1 invoke broadcast 7\n1 1 ok broadcast 7\n2 90 invoke read\n3 90 ok read [7]\n";
+    let sum = "0 1 invoke add 7\n1 1 ok add 7\n2 90 invoke read\n3 90 ok read 7\n";
+    let check_set = |text: &str| set_full::check(&history(text), "broadcast");
+    let check_sum = |text: &str| counter::check(&history(text));
+    for silent in ["", "\n5 91 info read", "\n5 91 fail read"] {
+        for results in [
+            check_set(&format!("{added}4 91 invoke read{silent}")),
+            check_sum(&format!("{sum}4 91 invoke read{silent}")),
+        ] {
+            assert_eq!(results.valid, Verdict::Unknown, "{silent}");
+            assert_eq!(results.fields["unanswered-final-count"], 1);
+            assert_eq!(results.fields["unanswered-finals"][0]["process"], 91);
+        }
+    }
+    // What is wrong all the same is wrong.
+    let lost = added.replace("[7]", "[]") + "4 91 invoke read";
+    assert_eq!(check_set(&lost).valid, Verdict::Invalid);
+    // Before the end, a read may fail.
+    assert_eq!(check_set(&format!("{added}4 2 invoke read\n5 2 fail read")).valid, Verdict::Valid);
+}
+
+#[test]
 fn quantiles_are_jepsens() {
     use std::fmt::Write as _;
     let mut text = String::new();

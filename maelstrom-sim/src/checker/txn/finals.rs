@@ -5,6 +5,8 @@
 //! - `lost-write`: all final transactions read a version of a key that is known to come before one
 //!   that was acknowledged or seen
 //!
+//! A final transaction that did not succeed leaves the verdict open, as in other workloads.
+//!
 //! Convergence is no part of any isolation level; but eventual consistency is all that a replica
 //! without coordination can promise, so it had better keep that promise (Bailis et al. 2013, §5.1).
 

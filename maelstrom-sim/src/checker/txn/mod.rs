@@ -89,7 +89,7 @@ pub fn check(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
     if unclear {
         fields.insert("written-twice".into(), json!(written_twice));
     }
-    WorkloadResults { valid, fields }
+    WorkloadResults { valid, fields }.with_unanswered_finals(history)
 }
 
 /// Looks for cycles at all levels that the models demand, and at the end of the history.

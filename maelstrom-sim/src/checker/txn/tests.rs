@@ -405,6 +405,15 @@ fn a_write_that_is_gone_in_the_end_is_lost() {
 }
 
 #[test]
+fn a_final_transaction_without_an_answer_leaves_the_verdict_open() {
+    let mut history = history("1 ok x=1\n 2 final x?1");
+    push(&mut history, 3, OpType::Invoke, &json!([["r", "x", null]]), None, true);
+    let results = judge(Causal, &history);
+    assert_eq!(results.valid, Verdict::Unknown);
+    assert_eq!(results.fields["unanswered-final-count"], 1);
+}
+
+#[test]
 fn a_cycle_is_told_with_its_operations_and_in_words() {
     let results = judge(Causal, &history("1 ok x? x=1 y=1\n 2 ok y?1 z=1\n 3 ok z?1 x?"));
     let example = &results.fields["anomalies"]["causal-violation"][0];

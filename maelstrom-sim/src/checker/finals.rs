@@ -1,0 +1,41 @@
+//! The final operations, when all faults are over: each has to succeed.
+//!
+//! What one that did not would have shown, nobody knows: a replica that lost or never got
+//! something may be the very one that keeps silent. So the verdict is not that all is well.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::{Verdict, WorkloadResults};
+use crate::history::{History, Op, OpType};
+
+/// How many are shown.
+const SHOWN_MAX: usize = 8;
+
+impl WorkloadResults {
+    /// Reports the final operations that did not succeed, if there are any; the verdict is then
+    /// unknown, unless it is worse.
+    pub(super) fn with_unanswered_finals(mut self, history: &History) -> Self {
+        let mut last: BTreeMap<usize, &Op> = BTreeMap::new();
+        for op in history.client_ops().filter(|op| op.is_final) {
+            last.insert(op.invocation.unwrap_or(op.index), op);
+        }
+        last.retain(|_, op| op.kind != OpType::Ok);
+        if !last.is_empty() {
+            self.valid = Verdict::merge([self.valid, Verdict::Unknown]);
+            let shown = last.iter().take(SHOWN_MAX).map(|(invoked, op)| {
+                json!({
+                    "index": op.index,
+                    "invoked": invoked,
+                    "process": op.process,
+                    "type": op.kind,
+                    "error": op.error,
+                })
+            });
+            self.fields.insert("unanswered-finals".into(), shown.collect());
+            self.fields.insert("unanswered-final-count".into(), json!(last.len()));
+        }
+        self
+    }
+}
