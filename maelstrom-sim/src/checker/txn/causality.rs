@@ -4,7 +4,8 @@
 //! visibility is transitive; Bailis et al. 2013: sticky sessions). It is kept as a clock: for each
 //! session, how much of it is in the past.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use super::order::{Because, Orders, Why};
 use super::transactions::{Status, Transactions, TxnId, VersionId};
@@ -82,12 +83,20 @@ struct Causality<'a, 'h> {
     all: &'a Transactions<'h>,
     sessions: &'a Sessions,
     writers: Vec<Writers>,
+    /// Up to where in the order the writes of each session are read.
+    useful: Vec<usize>,
     clocks: Vec<Clock>,
     /// How many that depend on a transaction have not been looked at.
     open: Vec<usize>,
 }
 
-/// The orders that follow from causality. O(reads × sessions that write the key).
+/// The orders that follow from causality.
+///
+/// A clock is kept as long as a transaction that depends on it is to come, and a session in it as
+/// long as a read of a key that the session wrote is to come. So with s such sessions at a time
+/// (those of the recent past, where keys are replaced by others) time is O(n × s) and memory
+/// O(open clocks × s); the worst history of n transactions, each a session of its own that all
+/// others depend on, takes O(n²) of both.
 ///
 /// Transactions behind a cycle of reads and sessions are left out; the cycle itself is found as
 /// such.
@@ -103,44 +112,80 @@ pub(super) fn infer(all: &Transactions<'_>, sessions: &Sessions, orders: &mut Or
         }
     }
     let count = all.txns.len();
-    let (clocks, open) = (vec![Clock::new(); count], vec![0; count]);
-    Causality { all, sessions, writers, clocks, open }.run(orders);
+    let (clocks, open, useful) = (vec![Clock::new(); count], vec![0; count], Vec::new());
+    Causality { all, sessions, writers, useful, clocks, open }.run(orders);
 }
 
 impl Causality<'_, '_> {
-    /// Goes through all transactions, each after those that it depends on (Kahn 1962).
     fn run(&mut self, orders: &mut Orders) {
+        let order = self.order();
+        self.useful = self.useful(&order);
+        for (place, id) in order.into_iter().enumerate() {
+            self.visit(place, id, orders);
+        }
+    }
+
+    /// All transactions, each after those that it depends on (Kahn 1962), and else in the order of
+    /// the history: then few are waited for at a time.
+    fn order(&mut self) -> Vec<TxnId> {
         let mut waiting = vec![0_usize; self.all.txns.len()];
         let mut dependents = vec![Vec::new(); self.all.txns.len()];
-        let mut ready = Vec::new();
+        let mut ready = BinaryHeap::new();
         for (id, _) in self.all.happened() {
             let causes = self.causes(id);
             if causes.is_empty() {
-                ready.push(id);
+                ready.push(Reverse(id));
             }
             if let Some(waiting) = waiting.get_mut(id) {
                 *waiting = causes.len();
             }
             for cause in causes {
-                if let (Some(open), Some(dependents)) =
-                    (self.open.get_mut(cause), dependents.get_mut(cause))
-                {
-                    *open += 1;
+                if let Some(dependents) = dependents.get_mut(cause) {
                     dependents.push(id);
                 }
             }
         }
-        while let Some(id) = ready.pop() {
-            self.visit(id, orders);
+        let mut order = Vec::new();
+        while let Some(Reverse(id)) = ready.pop() {
+            order.push(id);
             for dependent in dependents.get(id).into_iter().flatten() {
                 if let Some(waiting) = waiting.get_mut(*dependent) {
                     *waiting -= 1;
                     if *waiting == 0 {
-                        ready.push(*dependent);
+                        ready.push(Reverse(*dependent));
                     }
                 }
             }
         }
+        for id in &order {
+            for cause in self.causes(*id) {
+                if let Some(open) = self.open.get_mut(cause) {
+                    *open += 1;
+                }
+            }
+        }
+        order
+    }
+
+    /// Up to where in the order the writes of each session are read.
+    fn useful(&self, order: &[TxnId]) -> Vec<usize> {
+        let mut last_read = vec![0; self.all.keys.len()];
+        for (place, id) in order.iter().enumerate() {
+            for (_, read) in self.all.txn(*id).into_iter().flat_map(|txn| txn.reads()) {
+                if let Some(last) = last_read.get_mut(read.key) {
+                    *last = place;
+                }
+            }
+        }
+        let mut useful = vec![0; self.sessions.all().len()];
+        for (writers, last) in self.writers.iter().zip(last_read) {
+            for session in writers.keys() {
+                if let Some(useful) = useful.get_mut(*session) {
+                    *useful = last.max(*useful);
+                }
+            }
+        }
+        useful
     }
 
     /// What a transaction depends on directly.
@@ -153,14 +198,14 @@ impl Causality<'_, '_> {
         causes
     }
 
-    fn visit(&mut self, id: TxnId, orders: &mut Orders) {
+    fn visit(&mut self, place: usize, id: TxnId, orders: &mut Orders) {
         let mut clock = Clock::new();
         for cause in self.causes(id) {
             if let Some(theirs) = self.clocks.get(cause) {
                 merge(&mut clock, theirs);
             }
-            if let Some((session, place)) = self.sessions.place(cause) {
-                merge(&mut clock, &[(session, place + 1)]);
+            if let Some((session, nth)) = self.sessions.place(cause) {
+                merge(&mut clock, &[(session, nth + 1)]);
             }
             if let (Some(open), Some(theirs)) =
                 (self.open.get_mut(cause), self.clocks.get_mut(cause))
@@ -172,7 +217,10 @@ impl Causality<'_, '_> {
             }
         }
         self.look_at_reads(id, &clock, orders);
-        if let Some(slot) = self.clocks.get_mut(id) {
+        clock.retain(|(session, _)| self.useful.get(*session).is_some_and(|last| *last > place));
+        if self.open.get(id).is_some_and(|open| *open > 0)
+            && let Some(slot) = self.clocks.get_mut(id)
+        {
             *slot = clock;
         }
     }

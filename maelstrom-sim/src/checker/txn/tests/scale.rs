@@ -8,13 +8,14 @@ use crate::rng::{self, Stream};
 use crate::workload::WorkloadKind;
 
 /// What replicas that tell each other everything `lag` transactions later make of the generator's
-/// transactions: the later of two writes wins.
-fn replicated(count: usize, lag: usize) -> History {
+/// transactions: the later of two writes wins. Of every `silent`th nobody hears how it ended.
+fn replicated(count: usize, lag: usize, silent: usize) -> History {
     let options = Options::new(WorkloadKind::TxnRwRegister);
     let mut workload = WorkloadKind::TxnRwRegister.build(&options);
     let mut rng = rng::stream(1, Stream::Generator);
     let mut history = History::default();
     let mut replicas = vec![BTreeMap::<u64, (usize, u64)>::new(); 5];
+    let mut processes: Vec<u64> = (0..10).collect();
     let mut log: Vec<Vec<(u64, u64)>> = Vec::new();
     for at in 0..count {
         let asked = workload.next(&mut rng).value.unwrap();
@@ -39,9 +40,14 @@ fn replicated(count: usize, lag: usize) -> History {
                 *entry = (*entry).max((sent, *value));
             }
         }
-        let process = (at % 10) as u64;
-        let begun = push(&mut history, process, OpType::Invoke, &json!(ops), None, false);
-        push(&mut history, process, OpType::Ok, &json!(result), Some(begun), false);
+        let process = &mut processes[at % 10];
+        let begun = push(&mut history, *process, OpType::Invoke, &json!(ops), None, false);
+        if at % silent == silent - 1 {
+            push(&mut history, *process, OpType::Info, &json!(ops), Some(begun), false);
+            *process += 10;
+        } else {
+            push(&mut history, *process, OpType::Ok, &json!(result), Some(begun), false);
+        }
     }
     history
 }
@@ -60,7 +66,7 @@ fn timed(model: Model, history: &History) -> (WorkloadResults, Duration) {
 fn long_histories_are_judged_in_seconds() {
     // The figures that count are those of `cargo test --release`, with 100,000 transactions.
     let count = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
-    let history = replicated(count, 20);
+    let history = replicated(count, 20, usize::MAX);
     let others = [Model::ConsistentView, Model::StrongSnapshotIsolation];
     for model in USUAL.into_iter().chain(others) {
         let (results, elapsed) = timed(model, &history);
@@ -68,10 +74,10 @@ fn long_histories_are_judged_in_seconds() {
         assert_eq!(results.valid, expected, "{model:?}: {:?}", results.fields);
         assert!(elapsed < Duration::from_secs(10), "{model:?}: {elapsed:?}");
     }
-    let serial = replicated(count, 0);
+    let serial = replicated(count, 0, usize::MAX);
     assert_eq!(timed(Strict, &serial).0.valid, Verdict::Valid);
     // Replicas that never hear of each other: everything is in one large component.
-    let apart = replicated(count, count);
+    let apart = replicated(count, count, usize::MAX);
     for (model, expected) in
         [(Causal, Verdict::Valid), (Ser, Verdict::Invalid), (Strict, Verdict::Invalid)]
     {
@@ -79,4 +85,9 @@ fn long_histories_are_judged_in_seconds() {
         assert_eq!(results.valid, expected, "{model:?}");
         assert!(elapsed < Duration::from_secs(10), "{model:?}: {elapsed:?}");
     }
+    // Ever new processes.
+    let unknown = replicated(count, 20, 13);
+    let (results, elapsed) = timed(Causal, &unknown);
+    assert_eq!(results.valid, Verdict::Valid, "{:?}", results.fields);
+    assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
 }
