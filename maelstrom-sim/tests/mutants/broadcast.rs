@@ -4,13 +4,22 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use maelstrom_core::{Error, MessageHandler, Node, Request};
+use maelstrom_sim::checker::Results;
+use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::workload::WorkloadKind;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{is_caught, is_good};
+use super::hunt::is_caught_when;
+use super::{GOOD_SEEDS, is_caught, is_good, sweep};
 
 const INTERVAL: Duration = Duration::from_millis(700);
+
+/// How often a node tells all it has that does not wait for anything.
+const STORM_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How many messages between nodes an operation may take: the good handler takes up to 21.
+const MSGS_PER_OP_MAX: f64 = 60.0;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Mutation {
@@ -25,6 +34,7 @@ enum Mutation {
     ShowTwice,
     RefuseAndTake,
     MixUpValues,
+    ResendForever,
 }
 
 struct Naive {
@@ -152,7 +162,8 @@ impl MessageHandler for Naive {
         if self.mutation != Mutation::TellOnce {
             self.tell(node);
         }
-        node.set_timer(INTERVAL, ());
+        let storms = self.mutation == Mutation::ResendForever;
+        node.set_timer(if storms { STORM_INTERVAL } else { INTERVAL }, ());
     }
 }
 
@@ -161,12 +172,29 @@ fn the_good_broadcast_is_never_blamed() {
     is_good(WorkloadKind::Broadcast, |_| Naive::new(Mutation::None));
 }
 
+fn floods(results: &Results) -> bool {
+    let figure = results.net["servers"]["msgs-per-op"].as_f64();
+    figure.is_some_and(|msgs_per_op| msgs_per_op > MSGS_PER_OP_MAX)
+}
+
+#[test]
+fn a_broadcast_that_resends_for_ever_is_caught_by_what_an_operation_costs() {
+    let sweep = sweep(WorkloadKind::Broadcast);
+    for seed in 0..GOOD_SEEDS {
+        let world = simulate(sweep.options(seed), |_| Naive::new(Mutation::None));
+        assert!(!floods(&world.results()), "seed {seed}");
+    }
+    is_caught_when(&sweep, "resend forever", "msgs-per-op", floods, |_| {
+        Naive::new(Mutation::ResendForever)
+    });
+}
+
 #[test]
 fn every_broken_broadcast_is_caught() {
     for (mutation, name, figure) in [
         (Mutation::AcknowledgeAndForget, "acknowledge and forget", "lost-count"),
         (Mutation::ForgetOnCrash, "forget on crash", "lost-count"),
-        (Mutation::AcknowledgeBeforePersisting, "acknowledge before persisting", "lost-count"),
+        (Mutation::AcknowledgeBeforePersisting, "acknowledge before storing", "lost-count"),
         (Mutation::TellOnce, "tell once, never again", "lost-count"),
         (Mutation::TellOnlyTheNext, "tell some, not all", "diverged-count"),
         (Mutation::ReplaceInsteadOfMerge, "replace instead of merge", "lost-count"),

@@ -65,7 +65,7 @@ impl Counter {
         }
         let delta = if self.is_nth(Mutation::CountTwice, 5) { delta * 2 } else { delta };
         let row = self.rows.entry(self.row.clone()).or_default();
-        *row += delta;
+        *row = row.saturating_add(delta);
         if self.mutation != Mutation::ForgetOnCrash {
             node.persist(&(&self.row, *row));
         }

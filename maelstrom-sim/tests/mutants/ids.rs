@@ -87,8 +87,9 @@ impl MessageHandler for Ids {
 }
 
 #[test]
-fn the_good_generator_is_never_blamed() {
+fn the_good_generator_and_echo_are_never_blamed() {
     is_good(WorkloadKind::UniqueIds, |_| Ids::new(Mutation::None));
+    is_good(WorkloadKind::Echo, |_| Ids::new(Mutation::None));
 }
 
 #[test]

@@ -1,0 +1,77 @@
+//! How many seeds it takes until a broken handler is found, and by what.
+//!
+//! Each mutant is hunted from several starting seeds, on disjoint ranges. That prints a row of a
+//! table: workload, mutant, sign, the median of the seeds that it took, and the most. All rows:
+//!
+//! ```text
+//! HUNTS=21 cargo test --release -p maelstrom-sim --test mutants --test transactions \
+//!     caught -- --nocapture | grep '^|'
+//! ```
+
+use std::collections::BTreeSet;
+
+use maelstrom_core::{MessageHandler, NodeId};
+use maelstrom_sim::checker::{Results, Verdict};
+use maelstrom_sim::simulate::simulate;
+use maelstrom_sim::sweep::Sweep;
+
+/// Within how many seeds a mutant must be caught, wherever the hunt begins.
+const SEEDS_MAX: u64 = 100;
+
+/// How many hunts there are, unless `HUNTS` asks for others.
+const HUNTS: u64 = 3;
+
+/// How far apart they begin.
+const RANGE: u64 = 1_000;
+
+/// Expects that a mutant is caught, and that `sign` gives it away: an anomaly that is found, or a
+/// figure of the workload's results that is not zero.
+pub(crate) fn is_caught<H: MessageHandler>(
+    sweep: &Sweep,
+    mutant: &str,
+    sign: &str,
+    build: impl Fn(&NodeId) -> H,
+) {
+    let shows = |results: &Results| {
+        results.workload.valid == Verdict::Invalid && signs(results).contains(sign)
+    };
+    is_caught_when(sweep, mutant, sign, shows, build);
+}
+
+/// The same, where the sign is for `shows` to see.
+pub(crate) fn is_caught_when<H: MessageHandler>(
+    sweep: &Sweep,
+    mutant: &str,
+    sign: &str,
+    shows: impl Fn(&Results) -> bool,
+    build: impl Fn(&NodeId) -> H,
+) {
+    let hunt = |start: u64| {
+        let shows = |seed: &u64| shows(&simulate(sweep.options(*seed), &build).results());
+        let caught = (start..start + SEEDS_MAX).find(shows);
+        let caught = caught.unwrap_or_else(|| panic!("{mutant}: no {sign} from seed {start} on"));
+        caught - start + 1
+    };
+    let mut seeds: Vec<u64> = (0..hunts()).map(|nth| hunt(nth * RANGE)).collect();
+    seeds.sort_unstable();
+    let (median, worst) = (seeds[seeds.len() / 2], seeds[seeds.len() - 1]);
+    println!("| {} | {mutant} | {sign} | {median} | {worst} |", sweep.workload.name());
+}
+
+/// All anomalies and all figures that are not zero.
+fn signs(results: &Results) -> BTreeSet<&str> {
+    let fields = results.workload.fields.iter();
+    let not_zero = fields.filter(|(_, value)| {
+        let count = value.as_u64().or_else(|| value["count"].as_u64());
+        let list = value.as_array().is_some_and(|list| !list.is_empty());
+        list || count.is_some_and(|count| count > 0)
+    });
+    let anomalies = results.workload.fields.get("anomaly-types").and_then(|list| list.as_array());
+    let anomalies = anomalies.into_iter().flatten().filter_map(|name| name.as_str());
+    not_zero.map(|(name, _)| name.as_str()).chain(anomalies).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test has no other command line")]
+fn hunts() -> u64 {
+    std::env::var("HUNTS").map_or(HUNTS, |text| text.parse().unwrap())
+}
