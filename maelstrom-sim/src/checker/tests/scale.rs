@@ -101,7 +101,7 @@ fn a_long_history_of_a_counter_is_judged_in_seconds() {
         None => ("read", None, Some(sum.as_str())),
     }));
     is_judged_in_time("g-counter", &history, Verdict::Valid, counter::check);
-    // Nothing is known of any add, and no two adds fill each other's gaps.
+    // Nothing is known of any add.
     let unknown = history.client_ops().filter(|op| op.f == "add").cloned().map(|op| {
         let kind = if op.kind == OpType::Ok { OpType::Info } else { op.kind };
         Op { kind, ..op }
