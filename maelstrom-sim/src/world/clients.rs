@@ -63,23 +63,25 @@ pub(super) fn threads(options: &Options) -> Vec<Thread> {
 impl World {
     /// Starts the operations that are due, as long as there are threads for them.
     pub(super) fn run_clients(&mut self, now: Duration, end: Duration) {
-        while let Some(free_since) = self.free_since {
+        while now < end && self.has_free_thread() {
             let Some(generator) = &mut self.generator else {
                 return;
             };
-            // A thread that became free late starts late, and what is missed is not made up for.
-            let at = generator.next_at(now).max(free_since);
-            if at > now || at >= end {
+            if generator.next_at(now) > now {
                 return;
             }
-            generator.advance(at, &mut self.rng);
+            // The next gap counts from when this one begins, not from when it was due: what is
+            // late, for want of a thread or because the machine is slow, is not made up for.
+            generator.advance(now, &mut self.rng);
             let Some(thread) = self.next_free_thread() else { return };
             let op = self.workload.next(&mut self.rng);
-            self.invoke(now, at, thread, op, false);
-            if !(0..self.threads.len()).any(|thread| self.is_free(thread)) {
-                self.free_since = None;
-            }
+            self.invoke(now, thread, op, false);
         }
+    }
+
+    /// Whether an operation could begin.
+    pub(super) fn has_free_thread(&self) -> bool {
+        self.threads.iter().any(|thread| thread.pending.is_none())
     }
 
     /// The thread whose turn it is, or the next one that is free. The nemesis has a turn as well,
@@ -101,21 +103,14 @@ impl World {
         self.threads.get(thread).is_some_and(|thread| thread.pending.is_none())
     }
 
-    /// A thread begins an operation; `at` is when it was due.
-    pub(super) fn invoke(
-        &mut self,
-        now: Duration,
-        at: Duration,
-        index: usize,
-        op: Invocation,
-        is_final: bool,
-    ) {
+    /// A thread begins an operation.
+    pub(super) fn invoke(&mut self, now: Duration, index: usize, op: Invocation, is_final: bool) {
         let Some(process) = self.threads.get(index).map(|thread| thread.process) else {
             return;
         };
         self.renew_client(index);
         let begin = Op::new(Process::Client(process), OpType::Invoke, op.f);
-        let invocation = self.record(at, Op { value: op.value.clone(), is_final, ..begin });
+        let invocation = self.record(now, Op { value: op.value.clone(), is_final, ..begin });
         let Some(thread) = self.threads.get_mut(index) else {
             return;
         };
@@ -195,7 +190,6 @@ impl World {
         if ending.kind == OpType::Info {
             thread.process += self.options.concurrency as u64;
         }
-        self.free_since.get_or_insert(now);
         let end = Op {
             value: ending.value.or(pending.op.value),
             error: ending.error,

@@ -58,7 +58,7 @@ impl World {
             }
         };
         if let Some(op) = op {
-            self.invoke(now, now, index, op, true);
+            self.invoke(now, index, op, true);
         }
     }
 }

@@ -119,8 +119,6 @@ pub struct World {
     threads: Vec<Thread>,
     /// Whose turn it is: a thread's, or, behind the last one, the nemesis'.
     turn: usize,
-    /// Since when there has always been a thread with nothing to do.
-    free_since: Option<Duration>,
     calls: Calls,
     next_client: u64,
     phase: Phase,
@@ -148,7 +146,6 @@ impl World {
             rng: rng::stream(options.seed, Stream::Generator),
             threads: clients::threads(&options),
             turn: 0,
-            free_since: None,
             calls: Calls::default(),
             next_client: 0,
             phase: Phase::Init,
@@ -197,7 +194,8 @@ impl World {
                 if let Some(time) = self.schedule.next_at() {
                     at(self.began + time);
                 }
-                if let (Some(generator), Some(_)) = (&mut self.generator, self.free_since) {
+                let has_free_thread = self.has_free_thread();
+                if let Some(generator) = self.generator.as_mut().filter(|_| has_free_thread) {
                     at(generator.next_at(now));
                 }
             }
@@ -434,7 +432,6 @@ impl World {
             Phase::Setup if self.calls.is_empty() => {
                 self.tell(News::Phase("testing"));
                 self.began = now;
-                self.free_since = Some(now);
                 Phase::Main { end: now + self.options.time_limit }
             }
             Phase::Main { end } => {

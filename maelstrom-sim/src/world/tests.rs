@@ -189,6 +189,36 @@ fn an_operation_never_begins_before_its_threads_last_one_has_ended() {
     assert!(ends(&world, OpType::Invoke).len() < 3_000, "what was missed is not made up for");
 }
 
+/// How many operations begin in 4 s, 100 a second, if the driver is late each time.
+fn begun_if_late(late: Duration) -> usize {
+    let options = Options::new(WorkloadKind::Echo).with_node_count(1);
+    // Nobody answers, so every operation needs a thread of its own.
+    let mut world = World::new(Options { rate: 100.0, concurrency: 1_000, ..options }, ms(0));
+    let Some(Action::Deliver { node, line }) =
+        std::iter::from_fn(|| world.poll_action()).find(|a| matches!(a, Action::Deliver { .. }))
+    else {
+        panic!("a node is told its name first");
+    };
+    let init: Value = serde_json::from_slice(&line).unwrap();
+    let body = json!({"type": "init_ok", "in_reply_to": init["body"]["msg_id"]});
+    let reply = json!({"src": node.as_ref(), "dest": init["src"], "body": body});
+    world.node_said(ms(0), &node, reply.to_string().as_bytes());
+    let mut now = ms(0);
+    while now < ms(4_000) {
+        world.handle_timeout(now);
+        now = world.poll_timeout(now).unwrap() + late;
+    }
+    ends(&world, OpType::Invoke).len()
+}
+
+#[test]
+fn what_a_late_driver_misses_is_not_made_up_for() {
+    let in_time = begun_if_late(ms(0));
+    assert!((360..440).contains(&in_time), "{in_time}");
+    let late = begun_if_late(ms(10));
+    assert!((180..220).contains(&late), "{late}");
+}
+
 #[test]
 fn a_value_takes_the_latency_to_be_everywhere() {
     let options = Options { latency: Latency { mean_ms: 100, ..Latency::default() }, ..options() };
