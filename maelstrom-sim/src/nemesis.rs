@@ -332,6 +332,28 @@ mod tests {
     }
 
     #[test]
+    fn partitions_come_as_often_and_in_the_same_shapes_as_jepsens() {
+        let time_limit = Duration::from_secs(20_000);
+        let mut schedule = Schedule::new(&Options { time_limit, ..options(&[Fault::Partition]) });
+        let events = events(&mut schedule);
+        let mut shapes: BTreeMap<&str, usize> = BTreeMap::new();
+        for (_, op) in &events {
+            if let NemesisOp::StartPartition(kind, _) = op {
+                *shapes.entry(kind.name()).or_default() += 1;
+            }
+        }
+        // One of four shapes, whatever came before, and a gap of 0 to 20 s, all equally likely.
+        assert_eq!(shapes.len(), 4);
+        assert!(shapes.values().all(|count| (200..300).contains(count)), "{shapes:?}");
+        let mut quarters = [0; 4];
+        for pair in events.windows(2) {
+            let gap = (pair[1].0 - pair[0].0).as_secs();
+            quarters[usize::try_from(gap / 5).unwrap()] += 1;
+        }
+        assert!(quarters.iter().all(|count| (430..570).contains(count)), "{quarters:?}");
+    }
+
+    #[test]
     fn without_faults_there_is_nothing_to_do() {
         let mut schedule = Schedule::new(&options(&[]));
         assert_eq!(schedule.next_at(), None);
