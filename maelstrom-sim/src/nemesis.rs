@@ -27,13 +27,13 @@ pub enum Fault {
     /// Cuts the network between nodes, in any shape, one-way cuts among them.
     #[value(skip)]
     Cut,
-    /// Loses messages between nodes.
+    /// Loses messages between nodes: each time from 1 % to 30 % of them.
     #[value(skip)]
     Loss,
-    /// Delivers messages between nodes twice.
+    /// Delivers messages between nodes twice: each time from 1 % to 30 % of them.
     #[value(skip)]
     Duplication,
-    /// Makes the network slow for a node.
+    /// Makes the network slow for a node: up to a second for whatever it sends and gets.
     #[value(skip)]
     Slow,
     /// Stops a node for a while; what it is sent waits for it.
@@ -42,7 +42,7 @@ pub enum Fault {
     /// Ends a node and starts it anew; what it did not persist is gone.
     #[value(skip)]
     Crash,
-    /// Sets a node's wall clock, forward or back.
+    /// Sets a node's wall clock, forward or back by up to 100 s.
     #[value(skip)]
     Clock,
     /// Makes the services slow, or unreachable, or lets them answer with errors.
@@ -63,6 +63,22 @@ impl Fault {
         Self::Clock,
         Self::Services,
     ];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Partition => "partition",
+            Self::Cut => "cut",
+            Self::Loss => "loss",
+            Self::Duplication => "duplication",
+            Self::Slow => "slow",
+            Self::Pause => "pause",
+            Self::Crash => "crash",
+            Self::Clock => "clock",
+            Self::Services => "services",
+        }
+    }
 }
 
 /// How the services behave.

@@ -3,6 +3,7 @@
 //! Swarm testing (Groce et al., *Swarm Testing*, 2012): each seed switches some kinds of faults off
 //! altogether, since a fault that always comes can hide what another one would show.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
@@ -46,7 +47,7 @@ pub struct Finding {
 }
 
 /// A sweep without findings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// How many seeds were run.
     pub seeds: u64,
@@ -54,6 +55,10 @@ pub struct Summary {
     pub messages: u64,
     /// How many operations were begun.
     pub operations: u64,
+    /// In how many of the runs each kind of fault was switched on.
+    pub faults: BTreeMap<Fault, u64>,
+    /// In how many of them there were no faults at all.
+    pub faultless: u64,
 }
 
 impl Sweep {
@@ -130,12 +135,7 @@ impl Sweep {
                 let result = self.run(seed, &build);
                 let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
                 match result {
-                    Ok((world, _)) => {
-                        outcome.0.seeds += 1;
-                        outcome.0.messages += world.net_stats().all().sent;
-                        let tally = world.history().tally();
-                        outcome.0.operations += tally.ok + tally.fail + tally.info;
-                    }
+                    Ok((world, _)) => outcome.0.count(&world),
                     Err(finding) => {
                         next.store(seeds.end, Ordering::Relaxed);
                         if outcome.1.as_ref().is_none_or(|first| finding.seed < first.seed) {
@@ -241,18 +241,49 @@ impl Sweep {
 }
 
 impl Summary {
+    /// One more run.
+    fn count(&mut self, world: &World) {
+        let (tally, faults) = (world.history().tally(), &world.options().nemesis);
+        self.seeds += 1;
+        self.messages += world.net_stats().all().sent;
+        self.operations += tally.ok + tally.fail + tally.info;
+        self.faultless += u64::from(faults.is_empty());
+        for fault in faults {
+            *self.faults.entry(*fault).or_default() += 1;
+        }
+    }
+
+    /// In how many runs each kind of fault was on, as a table in Markdown.
+    fn table(&self, workload: WorkloadKind) -> String {
+        let fault = |fault: Fault| (fault.name(), self.faults.get(&fault).copied().unwrap_or(0));
+        let counts = [("seeds", self.seeds), ("no fault", self.faultless)];
+        let (mut names, mut rule, mut row) = (
+            format!("| {:<15} |", "workload"),
+            "|-----------------|".to_owned(),
+            format!("| {:<15} |", workload.name()),
+        );
+        for (name, count) in counts.into_iter().chain(Fault::ALL.map(fault)) {
+            let (text, width) = (count.to_string(), name.len().max(6));
+            names += &format!(" {name:>width$} |");
+            rule += &format!("{:->width$}-:|", "");
+            row += &format!(" {text:>width$} |");
+        }
+        [names, rule, row].join("\n")
+    }
+
     fn describe(&self, workload: WorkloadKind, seconds: f64) -> String {
         #[expect(clippy::cast_precision_loss, reason = "for people to read")]
         let per_second = |count: u64| count as f64 / seconds;
         format!(
-            "{}: {} seeds, {} operations, {} messages in {seconds:.1} s: {:.0} seeds per minute, \
-             {:.0} messages per second",
+            "{}: {} seeds, all well; {} operations, {} messages in {seconds:.1} s: {:.0} seeds per \
+             minute, {:.0} messages per second; seeds with each kind of fault:\n{}",
             workload.name(),
             self.seeds,
             self.operations,
             self.messages,
             per_second(self.seeds) * 60.0,
             per_second(self.messages),
+            self.table(workload),
         )
     }
 }

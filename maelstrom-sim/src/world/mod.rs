@@ -238,6 +238,12 @@ impl World {
         &self.muted
     }
 
+    /// What is tested.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// What has happened so far.
     #[must_use]
     pub fn history(&self) -> &History {
