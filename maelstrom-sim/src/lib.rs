@@ -13,7 +13,7 @@
 //! | [`process`], [`run`] | a test with real processes, over pipes, in real time |
 //! | [`simulate`] | a test with handlers in-process, in virtual time |
 //! | [`sweep`] | many of these, each with other faults |
-//! | [`store`], [`report`], [`edn`], [`limits`] | what is left of a test, and what a person gets to see |
+//! | [`trace`], [`store`], [`report`], [`edn`], [`limits`] | what is left of a test, and what a person gets to see |
 
 // Counts and times of a test are far from overflow, and this is no node: nothing here has to stay
 // up whatever it is sent. (A node's own crates deny this lint.)
@@ -37,5 +37,6 @@ pub mod simulate;
 pub mod store;
 pub mod sweep;
 pub mod topology;
+pub mod trace;
 pub mod workload;
 pub mod world;

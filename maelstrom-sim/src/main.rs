@@ -104,6 +104,9 @@ struct TestArgs {
     /// Show what the nodes write to stderr. It is always kept in node-logs.
     #[arg(long)]
     log_stderr: bool,
+    /// Keep every message and what became of it, in messages.jsonl and events.jsonl.
+    #[arg(long)]
+    trace: bool,
     /// What all random choices derive from. Without it, another one each time.
     #[arg(long)]
     seed: Option<u64>,
@@ -168,6 +171,7 @@ impl TestArgs {
             availability: self.availability,
             forgive_late_replies: false,
             txn: self.txn.clone(),
+            trace: self.trace,
             seed,
         })
     }
@@ -185,7 +189,7 @@ fn test(args: &TestArgs, options: Options) -> anyhow::Result<ExitCode> {
     writeln!(err, "seed {}, results in {}", options.seed, store.dir().display())?;
     let mut progress = Progress::new(expected_length(&options));
     let world = run(options, &process_options, &mut progress)?;
-    store.write_history(world.history())?;
+    store.write_traces(&world)?;
     let results = world.results();
     store.write_results(&results)?;
     let mut out = std::io::stdout();

@@ -12,8 +12,10 @@ use std::time::Duration;
 use maelstrom_core::NodeId;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
+use serde::Serialize;
 
 use crate::generator::{Stagger, random_below};
+use crate::history::as_nanos;
 use crate::options::Options;
 use crate::partition::{Grudge, PartitionKind};
 use crate::rng::{self, SimRng, Stream};
@@ -82,7 +84,8 @@ impl Fault {
 }
 
 /// How the services behave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ServiceMode {
     /// As they should.
     Fine,
@@ -93,7 +96,8 @@ pub enum ServiceMode {
 }
 
 /// What the nemesis does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum NemesisOp {
     /// Cuts the network, in addition to what is cut already.
     StartPartition(PartitionKind, Grudge),
@@ -104,7 +108,7 @@ pub enum NemesisOp {
     /// Delivers each message between nodes twice with this probability.
     Duplication(f64),
     /// Adds this to the latency of what a node (or a service) sends and gets.
-    Slow(NodeId, Duration),
+    Slow(NodeId, #[serde(serialize_with = "as_nanos")] Duration),
     /// Stops a node.
     Pause(NodeId),
     /// Lets it go on.

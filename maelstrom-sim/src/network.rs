@@ -20,6 +20,7 @@ use crate::generator::random_below;
 use crate::options::{Latency, LatencyDist};
 use crate::partition::Grudge;
 use crate::rng::SimRng;
+use crate::trace::{Fate, Trace};
 
 /// A message under way.
 #[derive(Clone, Debug)]
@@ -63,6 +64,7 @@ pub struct Network {
     delivered: VecDeque<Message>,
     next_id: u64,
     stats: NetStats,
+    trace: Option<Trace>,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +78,14 @@ struct Receiver {
 struct Queued {
     due: Duration,
     message: Message,
+}
+
+impl Receiver {
+    /// All that it has not taken up, and what it holds.
+    fn waiting(&self) -> impl Iterator<Item = &Message> {
+        let queued = self.queue.iter().map(|Reverse(queued)| &queued.message);
+        self.held.iter().chain(queued)
+    }
 }
 
 impl Ord for Queued {
@@ -101,7 +111,7 @@ impl Eq for Queued {}
 impl Network {
     /// A network without addresses.
     #[must_use]
-    pub fn new(latency: Latency, rng: SimRng) -> Self {
+    pub fn new(latency: Latency, rng: SimRng, trace: Option<Trace>) -> Self {
         Self {
             latency,
             rng,
@@ -114,6 +124,7 @@ impl Network {
             delivered: VecDeque::new(),
             next_id: 0,
             stats: NetStats::default(),
+            trace,
         }
     }
 
@@ -123,9 +134,14 @@ impl Network {
     }
 
     /// From now on `address` is unknown; what waits for it is gone.
-    pub fn remove(&mut self, address: &NodeId) {
-        self.receivers.remove(address);
+    pub fn remove(&mut self, now: Duration, address: &NodeId) {
+        let receiver = self.receivers.remove(address);
         self.sleeping.retain(|(_, sleeper)| sleeper != address);
+        if let (Some(receiver), Some(trace)) = (receiver, &mut self.trace) {
+            for message in receiver.waiting() {
+                trace.ended(now, message.id, Fate::NoAddress);
+            }
+        }
     }
 
     /// Every node refuses what its entry in `grudge` names.
@@ -155,6 +171,17 @@ impl Network {
         self.slow.insert(address, by);
     }
 
+    /// What became of every message, if that is kept.
+    #[must_use]
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
+    }
+
+    /// The same, for those who know more about it.
+    pub(crate) fn trace_mut(&mut self) -> Option<&mut Trace> {
+        self.trace.as_mut()
+    }
+
     /// What has been sent and received.
     #[must_use]
     pub fn stats(&self) -> NetStats {
@@ -173,17 +200,20 @@ impl Network {
         dest: &NodeId,
         body: Box<RawValue>,
     ) -> Result<(), NoSuchAddress> {
-        if !self.receivers.contains_key(src) {
-            return Err(NoSuchAddress(src.clone()));
-        }
-        if !self.receivers.contains_key(dest) {
-            return Err(NoSuchAddress(dest.clone()));
+        // Maelstrom, too, numbers even those that it refuses.
+        let message = Message { id: self.next_id, src: src.clone(), dest: dest.clone(), body };
+        self.next_id += 1;
+        let unknown = [src, dest].into_iter().find(|end| !self.receivers.contains_key(*end));
+        if let Some(unknown) = unknown {
+            self.trace_sent(now, &message, 1, Some(Fate::NoAddress));
+            return Err(NoSuchAddress(unknown.clone()));
         }
         let to_client = is_client(src) || is_client(dest);
         self.stats.count(to_client, |counts| counts.sent += 1);
-        let message = Message { id: self.next_id, src: src.clone(), dest: dest.clone(), body };
-        self.next_id += 1;
-        for _ in 0..self.copies(to_client) {
+        let copies = self.copies(to_client);
+        let lost = (copies == 0).then_some(Fate::Lost);
+        self.trace_sent(now, &message, copies.max(1), lost);
+        for _ in 0..copies {
             let latency = if to_client { Duration::ZERO } else { self.draw_latency(src, dest) };
             let Some(receiver) = self.receivers.get_mut(dest) else {
                 break;
@@ -195,6 +225,15 @@ impl Network {
             self.receive(now, dest);
         }
         Ok(())
+    }
+
+    fn trace_sent(&mut self, now: Duration, message: &Message, copies: usize, end: Option<Fate>) {
+        if let Some(trace) = &mut self.trace {
+            trace.sent(now, message, copies);
+            if let Some(fate) = end {
+                trace.ended(now, message.id, fate);
+            }
+        }
     }
 
     /// How many copies of a message arrive. Without such faults no random number is drawn.
@@ -244,6 +283,9 @@ impl Network {
                 return;
             };
             if refused.contains(&message.src) {
+                if let Some(trace) = &mut self.trace {
+                    trace.ended(now, message.id, Fate::Refused);
+                }
                 continue;
             }
             // Maelstrom sleeps whole milliseconds.
@@ -319,156 +361,4 @@ impl NetStats {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use crate::rng::{Stream, stream};
-
-    const fn ms(n: u64) -> Duration {
-        Duration::from_millis(n)
-    }
-
-    fn network(mean_ms: u64, dist: LatencyDist) -> Network {
-        let mut network = Network::new(Latency { mean_ms, dist }, stream(1, Stream::Latency));
-        for address in ["n1", "n2", "c1", "lin-kv"] {
-            network.add(address.into());
-        }
-        network
-    }
-
-    fn send(network: &mut Network, at: u64, src: &str, dest: &str, text: &str) {
-        let body = RawValue::from_string(format!("\"{text}\"")).unwrap();
-        network.send(ms(at), &src.into(), &dest.into(), body).unwrap();
-    }
-
-    fn arrived(network: &mut Network, at: u64) -> String {
-        network.handle_timeout(ms(at));
-        let texts = std::iter::from_fn(|| network.poll_delivered());
-        texts.map(|m| m.body.get().replace('"', "")).collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn clients_are_at_once_and_nodes_and_services_take_the_latency() {
-        let mut network = network(100, LatencyDist::Constant);
-        send(&mut network, 0, "c1", "n1", "a");
-        send(&mut network, 0, "n2", "c1", "b");
-        assert_eq!(arrived(&mut network, 0), "a b");
-        send(&mut network, 5, "n1", "n2", "c");
-        send(&mut network, 5, "n1", "lin-kv", "d");
-        assert_eq!(network.poll_timeout(), Some(ms(105)));
-        assert_eq!(arrived(&mut network, 104), "");
-        assert_eq!(arrived(&mut network, 105), "d c");
-        assert_eq!(network.poll_timeout(), None);
-    }
-
-    #[test]
-    fn a_message_that_is_not_due_yet_holds_back_a_client() {
-        let mut network = network(100, LatencyDist::Constant);
-        send(&mut network, 0, "n2", "n1", "held");
-        send(&mut network, 50, "c1", "n1", "client");
-        assert_eq!(arrived(&mut network, 99), "");
-        assert_eq!(arrived(&mut network, 100), "held client");
-    }
-
-    #[test]
-    fn a_partition_is_checked_when_a_message_is_taken_up() {
-        let mut network = network(100, LatencyDist::Constant);
-        let grudge = Grudge::from([("n1".into(), BTreeSet::from(["n2".into()]))]);
-        send(&mut network, 0, "n2", "n1", "taken up before");
-        send(&mut network, 1, "n2", "n1", "taken up later");
-        network.start_partition(grudge);
-        send(&mut network, 2, "n1", "n2", "other way");
-        assert_eq!(arrived(&mut network, 300), "taken up before other way");
-        network.heal();
-        send(&mut network, 300, "n2", "n1", "healed");
-        assert_eq!(arrived(&mut network, 400), "healed");
-        let stats = network.stats().servers;
-        assert_eq!((stats.sent, stats.received), (4, 3));
-    }
-
-    #[test]
-    fn an_unknown_address_is_an_error_and_does_not_count() {
-        let mut network = network(0, LatencyDist::Constant);
-        let body = || RawValue::from_string("1".into()).unwrap();
-        let (known, unknown): (NodeId, NodeId) = ("n1".into(), "n9".into());
-        assert!(network.send(ms(0), &known, &unknown, body()).is_err());
-        assert!(network.send(ms(0), &unknown, &known, body()).is_err());
-        send(&mut network, 0, "n1", "c1", "x");
-        network.remove(&"c1".into());
-        assert!(network.send(ms(0), &known, &"c1".into(), body()).is_err());
-        assert_eq!(network.stats().all().sent, 1);
-    }
-
-    #[test]
-    fn messages_between_nodes_can_be_lost_doubled_and_slow_but_never_those_of_clients() {
-        let mut network = network(10, LatencyDist::Constant);
-        network.set_loss(1.0);
-        send(&mut network, 0, "n1", "n2", "lost");
-        send(&mut network, 0, "c1", "n2", "client");
-        assert_eq!(arrived(&mut network, 99), "client");
-        network.set_loss(0.0);
-        network.set_duplication(1.0);
-        send(&mut network, 100, "n1", "n2", "twice");
-        send(&mut network, 110, "n2", "c1", "client");
-        assert_eq!(arrived(&mut network, 110), "client twice twice");
-        network.set_duplication(0.0);
-        network.set_slow("lin-kv".into(), ms(500));
-        send(&mut network, 200, "n1", "lin-kv", "slow");
-        assert_eq!(network.poll_timeout(), Some(ms(710)));
-        assert_eq!(network.stats().servers.sent, 3);
-    }
-
-    #[test]
-    fn partitions_add_up_until_they_are_healed() {
-        let mut network = network(0, LatencyDist::Constant);
-        for refused in ["n2", "lin-kv"] {
-            let refused = BTreeSet::from([refused.into()]);
-            network.start_partition(Grudge::from([("n1".into(), refused)]));
-        }
-        send(&mut network, 0, "n2", "n1", "a");
-        send(&mut network, 0, "lin-kv", "n1", "b");
-        assert_eq!(arrived(&mut network, 0), "");
-        network.heal();
-        send(&mut network, 0, "n2", "n1", "c");
-        assert_eq!(arrived(&mut network, 0), "c");
-    }
-
-    #[test]
-    fn a_receiver_sleeps_whole_milliseconds_as_maelstrom_does() {
-        let mut network = network(10, LatencyDist::Constant);
-        let body = RawValue::from_string("\"x\"".into()).unwrap();
-        let sent = Duration::from_micros(500);
-        network.send(sent, &"n2".into(), &"n1".into(), body.clone()).unwrap();
-        // Due after 10 ms, taken up at once.
-        assert_eq!(network.poll_timeout(), Some(sent + ms(10)));
-        network.handle_timeout(sent);
-        let late = Duration::from_micros(10_100);
-        network.send(late, &"n2".into(), &"n1".into(), body).unwrap();
-        network.handle_timeout(sent + ms(10));
-        // Due at 20.1 ms, taken up at 10.5 ms: 9.6 ms are 9.
-        assert_eq!(network.poll_timeout(), Some(sent + ms(19)));
-    }
-
-    #[test]
-    fn latencies_are_whole_milliseconds_in_their_range() {
-        let mut network = network(3, LatencyDist::Uniform);
-        let (n1, n2): (NodeId, NodeId) = ("n1".into(), "n2".into());
-        let draws: BTreeSet<Duration> =
-            (0..1_000).map(|_| network.draw_latency(&n1, &n2)).collect();
-        assert_eq!(draws.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5].map(ms));
-    }
-
-    #[test]
-    fn latencies_have_their_mean_and_can_overtake() {
-        for (dist, max) in [(LatencyDist::Uniform, 200), (LatencyDist::Exponential, 5_000)] {
-            let mut network = network(100, dist);
-            let (n1, n2): (NodeId, NodeId) = ("n1".into(), "n2".into());
-            let draws: Vec<u128> =
-                (0..10_000).map(|_| network.draw_latency(&n1, &n2).as_millis()).collect();
-            let mean = draws.iter().sum::<u128>() / 10_000;
-            assert!((95..105).contains(&mean), "{dist:?}: {mean}");
-            assert!(draws.iter().all(|d| *d < max));
-        }
-    }
-}
+mod tests;

@@ -42,6 +42,8 @@ pub struct Options {
     pub forgive_late_replies: bool,
     /// What transactions are like, and what is expected of them.
     pub txn: TxnOptions,
+    /// Whether the [trace](crate::trace) is kept.
+    pub trace: bool,
     /// What all random choices derive from.
     pub seed: u64,
 }
@@ -66,6 +68,7 @@ impl Options {
             availability: None,
             forgive_late_replies: false,
             txn: TxnOptions::default(),
+            trace: false,
             seed: 0,
         }
     }

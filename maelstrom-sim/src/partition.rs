@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use maelstrom_core::NodeId;
 use rand::RngExt;
 use rand::seq::SliceRandom;
+use serde::Serialize;
 
 use crate::rng::SimRng;
 
@@ -12,7 +13,8 @@ use crate::rng::SimRng;
 pub type Grudge = BTreeMap<NodeId, BTreeSet<NodeId>>;
 
 /// A shape of partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PartitionKind {
     /// One node alone.
     One,

@@ -290,3 +290,6 @@ impl<H: MessageHandler> Machine<H> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

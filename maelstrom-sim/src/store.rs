@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::checker::Results;
-use crate::history::History;
+use crate::world::World;
 
 /// The folder of one test.
 #[derive(Clone, Debug)]
@@ -61,15 +61,13 @@ impl Store {
         self.dir.join("node-logs")
     }
 
-    /// Writes `history.jsonl`.
+    /// Writes what has happened.
     ///
     /// # Errors
     ///
     /// If it cannot be written.
-    pub fn write_history(&self, history: &History) -> io::Result<()> {
-        let mut out = BufWriter::new(File::create(self.dir.join("history.jsonl"))?);
-        history.write_jsonl(&mut out)?;
-        out.flush()
+    pub fn write_traces(&self, world: &World) -> io::Result<()> {
+        write_traces(&self.dir, world)
     }
 
     /// Writes `results.json`, and makes this test the latest.
@@ -91,6 +89,26 @@ impl Store {
         replace_link(Path::new(own), &self.root.join(self.workload).join(name))?;
         replace_link(&Path::new(self.workload).join(own), &self.root.join(name))
     }
+}
+
+/// Writes `history.jsonl` and, where a trace was kept, `messages.jsonl` and `events.jsonl`.
+///
+/// # Errors
+///
+/// If they cannot be written.
+pub fn write_traces(dir: &Path, world: &World) -> io::Result<()> {
+    let create = |name: &str| File::create(dir.join(name)).map(BufWriter::new);
+    let mut out = create("history.jsonl")?;
+    world.history().write_jsonl(&mut out)?;
+    out.flush()?;
+    if let Some(trace) = world.trace() {
+        let (mut messages, mut events) = (create("messages.jsonl")?, create("events.jsonl")?);
+        trace.write_messages(&mut messages)?;
+        trace.write_events(&mut events)?;
+        messages.flush()?;
+        events.flush()?;
+    }
+    Ok(())
 }
 
 /// Points `link` to `target`, in one step, so that it never dangles. Where there are no symbolic

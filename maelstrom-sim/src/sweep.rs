@@ -4,9 +4,8 @@
 //! altogether, since a fault that always comes can hide what another one would show.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +24,7 @@ use crate::options::{Latency, LatencyDist, Options};
 use crate::report;
 use crate::rng::{self, Stream};
 use crate::simulate::simulate;
+use crate::store::write_traces;
 use crate::workload::WorkloadKind;
 use crate::world::World;
 
@@ -167,7 +167,7 @@ impl Sweep {
     pub fn test<H: MessageHandler>(&self, seeds: u64, build: impl Fn(&NodeId) -> H + Sync) {
         if let Some(seed) = number_from_env("SEED") {
             init_logging(LogFormat::Text);
-            match self.replay(seed, &build) {
+            match self.replay(seed, Path::new("store/simulation"), &build) {
                 Ok(text) => return tell(&text),
                 Err(text) => panic!("{text}"),
             }
@@ -189,26 +189,52 @@ impl Sweep {
         }
     }
 
+    /// Expects that each of these seeds gives the same run twice: the same schedule, history, and
+    /// trace, byte for byte.
+    ///
+    /// # Panics
+    ///
+    /// With the first lines that differ.
+    #[expect(clippy::panic, reason = "this is how a test fails")]
+    pub fn test_determinism<H: MessageHandler>(
+        &self,
+        seeds: std::ops::Range<u64>,
+        build: impl Fn(&NodeId) -> H,
+    ) {
+        for seed in seeds {
+            let options = Options { trace: true, ..self.options(seed) };
+            let run = || traces(&simulate(options.clone(), &build));
+            for ((name, once), (_, again)) in run().into_iter().zip(run()) {
+                if once != again {
+                    let mut lines = once.lines().zip(again.lines());
+                    let first = lines.find(|(once, again)| once != again);
+                    let name_of = self.workload.name();
+                    panic!("{name_of}, seed {seed}: the {name} of two runs differ: {first:#?}");
+                }
+            }
+        }
+    }
+
     /// Runs one seed and keeps its traces.
     fn replay<H: MessageHandler>(
         &self,
         seed: u64,
+        store: &Path,
         build: impl FnMut(&NodeId) -> H,
     ) -> Result<String, String> {
-        let options = self.options(seed);
+        let options = Options { trace: true, ..self.options(seed) };
         let world = simulate(options.clone(), build);
         let results = world.results();
-        let dir = PathBuf::from(format!("store/simulation/{}-{seed}", self.workload.name()));
+        let dir = store.join(format!("{}-{seed}", self.workload.name()));
         let written = std::fs::create_dir_all(&dir)
             .and_then(|()| {
                 std::fs::write(dir.join("schedule.txt"), Schedule::new(&options).to_string())
             })
-            .and_then(|()| File::create(dir.join("history.jsonl")))
-            .and_then(|file| world.history().write_jsonl(&mut BufWriter::new(file)));
+            .and_then(|()| write_traces(&dir, &world));
         let kept = match written {
             Ok(()) => {
                 let dir = dir.canonicalize().unwrap_or(dir);
-                format!("\nHistory and schedule are in {}", dir.display())
+                format!("\nSchedule, history, messages and events are in {}", dir.display())
             }
             Err(error) => format!("\nIts traces could not be kept: {error}"),
         };
@@ -288,6 +314,24 @@ impl Summary {
     }
 }
 
+/// All that two runs must have in common, each part with its name.
+fn traces(world: &World) -> [(&'static str, String); 4] {
+    let (mut history, mut messages, mut events) = (Vec::new(), Vec::new(), Vec::new());
+    // Writing to memory cannot fail.
+    world.history().write_jsonl(&mut history).ok();
+    if let Some(trace) = world.trace() {
+        trace.write_messages(&mut messages).ok();
+        trace.write_events(&mut events).ok();
+    }
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    [
+        ("schedules", Schedule::new(world.options()).to_string()),
+        ("histories", text(history)),
+        ("messages", text(messages)),
+        ("events", text(events)),
+    ]
+}
+
 fn ended_well(world: &World, results: &Results) -> bool {
     world.failure().is_none() && world.muted().is_empty() && results.valid != Verdict::Invalid
 }
@@ -306,3 +350,6 @@ fn number_from_env(name: &str) -> Option<u64> {
         Err(_) => panic!("{name} must be a number, not {text:?}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

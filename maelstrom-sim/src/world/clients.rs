@@ -108,7 +108,7 @@ impl World {
         let Some(process) = self.threads.get(index).map(|thread| thread.process) else {
             return;
         };
-        self.renew_client(index);
+        self.renew_client(now, index);
         let begin = Op::new(Process::Client(process), OpType::Invoke, op.f);
         let invocation = self.record(now, Op { value: op.value.clone(), is_final, ..begin });
         let Some(thread) = self.threads.get_mut(index) else {
@@ -142,7 +142,7 @@ impl World {
 
     /// A thread that goes on as a new process gets a new address, and the old one is gone: a late
     /// reply to it has nowhere to go.
-    fn renew_client(&mut self, index: usize) {
+    fn renew_client(&mut self, now: Duration, index: usize) {
         let Some(thread) = self.threads.get(index) else {
             return;
         };
@@ -154,7 +154,7 @@ impl World {
             None => None,
         };
         if let Some(old) = old {
-            self.network.remove(&old);
+            self.network.remove(now, &old);
         }
         let address = self.open_address();
         if let Some(thread) = self.threads.get_mut(index) {

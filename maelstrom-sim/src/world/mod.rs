@@ -21,22 +21,23 @@
 mod calls;
 mod clients;
 mod finale;
+mod lines;
 mod news;
 mod reply;
+mod start;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use maelstrom_core::NodeId;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 pub use self::news::{Failure, News};
 
 use self::calls::{CALL_TIMEOUT, Calls, INIT_TIMEOUT, Outcome, Purpose};
 use self::clients::Thread;
+use self::lines::{Line, node_line};
 use crate::checker::Results;
 use crate::generator::Stagger;
 use crate::history::{History, Op, OpType, Process};
@@ -45,6 +46,7 @@ use crate::network::{Message, NetStats, Network, is_client};
 use crate::options::Options;
 use crate::rng::{self, SimRng, Stream};
 use crate::service::Services;
+use crate::trace::{Fate, Trace};
 use crate::workload::{FinalOps, RequestBody, Workload};
 
 /// How long the network rests between the last fault and the final operations.
@@ -135,9 +137,11 @@ impl World {
     #[must_use]
     pub fn new(options: Options, now: Duration) -> Self {
         let mean_gap = (options.rate > 0.0).then(|| Duration::from_secs_f64(1.0 / options.rate));
+        let latencies = rng::stream(options.seed, Stream::Latency);
+        let trace = options.trace.then(Trace::default);
         let mut world = Self {
             workload: options.workload.build(&options),
-            network: Network::new(options.latency, rng::stream(options.seed, Stream::Latency)),
+            network: Network::new(options.latency, latencies, trace),
             services: Services::new(rng::stream(options.seed, Stream::Services)),
             schedule: Schedule::new(&options),
             service_mode: ServiceMode::Fine,
@@ -166,13 +170,17 @@ impl World {
 
     /// A node has printed a line (with or without its newline).
     pub fn node_said(&mut self, now: Duration, node: &NodeId, line: &[u8]) {
+        let line_read = Line::read(line);
         if self.muted.contains_key(node) {
+            if let (Ok(line), Some(trace)) = (line_read, self.network.trace_mut()) {
+                trace.unheard(now, (&line.src, &line.dest, line.body));
+            }
             return;
         }
-        if let Err(why) = self.send_line(now, line) {
+        if let Err(why) = line_read.and_then(|line| self.send_line(now, &line)) {
             let text = String::from_utf8_lossy(line);
             let why = format!("{why}: {}", reply::preview(text.trim_end()));
-            self.tell(News::Muted { node: node.clone(), why: why.clone() });
+            self.tell(now, News::Muted { node: node.clone(), why: why.clone() });
             self.muted.insert(node.clone(), why);
         }
         self.advance(now);
@@ -250,6 +258,12 @@ impl World {
         &self.history
     }
 
+    /// What became of every message so far, and what else happened, if the options ask for it.
+    #[must_use]
+    pub fn trace(&self) -> Option<&Trace> {
+        self.network.trace()
+    }
+
     /// How many messages have been sent and received so far.
     #[must_use]
     pub fn net_stats(&self) -> NetStats {
@@ -267,7 +281,10 @@ impl World {
         self.failure.get_or_insert(failure);
     }
 
-    fn tell(&mut self, news: News) {
+    fn tell(&mut self, now: Duration, news: News) {
+        if let Some(trace) = self.network.trace_mut() {
+            trace.happened(now, news.clone());
+        }
         self.actions.push_back(Action::Tell(news));
     }
 
@@ -285,6 +302,14 @@ impl World {
     /// Hands over all messages that have arrived.
     fn deliver(&mut self, now: Duration) {
         while let Some(message) = self.network.poll_delivered() {
+            if let Some(trace) = self.network.trace_mut() {
+                let is_service = Services::NAMES.contains(&message.dest.as_ref());
+                if is_service && self.service_mode == ServiceMode::Unreachable {
+                    trace.ended(now, message.id, Fate::Unreachable);
+                } else {
+                    trace.arrived(now, &message);
+                }
+            }
             if is_client(&message.dest) {
                 self.client_received(now, message);
             } else if Services::NAMES.contains(&message.dest.as_ref()) {
@@ -324,26 +349,8 @@ impl World {
         }
     }
 
-    /// Puts a node's line into the network, or tells why that cannot be done.
-    fn send_line(&mut self, now: Duration, line: &[u8]) -> Result<(), String> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Line<'a> {
-            #[serde(borrow)]
-            src: Cow<'a, str>,
-            #[serde(borrow)]
-            dest: Cow<'a, str>,
-            #[serde(borrow)]
-            body: &'a RawValue,
-            #[serde(rename = "id")]
-            _id: Option<i64>,
-        }
-        let text = std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned())?;
-        let line: Line<'_> =
-            serde_json::from_str(text).map_err(|error| format!("not a message ({error})"))?;
-        if !line.body.get().starts_with('{') {
-            return Err("the body is not an object".into());
-        }
+    /// Puts a node's message into the network, or tells why that cannot be done.
+    fn send_line(&mut self, now: Duration, line: &Line<'_>) -> Result<(), String> {
         let (src, dest) = (line.src.as_ref().into(), line.dest.as_ref().into());
         match self.network.send(now, &src, &dest, line.body.to_owned()) {
             Err(_) if self.options.forgive_late_replies && is_client(&dest) => Ok(()),
@@ -379,7 +386,7 @@ impl World {
     fn call_ended(&mut self, now: Duration, address: &NodeId, purpose: Purpose, outcome: &Outcome) {
         match purpose {
             Purpose::Init(node) => {
-                self.network.remove(address);
+                self.network.remove(now, address);
                 self.init_ended(now, node, outcome);
             }
             Purpose::Setup(node) => {
@@ -393,41 +400,6 @@ impl World {
         }
     }
 
-    fn init_nodes(&mut self, now: Duration) {
-        self.tell(News::Phase("starting the nodes"));
-        for node in self.options.nodes.clone() {
-            self.network.add(node.clone());
-            self.init_node(now, node);
-        }
-    }
-
-    fn init_node(&mut self, now: Duration, node: NodeId) {
-        let address = self.open_address();
-        let names: Vec<&str> = self.options.nodes.iter().map(AsRef::as_ref).collect();
-        let fields = [("node_id", json!(node.as_ref())), ("node_ids", json!(names))];
-        let request = RequestBody::new("init", fields);
-        self.call(now, &address, &node, 1, &request, Purpose::Init(node.clone()));
-    }
-
-    fn init_ended(&mut self, now: Duration, node: NodeId, outcome: &Outcome) {
-        #[derive(Deserialize)]
-        struct Header<'a> {
-            #[serde(borrow, rename = "type")]
-            kind: Cow<'a, str>,
-        }
-        let Outcome::Reply(body) = outcome else {
-            // One that was started anew may have crashed again, or be paused.
-            if self.phase != Phase::Init {
-                return self.init_node(now, node);
-            }
-            return self.fail(Failure::InitTimeout(node));
-        };
-        let header: Option<Header<'_>> = serde_json::from_str(body.get()).ok();
-        if header.is_none_or(|header| header.kind != "init_ok") {
-            self.fail(Failure::InitRefused(node, reply::preview(body.get())));
-        }
-    }
-
     /// Does what the current phase has to do now, and tells whether the next one has begun.
     fn next_phase(&mut self, now: Duration) -> bool {
         self.phase = match self.phase {
@@ -436,8 +408,11 @@ impl World {
                 Phase::Setup
             }
             Phase::Setup if self.calls.is_empty() => {
-                self.tell(News::Phase("testing"));
                 self.began = now;
+                if let Some(trace) = self.network.trace_mut() {
+                    trace.begin(now);
+                }
+                self.tell(now, News::Phase("testing"));
                 Phase::Main { end: now + self.options.time_limit }
             }
             Phase::Main { end } => {
@@ -457,12 +432,12 @@ impl World {
                     for op in self.schedule.finish() {
                         self.nemesis_did(now, op);
                     }
-                    self.tell(News::Phase("waiting for recovery"));
+                    self.tell(now, News::Phase("waiting for recovery"));
                     Phase::Recovery { until: now + RECOVERY }
                 }
             }
             Phase::Recovery { until } if now >= until => {
-                self.tell(News::Phase("final operations"));
+                self.tell(now, News::Phase("final operations"));
                 Phase::Final { until: self.begin_finale(now) }
             }
             Phase::Final { until } => {
@@ -477,18 +452,8 @@ impl World {
         true
     }
 
-    fn set_up(&mut self, now: Duration) {
-        let Some(request) = self.workload.setup() else {
-            return;
-        };
-        for node in self.options.nodes.clone() {
-            let address = self.open_address();
-            self.call(now, &address, &node, 1, &request, Purpose::Setup(node.clone()));
-        }
-    }
-
     fn nemesis_did(&mut self, now: Duration, op: NemesisOp) {
-        self.tell(News::Nemesis(op.to_string()));
+        self.tell(now, News::Nemesis(op.clone()));
         let f = op.name();
         let (asked, done) = match &op {
             NemesisOp::StartPartition(kind, grudge) => (json!(kind.name()), json!(grudge)),
@@ -527,13 +492,6 @@ impl World {
     fn record(&mut self, at: Duration, op: Op) -> usize {
         self.history.push(Op { time: at.saturating_sub(self.began), ..op })
     }
-}
-
-/// A message as a node gets it.
-fn node_line(message: &Message) -> Vec<u8> {
-    let (id, src, dest) = (message.id, json!(message.src.as_ref()), json!(message.dest.as_ref()));
-    let body = message.body.get();
-    format!("{{\"id\":{id},\"src\":{src},\"dest\":{dest},\"body\":{body}}}\n").into_bytes()
 }
 
 #[cfg(test)]

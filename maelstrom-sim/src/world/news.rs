@@ -1,14 +1,18 @@
 //! What the world has to tell beside the history.
 
 use maelstrom_core::NodeId;
+use serde::Serialize;
+
+use crate::nemesis::NemesisOp;
 
 /// What a person who watches wants to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum News {
     /// A part of the test begins.
     Phase(&'static str),
     /// The nemesis acted.
-    Nemesis(String),
+    Nemesis(NemesisOp),
     /// A node said something that makes no sense, and is not listened to any more.
     Muted {
         /// Which node.

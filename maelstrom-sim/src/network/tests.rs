@@ -1,0 +1,150 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::rng::{Stream, stream};
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn network(mean_ms: u64, dist: LatencyDist) -> Network {
+    let mut network = Network::new(Latency { mean_ms, dist }, stream(1, Stream::Latency), None);
+    for address in ["n1", "n2", "c1", "lin-kv"] {
+        network.add(address.into());
+    }
+    network
+}
+
+fn send(network: &mut Network, at: u64, src: &str, dest: &str, text: &str) {
+    let body = RawValue::from_string(format!("\"{text}\"")).unwrap();
+    network.send(ms(at), &src.into(), &dest.into(), body).unwrap();
+}
+
+fn arrived(network: &mut Network, at: u64) -> String {
+    network.handle_timeout(ms(at));
+    let texts = std::iter::from_fn(|| network.poll_delivered());
+    texts.map(|m| m.body.get().replace('"', "")).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn clients_are_at_once_and_nodes_and_services_take_the_latency() {
+    let mut network = network(100, LatencyDist::Constant);
+    send(&mut network, 0, "c1", "n1", "a");
+    send(&mut network, 0, "n2", "c1", "b");
+    assert_eq!(arrived(&mut network, 0), "a b");
+    send(&mut network, 5, "n1", "n2", "c");
+    send(&mut network, 5, "n1", "lin-kv", "d");
+    assert_eq!(network.poll_timeout(), Some(ms(105)));
+    assert_eq!(arrived(&mut network, 104), "");
+    assert_eq!(arrived(&mut network, 105), "d c");
+    assert_eq!(network.poll_timeout(), None);
+}
+
+#[test]
+fn a_message_that_is_not_due_yet_holds_back_a_client() {
+    let mut network = network(100, LatencyDist::Constant);
+    send(&mut network, 0, "n2", "n1", "held");
+    send(&mut network, 50, "c1", "n1", "client");
+    assert_eq!(arrived(&mut network, 99), "");
+    assert_eq!(arrived(&mut network, 100), "held client");
+}
+
+#[test]
+fn a_partition_is_checked_when_a_message_is_taken_up() {
+    let mut network = network(100, LatencyDist::Constant);
+    let grudge = Grudge::from([("n1".into(), BTreeSet::from(["n2".into()]))]);
+    send(&mut network, 0, "n2", "n1", "taken up before");
+    send(&mut network, 1, "n2", "n1", "taken up later");
+    network.start_partition(grudge);
+    send(&mut network, 2, "n1", "n2", "other way");
+    assert_eq!(arrived(&mut network, 300), "taken up before other way");
+    network.heal();
+    send(&mut network, 300, "n2", "n1", "healed");
+    assert_eq!(arrived(&mut network, 400), "healed");
+    let stats = network.stats().servers;
+    assert_eq!((stats.sent, stats.received), (4, 3));
+}
+
+#[test]
+fn an_unknown_address_is_an_error_and_does_not_count() {
+    let mut network = network(0, LatencyDist::Constant);
+    let body = || RawValue::from_string("1".into()).unwrap();
+    let (known, unknown): (NodeId, NodeId) = ("n1".into(), "n9".into());
+    assert!(network.send(ms(0), &known, &unknown, body()).is_err());
+    assert!(network.send(ms(0), &unknown, &known, body()).is_err());
+    send(&mut network, 0, "n1", "c1", "x");
+    network.remove(ms(0), &"c1".into());
+    assert!(network.send(ms(0), &known, &"c1".into(), body()).is_err());
+    assert_eq!(network.stats().all().sent, 1);
+}
+
+#[test]
+fn messages_between_nodes_can_be_lost_doubled_and_slow_but_never_those_of_clients() {
+    let mut network = network(10, LatencyDist::Constant);
+    network.set_loss(1.0);
+    send(&mut network, 0, "n1", "n2", "lost");
+    send(&mut network, 0, "c1", "n2", "client");
+    assert_eq!(arrived(&mut network, 99), "client");
+    network.set_loss(0.0);
+    network.set_duplication(1.0);
+    send(&mut network, 100, "n1", "n2", "twice");
+    send(&mut network, 110, "n2", "c1", "client");
+    assert_eq!(arrived(&mut network, 110), "client twice twice");
+    network.set_duplication(0.0);
+    network.set_slow("lin-kv".into(), ms(500));
+    send(&mut network, 200, "n1", "lin-kv", "slow");
+    assert_eq!(network.poll_timeout(), Some(ms(710)));
+    assert_eq!(network.stats().servers.sent, 3);
+}
+
+#[test]
+fn partitions_add_up_until_they_are_healed() {
+    let mut network = network(0, LatencyDist::Constant);
+    for refused in ["n2", "lin-kv"] {
+        let refused = BTreeSet::from([refused.into()]);
+        network.start_partition(Grudge::from([("n1".into(), refused)]));
+    }
+    send(&mut network, 0, "n2", "n1", "a");
+    send(&mut network, 0, "lin-kv", "n1", "b");
+    assert_eq!(arrived(&mut network, 0), "");
+    network.heal();
+    send(&mut network, 0, "n2", "n1", "c");
+    assert_eq!(arrived(&mut network, 0), "c");
+}
+
+#[test]
+fn a_receiver_sleeps_whole_milliseconds_as_maelstrom_does() {
+    let mut network = network(10, LatencyDist::Constant);
+    let body = RawValue::from_string("\"x\"".into()).unwrap();
+    let sent = Duration::from_micros(500);
+    network.send(sent, &"n2".into(), &"n1".into(), body.clone()).unwrap();
+    // Due after 10 ms, taken up at once.
+    assert_eq!(network.poll_timeout(), Some(sent + ms(10)));
+    network.handle_timeout(sent);
+    let late = Duration::from_micros(10_100);
+    network.send(late, &"n2".into(), &"n1".into(), body).unwrap();
+    network.handle_timeout(sent + ms(10));
+    // Due at 20.1 ms, taken up at 10.5 ms: 9.6 ms are 9.
+    assert_eq!(network.poll_timeout(), Some(sent + ms(19)));
+}
+
+#[test]
+fn latencies_are_whole_milliseconds_in_their_range() {
+    let mut network = network(3, LatencyDist::Uniform);
+    let (n1, n2): (NodeId, NodeId) = ("n1".into(), "n2".into());
+    let draws: BTreeSet<Duration> = (0..1_000).map(|_| network.draw_latency(&n1, &n2)).collect();
+    assert_eq!(draws.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5].map(ms));
+}
+
+#[test]
+fn latencies_have_their_mean_and_can_overtake() {
+    for (dist, max) in [(LatencyDist::Uniform, 200), (LatencyDist::Exponential, 5_000)] {
+        let mut network = network(100, dist);
+        let (n1, n2): (NodeId, NodeId) = ("n1".into(), "n2".into());
+        let draws: Vec<u128> =
+            (0..10_000).map(|_| network.draw_latency(&n1, &n2).as_millis()).collect();
+        let mean = draws.iter().sum::<u128>() / 10_000;
+        assert!((95..105).contains(&mean), "{dist:?}: {mean}");
+        assert!(draws.iter().all(|d| *d < max));
+    }
+}

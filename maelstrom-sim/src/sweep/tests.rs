@@ -1,0 +1,138 @@
+//! Sweeps over nodes that are as simple as can be.
+
+use maelstrom_core::{Error, Node, Request};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::*;
+
+/// What is wrong with an echo.
+#[derive(Clone, Copy, PartialEq)]
+enum Wrong {
+    Nothing,
+    /// It answers with something else.
+    Answer,
+    /// It speaks to nobody.
+    Address,
+    /// It knows something that neither the seed nor its input tells.
+    Random,
+}
+
+struct Echo(Wrong);
+
+/// What no handler should look at.
+static OUTSIDE: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Payload {
+    Echo { echo: Value },
+    EchoOk { echo: Value },
+    Note { text: u64 },
+}
+
+impl MessageHandler for Echo {
+    type Payload = Payload;
+    type Event = ();
+
+    fn message(
+        &mut self,
+        node: &mut Node<()>,
+        request: &Request,
+        payload: Payload,
+    ) -> Result<(), Error> {
+        let Payload::Echo { echo } = payload else {
+            return Ok(());
+        };
+        let echo = if self.0 == Wrong::Answer { Value::Null } else { echo };
+        node.reply(request, &Payload::EchoOk { echo });
+        let text =
+            if self.0 == Wrong::Random { OUTSIDE.fetch_add(1, Ordering::Relaxed) } else { 0 };
+        let to = if self.0 == Wrong::Address { "n99".into() } else { node.id().clone() };
+        node.send(&to, &Payload::Note { text });
+        Ok(())
+    }
+}
+
+const SWEEP: Sweep = Sweep { workload: WorkloadKind::Echo, faults: Vec::new() };
+
+#[test]
+fn each_seed_switches_about_half_of_the_faults_on_and_they_are_counted() {
+    let sweep = Sweep { faults: vec![Fault::Loss, Fault::Clock], ..SWEEP };
+    let summary = sweep.run_all(0..60, |_| Echo(Wrong::Nothing), |_| {}).unwrap();
+    assert_eq!(summary.seeds, 60);
+    assert!(summary.operations > 60 * 50 && summary.messages > 2 * summary.operations);
+    let on = |fault: Fault| summary.faults.get(&fault).copied().unwrap_or(0);
+    assert!((18..42).contains(&on(Fault::Loss)) && (18..42).contains(&on(Fault::Clock)));
+    assert!((5..30).contains(&summary.faultless));
+    assert_eq!(summary.faults.len(), 2);
+    let both = on(Fault::Loss) + on(Fault::Clock) + summary.faultless - 60;
+    let counted = (0..60).filter(|seed| sweep.options(*seed).nemesis.len() == 2).count();
+    assert_eq!(both, counted as u64);
+
+    let table = summary.table(WorkloadKind::Echo);
+    let rows: Vec<Vec<&str>> =
+        table.lines().map(|line| line.split('|').map(str::trim).collect()).collect();
+    let cell = |name: &str| rows[2][rows[0].iter().position(|cell| *cell == name).unwrap()];
+    assert_eq!((cell("workload"), cell("seeds"), cell("crash")), ("echo", "60", "0"));
+    assert_eq!(cell("loss"), on(Fault::Loss).to_string());
+    assert_eq!(cell("no fault"), summary.faultless.to_string());
+}
+
+#[test]
+fn whatever_goes_wrong_is_a_finding() {
+    for (workload, wrong, said) in [
+        (WorkloadKind::Echo, Wrong::Answer, "Analysis invalid!"),
+        (WorkloadKind::Echo, Wrong::Address, "n0 said: there is no n99 in the network"),
+        // This one does not know what a topology is.
+        (WorkloadKind::Broadcast, Wrong::Nothing, "n0 did not accept the workload's set-up"),
+    ] {
+        let sweep = Sweep { workload, ..SWEEP };
+        let finding = sweep.run(3, |_| Echo(wrong)).unwrap_err();
+        assert!(finding.text.contains(said), "{}", finding.text);
+        let again = format!("make sim WORKLOAD={} SEED=3 RUST_LOG=debug", workload.name());
+        assert!(finding.text.contains(&again), "{}", finding.text);
+    }
+}
+
+#[test]
+fn a_sweep_stops_at_its_first_finding_and_tells_the_smallest_seed() {
+    let runs = AtomicU64::new(0);
+    let done = |_| {
+        runs.fetch_add(1, Ordering::Relaxed);
+    };
+    let finding = SWEEP.run_all(7..5_000, |_| Echo(Wrong::Answer), done).unwrap_err();
+    assert_eq!(finding.seed, 7);
+    assert!(runs.into_inner() < 1_000);
+}
+
+#[test]
+fn a_handler_that_keeps_to_its_input_gives_the_same_run_again() {
+    SWEEP.test_determinism(0..3, |_| Echo(Wrong::Nothing));
+}
+
+#[test]
+#[should_panic(expected = "echo, seed 0: the messages of two runs differ")]
+fn a_handler_that_does_not_is_found() {
+    SWEEP.test_determinism(0..3, |_| Echo(Wrong::Random));
+}
+
+#[test]
+fn a_replay_keeps_schedule_history_messages_and_events() {
+    let store = tempfile::tempdir().unwrap();
+    let sweep = Sweep { faults: vec![Fault::Clock], ..SWEEP };
+    let seed = (0..).find(|seed| !sweep.options(*seed).nemesis.is_empty()).unwrap();
+    let replay = |wrong| sweep.replay(seed, store.path(), |_| Echo(wrong));
+    assert!(replay(Wrong::Answer).unwrap_err().contains("Analysis invalid!"));
+    let text = replay(Wrong::Nothing).unwrap();
+    let dir = store.path().join(format!("echo-{seed}"));
+    assert!(text.contains(&dir.canonicalize().unwrap().display().to_string()), "{text}");
+    let file = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
+    assert!(file("schedule.txt").contains("clock n"));
+    for (name, field) in [("history.jsonl", "process"), ("messages.jsonl", "body")] {
+        let file = file(name);
+        let mut lines = file.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        assert!(lines.all(|line| line[field] != Value::Null), "{name}");
+    }
+    assert!(file("events.jsonl").contains(r#""nemesis":{"clock":["n"#));
+}

@@ -1,0 +1,261 @@
+//! The trace of a test: what became of every message, and what happened beside the history.
+//!
+//! It is for those who want to see one run whole, to draw it or to thin it out, and is kept only if
+//! the options ask for it. Times are nanoseconds since the first operation could begin, as in the
+//! history; what came before that has negative ones.
+//!
+//! | file | a line |
+//! |---|---|
+//! | `messages.jsonl` | `{"id":7,"time":…,"src":"n0","dest":"n1","body":{…},"copies":1,"ends":[{"time":…,"fate":"delivered"}]}`, in the order in which they were sent |
+//! | `events.jsonl` | `{"time":…,"nemesis":{"crash":"n1"}}`, `{"time":…,"phase":"testing"}`, `{"time":…,"muted":{"node":"n1","why":"…"}}` |
+//!
+//! A message that a node said after it was muted has no `id`. The trace is bounded: what does not fit
+//! is only counted, and the last line of `messages.jsonl` says so: `{"cut":true,"left-out":3}`.
+//!
+//! Invariant: a message has at most as many ends as copies. Where there are fewer, the test ended
+//! while the others were under way, or waited for a node that was paused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::time::Duration;
+
+use maelstrom_core::NodeId;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::nemesis::NemesisOp;
+use crate::network::Message;
+use crate::world::News;
+
+/// How many bytes of messages are kept.
+const BYTES_MAX: usize = 256 << 20;
+
+/// What a message takes beside its body, about.
+const MESSAGE_BYTES: usize = 256;
+
+/// What became of a copy of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// It reached its receiver.
+    Delivered,
+    /// It was lost on the way.
+    Lost,
+    /// A partition was in its way.
+    Refused,
+    /// The node that it was for was down, or crashed before it went on from its pause.
+    Down,
+    /// The service that it was for could not be reached.
+    Unreachable,
+    /// Its receiver's address did not exist, or not any more.
+    NoAddress,
+    /// Its sender was not listened to any more.
+    Muted,
+}
+
+/// The trace of a test under way.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// When the first operation could begin.
+    zero: Duration,
+    messages: Vec<Traced>,
+    /// Where the messages are of which copies are under way, by their id.
+    under_way: BTreeMap<u64, usize>,
+    events: Vec<(Duration, News)>,
+    down: BTreeSet<NodeId>,
+    /// What waits for each node that is paused.
+    paused: BTreeMap<NodeId, Vec<u64>>,
+    bytes: usize,
+    left_out: u64,
+}
+
+#[derive(Debug)]
+struct Traced {
+    sent: Duration,
+    /// `None`: the network never saw it.
+    id: Option<u64>,
+    src: NodeId,
+    dest: NodeId,
+    body: Box<RawValue>,
+    copies: usize,
+    ends: Vec<(Duration, Fate)>,
+}
+
+impl Trace {
+    /// The first operation can begin.
+    pub(crate) fn begin(&mut self, now: Duration) {
+        self.zero = now;
+    }
+
+    /// A message was sent, in so many copies.
+    pub(crate) fn sent(&mut self, now: Duration, message: &Message, copies: usize) {
+        let Message { id, src, dest, body } = message;
+        if self.keep(now, Some(*id), (src, dest, body), copies).is_some() {
+            self.under_way.insert(*id, self.messages.len() - 1);
+        }
+    }
+
+    /// A node that is not listened to any more said this.
+    pub(crate) fn unheard(&mut self, now: Duration, (src, dest, body): (&str, &str, &RawValue)) {
+        if let Some(message) = self.keep(now, None, (&src.into(), &dest.into(), body), 1) {
+            message.ends.push((now, Fate::Muted));
+        }
+    }
+
+    fn keep(
+        &mut self,
+        sent: Duration,
+        id: Option<u64>,
+        (src, dest, body): (&NodeId, &NodeId, &RawValue),
+        copies: usize,
+    ) -> Option<&mut Traced> {
+        self.bytes = self.bytes.saturating_add(MESSAGE_BYTES + body.get().len());
+        if self.bytes > BYTES_MAX {
+            self.left_out += 1;
+            return None;
+        }
+        let (src, dest, body) = (src.clone(), dest.clone(), body.to_owned());
+        self.messages.push(Traced { sent, id, src, dest, body, copies, ends: Vec::new() });
+        self.messages.last_mut()
+    }
+
+    /// A copy of a message has come to its end.
+    pub(crate) fn ended(&mut self, now: Duration, id: u64, fate: Fate) {
+        let Some(message) = self.under_way.get(&id).and_then(|at| self.messages.get_mut(*at))
+        else {
+            return;
+        };
+        message.ends.push((now, fate));
+        debug_assert!(message.ends.len() <= message.copies, "{message:?}");
+        if message.ends.len() == message.copies {
+            self.under_way.remove(&id);
+        }
+    }
+
+    /// A copy of a message has come to where its node is, if it is.
+    pub(crate) fn arrived(&mut self, now: Duration, message: &Message) {
+        if self.down.contains(&message.dest) {
+            self.ended(now, message.id, Fate::Down);
+        } else if let Some(waiting) = self.paused.get_mut(&message.dest) {
+            waiting.push(message.id);
+        } else {
+            self.ended(now, message.id, Fate::Delivered);
+        }
+    }
+
+    /// Something happened.
+    pub(crate) fn happened(&mut self, now: Duration, news: News) {
+        if let News::Nemesis(op) = &news {
+            self.disturbed(now, op);
+        }
+        self.events.push((now, news));
+    }
+
+    fn disturbed(&mut self, now: Duration, op: &NemesisOp) {
+        let (node, fate) = match op {
+            NemesisOp::Pause(node) => {
+                self.paused.entry(node.clone()).or_default();
+                return;
+            }
+            NemesisOp::Resume(node) => (node, Fate::Delivered),
+            NemesisOp::Crash(node) => {
+                self.down.insert(node.clone());
+                (node, Fate::Down)
+            }
+            NemesisOp::Restart(node) => {
+                self.down.remove(node);
+                return;
+            }
+            _ => return,
+        };
+        for id in self.paused.remove(node).unwrap_or_default() {
+            self.ended(now, id, fate);
+        }
+    }
+
+    /// Writes `messages.jsonl`.
+    ///
+    /// # Errors
+    ///
+    /// If writing fails.
+    pub fn write_messages(&self, out: &mut impl Write) -> io::Result<()> {
+        for message in &self.messages {
+            write_line(out, &self.line(message))?;
+        }
+        if self.left_out > 0 {
+            write_line(out, &Cut { cut: true, left_out: self.left_out })?;
+        }
+        Ok(())
+    }
+
+    /// Writes `events.jsonl`.
+    ///
+    /// # Errors
+    ///
+    /// If writing fails.
+    pub fn write_events(&self, out: &mut impl Write) -> io::Result<()> {
+        for (at, what) in &self.events {
+            write_line(out, &EventLine { time: self.since_zero(*at), what })?;
+        }
+        Ok(())
+    }
+
+    fn line<'a>(&self, message: &'a Traced) -> MessageLine<'a> {
+        let ends = message.ends.iter();
+        let ends = ends.map(|(at, fate)| End { time: self.since_zero(*at), fate: *fate });
+        MessageLine {
+            id: message.id,
+            time: self.since_zero(message.sent),
+            src: &message.src,
+            dest: &message.dest,
+            body: &message.body,
+            copies: message.copies,
+            ends: ends.collect(),
+        }
+    }
+
+    fn since_zero(&self, at: Duration) -> i64 {
+        let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        nanos(at).saturating_sub(nanos(self.zero))
+    }
+}
+
+fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
+}
+
+#[derive(Serialize)]
+struct MessageLine<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    time: i64,
+    src: &'a str,
+    dest: &'a str,
+    body: &'a RawValue,
+    copies: usize,
+    ends: Vec<End>,
+}
+
+#[derive(Serialize)]
+struct End {
+    time: i64,
+    fate: Fate,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Cut {
+    cut: bool,
+    left_out: u64,
+}
+
+#[derive(Serialize)]
+struct EventLine<'a> {
+    time: i64,
+    #[serde(flatten)]
+    what: &'a News,
+}
+
+#[cfg(test)]
+mod tests;
