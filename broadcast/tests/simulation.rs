@@ -12,10 +12,18 @@ use maelstrom_sim::sweep::Sweep;
 use maelstrom_sim::workload::WorkloadKind;
 use serde_json::Value;
 
+fn all_faults() -> Sweep {
+    Sweep { workload: WorkloadKind::Broadcast, faults: Fault::ALL.to_vec() }
+}
+
 #[test]
 fn sweep() {
-    let sweep = Sweep { workload: WorkloadKind::Broadcast, faults: Fault::ALL.to_vec() };
-    sweep.test(40, |_| Broadcast::default());
+    all_faults().test(40, |_| Broadcast::default());
+}
+
+#[test]
+fn a_seed_gives_the_same_run_every_time() {
+    all_faults().test_determinism(0..3, |_| Broadcast::default());
 }
 
 /// Runs one test, expects it to be valid, and returns the results.

@@ -16,8 +16,16 @@ const FAULTS: [Fault; 7] = [
     Fault::Services,
 ];
 
+fn bearable_faults() -> Sweep {
+    Sweep { workload: WorkloadKind::Echo, faults: FAULTS.to_vec() }
+}
+
 #[test]
 fn sweep() {
-    let sweep = Sweep { workload: WorkloadKind::Echo, faults: FAULTS.to_vec() };
-    sweep.test(40, |_| Echo);
+    bearable_faults().test(40, |_| Echo);
+}
+
+#[test]
+fn a_seed_gives_the_same_run_every_time() {
+    bearable_faults().test_determinism(0..3, |_| Echo);
 }

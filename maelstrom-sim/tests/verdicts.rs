@@ -202,6 +202,21 @@ fn a_node_that_prints_rubbish_is_named_and_not_listened_to_any_more() {
 }
 
 #[test]
+fn on_request_every_message_is_kept_with_what_became_of_it() {
+    let args = "-w broadcast --node-count 3 --rate 20 --time-limit 2 --seed 1 --nemesis partition";
+    let run = Run::new(&format!("{args} --nemesis-interval 1 --trace"), "none");
+    let results = run.results();
+    let messages = run.file("messages.jsonl");
+    assert_eq!(results["net"]["all"]["send-count"], messages.lines().count());
+    for fate in ["delivered", "refused"] {
+        assert!(messages.contains(&format!(r#""fate":"{fate}""#)), "{fate}");
+    }
+    assert!(run.file("events.jsonl").contains(r#""nemesis":{"start-partition":["#));
+    let plain = Run::new("-w echo --node-count 1 --rate 20 --time-limit 1", "none");
+    assert!(!plain.dir.path().join("store/latest/messages.jsonl").exists());
+}
+
+#[test]
 fn a_node_that_exits_is_named_with_the_end_of_its_stderr() {
     let stderr = Run::new("-w echo --node-count 1 --rate 20 --time-limit 9", "exit").crashed();
     assert!(stderr.contains("n0 exited by itself (exit status: 3)"), "{stderr}");

@@ -5,8 +5,16 @@ use maelstrom_sim::sweep::Sweep;
 use maelstrom_sim::workload::WorkloadKind;
 use unique_ids::UniqueIds;
 
+fn all_faults() -> Sweep {
+    Sweep { workload: WorkloadKind::UniqueIds, faults: Fault::ALL.to_vec() }
+}
+
 #[test]
 fn sweep() {
-    let sweep = Sweep { workload: WorkloadKind::UniqueIds, faults: Fault::ALL.to_vec() };
-    sweep.test(40, |_| UniqueIds::default());
+    all_faults().test(40, |_| UniqueIds::default());
+}
+
+#[test]
+fn a_seed_gives_the_same_run_every_time() {
+    all_faults().test_determinism(0..3, |_| UniqueIds::default());
 }

@@ -8,7 +8,7 @@ use maelstrom_sim::workload::WorkloadKind;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{is_caught, is_good};
+use super::{is_caught, is_good, sweep};
 
 const INTERVAL: Duration = Duration::from_millis(700);
 
@@ -146,6 +146,11 @@ impl MessageHandler for Counter {
 #[test]
 fn the_good_counter_is_never_blamed() {
     is_good(WorkloadKind::GCounter, |_| Counter::new(Mutation::None));
+}
+
+#[test]
+fn a_seed_gives_the_same_run_every_time() {
+    sweep(WorkloadKind::GCounter).test_determinism(0..3, |_| Counter::new(Mutation::None));
 }
 
 #[test]

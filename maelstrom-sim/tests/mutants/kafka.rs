@@ -255,6 +255,11 @@ fn the_good_log_is_never_blamed() {
 }
 
 #[test]
+fn a_seed_gives_the_same_run_every_time() {
+    sweep().test_determinism(0..3, |_| Log::new(Mutation::None));
+}
+
+#[test]
 fn every_message_of_the_good_log_is_read_in_the_end_and_nothing_odd_is_found() {
     for seed in 0..10 {
         let world = simulate(sweep().options(seed), |_| Log::new(Mutation::None));

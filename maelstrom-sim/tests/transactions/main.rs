@@ -49,6 +49,11 @@ fn sweep() {
 }
 
 #[test]
+fn a_seed_gives_the_same_run_every_time() {
+    sweep_of().test_determinism(0..3, |_| Replica::new(Mutant::None));
+}
+
+#[test]
 fn the_models_that_need_coordination_find_what_a_replica_without_it_cannot_prevent() {
     for (model, expected) in [
         (Model::SnapshotIsolation, "lost-update"),
