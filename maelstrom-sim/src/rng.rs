@@ -25,6 +25,8 @@ pub enum Stream {
     ServiceErrors = 6,
     /// What a seed of a sweep stands for.
     Swarm = 7,
+    /// When the nodes join the network.
+    Start = 8,
 }
 
 /// The random numbers of a run for one use.

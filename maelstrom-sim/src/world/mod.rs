@@ -14,9 +14,10 @@
 //!
 //! # The course of a test
 //!
-//! Every node gets `init`, then what the workload asks of each node. Then time starts: clients
-//! operate and the nemesis acts until the time limit; operations under way come to their end. If
-//! the workload has final operations, the network heals, 10 s pass, and each thread does its own.
+//! Every node joins the network and gets `init`, then what the workload asks of each node. Then
+//! time starts: clients operate and the nemesis acts until the time limit; operations under way
+//! come to their end. If the workload has final operations, the network heals, 10 s pass, and each
+//! thread does its own.
 
 mod calls;
 mod clients;
@@ -124,6 +125,8 @@ pub struct World {
     calls: Calls,
     next_client: u64,
     phase: Phase,
+    /// Who is still to join the network, and when, in that order.
+    joining: VecDeque<(Duration, NodeId)>,
     /// When the clients began.
     began: Duration,
     history: History,
@@ -153,6 +156,7 @@ impl World {
             calls: Calls::default(),
             next_client: 0,
             phase: Phase::Init,
+            joining: VecDeque::new(),
             began: now,
             history: History::default(),
             muted: BTreeMap::new(),
@@ -160,9 +164,6 @@ impl World {
             failure: None,
             options,
         };
-        for service in Services::NAMES {
-            world.network.add(service.into());
-        }
         world.init_nodes(now);
         world.advance(now);
         world
@@ -213,7 +214,12 @@ impl World {
                     at(time);
                 }
             }
-            Phase::Init | Phase::Setup | Phase::Draining | Phase::Done => {}
+            Phase::Init => {
+                if let Some((time, _)) = self.joining.front() {
+                    at(*time);
+                }
+            }
+            Phase::Setup | Phase::Draining | Phase::Done => {}
         }
         next
     }
@@ -403,7 +409,11 @@ impl World {
     /// Does what the current phase has to do now, and tells whether the next one has begun.
     fn next_phase(&mut self, now: Duration) -> bool {
         self.phase = match self.phase {
-            Phase::Init if self.calls.is_empty() => {
+            Phase::Init => {
+                self.join_due(now);
+                if !self.joining.is_empty() || !self.calls.is_empty() {
+                    return false;
+                }
                 self.set_up(now);
                 Phase::Setup
             }

@@ -194,6 +194,7 @@ fn begun_if_late(late: Duration) -> usize {
     let options = Options::new(WorkloadKind::Echo).with_node_count(1);
     // Nobody answers, so every operation needs a thread of its own.
     let mut world = World::new(Options { rate: 100.0, concurrency: 1_000, ..options }, ms(0));
+    world.handle_timeout(start::JOIN_TIME);
     let Some(Action::Deliver { node, line }) =
         std::iter::from_fn(|| world.poll_action()).find(|a| matches!(a, Action::Deliver { .. }))
     else {
@@ -202,9 +203,9 @@ fn begun_if_late(late: Duration) -> usize {
     let init: Value = serde_json::from_slice(&line).unwrap();
     let body = json!({"type": "init_ok", "in_reply_to": init["body"]["msg_id"]});
     let reply = json!({"src": node.as_ref(), "dest": init["src"], "body": body});
-    world.node_said(ms(0), &node, reply.to_string().as_bytes());
-    let mut now = ms(0);
-    while now < ms(4_000) {
+    world.node_said(start::JOIN_TIME, &node, reply.to_string().as_bytes());
+    let mut now = start::JOIN_TIME;
+    while now < start::JOIN_TIME + ms(4_000) {
         world.handle_timeout(now);
         now = world.poll_timeout(now).unwrap() + late;
     }
@@ -311,15 +312,22 @@ fn a_node_that_refuses_the_set_up_fails_the_test() {
     assert_eq!(world.failure(), Some(&Failure::SetupRefused("n0".into(), why)));
 }
 
+/// A test all of whose nodes have joined.
+fn started() -> World {
+    let mut world = World::new(options(), Duration::ZERO);
+    world.handle_timeout(start::JOIN_TIME);
+    world
+}
+
 #[test]
 fn a_node_that_does_not_answer_init_or_answers_it_badly_fails_the_test() {
-    let mut world = World::new(options(), Duration::ZERO);
-    world.handle_timeout(ms(9_999));
+    let mut world = started();
+    world.handle_timeout(start::JOIN_TIME + ms(9_999));
     assert_eq!(world.failure(), None);
-    world.handle_timeout(ms(10_000));
-    assert_eq!(world.failure(), Some(&Failure::InitTimeout("n0".into())));
+    world.handle_timeout(start::JOIN_TIME + ms(10_000));
+    assert!(matches!(world.failure(), Some(Failure::InitTimeout(_))));
 
-    let mut world = World::new(options(), Duration::ZERO);
+    let mut world = started();
     let n1: NodeId = "n1".into();
     let init = std::iter::from_fn(|| world.poll_action()).find_map(|action| match action {
         Action::Deliver { node, line } if node == n1 => serde_json::from_slice::<Value>(&line).ok(),
@@ -329,7 +337,7 @@ fn a_node_that_does_not_answer_init_or_answers_it_badly_fails_the_test() {
     assert_eq!(init["body"]["node_ids"], json!(["n0", "n1", "n2"]));
     let client = init["src"].as_str().unwrap();
     let line = json!({ "src": "n1", "dest": client, "body": { "type": "no", "in_reply_to": 1 } });
-    world.node_said(ms(1), &n1, line.to_string().as_bytes());
+    world.node_said(start::JOIN_TIME, &n1, line.to_string().as_bytes());
     assert!(matches!(world.failure(), Some(Failure::InitRefused(node, _)) if *node == n1));
 }
 
@@ -347,13 +355,13 @@ fn what_is_no_message_mutes_a_node_and_says_why() {
         (br#"{"src":"n0","dest":"n1","body":[]}"#, "the body is not an object"),
         (br#"{"src":"n0","dest":"n9","body":{}}"#, "there is no n9 in the network"),
     ] {
-        let mut world = World::new(options(), Duration::ZERO);
+        let (mut world, now) = (started(), start::JOIN_TIME);
         let n0: NodeId = "n0".into();
-        world.node_said(ms(1), &n0, line);
+        world.node_said(now, &n0, line);
         let said = world.muted().get(&n0).cloned().unwrap_or_default();
         assert!(said.starts_with(why), "{said}");
         let sent = world.network.stats();
-        world.node_said(ms(2), &n0, br#"{"src":"n0","dest":"n1","body":{}}"#);
+        world.node_said(now, &n0, br#"{"src":"n0","dest":"n1","body":{}}"#);
         assert_eq!(world.network.stats(), sent);
     }
 }
