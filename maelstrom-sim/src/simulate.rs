@@ -7,20 +7,20 @@
 //! wall clock can be wrong. What a node persists takes a moment to be safe; nothing that it says
 //! after that leaves before, and a crash in between takes both away.
 
-use std::collections::{BTreeMap, VecDeque};
+mod machine;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use maelstrom_core::{Clock, MessageHandler, NodeId, Output, RawNode};
+use maelstrom_core::{MessageHandler, NodeId, RawNode};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
+use self::machine::Machine;
 use crate::generator::random_below;
 use crate::options::Options;
 use crate::rng::{self, SimRng, Stream};
 use crate::world::{Action, Disturbance, World};
-
-/// What wall clocks show when a run begins: 2026-01-01.
-const WALL_CLOCK_START: Duration = Duration::from_secs(1_767_225_600);
 
 /// How often nodes and world may answer each other while no time passes. More is a livelock.
 const ROUNDS_MAX: u32 = 100_000;
@@ -50,25 +50,6 @@ struct Simulation<H: MessageHandler, B> {
     build: B,
     rng: SimRng,
     sync_max: Duration,
-}
-
-/// A node and the machine it runs on.
-struct Machine<H: MessageHandler> {
-    /// `None` while it is down.
-    node: Option<RawNode<H>>,
-    paused: bool,
-    /// What it is to hear when it goes on.
-    inbox: VecDeque<Vec<u8>>,
-    /// What it has said and what is not yet safe, in order, while a record is being made so.
-    outbox: VecDeque<Output>,
-    /// When the sync that is under way ends.
-    synced_at: Option<Duration>,
-    /// How many records it covers: all that waited when it began (group commit).
-    syncing: usize,
-    /// How many records at the head of the outbox are safe.
-    safe: usize,
-    disk: Vec<Vec<u8>>,
-    clock_offset_ms: i64,
 }
 
 impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
@@ -171,7 +152,8 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
         let Some(machine) = self.nodes.get_mut(id) else {
             return;
         };
-        while let Some(lines) = machine.next_lines(self.now, self.sync_max, &mut self.rng) {
+        let mut sync_time = || random_below(self.sync_max, &mut self.rng);
+        while let Some(lines) = machine.next_lines(self.now, &mut sync_time) {
             for line in lines.split_inclusive(|byte| *byte == b'\n') {
                 self.world.node_said(self.now, id, line);
             }
@@ -182,113 +164,6 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
 /// Marks what is logged as this node's, with the time of the run.
 fn log_as(id: &NodeId, now: Duration) -> tracing::span::EnteredSpan {
     tracing::info_span!("sim", node = %id, at = ?now).entered()
-}
-
-impl<H: MessageHandler> Machine<H> {
-    fn new(node: RawNode<H>) -> Self {
-        Self {
-            node: Some(node),
-            paused: false,
-            inbox: VecDeque::new(),
-            outbox: VecDeque::new(),
-            synced_at: None,
-            syncing: 0,
-            safe: 0,
-            disk: Vec::new(),
-            clock_offset_ms: 0,
-        }
-    }
-
-    fn clock(&self, now: Duration) -> Clock {
-        let wall = WALL_CLOCK_START + now;
-        let offset = Duration::from_millis(self.clock_offset_ms.unsigned_abs());
-        let wall = if self.clock_offset_ms < 0 { wall - offset } else { wall + offset };
-        Clock { monotonic: now, wall }
-    }
-
-    fn poll_timeout(&self) -> Option<Duration> {
-        let node = self.node.as_ref().filter(|_| !self.paused);
-        let timer = node.and_then(RawNode::poll_timeout);
-        timer.into_iter().chain(self.synced_at).min()
-    }
-
-    fn handle_timeout(&mut self, now: Duration) {
-        let clock = self.clock(now);
-        if let Some(node) = self.node.as_mut().filter(|_| !self.paused) {
-            node.handle_timeout(clock);
-        }
-    }
-
-    /// What a node that is down is sent is lost; what a paused one is sent waits.
-    fn hear(&mut self, now: Duration, line: Vec<u8>) {
-        let clock = self.clock(now);
-        match &mut self.node {
-            Some(_) if self.paused => self.inbox.push_back(line),
-            Some(node) => node.handle_line(clock, &line),
-            None => {}
-        }
-    }
-
-    fn resume(&mut self, now: Duration) {
-        self.paused = false;
-        let clock = self.clock(now);
-        if let Some(node) = &mut self.node {
-            for line in self.inbox.drain(..) {
-                node.handle_line(clock, &line);
-            }
-        }
-    }
-
-    fn crash(&mut self) {
-        self.node = None;
-        self.paused = false;
-        self.inbox.clear();
-        self.outbox.clear();
-        (self.synced_at, self.syncing, self.safe) = (None, 0, 0);
-    }
-
-    /// The next lines that may leave: not those behind a record that is not safe yet.
-    fn next_lines(
-        &mut self,
-        now: Duration,
-        sync_max: Duration,
-        rng: &mut SimRng,
-    ) -> Option<Vec<u8>> {
-        if let Some(node) = &mut self.node {
-            self.outbox.extend(std::iter::from_fn(|| node.poll_output()));
-        }
-        loop {
-            if matches!(self.outbox.front()?, Output::Record(_))
-                && !self.is_head_safe(now, || now + random_below(sync_max, rng))
-            {
-                return None;
-            }
-            match self.outbox.pop_front()? {
-                Output::Lines(lines) => return Some(lines),
-                Output::Record(record) => {
-                    self.safe = self.safe.saturating_sub(1);
-                    self.disk.push(record);
-                }
-            }
-        }
-    }
-
-    /// Whether the record at the head of the outbox is safe. If no sync is under way, one begins.
-    fn is_head_safe(&mut self, now: Duration, ends: impl FnOnce() -> Duration) -> bool {
-        if self.safe > 0 {
-            return true;
-        }
-        if self.synced_at.is_none() {
-            let records = self.outbox.iter().filter(|output| matches!(output, Output::Record(_)));
-            self.syncing = records.count();
-        }
-        if *self.synced_at.get_or_insert_with(ends) > now {
-            return false;
-        }
-        self.synced_at = None;
-        self.safe = self.syncing;
-        true
-    }
 }
 
 #[cfg(test)]

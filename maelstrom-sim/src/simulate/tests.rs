@@ -1,8 +1,11 @@
 //! What faults do to nodes, as the nodes see it.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use maelstrom_core::{Error, Node, Request};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::nemesis::Fault;
@@ -111,13 +114,14 @@ fn a_trace_tells_what_became_of_every_message_and_changes_nothing() {
 fn a_service_answers_what_has_reached_it_and_nothing_else() {
     let options = Options { trace: true, ..options(&[Fault::Services]) };
     let messages = messages(&simulate(options, |_| Chatty));
+    let mut answers: BTreeMap<String, u64> = BTreeMap::new();
+    for answer in messages.iter().filter(|message| message["src"] == "lin-kv") {
+        let question = format!("{} {}", answer["dest"], answer["body"]["in_reply_to"]);
+        *answers.entry(question).or_default() += 1;
+    }
     let (mut reached, mut unreachable) = (0, 0);
     for asked in messages.iter().filter(|message| message["dest"] == "lin-kv") {
-        let answers = messages.iter().filter(|message| {
-            message["src"] == "lin-kv"
-                && message["dest"] == asked["src"]
-                && message["body"]["in_reply_to"] == asked["body"]["msg_id"]
-        });
+        let question = format!("{} {}", asked["src"], asked["body"]["msg_id"]);
         let expected = match asked["ends"][0]["fate"].as_str() {
             Some("delivered") => {
                 reached += 1;
@@ -130,7 +134,77 @@ fn a_service_answers_what_has_reached_it_and_nothing_else() {
             // It was under way at the end.
             fate => fate.map_or(0, |fate| panic!("{fate}")),
         };
-        assert_eq!(answers.count(), expected, "{asked}");
+        assert_eq!(answers.remove(&question).unwrap_or(0), expected, "{asked}");
     }
+    assert!(answers.is_empty(), "{answers:?}");
     assert!(reached > 100 && unreachable > 10, "{reached}, {unreachable}");
+}
+
+/// Tells what it sees of its start, its disk and its clock.
+struct Witness(Rc<RefCell<Vec<String>>>);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Question {
+    Clock,
+}
+
+impl MessageHandler for Witness {
+    type Payload = Question;
+    type Event = ();
+
+    fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
+        self.0.borrow_mut().push(format!("had {}", String::from_utf8_lossy(record)));
+        Ok(())
+    }
+
+    fn started(&mut self, node: &mut Node<()>) {
+        let luck = node.rng().next_u64();
+        self.0.borrow_mut().push(format!("luck {luck}"));
+    }
+
+    fn message(&mut self, node: &mut Node<()>, _: &Request, _: Question) -> Result<(), Error> {
+        let clock = node.wall_clock().saturating_sub(node.now());
+        self.0.borrow_mut().push(format!("{} s", clock.as_secs()));
+        Ok(())
+    }
+}
+
+#[test]
+fn disturbances_reach_their_node_and_a_restarted_one_is_another_process_with_the_same_disk() {
+    let seen: Rc<RefCell<Vec<String>>> = Rc::default();
+    let read = || std::mem::take(&mut *seen.borrow_mut());
+    let options = Options::new(WorkloadKind::Echo).with_node_count(2);
+    let mut simulation = Simulation::new(options, |_| Witness(Rc::clone(&seen)));
+    while seen.borrow().len() < 2 {
+        simulation.step();
+    }
+    let mut lucks = read();
+    let (n0, now) = (NodeId::from("n0"), simulation.now);
+    macro_rules! ask {
+        ($body:expr) => {
+            let line = json!({ "src": "c9", "dest": "n0", "body": $body }).to_string();
+            simulation.with(&n0, |machine| machine.hear(now, line.into_bytes()));
+        };
+    }
+    for (off, shown) in [(5_000, 1_767_225_605), (-5_000, 1_767_225_595), (0, 1_767_225_600)] {
+        simulation.disturb(Disturbance::Clock(n0.clone(), off));
+        ask!(json!({ "type": "clock" }));
+        assert_eq!(read(), [format!("{shown} s")]);
+    }
+    simulation.with(&n0, |machine| machine.disk.extend([b"1".to_vec(), b"2".to_vec()]));
+    simulation.disturb(Disturbance::Pause(n0.clone()));
+    ask!(json!({ "type": "clock" }));
+    assert_eq!(read(), Vec::<String>::new());
+    simulation.disturb(Disturbance::Resume(n0.clone()));
+    assert_eq!(read().len(), 1);
+    simulation.disturb(Disturbance::Crash(n0.clone()));
+    ask!(json!({ "type": "clock" }));
+    simulation.disturb(Disturbance::Restart(n0.clone()));
+    assert_eq!(read(), ["had 1", "had 2"]);
+    ask!(json!({ "type": "init", "msg_id": 1, "node_id": "n0", "node_ids": ["n0", "n1"] }));
+    lucks.extend(read());
+    lucks.sort();
+    lucks.dedup();
+    assert_eq!(lucks.len(), 3, "no two processes have the same luck: {lucks:?}");
 }

@@ -1,0 +1,146 @@
+//! A node, the machine it runs on, and its disk.
+//!
+//! What a node persists takes a moment to be safe; nothing that it says after that leaves before, and
+//! a crash in between takes both away. Records that wait are synced together (group commit).
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use maelstrom_core::{Clock, MessageHandler, Output, RawNode};
+
+/// What wall clocks show when a run begins: 2026-01-01.
+const WALL_CLOCK_START: Duration = Duration::from_secs(1_767_225_600);
+
+/// A node and the machine it runs on.
+pub(super) struct Machine<H: MessageHandler> {
+    /// `None` while it is down.
+    pub(super) node: Option<RawNode<H>>,
+    pub(super) paused: bool,
+    /// What it is to hear when it goes on.
+    inbox: VecDeque<Vec<u8>>,
+    /// What it has said and what is not yet safe, in order, while a record is being made so.
+    outbox: VecDeque<Output>,
+    /// When the sync that is under way ends.
+    synced_at: Option<Duration>,
+    /// How many records it covers: all that waited when it began (group commit).
+    syncing: usize,
+    /// How many records at the head of the outbox are safe.
+    safe: usize,
+    pub(super) disk: Vec<Vec<u8>>,
+    pub(super) clock_offset_ms: i64,
+}
+
+impl<H: MessageHandler> Machine<H> {
+    pub(super) fn new(node: RawNode<H>) -> Self {
+        Self {
+            node: Some(node),
+            paused: false,
+            inbox: VecDeque::new(),
+            outbox: VecDeque::new(),
+            synced_at: None,
+            syncing: 0,
+            safe: 0,
+            disk: Vec::new(),
+            clock_offset_ms: 0,
+        }
+    }
+
+    fn clock(&self, now: Duration) -> Clock {
+        let wall = WALL_CLOCK_START + now;
+        let offset = Duration::from_millis(self.clock_offset_ms.unsigned_abs());
+        let wall = if self.clock_offset_ms < 0 { wall - offset } else { wall + offset };
+        Clock { monotonic: now, wall }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Duration> {
+        if self.paused {
+            return None;
+        }
+        let timer = self.node.as_ref().and_then(RawNode::poll_timeout);
+        timer.into_iter().chain(self.synced_at).min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Duration) {
+        let clock = self.clock(now);
+        if let Some(node) = self.node.as_mut().filter(|_| !self.paused) {
+            node.handle_timeout(clock);
+        }
+    }
+
+    /// What a node that is down is sent is lost; what a paused one is sent waits.
+    pub(super) fn hear(&mut self, now: Duration, line: Vec<u8>) {
+        let clock = self.clock(now);
+        match &mut self.node {
+            Some(_) if self.paused => self.inbox.push_back(line),
+            Some(node) => node.handle_line(clock, &line),
+            None => {}
+        }
+    }
+
+    pub(super) fn resume(&mut self, now: Duration) {
+        self.paused = false;
+        let clock = self.clock(now);
+        if let Some(node) = &mut self.node {
+            for line in self.inbox.drain(..) {
+                node.handle_line(clock, &line);
+            }
+        }
+    }
+
+    pub(super) fn crash(&mut self) {
+        self.node = None;
+        self.paused = false;
+        self.inbox.clear();
+        self.outbox.clear();
+        (self.synced_at, self.syncing, self.safe) = (None, 0, 0);
+    }
+
+    /// The next lines that may leave: not those behind a record that is not safe yet. `sync_time`
+    /// tells how long a sync takes.
+    pub(super) fn next_lines(
+        &mut self,
+        now: Duration,
+        mut sync_time: impl FnMut() -> Duration,
+    ) -> Option<Vec<u8>> {
+        if self.paused {
+            return None;
+        }
+        if let Some(node) = &mut self.node {
+            self.outbox.extend(std::iter::from_fn(|| node.poll_output()));
+        }
+        loop {
+            if matches!(self.outbox.front()?, Output::Record(_))
+                && !self.is_head_safe(now, &mut sync_time)
+            {
+                return None;
+            }
+            match self.outbox.pop_front()? {
+                Output::Lines(lines) => return Some(lines),
+                Output::Record(record) => {
+                    self.safe = self.safe.saturating_sub(1);
+                    self.disk.push(record);
+                }
+            }
+        }
+    }
+
+    /// Whether the record at the head of the outbox is safe. If no sync is under way, one begins.
+    fn is_head_safe(&mut self, now: Duration, sync_time: impl FnOnce() -> Duration) -> bool {
+        if self.safe > 0 {
+            return true;
+        }
+        if self.synced_at.is_none() {
+            let records = self.outbox.iter().filter(|output| matches!(output, Output::Record(_)));
+            self.syncing = records.count();
+        }
+        if *self.synced_at.get_or_insert_with(|| now + sync_time()) > now {
+            return false;
+        }
+        self.synced_at = None;
+        self.safe = self.syncing;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! What a node and its disk go through on their machine.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use maelstrom_core::{Error, Node, Request};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::*;
+
+const SYNC: Duration = ms(10);
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Writes down all that happens to it.
+struct Diary(Rc<RefCell<Vec<String>>>);
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Payload {
+    Note {
+        text: String,
+    },
+    /// To be kept, and acknowledged.
+    Keep {
+        n: u64,
+    },
+    KeepOk,
+    Wake {
+        ms: u64,
+    },
+    Clock,
+}
+
+impl Diary {
+    fn write(&self, line: impl Into<String>) {
+        self.0.borrow_mut().push(line.into());
+    }
+}
+
+impl MessageHandler for Diary {
+    type Payload = Payload;
+    type Event = ();
+
+    fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
+        self.write(format!("had {}", String::from_utf8_lossy(record)));
+        Ok(())
+    }
+
+    fn started(&mut self, node: &mut Node<()>) {
+        let luck = node.rng().next_u64();
+        self.write(format!("luck {luck}"));
+    }
+
+    fn message(
+        &mut self,
+        node: &mut Node<()>,
+        request: &Request,
+        payload: Payload,
+    ) -> Result<(), Error> {
+        match payload {
+            Payload::Note { text } => self.write(text),
+            Payload::Keep { n } => {
+                node.persist(&n);
+                node.reply(request, &Payload::KeepOk);
+            }
+            Payload::Wake { ms: after } => node.set_timer(ms(after), ()),
+            Payload::Clock => {
+                let off = node.wall_clock().as_millis().cast_signed();
+                let right = (WALL_CLOCK_START + node.now()).as_millis().cast_signed();
+                self.write(format!("{} ms off", off - right));
+            }
+            Payload::KeepOk => {}
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, _: &mut Node<()>, (): ()) {
+        self.write("awake");
+    }
+}
+
+struct Bench {
+    machine: Machine<Diary>,
+    diary: Rc<RefCell<Vec<String>>>,
+}
+
+fn line(body: &Value) -> Vec<u8> {
+    json!({ "src": "c1", "dest": "n0", "body": body }).to_string().into_bytes()
+}
+
+fn init() -> Vec<u8> {
+    line(&json!({ "type": "init", "msg_id": 1, "node_id": "n0", "node_ids": ["n0"] }))
+}
+
+impl Bench {
+    /// A node that has been told its name.
+    fn new() -> Self {
+        let diary = Rc::default();
+        let node = RawNode::new(Diary(Rc::clone(&diary)), [0; 32], true);
+        let mut bench = Self { machine: Machine::new(node), diary };
+        bench.machine.hear(ms(0), init());
+        assert_eq!(bench.said(0), 1);
+        bench.read();
+        bench
+    }
+
+    fn hear(&mut self, at: u64, body: &Value) {
+        self.machine.hear(ms(at), line(body));
+    }
+
+    fn keep(&mut self, at: u64, n: u64) {
+        self.hear(at, &json!({ "type": "keep", "msg_id": n, "n": n }));
+    }
+
+    fn note(&mut self, at: u64, text: &str) {
+        self.hear(at, &json!({ "type": "note", "text": text }));
+    }
+
+    /// How many lines leave the machine.
+    fn said(&mut self, at: u64) -> usize {
+        let next = || self.machine.next_lines(ms(at), || SYNC);
+        let lines = std::iter::from_fn(next);
+        lines.map(|lines| lines.iter().filter(|byte| **byte == b'\n').count()).sum()
+    }
+
+    /// What has been written into the diary since it was read last.
+    fn read(&mut self) -> Vec<String> {
+        std::mem::take(&mut *self.diary.borrow_mut())
+    }
+}
+
+#[test]
+fn what_follows_a_record_leaves_when_the_record_is_safe() {
+    let mut bench = Bench::new();
+    bench.keep(100, 7);
+    assert_eq!((bench.said(100), bench.said(109)), (0, 0));
+    assert_eq!(bench.machine.poll_timeout(), Some(ms(110)));
+    assert_eq!(bench.said(110), 1);
+    assert_eq!(bench.machine.disk, [b"7"]);
+}
+
+#[test]
+fn one_sync_covers_the_records_that_wait_when_it_begins_and_no_later_ones() {
+    let mut bench = Bench::new();
+    bench.keep(100, 1);
+    assert_eq!(bench.said(100), 0);
+    for n in [2, 3] {
+        bench.keep(105, n);
+    }
+    assert_eq!((bench.said(105), bench.said(110)), (0, 1));
+    assert_eq!((bench.said(119), bench.said(120)), (0, 2));
+    assert_eq!(bench.machine.disk, [b"1", b"2", b"3"]);
+}
+
+#[test]
+fn a_crash_takes_what_is_not_safe_with_all_that_was_to_follow_and_leaves_what_is() {
+    let mut bench = Bench::new();
+    bench.keep(100, 1);
+    assert_eq!((bench.said(100), bench.said(110)), (0, 1));
+    bench.keep(120, 2);
+    bench.hear(120, &json!({ "type": "wake", "ms": 5 }));
+    assert_eq!(bench.said(120), 0);
+    bench.machine.crash();
+    assert_eq!(bench.machine.disk, [b"1"]);
+    assert_eq!((bench.said(200), bench.machine.poll_timeout()), (0, None));
+    // What it is sent is lost, too.
+    bench.note(210, "lost");
+    let node = RawNode::new(Diary(Rc::clone(&bench.diary)), [0; 32], true);
+    bench.machine.node = Some(node);
+    bench.machine.hear(ms(220), init());
+    assert_eq!(bench.said(220), 1);
+    bench.machine.resume(ms(230));
+    bench.machine.handle_timeout(ms(300));
+    assert!(matches!(&bench.read()[..], [luck] if luck.starts_with("luck")));
+    // A sync that was under way has ended with it.
+    bench.keep(301, 3);
+    assert_eq!((bench.said(301), bench.said(310), bench.said(311)), (0, 0, 1));
+}
+
+#[test]
+fn a_paused_node_does_nothing_and_goes_on_with_all_that_has_come_meanwhile() {
+    let mut bench = Bench::new();
+    bench.hear(0, &json!({ "type": "wake", "ms": 50 }));
+    assert_eq!(bench.machine.poll_timeout(), Some(ms(50)));
+    bench.machine.paused = true;
+    bench.note(10, "first");
+    bench.note(20, "second");
+    assert_eq!(bench.machine.poll_timeout(), None);
+    bench.machine.handle_timeout(ms(60));
+    assert_eq!(bench.read(), Vec::<String>::new());
+    bench.machine.resume(ms(100));
+    assert_eq!(bench.read(), ["first", "second"]);
+    bench.machine.handle_timeout(ms(100));
+    assert_eq!(bench.read(), ["awake"]);
+}
+
+#[test]
+fn a_paused_node_says_nothing_even_if_its_record_is_safe_meanwhile() {
+    let mut bench = Bench::new();
+    bench.keep(100, 1);
+    assert_eq!(bench.said(100), 0);
+    bench.machine.paused = true;
+    assert_eq!((bench.said(110), bench.machine.poll_timeout()), (0, None));
+    bench.machine.resume(ms(120));
+    assert_eq!((bench.said(120), &bench.machine.disk[..]), (1, &[b"1".to_vec()][..]));
+}
+
+#[test]
+fn a_wall_clock_that_is_off_is_so_in_its_direction() {
+    let mut bench = Bench::new();
+    for off in [5_000, -5_000, 0] {
+        bench.machine.clock_offset_ms = off;
+        bench.hear(10, &json!({ "type": "clock" }));
+        assert_eq!(bench.read(), [format!("{off} ms off")]);
+    }
+}
+
+#[test]
+fn a_node_that_crashes_while_it_is_paused_comes_back_running_and_empty() {
+    let mut bench = Bench::new();
+    bench.machine.paused = true;
+    bench.note(10, "lost");
+    bench.machine.crash();
+    let node = RawNode::new(Diary(Rc::clone(&bench.diary)), [0; 32], true);
+    bench.machine.node = Some(node);
+    bench.machine.hear(ms(20), init());
+    assert_eq!((bench.said(20), bench.read().len()), (1, 1));
+    bench.machine.resume(ms(30));
+    assert_eq!(bench.read(), Vec::<String>::new());
+}
