@@ -188,6 +188,29 @@ mod tests {
     }
 
     #[test]
+    fn one_way_cuts_go_one_way_and_splits_make_two_groups() {
+        let nodes = node_names(5);
+        let mut rng = SimRng::seed_from_u64(1);
+        let (mut cut, mut both) = (0, 0);
+        for _ in 0..200 {
+            let grudge = PartitionKind::OneWay.grudge(&nodes, &mut rng);
+            let refuses = |a: &NodeId, b| grudge.get(a).is_some_and(|refused| refused.contains(b));
+            for a in &nodes {
+                assert!(!refuses(a, a));
+                cut += nodes.iter().filter(|b| refuses(a, b)).count();
+                both += nodes.iter().filter(|b| refuses(a, b) && refuses(b, a)).count();
+            }
+            let grudge = PartitionKind::Split.grudge(&nodes, &mut rng);
+            let groups: BTreeSet<_> = nodes.iter().map(|id| hears(&grudge, &nodes, id)).collect();
+            assert_eq!(groups.iter().map(BTreeSet::len).sum::<usize>(), 5, "{groups:?}");
+            assert!(groups.len() <= 2);
+        }
+        // Half of the links are cut on average, and a third in both directions: the integrals of
+        // p and p².
+        assert!((1_700..2_300).contains(&cut) && (1_050..1_600).contains(&both), "{cut}, {both}");
+    }
+
+    #[test]
     fn in_a_ring_of_five_no_two_nodes_see_the_same_majority() {
         let nodes = node_names(5);
         let grudge = PartitionKind::MajoritiesRing.grudge(&nodes, &mut SimRng::seed_from_u64(1));

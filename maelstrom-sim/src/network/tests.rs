@@ -148,3 +148,37 @@ fn latencies_have_their_mean_and_can_overtake() {
         assert!(draws.iter().all(|d| *d < max));
     }
 }
+
+#[test]
+fn a_slow_node_is_slow_to_send_and_to_get_and_two_of_them_add_up() {
+    let mut network = network(10, LatencyDist::Constant);
+    network.set_slow("n1".into(), ms(500));
+    send(&mut network, 0, "n1", "n2", "from");
+    send(&mut network, 1, "n2", "n1", "to");
+    assert_eq!(arrived(&mut network, 509), "");
+    assert_eq!(
+        (arrived(&mut network, 510), arrived(&mut network, 511)),
+        ("from".into(), "to".into())
+    );
+    network.set_slow("n2".into(), ms(100));
+    send(&mut network, 1_000, "n1", "n2", "both");
+    assert_eq!(network.poll_timeout(), Some(ms(1_610)));
+    network.set_slow("n2".into(), ms(0));
+    send(&mut network, 2_000, "n2", "lin-kv", "well again");
+    assert_eq!(arrived(&mut network, 2_010), "both well again");
+}
+
+#[test]
+fn each_copy_of_a_message_takes_its_own_time() {
+    let mut network = network(1_000, LatencyDist::Uniform);
+    network.set_duplication(1.0);
+    let mut together = 0;
+    for at in (0..50).map(|round| round * 10_000) {
+        send(&mut network, at, "n1", "n2", "x");
+        let first = network.poll_timeout().unwrap();
+        network.handle_timeout(first);
+        together += u32::from(network.poll_timeout().is_none());
+        assert_eq!(arrived(&mut network, at + 9_999), "x x");
+    }
+    assert!(together < 5, "{together}");
+}

@@ -208,3 +208,13 @@ fn disturbances_reach_their_node_and_a_restarted_one_is_another_process_with_the
     lucks.dedup();
     assert_eq!(lucks.len(), 3, "no two processes have the same luck: {lucks:?}");
 }
+
+#[test]
+fn every_node_that_is_restarted_is_told_its_name() {
+    let seen: Rc<RefCell<Vec<String>>> = Rc::default();
+    let world = simulate(options(&[Fault::Crash]), |_| Witness(Rc::clone(&seen)));
+    // The history has what the nemesis was asked and what it did.
+    let did = |f: &str| world.history().ops().iter().filter(|op| op.f == f).count() / 2;
+    assert!(did("restart") > 3);
+    assert_eq!(seen.borrow().len(), 3 + did("restart"));
+}

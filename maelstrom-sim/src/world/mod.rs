@@ -393,7 +393,7 @@ impl World {
         match purpose {
             Purpose::Init(node) => {
                 self.network.remove(now, address);
-                self.init_ended(now, node, outcome);
+                self.init_ended(node, outcome);
             }
             Purpose::Setup(node) => {
                 let f = self.workload.setup().map_or("", |request| request.kind);

@@ -57,18 +57,19 @@ impl World {
         self.call(now, &address, &node, 1, &request, Purpose::Init(node.clone()));
     }
 
-    pub(super) fn init_ended(&mut self, now: Duration, node: NodeId, outcome: &Outcome) {
+    pub(super) fn init_ended(&mut self, node: NodeId, outcome: &Outcome) {
         #[derive(Deserialize)]
         struct Header<'a> {
             #[serde(borrow, rename = "type")]
             kind: Cow<'a, str>,
         }
         let Outcome::Reply(body) = outcome else {
-            // One that was started anew may have crashed again, or be paused.
-            if self.phase != Phase::Init {
-                return self.init_node(now, node);
+            // One that was started anew may have crashed again, or be paused: it will be told again,
+            // or has it still to come.
+            if self.phase == Phase::Init {
+                self.fail(Failure::InitTimeout(node));
             }
-            return self.fail(Failure::InitTimeout(node));
+            return;
         };
         let header: Option<Header<'_>> = serde_json::from_str(body.get()).ok();
         if header.is_none_or(|header| header.kind != "init_ok") {

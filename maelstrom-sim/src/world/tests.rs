@@ -176,6 +176,14 @@ fn threads_take_turns_and_the_nemesis_has_one_as_well() {
     let begun = ends(&world, OpType::Invoke);
     let threads: Vec<Process> = begun.iter().take(9).map(|op| op.process).collect();
     assert_eq!(threads, [0, 1, 2, 0, 0, 1, 2, 0, 0].map(Process::Client));
+
+    // What it does at the very start is the first turn, and thread 1 has the next one.
+    let mut options = options();
+    options.nemesis.insert(Fault::Partition);
+    let world = run(&options, Odd::Nothing);
+    let begun = ends(&world, OpType::Invoke);
+    let threads: Vec<Process> = begun.iter().take(7).map(|op| op.process).collect();
+    assert_eq!(threads, [1, 2, 0, 0, 1, 2, 0].map(Process::Client));
 }
 
 #[test]
@@ -338,6 +346,11 @@ fn a_node_that_does_not_answer_init_or_answers_it_badly_fails_the_test() {
     let client = init["src"].as_str().unwrap();
     let line = json!({ "src": "n1", "dest": client, "body": { "type": "no", "in_reply_to": 1 } });
     world.node_said(start::JOIN_TIME, &n1, line.to_string().as_bytes());
+    assert!(world.muted().is_empty());
+    // Who told it its name is gone as soon as it has answered.
+    world.node_said(start::JOIN_TIME, &n1, line.to_string().as_bytes());
+    let why = format!("there is no {client} in the network");
+    assert!(world.muted().get(&n1).is_some_and(|said| said.starts_with(&why)));
     assert!(matches!(world.failure(), Some(Failure::InitRefused(node, _)) if *node == n1));
 }
 
