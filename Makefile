@@ -24,12 +24,12 @@ broadcast_large := --node-count 25 --time-limit 20 --rate 100 --latency 100
 .PHONY: echo
 echo: ## 1: Echo
 	$(call build,echo)
-	$(check) 1 echo $(bin)/echo -- --node-count 1 --time-limit 10 $(node_args)
+	@$(check) 1 echo $(bin)/echo -- --node-count 1 --time-limit 10 $(node_args)
 
 .PHONY: unique-ids
 unique-ids: ## 2: Unique IDs, available through partitions
 	$(call build,unique-ids)
-	$(check) 2 unique-ids $(bin)/unique-ids -- --time-limit 30 --rate 1000 --node-count 3 \
+	@$(check) 2 unique-ids $(bin)/unique-ids -- --time-limit 30 --rate 1000 --node-count 3 \
 	  --availability total --nemesis partition $(node_args)
 
 .PHONY: broadcast
@@ -38,29 +38,29 @@ broadcast: broadcast-3a broadcast-3b broadcast-3c ## 3: Broadcast: 3a, 3b and 3c
 .PHONY: broadcast-3a
 broadcast-3a: ## 3a: Broadcast on one node
 	$(call build,broadcast)
-	$(check) 3a broadcast $(bin)/broadcast -- --node-count 1 --time-limit 20 --rate 10 $(node_args)
+	@$(check) 3a broadcast $(bin)/broadcast -- --node-count 1 --time-limit 20 --rate 10 $(node_args)
 
 .PHONY: broadcast-3b
 broadcast-3b: ## 3b: Broadcast on five nodes
 	$(call build,broadcast)
-	$(check) 3b broadcast $(bin)/broadcast -- $(broadcast_small) $(node_args)
+	@$(check) 3b broadcast $(bin)/broadcast -- $(broadcast_small) $(node_args)
 
 .PHONY: broadcast-3c
 broadcast-3c: ## 3c: Broadcast through partitions
 	$(call build,broadcast)
-	$(check) 3c broadcast $(bin)/broadcast -- $(broadcast_small) --nemesis partition $(node_args)
+	@$(check) 3c broadcast $(bin)/broadcast -- $(broadcast_small) --nemesis partition $(node_args)
 
 # Not part of "broadcast" yet: within the limits, but not what the engine is meant to reach.
 .PHONY: broadcast-3d
 broadcast-3d: ## 3d: Broadcast on 25 slow links: < 30 msgs/op, median < 400 ms, max < 600 ms
 	$(call build,broadcast)
-	$(check) 3d broadcast $(bin)/broadcast \
+	@$(check) 3d broadcast $(bin)/broadcast \
 	  --max-msgs-per-op 30 --max-median-ms 400 --max-latency-ms 600 -- $(broadcast_large) $(node_args)
 
 .PHONY: broadcast-3e
 broadcast-3e: ## 3e: The same with < 20 msgs/op, median < 1 s, max < 2 s
 	$(call build,broadcast)
-	$(check) 3e broadcast $(bin)/broadcast \
+	@$(check) 3e broadcast $(bin)/broadcast \
 	  --max-msgs-per-op 20 --max-median-ms 1000 --max-latency-ms 2000 -- $(broadcast_large) $(node_args)
 
 ##@ Development
@@ -80,7 +80,7 @@ test: ## Run the tests
 # a small reference handler among the checker's own tests.
 sweep_of = $(or $(sweep_$(1)),-p $(1) --test simulation -- sweep)
 sweep_g-counter := -p maelstrom-sim --test mutants -- the_good_counter
-sweep_kafka := -p maelstrom-sim --test mutants -- the_good_log
+sweep_kafka := -p maelstrom-sim --test mutants -- the_good_log_is
 sweep_txn-rw-register := -p maelstrom-sim --test transactions -- sweep
 WORKLOAD ?= echo unique-ids broadcast g-counter kafka txn-rw-register
 SEEDS ?= 1000
