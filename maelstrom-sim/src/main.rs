@@ -188,8 +188,9 @@ fn test(args: &TestArgs, options: Options) -> anyhow::Result<ExitCode> {
     let mut err = std::io::stderr();
     writeln!(err, "seed {}, results in {}", options.seed, store.dir().display())?;
     let mut progress = Progress::new(expected_length(&options));
-    let world = run(options, &process_options, &mut progress)?;
+    let (world, outcome) = run(options, &process_options, &mut progress)?;
     store.write_traces(&world)?;
+    outcome?;
     let results = world.results();
     store.write_results(&results)?;
     let mut out = std::io::stdout();

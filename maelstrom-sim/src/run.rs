@@ -19,17 +19,17 @@ pub struct RunError {
     stderr: String,
 }
 
-/// Runs a test to its end, and returns what happened.
+/// Runs a test to its end, and returns what happened, with a [`RunError`] if it ended before its time
+/// because a node is gone, or cannot even be set up.
 ///
 /// # Errors
 ///
-/// A [`RunError`] if a node is gone, or cannot even be set up; another one if the program cannot be
-/// started.
+/// If the program cannot be started.
 pub fn run(
     options: Options,
     process_options: &ProcessOptions,
     progress: &mut Progress,
-) -> anyhow::Result<World> {
+) -> anyhow::Result<(World, Result<(), RunError>)> {
     let mut processes = Processes::start(process_options, &options.nodes)?;
     let clock = RealTime::new();
     let mut world = World::new(options, clock.now());
@@ -65,13 +65,14 @@ pub fn run(
     }
     progress.finish();
     processes.stop();
-    match world.failure() {
-        None => Ok(world),
+    let outcome = match world.failure() {
+        None => Ok(()),
         Some(failure) => {
             let stderr = stderr_of(&processes, failure.node());
-            Err(RunError { failure: failure.clone(), stderr }.into())
+            Err(RunError { failure: failure.clone(), stderr })
         }
-    }
+    };
+    Ok((world, outcome))
 }
 
 fn stderr_of(processes: &Processes, node: &NodeId) -> String {

@@ -218,9 +218,13 @@ fn on_request_every_message_is_kept_with_what_became_of_it() {
 
 #[test]
 fn a_node_that_exits_is_named_with_the_end_of_its_stderr() {
-    let stderr = Run::new("-w echo --node-count 1 --rate 20 --time-limit 9", "exit").crashed();
+    let run = Run::new("-w echo --node-count 1 --rate 20 --time-limit 9", "exit");
+    let stderr = run.crashed();
     assert!(stderr.contains("n0 exited by itself (exit status: 3)"), "{stderr}");
     assert!(stderr.contains("something terrible has happened"), "{stderr}");
+    // It is not the latest result, but what has happened until then is there to be read.
+    let history = run.dir.path().join("store/current/history.jsonl");
+    assert!(std::fs::read_to_string(history).unwrap().contains(r#""type":"invoke","f":"echo""#));
 }
 
 #[test]
