@@ -1,6 +1,7 @@
 //! Sweeps over nodes that are as simple as can be.
 
 use maelstrom_core::{Error, Node, Request};
+use rand::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -28,6 +29,8 @@ static OUTSIDE: AtomicU64 = AtomicU64::new(0);
 enum Payload {
     Echo { echo: Value },
     EchoOk { echo: Value },
+    Generate,
+    GenerateOk { id: u64 },
     Note { text: u64 },
 }
 
@@ -41,8 +44,15 @@ impl MessageHandler for Echo {
         request: &Request,
         payload: Payload,
     ) -> Result<(), Error> {
-        let Payload::Echo { echo } = payload else {
-            return Ok(());
+        let echo = match payload {
+            Payload::Echo { echo } => echo,
+            Payload::Generate => {
+                let id = node.rng().next_u64();
+                node.reply(request, &Payload::GenerateOk { id });
+                node.send(&"n99".into(), &Payload::Note { text: 0 });
+                return Ok(());
+            }
+            _ => return Ok(()),
         };
         let echo = if self.0 == Wrong::Answer { Value::Null } else { echo };
         node.reply(request, &Payload::EchoOk { echo });
@@ -84,6 +94,8 @@ fn whatever_goes_wrong_is_a_finding() {
     for (workload, wrong, said) in [
         (WorkloadKind::Echo, Wrong::Answer, "Analysis invalid!"),
         (WorkloadKind::Echo, Wrong::Address, "n0 said: there is no n99 in the network"),
+        // Without answers nothing about ids is wrong, but for the silence itself.
+        (WorkloadKind::UniqueIds, Wrong::Nothing, "n0 said: there is no n99 in the network"),
         // This one does not know what a topology is.
         (WorkloadKind::Broadcast, Wrong::Nothing, "n0 did not accept the workload's set-up"),
     ] {
