@@ -16,9 +16,10 @@ use maelstrom_core::cli::{LogFormat, init_logging};
 use maelstrom_core::{MessageHandler, NodeId};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
+use serde_json::json;
 
 use crate::checker::txn::Model;
-use crate::checker::{Results, Verdict};
+use crate::checker::{Results, Verdict, finals};
 use crate::nemesis::{Fault, Schedule};
 use crate::options::{Latency, LatencyDist, Options};
 use crate::report;
@@ -27,6 +28,9 @@ use crate::simulate::simulate;
 use crate::store::write_traces;
 use crate::workload::WorkloadKind;
 use crate::world::World;
+
+/// How many of the operations that were never answered a finding tells of.
+const SILENT_MAX: usize = 8;
 
 /// What a sweep is about.
 #[derive(Clone, Debug)]
@@ -249,6 +253,10 @@ impl Sweep {
             None => report::closing_line(results.valid).to_owned(),
         };
         let said = world.muted().iter().map(|(node, why)| format!("{node} said: {why}\n"));
+        let silent = finals::unanswered(world.history()).into_values().take(SILENT_MAX).map(|op| {
+            let (f, error) = (op.f, op.error.as_deref().unwrap_or("no answer"));
+            format!("when all faults were over, {f} of process {}: {error}\n", json!(op.process))
+        });
         [
             format!("{name}, seed {seed}: {verdict}"),
             format!(
@@ -259,7 +267,7 @@ impl Sweep {
             ),
             format!("What the nemesis does:\n{}", Schedule::new(options)),
             report::summary(results),
-            said.collect(),
+            said.chain(silent).collect(),
             format!("Again, with all logs: make sim WORKLOAD={name} SEED={seed} RUST_LOG=debug"),
         ]
         .join("\n")
@@ -332,8 +340,16 @@ fn traces(world: &World) -> [(&'static str, String); 4] {
     ]
 }
 
+/// Whether a run is as it should be. Faults may leave the verdict open (a lone node that crashes all
+/// the time may never get to do anything), but once they are over everybody gets an answer.
 fn ended_well(world: &World, results: &Results) -> bool {
-    world.failure().is_none() && world.muted().is_empty() && results.valid != Verdict::Invalid
+    let as_judged = match results.valid {
+        Verdict::Valid => true,
+        Verdict::Unknown => !world.options().nemesis.is_empty(),
+        Verdict::Invalid => false,
+    };
+    let answered = finals::unanswered(world.history()).is_empty();
+    world.failure().is_none() && world.muted().is_empty() && as_judged && answered
 }
 
 fn tell(text: &str) {

@@ -13,18 +13,25 @@ use crate::history::{History, Op, OpType};
 /// How many are shown.
 const SHOWN_MAX: usize = 8;
 
+/// The last that is known of each final operation that did not succeed, by the index of its
+/// beginning. A client's crash asks nobody, so it cannot succeed.
+pub(crate) fn unanswered(history: &History) -> BTreeMap<usize, &Op> {
+    let mut last: BTreeMap<usize, &Op> = BTreeMap::new();
+    for op in history.client_ops().filter(|op| op.is_final && op.f != "crash") {
+        last.insert(op.invocation.unwrap_or(op.index), op);
+    }
+    last.retain(|_, op| op.kind != OpType::Ok);
+    last
+}
+
 impl WorkloadResults {
     /// Reports the final operations that did not succeed, if there are any; the verdict is then
     /// unknown, unless it is worse.
     pub(super) fn with_unanswered_finals(mut self, history: &History) -> Self {
-        let mut last: BTreeMap<usize, &Op> = BTreeMap::new();
-        for op in history.client_ops().filter(|op| op.is_final) {
-            last.insert(op.invocation.unwrap_or(op.index), op);
-        }
-        last.retain(|_, op| op.kind != OpType::Ok);
-        if !last.is_empty() {
+        let unanswered = unanswered(history);
+        if !unanswered.is_empty() {
             self.valid = Verdict::merge([self.valid, Verdict::Unknown]);
-            let shown = last.iter().take(SHOWN_MAX).map(|(invoked, op)| {
+            let shown = unanswered.iter().take(SHOWN_MAX).map(|(invoked, op)| {
                 json!({
                     "index": op.index,
                     "invoked": invoked,
@@ -34,7 +41,7 @@ impl WorkloadResults {
                 })
             });
             self.fields.insert("unanswered-finals".into(), shown.collect());
-            self.fields.insert("unanswered-final-count".into(), json!(last.len()));
+            self.fields.insert("unanswered-final-count".into(), json!(unanswered.len()));
         }
         self
     }

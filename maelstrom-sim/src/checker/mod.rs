@@ -5,7 +5,7 @@
 
 pub mod counter;
 pub mod echo;
-mod finals;
+pub(crate) mod finals;
 pub mod kafka;
 pub mod set_full;
 pub mod txn;

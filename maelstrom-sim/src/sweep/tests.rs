@@ -107,6 +107,81 @@ fn whatever_goes_wrong_is_a_finding() {
     }
 }
 
+/// A counter for one node alone.
+struct Counter {
+    sum: u64,
+    /// Whether it takes anything at all.
+    takes: bool,
+    /// From when on it keeps silent.
+    until: Duration,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Count {
+    Add { delta: u64 },
+    AddOk,
+    Read,
+    ReadOk { value: u64 },
+}
+
+impl MessageHandler for Counter {
+    type Payload = Count;
+    type Event = ();
+
+    fn message(
+        &mut self,
+        node: &mut Node<()>,
+        request: &Request,
+        payload: Count,
+    ) -> Result<(), Error> {
+        let answer = match payload {
+            Count::Add { delta } if self.takes => {
+                self.sum += delta;
+                Count::AddOk
+            }
+            Count::Read => Count::ReadOk { value: self.sum },
+            _ => return Err(Error::temporarily_unavailable("not now, not ever")),
+        };
+        if node.now() < self.until {
+            node.reply(request, &answer);
+        }
+        Ok(())
+    }
+}
+
+/// The finding of a sweep with or without faults (of a kind that a counter does not care about).
+fn counted(with_fault: bool, takes: bool, until_s: u64) -> Option<String> {
+    let until = Duration::from_secs(until_s);
+    let sweep = Sweep { workload: WorkloadKind::GCounter, faults: vec![Fault::Clock] };
+    let fits = |seed: &u64| {
+        let options = sweep.options(*seed);
+        options.nodes.len() == 1 && options.nemesis.is_empty() != with_fault
+    };
+    let seed = (0..).find(fits).unwrap();
+    let result = sweep.run(seed, |_| Counter { sum: 0, takes, until });
+    result.err().map(|finding| finding.text)
+}
+
+#[test]
+fn silence_when_all_faults_are_over_is_a_finding() {
+    for with_fault in [true, false] {
+        assert_eq!(counted(with_fault, true, 60), None);
+        let text = counted(with_fault, true, 25).unwrap();
+        assert!(
+            text.contains("when all faults were over, read of process 0: net-timeout"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn only_faults_excuse_a_verdict_that_is_left_open() {
+    assert_eq!(counted(true, false, 60), None);
+    let text = counted(false, false, 60).unwrap();
+    assert!(text.contains("but no anomalies found"), "{text}");
+}
+
 #[test]
 fn a_sweep_stops_at_its_first_finding_and_tells_the_smallest_seed() {
     let runs = AtomicU64::new(0);
