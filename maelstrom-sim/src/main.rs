@@ -170,6 +170,7 @@ impl TestArgs {
             max_writes_per_key: self.max_writes_per_key,
             availability: self.availability,
             forgive_late_replies: false,
+            final_ids: false,
             txn: self.txn.clone(),
             trace: self.trace,
             seed,

@@ -40,6 +40,9 @@ pub struct Options {
     /// Whether a reply to a client that has given up is dropped. Maelstrom mutes the node for it,
     /// which is unfair to one that was paused.
     pub forgive_late_replies: bool,
+    /// Whether each thread of a `unique-ids` test asks for one more id when all faults are over.
+    /// Maelstrom's do not, so that they never hear of a node that has gone silent.
+    pub final_ids: bool,
     /// What transactions are like, and what is expected of them.
     pub txn: TxnOptions,
     /// Whether the [trace](crate::trace) is kept.
@@ -67,6 +70,7 @@ impl Options {
             max_writes_per_key: 16,
             availability: None,
             forgive_late_replies: false,
+            final_ids: false,
             txn: TxnOptions::default(),
             trace: false,
             seed: 0,

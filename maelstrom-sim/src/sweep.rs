@@ -77,6 +77,7 @@ impl Sweep {
         options.rate = rng.random_range(5.0..50.0);
         options.time_limit = Duration::from_secs(20);
         options.forgive_late_replies = true;
+        options.final_ids = true;
         // The strongest model that stays available whatever happens, and replicas that converge.
         options.txn.consistency_models = vec![Model::CausalCerone];
         options.txn.final_reads = true;

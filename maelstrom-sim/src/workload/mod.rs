@@ -56,7 +56,7 @@ impl WorkloadKind {
     pub fn build(self, options: &Options) -> Box<dyn Workload> {
         match self {
             Self::Echo => Box::new(echo::Echo),
-            Self::UniqueIds => Box::new(unique_ids::UniqueIds),
+            Self::UniqueIds => Box::new(unique_ids::UniqueIds::new(options)),
             Self::Broadcast => Box::new(broadcast::Broadcast::new(options)),
             Self::GCounter => Box::new(g_counter::GCounter),
             Self::Kafka => Box::new(kafka::Kafka::new(options)),

@@ -1,11 +1,13 @@
 //! A generator of unique ids, and an echo.
 
+use std::time::Duration;
+
 use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
 use maelstrom_sim::workload::WorkloadKind;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{is_caught, is_good};
+use super::{is_caught, is_good, sweep};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Mutation {
@@ -14,6 +16,7 @@ enum Mutation {
     NoNode,
     WallClockOnly,
     FewRandomBits,
+    WaitsForItsClock,
     LyingEcho,
     SilentEcho,
 }
@@ -22,6 +25,8 @@ struct Ids {
     mutation: Mutation,
     incarnation: u64,
     count: u64,
+    /// The latest that its wall clock has shown.
+    latest: Duration,
 }
 
 #[derive(Deserialize)]
@@ -40,7 +45,7 @@ enum Reply {
 
 impl Ids {
     fn new(mutation: Mutation) -> Self {
-        Self { mutation, incarnation: 0, count: 0 }
+        Self { mutation, incarnation: 0, count: 0, latest: Duration::ZERO }
     }
 
     fn id(&mut self, node: &mut Node<NoEvent>) -> String {
@@ -72,6 +77,11 @@ impl MessageHandler for Ids {
         self.count += 1;
         match payload {
             Payload::Generate => {
+                let wall_clock = node.wall_clock();
+                self.latest = self.latest.max(wall_clock);
+                if self.mutation == Mutation::WaitsForItsClock && wall_clock < self.latest {
+                    return Ok(());
+                }
                 let id = self.id(node);
                 node.reply(request, &Reply::GenerateOk { id });
             }
@@ -108,4 +118,14 @@ fn every_broken_generator_and_echo_is_caught() {
     {
         is_caught(WorkloadKind::Echo, name, "errors", |_| Ids::new(mutation));
     }
+}
+
+#[test]
+fn a_generator_that_goes_silent_for_good_is_found() {
+    let sweep = sweep(WorkloadKind::UniqueIds);
+    let found = (0..20).any(|seed| {
+        let result = sweep.run(seed, |_| Ids::new(Mutation::WaitsForItsClock));
+        result.is_err_and(|finding| finding.text.contains("all faults were over, generate of"))
+    });
+    assert!(found);
 }
