@@ -4,7 +4,7 @@
 //! table: workload, mutant, sign, the median of the seeds that it took, and the most. All rows:
 //!
 //! ```text
-//! HUNTS=21 cargo test --release -p maelstrom-sim --test mutants --test transactions \
+//! HUNTS=21 cargo test --profile sim -p maelstrom-sim --test mutants --test transactions \
 //!     caught -- --nocapture | grep '^|'
 //! ```
 
