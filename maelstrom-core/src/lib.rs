@@ -52,6 +52,8 @@
 //! * Outputs are data: what a handler wants sent or kept is queued, and a test can look at it.
 //! * Nothing that a peer or a client sends can panic a node.
 
+#[cfg(test)]
+mod any_json;
 pub mod body;
 pub mod cli;
 pub mod error;
@@ -66,6 +68,7 @@ pub mod runtime;
 pub mod service;
 mod timer;
 
+pub use body::Verbatim;
 pub use cli::NodeArgs;
 pub use error::{Error, ErrorCode};
 pub use handler::{MessageHandler, NoEvent};

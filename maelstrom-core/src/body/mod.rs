@@ -25,12 +25,16 @@ use serde::de::value::StrDeserializer;
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, VariantAccess, Visitor,
 };
-use serde::ser::{Impossible, SerializeMap, SerializeStruct, SerializeStructVariant, Serializer};
-use serde::{Deserialize, Serialize, forward_to_deserialize_any};
+use serde::{Deserialize, forward_to_deserialize_any};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorCode};
-use crate::message::MsgId;
+
+mod encode;
+mod verbatim;
+
+pub(crate) use encode::{Ids, encode};
+pub use verbatim::Verbatim;
 
 /// Why a body could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -184,222 +188,13 @@ fn malformed(path: &str, error: &serde_json::Error) -> DecodeError {
     })
 }
 
-/// The ids that the core adds to a body.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ids {
-    pub(crate) msg_id: Option<MsgId>,
-    pub(crate) in_reply_to: Option<MsgId>,
-}
-
-/// Appends `body` with its type and `ids` to `out`, as one JSON object.
-///
-/// # Errors
-///
-/// If `body` is not an enum of struct-like variants (or a struct or map that holds its own type),
-/// or if a value in it has no JSON form. Then `out` is left as it was.
-pub(crate) fn encode<B: Serialize + ?Sized>(
-    out: &mut Vec<u8>,
-    ids: Ids,
-    body: &B,
-) -> Result<(), serde_json::Error> {
-    let start = out.len();
-    let mut json = serde_json::Serializer::new(&mut *out);
-    let result = body.serialize(Tagged { inner: &mut json, kind: None, ids });
-    if result.is_err() {
-        out.truncate(start);
-    }
-    result
-}
-
-/// Writes an enum's variant as an object whose first fields are the type and the ids.
-struct Tagged<S> {
-    inner: S,
-    /// The type, once the variant is known.
-    kind: Option<&'static str>,
-    ids: Ids,
-}
-
-impl<S: Serializer> Tagged<S> {
-    fn open(self) -> Result<Fields<S::SerializeMap>, S::Error> {
-        let mut map = self.inner.serialize_map(None)?;
-        if let Some(kind) = self.kind {
-            map.serialize_entry("type", kind)?;
-        }
-        if let Some(id) = self.ids.msg_id {
-            map.serialize_entry("msg_id", &id)?;
-        }
-        if let Some(id) = self.ids.in_reply_to {
-            map.serialize_entry("in_reply_to", &id)?;
-        }
-        Ok(Fields(map))
-    }
-
-    fn refuse<T>(&self) -> Result<T, S::Error> {
-        Err(serde::ser::Error::custom("a body must be an enum with named fields"))
-    }
-}
-
-/// The open object.
-struct Fields<M>(M);
-
-impl<M: SerializeMap> SerializeStructVariant for Fields<M> {
-    type Ok = M::Ok;
-    type Error = M::Error;
-
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        key: &'static str,
-        value: &T,
-    ) -> Result<(), M::Error> {
-        self.0.serialize_entry(key, value)
-    }
-
-    fn end(self) -> Result<M::Ok, M::Error> {
-        self.0.end()
-    }
-}
-
-impl<M: SerializeMap> SerializeStruct for Fields<M> {
-    type Ok = M::Ok;
-    type Error = M::Error;
-
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        key: &'static str,
-        value: &T,
-    ) -> Result<(), M::Error> {
-        self.0.serialize_entry(key, value)
-    }
-
-    fn end(self) -> Result<M::Ok, M::Error> {
-        self.0.end()
-    }
-}
-
-impl<M: SerializeMap> SerializeMap for Fields<M> {
-    type Ok = M::Ok;
-    type Error = M::Error;
-
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), M::Error> {
-        self.0.serialize_key(key)
-    }
-
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), M::Error> {
-        self.0.serialize_value(value)
-    }
-
-    fn end(self) -> Result<M::Ok, M::Error> {
-        self.0.end()
-    }
-}
-
-/// The shapes that cannot be a body.
-macro_rules! refuse {
-    ($($method:ident($($arg:ty),*) -> $ok:ty;)*) => {
-        $(fn $method(self, $(_: $arg),*) -> Result<$ok, S::Error> { self.refuse() })*
-    };
-}
-
-impl<S: Serializer> Serializer for Tagged<S> {
-    type Ok = S::Ok;
-    type Error = S::Error;
-    type SerializeSeq = Impossible<S::Ok, S::Error>;
-    type SerializeTuple = Impossible<S::Ok, S::Error>;
-    type SerializeTupleStruct = Impossible<S::Ok, S::Error>;
-    type SerializeTupleVariant = Impossible<S::Ok, S::Error>;
-    type SerializeMap = Fields<S::SerializeMap>;
-    type SerializeStruct = Fields<S::SerializeMap>;
-    type SerializeStructVariant = Fields<S::SerializeMap>;
-
-    fn serialize_struct_variant(
-        mut self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-        _len: usize,
-    ) -> Result<Self::SerializeStructVariant, S::Error> {
-        self.kind = Some(variant);
-        self.open()
-    }
-
-    fn serialize_unit_variant(
-        mut self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-    ) -> Result<S::Ok, S::Error> {
-        self.kind = Some(variant);
-        self.open()?.0.end()
-    }
-
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        mut self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-        value: &T,
-    ) -> Result<S::Ok, S::Error> {
-        self.kind = Some(variant);
-        value.serialize(self)
-    }
-
-    fn serialize_struct(
-        self,
-        _: &'static str,
-        _: usize,
-    ) -> Result<Self::SerializeStruct, S::Error> {
-        self.open()
-    }
-
-    fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, S::Error> {
-        self.open()
-    }
-
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        value: &T,
-    ) -> Result<S::Ok, S::Error> {
-        value.serialize(self)
-    }
-
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
-        value.serialize(self)
-    }
-
-    refuse! {
-        serialize_bool(bool) -> S::Ok;
-        serialize_i8(i8) -> S::Ok;
-        serialize_i16(i16) -> S::Ok;
-        serialize_i32(i32) -> S::Ok;
-        serialize_i64(i64) -> S::Ok;
-        serialize_u8(u8) -> S::Ok;
-        serialize_u16(u16) -> S::Ok;
-        serialize_u32(u32) -> S::Ok;
-        serialize_u64(u64) -> S::Ok;
-        serialize_f32(f32) -> S::Ok;
-        serialize_f64(f64) -> S::Ok;
-        serialize_char(char) -> S::Ok;
-        serialize_str(&str) -> S::Ok;
-        serialize_bytes(&[u8]) -> S::Ok;
-        serialize_none() -> S::Ok;
-        serialize_unit() -> S::Ok;
-        serialize_unit_struct(&'static str) -> S::Ok;
-        serialize_seq(Option<usize>) -> Self::SerializeSeq;
-        serialize_tuple(usize) -> Self::SerializeTuple;
-        serialize_tuple_struct(&'static str, usize) -> Self::SerializeTupleStruct;
-        serialize_tuple_variant(&'static str, u32, &'static str, usize)
-            -> Self::SerializeTupleVariant;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
 
-    #[derive(Debug, Deserialize, Serialize)]
+    #[derive(Debug, Deserialize)]
     #[serde(rename_all = "snake_case")]
     enum Request {
         Read,
@@ -409,7 +204,7 @@ mod tests {
         Gossip(Gossip),
     }
 
-    #[derive(Debug, Deserialize, Serialize)]
+    #[derive(Debug, Deserialize)]
     struct Gossip {
         have: Vec<u64>,
     }
@@ -420,12 +215,6 @@ mod tests {
         decode(value["type"].as_str().unwrap(), raw)
     }
 
-    fn encoded(ids: Ids, body: &Request) -> String {
-        let mut out = Vec::new();
-        encode(&mut out, ids, body).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
     #[test]
     fn a_raw_field_keeps_every_digit_and_unknown_fields_are_ignored() {
         let body = r#"{"type":"echo","x":[],"echo":{"n": 123456789012345678901234567890.10}}"#;
@@ -434,8 +223,11 @@ mod tests {
     }
 
     #[test]
-    fn unit_and_newtype_variants_decode() {
+    fn every_shape_of_variant_decodes() {
         assert!(matches!(decoded(r#"{"type":"read","msg_id":1}"#), Ok(Request::Read)));
+        assert!(matches!(decoded(r#"{"delta":3,"type":"add"}"#), Ok(Request::Add { delta: 3 })));
+        let topology = decoded(r#"{"type":"topology","topology":{"n1":["n2"]}}"#);
+        assert!(matches!(topology, Ok(Request::Topology { topology }) if topology["n1"] == ["n2"]));
         let gossip = decoded(r#"{"have":[1,18446744073709551615],"type":"gossip"}"#);
         assert!(matches!(gossip, Ok(Request::Gossip(g)) if g.have == [1, u64::MAX]));
     }
@@ -464,28 +256,5 @@ mod tests {
     fn a_body_that_is_no_object_is_malformed() {
         let raw: &RawValue = serde_json::from_str("[1]").unwrap();
         assert!(matches!(decode::<Request>("add", raw), Err(DecodeError::Malformed(_))));
-    }
-
-    #[test]
-    fn bodies_encode_with_type_and_ids_first() {
-        let ids = Ids { msg_id: Some(7), in_reply_to: Some(u64::MAX) };
-        assert_eq!(
-            encoded(ids, &Request::Add { delta: 3 }),
-            r#"{"type":"add","msg_id":7,"in_reply_to":18446744073709551615,"delta":3}"#
-        );
-        assert_eq!(encoded(Ids::default(), &Request::Read), r#"{"type":"read"}"#);
-        assert_eq!(
-            encoded(Ids::default(), &Request::Gossip(Gossip { have: vec![1] })),
-            r#"{"type":"gossip","have":[1]}"#
-        );
-    }
-
-    #[test]
-    fn a_value_that_cannot_be_a_body_is_refused_and_leaves_the_buffer_alone() {
-        let mut out = b"before".to_vec();
-        assert!(encode(&mut out, Ids::default(), &17).is_err());
-        let bad_key = BTreeMap::from([(vec![1], 1)]);
-        assert!(encode(&mut out, Ids::default(), &bad_key).is_err());
-        assert_eq!(out, b"before");
     }
 }
