@@ -4,6 +4,11 @@
 //! out, in order, before more is read. So a reader that stops reading stops the node, and memory
 //! stays bounded by one chunk of input, one line, and the replies of one line.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the driver is where time, chance and I/O come from"
+)]
+
 use std::future::Future;
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -117,7 +122,6 @@ struct Driver<H: MessageHandler, W> {
 }
 
 impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
-    #[expect(clippy::disallowed_methods, reason = "the driver is where time comes from")]
     fn clock(&self) -> Clock {
         Clock {
             monotonic: self.started.elapsed(),

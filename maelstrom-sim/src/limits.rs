@@ -1,5 +1,7 @@
 //! The figures of a test that challenges set limits on, from the results of either checker.
 
+#![expect(clippy::disallowed_methods, reason = "results are files")]
+
 use std::fmt;
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! The command: runs real nodes under the built-in checker.
 
+#![expect(clippy::disallowed_methods, reason = "a command has stdout and chance")]
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -3,6 +3,8 @@
 //! Each process has three threads of ours: one that writes its stdin, one that reads its stdout,
 //! one that keeps its stderr. None of them can hold up the others, or the test.
 
+#![expect(clippy::disallowed_methods, reason = "this is the real-time driver")]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -106,7 +108,6 @@ impl Processes {
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => {
                 // All nodes are gone, which has been reported: only time goes on.
-                #[expect(clippy::disallowed_methods, reason = "this is the real-time driver")]
                 std::thread::sleep(timeout);
                 None
             }
@@ -191,7 +192,6 @@ impl Process {
         Ok(Self { child, input, unread, stderr: stderr_lines, stderr_thread })
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the real-time driver")]
     fn wait(&mut self, patience: Duration) -> Option<std::process::ExitStatus> {
         let until = Instant::now() + patience;
         loop {
@@ -216,7 +216,6 @@ impl Process {
 }
 
 /// Waits a moment for a thread to end, and tells whether it did.
-#[expect(clippy::disallowed_methods, reason = "this is the real-time driver")]
 fn wait_for(thread: &JoinHandle<()>) -> bool {
     for _ in 0..200 {
         if thread.is_finished() {
@@ -227,7 +226,6 @@ fn wait_for(thread: &JoinHandle<()>) -> bool {
     false
 }
 
-#[expect(clippy::disallowed_methods, reason = "the driver of processes needs threads")]
 fn spawn(f: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     std::thread::spawn(f)
 }

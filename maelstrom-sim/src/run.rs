@@ -1,5 +1,7 @@
 //! A test with real processes, in real time.
 
+#![expect(clippy::disallowed_methods, reason = "this is the real-time driver")]
+
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -91,7 +93,6 @@ fn stderr_of(processes: &Processes, node: &NodeId) -> String {
 struct RealTime(Instant);
 
 impl RealTime {
-    #[expect(clippy::disallowed_methods, reason = "this is the real-time driver")]
     fn new() -> Self {
         Self(Instant::now())
     }

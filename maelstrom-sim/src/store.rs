@@ -2,6 +2,8 @@
 //!
 //! `store/current` is the test that was begun last, `store/latest` the one that was finished last.
 
+#![expect(clippy::disallowed_methods, reason = "traces are files")]
+
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};

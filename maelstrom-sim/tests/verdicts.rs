@@ -1,6 +1,7 @@
 //! The command, with real processes: good nodes pass, broken ones are found, and nodes that are no
 //! nodes at all are named.
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "tests may fail")]
+#![expect(clippy::disallowed_methods, reason = "processes are what this is about")]
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};

@@ -1,5 +1,9 @@
 //! The program itself: what only a real process has, its clock and its randomness.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may fail")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a real process and the real clock are what this is about"
+)]
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -33,7 +37,6 @@ fn no_two_processes_of_a_node_have_the_same_incarnation() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the real clock is what this is about")]
 fn a_stamp_tells_when_its_id_was_made() {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     let before = now();

@@ -3,6 +3,7 @@
 //! Nodes of a broadcast tell each other every value once, which is enough where nothing is cut.
 //! A node with transactions is meant to be alone.
 #![allow(clippy::arithmetic_side_effects, reason = "it is meant to be broken")]
+#![expect(clippy::disallowed_methods, reason = "it is its own driver")]
 
 use std::collections::BTreeMap;
 use std::io::Write;
