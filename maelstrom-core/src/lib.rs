@@ -74,6 +74,6 @@ pub use error::{Error, ErrorCode};
 pub use handler::{MessageHandler, NoEvent};
 pub use lines::LINE_BYTES_MAX;
 pub use message::{MsgId, NodeId, Request};
-pub use node::{Clock, Node, NodeRng, Output};
+pub use node::{Clock, Node, NodeRng, OPEN_REQUESTS_MAX, Output};
 pub use raw_node::RawNode;
 pub use rpc::{PENDING_RPCS_MAX, Reply, RpcError, RpcResult};

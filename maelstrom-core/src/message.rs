@@ -41,15 +41,23 @@ pub struct Header<'a> {
 }
 
 /// Where a message came from, and so how to answer it. A handler that answers later keeps a clone.
+///
+/// All clones are the same request, and it is answered once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Request {
     src: NodeId,
     msg_id: Option<MsgId>,
+    /// How many requests came before: tells apart those to which a sender gave the same id.
+    serial: u64,
 }
 
 impl Request {
-    pub(crate) fn new(src: NodeId, msg_id: Option<MsgId>) -> Self {
-        Self { src, msg_id }
+    pub(crate) fn new(src: NodeId, msg_id: Option<MsgId>, serial: u64) -> Self {
+        Self { src, msg_id, serial }
+    }
+
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// Who sent the message.

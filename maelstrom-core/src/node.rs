@@ -1,6 +1,6 @@
 //! `Node`: all that a handler can touch of the world.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,10 @@ use crate::timer::TimerQueue;
 
 /// The random source of a node: seeded by the driver, the same numbers on every machine.
 pub type NodeRng = ChaCha8Rng;
+
+/// How many requests may wait for a reply at a time. One more, and the oldest is given up: whoever
+/// sent it has long stopped waiting.
+pub const OPEN_REQUESTS_MAX: usize = 1 << 18;
 
 /// What time it is, as told by the driver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +52,9 @@ pub struct Node<E> {
     rng: NodeRng,
     durable: bool,
     pub(crate) next_msg_id: MsgId,
-    unanswered: u64,
+    next_serial: u64,
+    /// The serial numbers of the requests that wait for a reply.
+    open_requests: BTreeSet<u64>,
     pub(crate) timers: TimerQueue<E>,
     pub(crate) rpcs: RpcTable<E>,
     pub(crate) outputs: VecDeque<Output>,
@@ -66,7 +72,8 @@ impl<E> Node<E> {
             next_msg_id: rng.next_u64() >> 12,
             rng,
             durable,
-            unanswered: 0,
+            next_serial: 0,
+            open_requests: BTreeSet::new(),
             timers: TimerQueue::new(),
             rpcs: RpcTable::new(),
             outputs: VecDeque::new(),
@@ -121,6 +128,10 @@ impl<E> Node<E> {
 
     /// Answers a request. Without effect where no reply is wanted.
     ///
+    /// A second reply is a mistake in the program: it is logged and not sent, since its receiver
+    /// may be gone, and Maelstrom stops listening to a node that writes to nobody. So is a reply
+    /// to a request that was given up for newer ones, see [`OPEN_REQUESTS_MAX`].
+    ///
     /// `body` is a variant of an enum (its name is the reply's type) with named fields. One that
     /// has no JSON form is a mistake in the program: it is logged, and the client gets error 13.
     pub fn reply<B: Serialize + ?Sized>(&mut self, request: &Request, body: &B) {
@@ -128,7 +139,10 @@ impl<E> Node<E> {
             debug!(peer = %request.src(), "no reply: the message has no msg_id");
             return;
         };
-        self.unanswered = self.unanswered.saturating_sub(1);
+        if !self.open_requests.remove(&request.serial()) {
+            error!(peer = %request.src(), msg_id = in_reply_to, "answered already: not sent");
+            return;
+        }
         let ids = Ids { msg_id: None, in_reply_to: Some(in_reply_to) };
         if let Err(error) = self.write_line(request.src(), ids, body) {
             error!(peer = %request.src(), msg_id = in_reply_to, %error, "a reply has no JSON form");
@@ -198,14 +212,22 @@ impl<E> Node<E> {
     }
 
     /// How many requests wait for a reply that the handler has not given yet.
-    pub(crate) fn unanswered(&self) -> u64 {
-        self.unanswered
+    pub(crate) fn unanswered(&self) -> usize {
+        self.open_requests.len()
     }
 
-    pub(crate) fn expect_reply(&mut self, request: &Request) {
-        if request.msg_id().is_some() {
-            self.unanswered = self.unanswered.saturating_add(1);
+    /// A message that has come. With a `msg_id`, it waits for a reply from now on.
+    pub(crate) fn accept(&mut self, src: NodeId, msg_id: Option<MsgId>) -> Request {
+        let serial = self.next_serial;
+        self.next_serial = serial.wrapping_add(1);
+        if msg_id.is_some() {
+            if self.open_requests.len() >= OPEN_REQUESTS_MAX {
+                self.open_requests.pop_first();
+                debug!("more requests wait for a reply than can be kept: the oldest is given up");
+            }
+            self.open_requests.insert(serial);
         }
+        Request::new(src, msg_id, serial)
     }
 
     /// Appends a line to the last output. On an error nothing has been written.

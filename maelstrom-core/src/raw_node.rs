@@ -180,7 +180,7 @@ impl<H: MessageHandler> RawNode<H> {
 
     /// How many requests the handler has taken and not answered yet.
     #[must_use]
-    pub fn unanswered(&self) -> u64 {
+    pub fn unanswered(&self) -> usize {
         self.node.unanswered()
     }
 
@@ -193,8 +193,7 @@ impl<H: MessageHandler> RawNode<H> {
         let header = match read_header(envelope.body) {
             Ok(header) => header,
             Err((msg_id, error)) => {
-                let request = Request::new(src, msg_id);
-                self.node.expect_reply(&request);
+                let request = self.node.accept(src, msg_id);
                 return self.refuse(&request, "?", &error);
             }
         };
@@ -202,9 +201,8 @@ impl<H: MessageHandler> RawNode<H> {
         if let Some(in_reply_to) = header.in_reply_to {
             return self.handle_reply(src, kind, in_reply_to, envelope.body);
         }
-        let request = Request::new(src, header.msg_id);
+        let request = self.node.accept(src, header.msg_id);
         trace!(peer = %request.src(), msg_id = request.msg_id(), kind, "message");
-        self.node.expect_reply(&request);
         let result = if kind == "init" {
             self.handle_init(&request, envelope.body)
         } else {

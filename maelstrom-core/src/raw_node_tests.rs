@@ -33,7 +33,7 @@ struct Puppet {
     started: usize,
     deferred: Vec<Request>,
     /// Requests taken and not answered.
-    owed: u64,
+    owed: usize,
     woken: usize,
 }
 
@@ -46,6 +46,11 @@ enum Command {
     /// Fails.
     Fail {
         code: ErrorCode,
+    },
+    /// Answers twice, or answers and then fails.
+    Twice {
+        #[serde(default)]
+        fail: bool,
     },
     /// Answers later,
     Defer,
@@ -78,6 +83,7 @@ enum Command {
 #[serde(rename_all = "snake_case")]
 enum Said {
     EchoOk { echo: Box<RawValue> },
+    TwiceOk { time: u8 },
     DeferOk,
     ReleaseOk,
     CallOk { outcome: String },
@@ -97,7 +103,7 @@ enum Event {
 
 impl Puppet {
     fn answer(&mut self, node: &mut Node<Event>, request: &Request, said: &Said) {
-        self.owed -= u64::from(request.msg_id().is_some());
+        self.owed -= usize::from(request.msg_id().is_some());
         node.reply(request, said);
     }
 }
@@ -146,10 +152,17 @@ impl MessageHandler for Puppet {
         if let Command::Fail { code } = command {
             return Err(Error::new(code, "as told"));
         }
-        self.owed += u64::from(request.msg_id().is_some());
+        self.owed += usize::from(request.msg_id().is_some());
         match command {
             Command::Fail { .. } => {}
             Command::Echo { echo } => self.answer(node, request, &Said::EchoOk { echo }),
+            Command::Twice { fail } => {
+                self.answer(node, request, &Said::TwiceOk { time: 1 });
+                if fail {
+                    return Err(Error::new(ErrorCode::Abort, "after all"));
+                }
+                node.reply(&request.clone(), &Said::TwiceOk { time: 2 });
+            }
             Command::Defer => self.deferred.push(request.clone()),
             Command::Release => {
                 for deferred in std::mem::take(&mut self.deferred) {

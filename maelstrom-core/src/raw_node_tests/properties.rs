@@ -28,8 +28,8 @@ fn mostly<T: Into<Value> + Clone + std::fmt::Debug + 'static>(
 /// A body that may be a command to the [`Puppet`], a reply, or neither.
 fn any_body() -> impl Strategy<Value = Value> {
     let types = mostly(&[
-        "init", "echo", "fail", "defer", "release", "call", "sleep", "spin", "persist", "broken",
-        "pong", "error", "",
+        "init", "echo", "fail", "twice", "defer", "release", "call", "sleep", "spin", "persist",
+        "broken", "pong", "error", "",
     ]);
     let fields = (
         prop::option::weighted(0.8, mostly(&[1_u64, 2, 3, u64::MAX])),

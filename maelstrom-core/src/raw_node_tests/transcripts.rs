@@ -1,6 +1,7 @@
 //! The protocol, conversation by conversation.
 
 use super::*;
+use crate::node::OPEN_REQUESTS_MAX;
 use crate::rpc::PENDING_RPCS_MAX;
 
 #[test]
@@ -404,6 +405,51 @@ fn unanswered_is_the_number_of_requests_that_still_wait_for_a_reply() {
         session.feed(step);
         assert_eq!(session.node.unanswered(), unanswered, "after {step}");
     }
+}
+
+#[test]
+fn a_second_reply_to_a_request_is_not_sent_and_another_request_of_its_id_gets_its_own() {
+    let mut session = Session::started(false);
+    session.check(
+        r#"
+        c1 > {"type":"defer","msg_id":1}
+        c1 > {"type":"twice","msg_id":1}
+        c1 < {"type":"twice_ok","in_reply_to":1,"time":1}
+        c1 > {"type":"twice","msg_id":2,"fail":true}
+        c1 < {"type":"twice_ok","in_reply_to":2,"time":1}
+        c1 > {"type":"twice"}
+        "#,
+    );
+    assert_eq!(session.node.unanswered(), 1);
+    session.check(
+        r#"
+        c1 > {"type":"release","msg_id":1}
+        c1 < {"type":"defer_ok","in_reply_to":1}
+        c1 < {"type":"release_ok","in_reply_to":1}
+        "#,
+    );
+    assert_eq!(session.node.unanswered(), 0);
+}
+
+#[test]
+fn of_too_many_open_requests_the_oldest_is_given_up() {
+    let mut session = Session::started(false);
+    session.feed(r#"c1 > {"type":"defer","msg_id":1}"#);
+    session.feed(r#"c1 > {"type":"defer","msg_id":2}"#);
+    for _ in 2..OPEN_REQUESTS_MAX {
+        session.node.node.accept("c2".into(), Some(3));
+    }
+    assert_eq!(session.node.unanswered(), OPEN_REQUESTS_MAX);
+    // What wants no reply takes no room.
+    session.feed(r#"c1 > {"type":"echo","echo":1}"#);
+    session.check(
+        r#"
+        c1 > {"type":"release","msg_id":4}
+        c1 < {"type":"defer_ok","in_reply_to":2}
+        c1 < {"type":"release_ok","in_reply_to":4}
+        "#,
+    );
+    assert_eq!(session.node.unanswered(), OPEN_REQUESTS_MAX - 2);
 }
 
 #[test]

@@ -42,6 +42,8 @@ enum Payload {
     Fail { code: u64, text: String },
     /// Answers after some time.
     Later { ms: u64 },
+    /// Answers, and then once more.
+    Twice,
     /// Never answers.
     Nothing,
     /// Never answers, and keeps a timer running for ever.
@@ -80,6 +82,7 @@ enum Reply {
         data: String,
     },
     LaterOk,
+    TwiceOk,
     /// The call was answered with a `pong` that held this value.
     CallOk {
         value: u64,
@@ -166,6 +169,10 @@ impl MessageHandler for TestNode {
             Payload::Later { ms } => {
                 node.set_timer(Duration::from_millis(ms), Event::Later(request.clone()));
                 return Ok(());
+            }
+            Payload::Twice => {
+                node.reply(request, &Reply::TwiceOk);
+                Reply::TwiceOk
             }
             Payload::Nothing => return Ok(()),
             Payload::Busy { ms } => {

@@ -132,6 +132,17 @@ fn the_handlers_error_is_sent_back_once() {
 }
 
 #[test]
+fn a_second_reply_is_not_sent_but_logged_and_costs_nobody_else_an_answer() {
+    let process = Process::started();
+    process.send("c1", r#"{"type":"later","msg_id":1,"ms":1000}"#);
+    process.expect(r#"{"type":"twice","msg_id":2}"#, r#"{"type":"twice_ok","in_reply_to":2}"#);
+    process.expect_nothing_else();
+    let ended = process.finish();
+    assert_eq!(ended.lines, [reply(r#"{"type":"later_ok","in_reply_to":1}"#)]);
+    assert_eq!(ended.stderr.matches("answered already").count(), 1, "{}", ended.stderr);
+}
+
+#[test]
 fn a_message_for_another_node_gets_error_1_and_has_no_effect() {
     let process = Process::started();
     process.send_line(r#"{"src":"c1","dest":"n2","body":{"type":"count","msg_id":1}}"#);
