@@ -184,7 +184,7 @@ impl<E> Node<E> {
         if let Err(error) = self.write_line(dest, Ids { msg_id: Some(id), in_reply_to: None }, body)
         {
             error!(peer = %dest, %error, "a call has no JSON form and was not sent");
-            let event = then(Err(RpcError::Malformed(error.to_string())));
+            let event = then(Err(RpcError::NoJsonForm(error.to_string())));
             return self.set_timer(Duration::ZERO, event);
         }
         let deadline = self.now().saturating_add(timeout);

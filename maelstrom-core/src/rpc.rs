@@ -77,6 +77,9 @@ pub enum RpcError {
     /// [`PENDING_RPCS_MAX`] calls were open: the message was not even sent.
     #[error("too many calls are open")]
     Overloaded,
+    /// The message has no JSON form, which is a mistake in the program: it was not even sent.
+    #[error("the call has no JSON form: {0}")]
+    NoJsonForm(String),
 }
 
 impl RpcError {
@@ -86,7 +89,7 @@ impl RpcError {
         match self {
             Self::Timeout | Self::Malformed(_) => false,
             Self::Remote(error) => error.is_definite(),
-            Self::Overloaded => true,
+            Self::Overloaded | Self::NoJsonForm(_) => true,
         }
     }
 
@@ -97,6 +100,25 @@ impl RpcError {
             Self::Remote(error) => Some(error.code),
             _ => None,
         }
+    }
+}
+
+impl From<RpcError> for Error {
+    /// What to answer a request that could not be served because of the call: the other side's own
+    /// error, or 0 for a timeout, 11 for too many calls, 13 for a reply that makes no sense and 14
+    /// for a message that has no JSON form.
+    ///
+    /// It is as definite as the call's error, and so right only where nothing else was done for the
+    /// request: after an earlier step that had an effect, the answer must be an indefinite one.
+    fn from(error: RpcError) -> Self {
+        let code = match &error {
+            RpcError::Timeout => ErrorCode::Timeout,
+            RpcError::Remote(error) => return error.clone(),
+            RpcError::Malformed(_) => ErrorCode::Crash,
+            RpcError::Overloaded => ErrorCode::TemporarilyUnavailable,
+            RpcError::NoJsonForm(_) => ErrorCode::Abort,
+        };
+        Self::new(code, error.to_string())
     }
 }
 
@@ -223,6 +245,26 @@ mod tests {
         let mut table = table();
         assert!(table.complete(1, "n3", reply()).is_none());
         assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn a_request_is_answered_with_an_error_as_definite_as_that_of_the_call() {
+        let text = || String::from("what");
+        let mut errors = vec![
+            (RpcError::Timeout, 0, "no reply in time"),
+            (RpcError::Malformed(text()), 13, "what"),
+            (RpcError::Overloaded, 11, "too many calls are open"),
+            (RpcError::NoJsonForm(text()), 14, "the call has no JSON form: what"),
+        ];
+        for code in [0, 1, 10, 11, 12, 13, 14, 20, 21, 22, 30, 1_000] {
+            let error = Error::new(ErrorCode::from_code(code), "theirs");
+            errors.push((RpcError::Remote(error), code, "theirs"));
+        }
+        for (error, code, text) in errors {
+            let answer = Error::from(error.clone());
+            assert_eq!((answer.code.code(), answer.text.as_ref()), (code, text));
+            assert_eq!(answer.is_definite(), error.is_definite(), "{error:?}");
+        }
     }
 
     #[test]

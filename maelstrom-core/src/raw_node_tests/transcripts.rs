@@ -152,7 +152,7 @@ fn what_has_no_json_form_becomes_error_13_and_never_half_a_line() {
         c1 > {"type":"broken","msg_id":3,"how":"persist"}
         c1 > {"type":"broken","msg_id":4,"how":"call"}
         at 0
-        c1 < {"type":"call_ok","in_reply_to":4,"outcome":"key must be a string (indefinite)"}
+        c1 < {"type":"call_ok","in_reply_to":4,"outcome":"the call has no JSON form: key must be a string (definite)"}
         "#,
     );
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use maelstrom_core::{
-    Error, ErrorCode, MessageHandler, Node, NodeArgs, NodeId, Request, RpcError, RpcResult,
+    Error, ErrorCode, MessageHandler, Node, NodeArgs, NodeId, Request, RpcResult,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -134,14 +134,9 @@ impl Call {
         let error = match result.and_then(|reply| reply.decode()) {
             Ok(Pong::Pong { value }) => return node.reply(&self.request, &Reply::CallOk { value }),
             Err(_) if self.insist => return self.start(node),
-            Err(error) => match error {
-                RpcError::Timeout => Error::timeout("no reply in time"),
-                RpcError::Remote(error) => error,
-                RpcError::Malformed(text) => Error::crash(text),
-                RpcError::Overloaded => Error::temporarily_unavailable("too many calls"),
-            },
+            Err(error) => error,
         };
-        node.reply_error(&self.request, &error);
+        node.reply_error(&self.request, &error.into());
     }
 }
 
