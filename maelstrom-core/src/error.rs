@@ -132,9 +132,13 @@ impl<'de> Deserialize<'de> for ErrorCode {
 pub struct Error {
     /// What kind of error it is, and so whether it is definite.
     pub code: ErrorCode,
-    /// What went wrong, for a person to read.
-    #[serde(default)]
+    /// What went wrong, for a person to read. Those who have nothing to say may leave it out.
+    #[serde(default, deserialize_with = "text_or_nothing")]
     pub text: Cow<'static, str>,
+}
+
+fn text_or_nothing<'de, D: Deserializer<'de>>(d: D) -> Result<Cow<'static, str>, D::Error> {
+    Option::deserialize(d).map(Option::unwrap_or_default)
 }
 
 impl Error {
@@ -209,8 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_a_text_is_understood() {
-        let error: Error = serde_json::from_str(r#"{"code":22}"#).unwrap();
-        assert_eq!(error, Error::new(ErrorCode::PreconditionFailed, ""));
+    fn an_error_with_or_without_a_text_is_understood() {
+        for (json, text) in [
+            (r#"{"code":22}"#, ""),
+            (r#"{"text":null,"code":22}"#, ""),
+            (r#"{"code":22,"text":"\u006eo","type":"error","in_reply_to":1}"#, "no"),
+        ] {
+            let error: Error = serde_json::from_str(json).unwrap();
+            assert_eq!(error, Error::new(ErrorCode::PreconditionFailed, text));
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! One node without any I/O: a handler, its `Node`, and the rules of the protocol around them.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -311,16 +310,9 @@ fn read_header(body: &RawValue) -> Result<Header<'_>, (Option<MsgId>, Error)> {
 
 /// The error in a reply; one that makes no sense may mean anything, so it is indefinite.
 fn read_error(body: &RawValue) -> Error {
-    #[derive(Deserialize)]
-    struct Lenient<'a> {
-        code: ErrorCode,
-        #[serde(borrow, default)]
-        text: Option<Cow<'a, str>>,
-    }
-    match serde_json::from_str::<Lenient<'_>>(body.get()) {
-        Ok(error) => Error::new(error.code, error.text.unwrap_or_default().into_owned()),
-        Err(error) => Error::crash(format!("an error reply that makes no sense: {error}")),
-    }
+    serde_json::from_str(body.get()).unwrap_or_else(|error| {
+        Error::crash(format!("an error reply that makes no sense: {error}"))
+    })
 }
 
 /// More than enough of a line for its preview.

@@ -176,7 +176,7 @@ fn a_call_ends_once_with_the_reply_the_error_or_the_timeout() {
 
         c1 > {"type":"call","msg_id":3,"peer":"n2","ms":100}
         n2 < {"type":"ping","msg_id":3}
-        n2 > {"type":"error","in_reply_to":3,"code":0}
+        n2 > {"type":"error","in_reply_to":3,"code":0,"text":null}
         c1 < {"type":"call_ok","in_reply_to":3,"outcome":"timeout (0):  (indefinite)"}
 
         c1 > {"type":"call","msg_id":4,"peer":"n2","ms":100}
