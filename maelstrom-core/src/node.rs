@@ -167,7 +167,8 @@ impl<E> Node<E> {
     /// [`MessageHandler::event`](crate::MessageHandler::event) gets: the reply, the other side's
     /// error, or [`RpcError::Timeout`] after `timeout`. A tuple variant is such a function.
     ///
-    /// The outcome comes exactly once. A reply after the timeout is dropped.
+    /// The outcome comes exactly once, and never before the handler has returned. A reply after the
+    /// timeout is dropped.
     pub fn rpc<B: Serialize + ?Sized>(
         &mut self,
         dest: &NodeId,

@@ -81,8 +81,9 @@ pub async fn drive<H: MessageHandler>(
     output: impl AsyncWrite + Unpin,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let mut driver = Driver { node, output, started: Instant::now() };
-    let mut lines = LineSplitter::new(config.line_bytes_max);
+    let line_bytes_max = config.line_bytes_max;
+    let mut driver = Driver { node, output, started: Instant::now(), line_bytes_max };
+    let mut lines = LineSplitter::new(line_bytes_max);
     let work = async {
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
@@ -119,6 +120,7 @@ struct Driver<H: MessageHandler, W> {
     node: RawNode<H>,
     output: W,
     started: Instant,
+    line_bytes_max: usize,
 }
 
 impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
@@ -153,7 +155,10 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
     fn handle(&mut self, line: &Line<'_>) {
         match line {
             Line::Complete(line) => self.node.handle_line(self.clock(), line),
-            Line::TooLong => warn!("a line is longer than the limit and was skipped"),
+            Line::TooLong => warn!(
+                limit_bytes = self.line_bytes_max,
+                "a line is longer than the limit (see --max-line-bytes) and was skipped"
+            ),
         }
     }
 

@@ -16,8 +16,19 @@
 //! fields are looked at, so a body is handed to serde as an *externally* tagged enum: the variant
 //! is the type, its content is the whole object (fields that it does not name are ignored).
 //!
-//! The invariant: a body that decodes has exactly the fields its variant asks for, each as it came;
-//! one that does not is told apart as *unknown type* or as *malformed*, with the field's name.
+//! # Traps
+//!
+//! * The object holds `type`, `msg_id` and `in_reply_to` as well, and they are the core's. A
+//!   payload's field of such a name reads what the core has written there, and writes it a second
+//!   time, which no reader accepts.
+//! * For the same reason a payload with `#[serde(deny_unknown_fields)]` refuses every message: none
+//!   of its variants names the `type`.
+//! * A field that is an `Option` is `None` where it is missing, and where it is `null`.
+//!
+//! # Invariant
+//!
+//! A body that decodes has exactly the fields its variant asks for, each as it came; one that does
+//! not is told apart as *unknown type* or as *malformed*, with the field's name.
 
 use std::fmt::Display;
 

@@ -113,7 +113,11 @@ fn the_limit_on_lines_is_a_flag() {
         process.expect(&echo(2, &filling(2, 200)), &echo_ok(2, &filling(2, 200)));
     }
     process.send_bytes(message("c1", &echo(4, &filling(4, 201))));
-    process.finish().expect_no_more_lines();
+    let ended = process.finish();
+    ended.expect_no_more_lines();
+    for words in ["--max-line-bytes", "limit_bytes=200"] {
+        assert_eq!(ended.stderr.matches(words).count(), 4, "{}", ended.stderr);
+    }
 }
 
 #[test]
