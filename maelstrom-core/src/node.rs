@@ -121,7 +121,8 @@ impl<E> Node<E> {
         self.clock.wall
     }
 
-    /// The random source.
+    /// The random source. What can be drawn from it are methods of [`rand::Rng`] and
+    /// [`rand::RngExt`], which are found at [`crate::rand`].
     pub fn rng(&mut self) -> &mut NodeRng {
         &mut self.rng
     }

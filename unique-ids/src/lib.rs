@@ -36,8 +36,8 @@
 //! times until the year 10889. If the clock stands at the very end of the range, requests get
 //! error 11 (definite) rather than an id that was given before.
 
+use maelstrom_core::rand::Rng;
 use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
-use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 /// The bits of a stamp that count ids within a millisecond.
