@@ -321,7 +321,8 @@ const PREVIEW_BYTES: usize = 1024;
 /// The beginning of a line, for the log.
 fn preview(line: &str) -> String {
     const CHARS: usize = 120;
-    let mut text: String = line.trim_end().chars().take(CHARS).collect();
+    let line = line.trim_end();
+    let mut text: String = line.chars().take(CHARS).collect();
     if line.chars().nth(CHARS).is_some() {
         text.push('…');
     }

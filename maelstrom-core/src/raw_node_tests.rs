@@ -30,6 +30,8 @@ mod transcripts;
 #[derive(Debug, Default)]
 struct Puppet {
     recovered: Vec<String>,
+    /// Whether it persists and says something as soon as it is started.
+    eager: bool,
     started: usize,
     deferred: Vec<Request>,
     /// Requests taken and not answered.
@@ -139,8 +141,12 @@ impl MessageHandler for Puppet {
         Ok(())
     }
 
-    fn started(&mut self, _: &mut Node<Event>) {
+    fn started(&mut self, node: &mut Node<Event>) {
         self.started += 1;
+        if self.eager {
+            node.persist(&0);
+            node.send(&"log".into(), &Said::Note { record: 0 });
+        }
     }
 
     fn message(
@@ -224,7 +230,11 @@ struct Session {
 
 impl Session {
     fn new(durable: bool) -> Self {
-        Self { node: RawNode::numbered_from_1(Puppet::default(), durable), clock: Clock::default() }
+        Self::with(Puppet::default(), durable)
+    }
+
+    fn with(puppet: Puppet, durable: bool) -> Self {
+        Self { node: RawNode::numbered_from_1(puppet, durable), clock: Clock::default() }
     }
 
     /// A node that knows its name: n1 of n1 and n2.

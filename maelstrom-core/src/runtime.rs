@@ -216,3 +216,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
         }
     })
 }
+
+#[cfg(test)]
+#[path = "runtime_tests.rs"]
+mod tests;

@@ -25,6 +25,18 @@ fn init_is_answered_and_so_is_its_retry_but_another_init_is_refused() {
 }
 
 #[test]
+fn what_a_handler_says_and_keeps_when_it_is_started_goes_out_before_init_is_answered() {
+    Session::with(Puppet { eager: true, ..Puppet::default() }, true).check(
+        r#"
+        c0 > {"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1","n2"]}
+        record 0
+        log < {"type":"note","record":0}
+        c0 < {"type":"init_ok","in_reply_to":1}
+        "#,
+    );
+}
+
+#[test]
 fn before_init_everything_is_refused_and_nothing_reaches_the_handler() {
     let mut session = Session::new(false);
     session.check(
@@ -125,6 +137,14 @@ fn a_line_that_is_no_message_is_skipped_and_the_next_one_served() {
         c1 < {"type":"echo_ok","in_reply_to":1,"echo":1}
         "#,
     );
+}
+
+#[test]
+fn the_log_shows_the_first_120_characters_of_a_line_and_whether_there_were_more() {
+    let (whole, longer) = ("ä".repeat(120), "ä".repeat(121));
+    assert_eq!(preview(&whole), whole);
+    assert_eq!(preview(&format!("{whole} \r\n")), whole);
+    assert_eq!(preview(&longer), format!("{whole}…"));
 }
 
 #[test]
@@ -468,7 +488,9 @@ fn the_calls_of_two_lives_have_different_ids_that_any_json_parser_keeps() {
         call["body"]["msg_id"].as_u64().unwrap()
     };
     assert_ne!(first_id(1), first_id(2));
-    assert!((1..20).all(|seed| first_id(seed) < 1 << 53));
+    // 52 bits of chance, and so room for as many calls before the 53 that any parser keeps are full.
+    let bits = (1..=64).fold(0, |bits, seed| bits | first_id(seed));
+    assert_eq!(bits, (1 << 52) - 1);
 }
 
 #[test]

@@ -1,0 +1,161 @@
+//! What the driver promises about time and writes, with a clock that stands still unless all wait.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::*;
+use crate::{Error, Node, Request};
+
+struct Puppet;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Command {
+    /// Answers after a while.
+    Later { ms: u64 },
+    /// Calls somebody, and again whenever the call fails.
+    Insist,
+    /// Answers with as many bytes.
+    Big { bytes: usize },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Said {
+    LaterOk,
+    Ping,
+    BigOk { data: String },
+}
+
+enum Event {
+    Later(Request),
+    Failed,
+}
+
+impl MessageHandler for Puppet {
+    type Payload = Command;
+    type Event = Event;
+
+    fn message(
+        &mut self,
+        node: &mut Node<Event>,
+        request: &Request,
+        command: Command,
+    ) -> Result<(), Error> {
+        match command {
+            Command::Later { ms } => {
+                node.set_timer(Duration::from_millis(ms), Event::Later(request.clone()));
+            }
+            Command::Insist => self.event(node, Event::Failed),
+            Command::Big { bytes } => {
+                node.reply(request, &Said::BigOk { data: "x".repeat(bytes) });
+            }
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, node: &mut Node<Event>, event: Event) {
+        match event {
+            Event::Later(request) => node.reply(&request, &Said::LaterOk),
+            Event::Failed => {
+                let timeout = Duration::from_secs(60);
+                node.rpc(&"n2".into(), &Said::Ping, timeout, |_| Event::Failed);
+            }
+        }
+    }
+}
+
+/// An output that keeps each write apart.
+#[derive(Default)]
+struct Writes(Vec<Vec<u8>>);
+
+impl AsyncWrite for Writes {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.push(bytes.to_vec());
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What a node writes that is sent `init` and these bodies in one chunk, and then nothing more; and
+/// how long it lives.
+async fn run(bodies: &[&str]) -> (Vec<Vec<u8>>, Duration) {
+    let init = r#"{"type":"init","msg_id":0,"node_id":"n1","node_ids":["n1","n2"]}"#;
+    let lines = [&[init], bodies].concat().into_iter().map(|body| {
+        let line = format!(r#"{{"src":"c1","dest":"n1","body":{body}}}"#);
+        line + "\n"
+    });
+    let input: String = lines.collect();
+    assert!(input.len() < CHUNK_BYTES);
+    let node = RawNode::new(Puppet, [7; 32], false);
+    let mut output = Writes::default();
+    let begin = Instant::now();
+    let config = Config::default();
+    let stop = std::future::pending();
+    drive(node, &config, input.as_bytes(), &mut output, stop).await.unwrap();
+    (output.0, begin.elapsed())
+}
+
+/// The types of all messages in these writes.
+fn kinds(writes: &[Vec<u8>]) -> Vec<String> {
+    let text = String::from_utf8(writes.concat()).unwrap();
+    let kind = |line| {
+        let message: Value = serde_json::from_str(line).unwrap();
+        message["body"]["type"].as_str().unwrap().to_owned()
+    };
+    text.lines().map(kind).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_end_of_input_a_handler_is_given_five_seconds_to_answer_and_no_more() {
+    let (writes, lived) =
+        run(&[r#"{"type":"later","msg_id":1,"ms":5000}"#, r#"{"type":"later","msg_id":2,"ms":1}"#])
+            .await;
+    assert_eq!(kinds(&writes), ["init_ok", "later_ok", "later_ok"]);
+    assert_eq!(lived, Duration::from_secs(5));
+
+    let (writes, lived) = run(&[r#"{"type":"later","msg_id":1,"ms":5001}"#]).await;
+    assert_eq!(kinds(&writes), ["init_ok"]);
+    assert_eq!(lived, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_end_of_input_a_call_that_failed_is_made_again_sixteen_times_and_no_more() {
+    let (writes, lived) = run(&[r#"{"type":"insist","msg_id":1}"#]).await;
+    let calls = kinds(&writes).iter().filter(|kind| *kind == "ping").count();
+    assert_eq!(calls, 1 + 16);
+    assert_eq!(lived, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_replies_to_one_chunk_leave_in_one_write() {
+    let (writes, _) = run(&[r#"{"type":"big","msg_id":1,"bytes":9}"#; 500]).await;
+    assert_eq!((writes.len(), kinds(&writes).len()), (1, 501));
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_than_256_kib_of_replies_leave_in_the_middle_of_a_chunk() {
+    const BYTES: usize = 10_000;
+    let (writes, _) = run(&[r#"{"type":"big","msg_id":1,"bytes":10000}"#; 100]).await;
+    let (last, full) = writes.split_last().unwrap();
+    assert_eq!(full.len(), 3);
+    for write in full {
+        assert!((256 << 10..(256 << 10) + BYTES + 100).contains(&write.len()), "{}", write.len());
+    }
+    assert!(last.len() < 256 << 10);
+    assert_eq!(kinds(&writes).len(), 101);
+}
