@@ -72,6 +72,11 @@ impl NodeArgs {
 }
 
 /// Sends the program's `tracing` events to stderr. Without effect if that is set up already.
+///
+/// Each event is written before the program goes on, so that the last ones before a crash are
+/// there. The price: whoever starts a node must read its stderr (or point it at a file, or close
+/// it). Once a pipe that nobody reads is full, the node stands still at its next event, and then
+/// only SIGKILL ends it. Maelstrom reads it.
 pub fn init_logging(format: LogFormat) {
     let filter = || EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     // Not the lossy way, which prints its complaints to stderr in a format of its own.
