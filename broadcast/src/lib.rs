@@ -6,16 +6,20 @@
 //! values are the same if their text is. A value that comes twice, to one node or to several, is
 //! read once.
 //!
-//! The invariant: `values` holds every distinct entry of the gossip replica exactly once, in the
-//! order in which this node learned of them.
+//! The values are the [state](gossip::State) of the gossip engine; see [`Values`] for how they are
+//! kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod values;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use maelstrom_core::gossip::{self, Entry, Gossip, Tick};
-use maelstrom_core::{Error, LINE_BYTES_MAX, MessageHandler, Node, Request};
+use maelstrom_core::{Error, LINE_BYTES_MAX, MessageHandler, Node, Request, Verbatim};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+pub use values::Values;
 
 /// The longest value that is taken: one that other nodes can still be sent in a single line.
 pub const VALUE_BYTES_MAX: usize = LINE_BYTES_MAX / 2;
@@ -34,26 +38,6 @@ impl From<Box<RawValue>> for Value {
 impl Value {
     fn text(&self) -> &str {
         self.0.get()
-    }
-}
-
-impl PartialEq for Value {
-    fn eq(&self, other: &Self) -> bool {
-        self.text() == other.text()
-    }
-}
-
-impl Eq for Value {}
-
-impl PartialOrd for Value {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Value {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.text().cmp(other.text())
     }
 }
 
@@ -80,7 +64,7 @@ pub enum Payload {
         topology: BTreeMap<String, Vec<String>>,
     },
     /// From another node.
-    Gossip(gossip::Message<Value>),
+    Gossip(gossip::Message<Values>),
 }
 
 /// What the node answers.
@@ -92,7 +76,7 @@ pub enum Reply<'a> {
     /// All values that this node knows.
     ReadOk {
         /// Each value once.
-        messages: &'a [Value],
+        messages: Verbatim<'a>,
     },
     /// The answer to [`Payload::Topology`].
     TopologyOk,
@@ -101,9 +85,7 @@ pub enum Reply<'a> {
 /// The handler.
 #[derive(Debug)]
 pub struct Broadcast {
-    gossip: Gossip<Value>,
-    values: Vec<Value>,
-    seen: BTreeSet<Value>,
+    gossip: Gossip<Values>,
 }
 
 impl Default for Broadcast {
@@ -116,23 +98,13 @@ impl Broadcast {
     /// A node that has no values yet.
     #[must_use]
     pub fn new(config: gossip::Config) -> Self {
-        Self { gossip: Gossip::new(config), values: Vec::new(), seen: BTreeSet::new() }
+        Self { gossip: Gossip::new(config, Values::default()) }
     }
 
-    /// All values that this node knows.
+    /// The engine, and in it all values that this node knows.
     #[must_use]
-    pub fn values(&self) -> &[Value] {
-        &self.values
-    }
-
-    /// Tells whether the value is new.
-    fn learn(&mut self, value: &Value) -> bool {
-        let new = self.seen.insert(value.clone());
-        if new {
-            self.values.push(value.clone());
-        }
-        debug_assert_eq!(self.seen.len(), self.values.len());
-        new
+    pub fn gossip(&self) -> &Gossip<Values> {
+        &self.gossip
     }
 
     fn broadcast(&mut self, node: &mut Node<Tick>, value: Value) -> Result<(), Error> {
@@ -141,7 +113,7 @@ impl Broadcast {
             return Err(Error::malformed_request(text));
         }
         // A value that is known already is under way already: the request may be a retry.
-        if self.learn(&value) {
+        if !self.gossip.state().contains(value.text()) {
             self.gossip.append(node, value);
         }
         Ok(())
@@ -153,10 +125,7 @@ impl MessageHandler for Broadcast {
     type Event = Tick;
 
     fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
-        for value in self.gossip.recover(record)? {
-            self.learn(&value);
-        }
-        Ok(())
+        self.gossip.recover(record)
     }
 
     fn started(&mut self, node: &mut Node<Tick>) {
@@ -174,19 +143,18 @@ impl MessageHandler for Broadcast {
                 self.broadcast(node, message)?;
                 node.reply(request, &Reply::BroadcastOk);
             }
-            Payload::Read => node.reply(request, &Reply::ReadOk { messages: &self.values }),
-            Payload::Topology { topology: _ } => node.reply(request, &Reply::TopologyOk),
-            Payload::Gossip(message) => {
-                for value in self.gossip.message_from(node, request.src(), message)? {
-                    self.learn(&value);
-                }
+            Payload::Read => {
+                let list = ["[", self.gossip.state().text(), "]"];
+                node.reply(request, &Reply::ReadOk { messages: Verbatim::new(&list) });
             }
+            Payload::Topology { topology: _ } => node.reply(request, &Reply::TopologyOk),
+            Payload::Gossip(message) => self.gossip.message_from(node, request.src(), message)?,
         }
         Ok(())
     }
 
     fn event(&mut self, node: &mut Node<Tick>, tick: Tick) {
-        self.gossip.tick(node, &tick);
+        self.gossip.tick(node, tick);
     }
 }
 

@@ -1,7 +1,10 @@
 //! Maelstrom's `broadcast` node.
 
+use std::time::Duration;
+
 use broadcast::Broadcast;
 use clap::Parser;
+use maelstrom_core::gossip::GossipArgs;
 use maelstrom_core::{LINE_BYTES_MAX, NodeArgs};
 
 /// A set of JSON values, replicated to every node. Speaks Maelstrom's protocol on stdin and stdout.
@@ -10,14 +13,19 @@ use maelstrom_core::{LINE_BYTES_MAX, NodeArgs};
 struct Cli {
     #[command(flatten)]
     node: NodeArgs,
+    #[command(flatten)]
+    gossip: GossipArgs,
 }
 
+/// The shortest period that the engine learns by itself: short enough that nobody waits for it.
+const PERIOD_MIN: Duration = Duration::from_millis(5);
+
 fn main() -> anyhow::Result<()> {
-    let Cli { node } = Cli::parse();
+    let Cli { node, gossip } = Cli::parse();
     // A batch of values has to fit into a line, or it would be skipped by its receiver for ever.
     anyhow::ensure!(
         node.max_line_bytes() >= LINE_BYTES_MAX,
         "--max-line-bytes: nodes of a broadcast need at least {LINE_BYTES_MAX}"
     );
-    node.run(Broadcast::default())
+    node.run(Broadcast::new(gossip.config(PERIOD_MIN)))
 }

@@ -45,6 +45,8 @@ pub struct Options {
     pub final_ids: bool,
     /// What transactions are like, and what is expected of them.
     pub txn: TxnOptions,
+    /// How long a simulated disk takes at most to make a record safe. `None`: drawn for each run.
+    pub sync_max: Option<Duration>,
     /// Whether the [trace](crate::trace) is kept.
     pub trace: bool,
     /// What all random choices derive from.
@@ -72,6 +74,7 @@ impl Options {
             forgive_late_replies: false,
             final_ids: false,
             txn: TxnOptions::default(),
+            sync_max: None,
             trace: false,
             seed: 0,
         }

@@ -56,8 +56,8 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
     fn new(options: Options, build: B) -> Self {
         let ids = options.nodes.clone();
         let mut rng = rng::stream(options.seed, Stream::Nodes);
-        let sync_max = SYNC_MAX_MS.choose(&mut rng).copied().unwrap_or_default();
-        let sync_max = Duration::from_millis(sync_max);
+        let drawn = SYNC_MAX_MS.choose(&mut rng).copied().unwrap_or_default();
+        let sync_max = options.sync_max.unwrap_or(Duration::from_millis(drawn));
         let now = Duration::ZERO;
         let world = World::new(options, now);
         let mut simulation =

@@ -1,343 +1,481 @@
-//! Replication of per-origin logs to every node.
+//! One replication engine: everything that a node appends reaches every node and is never lost.
 //!
-//! A new entry is pushed to all peers at once, without waiting for anyone. What a push did not
-//! bring about (a partition, a lost or overtaking message, a peer that restarted) a three-way
-//! exchange repairs, Cassandra's SYN, ACK, ACK2:
+//! Each node appends entries to a log of its own, every node applies every log in order, and what
+//! comes of it is the handler's [`State`]: a set, a counter, a map. Entries are named (origin,
+//! incarnation, sequence), so a version vector says exactly what a node has, duplicates are
+//! harmless, and the acknowledgement of everything is one small vector that rides on every message.
 //!
-//! ```text
-//! a → b   syn   what a has
-//! b → a   ack   what b has, and the entries that a lacks
-//! a → b   ack2  the entries that b lacks
-//! ```
+//! # Who talks to whom
 //!
-//! Whoever finds that an ack or ack2 was cut at the batch limit goes on with a syn at once.
+//! Everyone's *hub* is the lowest-ranked node that it believes to be up. Three rules:
 //!
-//! A peer is *settled* once it has told that it has what this node has, no less and no more. Every
-//! message carries the sender's version vector, so under load most peers settle without an
-//! exchange: a tick asks only for what had not settled when it was set, an interval earlier, and so
-//! not for what is still on its way. As long as a peer is not settled, it gets a syn once an
-//! interval, and no more; an idle cluster is silent.
+//! 1. I see to it that my hub has all that I have.
+//! 2. Who has no hub (since it is the lowest itself), or is a hub to somebody, sees to it that these
+//!    have all that it has; the former serves everyone.
+//! 3. Whom my hub tries in vain to reach, I serve.
 //!
-//! A node that comes back to life without its memory may lack what others believe it has. So every
-//! node greets its peers with a syn, one an interval, until it has heard from each; and every
-//! message carries the sender's incarnation, so that what a peer said is forgotten with the life in
-//! which it said it. (Within one life what a peer has only grows: a late message takes nothing
-//! back.)
+//! These make every node have everything on any connected graph of working links. (Of two connected
+//! nodes, let x have what y lacks. Follow the hubs from x: each has it by rule 1, and their ranks
+//! fall, so there is a last one, which serves everyone. If it does not reach y, then by rule 3 who
+//! takes it for its hub serves y, and if that does not reach y either, who takes *that* one for its
+//! hub does, and so on, down to x, which reaches y.) The hub is a shortcut: a wrong belief, or two
+//! nodes that both take themselves for the hub, cost messages and never an entry.
+//!
+//! # When
+//!
+//! A hub passes on what is new once a period, and a leaf times its word so that it comes just before
+//! that (see the source of `beat`): 2(n − 1) messages a period whatever the load, and an entry is
+//! everywhere within a period and two hops. While there is little to say, it is said at once. The
+//! period is about twice the round trip, which every message measures.
+//!
+//! # What if
+//!
+//! * *A message is lost.* Entries are sent once. Who has been told of more than it has fetches the
+//!   rest, batch by batch, from one node at a time; who does not confirm in time is told again, less
+//!   and less often. A log has no holes, so a later batch shows that one is missing.
+//! * *A peer does not answer*, twice in a row: it is believed to be down. If it was the hub,
+//!   everyone is told what it may lack, and asked who is there; the lowest who answers is the new
+//!   hub. Who went down is asked now and then, at a bounded rate, and is up again once it answers
+//!   something that was sent since. A hub that comes and goes is trusted less each time.
+//! * *A node restarts.* Its own log comes back from its records, or it starts a new one, under a new
+//!   incarnation. Every message says which life of its sender speaks, and what is known of a peer is
+//!   forgotten with its life. A node that begins greets its hub, whatever it recovered.
+//! * *A log has been trimmed*: who needs what is no longer there gets the state itself, in pieces.
 //!
 //! The invariants:
 //!
-//! * No entry is sent to a peer that is known to have it: an exchange sends only what the peer has
-//!   never told of, and a push is sent once.
-//! * On any connected graph all nodes end with the same entries: of two connected nodes with
-//!   different ones, at least one has an entry that the other lacks, is not settled with it, and
-//!   goes on asking. Or the other came back to life since, and asks.
+//! * No entry is sent to a peer that is known to have it, and none is pushed twice.
+//! * A peer is *told* of everything or it is down: whatever of that it lacks, it fetches.
+//! * What is kept about a peer is O(nodes), and at most one fetch of a node is under way.
 //!
-//! Epidemic repair after a first push is Demers et al., *Epidemic Algorithms for Replicated
-//! Database Maintenance* (1987).
+//! The ideas: epidemic repair after a first push is Demers et al., *Epidemic Algorithms for
+//! Replicated Database Maintenance* (1987); deltas that are joined in order keep causality, Almeida
+//! et al., *Delta State Replicated Data Types* (2018).
 
+mod args;
+mod beat;
+mod fetch;
+mod members;
+mod peer;
+mod push;
 mod replica;
+mod wire;
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rand::{Rng, RngExt};
-use serde::{Deserialize, Serialize};
+use rand::Rng;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tracing::{info, trace, warn};
 
 use crate::error::Error;
 use crate::message::NodeId;
 use crate::node::Node;
+use beat::{Beat, Slot};
+use fetch::{Fetching, Wait};
+use members::slack;
+use peer::{Peer, Standing};
+use wire::{Body, Fetch, Piece, micros};
 
-pub use replica::{Entry, Origin, Replica, Run, VersionVector};
+pub use args::GossipArgs;
+pub use replica::{Entry, Missing, Origin, Replica, Run, VersionVector};
+pub use wire::Message;
 
 /// How the engine behaves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
-    /// How long a peer may lack something before it is asked (half of it at the least, drawn anew
-    /// each time, so that of two nodes one asks first and spares the other).
-    pub exchange_interval: Duration,
+    /// How long a hub collects before it passes on; `None`: a little more than two round trips.
+    pub period: Option<Duration>,
+    /// The shortest period that is learned.
+    pub period_min: Duration,
     /// About how many bytes of entries go into one message; a single entry always does.
     pub batch_bytes_max: usize,
+    /// About how many bytes the newest entries may take, that are kept for who lacks them.
+    pub log_bytes_max: usize,
+    /// How long beyond the round trip an answer may take, at the least, before a peer is asked
+    /// again; the second time it is believed to be down.
+    pub patience_min: Duration,
+    /// How often peers that are down are tried (half of it at the least, drawn anew each time).
+    pub probe_interval: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { exchange_interval: Duration::from_secs(1), batch_bytes_max: 1 << 20 }
+        Self {
+            period: None,
+            period_min: Duration::from_millis(5),
+            batch_bytes_max: 256 << 10,
+            log_bytes_max: 4 << 20,
+            patience_min: Duration::from_millis(100),
+            probe_interval: Duration::from_secs(1),
+        }
     }
 }
 
-/// What nodes say to each other.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(bound = "T: Entry")]
-pub struct Message<T> {
-    /// What the sender expects.
-    pub stage: Stage,
-    /// Which life of the sender speaks. See [`Origin::incarnation`].
-    pub incarnation: u64,
-    /// What the sender has, the entries of this message included.
-    pub have: VersionVector,
-    /// Entries that the receiver lacks.
-    pub runs: Vec<Run<T>>,
+/// What the entries make: a join of all that was applied, in whatever order the origins' logs came.
+pub trait State {
+    /// What nodes append.
+    type Entry: Entry;
+
+    /// A part of a snapshot.
+    type Piece: Clone + std::fmt::Debug + Serialize + DeserializeOwned;
+
+    /// Applies entries of one origin, each exactly once and in their order, unless
+    /// [`merge`](Self::merge) has brought them before.
+    fn apply(&mut self, origin: &Origin, entries: Vec<Self::Entry>);
+
+    /// The part of the state that begins at `position` (0 at first) and takes about `bytes_max`
+    /// bytes, and where the next part begins. From the first to the last, the parts hold all that
+    /// was in the state when the first was taken, and maybe more.
+    fn piece(&self, position: u64, bytes_max: usize) -> (Self::Piece, Option<u64>);
+
+    /// Joins a part of another node's state into this one.
+    ///
+    /// # Errors
+    ///
+    /// If it makes no sense. The state is as before then.
+    fn merge(&mut self, piece: Self::Piece) -> Result<(), Error>;
 }
 
-/// What the sender of a [`Message`] expects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Nothing.
-    Push,
-    /// An ack.
-    Syn,
-    /// An ack2, if the receiver has something that the sender lacks.
-    Ack,
-    /// Nothing, unless there is more than went into it.
-    Ack2,
-}
+/// Something may have to be done. A handler's event type holds it, or is it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tick(());
 
-/// The body of a [`Message`]: the handler's payload has the same variant.
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case", bound = "T: Entry")]
-enum Body<'a, T> {
-    Gossip(&'a Message<T>),
-}
-
-/// It is time to see whether a peer has settled. A handler's event type holds it, or is it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tick {
-    peer: NodeId,
-}
-
-/// The engine of one node. The handler passes on to it what concerns it: the start, messages of
-/// type `gossip`, and [`Tick`]s.
+/// The engine of one node, and the state. The handler passes on to it what concerns it: the start,
+/// messages of type `gossip`, and [`Tick`]s.
 #[derive(Debug)]
-pub struct Gossip<T> {
+pub struct Gossip<S: State> {
     config: Config,
+    state: S,
+    replica: Replica<S::Entry>,
+    /// Rises with every change of the replica.
+    generation: u64,
+    /// Whose log is appended to.
     origin: Origin,
-    replica: Replica<T>,
+    /// Which life of this node it is.
+    life: u64,
+    rank: usize,
     peers: BTreeMap<NodeId, Peer>,
+    hub: Option<NodeId>,
+    /// Who is down, and since when that is so.
+    lost: (Vec<NodeId>, Duration),
+    period: Duration,
+    beat: Beat,
+    slot: Slot,
+    fetching: Fetching,
+    probe_at: Option<Duration>,
+    roll_called: Option<Duration>,
+    /// Until then a new node is silent: its peers may not have been started yet.
+    silent_until: Option<Duration>,
+    /// When the next tick comes that counts.
+    tick_at: Option<Duration>,
 }
 
-#[derive(Debug, Default)]
-struct Peer {
-    /// Its life, as far as it has spoken in this node's life.
-    incarnation: Option<u64>,
-    /// What it said it has, in that life.
-    known: VersionVector,
-    /// What this node had when it last asked.
-    asked: VersionVector,
-    /// There while a tick is under way.
-    watch: Option<Watch>,
-    /// How often its turn to be greeted has come.
-    greetings: u32,
+/// What goes into a message besides what goes into every message.
+struct Parcel<S: State> {
+    answer_within: Option<Duration>,
+    runs: Vec<Run<S::Entry>>,
+    fetch: Option<Fetch>,
+    fetched: bool,
+    piece: Option<Piece<S>>,
 }
 
-/// What this node and a peer had when a tick was set.
-#[derive(Debug)]
-struct Watch {
-    ours: VersionVector,
-    theirs: VersionVector,
+impl<S: State> Default for Parcel<S> {
+    fn default() -> Self {
+        let (runs, fetch, piece) = (Vec::new(), None, None);
+        Self { answer_within: None, runs, fetch, fetched: false, piece }
+    }
 }
 
-impl Peer {
-    fn listen(&mut self, incarnation: u64, have: &VersionVector) {
-        if self.incarnation == Some(incarnation) {
-            self.known.join(have);
-        } else {
-            self.incarnation = Some(incarnation);
-            self.known = have.clone();
+impl<S: State> Gossip<S> {
+    /// An engine that has nothing but `state`, which is empty.
+    #[must_use]
+    pub fn new(config: Config, state: S) -> Self {
+        Self {
+            replica: Replica::new(config.log_bytes_max),
+            period: config.period.unwrap_or(config.period_min),
+            config,
+            state,
+            generation: 1,
+            origin: Origin { node: "".into(), incarnation: 0 },
+            life: 0,
+            rank: 0,
+            peers: BTreeMap::new(),
+            hub: None,
+            lost: (Vec::new(), Duration::ZERO),
+            beat: Beat::default(),
+            slot: Slot::default(),
+            fetching: Fetching::default(),
+            probe_at: None,
+            roll_called: None,
+            silent_until: None,
+            tick_at: None,
         }
     }
 
-    fn is_settled(&self, version: &VersionVector) -> bool {
-        self.known == *version
-    }
-
-    /// Whether the peer still has not all of `watch`, or this node has not.
-    fn is_overdue(&self, watch: &Watch, version: &VersionVector) -> bool {
-        !self.known.covers(&watch.ours) || !version.covers(&watch.theirs)
-    }
-
-    /// Whether it is being greeted, or needs to be.
-    fn is_unheard(&self) -> bool {
-        self.incarnation.is_none()
-    }
-}
-
-impl<T: Entry> Gossip<T> {
-    /// An engine that has nothing.
+    /// The state.
     #[must_use]
-    pub fn new(config: Config) -> Self {
-        let origin = Origin { node: "".into(), incarnation: 0 };
-        let (replica, peers) = (Replica::default(), BTreeMap::new());
-        Self { config, origin, replica, peers }
+    pub fn state(&self) -> &S {
+        &self.state
     }
 
-    /// The node has its name: a new life begins, under a new incarnation.
-    pub fn start<E: From<Tick>>(&mut self, node: &mut Node<E>) {
-        // 53 bits, so that any JSON parser keeps all its digits.
-        let incarnation = node.rng().next_u64() >> 11;
-        self.origin = Origin { node: node.id().clone(), incarnation };
-        self.peers = node.peers().map(|peer| (peer.clone(), Peer::default())).collect();
-        self.greet(node);
-    }
-
-    /// What this node has.
+    /// What this node has, and how much of it is still there as entries.
     #[must_use]
-    pub fn replica(&self) -> &Replica<T> {
+    pub fn replica(&self) -> &Replica<S::Entry> {
         &self.replica
     }
 
-    /// Takes back an entry that [`append`](Self::append) made durable in an earlier life, and
-    /// returns what is new of it. Only before [`start`](Self::start).
+    /// Takes back an entry that [`append`](Self::append) made durable in an earlier life. Only
+    /// before [`start`](Self::start).
     ///
     /// # Errors
     ///
     /// If the record is none of this engine's, or one before it is missing.
-    pub fn recover(&mut self, record: &[u8]) -> Result<Vec<T>, Error> {
-        let run: Run<T> = serde_json::from_slice(record)
+    pub fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
+        let run: Run<S::Entry> = serde_json::from_slice(record)
             .map_err(|error| Error::crash(format!("a record makes no sense: {error}")))?;
         if run.start > self.replica.version().get(&run.origin) {
             return Err(Error::crash("a record is missing before this one"));
         }
-        Ok(self.replica.apply(run))
+        self.origin = run.origin.clone();
+        self.apply(run);
+        Ok(())
     }
 
-    /// Appends an entry to this node's own log, makes it durable and pushes it to everyone.
-    pub fn append<E: From<Tick>>(&mut self, node: &mut Node<E>, entry: T) {
+    /// The node has its name: a new life begins.
+    ///
+    /// Its log goes on where its records end. That is safe, since no entry leaves a node before its
+    /// record is durable: what is not among the records, nobody has seen.
+    pub fn start<E: From<Tick>>(&mut self, node: &mut Node<E>) {
+        // 53 bits, so that any JSON parser keeps all its digits.
+        self.life = node.rng().next_u64() >> 11;
+        if self.origin.node != *node.id() {
+            self.origin = Origin { node: node.id().clone(), incarnation: self.life };
+        }
+        for (rank, id) in node.node_ids().iter().enumerate() {
+            if id == node.id() {
+                self.rank = rank;
+            } else {
+                self.peers.insert(id.clone(), Peer::new(rank));
+            }
+        }
+        self.period = self.learn_period();
+        // A hub waits to be greeted, which is one message less for each.
+        let wait = if self.rank == 0 { self.config.probe_interval } else { Duration::ZERO };
+        let wait = wait.saturating_add(self.probe_delay(node));
+        self.silent_until = Some(node.now().saturating_add(wait));
+        self.drive(node);
+    }
+
+    /// Appends an entry to this node's own log, makes it durable, applies it, and sees to it that
+    /// everyone gets it.
+    pub fn append<E: From<Tick>>(&mut self, node: &mut Node<E>, entry: S::Entry) {
         let start = self.replica.append(&self.origin, entry.clone());
+        self.generation = self.generation.saturating_add(1);
         let run = Run { origin: self.origin.clone(), start, entries: vec![entry] };
         node.persist(&run);
-        let message = self.message(Stage::Push, vec![run]);
-        for peer in self.peers.keys() {
-            node.send(peer, &Body::Gossip(&message));
-        }
-        self.watch_unsettled(node);
+        self.state.apply(&run.origin, run.entries);
+        self.silent_until = None;
+        self.drive(node);
     }
 
-    /// Takes a message of type `gossip` and returns the entries that are new, in an order in which
-    /// each origin's are as they were appended.
+    /// Takes a message of type `gossip`.
     ///
     /// # Errors
     ///
-    /// Error 12 if the sender is no node of the cluster. Nothing has changed then.
+    /// Error 12 if the sender is no node of the cluster, or sends a snapshot that makes no sense.
+    /// Nothing has changed then.
     pub fn message_from<E: From<Tick>>(
         &mut self,
         node: &mut Node<E>,
         src: &NodeId,
-        message: Message<T>,
-    ) -> Result<Vec<T>, Error> {
+        message: Message<S>,
+    ) -> Result<(), Error> {
+        let now = node.now();
         let Some(peer) = self.peers.get_mut(src) else {
             return Err(Error::malformed_request("gossip is between the nodes of a cluster"));
         };
-        peer.listen(message.incarnation, &message.have);
-        let mut new = Vec::new();
+        let echo = message.echo.filter(|echo| echo.life == self.life);
+        let standing = peer.hear(now, message.life, message.sent, echo);
+        let is_told = message.answer_within == Some(0);
+        if standing == Standing::Unclear {
+            (peer.answer_at, peer.is_doubted) = (Some(now), true);
+        } else {
+            self.silent_until = None;
+            self.listen(now, src, &message);
+        }
+        self.keep_own_log_apart(node, &message.have);
+        let mut is_gap = false;
         for run in message.runs {
             // What it appended itself in this life, nobody can know better.
             if run.origin != self.origin {
-                new.append(&mut self.replica.apply(run));
+                is_gap |= run.start > self.replica.version().get(&run.origin);
+                self.apply(run);
             }
         }
-        self.answer(node, src, message.stage, &message.have);
-        self.watch_unsettled(node);
-        Ok(new)
+        let result = match message.piece {
+            Some(piece) => self.take_piece(src, &message.have, piece),
+            None => Ok(()),
+        };
+        let is_answer = message.fetched && self.fetching.is_answered(src, echo);
+        let wait = if is_told || is_answer || self.has_just_lost_its_hub(now) {
+            Wait::None
+        } else if is_gap {
+            Wait::RoundTrip
+        } else {
+            Wait::Period
+        };
+        if let Some(fetch) = message.fetch {
+            self.give(node, src, &message.have, fetch);
+        }
+        self.note_what_is_lacking(now, src, wait);
+        self.drive(node);
+        result
     }
 
-    /// A tick has come back: asks the peer if it has not settled.
-    pub fn tick<E: From<Tick>>(&mut self, node: &mut Node<E>, tick: &Tick) {
-        let Some(peer) = self.peers.get_mut(&tick.peer) else {
+    /// A tick has come back.
+    pub fn tick<E: From<Tick>>(&mut self, node: &mut Node<E>, _tick: Tick) {
+        if self.tick_at.is_some_and(|at| at <= node.now()) {
+            self.tick_at = None;
+        }
+        if self.silent_until.is_some_and(|until| until <= node.now()) {
+            self.silent_until = None;
+        }
+        self.drive(node);
+    }
+
+    fn apply(&mut self, run: Run<S::Entry>) {
+        let origin = run.origin.clone();
+        let new = self.replica.apply(run);
+        if !new.is_empty() {
+            self.generation = self.generation.saturating_add(1);
+            self.state.apply(&origin, new);
+        }
+    }
+
+    /// What a message of a peer's present life says besides its entries.
+    fn listen(&mut self, now: Duration, src: &NodeId, message: &Message<S>) {
+        let Some(peer) = self.peers.get_mut(src) else {
             return;
         };
-        let Some(watch) = peer.watch.take() else {
-            return;
-        };
-        if peer.is_unheard() || peer.is_overdue(&watch, self.replica.version()) {
-            self.ask(node, &tick.peer, Vec::new());
+        let slack = slack(&self.config, peer);
+        peer.confirm(now, &message.have, slack);
+        peer.hub.clone_from(&message.hub);
+        peer.lost.clone_from(&message.lost);
+        if let Some(within) = message.answer_within.filter(|_| message.fetch.is_none()) {
+            let at = now.saturating_add(Duration::from_micros(within));
+            peer.answer_at = Some(peer.answer_at.map_or(at, |sooner| sooner.min(at)));
         }
-        self.greet(node);
-        self.watch_unsettled(node);
-    }
-
-    fn answer<E>(&mut self, node: &mut Node<E>, src: &NodeId, stage: Stage, have: &VersionVector) {
-        let Some(peer) = self.peers.get(src) else {
-            return;
-        };
-        let version = self.replica.version();
-        let lacks = match stage {
-            Stage::Push | Stage::Ack2 => Vec::new(),
-            Stage::Syn | Stage::Ack => {
-                self.replica.missing(&peer.known, self.config.batch_bytes_max)
-            }
-        };
-        match stage {
-            Stage::Push => {}
-            Stage::Syn => self.send(node, src, Stage::Ack, lacks),
-            // It was cut at the batch limit: go on at once. Each round brings an entry.
-            Stage::Ack | Stage::Ack2 if !version.covers(have) && peer.asked != *version => {
-                self.ask(node, src, lacks);
-            }
-            Stage::Ack | Stage::Ack2 if lacks.is_empty() => {}
-            Stage::Ack | Stage::Ack2 => self.send(node, src, Stage::Ack2, lacks),
-        }
-    }
-
-    /// Sees to it that every peer that has not settled will be asked.
-    fn watch_unsettled<E: From<Tick>>(&mut self, node: &mut Node<E>) {
-        let version = self.replica.version();
-        for (id, peer) in &mut self.peers {
-            if peer.watch.is_none() && !peer.is_settled(version) {
-                set_tick(self.config, node, id, peer, version);
-            }
-        }
-    }
-
-    /// Until everyone has been heard from, asks somebody once an interval, and nobody twice before
-    /// all others once.
-    fn greet<E: From<Tick>>(&mut self, node: &mut Node<E>) {
-        let unheard = self.peers.iter_mut().filter(|(_, peer)| peer.is_unheard());
-        let next = unheard.min_by_key(|(_, peer)| {
-            let ticking = peer.watch.is_some();
-            (Reverse(ticking), peer.greetings, node.rng().next_u64())
-        });
-        if let Some((id, peer)) = next
-            && peer.watch.is_none()
+        if let Some((age, period)) = message.beat
+            && self.hub.as_ref() == Some(src)
         {
-            peer.greetings = peer.greetings.saturating_add(1);
-            set_tick(self.config, node, id, peer, self.replica.version());
+            let (age, period) = (Duration::from_micros(age), Duration::from_micros(period));
+            self.slot.hear_beat(now, age, period);
+        }
+        let is_back = peer.rise(now);
+        peer.is_doubted = !peer.is_up();
+        self.period = self.learn_period();
+        if is_back {
+            info!(peer = %src, "is back");
+            let best = self.hub.as_ref().and_then(|hub| self.peers.get(hub)).map(|hub| hub.rank);
+            let rank = self.peers.get(src).map(|peer| peer.rank);
+            if best.is_none() || rank < best {
+                // One seldom comes back alone.
+                self.roll_called = None;
+                self.probe_at = Some(now);
+            }
         }
     }
 
-    fn ask<E>(&mut self, node: &mut Node<E>, dest: &NodeId, runs: Vec<Run<T>>) {
-        if let Some(peer) = self.peers.get_mut(dest) {
-            peer.asked.clone_from(self.replica.version());
+    /// If others have more of this node's log than itself, then records were lost after all. What
+    /// it appends from now on must not have names that are taken.
+    fn keep_own_log_apart<E>(&mut self, node: &mut Node<E>, have: &VersionVector) {
+        if have.get(&self.origin) > self.replica.version().get(&self.origin) {
+            warn!("this node has lost records that others know of: it begins a new log");
+            self.origin.incarnation = node.rng().next_u64() >> 11;
         }
-        self.send(node, dest, Stage::Syn, runs);
     }
 
-    fn send<E>(&self, node: &mut Node<E>, dest: &NodeId, stage: Stage, runs: Vec<Run<T>>) {
-        node.send(dest, &Body::Gossip(&self.message(stage, runs)));
+    /// Does all that is due, and has itself woken for the rest.
+    fn drive<E: From<Tick>>(&mut self, node: &mut Node<E>) {
+        let now = node.now();
+        if self.silent_until.is_none() {
+            self.press(node, now);
+            self.look_around(now);
+            self.fetch(node, now);
+            self.acknowledge(node, now);
+            self.push(node, now);
+            self.probe(node, now);
+        }
+        let Some(next) = self.next_deadline(now) else {
+            return;
+        };
+        if self.tick_at.is_none_or(|at| next < at) {
+            self.tick_at = Some(next);
+            node.set_timer(next.saturating_sub(now), Tick(()).into());
+        }
     }
 
-    fn message(&self, stage: Stage, runs: Vec<Run<T>>) -> Message<T> {
-        Message {
-            stage,
-            incarnation: self.origin.incarnation,
+    fn is_hub(&self, id: &NodeId) -> bool {
+        self.hub.as_ref() == Some(id)
+    }
+
+    fn send<E>(&mut self, node: &mut Node<E>, id: &NodeId, parcel: Parcel<S>) {
+        let now = node.now();
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        peer.answer_at = None;
+        peer.view_told = Some(now);
+        let message = Message {
+            life: self.life,
+            sent: micros(now),
+            echo: peer.echo(now),
+            answer_within: parcel.answer_within.map(micros),
             have: self.replica.version().clone(),
-            runs,
+            hub: self.hub.clone(),
+            lost: self.lost.0.clone(),
+            beat: self.beat.last(now).map(|(age, period)| (micros(age), micros(period))),
+            runs: parcel.runs,
+            fetch: parcel.fetch,
+            fetched: parcel.fetched,
+            piece: parcel.piece,
+        };
+        trace!(
+            peer = %id,
+            entries = message.runs.iter().map(|run| run.entries.len()).sum::<usize>(),
+            beat = ?message.beat,
+            answer_within = message.answer_within,
+            fetch = message.fetch.is_some(),
+            fetched = message.fetched,
+            "tells"
+        );
+        node.send(id, &Body::Gossip(&message));
+    }
+
+    fn next_deadline(&mut self, now: Duration) -> Option<Duration> {
+        if self.silent_until.is_some() {
+            return self.silent_until;
         }
+        let has_news = |(id, peer)| self.has_news_for(peer) && !self.is_hub(id);
+        let news = self.peers.iter().any(has_news);
+        let beat = news.then(|| self.beat.due(now));
+        let slot = self.slot_at(now);
+        let fetch = self.fetching.deadline();
+        let distrust = self.peers.values().map(|peer| peer.trusted_from).filter(|at| *at > now);
+        let peers = self.peers.values().flat_map(|peer| {
+            let awaited = peer.awaited.as_ref().map(|awaited| awaited.deadline);
+            let fetch_at = peer.fetch_at.filter(|_| fetch.is_none());
+            [awaited, peer.answer_at, fetch_at].into_iter().flatten()
+        });
+        let all = [beat, slot, fetch, self.probe_at].into_iter().flatten();
+        all.chain(peers).chain(distrust).min().map(|at| at.max(now))
+    }
+
+    /// The peers for which something holds, by name.
+    fn ids(&self, holds: impl Fn(&NodeId, &Peer) -> bool) -> Vec<NodeId> {
+        let chosen = self.peers.iter().filter(|(id, peer)| holds(id, peer));
+        chosen.map(|(id, _)| id.clone()).collect()
     }
 }
-
-fn set_tick<E: From<Tick>>(
-    config: Config,
-    node: &mut Node<E>,
-    id: &NodeId,
-    peer: &mut Peer,
-    version: &VersionVector,
-) {
-    let factor = node.rng().random_range(0.5..=1.0);
-    node.set_timer(config.exchange_interval.mul_f64(factor), Tick { peer: id.clone() }.into());
-    peer.watch = Some(Watch { ours: version.clone(), theirs: peer.known.clone() });
-}
-
-#[cfg(test)]
-mod tests;

@@ -5,11 +5,16 @@
 //! twice is harmless, and the union of two replicas is the longer prefix of each log. That makes
 //! the merge commutative, associative and idempotent (a join), whatever order messages come in.
 //!
+//! Only the newest entries are kept as such, up to a limit in bytes: what is older lives on in the
+//! state that they were applied to. Who lacks more than the logs still hold gets that state, piece
+//! by piece ([`Replica::missing`] says which of the two it takes).
+//!
 //! Version vectors are due to Parker et al., *Detection of Mutual Inconsistency in Distributed
 //! Systems* (1983); exchanging missing log suffixes by them is Bayou's anti-entropy (Petersen et
-//! al., *Flexible Update Propagation for Weakly Consistent Replication*, 1997).
+//! al., *Flexible Update Propagation for Weakly Consistent Replication*, 1997), which also trims
+//! logs and sends the whole state to who needs what was trimmed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -18,17 +23,21 @@ use crate::message::NodeId;
 
 /// What an engine replicates.
 pub trait Entry: Clone + Serialize + DeserializeOwned {
+    /// Whether each entry says all that the earlier ones of its origin said. A replica then keeps
+    /// the newest of each origin only, and nobody ever needs a snapshot.
+    const CUMULATIVE: bool = false;
+
     /// About how many bytes the entry takes in a message. Keeps batches below their limit.
     fn encoded_len(&self) -> usize;
 }
 
-/// Who appends to a log: one life of one node. A node that restarts without its memory starts a new
-/// log, so that no two entries ever share a name.
+/// Who appends to a log: one life of one node. A node that restarts without its records starts a
+/// new log, so that no two entries ever share a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Origin {
     /// The node.
     pub node: NodeId,
-    /// A number drawn at random when this life began.
+    /// A number drawn at random when this log began.
     pub incarnation: u64,
 }
 
@@ -95,62 +104,158 @@ pub struct Run<T> {
     pub entries: Vec<T>,
 }
 
-/// All that a node has.
-#[derive(Clone, Debug)]
-pub struct Replica<T> {
-    logs: BTreeMap<Origin, Vec<T>>,
-    /// Always the lengths of `logs`.
-    version: VersionVector,
-}
-
-impl<T> Default for Replica<T> {
-    fn default() -> Self {
-        Self { logs: BTreeMap::new(), version: VersionVector::default() }
+impl<T> Run<T> {
+    /// The sequence number after the last entry.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.start.saturating_add(self.entries.len() as u64)
     }
 }
 
+/// What somebody lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing<T> {
+    /// These entries, and more of them if it was cut.
+    Runs {
+        /// As many as go into a batch.
+        runs: Vec<Run<T>>,
+        /// Whether something did not go in.
+        cut: bool,
+    },
+    /// More than the logs still hold.
+    Snapshot,
+}
+
+/// The newest entries of one origin.
+#[derive(Clone, Debug)]
+struct Log<T> {
+    /// The sequence number of the first one that is kept.
+    base: u64,
+    entries: VecDeque<T>,
+}
+
+impl<T> Log<T> {
+    fn end(&self) -> u64 {
+        self.base.saturating_add(self.entries.len() as u64)
+    }
+}
+
+/// The logs of all origins, trimmed.
+#[derive(Clone, Debug)]
+pub struct Replica<T> {
+    logs: BTreeMap<Origin, Log<T>>,
+    /// Always the ends of `logs`.
+    version: VersionVector,
+    /// What the kept entries take.
+    bytes: usize,
+    bytes_max: usize,
+}
+
+/// What an entry takes besides its own bytes, about: its place in a log and an allocation.
+const ENTRY_OVERHEAD_BYTES: usize = 48;
+
+fn footprint<T: Entry>(entry: &T) -> usize {
+    entry.encoded_len().saturating_add(ENTRY_OVERHEAD_BYTES)
+}
+
 impl<T: Entry> Replica<T> {
+    /// A replica that has nothing, and keeps entries of about `bytes_max` bytes in all.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Self {
+        let (logs, version) = (BTreeMap::new(), VersionVector::default());
+        Self { logs, version, bytes: 0, bytes_max }
+    }
+
     /// What this replica has.
     #[must_use]
     pub fn version(&self) -> &VersionVector {
         &self.version
     }
 
+    /// About how many bytes of memory the kept entries take.
+    #[must_use]
+    pub fn log_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Appends to the log of `origin`, and tells the entry's sequence number.
     pub fn append(&mut self, origin: &Origin, entry: T) -> u64 {
         let start = self.version.get(origin);
-        self.push(origin, [entry]);
+        self.push(origin, start, [entry]);
         start
     }
 
     /// Applies what is new in `run`, and returns it. A run that starts beyond the end of the log is
-    /// ignored: what is between has not come yet, and a replica has no holes.
+    /// ignored, unless its entries are cumulative: what is between has not come yet, and a replica
+    /// has no holes.
     pub fn apply(&mut self, run: Run<T>) -> Vec<T> {
         let have = self.version.get(&run.origin);
-        let Some(known) = have.checked_sub(run.start) else {
+        if run.end() <= have || (run.start > have && !T::CUMULATIVE) {
             return Vec::new();
-        };
-        let known = usize::try_from(known).unwrap_or(usize::MAX);
-        let new: Vec<T> = run.entries.into_iter().skip(known).collect();
-        if !new.is_empty() {
-            self.push(&run.origin, new.iter().cloned());
         }
+        let known = usize::try_from(have.saturating_sub(run.start)).unwrap_or(usize::MAX);
+        let start = run.start.max(have);
+        let new: Vec<T> = run.entries.into_iter().skip(known).collect();
+        self.push(&run.origin, start, new.iter().cloned());
         new
     }
 
-    /// What is here and not in `have`, up to about `bytes_max` of it; at least one entry if there
-    /// is any. O(origins + what is returned).
+    /// Takes over a state that has all of `version`: nothing of that will be asked for any more,
+    /// and it is not here to be given. `except` is an origin that nobody else can speak for.
+    pub fn advance(&mut self, version: &VersionVector, except: &Origin) {
+        for (origin, count) in &version.0 {
+            if origin != except && self.version.get(origin) < *count {
+                let log = Log { base: *count, entries: VecDeque::new() };
+                if let Some(old) = self.logs.insert(origin.clone(), log) {
+                    self.bytes = self.bytes.saturating_sub(old.entries.iter().map(footprint).sum());
+                }
+                self.version.raise(origin, *count);
+            }
+        }
+    }
+
+    /// What is here and in none of `have`, up to about `bytes_max` of it; at least one entry if
+    /// there is any. O(origins + what is returned).
     #[must_use]
-    pub fn missing(&self, have: &VersionVector, bytes_max: usize) -> Vec<Run<T>> {
-        let mut bytes = 0_usize;
-        let mut runs = Vec::new();
-        for (origin, log) in &self.logs {
-            let start = have.get(origin);
-            let rest = usize::try_from(start).ok().and_then(|start| log.get(start..));
+    pub fn missing(&self, have: &[&VersionVector], bytes_max: usize) -> Missing<T> {
+        Self::missing_of(self.logs.iter(), have, bytes_max)
+    }
+
+    /// As [`missing`](Self::missing), of one origin only.
+    #[must_use]
+    pub fn missing_from(
+        &self,
+        origin: &Origin,
+        have: &[&VersionVector],
+        bytes_max: usize,
+    ) -> Missing<T> {
+        Self::missing_of(self.logs.get_key_value(origin).into_iter(), have, bytes_max)
+    }
+
+    fn missing_of<'a>(
+        logs: impl Iterator<Item = (&'a Origin, &'a Log<T>)>,
+        have: &[&VersionVector],
+        bytes_max: usize,
+    ) -> Missing<T>
+    where
+        T: 'a,
+    {
+        let (mut bytes, mut cut, mut runs) = (0_usize, false, Vec::new());
+        for (origin, log) in logs {
+            let known = have.iter().map(|version| version.get(origin)).max().unwrap_or(0);
+            if known >= log.end() {
+                continue;
+            }
+            if known < log.base && !T::CUMULATIVE {
+                return Missing::Snapshot;
+            }
+            let start = known.max(log.base);
+            let skip = usize::try_from(start.saturating_sub(log.base)).unwrap_or(usize::MAX);
             let mut entries = Vec::new();
-            for entry in rest.unwrap_or_default() {
+            for entry in log.entries.iter().skip(skip) {
                 bytes = bytes.saturating_add(entry.encoded_len());
                 if bytes > bytes_max && !(runs.is_empty() && entries.is_empty()) {
+                    cut = true;
                     break;
                 }
                 entries.push(entry.clone());
@@ -158,130 +263,44 @@ impl<T: Entry> Replica<T> {
             if !entries.is_empty() {
                 runs.push(Run { origin: origin.clone(), start, entries });
             }
-            if bytes > bytes_max {
-                break;
-            }
         }
-        runs
+        Missing::Runs { runs, cut }
     }
 
-    fn push(&mut self, origin: &Origin, entries: impl IntoIterator<Item = T>) {
+    fn push(&mut self, origin: &Origin, start: u64, entries: impl IntoIterator<Item = T>) {
         if !self.logs.contains_key(origin) {
-            self.logs.insert(origin.clone(), Vec::new());
+            self.logs.insert(origin.clone(), Log { base: 0, entries: VecDeque::new() });
         }
-        if let Some(log) = self.logs.get_mut(origin) {
-            log.extend(entries);
-            self.version.raise(origin, log.len() as u64);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    impl Entry for u32 {
-        fn encoded_len(&self) -> usize {
-            10
-        }
-    }
-
-    fn origin(node: &str) -> Origin {
-        Origin { node: node.into(), incarnation: 1 }
-    }
-
-    fn filled(lengths: &[(&str, u32)]) -> Replica<u32> {
-        let mut replica = Replica::default();
-        for (node, length) in lengths {
-            for n in 0..*length {
-                assert_eq!(replica.append(&origin(node), n), u64::from(n));
-            }
-        }
-        replica
-    }
-
-    #[test]
-    fn a_run_beyond_the_end_is_ignored_and_an_overlap_counts_once() {
-        let mut replica = filled(&[("a", 3)]);
-        let run =
-            |start, entries: &[u32]| Run { origin: origin("a"), start, entries: entries.into() };
-        assert_eq!(replica.apply(run(4, &[4])), [0_u32; 0]);
-        assert_eq!(replica.apply(run(1, &[1, 2, 3])), [3]);
-        assert_eq!(replica.apply(run(u64::MAX, &[9])), [0_u32; 0]);
-        assert_eq!(replica.version().get(&origin("a")), 4);
-    }
-
-    #[test]
-    fn missing_is_exactly_what_the_other_lacks() {
-        let replica = filled(&[("a", 2), ("b", 3)]);
-        let other = filled(&[("b", 1), ("c", 5)]);
-        let runs = replica.missing(other.version(), usize::MAX);
-        let names: Vec<_> =
-            runs.iter().map(|r| (r.origin.node.as_ref(), r.start, r.entries.clone())).collect();
-        assert_eq!(names, [("a", 0, vec![0, 1]), ("b", 1, vec![1, 2])]);
-        assert!(replica.missing(replica.version(), usize::MAX).is_empty());
-    }
-
-    #[test]
-    fn a_batch_keeps_to_its_limit_but_always_makes_progress() {
-        let replica = filled(&[("a", 3), ("b", 3)]);
-        let count = |bytes_max| -> usize {
-            replica
-                .missing(&VersionVector::default(), bytes_max)
-                .iter()
-                .map(|r| r.entries.len())
-                .sum()
+        let Some(log) = self.logs.get_mut(origin) else {
+            return;
         };
-        assert_eq!(count(0), 1);
-        assert_eq!(count(25), 2);
-        assert_eq!(count(45), 4);
-        assert_eq!(count(60), 6);
-    }
-
-    #[test]
-    fn a_version_vector_has_a_compact_form_and_survives_a_repeated_row() {
-        let replica = filled(&[("a", 2)]);
-        let text = serde_json::to_string(replica.version()).unwrap();
-        assert_eq!(text, r#"[["a",1,2]]"#);
-        let twice: VersionVector = serde_json::from_str(r#"[["a",1,2],["a",1,1]]"#).unwrap();
-        assert_eq!(&twice, replica.version());
-    }
-
-    /// A replica that holds some prefix of each of three logs, whose entries are their numbers.
-    fn replicas() -> impl Strategy<Value = Replica<u32>> {
-        proptest::array::uniform3(0u32..5)
-            .prop_map(|n| filled(&[("a", n[0]), ("b", n[1]), ("c", n[2])]))
-    }
-
-    fn merged(mut into: Replica<u32>, from: &Replica<u32>) -> Replica<u32> {
-        for run in from.missing(into.version(), usize::MAX) {
-            into.apply(run);
+        if log.entries.is_empty() {
+            log.base = start;
         }
-        into
+        for (sequence, entry) in (start..).zip(entries) {
+            if T::CUMULATIVE {
+                log.base = sequence;
+                let old = log.entries.drain(..).map(|entry| footprint(&entry)).sum();
+                self.bytes = self.bytes.saturating_sub(old);
+            }
+            self.bytes = self.bytes.saturating_add(footprint(&entry));
+            log.entries.push_back(entry);
+        }
+        let end = log.end();
+        self.version.raise(origin, end);
+        if self.bytes > self.bytes_max {
+            self.trim();
+        }
     }
 
-    fn state(replica: &Replica<u32>) -> (VersionVector, Vec<Run<u32>>) {
-        let all = replica.missing(&VersionVector::default(), usize::MAX);
-        (replica.version().clone(), all)
-    }
-
-    proptest! {
-        #[test]
-        fn merging_is_commutative_associative_and_idempotent(
-            a in replicas(), b in replicas(), c in replicas(),
-        ) {
-            let ab = merged(a.clone(), &b);
-            prop_assert_eq!(state(&ab), state(&merged(b.clone(), &a)));
-            let left = merged(ab.clone(), &c);
-            let right = merged(a.clone(), &merged(b.clone(), &c));
-            prop_assert_eq!(state(&left), state(&right));
-            prop_assert_eq!(state(&merged(ab.clone(), &ab)), state(&ab));
-            let mut joined = a.version().clone();
-            joined.join(b.version());
-            prop_assert_eq!(ab.version(), &joined);
-            prop_assert!(joined.covers(a.version()) && joined.covers(b.version()));
+    /// Drops the older half of each log, but never an only entry: amortised O(1) for each append,
+    /// and all origins keep their newest entries.
+    fn trim(&mut self) {
+        for log in self.logs.values_mut() {
+            let half = log.entries.len() / 2;
+            let dropped: usize = log.entries.drain(..half).map(|entry| footprint(&entry)).sum();
+            log.base = log.base.saturating_add(half as u64);
+            self.bytes = self.bytes.saturating_sub(dropped);
         }
     }
 }

@@ -1,0 +1,183 @@
+//! What the engine costs and how fast it is, in virtual time: the goals of the challenges, with
+//! nothing but the network's latency between them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "tests may fail"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use broadcast::Broadcast;
+use maelstrom_core::gossip::Config;
+use maelstrom_sim::checker::Verdict;
+use maelstrom_sim::history::{Op, OpType, Process};
+use maelstrom_sim::nemesis::Fault;
+use maelstrom_sim::options::{Latency, LatencyDist, Options};
+use maelstrom_sim::simulate::simulate;
+use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::world::World;
+
+#[derive(Debug)]
+struct Figures {
+    msgs_per_op: f64,
+    median_ms: u64,
+    max_ms: u64,
+}
+
+fn run(options: Options, period_ms: Option<u64>) -> (World, Figures) {
+    let config = || Config { period: period_ms.map(Duration::from_millis), ..Config::default() };
+    let world = simulate(options, |_| Broadcast::new(config()));
+    let results = world.results();
+    assert_eq!(results.valid, Verdict::Valid, "{:?}", results.workload.fields);
+    let json = serde_json::to_value(results).unwrap();
+    let latencies = &json["workload"]["stable-latencies"];
+    let figures = Figures {
+        msgs_per_op: json["net"]["servers"]["msgs-per-op"].as_f64().unwrap(),
+        median_ms: latencies["0.5"].as_u64().unwrap(),
+        max_ms: latencies["1"].as_u64().unwrap(),
+    };
+    (world, figures)
+}
+
+fn options(nodes: usize, rate: f64, mean_ms: u64, seed: u64) -> Options {
+    Options {
+        rate,
+        latency: Latency { mean_ms, dist: LatencyDist::Constant },
+        time_limit: Duration::from_secs(20),
+        sync_max: Some(Duration::ZERO),
+        seed,
+        ..Options::new(WorkloadKind::Broadcast).with_node_count(nodes)
+    }
+}
+
+#[test]
+fn challenge_3d_with_the_default_settings() {
+    for seed in 0..2 {
+        let (_, figures) = run(options(25, 100.0, 100, seed), None);
+        println!("{figures:?}");
+        assert!(figures.msgs_per_op <= 1.1, "{figures:?}");
+        assert!(figures.median_ms < 400 && figures.max_ms < 600, "{figures:?}");
+    }
+}
+
+#[test]
+fn challenge_3e_with_a_longer_period() {
+    let (_, figures) = run(options(25, 100.0, 100, 1), Some(1_700));
+    println!("{figures:?}");
+    assert!(figures.msgs_per_op <= 0.35, "{figures:?}");
+    assert!(figures.median_ms < 1_000 && figures.max_ms < 2_000, "{figures:?}");
+}
+
+#[test]
+fn on_a_fast_network_a_value_is_everywhere_at_once() {
+    for seed in 0..5 {
+        let (_, figures) = run(options(5, 10.0, 0, seed), None);
+        assert!(figures.median_ms <= 10 && figures.msgs_per_op < 3.0, "{figures:?}");
+    }
+    let (_, figures) = run(options(1, 10.0, 0, 0), None);
+    assert!(figures.msgs_per_op == 0.0 && figures.max_ms == 0, "{figures:?}");
+}
+
+/// Two messages for each node and period, whatever the load: plus what the beginning and the end
+/// cost, and what random latencies bring into disorder.
+#[test]
+fn messages_grow_with_the_nodes_and_not_with_the_load() {
+    for (nodes, rate, dist) in [
+        (5, 100.0, LatencyDist::Constant),
+        (10, 100.0, LatencyDist::Constant),
+        (50, 100.0, LatencyDist::Constant),
+        (10, 1_000.0, LatencyDist::Constant),
+        (10, 100.0, LatencyDist::Uniform),
+        (10, 100.0, LatencyDist::Exponential),
+    ] {
+        let mut options = options(nodes, rate, 100, 3);
+        options.latency.dist = dist;
+        let (world, figures) = run(options, None);
+        let periods = 22.0 / 0.41;
+        let sent = f64::from(u32::try_from(world.net_stats().servers.sent).unwrap());
+        let optimum = 2.0 * f64::from(u32::try_from(nodes - 1).unwrap()) * periods;
+        println!("{nodes} nodes, {rate} per second, {dist:?}: {sent} of {optimum:.0}, {figures:?}");
+        let allowed = match dist {
+            LatencyDist::Constant => 1.1,
+            LatencyDist::Uniform => 1.3,
+            LatencyDist::Exponential => 1.8,
+        };
+        assert!(sent < optimum * allowed, "{nodes} {rate} {dist:?}: {sent} of {optimum}");
+    }
+}
+
+/// The cuts of a run: from when to when, and which pairs of nodes.
+fn cuts(ops: &[Op]) -> Vec<(Duration, Duration, BTreeSet<(String, String)>)> {
+    let mut all = Vec::new();
+    let changes: Vec<_> = ops.iter().filter(|op| op.f.ends_with("-partition")).collect();
+    for (at, op) in changes.iter().enumerate() {
+        let text = op.value.as_ref().map(|value| value.get()).unwrap_or_default();
+        let Ok(grudge) = serde_json::from_str::<BTreeMap<String, Vec<String>>>(text) else {
+            continue;
+        };
+        let heal = changes[at..].iter().find(|op| op.f == "stop-partition").unwrap();
+        let pairs = grudge.into_iter().flat_map(|(to, from)| {
+            from.into_iter().flat_map(move |from| [(to.clone(), from.clone()), (from, to.clone())])
+        });
+        all.push((op.time, heal.time, pairs.collect()));
+    }
+    all
+}
+
+/// Nodes that reach each other directly see each other's values within two seconds, and after a
+/// partition everybody sees everything within two seconds.
+#[test]
+fn through_partitions_whoever_can_exchange_values_does() {
+    const BOUND: Duration = Duration::from_secs(2);
+    // Where a run begins with a partition, nobody knows yet how long an answer takes.
+    const BEGINNING: Duration = Duration::from_secs(5);
+    for seed in [3, 6, 7, 10] {
+        let mut options = options(25, 100.0, 100, seed);
+        options.nemesis.insert(Fault::Partition);
+        let (world, figures) = run(options, None);
+        let ops = world.history().ops();
+        let cuts = cuts(ops);
+        let longest = cuts.iter().map(|(from, to, _)| *to - *from).max().unwrap();
+        let lengths: Vec<_> = cuts.iter().map(|(from, to, _)| *to - *from).collect();
+        println!("seed {seed}: partitions of {lengths:?}, {figures:?}");
+        let max = Duration::from_millis(figures.max_ms);
+        assert!(max <= longest + BOUND, "seed {seed}: {max:?} after {longest:?}");
+
+        let node_of = |op: &Op| match op.process {
+            Process::Client(thread) => format!("n{}", thread % 25),
+            Process::Nemesis => panic!("no client"),
+        };
+        let mut adds: Vec<(Duration, String, u64)> = Vec::new();
+        for op in world.history().client_ops().filter(|op| op.kind == OpType::Ok) {
+            let value = op.value.as_ref().map(|value| value.get()).unwrap_or_default();
+            if op.f == "broadcast" {
+                adds.push((op.time, node_of(op), value.parse().unwrap()));
+                continue;
+            }
+            let begun = world.history().invocation(op).unwrap().time;
+            if begun < BEGINNING {
+                continue;
+            }
+            let reader = node_of(op);
+            let seen: BTreeSet<u64> =
+                serde_json::from_str::<Vec<u64>>(value).unwrap().into_iter().collect();
+            for (added, origin, value) in &adds {
+                let since = begun.saturating_sub(BOUND);
+                let pair = (origin.clone(), reader.clone());
+                // Two seconds from when the network last changed, at the earliest.
+                let is_cut = cuts.iter().any(|(from, to, pairs)| {
+                    let is_new = (since..=begun).contains(from) || (since..=begun).contains(to);
+                    is_new || (*from <= begun && *to >= since && pairs.contains(&pair))
+                });
+                assert!(
+                    *added > since || is_cut || seen.contains(value),
+                    "seed {seed}: {reader} has not seen {value} of {origin} at {begun:?}, added at {added:?}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! When to send: a hub once a period, a leaf just before the hub does.
+//!
+//! Sending once per period and link costs 2(n − 1) messages a period, whatever the load. A value
+//! waits for its leaf's slot and is then passed on almost at once, so it is everywhere within a
+//! period and two hops:
+//!
+//! ```text
+//! hub   ──B────────────────────B────────────────────B──
+//!          \                ↗    \               ↗
+//! leaf  ────▼─────────────S───────▼────────────S───────    S = ▼ + period − round trip − margin
+//! ```
+//!
+//! While nobody has anything to say, both send at once, and a lone value takes just two hops.
+
+use std::time::Duration;
+
+/// A hub's side: when it last beat, and how long after that it may again. It keeps to that even if it
+/// learns better, since its leaves count on it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Beat {
+    last: Option<(Duration, Duration)>,
+}
+
+impl Beat {
+    /// When the next one may come.
+    pub(super) fn due(&self, now: Duration) -> Duration {
+        self.last.map_or(now, |(last, period)| last.saturating_add(period).max(now))
+    }
+
+    /// How long ago the last one was, and its period.
+    pub(super) fn last(&self, now: Duration) -> Option<(Duration, Duration)> {
+        self.last.map(|(last, period)| (now.saturating_sub(last), period))
+    }
+
+    pub(super) fn begin(&mut self, now: Duration, period: Duration) {
+        self.last = Some((now, period));
+    }
+}
+
+/// A leaf's side.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Slot {
+    /// When the hub's last beat came, or would have come; and how long the next takes.
+    beat: Option<(Duration, Duration)>,
+    /// When this node sends what it has to say.
+    flush_at: Option<Duration>,
+}
+
+/// How early a leaf aims to reach its hub: late by a little, it waits for a whole period more.
+pub(super) fn margin(period: Duration, variation: Duration) -> Duration {
+    const USUAL: Duration = Duration::from_millis(20);
+    (period / 16).min(USUAL).saturating_add(variation * 2).min(period / 4)
+}
+
+impl Slot {
+    /// A message of the hub has come, which has beaten `age` ago.
+    pub(super) fn hear_beat(&mut self, now: Duration, age: Duration, period: Duration) {
+        *self = Self { beat: Some((now.saturating_sub(age), period)), flush_at: None };
+    }
+
+    /// The period of the hub, as far as it is known.
+    pub(super) fn period(&self) -> Option<Duration> {
+        self.beat.map(|(_, period)| period)
+    }
+
+    /// There is something to say: when? `round_trip` and its `variation` are those to the hub; if it
+    /// is not known yet, half a period is on the safe side.
+    pub(super) fn flush_at(
+        &mut self,
+        now: Duration,
+        round_trip: Option<Duration>,
+        variation: Duration,
+    ) -> Duration {
+        let plan = || self.plan(now, round_trip, variation);
+        let at = self.flush_at.unwrap_or_else(plan);
+        self.flush_at = Some(at);
+        at
+    }
+
+    fn plan(&self, now: Duration, round_trip: Option<Duration>, variation: Duration) -> Duration {
+        let Some((beat, period)) = self.beat else {
+            return now;
+        };
+        let margin = margin(period, variation);
+        let next_beat = beat.saturating_add(period);
+        let idle_from = next_beat.saturating_add(margin);
+        if now >= idle_from || period.is_zero() {
+            return now;
+        }
+        let round_trip = round_trip.unwrap_or(period / 2);
+        let slot = next_beat.saturating_sub(round_trip.saturating_add(margin));
+        let Some(late) = now.checked_sub(slot).filter(|late| !late.is_zero()) else {
+            return slot;
+        };
+        // Too late for this one. If the hub falls idle instead, there is nothing to wait for.
+        let periods = late.as_nanos().div_ceil(period.as_nanos().max(1));
+        let periods = u32::try_from(periods).unwrap_or(u32::MAX);
+        slot.saturating_add(period.saturating_mul(periods)).min(idle_from)
+    }
+
+    /// The slot is over, whether there was something to say after all or not. If there was and the
+    /// hub was idle, it beats as soon as this reaches it; one that has never been heard has about
+    /// the same period as this node.
+    pub(super) fn pass(
+        &mut self,
+        is_told: bool,
+        now: Duration,
+        round_trip: Duration,
+        period: Duration,
+    ) {
+        self.flush_at = None;
+        let beat = now.saturating_add(round_trip);
+        match &mut self.beat {
+            _ if !is_told => {}
+            Some((last, period)) if now >= last.saturating_add(*period) => *last = beat,
+            Some(_) => {}
+            None => self.beat = Some((beat, period)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    /// The slot of a leaf 100 ms away from a hub that beats every 400 ms and was heard at 1 s.
+    fn slot() -> Slot {
+        let mut slot = Slot::default();
+        slot.hear_beat(ms(1_030), ms(30), ms(400));
+        slot
+    }
+
+    #[test]
+    fn a_leaf_reaches_its_hub_just_before_the_next_beat() {
+        // The hub beat at 900 and will at 1300; sent at 1180, it is there at 1280.
+        assert_eq!(slot().flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_180));
+        // Later news waits for the same slot.
+        let mut slot = slot();
+        assert_eq!(slot.flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_180));
+        assert_eq!(slot.flush_at(ms(1_180), Some(ms(200)), ms(0)), ms(1_180));
+    }
+
+    #[test]
+    fn who_missed_a_slot_waits_for_the_next_or_until_the_hub_is_idle() {
+        let mut slot = slot();
+        assert_eq!(slot.flush_at(ms(1_200), Some(ms(200)), ms(0)), ms(1_420));
+        // The hub goes on beating: now the next slot is known.
+        slot.hear_beat(ms(1_400), ms(0), ms(400));
+        assert_eq!(slot.flush_at(ms(1_401), Some(ms(200)), ms(0)), ms(1_580));
+    }
+
+    #[test]
+    fn with_an_idle_hub_the_first_word_goes_out_at_once_and_the_next_keeps_time() {
+        let mut slot = slot();
+        assert_eq!(slot.flush_at(ms(9_000), Some(ms(200)), ms(0)), ms(9_000));
+        slot.pass(true, ms(9_000), ms(200), ms(7));
+        // The hub beats at 9100 and next at 9500.
+        assert_eq!(slot.flush_at(ms(9_010), Some(ms(200)), ms(0)), ms(9_380));
+        assert_eq!(Slot::default().flush_at(ms(5), Some(ms(200)), ms(0)), ms(5));
+    }
+
+    #[test]
+    fn a_slot_in_which_there_was_nothing_to_say_is_over_all_the_same() {
+        let mut slot = slot();
+        assert_eq!(slot.flush_at(ms(1_040), Some(ms(200)), ms(0)), ms(1_180));
+        slot.pass(false, ms(1_180), ms(200), ms(7));
+        assert_eq!(slot.flush_at(ms(1_190), Some(ms(200)), ms(0)), ms(1_420));
+    }
+
+    #[test]
+    fn a_period_shorter_than_the_round_trip_is_kept_as_well() {
+        let mut slot = Slot::default();
+        slot.hear_beat(ms(1_000), ms(0), ms(40));
+        let at = slot.flush_at(ms(1_001), Some(ms(200)), ms(0));
+        assert!(at >= ms(1_001) && at <= ms(1_041), "{at:?}");
+    }
+
+    #[test]
+    fn a_hub_beats_once_a_period_and_at_once_after_a_pause() {
+        let mut beat = Beat::default();
+        assert_eq!(beat.due(ms(5)), ms(5));
+        beat.begin(ms(5), ms(400));
+        assert_eq!(beat.due(ms(6)), ms(405));
+        assert_eq!(beat.last(ms(9)), Some((ms(4), ms(400))));
+        assert_eq!(beat.due(ms(900)), ms(900));
+    }
+}

@@ -1,0 +1,183 @@
+//! Catching up: whoever has been told of more than it has asks for it, batch by batch, one node at a
+//! time. So a node that lacks much gets it once, and nobody is flooded.
+
+use std::time::Duration;
+
+use super::members::slack;
+use super::replica::{Missing, VersionVector};
+use super::wire::{Echo, Fetch, Piece, micros};
+use super::{Gossip, Parcel, State};
+use crate::error::Error;
+use crate::message::NodeId;
+use crate::node::Node;
+
+/// How long a node waits for what it lacks, before it fetches that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// It will not come by itself.
+    None,
+    /// A message may have been overtaken.
+    RoundTrip,
+    /// The peer may be about to send it.
+    Period,
+}
+
+/// What a node is asking for.
+#[derive(Debug, Default)]
+pub(super) struct Fetching {
+    asked: Option<Asked>,
+    loading: Option<Loading>,
+}
+
+/// A fetch that is under way.
+#[derive(Debug)]
+struct Asked {
+    from: NodeId,
+    sent: u64,
+    deadline: Duration,
+}
+
+/// A snapshot that is coming.
+#[derive(Debug)]
+struct Loading {
+    from: NodeId,
+    /// Where the next piece begins.
+    position: u64,
+    /// What its sender had when it took the first piece: all of that is in the whole.
+    version: VersionVector,
+}
+
+impl Fetching {
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.asked.as_ref().map(|asked| asked.deadline)
+    }
+
+    /// Whether this is the answer that is waited for: one that comes twice, or late, must not set
+    /// off another fetch.
+    pub(super) fn is_answered(&mut self, src: &NodeId, echo: Option<Echo>) -> bool {
+        let echoed = echo.map(|echo| echo.sent);
+        self.asked.take_if(|asked| asked.from == *src && echoed >= Some(asked.sent)).is_some()
+    }
+
+    /// A piece fits if it is the first of a snapshot, or the next of the one that is coming. What is
+    /// complete with it, if anything.
+    fn take(
+        &mut self,
+        src: &NodeId,
+        have: &VersionVector,
+        position: u64,
+        next: Option<u64>,
+    ) -> Option<VersionVector> {
+        let version = match self.loading.take() {
+            _ if position == 0 => have.clone(),
+            Some(loading) if loading.from == *src && loading.position == position => {
+                loading.version
+            }
+            other => {
+                self.loading = other;
+                return None;
+            }
+        };
+        match next {
+            None => Some(version),
+            Some(position) => {
+                self.loading = Some(Loading { from: src.clone(), position, version });
+                None
+            }
+        }
+    }
+}
+
+impl<S: State> Gossip<S> {
+    /// After a message of `src`: if it has more, that will be fetched.
+    pub(super) fn note_what_is_lacking(&mut self, now: Duration, src: &NodeId, wait: Wait) {
+        let Some(peer) = self.peers.get_mut(src).filter(|peer| peer.is_up()) else {
+            return;
+        };
+        if self.replica.version().covers(&peer.known) {
+            peer.fetch_at = None;
+            return;
+        }
+        let round_trip = slack(&self.config, peer);
+        let wait = match wait {
+            Wait::None => Duration::ZERO,
+            Wait::RoundTrip => round_trip,
+            Wait::Period => {
+                round_trip.saturating_add(self.slot.period().unwrap_or_default().max(self.period))
+            }
+        };
+        let at = now.saturating_add(wait);
+        peer.fetch_at = Some(peer.fetch_at.map_or(at, |sooner| sooner.min(at)));
+    }
+
+    /// Fetches from one peer what is lacking.
+    pub(super) fn fetch<E>(&mut self, node: &mut Node<E>, now: Duration) {
+        if let Some(asked) = &self.fetching.asked {
+            if now < asked.deadline {
+                return;
+            }
+            if let Some(peer) = self.peers.get_mut(&asked.from).filter(|peer| peer.is_up()) {
+                // The others first.
+                peer.fetch_at = Some(now.saturating_add(slack(&self.config, peer)));
+            }
+            self.fetching.asked = None;
+        }
+        let due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
+        for id in self.ids(|_, peer| due(peer.fetch_at) && peer.is_up()) {
+            let Some(peer) = self.peers.get_mut(&id) else {
+                continue;
+            };
+            peer.fetch_at = None;
+            if self.replica.version().covers(&peer.known) {
+                continue;
+            }
+            let slack = slack(&self.config, peer);
+            peer.fetch_at = Some(now.saturating_add(slack));
+            peer.ask(now, Duration::ZERO, slack);
+            let loading = self.fetching.loading.as_ref().filter(|loading| loading.from == id);
+            let position = loading.map(|loading| loading.position);
+            let (sent, deadline) = (micros(now), now.saturating_add(slack));
+            self.fetching.asked = Some(Asked { from: id.clone(), sent, deadline });
+            let (answer_within, fetch) = (Some(Duration::ZERO), Some(Fetch { position }));
+            return self.send(node, &id, Parcel { answer_within, fetch, ..Parcel::default() });
+        }
+    }
+
+    /// Gives a peer that has `have` what it lacks, or as much of that as goes into a batch.
+    pub(super) fn give<E>(
+        &mut self,
+        node: &mut Node<E>,
+        id: &NodeId,
+        have: &VersionVector,
+        fetch: Fetch,
+    ) {
+        let bytes_max = self.config.batch_bytes_max;
+        let (mut runs, mut position) = (Vec::new(), fetch.position);
+        if position.is_none() {
+            match self.replica.missing(&[have], bytes_max) {
+                Missing::Runs { runs: missing, .. } => runs = missing,
+                Missing::Snapshot => position = Some(0),
+            }
+        }
+        let piece = position.map(|position| {
+            let (part, next) = self.state.piece(position, bytes_max);
+            Piece { position, next, part }
+        });
+        self.send(node, id, Parcel { fetched: true, runs, piece, ..Parcel::default() });
+    }
+
+    /// Joins a piece of a snapshot, and with the last one all that the snapshot covers.
+    pub(super) fn take_piece(
+        &mut self,
+        src: &NodeId,
+        have: &VersionVector,
+        piece: Piece<S>,
+    ) -> Result<(), Error> {
+        self.state.merge(piece.part)?;
+        if let Some(version) = self.fetching.take(src, have, piece.position, piece.next) {
+            self.replica.advance(&version, &self.origin);
+            self.generation = self.generation.saturating_add(1);
+        }
+        Ok(())
+    }
+}

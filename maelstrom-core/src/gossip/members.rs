@@ -1,0 +1,164 @@
+//! Who is there, who is the hub, and whom this node serves.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use tracing::{debug, info};
+
+use super::peer::Peer;
+use super::replica::Missing;
+use super::{Config, Gossip, Parcel, Slot, State};
+use crate::message::NodeId;
+use crate::node::Node;
+
+/// At most so often everyone is asked at once.
+const ROLL_CALL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long an answer takes, as long as none has ever come.
+const PATIENCE_UNKNOWN: Duration = Duration::from_secs(1);
+
+/// No answer is waited for longer, beyond what its sender was allowed to wait.
+const PATIENCE_MAX: Duration = Duration::from_secs(10);
+
+impl<S: State> Gossip<S> {
+    /// Peers that have not confirmed in time what they were told.
+    pub(super) fn press<E>(&mut self, node: &mut Node<E>, now: Duration) {
+        for id in self.ids(|_, peer| peer.is_overdue(now)) {
+            let Some(peer) = self.peers.get_mut(&id) else {
+                continue;
+            };
+            if peer.is_silent() {
+                info!(peer = %id, "does not answer");
+                peer.fall(now);
+                if self.hub.as_ref() == Some(&id) {
+                    self.roll_call(node, now, &id);
+                }
+                continue;
+            }
+            let slack = slack(&self.config, peer);
+            peer.told.clone_from(self.replica.version());
+            peer.ask_again(now, slack);
+            let answer_within = Some(Duration::ZERO);
+            self.send(node, &id, Parcel { answer_within, ..Parcel::default() });
+        }
+    }
+
+    /// The hub is gone: whoever is there gets what it may lack, and shall say so.
+    pub(super) fn roll_call<E>(&mut self, node: &mut Node<E>, now: Duration, gone: &NodeId) {
+        if self.has_just_lost_its_hub(now) {
+            return;
+        }
+        self.roll_called = Some(now);
+        let known = self.peers.get(gone).map(|peer| peer.known.clone()).unwrap_or_default();
+        for id in self.ids(|_, peer| peer.is_up()) {
+            let Some(peer) = self.peers.get_mut(&id) else {
+                continue;
+            };
+            let have = [&known, &peer.known];
+            let runs = match self.replica.missing(&have, self.config.batch_bytes_max) {
+                Missing::Runs { runs, .. } => runs,
+                Missing::Snapshot => Vec::new(),
+            };
+            let slack = slack(&self.config, peer);
+            peer.told.clone_from(self.replica.version());
+            peer.told_generation = self.generation;
+            peer.is_introduced = true;
+            peer.ask_for_life(now, slack);
+            let answer_within = Some(Duration::ZERO);
+            self.send(node, &id, Parcel { answer_within, runs, ..Parcel::default() });
+        }
+    }
+
+    /// Then nobody may be about to bring what it lacks.
+    pub(super) fn has_just_lost_its_hub(&self, now: Duration) -> bool {
+        self.roll_called.is_some_and(|last| now < last.saturating_add(ROLL_CALL_INTERVAL))
+    }
+
+    /// Who is the hub, and who is lost?
+    pub(super) fn look_around(&mut self, now: Duration) {
+        let candidates = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.rank < self.rank && peer.is_up() && peer.trusted_from <= now);
+        let hub = candidates.min_by_key(|(_, peer)| peer.rank).map(|(id, _)| id);
+        if hub != self.hub.as_ref() {
+            let hub = hub.cloned();
+            debug!(?hub, "has another hub");
+            let old = std::mem::replace(&mut self.hub, hub);
+            self.slot = Slot::default();
+            if let Some(peer) = old.and_then(|old| self.peers.get_mut(&old)) {
+                // So that it does not go on to serve this node.
+                peer.answer_at = Some(now).filter(|_| peer.is_up());
+            }
+        }
+        let lost = self.ids(|_, peer| !peer.is_up());
+        if lost != self.lost.0 {
+            self.lost = (lost, now);
+        }
+        let served = self.ids(|id, peer| self.serves(id, peer));
+        for (id, peer) in &mut self.peers {
+            peer.is_served = served.binary_search(id).is_ok();
+            // Others bring it what is new; if this node serves it again, they begin anew.
+            peer.is_introduced &= peer.is_served;
+        }
+    }
+
+    /// Whether this node sees to it that the peer has all that it has.
+    fn serves(&self, id: &NodeId, peer: &Peer) -> bool {
+        let hub = self.hub.as_ref().and_then(|hub| self.peers.get(hub).map(|peer| (hub, peer)));
+        peer.is_up()
+            && hub.is_none_or(|(hub, of_hub)| {
+                id == hub
+                    || peer.hub.as_ref() == Some(&self.origin.node)
+                    || of_hub.lost.contains(id)
+            })
+    }
+
+    /// Tries peers that are down and that nobody else is known to serve: one now and then, or all
+    /// of them where one has just come back.
+    pub(super) fn probe<E>(&mut self, node: &mut Node<E>, now: Duration) {
+        let hub = self.hub.as_ref().and_then(|hub| self.peers.get(hub));
+        let down = self.ids(|id, peer| {
+            let concerns = |hub: &Peer| hub.lost.contains(id) || peer.rank < hub.rank;
+            !peer.is_up() && hub.is_none_or(concerns)
+        });
+        if down.is_empty() {
+            self.probe_at = None;
+            return;
+        }
+        let delay = self.probe_delay(node);
+        let at = *self.probe_at.get_or_insert(now.saturating_add(delay));
+        if at > now {
+            return;
+        }
+        self.probe_at = Some(now.saturating_add(delay));
+        let everyone = self.roll_called.is_none();
+        let (first, count) = if everyone {
+            self.roll_called = Some(now);
+            (0, down.len())
+        } else {
+            (node.rng().random_range(0..down.len()), 1)
+        };
+        for id in down.iter().skip(first).take(count) {
+            let answer_within = Some(Duration::ZERO);
+            self.send(node, id, Parcel { answer_within, ..Parcel::default() });
+        }
+    }
+
+    /// Who serves many has others to try as well: together they do not try more often.
+    pub(super) fn probe_delay<E>(&self, node: &mut Node<E>) -> Duration {
+        let share = if self.hub.is_some() { (self.peers.len() / 8).clamp(1, 8) } else { 1 };
+        let share = u32::try_from(share).unwrap_or(1);
+        self.config.probe_interval.mul_f64(node.rng().random_range(0.5..=1.0)) * share
+    }
+}
+
+/// How long an answer of a peer may take.
+pub(super) fn slack(config: &Config, peer: &Peer) -> Duration {
+    let Some(round_trip) = peer.round_trip.estimate() else {
+        return PATIENCE_UNKNOWN;
+    };
+    let more = peer.round_trip.variation().saturating_mul(4);
+    let more = more.clamp(round_trip / 2, round_trip.saturating_mul(2)).max(config.patience_min);
+    round_trip.saturating_add(more).min(PATIENCE_MAX)
+}

@@ -1,0 +1,175 @@
+//! Telling others what is new: when, to whom, and how soon they shall confirm it.
+
+use std::time::Duration;
+
+use super::beat::margin;
+use super::members::slack;
+use super::peer::Peer;
+use super::replica::{Missing, Run};
+use super::{Gossip, Parcel, State};
+use crate::message::NodeId;
+use crate::node::Node;
+
+/// What costs so little that it may be sent in vain.
+const LITTLE_BYTES: usize = 16 << 10;
+
+/// What a period is learned from until there is a better guess.
+const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(50);
+
+/// How long who is no hub may keep an acknowledgement, to send it with something else.
+const ACKNOWLEDGE_WITHIN_MIN: Duration = Duration::from_millis(1_500);
+
+/// No period is learned that is longer.
+const PERIOD_MAX: Duration = Duration::from_secs(10);
+
+/// A learned period, in hundredths of the round trip.
+const PERIOD_PERCENT: u32 = 205;
+
+impl<S: State> Gossip<S> {
+    /// Whether a peer may have to be told something.
+    pub(super) fn has_news_for(&self, peer: &Peer) -> bool {
+        let is_client = || peer.hub.as_ref() == Some(&self.origin.node);
+        let news = !peer.is_introduced
+            || peer.told_generation < self.generation
+            || (peer.view_told < Some(self.lost.1) && is_client());
+        news && peer.is_served
+    }
+
+    /// Tells the hub when its slot has come, and all others that this node serves on its own beat.
+    pub(super) fn push<E>(&mut self, node: &mut Node<E>, now: Duration) {
+        if self.slot_at(now).is_some_and(|at| at <= now)
+            && let Some(hub) = self.hub.clone()
+        {
+            let round_trip = self.round_trip_to(&hub);
+            let is_told = self.tell(node, now, &hub);
+            self.slot.pass(is_told, now, round_trip, self.period);
+        }
+        if self.beat.due(now) > now {
+            return;
+        }
+        let mut has_beaten = false;
+        let last = self.beat;
+        self.beat.begin(now, self.period);
+        for id in self.ids(|id, peer| self.has_news_for(peer) && !self.is_hub(id)) {
+            has_beaten |= self.tell(node, now, &id);
+        }
+        if !has_beaten {
+            self.beat = last;
+        }
+    }
+
+    /// When the hub is to be told, if there is anything to tell.
+    pub(super) fn slot_at(&mut self, now: Duration) -> Option<Duration> {
+        let hub = self.hub.as_ref().and_then(|hub| self.peers.get(hub))?;
+        if !self.has_news_for(hub) {
+            return None;
+        }
+        if !hub.is_introduced {
+            return Some(now);
+        }
+        Some(self.slot.flush_at(now, hub.round_trip.estimate(), hub.round_trip.variation()))
+    }
+
+    fn round_trip_to(&self, id: &NodeId) -> Duration {
+        self.peers.get(id).and_then(|peer| peer.round_trip.estimate()).unwrap_or_default()
+    }
+
+    /// A little more than twice the median round trip.
+    pub(super) fn learn_period(&self) -> Duration {
+        if let Some(period) = self.config.period {
+            return period;
+        }
+        let up = self.peers.values().filter(|peer| peer.is_up());
+        let mut round_trips: Vec<_> = up.filter_map(|peer| peer.round_trip.estimate()).collect();
+        round_trips.sort_unstable();
+        let median = round_trips.get(round_trips.len().saturating_sub(1) / 2).copied();
+        let period = median.unwrap_or(ROUND_TRIP_UNKNOWN).saturating_mul(PERIOD_PERCENT) / 100;
+        period.min(PERIOD_MAX).max(self.config.period_min)
+    }
+
+    /// Tells a peer what is new to it, if anything is. Whether there was a message.
+    fn tell<E>(&mut self, node: &mut Node<E>, now: Duration, id: &NodeId) -> bool {
+        let within = self.acknowledge_within(id);
+        let Some(peer) = self.peers.get(id) else {
+            return false;
+        };
+        let (runs, cut) = if peer.is_introduced {
+            let have = [&peer.known, &peer.told];
+            match self.replica.missing(&have, self.config.batch_bytes_max) {
+                Missing::Runs { runs, cut } => (runs, cut),
+                Missing::Snapshot => (Vec::new(), true),
+            }
+        } else {
+            (self.introduction(id), true)
+        };
+        let Some(peer) = self.peers.get_mut(id) else {
+            return false;
+        };
+        peer.told_generation = self.generation;
+        peer.told.clone_from(self.replica.version());
+        peer.is_introduced = true;
+        let view = peer.view_told < Some(self.lost.1);
+        if runs.is_empty() && !cut && !view {
+            return false;
+        }
+        let within = if cut { Duration::ZERO } else { within };
+        let slack = slack(&self.config, peer);
+        peer.ask(now, within, slack);
+        self.send(node, id, Parcel { answer_within: Some(within), runs, ..Parcel::default() });
+        true
+    }
+
+    /// How soon a peer shall confirm what it is told: a hub with its next beat, the others when
+    /// they have something to say, or after a while.
+    fn acknowledge_within(&self, id: &NodeId) -> Duration {
+        if self.is_hub(id) {
+            let period = self.slot.period().unwrap_or(self.period);
+            let slack = margin(period, Duration::ZERO) * 2;
+            period.saturating_add(slack).max(self.config.patience_min)
+        } else {
+            (self.period * 2).max(ACKNOWLEDGE_WITHIN_MIN)
+        }
+    }
+
+    /// What a peer that is told of everything gets as well. A hub gives all that is missing. The
+    /// others give their own entries, which nobody else will: what is older, the peer fetches from
+    /// one node. While there is little, all of it goes without saying.
+    fn introduction(&self, id: &NodeId) -> Vec<Run<S::Entry>> {
+        let Some(peer) = self.peers.get(id) else {
+            return Vec::new();
+        };
+        let (have, bytes_max) = ([&peer.known], self.config.batch_bytes_max);
+        let is_client = self.hub.is_none() || peer.hub.as_ref() == Some(&self.origin.node);
+        let missing = if self.replica.log_bytes() < LITTLE_BYTES || (is_client && peer.is_known()) {
+            self.replica.missing(&have, bytes_max)
+        } else {
+            self.replica.missing_from(&self.origin, &have, bytes_max)
+        };
+        match missing {
+            Missing::Runs { runs, .. } => runs,
+            Missing::Snapshot => Vec::new(),
+        }
+    }
+
+    /// Peers that wait for an answer. Who is not known to hear this node is asked whether it does.
+    pub(super) fn acknowledge<E>(&mut self, node: &mut Node<E>, now: Duration) {
+        for id in self.ids(|_, peer| peer.answer_at.is_some_and(|at| at <= now)) {
+            let introduction = self.introduction(&id);
+            let Some(peer) = self.peers.get_mut(&id) else {
+                continue;
+            };
+            let mut runs = Vec::new();
+            if peer.is_served && !peer.is_introduced {
+                // It asked, and will ask again if this does not reach it.
+                peer.told.clone_from(self.replica.version());
+                peer.told_generation = self.generation;
+                peer.is_introduced = true;
+                runs = introduction;
+            }
+            // A leaf keeps time with its hub only if it knows how far that is.
+            let is_far = peer.round_trip.estimate().is_none() && self.hub.as_ref() == Some(&id);
+            let answer_within = (peer.is_doubted || is_far).then_some(Duration::ZERO);
+            self.send(node, &id, Parcel { answer_within, runs, ..Parcel::default() });
+        }
+    }
+}
