@@ -33,7 +33,7 @@ unique-ids: ## 2: Unique IDs, available through partitions
 	  --availability total --nemesis partition $(node_args)
 
 .PHONY: broadcast
-broadcast: broadcast-3a broadcast-3b broadcast-3c ## 3: Broadcast: 3a, 3b and 3c, in this order
+broadcast: broadcast-3a broadcast-3b broadcast-3c broadcast-3d broadcast-3e ## 3: Broadcast: 3a to 3e, in this order
 
 .PHONY: broadcast-3a
 broadcast-3a: ## 3a: Broadcast on one node
@@ -50,18 +50,19 @@ broadcast-3c: ## 3c: Broadcast through partitions
 	$(call build,broadcast)
 	@$(check) 3c broadcast $(bin)/broadcast -- $(broadcast_small) --nemesis partition $(node_args)
 
-# Not part of "broadcast" yet: within the limits, but not what the engine is meant to reach.
+# The challenges allow 30 and 20 messages per operation; here it is what the engine reaches.
 .PHONY: broadcast-3d
-broadcast-3d: ## 3d: Broadcast on 25 slow links: < 30 msgs/op, median < 400 ms, max < 600 ms
+broadcast-3d: ## 3d: Broadcast on 25 slow links: < 1.2 msgs/op, median < 400 ms, max < 600 ms
 	$(call build,broadcast)
 	@$(check) 3d broadcast $(bin)/broadcast \
-	  --max-msgs-per-op 30 --max-median-ms 400 --max-latency-ms 600 -- $(broadcast_large) $(node_args)
+	  --max-msgs-per-op 1.2 --max-median-ms 400 --max-latency-ms 600 -- $(broadcast_large) $(node_args)
 
 .PHONY: broadcast-3e
-broadcast-3e: ## 3e: The same with < 20 msgs/op, median < 1 s, max < 2 s
+broadcast-3e: ## 3e: The same with < 0.4 msgs/op, median < 1 s, max < 2 s
 	$(call build,broadcast)
 	@$(check) 3e broadcast $(bin)/broadcast \
-	  --max-msgs-per-op 20 --max-median-ms 1000 --max-latency-ms 2000 -- $(broadcast_large) $(node_args)
+	  --max-msgs-per-op 0.4 --max-median-ms 1000 --max-latency-ms 2000 -- $(broadcast_large) \
+	  -- --gossip-period 1700 $(ARGS)
 
 ##@ Development
 

@@ -6,6 +6,8 @@
     reason = "a test fails by panicking, and so do its helpers"
 )]
 
+use std::time::Duration;
+
 use broadcast::{Broadcast, VALUE_BYTES_MAX};
 use maelstrom_core::{Clock, LINE_BYTES_MAX, Output, RawNode};
 use proptest::prelude::*;
@@ -16,11 +18,13 @@ const OK: &str = r#"{"type":"broadcast_ok","in_reply_to":2}"#;
 struct Server {
     node: RawNode<Broadcast>,
     name: &'static str,
+    now: Duration,
 }
 
 impl Server {
     fn start(name: &'static str) -> Self {
-        let mut server = Self { node: RawNode::new(Broadcast::default(), [0; 32], false), name };
+        let node = RawNode::new(Broadcast::default(), [0; 32], false);
+        let mut server = Self { node, name, now: Duration::ZERO };
         let names = r#"["n1","n2"]"#;
         server
             .ask(&format!(r#"{{"type":"init","msg_id":2,"node_id":"{name}","node_ids":{names}}}"#));
@@ -30,7 +34,24 @@ impl Server {
     /// Handles a message, and returns the lines that come of it.
     fn handle(&mut self, src: &str, body: &str) -> Vec<String> {
         let line = format!(r#"{{"src":"{src}","dest":"{}","body":{body}}}"#, self.name);
-        self.node.handle_line(Clock::default(), line.as_bytes());
+        self.node.handle_line(self.clock(), line.as_bytes());
+        self.lines()
+    }
+
+    fn clock(&self) -> Clock {
+        Clock { monotonic: self.now, wall: self.now }
+    }
+
+    /// Lets a period of the gossip pass, and returns the bodies of what goes to the other node.
+    fn wait(&mut self) -> Vec<String> {
+        self.now += Duration::from_millis(150);
+        self.node.handle_timeout(self.clock());
+        let lines = self.lines();
+        let bodies = lines.iter().map(|line| line.split_once(r#","body":"#).unwrap().1);
+        bodies.map(|body| body.strip_suffix('}').unwrap().to_owned()).collect()
+    }
+
+    fn lines(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         while let Some(output) = self.node.poll_output() {
             let Output::Lines(bytes) = output else {
@@ -103,7 +124,7 @@ proptest! {
         for value in &values {
             let (reply, gossip) = here.broadcast(value);
             prop_assert_eq!(reply, OK);
-            for body in gossip {
+            for body in gossip.into_iter().chain(here.wait()) {
                 there.handle("n1", &body);
             }
             if !distinct.contains(&value.as_str()) {

@@ -174,6 +174,7 @@ impl TestArgs {
             forgive_late_replies: false,
             final_ids: false,
             txn: self.txn.clone(),
+            sync_max: None,
             trace: self.trace,
             seed,
         })

@@ -231,8 +231,9 @@ fn a_node_that_exits_is_named_with_the_end_of_its_stderr() {
 #[test]
 fn a_node_that_does_not_answer_init_is_named() {
     let stderr = Run::new("-w echo --node-count 2 --time-limit 9", "silent").crashed();
-    assert!(stderr.contains("did not answer `init` within 10 s"), "{stderr}");
-    assert!(stderr.contains("n0"), "{stderr}");
+    // Whichever joined first.
+    let named = ["n0", "n1"].map(|node| format!("{node} did not answer `init` within 10 s"));
+    assert!(named.iter().any(|text| stderr.contains(text)), "{stderr}");
 }
 
 #[test]
