@@ -249,10 +249,10 @@ impl Peer {
         }
         self.health = Health::Up;
         self.is_introduced = false;
-        if let Some(doublings) = self.falls.checked_sub(2) {
-            let factor = 1 << doublings.min(DISTRUST_DOUBLINGS_MAX);
-            self.trusted_from = now.saturating_add(DISTRUST * factor);
-        }
+        let doublings = self.falls.checked_sub(2).map(|more| more.min(DISTRUST_DOUBLINGS_MAX));
+        let distrust =
+            doublings.map_or(Duration::ZERO, |doublings| DISTRUST.saturating_mul(1 << doublings));
+        self.trusted_from = now.saturating_add(distrust);
         true
     }
 
