@@ -327,7 +327,12 @@ impl<S: State> Gossip<S> {
             Wait::Period
         };
         if let Some(fetch) = message.fetch {
-            self.give(node, src, &message.have, fetch);
+            let mut have = message.have;
+            if let Some(peer) = self.peers.get(src).filter(|_| standing != Standing::Unclear) {
+                // The request may have come late, or twice: the peer may have said more since.
+                have.join(&peer.known);
+            }
+            self.give(node, src, &have, fetch);
         }
         self.note_what_is_lacking(now, src, wait);
         self.drive(node);
