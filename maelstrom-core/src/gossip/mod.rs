@@ -376,6 +376,8 @@ impl<S: State> Gossip<S> {
             && self.hub.as_ref() == Some(src)
         {
             let (age, period) = (Duration::from_micros(age), Duration::from_micros(period));
+            // Nobody waits for ever, whatever the hub says.
+            let period = period.min(push::PERIOD_MAX.max(self.period));
             self.slot.hear_beat(now, age, period);
         }
         let is_back = peer.rise(now);

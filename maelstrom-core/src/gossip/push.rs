@@ -20,7 +20,7 @@ const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(50);
 const ACKNOWLEDGE_WITHIN_MIN: Duration = Duration::from_millis(1_500);
 
 /// No period is learned that is longer.
-const PERIOD_MAX: Duration = Duration::from_secs(10);
+pub(super) const PERIOD_MAX: Duration = Duration::from_secs(10);
 
 /// A learned period, in hundredths of the round trip.
 const PERIOD_PERCENT: u32 = 205;
