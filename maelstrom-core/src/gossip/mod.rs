@@ -306,7 +306,7 @@ impl<S: State> Gossip<S> {
             self.listen(now, src, &message);
         }
         self.keep_own_log_apart(node, &message.have);
-        let mut is_gap = false;
+        let (mut is_gap, before) = (false, self.generation);
         for run in message.runs {
             // What it appended itself in this life, nobody can know better.
             if run.origin != self.origin {
@@ -314,12 +314,16 @@ impl<S: State> Gossip<S> {
                 self.apply(run);
             }
         }
+        let is_piece = message.piece.is_some();
         let result = match message.piece {
             Some(piece) => self.take_piece(src, &message.have, piece),
             None => Ok(()),
         };
+        // A peer whose answer brings nothing has no more to give: it is not asked again at once.
         let is_answer = message.fetched && self.fetching.is_answered(src, echo);
-        let wait = if is_told || is_answer || self.has_just_lost_its_hub(now) {
+        let is_news = is_piece || self.generation > before;
+        let is_alone = self.has_just_lost_its_hub(now) && !is_answer;
+        let wait = if is_told || is_alone || (is_answer && is_news) {
             Wait::None
         } else if is_gap {
             Wait::RoundTrip
