@@ -490,3 +490,6 @@ impl<S: State> Gossip<S> {
         chosen.map(|(id, _)| id.clone()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

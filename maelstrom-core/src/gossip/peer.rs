@@ -332,3 +332,6 @@ impl Peer {
         Some(Echo { life, sent, held: micros(now.saturating_sub(at)) })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -304,3 +304,6 @@ impl<T: Entry> Replica<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

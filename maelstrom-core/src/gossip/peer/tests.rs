@@ -1,0 +1,175 @@
+//! What one peer's messages, and its silence, tell about it.
+#![expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
+
+use super::*;
+
+impl Peer {
+    pub(in crate::gossip) fn life(&self) -> Option<u64> {
+        self.life
+    }
+}
+
+const SLACK: Duration = ms(100);
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn have(count: u64) -> VersionVector {
+    vec![("n1".into(), 1, count)].into()
+}
+
+fn echo(sent_ms: u64) -> Option<Echo> {
+    Some(Echo { life: 0, sent: sent_ms * 1_000, held: 0 })
+}
+
+/// A peer in life 5 that has heard what it was sent at 10 ms, and has three entries.
+fn peer() -> Peer {
+    let mut peer = Peer::new(1);
+    assert_eq!(peer.hear(ms(20), 5, 1, echo(10)), Standing::Reborn);
+    peer.confirm(ms(20), &have(3), SLACK);
+    peer
+}
+
+#[test]
+fn a_new_life_is_believed_once_it_has_heard_what_the_old_one_cannot_have() {
+    let mut peer = peer();
+    for nothing_newer in [None, echo(5), echo(10)] {
+        assert_eq!(peer.hear(ms(30), 6, 1, nothing_newer), Standing::Unclear);
+        assert!(peer.known.covers(&have(3)) && peer.life() == Some(5));
+    }
+    assert_eq!(peer.hear(ms(40), 5, 2, None), Standing::Same);
+    assert_eq!(peer.hear(ms(50), 6, 2, echo(11)), Standing::Reborn);
+    assert_eq!(peer.known, VersionVector::default());
+    // Now the old life is the one that has nothing new to say.
+    assert_eq!(peer.hear(ms(60), 5, 3, echo(10)), Standing::Unclear);
+    assert_eq!(peer.life(), Some(6));
+}
+
+#[test]
+fn what_was_told_to_a_life_that_is_over_counts_for_nothing() {
+    let mut peer = peer();
+    (peer.is_introduced, peer.fetch_at) = (true, Some(ms(99)));
+    peer.told = have(3);
+    peer.ask(ms(30), ms(0), SLACK);
+    peer.hear(ms(50), 6, 2, echo(30));
+    assert!(!peer.is_introduced && peer.awaited.is_none() && peer.fetch_at.is_none());
+    // What was told before the first word ever counts if that life has heard it.
+    for (heard, is_introduced) in [(echo(10), true), (None, false)] {
+        let mut peer = Peer::new(1);
+        peer.is_introduced = true;
+        peer.hear(ms(20), 5, 1, heard);
+        assert_eq!(peer.is_introduced, is_introduced);
+    }
+}
+
+#[test]
+fn who_is_silent_twice_is_silent_and_who_only_lags_is_not() {
+    let mut peer = peer();
+    peer.told = have(4);
+    peer.ask(ms(30), ms(0), SLACK);
+    assert!(!peer.is_overdue(ms(129)) && peer.is_overdue(ms(130)) && !peer.is_silent());
+    peer.ask_again(ms(130), SLACK);
+    assert!(!peer.is_overdue(ms(229)) && peer.is_overdue(ms(230)) && peer.is_silent());
+    // An echo of the first question says that it hears, not of the second that it has heard it.
+    peer.hear(ms(231), 5, 2, echo(30));
+    peer.confirm(ms(231), &have(3), SLACK);
+    assert!(peer.is_silent());
+    peer.hear(ms(232), 5, 3, echo(130));
+    peer.confirm(ms(232), &have(3), SLACK);
+    assert!(!peer.is_silent() && peer.awaited.is_some());
+    peer.confirm(ms(233), &have(4), SLACK);
+    assert!(peer.awaited.is_none());
+}
+
+#[test]
+fn who_lags_is_asked_less_and_less_often_up_to_a_limit() {
+    let mut peer = peer();
+    peer.told = have(4);
+    let (mut now, mut waits) = (ms(30), Vec::new());
+    peer.ask(now, ms(0), SLACK);
+    for n in 0..8 {
+        let deadline = peer.awaited.as_ref().unwrap().deadline;
+        waits.push((deadline - now).as_millis());
+        now = deadline;
+        peer.hear(now, 5, 2 + n, echo(u64::try_from(now.as_millis()).unwrap()));
+        peer.ask_again(now, SLACK);
+    }
+    assert_eq!(waits, [100, 100, 200, 400, 800, 1_600, 1_600, 1_600]);
+}
+
+#[test]
+fn what_was_told_after_what_is_confirmed_is_awaited_next() {
+    let mut peer = peer();
+    peer.told = have(4);
+    peer.ask(ms(30), ms(1_500), SLACK);
+    peer.told = have(5);
+    peer.ask(ms(40), ms(1_500), SLACK);
+    assert_eq!(peer.awaited.as_ref().unwrap().deadline, ms(1_630));
+    // What it has must be said after it has heard the question.
+    peer.confirm(ms(45), &have(4), SLACK);
+    assert_eq!(peer.awaited.as_ref().unwrap().sent, 30_000);
+    peer.hear(ms(50), 5, 2, echo(30));
+    peer.confirm(ms(50), &have(4), SLACK);
+    let awaited = peer.awaited.as_ref().unwrap();
+    assert_eq!((awaited.sent, awaited.deadline), (40_000, ms(1_640)));
+    assert!(!peer.known.covers(&peer.told), "what was told is not what it has");
+    peer.hear(ms(60), 5, 3, echo(40));
+    peer.confirm(ms(60), &have(5), SLACK);
+    assert!(peer.awaited.is_none());
+}
+
+#[test]
+fn only_an_answer_to_what_was_sent_since_brings_a_peer_back() {
+    let mut peer = peer();
+    assert!(!peer.rise(ms(90)), "it is up");
+    peer.is_introduced = true;
+    peer.fall(ms(100));
+    assert!(!peer.is_up() && !peer.is_introduced);
+    peer.hear(ms(110), 5, 2, echo(99));
+    assert!(!peer.rise(ms(110)) && !peer.is_up());
+    peer.hear(ms(120), 5, 3, echo(101));
+    assert!(peer.rise(ms(120)) && peer.is_up());
+}
+
+#[test]
+fn each_fall_costs_twice_the_trust_until_it_is_forgiven() {
+    // It has been up for long.
+    let (mut peer, mut now) = (peer(), ms(1_000_000));
+    let mut fall_and_rise = |pause: Duration| {
+        now += pause;
+        peer.fall(now);
+        now += ms(10);
+        peer.hear(now, 5, micros(now), echo(u64::try_from(now.as_millis()).unwrap()));
+        assert!(peer.rise(now));
+        peer.trusted_from.saturating_sub(now).as_secs()
+    };
+    let distrust: Vec<_> = (0..9).map(|_| fall_and_rise(ms(10))).collect();
+    assert_eq!(distrust, [0, 1, 2, 4, 8, 16, 32, 32, 32]);
+    let distrust = [ms(93_000), ms(10), ms(10)].map(fall_and_rise);
+    assert_eq!(distrust, [0, 1, 2]);
+}
+
+#[test]
+fn the_round_trip_is_the_median_and_a_sleep_is_one_sample() {
+    let mut round_trip = RoundTrip::default();
+    assert_eq!(round_trip.estimate(), None);
+    for n in 0..6 {
+        round_trip.sample(ms(100 * n + 20), ms(100 * n), ms(0));
+    }
+    assert_eq!((round_trip.estimate(), round_trip.variation()), (Some(ms(20)), ms(0)));
+    // What waited for it in its sleep comes at once, and most of it was sent before.
+    for sent in 700..900 {
+        round_trip.sample(ms(5_000), ms(sent), ms(0));
+    }
+    assert_eq!(round_trip.estimate(), Some(ms(20)));
+    // What it held does not count, and what cannot be is ignored.
+    round_trip.sample(ms(6_000), ms(5_900), ms(80));
+    round_trip.sample(ms(7_000), ms(6_900), ms(500));
+    round_trip.sample(ms(7_000), ms(8_000), ms(0));
+    assert_eq!(round_trip.estimate(), Some(ms(20)));
+    for n in 0..8 {
+        round_trip.sample(ms(10_000 + 100 * n), ms(9_950 + 100 * n), ms(10 * (n % 2)));
+    }
+    assert_eq!((round_trip.estimate(), round_trip.variation()), (Some(ms(40)), ms(10)));
+}

@@ -1,0 +1,120 @@
+//! The engine against a model (everyone tells everything with every message), on networks of any
+//! temper.
+#![expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
+
+use rand::RngExt;
+
+use super::*;
+
+mod catching_up;
+mod cluster;
+mod convergence;
+mod costs;
+mod hostile;
+mod hubs;
+mod restarts;
+mod states;
+
+use cluster::{Cluster, Faults, NO_RECORDS, Records, name};
+use states::{Set, Sums, VALUE_BYTES, Values};
+
+/// How long who is no hub may keep an acknowledgement.
+const ACKNOWLEDGEMENT: Duration = ms(1_500);
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// A network that takes `delay_ms` for each message, and is otherwise perfect.
+fn steady(delay_ms: u64) -> Faults {
+    Faults { delay_ms: delay_ms..=delay_ms, loss: 0.0, duplication: 0.0 }
+}
+
+/// Runs `test` with many seeds, and says which one failed.
+fn with_seeds(count: u64, test: impl Fn(u64)) {
+    for seed in 0..count {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(seed)));
+        if let Err(panic) = result {
+            println!("with seed {seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// A cluster of 2 to 6 nodes on a network of random temper, with batches and logs of random size.
+fn any_cluster<S: Values>(seed: u64) -> Cluster<S> {
+    let mut rng = Cluster::<S>::without_nodes(seed, 0, Config::default(), steady(0)).rng.clone();
+    let size = rng.random_range(2..=6);
+    let delay_ms = [0, 20, 100, 400][rng.random_range(0..4)];
+    let faults = Faults {
+        delay_ms: delay_ms / 10..=delay_ms,
+        loss: rng.random_range(0.0..0.5),
+        duplication: rng.random_range(0.0..0.3),
+    };
+    let config = Config {
+        batch_bytes_max: [0, 3 * VALUE_BYTES, 256 << 10][rng.random_range(0..3)],
+        log_bytes_max: [0, 500, 4 << 20][rng.random_range(0..3)],
+        ..Config::default()
+    };
+    let mut cluster = Cluster::new(seed, size, config, faults);
+    cluster.rng = rng;
+    cluster
+}
+
+/// Cuts each link with the given probability, in one direction or in both.
+fn cut_anything<S: Values>(cluster: &mut Cluster<S>, probability: f64) {
+    cluster.cut.clear();
+    for from in 0..cluster.size() {
+        for to in 0..cluster.size() {
+            if from != to && cluster.rng.random_bool(probability) {
+                cluster.cut.insert((from, to));
+            }
+        }
+    }
+}
+
+/// Appends while links come and go, and nodes sleep.
+fn stormy_weather<S: Values>(cluster: &mut Cluster<S>) {
+    for _ in 0..6 {
+        cut_anything(cluster, 0.4);
+        if cluster.rng.random_bool(0.3) {
+            let index = cluster.rng.random_range(0..cluster.size());
+            cluster.pause(index);
+        }
+        for _ in 0..cluster.rng.random_range(0..4) {
+            let count = cluster.rng.random_range(0..4);
+            cluster.append_anywhere(count);
+            let pause = cluster.rng.random_range(0..1_500);
+            cluster.run_for(ms(pause));
+        }
+        cluster.resume_all();
+    }
+}
+
+/// No more faults; messages still overtake each other.
+fn calm_down<S: Values>(cluster: &mut Cluster<S>) {
+    cluster.cut.clear();
+    cluster.faults.loss = 0.0;
+    cluster.faults.duplication = 0.0;
+    cluster.resume_all();
+}
+
+/// How long everyone takes to have everything after the last fault, where every link works.
+///
+/// Who holds something back because it takes its peer to be served, finds out by its patience: an
+/// acknowledgement may take its time, then a peer is asked twice. Who takes a peer to be down tries
+/// it at the next probe. Then there are a few hops, and what is lacking comes batch by batch, at
+/// worst as the whole state of each peer in turn.
+fn bound<S: Values>(cluster: &Cluster<S>) -> Duration {
+    let delay = ms(*cluster.faults.delay_ms.end());
+    let patience = (6 * delay).max(2 * delay + cluster.config.patience_min).max(secs(3));
+    let acknowledgement = (5 * 2 * delay).max(ACKNOWLEDGEMENT);
+    let batch = (cluster.config.batch_bytes_max / VALUE_BYTES).max(1);
+    let batches = u32::try_from(cluster.appended.len().div_ceil(batch) * cluster.size()).unwrap();
+    let settled = acknowledgement + 2 * patience + cluster.config.probe_interval + 6 * delay;
+    settled + batches * 2 * delay
+}

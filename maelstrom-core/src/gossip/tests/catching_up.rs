@@ -1,0 +1,100 @@
+//! What a push did not bring is fetched: once, batch by batch.
+
+use super::*;
+
+/// Two nodes of which the second lacks `values` values of the first, in batches of four.
+fn lacking(values: usize, duplication: f64, log_bytes_max: usize) -> Cluster<Set> {
+    let config = Config { batch_bytes_max: 4 * VALUE_BYTES, log_bytes_max, ..Config::default() };
+    let mut cluster = Cluster::new(11, 2, config, steady(10));
+    // Both know how far the other is.
+    cluster.append(1);
+    cluster.append(0);
+    cluster.run_for(secs(5));
+    cluster.cut_between(&[0], &[1]);
+    for _ in 0..values {
+        cluster.append(0);
+    }
+    cluster.run_for(secs(5));
+    cluster.faults.duplication = duplication;
+    cluster.cut.clear();
+    (cluster.fetches_sent, cluster.messages_sent) = (0, 0);
+    cluster
+}
+
+#[test]
+fn catching_up_goes_on_at_once_batch_by_batch() {
+    for log_bytes_max in [1 << 20, 0] {
+        let mut cluster = lacking(100, 0.0, log_bytes_max);
+        cluster.run_until(secs(3), |cluster| cluster.values(1).len() > 2);
+        cluster.run_for(25 * ms(20));
+        cluster.assert_converged();
+        assert!(cluster.fetches_sent <= 27, "{}", cluster.fetches_sent);
+    }
+}
+
+#[test]
+fn messages_that_come_twice_do_not_multiply_fetches() {
+    for log_bytes_max in [1 << 20, 0] {
+        let mut cluster = lacking(100, 1.0, log_bytes_max);
+        cluster.run_for(secs(5));
+        cluster.assert_converged();
+        assert!(cluster.fetches_sent <= 27, "{} fetches", cluster.fetches_sent);
+        // Each fetch comes twice and is answered twice.
+        assert!(cluster.messages_sent <= 27 * 3 + 20, "{} messages", cluster.messages_sent);
+    }
+}
+
+#[test]
+fn a_fetch_that_is_lost_is_made_again() {
+    with_seeds(10, |seed| {
+        let mut cluster = lacking(40, 0.0, if seed % 2 == 0 { 1 << 20 } else { 0 });
+        cluster.rng =
+            Cluster::<Set>::without_nodes(seed, 0, Config::default(), steady(0)).rng.clone();
+        cluster.faults.loss = 0.3;
+        cluster.run_for(secs(60));
+        cluster.assert_converged();
+    });
+}
+
+/// Whoever tells: the hub, or a leaf.
+#[test]
+fn a_push_that_is_lost_is_noticed_by_its_acknowledgement_and_told_again_without_the_entries() {
+    for (teller, others) in [(0, 4), (4, 1)] {
+        let mut cluster: Cluster<Set> = Cluster::new(3, 5, Config::default(), steady(10));
+        // All know how far the others are.
+        cluster.append(0);
+        cluster.append(1);
+        cluster.run_for(secs(10));
+        cluster.assert_converged();
+        let entries = cluster.entries_sent;
+        cluster.faults.loss = 1.0;
+        cluster.append(teller);
+        cluster.run_for(ms(1));
+        assert_eq!(cluster.entries_sent - entries, others, "the push");
+        cluster.faults.loss = 0.0;
+        let messages = cluster.messages_sent;
+        let patience = if teller == 0 { ACKNOWLEDGEMENT } else { cluster.config.patience_min };
+        let took = cluster.run_until(secs(5), Cluster::is_converged);
+        // It is told again after its patience, asks, and is answered.
+        let hops = 3 + if teller == 0 { 0 } else { 2 };
+        assert!(
+            took <= patience + ms(20) + cluster.config.patience_min + ms(10 * hops),
+            "{took:?}"
+        );
+        cluster.run_for(secs(10));
+        assert!(cluster.messages_sent - messages <= 4 * 4 + 4);
+        assert_eq!(cluster.entries_sent - entries, others + 4, "each is sent once more");
+    }
+}
+
+#[test]
+fn no_entry_is_too_large_to_be_sent() {
+    let config = Config { batch_bytes_max: 0, ..Config::default() };
+    let mut cluster: Cluster<Set> = Cluster::new(2, 3, config, steady(10));
+    cluster.cut_between(&[0], &[1, 2]);
+    cluster.append_anywhere(20);
+    cluster.run_for(secs(3));
+    cluster.cut.clear();
+    cluster.run_for(bound(&cluster));
+    cluster.assert_converged();
+}

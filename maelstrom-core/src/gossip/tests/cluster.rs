@@ -1,0 +1,489 @@
+//! A cluster in virtual time, and a network that delays, reorders, loses, duplicates and cuts.
+//!
+//! Everything derives from one seed. Whatever a test is about, each message is checked as it
+//! leaves (nothing that its receiver is known to have, no more than a batch, no more than its
+//! sender has), each entry as it is applied (once, in its origin's order), and each node as it
+//! learns: it has no more than it would if everyone told all it has with every message.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
+
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::states::{Store, Values};
+use super::*;
+use crate::RawNode;
+use crate::body;
+use crate::message::Envelope;
+use crate::node::{Clock, Output};
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "snake_case", bound = "S: State")]
+pub(super) enum Payload<S: State> {
+    Append { value: u32 },
+    Gossip(Box<Message<S>>),
+}
+
+/// What the network does to messages.
+#[derive(Clone, Debug)]
+pub(super) struct Faults {
+    /// How long each takes, in ms; they overtake each other where this is not one number.
+    pub(super) delay_ms: RangeInclusive<u64>,
+    pub(super) loss: f64,
+    pub(super) duplication: f64,
+}
+
+/// Which of its records a node comes back with.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Records {
+    All,
+    First(usize),
+}
+
+pub(super) const NO_RECORDS: Records = Records::First(0);
+
+/// A message under way.
+#[derive(Clone)]
+pub(super) struct Packet<S: State> {
+    from: usize,
+    to: usize,
+    message: Box<Message<S>>,
+    line: Vec<u8>,
+    /// All that the sender may have known.
+    flood: BTreeSet<u32>,
+}
+
+/// What a node was told by a peer: by which life of it, and what that has.
+#[derive(Clone, Default)]
+struct Told {
+    life: u64,
+    have: VersionVector,
+}
+
+pub(super) struct Cluster<S: Values> {
+    pub(super) rng: ChaCha8Rng,
+    pub(super) config: Config,
+    pub(super) faults: Faults,
+    /// Links (from, to) that carry nothing.
+    pub(super) cut: BTreeSet<(usize, usize)>,
+    pub(super) now: Duration,
+    /// `None`: dead.
+    nodes: Vec<Option<RawNode<Store<S>>>>,
+    records: Vec<Vec<Vec<u8>>>,
+    /// What each node's clock says more: each life has another.
+    offsets: Vec<Duration>,
+    /// Nodes that sleep, and what waits for them.
+    paused: BTreeMap<usize, Vec<Packet<S>>>,
+    in_flight: BTreeMap<(Duration, u64), Packet<S>>,
+    /// What the first of each pair was told by the second.
+    told: BTreeMap<(usize, usize), Told>,
+    /// What each node had if everyone told everything with every message.
+    model: Vec<BTreeSet<u32>>,
+    /// All that clients have appended.
+    pub(super) appended: BTreeSet<u32>,
+    pub(super) messages_sent: u64,
+    pub(super) entries_sent: usize,
+    pub(super) fetches_sent: u64,
+    pub(super) pieces_sent: u64,
+    /// The last few lines, for who looks into a failure.
+    transcript: VecDeque<String>,
+}
+
+const TRANSCRIPT_LINES_MAX: usize = 40;
+
+pub(super) fn name(index: usize) -> NodeId {
+    format!("n{index:03}").into()
+}
+
+impl<S: Values> Drop for Cluster<S> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for line in &self.transcript {
+                println!("{line}");
+            }
+        }
+    }
+}
+
+impl<S: Values> Cluster<S> {
+    pub(super) fn new(seed: u64, size: usize, config: Config, faults: Faults) -> Self {
+        let mut cluster = Self::without_nodes(seed, size, config, faults);
+        for index in 0..size {
+            cluster.start(index, Records::All);
+        }
+        cluster
+    }
+
+    /// All nodes are dead.
+    pub(super) fn without_nodes(seed: u64, size: usize, config: Config, faults: Faults) -> Self {
+        Self {
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            config,
+            faults,
+            cut: BTreeSet::new(),
+            now: Duration::ZERO,
+            nodes: (0..size).map(|_| None).collect(),
+            records: vec![Vec::new(); size],
+            offsets: vec![Duration::ZERO; size],
+            paused: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            told: BTreeMap::new(),
+            model: vec![BTreeSet::new(); size],
+            appended: BTreeSet::new(),
+            messages_sent: 0,
+            entries_sent: 0,
+            fetches_sent: 0,
+            pieces_sent: 0,
+            transcript: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(super) fn is_alive(&self, index: usize) -> bool {
+        self.nodes[index].is_some()
+    }
+
+    pub(super) fn alive(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.size()).filter(|index| self.is_alive(*index))
+    }
+
+    pub(super) fn kill(&mut self, index: usize) {
+        self.note(format!("n{index} dies"));
+        self.nodes[index] = None;
+        self.paused.remove(&index);
+        self.told.retain(|(to, _), _| *to != index);
+        self.model[index].clear();
+    }
+
+    /// A life of node `index` begins, with these of its records.
+    pub(super) fn start(&mut self, index: usize, records: Records) {
+        self.note(format!("n{index} begins with records: {records:?}"));
+        if let Records::First(count) = records {
+            self.records[index].truncate(count);
+        }
+        let store = Store::<S>::new(self.config.clone());
+        let mut node = RawNode::new(store, self.rng.random(), true);
+        for record in &self.records[index] {
+            node.recover(record).unwrap();
+        }
+        self.model[index] = node.handler().gossip.state().values();
+        let names: Vec<_> = (0..self.size()).map(name).collect();
+        let init = serde_json::json!({"src": "c0", "dest": name(index),
+            "body": {"type": "init", "node_id": name(index), "node_ids": names}});
+        self.offsets[index] = secs(self.rng.random_range(0..1_000));
+        node.handle_line(self.clock(index), init.to_string().as_bytes());
+        self.nodes[index] = Some(node);
+        self.send_out(index);
+    }
+
+    pub(super) fn restart(&mut self, index: usize, records: Records) {
+        self.kill(index);
+        self.start(index, records);
+    }
+
+    /// Nothing happens at node `index` until it is resumed: then everything at once.
+    pub(super) fn pause(&mut self, index: usize) {
+        self.note(format!("n{index} falls asleep"));
+        self.paused.entry(index).or_default();
+    }
+
+    pub(super) fn resume(&mut self, index: usize) {
+        self.note(format!("n{index} wakes up"));
+        for packet in self.paused.remove(&index).unwrap_or_default() {
+            self.deliver(packet);
+        }
+    }
+
+    pub(super) fn resume_all(&mut self) {
+        while let Some((&index, _)) = self.paused.first_key_value() {
+            self.resume(index);
+        }
+    }
+
+    /// A client appends a new value at node `index`.
+    pub(super) fn append(&mut self, index: usize) -> u32 {
+        let value = u32::try_from(self.appended.len()).unwrap();
+        self.appended.insert(value);
+        self.model[index].insert(value);
+        self.hear(index, "c0", &format!(r#"{{"type":"append","value":{value}}}"#));
+        value
+    }
+
+    /// Appends `count` new values, each at some node that is there.
+    pub(super) fn append_anywhere(&mut self, count: usize) {
+        let there: Vec<_> = self.alive().filter(|index| !self.paused.contains_key(index)).collect();
+        for _ in 0..count {
+            if !there.is_empty() {
+                let index = self.rng.random_range(0..there.len());
+                self.append(there[index]);
+            }
+        }
+    }
+
+    /// Hands a node a message past the network, and returns what it answers but gossip.
+    pub(super) fn hear(&mut self, index: usize, src: &str, body: &str) -> Vec<String> {
+        let dest = name(index);
+        let line = format!(r#"{{"src":"{src}","dest":"{dest}","body":{body}}}"#);
+        let clock = self.clock(index);
+        self.nodes[index].as_mut().unwrap().handle_line(clock, line.as_bytes());
+        self.send_out(index)
+    }
+
+    /// Cuts both directions between two groups of nodes.
+    pub(super) fn cut_between(&mut self, left: &[usize], right: &[usize]) {
+        for (a, b) in left.iter().flat_map(|a| right.iter().map(move |b| (*a, *b))) {
+            if a != b {
+                self.cut.extend([(a, b), (b, a)]);
+            }
+        }
+    }
+
+    pub(super) fn run_for(&mut self, time: Duration) {
+        let steps_max = 50_000 + time.as_millis() * self.size() as u128;
+        let until = self.now + time;
+        for _ in 0..steps_max {
+            let packet = self.in_flight.first_key_value().map(|((at, _), _)| *at);
+            let timer = (0..self.size()).filter_map(|index| self.timeout(index)).min();
+            let Some(next) = packet.into_iter().chain(timer).min().filter(|at| *at <= until) else {
+                self.now = until;
+                return;
+            };
+            self.now = next.max(self.now);
+            if packet == Some(next) {
+                let (_, packet) = self.in_flight.pop_first().unwrap();
+                self.deliver(packet);
+            } else {
+                self.fire();
+            }
+        }
+        panic!("the cluster is busy without end");
+    }
+
+    fn clock(&self, index: usize) -> Clock {
+        Clock { monotonic: self.now + self.offsets[index], wall: Duration::ZERO }
+    }
+
+    fn timeout(&self, index: usize) -> Option<Duration> {
+        if self.paused.contains_key(&index) {
+            return None;
+        }
+        let at = self.nodes[index].as_ref().and_then(RawNode::poll_timeout)?;
+        Some(at.saturating_sub(self.offsets[index]))
+    }
+
+    fn fire(&mut self) {
+        let now = self.now;
+        for index in 0..self.size() {
+            if self.timeout(index).is_some_and(|at| at <= now) {
+                let clock = self.clock(index);
+                self.nodes[index].as_mut().unwrap().handle_timeout(clock);
+                self.send_out(index);
+            }
+        }
+    }
+
+    /// Takes off the network what is under way from one node to another.
+    pub(super) fn intercept(&mut self, from: usize, to: usize) -> Vec<Packet<S>> {
+        let is_it = |packet: &mut Packet<S>| packet.from == from && packet.to == to;
+        self.in_flight.extract_if(.., |_, packet| is_it(packet)).map(|(_, packet)| packet).collect()
+    }
+
+    pub(super) fn deliver(&mut self, packet: Packet<S>) {
+        let Packet { from, to, .. } = packet;
+        if self.cut.contains(&(from, to)) || !self.is_alive(to) {
+            return;
+        }
+        if let Some(waiting) = self.paused.get_mut(&to) {
+            return waiting.push(packet);
+        }
+        self.note(format!("n{to} <- n{from} {}", packet.message.sent));
+        self.model[to].extend(&packet.flood);
+        let clock = self.clock(to);
+        self.nodes[to].as_mut().unwrap().handle_line(clock, &packet.line);
+        self.remember(&packet);
+        self.send_out(to);
+        let known = self.engine(to).state().values();
+        assert!(known.is_subset(&self.model[to]), "n{to} has what nobody can have told it");
+    }
+
+    /// What a node takes for the word of a peer's present life, it may rely on.
+    fn remember(&mut self, packet: &Packet<S>) {
+        let Packet { from, to, message, .. } = packet;
+        if self.engine(*to).peers[&name(*from)].life() != Some(message.life) {
+            return;
+        }
+        let told = self.told.entry((*to, *from)).or_default();
+        if told.life != message.life {
+            *told = Told { life: message.life, have: VersionVector::default() };
+        }
+        told.have.join(&message.have);
+    }
+
+    /// Puts what a node says on the network, and returns what is no gossip.
+    fn send_out(&mut self, from: usize) -> Vec<String> {
+        let mut others = Vec::new();
+        while let Some(output) = self.nodes[from].as_mut().and_then(RawNode::poll_output) {
+            match output {
+                Output::Record(record) => self.records[from].push(record),
+                Output::Lines(lines) => {
+                    let lines = lines.split_inclusive(|byte| *byte == b'\n');
+                    others.extend(lines.filter_map(|line| self.send(from, line)));
+                }
+            }
+        }
+        others
+    }
+
+    fn send(&mut self, from: usize, line: &[u8]) -> Option<String> {
+        let text = String::from_utf8_lossy(line).into_owned();
+        let Envelope { dest, body, .. } = serde_json::from_slice(line).unwrap();
+        let is_reply = text.contains("in_reply_to");
+        let to = (0..self.size()).find(|to| !is_reply && *name(*to) == *dest);
+        let Some(to) = to else {
+            return Some(text);
+        };
+        self.note(format!("n{from} -> n{to} {body}"));
+        let Payload::Gossip(message) = body::decode("gossip", body).unwrap() else {
+            panic!("nodes gossip and nothing else");
+        };
+        self.check(from, to, &message);
+        let mut copies = usize::from(!self.rng.random_bool(self.faults.loss));
+        copies += usize::from(self.rng.random_bool(self.faults.duplication));
+        let flood = if copies > 0 { self.model[from].clone() } else { BTreeSet::new() };
+        let packet = Packet { from, to, message, line: line.to_vec(), flood };
+        for _ in 0..copies {
+            let delay = self.rng.random_range(self.faults.delay_ms.clone());
+            let at = (self.now + Duration::from_millis(delay), self.rng.next_u64());
+            self.in_flight.insert(at, packet.clone());
+        }
+        None
+    }
+
+    /// What holds for each message.
+    fn check(&mut self, from: usize, to: usize, message: &Message<S>) {
+        let told = self.told.entry((from, to)).or_default();
+        for run in &message.runs {
+            assert!(!run.entries.is_empty(), "an empty run");
+            let known = told.have.get(&run.origin);
+            let is_new = if S::Entry::CUMULATIVE { run.end() > known } else { run.start >= known };
+            assert!(is_new, "n{from} sends n{to} what it is known to have: {}", run.start);
+            assert!(run.end() <= message.have.get(&run.origin), "more than there is");
+        }
+        let entries = message.runs.iter().flat_map(|run| &run.entries);
+        let bytes: usize = entries.clone().map(Entry::encoded_len).sum();
+        let entries = entries.count();
+        assert!(entries <= 1 || bytes <= self.config.batch_bytes_max, "{bytes} bytes in a message");
+        assert!(!message.lost.contains(&name(from)) && message.hub != Some(name(from)));
+        self.messages_sent += 1;
+        self.entries_sent += entries;
+        self.fetches_sent += u64::from(message.fetch.is_some());
+        self.pieces_sent += u64::from(message.piece.is_some());
+    }
+
+    fn note(&mut self, line: String) {
+        if self.transcript.len() >= TRANSCRIPT_LINES_MAX {
+            self.transcript.pop_front();
+        }
+        self.transcript.push_back(format!("{:?} {line}", self.now));
+    }
+
+    pub(super) fn engine(&self, index: usize) -> &Gossip<S> {
+        &self.nodes[index].as_ref().unwrap().handler().gossip
+    }
+
+    /// What node `index` has, by name.
+    pub(super) fn version(&self, index: usize) -> &VersionVector {
+        self.engine(index).replica.version()
+    }
+
+    /// All entries that node `index` still has as such.
+    pub(super) fn logs(&self, index: usize) -> Vec<Run<S::Entry>> {
+        let replica = &self.engine(index).replica;
+        let all = replica.missing(&[&VersionVector::default()], usize::MAX);
+        let Missing::Runs { runs, .. } = all else { panic!("a log has been trimmed") };
+        runs
+    }
+
+    /// The values that node `index` has.
+    pub(super) fn values(&self, index: usize) -> BTreeSet<u32> {
+        self.engine(index).state().values()
+    }
+
+    /// All that somebody has by name. (A part of a snapshot without the rest has no names: what
+    /// nobody else has any more may stay with who got that part.)
+    pub(super) fn union(&self) -> BTreeSet<u32> {
+        self.alive().flat_map(|index| self.engine(index).state().applied()).collect()
+    }
+
+    pub(super) fn hub(&self, index: usize) -> Option<usize> {
+        let hub = self.engine(index).hub.clone()?;
+        (0..self.size()).find(|index| name(*index) == hub)
+    }
+
+    /// Whether all nodes have the first `count` values that were appended.
+    pub(super) fn all_have_first(&self, count: usize) -> bool {
+        let count = u32::try_from(count).unwrap();
+        let have = |index| self.engine(index).state().has_first(count);
+        self.alive().all(have)
+    }
+
+    /// Whether all nodes have all of `expected`.
+    pub(super) fn all_have(&self, expected: &BTreeSet<u32>) -> bool {
+        self.alive().all(|index| self.engine(index).state().len() >= expected.len())
+            && self.alive().all(|index| self.values(index).is_superset(expected))
+    }
+
+    /// Whether all that is there have all that was appended, and know it by the same names.
+    pub(super) fn is_converged(&self) -> bool {
+        let Some(first) = self.alive().next() else {
+            return true;
+        };
+        self.all_have(&self.appended)
+            && self.alive().all(|index| self.version(index) == self.version(first))
+    }
+
+    pub(super) fn assert_converged(&self) {
+        self.assert_have(&self.appended.clone());
+        let first = self.alive().next().unwrap();
+        for index in self.alive() {
+            assert_eq!(self.version(index), self.version(first), "n{index} and n{first}");
+        }
+    }
+
+    pub(super) fn assert_have(&self, expected: &BTreeSet<u32>) {
+        for index in self.alive() {
+            let values = self.values(index);
+            let lacks: Vec<_> = expected.difference(&values).collect();
+            assert!(lacks.is_empty(), "at {:?} n{index} lacks {lacks:?}", self.now);
+        }
+    }
+
+    /// How long it takes until something has happened.
+    pub(super) fn run_until(
+        &mut self,
+        time_max: Duration,
+        happened: impl Fn(&Self) -> bool,
+    ) -> Duration {
+        let start = self.now;
+        while !happened(self) {
+            if self.now - start >= time_max {
+                println!("it does not happen within {time_max:?}");
+                self.assert_converged();
+                panic!("it does not happen within {time_max:?}");
+            }
+            self.run_for(Duration::from_millis(1));
+        }
+        self.now - start
+    }
+
+    /// How many messages are sent in `time`.
+    pub(super) fn messages_in(&mut self, time: Duration) -> u64 {
+        let before = self.messages_sent;
+        self.run_for(time);
+        self.messages_sent - before
+    }
+}

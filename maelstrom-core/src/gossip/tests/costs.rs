@@ -1,0 +1,95 @@
+//! What it costs where nothing fails: messages, entries and time.
+
+use super::*;
+
+const SIZES: [usize; 5] = [5, 10, 25, 50, 100];
+
+/// A cluster that has settled, and has forgotten how it began.
+fn settled(seed: u64, size: usize, delay_ms: u64) -> Cluster<Set> {
+    let mut cluster = Cluster::new(seed, size, Config::default(), steady(delay_ms));
+    cluster.append(0);
+    cluster.run_for(secs(20));
+    cluster.assert_converged();
+    cluster.messages_sent = 0;
+    cluster.entries_sent = 0;
+    cluster
+}
+
+fn per_round(cluster: &Cluster<Set>) -> u64 {
+    2 * (cluster.size() as u64 - 1)
+}
+
+#[test]
+fn a_fresh_cluster_greets_its_hub_and_falls_silent() {
+    for size in [1, 2, 5, 25] {
+        let mut cluster: Cluster<Set> = Cluster::new(7, size, Config::default(), steady(100));
+        let greeting = cluster.messages_in(secs(20));
+        let per_round = per_round(&cluster);
+        assert!(greeting >= per_round && greeting <= 3 * per_round, "{greeting} of {size}");
+        assert_eq!(cluster.messages_in(secs(60)), 0);
+        assert!((1..size).all(|index| cluster.hub(index) == Some(0)));
+        assert_eq!(cluster.hub(0), None);
+    }
+}
+
+#[test]
+fn a_lone_append_takes_two_hops_and_two_messages_for_each_node() {
+    for (seed, size) in (0..).zip(SIZES) {
+        for delay_ms in [0, 10, 100] {
+            for at in [0, size - 1] {
+                let mut cluster = settled(seed, size, delay_ms);
+                cluster.append(at);
+                if delay_ms > 0 {
+                    cluster.run_for(ms(2 * delay_ms - 1));
+                    assert!(at == 0 || !cluster.is_converged(), "n{at} told everyone itself");
+                }
+                cluster.run_for(ms(1));
+                cluster.assert_converged();
+                cluster.run_for(secs(60));
+                let (messages, entries) = (cluster.messages_sent, cluster.entries_sent);
+                assert!(messages <= per_round(&cluster), "{messages} of {size}");
+                assert_eq!(entries, size - 1, "each gets it once");
+            }
+        }
+    }
+}
+
+/// Appends at `count` nodes every few ms for 12 periods, and tells how long it took at worst until
+/// everyone had something.
+fn load(cluster: &mut Cluster<Set>, count: usize) -> Duration {
+    let (until, mut worst) = (cluster.now + cluster.engine(0).period * 12, Duration::ZERO);
+    while cluster.now < until {
+        let (at, watched) = (cluster.now, cluster.appended.len());
+        while !cluster.all_have_first(watched) {
+            cluster.append_anywhere(count);
+            cluster.run_for(ms(4));
+        }
+        worst = worst.max(cluster.now - at);
+        cluster.append_anywhere(count);
+        cluster.run_for(ms(5));
+    }
+    worst
+}
+
+#[test]
+fn under_load_a_period_costs_two_messages_for_each_node_and_delays_by_a_period_and_two_hops() {
+    for (seed, size) in (0..).zip(SIZES) {
+        for (delay_ms, count) in [(20, 4), (20, 1)] {
+            let mut cluster = settled(seed, size, delay_ms);
+            let before = cluster.appended.len();
+            let start = cluster.now;
+            let worst = load(&mut cluster, count);
+            let period = cluster.engine(0).period;
+            assert!(worst <= period + ms(2 * delay_ms + 4), "{worst:?} for {size}");
+            let periods = (cluster.now - start).as_nanos().div_ceil(period.as_nanos());
+            // What was appended last takes a period more, and its acknowledgements come alone.
+            let rounds = u64::try_from(periods).unwrap() + 2;
+            cluster.run_for(secs(30));
+            cluster.assert_converged();
+            let messages_max = rounds * per_round(&cluster);
+            assert!(cluster.messages_sent <= messages_max, "{}, {size}", cluster.messages_sent);
+            let entries = (cluster.appended.len() - before) * (size - 1);
+            assert_eq!(cluster.entries_sent, entries, "each gets each once");
+        }
+    }
+}

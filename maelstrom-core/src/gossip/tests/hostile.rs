@@ -1,0 +1,167 @@
+//! Messages that no node of the cluster sends, or none in its right mind.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn settled(size: usize) -> Cluster<Set> {
+    let mut cluster = Cluster::new(1, size, Config::default(), steady(10));
+    cluster.append(0);
+    cluster.append(1);
+    cluster.run_for(secs(10));
+    cluster.assert_converged();
+    cluster
+}
+
+/// What node `from` might say in its present life, with some fields that make no sense.
+fn words(cluster: &Cluster<Set>, from: usize, nonsense: Value) -> String {
+    let engine = cluster.engine(from);
+    let mut body = json!({"type": "gossip", "msg_id": 9, "life": engine.life, "sent": 5,
+        "have": engine.replica.version()});
+    body.as_object_mut().unwrap().extend(nonsense.as_object().unwrap().clone());
+    body.to_string()
+}
+
+/// Whatever it was told, the cluster is as good as before.
+fn assert_still_works(cluster: &mut Cluster<Set>) {
+    // Who believes in what does not exist asks for it now and then, but no more.
+    let patience = cluster.config.patience_min;
+    let messages_max = 2 * u64::try_from(secs(60).as_millis() / patience.as_millis()).unwrap();
+    let messages = cluster.messages_in(secs(60));
+    assert!(messages <= messages_max, "{messages} messages");
+    for index in 0..cluster.size() {
+        cluster.append(index);
+    }
+    cluster.run_for(bound(cluster));
+    cluster.assert_have(&cluster.appended.clone());
+    // Who believes in what does not exist asks for it now and then, but no more.
+    let patience = cluster.config.patience_min;
+    let messages_max = 2 * u64::try_from(secs(60).as_millis() / patience.as_millis()).unwrap();
+    let messages = cluster.messages_in(secs(60));
+    assert!(messages <= messages_max, "{messages} messages");
+}
+
+#[test]
+fn gossip_of_a_stranger_is_refused_and_changes_nothing() {
+    let mut cluster = settled(2);
+    let origin = json!({"node": "n7", "incarnation": 1});
+    let run = json!({"origin": origin, "start": 0, "entries": [5]});
+    for stranger in ["n7", "c1", &name(0)] {
+        let words = words(&cluster, 1, json!({"runs": [run], "fetch": {}}));
+        let answer = cluster.hear(0, stranger, &words);
+        assert!(answer[0].contains(r#""type":"error","in_reply_to":9,"code":12"#), "{answer:?}");
+    }
+    cluster.assert_converged();
+    assert_eq!(cluster.messages_in(secs(20)), 0);
+}
+
+#[test]
+fn nobody_can_tell_a_node_what_it_appended_itself() {
+    let mut cluster = settled(2);
+    let origin = cluster.engine(0).origin.clone();
+    let run = json!({"origin": origin, "start": 1, "entries": [66]});
+    let words = words(&cluster, 1, json!({"runs": [run]}));
+    assert!(cluster.hear(0, &name(1), &words).is_empty());
+    assert!(!cluster.values(0).contains(&66));
+    cluster.run_for(secs(5));
+    cluster.assert_converged();
+}
+
+#[test]
+fn runs_that_fit_nowhere_are_ignored() {
+    for start in [1, 2, 1 << 60, u64::MAX] {
+        for entries in [vec![], vec![66]] {
+            let mut cluster = settled(3);
+            let origin = json!({"node": "n9", "incarnation": 1});
+            let run = json!({"origin": origin, "start": start, "entries": entries});
+            let words = words(&cluster, 1, json!({"runs": [run], "answer_within": 0}));
+            cluster.hear(0, &name(1), &words);
+            cluster.assert_converged();
+            assert_still_works(&mut cluster);
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_that_makes_no_sense_is_refused() {
+    let mut cluster = settled(2);
+    let piece = json!({"position": 0, "part": [states::NONSENSE]});
+    let have = json!([["n9", 1, 100]]);
+    let words = words(&cluster, 1, json!({"piece": piece, "have": have, "life": 77}));
+    let answer = cluster.hear(0, &name(1), &words);
+    assert!(answer[0].contains(r#""code":12"#), "{answer:?}");
+    cluster.run_for(secs(5));
+    cluster.assert_converged();
+    assert_still_works(&mut cluster);
+}
+
+#[test]
+fn pieces_that_fit_nowhere_do_not_count_as_a_snapshot() {
+    let mut cluster = settled(2);
+    for (position, next) in [(1, None), (u64::MAX, None), (u64::MAX, Some(0)), (5, Some(5))] {
+        let piece = json!({"position": position, "next": next, "part": [1]});
+        let have = json!([["n9", 1, 100]]);
+        let words = words(&cluster, 1, json!({"piece": piece, "have": have, "life": 77}));
+        cluster.hear(0, &name(1), &words);
+        cluster.assert_converged();
+    }
+    assert_still_works(&mut cluster);
+}
+
+#[test]
+fn who_claims_to_have_what_does_not_exist_is_not_asked_for_it_without_end() {
+    for life in [None, Some(77)] {
+        for count in [1, 5, u64::MAX] {
+            for fetched in [false, true] {
+                let mut cluster = settled(3);
+                let have = json!([["n9", 1, count]]);
+                let mut nonsense = json!({"have": have, "fetched": fetched, "answer_within": 0});
+                if let Some(life) = life {
+                    nonsense["life"] = life.into();
+                }
+                let words = words(&cluster, 1, nonsense);
+                cluster.hear(0, &name(1), &words);
+                assert_still_works(&mut cluster);
+            }
+        }
+    }
+}
+
+#[test]
+fn who_claims_to_have_more_of_a_nodes_own_log_makes_it_begin_another_and_no_more() {
+    let mut cluster = settled(3);
+    let origin = cluster.engine(0).origin.clone();
+    let have = json!([[origin.node, origin.incarnation, u64::MAX]]);
+    let words = words(&cluster, 1, json!({"have": have, "life": 77}));
+    cluster.hear(0, &name(1), &words);
+    assert_ne!(cluster.engine(0).origin, origin);
+    assert_still_works(&mut cluster);
+}
+
+#[test]
+fn times_that_make_no_sense_do_no_harm() {
+    let absurd = [
+        json!({"answer_within": u64::MAX}),
+        json!({"beat": [0, u64::MAX]}),
+        json!({"beat": [u64::MAX, 0]}),
+        json!({"beat": [u64::MAX, u64::MAX]}),
+        json!({"beat": [0, 0]}),
+        json!({"sent": u64::MAX, "life": 77, "answer_within": 0}),
+        json!({"sent": 0, "life": 0}),
+        json!({"echo": {"life": 1, "sent": u64::MAX, "held": u64::MAX}}),
+        json!({"hub": "nobody", "lost": ["nobody", "n001", "n000"]}),
+        json!({"fetch": {"position": u64::MAX}}),
+        json!({"fetch": {"position": 0}, "answer_within": u64::MAX}),
+    ];
+    for nonsense in absurd {
+        for (from, to) in [(0, 1), (1, 0), (1, 2)] {
+            let mut cluster = settled(3);
+            let words = words(&cluster, from, nonsense.clone());
+            cluster.hear(to, &name(from), &words);
+            cluster.append(to);
+            cluster.run_for(push::PERIOD_MAX + bound(&cluster));
+            cluster.assert_have(&cluster.appended.clone());
+            assert_still_works(&mut cluster);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Hubs that die, sleep, are cut off, or come and go.
+
+use super::*;
+
+const DELAY_MS: u64 = 10;
+
+fn settled(seed: u64, size: usize) -> Cluster<Set> {
+    let faults = Faults { delay_ms: 2..=DELAY_MS, loss: 0.0, duplication: 0.0 };
+    let mut cluster = Cluster::new(seed, size, Config::default(), faults);
+    cluster.append(size - 1);
+    cluster.run_for(secs(10));
+    cluster.assert_converged();
+    cluster
+}
+
+/// Appends for `seconds`, a few times a second, at those that are there.
+fn append_for(cluster: &mut Cluster<Set>, seconds: u64) {
+    for _ in 0..seconds * 5 {
+        cluster.append_anywhere(2);
+        cluster.run_for(ms(200));
+    }
+}
+
+/// How long values take to reach all but a hub that is gone without a word: its peers wait for an
+/// acknowledgement, and once more, and then tell everyone themselves.
+fn takeover(cluster: &Cluster<Set>) -> Duration {
+    let patience = (6 * ms(DELAY_MS)).max(2 * ms(DELAY_MS) + cluster.config.patience_min);
+    cluster.config.patience_min + 2 * patience + 4 * ms(DELAY_MS)
+}
+
+#[test]
+fn with_a_dead_hub_everyone_else_gets_everything_from_the_next() {
+    with_seeds(10, |seed| {
+        let mut cluster = settled(seed, 6);
+        cluster.kill(0);
+        let at = cluster.rng.random_range(1..6);
+        cluster.append(at);
+        cluster.run_for(takeover(&cluster));
+        cluster.assert_converged();
+        append_for(&mut cluster, 5);
+        cluster.run_for(secs(1));
+        cluster.assert_converged();
+        assert!((2..6).all(|index| cluster.hub(index) == Some(1)));
+    });
+}
+
+#[test]
+fn a_dead_node_costs_bounded_probes_and_nothing_else() {
+    for dead in [0, 3, 11] {
+        let mut cluster = settled(1, 12);
+        cluster.kill(dead);
+        cluster.append_anywhere(1);
+        cluster.run_for(secs(10));
+        cluster.assert_converged();
+        // Everyone tries it once in half a probe interval to a whole one: who knows whom it reaches?
+        let probes = cluster.messages_in(secs(60));
+        assert!((60 * 11..=120 * 11).contains(&probes), "{probes} probes of n{dead}");
+    }
+}
+
+#[test]
+fn two_hubs_that_die_at_once_lose_nothing() {
+    with_seeds(10, |seed| {
+        let mut cluster = settled(seed, 7);
+        let first = cluster.append(0);
+        cluster.run_for(ms(cluster.rng.clone().random_range(0..30)));
+        cluster.kill(0);
+        cluster.kill(1);
+        let at = cluster.rng.random_range(2..7);
+        cluster.append(at);
+        cluster.run_for(2 * takeover(&cluster));
+        // The first may have told nobody.
+        let known = cluster.union();
+        assert!(known.len() + 1 >= cluster.appended.len());
+        cluster.assert_have(&known);
+        append_for(&mut cluster, 2);
+        cluster.start(0, Records::All);
+        cluster.start(1, Records::All);
+        cluster.run_for(bound(&cluster));
+        cluster.assert_converged();
+        assert!(cluster.values(6).contains(&first));
+    });
+}
+
+#[test]
+fn a_hub_that_sleeps_misses_nothing_and_holds_nothing_up_for_long() {
+    with_seeds(10, |seed| {
+        let mut cluster = settled(seed, 6);
+        let late = cluster.append(0);
+        cluster.pause(0);
+        append_for(&mut cluster, 5);
+        let awake: Vec<_> = (1..6).map(|index| cluster.values(index)).collect();
+        assert!(awake.iter().all(|values| values.len() + 5 >= cluster.appended.len()), "{awake:?}");
+        cluster.resume(0);
+        cluster.run_for(bound(&cluster));
+        cluster.assert_converged();
+        assert!(cluster.values(5).contains(&late));
+        // And it is the hub again.
+        cluster.run_for(secs(5));
+        assert!((1..6).all(|index| cluster.hub(index) == Some(0)));
+    });
+}
+
+#[test]
+fn a_hub_that_some_cannot_reach_loses_nothing() {
+    with_seeds(20, |seed| {
+        let mut cluster = settled(seed, 7);
+        let cut = cluster.rng.random_range(1..6);
+        let (left, right) = (&[1, 2, 3, 4, 5, 6][..cut], [0]);
+        match seed % 3 {
+            0 => cluster.cut_between(left, &right),
+            1 => cluster.cut.extend(left.iter().map(|index| (*index, 0))),
+            _ => cluster.cut.extend(left.iter().map(|index| (0, *index))),
+        }
+        append_for(&mut cluster, 5);
+        cluster.run_for(bound(&cluster));
+        cluster.assert_converged();
+        cluster.run_for(secs(5));
+        let entries = cluster.entries_sent;
+        cluster.append(3);
+        cluster.run_for(secs(5));
+        cluster.assert_converged();
+        // Everyone the hub reaches serves everyone it does not.
+        let entries = cluster.entries_sent - entries;
+        assert!(entries <= 6 + 3 * 4, "{entries}");
+    });
+}
+
+#[test]
+fn a_hub_that_comes_and_goes_is_trusted_less_each_time() {
+    let mut cluster = settled(3, 6);
+    let mut followers = Vec::new();
+    for _ in 0..7 {
+        cluster.cut_between(&[0], &[1, 2, 3, 4, 5]);
+        append_for(&mut cluster, 1);
+        cluster.cut.clear();
+        let mut seconds = 0;
+        for _ in 0..10 {
+            cluster.append_anywhere(1);
+            cluster.run_for(secs(1));
+            seconds += (1..6).filter(|index| cluster.hub(*index) == Some(0)).count();
+        }
+        cluster.run_for(ms(500));
+        cluster.assert_converged();
+        followers.push(seconds);
+    }
+    assert!(followers.is_sorted_by(|a, b| a >= b), "{followers:?}");
+    assert!(followers[0] >= 45 && followers[6] == 0, "{followers:?}");
+    // It is forgiven.
+    cluster.run_for(secs(60));
+    assert!((1..6).all(|index| cluster.hub(index) == Some(0)));
+}

@@ -1,0 +1,212 @@
+//! Nodes that die, and come back with their records or with nothing but their names.
+
+use super::*;
+
+/// A storm in which nodes die as well, and stay away for a while. `keep` tells with what they come
+/// back; node 0 never dies.
+fn storm_with_deaths<S: Values>(
+    cluster: &mut Cluster<S>,
+    keep: impl Fn(&mut Cluster<S>) -> Records,
+) {
+    for _ in 0..8 {
+        cut_anything(cluster, 0.3);
+        let dead = cluster.rng.random_range(1..cluster.size());
+        cluster.append_anywhere(2);
+        let pause = cluster.rng.random_range(0..300);
+        cluster.run_for(ms(pause));
+        cluster.kill(dead);
+        cluster.append_anywhere(2);
+        let pause = cluster.rng.random_range(0..3) * cluster.rng.random_range(0..1_500);
+        cluster.run_for(ms(pause));
+        let records = keep(cluster);
+        cluster.start(dead, records);
+        let pause = cluster.rng.random_range(0..800);
+        cluster.run_for(ms(pause));
+    }
+}
+
+#[test]
+fn nodes_that_come_back_with_their_records_lose_nothing_at_all() {
+    with_seeds(100, |seed| {
+        let mut cluster: Cluster<Set> = any_cluster(seed);
+        storm_with_deaths(&mut cluster, |_| Records::All);
+        calm_down(&mut cluster);
+        cluster.run_for(bound(&cluster));
+        cluster.assert_converged();
+    });
+}
+
+#[test]
+fn nodes_that_come_back_empty_lose_nothing_that_somebody_has() {
+    with_seeds(100, |seed| {
+        let mut cluster: Cluster<Set> = any_cluster(seed);
+        storm_with_deaths(&mut cluster, |_| NO_RECORDS);
+        calm_down(&mut cluster);
+        let known = cluster.union();
+        cluster.run_for(bound(&cluster));
+        cluster.assert_have(&known);
+    });
+}
+
+#[test]
+fn cumulative_entries_survive_restarts() {
+    with_seeds(60, |seed| {
+        let mut cluster: Cluster<Sums> = any_cluster(seed);
+        let any = |cluster: &mut Cluster<Sums>| {
+            if cluster.rng.random_bool(0.5) { Records::All } else { NO_RECORDS }
+        };
+        storm_with_deaths(&mut cluster, any);
+        calm_down(&mut cluster);
+        let known = cluster.union();
+        cluster.run_for(bound(&cluster));
+        cluster.assert_have(&known);
+    });
+}
+
+/// Two or more nodes of which the last will come back; the others have `values` values in batches
+/// of four, whose logs are kept if `log_bytes_max` allows it.
+fn with_a_past(seed: u64, size: usize, values: usize, log_bytes_max: usize) -> Cluster<Set> {
+    let config = Config { batch_bytes_max: 4 * VALUE_BYTES, log_bytes_max, ..Config::default() };
+    let mut cluster = Cluster::new(seed, size, config, steady(10));
+    cluster.run_for(secs(3));
+    for _ in 0..values {
+        cluster.append_anywhere(1);
+        cluster.run_for(ms(100));
+    }
+    cluster.run_for(secs(10));
+    cluster.assert_converged();
+    (cluster.fetches_sent, cluster.pieces_sent, cluster.messages_sent) = (0, 0, 0);
+    cluster
+}
+
+#[test]
+fn an_empty_node_catches_up_piece_by_piece_from_one_node_at_a_time() {
+    for log_bytes_max in [1 << 20, 0] {
+        for back in 0..3 {
+            let mut cluster = with_a_past(1, 3, 100, log_bytes_max);
+            cluster.restart(back, NO_RECORDS);
+            // It is silent at first, then there are 25 batches of a round trip each.
+            let took = cluster.run_until(secs(10), |cluster| cluster.values(back).len() == 100);
+            let silence = 2 * cluster.config.probe_interval;
+            assert!(took <= silence + 2 * ms(20) + 26 * ms(20), "{took:?}");
+            cluster.run_for(secs(20));
+            cluster.assert_converged();
+            let (fetches, pieces) = (cluster.fetches_sent, cluster.pieces_sent);
+            assert!((24..=27).contains(&fetches), "{fetches} fetches");
+            assert_eq!(pieces > 0, log_bytes_max == 0);
+            assert!(pieces <= 26, "{pieces} pieces");
+            assert_eq!(cluster.messages_in(secs(60)), 0);
+        }
+    }
+}
+
+#[test]
+fn a_node_that_was_cut_off_for_long_catches_up_as_well() {
+    for (log_bytes_max, away) in [(1 << 20, 0), (1 << 20, 2), (0, 0), (0, 2), (2_000, 1)] {
+        let mut cluster = with_a_past(2, 4, 10, log_bytes_max);
+        cluster.cut_between(&[away], &[0, 1, 2, 3]);
+        for _ in 0..50 {
+            cluster.append_anywhere(4);
+            cluster.run_for(ms(200));
+        }
+        cluster.cut.clear();
+        cluster.run_for(secs(1) + bound(&cluster));
+        cluster.assert_converged();
+    }
+}
+
+#[test]
+fn a_node_goes_on_with_its_log_only_if_it_has_its_records() {
+    for records in [Records::All, NO_RECORDS] {
+        let mut cluster = with_a_past(3, 3, 30, 1 << 20);
+        let before = cluster.engine(1).origin.clone();
+        assert!(cluster.version(1).get(&before) > 0);
+        cluster.restart(1, records);
+        cluster.append(1);
+        cluster.run_for(secs(5));
+        cluster.assert_converged();
+        let after = cluster.engine(1).origin.clone();
+        assert_eq!(after == before, matches!(records, Records::All));
+        assert_eq!(after.node, before.node);
+    }
+}
+
+#[test]
+fn a_node_whose_records_were_lost_though_others_know_them_begins_a_new_log() {
+    with_seeds(30, |seed| {
+        let mut cluster = with_a_past(seed, 4, 30, 1 << 20);
+        let back = cluster.rng.random_range(0..4);
+        let before = cluster.engine(back).origin.clone();
+        let count = cluster.version(back).get(&before);
+        assert!(count > 1);
+        let kept = cluster.rng.random_range(1..count);
+        cluster.restart(back, Records::First(usize::try_from(kept).unwrap()));
+        assert_eq!(cluster.engine(back).origin, before);
+        // Somebody tells it.
+        cluster.run_for(secs(2));
+        assert_ne!(cluster.engine(back).origin, before);
+        cluster.append(back);
+        cluster.append_anywhere(5);
+        cluster.run_for(secs(3));
+        cluster.assert_converged();
+        // It knows which log is its own when it comes back once more.
+        let now = cluster.engine(back).origin.clone();
+        cluster.restart(back, Records::All);
+        assert_eq!(cluster.engine(back).origin, now);
+        cluster.append(back);
+        cluster.run_for(secs(3));
+        cluster.assert_converged();
+    });
+}
+
+#[test]
+fn a_record_that_is_out_of_place_is_refused() {
+    let mut gossip: Gossip<Set> = Gossip::new(Config::default(), Set::default());
+    let record = |start| {
+        let origin = Origin { node: "n1".into(), incarnation: 5 };
+        serde_json::to_vec(&Run { origin, start, entries: vec![7_u32] }).unwrap()
+    };
+    assert!(gossip.recover(&record(1)).is_err());
+    assert!(gossip.recover(b"{}").is_err());
+    assert_eq!(gossip.state().values().len(), 0);
+    gossip.recover(&record(0)).unwrap();
+    assert_eq!(gossip.state().values().len(), 1);
+}
+
+/// Node 1 dies, and what it said in its life comes only after it is back, with nothing.
+#[test]
+fn what_comes_late_from_an_earlier_life_is_not_taken_for_what_the_new_one_has() {
+    with_seeds(40, |seed| {
+        let size = 2 + usize::try_from(seed % 2).unwrap();
+        let mut cluster = with_a_past(seed, size, 20, 1 << 20);
+        let teller = if seed % 4 < 2 { 0 } else { 1 };
+        let back = 1 - teller;
+        cluster.append(teller);
+        cluster.run_until(secs(3), |cluster| cluster.values(back).len() == 21);
+        // Its acknowledgement, and what it adds itself.
+        cluster.append(back);
+        cluster.append(back);
+        cluster.run_for(ms(1));
+        let mut late = cluster.intercept(back, teller);
+        for _ in 0..100 {
+            cluster.run_for(ms(5));
+            late.extend(cluster.intercept(back, teller));
+        }
+        assert!(!late.is_empty());
+        cluster.restart(back, NO_RECORDS);
+        let pause = cluster.rng.random_range(0..1_500);
+        let known = cluster.union();
+        for packet in late.drain(..late.len() / 2) {
+            cluster.deliver(packet);
+        }
+        cluster.run_for(ms(pause));
+        for packet in late {
+            cluster.deliver(packet);
+        }
+        cluster.run_for(bound(&cluster));
+        cluster.assert_have(&known);
+        assert!(cluster.messages_in(secs(60)) <= 10);
+        let silent = cluster.messages_in(secs(60));
+        assert_eq!(silent, 0, "it goes on talking");
+    });
+}

@@ -1,0 +1,208 @@
+//! Two states to replicate: a set whose entries are its values, and one whose entries are each all
+//! values of their origin so far.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::cluster::Payload;
+use super::*;
+use crate::MessageHandler;
+use crate::message::Request;
+
+/// A state of which a test can tell what it holds.
+pub(super) trait Values: State + Clone + Default {
+    /// What the log of `origin` gets, so that `value` is among the values.
+    fn entry(&self, origin: &Origin, value: u32) -> Self::Entry;
+
+    fn values(&self) -> BTreeSet<u32>;
+
+    /// Those that came as entries, so that the node has them by name.
+    fn applied(&self) -> BTreeSet<u32> {
+        self.values()
+    }
+
+    fn len(&self) -> usize {
+        self.values().len()
+    }
+
+    /// Whether it holds all numbers below `count`.
+    fn has_first(&self, count: u32) -> bool {
+        (0..count).all(|value| self.values().contains(&value))
+    }
+}
+
+/// Appends what clients send.
+pub(super) struct Store<S: State> {
+    pub(super) gossip: Gossip<S>,
+}
+
+impl<S: Values> Store<S> {
+    pub(super) fn new(config: Config) -> Self {
+        Self { gossip: Gossip::new(config, S::default()) }
+    }
+}
+
+impl<S: Values> MessageHandler for Store<S> {
+    type Payload = Payload<S>;
+    type Event = Tick;
+
+    fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
+        self.gossip.recover(record)
+    }
+
+    fn started(&mut self, node: &mut Node<Tick>) {
+        self.gossip.start(node);
+    }
+
+    fn message(
+        &mut self,
+        node: &mut Node<Tick>,
+        request: &Request,
+        payload: Payload<S>,
+    ) -> Result<(), Error> {
+        match payload {
+            Payload::Append { value } => {
+                let entry = self.gossip.state().entry(&self.gossip.origin, value);
+                self.gossip.append(node, entry);
+                Ok(())
+            }
+            Payload::Gossip(message) => self.gossip.message_from(node, request.src(), *message),
+        }
+    }
+
+    fn event(&mut self, node: &mut Node<Tick>, tick: Tick) {
+        self.gossip.tick(node, tick);
+    }
+}
+
+/// A set of numbers; in each log they rise.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Set {
+    values: BTreeSet<u32>,
+    /// In the order in which they came.
+    list: Vec<u32>,
+    /// What came as an entry, and of each origin the last.
+    applied: BTreeSet<u32>,
+    last: BTreeMap<Origin, u32>,
+}
+
+pub(super) const VALUE_BYTES: usize = 10;
+
+impl Entry for u32 {
+    fn encoded_len(&self) -> usize {
+        VALUE_BYTES
+    }
+}
+
+impl Set {
+    fn insert(&mut self, value: u32) {
+        if self.values.insert(value) {
+            self.list.push(value);
+        }
+    }
+}
+
+impl State for Set {
+    type Entry = u32;
+    type Piece = Vec<u32>;
+
+    fn apply(&mut self, origin: &Origin, entries: Vec<u32>) {
+        assert!(!entries.is_empty());
+        for value in entries {
+            assert!(self.applied.insert(value), "{value} is applied twice");
+            let before = self.last.insert(origin.clone(), value);
+            assert!(before < Some(value), "{value} comes after {before:?}");
+            self.insert(value);
+        }
+    }
+
+    fn piece(&self, position: u64, bytes_max: usize) -> (Vec<u32>, Option<u64>) {
+        let start = usize::try_from(position).unwrap_or(usize::MAX).min(self.list.len());
+        let end = start.saturating_add((bytes_max / VALUE_BYTES).max(1)).min(self.list.len());
+        (self.list[start..end].to_vec(), (end < self.list.len()).then_some(end as u64))
+    }
+
+    /// A piece that holds this number makes no sense.
+    fn merge(&mut self, piece: Vec<u32>) -> Result<(), Error> {
+        if piece.contains(&NONSENSE) {
+            return Err(Error::malformed_request("nonsense"));
+        }
+        piece.into_iter().for_each(|value| self.insert(value));
+        Ok(())
+    }
+}
+
+pub(super) const NONSENSE: u32 = u32::MAX;
+
+impl Values for Set {
+    fn entry(&self, _origin: &Origin, value: u32) -> u32 {
+        value
+    }
+
+    fn values(&self) -> BTreeSet<u32> {
+        self.values.clone()
+    }
+
+    fn applied(&self) -> BTreeSet<u32> {
+        self.applied.clone()
+    }
+
+    fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    fn has_first(&self, count: u32) -> bool {
+        (0..count).rev().all(|value| self.values.contains(&value))
+    }
+}
+
+/// All values that an origin has appended so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Sum(Vec<u32>);
+
+impl Entry for Sum {
+    const CUMULATIVE: bool = true;
+
+    fn encoded_len(&self) -> usize {
+        VALUE_BYTES
+    }
+}
+
+/// The newest entry of each origin.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sums(BTreeMap<Origin, Vec<u32>>);
+
+impl State for Sums {
+    type Entry = Sum;
+    type Piece = ();
+
+    fn apply(&mut self, origin: &Origin, entries: Vec<Sum>) {
+        assert!(!entries.is_empty());
+        for Sum(values) in entries {
+            let before = self.0.insert(origin.clone(), values);
+            let (before, now) = (before.unwrap_or_default(), &self.0[origin]);
+            assert!(now.len() > before.len() && now.starts_with(&before), "out of order");
+        }
+    }
+
+    fn piece(&self, _position: u64, _bytes_max: usize) -> ((), Option<u64>) {
+        panic!("nobody needs a snapshot");
+    }
+
+    fn merge(&mut self, _piece: ()) -> Result<(), Error> {
+        panic!("nobody needs a snapshot");
+    }
+}
+
+impl Values for Sums {
+    fn entry(&self, origin: &Origin, value: u32) -> Sum {
+        let mut values = self.0.get(origin).cloned().unwrap_or_default();
+        values.push(value);
+        Sum(values)
+    }
+
+    fn values(&self) -> BTreeSet<u32> {
+        self.0.values().flatten().copied().collect()
+    }
+}
