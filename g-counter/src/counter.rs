@@ -1,0 +1,195 @@
+//! The counter: a row for each writer, of which only that writer ever says how much it is.
+//!
+//! The invariant: a row only grows, and what its writer said first it never takes back. So of two
+//! totals of a row the larger one is the newer one, and the larger of each row is the join of two
+//! replicas, whatever was lost, came twice or came late. (Shapiro, Preguiça, Baquero, Zawirski, *A
+//! comprehensive study of convergent and commutative replicated data types*, 2011, section 3.1.1.)
+
+use std::collections::BTreeMap;
+
+use maelstrom_core::Error;
+use maelstrom_core::gossip::{Entry, Origin, State};
+use serde::{Deserialize, Serialize};
+
+/// What a node appends: how much its row is by now.
+///
+/// It says all that earlier totals of the row said. So a node keeps one of them for each row, a
+/// message holds no more than that at any rate of adds, and nobody ever needs a snapshot.
+///
+/// On the wire: `[row, total]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u64, u64)", into = "(u64, u64)")]
+pub struct Total {
+    /// Which of the node's rows: a number drawn at random when the row began.
+    pub row: u64,
+    /// The sum of all adds to it.
+    pub total: u64,
+}
+
+impl From<(u64, u64)> for Total {
+    fn from((row, total): (u64, u64)) -> Self {
+        Self { row, total }
+    }
+}
+
+impl From<Total> for (u64, u64) {
+    fn from(Total { row, total }: Total) -> Self {
+        (row, total)
+    }
+}
+
+impl Entry for Total {
+    const CUMULATIVE: bool = true;
+
+    fn encoded_len(&self) -> usize {
+        let digits = |n: u64| usize::try_from(n.checked_ilog10().unwrap_or(0)).unwrap_or(20);
+        digits(self.row).saturating_add(digits(self.total)).saturating_add("[1,1],".len())
+    }
+}
+
+/// A sum of rows, none of which ever shrinks.
+#[derive(Clone, Debug, Default)]
+pub struct Counter {
+    rows: BTreeMap<Origin, u64>,
+    /// Always the sum of `rows`.
+    sum: u128,
+    /// The row of which a total was applied last.
+    newest: Option<Origin>,
+}
+
+impl Counter {
+    /// The sum, exact: 2⁶⁴ rows would have to be full for it to overflow.
+    #[must_use]
+    pub fn sum(&self) -> u128 {
+        self.sum
+    }
+
+    /// How much a row is, as far as this replica knows.
+    #[must_use]
+    pub fn row(&self, row: &Origin) -> u64 {
+        self.rows.get(row).copied().unwrap_or(0)
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn row_count(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The row that was spoken of last. After the records of a node: the one it was adding to.
+    pub(crate) fn newest(&self) -> Option<&Origin> {
+        self.newest.as_ref()
+    }
+}
+
+impl State for Counter {
+    type Entry = Total;
+    /// There are no snapshots.
+    type Piece = ();
+
+    fn apply(&mut self, origin: &Origin, totals: Vec<Total>) {
+        for Total { row, total } in totals {
+            let row = Origin { node: origin.node.clone(), incarnation: row };
+            if let Some(growth) = total.checked_sub(self.row(&row)).filter(|growth| *growth > 0) {
+                self.sum = self.sum.saturating_add(growth.into());
+                self.rows.insert(row.clone(), total);
+            }
+            self.newest = Some(row);
+        }
+    }
+
+    fn piece(&self, _position: u64, _bytes_max: usize) -> ((), Option<u64>) {
+        ((), None)
+    }
+
+    /// Refused: it would let this node believe that it has what it has not.
+    fn merge(&mut self, (): ()) -> Result<(), Error> {
+        Err(Error::malformed_request("field `piece`: a counter has no snapshots"))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn origin(node: usize, incarnation: u64) -> Origin {
+        Origin { node: format!("n{node}").into(), incarnation }
+    }
+
+    fn entry(row: u64, total: u64) -> Total {
+        Total { row, total }
+    }
+
+    /// Every row as the adds to it: of so many nodes, each with some rows.
+    fn any_adds() -> impl Strategy<Value = Vec<Vec<u64>>> {
+        let delta = prop_oneof![0..5_u64, Just(u64::MAX / 32), any::<u32>().prop_map(u64::from)];
+        prop::collection::vec(prop::collection::vec(delta, 1..12), 1..8)
+    }
+
+    /// The row's totals after each of its adds.
+    fn totals(adds: &[u64]) -> Vec<u64> {
+        let next = |sum: &mut u64, delta: &u64| {
+            *sum += delta;
+            Some(*sum)
+        };
+        adds.iter().scan(0, next).collect()
+    }
+
+    /// The `n`th row: two of each node.
+    fn row(n: usize) -> (Origin, u64) {
+        (origin(n / 2, 7), n as u64)
+    }
+
+    proptest! {
+        #[test]
+        fn rows_make_the_sum_in_any_order_whatever_is_lost_or_comes_twice(
+            adds in any_adds(),
+            deliveries in prop::collection::vec((any::<prop::sample::Index>(), 0..12_usize), 0..80),
+        ) {
+            let rows: Vec<Vec<u64>> = adds.iter().map(|adds| totals(adds)).collect();
+            let mut counter = Counter::default();
+            let mut naive = vec![0; rows.len()];
+            // Any total of any row, some never, some twice, the later ones before the earlier ones;
+            // and in the end the last one of each row.
+            let ends = (0..rows.len()).map(|n| (n, usize::MAX));
+            let some = deliveries.iter().map(|(row, at)| (row.index(rows.len()), *at));
+            for (n, at) in some.chain(ends) {
+                let total = rows[n][at.min(rows[n].len() - 1)];
+                let (origin, number) = row(n);
+                counter.apply(&origin, vec![entry(number, total)]);
+                naive[n] = total.max(naive[n]);
+                prop_assert_eq!(counter.sum(), naive.iter().copied().map(u128::from).sum());
+            }
+            let all = adds.iter().flatten().copied().map(u128::from).sum::<u128>();
+            prop_assert_eq!(counter.sum(), all);
+        }
+
+        #[test]
+        fn an_entry_is_about_as_long_as_it_says(row: u64, total: u64) {
+            let text = serde_json::to_string(&entry(row, total)).unwrap();
+            prop_assert_eq!(text.len() + 1, entry(row, total).encoded_len());
+            prop_assert_eq!(serde_json::from_str::<Total>(&text).unwrap(), entry(row, total));
+        }
+    }
+
+    #[test]
+    fn full_rows_make_a_sum_beyond_64_bits() {
+        let mut counter = Counter::default();
+        for n in 0..3 {
+            counter.apply(&origin(n, 1), vec![entry(1, 5), entry(1, u64::MAX)]);
+        }
+        assert_eq!(counter.sum(), 3 * u128::from(u64::MAX));
+        assert_eq!(counter.row_count(), 3);
+        assert_eq!(counter.row(&origin(2, 1)), u64::MAX);
+    }
+
+    #[test]
+    fn there_are_no_snapshots() {
+        let mut counter = Counter::default();
+        assert_eq!(counter.piece(0, 1), ((), None));
+        assert!(counter.merge(()).is_err());
+    }
+}

@@ -1,0 +1,103 @@
+//! What becomes of a node's adds when it ends and begins again.
+
+use crate::cluster::{A_WHILE, Cluster};
+
+const ALL: usize = usize::MAX;
+
+fn three() -> Cluster {
+    Cluster::new(&["n1", "n2", "n3"])
+}
+
+#[test]
+fn a_node_goes_on_where_its_records_end() {
+    for seen_by_others in [true, false] {
+        let mut cluster = three();
+        cluster.add("n2", 5);
+        cluster.add("n2", 3);
+        if seen_by_others {
+            cluster.assert_all_read(8);
+        }
+        cluster.restart("n2", ALL);
+        assert_eq!(cluster.read("n2"), 8);
+        cluster.add("n2", 2);
+        assert_eq!(cluster.read("n2"), 10);
+        cluster.assert_all_read(10);
+        let rows = |name| cluster.node(name).gossip().state().row_count();
+        assert_eq!(["n1", "n2", "n3"].map(rows), [1; 3], "in the same row");
+    }
+}
+
+#[test]
+fn a_node_can_restart_again_and_again() {
+    let mut cluster = three();
+    for round in 1..=20 {
+        cluster.add("n1", 1);
+        cluster.restart("n1", ALL);
+        cluster.restart("n1", ALL);
+        cluster.add("n1", 1);
+        assert_eq!(cluster.read("n1"), 2 * round);
+    }
+    cluster.assert_all_read(40);
+}
+
+#[test]
+fn without_records_what_others_have_seen_stays_and_what_is_added_comes_on_top() {
+    let mut cluster = three();
+    cluster.add("n1", 5);
+    cluster.assert_all_read(5);
+    cluster.restart("n1", 0);
+    // Before it has heard of anybody.
+    cluster.add("n1", 2);
+    assert_eq!(cluster.read("n1"), 2);
+    cluster.assert_all_read(7);
+}
+
+#[test]
+fn without_records_what_nobody_has_seen_is_gone_and_hides_nothing() {
+    let mut cluster = three();
+    cluster.cut_off("n1");
+    cluster.run_for(A_WHILE);
+    cluster.add("n1", 1_000);
+    cluster.restart("n1", 0);
+    cluster.heal();
+    cluster.add("n1", 2);
+    cluster.assert_all_read(2);
+}
+
+#[test]
+fn a_node_that_has_lost_records_counts_nothing_twice_and_hides_nothing_that_it_adds_later() {
+    for kept in 1..4 {
+        let mut cluster = three();
+        for delta in [1, 10, 100, 1_000] {
+            cluster.add("n1", delta);
+        }
+        cluster.assert_all_read(1_111);
+        cluster.restart("n1", kept);
+        cluster.assert_all_read(1_111);
+        for delta in [20_000, 20_000] {
+            cluster.add("n1", delta);
+        }
+        cluster.assert_all_read(41_111);
+        // Its last records are of the new row: that goes on.
+        cluster.restart("n1", ALL);
+        cluster.add("n1", 1);
+        cluster.assert_all_read(41_112);
+    }
+}
+
+#[test]
+fn a_record_that_makes_no_sense_or_comes_without_the_ones_before_is_refused() {
+    use g_counter::GCounter;
+    use maelstrom_core::RawNode;
+    use maelstrom_core::gossip::Config;
+    let good = r#"{"origin":{"node":"n1","incarnation":7},"start":0,"entries":[[7,5]]}"#;
+    for (record, is_good) in [
+        (good, true),
+        (&good.replace("\"start\":0", "\"start\":1"), false),
+        (&good.replace("[7,5]", "[7,-5]"), false),
+        ("5", false),
+    ] {
+        let mut node = RawNode::new(GCounter::new(Config::default()), [0; 32], true);
+        assert_eq!(node.recover(record.as_bytes()).is_ok(), is_good, "{record}");
+    }
+}
