@@ -1,0 +1,212 @@
+//! The handler under the built-in checker, in virtual time: a fixed set of seeds.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking, and so do its helpers"
+)]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use g_counter::{GCounter, PERIOD_MIN};
+use maelstrom_core::NodeId;
+use maelstrom_core::gossip::Config;
+use maelstrom_sim::checker::Verdict;
+use maelstrom_sim::history::{History, Op, OpType, Process};
+use maelstrom_sim::nemesis::Fault;
+use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
+use maelstrom_sim::simulate::simulate;
+use maelstrom_sim::sweep::Sweep;
+use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::world::World;
+
+/// What the program runs with.
+fn counter(_node: &NodeId) -> GCounter {
+    GCounter::new(Config { period_min: PERIOD_MIN, ..Config::default() })
+}
+
+#[test]
+fn sweep() {
+    let sweep = Sweep { workload: WorkloadKind::GCounter, faults: Fault::ALL.to_vec() };
+    sweep.test(40, counter);
+}
+
+/// Runs one test, and expects it to be valid.
+fn valid(options: Options) -> World {
+    let what = format!("{options:?}");
+    let world = simulate(options, counter);
+    assert_eq!(world.failure(), None, "{what}");
+    assert!(world.muted().is_empty(), "{what}");
+    let results = world.results();
+    assert_eq!(results.valid, Verdict::Valid, "{what}: {:?}", results.workload.fields);
+    world
+}
+
+fn msgs_per_op(world: &World) -> f64 {
+    let results = serde_json::to_value(world.results()).unwrap();
+    results["net"]["servers"]["msgs-per-op"].as_f64().unwrap()
+}
+
+fn options(nodes: usize, seed: u64) -> Options {
+    Options {
+        rate: 100.0,
+        time_limit: Duration::from_secs(20),
+        availability: Some(Availability::Total),
+        seed,
+        ..Options::new(WorkloadKind::GCounter).with_node_count(nodes)
+    }
+}
+
+fn partitioned(nodes: usize, seed: u64) -> Options {
+    let mut options = options(nodes, seed);
+    options.nemesis.insert(Fault::Partition);
+    options
+}
+
+/// The first runs of these in which records are safe soon, and their seeds. In some others that
+/// takes up to 0.3 s: there everything that a node says waits for its disk, and so do its clients,
+/// which ask less.
+fn on_fast_disks(count: usize, options: impl Fn(u64) -> Options) -> Vec<(u64, World)> {
+    let is_fast = |(_, world): &(u64, World)| {
+        let history = world.history();
+        let slow = |op: &Op| op.time - history.invocation(op).unwrap().time > DISK_FAST;
+        !ok(history, "add").any(slow)
+    };
+    (0..).map(|seed| (seed, valid(options(seed)))).filter(is_fast).take(count).collect()
+}
+
+const DISK_FAST: Duration = Duration::from_millis(20);
+
+#[test]
+fn challenge_4_takes_few_messages_and_reads_are_fresh_outside_partitions() {
+    let mut judged = 0;
+    for (seed, world) in on_fast_disks(10, |seed| partitioned(3, seed)) {
+        let per_op = msgs_per_op(&world);
+        let (reads, lag) = lag(world.history(), 3);
+        println!("seed {seed}: {per_op:.3} messages per operation, {reads} reads, {lag:?} behind");
+        assert!(per_op <= 0.15, "seed {seed}: {per_op}");
+        assert!(lag <= LAG_MAX, "seed {seed}: {lag:?}");
+        judged += reads;
+    }
+    assert!(judged > 1_000, "{judged}");
+}
+
+#[test]
+fn reads_are_fresh_and_messages_are_few_whatever_the_load() {
+    for (nodes, rate, mean_ms) in [
+        (2, 10.0, 0),
+        (2, 100.0, 1),
+        (2, 1_000.0, 0),
+        (5, 100.0, 0),
+        (5, 100.0, 10),
+        (5, 1_000.0, 1),
+    ] {
+        let latency = Latency { mean_ms, dist: LatencyDist::Constant };
+        let time_limit = Duration::from_secs(10);
+        let options = |seed| Options { rate, latency, time_limit, ..options(nodes, seed) };
+        let (_, world) = on_fast_disks(1, options).remove(0);
+        let (reads, lag) = lag(world.history(), nodes);
+        let sent = world.net_stats().servers.sent;
+        let what = format!("{nodes} nodes, {rate} operations per second, {mean_ms} ms");
+        println!("{what}: {sent} messages, {reads} reads, {lag:?} behind");
+        assert!(lag <= LAG_MAX, "{what}: {lag:?}");
+        // 2(n - 1) a period, and a few to begin and to end with.
+        let periods = time_limit.as_millis() / PERIOD_MIN.as_millis();
+        let expected = 2 * (nodes as u128 - 1) * (periods + 5);
+        assert!(u128::from(sent) <= expected, "{what}: {sent} messages");
+    }
+}
+
+#[test]
+fn nothing_is_lost_through_partitions_of_every_kind() {
+    let mut kinds = BTreeSet::new();
+    for seed in 0..30 {
+        let nodes = [2, 3, 5, 7][usize::try_from(seed % 4).unwrap()];
+        let nemesis_interval = Duration::from_secs(3);
+        let world = valid(Options { nemesis_interval, rate: 20.0, ..partitioned(nodes, seed) });
+        for op in world.history().ops().iter().filter(|op| op.f == "start-partition") {
+            kinds.extend(op.value.as_ref().map(|value| value.get().to_owned()));
+        }
+    }
+    for kind in ["one", "majority", "minority-third", "majorities-ring"] {
+        assert!(kinds.contains(&format!("\"{kind}\"")), "{kind}");
+    }
+}
+
+#[test]
+fn messages_that_are_slow_and_overtake_each_other_do_no_harm() {
+    for (seed, dist) in
+        (0..).zip([LatencyDist::Constant, LatencyDist::Uniform, LatencyDist::Exponential])
+    {
+        let latency = Latency { mean_ms: 100, dist };
+        valid(Options { latency, ..options(5, seed) });
+    }
+}
+
+#[test]
+fn one_node_alone_says_nothing_to_nobody() {
+    assert_eq!(valid(options(1, 0)).net_stats().servers.sent, 0);
+}
+
+/// The ends of the operations that succeeded.
+fn ok<'a>(history: &'a History, f: &'a str) -> impl Iterator<Item = &'a Op> {
+    history.client_ops().filter(move |op| op.kind == OpType::Ok && op.f == f)
+}
+
+/// How far a read may be behind.
+const LAG_MAX: Duration = Duration::from_millis(500);
+
+/// How long after a partition nodes may take to find that it is over.
+const HEALED_AFTER: Duration = Duration::from_secs(2);
+
+/// How many reads there were outside partitions, and how far the worst of them was behind: an add
+/// that another node had acknowledged earlier than that before the read began was in it.
+///
+/// What a read shows of its own node is all of it, and is left out: it must not stand in for what
+/// others have added. Only valid where every operation succeeds, so that a process is a thread.
+fn lag(history: &History, nodes: usize) -> (usize, Duration) {
+    let quiet = quiet_times(history);
+    let node_of = |op: &Op| match op.process {
+        Process::Client(process) => usize::try_from(process).unwrap() % nodes,
+        Process::Nemesis => usize::MAX,
+    };
+    let number = |op: &Op| op.value.as_ref().unwrap().get().parse::<u64>().unwrap();
+    let adds: Vec<(Duration, usize, u64)> =
+        ok(history, "add").map(|op| (op.time, node_of(op), number(op))).collect();
+    let (mut judged, mut worst) = (0, Duration::ZERO);
+    for read in ok(history, "read").filter(|op| !op.is_final) {
+        let began = history.invocation(read).unwrap().time;
+        if !quiet.iter().any(|(from, to)| *from <= began && read.time < *to) {
+            continue;
+        }
+        judged += 1;
+        let before = adds.iter().take_while(|(time, ..)| *time <= began);
+        let (own, others): (Vec<&(Duration, usize, u64)>, Vec<_>) =
+            before.partition(|add| add.1 == node_of(read));
+        let own: u64 = own.iter().map(|add| add.2).sum();
+        let mut missing_from = number(read) - own;
+        for (time, _, delta) in others {
+            if *delta > missing_from {
+                worst = worst.max(began - *time);
+                break;
+            }
+            missing_from -= delta;
+        }
+    }
+    (judged, worst)
+}
+
+/// From when to when there was no partition.
+fn quiet_times(history: &History) -> Vec<(Duration, Duration)> {
+    let (mut times, mut since) = (Vec::new(), Some(Duration::ZERO));
+    for op in history.ops() {
+        match op.f {
+            "start-partition" => times.extend(since.take().map(|from| (from, op.time))),
+            "stop-partition" => since = Some(op.time + HEALED_AFTER),
+            _ => {}
+        }
+    }
+    times.extend(since.map(|from| (from, Duration::MAX)));
+    times
+}
