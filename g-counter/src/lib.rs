@@ -16,9 +16,10 @@
 //! # Restarts
 //!
 //! With its records a node goes on in the row it had, whose total they tell. Without, it begins a new
-//! one, and what others have seen of the old one stays counted. If it turns out that others
-//! know more of its row than itself, so that records were lost, it begins a new row as well: what it
-//! adds would be hidden below what they know.
+//! one, and what others have seen of the old one stays counted. If it turns out that others know
+//! more of its row than itself, records were lost that had been called durable. It begins a new row
+//! then as well, since what it adds would be hidden below what they know: as it may be with what it
+//! has added before it heard from them.
 
 mod counter;
 mod retries;
