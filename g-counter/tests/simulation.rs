@@ -93,6 +93,20 @@ fn challenge_4_takes_few_messages_and_reads_are_fresh_outside_partitions() {
 }
 
 #[test]
+fn reads_are_fresh_again_soon_after_each_partition() {
+    let nemesis_interval = Duration::from_secs(4);
+    let options = |seed| Options { nemesis_interval, ..partitioned(3, seed) };
+    let mut judged = 0;
+    for (seed, world) in on_fast_disks(10, options) {
+        let (reads, lag) = lag(world.history(), 3);
+        println!("seed {seed}: {reads} reads, {lag:?} behind");
+        assert!(lag <= LAG_MAX, "seed {seed}: {lag:?}");
+        judged += reads;
+    }
+    assert!(judged > 2_000, "{judged}");
+}
+
+#[test]
 fn reads_are_fresh_and_messages_are_few_whatever_the_load() {
     for (nodes, rate, mean_ms) in [
         (2, 10.0, 0),
@@ -157,8 +171,9 @@ fn ok<'a>(history: &'a History, f: &'a str) -> impl Iterator<Item = &'a Op> {
 /// How far a read may be behind.
 const LAG_MAX: Duration = Duration::from_millis(500);
 
-/// How long after a partition nodes may take to find that it is over.
-const HEALED_AFTER: Duration = Duration::from_secs(2);
+/// How long after a partition nodes may take to find that it is over and to catch up: they try who
+/// is gone once a second.
+const HEALED_AFTER: Duration = Duration::from_millis(1_500);
 
 /// How many reads there were outside partitions, and how far the worst of them was behind: an add
 /// that another node had acknowledged earlier than that before the read began was in it.
