@@ -49,6 +49,7 @@ impl Entry for Value {
 
 /// What the node understands.
 #[derive(Debug, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and gossip is the commonest")]
 #[serde(rename_all = "snake_case")]
 pub enum Payload {
     /// Adds a value to the set.

@@ -134,7 +134,7 @@ fn cuts(ops: &[Op]) -> Vec<(Duration, Duration, BTreeSet<(String, String)>)> {
 fn through_partitions_whoever_can_exchange_values_does() {
     const BOUND: Duration = Duration::from_secs(2);
     // Where a run begins with a partition, nobody knows yet how long an answer takes.
-    const BEGINNING: Duration = Duration::from_secs(5);
+    const BEGINNING: Duration = Duration::from_secs(8);
     for seed in [3, 6, 7, 10] {
         let mut options = options(25, 100.0, 100, seed);
         options.nemesis.insert(Fault::Partition);

@@ -49,7 +49,8 @@ pub(super) struct Slot {
 /// How early a leaf aims to reach its hub: late by a little, it waits for a whole period more.
 pub(super) fn margin(period: Duration, variation: Duration) -> Duration {
     const USUAL: Duration = Duration::from_millis(20);
-    (period / 16).min(USUAL).saturating_add(variation * 2).min(period / 4)
+    let part = |n| period.checked_div(n).unwrap_or_default();
+    part(16).min(USUAL).saturating_add(variation.saturating_mul(2)).min(part(4))
 }
 
 impl Slot {
@@ -87,7 +88,7 @@ impl Slot {
         if now >= idle_from || period.is_zero() {
             return now;
         }
-        let round_trip = round_trip.unwrap_or(period / 2);
+        let round_trip = round_trip.or(period.checked_div(2)).unwrap_or_default();
         let slot = next_beat.saturating_sub(round_trip.saturating_add(margin));
         let Some(late) = now.checked_sub(slot).filter(|late| !late.is_zero()) else {
             return slot;

@@ -15,7 +15,7 @@ use crate::node::Node;
 const ROLL_CALL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long an answer takes, as long as none has ever come.
-const PATIENCE_UNKNOWN: Duration = Duration::from_secs(1);
+const PATIENCE_UNKNOWN: Duration = Duration::from_secs(3);
 
 /// No answer is waited for longer, beyond what its sender was allowed to wait.
 const PATIENCE_MAX: Duration = Duration::from_secs(10);
@@ -149,7 +149,8 @@ impl<S: State> Gossip<S> {
     pub(super) fn probe_delay<E>(&self, node: &mut Node<E>) -> Duration {
         let share = if self.hub.is_some() { (self.peers.len() / 8).clamp(1, 8) } else { 1 };
         let share = u32::try_from(share).unwrap_or(1);
-        self.config.probe_interval.mul_f64(node.rng().random_range(0.5..=1.0)) * share
+        let delay = self.config.probe_interval.mul_f64(node.rng().random_range(0.5..=1.0));
+        delay.saturating_mul(share)
     }
 }
 
@@ -159,6 +160,7 @@ pub(super) fn slack(config: &Config, peer: &Peer) -> Duration {
         return PATIENCE_UNKNOWN;
     };
     let more = peer.round_trip.variation().saturating_mul(4);
-    let more = more.clamp(round_trip / 2, round_trip.saturating_mul(2)).max(config.patience_min);
+    let (least, most) = (round_trip.mul_f64(0.5), round_trip.saturating_mul(2));
+    let more = more.clamp(least, most).max(config.patience_min);
     round_trip.saturating_add(more).min(PATIENCE_MAX)
 }

@@ -187,8 +187,6 @@ impl Peer {
     }
 
     /// Whether it has spoken in this life of this node.
-
-    /// Whether it has spoken in this life of this node.
     pub(super) fn is_known(&self) -> bool {
         self.life.is_some()
     }

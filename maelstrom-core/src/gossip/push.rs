@@ -22,8 +22,8 @@ const ACKNOWLEDGE_WITHIN_MIN: Duration = Duration::from_millis(1_500);
 /// No period is learned that is longer.
 pub(super) const PERIOD_MAX: Duration = Duration::from_secs(10);
 
-/// A learned period, in hundredths of the round trip.
-const PERIOD_PERCENT: u32 = 205;
+/// A learned period, in round trips.
+const PERIOD_ROUND_TRIPS: f64 = 2.05;
 
 impl<S: State> Gossip<S> {
     /// Whether a peer may have to be told something.
@@ -83,7 +83,7 @@ impl<S: State> Gossip<S> {
         let mut round_trips: Vec<_> = up.filter_map(|peer| peer.round_trip.estimate()).collect();
         round_trips.sort_unstable();
         let median = round_trips.get(round_trips.len().saturating_sub(1) / 2).copied();
-        let period = median.unwrap_or(ROUND_TRIP_UNKNOWN).saturating_mul(PERIOD_PERCENT) / 100;
+        let period = median.unwrap_or(ROUND_TRIP_UNKNOWN).mul_f64(PERIOD_ROUND_TRIPS);
         period.min(PERIOD_MAX).max(self.config.period_min)
     }
 
@@ -124,10 +124,10 @@ impl<S: State> Gossip<S> {
     fn acknowledge_within(&self, id: &NodeId) -> Duration {
         if self.is_hub(id) {
             let period = self.slot.period().unwrap_or(self.period);
-            let slack = margin(period, Duration::ZERO) * 2;
+            let slack = margin(period, Duration::ZERO).saturating_mul(2);
             period.saturating_add(slack).max(self.config.patience_min)
         } else {
-            (self.period * 2).max(ACKNOWLEDGE_WITHIN_MIN)
+            self.period.saturating_mul(2).max(ACKNOWLEDGE_WITHIN_MIN)
         }
     }
 
