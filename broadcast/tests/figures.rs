@@ -110,8 +110,11 @@ fn messages_grow_with_the_nodes_and_not_with_the_load() {
     }
 }
 
-/// The cuts of a run: from when to when, and which pairs of nodes.
-fn cuts(ops: &[Op]) -> Vec<(Duration, Duration, BTreeSet<(String, String)>)> {
+/// From when to when, and which pairs of nodes.
+type Cut = (Duration, Duration, BTreeSet<(String, String)>);
+
+/// The cuts of a run.
+fn cuts(ops: &[Op]) -> Vec<Cut> {
     let mut all = Vec::new();
     let changes: Vec<_> = ops.iter().filter(|op| op.f.ends_with("-partition")).collect();
     for (at, op) in changes.iter().enumerate() {
