@@ -1,6 +1,7 @@
 //! Catching up: whoever has been told of more than it has asks for it, batch by batch, one node at a
 //! time. So a node that lacks much gets it once, and nobody is flooded.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::members::slack;
@@ -26,7 +27,8 @@ pub(super) enum Wait {
 #[derive(Debug, Default)]
 pub(super) struct Fetching {
     asked: Option<Asked>,
-    loading: Option<Loading>,
+    /// The snapshots that are coming. Each goes on where it was, whoever is asked in between.
+    loading: BTreeMap<NodeId, Loading>,
 }
 
 /// A fetch that is under way.
@@ -40,7 +42,8 @@ struct Asked {
 /// A snapshot that is coming.
 #[derive(Debug)]
 struct Loading {
-    from: NodeId,
+    /// Which life of its sender sends it: in the next one, its state may be another.
+    life: u64,
     /// Where the next piece begins.
     position: u64,
     /// What its sender had when it took the first piece: all of that is in the whole.
@@ -59,32 +62,36 @@ impl Fetching {
         self.asked.take_if(|asked| asked.from == *src && echoed >= Some(asked.sent)).is_some()
     }
 
-    /// A piece fits if it is the first of a snapshot, or the next of the one that is coming. What is
-    /// complete with it, if anything.
+    /// Where to go on with a snapshot of a peer, if one has begun that is still of use to who has
+    /// `have`.
+    fn position(&mut self, id: &NodeId, life: Option<u64>, have: &VersionVector) -> Option<u64> {
+        self.loading.retain(|_, loading| !have.covers(&loading.version));
+        let loading = self.loading.get(id).filter(|loading| Some(loading.life) == life);
+        loading.map(|loading| loading.position)
+    }
+
+    /// A piece fits if it is the next of the snapshot that is coming, or the first of another. What
+    /// is complete with it, if anything.
     fn take(
         &mut self,
         src: &NodeId,
+        life: u64,
         have: &VersionVector,
         position: u64,
         next: Option<u64>,
     ) -> Option<VersionVector> {
-        let version = match self.loading.take() {
-            _ if position == 0 => have.clone(),
-            Some(loading) if loading.from == *src && loading.position == position => {
-                loading.version
-            }
-            other => {
-                self.loading = other;
-                return None;
-            }
+        let loading = self.loading.get(src).filter(|loading| loading.life == life);
+        let version = match loading {
+            Some(loading) if loading.position == position => loading.version.clone(),
+            None if position == 0 => have.clone(),
+            _ => return None,
         };
-        match next {
-            None => Some(version),
-            Some(position) => {
-                self.loading = Some(Loading { from: src.clone(), position, version });
-                None
-            }
-        }
+        let Some(position) = next else {
+            self.loading.remove(src);
+            return Some(version);
+        };
+        self.loading.insert(src.clone(), Loading { life, position, version });
+        None
     }
 }
 
@@ -134,8 +141,7 @@ impl<S: State> Gossip<S> {
             let slack = slack(&self.config, peer);
             peer.fetch_at = Some(now.saturating_add(slack));
             peer.ask(now, Duration::ZERO, slack);
-            let loading = self.fetching.loading.as_ref().filter(|loading| loading.from == id);
-            let position = loading.map(|loading| loading.position);
+            let position = self.fetching.position(&id, peer.life(), self.replica.version());
             let (sent, deadline) = (micros(now), now.saturating_add(slack));
             self.fetching.asked = Some(Asked { from: id.clone(), sent, deadline });
             let (answer_within, fetch) = (Some(Duration::ZERO), Some(Fetch { position }));
@@ -170,11 +176,12 @@ impl<S: State> Gossip<S> {
     pub(super) fn take_piece(
         &mut self,
         src: &NodeId,
+        life: u64,
         have: &VersionVector,
         piece: Piece<S>,
     ) -> Result<(), Error> {
         self.state.merge(piece.part)?;
-        if let Some(version) = self.fetching.take(src, have, piece.position, piece.next) {
+        if let Some(version) = self.fetching.take(src, life, have, piece.position, piece.next) {
             self.replica.advance(&version, &self.origin);
             self.generation = self.generation.saturating_add(1);
         }

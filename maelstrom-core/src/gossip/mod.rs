@@ -316,7 +316,7 @@ impl<S: State> Gossip<S> {
         }
         let is_piece = message.piece.is_some();
         let result = match message.piece {
-            Some(piece) => self.take_piece(src, &message.have, piece),
+            Some(piece) => self.take_piece(src, message.life, &message.have, piece),
             None => Ok(()),
         };
         // A peer whose answer brings nothing has no more to give: it is not asked again at once.

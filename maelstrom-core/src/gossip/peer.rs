@@ -186,6 +186,11 @@ impl Peer {
         self.health == Health::Up
     }
 
+    /// Its life, if it has spoken in this life of this node.
+    pub(super) fn life(&self) -> Option<u64> {
+        self.life
+    }
+
     /// Whether it has spoken in this life of this node.
     pub(super) fn is_known(&self) -> bool {
         self.life.is_some()

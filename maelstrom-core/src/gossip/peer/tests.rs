@@ -3,12 +3,6 @@
 
 use super::*;
 
-impl Peer {
-    pub(in crate::gossip) fn life(&self) -> Option<u64> {
-        self.life
-    }
-}
-
 const SLACK: Duration = ms(100);
 
 const fn ms(n: u64) -> Duration {
