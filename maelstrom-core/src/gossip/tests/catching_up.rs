@@ -98,3 +98,54 @@ fn no_entry_is_too_large_to_be_sent() {
     cluster.run_for(bound(&cluster));
     cluster.assert_converged();
 }
+
+/// A cluster that has 100 values and no logs, and whose last node has to get all of them, one by
+/// one.
+fn loading(seed: u64, size: usize) -> Cluster<Set> {
+    let config = Config { batch_bytes_max: 0, log_bytes_max: 0, ..Config::default() };
+    let faults = Faults { delay_ms: 5..=10, loss: 0.0, duplication: 0.0 };
+    let mut cluster: Cluster<Set> = Cluster::new(seed, size, config, faults);
+    cluster.run_for(secs(3));
+    for _ in 0..10 {
+        cluster.append_anywhere(10);
+        cluster.run_for(ms(200));
+    }
+    cluster.run_for(secs(10));
+    cluster.assert_converged();
+    cluster.restart(size - 1, NO_RECORDS);
+    cluster.pieces_sent = 0;
+    cluster
+}
+
+#[test]
+fn a_snapshot_goes_on_where_it_was_whoever_is_asked_in_between() {
+    with_seeds(4, |seed| {
+        let size = 2 + usize::try_from(seed).unwrap();
+        let mut cluster = loading(seed, size);
+        cluster.faults.loss = 0.1;
+        cluster.run_for(secs(60));
+        cluster.assert_converged();
+        // Each of the others may have sent a whole one.
+        let pieces_max = 120 * (cluster.size() as u64 - 1);
+        assert!(cluster.pieces_sent <= pieces_max, "{} pieces", cluster.pieces_sent);
+    });
+}
+
+#[test]
+fn a_snapshot_begins_anew_if_its_sender_does() {
+    for records in [Records::All, NO_RECORDS] {
+        with_seeds(8, |seed| {
+            let size = 3 + usize::try_from(seed % 2).unwrap();
+            let mut cluster = loading(seed, size);
+            let last = cluster.size() - 1;
+            cluster.run_until(secs(5), |cluster| cluster.values(last).len() > 50);
+            // All but one node, whoever sends it.
+            let stays = cluster.rng.random_range(0..last);
+            for index in (0..last).filter(|index| *index != stays) {
+                cluster.restart(index, records);
+            }
+            cluster.run_for(secs(30));
+            cluster.assert_converged();
+        });
+    }
+}

@@ -61,6 +61,7 @@ fn load(cluster: &mut Cluster<Set>, count: usize) -> Duration {
     while cluster.now < until {
         let (at, watched) = (cluster.now, cluster.appended.len());
         while !cluster.all_have_first(watched) {
+            assert!(cluster.now < until + secs(5), "it never comes");
             cluster.append_anywhere(count);
             cluster.run_for(ms(4));
         }
