@@ -105,7 +105,7 @@ impl<S: State> Gossip<S> {
             peer.fetch_at = None;
             return;
         }
-        let round_trip = slack(&self.config, peer);
+        let round_trip = slack(&self.config, self.usual_round_trip, peer);
         let wait = match wait {
             Wait::None => Duration::ZERO,
             Wait::RoundTrip => round_trip,
@@ -125,7 +125,8 @@ impl<S: State> Gossip<S> {
             }
             if let Some(peer) = self.peers.get_mut(&asked.from).filter(|peer| peer.is_up()) {
                 // The others first.
-                peer.fetch_at = Some(now.saturating_add(slack(&self.config, peer)));
+                peer.fetch_at =
+                    Some(now.saturating_add(slack(&self.config, self.usual_round_trip, peer)));
             }
             self.fetching.asked = None;
         }
@@ -138,7 +139,7 @@ impl<S: State> Gossip<S> {
             if self.replica.version().covers(&peer.known) {
                 continue;
             }
-            let slack = slack(&self.config, peer);
+            let slack = slack(&self.config, self.usual_round_trip, peer);
             peer.fetch_at = Some(now.saturating_add(slack));
             peer.ask(now, Duration::ZERO, slack);
             let position = self.fetching.position(&id, peer.life(), self.replica.version());

@@ -35,7 +35,7 @@ impl<S: State> Gossip<S> {
                 }
                 continue;
             }
-            let slack = slack(&self.config, peer);
+            let slack = slack(&self.config, self.usual_round_trip, peer);
             peer.told.clone_from(self.replica.version());
             peer.ask_again(now, slack);
             let answer_within = Some(Duration::ZERO);
@@ -59,7 +59,7 @@ impl<S: State> Gossip<S> {
                 Missing::Runs { runs, .. } => runs,
                 Missing::Snapshot => Vec::new(),
             };
-            let slack = slack(&self.config, peer);
+            let slack = slack(&self.config, self.usual_round_trip, peer);
             peer.told.clone_from(self.replica.version());
             peer.told_generation = self.generation;
             peer.is_introduced = true;
@@ -154,9 +154,10 @@ impl<S: State> Gossip<S> {
     }
 }
 
-/// How long an answer of a peer may take.
-pub(super) fn slack(config: &Config, peer: &Peer) -> Duration {
-    let Some(round_trip) = peer.round_trip.estimate() else {
+/// How long an answer of a peer may take. One that has never answered is taken to be as far away as
+/// the others, `usual`.
+pub(super) fn slack(config: &Config, usual: Option<Duration>, peer: &Peer) -> Duration {
+    let Some(round_trip) = peer.round_trip.estimate().or(usual) else {
         return PATIENCE_UNKNOWN;
     };
     let more = peer.round_trip.variation().saturating_mul(4);

@@ -161,6 +161,8 @@ pub struct Gossip<S: State> {
     /// Who is down, and since when that is so.
     lost: (Vec<NodeId>, Duration),
     period: Duration,
+    /// The median of all peers.
+    usual_round_trip: Option<Duration>,
     beat: Beat,
     slot: Slot,
     fetching: Fetching,
@@ -204,6 +206,7 @@ impl<S: State> Gossip<S> {
             peers: BTreeMap::new(),
             hub: None,
             lost: (Vec::new(), Duration::ZERO),
+            usual_round_trip: None,
             beat: Beat::default(),
             slot: Slot::default(),
             fetching: Fetching::default(),
@@ -260,7 +263,7 @@ impl<S: State> Gossip<S> {
                 self.peers.insert(id.clone(), Peer::new(rank));
             }
         }
-        self.period = self.learn_period();
+        self.learn();
         // A hub waits to be greeted, which is one message less for each.
         let wait = if self.rank == 0 { self.config.probe_interval } else { Duration::ZERO };
         let wait = wait.saturating_add(self.probe_delay(node));
@@ -368,7 +371,7 @@ impl<S: State> Gossip<S> {
         let Some(peer) = self.peers.get_mut(src) else {
             return;
         };
-        let slack = slack(&self.config, peer);
+        let slack = slack(&self.config, self.usual_round_trip, peer);
         peer.confirm(now, &message.have, slack);
         peer.hub.clone_from(&message.hub);
         peer.lost.clone_from(&message.lost);
@@ -386,7 +389,7 @@ impl<S: State> Gossip<S> {
         }
         let is_back = peer.rise(now);
         peer.is_doubted = !peer.is_up();
-        self.period = self.learn_period();
+        self.learn();
         if is_back {
             info!(peer = %src, "is back");
             let best = self.hub.as_ref().and_then(|hub| self.peers.get(hub)).map(|hub| hub.rank);

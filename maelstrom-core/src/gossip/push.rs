@@ -74,17 +74,15 @@ impl<S: State> Gossip<S> {
         self.peers.get(id).and_then(|peer| peer.round_trip.estimate()).unwrap_or_default()
     }
 
-    /// A little more than twice the median round trip.
-    pub(super) fn learn_period(&self) -> Duration {
-        if let Some(period) = self.config.period {
-            return period;
-        }
+    /// The median round trip, and a period of a little more than twice that.
+    pub(super) fn learn(&mut self) {
         let up = self.peers.values().filter(|peer| peer.is_up());
         let mut round_trips: Vec<_> = up.filter_map(|peer| peer.round_trip.estimate()).collect();
         round_trips.sort_unstable();
-        let median = round_trips.get(round_trips.len().saturating_sub(1) / 2).copied();
-        let period = median.unwrap_or(ROUND_TRIP_UNKNOWN).mul_f64(PERIOD_ROUND_TRIPS);
-        period.min(PERIOD_MAX).max(self.config.period_min)
+        self.usual_round_trip = round_trips.get(round_trips.len().saturating_sub(1) / 2).copied();
+        let round_trip = self.usual_round_trip.unwrap_or(ROUND_TRIP_UNKNOWN);
+        let learned = round_trip.mul_f64(PERIOD_ROUND_TRIPS).min(PERIOD_MAX);
+        self.period = self.config.period.unwrap_or(learned.max(self.config.period_min));
     }
 
     /// Tells a peer what is new to it, if anything is. Whether there was a message.
@@ -113,7 +111,7 @@ impl<S: State> Gossip<S> {
             return false;
         }
         let within = if cut { Duration::ZERO } else { within };
-        let slack = slack(&self.config, peer);
+        let slack = slack(&self.config, self.usual_round_trip, peer);
         peer.ask(now, within, slack);
         self.send(node, id, Parcel { answer_within: Some(within), runs, ..Parcel::default() });
         true
