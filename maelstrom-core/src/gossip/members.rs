@@ -85,6 +85,7 @@ impl<S: State> Gossip<S> {
             let hub = hub.cloned();
             debug!(?hub, "has another hub");
             let old = std::mem::replace(&mut self.hub, hub);
+            self.view = self.view.saturating_add(1);
             self.slot = Slot::default();
             if let Some(peer) = old.and_then(|old| self.peers.get_mut(&old)) {
                 // So that it does not go on to serve this node.
@@ -93,7 +94,8 @@ impl<S: State> Gossip<S> {
         }
         let lost = self.ids(|_, peer| !peer.is_up());
         if lost != self.lost.0 {
-            self.lost = (lost, now);
+            self.view = self.view.saturating_add(1);
+            self.lost = (lost, self.view);
         }
         let served = self.ids(|id, peer| self.serves(id, peer));
         for (id, peer) in &mut self.peers {

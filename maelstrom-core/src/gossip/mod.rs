@@ -158,8 +158,10 @@ pub struct Gossip<S: State> {
     rank: usize,
     peers: BTreeMap<NodeId, Peer>,
     hub: Option<NodeId>,
-    /// Who is down, and since when that is so.
-    lost: (Vec<NodeId>, Duration),
+    /// Rises with every change of `hub` and `lost`.
+    view: u64,
+    /// Who is down, and the view since which that is so.
+    lost: (Vec<NodeId>, u64),
     period: Duration,
     /// The median of all peers.
     usual_round_trip: Option<Duration>,
@@ -205,7 +207,8 @@ impl<S: State> Gossip<S> {
             rank: 0,
             peers: BTreeMap::new(),
             hub: None,
-            lost: (Vec::new(), Duration::ZERO),
+            view: 1,
+            lost: (Vec::new(), 1),
             usual_round_trip: None,
             beat: Beat::default(),
             slot: Slot::default(),
@@ -373,8 +376,12 @@ impl<S: State> Gossip<S> {
         };
         let slack = slack(&self.config, self.usual_round_trip, peer);
         peer.confirm(now, &message.have, slack);
-        peer.hub.clone_from(&message.hub);
-        peer.lost.clone_from(&message.lost);
+        if message.view >= peer.view {
+            // An earlier one that was overtaken must not stay.
+            peer.view = message.view;
+            peer.hub.clone_from(&message.hub);
+            peer.lost.clone_from(&message.lost);
+        }
         if let Some(within) = message.answer_within.filter(|_| message.fetch.is_none()) {
             let at = now.saturating_add(Duration::from_micros(within));
             peer.answer_at = Some(peer.answer_at.map_or(at, |sooner| sooner.min(at)));
@@ -441,7 +448,7 @@ impl<S: State> Gossip<S> {
             return;
         };
         peer.answer_at = None;
-        peer.view_told = Some(now);
+        peer.view_told = self.view;
         let message = Message {
             life: self.life,
             sent: micros(now),
@@ -450,6 +457,7 @@ impl<S: State> Gossip<S> {
             have: self.replica.version().clone(),
             hub: self.hub.clone(),
             lost: self.lost.0.clone(),
+            view: self.view,
             beat: self.beat.last(now).map(|(age, period)| (micros(age), micros(period))),
             runs: parcel.runs,
             fetch: parcel.fetch,

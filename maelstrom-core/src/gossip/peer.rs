@@ -106,8 +106,8 @@ pub(super) struct Peer {
     pub(super) is_served: bool,
     /// Whether `told` means anything: it has been told what there was when the link began.
     pub(super) is_introduced: bool,
-    /// When it was last told who this node's hub is, and whom it has lost.
-    pub(super) view_told: Option<Duration>,
+    /// The view (who is this node's hub, and whom has it lost) that it was last told.
+    pub(super) view_told: u64,
     /// The newest message that came from it: its life, its time of sending, and when it came.
     heard: Option<(u64, u64, Duration)>,
     /// The newest message to it that it has echoed.
@@ -121,6 +121,8 @@ pub(super) struct Peer {
     pub(super) is_doubted: bool,
     /// When it is asked for what it has and this node lacks.
     pub(super) fetch_at: Option<Duration>,
+    /// Its newest view that has come.
+    pub(super) view: u64,
     /// Whom it takes for its hub.
     pub(super) hub: Option<NodeId>,
     /// Whom it tries in vain to reach.
@@ -165,7 +167,7 @@ impl Peer {
             told_generation: 0,
             is_served: false,
             is_introduced: false,
-            view_told: None,
+            view_told: 0,
             heard: None,
             echoed: None,
             asked: None,
@@ -173,6 +175,7 @@ impl Peer {
             answer_at: None,
             is_doubted: false,
             fetch_at: None,
+            view: 0,
             hub: None,
             lost: Vec::new(),
             round_trip: RoundTrip::default(),
@@ -221,9 +224,10 @@ impl Peer {
         if standing == Standing::Reborn {
             // What was told before its first word counts if that life has heard it.
             self.is_introduced &= self.life.is_none() && echo.is_some();
+            self.awaited = None;
             self.life = Some(life);
             self.known = VersionVector::default();
-            self.awaited = None;
+            self.view = 0;
             self.fetch_at = None;
         }
         if let Some(echo) = echo {

@@ -31,7 +31,7 @@ impl<S: State> Gossip<S> {
         let is_client = || peer.hub.as_ref() == Some(&self.origin.node);
         let news = !peer.is_introduced
             || peer.told_generation < self.generation
-            || (peer.view_told < Some(self.lost.1) && is_client());
+            || (peer.view_told < self.lost.1 && is_client());
         news && peer.is_served
     }
 
@@ -106,7 +106,7 @@ impl<S: State> Gossip<S> {
         peer.told_generation = self.generation;
         peer.told.clone_from(self.replica.version());
         peer.is_introduced = true;
-        let view = peer.view_told < Some(self.lost.1);
+        let view = peer.view_told < self.lost.1;
         if runs.is_empty() && !cut && !view {
             return false;
         }

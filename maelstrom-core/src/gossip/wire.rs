@@ -33,6 +33,8 @@ pub struct Message<S: State> {
     /// Whom it tries in vain to reach.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) lost: Vec<NodeId>,
+    /// Rises with every change of `hub` and `lost`: a message may have been overtaken.
+    pub(super) view: u64,
     /// How long ago the sender last passed on what was new, and how long after that it may again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) beat: Option<(u64, u64)>,

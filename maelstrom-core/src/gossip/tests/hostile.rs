@@ -16,7 +16,7 @@ fn settled(size: usize) -> Cluster<Set> {
 /// What node `from` might say in its present life, with some fields that make no sense.
 fn words(cluster: &Cluster<Set>, from: usize, nonsense: Value) -> String {
     let engine = cluster.engine(from);
-    let mut body = json!({"type": "gossip", "msg_id": 9, "life": engine.life, "sent": 5,
+    let mut body = json!({"type": "gossip", "msg_id": 9, "life": engine.life, "sent": 5, "view": 1,
         "have": engine.replica.version()});
     body.as_object_mut().unwrap().extend(nonsense.as_object().unwrap().clone());
     body.to_string()
