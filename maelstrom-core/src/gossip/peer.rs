@@ -222,9 +222,10 @@ impl Peer {
             Some(_) => return Standing::Unclear,
         };
         if standing == Standing::Reborn {
-            // What was told before its first word counts if that life has heard it.
-            self.is_introduced &= self.life.is_none() && echo.is_some();
-            self.awaited = None;
+            // What was told before its first word counts if that life has heard it, and is awaited.
+            let is_first = self.life.is_none() && echo.is_some();
+            self.is_introduced &= is_first;
+            self.awaited.take_if(|_| !is_first);
             self.life = Some(life);
             self.known = VersionVector::default();
             self.view = 0;

@@ -52,8 +52,10 @@ fn what_was_told_to_a_life_that_is_over_counts_for_nothing() {
     for (heard, is_introduced) in [(echo(10), true), (None, false)] {
         let mut peer = Peer::new(1);
         peer.is_introduced = true;
+        peer.ask(ms(10), ms(0), SLACK);
         peer.hear(ms(20), 5, 1, heard);
         assert_eq!(peer.is_introduced, is_introduced);
+        assert_eq!(peer.awaited.is_some(), is_introduced, "and is still to be confirmed");
     }
 }
 
