@@ -110,7 +110,7 @@ fn loading(seed: u64, size: usize) -> Cluster<Set> {
         cluster.append_anywhere(10);
         cluster.run_for(ms(200));
     }
-    cluster.run_for(secs(10));
+    cluster.run_for(secs(20));
     cluster.assert_converged();
     cluster.restart(size - 1, NO_RECORDS);
     cluster.pieces_sent = 0;

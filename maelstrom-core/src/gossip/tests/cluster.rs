@@ -368,7 +368,9 @@ impl<S: Values> Cluster<S> {
         let told = self.told.entry((from, to)).or_default();
         for run in &message.runs {
             assert!(!run.entries.is_empty(), "an empty run");
-            let known = told.have.get(&run.origin);
+            // A fetch of a new life is answered before that is known for one.
+            let is_other_life = message.echo.is_some_and(|echo| echo.life != told.life);
+            let known = if is_other_life { 0 } else { told.have.get(&run.origin) };
             let is_new = if S::Entry::CUMULATIVE { run.end() > known } else { run.start >= known };
             assert!(is_new, "n{from} sends n{to} what it is known to have: {}", run.start);
             assert!(run.end() <= message.have.get(&run.origin), "more than there is");

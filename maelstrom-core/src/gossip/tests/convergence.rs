@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn after_any_faults_all_replicas_equal_the_union_within_the_bound() {
-    with_seeds(200, |seed| {
+    with_seeds(150, |seed| {
         let mut cluster: Cluster<Set> = any_cluster(seed);
         stormy_weather(&mut cluster);
         calm_down(&mut cluster);
@@ -81,7 +81,7 @@ fn cluster_to_cut(seed: u64) -> Cluster<Set> {
 
 #[test]
 fn news_travel_over_any_connected_graph() {
-    with_seeds(96, |seed| {
+    with_seeds(80, |seed| {
         let mut cluster = cluster_to_cut(seed);
         let size = cluster.size();
         let mut links: Vec<_> = (1..size).map(|b| (cluster.rng.random_range(0..b), b)).collect();
