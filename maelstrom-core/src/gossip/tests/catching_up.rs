@@ -33,6 +33,19 @@ fn catching_up_goes_on_at_once_batch_by_batch() {
 }
 
 #[test]
+fn what_does_not_go_into_a_batch_is_fetched_at_once() {
+    let mut cluster = lacking(0, 0.0, 1 << 20);
+    cluster.run_for(secs(10));
+    cluster.assert_converged();
+    for _ in 0..100 {
+        cluster.append(0);
+    }
+    // The first is told at once, and then there is a period.
+    let took = cluster.run_until(secs(5), Cluster::is_converged);
+    assert!(took <= cluster.engine(0).period + 26 * ms(20), "{took:?}");
+}
+
+#[test]
 fn messages_that_come_twice_do_not_multiply_fetches() {
     for log_bytes_max in [1 << 20, 0] {
         let mut cluster = lacking(100, 1.0, log_bytes_max);
