@@ -145,6 +145,20 @@ fn a_snapshot_goes_on_where_it_was_whoever_is_asked_in_between() {
 }
 
 #[test]
+fn what_is_appended_while_a_snapshot_is_under_way_comes_as_well() {
+    with_seeds(4, |seed| {
+        let mut cluster = loading(seed, 3);
+        for _ in 0..40 {
+            let index = cluster.rng.random_range(0..2);
+            cluster.append(index);
+            cluster.run_for(ms(100));
+        }
+        cluster.run_for(secs(30));
+        cluster.assert_converged();
+    });
+}
+
+#[test]
 fn a_snapshot_begins_anew_if_its_sender_does() {
     for records in [Records::All, NO_RECORDS] {
         with_seeds(8, |seed| {

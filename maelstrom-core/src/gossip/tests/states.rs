@@ -80,8 +80,6 @@ impl<S: Values> MessageHandler for Store<S> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Set {
     values: BTreeSet<u32>,
-    /// In the order in which they came.
-    list: Vec<u32>,
     /// What came as an entry, and of each origin the last.
     applied: BTreeSet<u32>,
     last: BTreeMap<Origin, u32>,
@@ -95,14 +93,6 @@ impl Entry for u32 {
     }
 }
 
-impl Set {
-    fn insert(&mut self, value: u32) {
-        if self.values.insert(value) {
-            self.list.push(value);
-        }
-    }
-}
-
 impl State for Set {
     type Entry = u32;
     type Piece = Vec<u32>;
@@ -113,14 +103,17 @@ impl State for Set {
             assert!(self.applied.insert(value), "{value} is applied twice");
             let before = self.last.insert(origin.clone(), value);
             assert!(before < Some(value), "{value} comes after {before:?}");
-            self.insert(value);
+            self.values.insert(value);
         }
     }
 
+    /// In an order in which what comes later may belong to a part that has been sent.
     fn piece(&self, position: u64, bytes_max: usize) -> (Vec<u32>, Option<u64>) {
-        let start = usize::try_from(position).unwrap_or(usize::MAX).min(self.list.len());
-        let end = start.saturating_add((bytes_max / VALUE_BYTES).max(1)).min(self.list.len());
-        (self.list[start..end].to_vec(), (end < self.list.len()).then_some(end as u64))
+        let keyed = self.values.iter().map(|value| (u64::from(value.reverse_bits()), *value));
+        let rest: BTreeMap<u64, u32> = keyed.filter(|(key, _)| *key >= position).collect();
+        let count = (bytes_max / VALUE_BYTES).max(1);
+        let next = rest.keys().nth(count).copied();
+        (rest.into_values().take(count).collect(), next)
     }
 
     /// A piece that holds this number makes no sense.
@@ -128,7 +121,7 @@ impl State for Set {
         if piece.contains(&NONSENSE) {
             return Err(Error::malformed_request("nonsense"));
         }
-        piece.into_iter().for_each(|value| self.insert(value));
+        self.values.extend(piece);
         Ok(())
     }
 }
