@@ -156,14 +156,16 @@ impl<S: State> Gossip<S> {
     }
 }
 
-/// How long an answer of a peer may take. One that has never answered is taken to be as far away as
-/// the others, `usual`.
+/// How long an answer of a peer may take. One that has hardly ever answered is taken to be as far
+/// away as the others, `usual`, or farther.
 pub(super) fn slack(config: &Config, usual: Option<Duration>, peer: &Peer) -> Duration {
-    let Some(round_trip) = peer.round_trip.estimate().or(usual) else {
+    let estimate = peer.round_trip.estimate();
+    let is_vague = peer.round_trip.is_vague();
+    let Some(round_trip) = (if is_vague { estimate.max(usual) } else { estimate }) else {
         return PATIENCE_UNKNOWN;
     };
-    let more = peer.round_trip.variation().saturating_mul(4);
-    let (least, most) = (round_trip.mul_f64(0.5), round_trip.saturating_mul(2));
-    let more = more.clamp(least, most).max(config.patience_min);
+    let least = round_trip.mul_f64(if is_vague { 2.0 } else { 0.5 });
+    let more = peer.round_trip.variation().saturating_mul(6);
+    let more = more.clamp(least, round_trip.saturating_mul(4)).max(config.patience_min);
     round_trip.saturating_add(more).min(PATIENCE_MAX)
 }

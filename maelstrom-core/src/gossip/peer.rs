@@ -29,6 +29,11 @@ impl RoundTrip {
         self.median
     }
 
+    /// Whether there are too few samples to trust their median.
+    pub(super) fn is_vague(&self) -> bool {
+        self.samples.len() < SAMPLES_MAX / 2
+    }
+
     /// By how much the slower ones exceed that.
     pub(super) fn variation(&self) -> Duration {
         self.variation
