@@ -1,4 +1,5 @@
-//! The counter: a row for each writer, of which only that writer ever says how much it is.
+//! The counter: a row for each writer, which is one life of one node (or several, if its records
+//! survive), and nobody else ever says how much it is.
 //!
 //! The invariant: a row only grows, and what its writer said first it never takes back. So of two
 //! totals of a row the larger one is the newer one, and the larger of each row is the join of two
@@ -15,35 +16,16 @@ use serde::{Deserialize, Serialize};
 ///
 /// It says all that earlier totals of the row said. So a node keeps one of them for each row, a
 /// message holds no more than that at any rate of adds, and nobody ever needs a snapshot.
-///
-/// On the wire: `[row, total]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "(u64, u64)", into = "(u64, u64)")]
-pub struct Total {
-    /// Which of the node's rows: a number drawn at random when the row began.
-    pub row: u64,
-    /// The sum of all adds to it.
-    pub total: u64,
-}
-
-impl From<(u64, u64)> for Total {
-    fn from((row, total): (u64, u64)) -> Self {
-        Self { row, total }
-    }
-}
-
-impl From<Total> for (u64, u64) {
-    fn from(Total { row, total }: Total) -> Self {
-        (row, total)
-    }
-}
+pub struct Total(pub u64);
 
 impl Entry for Total {
     const CUMULATIVE: bool = true;
 
     fn encoded_len(&self) -> usize {
-        let digits = |n: u64| usize::try_from(n.checked_ilog10().unwrap_or(0)).unwrap_or(20);
-        digits(self.row).saturating_add(digits(self.total)).saturating_add("[1,1],".len())
+        const COMMA: u32 = 1;
+        let digits = self.0.checked_ilog10().unwrap_or(0).saturating_add(1);
+        usize::try_from(digits.saturating_add(COMMA)).unwrap_or(usize::MAX)
     }
 }
 
@@ -53,8 +35,6 @@ pub struct Counter {
     rows: BTreeMap<Origin, u64>,
     /// Always the sum of `rows`.
     sum: u128,
-    /// The row of which a total was applied last.
-    newest: Option<Origin>,
 }
 
 impl Counter {
@@ -75,11 +55,6 @@ impl Counter {
     pub fn row_count(&self) -> usize {
         self.rows.len()
     }
-
-    /// The row that was spoken of last. After the records of a node: the one it was adding to.
-    pub(crate) fn newest(&self) -> Option<&Origin> {
-        self.newest.as_ref()
-    }
 }
 
 impl State for Counter {
@@ -87,14 +62,12 @@ impl State for Counter {
     /// There are no snapshots.
     type Piece = ();
 
-    fn apply(&mut self, origin: &Origin, totals: Vec<Total>) {
-        for Total { row, total } in totals {
-            let row = Origin { node: origin.node.clone(), incarnation: row };
-            if let Some(growth) = total.checked_sub(self.row(&row)).filter(|growth| *growth > 0) {
+    fn apply(&mut self, row: &Origin, totals: Vec<Total>) {
+        for Total(total) in totals {
+            if let Some(growth) = total.checked_sub(self.row(row)).filter(|growth| *growth > 0) {
                 self.sum = self.sum.saturating_add(growth.into());
                 self.rows.insert(row.clone(), total);
             }
-            self.newest = Some(row);
         }
     }
 
@@ -119,10 +92,6 @@ mod tests {
         Origin { node: format!("n{node}").into(), incarnation }
     }
 
-    fn entry(row: u64, total: u64) -> Total {
-        Total { row, total }
-    }
-
     /// Every row as the adds to it: of so many nodes, each with some rows.
     fn any_adds() -> impl Strategy<Value = Vec<Vec<u64>>> {
         let delta = prop_oneof![0..5_u64, Just(u64::MAX / 32), any::<u32>().prop_map(u64::from)];
@@ -136,11 +105,6 @@ mod tests {
             Some(*sum)
         };
         adds.iter().scan(0, next).collect()
-    }
-
-    /// The `n`th row: two of each node.
-    fn row(n: usize) -> (Origin, u64) {
-        (origin(n / 2, 7), n as u64)
     }
 
     proptest! {
@@ -158,8 +122,7 @@ mod tests {
             let some = deliveries.iter().map(|(row, at)| (row.index(rows.len()), *at));
             for (n, at) in some.chain(ends) {
                 let total = rows[n][at.min(rows[n].len() - 1)];
-                let (origin, number) = row(n);
-                counter.apply(&origin, vec![entry(number, total)]);
+                counter.apply(&origin(n / 2, n as u64), vec![Total(total)]);
                 naive[n] = total.max(naive[n]);
                 prop_assert_eq!(counter.sum(), naive.iter().copied().map(u128::from).sum());
             }
@@ -168,10 +131,10 @@ mod tests {
         }
 
         #[test]
-        fn an_entry_is_about_as_long_as_it_says(row: u64, total: u64) {
-            let text = serde_json::to_string(&entry(row, total)).unwrap();
-            prop_assert_eq!(text.len() + 1, entry(row, total).encoded_len());
-            prop_assert_eq!(serde_json::from_str::<Total>(&text).unwrap(), entry(row, total));
+        fn an_entry_is_about_as_long_as_it_says(total: u64) {
+            let text = serde_json::to_string(&Total(total)).unwrap();
+            prop_assert_eq!(text.len() + 1, Total(total).encoded_len());
+            prop_assert_eq!(serde_json::from_str::<Total>(&text).unwrap(), Total(total));
         }
     }
 
@@ -179,7 +142,7 @@ mod tests {
     fn full_rows_make_a_sum_beyond_64_bits() {
         let mut counter = Counter::default();
         for n in 0..3 {
-            counter.apply(&origin(n, 1), vec![entry(1, 5), entry(1, u64::MAX)]);
+            counter.apply(&origin(n, 1), vec![Total(5), Total(u64::MAX)]);
         }
         assert_eq!(counter.sum(), 3 * u128::from(u64::MAX));
         assert_eq!(counter.row_count(), 3);

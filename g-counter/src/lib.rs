@@ -26,11 +26,9 @@ mod retries;
 
 use std::time::Duration;
 
-use maelstrom_core::gossip::{self, Gossip, Origin, Tick};
+use maelstrom_core::gossip::{self, Gossip, Tick};
 use maelstrom_core::{Error, ErrorCode, MessageHandler, Node, Request};
-use rand::Rng;
 use serde::{Deserialize, Serialize};
-use tracing::warn;
 
 pub use counter::{Counter, Total};
 use retries::Recent;
@@ -39,9 +37,9 @@ use retries::Recent;
 pub const RETRIES_KEPT: usize = 10_000;
 
 /// The shortest period that the engine shall learn by itself. Whoever reads a counter would rather
-/// have few messages than the very last add: this makes 2(n − 1) messages in 400 ms, and leaves time
+/// have few messages than the very last add: this makes 2(n − 1) messages in 420 ms, and leaves time
 /// for two short hops until 0.5 s are over.
-pub const PERIOD_MIN: Duration = Duration::from_millis(400);
+pub const PERIOD_MIN: Duration = Duration::from_millis(420);
 
 /// What the node understands.
 #[derive(Debug, Deserialize)]
@@ -76,10 +74,6 @@ pub enum Reply {
 #[derive(Debug)]
 pub struct GCounter {
     gossip: Gossip<Counter>,
-    /// The row that this node adds to.
-    row: Origin,
-    /// How much it is: what this node itself has said last.
-    total: u64,
     recent: Recent,
 }
 
@@ -87,12 +81,7 @@ impl GCounter {
     /// A node that has counted nothing yet.
     #[must_use]
     pub fn new(config: gossip::Config) -> Self {
-        Self {
-            gossip: Gossip::new(config, Counter::default()),
-            row: Origin { node: "".into(), incarnation: 0 },
-            total: 0,
-            recent: Recent::new(RETRIES_KEPT),
-        }
+        Self { gossip: Gossip::new(config, Counter::default()), recent: Recent::new(RETRIES_KEPT) }
     }
 
     /// The engine, and in it the counter.
@@ -101,18 +90,12 @@ impl GCounter {
         &self.gossip
     }
 
-    fn begin_row(&mut self, node: &mut Node<Tick>) {
-        // 53 bits, so that any JSON parser keeps all its digits.
-        let incarnation = node.rng().next_u64() >> 11;
-        self.row = Origin { node: node.id().clone(), incarnation };
-        self.total = 0;
-    }
-
     fn add(&mut self, node: &mut Node<Tick>, request: &Request, delta: u64) -> Result<(), Error> {
         if self.recent.contains(request) {
             return Ok(());
         }
-        let total = self.total.checked_add(delta).ok_or_else(|| {
+        let total = self.gossip.state().row(self.gossip.origin());
+        let total = total.checked_add(delta).ok_or_else(|| {
             let text = format!(
                 "field `delta`: {delta} more is beyond the largest total of a node, {}",
                 u64::MAX
@@ -121,25 +104,9 @@ impl GCounter {
         })?;
         self.recent.insert(request);
         if delta > 0 {
-            self.total = total;
-            self.gossip.append(node, Total { row: self.row.incarnation, total });
+            self.gossip.append(node, Total(total));
         }
-        debug_assert!(self.gossip.state().row(&self.row) == self.total);
         Ok(())
-    }
-
-    fn message_from(
-        &mut self,
-        node: &mut Node<Tick>,
-        request: &Request,
-        message: gossip::Message<Counter>,
-    ) -> Result<(), Error> {
-        let result = self.gossip.message_from(node, request.src(), message);
-        if self.gossip.state().row(&self.row) > self.total {
-            warn!("this node has lost records that others know of: it begins a new row");
-            self.begin_row(node);
-        }
-        result
     }
 }
 
@@ -152,12 +119,6 @@ impl MessageHandler for GCounter {
     }
 
     fn started(&mut self, node: &mut Node<Tick>) {
-        // Nothing but this node's own records has been applied yet.
-        let counter = self.gossip.state();
-        match counter.newest().filter(|row| row.node == *node.id()) {
-            Some(row) => (self.row, self.total) = (row.clone(), counter.row(row)),
-            None => self.begin_row(node),
-        }
         self.gossip.start(node);
     }
 
@@ -176,7 +137,7 @@ impl MessageHandler for GCounter {
                 let value = self.gossip.state().sum();
                 node.reply(request, &Reply::ReadOk { value });
             }
-            Payload::Gossip(message) => self.message_from(node, request, message)?,
+            Payload::Gossip(message) => self.gossip.message_from(node, request.src(), message)?,
         }
         Ok(())
     }

@@ -151,7 +151,7 @@ fn gossip_of_a_client_is_refused() {
     cluster.add("n2", 5);
     let mut body = cluster.run_for(Duration::from_secs(5)).swap_remove(0);
     body["msg_id"] = 2.into();
-    body["runs"][0]["entries"][0][1] = 1_000.into();
+    body["runs"][0]["entries"][0] = 1_000.into();
     let reply = cluster.ask("n1", &body.to_string());
     assert!(reply.starts_with(r#"{"type":"error","in_reply_to":2,"code":12,"#), "{reply}");
     assert_eq!(cluster.read_all(), [5, 5]);

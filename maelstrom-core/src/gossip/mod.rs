@@ -226,6 +226,13 @@ impl<S: State> Gossip<S> {
         &self.state
     }
 
+    /// Whose log this node appends to: its own, of this life or, if its records survived, of an
+    /// earlier one. It changes when the node starts, and should it turn out that records were lost.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     /// What this node has, and how much of it is still there as entries.
     #[must_use]
     pub fn replica(&self) -> &Replica<S::Entry> {
@@ -316,7 +323,8 @@ impl<S: State> Gossip<S> {
         for run in message.runs {
             // What it appended itself in this life, nobody can know better.
             if run.origin != self.origin {
-                is_gap |= run.start > self.replica.version().get(&run.origin);
+                is_gap |=
+                    !S::Entry::CUMULATIVE && run.start > self.replica.version().get(&run.origin);
                 self.apply(run);
             }
         }
