@@ -17,6 +17,9 @@ const ROLL_CALL_INTERVAL: Duration = Duration::from_secs(1);
 /// How long an answer takes, as long as none has ever come.
 const PATIENCE_UNKNOWN: Duration = Duration::from_secs(3);
 
+/// Samples that vary by more are those of a peer that slept, unless it is farther away than that.
+const VARIATION_USUAL: Duration = Duration::from_secs(1);
+
 /// No answer is waited for longer, beyond what its sender was allowed to wait.
 const PATIENCE_MAX: Duration = Duration::from_secs(10);
 
@@ -156,16 +159,15 @@ impl<S: State> Gossip<S> {
     }
 }
 
-/// How long an answer of a peer may take. One that has hardly ever answered is taken to be as far
-/// away as the others, `usual`, or farther.
+/// How long an answer of a peer may take. One that has never answered is taken to be as far away as
+/// the others, `usual`.
 pub(super) fn slack(config: &Config, usual: Option<Duration>, peer: &Peer) -> Duration {
-    let estimate = peer.round_trip.estimate();
-    let is_vague = peer.round_trip.is_vague();
-    let Some(round_trip) = (if is_vague { estimate.max(usual) } else { estimate }) else {
+    let Some(round_trip) = peer.round_trip.estimate().or(usual) else {
         return PATIENCE_UNKNOWN;
     };
-    let least = round_trip.mul_f64(if is_vague { 2.0 } else { 0.5 });
-    let more = peer.round_trip.variation().saturating_mul(6);
-    let more = more.clamp(least, round_trip.saturating_mul(4)).max(config.patience_min);
+    let least = round_trip.mul_f64(if peer.round_trip.is_vague() { 2.0 } else { 0.5 });
+    let most = round_trip.saturating_mul(4).min(round_trip.max(VARIATION_USUAL));
+    let more = peer.round_trip.variation().saturating_mul(6).max(least);
+    let more = more.min(most).max(config.patience_min);
     round_trip.saturating_add(more).min(PATIENCE_MAX)
 }
