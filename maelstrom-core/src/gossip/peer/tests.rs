@@ -41,6 +41,15 @@ fn a_new_life_is_believed_once_it_has_heard_what_the_old_one_cannot_have() {
 }
 
 #[test]
+fn a_message_that_was_overtaken_sets_nothing_back() {
+    let mut peer = peer();
+    peer.hear(ms(30), 5, 9, echo(25));
+    peer.hear(ms(31), 5, 4, echo(15));
+    assert_eq!(peer.echo(ms(32)), Some(Echo { life: 5, sent: 9, held: 2_000 }));
+    assert_eq!(peer.hear(ms(40), 6, 1, echo(20)), Standing::Unclear, "25 ms had been heard");
+}
+
+#[test]
 fn what_was_told_to_a_life_that_is_over_counts_for_nothing() {
     let mut peer = peer();
     (peer.is_introduced, peer.fetch_at) = (true, Some(ms(99)));

@@ -1,5 +1,6 @@
 //! What a push did not bring is fetched: once, batch by batch.
 
+use super::hostile::words;
 use super::*;
 
 /// Two nodes of which the second lacks `values` values of the first, in batches of four.
@@ -67,6 +68,58 @@ fn a_fetch_that_is_lost_is_made_again() {
         cluster.run_for(secs(60));
         cluster.assert_converged();
     });
+}
+
+/// Three nodes of which the last is told by `first` and then by the other one that it lacks a value.
+fn told_by_two(first: usize) -> Cluster<Set> {
+    let mut cluster: Cluster<Set> = Cluster::new(5, 3, Config::default(), steady(10));
+    for index in 0..3 {
+        cluster.append(index);
+        cluster.run_for(secs(5));
+    }
+    cluster.cut_between(&[2], &[0, 1]);
+    cluster.append(first);
+    cluster.run_for(ms(50));
+    cluster.cut.clear();
+    cluster.fetches_sent = 0;
+    for from in [first, 1 - first] {
+        let words = words(&cluster, from, serde_json::json!({"answer_within": 0}));
+        cluster.hear(2, &name(from), &words);
+    }
+    cluster
+}
+
+#[test]
+fn what_one_node_has_brought_is_not_fetched_from_another() {
+    for first in [0, 1] {
+        let mut cluster = told_by_two(first);
+        cluster.run_for(secs(5));
+        cluster.assert_converged();
+        assert_eq!(cluster.fetches_sent, 1);
+    }
+}
+
+#[test]
+fn a_fetch_that_is_not_answered_goes_to_somebody_else() {
+    for first in [0, 1] {
+        let mut cluster = told_by_two(first);
+        cluster.cut_between(&[2], &[first]);
+        let took = cluster.run_until(secs(5), Cluster::is_converged);
+        assert!(took <= cluster.config.patience_min + ms(20) + ms(30), "{took:?}");
+    }
+}
+
+#[test]
+fn who_does_not_answer_a_fetch_is_down() {
+    let mut cluster: Cluster<Set> = Cluster::new(5, 2, Config::default(), steady(10));
+    cluster.append(0);
+    cluster.append(1);
+    cluster.run_for(secs(5));
+    let words = words(&cluster, 0, serde_json::json!({"have": [["n9", 1, 1]]}));
+    cluster.kill(0);
+    cluster.hear(1, &name(0), &words);
+    cluster.run_for(cluster.engine(1).period + 4 * (cluster.config.patience_min + ms(20)));
+    assert_eq!(cluster.hub(1), None);
 }
 
 /// Whoever tells: the hub, or a leaf.

@@ -2,7 +2,7 @@
 //!
 //! Everything derives from one seed. Whatever a test is about, each message is checked as it
 //! leaves (nothing that its receiver is known to have, no more than a batch, no more than its
-//! sender has), each entry as it is applied (once, in its origin's order), and each node as it
+//! sender has, nothing of its sender's own that a crash would undo), each entry as it is applied (once, in its origin's order), and each node as it
 //! learns: it has no more than it would if everyone told all it has with every message.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -71,6 +71,8 @@ pub(super) struct Cluster<S: Values> {
     /// `None`: dead.
     nodes: Vec<Option<RawNode<Store<S>>>>,
     records: Vec<Vec<Vec<u8>>>,
+    /// What the records hold.
+    durable: Vec<VersionVector>,
     /// What each node's clock says more: each life has another.
     offsets: Vec<Duration>,
     /// Nodes that sleep, and what waits for them.
@@ -125,6 +127,7 @@ impl<S: Values> Cluster<S> {
             now: Duration::ZERO,
             nodes: (0..size).map(|_| None).collect(),
             records: vec![Vec::new(); size],
+            durable: vec![VersionVector::default(); size],
             offsets: vec![Duration::ZERO; size],
             paused: BTreeMap::new(),
             in_flight: BTreeMap::new(),
@@ -170,6 +173,7 @@ impl<S: Values> Cluster<S> {
         for record in &self.records[index] {
             node.recover(record).unwrap();
         }
+        self.durable[index] = node.handler().gossip.replica().version().clone();
         self.model[index] = node.handler().gossip.state().values();
         let names: Vec<_> = (0..self.size()).map(name).collect();
         let init = serde_json::json!({"src": "c0", "dest": name(index),
@@ -328,7 +332,13 @@ impl<S: Values> Cluster<S> {
         let mut others = Vec::new();
         while let Some(output) = self.nodes[from].as_mut().and_then(RawNode::poll_output) {
             match output {
-                Output::Record(record) => self.records[from].push(record),
+                Output::Record(record) => {
+                    let Run { origin, start, entries }: Run<S::Entry> =
+                        serde_json::from_slice(&record).unwrap();
+                    let end = start + entries.len() as u64;
+                    self.durable[from].join(&vec![(origin.node, origin.incarnation, end)].into());
+                    self.records[from].push(record);
+                }
                 Output::Lines(lines) => {
                     let lines = lines.split_inclusive(|byte| *byte == b'\n');
                     others.extend(lines.filter_map(|line| self.send(from, line)));
@@ -375,6 +385,8 @@ impl<S: Values> Cluster<S> {
             assert!(is_new, "n{from} sends n{to} what it is known to have: {}", run.start);
             assert!(run.end() <= message.have.get(&run.origin), "more than there is");
         }
+        let own = self.engine(from).origin();
+        assert!(message.have.get(own) <= self.durable[from].get(own), "a crash would undo this");
         let entries = message.runs.iter().flat_map(|run| &run.entries);
         let bytes: usize = entries.clone().map(Entry::encoded_len).sum();
         let entries = entries.count();

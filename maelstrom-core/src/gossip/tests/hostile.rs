@@ -14,7 +14,7 @@ fn settled(size: usize) -> Cluster<Set> {
 }
 
 /// What node `from` might say in its present life, with some fields that make no sense.
-fn words(cluster: &Cluster<Set>, from: usize, nonsense: Value) -> String {
+pub(super) fn words(cluster: &Cluster<Set>, from: usize, nonsense: Value) -> String {
     let engine = cluster.engine(from);
     let mut body = json!({"type": "gossip", "msg_id": 9, "life": engine.life, "sent": 5, "view": 1,
         "have": engine.replica.version()});
@@ -98,7 +98,10 @@ fn a_snapshot_that_makes_no_sense_is_refused() {
 #[test]
 fn pieces_that_fit_nowhere_do_not_count_as_a_snapshot() {
     let mut cluster = settled(2);
-    for (position, next) in [(1, None), (u64::MAX, None), (u64::MAX, Some(0)), (5, Some(5))] {
+    let nowhere = [(1, None), (u64::MAX, None), (u64::MAX, Some(0)), (5, Some(5))];
+    // Where one has begun, neither an earlier piece nor a later one is the next.
+    let begun = [(0, Some(5)), (4, None), (6, None)];
+    for (position, next) in nowhere.into_iter().chain(begun) {
         let piece = json!({"position": position, "next": next, "part": [1]});
         let have = json!([["n9", 1, 100]]);
         let words = words(&cluster, 1, json!({"piece": piece, "have": have, "life": 77}));

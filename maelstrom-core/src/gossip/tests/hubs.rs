@@ -24,8 +24,11 @@ fn append_for(cluster: &mut Cluster<Set>, seconds: u64) {
 /// How long values take to reach all but a hub that is gone without a word: its peers wait for an
 /// acknowledgement, and once more, and then tell everyone themselves.
 fn takeover(cluster: &Cluster<Set>) -> Duration {
-    let patience = (6 * ms(DELAY_MS)).max(2 * ms(DELAY_MS) + cluster.config.patience_min);
-    cluster.config.patience_min + 2 * patience + 4 * ms(DELAY_MS)
+    cluster.config.patience_min + 2 * patience(cluster) + 4 * ms(DELAY_MS)
+}
+
+fn patience(cluster: &Cluster<Set>) -> Duration {
+    (6 * ms(DELAY_MS)).max(2 * ms(DELAY_MS) + cluster.config.patience_min)
 }
 
 #[test]
@@ -111,6 +114,19 @@ fn two_hubs_that_die_at_once_lose_nothing() {
         cluster.run_for(bound(&cluster));
         cluster.assert_converged();
         assert!(cluster.values(6).contains(&first));
+    });
+}
+
+/// Who has lost its hub does not wait as long for the next one.
+#[test]
+fn with_two_dead_hubs_the_third_is_found_a_patience_later() {
+    with_seeds(5, |seed| {
+        let mut cluster = settled(seed, 6);
+        cluster.kill(0);
+        cluster.kill(1);
+        cluster.append(5);
+        cluster.run_for(takeover(&cluster) + patience(&cluster));
+        assert_eq!(cluster.hub(5), Some(2));
     });
 }
 

@@ -115,6 +115,26 @@ fn a_node_that_was_cut_off_for_long_catches_up_as_well() {
     }
 }
 
+/// In its new life its views are counted from the beginning.
+#[test]
+fn who_was_the_hub_of_an_earlier_life_does_not_serve_the_next_one() {
+    let mut cluster = with_a_past(4, 5, 5, 1 << 20);
+    cluster.cut_between(&[0], &[1, 2, 3, 4]);
+    cluster.append(3);
+    cluster.run_for(secs(5));
+    assert_eq!(cluster.hub(4), Some(1));
+    cluster.cut.clear();
+    cluster.restart(4, Records::All);
+    cluster.run_for(secs(10));
+    let entries = cluster.entries_sent;
+    for _ in 0..5 {
+        cluster.append(0);
+        cluster.run_for(secs(3));
+        cluster.assert_converged();
+    }
+    assert_eq!(cluster.entries_sent - entries, 5 * 4, "each gets each once");
+}
+
 #[test]
 fn a_node_goes_on_with_its_log_only_if_it_has_its_records() {
     for records in [Records::All, NO_RECORDS] {
