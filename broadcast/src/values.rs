@@ -122,10 +122,12 @@ impl State for Values {
         (RawValue::from_string(list).unwrap_or_else(|_| RawValue::NULL.to_owned()), next)
     }
 
-    fn merge(&mut self, piece: Box<RawValue>) -> Result<(), Error> {
-        let list: Vec<&RawValue> = serde_json::from_str(piece.get())
+    fn merge(&mut self, pieces: Vec<Box<RawValue>>) -> Result<(), Error> {
+        let lists = pieces.iter().map(|piece| serde_json::from_str(piece.get()));
+        let lists: Vec<Vec<&RawValue>> = lists
+            .collect::<Result<_, _>>()
             .map_err(|_| Error::malformed_request("field `piece`: not a list of values"))?;
-        for value in list {
+        for value in lists.into_iter().flatten() {
             self.insert(value.get());
         }
         Ok(())
@@ -165,7 +167,7 @@ mod tests {
             while let Some(at) = position {
                 let (piece, next) = from.piece(at, bytes_max);
                 assert!(piece.get().len() <= bytes_max.max(102) + 2, "{bytes_max}");
-                to.merge(piece).unwrap();
+                to.merge(vec![piece]).unwrap();
                 assert!(next.is_none_or(|next| next > at), "it goes on");
                 (position, pieces) = (next, pieces + 1);
             }
@@ -179,7 +181,7 @@ mod tests {
     fn there_is_a_piece_of_nothing_and_none_beyond_the_end() {
         assert_eq!(values(&[]).piece(0, 10).0.get(), "[]");
         assert_eq!(values(&["1"]).piece(u64::MAX, 10).0.get(), "[]");
-        assert!(values(&[]).merge(RawValue::from_string("5".into()).unwrap()).is_err());
+        assert!(values(&[]).merge(vec![RawValue::from_string("5".into()).unwrap()]).is_err());
     }
 
     #[test]

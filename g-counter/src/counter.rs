@@ -76,7 +76,7 @@ impl State for Counter {
     }
 
     /// Refused: it would let this node believe that it has what it has not.
-    fn merge(&mut self, (): ()) -> Result<(), Error> {
+    fn merge(&mut self, _pieces: Vec<()>) -> Result<(), Error> {
         Err(Error::malformed_request("field `piece`: a counter has no snapshots"))
     }
 }
@@ -153,6 +153,6 @@ mod tests {
     fn there_are_no_snapshots() {
         let mut counter = Counter::default();
         assert_eq!(counter.piece(0, 1), ((), None));
-        assert!(counter.merge(()).is_err());
+        assert!(counter.merge(vec![()]).is_err());
     }
 }

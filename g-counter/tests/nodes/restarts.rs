@@ -90,7 +90,7 @@ fn a_record_that_makes_no_sense_or_comes_without_the_ones_before_is_refused() {
     use g_counter::GCounter;
     use maelstrom_core::RawNode;
     use maelstrom_core::gossip::Config;
-    let good = r#"{"origin":{"node":"n1","incarnation":7},"start":0,"entries":[5]}"#;
+    let good = r#"{"own":{"origin":{"node":"n1","incarnation":7},"start":0,"entries":[5]}}"#;
     for (record, is_good) in [
         (good, true),
         (&good.replace("\"start\":0", "\"start\":1"), false),

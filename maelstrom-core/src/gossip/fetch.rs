@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::members::slack;
+use super::record::RecordRef;
 use super::replica::{Missing, VersionVector};
 use super::wire::{Echo, Fetch, Piece, micros};
 use super::{Gossip, Parcel, State};
@@ -24,11 +25,17 @@ pub(super) enum Wait {
 }
 
 /// What a node is asking for.
-#[derive(Debug, Default)]
-pub(super) struct Fetching {
+#[derive(Debug)]
+pub(super) struct Fetching<P> {
     asked: Option<Asked>,
     /// The snapshots that are coming. Each goes on where it was, whoever is asked in between.
-    loading: BTreeMap<NodeId, Loading>,
+    loading: BTreeMap<NodeId, Loading<P>>,
+}
+
+impl<P> Default for Fetching<P> {
+    fn default() -> Self {
+        Self { asked: None, loading: BTreeMap::new() }
+    }
 }
 
 /// A fetch that is under way.
@@ -41,16 +48,18 @@ struct Asked {
 
 /// A snapshot that is coming.
 #[derive(Debug)]
-struct Loading {
+struct Loading<P> {
     /// Which life of its sender sends it: in the next one, its state may be another.
     life: u64,
     /// Where the next piece begins.
     position: u64,
     /// What its sender had when it took the first piece: all of that is in the whole.
     version: VersionVector,
+    /// The pieces that wait for the last one.
+    pieces: Vec<P>,
 }
 
-impl Fetching {
+impl<P> Fetching<P> {
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.asked.as_ref().map(|asked| asked.deadline)
     }
@@ -71,26 +80,28 @@ impl Fetching {
     }
 
     /// A piece fits if it is the next of the snapshot that is coming, or the first of another. What
-    /// is complete with it, if anything.
+    /// is complete with it, if anything; `waiting` is the piece, if it has to wait for that.
     fn take(
         &mut self,
-        src: &NodeId,
-        life: u64,
+        (src, life): (&NodeId, u64),
         have: &VersionVector,
-        position: u64,
-        next: Option<u64>,
-    ) -> Option<VersionVector> {
-        let loading = self.loading.get(src).filter(|loading| loading.life == life);
-        let version = match loading {
-            Some(loading) if loading.position == position => loading.version.clone(),
-            None if position == 0 => have.clone(),
+        (position, next): (u64, Option<u64>),
+        waiting: Option<P>,
+    ) -> Option<(VersionVector, Vec<P>)> {
+        let loading = self.loading.get_mut(src).filter(|loading| loading.life == life);
+        let (version, mut pieces) = match loading {
+            Some(loading) if loading.position == position => {
+                (loading.version.clone(), std::mem::take(&mut loading.pieces))
+            }
+            None if position == 0 => (have.clone(), Vec::new()),
             _ => return None,
         };
+        pieces.extend(waiting);
         let Some(position) = next else {
             self.loading.remove(src);
-            return Some(version);
+            return Some((version, pieces));
         };
-        self.loading.insert(src.clone(), Loading { life, position, version });
+        self.loading.insert(src.clone(), Loading { life, position, version, pieces });
         None
     }
 }
@@ -174,18 +185,31 @@ impl<S: State> Gossip<S> {
     }
 
     /// Joins a piece of a snapshot, and with the last one all that the snapshot covers.
-    pub(super) fn take_piece(
+    pub(super) fn take_piece<E>(
         &mut self,
+        node: &mut Node<E>,
         src: &NodeId,
         life: u64,
         have: &VersionVector,
         piece: Piece<S>,
     ) -> Result<(), Error> {
-        self.state.merge(piece.part)?;
-        if let Some(version) = self.fetching.take(src, life, have, piece.position, piece.next) {
-            self.replica.advance(&version, &self.origin);
-            self.generation = self.generation.saturating_add(1);
+        let Piece { position, next, part } = piece;
+        let waiting = if S::MONOTONIC {
+            Some(part)
+        } else {
+            self.state.merge(vec![part])?;
+            None
+        };
+        let complete = self.fetching.take((src, life), have, (position, next), waiting);
+        let Some((version, pieces)) = complete else {
+            return Ok(());
+        };
+        if S::MONOTONIC {
+            self.state.merge(pieces.clone())?;
+            node.persist(&RecordRef::<S>::Snapshot(&version, &pieces));
         }
+        self.replica.advance(&version, &self.origin);
+        self.generation = self.generation.saturating_add(1);
         Ok(())
     }
 }

@@ -38,7 +38,8 @@
 //!   hub. Who went down is asked now and then, at a bounded rate, and is up again once it answers
 //!   something that was sent since. A hub that comes and goes is trusted less each time.
 //! * *A node restarts.* Its own log comes back from its records, or it starts a new one, under a new
-//!   incarnation. Every message says which life of its sender speaks, and what is known of a peer is
+//!   incarnation. (Where the state must not go back, all that it was told is on record as well.)
+//!   Every message says which life of its sender speaks, and what is known of a peer is
 //!   forgotten with its life. A node that begins greets its hub, whatever it recovered.
 //! * *A log has been trimmed*: who needs what is no longer there gets the state itself, in pieces.
 //!
@@ -58,6 +59,7 @@ mod fetch;
 mod members;
 mod peer;
 mod push;
+mod record;
 mod replica;
 mod wire;
 
@@ -76,6 +78,7 @@ use beat::{Beat, Slot};
 use fetch::{Fetching, Wait};
 use members::slack;
 use peer::{Peer, Standing};
+use record::{Record, RecordRef};
 use wire::{Body, Fetch, Piece, micros};
 
 pub use args::GossipArgs;
@@ -121,6 +124,21 @@ pub trait State {
     /// A part of a snapshot.
     type Piece: Clone + std::fmt::Debug + Serialize + DeserializeOwned;
 
+    /// Whether readers must never see the state go back, nor hold a part of a snapshot. Then all
+    /// that is applied is made durable, not only what this node appends, and a snapshot is merged
+    /// when it is whole.
+    const MONOTONIC: bool = false;
+
+    /// Whether entries make sense that come next in the log of `origin` and are about to be applied.
+    ///
+    /// # Errors
+    ///
+    /// If they do not. They are not taken, and neither is what comes after them in that log.
+    fn check(&self, origin: &Origin, entries: &[Self::Entry]) -> Result<(), Error> {
+        let _ = (origin, entries);
+        Ok(())
+    }
+
     /// Applies entries of one origin, each exactly once and in their order, unless
     /// [`merge`](Self::merge) has brought them before.
     fn apply(&mut self, origin: &Origin, entries: Vec<Self::Entry>);
@@ -130,12 +148,13 @@ pub trait State {
     /// was in the state when the first was taken, and maybe more.
     fn piece(&self, position: u64, bytes_max: usize) -> (Self::Piece, Option<u64>);
 
-    /// Joins a part of another node's state into this one.
+    /// Joins parts of another node's state into this one: all of them, from the first to the last,
+    /// if this state is [monotonic](Self::MONOTONIC), and one at a time, as they come, if it is not.
     ///
     /// # Errors
     ///
-    /// If it makes no sense. The state is as before then.
-    fn merge(&mut self, piece: Self::Piece) -> Result<(), Error>;
+    /// If they make no sense. The state is as before then.
+    fn merge(&mut self, pieces: Vec<Self::Piece>) -> Result<(), Error>;
 }
 
 /// Something may have to be done. A handler's event type holds it, or is it.
@@ -167,7 +186,7 @@ pub struct Gossip<S: State> {
     usual_round_trip: Option<Duration>,
     beat: Beat,
     slot: Slot,
-    fetching: Fetching,
+    fetching: Fetching<S::Piece>,
     probe_at: Option<Duration>,
     roll_called: Option<Duration>,
     /// Until then a new node is silent: its peers may not have been started yet.
@@ -239,21 +258,28 @@ impl<S: State> Gossip<S> {
         &self.replica
     }
 
-    /// Takes back an entry that [`append`](Self::append) made durable in an earlier life. Only
-    /// before [`start`](Self::start).
+    /// Takes back what was made durable in an earlier life. Only before [`start`](Self::start).
     ///
     /// # Errors
     ///
     /// If the record is none of this engine's, or one before it is missing.
     pub fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
-        let run: Run<S::Entry> = serde_json::from_slice(record)
-            .map_err(|error| Error::crash(format!("a record makes no sense: {error}")))?;
+        let run = match Record::<S>::read(record)? {
+            Record::Own(run) => {
+                self.origin = run.origin.clone();
+                run
+            }
+            Record::Others(run) => run,
+            Record::Snapshot(version, pieces) => {
+                self.state.merge(pieces)?;
+                self.replica.advance(&version, &self.origin);
+                return Ok(());
+            }
+        };
         if run.start > self.replica.version().get(&run.origin) {
             return Err(Error::crash("a record is missing before this one"));
         }
-        self.origin = run.origin.clone();
-        self.apply(run);
-        Ok(())
+        self.apply(run, |_| ())
     }
 
     /// The node has its name: a new life begins.
@@ -287,7 +313,7 @@ impl<S: State> Gossip<S> {
         let start = self.replica.append(&self.origin, entry.clone());
         self.generation = self.generation.saturating_add(1);
         let run = Run { origin: self.origin.clone(), start, entries: vec![entry] };
-        node.persist(&run);
+        node.persist(&RecordRef::<S>::Own(&run));
         self.state.apply(&run.origin, run.entries);
         self.silent_until = None;
         self.drive(node);
@@ -297,8 +323,8 @@ impl<S: State> Gossip<S> {
     ///
     /// # Errors
     ///
-    /// Error 12 if the sender is no node of the cluster, or sends a snapshot that makes no sense.
-    /// Nothing has changed then.
+    /// Error 12 if the sender is no node of the cluster, or sends something that makes no sense:
+    /// that has not been taken then.
     pub fn message_from<E: From<Tick>>(
         &mut self,
         node: &mut Node<E>,
@@ -319,20 +345,25 @@ impl<S: State> Gossip<S> {
             self.listen(now, src, &message);
         }
         self.keep_own_log_apart(node, &message.have);
-        let (mut is_gap, before) = (false, self.generation);
+        let (mut is_gap, before, mut result) = (false, self.generation, Ok(()));
         for run in message.runs {
             // What it appended itself in this life, nobody can know better.
             if run.origin != self.origin {
                 is_gap |=
                     !S::Entry::CUMULATIVE && run.start > self.replica.version().get(&run.origin);
-                self.apply(run);
+                let applied = self.apply(run, |news| {
+                    if S::MONOTONIC {
+                        node.persist(&RecordRef::<S>::Others(news));
+                    }
+                });
+                result = result.and(applied);
             }
         }
         let is_piece = message.piece.is_some();
-        let result = match message.piece {
-            Some(piece) => self.take_piece(src, message.life, &message.have, piece),
-            None => Ok(()),
-        };
+        if let Some(piece) = message.piece {
+            let taken = self.take_piece(node, src, message.life, &message.have, piece);
+            result = result.and(taken);
+        }
         // A peer whose answer brings nothing has no more to give: it is not asked again at once.
         let is_answer = message.fetched && self.fetching.is_answered(src, echo);
         let is_news = is_piece || self.generation > before;
@@ -368,13 +399,21 @@ impl<S: State> Gossip<S> {
         self.drive(node);
     }
 
-    fn apply(&mut self, run: Run<S::Entry>) {
-        let origin = run.origin.clone();
-        let new = self.replica.apply(run);
-        if !new.is_empty() {
-            self.generation = self.generation.saturating_add(1);
-            self.state.apply(&origin, new);
-        }
+    /// Applies what is new in a run; `note` sees it.
+    fn apply(
+        &mut self,
+        run: Run<S::Entry>,
+        note: impl FnOnce(&Run<S::Entry>),
+    ) -> Result<(), Error> {
+        let Some(news) = self.replica.news_in(run) else {
+            return Ok(());
+        };
+        self.state.check(&news.origin, &news.entries)?;
+        note(&news);
+        self.replica.extend(&news);
+        self.generation = self.generation.saturating_add(1);
+        self.state.apply(&news.origin, news.entries);
+        Ok(())
     }
 
     /// What a message of a peer's present life says besides its entries.

@@ -185,19 +185,26 @@ impl<T: Entry> Replica<T> {
         start
     }
 
-    /// Applies what is new in `run`, and returns it. A run that starts beyond the end of the log is
-    /// ignored, unless its entries are cumulative: what is between has not come yet, and a replica
-    /// has no holes.
-    pub fn apply(&mut self, run: Run<T>) -> Vec<T> {
+    /// The part of a run that is new. There is none in a run that starts beyond the end of the log,
+    /// unless its entries are cumulative: what is between has not come yet, and a replica has no
+    /// holes.
+    #[must_use]
+    pub fn news_in(&self, mut run: Run<T>) -> Option<Run<T>> {
         let have = self.version.get(&run.origin);
         if run.end() <= have || (run.start > have && !T::CUMULATIVE) {
-            return Vec::new();
+            return None;
         }
         let known = usize::try_from(have.saturating_sub(run.start)).unwrap_or(usize::MAX);
-        let start = run.start.max(have);
-        let new: Vec<T> = run.entries.into_iter().skip(known).collect();
-        self.push(&run.origin, start, new.iter().cloned());
-        new
+        run.entries.drain(..known.min(run.entries.len()));
+        run.start = run.start.max(have);
+        Some(run)
+    }
+
+    /// Takes what [`news_in`](Self::news_in) has found.
+    pub fn extend(&mut self, news: &Run<T>) {
+        let have = self.version.get(&news.origin);
+        debug_assert!(news.start == have || (T::CUMULATIVE && news.start > have), "not new");
+        self.push(&news.origin, news.start, news.entries.iter().cloned());
     }
 
     /// Takes over a state that has all of `version`: nothing of that will be asked for any more,

@@ -333,10 +333,14 @@ impl<S: Values> Cluster<S> {
         while let Some(output) = self.nodes[from].as_mut().and_then(RawNode::poll_output) {
             match output {
                 Output::Record(record) => {
-                    let Run { origin, start, entries }: Run<S::Entry> =
-                        serde_json::from_slice(&record).unwrap();
-                    let end = start + entries.len() as u64;
-                    self.durable[from].join(&vec![(origin.node, origin.incarnation, end)].into());
+                    let durable = match Record::<S>::read(&record).unwrap() {
+                        Record::Own(run) | Record::Others(run) => {
+                            let end = run.end();
+                            vec![(run.origin.node, run.origin.incarnation, end)].into()
+                        }
+                        Record::Snapshot(version, _) => version,
+                    };
+                    self.durable[from].join(&durable);
                     self.records[from].push(record);
                 }
                 Output::Lines(lines) => {

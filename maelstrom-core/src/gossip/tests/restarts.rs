@@ -184,7 +184,8 @@ fn a_record_that_is_out_of_place_is_refused() {
     let mut gossip: Gossip<Set> = Gossip::new(Config::default(), Set::default());
     let record = |start| {
         let origin = Origin { node: "n1".into(), incarnation: 5 };
-        serde_json::to_vec(&Run { origin, start, entries: vec![7_u32] }).unwrap()
+        let run = Run { origin, start, entries: vec![7_u32] };
+        serde_json::to_vec(&RecordRef::<Set>::Own(&run)).unwrap()
     };
     assert!(gossip.recover(&record(1)).is_err());
     assert!(gossip.recover(b"{}").is_err());

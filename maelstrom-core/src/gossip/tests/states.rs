@@ -117,11 +117,11 @@ impl State for Set {
     }
 
     /// A piece that holds this number makes no sense.
-    fn merge(&mut self, piece: Vec<u32>) -> Result<(), Error> {
-        if piece.contains(&NONSENSE) {
+    fn merge(&mut self, pieces: Vec<Vec<u32>>) -> Result<(), Error> {
+        if pieces.iter().any(|piece| piece.contains(&NONSENSE)) {
             return Err(Error::malformed_request("nonsense"));
         }
-        self.values.extend(piece);
+        self.values.extend(pieces.into_iter().flatten());
         Ok(())
     }
 }
@@ -183,7 +183,7 @@ impl State for Sums {
         panic!("nobody needs a snapshot");
     }
 
-    fn merge(&mut self, _piece: ()) -> Result<(), Error> {
+    fn merge(&mut self, _pieces: Vec<()>) -> Result<(), Error> {
         panic!("nobody needs a snapshot");
     }
 }

@@ -1,0 +1,148 @@
+//! A state that never goes back: whole snapshots, and records of all that it was told.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::states::NONSENSE;
+use super::*;
+
+/// As a [`Set`], and it expects snapshots to be whole.
+#[derive(Clone, Debug, Default)]
+struct Whole {
+    set: Set,
+    snapshots: usize,
+}
+
+impl State for Whole {
+    type Entry = u32;
+    /// Where it begins, whether it is the last, and what is in it.
+    type Piece = (u64, bool, Vec<u32>);
+
+    const MONOTONIC: bool = true;
+
+    fn check(&self, _origin: &Origin, entries: &[u32]) -> Result<(), Error> {
+        assert!(!entries.is_empty());
+        match entries.contains(&NONSENSE) {
+            true => Err(Error::malformed_request("nonsense")),
+            false => Ok(()),
+        }
+    }
+
+    fn apply(&mut self, origin: &Origin, entries: Vec<u32>) {
+        self.set.apply(origin, entries);
+    }
+
+    fn piece(&self, position: u64, bytes_max: usize) -> (Self::Piece, Option<u64>) {
+        let (values, next) = self.set.piece(position, bytes_max);
+        ((position, next.is_none(), values), next)
+    }
+
+    fn merge(&mut self, pieces: Vec<Self::Piece>) -> Result<(), Error> {
+        assert_eq!(pieces.first().map(|piece| piece.0), Some(0), "the first is missing");
+        assert!(pieces.windows(2).all(|pair| pair[0].0 < pair[1].0 && !pair[0].1));
+        assert_eq!(pieces.last().map(|piece| piece.1), Some(true), "the last is missing");
+        self.snapshots += 1;
+        self.set.merge(pieces.into_iter().map(|piece| piece.2).collect())
+    }
+}
+
+impl Values for Whole {
+    fn entry(&self, _origin: &Origin, value: u32) -> u32 {
+        value
+    }
+
+    fn values(&self) -> BTreeSet<u32> {
+        self.set.values()
+    }
+
+    fn applied(&self) -> BTreeSet<u32> {
+        self.set.applied()
+    }
+}
+
+#[test]
+fn snapshots_are_whole_and_no_node_that_comes_back_with_its_records_has_less_than_before() {
+    let snapshots = std::cell::Cell::new(0);
+    with_seeds(100, |seed| {
+        let mut cluster: Cluster<Whole> = any_cluster(seed);
+        for _ in 0..8 {
+            cut_anything(&mut cluster, 0.3);
+            cluster.append_anywhere(4);
+            let pause = cluster.rng.random_range(0..1_500);
+            cluster.run_for(ms(pause));
+            let index = cluster.rng.random_range(0..cluster.size());
+            let (values, version) = (cluster.values(index), cluster.version(index).clone());
+            snapshots.update(|count| count + cluster.engine(index).state().snapshots);
+            cluster.restart(index, Records::All);
+            assert_eq!(cluster.values(index), values, "n{index}");
+            assert_eq!(cluster.version(index), &version, "n{index}");
+        }
+        calm_down(&mut cluster);
+        cluster.run_for(bound(&cluster));
+        cluster.assert_converged();
+    });
+    assert!(snapshots.get() > 20, "{} snapshots", snapshots.get());
+}
+
+#[test]
+fn a_node_goes_on_with_its_own_log_whatever_it_has_heard_of_its_earlier_lives() {
+    let mut cluster: Cluster<Whole> = Cluster::new(1, 3, Config::default(), steady(10));
+    cluster.append(1);
+    cluster.run_for(secs(5));
+    // The log of its first life comes back to it from the others, after it began the second one.
+    cluster.restart(1, NO_RECORDS);
+    cluster.append(1);
+    let origin = cluster.engine(1).origin.clone();
+    cluster.run_for(secs(5));
+    cluster.assert_converged();
+    cluster.restart(1, Records::All);
+    assert_eq!(cluster.engine(1).origin, origin);
+    cluster.append(1);
+    cluster.run_for(secs(5));
+    cluster.assert_converged();
+}
+
+#[test]
+fn who_has_its_records_is_not_told_again_what_is_in_them() {
+    let mut cluster: Cluster<Whole> = Cluster::new(1, 3, Config::default(), steady(10));
+    for _ in 0..50 {
+        cluster.append_anywhere(1);
+        cluster.run_for(ms(100));
+    }
+    cluster.run_for(secs(5));
+    cluster.restart(2, Records::All);
+    (cluster.entries_sent, cluster.fetches_sent) = (0, 0);
+    cluster.run_for(secs(20));
+    cluster.assert_converged();
+    // Whether others have its own log, it has to ask.
+    assert!(cluster.entries_sent <= 50, "{} entries", cluster.entries_sent);
+    assert_eq!(cluster.fetches_sent, 0);
+}
+
+#[test]
+fn an_entry_that_makes_no_sense_is_refused_and_leaves_no_record() {
+    let mut cluster: Cluster<Whole> = Cluster::new(1, 2, Config::default(), steady(10));
+    cluster.append(0);
+    cluster.append(1);
+    cluster.run_for(secs(10));
+    let (values, version) = (cluster.values(0), cluster.version(0).clone());
+    let run = |node: &str, entries: &[u32]| {
+        let origin = json!({"node": node, "incarnation": 1});
+        json!({"origin": origin, "start": 0, "entries": entries})
+    };
+    let runs = [run("n7", &[70]), run("n8", &[80, NONSENSE]), run("n9", &[90])];
+    let body = json!({"type": "gossip", "msg_id": 9, "life": cluster.engine(1).life, "sent": 5, "view": 1,
+        "have": cluster.engine(1).replica.version(), "runs": runs});
+    let answer = cluster.hear(0, &name(1), &body.to_string());
+    assert!(answer[0].contains(r#""type":"error","in_reply_to":9,"code":12"#), "{answer:?}");
+    // The other logs are taken.
+    assert_eq!(cluster.values(0), &values | &BTreeSet::from([70, 90]));
+    let origin = |node: &str| Origin { node: node.into(), incarnation: 1 };
+    assert_eq!(cluster.version(0).get(&origin("n8")), 0);
+    assert_eq!(cluster.version(0).get(&origin("n9")), 1);
+    assert!(cluster.version(0).covers(&version));
+    let values = cluster.values(0);
+    cluster.restart(0, Records::All);
+    assert_eq!(cluster.values(0), values);
+}
