@@ -206,9 +206,9 @@ impl<S: State> Gossip<S> {
         };
         if S::MONOTONIC {
             self.state.merge(pieces.clone())?;
-            node.persist(&RecordRef::<S>::Snapshot(&version, &pieces));
+            node.persist(&RecordRef::<S>::Snapshot(have, &pieces));
         }
-        self.replica.advance(&version, &self.origin);
+        self.replica.advance(if S::MONOTONIC { have } else { &version }, &self.origin);
         self.generation = self.generation.saturating_add(1);
         Ok(())
     }

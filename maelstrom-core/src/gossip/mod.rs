@@ -145,7 +145,8 @@ pub trait State {
 
     /// The part of the state that begins at `position` (0 at first) and takes about `bytes_max`
     /// bytes, and where the next part begins. From the first to the last, the parts hold all that
-    /// was in the state when the first was taken, and maybe more.
+    /// was in the state when the first was taken, and maybe more; those of a
+    /// [monotonic](Self::MONOTONIC) state are just what it is when the last is taken.
     fn piece(&self, position: u64, bytes_max: usize) -> (Self::Piece, Option<u64>);
 
     /// Joins parts of another node's state into this one: all of them, from the first to the last,
