@@ -1,7 +1,7 @@
 //! Catching up: whoever has been told of more than it has asks for it, batch by batch, one node at a
 //! time. So a node that lacks much gets it once, and nobody is flooded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::members::slack;
@@ -30,11 +30,19 @@ pub(super) struct Fetching<P> {
     asked: Option<Asked>,
     /// The snapshots that are coming. Each goes on where it was, whoever is asked in between.
     loading: BTreeMap<NodeId, Loading<P>>,
+    /// What is left to merge of a snapshot that has come, and with the last piece what it covers.
+    merging: VecDeque<(P, Option<VersionVector>)>,
 }
+
+/// So many snapshots may be coming at a time: their pieces wait in memory.
+const LOADING_MAX: usize = 2;
+
+/// A peer that has nothing to give after all is asked again after twice as long each time.
+const FRUITLESS_DOUBLINGS_MAX: u32 = 6;
 
 impl<P> Default for Fetching<P> {
     fn default() -> Self {
-        Self { asked: None, loading: BTreeMap::new() }
+        Self { asked: None, loading: BTreeMap::new(), merging: VecDeque::new() }
     }
 }
 
@@ -79,14 +87,18 @@ impl<P> Fetching<P> {
         loading.map(|loading| loading.position)
     }
 
+    pub(super) fn is_merging(&self) -> bool {
+        !self.merging.is_empty()
+    }
+
     /// A piece fits if it is the next of the snapshot that is coming, or the first of another. What
-    /// is complete with it, if anything; `waiting` is the piece, if it has to wait for that.
+    /// is complete with it, if anything.
     fn take(
         &mut self,
         (src, life): (&NodeId, u64),
         have: &VersionVector,
         (position, next): (u64, Option<u64>),
-        waiting: Option<P>,
+        piece: P,
     ) -> Option<(VersionVector, Vec<P>)> {
         let loading = self.loading.get_mut(src).filter(|loading| loading.life == life);
         let (version, mut pieces) = match loading {
@@ -96,12 +108,19 @@ impl<P> Fetching<P> {
             None if position == 0 => (have.clone(), Vec::new()),
             _ => return None,
         };
-        pieces.extend(waiting);
+        pieces.push(piece);
         let Some(position) = next else {
             self.loading.remove(src);
             return Some((version, pieces));
         };
         self.loading.insert(src.clone(), Loading { life, position, version, pieces });
+        if self.loading.len() > LOADING_MAX {
+            let others = self.loading.iter().filter(|(id, _)| *id != src);
+            let least = others.min_by_key(|(_, loading)| loading.pieces.len());
+            if let Some(id) = least.map(|(id, _)| id.clone()) {
+                self.loading.remove(&id);
+            }
+        }
         None
     }
 }
@@ -124,12 +143,16 @@ impl<S: State> Gossip<S> {
                 round_trip.saturating_add(self.slot.period().unwrap_or_default().max(self.period))
             }
         };
+        let wait = wait.saturating_mul(1 << peer.fruitless.min(FRUITLESS_DOUBLINGS_MAX));
         let at = now.saturating_add(wait);
         peer.fetch_at = Some(peer.fetch_at.map_or(at, |sooner| sooner.min(at)));
     }
 
     /// Fetches from one peer what is lacking.
     pub(super) fn fetch<E>(&mut self, node: &mut Node<E>, now: Duration) {
+        if self.fetching.is_merging() {
+            return;
+        }
         if let Some(asked) = &self.fetching.asked {
             if now < asked.deadline {
                 return;
@@ -152,7 +175,6 @@ impl<S: State> Gossip<S> {
             }
             let slack = slack(&self.config, self.usual_round_trip, peer);
             peer.fetch_at = Some(now.saturating_add(slack));
-            peer.ask(now, Duration::ZERO, slack);
             let position = self.fetching.position(&id, peer.life(), self.replica.version());
             let (sent, deadline) = (micros(now), now.saturating_add(slack));
             self.fetching.asked = Some(Asked { from: id.clone(), sent, deadline });
@@ -184,7 +206,9 @@ impl<S: State> Gossip<S> {
         self.send(node, id, Parcel { fetched: true, runs, piece, ..Parcel::default() });
     }
 
-    /// Joins a piece of a snapshot, and with the last one all that the snapshot covers.
+    /// Takes a piece of a snapshot. When all are there, they are merged: at once, or one by one if
+    /// nobody minds, so that clients are answered in between. Never before, since the sender may die:
+    /// then what this node shows would have no name by which others could ever learn of it.
     pub(super) fn take_piece<E>(
         &mut self,
         node: &mut Node<E>,
@@ -194,22 +218,43 @@ impl<S: State> Gossip<S> {
         piece: Piece<S>,
     ) -> Result<(), Error> {
         let Piece { position, next, part } = piece;
-        let waiting = if S::MONOTONIC {
-            Some(part)
-        } else {
-            self.state.merge(vec![part])?;
-            None
-        };
-        let complete = self.fetching.take((src, life), have, (position, next), waiting);
+        let complete = self.fetching.take((src, life), have, (position, next), part);
         let Some((version, pieces)) = complete else {
             return Ok(());
         };
         if S::MONOTONIC {
             self.state.merge(pieces.clone())?;
             node.persist(&RecordRef::<S>::Snapshot(have, &pieces));
+            self.advance(have);
+            return Ok(());
         }
-        self.replica.advance(if S::MONOTONIC { have } else { &version }, &self.origin);
-        self.generation = self.generation.saturating_add(1);
+        self.fetching.merging.extend(pieces.into_iter().map(|piece| (piece, None)));
+        if let Some((_, covers)) = self.fetching.merging.back_mut() {
+            *covers = Some(version);
+        }
+        self.merge_next()
+    }
+
+    /// Merges the next piece of a snapshot that has come.
+    pub(super) fn merge_next(&mut self) -> Result<(), Error> {
+        let Some((piece, covers)) = self.fetching.merging.pop_front() else {
+            return Ok(());
+        };
+        if let Err(error) = self.state.merge(vec![piece]) {
+            let mut is_last = covers.is_some();
+            while !is_last {
+                is_last = self.fetching.merging.pop_front().is_none_or(|(_, last)| last.is_some());
+            }
+            return Err(error);
+        }
+        if let Some(version) = covers {
+            self.advance(&version);
+        }
         Ok(())
+    }
+
+    fn advance(&mut self, version: &VersionVector) {
+        self.replica.advance(version, &self.origin);
+        self.generation = self.generation.saturating_add(1);
     }
 }

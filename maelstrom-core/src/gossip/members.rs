@@ -6,6 +6,7 @@ use rand::RngExt;
 use tracing::{debug, info};
 
 use super::peer::Peer;
+use super::push::LITTLE_BYTES;
 use super::replica::Missing;
 use super::{Config, Gossip, Parcel, Slot, State};
 use crate::message::NodeId;
@@ -24,8 +25,9 @@ const VARIATION_USUAL: Duration = Duration::from_secs(1);
 const PATIENCE_MAX: Duration = Duration::from_secs(10);
 
 impl<S: State> Gossip<S> {
-    /// Peers that have not confirmed in time what they were told.
-    pub(super) fn press<E>(&mut self, node: &mut Node<E>, now: Duration) {
+    /// Peers that have not confirmed in time what they were told. The hub, if it has been given up.
+    pub(super) fn press<E>(&mut self, node: &mut Node<E>, now: Duration) -> Option<NodeId> {
+        let mut gone = None;
         for id in self.ids(|_, peer| peer.is_overdue(now)) {
             let Some(peer) = self.peers.get_mut(&id) else {
                 continue;
@@ -33,8 +35,8 @@ impl<S: State> Gossip<S> {
             if peer.is_silent() {
                 info!(peer = %id, "does not answer");
                 peer.fall(now);
-                if self.hub.as_ref() == Some(&id) {
-                    self.roll_call(node, now, &id);
+                if self.is_hub(&id) {
+                    gone = Some(id);
                 }
                 continue;
             }
@@ -44,6 +46,7 @@ impl<S: State> Gossip<S> {
             let answer_within = Some(Duration::ZERO);
             self.send(node, &id, Parcel { answer_within, ..Parcel::default() });
         }
+        gone
     }
 
     /// The hub is gone: whoever is there gets what it may lack, and shall say so.
@@ -57,15 +60,15 @@ impl<S: State> Gossip<S> {
             let Some(peer) = self.peers.get_mut(&id) else {
                 continue;
             };
+            // Everyone says this to everyone: more than a little is for them to fetch.
             let have = [&known, &peer.known];
-            let runs = match self.replica.missing(&have, self.config.batch_bytes_max) {
+            let bytes_max = self.config.batch_bytes_max.min(LITTLE_BYTES);
+            let runs = match self.replica.missing(&have, bytes_max) {
                 Missing::Runs { runs, .. } => runs,
                 Missing::Snapshot => Vec::new(),
             };
             let slack = slack(&self.config, self.usual_round_trip, peer);
-            peer.told.clone_from(self.replica.version());
-            peer.told_generation = self.generation;
-            peer.is_introduced = true;
+            peer.tell(self.replica.version(), self.generation);
             peer.ask_for_life(now, slack);
             let answer_within = Some(Duration::ZERO);
             self.send(node, &id, Parcel { answer_within, runs, ..Parcel::default() });
@@ -137,9 +140,7 @@ impl<S: State> Gossip<S> {
             return;
         }
         self.probe_at = Some(now.saturating_add(delay));
-        let everyone = self.roll_called.is_none();
-        let (first, count) = if everyone {
-            self.roll_called = Some(now);
+        let (first, count) = if std::mem::take(&mut self.probe_all) {
             (0, down.len())
         } else {
             (node.rng().random_range(0..down.len()), 1)

@@ -34,20 +34,28 @@
 //!   rest, batch by batch, from one node at a time; who does not confirm in time is told again, less
 //!   and less often. A log has no holes, so a later batch shows that one is missing.
 //! * *A peer does not answer*, twice in a row: it is believed to be down. If it was the hub,
-//!   everyone is told what it may lack, and asked who is there; the lowest who answers is the new
-//!   hub. Who went down is asked now and then, at a bounded rate, and is up again once it answers
+//!   everyone is told what it may lack, and asked who is there. The new hub is the lowest who is not
+//!   known to be down: if that does not answer either, the next. Who went down is asked now and then, at a bounded rate, and is up again once it answers
 //!   something that was sent since. A hub that comes and goes is trusted less each time.
 //! * *A node restarts.* Its own log comes back from its records, or it starts a new one, under a new
 //!   incarnation. (Where the state must not go back, all that it was told is on record as well.)
 //!   Every message says which life of its sender speaks, and what is known of a peer is
 //!   forgotten with its life. A node that begins greets its hub, whatever it recovered.
-//! * *A log has been trimmed*: who needs what is no longer there gets the state itself, in pieces.
+//! * *A log has been trimmed*: who needs what is no longer there gets the state itself, in pieces,
+//!   and joins it when all of them are there. (What is appended meanwhile must fit into half of the
+//!   logs, or the next fetch is one of the whole state again.)
+//! * *A disk lies*: where records are gone that had been called durable, a node may give new entries
+//!   names that others know already. It begins a new log as soon as it hears of that; what it
+//!   appended before may be taken for what had the name first, and so be lost.
 //!
 //! The invariants:
 //!
-//! * No entry is sent to a peer that is known to have it, and none is pushed twice.
+//! * No entry is sent to a peer that is known to have it, nor pushed twice to one that stays up.
+//! * Whatever wants an answer of a peer that is up is awaited: it is confirmed, or told again, or
+//!   the peer is down.
 //! * A peer is *told* of everything or it is down: whatever of that it lacks, it fetches.
-//! * What is kept about a peer is O(nodes), and at most one fetch of a node is under way.
+//! * What is kept about a peer is O(logs), never copies of entries. At most one fetch of a node is
+//!   under way, and a log is one life of a node that had no records, or more if it had.
 //!
 //! The ideas: epidemic repair after a first push is Demers et al., *Epidemic Algorithms for
 //! Replicated Database Maintenance* (1987); deltas that are joined in order keep causality, Almeida
@@ -189,6 +197,9 @@ pub struct Gossip<S: State> {
     slot: Slot,
     fetching: Fetching<S::Piece>,
     probe_at: Option<Duration>,
+    /// Whether all that are down are to be tried at once, next time.
+    probe_all: bool,
+    /// When everyone was last told that the hub is gone.
     roll_called: Option<Duration>,
     /// Until then a new node is silent: its peers may not have been started yet.
     silent_until: Option<Duration>,
@@ -234,6 +245,7 @@ impl<S: State> Gossip<S> {
             slot: Slot::default(),
             fetching: Fetching::default(),
             probe_at: None,
+            probe_all: true,
             roll_called: None,
             silent_until: None,
             tick_at: None,
@@ -251,6 +263,13 @@ impl<S: State> Gossip<S> {
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// Whether a snapshot is being merged. Then the state may hold what this node cannot name yet,
+    /// and so would not pass on nor find again if it restarted now.
+    #[must_use]
+    pub fn is_merging(&self) -> bool {
+        self.fetching.is_merging()
     }
 
     /// What this node has, and how much of it is still there as entries.
@@ -336,7 +355,7 @@ impl<S: State> Gossip<S> {
         let Some(peer) = self.peers.get_mut(src) else {
             return Err(Error::malformed_request("gossip is between the nodes of a cluster"));
         };
-        let echo = message.echo.filter(|echo| echo.life == self.life);
+        let echo = message.echo.filter(|echo| echo.life == self.life && echo.sent <= micros(now));
         let standing = peer.hear(now, message.life, message.sent, echo);
         let is_told = message.answer_within == Some(0);
         if standing == Standing::Unclear {
@@ -361,13 +380,17 @@ impl<S: State> Gossip<S> {
             }
         }
         let is_piece = message.piece.is_some();
-        if let Some(piece) = message.piece {
+        // What an earlier life had may be gone by now.
+        if let Some(piece) = message.piece.filter(|_| standing != Standing::Unclear) {
             let taken = self.take_piece(node, src, message.life, &message.have, piece);
             result = result.and(taken);
         }
         // A peer whose answer brings nothing has no more to give: it is not asked again at once.
         let is_answer = message.fetched && self.fetching.is_answered(src, echo);
         let is_news = is_piece || self.generation > before;
+        if let Some(peer) = self.peers.get_mut(src).filter(|_| is_answer || is_news) {
+            peer.fruitless = if is_news { 0 } else { peer.fruitless.saturating_add(1) };
+        }
         let is_alone = self.has_just_lost_its_hub(now) && !is_answer;
         let wait = if is_told || is_alone || (is_answer && is_news) {
             Wait::None
@@ -451,8 +474,7 @@ impl<S: State> Gossip<S> {
             let rank = self.peers.get(src).map(|peer| peer.rank);
             if best.is_none() || rank < best {
                 // One seldom comes back alone.
-                self.roll_called = None;
-                self.probe_at = Some(now);
+                (self.probe_all, self.probe_at) = (true, Some(now));
             }
         }
     }
@@ -469,9 +491,15 @@ impl<S: State> Gossip<S> {
     /// Does all that is due, and has itself woken for the rest.
     fn drive<E: From<Tick>>(&mut self, node: &mut Node<E>) {
         let now = node.now();
+        if let Err(error) = self.merge_next() {
+            warn!(%error, "a snapshot makes no sense: what is left of it is not taken");
+        }
         if self.silent_until.is_none() {
-            self.press(node, now);
+            let gone = self.press(node, now);
             self.look_around(now);
+            if let Some(hub) = gone {
+                self.roll_call(node, now, &hub);
+            }
             self.fetch(node, now);
             self.acknowledge(node, now);
             self.push(node, now);
@@ -496,7 +524,11 @@ impl<S: State> Gossip<S> {
             return;
         };
         peer.answer_at = None;
-        peer.view_told = self.view;
+        if let Some(within) = parcel.answer_within.filter(|_| peer.is_up()) {
+            // Only what is awaited is sure to be told.
+            peer.view_told = self.view;
+            peer.ask(now, within, slack(&self.config, self.usual_round_trip, peer));
+        }
         let message = Message {
             life: self.life,
             sent: micros(now),
@@ -533,13 +565,14 @@ impl<S: State> Gossip<S> {
         let beat = news.then(|| self.beat.due(now));
         let slot = self.slot_at(now);
         let fetch = self.fetching.deadline();
+        let merge = self.fetching.is_merging().then_some(now);
         let distrust = self.peers.values().map(|peer| peer.trusted_from).filter(|at| *at > now);
         let peers = self.peers.values().flat_map(|peer| {
             let awaited = peer.awaited.as_ref().map(|awaited| awaited.deadline);
             let fetch_at = peer.fetch_at.filter(|_| fetch.is_none());
             [awaited, peer.answer_at, fetch_at].into_iter().flatten()
         });
-        let all = [beat, slot, fetch, self.probe_at].into_iter().flatten();
+        let all = [beat, slot, fetch, merge, self.probe_at].into_iter().flatten();
         all.chain(peers).chain(distrust).min().map(|at| at.max(now))
     }
 

@@ -126,6 +126,8 @@ pub(super) struct Peer {
     pub(super) is_doubted: bool,
     /// When it is asked for what it has and this node lacks.
     pub(super) fetch_at: Option<Duration>,
+    /// How often in a row it was asked in vain.
+    pub(super) fruitless: u32,
     /// Its newest view that has come.
     pub(super) view: u64,
     /// Whom it takes for its hub.
@@ -180,6 +182,7 @@ impl Peer {
             answer_at: None,
             is_doubted: false,
             fetch_at: None,
+            fruitless: 0,
             view: 0,
             hub: None,
             lost: Vec::new(),
@@ -234,7 +237,7 @@ impl Peer {
             self.life = Some(life);
             self.known = VersionVector::default();
             self.view = 0;
-            self.fetch_at = None;
+            (self.fetch_at, self.fruitless) = (None, 0);
         }
         if let Some(echo) = echo {
             self.hear_echo(now, echo);
@@ -299,7 +302,7 @@ impl Peer {
         }
     }
 
-    /// A message that wants an answer is being sent.
+    /// A message that wants an answer is being sent. Without effect on what is awaited already.
     pub(super) fn ask(&mut self, now: Duration, within: Duration, slack: Duration) {
         let sent = micros(now);
         self.asked = Some((sent, within));
@@ -314,7 +317,16 @@ impl Peer {
         self.ask(now, Duration::ZERO, slack);
         if let Some(awaited) = &mut self.awaited {
             awaited.silences = awaited.silences.max(SILENCES_MAX);
+            // Whatever it owed before, it has the time to answer this.
+            awaited.deadline = awaited.deadline.max(now.saturating_add(slack));
         }
+    }
+
+    /// It is being told of everything there is, which is `version`.
+    pub(super) fn tell(&mut self, version: &VersionVector, generation: u64) {
+        self.told.clone_from(version);
+        self.told_generation = generation;
+        self.is_introduced = true;
     }
 
     /// Whether what was awaited has not come in time.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::beat::margin;
-use super::members::slack;
 use super::peer::Peer;
 use super::replica::{Missing, Run};
 use super::{Gossip, Parcel, State};
@@ -11,7 +10,7 @@ use crate::message::NodeId;
 use crate::node::Node;
 
 /// What costs so little that it may be sent in vain.
-const LITTLE_BYTES: usize = 16 << 10;
+pub(super) const LITTLE_BYTES: usize = 16 << 10;
 
 /// What a period is learned from until there is a better guess.
 const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(50);
@@ -41,7 +40,7 @@ impl<S: State> Gossip<S> {
             && let Some(hub) = self.hub.clone()
         {
             let round_trip = self.round_trip_to(&hub);
-            let is_told = self.tell(node, now, &hub);
+            let is_told = self.tell(node, &hub);
             self.slot.pass(is_told, now, round_trip, self.period);
         }
         if self.beat.due(now) > now {
@@ -51,7 +50,7 @@ impl<S: State> Gossip<S> {
         let last = self.beat;
         self.beat.begin(now, self.period);
         for id in self.ids(|id, peer| self.has_news_for(peer) && !self.is_hub(id)) {
-            has_beaten |= self.tell(node, now, &id);
+            has_beaten |= self.tell(node, &id);
         }
         if !has_beaten {
             self.beat = last;
@@ -86,7 +85,7 @@ impl<S: State> Gossip<S> {
     }
 
     /// Tells a peer what is new to it, if anything is. Whether there was a message.
-    fn tell<E>(&mut self, node: &mut Node<E>, now: Duration, id: &NodeId) -> bool {
+    fn tell<E>(&mut self, node: &mut Node<E>, id: &NodeId) -> bool {
         let within = self.acknowledge_within(id);
         let Some(peer) = self.peers.get(id) else {
             return false;
@@ -103,16 +102,12 @@ impl<S: State> Gossip<S> {
         let Some(peer) = self.peers.get_mut(id) else {
             return false;
         };
-        peer.told_generation = self.generation;
-        peer.told.clone_from(self.replica.version());
-        peer.is_introduced = true;
+        peer.tell(self.replica.version(), self.generation);
         let view = peer.view_told < self.lost.1;
         if runs.is_empty() && !cut && !view {
             return false;
         }
         let within = if cut { Duration::ZERO } else { within };
-        let slack = slack(&self.config, self.usual_round_trip, peer);
-        peer.ask(now, within, slack);
         self.send(node, id, Parcel { answer_within: Some(within), runs, ..Parcel::default() });
         true
     }
@@ -153,20 +148,19 @@ impl<S: State> Gossip<S> {
     pub(super) fn acknowledge<E>(&mut self, node: &mut Node<E>, now: Duration) {
         for id in self.ids(|_, peer| peer.answer_at.is_some_and(|at| at <= now)) {
             let introduction = self.introduction(&id);
+            let within = self.acknowledge_within(&id);
             let Some(peer) = self.peers.get_mut(&id) else {
                 continue;
             };
-            let mut runs = Vec::new();
-            if peer.is_served && !peer.is_introduced {
-                // It asked, and will ask again if this does not reach it.
-                peer.told.clone_from(self.replica.version());
-                peer.told_generation = self.generation;
-                peer.is_introduced = true;
-                runs = introduction;
-            }
             // A leaf keeps time with its hub only if it knows how far that is.
             let is_far = peer.round_trip.estimate().is_none() && self.hub.as_ref() == Some(&id);
-            let answer_within = (peer.is_doubted || is_far).then_some(Duration::ZERO);
+            let mut answer_within = (peer.is_doubted || is_far).then_some(Duration::ZERO);
+            let mut runs = Vec::new();
+            if peer.is_served && !peer.is_introduced {
+                peer.tell(self.replica.version(), self.generation);
+                runs = introduction;
+                answer_within = answer_within.or(Some(within));
+            }
             self.send(node, &id, Parcel { answer_within, runs, ..Parcel::default() });
         }
     }

@@ -191,6 +191,8 @@ impl<T: Entry> Replica<T> {
     #[must_use]
     pub fn news_in(&self, mut run: Run<T>) -> Option<Run<T>> {
         let have = self.version.get(&run.origin);
+        // No log is so long that its numbers end.
+        run.start.checked_add(run.entries.len() as u64)?;
         if run.end() <= have || (run.start > have && !T::CUMULATIVE) {
             return None;
         }
@@ -284,7 +286,7 @@ impl<T: Entry> Replica<T> {
         if log.entries.is_empty() {
             log.base = start;
         }
-        for (sequence, entry) in (start..).zip(entries) {
+        for (entry, sequence) in entries.into_iter().zip(start..) {
             if T::CUMULATIVE {
                 log.base = sequence;
                 let old = log.entries.drain(..).map(|entry| footprint(&entry)).sum();

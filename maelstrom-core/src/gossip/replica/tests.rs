@@ -67,6 +67,15 @@ fn a_run_beyond_the_end_is_ignored_and_an_overlap_counts_once() {
 }
 
 #[test]
+fn a_run_beyond_the_largest_number_is_ignored() {
+    let mut replica = Replica::new(usize::MAX);
+    assert_eq!(apply(&mut replica, run("a", u64::MAX, vec![Total(1)])), []);
+    assert_eq!(apply(&mut replica, run("a", u64::MAX - 1, vec![Total(1), Total(2)])), []);
+    assert_eq!(apply(&mut replica, run("a", u64::MAX - 1, vec![Total(1)])), [Total(1)]);
+    assert_eq!(replica.version(), &version(&[("a", u64::MAX)]));
+}
+
+#[test]
 fn missing_is_exactly_what_none_of_the_others_has() {
     let replica = filled(&[("a", 2), ("b", 3), ("d", 1)], usize::MAX);
     let (one, other) = (version(&[("b", 1), ("c", 5), ("a", 1)]), version(&[("d", 9)]));

@@ -1,5 +1,7 @@
 //! Messages that no node of the cluster sends, or none in its right mind.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -87,7 +89,7 @@ fn a_snapshot_that_makes_no_sense_is_refused() {
     let mut cluster = settled(2);
     let piece = json!({"position": 0, "part": [states::NONSENSE]});
     let have = json!([["n9", 1, 100]]);
-    let words = words(&cluster, 1, json!({"piece": piece, "have": have, "life": 77}));
+    let words = words(&cluster, 1, json!({"piece": piece, "have": have}));
     let answer = cluster.hear(0, &name(1), &words);
     assert!(answer[0].contains(r#""code":12"#), "{answer:?}");
     cluster.run_for(secs(5));
@@ -104,7 +106,7 @@ fn pieces_that_fit_nowhere_do_not_count_as_a_snapshot() {
     for (position, next) in nowhere.into_iter().chain(begun) {
         let piece = json!({"position": position, "next": next, "part": [1]});
         let have = json!([["n9", 1, 100]]);
-        let words = words(&cluster, 1, json!({"piece": piece, "have": have, "life": 77}));
+        let words = words(&cluster, 1, json!({"piece": piece, "have": have}));
         cluster.hear(0, &name(1), &words);
         cluster.assert_converged();
     }
@@ -167,4 +169,39 @@ fn times_that_make_no_sense_do_no_harm() {
             assert_still_works(&mut cluster);
         }
     }
+}
+
+#[test]
+fn an_echo_of_what_was_never_sent_is_none() {
+    for restart in [false, true] {
+        let mut cluster = settled(3);
+        let echo = json!({"life": cluster.engine(0).life, "sent": u64::MAX, "held": 0});
+        let words = words(&cluster, 1, json!({"echo": echo}));
+        cluster.hear(0, &name(1), &words);
+        if restart {
+            cluster.restart(1, Records::All);
+        }
+        cluster.append(1);
+        cluster.run_for(secs(10));
+        cluster.assert_converged();
+        let messages = cluster.messages_in(secs(60));
+        assert!(messages == 0, "restart {restart}: {messages} messages");
+    }
+}
+
+#[test]
+fn what_a_snapshot_that_is_not_whole_holds_is_not_shown() {
+    let mut cluster = settled(3);
+    let piece = |position: u64, next: Option<u64>, value: u32| {
+        json!({"piece": {"position": position, "next": next, "part": [value]},
+            "have": [["n9", 1, 2]]})
+    };
+    let before = cluster.values(0);
+    let first = words(&cluster, 1, piece(0, Some(5), 70));
+    cluster.hear(0, &name(1), &first);
+    assert_eq!(cluster.values(0), before);
+    let last = words(&cluster, 1, piece(5, None, 71));
+    cluster.hear(0, &name(1), &last);
+    cluster.run_for(ms(1));
+    assert_eq!(cluster.values(0), &before | &BTreeSet::from([70, 71]));
 }

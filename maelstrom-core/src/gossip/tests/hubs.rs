@@ -199,3 +199,55 @@ fn a_hub_that_comes_and_goes_is_trusted_less_each_time() {
     cluster.run_for(secs(60));
     assert!((1..6).all(|index| cluster.hub(index) == Some(0)));
 }
+
+#[test]
+fn an_introduction_that_is_lost_is_made_again() {
+    for seed in 0..10 {
+        let mut cluster: Cluster<Set> = Cluster::new(seed, 3, Config::default(), steady(10));
+        cluster.append(0);
+        cluster.run_for(secs(10));
+        // n1 and the others take each other to be down.
+        cluster.cut_between(&[1], &[0, 2]);
+        cluster.append(0);
+        cluster.append(1);
+        cluster.run_for(secs(20));
+        // n1 and n2 still do, and both have a hub.
+        cluster.cut.clear();
+        cluster.cut_between(&[1], &[2]);
+        cluster.run_for(secs(20));
+        cluster.assert_converged();
+        // Now it is the other way round, and nobody but n1 has something to say.
+        cluster.cut.clear();
+        cluster.cut_between(&[1], &[0]);
+        cluster.append(1);
+        while !cluster.engine(1).peers[&name(2)].is_up() {
+            cluster.run_for(ms(1));
+        }
+        assert!(!cluster.intercept(1, 2).is_empty());
+        cluster.run_for(bound(&cluster));
+        cluster.assert_converged();
+    }
+}
+
+#[test]
+fn who_is_lost_is_told_again_if_nobody_confirms_it() {
+    let config = Config { period: Some(secs(4)), ..Config::default() };
+    let mut cluster: Cluster<Set> = Cluster::new(3, 3, config, steady(10));
+    cluster.append(0);
+    cluster.run_for(secs(60));
+    cluster.assert_converged();
+    cluster.cut_between(&[0], &[2]);
+    cluster.append(0);
+    cluster.run_for(ms(7_900));
+    cluster.append(0);
+    while cluster.engine(0).peers[&name(2)].is_up() {
+        cluster.run_for(ms(1));
+    }
+    // Its client n1 shall be told of that with the next beat. It asks for something, late or twice,
+    // and the answer is lost: nobody awaits one of that.
+    let words = super::hostile::words(&cluster, 1, serde_json::json!({"fetch": {}}));
+    cluster.hear(0, &name(1), &words);
+    assert_eq!(cluster.intercept(0, 1).len(), 1);
+    cluster.run_for(bound(&cluster));
+    cluster.assert_converged();
+}
