@@ -113,8 +113,9 @@ impl Broadcast {
             let text = format!("field `message`: longer than {VALUE_BYTES_MAX} bytes");
             return Err(Error::malformed_request(text));
         }
-        // A value that is known already is under way already: the request may be a retry.
-        if !self.gossip.state().contains(value.text()) {
+        // A value that is known already is under way already: the request may be a retry. (But while
+        // a snapshot is being merged, nobody can tell.)
+        if !self.gossip.state().contains(value.text()) || self.gossip.is_merging() {
             self.gossip.append(node, value);
         }
         Ok(())
