@@ -99,14 +99,21 @@ fn messages_grow_with_the_nodes_and_not_with_the_load() {
         (10, 100.0, Exponential, 1.4),
         (25, 100.0, Exponential, 1.6),
     ] {
-        let mut options = options(nodes, rate, 100, 3);
-        options.latency.dist = dist;
-        options.time_limit = Duration::from_secs(10);
-        let (world, figures) = run(options, None);
+        // Where chance plays a part, one run says little.
+        let seeds: u32 = if matches!(dist, Constant) { 1 } else { 4 };
+        let mut sent = 0.0;
+        for seed in 0..seeds {
+            let mut options = options(nodes, rate, 100, seed.into());
+            options.latency.dist = dist;
+            options.time_limit = Duration::from_secs(10);
+            let (world, figures) = run(options, None);
+            println!("{nodes} nodes, {rate} per second, {dist:?}: {figures:?}");
+            let of_run = u32::try_from(world.net_stats().servers.sent).unwrap();
+            sent += f64::from(of_run) / f64::from(seeds);
+        }
         let periods = 12.0 / 0.41;
-        let sent = f64::from(u32::try_from(world.net_stats().servers.sent).unwrap());
         let optimum = 2.0 * f64::from(u32::try_from(nodes - 1).unwrap()) * periods;
-        println!("{nodes} nodes, {rate} per second, {dist:?}: {sent} of {optimum:.0}, {figures:?}");
+        println!("{nodes} nodes, {rate} per second, {dist:?}: {sent} of {optimum:.0}");
         assert!(sent < optimum * allowed, "{nodes} {rate} {dist:?}: {sent} of {optimum}");
     }
 }
