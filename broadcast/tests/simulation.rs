@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use broadcast::Broadcast;
+use maelstrom_core::gossip::Config;
 use maelstrom_sim::checker::Verdict;
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
@@ -19,6 +20,13 @@ fn all_faults() -> Sweep {
 #[test]
 fn sweep() {
     all_faults().test(40, |_| Broadcast::default());
+}
+
+/// Who falls behind gets the state itself, piece by piece.
+#[test]
+fn sweep_with_small_logs_and_batches() {
+    let config = Config { log_bytes_max: 1_000, batch_bytes_max: 300, ..Config::default() };
+    all_faults().test(40, |_| Broadcast::new(config.clone()));
 }
 
 #[test]
