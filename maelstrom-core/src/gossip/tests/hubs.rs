@@ -1,5 +1,6 @@
 //! Hubs that die, sleep, are cut off, or come and go.
 
+use super::hostile::words;
 use super::*;
 
 const DELAY_MS: u64 = 10;
@@ -58,6 +59,62 @@ fn a_dead_node_costs_bounded_probes_and_nothing_else() {
         // Everyone tries it once in half a probe interval to a whole one: who knows whom it reaches?
         let probes = cluster.messages_in(secs(60));
         assert!((60 * 11..=120 * 11).contains(&probes), "{probes} probes of n{dead}");
+    }
+}
+
+/// Whatever there is to say to the others.
+#[test]
+fn a_dead_node_is_not_tried_more_often_under_load() {
+    for dead in [0, 11] {
+        let mut cluster = settled(1, 12);
+        cluster.kill(dead);
+        append_for(&mut cluster, 10);
+        let mut probes = 0;
+        for n in 0..10_000 {
+            if n % 5 == 0 {
+                cluster.append_anywhere(1);
+            }
+            cluster.run_for(ms(1));
+            probes += (0..12).map(|from| cluster.intercept(from, dead).len()).sum::<usize>();
+        }
+        assert!(probes > 0 && probes <= 20 * 11, "{probes} probes of n{dead}");
+    }
+}
+
+#[test]
+fn what_a_dead_hub_had_is_not_told_again() {
+    let mut cluster = settled(1, 12);
+    append_for(&mut cluster, 40);
+    cluster.run_for(secs(5));
+    cluster.assert_converged();
+    cluster.kill(0);
+    let entries = cluster.entries_sent;
+    cluster.append(11);
+    cluster.run_for(secs(5));
+    cluster.assert_converged();
+    // At worst everyone tells everyone of the new one.
+    let entries = cluster.entries_sent - entries;
+    assert!(entries <= 11 * 10, "{entries} entries, of {}", cluster.appended.len());
+}
+
+/// The last node is cut off from the hub and follows the next one, which serves it long before the
+/// hub has found out. What it said earlier, of another hub, may come only now.
+#[test]
+fn who_follows_another_hub_is_served_by_it_at_once() {
+    for is_overtaken in [false, true] {
+        let mut cluster = settled(2, 5);
+        let earlier = words(&cluster, 4, serde_json::json!({"hub": name(0)}));
+        cluster.cut_between(&[0], &[4]);
+        cluster.append(4);
+        cluster.run_until(secs(1), |cluster| cluster.hub(4) == Some(1));
+        cluster.run_for(2 * ms(DELAY_MS));
+        if is_overtaken {
+            cluster.hear(1, &name(4), &earlier);
+        }
+        let value = cluster.append(2);
+        let took = cluster.run_until(secs(5), |cluster| cluster.values(4).contains(&value));
+        let period = cluster.engine(0).period.max(cluster.engine(1).period);
+        assert!(took <= 2 * period + 3 * ms(DELAY_MS), "{took:?}");
     }
 }
 
