@@ -48,7 +48,8 @@ impl RoundTrip {
         let Some(sample) = now.checked_sub(sent).and_then(|since| since.checked_sub(held)) else {
             return;
         };
-        self.sampled = Some(now);
+        // Not later than what is sent right now says of itself.
+        self.sampled = Some(Duration::from_micros(micros(now)));
         if self.samples.len() >= SAMPLES_MAX {
             self.samples.pop_front();
         }

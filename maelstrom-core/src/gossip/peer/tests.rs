@@ -155,6 +155,16 @@ fn each_fall_costs_twice_the_trust_until_it_is_forgiven() {
     assert_eq!(distrust, [0, 1, 2]);
 }
 
+/// Messages tell their time in whole microseconds, and clocks are finer.
+#[test]
+fn what_is_sent_in_answer_to_a_peer_that_slept_tells_how_far_it_is() {
+    let mut round_trip = RoundTrip::default();
+    let awake = ms(4_000) + Duration::from_nanos(700);
+    round_trip.sample(awake, ms(10), ms(0));
+    round_trip.sample(awake + ms(20), Duration::from_micros(micros(awake)), ms(0));
+    assert_eq!(round_trip.estimate().map(|it| it.as_millis()), Some(20));
+}
+
 #[test]
 fn the_round_trip_is_the_median_and_a_sleep_is_one_sample() {
     let mut round_trip = RoundTrip::default();
