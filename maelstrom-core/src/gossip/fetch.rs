@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::members::slack;
+use super::peer::Peer;
 use super::record::RecordRef;
 use super::replica::{Missing, VersionVector};
 use super::wire::{Echo, Fetch, Piece, micros};
@@ -35,7 +36,7 @@ pub(super) struct Fetching<P> {
 }
 
 /// So many snapshots may be coming at a time: their pieces wait in memory.
-const LOADING_MAX: usize = 2;
+const LOADING_MAX: usize = 4;
 
 /// A peer that has nothing to give after all is asked again after twice as long each time.
 const FRUITLESS_DOUBLINGS_MAX: u32 = 6;
@@ -52,6 +53,16 @@ struct Asked {
     from: NodeId,
     sent: u64,
     deadline: Duration,
+}
+
+/// What has become of a piece.
+enum Taken<P> {
+    /// It does not fit.
+    Not,
+    /// There are more to come.
+    Part,
+    /// It was the last. What all of them cover.
+    Whole(VersionVector, Vec<P>),
 }
 
 /// A snapshot that is coming.
@@ -91,37 +102,32 @@ impl<P> Fetching<P> {
         !self.merging.is_empty()
     }
 
-    /// A piece fits if it is the next of the snapshot that is coming, or the first of another. What
-    /// is complete with it, if anything.
+    /// A piece fits if it is the next of the snapshot that is coming, or the first of another.
     fn take(
         &mut self,
         (src, life): (&NodeId, u64),
         have: &VersionVector,
         (position, next): (u64, Option<u64>),
         piece: P,
-    ) -> Option<(VersionVector, Vec<P>)> {
+    ) -> Taken<P> {
         let loading = self.loading.get_mut(src).filter(|loading| loading.life == life);
         let (version, mut pieces) = match loading {
             Some(loading) if loading.position == position => {
                 (loading.version.clone(), std::mem::take(&mut loading.pieces))
             }
             None if position == 0 => (have.clone(), Vec::new()),
-            _ => return None,
+            _ => return Taken::Not,
         };
         pieces.push(piece);
         let Some(position) = next else {
             self.loading.remove(src);
-            return Some((version, pieces));
+            return Taken::Whole(version, pieces);
         };
-        self.loading.insert(src.clone(), Loading { life, position, version, pieces });
-        if self.loading.len() > LOADING_MAX {
-            let others = self.loading.iter().filter(|(id, _)| *id != src);
-            let least = others.min_by_key(|(_, loading)| loading.pieces.len());
-            if let Some(id) = least.map(|(id, _)| id.clone()) {
-                self.loading.remove(&id);
-            }
+        if self.loading.len() >= LOADING_MAX && !self.loading.contains_key(src) {
+            return Taken::Not;
         }
-        None
+        self.loading.insert(src.clone(), Loading { life, position, version, pieces });
+        Taken::Part
     }
 }
 
@@ -206,7 +212,7 @@ impl<S: State> Gossip<S> {
         self.send(node, id, Parcel { fetched: true, runs, piece, ..Parcel::default() });
     }
 
-    /// Takes a piece of a snapshot. When all are there, they are merged: at once, or one by one if
+    /// Takes a piece of a snapshot; whether it fits. When all are there, they are merged: at once, or one by one if
     /// nobody minds, so that clients are answered in between. Never before, since the sender may die:
     /// then what this node shows would have no name by which others could ever learn of it.
     pub(super) fn take_piece<E>(
@@ -216,23 +222,30 @@ impl<S: State> Gossip<S> {
         life: u64,
         have: &VersionVector,
         piece: Piece<S>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let Piece { position, next, part } = piece;
-        let complete = self.fetching.take((src, life), have, (position, next), part);
-        let Some((version, pieces)) = complete else {
-            return Ok(());
+        let loading = &mut self.fetching.loading;
+        if loading.len() >= LOADING_MAX && !loading.contains_key(src) {
+            // Who is down may never go on.
+            loading.retain(|id, _| self.peers.get(id).is_some_and(Peer::is_up));
+        }
+        let (version, pieces) = match self.fetching.take((src, life), have, (position, next), part)
+        {
+            Taken::Not => return Ok(false),
+            Taken::Part => return Ok(true),
+            Taken::Whole(version, pieces) => (version, pieces),
         };
         if S::MONOTONIC {
             self.state.merge(pieces.clone())?;
             node.persist(&RecordRef::<S>::Snapshot(have, &pieces));
             self.advance(have);
-            return Ok(());
+            return Ok(true);
         }
         self.fetching.merging.extend(pieces.into_iter().map(|piece| (piece, None)));
         if let Some((_, covers)) = self.fetching.merging.back_mut() {
             *covers = Some(version);
         }
-        self.merge_next()
+        self.merge_next().map(|()| true)
     }
 
     /// Merges the next piece of a snapshot that has come.

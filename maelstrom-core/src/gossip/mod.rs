@@ -379,11 +379,12 @@ impl<S: State> Gossip<S> {
                 result = result.and(applied);
             }
         }
-        let is_piece = message.piece.is_some();
+        let mut is_piece = false;
         // What an earlier life had may be gone by now.
         if let Some(piece) = message.piece.filter(|_| standing != Standing::Unclear) {
             let taken = self.take_piece(node, src, message.life, &message.have, piece);
-            result = result.and(taken);
+            is_piece = taken == Ok(true);
+            result = result.and(taken.map(drop));
         }
         // A peer whose answer brings nothing has no more to give: it is not asked again at once.
         let is_answer = message.fetched && self.fetching.is_answered(src, echo);
