@@ -18,6 +18,8 @@ node_args = $(if $(ARGS),-- $(ARGS))
 
 broadcast_small := --node-count 5 --time-limit 20 --rate 10
 broadcast_large := --node-count 25 --time-limit 20 --rate 100 --latency 100
+txn_two := --node-count 2 --concurrency 2n --time-limit 20 --rate 1000
+partitions := --availability total --nemesis partition
 
 ##@ Challenges (ARGS="..." goes to the nodes, TIME_LIMIT=5 shortens the runs)
 
@@ -70,15 +72,48 @@ g-counter: ## 4: Grow-only counter through partitions: < 0.15 msgs/op
 	@$(check) 4 g-counter $(bin)/g-counter --max-msgs-per-op 0.15 -- \
 	  --node-count 3 --rate 100 --time-limit 20 --nemesis partition $(node_args)
 
+.PHONY: txn-rw
+txn-rw: txn-rw-6a txn-rw-6b txn-rw-6b-partition txn-rw-6c txn-rw-causal ## 6: Transactions: 6a to 6c and beyond, in this order
+
+.PHONY: txn-rw-6a
+txn-rw-6a: ## 6a: Transactions on one node, totally available
+	$(call build,txn-rw)
+	@$(check) 6a txn-rw-register $(bin)/txn-rw -- --node-count 1 --concurrency 2n --time-limit 20 \
+	  --rate 1000 --consistency-models read-uncommitted --availability total $(node_args)
+
+.PHONY: txn-rw-6b
+txn-rw-6b: ## 6b: Transactions on two nodes, read uncommitted: < 0.1 msgs/op
+	$(call build,txn-rw)
+	@$(check) 6b txn-rw-register $(bin)/txn-rw --max-msgs-per-op 0.1 -- $(txn_two) \
+	  --consistency-models read-uncommitted $(node_args)
+
+.PHONY: txn-rw-6b-partition
+txn-rw-6b-partition: ## 6b: The same through partitions, totally available
+	$(call build,txn-rw)
+	@$(check) 6b-partition txn-rw-register $(bin)/txn-rw --max-msgs-per-op 0.1 -- $(txn_two) \
+	  --consistency-models read-uncommitted $(partitions) $(node_args)
+
+.PHONY: txn-rw-6c
+txn-rw-6c: ## 6c: Read committed through partitions, totally available
+	$(call build,txn-rw)
+	@$(check) 6c txn-rw-register $(bin)/txn-rw --max-msgs-per-op 0.1 -- $(txn_two) \
+	  --consistency-models read-committed $(partitions) $(node_args)
+
+.PHONY: txn-rw-causal
+txn-rw-causal: ## 6+: Causal consistency on five nodes and slow links, through partitions
+	$(call build,txn-rw)
+	@$(check) 6+ txn-rw-register $(bin)/txn-rw -- --node-count 5 --concurrency 2n --time-limit 20 \
+	  --rate 1000 --latency 20 --consistency-models causal-cerone $(partitions) $(node_args)
+
 ##@ Development
 
 .PHONY: all
-all: lint test echo unique-ids broadcast g-counter ## Everything: lint, test and every challenge
+all: lint test echo unique-ids broadcast g-counter txn-rw ## Everything: lint, test and every challenge
 
 .PHONY: build
 build: ## Build all programs in release mode
 	cargo build --release --locked --bin echo --bin unique-ids --bin broadcast --bin g-counter \
-	  --bin maelstrom-sim
+	  --bin txn-rw --bin maelstrom-sim
 
 .PHONY: test
 test: ## Run the tests
@@ -88,7 +123,7 @@ test: ## Run the tests
 # a small reference handler among the checker's own tests.
 sweep_of = $(or $(sweep_$(1)),-p $(1) --test simulation -- sweep)
 sweep_kafka := -p maelstrom-sim --test mutants -- the_good_log_is
-sweep_txn-rw-register := -p maelstrom-sim --test transactions -- sweep
+sweep_txn-rw-register := -p txn-rw --test simulation -- sweep
 WORKLOAD ?= echo unique-ids broadcast g-counter kafka txn-rw-register
 SEEDS ?= 1000
 
@@ -122,4 +157,4 @@ clean-store: ## Remove the results of all runs
 help: ## List these targets
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	  /^[a-z0-9-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

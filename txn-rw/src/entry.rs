@@ -1,0 +1,109 @@
+//! What a transaction that writes leaves in its node's log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use maelstrom_core::gossip::{Entry, Origin};
+use serde::{Deserialize, Serialize};
+
+use crate::clocks::Clocks;
+use crate::json::{Key, Value};
+
+/// The write set of a transaction, when it was made, and what it was made upon. Cheap to clone.
+///
+/// The invariant: its clock is 1 more than the largest one among what it was made upon, its node's
+/// own transactions included. So a clock is never more than the number of transactions that led to
+/// it, and who sees the log in order can tell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Transaction(Arc<Body>);
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Body {
+    clock: u64,
+    #[serde(default, skip_serializing_if = "Clocks::is_empty")]
+    after: Clocks,
+    writes: Vec<(Key, Value)>,
+}
+
+impl Transaction {
+    /// `after` is what its node has learned of others since the entry before this one in its log.
+    #[must_use]
+    pub fn new(clock: u64, after: Clocks, writes: BTreeMap<Key, Value>) -> Self {
+        Self(Arc::new(Body { clock, after, writes: writes.into_iter().collect() }))
+    }
+
+    /// Its place in Lamport time.
+    #[must_use]
+    pub fn clock(&self) -> u64 {
+        self.0.clock
+    }
+
+    /// What has to be there before it, besides the entries before it in its log.
+    #[must_use]
+    pub fn after(&self) -> &Clocks {
+        &self.0.after
+    }
+
+    /// What it wrote: each key once.
+    #[must_use]
+    pub fn writes(&self) -> &[(Key, Value)] {
+        &self.0.writes
+    }
+
+    /// Whether its clock follows from the one before it in the log and from what it was made upon.
+    #[must_use]
+    pub fn follows(&self, before: u64, origin: &Origin) -> bool {
+        let newest = before.max(self.after().max());
+        Some(self.clock()) == newest.checked_add(1) && self.after().get(origin) == 0
+    }
+}
+
+impl Entry for Transaction {
+    fn encoded_len(&self) -> usize {
+        let of_write = |(key, value): &(Key, Value)| {
+            let text = key.text().len().saturating_add(value.text().len());
+            text.saturating_add("[,],".len())
+        };
+        let writes = self.writes().iter().map(of_write).fold(0, usize::saturating_add);
+        let rest = r#"{"clock":1234567890,"after":[],"writes":[]},"#.len();
+        writes.saturating_add(self.after().encoded_len()).saturating_add(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transaction(text: &str) -> Transaction {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn it_is_about_as_long_as_it_says() {
+        for text in [
+            r#"{"clock":1,"writes":[[1,5]]}"#,
+            r#"{"clock":123456,"writes":[["a long key",[1,2,3]],["x","a value"]]}"#,
+            r#"{"clock":7,"after":[["n1",123456789012345,6],["n2",5,1]],"writes":[[1,5]]}"#,
+        ] {
+            let it = transaction(text);
+            assert_eq!(serde_json::to_string(&it).unwrap(), text);
+            let len = it.encoded_len();
+            assert!((text.len()..=text.len() + 30).contains(&len), "{text}: {len}");
+        }
+    }
+
+    #[test]
+    fn its_clock_follows_from_what_it_was_made_upon() {
+        let own = Origin { node: "n1".into(), incarnation: 5 };
+        let first = transaction(r#"{"clock":1,"writes":[[1,5]]}"#);
+        assert!(first.follows(0, &own) && !first.follows(1, &own));
+        let later = transaction(r#"{"clock":9,"after":[["n2",5,8],["n3",5,2]],"writes":[]}"#);
+        assert!(later.follows(0, &own) && later.follows(8, &own));
+        assert!(!later.follows(9, &own) && !later.follows(u64::MAX, &own));
+        let early = transaction(r#"{"clock":10,"after":[["n2",5,8]],"writes":[]}"#);
+        assert!(!early.follows(0, &own) && early.follows(9, &own));
+        let upon_itself = transaction(r#"{"clock":9,"after":[["n1",5,8]],"writes":[]}"#);
+        assert!(!upon_itself.follows(8, &own));
+    }
+}

@@ -1,0 +1,344 @@
+//! The map: what each node makes of all transactions, whole and in causal order.
+//!
+//! # The invariant
+//!
+//! What is *shown* is a set of transactions that holds, with each of them, all that it was made
+//! upon; and the value of each key is what the one with the largest [`Version`] among them wrote.
+//!
+//! It holds whatever the engine brings in whatever order. A log comes in order ([`State::apply`]),
+//! and a transaction names what its node had learned of others since the one before it; so it is
+//! shown when all of that is, and until then it is held back ([`Held`]). A snapshot is merged when
+//! it is whole: the union of two such sets is such a set.
+//!
+//! # Snapshots of a map that changes
+//!
+//! Every register knows when it last changed here, and a snapshot is read in that order. One that
+//! changes while it is under way moves to the end and is read again: so what has been read when the
+//! end is reached is what the map is at that moment, whole, with no copy kept for the reader.
+
+use std::collections::BTreeMap;
+
+use maelstrom_core::gossip::{Origin, State};
+use maelstrom_core::{Error, NodeId};
+use serde::{Deserialize, Serialize};
+
+use crate::clocks::Clocks;
+use crate::entry::Transaction;
+use crate::held::{Held, Waiting};
+use crate::json::{Key, Value};
+
+/// What is held back takes so much memory at most, or what its keys and last values take.
+pub const HELD_BYTES_MAX: usize = 4 << 20;
+
+/// The largest clock: 53 bits, so that any JSON parser keeps all its digits. At a million
+/// transactions a second, that is 285 years.
+pub const CLOCK_MAX: u64 = (1 << 53) - 1;
+
+/// A snapshot that raises the clock by more than this is refused. Nobody has run so many
+/// transactions (at 10,000 a second it takes a century), so its sender is out of order.
+pub const CLOCK_LEAP_MAX: u64 = 1 << 45;
+
+/// Which of two writes of a key wins: the larger one, the same on every node. Whoever had seen the
+/// other one has the larger clock.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// The transaction's place in Lamport time.
+    pub clock: u64,
+    /// Whose it is.
+    pub origin: Origin,
+}
+
+#[derive(Clone, Debug)]
+struct Register {
+    value: Value,
+    version: Version,
+    /// When it last changed here.
+    stamp: u64,
+}
+
+/// What changed here at some time.
+#[derive(Clone, Debug)]
+enum Change {
+    Register(Key),
+    /// Something came that is held back.
+    Held(Origin),
+}
+
+/// Last-writer-wins registers, written by transactions.
+#[derive(Clone, Debug, Default)]
+pub struct Registers {
+    registers: BTreeMap<Key, Register>,
+    shown: Clocks,
+    /// Always the largest of `shown`.
+    clock: u64,
+    held: Held,
+    /// Exactly the registers and what is held back, by when each last changed.
+    changes: BTreeMap<u64, Change>,
+    next_stamp: u64,
+}
+
+/// What a handler of transactions needs to know of the map.
+pub trait Map: State<Entry = Transaction> {
+    /// The value of a key, if it was ever written.
+    fn get(&self, key: &Key) -> Option<&Value>;
+
+    /// The transactions that are shown.
+    fn shown(&self) -> &Clocks;
+
+    /// The largest clock among these.
+    fn clock(&self) -> u64;
+}
+
+impl Map for Registers {
+    fn get(&self, key: &Key) -> Option<&Value> {
+        self.registers.get(key).map(|register| &register.value)
+    }
+
+    fn shown(&self) -> &Clocks {
+        &self.shown
+    }
+
+    fn clock(&self) -> u64 {
+        self.clock
+    }
+}
+
+impl Registers {
+    /// How many keys have been written.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.registers.len()
+    }
+
+    /// Whether no key has been written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.registers.is_empty()
+    }
+
+    /// All keys, their values and versions.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Value, &Version)> {
+        self.registers.iter().map(|(key, register)| (key, &register.value, &register.version))
+    }
+
+    /// How many transactions have come that wait for others. Several count as one where there are
+    /// very many.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The clock of the last transaction of an origin that has come, shown or not.
+    fn known(&self, origin: &Origin) -> u64 {
+        self.held.last(origin).unwrap_or_else(|| self.shown.get(origin))
+    }
+
+    fn draw_stamp(&mut self) -> u64 {
+        let stamp = self.next_stamp;
+        self.next_stamp = stamp.saturating_add(1);
+        stamp
+    }
+
+    fn write(&mut self, key: Key, value: Value, version: Version) {
+        let stamp = self.draw_stamp();
+        match self.registers.get_mut(&key) {
+            Some(register) if register.version >= version => return,
+            Some(register) => {
+                self.changes.remove(&register.stamp);
+                *register = Register { value, version, stamp };
+            }
+            None => drop(self.registers.insert(key.clone(), Register { value, version, stamp })),
+        }
+        self.changes.insert(stamp, Change::Register(key));
+    }
+
+    /// Shows all of a transaction, or of several.
+    fn show(&mut self, origin: &Origin, waiting: Waiting) {
+        debug_assert!(self.shown.covers(&waiting.after));
+        for (key, value, clock) in waiting.writes {
+            self.write(key, value, Version { clock, origin: origin.clone() });
+        }
+        self.shown.raise(origin, waiting.clock);
+        self.clock = self.clock.max(waiting.clock);
+    }
+
+    /// Shows what can be shown.
+    fn release(&mut self) {
+        loop {
+            let shown = &self.shown;
+            let is_due = |_: &Origin, first: &Waiting| shown.covers(&first.after);
+            let Some((origin, stamp, waiting)) = self.held.pop(is_due) else {
+                return;
+            };
+            self.changes.remove(&stamp);
+            self.show(&origin, waiting);
+        }
+    }
+
+    fn hold(&mut self, origin: &Origin, waiting: Waiting) {
+        let stamp = self.draw_stamp();
+        self.changes.insert(stamp, Change::Held(origin.clone()));
+        self.held.push(origin, stamp, waiting);
+        if self.held.bytes() > HELD_BYTES_MAX {
+            let Self { held, changes, next_stamp, .. } = self;
+            let gone = held.collapse(|origin| {
+                let stamp = *next_stamp;
+                *next_stamp = stamp.saturating_add(1);
+                changes.insert(stamp, Change::Held(origin.clone()));
+                stamp
+            });
+            gone.iter().for_each(|stamp| drop(changes.remove(stamp)));
+        }
+    }
+}
+
+/// A part of a snapshot.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Piece {
+    registers: Vec<Row>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    held: Vec<(NodeId, u64, Waiting)>,
+    /// What is shown when all of the map has been read, in the last piece.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shown: Option<Clocks>,
+}
+
+/// A register: its key, its value, and its version's clock, node and incarnation.
+type Row = (Key, Value, u64, NodeId, u64);
+
+impl Piece {
+    /// Tells of a change, and returns about how many bytes that takes.
+    fn push(&mut self, map: &Registers, stamp: u64, change: &Change) -> usize {
+        match change {
+            Change::Register(key) => {
+                let Some(Register { value, version, .. }) = map.registers.get(key) else {
+                    return 0;
+                };
+                let Version { clock, origin: Origin { node, incarnation } } = version.clone();
+                let texts = key.text().len().saturating_add(value.text().len());
+                let bytes = texts.saturating_add(node.len()).saturating_add(NUMBERS_BYTES);
+                self.registers.push((key.clone(), value.clone(), clock, node, incarnation));
+                bytes
+            }
+            Change::Held(origin) => {
+                let Some(waiting) = map.held.get(origin, stamp) else {
+                    return 0;
+                };
+                self.held.push((origin.node.clone(), origin.incarnation, waiting.clone()));
+                waiting.bytes()
+            }
+        }
+    }
+
+    /// What is wrong with it as a part of a snapshot of `shown`, if anything.
+    fn fault(&self, shown: &Clocks) -> Option<&'static str> {
+        let beyond = |(_, _, clock, node, incarnation): &Row| {
+            *clock > shown.get(&Origin { node: node.clone(), incarnation: *incarnation })
+        };
+        if self.registers.iter().any(beyond) {
+            return Some("a register is newer than all that is shown");
+        }
+        let later =
+            |waiting: &Waiting| waiting.writes.iter().any(|(_, _, clock)| *clock > waiting.clock);
+        let held = self.held.iter().any(|(.., waiting)| later(waiting));
+        held.then_some("a write is newer than its transaction")
+    }
+}
+
+/// What the numbers and the signs of a [`Row`] take, at about the most.
+const NUMBERS_BYTES: usize = 48;
+
+impl State for Registers {
+    type Entry = Transaction;
+    type Piece = Piece;
+
+    const MONOTONIC: bool = true;
+
+    /// A clock that does not follow from what the transaction was made upon is refused: no node can
+    /// run ahead in Lamport time but by running transactions.
+    fn check(&self, origin: &Origin, transactions: &[Transaction]) -> Result<(), Error> {
+        let mut before = self.known(origin);
+        for transaction in transactions.iter().filter(|it| it.clock() > self.known(origin)) {
+            if !transaction.follows(before, origin) {
+                let (node, clock) = (&origin.node, transaction.clock());
+                return Err(Error::malformed_request(format!(
+                    "a transaction of {node} says clock {clock}, which follows from nothing"
+                )));
+            }
+            before = transaction.clock();
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, origin: &Origin, transactions: Vec<Transaction>) {
+        for transaction in transactions {
+            // A snapshot may have brought it.
+            if transaction.clock() <= self.known(origin) {
+                continue;
+            }
+            let waiting = Waiting::new(&transaction);
+            let is_next = self.held.last(origin).is_none();
+            if is_next && self.shown.covers(&waiting.after) {
+                self.show(origin, waiting);
+            } else {
+                self.hold(origin, waiting);
+            }
+        }
+        if !self.held.is_empty() {
+            self.release();
+        }
+    }
+
+    fn piece(&self, position: u64, bytes_max: usize) -> (Piece, Option<u64>) {
+        let (mut piece, mut bytes) = (Piece::default(), 0_usize);
+        for (stamp, change) in self.changes.range(position..) {
+            if bytes >= bytes_max.max(1) {
+                return (piece, Some(*stamp));
+            }
+            bytes = bytes.saturating_add(piece.push(self, *stamp, change));
+        }
+        piece.shown = Some(self.shown.clone());
+        (piece, None)
+    }
+
+    fn merge(&mut self, pieces: Vec<Piece>) -> Result<(), Error> {
+        let refuse = |why: &str| Err(Error::malformed_request(format!("field `piece`: {why}")));
+        let Some(shown) = pieces.last().and_then(|piece| piece.shown.clone()) else {
+            return refuse("the end of the snapshot is missing");
+        };
+        let held = pieces.iter().flat_map(|piece| &piece.held);
+        let newest = held.map(|(.., waiting)| waiting.clock).max().max(Some(shown.max()));
+        if newest > Some(self.clock.saturating_add(CLOCK_LEAP_MAX).min(CLOCK_MAX)) {
+            return refuse("its clock is further ahead than can be");
+        }
+        if let Some(fault) = pieces.iter().find_map(|piece| piece.fault(&shown)) {
+            return refuse(fault);
+        }
+        let mut held = Vec::new();
+        for piece in pieces {
+            for (key, value, clock, node, incarnation) in piece.registers {
+                let version = Version { clock, origin: Origin { node, incarnation } };
+                self.write(key, value, version);
+            }
+            held.extend(piece.held);
+        }
+        self.shown.join(&shown);
+        self.clock = self.shown.max();
+        let shown = self.shown.clone();
+        let is_old = |origin: &Origin, first: &Waiting| first.clock <= shown.get(origin);
+        while let Some((_, stamp, _)) = self.held.pop(is_old) {
+            self.changes.remove(&stamp);
+        }
+        for (node, incarnation, waiting) in held {
+            let origin = Origin { node, incarnation };
+            if waiting.clock > self.known(&origin) {
+                self.hold(&origin, waiting);
+            }
+        }
+        self.release();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! What clients ask for, and how a transaction runs.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use maelstrom_core::{Error, LINE_BYTES_MAX};
+use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::json::{Key, Value};
+
+/// One operation of a transaction.
+///
+/// On the wire: `["r", key, null]` (what stands for the value is not looked at) or
+/// `["w", key, value]`, where the value is not null: that is what a missing key reads as.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// The key as the client spelt it.
+    spelling: Box<RawValue>,
+    key: Key,
+    /// What is written; nothing by a read.
+    value: Option<Value>,
+}
+
+impl Operation {
+    pub(crate) fn is_write(&self) -> bool {
+        self.value.is_some()
+    }
+}
+
+impl<'de> Deserialize<'de> for Operation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Elements)
+    }
+}
+
+struct Elements;
+
+impl<'de> Visitor<'de> for Elements {
+    type Value = Operation;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(r#"an operation, ["r", key, null] or ["w", key, value]"#)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Operation, A::Error> {
+        let few = |count| A::Error::invalid_length(count, &self);
+        let f: Cow<'de, str> = seq.next_element()?.ok_or_else(|| few(0))?;
+        let is_write = match f.as_ref() {
+            "r" => false,
+            "w" => true,
+            _ => return Err(A::Error::custom(format!("unknown operation {f:?}: not `r` or `w`"))),
+        };
+        let spelling: Box<RawValue> = seq.next_element()?.ok_or_else(|| few(1))?;
+        let value = if is_write {
+            let value: Box<RawValue> = seq.next_element()?.ok_or_else(|| few(2))?;
+            if value.get() == "null" {
+                return Err(A::Error::custom("a write without a value"));
+            }
+            Some(value.into())
+        } else {
+            seq.next_element::<IgnoredAny>()?.ok_or_else(|| few(2))?;
+            None
+        };
+        let mut count: usize = 3;
+        while seq.next_element::<IgnoredAny>()?.is_some() {
+            count = count.saturating_add(1);
+        }
+        if count > 3 {
+            return Err(few(count));
+        }
+        let key = spelling.clone().into();
+        Ok(Operation { spelling, key, value })
+    }
+}
+
+/// What a transaction may read at most, so that its reply fits into a line.
+pub const RESULT_BYTES_MAX: usize = LINE_BYTES_MAX / 2;
+
+/// A transaction that is running.
+#[derive(Debug)]
+pub(crate) struct Running {
+    operations: Vec<Operation>,
+    /// How many of these have been run.
+    at: usize,
+    writes: BTreeMap<Key, Value>,
+    /// What they came to: the inside of a list.
+    text: String,
+}
+
+impl Running {
+    pub(crate) fn new(operations: Vec<Operation>) -> Self {
+        Self { operations, at: 0, writes: BTreeMap::new(), text: String::new() }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.at >= self.operations.len()
+    }
+
+    pub(crate) fn writes_anything(&self) -> bool {
+        self.operations.iter().any(Operation::is_write)
+    }
+
+    /// What it has written to a key so far.
+    pub(crate) fn written(&self, key: &Key) -> Option<&Value> {
+        self.writes.get(key)
+    }
+
+    /// All that it has written.
+    pub(crate) fn writes(&self) -> &BTreeMap<Key, Value> {
+        &self.writes
+    }
+
+    /// The operations with what they came to, the inside of a list.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Runs the next operation. A read sees what the transaction itself has written, or what `read`
+    /// finds.
+    ///
+    /// # Errors
+    ///
+    /// Error 12 if it reads more than [`RESULT_BYTES_MAX`].
+    pub(crate) fn step<'a>(
+        &'a mut self,
+        read: impl FnOnce(&Key) -> Option<&'a Value>,
+    ) -> Result<(), Error> {
+        let Some(Operation { spelling, key, value }) = self.operations.get(self.at) else {
+            return Ok(());
+        };
+        let f = if value.is_some() { "w" } else { "r" };
+        let result = match value {
+            Some(value) => value.text(),
+            None => self.writes.get(key).or_else(|| read(key)).map_or("null", Value::text),
+        };
+        if result.len() > RESULT_BYTES_MAX.saturating_sub(self.text.len()) {
+            let text = format!("field `txn[{}]`: more than {RESULT_BYTES_MAX} bytes", self.at);
+            return Err(Error::malformed_request(text));
+        }
+        let comma = if self.at > 0 { "," } else { "" };
+        for part in [comma, "[\"", f, "\",", spelling.get(), ",", result, "]"] {
+            self.text.push_str(part);
+        }
+        if let Some(value) = value {
+            self.writes.insert(key.clone(), value.clone());
+        }
+        self.at = self.at.saturating_add(1);
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! The handler under the built-in checker, in virtual time: a fixed set of seeds.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and so do its helpers"
+)]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use maelstrom_core::{NodeId, gossip};
+use maelstrom_sim::checker::txn::Model;
+use maelstrom_sim::checker::{Results, Verdict};
+
+use maelstrom_sim::nemesis::Fault;
+use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
+use maelstrom_sim::simulate::simulate;
+use maelstrom_sim::sweep::Sweep;
+use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::world::World;
+use txn_rw::{Config, Isolation, PERIOD_MIN, TxnRw};
+
+/// What the program runs with.
+fn node(_node: &NodeId) -> TxnRw {
+    TxnRw::new(Config::default())
+}
+
+fn isolated(isolation: Isolation) -> impl Fn(&NodeId) -> TxnRw {
+    move |_| TxnRw::new(Config { isolation, ..Config::default() })
+}
+
+fn all_faults() -> Sweep {
+    Sweep { workload: WorkloadKind::TxnRwRegister, faults: Fault::ALL.to_vec() }
+}
+
+#[test]
+fn sweep() {
+    all_faults().test(40, node);
+}
+
+/// Batches are often cut, and who lacks a little more than that gets the map in pieces.
+#[test]
+fn a_sweep_with_small_batches_and_logs() {
+    let gossip = || gossip::Config {
+        batch_bytes_max: 3_000,
+        log_bytes_max: 4_000,
+        period_min: PERIOD_MIN,
+        ..gossip::Config::default()
+    };
+    let small = |_: &NodeId| TxnRw::new(Config { gossip: gossip(), ..Config::default() });
+    all_faults().test(40, small);
+}
+
+#[test]
+fn a_seed_gives_the_same_run_every_time() {
+    all_faults().test_determinism(0..3, node);
+}
+
+/// Runs one test, and expects it to be valid.
+fn valid(options: Options, build: impl FnMut(&NodeId) -> TxnRw) -> World {
+    let what = format!("{options:?}");
+    let world = simulate(options, build);
+    assert_eq!(world.failure(), None, "{what}");
+    assert!(world.muted().is_empty(), "{what}");
+    let results = world.results();
+    assert_eq!(results.valid, Verdict::Valid, "{what}: {:?}", results.workload.fields);
+    world
+}
+
+fn msgs_per_op(world: &World) -> f64 {
+    let results = serde_json::to_value(world.results()).unwrap();
+    results["net"]["servers"]["msgs-per-op"].as_f64().unwrap()
+}
+
+/// As the challenges have it: total availability, and two clients for each node.
+fn options(nodes: usize, rate: f64, model: Model, seed: u64) -> Options {
+    let mut options = Options::new(WorkloadKind::TxnRwRegister).with_node_count(nodes);
+    options.concurrency = 2 * nodes;
+    options.rate = rate;
+    options.time_limit = Duration::from_secs(20);
+    options.availability = Some(Availability::Total);
+    options.txn.consistency_models = vec![model];
+    // On a slow disk clients wait, and ask less.
+    options.sync_max = Some(Duration::from_millis(1));
+    options.seed = seed;
+    options
+}
+
+fn partitioned(options: Options) -> Options {
+    Options { nemesis: BTreeSet::from([Fault::Partition]), ..options }
+}
+
+#[test]
+fn challenge_6_is_valid_and_takes_few_messages_on_every_seed() {
+    for seed in 0..3 {
+        let alone = valid(options(1, 1_000.0, Model::ReadUncommitted, seed), node);
+        assert_eq!(alone.net_stats().servers.sent, 0);
+        let two = |model| options(2, 1_000.0, model, seed);
+        for options in [
+            two(Model::ReadUncommitted),
+            partitioned(two(Model::ReadUncommitted)),
+            partitioned(two(Model::ReadCommitted)),
+        ] {
+            let world = valid(options, node);
+            let per_op = msgs_per_op(&world);
+            println!("seed {seed}: {per_op:.3} messages per operation");
+            assert!(per_op <= 0.1, "seed {seed}: {per_op}");
+        }
+    }
+}
+
+#[test]
+fn whatever_the_network_the_strongest_available_model_holds_and_replicas_converge() {
+    let dists = [LatencyDist::Constant, LatencyDist::Uniform, LatencyDist::Exponential];
+    for seed in 0..12 {
+        let nodes = [2, 3, 5, 7][usize::try_from(seed % 4).unwrap()];
+        let mut options = partitioned(options(nodes, 100.0, Model::CausalCerone, seed));
+        options.nemesis_interval = Duration::from_secs(3);
+        let mean_ms = [0, 20, 100][usize::try_from(seed % 3).unwrap()];
+        options.latency = Latency { mean_ms, dist: dists[usize::try_from(seed / 4).unwrap()] };
+        options.txn.final_reads = true;
+        valid(options, node);
+    }
+}
+
+fn results(options: Options, build: impl FnMut(&NodeId) -> TxnRw) -> Results {
+    let world = simulate(options, build);
+    assert_eq!(world.failure(), None);
+    world.results()
+}
+
+fn anomalies(results: &Results) -> BTreeSet<String> {
+    serde_json::from_value(results.workload.fields["anomaly-types"].clone()).unwrap()
+}
+
+/// Of these seeds, how many show an anomaly.
+fn showing(
+    anomaly: &str,
+    seeds: u64,
+    options: impl Fn(u64) -> Options,
+    isolation: Isolation,
+) -> usize {
+    let shows = |seed: &u64| {
+        let results = results(options(*seed), isolated(isolation));
+        assert_ne!(results.valid, Verdict::Unknown);
+        anomalies(&results).contains(anomaly)
+    };
+    (0..seeds).filter(shows).count()
+}
+
+/// What no system can prevent that answers without asking anyone (Bailis et al. 2013, section 5.2).
+#[test]
+fn what_total_availability_cannot_prevent_is_found() {
+    for (model, anomaly, what) in [
+        (Model::SnapshotIsolation, "lost-update", "lost update"),
+        (Model::Serializable, "G2-item", "write skew"),
+        (Model::StrictSerializable, "stale-read-realtime", "stale read"),
+    ] {
+        let options = |seed| partitioned(options(2, 100.0, model, seed));
+        let count = showing(anomaly, 5, options, Isolation::Causal);
+        println!("{what}: {anomaly} under {} in {count} of 5 runs", model.name());
+        assert_eq!(count, 5, "{what}");
+    }
+}
+
+/// Each level holds, and shows what the next one forbids.
+#[test]
+fn the_weaker_levels_show_what_the_next_stronger_model_forbids() {
+    for (isolation, holds, broken, anomaly) in [
+        (Isolation::ReadUncommitted, Model::ReadUncommitted, Model::ReadCommitted, "G1b"),
+        (Isolation::ReadCommitted, Model::ReadCommitted, Model::ReadAtomic, "fractured-read"),
+        (Isolation::Causal, Model::CausalCerone, Model::SnapshotIsolation, "lost-update"),
+    ] {
+        let options = |model, seed| options(2, 200.0, model, seed);
+        for seed in 0..5 {
+            valid(options(holds, seed), isolated(isolation));
+        }
+        let count = showing(anomaly, 5, |seed| options(broken, seed), isolation);
+        println!("{isolation:?}: {anomaly} in {count} of 5 runs");
+        assert_eq!(count, 5, "{isolation:?}");
+    }
+}
