@@ -1,1 +1,310 @@
+//! The map by example, and against sets of transactions.
+#![expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
 
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use serde_json::value::RawValue;
+
+use super::*;
+
+fn origin(n: usize) -> Origin {
+    Origin { node: format!("n{n}").into(), incarnation: 1 }
+}
+
+fn raw(text: &str) -> Box<RawValue> {
+    RawValue::from_string(text.to_owned()).unwrap()
+}
+
+/// A transaction of node 9 that names what it was made upon, and writes the same to some keys.
+fn upon(clock: u64, after: &[(usize, u64)], keys: &[&str], value: &str) -> Transaction {
+    let rows = after.iter().map(|(n, clock)| (origin(*n).node, 1, *clock));
+    let writes = keys.iter().map(|key| (raw(key).into(), raw(value).into()));
+    Transaction::new(clock, rows.collect::<Vec<_>>().into(), writes.collect())
+}
+
+fn contents(map: &Registers) -> BTreeMap<String, String> {
+    map.iter().map(|(key, value, _)| (key.text().to_owned(), value.text().to_owned())).collect()
+}
+
+fn read(map: &Registers, key: &str) -> Option<String> {
+    map.get(&raw(key).into()).map(|value| value.text().to_owned())
+}
+
+/// The whole of a map, in pieces of about so many bytes.
+fn pieces(map: &Registers, bytes_max: usize) -> Vec<Piece> {
+    let (mut pieces, mut position) = (Vec::new(), Some(0));
+    while let Some(at) = position {
+        let (piece, next) = map.piece(at, bytes_max);
+        assert!(next.is_none_or(|next| next > at), "it goes on");
+        pieces.push(piece);
+        position = next;
+    }
+    pieces
+}
+
+#[test]
+fn a_transaction_waits_for_what_it_was_made_upon_and_then_shows_whole() {
+    let mut map = Registers::default();
+    map.apply(&origin(2), vec![upon(2, &[(1, 1)], &["1", "2"], "20")]);
+    map.apply(&origin(3), vec![upon(3, &[(2, 2)], &["1"], "30"), upon(4, &[], &["3"], "31")]);
+    assert_eq!((map.len(), map.held(), map.clock()), (0, 3, 0));
+    map.apply(&origin(1), vec![upon(1, &[], &["2"], "10")]);
+    assert_eq!((map.held(), map.clock()), (0, 4));
+    let expected = [("1", "30"), ("2", "20"), ("3", "31")];
+    assert_eq!(contents(&map), expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+}
+
+#[test]
+fn the_larger_clock_wins_and_then_the_later_name_in_whatever_order_they_come() {
+    let all = [
+        (1, upon(1, &[], &["1", "2"], "10")),
+        (2, upon(1, &[], &["1"], "20")),
+        (3, upon(1, &[], &["3"], "30")),
+        (4, upon(2, &[(3, 1)], &["2"], "40")),
+    ];
+    for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]] {
+        let mut map = Registers::default();
+        for at in order {
+            let (n, transaction) = &all[at];
+            map.apply(&origin(*n), vec![transaction.clone()]);
+        }
+        let got = ["1", "2", "3"].map(|key| read(&map, key).unwrap());
+        assert_eq!(got, ["20", "40", "30"], "{order:?}");
+    }
+}
+
+#[test]
+fn a_clock_that_follows_from_nothing_is_refused() {
+    let mut map = Registers::default();
+    map.apply(&origin(1), vec![upon(1, &[], &["1"], "1")]);
+    let check = |n, all: &[Transaction]| map.check(&origin(n), all).is_ok();
+    assert!(check(1, &[upon(2, &[], &["1"], "1"), upon(3, &[], &["1"], "1")]));
+    assert!(check(2, &[upon(8, &[(1, 7)], &["1"], "1")]), "what it names may still come");
+    for clock in [0, 3, 1 << 40, u64::MAX] {
+        let is_new = clock > 1;
+        assert_eq!(check(1, &[upon(clock, &[], &["1"], "1")]), !is_new, "{clock}");
+        let late = [upon(2, &[], &["1"], "1"), upon(clock, &[], &["1"], "1")];
+        assert_eq!(check(1, &late), clock <= 3, "{clock}");
+    }
+    assert!(!check(2, &[upon(u64::MAX, &[(1, u64::MAX)], &["1"], "1")]));
+    // Who names what will never come waits for ever, and raises nobody's clock.
+    map.apply(&origin(2), vec![upon(CLOCK_MAX, &[(7, CLOCK_MAX - 1)], &["1"], "1")]);
+    assert_eq!((map.clock(), map.held()), (1, 1));
+}
+
+#[test]
+fn a_snapshot_that_makes_no_sense_is_refused_and_changes_nothing() {
+    let mut map = Registers::default();
+    map.apply(&origin(1), vec![upon(1, &[], &["1"], "1")]);
+    let before = contents(&map);
+    let shown = |clock| Clocks::from(vec![(origin(2).node, 1, clock)]);
+    let row = |clock| (raw("1").into(), raw("66").into(), clock, origin(2).node, 1);
+    let good = Piece { registers: vec![row(2)], held: Vec::new(), shown: Some(shown(2)) };
+    let far = Waiting::new(&upon(CLOCK_MAX, &[], &["1"], "1"));
+    let mut odd = Waiting::new(&upon(2, &[], &["1"], "1"));
+    odd.writes[0].2 = 3;
+    let mut refused = |pieces: Vec<Piece>| {
+        assert!(map.merge(pieces).is_err());
+        assert_eq!((contents(&map), map.clock()), (before.clone(), 1));
+    };
+    refused(vec![]);
+    refused(vec![Piece { shown: None, ..good.clone() }]);
+    refused(vec![Piece { registers: vec![row(2), row(3)], ..good.clone() }]);
+    refused(vec![Piece { registers: vec![row(3)], shown: None, ..good.clone() }, good.clone()]);
+    for clock in [CLOCK_LEAP_MAX + 2, CLOCK_MAX + 1, u64::MAX] {
+        refused(vec![Piece { shown: Some(shown(clock)), ..good.clone() }]);
+    }
+    for waiting in [far, odd] {
+        refused(vec![Piece { held: vec![(origin(3).node, 1, waiting)], ..good.clone() }]);
+    }
+    map.merge(vec![good]).unwrap();
+    assert_eq!((read(&map, "1").unwrap(), map.clock()), ("66".to_owned(), 2));
+}
+
+#[test]
+fn what_waits_takes_no_more_than_its_keys_and_last_values() {
+    let large = format!("\"{}\"", "x".repeat(HELD_BYTES_MAX / 8));
+    let mut map = Registers::default();
+    for clock in 2..100 {
+        let after: &[_] = if clock == 2 { &[(1, 1)] } else { &[] };
+        map.apply(&origin(2), vec![upon(clock, after, &["1"], &large)]);
+        assert!(map.held.bytes() <= 2 * HELD_BYTES_MAX);
+    }
+    map.apply(&origin(2), vec![upon(100, &[], &["1"], "5")]);
+    assert!(map.held() < 10, "{}", map.held());
+    let mut other = Registers::default();
+    other.merge(pieces(&map, 1)).unwrap();
+    for mut map in [map, other] {
+        assert_eq!(read(&map, "1"), None);
+        map.apply(&origin(1), vec![upon(1, &[], &["2"], "7")]);
+        assert_eq!((read(&map, "1"), map.held()), (Some("5".to_owned()), 0));
+        assert_eq!((map.clock(), map.held.bytes(), map.changes.len()), (100, 0, 2));
+    }
+}
+
+#[test]
+fn memory_grows_with_keys_and_not_with_transactions() {
+    let mut map = Registers::default();
+    for clock in 1..10_000 {
+        map.apply(&origin(1), vec![upon(clock, &[], &["1", "2"], "5")]);
+    }
+    assert_eq!(
+        (map.len(), map.changes.len(), map.shown.clone()),
+        (2, 2, {
+            let mut shown = Clocks::default();
+            shown.raise(&origin(1), 9_999);
+            shown
+        })
+    );
+}
+
+/// What may happen to a few replicas.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A node runs a transaction that writes some of the keys.
+    Commit(usize, u8),
+    /// A node gets the next entries of a log, whether it has what these depend on or not.
+    Deliver { to: usize, of: usize, count: usize },
+    /// A node gets some of the entries of a log that it has already.
+    Repeat { to: usize, of: usize, from: Index },
+    /// A node gets the next piece of another one's map, or begins with it.
+    Piece { to: usize, from: usize, bytes_max: usize },
+}
+
+const NODES: usize = 3;
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let node = || 0..NODES;
+    prop_oneof![
+        4 => (node(), 1..8_u8).prop_map(|(n, keys)| Step::Commit(n, keys)),
+        5 => (node(), node(), 1..4_usize).prop_map(|(to, of, count)| Step::Deliver { to, of, count }),
+        1 => (node(), node(), any::<Index>()).prop_map(|(to, of, from)| Step::Repeat { to, of, from }),
+        3 => (node(), node(), 1..100_usize)
+            .prop_map(|(to, from, bytes_max)| Step::Piece { to, from, bytes_max }),
+    ]
+}
+
+/// A transaction of the model: its name, all that it was made upon, and the entry.
+type Known = BTreeSet<(usize, usize)>;
+
+/// Replicas, and what each has as plain sets.
+#[derive(Default)]
+struct Model {
+    maps: [Registers; NODES],
+    logs: [Vec<(Known, Transaction)>; NODES],
+    /// How much of each log each node has.
+    have: [[usize; NODES]; NODES],
+    said: [Clocks; NODES],
+    loading: BTreeMap<(usize, usize), (u64, Vec<Piece>)>,
+    values: u32,
+}
+
+impl Model {
+    /// All that is there with all that it was made upon.
+    fn shown(&self, node: usize) -> Known {
+        let has = |(of, nth): &(usize, usize)| *nth < self.have[node][*of];
+        let all = (0..NODES).flat_map(|of| (0..self.have[node][of]).map(move |nth| (of, nth)));
+        all.filter(|(of, nth)| self.logs[*of][*nth].0.iter().all(has)).collect()
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Commit(node, keys) => self.commit(node, keys),
+            Step::Deliver { to, of, count } => {
+                let have = self.have[to][of];
+                let end = (have + count).min(self.logs[of].len());
+                self.deliver(to, of, have..end);
+                self.have[to][of] = end;
+            }
+            Step::Repeat { to, of, from } if self.have[to][of] > 0 => {
+                let start = from.index(self.have[to][of]);
+                self.deliver(to, of, start..self.have[to][of]);
+            }
+            Step::Repeat { .. } => {}
+            Step::Piece { to, from, bytes_max } => self.load(to, from, bytes_max),
+        }
+    }
+
+    fn commit(&mut self, node: usize, keys: u8) {
+        let (past, map) = (self.shown(node), &mut self.maps[node]);
+        let clock = past.iter().map(|(of, nth)| self.logs[*of][*nth].1.clock()).max().unwrap_or(0);
+        assert_eq!(map.clock(), clock);
+        self.values += 1;
+        let after = map.shown().since(&self.said[node], &origin(node));
+        self.said[node].join(&after);
+        let value = || raw(&self.values.to_string()).into();
+        let keys = (0..3).filter(|key| keys & (1 << key) != 0);
+        let writes = keys.map(|key| (raw(&key.to_string()).into(), value())).collect();
+        let transaction = Transaction::new(clock + 1, after, writes);
+        map.check(&origin(node), std::slice::from_ref(&transaction)).unwrap();
+        map.apply(&origin(node), vec![transaction.clone()]);
+        self.logs[node].push((past, transaction));
+        self.have[node][node] += 1;
+    }
+
+    fn deliver(&mut self, to: usize, of: usize, range: std::ops::Range<usize>) {
+        let entries: Vec<_> = self.logs[of][range].iter().map(|(_, entry)| entry.clone()).collect();
+        self.maps[to].check(&origin(of), &entries).unwrap();
+        self.maps[to].apply(&origin(of), entries);
+    }
+
+    fn load(&mut self, to: usize, from: usize, bytes_max: usize) {
+        let (at, mut pieces) = self.loading.remove(&(to, from)).unwrap_or_default();
+        let (piece, next) = self.maps[from].piece(at, bytes_max);
+        let text = serde_json::to_string(&piece).unwrap();
+        pieces.push(serde_json::from_str(&text).unwrap());
+        if let Some(next) = next {
+            self.loading.insert((to, from), (next, pieces));
+            return;
+        }
+        self.maps[to].merge(pieces).unwrap();
+        let theirs = self.have[from];
+        for (mine, theirs) in self.have[to].iter_mut().zip(theirs) {
+            *mine = theirs.max(*mine);
+        }
+    }
+
+    /// The map that a set of transactions makes.
+    fn naive(&self, shown: &Known) -> BTreeMap<String, String> {
+        let mut newest: BTreeMap<String, (u64, usize, String)> = BTreeMap::new();
+        for (of, nth) in shown {
+            let entry = &self.logs[*of][*nth].1;
+            for (key, value) in entry.writes() {
+                let new = (entry.clock(), *of, value.text().to_owned());
+                let old = newest.entry(key.text().to_owned()).or_default();
+                *old = new.max(old.clone());
+            }
+        }
+        newest.into_iter().map(|(key, (.., value))| (key, value)).collect()
+    }
+
+    fn assert_right(&self) {
+        for (node, map) in self.maps.iter().enumerate() {
+            let shown = self.shown(node);
+            assert_eq!(contents(map), self.naive(&shown), "n{node}");
+            let held = self.have[node].iter().sum::<usize>() - shown.len();
+            assert_eq!((map.held(), map.changes.len()), (held, held + map.len()), "n{node}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_in_whatever_order_what_is_shown_is_whole_and_causal(
+        steps in prop::collection::vec(any_step(), 1..60),
+    ) {
+        let mut model = Model::default();
+        for step in steps {
+            model.step(step);
+            model.assert_right();
+        }
+        for (to, of) in (0..NODES).flat_map(|to| (0..NODES).map(move |of| (to, of))) {
+            model.step(Step::Deliver { to, of, count: usize::MAX / 2 });
+        }
+        model.assert_right();
+        prop_assert!(model.maps.iter().all(|map| map.held() == 0));
+        prop_assert!(model.maps.iter().all(|map| contents(map) == contents(&model.maps[0])));
+    }
+}
