@@ -1,0 +1,13 @@
+//! What nodes do with requests, with what others tell them, and with restarts, without a simulator.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking, and so do its helpers"
+)]
+
+mod cluster;
+mod properties;
+mod requests;
+mod restarts;

@@ -1,0 +1,97 @@
+//! What becomes of transactions when their node ends and begins again.
+
+use std::time::Duration;
+
+use txn_rw::Map;
+
+use crate::cluster::Cluster;
+
+const ALL: usize = usize::MAX;
+
+fn three() -> Cluster {
+    Cluster::new(&["n1", "n2", "n3"])
+}
+
+#[test]
+fn a_node_comes_back_with_all_that_it_has_shown() {
+    let mut cluster = three();
+    cluster.txn("n1", r#"[["w",1,5],["w",2,5]]"#);
+    cluster.run_for(Duration::from_secs(5));
+    cluster.txn("n2", r#"[["r",1,null],["w",3,6]]"#);
+    for name in ["n1", "n2"] {
+        cluster.cut_off(name);
+        let before = cluster.read(name, &["1", "2", "3"]);
+        cluster.restart(name, ALL);
+        assert_eq!(cluster.read(name, &["1", "2", "3"]), before, "{name}");
+        cluster.heal();
+    }
+    cluster.txn("n2", r#"[["w",2,7]]"#);
+    assert_eq!(cluster.all_read(&["1", "2", "3"]), ["5", "7", "6"]);
+}
+
+#[test]
+fn a_node_goes_on_in_lamport_time() {
+    let mut cluster = three();
+    for round in 0..20 {
+        let name = ["n1", "n2", "n3"][round % 3];
+        cluster.txn(name, &format!(r#"[["w",1,{round}]]"#));
+        cluster.restart(name, ALL);
+        assert_eq!(cluster.read(name, &["1"]), [round.to_string()]);
+        assert_eq!(cluster.all_read(&["1"]), [round.to_string()]);
+    }
+    assert_eq!(cluster.node("n1").gossip().state().shown().max(), 20);
+}
+
+#[test]
+fn without_records_what_others_have_seen_stays_and_what_nobody_has_seen_is_gone() {
+    let mut cluster = three();
+    cluster.txn("n1", r#"[["w",1,5]]"#);
+    assert_eq!(cluster.all_read(&["1"]), ["5"]);
+    cluster.cut_off("n1");
+    cluster.txn("n1", r#"[["w",1,6],["w",2,6]]"#);
+    cluster.run_for(Duration::from_secs(5));
+    cluster.restart("n1", 0);
+    assert_eq!(cluster.read("n1", &["1", "2"]), ["null", "null"]);
+    cluster.txn("n1", r#"[["w",3,7]]"#);
+    cluster.heal();
+    assert_eq!(cluster.all_read(&["1", "2", "3"]), ["5", "null", "7"]);
+}
+
+#[test]
+fn of_lost_records_as_much_is_shown_as_still_makes_sense() {
+    for kept in 0..5 {
+        let mut cluster = three();
+        for (at, name) in ["n1", "n2", "n3", "n1"].into_iter().enumerate() {
+            cluster.txn(name, &format!(r#"[["w",1,{at}],["w",2,{at}]]"#));
+            cluster.run_for(Duration::from_secs(5));
+        }
+        cluster.cut_off("n1");
+        cluster.restart("n1", kept);
+        let shown = cluster.read("n1", &["1", "2"]);
+        assert_eq!(shown[0], shown[1], "a transaction is whole, with {kept} records");
+        cluster.heal();
+        assert_eq!(cluster.all_read(&["1", "2"]), ["3", "3"]);
+        cluster.txn("n1", r#"[["w",2,4]]"#);
+        assert_eq!(cluster.all_read(&["1", "2"]), ["3", "4"]);
+    }
+}
+
+#[test]
+fn a_record_that_makes_no_sense_or_comes_without_the_ones_before_is_refused() {
+    use maelstrom_core::RawNode;
+    use txn_rw::{Config, TxnRw};
+    let good = r#"{"own":{"origin":{"node":"n1","incarnation":7},"start":0,"entries":[{"clock":1,"writes":[[1,5]]}]}}"#;
+    for (record, is_good) in [
+        (good, true),
+        (&good.replace("own", "others"), true),
+        (&good.replace("\"start\":0", "\"start\":1"), false),
+        (&good.replace("\"clock\":1", "\"clock\":2"), false),
+        (&good.replace("[[1,5]]", "5"), false),
+        (r#"{"snapshot":[[],[{"registers":[],"shown":[]}]]}"#, true),
+        (r#"{"snapshot":[[],[{"registers":[]}]]}"#, false),
+        ("5", false),
+    ] {
+        let mut node = RawNode::new(TxnRw::new(Config::default()), [0; 32], true);
+        assert_eq!(node.recover(record.as_bytes()).is_ok(), is_good, "{record}");
+    }
+}
