@@ -8,6 +8,7 @@
 )]
 
 mod cluster;
+mod lag;
 mod properties;
 mod requests;
 mod restarts;

@@ -1,0 +1,50 @@
+//! How far nodes are behind each other, and what that costs: on a network that takes no time, nodes
+//! collect for as long as they do anywhere.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use txn_rw::{Map, PERIOD_MIN};
+
+use crate::cluster::Cluster;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// A transaction every millisecond, at each node in turn. How far the last of the others was behind
+/// at the worst, and how many messages there were.
+fn under_load(names: &[&'static str], seconds: usize) -> (Duration, usize) {
+    let mut cluster = Cluster::new(names);
+    // Until they have heard of each other, they do not know how long a period will do.
+    for name in names {
+        cluster.txn(name, r#"[["w",0,0]]"#);
+        cluster.run_for(Duration::from_secs(5));
+    }
+    // Where and when, and by which clock: those that somebody lacks.
+    let mut on_their_way: VecDeque<(&str, u32, u64)> = VecDeque::new();
+    let (mut lag, mut messages) = (0, 0);
+    for (now, at) in (0..).zip((0..names.len()).cycle().take(1_000 * seconds)) {
+        cluster.txn(names[at], &format!(r#"[["w",{},{now}]]"#, now % 7));
+        let clock = cluster.node(names[at]).gossip().state().clock();
+        on_their_way.push_back((names[at], now, clock));
+        messages += cluster.run_for(MS).len();
+        on_their_way.retain(|(name, _, clock)| {
+            let origin = cluster.node(name).gossip().origin();
+            let shown = |other: &&str| cluster.node(other).gossip().state().shown().get(origin);
+            !names.iter().all(|other| shown(other) >= *clock)
+        });
+        lag = lag.max(on_their_way.front().map_or(0, |(_, since, _)| now + 1 - since));
+    }
+    (lag * MS, messages)
+}
+
+#[test]
+fn nodes_are_hardly_more_than_a_period_behind_each_other_whatever_the_load() {
+    for (names, per_txn_max) in [(&["n1", "n2"][..], 0.05), (&["n1", "n2", "n3", "n4", "n5"], 0.2)]
+    {
+        let (lag, messages) = under_load(names, 5);
+        let per_txn = messages as f64 / 5_000.0;
+        println!("{} nodes: {lag:?} behind, {per_txn:.3} messages a transaction", names.len());
+        assert!(lag <= PERIOD_MIN + 15 * MS, "{lag:?}");
+        assert!(per_txn <= per_txn_max, "{per_txn}");
+    }
+}
