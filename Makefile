@@ -119,8 +119,8 @@ build: ## Build all programs in release mode
 test: ## Run the tests
 	cargo test --workspace --locked
 
-# The test that sweeps each workload. Those whose challenge is still to come have
-# a small reference handler among the checker's own tests.
+# The test that sweeps each workload. That of the log, whose challenge is still to
+# come, is a small reference handler among the checker's own tests.
 sweep_of = $(or $(sweep_$(1)),-p $(1) --test simulation -- sweep)
 sweep_kafka := -p maelstrom-sim --test mutants -- the_good_log_is
 sweep_txn-rw-register := -p txn-rw --test simulation -- sweep

@@ -44,7 +44,7 @@ fn sweep() {
 
 /// Batches are often cut, and who lacks a little more than that gets the map in pieces.
 #[test]
-fn a_sweep_with_small_batches_and_logs() {
+fn small_batches_and_short_logs_do_no_harm() {
     let gossip = || gossip::Config {
         batch_bytes_max: 3_000,
         log_bytes_max: 4_000,
