@@ -74,6 +74,8 @@ struct Loading<P> {
     position: u64,
     /// What its sender had when it took the first piece: all of that is in the whole.
     version: VersionVector,
+    /// What its sender had when it took the last piece that is here.
+    newest: VersionVector,
     /// The pieces that wait for the last one.
     pieces: Vec<P>,
 }
@@ -112,7 +114,8 @@ impl<P> Fetching<P> {
     ) -> Taken<P> {
         let loading = self.loading.get_mut(src).filter(|loading| loading.life == life);
         let (version, mut pieces) = match loading {
-            Some(loading) if loading.position == position => {
+            // One of an earlier snapshot may come late, or twice: what has come since is not in it.
+            Some(loading) if loading.position == position && have.covers(&loading.newest) => {
                 (loading.version.clone(), std::mem::take(&mut loading.pieces))
             }
             None if position == 0 => (have.clone(), Vec::new()),
@@ -126,7 +129,8 @@ impl<P> Fetching<P> {
         if self.loading.len() >= LOADING_MAX && !self.loading.contains_key(src) {
             return Taken::Not;
         }
-        self.loading.insert(src.clone(), Loading { life, position, version, pieces });
+        self.loading
+            .insert(src.clone(), Loading { life, position, version, newest: have.clone(), pieces });
         Taken::Part
     }
 }

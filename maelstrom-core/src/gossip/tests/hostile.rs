@@ -205,3 +205,24 @@ fn what_a_snapshot_that_is_not_whole_holds_is_not_shown() {
     cluster.run_for(ms(1));
     assert_eq!(cluster.values(0), &before | &BTreeSet::from([70, 71]));
 }
+
+#[test]
+fn a_piece_of_an_earlier_snapshot_does_not_end_a_later_one() {
+    let mut cluster = settled(3);
+    let piece = |position: u64, next: Option<u64>, value: u32, count: u64| {
+        json!({"piece": {"position": position, "next": next, "part": [value]},
+            "have": [["n9", 1, count]]})
+    };
+    let before = cluster.values(0);
+    let words: Vec<String> =
+        [piece(0, Some(5), 70, 2), piece(5, None, 71, 1), piece(5, None, 72, 2)]
+            .map(|piece| words(&cluster, 1, piece))
+            .into();
+    cluster.hear(0, &name(1), &words[0]);
+    cluster.hear(0, &name(1), &words[1]);
+    cluster.run_for(ms(1));
+    assert_eq!(cluster.values(0), before);
+    cluster.hear(0, &name(1), &words[2]);
+    cluster.run_for(ms(1));
+    assert_eq!(cluster.values(0), &before | &BTreeSet::from([70, 72]));
+}
