@@ -15,6 +15,9 @@ pub(super) const LITTLE_BYTES: usize = 16 << 10;
 /// What a period is learned from until there is a better guess.
 const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(50);
 
+/// What a period is learned from at most until there are samples enough.
+const ROUND_TRIP_VAGUE_MAX: Duration = Duration::from_millis(500);
+
 /// How long who is no hub may keep an acknowledgement, to send it with something else.
 const ACKNOWLEDGE_WITHIN_MIN: Duration = Duration::from_millis(1_500);
 
@@ -75,11 +78,13 @@ impl<S: State> Gossip<S> {
 
     /// The median round trip, and a period of a little more than twice that.
     pub(super) fn learn(&mut self) {
-        let up = self.peers.values().filter(|peer| peer.is_up());
-        let mut round_trips: Vec<_> = up.filter_map(|peer| peer.round_trip.estimate()).collect();
-        round_trips.sort_unstable();
-        self.usual_round_trip = round_trips.get(round_trips.len().saturating_sub(1) / 2).copied();
-        let round_trip = self.usual_round_trip.unwrap_or(ROUND_TRIP_UNKNOWN);
+        let up = || self.peers.values().filter(|peer| peer.is_up());
+        self.usual_round_trip = median(up().filter_map(|peer| peer.round_trip.estimate()));
+        let known = up().filter(|peer| !peer.round_trip.is_vague());
+        // This node may have slept, and nothing is known but how long.
+        let vague = || self.usual_round_trip.map(|usual| usual.min(ROUND_TRIP_VAGUE_MAX));
+        let round_trip = median(known.filter_map(|peer| peer.round_trip.estimate()));
+        let round_trip = round_trip.or_else(vague).unwrap_or(ROUND_TRIP_UNKNOWN);
         let learned = round_trip.mul_f64(PERIOD_ROUND_TRIPS).min(PERIOD_MAX);
         self.period = self.config.period.unwrap_or(learned.max(self.config.period_min));
     }
@@ -164,4 +169,10 @@ impl<S: State> Gossip<S> {
             self.send(node, &id, Parcel { answer_within, runs, ..Parcel::default() });
         }
     }
+}
+
+fn median(times: impl Iterator<Item = Duration>) -> Option<Duration> {
+    let mut times: Vec<Duration> = times.collect();
+    times.sort_unstable();
+    times.get(times.len().saturating_sub(1) / 2).copied()
 }
