@@ -1,0 +1,159 @@
+//! The node's parameters, and the same as flags.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::log::Retention;
+use crate::wire::PartitionId;
+
+/// When a send is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Acks {
+    /// When all replicas that are in sync have it.
+    #[default]
+    All,
+    /// When the leader has it. Faster, and lost with the leader if that fails.
+    Leader,
+}
+
+/// How the node behaves. All nodes of a cluster must agree on `partitions` and `replication`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How many partitions there are.
+    pub partitions: PartitionId,
+    /// How many nodes keep a partition, if there are as many.
+    pub replication: usize,
+    /// When a send is acknowledged.
+    pub acks: Acks,
+    /// How many replicas must be in sync for a send to be taken.
+    pub in_sync_min: usize,
+    /// How long what is fresh waits for more.
+    pub linger: Duration,
+    /// What is kept.
+    pub retention: Retention,
+    /// About how many bytes of entries go into one packet.
+    pub batch_bytes: usize,
+    /// About how many bytes of messages a poll returns.
+    pub poll_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            partitions: 64,
+            replication: 3,
+            acks: Acks::All,
+            in_sync_min: 1,
+            linger: Duration::ZERO,
+            retention: Retention::default(),
+            batch_bytes: 256 << 10,
+            poll_bytes: 256 << 10,
+        }
+    }
+}
+
+/// The flags of a node. Those of a cluster must be given the same ones.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Log")]
+pub struct LogArgs {
+    /// How many partitions there are. All nodes must agree.
+    #[arg(long, value_name = "N", default_value_t = Config::default().partitions,
+        value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    partitions: u32,
+
+    /// How many nodes keep each partition; all, if there are fewer. All nodes must agree.
+    #[arg(long, value_name = "N", default_value_t = Config::default().replication,
+        value_parser = at_least_one)]
+    replication_factor: usize,
+
+    /// When a send is acknowledged: when all replicas in sync have it, or when the leader has it.
+    #[arg(long, value_enum, default_value_t = Acks::All)]
+    acks: Acks,
+
+    /// How many replicas must be in sync: with fewer, sends get error 11.
+    #[arg(long, value_name = "N", default_value_t = Config::default().in_sync_min,
+        value_parser = at_least_one)]
+    min_isr: usize,
+
+    /// How long what is to be sent to another node may wait for more, such as 5ms.
+    #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = duration)]
+    linger: Duration,
+
+    /// About how many bytes of messages a segment holds. Old messages are deleted by segments.
+    #[arg(long, value_name = "BYTES", default_value_t = Retention::default().segment_bytes)]
+    segment_bytes: usize,
+
+    /// About how many bytes of messages a partition keeps. [default: all]
+    #[arg(long, value_name = "BYTES")]
+    retention_bytes: Option<usize>,
+
+    /// How long messages are kept at the least, such as 30s or 5m. [default: for ever]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    retention_time: Option<Duration>,
+
+    /// About how many bytes of entries go into one message between nodes; a single entry always
+    /// does.
+    #[arg(long, value_name = "BYTES", default_value_t = Config::default().batch_bytes)]
+    batch_bytes: usize,
+
+    /// About how many bytes of messages a poll returns; a single message always is.
+    #[arg(long, value_name = "BYTES", default_value_t = Config::default().poll_bytes)]
+    poll_bytes: usize,
+}
+
+impl LogArgs {
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        Config {
+            partitions: self.partitions,
+            replication: self.replication_factor,
+            acks: self.acks,
+            in_sync_min: self.min_isr,
+            linger: self.linger,
+            retention: Retention {
+                segment_bytes: self.segment_bytes,
+                bytes_max: self.retention_bytes,
+                age_max: self.retention_time,
+            },
+            batch_bytes: self.batch_bytes,
+            poll_bytes: self.poll_bytes,
+        }
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse::<usize>().map_err(|error| error.to_string())?;
+    if number == 0 { Err("must be at least 1".into()) } else { Ok(number) }
+}
+
+/// A number with a unit: `5ms`, `30s`, `5m`. Without one it is milliseconds, as in Kafka.
+fn duration(text: &str) -> Result<Duration, String> {
+    let units: [(&str, u64); 3] = [("ms", 1), ("s", 1_000), ("m", 60_000)];
+    let with_unit = units.into_iter().find_map(|(unit, ms)| Some((text.strip_suffix(unit)?, ms)));
+    let (digits, ms) = with_unit.unwrap_or((text, 1));
+    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(ms));
+    number.map(Duration::from_millis).ok_or_else(|| "must be such as 5ms, 30s or 5m".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_unit_or_is_in_milliseconds() {
+        for (text, ms) in [("5ms", 5), ("30s", 30_000), ("2m", 120_000), ("7", 7), ("0", 0)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for bad in ["", "ms", "-1", "1h", "1.5s", "18446744073709551615m"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn there_is_no_fewer_than_one_of_anything() {
+        assert!(at_least_one("0").is_err() && at_least_one("x").is_err());
+        assert_eq!(at_least_one("3"), Ok(3));
+    }
+}

@@ -1,0 +1,335 @@
+//! Elections: a partition's record in `lin-kv` is read and changed, and its leader begins and ends.
+
+use std::time::Duration;
+
+use maelstrom_core::service::{Cas, KvClient};
+use maelstrom_core::{Node, NodeId, RpcError};
+use rand::RngExt;
+use tracing::{debug, info};
+
+use crate::leader::Leader;
+use crate::meta::Metadata;
+use crate::packets::When;
+use crate::wire::{Epoch, PartitionId, ReplicaId};
+use crate::{Event, KafkaLog};
+
+/// How long `lin-kv` may take to answer.
+const KV_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// How long a leader is left in peace after it has begun.
+const GRACE: Duration = Duration::from_millis(1_000);
+
+/// How long a partition's first leader waits to hear from its followers, so that they are in sync
+/// from the start.
+const INTRODUCTION: Duration = Duration::from_millis(250);
+
+impl KafkaLog {
+    fn kv() -> KvClient {
+        KvClient::lin_kv(KV_TIMEOUT)
+    }
+
+    /// Whether a replica cannot be counted on: it does not answer, or what it kept is gone.
+    fn is_gone(&self, id: &ReplicaId) -> bool {
+        id.node != self.own.id
+            && self.links.get(&id.node).is_none_or(|link| {
+                link.is_down() || link.incarnation().is_some_and(|known| known != id.incarnation)
+            })
+    }
+
+    fn is_reborn(&self, id: &ReplicaId) -> bool {
+        let link = self.links.get(&id.node);
+        link.and_then(crate::Link::incarnation).is_some_and(|known| known != id.incarnation)
+    }
+
+    /// Who a peer is, if it is there.
+    fn present(&self, node: &NodeId) -> Option<ReplicaId> {
+        let link = self.links.get(node).filter(|link| !link.is_down())?;
+        Some(ReplicaId { node: node.clone(), incarnation: link.incarnation()? })
+    }
+
+    /// Does what is due for partitions.
+    pub(crate) fn tend_partitions(&mut self, node: &mut Node<Event>) {
+        let now = node.now();
+        let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
+        let due = self.partitions.iter().filter(|(_, partition)| is_due(partition.tend_at));
+        let due: Vec<PartitionId> = due.map(|(id, _)| *id).collect();
+        for id in due {
+            self.tend(node, id);
+        }
+    }
+
+    fn tend(&mut self, node: &mut Node<Event>, id: PartitionId) {
+        let now = node.now();
+        if self.is_alone() {
+            return self.lead_alone(node, id);
+        }
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        partition.tend_at = None;
+        if partition.errand.is_busy {
+            return;
+        }
+        if partition.errand.not_before > now {
+            if partition.errand.is_wanted || partition.lead.is_some() {
+                partition.tend_at = Some(partition.errand.not_before);
+            }
+            return;
+        }
+        if partition.errand.is_wanted {
+            partition.errand.is_busy = true;
+            return Self::kv().read(node, Metadata::key(id), move |result| Event::Read(id, result));
+        }
+        if partition.lead.is_none() {
+            return self.look_after_leader(now, id);
+        }
+        if let Some((from, to)) = self.change_in_sync(now, id) {
+            debug!(partition = id, ?to, "proposes");
+            self.swap(node, id, from, to, false);
+        }
+    }
+
+    /// Who follows and cannot tell yet whether all it has is committed sees to it that somebody
+    /// leads, though nobody may be waiting for that.
+    fn look_after_leader(&mut self, now: Duration, id: PartitionId) {
+        let keeps = self.keeps(id);
+        let Some(partition) = self.partitions.get_mut(&id).filter(|_| keeps) else { return };
+        if partition.led_by.is_some() && partition.high() >= partition.log.end() {
+            return;
+        }
+        let leader = partition.leader().cloned();
+        partition.tend_at = Some(now.saturating_add(GRACE));
+        let link = leader.and_then(|leader| self.links.get_mut(&leader));
+        match link.filter(|link| partition.led_by.is_some() && !link.is_down()) {
+            Some(link) => link.probe(now),
+            None => partition.want(now),
+        }
+    }
+
+    /// What a leader would change about who is in sync; or when to look again.
+    fn change_in_sync(&mut self, now: Duration, id: PartitionId) -> Option<(Metadata, Metadata)> {
+        // Who is there, as the leader is to see it while it is looked at.
+        let mut partition = self.partitions.remove(&id)?;
+        let change = self.change_of(now, &mut partition);
+        self.partitions.insert(id, partition);
+        change
+    }
+
+    fn change_of(
+        &self,
+        now: Duration,
+        partition: &mut crate::Partition,
+    ) -> Option<(Metadata, Metadata)> {
+        let (high, end) = (partition.high(), partition.log.end());
+        let lead = partition.lead.as_mut()?;
+        let is_gone =
+            |replica: &ReplicaId| self.is_reborn(replica) || (high < end && self.is_gone(replica));
+        let next = lead.without_the_gone(now, is_gone);
+        let next =
+            next.or_else(|| lead.with_the_caught_up(now, high, end, |node| self.present(node)));
+        if let Some(next) = next {
+            lead.propose(&next);
+            return Some((lead.record().clone(), next));
+        }
+        let times = [lead.stalled_at(), lead.welcome_at(now)].into_iter().flatten();
+        partition.tend_at = times.filter(|at| *at > now).min();
+        None
+    }
+
+    fn swap(
+        &mut self,
+        node: &mut Node<Event>,
+        id: PartitionId,
+        from: Metadata,
+        to: Metadata,
+        create: bool,
+    ) {
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            partition.errand.is_busy = true;
+        }
+        let then = to.clone();
+        Self::kv().cas(node, Metadata::key(id), from, to, create, move |result| {
+            Event::Swapped(id, then, result)
+        });
+    }
+
+    /// `lin-kv` did not answer, or badly: once more, a little later.
+    fn postpone(&mut self, node: &mut Node<Event>, id: PartitionId, by: std::ops::Range<u64>) {
+        let wait = Duration::from_millis(node.rng().random_range(by));
+        let at = node.now().saturating_add(wait);
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            partition.errand.not_before = at;
+            partition.tend_at = Some(at);
+        }
+    }
+
+    /// `lin-kv` has been asked.
+    pub(crate) fn record_read(
+        &mut self,
+        node: &mut Node<Event>,
+        id: PartitionId,
+        result: Result<Option<Metadata>, RpcError>,
+    ) {
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        partition.errand.is_busy = false;
+        match result {
+            Ok(Some(record)) => {
+                partition.errand.is_wanted = false;
+                self.judge(node, id, record);
+            }
+            Ok(None) => self.create(node, id),
+            Err(error) => {
+                debug!(partition = id, %error, "lin-kv cannot be read");
+                self.postpone(node, id, 100..300);
+            }
+        }
+    }
+
+    /// There is no record: this node begins, as soon as it has been introduced to its followers.
+    fn create(&mut self, node: &mut Node<Event>, id: PartitionId) {
+        let now = node.now();
+        let replicas = self.placement.replicas(id).to_vec();
+        let others = replicas.iter().filter(|node| **node != self.own.id);
+        let present: Vec<ReplicaId> =
+            others.clone().filter_map(|node| self.present(node)).collect();
+        let is_all = present.len() >= others.count();
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        if !is_all && now.saturating_sub(partition.errand.since) < INTRODUCTION {
+            return self.postpone(node, id, 20..40);
+        }
+        partition.errand.is_wanted = false;
+        let first = Metadata::first(self.own.replica(), present);
+        self.swap(node, id, first.clone(), first, true);
+    }
+
+    /// This is what `lin-kv` holds.
+    fn judge(&mut self, node: &mut Node<Event>, id: PartitionId, record: Metadata) {
+        let now = node.now();
+        let own = self.own.replica();
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        if let Some(lead) = partition.lead.as_mut().filter(|lead| lead.epoch() == record.epoch) {
+            if record.version > lead.record().version {
+                lead.adopt(record, now);
+                partition.tend_at = Some(now);
+                self.settle(node, id);
+            }
+            return;
+        }
+        if record.leader == own {
+            // An earlier life led, or this one without having heard so. It leads on, in a new epoch:
+            // whatever that had under way comes too late then.
+            return self.take_over(node, id, &record);
+        }
+        let Metadata { epoch, leader, .. } = record.clone();
+        self.hear_of_leader(node, id, &leader.node, epoch);
+        let is_in_sync = record.in_sync.contains(&own);
+        if !is_in_sync || !self.is_gone(&leader) {
+            if let Some(link) = self.links.get_mut(&leader.node) {
+                link.probe(now);
+            }
+            return;
+        }
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        let peace = partition.changed_at.saturating_add(GRACE);
+        if peace > now && partition.changed_at > Duration::ZERO && !self.is_reborn(&leader) {
+            if let Some(partition) = self.partitions.get_mut(&id) {
+                partition.want(now);
+                (partition.errand.not_before, partition.tend_at) = (peace, Some(peace));
+            }
+            return;
+        }
+        self.take_over(node, id, &record);
+    }
+
+    fn take_over(&mut self, node: &mut Node<Event>, id: PartitionId, record: &Metadata) {
+        let next = record.taken_over(&self.own.replica(), |id| self.is_gone(id));
+        if let Some(next) = next {
+            info!(partition = id, epoch = next.epoch, from = %record.leader.node, "takes over");
+            self.swap(node, id, record.clone(), next, false);
+        }
+    }
+
+    /// A compare-and-set has ended.
+    pub(crate) fn record_swapped(
+        &mut self,
+        node: &mut Node<Event>,
+        id: PartitionId,
+        record: Metadata,
+        result: Result<Cas, RpcError>,
+    ) {
+        let now = node.now();
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        partition.errand.is_busy = false;
+        match result {
+            Ok(Cas::Swapped) => {
+                partition.tend_at = Some(now);
+                match &mut partition.lead {
+                    Some(lead) if lead.epoch() == record.epoch => {
+                        lead.adopt(record, now);
+                        self.settle(node, id);
+                    }
+                    _ => self.begin_to_lead(node, id, record),
+                }
+            }
+            Ok(Cas::Mismatch | Cas::Missing) => {
+                partition.want(now);
+            }
+            Err(error) => {
+                debug!(partition = id, %error, "lin-kv cannot be changed");
+                if partition.lead.is_none() {
+                    partition.want(now);
+                }
+                self.postpone(node, id, 100..300);
+            }
+        }
+    }
+
+    fn begin_to_lead(&mut self, node: &mut Node<Event>, id: PartitionId, record: Metadata) {
+        let now = node.now();
+        let replicas = self.placement.replicas(id).to_vec();
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        if record.epoch <= partition.epoch() || record.leader != self.own.replica() {
+            return;
+        }
+        info!(partition = id, epoch = record.epoch, "leads");
+        let end = partition.log.end();
+        let leader = Leader::new(record, &replicas, end, self.config.in_sync_min, now);
+        let record = partition.lead(leader, now);
+        Self::persist(node, record);
+        for follower in &replicas {
+            self.touch_follower(now, follower, id, When::Fresh);
+        }
+        self.settle(node, id);
+        self.leader_changed(node, id);
+    }
+
+    /// There are no other nodes: no record, and nobody to agree with.
+    pub(crate) fn lead_alone(&mut self, node: &mut Node<Event>, id: PartitionId) {
+        let own = self.own.replica();
+        let partition = self.open(id);
+        partition.tend_at = None;
+        if partition.lead.is_none() {
+            let epoch = partition.epoch().saturating_add(1);
+            let record = Metadata { epoch, ..Metadata::first(own, []) };
+            self.begin_to_lead(node, id, record);
+        }
+    }
+
+    /// Somebody says who leads.
+    pub(crate) fn hear_of_leader(
+        &mut self,
+        node: &mut Node<Event>,
+        id: PartitionId,
+        leader: &NodeId,
+        epoch: Epoch,
+    ) {
+        let now = node.now();
+        let keeps = self.keeps(id);
+        let partition = self.open(id);
+        let before = (partition.epoch(), partition.leader().cloned());
+        let record = partition.enter(epoch, leader.clone(), now);
+        let is_change = before != (partition.epoch(), partition.leader().cloned());
+        Self::persist(node, record.filter(|_| keeps));
+        if is_change {
+            self.leader_changed(node, id);
+        }
+    }
+}

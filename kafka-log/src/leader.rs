@@ -1,0 +1,384 @@
+//! A partition's leader: what each follower has, and so what is committed.
+//!
+//! The invariants:
+//!
+//! * An entry is committed when everybody has it who might be in sync: all that the record in
+//!   `lin-kv` names, and all that a compare-and-set of this leader may have put there whose outcome
+//!   is not known. So whoever takes over has all that is committed.
+//! * What is told to a follower as the only other one ([`Append::sole`]) is in the log before
+//!   anybody else is asked to join: whoever joins has it first.
+//! * A follower's acknowledgement counts in the leader's epoch only, and only up to what it was sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use maelstrom_core::NodeId;
+
+use crate::log::PartitionLog;
+use crate::meta::Metadata;
+use crate::wire::{Ack, Append, Epoch, PartitionId, Position, ReplicaId};
+
+/// How long a follower that was taken out must have kept up before it is let in again, at first;
+/// doubled each time.
+const PROBATION_MIN: Duration = Duration::from_millis(250);
+const PROBATION_MAX: Duration = Duration::from_secs(4);
+
+/// How long a follower may hold up an entry, though it is there.
+const STALLED_AFTER: Duration = Duration::from_millis(2_500);
+
+/// What a leader knows of a follower.
+#[derive(Clone, Debug)]
+struct Progress {
+    /// Up to where its log is known to be the leader's; `None` until it has said so.
+    matched: Option<Position>,
+    /// What it is sent next.
+    next: Position,
+    /// Up to where it was ever sent something.
+    sent: Position,
+    /// The high watermark that it was told last, and that it has confirmed.
+    told_high: Position,
+    high: Position,
+    /// Whether it was told of this epoch since it was last lost sight of.
+    is_told: bool,
+    /// From when on it may be let in.
+    welcome_at: Duration,
+    probation: Duration,
+}
+
+impl Progress {
+    fn new(end: Position, now: Duration) -> Self {
+        Self {
+            matched: None,
+            next: end,
+            sent: end,
+            told_high: 0,
+            high: 0,
+            is_told: false,
+            welcome_at: now,
+            probation: PROBATION_MIN,
+        }
+    }
+}
+
+/// The state of a leader.
+#[derive(Clone, Debug)]
+pub struct Leader {
+    /// What `lin-kv` holds, as far as is known.
+    record: Metadata,
+    /// The other nodes that must have an entry before it is committed.
+    needed: BTreeSet<NodeId>,
+    followers: BTreeMap<NodeId, Progress>,
+    /// Who waits for which entries, and since when.
+    waiting: BTreeMap<Position, (NodeId, Duration)>,
+    /// Who is about to be let in, once it has all up to there.
+    joining: Option<(NodeId, Position)>,
+    /// Who would be in sync if what was proposed since the record had come true.
+    proposed: BTreeSet<NodeId>,
+    /// How many replicas must be in sync for anything to be committed.
+    in_sync_min: usize,
+}
+
+impl Leader {
+    /// The leader of the epoch that `record` begins, whose log ends at `end`.
+    #[must_use]
+    pub fn new(
+        record: Metadata,
+        replicas: &[NodeId],
+        end: Position,
+        in_sync_min: usize,
+        now: Duration,
+    ) -> Self {
+        let others = replicas.iter().filter(|node| **node != record.leader.node);
+        let mut leader = Self {
+            followers: others.map(|node| (node.clone(), Progress::new(end, now))).collect(),
+            needed: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            joining: None,
+            proposed: BTreeSet::new(),
+            in_sync_min,
+            record,
+        };
+        leader.count_needed();
+        leader
+    }
+
+    fn count_needed(&mut self) {
+        let joining = self.joining.iter().map(|(node, _)| node);
+        let all = self.record.nodes().chain(&self.proposed).chain(joining);
+        self.needed = all.filter(|node| **node != self.record.leader.node).cloned().collect();
+    }
+
+    /// Whether as many replicas are in sync as there must be.
+    #[must_use]
+    pub fn is_safe(&self) -> bool {
+        self.record.in_sync.len() >= self.in_sync_min
+    }
+
+    /// The epoch.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.record.epoch
+    }
+
+    /// What `lin-kv` holds, as far as is known.
+    #[must_use]
+    pub fn record(&self) -> &Metadata {
+        &self.record
+    }
+
+    /// The followers.
+    pub fn followers(&self) -> impl Iterator<Item = &NodeId> {
+        self.followers.keys()
+    }
+
+    /// Whether anybody waits for an entry to be committed.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// `node` waits until the entry at `position` is committed.
+    pub fn wait(&mut self, position: Position, node: NodeId, now: Duration) {
+        self.waiting.insert(position, (node, now));
+    }
+
+    /// The nodes that have waited for what is now below `high`, in order.
+    pub fn take_committed(&mut self, high: Position) -> Vec<(Position, NodeId)> {
+        let rest = self.waiting.split_off(&high);
+        let done = std::mem::replace(&mut self.waiting, rest);
+        done.into_iter().map(|(position, (node, _))| (position, node)).collect()
+    }
+
+    /// Whether `node` is the only one that must have an entry besides the leader.
+    fn is_sole(&self, node: &NodeId) -> bool {
+        self.needed.len() == 1 && self.needed.contains(node) && self.is_safe()
+    }
+
+    /// Whether somebody waits for this follower's acknowledgement. One that knows by itself what is
+    /// committed need not be asked about what came from it.
+    #[must_use]
+    pub fn is_urgent_for(&self, node: &NodeId) -> bool {
+        let matched = self.followers.get(node).and_then(|progress| progress.matched).unwrap_or(0);
+        let is_sole = self.is_sole(node);
+        let mut waiting = self.waiting.range(matched..);
+        self.needed.contains(node) && waiting.any(|(_, (origin, _))| !is_sole || origin != node)
+    }
+
+    /// Whether the follower must have entries for them to be committed.
+    #[must_use]
+    pub fn needs(&self, node: &NodeId) -> bool {
+        self.needed.contains(node)
+    }
+
+    /// Whether a follower has told that it knows that much to be committed.
+    #[must_use]
+    pub fn knows(&self, node: &NodeId, high: Position) -> bool {
+        self.followers.get(node).is_some_and(|progress| progress.high >= high)
+    }
+
+    /// Whether a follower has everything.
+    #[must_use]
+    pub fn has_all(&self, node: &NodeId, end: Position) -> bool {
+        self.followers.get(node).is_none_or(|progress| progress.matched == Some(end))
+    }
+
+    /// Whether a follower has, and knows, everything.
+    #[must_use]
+    pub fn is_done_with(&self, node: &NodeId, end: Position, high: Position) -> bool {
+        self.followers
+            .get(node)
+            .is_none_or(|progress| progress.matched == Some(end) && progress.high >= high)
+    }
+
+    /// What the follower is to be told next, with about `bytes_max` bytes of entries; nothing if it
+    /// has been told everything.
+    pub fn next_append(
+        &mut self,
+        node: &NodeId,
+        partition: PartitionId,
+        log: &PartitionLog,
+        high: Position,
+        bytes_max: usize,
+    ) -> Option<Append> {
+        let sole = self.is_sole(node);
+        let epoch = self.record.epoch;
+        let progress = self.followers.get_mut(node)?;
+        let is_news = progress.next < log.end() || progress.told_high < high || !progress.is_told;
+        is_news.then_some(())?;
+        let floor = (progress.next < log.start()).then(|| Box::new(log.floor()));
+        let at = progress.next.max(log.start());
+        let (mut entries, mut bytes) = (Vec::new(), 0_usize);
+        for entry in (at..log.end()).map_while(|position| log.entry(position)) {
+            bytes = bytes.saturating_add(entry.encoded_len());
+            if bytes > bytes_max && !entries.is_empty() {
+                break;
+            }
+            entries.push(entry);
+        }
+        progress.next = at.saturating_add(entries.len() as u64);
+        progress.sent = progress.sent.max(progress.next);
+        (progress.told_high, progress.is_told) = (high, true);
+        let prev = log.epoch_before(at);
+        Some(Append { partition, epoch, at, prev, high, sole, entries, floor })
+    }
+
+    /// Takes an acknowledgement in this epoch.
+    pub fn acknowledged(&mut self, node: &NodeId, ack: &Ack, log: &PartitionLog) {
+        let Some(progress) =
+            self.followers.get_mut(node).filter(|_| ack.epoch == self.record.epoch)
+        else {
+            return;
+        };
+        if !ack.matched {
+            if progress.matched.is_none() {
+                progress.next = ack.end.min(log.end_of_epoch(ack.last));
+                progress.is_told = false;
+            }
+            return;
+        }
+        if ack.end > progress.sent {
+            return;
+        }
+        let matched = progress.matched.unwrap_or(0).max(ack.end);
+        progress.matched = Some(matched);
+        progress.next = if ack.gap { matched } else { progress.next.max(matched) };
+        progress.high = progress.high.max(ack.high.min(matched));
+    }
+
+    /// All that was sent has been answered, or will not be: what the follower has not got is to be
+    /// sent again.
+    pub fn rewind(&mut self, node: &NodeId) {
+        if let Some(progress) = self.followers.get_mut(node) {
+            match progress.matched {
+                Some(matched) => progress.next = matched,
+                None => progress.is_told = false,
+            }
+            progress.told_high = progress.high;
+        }
+    }
+
+    /// The follower has begun a new life: nothing is known of it.
+    pub fn lose_sight(&mut self, node: &NodeId, end: Position) {
+        if let Some(progress) = self.followers.get_mut(node) {
+            let kept = (progress.welcome_at, progress.probation);
+            *progress = Progress::new(end, Duration::ZERO);
+            (progress.welcome_at, progress.probation) = kept;
+        }
+    }
+
+    /// Up to where everything is committed, if as many replicas are in sync as there must be.
+    #[must_use]
+    pub fn committed(&self, end: Position) -> Option<Position> {
+        self.is_safe().then_some(())?;
+        let matched = |node| self.followers.get(node).and_then(|progress| progress.matched);
+        Some(self.needed.iter().map(|node| matched(node).unwrap_or(0)).fold(end, Position::min))
+    }
+
+    /// The record without those who hold things up: who is `gone`, and who is there but has not got
+    /// what somebody has been waiting for for long.
+    #[must_use]
+    pub fn without_the_gone(
+        &self,
+        now: Duration,
+        gone: impl Fn(&ReplicaId) -> bool,
+    ) -> Option<Metadata> {
+        let is_stalled = |node: &NodeId| self.is_stalled_by(node, now);
+        let goes = |id: &ReplicaId| {
+            id.node != self.record.leader.node && (gone(id) || is_stalled(&id.node))
+        };
+        // What is in doubt is settled by any change.
+        let is_due = !self.proposed.is_empty() || self.record.in_sync.iter().any(goes);
+        is_due.then(|| self.record.without(goes)).flatten()
+    }
+
+    /// Whether a follower has not got what somebody has been waiting for for long.
+    fn is_stalled_by(&self, node: &NodeId, now: Duration) -> bool {
+        let mut waiting = self.waiting.iter();
+        let stalled = waiting.find(|(_, (_, since))| now.saturating_sub(*since) > STALLED_AFTER);
+        let matched = self.followers.get(node).and_then(|progress| progress.matched);
+        stalled.is_some_and(|(position, _)| matched.unwrap_or(0) <= *position)
+    }
+
+    /// When the first who waits will have done so for too long.
+    #[must_use]
+    pub fn stalled_at(&self) -> Option<Duration> {
+        let since = self.waiting.values().map(|(_, since)| *since).min()?;
+        Some(since.saturating_add(STALLED_AFTER).saturating_add(Duration::from_millis(1)))
+    }
+
+    /// The record with a follower that has caught up: first it becomes one of those who must have
+    /// an entry, and once it has all that came before, it can be named. `may` tells who is there.
+    pub fn with_the_caught_up(
+        &mut self,
+        now: Duration,
+        high: Position,
+        end: Position,
+        may: impl Fn(&NodeId) -> Option<ReplicaId>,
+    ) -> Option<Metadata> {
+        let joining = self.joining.as_ref().map(|(node, _)| node.clone());
+        if let Some(node) = joining.filter(|n| may(n).is_none() || self.is_stalled_by(n, now)) {
+            self.joining = None;
+            self.count_needed();
+            self.put_on_probation(&node, now);
+        }
+        if self.joining.is_none() {
+            let mut candidates = self.followers.iter().filter(|(node, progress)| {
+                progress.matched.is_some_and(|matched| matched >= high)
+                    && progress.welcome_at <= now
+                    && may(node).is_some_and(|id| !self.record.in_sync.contains(&id))
+            });
+            let node = candidates.next()?.0.clone();
+            self.joining = Some((node, end));
+            self.count_needed();
+        }
+        let (node, target) = self.joining.as_ref()?;
+        let matched = self.followers.get(node)?.matched?;
+        if matched < *target {
+            return None;
+        }
+        may(node).map(|id| self.record.with(id))
+    }
+
+    /// When the next follower may be let in that is not now.
+    #[must_use]
+    pub fn welcome_at(&self, now: Duration) -> Option<Duration> {
+        let out = self.followers.iter().filter(|(node, _)| !self.needed.contains(*node));
+        out.map(|(_, progress)| progress.welcome_at).filter(|at| *at > now).min()
+    }
+
+    /// A compare-and-set to `record` is about to be tried: whoever is in sync in it must have what
+    /// is committed from now on.
+    pub fn propose(&mut self, record: &Metadata) {
+        self.proposed.extend(record.nodes().cloned());
+        self.joining = None;
+        self.count_needed();
+    }
+
+    /// `lin-kv` holds this record of the same epoch: nothing that was proposed before it can come
+    /// true any more.
+    pub fn adopt(&mut self, record: Metadata, now: Duration) {
+        debug_assert!(record.epoch == self.record.epoch && record.version > self.record.version);
+        let before = std::mem::replace(&mut self.record, record);
+        for node in before.nodes() {
+            if self.record.in_sync_as(node).is_none() {
+                self.put_on_probation(node, now);
+            }
+        }
+        self.joining = None;
+        self.proposed.clear();
+        self.count_needed();
+    }
+
+    fn put_on_probation(&mut self, node: &NodeId, now: Duration) {
+        if let Some(progress) = self.followers.get_mut(node) {
+            progress.welcome_at = now.saturating_add(progress.probation);
+            progress.probation = progress.probation.saturating_mul(2).min(PROBATION_MAX);
+        }
+    }
+}

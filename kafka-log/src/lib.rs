@@ -1,0 +1,427 @@
+//! Challenge 5: logs of messages, replicated as Kafka replicates them.
+//!
+//! Keys hash onto a fixed number of partitions, partitions onto nodes ([`Placement`]). A partition is
+//! one log ([`PartitionLog`]) in which the messages of its keys stand in the order they came; a key's
+//! offsets count its own. One replica leads: it appends, the others follow, and what all replicas
+//! *in sync* have is committed: acknowledged, shown to polls, and never lost while one of them keeps
+//! its records.
+//!
+//! # Who leads
+//!
+//! A record in `lin-kv` ([`Metadata`]) names the leader, its epoch, and who is in sync. It is changed
+//! by compare-and-set only, created when a partition is first written to, and not looked at while all
+//! goes well: in steady state `lin-kv` gets no message. The epoch is the fencing token. It is in every
+//! word of replication; an older one is refused, and a leader that hears a newer one steps down.
+//!
+//! * Only who is in sync can take over, since only they are sure to have all that is committed.
+//! * In a new epoch a follower first cuts its log back to where it is the leader's: by the epochs of
+//!   the entries (KIP-101), never by how long it is or what it took to be committed.
+//! * A leader counts an entry as committed when everybody has it who *might* be in sync: a
+//!   compare-and-set whose outcome is not known may have come true, or may yet.
+//! * A leader that restarts begins a new epoch before it serves. So does whoever turns out to have been
+//!   made leader without having heard so.
+//! * A replica is a node *and an incarnation*, drawn when its records begin. Who comes back with its
+//!   records is the same replica; who comes back without is another one, out of sync until it has
+//!   caught up, and its old self is taken out. If nobody in sync has records any more, the messages are
+//!   gone, and the partition stays unavailable: no election makes that look well.
+//!
+//! # What is said
+//!
+//! All that one node has for another goes into one packet: entries, acknowledgements, high watermarks,
+//! sends passed on and their outcomes, polls. While an answer is under way what is new waits for it, so
+//! under load a round trip is a packet each way; `--linger` makes packets rarer still.
+//!
+//! * A send that its node passes on comes back as an entry. If the node and the leader are all that
+//!   have to have it, having it is knowing that it is committed: two packets for a send, whoever takes
+//!   it.
+//! * Acknowledgements are watermarks: lost, repeated or late ones do no harm. So are high watermarks,
+//!   which go along, and by themselves only when nothing else goes for a while.
+//! * A peer that does not answer in time is asked again, and after a while taken to be down. Nothing
+//!   is asked of anybody while nobody waits for anything: an idle cluster is silent.
+//! * A follower that lags gets the entries in bounded pieces, and is in sync again once it has reached
+//!   the end; the more often it fell behind, the longer it must keep up first.
+//!
+//! # What clients see
+//!
+//! * A send is named by its node's life and a sequence number, and no log takes a name twice: it can be
+//!   passed on again, and to the next leader, without appearing twice. It is answered within 4 s. An
+//!   error is definite only if nothing can have happened; if the outcome is not known, it says so.
+//! * A poll is answered from the node's own replica, up to the high watermark that it knows; only for
+//!   keys that it does not keep it asks another node.
+//! * Committed offsets gossip, and only rise ([`Committed`]). They are acknowledged once the node that
+//!   took them has made them durable, and everywhere a little later.
+//!
+//! What is acknowledged is made durable before it is said, if the node's driver keeps records.
+//!
+//! # Layout
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | `placement`, `log`, `meta`, `offsets` | keys and nodes, one log, the record in `lin-kv`, committed offsets |
+//! | `leader`, `partition` | the two sides of replication: state machines that know no `Node` |
+//! | `link` | one peer: its lives, round trips, what is to be said to it and when |
+//! | `sends`, `polls` | what clients wait for |
+//! | `packets`, `sending`, `reading`, `electing` | the handler, by what it does |
+//! | `wire`, `args` | what nodes say and keep; flags |
+//!
+//! The ideas: Kreps et al., *Kafka: a Distributed Messaging System for Log Processing* (2011), and
+//! Kafka's design of replication and its KIPs 98 (idempotent producers), 101 and 279 (leader epochs).
+
+mod args;
+mod electing;
+mod leader;
+mod link;
+mod log;
+mod meta;
+mod offsets;
+mod packets;
+mod partition;
+mod placement;
+mod polls;
+mod reading;
+mod sending;
+mod sends;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use maelstrom_core::gossip::{self, Gossip, Tick};
+use maelstrom_core::service::Cas;
+use maelstrom_core::{Error, MessageHandler, Node, NodeId, Request, RpcError};
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+pub use args::{Acks, Config, LogArgs};
+pub use leader::Leader;
+pub use log::{PartitionLog, Retention, Seen, WINDOW};
+pub use meta::Metadata;
+pub use offsets::{Committed, Rise};
+pub use partition::Partition;
+pub use placement::Placement;
+pub use wire::{
+    Ack, Append, Entry, Epoch, Floor, Messages, Offsets, Outcome, Packet, PartitionId, Poll,
+    Polled, Position, Producer, Record, ReplicaId, Send, Sent,
+};
+
+use link::Link;
+use polls::Polls;
+use sends::Sends;
+
+/// The longest message or key that is taken: one that other nodes can still be sent in a line.
+pub const MESSAGE_BYTES_MAX: usize = maelstrom_core::LINE_BYTES_MAX / 4;
+
+/// The shortest period in which committed offsets gossip: they are a few messages, and nobody waits.
+pub const GOSSIP_PERIOD_MIN: Duration = Duration::from_secs(1);
+
+/// How long a node that begins waits before it greets the others, who may not have been started.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// What the node understands.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "decoded, taken apart, and gone")]
+pub enum Payload {
+    /// Appends a message to a key's log.
+    Send {
+        /// The key.
+        key: Arc<str>,
+        /// Any JSON.
+        msg: Box<RawValue>,
+    },
+    /// Asks for messages.
+    Poll {
+        /// From which offset on, of each key.
+        offsets: Offsets,
+    },
+    /// Commits offsets.
+    CommitOffsets {
+        /// Of each key, the offset up to which messages have been processed.
+        offsets: Offsets,
+    },
+    /// Asks for committed offsets.
+    ListCommittedOffsets {
+        /// Of these keys.
+        keys: Vec<Arc<str>>,
+    },
+    /// From another node: about logs.
+    Packet(Packet),
+    /// From another node: about committed offsets.
+    Gossip(gossip::Message<Committed>),
+}
+
+/// What the node answers.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// The message is stored.
+    SendOk {
+        /// Its offset.
+        offset: u64,
+    },
+    /// Messages, as many as there are or go into a reply.
+    PollOk {
+        /// Of each key that has any: offsets and messages, without gaps.
+        msgs: Messages,
+    },
+    /// The offsets are committed.
+    CommitOffsetsOk,
+    /// What is committed.
+    ListCommittedOffsetsOk {
+        /// Of each key that has one.
+        offsets: Offsets,
+    },
+}
+
+/// What timers and calls bring back.
+#[derive(Debug)]
+pub enum Event {
+    /// Something may have to be done.
+    Tick,
+    /// The same for committed offsets.
+    Gossip(Tick),
+    /// `lin-kv` was asked for a partition's record.
+    Read(PartitionId, Result<Option<Metadata>, RpcError>),
+    /// A partition's record was to become this one.
+    Swapped(PartitionId, Metadata, Result<Cas, RpcError>),
+}
+
+impl From<Tick> for Event {
+    fn from(tick: Tick) -> Self {
+        Self::Gossip(tick)
+    }
+}
+
+/// Who this node is.
+#[derive(Clone, Debug)]
+struct Identity {
+    id: NodeId,
+    life: u64,
+    incarnation: u64,
+}
+
+impl Identity {
+    fn replica(&self) -> ReplicaId {
+        ReplicaId { node: self.id.clone(), incarnation: self.incarnation }
+    }
+
+    fn producer(&self) -> Producer {
+        Producer { node: self.id.clone(), life: self.life }
+    }
+}
+
+/// The handler.
+#[derive(Debug)]
+pub struct KafkaLog {
+    config: Config,
+    own: Identity,
+    placement: Placement,
+    partitions: BTreeMap<PartitionId, Partition>,
+    links: BTreeMap<NodeId, Link>,
+    sends: Sends,
+    polls: Polls,
+    offsets: Gossip<Committed>,
+    /// Until then a new node greets nobody, unless it is spoken to.
+    silent_until: Option<Duration>,
+    /// When the next tick comes that counts.
+    tick_at: Option<Duration>,
+}
+
+impl Default for KafkaLog {
+    fn default() -> Self {
+        Self::new(Config::default(), gossip::Config::default())
+    }
+}
+
+impl KafkaLog {
+    /// A node that keeps nothing yet.
+    #[must_use]
+    pub fn new(config: Config, gossip: gossip::Config) -> Self {
+        Self {
+            placement: Placement::new(&[], config.partitions, config.replication),
+            config,
+            own: Identity { id: "".into(), life: 0, incarnation: 0 },
+            partitions: BTreeMap::new(),
+            links: BTreeMap::new(),
+            sends: Sends::default(),
+            polls: Polls::default(),
+            offsets: Gossip::new(gossip, Committed::default()),
+            silent_until: None,
+            tick_at: None,
+        }
+    }
+
+    /// What this node knows of a partition.
+    #[must_use]
+    pub fn partition(&self, id: PartitionId) -> Option<&Partition> {
+        self.partitions.get(&id)
+    }
+
+    /// Where partitions are kept.
+    #[must_use]
+    pub fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    /// The committed offsets.
+    #[must_use]
+    pub fn committed(&self) -> &Committed {
+        self.offsets.state()
+    }
+
+    fn keeps(&self, partition: PartitionId) -> bool {
+        self.placement.keeps(&self.own.id, partition)
+    }
+
+    fn is_alone(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    /// The state of a partition, new if there is none.
+    fn open(&mut self, id: PartitionId) -> &mut Partition {
+        self.partitions.entry(id).or_insert_with(|| Partition::new(id))
+    }
+
+    /// Greets everybody, once it is sure that they have been started.
+    fn greet(&mut self, now: Duration) {
+        if self.silent_until.take().is_some() {
+            for link in self.links.values_mut() {
+                link.probe(now);
+            }
+        }
+    }
+
+    /// Does all that is due, and has itself woken for the rest.
+    fn drive(&mut self, node: &mut Node<Event>) {
+        let now = node.now();
+        if self.silent_until.is_some_and(|until| until <= now) {
+            self.greet(now);
+        }
+        self.retry_sends(node);
+        self.retry_polls(node);
+        self.tend_partitions(node);
+        self.time_out_links(node);
+        self.flush_links(node);
+        let Some(next) = self.next_deadline() else { return };
+        let next = next.max(now);
+        if self.tick_at.is_none_or(|at| next < at) {
+            self.tick_at = Some(next);
+            node.set_timer(next.saturating_sub(now), Event::Tick);
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        let links = self.links.values();
+        let links = links.flat_map(|link| [link.due(self.config.linger), link.deadline()]);
+        let partitions = self.partitions.values().map(|partition| partition.tend_at);
+        let own = [self.silent_until, self.sends.next_due(), self.polls.next_due()];
+        own.into_iter().chain(links).chain(partitions).flatten().min()
+    }
+
+    fn persist(node: &mut Node<Event>, records: impl IntoIterator<Item = Record>) {
+        for record in records {
+            node.persist(&record);
+        }
+    }
+
+    fn recover_own(&mut self, record: Record) -> Result<(), Error> {
+        let partition = match &record {
+            Record::Incarnation(incarnation) => {
+                self.own.incarnation = *incarnation;
+                return Ok(());
+            }
+            Record::Epoch { partition, .. }
+            | Record::Append { partition, .. }
+            | Record::Truncate { partition, .. }
+            | Record::Floor { partition, .. } => *partition,
+        };
+        let retention = self.config.retention.clone();
+        if self.open(partition).recover(record, &retention) {
+            return Ok(());
+        }
+        Err(Error::crash("a record is missing before this one"))
+    }
+}
+
+impl MessageHandler for KafkaLog {
+    type Payload = Payload;
+    type Event = Event;
+
+    fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
+        match serde_json::from_slice::<Record>(record) {
+            Ok(record) => self.recover_own(record),
+            Err(_) => self.offsets.recover(record),
+        }
+    }
+
+    fn started(&mut self, node: &mut Node<Event>) {
+        // 53 bits, so that any JSON parser keeps all their digits.
+        self.own.life = node.rng().next_u64() >> 11;
+        self.own.id = node.id().clone();
+        if self.own.incarnation == 0 {
+            self.own.incarnation = (node.rng().next_u64() >> 11).max(1);
+            node.persist(&Record::Incarnation(self.own.incarnation));
+        }
+        let Config { partitions, replication, .. } = self.config;
+        self.placement = Placement::new(node.node_ids(), partitions, replication);
+        self.links = node.peers().map(|peer| (peer.clone(), Link::default())).collect();
+        self.offsets.start(node);
+        let jitter = Duration::from_millis(node.rng().random_range(0..200));
+        let until = node.now().saturating_add(SILENCE).saturating_add(jitter);
+        self.silent_until = (!self.is_alone()).then_some(until);
+        // What it led it leads again, in a new epoch, if nobody else does by now; and what it may
+        // have been about to lead, unless somebody else turns out to lead it.
+        let own = self.own.id.clone();
+        for partition in self.partitions.values_mut() {
+            let leads = partition.leader() == Some(&own);
+            partition.errand.is_wanted = leads;
+            let wait = if leads { Duration::ZERO } else { SILENCE };
+            partition.tend_at = Some(until.saturating_add(wait));
+        }
+        self.drive(node);
+    }
+
+    fn message(
+        &mut self,
+        node: &mut Node<Event>,
+        request: &Request,
+        payload: Payload,
+    ) -> Result<(), Error> {
+        let now = node.now();
+        self.greet(now);
+        let result = match payload {
+            Payload::Send { key, msg } => self.send(node, request, key, msg.into()),
+            Payload::Poll { offsets } => self.poll(node, request, offsets),
+            Payload::CommitOffsets { offsets } => {
+                self.commit_offsets(node, request, offsets);
+                Ok(())
+            }
+            Payload::ListCommittedOffsets { keys } => {
+                self.list_committed_offsets(node, request, keys);
+                Ok(())
+            }
+            Payload::Packet(packet) => self.packet_from(node, request.src(), packet),
+            Payload::Gossip(message) => self.offsets.message_from(node, request.src(), message),
+        };
+        self.drive(node);
+        result
+    }
+
+    fn event(&mut self, node: &mut Node<Event>, event: Event) {
+        match event {
+            Event::Tick => {
+                if self.tick_at.is_some_and(|at| at <= node.now()) {
+                    self.tick_at = None;
+                }
+            }
+            Event::Gossip(tick) => return self.offsets.tick(node, tick),
+            Event::Read(partition, result) => self.record_read(node, partition, result),
+            Event::Swapped(partition, record, result) => {
+                self.record_swapped(node, partition, record, result);
+            }
+        }
+        self.drive(node);
+    }
+}

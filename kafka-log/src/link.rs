@@ -1,0 +1,384 @@
+//! What a node keeps about a peer: who it is, what is to be said to it and when, and whether it
+//! answers.
+//!
+//! The invariants:
+//!
+//! * What a packet says counts only between two lives that know each other, and counts once: a
+//!   packet to an earlier life, of an earlier life, or that comes again is not looked at.
+//! * Whatever must arrive is *demanded*: the packet wants an answer, and until one comes the peer is
+//!   asked again, less and less often. A peer that does not answer for a while is taken to be down.
+//! * What one has to tell at once goes at once, and takes all else along. What is fresh waits for
+//!   `--linger`, and while an answer is under way, for that: under load a round trip is one packet
+//!   each way. What can wait goes along, and goes alone only if nothing else goes.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::wire::{Packet, PartitionId, Polled, Sent};
+
+/// How long what can wait may wait.
+pub(crate) const LAZY: Duration = Duration::from_millis(50);
+
+/// Bounds of the time after which a demand is repeated.
+const RETRY_MIN: Duration = Duration::from_millis(60);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// The same, before anything has been measured.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+
+/// Bounds of the silence after which a peer is down.
+const PATIENCE_MIN: Duration = Duration::from_millis(400);
+const PATIENCE_MAX: Duration = Duration::from_secs(2);
+
+/// How many demands are remembered to measure round trips, and how many former lives of a peer.
+const REMEMBERED: usize = 16;
+
+/// A part of a time.
+pub(crate) fn part(time: Duration, of: u32) -> Duration {
+    time.checked_div(of).unwrap_or(time)
+}
+
+/// What is to be said to a peer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Queue {
+    /// Partitions led by this node of which the peer may lack something.
+    pub(crate) appends: BTreeSet<PartitionId>,
+    /// Partitions of which the peer is to be told what this node has.
+    pub(crate) acks: BTreeSet<PartitionId>,
+    /// Sends that this node passes on.
+    pub(crate) sends: BTreeSet<(PartitionId, u64)>,
+    /// Polls that it passes on.
+    pub(crate) polls: BTreeSet<u64>,
+    pub(crate) sent: Vec<Sent>,
+    pub(crate) polled: Vec<Polled>,
+}
+
+impl Queue {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.appends.is_empty()
+            && self.acks.is_empty()
+            && self.sends.is_empty()
+            && self.polls.is_empty()
+            && self.sent.is_empty()
+            && self.polled.is_empty()
+    }
+}
+
+/// A demand that is not answered yet.
+#[derive(Clone, Debug)]
+struct Awaited {
+    number: u64,
+    /// When an answer could first have come since the peer was last heard to have heard.
+    since: Duration,
+    deadline: Duration,
+    tries: u32,
+}
+
+/// What a packet is to its receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// Whether what it says counts.
+    pub(crate) counts: bool,
+    /// Whether it is the first of a new life of the peer.
+    pub(crate) is_new_life: bool,
+    /// Whether all that was demanded has been answered now.
+    pub(crate) is_answered: bool,
+    /// Whether the peer was taken to be down, and is not.
+    pub(crate) is_back: bool,
+}
+
+/// What is known of a peer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Link {
+    /// The present life of the peer.
+    life: Option<u64>,
+    former: VecDeque<u64>,
+    incarnation: Option<u64>,
+    /// How many packets were sent to it.
+    number: u64,
+    /// The newest packet that came, and which of the 128 before it did.
+    newest: u64,
+    came: u128,
+    /// The newest packet that wanted an answer.
+    echo: u64,
+    /// The newest of this node's demands that the peer is known to have got.
+    echoed: u64,
+    demands: VecDeque<(u64, Duration)>,
+    round_trip: Option<(Duration, Duration)>,
+    awaited: Option<Awaited>,
+    is_down: bool,
+    pub(crate) queue: Queue,
+    /// Since when something fresh waits.
+    fresh_since: Option<Duration>,
+    /// Fresh things wait for the answer to that demand, but not longer than until then.
+    hold: Option<(u64, Duration)>,
+    /// When the peer is to hear something.
+    due_at: Option<Duration>,
+    /// Whether the next packet wants an answer, whatever it holds.
+    is_probing: bool,
+}
+
+impl Link {
+    /// The incarnation of what the peer keeps, if it has told.
+    pub(crate) fn incarnation(&self) -> Option<u64> {
+        self.incarnation
+    }
+
+    pub(crate) fn life(&self) -> Option<u64> {
+        self.life
+    }
+
+    /// Whether the peer is taken to be down.
+    pub(crate) fn is_down(&self) -> bool {
+        self.is_down
+    }
+
+    /// How long after a demand it is to be repeated.
+    pub(crate) fn retry_after(&self) -> Duration {
+        let Some((mean, deviation)) = self.round_trip else {
+            return RETRY_FIRST;
+        };
+        let twice = mean.saturating_mul(2).saturating_add(deviation.saturating_mul(4));
+        twice.saturating_add(Duration::from_millis(20)).clamp(RETRY_MIN, RETRY_MAX)
+    }
+
+    fn patience(&self) -> Duration {
+        let patience = self.retry_after().saturating_mul(2).saturating_add(part(PATIENCE_MIN, 2));
+        patience.clamp(PATIENCE_MIN, PATIENCE_MAX)
+    }
+
+    /// Takes a packet to this node's life `own`. What is to be answered at once may still wait for
+    /// `pause`.
+    pub(crate) fn hear(
+        &mut self,
+        now: Duration,
+        packet: &Packet,
+        own: u64,
+        pause: Duration,
+    ) -> Heard {
+        let mut heard =
+            Heard { counts: false, is_new_life: false, is_answered: false, is_back: false };
+        if self.former.contains(&packet.life) {
+            return heard;
+        }
+        if self.life != Some(packet.life) {
+            heard.is_new_life = true;
+            self.begin(packet);
+        }
+        if !self.is_first_time(packet.number) {
+            return heard;
+        }
+        if let Some(within) = packet.within {
+            self.echo = self.echo.max(packet.number);
+            self.owe(now.saturating_add(pause.max(Duration::from_micros(within))));
+        }
+        if packet.to != Some(own) {
+            // Whoever does not know this life is told of it.
+            self.owe(now);
+            return heard;
+        }
+        heard.counts = true;
+        self.take_echo(now, packet.echo, &mut heard);
+        heard
+    }
+
+    fn begin(&mut self, packet: &Packet) {
+        let former = self.life.take();
+        let mut fresh = Self {
+            number: self.number,
+            former: std::mem::take(&mut self.former),
+            life: Some(packet.life),
+            incarnation: Some(packet.incarnation),
+            round_trip: self.round_trip,
+            ..Self::default()
+        };
+        fresh.former.extend(former);
+        while fresh.former.len() > REMEMBERED {
+            fresh.former.pop_front();
+        }
+        let queue = std::mem::take(&mut self.queue);
+        fresh.queue = Queue {
+            appends: queue.appends,
+            sends: queue.sends,
+            polls: queue.polls,
+            ..Queue::default()
+        };
+        fresh.fresh_since = self.fresh_since;
+        // What answers the first word of this node may be the peer's first word.
+        (fresh.echoed, fresh.awaited) = (self.echoed, self.awaited.take());
+        fresh.demands = std::mem::take(&mut self.demands);
+        *self = fresh;
+    }
+
+    /// A packet that comes again, or so late that nobody can tell, is none.
+    fn is_first_time(&mut self, number: u64) -> bool {
+        if number > self.newest {
+            let shift = u32::try_from(number.saturating_sub(self.newest)).unwrap_or(u32::MAX);
+            let before = self.came.checked_shl(shift).unwrap_or(0);
+            (self.newest, self.came) = (number, before | 1);
+            return true;
+        }
+        let age = u32::try_from(self.newest.saturating_sub(number)).unwrap_or(u32::MAX);
+        let bit = 1_u128.checked_shl(age).unwrap_or(0);
+        let is_new = bit != 0 && self.came & bit == 0;
+        self.came |= bit;
+        is_new
+    }
+
+    fn take_echo(&mut self, now: Duration, echo: u64, heard: &mut Heard) {
+        if let Some(at) = self.demands.iter().position(|(number, _)| *number == echo) {
+            let sample = self.demands.get(at).map(|(_, sent)| now.saturating_sub(*sent));
+            self.demands.drain(..=at);
+            sample.into_iter().for_each(|sample| self.measure(sample));
+        }
+        if echo <= self.echoed || echo > self.number {
+            return;
+        }
+        self.echoed = echo;
+        heard.is_back = std::mem::take(&mut self.is_down);
+        if self.hold.is_some_and(|(number, _)| number <= echo) {
+            self.hold = None;
+        }
+        let retry = self.retry_after();
+        if let Some(awaited) = &mut self.awaited {
+            if awaited.number <= echo {
+                self.awaited = None;
+                heard.is_answered = true;
+            } else {
+                (awaited.since, awaited.tries) = (now, 0);
+                let patient = now.saturating_add(LAZY).saturating_add(retry);
+                awaited.deadline = awaited.deadline.max(patient);
+            }
+        }
+    }
+
+    /// Jacobson's estimate of the round trip and its mean deviation (RFC 6298).
+    fn measure(&mut self, sample: Duration) {
+        self.round_trip = Some(match self.round_trip {
+            None => (sample, part(sample, 2)),
+            Some((mean, deviation)) => {
+                let off = sample.abs_diff(mean);
+                let mean = part(mean.saturating_mul(7).saturating_add(sample), 8);
+                (mean, part(deviation.saturating_mul(3).saturating_add(off), 4))
+            }
+        });
+    }
+
+    /// The peer is to hear something at that time at the latest.
+    pub(crate) fn owe(&mut self, at: Duration) {
+        self.due_at = Some(self.due_at.map_or(at, |due| due.min(at)));
+    }
+
+    /// Something fresh is in the queue.
+    pub(crate) fn freshen(&mut self, now: Duration) {
+        self.fresh_since.get_or_insert(now);
+    }
+
+    /// The peer is to answer, whatever there is to say.
+    pub(crate) fn probe(&mut self, now: Duration) {
+        if self.awaited.is_none() && !self.is_probing {
+            self.is_probing = true;
+            self.owe(now);
+        }
+    }
+
+    /// When something is to be said next.
+    pub(crate) fn due(&self, linger: Duration) -> Option<Duration> {
+        let may = !self.is_down && (self.life.is_some() || self.awaited.is_none());
+        let fresh = self.fresh_since.filter(|_| may).map(|since| {
+            let at = since.saturating_add(linger);
+            self.hold.map_or(at, |(_, until)| at.max(until))
+        });
+        fresh.into_iter().chain(self.due_at).min()
+    }
+
+    /// When the demand that is not answered is given up as lost.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.awaited.as_ref().map(|awaited| awaited.deadline)
+    }
+
+    /// No answer has come in time. Unless `goes_on`, the peer is not asked again. Whether it is now
+    /// taken to be down, and was not.
+    pub(crate) fn time_out(&mut self, now: Duration, goes_on: bool) -> bool {
+        let patience = self.patience();
+        let retry = self.retry_after();
+        let Some(awaited) = &mut self.awaited else { return false };
+        awaited.tries = awaited.tries.saturating_add(1);
+        let backoff = retry.saturating_mul(1_u32.checked_shl(awaited.tries.min(6)).unwrap_or(64));
+        awaited.deadline = now.saturating_add(backoff.min(RETRY_MAX));
+        let is_silent = awaited.tries >= 2 && now >= awaited.since.saturating_add(patience);
+        let falls = is_silent && !self.is_down;
+        self.is_down |= is_silent;
+        self.hold = None;
+        if self.is_down && !goes_on {
+            self.awaited = None;
+        } else {
+            self.is_probing = true;
+            self.owe(now);
+        }
+        falls
+    }
+
+    /// Whether something is to be sent now even if there is nothing to say.
+    pub(crate) fn is_owed(&self, now: Duration) -> bool {
+        self.due_at.is_some_and(|at| at <= now) || self.is_probing || self.life.is_none()
+    }
+
+    /// There was nothing fresh after all.
+    pub(crate) fn calm(&mut self) {
+        self.fresh_since = None;
+    }
+
+    /// Takes the head of the next packet. `within` tells how soon what it holds is to be answered,
+    /// if at all; `holds` whether what is fresh shall wait for that.
+    pub(crate) fn head(
+        &mut self,
+        now: Duration,
+        (own_life, own_incarnation): (u64, u64),
+        within: Option<Duration>,
+        holds: bool,
+    ) -> Packet {
+        self.number = self.number.saturating_add(1);
+        let is_probe = std::mem::take(&mut self.is_probing) || self.life.is_none();
+        let within = if is_probe { Some(Duration::ZERO) } else { within };
+        (self.fresh_since, self.due_at) = (None, None);
+        if let Some(within) = within {
+            self.await_answer(now, within, holds);
+        }
+        Packet {
+            life: own_life,
+            incarnation: own_incarnation,
+            to: self.life,
+            number: self.number,
+            within: within.map(|within| u64::try_from(within.as_micros()).unwrap_or(u64::MAX)),
+            echo: self.echo,
+            ..Packet::default()
+        }
+    }
+
+    fn await_answer(&mut self, now: Duration, within: Duration, holds: bool) {
+        let at = now.saturating_add(within);
+        let deadline = at.saturating_add(self.retry_after());
+        let number = self.number;
+        match &mut self.awaited {
+            Some(awaited) => {
+                awaited.number = number;
+                if awaited.tries == 0 {
+                    awaited.deadline = awaited.deadline.min(deadline);
+                }
+            }
+            None => self.awaited = Some(Awaited { number, since: at, deadline, tries: 0 }),
+        }
+        if within.is_zero() {
+            self.demands.push_back((number, now));
+            while self.demands.len() > REMEMBERED {
+                self.demands.pop_front();
+            }
+        }
+        if holds {
+            let wait = self.round_trip.map_or(Duration::ZERO, |(mean, _)| mean);
+            let slack = Duration::from_millis(1);
+            self.hold = Some((number, now.saturating_add(wait).saturating_add(slack)));
+        }
+    }
+}

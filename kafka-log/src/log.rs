@@ -1,0 +1,302 @@
+//! One partition's log: entries in the order of their positions, an index by key, the epochs in
+//! which they were appended, and the sends that must not be appended again.
+//!
+//! The invariants:
+//!
+//! * A key's offsets are dense and follow its entries' positions: the n-th entry of a key that was
+//!   ever appended (and not truncated) has offset n, on every replica.
+//! * Epochs never fall from one position to the next.
+//! * A producer's sequence number is in the log at most once.
+//!
+//! Entries stand in segments, so that old ones are deleted whole and appending never moves what is
+//! there. To find an offset costs one step in the key's index and a binary search for its segment.
+
+mod producers;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use crate::wire::{Entry, Epoch, Floor, Position, Producer};
+use producers::Producers;
+pub use producers::{Seen, WINDOW};
+
+/// How many entries a segment has at most.
+const SEGMENT_ENTRIES_MAX: usize = 4_096;
+
+/// What is kept and for how long. By default everything is, for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// About how many bytes of messages a segment has at most.
+    pub segment_bytes: usize,
+    /// About how many bytes of messages a partition keeps.
+    pub bytes_max: Option<usize>,
+    /// How long they are kept.
+    pub age_max: Option<Duration>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { segment_bytes: 1 << 20, bytes_max: None, age_max: None }
+    }
+}
+
+/// An entry as it is kept.
+#[derive(Clone, Debug)]
+struct Slot {
+    msg: Arc<RawValue>,
+    seq: u64,
+    /// A place in `keys`.
+    key: u32,
+    /// A place in `producers`.
+    producer: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Segment {
+    base: Position,
+    slots: Vec<Slot>,
+    bytes: usize,
+    /// When its last entry was appended here.
+    newest: Duration,
+}
+
+/// A key's entries.
+#[derive(Clone, Debug)]
+struct KeyIndex {
+    name: Arc<str>,
+    /// The offset of the first one that is still there.
+    first: u64,
+    positions: VecDeque<Position>,
+}
+
+impl KeyIndex {
+    fn next(&self) -> u64 {
+        self.first.saturating_add(self.positions.len() as u64)
+    }
+}
+
+/// The log of one partition.
+#[derive(Clone, Debug, Default)]
+pub struct PartitionLog {
+    segments: VecDeque<Segment>,
+    /// The first position that is still there.
+    start: Position,
+    end: Position,
+    bytes: usize,
+    keys: Vec<KeyIndex>,
+    places: BTreeMap<Arc<str>, u32>,
+    /// Where each epoch begins, in order: the one before `start`, if any, and all after.
+    epochs: Vec<(Epoch, Position)>,
+    producers: Producers,
+}
+
+fn index(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+impl PartitionLog {
+    /// The first position that has not been deleted.
+    #[must_use]
+    pub fn start(&self) -> Position {
+        self.start
+    }
+
+    /// The position after the last entry.
+    #[must_use]
+    pub fn end(&self) -> Position {
+        self.end
+    }
+
+    /// About how many bytes of messages there are.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The epoch of the entry before `position`, 0 if there is none.
+    #[must_use]
+    pub fn epoch_before(&self, position: Position) -> Epoch {
+        let after = self.epochs.partition_point(|(_, start)| *start < position);
+        let run = after.checked_sub(1).and_then(|at| self.epochs.get(at));
+        run.map_or(0, |(epoch, _)| *epoch)
+    }
+
+    /// Where the first entry of a later epoch is, or the end.
+    #[must_use]
+    pub fn end_of_epoch(&self, epoch: Epoch) -> Position {
+        let later = self.epochs.partition_point(|(known, _)| *known <= epoch);
+        self.epochs.get(later).map_or(self.end, |(_, start)| *start)
+    }
+
+    /// The largest position up to `position` before which no entry is of a later epoch than `epoch`.
+    #[must_use]
+    pub fn not_after_epoch(&self, position: Position, epoch: Epoch) -> Position {
+        position.min(self.end).min(self.end_of_epoch(epoch)).max(self.start)
+    }
+
+    /// Whether a send is in the log.
+    #[must_use]
+    pub fn seen(&self, producer: &Producer, seq: u64) -> Seen {
+        self.producers.seen(producer, seq)
+    }
+
+    /// Appends an entry, and tells its offset. `now` counts for its age.
+    pub fn append(&mut self, entry: Entry, retention: &Retention, now: Duration) -> u64 {
+        let Entry { epoch, producer, seq, key, msg } = entry;
+        debug_assert!(self.epoch_before(self.end) <= epoch, "epochs never fall");
+        debug_assert!(!matches!(self.seen(&producer, seq), Seen::At { .. }), "appended twice");
+        if self.epoch_before(self.end) < epoch {
+            self.epochs.push((epoch, self.end));
+        }
+        let place = self.place(key);
+        let position = self.end;
+        let mut offset = 0;
+        if let Some(key) = self.keys.get_mut(index(place.into())) {
+            offset = key.next();
+            key.positions.push_back(position);
+        }
+        let producer = self.producers.insert(producer, seq, position, offset);
+        let bytes = msg.get().len();
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.open_segment(retention, bytes);
+        if let Some(segment) = self.segments.back_mut() {
+            segment.bytes = segment.bytes.saturating_add(bytes);
+            segment.newest = now;
+            segment.slots.push(Slot { msg, seq, key: place, producer });
+        }
+        self.end = position.saturating_add(1);
+        offset
+    }
+
+    fn place(&mut self, name: Arc<str>) -> u32 {
+        if let Some(place) = self.places.get(&name) {
+            return *place;
+        }
+        let place = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
+        self.keys.push(KeyIndex { name: name.clone(), first: 0, positions: VecDeque::new() });
+        self.places.insert(name, place);
+        place
+    }
+
+    /// Sees to it that the last segment has room.
+    fn open_segment(&mut self, retention: &Retention, bytes: usize) {
+        let is_open = self.segments.back().is_some_and(|segment| {
+            segment.slots.len() < SEGMENT_ENTRIES_MAX
+                && segment.bytes.saturating_add(bytes) <= retention.segment_bytes
+        });
+        if !is_open {
+            self.segments.push_back(Segment { base: self.end, ..Segment::default() });
+        }
+    }
+
+    /// Removes all entries from `to` on.
+    pub fn truncate(&mut self, to: Position) {
+        while self.end > to.max(self.start) {
+            let Some(segment) = self.segments.back_mut() else { break };
+            let Some(slot) = segment.slots.pop() else {
+                self.segments.pop_back();
+                continue;
+            };
+            let bytes = slot.msg.get().len();
+            segment.bytes = segment.bytes.saturating_sub(bytes);
+            self.bytes = self.bytes.saturating_sub(bytes);
+            if let Some(key) = self.keys.get_mut(index(slot.key.into())) {
+                key.positions.pop_back();
+            }
+            self.producers.remove(slot.producer, slot.seq);
+            self.end = self.end.saturating_sub(1);
+        }
+        self.epochs.retain(|(_, start)| *start < self.end);
+    }
+
+    fn slot(&self, position: Position) -> Option<&Slot> {
+        let after = self.segments.partition_point(|segment| segment.base <= position);
+        let segment = self.segments.get(after.checked_sub(1)?)?;
+        segment.slots.get(index(position.checked_sub(segment.base)?))
+    }
+
+    /// The entry at a position.
+    #[must_use]
+    pub fn entry(&self, position: Position) -> Option<Entry> {
+        let slot = self.slot(position)?;
+        let (epoch, seq) = (self.epoch_before(position.saturating_add(1)), slot.seq);
+        let producer = self.producers.name(slot.producer)?;
+        let key = self.keys.get(index(slot.key.into()))?.name.clone();
+        Some(Entry { epoch, producer, seq, key, msg: slot.msg.clone() })
+    }
+
+    /// The entries of a key from an offset on that stand before the position `high`, in order and
+    /// without gaps. From the first that is there, if older ones have been deleted.
+    pub fn read(
+        &self,
+        key: &str,
+        from: u64,
+        high: Position,
+    ) -> impl Iterator<Item = (u64, Arc<RawValue>)> {
+        let key = self.places.get(key).and_then(|place| self.keys.get(index((*place).into())));
+        let (first, positions) = key.map_or((0, None), |key| (key.first, Some(&key.positions)));
+        let skipped = from.saturating_sub(first);
+        let positions = positions.into_iter().flat_map(move |all| {
+            let len = all.len();
+            all.range(index(skipped).min(len)..)
+        });
+        let offsets = first.saturating_add(skipped)..;
+        let before = offsets.zip(positions).take_while(move |(_, position)| **position < high);
+        before.filter_map(|(offset, position)| Some((offset, self.slot(*position)?.msg.clone())))
+    }
+
+    /// Deletes the oldest segments that are wholly below `high` and more than is to be kept.
+    pub fn retain(&mut self, retention: &Retention, high: Position, now: Duration) {
+        while let Some(oldest) = self.segments.front() {
+            let next = oldest.base.saturating_add(oldest.slots.len() as u64);
+            let rest = self.bytes.saturating_sub(oldest.bytes);
+            let too_much = retention.bytes_max.is_some_and(|max| rest >= max);
+            let age = now.saturating_sub(oldest.newest);
+            let too_old = retention.age_max.is_some_and(|max| age > max);
+            if self.segments.len() < 2 || next > high || !(too_much || too_old) {
+                return;
+            }
+            let Some(oldest) = self.segments.pop_front() else { return };
+            for slot in oldest.slots {
+                if let Some(key) = self.keys.get_mut(index(slot.key.into())) {
+                    key.positions.pop_front();
+                    key.first = key.first.saturating_add(1);
+                }
+            }
+            (self.bytes, self.start) = (rest, next);
+            while self.epochs.get(1).is_some_and(|(_, start)| *start < self.start) {
+                self.epochs.remove(0);
+            }
+        }
+    }
+
+    /// What is left of what has been deleted, for a follower that has to begin at `start`.
+    #[must_use]
+    pub fn floor(&self) -> Floor {
+        let next = self.keys.iter().map(|key| (key.name.clone(), key.first));
+        Floor {
+            at: self.start,
+            epoch: self.epoch_before(self.start),
+            next: next.filter(|(_, first)| *first > 0).collect(),
+            producers: self.producers.floors(self.start),
+        }
+    }
+
+    /// Forgets everything and begins anew where `floor` says.
+    pub fn reset(&mut self, floor: Floor) {
+        *self = Self { start: floor.at, end: floor.at, ..Self::default() };
+        if let Some(last) = floor.at.checked_sub(1) {
+            self.epochs.push((floor.epoch, last));
+        }
+        for (name, first) in floor.next {
+            let place = self.place(name);
+            if let Some(key) = self.keys.get_mut(index(place.into())) {
+                key.first = first;
+            }
+        }
+        self.producers = Producers::with_floors(floor.producers);
+    }
+}

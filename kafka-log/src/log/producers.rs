@@ -1,0 +1,123 @@
+//! Which sends are in a partition's log, so that one that comes again is known.
+//!
+//! A producer numbers its sends to a partition, and never has two under way whose numbers are
+//! [`WINDOW`] or more apart. So of each producer the last [`WINDOW`] that were appended are enough:
+//! what is older and not among them, nobody waits for any more.
+
+use std::collections::BTreeMap;
+
+use maelstrom_core::NodeId;
+
+use crate::wire::{Position, Producer};
+
+/// How many sends of each producer are kept, and how far apart two can be that are under way.
+pub const WINDOW: u64 = 512;
+
+/// What a log knows of a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It is not in the log.
+    Never,
+    /// It is in the log.
+    At {
+        /// Where.
+        position: Position,
+        /// The key's offset there.
+        offset: u64,
+    },
+    /// It is too old to tell, and nobody waits for it.
+    Stale,
+}
+
+#[derive(Clone, Debug)]
+struct Window {
+    name: Producer,
+    /// Below this, only what is in `kept` is known.
+    floor: u64,
+    kept: BTreeMap<u64, (Position, u64)>,
+}
+
+/// The producers of a partition.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Producers {
+    windows: Vec<Window>,
+    places: BTreeMap<Producer, u32>,
+}
+
+fn index(place: u32) -> usize {
+    usize::try_from(place).unwrap_or(usize::MAX)
+}
+
+impl Producers {
+    /// Producers of whose sends nothing is left but how old they are.
+    pub(super) fn with_floors(floors: Vec<(NodeId, u64, u64)>) -> Self {
+        let mut producers = Self::default();
+        for (node, life, floor) in floors {
+            let place = producers.place(Producer { node, life });
+            if let Some(window) = producers.windows.get_mut(index(place)) {
+                window.floor = floor;
+            }
+        }
+        producers
+    }
+
+    fn place(&mut self, name: Producer) -> u32 {
+        if let Some(place) = self.places.get(&name) {
+            return *place;
+        }
+        let place = u32::try_from(self.windows.len()).unwrap_or(u32::MAX);
+        self.windows.push(Window { name: name.clone(), floor: 0, kept: BTreeMap::new() });
+        self.places.insert(name, place);
+        place
+    }
+
+    pub(super) fn name(&self, place: u32) -> Option<Producer> {
+        self.windows.get(index(place)).map(|window| window.name.clone())
+    }
+
+    pub(super) fn seen(&self, producer: &Producer, seq: u64) -> Seen {
+        let window = self.places.get(producer).and_then(|place| self.windows.get(index(*place)));
+        match window.map(|window| (window.kept.get(&seq), seq < window.floor)) {
+            Some((Some((position, offset)), _)) => {
+                Seen::At { position: *position, offset: *offset }
+            }
+            Some((None, true)) => Seen::Stale,
+            _ => Seen::Never,
+        }
+    }
+
+    /// Notes a send, and tells the producer's place.
+    pub(super) fn insert(
+        &mut self,
+        producer: Producer,
+        seq: u64,
+        position: Position,
+        offset: u64,
+    ) -> u32 {
+        let place = self.place(producer);
+        if let Some(window) = self.windows.get_mut(index(place)) {
+            window.kept.insert(seq, (position, offset));
+            while window.kept.len() as u64 > WINDOW {
+                let oldest = window.kept.pop_first().map_or(0, |(seq, _)| seq);
+                window.floor = window.floor.max(oldest.saturating_add(1));
+            }
+        }
+        place
+    }
+
+    pub(super) fn remove(&mut self, place: u32, seq: u64) {
+        if let Some(window) = self.windows.get_mut(index(place)) {
+            window.kept.remove(&seq);
+        }
+    }
+
+    /// For each producer, a number above all of its sends before `start`.
+    pub(super) fn floors(&self, start: Position) -> Vec<(NodeId, u64, u64)> {
+        let floors = self.windows.iter().map(|window| {
+            let before = window.kept.iter().rev().find(|(_, (position, _))| *position < start);
+            let floor = before.map_or(0, |(seq, _)| seq.saturating_add(1)).max(window.floor);
+            (window.name.node.clone(), window.name.life, floor)
+        });
+        floors.filter(|(_, _, floor)| *floor > 0).collect()
+    }
+}

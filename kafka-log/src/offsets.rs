@@ -1,0 +1,174 @@
+//! Committed offsets: the largest that was ever committed of each key. They gossip.
+//!
+//! The invariant: an offset only rises. So the larger one is the newer one, and the larger of each
+//! key is the join of two replicas, whatever was lost, came twice or came late. That is a map of
+//! max-registers (Shapiro et al., *A comprehensive study of convergent and commutative replicated
+//! data types*, 2011).
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use maelstrom_core::Error;
+use maelstrom_core::gossip::{Entry, Origin, State};
+use serde::{Deserialize, Serialize};
+
+use crate::wire::Offsets;
+
+/// What a node appends: offsets that rose by one request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Rise(pub Offsets);
+
+impl Entry for Rise {
+    fn encoded_len(&self) -> usize {
+        // An offset, quotes, colon and comma.
+        let each = self.0.keys().map(|key| key.len().saturating_add(16));
+        each.fold(2, usize::saturating_add)
+    }
+}
+
+/// The committed offsets.
+#[derive(Clone, Debug, Default)]
+pub struct Committed {
+    offsets: Offsets,
+    /// The keys in the order in which they came, so that a part of them has a place.
+    order: Vec<Arc<str>>,
+}
+
+impl Committed {
+    /// The committed offset of a key, if there is one.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<u64> {
+        self.offsets.get(key).copied()
+    }
+
+    /// Those of the offsets that are above what is committed.
+    #[must_use]
+    pub fn rise(&self, offsets: Offsets) -> Rise {
+        let rises =
+            |key: &Arc<str>, offset: &u64| self.get(key).is_none_or(|known| known < *offset);
+        Rise(offsets.into_iter().filter(|(key, offset)| rises(key, offset)).collect())
+    }
+
+    fn raise(&mut self, key: Arc<str>, offset: u64) {
+        if let Some(known) = self.offsets.get_mut(&key) {
+            *known = offset.max(*known);
+            return;
+        }
+        self.order.push(key.clone());
+        self.offsets.insert(key, offset);
+    }
+}
+
+impl State for Committed {
+    type Entry = Rise;
+    type Piece = Offsets;
+
+    fn apply(&mut self, _origin: &Origin, entries: Vec<Rise>) {
+        for (key, offset) in entries.into_iter().flat_map(|rise| rise.0) {
+            self.raise(key, offset);
+        }
+    }
+
+    /// The position is that in the order of the keys. An offset that rises later stands in the
+    /// sender's log.
+    fn piece(&self, position: u64, bytes_max: usize) -> (Offsets, Option<u64>) {
+        let start = usize::try_from(position).unwrap_or(usize::MAX);
+        let (mut piece, mut bytes) = (BTreeMap::new(), 0_usize);
+        let mut next = position;
+        for key in self.order.get((Bound::Included(start), Bound::Unbounded)).into_iter().flatten()
+        {
+            bytes = bytes.saturating_add(key.len()).saturating_add(16);
+            if bytes > bytes_max && !piece.is_empty() {
+                return (piece, Some(next));
+            }
+            piece.insert(key.clone(), self.get(key).unwrap_or(0));
+            next = next.saturating_add(1);
+        }
+        (piece, None)
+    }
+
+    fn merge(&mut self, piece: Offsets) -> Result<(), Error> {
+        for (key, offset) in piece {
+            self.raise(key, offset);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn origin() -> Origin {
+        Origin { node: "n1".into(), incarnation: 1 }
+    }
+
+    fn any_offsets() -> impl Strategy<Value = Offsets> {
+        prop::collection::btree_map("[a-e]".prop_map(Arc::from), 0..20_u64, 0..6)
+    }
+
+    fn of(all: &[Offsets]) -> Committed {
+        let mut committed = Committed::default();
+        committed.apply(&origin(), all.iter().cloned().map(Rise).collect());
+        committed
+    }
+
+    proptest! {
+        #[test]
+        fn the_largest_offset_of_each_key_wins_in_any_order(
+            all in prop::collection::vec(any_offsets(), 0..8).prop_shuffle(),
+        ) {
+            let mut naive = Offsets::new();
+            for (key, offset) in all.iter().flatten() {
+                let known = naive.entry(key.clone()).or_default();
+                *known = (*offset).max(*known);
+            }
+            prop_assert_eq!(of(&all).offsets, naive);
+        }
+
+        #[test]
+        fn pieces_of_any_size_make_the_whole_again_and_never_lower_anything(
+            from in prop::collection::vec(any_offsets(), 0..8),
+            to in any_offsets(),
+            bytes_max in 0..200_usize,
+        ) {
+            let from = of(&from);
+            let mut merged = of(std::slice::from_ref(&to));
+            let mut position = Some(0);
+            while let Some(at) = position {
+                let (piece, next) = from.piece(at, bytes_max);
+                merged.merge(piece).unwrap();
+                prop_assert!(next.is_none_or(|next| next > at));
+                position = next;
+            }
+            let joined = of(&[from.offsets, to]);
+            prop_assert_eq!(merged.offsets, joined.offsets);
+        }
+
+        #[test]
+        fn what_does_not_rise_is_not_told(known in any_offsets(), asked in any_offsets()) {
+            let committed = of(std::slice::from_ref(&known));
+            let Rise(rise) = committed.rise(asked.clone());
+            for (key, offset) in asked {
+                let rises = known.get(&key).is_none_or(|known| *known < offset);
+                prop_assert_eq!(rise.get(&key).copied(), rises.then_some(offset));
+            }
+        }
+
+        #[test]
+        fn an_entry_is_about_as_long_as_it_says(rise in any_offsets().prop_map(Rise)) {
+            let len = serde_json::to_string(&rise).unwrap().len();
+            prop_assert!(len <= rise.encoded_len() + 2 && rise.encoded_len() <= len + 80);
+        }
+    }
+
+    #[test]
+    fn there_is_no_piece_beyond_the_end() {
+        assert_eq!(of(&[]).piece(u64::MAX, 10), (Offsets::new(), None));
+    }
+}

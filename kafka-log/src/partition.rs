@@ -1,0 +1,289 @@
+//! One partition as one node sees it: its log, who leads, and what is committed.
+//!
+//! A follower's side of replication is here, the leader's in [`Leader`]. The invariants:
+//!
+//! * The epoch never falls, and is durable before anything is said in it: whoever has once followed
+//!   a newer leader has nothing to do with an older one.
+//! * A follower appends and acknowledges only once its log is known to be its leader's: in each
+//!   epoch it first cuts off what the leader does not have (Kafka's KIP-101: by the epochs of the
+//!   entries, never by its own high watermark).
+//! * The high watermark never falls, and nothing below it is ever cut off.
+
+use std::time::Duration;
+
+use maelstrom_core::NodeId;
+use tracing::warn;
+
+use crate::leader::Leader;
+use crate::log::{PartitionLog, Retention};
+use crate::wire::{Ack, Append, Entry, Epoch, PartitionId, Position, Record};
+
+/// What a node does about a partition's record in `lin-kv`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Errand {
+    /// Whether the record must be looked at.
+    pub(crate) is_wanted: bool,
+    /// Since when.
+    pub(crate) since: Duration,
+    /// Whether an answer of `lin-kv` is awaited.
+    pub(crate) is_busy: bool,
+    /// Not before then.
+    pub(crate) not_before: Duration,
+}
+
+/// The state of a partition.
+#[derive(Clone, Debug)]
+pub struct Partition {
+    id: PartitionId,
+    pub(crate) log: PartitionLog,
+    /// Everything below it is committed, as far as this node knows.
+    high: Position,
+    epoch: Epoch,
+    /// Who leads in `epoch`, or is thought to.
+    leader: Option<NodeId>,
+    /// Which incarnation of the leader has been heard to lead.
+    pub(crate) led_by: Option<u64>,
+    /// A follower's: whether its log is known to be the leader's.
+    is_matched: bool,
+    /// Where the follower says that its log may be its leader's.
+    guess: Position,
+    /// A follower's: whether it was sent something that does not follow what it has.
+    has_gap: bool,
+    /// This node's, if it leads.
+    pub(crate) lead: Option<Leader>,
+    pub(crate) errand: Errand,
+    /// When the epoch last changed.
+    pub(crate) changed_at: Duration,
+    /// When something is to be done for it.
+    pub(crate) tend_at: Option<Duration>,
+}
+
+impl Partition {
+    /// A partition of which nothing is known.
+    #[must_use]
+    pub fn new(id: PartitionId) -> Self {
+        Self {
+            id,
+            log: PartitionLog::default(),
+            high: 0,
+            epoch: 0,
+            leader: None,
+            led_by: None,
+            is_matched: false,
+            guess: 0,
+            has_gap: false,
+            lead: None,
+            errand: Errand::default(),
+            changed_at: Duration::ZERO,
+            tend_at: None,
+        }
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> &PartitionLog {
+        &self.log
+    }
+
+    /// The high watermark: everything below it is committed.
+    #[must_use]
+    pub fn high(&self) -> Position {
+        self.high
+    }
+
+    /// The newest epoch that this node knows of.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Who leads, as far as this node knows.
+    #[must_use]
+    pub fn leader(&self) -> Option<&NodeId> {
+        self.leader.as_ref()
+    }
+
+    /// The state of this node's leadership, if it leads.
+    #[must_use]
+    pub fn leadership(&self) -> Option<&Leader> {
+        self.lead.as_ref()
+    }
+
+    /// Enters an epoch, if it is newer, and steps down from an older one.
+    pub(crate) fn enter(&mut self, epoch: Epoch, leader: NodeId, now: Duration) -> Option<Record> {
+        if epoch < self.epoch || (epoch == self.epoch && self.leader.is_some()) {
+            return None;
+        }
+        let is_new = epoch > self.epoch;
+        (self.epoch, self.leader) = (epoch, Some(leader.clone()));
+        is_new.then_some(())?;
+        (self.is_matched, self.guess, self.changed_at) = (false, self.log.end(), now);
+        (self.led_by, self.has_gap) = (None, false);
+        self.lead = None;
+        Some(Record::Epoch { partition: self.id, epoch, leader })
+    }
+
+    /// The record in `lin-kv` must be looked at.
+    pub(crate) fn want(&mut self, now: Duration) {
+        if !self.errand.is_wanted {
+            (self.errand.is_wanted, self.errand.since) = (true, now);
+        }
+        self.tend_at = Some(self.tend_at.map_or(now, |at| at.min(now)));
+    }
+
+    /// Whom this node takes for the leader does not lead, and nobody knows who does.
+    pub(crate) fn forget_leader(&mut self) {
+        self.leader = None;
+    }
+
+    /// Takes what a node says who leads. The records are to be made durable before anything is
+    /// said; then the follower owes an [`ack`](Self::ack).
+    pub(crate) fn append_from(
+        &mut self,
+        leader: &NodeId,
+        append: Append,
+        retention: &Retention,
+        now: Duration,
+    ) -> Vec<Record> {
+        let mut records = Vec::new();
+        if append.epoch < self.epoch {
+            return records;
+        }
+        records.extend(self.enter(append.epoch, leader.clone(), now));
+        if self.lead.is_some() || self.leader.as_ref() != Some(leader) {
+            warn!(partition = self.id, epoch = self.epoch, peer = %leader, "two lead in one epoch");
+            debug_assert!(false, "two lead in one epoch");
+            return Vec::new();
+        }
+        let Append { at, prev, high, sole, entries, floor, .. } = append;
+        if !self.is_matched {
+            records.extend(self.match_log(at, prev, floor.map(|floor| *floor)));
+        }
+        self.has_gap = self.is_matched && at > self.log.end();
+        if !self.is_matched || self.has_gap {
+            return records;
+        }
+        let told = at.saturating_add(entries.len() as u64);
+        records.extend(self.extend(at, entries, high, retention, now));
+        self.raise_high(if sole { told.max(high) } else { high });
+        self.log.retain(retention, self.high, now);
+        records
+    }
+
+    /// Cuts off what the leader does not have, if this log is the leader's up to `at`; or says where
+    /// to look next, which is always further down.
+    fn match_log(
+        &mut self,
+        at: Position,
+        prev: Epoch,
+        floor: Option<crate::wire::Floor>,
+    ) -> Option<Record> {
+        let partition = self.id;
+        let is_there = (self.log.start()..=self.log.end()).contains(&at);
+        if is_there && self.log.epoch_before(at) == prev {
+            debug_assert!(at >= self.high, "nothing that is committed is cut off");
+            self.is_matched = true;
+            let is_longer = self.log.end() > at;
+            self.log.truncate(at);
+            return is_longer.then_some(Record::Truncate { partition, to: at });
+        }
+        if let Some(floor) = floor.filter(|floor| floor.at == at) {
+            self.is_matched = true;
+            self.log.reset(floor.clone());
+            self.high = self.high.max(at);
+            return Some(Record::Floor { partition, floor });
+        }
+        self.guess = self.log.not_after_epoch(at, prev);
+        None
+    }
+
+    /// Appends those of the entries that are new.
+    fn extend(
+        &mut self,
+        at: Position,
+        entries: Vec<Entry>,
+        high: Position,
+        retention: &Retention,
+        now: Duration,
+    ) -> Option<Record> {
+        let start = self.log.end();
+        let known = usize::try_from(start.saturating_sub(at)).unwrap_or(usize::MAX);
+        let entries: Vec<Entry> = entries.into_iter().skip(known).collect();
+        for entry in &entries {
+            self.log.append(entry.clone(), retention, now);
+        }
+        let (partition, high) = (self.id, high.min(self.log.end()).max(self.high));
+        (!entries.is_empty()).then_some(Record::Append { partition, at: start, high, entries })
+    }
+
+    /// What the follower has to say to its leader.
+    pub(crate) fn ack(&self) -> Ack {
+        let end = if self.is_matched { self.log.end() } else { self.guess };
+        Ack {
+            partition: self.id,
+            epoch: self.epoch,
+            matched: self.is_matched,
+            end,
+            last: self.log.epoch_before(end),
+            high: self.high,
+            gap: self.has_gap,
+        }
+    }
+
+    /// Appends an entry as the leader. Its position and offset, and what is to be made durable.
+    pub(crate) fn append_as_leader(
+        &mut self,
+        mut entry: Entry,
+        retention: &Retention,
+        now: Duration,
+    ) -> (Position, u64, Record) {
+        debug_assert!(self.lead.is_some());
+        entry.epoch = self.epoch;
+        let at = self.log.end();
+        let offset = self.log.append(entry.clone(), retention, now);
+        let (partition, high) = (self.id, self.high);
+        (at, offset, Record::Append { partition, at, high, entries: vec![entry] })
+    }
+
+    /// Leads from now on.
+    pub(crate) fn lead(&mut self, leader: Leader, now: Duration) -> Option<Record> {
+        let record = self.enter(leader.epoch(), leader.record().leader.node.clone(), now);
+        self.lead = Some(leader);
+        record
+    }
+
+    /// Everything below `high` is committed. Whether that is news.
+    pub(crate) fn raise_high(&mut self, high: Position) -> bool {
+        let high = high.min(self.log.end());
+        let is_news = high > self.high;
+        self.high = self.high.max(high);
+        is_news
+    }
+
+    /// Takes back what this node made durable in an earlier life. Whether it makes sense.
+    pub(crate) fn recover(&mut self, record: Record, retention: &Retention) -> bool {
+        match record {
+            Record::Incarnation(_) => return false,
+            Record::Epoch { epoch, leader, .. } => {
+                (self.epoch, self.leader) = (epoch, Some(leader));
+                self.guess = self.log.end();
+            }
+            Record::Append { at, high, entries, .. } => {
+                if at != self.log.end() {
+                    return false;
+                }
+                for entry in entries {
+                    self.log.append(entry, retention, Duration::ZERO);
+                }
+                self.raise_high(high);
+            }
+            Record::Truncate { to, .. } => self.log.truncate(to),
+            Record::Floor { floor, .. } => {
+                self.high = self.high.max(floor.at);
+                self.log.reset(floor);
+            }
+        }
+        self.guess = self.log.end();
+        true
+    }
+}

@@ -1,0 +1,146 @@
+//! Clients' polls that need another node, from when a node takes one until it answers.
+//!
+//! The invariant: a poll ends within [`GIVE_UP_AFTER`], with what could be had by then. A key of
+//! which nothing could be had is left out, as the protocol allows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use maelstrom_core::{NodeId, Request};
+
+use crate::wire::{Messages, Offsets};
+
+/// How long other nodes may take to answer.
+pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_millis(2_000);
+
+/// How many questions to other nodes may be open.
+pub(crate) const POLLS_MAX: usize = 16_384;
+
+/// A question to another node.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    /// The poll that it is a part of.
+    pub(crate) poll: u64,
+    pub(crate) offsets: Offsets,
+    pub(crate) target: NodeId,
+    pub(crate) retry_at: Duration,
+    pub(crate) tries: usize,
+}
+
+/// A client's poll.
+#[derive(Clone, Debug)]
+struct Asked {
+    request: Request,
+    msgs: Messages,
+    open: BTreeSet<u64>,
+    deadline: Duration,
+    /// Whether anything at all was answered.
+    is_any: bool,
+}
+
+/// All polls that wait for other nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Polls {
+    asked: BTreeMap<u64, Asked>,
+    questions: BTreeMap<u64, Question>,
+    next: u64,
+}
+
+/// What a poll has come to.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) request: Request,
+    /// `None` if nothing at all could be had.
+    pub(crate) msgs: Option<Messages>,
+}
+
+impl Polls {
+    fn name(&mut self) -> u64 {
+        self.next = self.next.saturating_add(1);
+        self.next
+    }
+
+    /// Whether so many more questions can be asked.
+    pub(crate) fn has_room(&self, count: usize) -> bool {
+        self.questions.len().saturating_add(count) <= POLLS_MAX
+    }
+
+    /// A poll that needs the answers to these questions (whom, what); their names. `is_any` tells
+    /// whether some of the keys are kept here.
+    pub(crate) fn begin(
+        &mut self,
+        request: Request,
+        msgs: Messages,
+        is_any: bool,
+        questions: Vec<(NodeId, Offsets)>,
+        now: Duration,
+        retry_after: Duration,
+    ) -> Vec<(u64, NodeId)> {
+        let poll = self.name();
+        let mut names = Vec::new();
+        for (target, offsets) in questions {
+            let id = self.name();
+            names.push((id, target.clone()));
+            let retry_at = now.saturating_add(retry_after);
+            self.questions.insert(id, Question { poll, offsets, target, retry_at, tries: 0 });
+        }
+        let open = names.iter().map(|(id, _)| *id).collect();
+        let deadline = now.saturating_add(GIVE_UP_AFTER);
+        self.asked.insert(poll, Asked { request, msgs, open, deadline, is_any });
+        names
+    }
+
+    pub(crate) fn question(&self, id: u64) -> Option<&Question> {
+        self.questions.get(&id)
+    }
+
+    pub(crate) fn question_mut(&mut self, id: u64) -> Option<&mut Question> {
+        self.questions.get_mut(&id)
+    }
+
+    /// A question is answered. What its poll has come to, if that was the last one.
+    pub(crate) fn answered(&mut self, id: u64, msgs: Messages) -> Option<Answer> {
+        let question = self.questions.remove(&id)?;
+        let asked = self.asked.get_mut(&question.poll)?;
+        asked.open.remove(&id);
+        asked.is_any = true;
+        for (key, msgs) in msgs {
+            // Nobody is told what was not asked for.
+            if question.offsets.contains_key(&key) {
+                asked.msgs.insert(key, msgs);
+            }
+        }
+        asked.open.is_empty().then_some(())?;
+        let asked = self.asked.remove(&question.poll)?;
+        Some(Answer { request: asked.request, msgs: Some(asked.msgs) })
+    }
+
+    /// The questions that are to be asked again.
+    pub(crate) fn due(&self, now: Duration) -> Vec<u64> {
+        let due = self.questions.iter().filter(|(_, question)| question.retry_at <= now);
+        due.map(|(id, _)| *id).collect()
+    }
+
+    /// Ends the polls whose time is up.
+    pub(crate) fn give_up(&mut self, now: Duration) -> Vec<Answer> {
+        let late: Vec<u64> = self
+            .asked
+            .iter()
+            .filter(|(_, asked)| asked.deadline <= now)
+            .map(|(poll, _)| *poll)
+            .collect();
+        self.questions.retain(|_, question| !late.contains(&question.poll));
+        let asked = late.iter().filter_map(|poll| self.asked.remove(poll));
+        let answers = asked.map(|asked| Answer {
+            request: asked.request,
+            msgs: asked.is_any.then_some(asked.msgs),
+        });
+        answers.collect()
+    }
+
+    /// When the next one is due.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        let questions = self.questions.values().map(|question| question.retry_at);
+        questions.chain(self.asked.values().map(|asked| asked.deadline)).min()
+    }
+}

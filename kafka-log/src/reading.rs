@@ -1,0 +1,170 @@
+//! Polls and committed offsets: answered from what this node has, as far as it has it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use maelstrom_core::{Error, Node, NodeId, Request};
+
+use crate::packets::When;
+use crate::wire::{Messages, Offsets, Poll, Polled};
+use crate::{Event, KafkaLog, Reply};
+
+/// How long a question to another node waits at the least before it is asked again elsewhere.
+const RETRY_MIN: Duration = Duration::from_millis(300);
+
+/// How many messages of a key a poll returns at most.
+const MESSAGES_MAX: usize = 1_000;
+
+impl KafkaLog {
+    /// What is committed of these keys, as far as this node keeps them and knows.
+    fn read(&self, offsets: &Offsets) -> Messages {
+        let mut msgs = Messages::new();
+        let mut room = self.config.poll_bytes;
+        for (key, from) in offsets {
+            let partition = self.partitions.get(&self.placement.partition(key));
+            let Some(partition) = partition.filter(|_| room > 0) else { continue };
+            let mut list = Vec::new();
+            for (offset, msg) in partition.log.read(key, *from, partition.high()).take(MESSAGES_MAX)
+            {
+                let bytes = msg.get().len().saturating_add(8);
+                if bytes > room && !(msgs.is_empty() && list.is_empty()) {
+                    room = 0;
+                    break;
+                }
+                room = room.saturating_sub(bytes);
+                list.push((offset, msg));
+            }
+            if !list.is_empty() {
+                msgs.insert(key.clone(), list);
+            }
+        }
+        msgs
+    }
+
+    /// Takes a client's poll.
+    pub(crate) fn poll(
+        &mut self,
+        node: &mut Node<Event>,
+        request: &Request,
+        offsets: Offsets,
+    ) -> Result<(), Error> {
+        let now = node.now();
+        let mut kept = Offsets::new();
+        let mut elsewhere: BTreeMap<NodeId, Offsets> = BTreeMap::new();
+        for (key, from) in offsets {
+            let id = self.placement.partition(&key);
+            if self.keeps(id) {
+                kept.insert(key, from);
+            } else if let Some(target) = self.reader(id, 0) {
+                elsewhere.entry(target).or_default().insert(key, from);
+            }
+        }
+        let msgs = self.read(&kept);
+        if elsewhere.is_empty() {
+            node.reply(request, &Reply::PollOk { msgs });
+            return Ok(());
+        }
+        if !self.polls.has_room(elsewhere.len()) {
+            return Err(Error::temporarily_unavailable("too many polls are under way"));
+        }
+        let (request, is_any) = (request.clone(), !kept.is_empty());
+        let questions = elsewhere.into_iter().collect();
+        let asked = self.polls.begin(request, msgs, is_any, questions, now, RETRY_MIN);
+        for (id, target) in asked {
+            self.ask(now, id, &target);
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, now: Duration, id: u64, target: &NodeId) {
+        if let Some(link) = self.links.get_mut(target) {
+            link.queue.polls.insert(id);
+            if link.is_down() {
+                link.probe(now);
+            }
+        }
+        self.touch(now, target, When::Fresh);
+    }
+
+    /// Who is asked for what this node does not keep: the leader, and in turns the others.
+    fn reader(&self, id: crate::PartitionId, tries: usize) -> Option<NodeId> {
+        let leader = self.partitions.get(&id).and_then(|partition| partition.leader());
+        let replicas = self.placement.replicas(id).iter().filter(|node| leader != Some(*node));
+        let all: Vec<&NodeId> = leader.into_iter().chain(replicas).collect();
+        let is_up = |node: &NodeId| self.links.get(node).is_some_and(|link| !link.is_down());
+        let up: Vec<&NodeId> = all.iter().filter(|node| is_up(node)).copied().collect();
+        let from = if up.is_empty() { all } else { up };
+        tries.checked_rem(from.len()).and_then(|at| from.get(at)).map(|node| (*node).clone())
+    }
+
+    /// A peer asks for what is committed here.
+    pub(crate) fn poll_from(&mut self, now: Duration, src: &NodeId, poll: Poll) {
+        let msgs = self.read(&poll.offsets);
+        if let Some(link) = self.links.get_mut(src) {
+            link.queue.polled.push(Polled { id: poll.id, msgs });
+        }
+        self.touch(now, src, When::Soon);
+    }
+
+    /// A peer has answered.
+    pub(crate) fn polled_by(&mut self, node: &mut Node<Event>, polled: Polled) {
+        if let Some(answer) = self.polls.answered(polled.id, polled.msgs) {
+            let msgs = answer.msgs.unwrap_or_default();
+            node.reply(&answer.request, &Reply::PollOk { msgs });
+        }
+    }
+
+    /// Asks others where nobody has answered, and ends the polls whose time is up.
+    pub(crate) fn retry_polls(&mut self, node: &mut Node<Event>) {
+        let now = node.now();
+        for answer in self.polls.give_up(now) {
+            match answer.msgs {
+                Some(msgs) => node.reply(&answer.request, &Reply::PollOk { msgs }),
+                None => {
+                    let error = Error::temporarily_unavailable("no replica answers");
+                    node.reply_error(&answer.request, &error);
+                }
+            }
+        }
+        for id in self.polls.due(now) {
+            let Some(question) = self.polls.question(id) else { continue };
+            let tries = question.tries.saturating_add(1);
+            let key = question.offsets.keys().next().cloned();
+            let target = key.and_then(|key| self.reader(self.placement.partition(&key), tries));
+            let Some(question) = self.polls.question_mut(id) else { continue };
+            (question.tries, question.retry_at) = (tries, now.saturating_add(RETRY_MIN));
+            if let Some(target) = target {
+                question.target = target.clone();
+                self.ask(now, id, &target);
+            }
+        }
+    }
+
+    /// Commits offsets: here, and soon everywhere.
+    pub(crate) fn commit_offsets(
+        &mut self,
+        node: &mut Node<Event>,
+        request: &Request,
+        offsets: Offsets,
+    ) {
+        let rise = self.offsets.state().rise(offsets);
+        if !rise.0.is_empty() {
+            self.offsets.append(node, rise);
+        }
+        node.reply(request, &Reply::CommitOffsetsOk);
+    }
+
+    /// Lists committed offsets.
+    pub(crate) fn list_committed_offsets(
+        &mut self,
+        node: &mut Node<Event>,
+        request: &Request,
+        keys: Vec<Arc<str>>,
+    ) {
+        let committed = self.offsets.state();
+        let offset = |key: Arc<str>| committed.get(&key).map(|offset| (key, offset));
+        let offsets = keys.into_iter().filter_map(offset).collect();
+        node.reply(request, &Reply::ListCommittedOffsetsOk { offsets });
+    }
+}

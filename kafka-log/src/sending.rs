@@ -1,0 +1,349 @@
+//! Sends: from a client to whoever leads, into the log, and back with an offset.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use maelstrom_core::{Error, Node, NodeId, Request};
+use serde_json::value::RawValue;
+use tracing::debug;
+
+use crate::log::Seen;
+use crate::packets::When;
+use crate::sends::{GIVE_UP_AFTER, Pending, SENDS_MAX, SendId};
+use crate::wire::{Entry, Outcome, PartitionId, Producer, Sent};
+use crate::{Acks, Event, KafkaLog, MESSAGE_BYTES_MAX, Reply};
+
+/// How long a send waits at the least before it is looked at again.
+const RETRY_MIN: Duration = Duration::from_millis(300);
+
+impl KafkaLog {
+    /// Takes a client's send.
+    pub(crate) fn send(
+        &mut self,
+        node: &mut Node<Event>,
+        request: &Request,
+        key: Arc<str>,
+        msg: Arc<RawValue>,
+    ) -> Result<(), Error> {
+        if key.len().saturating_add(msg.get().len()) > MESSAGE_BYTES_MAX {
+            let text = format!("field `msg`: longer than {MESSAGE_BYTES_MAX} bytes, with the key");
+            return Err(Error::malformed_request(text));
+        }
+        let now = node.now();
+        let partition = self.placement.partition(&key);
+        let pending = Pending {
+            request: request.clone(),
+            key,
+            msg,
+            deadline: now.saturating_add(GIVE_UP_AFTER),
+            retry_at: now,
+            target: None,
+            tries: 0,
+            copies: 0,
+        };
+        let id = self.sends.begin(partition, pending)?;
+        self.dispatch(node, id);
+        Ok(())
+    }
+
+    /// Brings a send on its way: into the log, if this node leads, or to whoever may.
+    pub(crate) fn dispatch(&mut self, node: &mut Node<Event>, id: SendId) {
+        let now = node.now();
+        if self.is_alone() {
+            self.lead_alone(node, id.0);
+        }
+        let Some(pending) = self.sends.get(id) else { return };
+        let (tries, key, msg) = (pending.tries, pending.key.clone(), pending.msg.clone());
+        if self.open(id.0).lead.is_some() {
+            return self.append_own(node, id, key, msg);
+        }
+        let target = self.choose(now, id.0, tries);
+        let link = target.as_ref().and_then(|target| self.links.get_mut(target));
+        let mut retry_after = RETRY_MIN;
+        if let Some(link) = link {
+            link.queue.sends.insert(id);
+            retry_after = retry_after.max(link.retry_after().saturating_mul(2));
+        }
+        if let Some(target) = &target {
+            self.touch(now, target, When::Fresh);
+        }
+        if let Some(pending) = self.sends.get_mut(id) {
+            pending.target = target;
+            pending.retry_at = now.saturating_add(retry_after);
+        }
+    }
+
+    /// Whom to ask who leads a partition that this node does not lead; itself, in vain, if it keeps
+    /// the partition and is as good as any other.
+    fn choose(&mut self, now: Duration, id: PartitionId, tries: usize) -> Option<NodeId> {
+        let own = self.own.id.clone();
+        let keeps = self.keeps(id);
+        let partition = self.open(id);
+        let leader = partition.leader().filter(|leader| **leader != own).cloned();
+        let is_up = |peer: &NodeId| self.links.get(peer).is_some_and(|link| !link.is_down());
+        let replicas = self.placement.replicas(id);
+        let candidates =
+            leader.iter().chain(replicas.iter().filter(|node| leader.as_ref() != Some(*node)));
+        let candidates: Vec<NodeId> =
+            candidates.filter(|node| **node == own || is_up(node)).cloned().collect();
+        let choice = tries.checked_rem(candidates.len()).and_then(|at| candidates.get(at)).cloned();
+        let is_leader_up = leader.as_ref().is_some_and(is_up);
+        if keeps && (choice.as_ref() == Some(&own) || (leader.is_some() && !is_leader_up)) {
+            self.open(id).want(now);
+        }
+        if candidates.iter().all(|node| *node == own) {
+            // Nobody else is up, as far as is known.
+            for replica in self.placement.replicas(id) {
+                self.links.get_mut(replica).into_iter().for_each(|link| link.probe(now));
+            }
+        }
+        choice.filter(|node| *node != own)
+    }
+
+    /// Appends a client's send of this node, which leads.
+    fn append_own(
+        &mut self,
+        node: &mut Node<Event>,
+        id: SendId,
+        key: Arc<str>,
+        msg: Arc<RawValue>,
+    ) {
+        let (producer, own) = (self.own.producer(), self.own.id.clone());
+        match self.take(node, id.0, &own, producer, id.1, (key, msg)) {
+            Some(Outcome::Refused) => self.refuse(node, id),
+            Some(Outcome::Ask(..)) | None => {}
+            Some(Outcome::Offset(_)) => self.complete(node, id.0),
+        }
+        let now = node.now();
+        if let Some(pending) = self.sends.get_mut(id) {
+            pending.copies = pending.copies.saturating_add(1);
+            pending.target = None;
+            pending.retry_at = now.saturating_add(GIVE_UP_AFTER);
+        }
+        self.settle(node, id.0);
+    }
+
+    /// What the leader does with a send of `origin`: its outcome, if that is known already.
+    fn take(
+        &mut self,
+        node: &mut Node<Event>,
+        id: PartitionId,
+        origin: &NodeId,
+        producer: Producer,
+        seq: u64,
+        (key, msg): (Arc<str>, Arc<RawValue>),
+    ) -> Option<Outcome> {
+        let now = node.now();
+        let Self { config, partitions, .. } = self;
+        let partition = partitions.get_mut(&id)?;
+        let (high, epoch) = (partition.high(), partition.epoch());
+        let lead = partition.lead.as_mut()?;
+        let is_early = config.acks == Acks::Leader;
+        match partition.log.seen(&producer, seq) {
+            Seen::At { position, offset } if position < high || is_early => {
+                return Some(Outcome::Offset(offset));
+            }
+            Seen::At { position, .. } => {
+                lead.wait(position, origin.clone(), now);
+                return None;
+            }
+            Seen::Stale => return None,
+            Seen::Never => {}
+        }
+        if !lead.is_safe() || lead.waiting() >= SENDS_MAX {
+            return Some(Outcome::Refused);
+        }
+        let entry = Entry { epoch, producer, seq, key, msg };
+        let followers: Vec<NodeId> = lead.followers().cloned().collect();
+        let (position, offset, record) = partition.append_as_leader(entry, &config.retention, now);
+        if let Some(lead) = partition.lead.as_mut().filter(|_| !is_early) {
+            lead.wait(position, origin.clone(), now);
+        }
+        node.persist(&record);
+        for follower in followers {
+            // Who sent it waits for it to come back.
+            let when = if follower == *origin { When::Soon } else { When::Fresh };
+            self.touch_follower(now, &follower, id, when);
+        }
+        is_early.then_some(Outcome::Offset(offset))
+    }
+
+    /// A peer has passed on a client's send.
+    pub(crate) fn send_from(
+        &mut self,
+        node: &mut Node<Event>,
+        src: &NodeId,
+        life: u64,
+        send: crate::Send,
+    ) {
+        let (now, id, seq) = (node.now(), send.partition, send.seq);
+        if self.placement.partition(&send.key) != id {
+            return debug!(peer = %src, partition = id, "a key of another partition");
+        }
+        let producer = Producer { node: src.clone(), life };
+        let outcome = if self.open(id).lead.is_some() {
+            let outcome = self.take(node, id, src, producer, seq, (send.key, send.msg));
+            self.settle(node, id);
+            outcome
+        } else {
+            Some(self.redirect(now, id))
+        };
+        if let Some(outcome) = outcome
+            && let Some(link) = self.links.get_mut(src)
+        {
+            link.queue.sent.push(Sent { partition: id, seq, outcome });
+            self.touch(now, src, When::Soon);
+        }
+    }
+
+    /// What is said to who takes this node for a leader that it is not. It makes sure that the leader
+    /// is there, since somebody doubts it.
+    fn redirect(&mut self, now: Duration, id: PartitionId) -> Outcome {
+        let keeps = self.keeps(id);
+        let partition = self.open(id);
+        let (leader, epoch) = (partition.leader().cloned(), partition.epoch());
+        let is_down = match leader.as_ref().and_then(|leader| self.links.get_mut(leader)) {
+            Some(link) => {
+                link.probe(now);
+                link.is_down()
+            }
+            None => true,
+        };
+        if keeps && is_down {
+            self.open(id).want(now);
+        }
+        Outcome::Ask(leader.filter(|_| !is_down), epoch)
+    }
+
+    /// A peer has told what came of a send.
+    pub(crate) fn sent_by(&mut self, node: &mut Node<Event>, src: &NodeId, sent: &Sent) {
+        let id = (sent.partition, sent.seq);
+        match &sent.outcome {
+            Outcome::Offset(offset) => {
+                if let Some(pending) = self.sends.end(id) {
+                    node.reply(&pending.request, &Reply::SendOk { offset: *offset });
+                }
+            }
+            Outcome::Refused => {
+                let pending = self.sends.get(id);
+                if pending.is_some_and(|pending| pending.target.as_ref() == Some(src)) {
+                    self.refuse(node, id);
+                }
+            }
+            Outcome::Ask(leader, epoch) => {
+                // If that is news, all that waits goes there. If not, it has been tried, or will be.
+                if let Some(leader) = leader {
+                    self.hear_of_leader(node, sent.partition, leader, *epoch);
+                }
+            }
+        }
+    }
+
+    /// Whoever leads takes no sends. Unless another copy may be under way, that is the end of it.
+    fn refuse(&mut self, node: &mut Node<Event>, id: SendId) {
+        if self.sends.get(id).is_some_and(|pending| pending.copies <= 1)
+            && let Some(pending) = self.sends.end(id)
+        {
+            let error = Error::temporarily_unavailable("too few replicas are in sync");
+            node.reply_error(&pending.request, &error);
+        }
+    }
+
+    /// Somebody else leads a partition, or nobody is known to.
+    pub(crate) fn leader_changed(&mut self, node: &mut Node<Event>, id: PartitionId) {
+        for send in self.sends.of(id) {
+            if let Some(pending) = self.sends.get_mut(send) {
+                pending.tries = 0;
+            }
+            self.dispatch(node, send);
+        }
+    }
+
+    /// Answers the sends to a partition of which is known by now that they are committed.
+    pub(crate) fn complete(&mut self, node: &mut Node<Event>, id: PartitionId) {
+        let Some(partition) = self.partitions.get(&id) else { return };
+        let is_early = self.config.acks == Acks::Leader && partition.lead.is_some();
+        let producer = self.own.producer();
+        for send in self.sends.of(id) {
+            let Seen::At { position, offset } = partition.log.seen(&producer, send.1) else {
+                continue;
+            };
+            if (position < partition.high() || is_early)
+                && let Some(pending) = self.sends.end(send)
+            {
+                node.reply(&pending.request, &Reply::SendOk { offset });
+            }
+        }
+    }
+
+    /// What this node leads may have been committed: who waits for it is told.
+    pub(crate) fn settle(&mut self, node: &mut Node<Event>, id: PartitionId) {
+        let now = node.now();
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        let Some(lead) = &mut partition.lead else { return };
+        let Some(committed) = lead.committed(partition.log.end()) else { return };
+        if !partition.raise_high(committed) {
+            return;
+        }
+        let high = partition.high();
+        let Some(lead) = &mut partition.lead else { return };
+        let done = lead.take_committed(high);
+        let followers: Vec<NodeId> = lead.followers().cloned().collect();
+        for (position, origin) in done {
+            self.tell_committed(now, id, position, &origin);
+        }
+        for follower in followers {
+            let knows =
+                |p: &crate::Partition| p.lead.as_ref().is_some_and(|l| l.knows(&follower, high));
+            if !self.partitions.get(&id).is_some_and(knows) {
+                self.touch_follower(now, &follower, id, When::Lazy);
+            }
+        }
+        let retention = &self.config.retention;
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            partition.log.retain(retention, high, now);
+        }
+        self.complete(node, id);
+    }
+
+    /// Tells who passed on a send that it is committed: a follower in sync by the high watermark,
+    /// anybody else by its offset.
+    fn tell_committed(&mut self, now: Duration, id: PartitionId, position: u64, origin: &NodeId) {
+        let Some(partition) = self.partitions.get(&id) else { return };
+        let Some(lead) = partition.lead.as_ref().filter(|_| *origin != self.own.id) else { return };
+        if lead.needs(origin) {
+            if !lead.knows(origin, position.saturating_add(1)) {
+                self.touch_follower(now, origin, id, When::Soon);
+            }
+            return;
+        }
+        let Some(entry) = partition.log.entry(position) else { return };
+        let Seen::At { offset, .. } = partition.log.seen(&entry.producer, entry.seq) else {
+            return;
+        };
+        if let Some(link) = self.links.get_mut(origin)
+            && link.life() == Some(entry.producer.life)
+        {
+            let outcome = Outcome::Offset(offset);
+            link.queue.sent.push(Sent { partition: id, seq: entry.seq, outcome });
+            self.touch(now, origin, When::Soon);
+        }
+    }
+
+    /// Looks again at sends that do not get on, and ends those whose time is up.
+    pub(crate) fn retry_sends(&mut self, node: &mut Node<Event>) {
+        let now = node.now();
+        for id in self.sends.due(now) {
+            let Some(pending) = self.sends.get_mut(id) else { continue };
+            if pending.deadline <= now {
+                let error = pending.failure("no leader has taken the message in time");
+                if let Some(pending) = self.sends.end(id) {
+                    node.reply_error(&pending.request, &error);
+                }
+                continue;
+            }
+            pending.tries = pending.tries.saturating_add(1);
+            self.dispatch(node, id);
+        }
+    }
+}

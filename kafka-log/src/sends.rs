@@ -1,0 +1,127 @@
+//! Clients' sends, from when a node takes one until it answers.
+//!
+//! The invariants:
+//!
+//! * A send keeps its name (this node's life, partition, sequence number) however often and to
+//!   whomever it is passed on, and sequence numbers that are under way at a time are less than
+//!   [`WINDOW`] apart: so no log has it twice.
+//! * It ends in a definite error only if it was never passed on, or once, and was refused by the one
+//!   who got it: packets count once, so nobody can append it any more.
+//! * It ends within [`GIVE_UP_AFTER`], before its client gives up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use maelstrom_core::{Error, ErrorCode, NodeId, Request};
+use serde_json::value::RawValue;
+
+use crate::log::WINDOW;
+use crate::wire::PartitionId;
+
+/// How long a send may take. Maelstrom's clients wait 5 s.
+pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_millis(4_000);
+
+/// How many sends may be under way.
+pub(crate) const SENDS_MAX: usize = 16_384;
+
+/// A send's name within this life of its node.
+pub(crate) type SendId = (PartitionId, u64);
+
+/// A send that is under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) request: Request,
+    pub(crate) key: Arc<str>,
+    pub(crate) msg: Arc<RawValue>,
+    pub(crate) deadline: Duration,
+    /// When to look again whether it gets on.
+    pub(crate) retry_at: Duration,
+    /// Whom it has been passed on to.
+    pub(crate) target: Option<NodeId>,
+    /// How often it was looked at again.
+    pub(crate) tries: usize,
+    /// How often it was really sent, or appended here.
+    pub(crate) copies: u32,
+}
+
+impl Pending {
+    /// The error that says what is known.
+    pub(crate) fn failure(&self, why: &'static str) -> Error {
+        if self.copies == 0 {
+            Error::temporarily_unavailable(why)
+        } else {
+            Error::new(ErrorCode::Timeout, why)
+        }
+    }
+}
+
+/// All sends that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct Sends {
+    pending: BTreeMap<SendId, Pending>,
+    next: BTreeMap<PartitionId, u64>,
+}
+
+impl Sends {
+    /// Takes a send.
+    ///
+    /// # Errors
+    ///
+    /// If too many are under way: nothing has happened then.
+    pub(crate) fn begin(
+        &mut self,
+        partition: PartitionId,
+        pending: Pending,
+    ) -> Result<SendId, Error> {
+        let next = self.next.entry(partition).or_default();
+        let oldest = self.pending.range((partition, 0)..).next();
+        let oldest = oldest.map(|(id, _)| *id).filter(|(of, _)| *of == partition);
+        let is_far = oldest.is_some_and(|(_, seq)| next.saturating_sub(seq) >= WINDOW);
+        if is_far || self.pending.len() >= SENDS_MAX {
+            return Err(Error::temporarily_unavailable("too many sends are under way"));
+        }
+        let id = (partition, *next);
+        *next = next.saturating_add(1);
+        self.pending.insert(id, pending);
+        Ok(id)
+    }
+
+    pub(crate) fn get(&self, id: SendId) -> Option<&Pending> {
+        self.pending.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: SendId) -> Option<&mut Pending> {
+        self.pending.get_mut(&id)
+    }
+
+    pub(crate) fn end(&mut self, id: SendId) -> Option<Pending> {
+        self.pending.remove(&id)
+    }
+
+    /// Those to a partition.
+    pub(crate) fn of(&self, partition: PartitionId) -> Vec<SendId> {
+        let all = self.pending.range((partition, 0)..=(partition, u64::MAX));
+        all.map(|(id, _)| *id).collect()
+    }
+
+    /// Those that wait for a node.
+    pub(crate) fn at(&self, node: &NodeId) -> Vec<SendId> {
+        let at = self.pending.iter().filter(|(_, pending)| pending.target.as_ref() == Some(node));
+        at.map(|(id, _)| *id).collect()
+    }
+
+    /// Those whose time is up, or who are to be looked at again.
+    pub(crate) fn due(&self, now: Duration) -> Vec<SendId> {
+        let due = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| pending.deadline <= now || pending.retry_at <= now);
+        due.map(|(id, _)| *id).collect()
+    }
+
+    /// When the next one is due.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        self.pending.values().map(|pending| pending.deadline.min(pending.retry_at)).min()
+    }
+}

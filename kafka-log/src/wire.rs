@@ -1,0 +1,307 @@
+//! What nodes say to each other: packets of one type, `packet`, each with everything that its sender
+//! has for its receiver at that moment; and what they keep in `lin-kv`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use maelstrom_core::NodeId;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// Names a partition.
+pub type PartitionId = u32;
+
+/// How often a partition has changed its leader: the fencing token. The first is 1; 0 is none.
+pub type Epoch = u64;
+
+/// A place in a partition's log, over all of its keys. The first is 0.
+pub type Position = u64;
+
+/// Offsets by key.
+pub type Offsets = BTreeMap<Arc<str>, u64>;
+
+/// Messages by key, each with its offset.
+pub type Messages = BTreeMap<Arc<str>, Vec<(u64, Arc<RawValue>)>>;
+
+/// A node together with what it keeps. One that has lost its records is another replica.
+///
+/// On the wire: `[node, incarnation]`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "(NodeId, u64)", into = "(NodeId, u64)")]
+pub struct ReplicaId {
+    /// The node.
+    pub node: NodeId,
+    /// A number drawn at random when its records began.
+    pub incarnation: u64,
+}
+
+impl From<(NodeId, u64)> for ReplicaId {
+    fn from((node, incarnation): (NodeId, u64)) -> Self {
+        Self { node, incarnation }
+    }
+}
+
+impl From<ReplicaId> for (NodeId, u64) {
+    fn from(id: ReplicaId) -> Self {
+        (id.node, id.incarnation)
+    }
+}
+
+/// Who sends: one life of one node, so that no two sends ever share a name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Producer {
+    /// The node that took the send from its client.
+    pub node: NodeId,
+    /// Which life of it.
+    pub life: u64,
+}
+
+/// One message in a partition's log.
+///
+/// On the wire: `[epoch, node, life, seq, key, message]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "WireEntry", into = "WireEntry")]
+pub struct Entry {
+    /// The epoch of the leader that appended it. With its position, this names the entry.
+    pub epoch: Epoch,
+    /// Who sent it.
+    pub producer: Producer,
+    /// Which of its producer's sends to this partition it is.
+    pub seq: u64,
+    /// Whose log it is in.
+    pub key: Arc<str>,
+    /// Any JSON.
+    pub msg: Arc<RawValue>,
+}
+
+type WireEntry = (Epoch, NodeId, u64, u64, Arc<str>, Arc<RawValue>);
+
+impl From<WireEntry> for Entry {
+    fn from((epoch, node, life, seq, key, msg): WireEntry) -> Self {
+        Self { epoch, producer: Producer { node, life }, seq, key, msg }
+    }
+}
+
+impl From<Entry> for WireEntry {
+    fn from(entry: Entry) -> Self {
+        let Producer { node, life } = entry.producer;
+        (entry.epoch, node, life, entry.seq, entry.key, entry.msg)
+    }
+}
+
+impl Entry {
+    /// About how many bytes it takes in a packet.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        let texts = self.key.len().saturating_add(self.msg.get().len());
+        texts.saturating_add(self.producer.node.len()).saturating_add(ENTRY_OVERHEAD)
+    }
+}
+
+/// What an entry takes beside its texts: three numbers, quotes, commas.
+const ENTRY_OVERHEAD: usize = 40;
+
+/// A leader tells a follower what comes next in its log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Append {
+    /// Of which partition.
+    pub partition: PartitionId,
+    /// The leader's.
+    pub epoch: Epoch,
+    /// Where `entries` begin.
+    pub at: Position,
+    /// The epoch of the entry before that, 0 if there is none.
+    pub prev: Epoch,
+    /// The leader's high watermark.
+    pub high: Position,
+    /// Whether leader and follower are all the replicas that have to have an entry: what the
+    /// follower has is committed then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sole: bool,
+    /// In the order of their positions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entries: Vec<Entry>,
+    /// What came before `at`, where that has been deleted: the follower begins anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<Box<Floor>>,
+}
+
+/// What is left of the entries that have been deleted before a position.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Floor {
+    /// The position.
+    pub at: Position,
+    /// The epoch of the entry before it.
+    pub epoch: Epoch,
+    /// The next offset of every key.
+    pub next: Offsets,
+    /// For each producer a sequence number below which its sends are too old to be taken.
+    pub producers: Vec<(NodeId, u64, u64)>,
+}
+
+/// A follower tells its leader how much it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// Of which partition.
+    pub partition: PartitionId,
+    /// The newest epoch that the follower knows.
+    pub epoch: Epoch,
+    /// Whether its log is the leader's, up to `end`.
+    pub matched: bool,
+    /// Where its log ends, or where to look for the place from which on it differs.
+    pub end: Position,
+    /// The epoch of the entry before `end`.
+    pub last: Epoch,
+    /// Its high watermark.
+    pub high: Position,
+    /// Whether it was sent something that does not follow what it has: something was lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gap: bool,
+}
+
+/// A client's send, passed on to the leader.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Send {
+    /// To which partition.
+    pub partition: PartitionId,
+    /// Which of the sender's sends to this partition it is.
+    pub seq: u64,
+    /// To which key.
+    pub key: Arc<str>,
+    /// What.
+    pub msg: Arc<RawValue>,
+}
+
+/// What came of a [`Send`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// To which partition.
+    pub partition: PartitionId,
+    /// Which of them.
+    pub seq: u64,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of a [`Send`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is committed at this offset.
+    Offset(u64),
+    /// Whoever was asked does not lead, and takes this node for the leader in this epoch.
+    Ask(Option<NodeId>, Epoch),
+    /// Too few replicas are in sync, or no message can be taken: nothing has been appended.
+    Refused,
+}
+
+/// Asks for what is committed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poll {
+    /// Names the question.
+    pub id: u64,
+    /// From where on, for each key.
+    pub offsets: Offsets,
+}
+
+/// The answer to a [`Poll`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Polled {
+    /// The question's.
+    pub id: u64,
+    /// What there is.
+    pub msgs: Messages,
+}
+
+/// Everything that one node has to tell another.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Packet {
+    /// Which life of the sender speaks: a number drawn at random when it began.
+    pub life: u64,
+    /// The incarnation of what the sender keeps.
+    pub incarnation: u64,
+    /// The life of the receiver that is spoken to; none if it is not known. Only who is meant may
+    /// look at the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
+    /// Numbers the packets to the receiver, from 1.
+    pub number: u64,
+    /// Within how many microseconds an answer is wanted, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<u64>,
+    /// The newest packet of the receiver that wanted an answer, 0 if there was none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub echo: u64,
+    /// To a follower.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub appends: Vec<Append>,
+    /// To a leader.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acks: Vec<Ack>,
+    /// To a leader.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sends: Vec<Send>,
+    /// From a leader.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent: Vec<Sent>,
+    /// To a replica.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub polls: Vec<Poll>,
+    /// From a replica.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub polled: Vec<Polled>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// The body of a [`Packet`]: the handler's payload has the same variant.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Body<'a> {
+    Packet(&'a Packet),
+}
+
+/// What a node makes durable.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// The first record: which incarnation this is.
+    Incarnation(u64),
+    /// A node has entered an epoch, and who leads in it.
+    Epoch {
+        /// Of which partition.
+        partition: PartitionId,
+        /// The epoch.
+        epoch: Epoch,
+        /// Its leader.
+        leader: NodeId,
+    },
+    /// Entries have been appended.
+    Append {
+        /// To which partition.
+        partition: PartitionId,
+        /// Where.
+        at: Position,
+        /// The high watermark, as far as it was known.
+        high: Position,
+        /// What.
+        entries: Vec<Entry>,
+    },
+    /// The entries from a position on have been removed.
+    Truncate {
+        /// Of which partition.
+        partition: PartitionId,
+        /// The position.
+        to: Position,
+    },
+    /// The log begins anew behind what has been deleted elsewhere.
+    Floor {
+        /// Of which partition.
+        partition: PartitionId,
+        /// What is left of that.
+        floor: Floor,
+    },
+}
