@@ -18,6 +18,7 @@ node_args = $(if $(ARGS),-- $(ARGS))
 
 broadcast_small := --node-count 5 --time-limit 20 --rate 10
 broadcast_large := --node-count 25 --time-limit 20 --rate 100 --latency 100
+kafka_fast := --concurrency 2n --time-limit 20 --rate 1000 --availability 0.999
 txn_two := --node-count 2 --concurrency 2n --time-limit 20 --rate 1000
 partitions := --availability total --nemesis partition
 
@@ -72,6 +73,36 @@ g-counter: ## 4: Grow-only counter through partitions: < 0.15 msgs/op
 	@$(check) 4 g-counter $(bin)/g-counter --max-msgs-per-op 0.15 -- \
 	  --node-count 3 --rate 100 --time-limit 20 --nemesis partition $(node_args)
 
+.PHONY: kafka-log
+kafka-log: kafka-log-5a kafka-log-5b kafka-log-5c kafka-log-linger kafka-log-partition ## 5: Replicated logs: 5a to 5c, and the two below
+
+.PHONY: kafka-log-5a
+kafka-log-5a: ## 5a: Logs on one node
+	$(call build,kafka-log)
+	@$(check) 5a kafka $(bin)/kafka-log -- --node-count 1 $(kafka_fast) $(node_args)
+
+.PHONY: kafka-log-5b
+kafka-log-5b: ## 5b: Logs on two nodes
+	$(call build,kafka-log)
+	@$(check) 5b kafka $(bin)/kafka-log -- --node-count 2 $(kafka_fast) $(node_args)
+
+.PHONY: kafka-log-5c
+kafka-log-5c: ## 5c: The same with < 1 msgs/op
+	$(call build,kafka-log)
+	@$(check) 5c kafka $(bin)/kafka-log --max-msgs-per-op 1 -- --node-count 2 $(kafka_fast) $(node_args)
+
+.PHONY: kafka-log-linger
+kafka-log-linger: ## 5c with messages collected for 5 ms: < 0.6 msgs/op
+	$(call build,kafka-log)
+	@$(check) 5c-linger kafka $(bin)/kafka-log --max-msgs-per-op 0.6 -- --node-count 2 $(kafka_fast) \
+	  -- --linger 5ms $(ARGS)
+
+.PHONY: kafka-log-partition
+kafka-log-partition: ## 5c on five nodes, through partitions
+	$(call build,kafka-log)
+	@$(check) 5-partition kafka $(bin)/kafka-log -- --node-count 5 --concurrency 2n --time-limit 60 \
+	  --rate 1000 --nemesis partition --nemesis-interval 5 $(node_args)
+
 .PHONY: txn-rw
 txn-rw: txn-rw-6a txn-rw-6b txn-rw-6b-partition txn-rw-6c txn-rw-causal ## 6: Transactions: 6a to 6c and beyond, in this order
 
@@ -108,21 +139,20 @@ txn-rw-causal: ## 6+: Causal consistency on five nodes and slow links, through p
 ##@ Development
 
 .PHONY: all
-all: lint test echo unique-ids broadcast g-counter txn-rw ## Everything: lint, test and every challenge
+all: lint test echo unique-ids broadcast g-counter kafka-log txn-rw ## Everything: lint, test and every challenge
 
 .PHONY: build
 build: ## Build all programs in release mode
 	cargo build --release --locked --bin echo --bin unique-ids --bin broadcast --bin g-counter \
-	  --bin txn-rw --bin maelstrom-sim
+	  --bin kafka-log --bin txn-rw --bin maelstrom-sim
 
 .PHONY: test
 test: ## Run the tests
 	cargo test --workspace --locked
 
-# The test that sweeps each workload. That of the log, whose challenge is still to
-# come, is a small reference handler among the checker's own tests.
+# The test that sweeps each workload.
 sweep_of = $(or $(sweep_$(1)),-p $(1) --test simulation -- sweep)
-sweep_kafka := -p maelstrom-sim --test mutants -- the_good_log_is
+sweep_kafka := -p kafka-log --test simulation -- sweep
 sweep_txn-rw-register := -p txn-rw --test simulation -- sweep
 WORKLOAD ?= echo unique-ids broadcast g-counter kafka txn-rw-register
 SEEDS ?= 1000
