@@ -9,6 +9,7 @@ use tracing::{debug, info};
 
 use crate::leader::Leader;
 use crate::meta::Metadata;
+use crate::mutants::{Mutant, is_on};
 use crate::packets::When;
 use crate::wire::{Epoch, PartitionId, ReplicaId};
 use crate::{Event, KafkaLog};
@@ -220,7 +221,7 @@ impl KafkaLog {
         }
         let Metadata { epoch, leader, .. } = record.clone();
         self.hear_of_leader(node, id, &leader.node, epoch);
-        let is_in_sync = record.in_sync.contains(&own);
+        let is_in_sync = record.in_sync.contains(&own) || is_on(Mutant::UncleanElection);
         if !is_in_sync || !self.is_gone(&leader) {
             if let Some(link) = self.links.get_mut(&leader.node) {
                 link.probe(now);
@@ -290,6 +291,11 @@ impl KafkaLog {
             return;
         }
         info!(partition = id, epoch = record.epoch, "leads");
+        if is_on(Mutant::LeadFromHigh) {
+            let to = partition.high();
+            partition.log.truncate(to);
+            node.persist(&crate::Record::Truncate { partition: id, to });
+        }
         let end = partition.log.end();
         let leader = Leader::new(record, &replicas, end, self.config.in_sync_min, now);
         let record = partition.lead(leader, now);

@@ -16,6 +16,7 @@ use maelstrom_core::NodeId;
 
 use crate::log::PartitionLog;
 use crate::meta::Metadata;
+use crate::mutants::{Mutant, is_on};
 use crate::wire::{Ack, Append, Epoch, PartitionId, Position, ReplicaId};
 
 /// How long a follower that was taken out must have kept up before it is let in again, at first;
@@ -276,7 +277,13 @@ impl Leader {
     #[must_use]
     pub fn committed(&self, end: Position) -> Option<Position> {
         self.is_safe().then_some(())?;
+        if is_on(Mutant::CommitAlone) {
+            return Some(end);
+        }
         let matched = |node| self.followers.get(node).and_then(|progress| progress.matched);
+        if is_on(Mutant::CommitWithOne) {
+            return self.needed.iter().map(|node| matched(node).unwrap_or(0)).max().or(Some(end));
+        }
         Some(self.needed.iter().map(|node| matched(node).unwrap_or(0)).fold(end, Position::min))
     }
 

@@ -73,6 +73,8 @@ mod leader;
 mod link;
 mod log;
 mod meta;
+#[doc(hidden)]
+pub mod mutants;
 mod offsets;
 mod packets;
 mod partition;
@@ -223,6 +225,8 @@ pub struct KafkaLog {
     sends: Sends,
     polls: Polls,
     offsets: Gossip<Committed>,
+    /// What of them this node itself has made durable.
+    own_offsets: Committed,
     /// Until then a new node greets nobody, unless it is spoken to.
     silent_until: Option<Duration>,
     /// When the next tick comes that counts.
@@ -248,6 +252,7 @@ impl KafkaLog {
             sends: Sends::default(),
             polls: Polls::default(),
             offsets: Gossip::new(gossip, Committed::default()),
+            own_offsets: Committed::default(),
             silent_until: None,
             tick_at: None,
         }
@@ -352,7 +357,13 @@ impl MessageHandler for KafkaLog {
     fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
         match serde_json::from_slice::<Record>(record) {
             Ok(record) => self.recover_own(record),
-            Err(_) => self.offsets.recover(record),
+            Err(_) => {
+                self.offsets.recover(record)?;
+                if let Ok(run) = serde_json::from_slice::<gossip::Run<Rise>>(record) {
+                    run.entries.into_iter().for_each(|rise| self.own_offsets.take(rise));
+                }
+                Ok(())
+            }
         }
     }
 

@@ -51,6 +51,13 @@ impl Committed {
         Rise(offsets.into_iter().filter(|(key, offset)| rises(key, offset)).collect())
     }
 
+    /// Takes offsets that rose.
+    pub fn take(&mut self, rise: Rise) {
+        for (key, offset) in rise.0 {
+            self.raise(key, offset);
+        }
+    }
+
     fn raise(&mut self, key: Arc<str>, offset: u64) {
         if let Some(known) = self.offsets.get_mut(&key) {
             *known = offset.max(*known);
@@ -66,9 +73,7 @@ impl State for Committed {
     type Piece = Offsets;
 
     fn apply(&mut self, _origin: &Origin, entries: Vec<Rise>) {
-        for (key, offset) in entries.into_iter().flat_map(|rise| rise.0) {
-            self.raise(key, offset);
-        }
+        entries.into_iter().for_each(|rise| self.take(rise));
     }
 
     /// The position is that in the order of the keys. An offset that rises later stands in the
@@ -90,9 +95,7 @@ impl State for Committed {
     }
 
     fn merge(&mut self, piece: Offsets) -> Result<(), Error> {
-        for (key, offset) in piece {
-            self.raise(key, offset);
-        }
+        self.take(Rise(piece));
         Ok(())
     }
 }

@@ -33,6 +33,10 @@ impl KafkaLog {
     pub(crate) fn touch(&mut self, now: Duration, peer: &NodeId, when: When) {
         let linger = self.config.linger;
         if let Some(link) = self.links.get_mut(peer) {
+            if link.is_down() {
+                // It would wait in vain, unless the peer turns out to be up.
+                link.probe(now);
+            }
             match when {
                 When::Fresh => link.freshen(now),
                 When::Soon => link.owe(now.saturating_add(part(linger, 2))),

@@ -16,6 +16,7 @@ use tracing::warn;
 
 use crate::leader::Leader;
 use crate::log::{PartitionLog, Retention};
+use crate::mutants::{Mutant, is_any_on, is_on};
 use crate::wire::{Ack, Append, Entry, Epoch, PartitionId, Position, Record};
 
 /// What a node does about a partition's record in `lin-kv`.
@@ -147,12 +148,16 @@ impl Partition {
     ) -> Vec<Record> {
         let mut records = Vec::new();
         if append.epoch < self.epoch {
-            return records;
+            if !is_on(Mutant::NoFencing) {
+                return records;
+            }
+            (self.epoch, self.leader, self.lead) = (append.epoch, Some(leader.clone()), None);
+            self.is_matched = false;
         }
         records.extend(self.enter(append.epoch, leader.clone(), now));
         if self.lead.is_some() || self.leader.as_ref() != Some(leader) {
             warn!(partition = self.id, epoch = self.epoch, peer = %leader, "two lead in one epoch");
-            debug_assert!(false, "two lead in one epoch");
+            debug_assert!(is_any_on(), "two lead in one epoch");
             return Vec::new();
         }
         let Append { at, prev, high, sole, entries, floor, .. } = append;
@@ -180,8 +185,12 @@ impl Partition {
     ) -> Option<Record> {
         let partition = self.id;
         let is_there = (self.log.start()..=self.log.end()).contains(&at);
+        if is_there && is_on(Mutant::NoTruncation) {
+            self.is_matched = true;
+            return None;
+        }
         if is_there && self.log.epoch_before(at) == prev {
-            debug_assert!(at >= self.high, "nothing that is committed is cut off");
+            debug_assert!(at >= self.high || is_any_on(), "nothing that is committed is cut off");
             self.is_matched = true;
             let is_longer = self.log.end() > at;
             self.log.truncate(at);

@@ -80,9 +80,6 @@ impl KafkaLog {
     fn ask(&mut self, now: Duration, id: u64, target: &NodeId) {
         if let Some(link) = self.links.get_mut(target) {
             link.queue.polls.insert(id);
-            if link.is_down() {
-                link.probe(now);
-            }
         }
         self.touch(now, target, When::Fresh);
     }
@@ -141,15 +138,17 @@ impl KafkaLog {
         }
     }
 
-    /// Commits offsets: here, and soon everywhere.
+    /// Commits offsets: here, and soon everywhere. What this node has not made durable itself it does
+    /// now, though another one may have.
     pub(crate) fn commit_offsets(
         &mut self,
         node: &mut Node<Event>,
         request: &Request,
         offsets: Offsets,
     ) {
-        let rise = self.offsets.state().rise(offsets);
+        let rise = self.own_offsets.rise(offsets);
         if !rise.0.is_empty() {
+            self.own_offsets.take(rise.clone());
             self.offsets.append(node, rise);
         }
         node.reply(request, &Reply::CommitOffsetsOk);

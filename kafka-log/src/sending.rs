@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use tracing::debug;
 
 use crate::log::Seen;
+use crate::mutants::{Mutant, is_on};
 use crate::packets::When;
 use crate::sends::{GIVE_UP_AFTER, Pending, SENDS_MAX, SendId};
 use crate::wire::{Entry, Outcome, PartitionId, Producer, Sent};
@@ -139,7 +140,8 @@ impl KafkaLog {
         let (high, epoch) = (partition.high(), partition.epoch());
         let lead = partition.lead.as_mut()?;
         let is_early = config.acks == Acks::Leader;
-        match partition.log.seen(&producer, seq) {
+        let seen = partition.log.seen(&producer, seq);
+        match if is_on(Mutant::AppendAgain) { Seen::Never } else { seen } {
             Seen::At { position, offset } if position < high || is_early => {
                 return Some(Outcome::Offset(offset));
             }

@@ -1,0 +1,257 @@
+//! The cluster.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use kafka_log::{Config, KafkaLog, Partition};
+use maelstrom_core::{Clock, Output, RawNode, gossip};
+use serde_json::{Value, json};
+
+/// Longer than it takes until everyone has everything, whoever was thought to be down.
+pub(crate) const A_WHILE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Cluster {
+    config: Config,
+    pub(crate) now: Duration,
+    names: Vec<&'static str>,
+    /// Who is up.
+    nodes: BTreeMap<&'static str, RawNode<KafkaLog>>,
+    /// What each node's driver has made durable.
+    records: BTreeMap<&'static str, Vec<Vec<u8>>>,
+    /// Who hears nobody and is heard by nobody; `lin-kv` may be among them.
+    cut_off: BTreeSet<&'static str>,
+    under_way: VecDeque<Value>,
+    pub(crate) kv: BTreeMap<String, Value>,
+    lives: u8,
+    msg_id: u64,
+    replies: BTreeMap<u64, Value>,
+    /// Everything between nodes, and to and from `lin-kv`.
+    pub(crate) said: Vec<Value>,
+}
+
+impl Cluster {
+    pub(crate) fn new(names: &[&'static str], config: Config) -> Self {
+        let mut cluster = Self {
+            config,
+            now: Duration::ZERO,
+            names: names.to_vec(),
+            nodes: BTreeMap::new(),
+            records: names.iter().map(|name| (*name, Vec::new())).collect(),
+            cut_off: BTreeSet::new(),
+            under_way: VecDeque::new(),
+            kv: BTreeMap::new(),
+            lives: 0,
+            msg_id: 0,
+            replies: BTreeMap::new(),
+            said: Vec::new(),
+        };
+        for name in names {
+            cluster.start(name);
+        }
+        cluster.run_for(Duration::from_secs(2));
+        cluster.said.clear();
+        cluster
+    }
+
+    /// One partition, on three nodes.
+    pub(crate) fn three() -> Self {
+        Self::new(&["n1", "n2", "n3"], Config { partitions: 1, ..Config::default() })
+    }
+
+    /// Starts a node from its records.
+    pub(crate) fn start(&mut self, name: &'static str) {
+        self.lives += 1;
+        let handler = KafkaLog::new(self.config.clone(), gossip::Config::default());
+        let mut node = RawNode::new(handler, [self.lives; 32], true);
+        for record in &self.records[name] {
+            node.recover(record).unwrap();
+        }
+        self.nodes.insert(name, node);
+        let init = json!({"type": "init", "node_id": name, "node_ids": self.names});
+        assert_eq!(self.ask(name, init)["type"], "init_ok");
+    }
+
+    pub(crate) fn crash(&mut self, name: &'static str) {
+        self.nodes.remove(name);
+    }
+
+    pub(crate) fn lose_records(&mut self, name: &'static str) {
+        self.records.insert(name, Vec::new());
+    }
+
+    pub(crate) fn cut_off(&mut self, name: &'static str) {
+        self.cut_off.insert(name);
+    }
+
+    pub(crate) fn heal(&mut self) {
+        self.cut_off.clear();
+    }
+
+    pub(crate) fn partition(&self, name: &str) -> &Partition {
+        self.nodes[name].handler().partition(0).unwrap()
+    }
+
+    /// Who leads, in its own eyes.
+    pub(crate) fn leaders(&self) -> Vec<&'static str> {
+        let leads = |node: &RawNode<KafkaLog>| {
+            node.handler().partition(0).is_some_and(|partition| partition.leadership().is_some())
+        };
+        self.nodes.iter().filter(|(_, node)| leads(node)).map(|(name, _)| *name).collect()
+    }
+
+    pub(crate) fn leader(&self) -> &'static str {
+        let leaders = self.leaders();
+        assert_eq!(leaders.len(), 1, "{leaders:?}");
+        leaders[0]
+    }
+
+    /// Those who do not lead.
+    pub(crate) fn followers(&self) -> Vec<&'static str> {
+        let leader = self.leader();
+        self.names.iter().filter(|name| **name != leader).copied().collect()
+    }
+
+    /// The names of those who are in sync, as `lin-kv` has it.
+    pub(crate) fn in_sync(&self) -> Vec<String> {
+        let all = self.kv["partition-0"]["in_sync"].as_array().unwrap();
+        all.iter().map(|id| id[0].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Sends a request without waiting; its name.
+    pub(crate) fn begin(&mut self, name: &'static str, mut body: Value) -> u64 {
+        self.msg_id += 1;
+        body["msg_id"] = json!(self.msg_id);
+        let line = json!({"src": "c1", "dest": name, "body": body}).to_string();
+        let clock = self.clock();
+        self.nodes.get_mut(name).unwrap().handle_line(clock, line.as_bytes());
+        self.take_outputs(name);
+        self.deliver();
+        self.msg_id
+    }
+
+    /// The reply to a request, if it has come.
+    pub(crate) fn reply(&mut self, msg_id: u64) -> Option<Value> {
+        self.replies.remove(&msg_id)
+    }
+
+    /// Asks, and waits for the reply, up to 5 s.
+    pub(crate) fn ask(&mut self, name: &'static str, body: Value) -> Value {
+        let what = body.to_string();
+        let msg_id = self.begin(name, body);
+        for _ in 0..500 {
+            if let Some(reply) = self.reply(msg_id) {
+                return reply;
+            }
+            self.run_for(Duration::from_millis(10));
+        }
+        panic!("no reply to {what}");
+    }
+
+    /// Sends a message, and expects this offset.
+    pub(crate) fn send(&mut self, name: &'static str, msg: u64, offset: u64) {
+        let reply = self.ask(name, json!({"type": "send", "key": "k", "msg": msg}));
+        assert_eq!(
+            (&reply["type"], &reply["offset"]),
+            (&json!("send_ok"), &json!(offset)),
+            "{reply}"
+        );
+    }
+
+    /// What a node shows of the key.
+    pub(crate) fn poll(&mut self, name: &'static str, from: u64) -> Value {
+        let mut reply = self.ask(name, json!({"type": "poll", "offsets": {"k": from}}));
+        assert_eq!(reply["type"], "poll_ok", "{reply}");
+        reply["msgs"]["k"].take()
+    }
+
+    pub(crate) fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.deliver();
+        loop {
+            let timeout = |(name, node): (&&'static str, &RawNode<_>)| {
+                node.poll_timeout().map(|at| (at, *name))
+            };
+            let Some((at, name)) = self.nodes.iter().filter_map(timeout).min() else { break };
+            if at > end {
+                break;
+            }
+            self.now = self.now.max(at);
+            let clock = self.clock();
+            self.nodes.get_mut(name).unwrap().handle_timeout(clock);
+            self.take_outputs(name);
+            self.deliver();
+        }
+        self.now = end;
+    }
+
+    fn clock(&self) -> Clock {
+        Clock { monotonic: self.now, wall: Duration::ZERO }
+    }
+
+    fn take_outputs(&mut self, name: &'static str) {
+        while let Some(output) = self.nodes.get_mut(name).unwrap().poll_output() {
+            match output {
+                Output::Record(record) => self.records.get_mut(name).unwrap().push(record),
+                Output::Lines(bytes) => {
+                    for line in String::from_utf8(bytes).unwrap().lines() {
+                        self.under_way.push_back(serde_json::from_str(line).unwrap());
+                    }
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        let mut count = 0;
+        while let Some(message) = self.under_way.pop_front() {
+            count += 1;
+            assert!(count < 10_000, "nodes talk for ever");
+            let dest = message["dest"].as_str().unwrap().to_owned();
+            if dest == "c1" {
+                let msg_id = message["body"]["in_reply_to"].as_u64().unwrap();
+                self.replies.insert(msg_id, message["body"].clone());
+                continue;
+            }
+            let ends = [message["src"].as_str().unwrap(), &dest];
+            let is_cut = ends.iter().any(|end| self.cut_off.contains(end));
+            if message["body"]["type"] != "gossip" {
+                self.said.push(message.clone());
+            }
+            if is_cut {
+                continue;
+            }
+            if dest == "lin-kv" {
+                self.serve(&message);
+                continue;
+            }
+            let clock = self.clock();
+            let name = *self.names.iter().find(|name| **name == dest).unwrap();
+            if let Some(node) = self.nodes.get_mut(name) {
+                node.handle_line(clock, message.to_string().as_bytes());
+                self.take_outputs(name);
+            }
+        }
+    }
+
+    /// What `lin-kv` does.
+    fn serve(&mut self, message: &Value) {
+        let body = &message["body"];
+        let key = body["key"].as_str().unwrap().to_owned();
+        let stored = self.kv.get(&key).cloned();
+        let mut reply = match (body["type"].as_str().unwrap(), stored) {
+            ("read", Some(value)) => json!({"type": "read_ok", "value": value}),
+            ("cas", Some(value)) if value != body["from"] => json!({"type": "error", "code": 22}),
+            ("cas", None) if body["create_if_not_exists"] != true => {
+                json!({"type": "error", "code": 20})
+            }
+            ("cas", _) => {
+                self.kv.insert(key, body["to"].clone());
+                json!({"type": "cas_ok"})
+            }
+            _ => json!({"type": "error", "code": 20}),
+        };
+        reply["in_reply_to"] = body["msg_id"].clone();
+        let reply = json!({"src": "lin-kv", "dest": message["src"], "body": reply});
+        self.under_way.push_back(reply);
+    }
+}

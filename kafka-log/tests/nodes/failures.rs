@@ -1,0 +1,146 @@
+//! Who leads when nodes fail, and what remains.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::cluster::{A_WHILE, Cluster};
+
+/// How long it takes until sends work again when a leader is gone.
+const ELECTED_WITHIN: Duration = Duration::from_secs(2);
+
+fn all(count: u64) -> Value {
+    (0..count).map(|n| json!([n, n])).collect()
+}
+
+#[test]
+fn a_leader_that_is_gone_is_replaced_within_two_seconds() {
+    for is_crash in [true, false] {
+        let mut cluster = Cluster::three();
+        for n in 0..3 {
+            cluster.send("n1", n, n);
+        }
+        let (old, followers) = (cluster.leader(), cluster.followers());
+        if is_crash {
+            cluster.crash(old);
+        } else {
+            cluster.cut_off(old);
+        }
+        let began = cluster.now;
+        cluster.send(followers[0], 3, 3);
+        assert!(cluster.now - began <= ELECTED_WITHIN, "{:?}", cluster.now - began);
+        if is_crash {
+            cluster.start(old);
+        } else {
+            cluster.heal();
+        }
+        cluster.run_for(A_WHILE);
+        assert_ne!(cluster.leader(), old);
+        assert_eq!(cluster.in_sync().len(), 3, "the old one is back in sync");
+        for name in ["n1", "n2", "n3"] {
+            assert_eq!(cluster.poll(name, 0), all(4), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_leader_without_its_followers_and_lin_kv_acknowledges_nothing() {
+    let mut cluster = Cluster::three();
+    cluster.send("n1", 0, 0);
+    let (leader, followers) = (cluster.leader(), cluster.followers());
+    cluster.cut_off(leader);
+    let lonely = cluster.ask(leader, json!({"type": "send", "key": "k", "msg": 99}));
+    assert_eq!((&lonely["type"], &lonely["code"]), (&json!("error"), &json!(0)), "{lonely}");
+    cluster.send(followers[0], 1, 1);
+    cluster.heal();
+    cluster.run_for(A_WHILE);
+    // What it had is cut off.
+    assert_eq!(cluster.poll(leader, 0), all(2));
+}
+
+#[test]
+fn a_leader_that_restarts_leads_on_in_a_new_epoch() {
+    let mut cluster = Cluster::three();
+    cluster.send("n1", 0, 0);
+    let leader = cluster.leader();
+    let epoch = cluster.partition(leader).epoch();
+    cluster.crash(leader);
+    cluster.start(leader);
+    assert_eq!(cluster.leaders(), Vec::<&str>::new(), "it does not serve yet");
+    cluster.run_for(A_WHILE);
+    assert_eq!(cluster.leader(), leader);
+    assert!(cluster.partition(leader).epoch() > epoch);
+    cluster.send(leader, 1, 1);
+}
+
+#[test]
+fn who_lost_its_records_is_out_of_sync_until_it_has_caught_up() {
+    let mut cluster = Cluster::three();
+    for n in 0..100 {
+        cluster.send("n1", n, n);
+    }
+    for name in [cluster.followers()[0], cluster.leader()] {
+        let before = cluster.kv["partition-0"]["in_sync"].clone();
+        cluster.crash(name);
+        cluster.lose_records(name);
+        cluster.start(name);
+        cluster.run_for(A_WHILE);
+        let after = cluster.kv["partition-0"]["in_sync"].clone();
+        assert_ne!(before, after, "its old self is out");
+        assert_eq!(cluster.in_sync().len(), 3, "and its new self is in");
+        assert_eq!(cluster.partition(name).log().end(), 100);
+    }
+    cluster.send("n1", 100, 100);
+}
+
+#[test]
+fn whoever_lost_what_was_committed_does_not_lead_and_its_messages_do_not_come_back_as_others() {
+    let mut cluster = Cluster::three();
+    for n in 0..3 {
+        cluster.send("n1", n, n);
+    }
+    let (leader, followers) = (cluster.leader(), cluster.followers());
+    for follower in &followers {
+        cluster.crash(follower);
+    }
+    // Alone in sync, it acknowledges.
+    cluster.send(leader, 3, 3);
+    assert_eq!(cluster.in_sync(), [leader]);
+    cluster.crash(leader);
+    cluster.lose_records(leader);
+    for name in ["n1", "n2", "n3"] {
+        cluster.start(name);
+    }
+    cluster.run_for(A_WHILE);
+    assert_eq!(cluster.leaders(), Vec::<&str>::new());
+    for name in ["n1", "n2", "n3"] {
+        let reply = cluster.ask(name, json!({"type": "send", "key": "k", "msg": 4}));
+        assert_eq!(reply["type"], "error", "{name}");
+    }
+    // What the others are known to have is still there to be read.
+    for name in followers {
+        let shown = cluster.poll(name, 0);
+        assert!([all(2), all(3)].contains(&shown), "{name}: {shown}");
+    }
+}
+
+#[test]
+fn who_was_made_leader_and_crashed_before_it_heard_so_leads_when_it_is_back() {
+    let mut cluster = Cluster::three();
+    cluster.send("n1", 0, 0);
+    let (old, chosen) = (cluster.leader(), cluster.followers()[0]);
+    cluster.crash(chosen);
+    let mut record = cluster.kv["partition-0"].clone();
+    let id = record["in_sync"].as_array().unwrap().iter().find(|id| id[0] == chosen).cloned();
+    record["version"] = json!(record["version"].as_u64().unwrap() + 1);
+    record["epoch"] = json!(record["epoch"].as_u64().unwrap() + 1);
+    record["leader"] = id.clone().unwrap();
+    record["in_sync"] = json!([id.unwrap()]);
+    cluster.kv.insert("partition-0".into(), record);
+    cluster.crash(old);
+    cluster.start(chosen);
+    cluster.run_for(A_WHILE);
+    assert_eq!(cluster.leader(), chosen);
+    cluster.start(old);
+    cluster.send(old, 1, 1);
+}

@@ -1,0 +1,188 @@
+//! What clients ask for.
+
+use std::time::Duration;
+
+use kafka_log::{Acks, Config, Retention};
+use serde_json::{Value, json};
+
+use crate::cluster::{A_WHILE, Cluster};
+
+fn one() -> Cluster {
+    Cluster::new(&["n1"], Config::default())
+}
+
+#[test]
+fn one_node_alone_serves_without_lin_kv() {
+    let mut cluster = one();
+    for n in 0..5 {
+        cluster.send("n1", n, n);
+    }
+    assert_eq!(cluster.poll("n1", 3), json!([[3, 3], [4, 4]]));
+    assert_eq!(cluster.said, Vec::<Value>::new());
+    cluster.crash("n1");
+    cluster.start("n1");
+    cluster.send("n1", 5, 5);
+    assert_eq!(cluster.poll("n1", 4), json!([[4, 4], [5, 5]]));
+}
+
+#[test]
+fn any_json_is_a_message_and_comes_back_as_it_was() {
+    let mut cluster = one();
+    let msgs = [json!(null), json!("a\"\n"), json!({"k": [1, 1.5, true]}), json!(u64::MAX)];
+    for msg in &msgs {
+        cluster.ask("n1", json!({"type": "send", "key": "k", "msg": msg}));
+    }
+    let expected: Vec<Value> = (0..).zip(&msgs).map(|(n, msg): (u64, _)| json!([n, msg])).collect();
+    assert_eq!(cluster.poll("n1", 0), json!(expected));
+}
+
+#[test]
+fn malformed_requests_get_error_12() {
+    let mut cluster = one();
+    for body in [
+        json!({"type": "poll", "offsets": {"k": -1}}),
+        json!({"type": "poll", "offsets": {"k": "1"}}),
+        json!({"type": "poll", "offsets": {"k": 1.5}}),
+        json!({"type": "poll"}),
+        json!({"type": "commit_offsets", "offsets": [1]}),
+        json!({"type": "commit_offsets", "offsets": {"k": null}}),
+        json!({"type": "list_committed_offsets", "keys": "k"}),
+        json!({"type": "send", "key": "k"}),
+        json!({"type": "send", "key": 1, "msg": 1}),
+        json!({"type": "send", "key": "k", "msg": "x".repeat(kafka_log::MESSAGE_BYTES_MAX)}),
+    ] {
+        let reply = cluster.ask("n1", body.clone());
+        assert_eq!((&reply["type"], &reply["code"]), (&json!("error"), &json!(12)), "{body}");
+    }
+    // And nothing else happened.
+    cluster.send("n1", 1, 0);
+    assert_eq!(cluster.poll("n1", u64::MAX), Value::Null);
+}
+
+#[test]
+fn committed_offsets_only_rise_and_are_soon_everywhere() {
+    let mut cluster = Cluster::three();
+    let list = |cluster: &mut Cluster, name| {
+        let keys = json!({"type": "list_committed_offsets", "keys": ["a", "b", "c"]});
+        cluster.ask(name, keys)["offsets"].take()
+    };
+    for (name, offsets) in
+        [("n1", json!({"a": 5, "b": 1})), ("n2", json!({"a": 3})), ("n1", json!({"a": 4}))]
+    {
+        let reply = cluster.ask(name, json!({"type": "commit_offsets", "offsets": offsets}));
+        assert_eq!(reply["type"], "commit_offsets_ok");
+    }
+    assert_eq!(list(&mut cluster, "n1"), json!({"a": 5, "b": 1}));
+    cluster.run_for(A_WHILE);
+    for name in ["n1", "n2", "n3"] {
+        assert_eq!(list(&mut cluster, name), json!({"a": 5, "b": 1}), "{name}");
+    }
+    // What a node has acknowledged it has itself, whatever others had committed before.
+    for name in ["n1", "n2"] {
+        cluster.crash(name);
+    }
+    cluster.start("n2");
+    assert_eq!(list(&mut cluster, "n2")["a"], 3);
+    cluster.run_for(A_WHILE);
+    assert_eq!(list(&mut cluster, "n2")["a"], 5);
+}
+
+#[test]
+fn whoever_is_asked_every_key_can_be_written_and_read() {
+    let names = ["n1", "n2", "n3", "n4", "n5"];
+    let mut cluster = Cluster::new(&names, Config::default());
+    for n in 0..50_u64 {
+        let (key, name) = ((n % 10).to_string(), names[usize::try_from(n % 5).unwrap()]);
+        let reply = cluster.ask(name, json!({"type": "send", "key": key, "msg": n}));
+        assert_eq!(reply["offset"], n / 10, "{reply}");
+    }
+    cluster.run_for(A_WHILE);
+    let offsets: serde_json::Map<String, Value> =
+        (0..10).map(|key| (key.to_string(), json!(2))).collect();
+    for name in names {
+        let reply = cluster.ask(name, json!({"type": "poll", "offsets": offsets}));
+        for key in 0..10 {
+            let expected = json!([[2, 20 + key], [3, 30 + key], [4, 40 + key]]);
+            assert_eq!(reply["msgs"][key.to_string()], expected, "{name}");
+        }
+    }
+    cluster.said.clear();
+    cluster.run_for(Duration::from_secs(600));
+    assert_eq!(cluster.said.len(), 0, "an idle cluster is silent");
+}
+
+#[test]
+fn lin_kv_hears_nothing_in_steady_state() {
+    let mut cluster = Cluster::three();
+    cluster.send("n1", 0, 0);
+    cluster.run_for(A_WHILE);
+    cluster.said.clear();
+    for n in 1..1_000 {
+        cluster.send(["n1", "n2", "n3"][usize::try_from(n % 3).unwrap()], n, n);
+    }
+    assert!(cluster.said.iter().all(|message| message["dest"] != "lin-kv"));
+}
+
+#[test]
+fn with_too_few_in_sync_a_send_is_refused_and_not_stored() {
+    let config = Config { partitions: 1, in_sync_min: 2, ..Config::default() };
+    let mut cluster = Cluster::new(&["n1", "n2"], config);
+    cluster.send("n1", 0, 0);
+    let leader = cluster.leader();
+    let follower = cluster.followers()[0];
+    cluster.crash(follower);
+    // What is under way when the follower goes is not known to be stored.
+    let reply = cluster.ask(leader, json!({"type": "send", "key": "k", "msg": 1}));
+    assert_eq!((&reply["type"], &reply["code"]), (&json!("error"), &json!(0)), "{reply}");
+    cluster.run_for(A_WHILE);
+    let reply = cluster.ask(leader, json!({"type": "send", "key": "k", "msg": 2}));
+    assert_eq!((&reply["type"], &reply["code"]), (&json!("error"), &json!(11)), "{reply}");
+    cluster.start(follower);
+    cluster.run_for(A_WHILE);
+    cluster.send(follower, 3, 2);
+    for name in [leader, follower] {
+        cluster.run_for(A_WHILE);
+        assert_eq!(cluster.poll(name, 0), json!([[0, 0], [1, 1], [2, 3]]), "{name}");
+    }
+}
+
+#[test]
+fn with_acks_of_the_leader_nobody_waits_for_followers() {
+    let config = Config { partitions: 1, acks: Acks::Leader, ..Config::default() };
+    let mut cluster = Cluster::new(&["n1", "n2", "n3"], config);
+    cluster.send("n1", 0, 0);
+    let (leader, followers) = (cluster.leader(), cluster.followers());
+    for follower in &followers {
+        cluster.cut_off(follower);
+    }
+    let send = cluster.begin(leader, json!({"type": "send", "key": "k", "msg": 1}));
+    assert_eq!(cluster.reply(send).unwrap()["offset"], 1);
+    cluster.heal();
+    cluster.run_for(A_WHILE);
+    assert_eq!(cluster.poll(followers[0], 1), json!([[1, 1]]));
+}
+
+#[test]
+fn a_follower_that_lacks_what_has_been_deleted_begins_behind_it() {
+    let retention = Retention { segment_bytes: 40, bytes_max: Some(100), age_max: None };
+    let mut cluster =
+        Cluster::new(&["n1", "n2", "n3"], Config { partitions: 1, retention, ..Config::default() });
+    cluster.send("n1", 100, 0);
+    let (leader, late) = (cluster.leader(), cluster.followers()[0]);
+    cluster.crash(late);
+    for n in 1..200 {
+        cluster.send(leader, 100 + n, n);
+    }
+    assert!(cluster.partition(leader).log().start() > 100);
+    cluster.start(late);
+    cluster.run_for(A_WHILE);
+    let (log, copy) = (cluster.partition(leader).log(), cluster.partition(late).log());
+    assert_eq!(copy.end(), log.end());
+    assert!(copy.start() >= 100, "{}", copy.start());
+    assert!(cluster.in_sync().iter().any(|name| name == late));
+    assert_eq!(cluster.poll(late, 198), json!([[198, 298], [199, 299]]));
+    cluster.crash(late);
+    cluster.start(late);
+    cluster.run_for(A_WHILE);
+    cluster.send(late, 300, 200);
+}
