@@ -297,7 +297,11 @@ impl KafkaLog {
             node.persist(&crate::Record::Truncate { partition: id, to });
         }
         let end = partition.log.end();
-        let leader = Leader::new(record, &replicas, end, self.config.in_sync_min, now);
+        let mut leader = Leader::new(record, &replicas, end, self.config.in_sync_min, now);
+        for follower in &replicas {
+            let incarnation = self.links.get(follower).and_then(crate::Link::incarnation);
+            leader.meet(follower, incarnation, end);
+        }
         let record = partition.lead(leader, now);
         Self::persist(node, record);
         for follower in &replicas {

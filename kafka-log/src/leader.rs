@@ -7,7 +7,8 @@
 //!   is not known. So whoever takes over has all that is committed.
 //! * What is told to a follower as the only other one ([`Append::sole`]) is in the log before
 //!   anybody else is asked to join: whoever joins has it first.
-//! * A follower's acknowledgement counts in the leader's epoch only, and only up to what it was sent.
+//! * A follower's acknowledgement counts in the leader's epoch only, and only up to what it was sent;
+//!   and only for the incarnation that is in sync: another one may have forgotten a newer leader.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,6 +31,8 @@ const STALLED_AFTER: Duration = Duration::from_millis(2_500);
 /// What a leader knows of a follower.
 #[derive(Clone, Debug)]
 struct Progress {
+    /// Which incarnation it is, if that is known.
+    incarnation: Option<u64>,
     /// Up to where its log is known to be the leader's; `None` until it has said so.
     matched: Option<Position>,
     /// What it is sent next.
@@ -47,8 +50,9 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(end: Position, now: Duration) -> Self {
+    fn new(end: Position, incarnation: Option<u64>, now: Duration) -> Self {
         Self {
+            incarnation,
             matched: None,
             next: end,
             sent: end,
@@ -66,15 +70,15 @@ impl Progress {
 pub struct Leader {
     /// What `lin-kv` holds, as far as is known.
     record: Metadata,
-    /// The other nodes that must have an entry before it is committed.
-    needed: BTreeSet<NodeId>,
+    /// The other replicas that must have an entry before it is committed.
+    needed: BTreeSet<ReplicaId>,
     followers: BTreeMap<NodeId, Progress>,
     /// Who waits for which entries, and since when.
     waiting: BTreeMap<Position, (NodeId, Duration)>,
     /// Who is about to be let in, once it has all up to there.
-    joining: Option<(NodeId, Position)>,
+    joining: Option<(ReplicaId, Position)>,
     /// Who would be in sync if what was proposed since the record had come true.
-    proposed: BTreeSet<NodeId>,
+    proposed: BTreeSet<ReplicaId>,
     /// How many replicas must be in sync for anything to be committed.
     in_sync_min: usize,
 }
@@ -90,8 +94,9 @@ impl Leader {
         now: Duration,
     ) -> Self {
         let others = replicas.iter().filter(|node| **node != record.leader.node);
+        let progress = |node: &NodeId| (node.clone(), Progress::new(end, None, now));
         let mut leader = Self {
-            followers: others.map(|node| (node.clone(), Progress::new(end, now))).collect(),
+            followers: others.map(progress).collect(),
             needed: BTreeSet::new(),
             waiting: BTreeMap::new(),
             joining: None,
@@ -104,9 +109,9 @@ impl Leader {
     }
 
     fn count_needed(&mut self) {
-        let joining = self.joining.iter().map(|(node, _)| node);
-        let all = self.record.nodes().chain(&self.proposed).chain(joining);
-        self.needed = all.filter(|node| **node != self.record.leader.node).cloned().collect();
+        let joining = self.joining.iter().map(|(id, _)| id);
+        let all = self.record.in_sync.iter().chain(&self.proposed).chain(joining);
+        self.needed = all.filter(|id| id.node != self.record.leader.node).cloned().collect();
     }
 
     /// Whether as many replicas are in sync as there must be.
@@ -156,9 +161,29 @@ impl Leader {
         done.into_iter().map(|(position, (node, _))| (position, node)).collect()
     }
 
+    /// How much a replica has. Another incarnation of the node is another replica: it may have
+    /// forgotten that it follows a newer leader.
+    fn matched(&self, id: &ReplicaId) -> Position {
+        let progress = self.followers.get(&id.node);
+        let progress = progress.filter(|known| known.incarnation == Some(id.incarnation));
+        progress.and_then(|progress| progress.matched).unwrap_or(0)
+    }
+
+    /// Who a follower is, if that is known.
+    fn identity(&self, node: &NodeId) -> Option<ReplicaId> {
+        let incarnation = self.followers.get(node)?.incarnation?;
+        Some(ReplicaId { node: node.clone(), incarnation })
+    }
+
+    /// Whether the follower must have an entry before it is committed.
+    #[must_use]
+    pub fn needs(&self, node: &NodeId) -> bool {
+        self.identity(node).is_some_and(|id| self.needed.contains(&id))
+    }
+
     /// Whether `node` is the only one that must have an entry besides the leader.
     fn is_sole(&self, node: &NodeId) -> bool {
-        self.needed.len() == 1 && self.needed.contains(node) && self.is_safe()
+        self.needed.len() == 1 && self.needs(node) && self.is_safe()
     }
 
     /// Whether somebody waits for this follower's acknowledgement. One that knows by itself what is
@@ -168,13 +193,7 @@ impl Leader {
         let matched = self.followers.get(node).and_then(|progress| progress.matched).unwrap_or(0);
         let is_sole = self.is_sole(node);
         let mut waiting = self.waiting.range(matched..);
-        self.needed.contains(node) && waiting.any(|(_, (origin, _))| !is_sole || origin != node)
-    }
-
-    /// Whether the follower must have entries for them to be committed.
-    #[must_use]
-    pub fn needs(&self, node: &NodeId) -> bool {
-        self.needed.contains(node)
+        self.needs(node) && waiting.any(|(_, (origin, _))| !is_sole || origin != node)
     }
 
     /// Whether a follower has told that it knows that much to be committed.
@@ -264,11 +283,11 @@ impl Leader {
         }
     }
 
-    /// The follower has begun a new life: nothing is known of it.
-    pub fn lose_sight(&mut self, node: &NodeId, end: Position) {
+    /// Who the follower is by now. If it has begun a new life, nothing else is known of it.
+    pub fn meet(&mut self, node: &NodeId, incarnation: Option<u64>, end: Position) {
         if let Some(progress) = self.followers.get_mut(node) {
             let kept = (progress.welcome_at, progress.probation);
-            *progress = Progress::new(end, Duration::ZERO);
+            *progress = Progress::new(end, incarnation, Duration::ZERO);
             (progress.welcome_at, progress.probation) = kept;
         }
     }
@@ -280,11 +299,11 @@ impl Leader {
         if is_on(Mutant::CommitAlone) {
             return Some(end);
         }
-        let matched = |node| self.followers.get(node).and_then(|progress| progress.matched);
+        let all = self.needed.iter().map(|id| self.matched(id));
         if is_on(Mutant::CommitWithOne) {
-            return self.needed.iter().map(|node| matched(node).unwrap_or(0)).max().or(Some(end));
+            return all.max().or(Some(end));
         }
-        Some(self.needed.iter().map(|node| matched(node).unwrap_or(0)).fold(end, Position::min))
+        Some(all.fold(end, Position::min))
     }
 
     /// The record without those who hold things up: who is `gone`, and who is there but has not got
@@ -295,21 +314,19 @@ impl Leader {
         now: Duration,
         gone: impl Fn(&ReplicaId) -> bool,
     ) -> Option<Metadata> {
-        let is_stalled = |node: &NodeId| self.is_stalled_by(node, now);
-        let goes = |id: &ReplicaId| {
-            id.node != self.record.leader.node && (gone(id) || is_stalled(&id.node))
-        };
+        let is_stalled = |id: &ReplicaId| self.is_stalled_by(id, now);
+        let goes =
+            |id: &ReplicaId| id.node != self.record.leader.node && (gone(id) || is_stalled(id));
         // What is in doubt is settled by any change.
         let is_due = !self.proposed.is_empty() || self.record.in_sync.iter().any(goes);
         is_due.then(|| self.record.without(goes)).flatten()
     }
 
     /// Whether a follower has not got what somebody has been waiting for for long.
-    fn is_stalled_by(&self, node: &NodeId, now: Duration) -> bool {
+    fn is_stalled_by(&self, id: &ReplicaId, now: Duration) -> bool {
         let mut waiting = self.waiting.iter();
         let stalled = waiting.find(|(_, (_, since))| now.saturating_sub(*since) > STALLED_AFTER);
-        let matched = self.followers.get(node).and_then(|progress| progress.matched);
-        stalled.is_some_and(|(position, _)| matched.unwrap_or(0) <= *position)
+        stalled.is_some_and(|(position, _)| self.matched(id) <= *position)
     }
 
     /// When the first who waits will have done so for too long.
@@ -328,41 +345,39 @@ impl Leader {
         end: Position,
         may: impl Fn(&NodeId) -> Option<ReplicaId>,
     ) -> Option<Metadata> {
-        let joining = self.joining.as_ref().map(|(node, _)| node.clone());
-        if let Some(node) = joining.filter(|n| may(n).is_none() || self.is_stalled_by(n, now)) {
+        let joining = self.joining.as_ref().map(|(id, _)| id.clone());
+        let is_over =
+            |id: &ReplicaId| may(&id.node).as_ref() != Some(id) || self.is_stalled_by(id, now);
+        if let Some(id) = joining.filter(is_over) {
             self.joining = None;
             self.count_needed();
-            self.put_on_probation(&node, now);
+            self.put_on_probation(&id.node, now);
         }
         if self.joining.is_none() {
-            let mut candidates = self.followers.iter().filter(|(node, progress)| {
+            let candidates = self.followers.iter().filter(|(_, progress)| {
                 progress.matched.is_some_and(|matched| matched >= high)
                     && progress.welcome_at <= now
-                    && may(node).is_some_and(|id| !self.record.in_sync.contains(&id))
             });
-            let node = candidates.next()?.0.clone();
-            self.joining = Some((node, end));
+            let present = candidates.filter_map(|(node, _)| may(node));
+            let id = present.into_iter().find(|id| !self.record.in_sync.contains(id))?;
+            self.joining = Some((id, end));
             self.count_needed();
         }
-        let (node, target) = self.joining.as_ref()?;
-        let matched = self.followers.get(node)?.matched?;
-        if matched < *target {
-            return None;
-        }
-        may(node).map(|id| self.record.with(id))
+        let (id, target) = self.joining.as_ref()?;
+        (self.matched(id) >= *target).then(|| self.record.with(id.clone()))
     }
 
     /// When the next follower may be let in that is not now.
     #[must_use]
     pub fn welcome_at(&self, now: Duration) -> Option<Duration> {
-        let out = self.followers.iter().filter(|(node, _)| !self.needed.contains(*node));
+        let out = self.followers.iter().filter(|(node, _)| !self.needs(node));
         out.map(|(_, progress)| progress.welcome_at).filter(|at| *at > now).min()
     }
 
     /// A compare-and-set to `record` is about to be tried: whoever is in sync in it must have what
     /// is committed from now on.
     pub fn propose(&mut self, record: &Metadata) {
-        self.proposed.extend(record.nodes().cloned());
+        self.proposed.extend(record.in_sync.iter().cloned());
         self.joining = None;
         self.count_needed();
     }

@@ -118,18 +118,18 @@ impl KafkaLog {
     /// The peer has begun a new life: what it has and knows is to be found out anew.
     fn peer_began(&mut self, now: Duration, peer: &NodeId) {
         debug!(peer = %peer, "has begun a life");
+        let incarnation = self.links.get(peer).and_then(crate::Link::incarnation);
         for id in self.led_for(peer) {
             if let Some(partition) = self.partitions.get_mut(&id) {
                 let end = partition.log.end();
                 if let Some(lead) = &mut partition.lead {
-                    lead.lose_sight(peer, end);
+                    lead.meet(peer, incarnation, end);
                 }
                 partition.tend_at = Some(now);
             }
         }
         self.peer_is_back(now, peer);
         // Its records may be gone, and what it led with them.
-        let incarnation = self.links.get(peer).and_then(crate::Link::incarnation);
         let own = self.own.id.clone();
         for (id, partition) in &mut self.partitions {
             let is_led = partition.leader() == Some(peer);

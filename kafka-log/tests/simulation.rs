@@ -1,13 +1,19 @@
 //! The handler under the built-in checker, in virtual time: a fixed set of seeds.
-#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "tests may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "tests may fail"
+)]
 
 use std::time::Duration;
 
-use kafka_log::{Event, KafkaLog, Payload};
-use maelstrom_core::{Error, MessageHandler, Node, Request};
+use kafka_log::{Acks, Config, Event, GOSSIP_PERIOD_MIN, KafkaLog, Payload};
+use maelstrom_core::{Error, MessageHandler, Node, Request, gossip};
 use maelstrom_sim::checker::Verdict;
+use maelstrom_sim::history::{Op, OpType};
 use maelstrom_sim::nemesis::Fault;
-use maelstrom_sim::options::{Availability, Options};
+use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
 use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::Sweep;
 use maelstrom_sim::workload::WorkloadKind;
@@ -62,8 +68,7 @@ impl MessageHandler for Forgetful {
 fn sweep_without_disks() {
     const HARMLESS: [&str; 2] = ["unseen", "nonmonotonic-commit"];
     let sweep = all_faults();
-    let seeds = std::env::var("SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(40);
-    for seed in 0..seeds {
+    for seed in 0..40 {
         let mut options = sweep.options(seed);
         options.nemesis.insert(Fault::Crash);
         if options.nodes.len() == 1 {
@@ -80,13 +85,23 @@ fn sweep_without_disks() {
 
 /// Runs one test, expects it to be valid, and returns the results.
 fn valid(options: Options) -> Value {
+    valid_with(options, Config::default).0
+}
+
+/// The same, with how long each send took.
+fn valid_with(options: Options, config: impl Fn() -> Config) -> (Value, Vec<Duration>) {
     let what = format!("{options:?}");
-    let world = simulate(options, |_| KafkaLog::default());
+    let period_min = GOSSIP_PERIOD_MIN;
+    let gossip = || gossip::Config { period_min, ..gossip::Config::default() };
+    let world = simulate(options, |_| KafkaLog::new(config(), gossip()));
     assert_eq!(world.failure(), None, "{what}");
     assert!(world.muted().is_empty(), "{what}");
     let results = world.results();
     assert_eq!(results.valid, Verdict::Valid, "{what}: {:?}", results.workload.fields);
-    serde_json::to_value(results).unwrap()
+    let history = world.history();
+    let sends = history.client_ops().filter(|op| op.f == "send" && op.kind == OpType::Ok);
+    let took = |op: &Op| op.time - history.invocation(op).unwrap().time;
+    (serde_json::to_value(results).unwrap(), sends.map(took).collect())
 }
 
 fn options(nodes: usize, seed: u64) -> Options {
@@ -108,10 +123,55 @@ fn challenge_5a() {
     assert_eq!(results["net"]["servers"]["send-count"], 0);
 }
 
+/// Messages between servers for each operation.
+fn cost(results: &Value) -> f64 {
+    results["net"]["servers"]["msgs-per-op"].as_f64().unwrap()
+}
+
 #[test]
-fn challenge_5c() {
-    for nodes in [2, 3, 5] {
-        let results = valid(options(nodes, 0));
-        println!("{} {} {}", results["net"]["servers"], results["stats"], results["availability"]);
+fn challenge_5c_on_a_network_without_any_latency() {
+    // Nothing ever meets on the way: two messages for a send, and what it takes to begin.
+    let results = valid(options(2, 0));
+    assert!(cost(&results) < 1.05, "{}", cost(&results));
+}
+
+#[test]
+fn challenge_5c_on_a_fast_network() {
+    for (linger, cost_max) in [(0, 1.0), (5, 0.6)] {
+        let linger = Duration::from_millis(linger);
+        let config = || Config { linger, ..Config::default() };
+        let latency = Latency { mean_ms: 1, dist: LatencyDist::Constant };
+        let (results, _) = valid_with(Options { latency, ..options(2, 0) }, config);
+        println!("{linger:?}: {}", cost(&results));
+        assert!(cost(&results) < cost_max, "{linger:?}: {}", cost(&results));
+    }
+}
+
+/// The sizes and speeds of clusters and what they cost, as a table.
+#[test]
+fn latency_nodes_and_acknowledgements() {
+    println!("| nodes | latency | acks | msgs/op | ops/s | send median | send 99 % |");
+    println!("|------:|--------:|------|--------:|------:|------------:|----------:|");
+    for (nodes, mean_ms) in
+        [2, 3, 5, 9].into_iter().flat_map(|nodes| [0, 10, 100].map(|ms| (nodes, ms)))
+    {
+        for acks in [Acks::All, Acks::Leader] {
+            let config = || Config { acks, ..Config::default() };
+            let latency = Latency { mean_ms, dist: LatencyDist::Constant };
+            let (results, mut sends) = valid_with(Options { latency, ..options(nodes, 0) }, config);
+            sends.sort_unstable();
+            let at = |percent: usize| sends[(sends.len() - 1) * percent / 100].as_millis();
+            let rate = results["stats"]["ok-count"].as_f64().unwrap() / 20.0;
+            println!(
+                "| {nodes} | {mean_ms} ms | {acks:?} | {:.2} | {rate:.0} | {} ms | {} ms |",
+                cost(&results),
+                at(50),
+                at(99)
+            );
+            // To the leader, to its followers, back, and to who asked; and half a way for what was
+            // waiting for an answer at each end.
+            let ways = if acks == Acks::All { 6 } else { 4 };
+            assert!(at(50) <= u128::from(ways * mean_ms), "{nodes} {mean_ms} {acks:?}");
+        }
     }
 }
