@@ -158,18 +158,21 @@ fn latency_nodes_and_acknowledgements() {
         for acks in [Acks::All, Acks::Leader] {
             let config = || Config { acks, ..Config::default() };
             let latency = Latency { mean_ms, dist: LatencyDist::Constant };
-            let (results, mut sends) = valid_with(Options { latency, ..options(nodes, 0) }, config);
+            // Where there are few operations, the clients' own crashes are more than one in 1,000.
+            let time_limit = Duration::from_secs(5);
+            let options = Options { latency, time_limit, availability: None, ..options(nodes, 0) };
+            let (results, mut sends) = valid_with(options, config);
             sends.sort_unstable();
             let at = |percent: usize| sends[(sends.len() - 1) * percent / 100].as_millis();
-            let rate = results["stats"]["ok-count"].as_f64().unwrap() / 20.0;
+            let rate = results["stats"]["ok-count"].as_f64().unwrap() / 5.0;
             println!(
                 "| {nodes} | {mean_ms} ms | {acks:?} | {:.2} | {rate:.0} | {} ms | {} ms |",
                 cost(&results),
                 at(50),
                 at(99)
             );
-            // To the leader, to its followers, back, and to who asked; and half a way for what was
-            // waiting for an answer at each end.
+            // To the leader, to its followers, back, and to who asked; and what waits at either end
+            // for an answer that is under way.
             let ways = if acks == Acks::All { 6 } else { 4 };
             assert!(at(50) <= u128::from(ways * mean_ms), "{nodes} {mean_ms} {acks:?}");
         }
