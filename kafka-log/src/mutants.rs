@@ -1,5 +1,5 @@
 //! Ways to break the protocol on purpose, so that tests can show that they notice. Only with the
-//! feature `mutants`: without it, [`is_on`] is `false`, and nothing is left of them.
+//! feature `mutants`: without it, nothing is broken, and nothing is left of them.
 
 /// What is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

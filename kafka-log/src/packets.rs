@@ -134,11 +134,10 @@ impl KafkaLog {
         for (id, partition) in &mut self.partitions {
             let is_led = partition.leader() == Some(peer);
             if is_led && partition.led_by.is_some_and(|led_by| Some(led_by) != incarnation) {
-                let keeps = self.placement.keeps(&own, *id);
-                partition.errand.is_wanted |= keeps;
+                partition.led_by = None;
+                partition.errand.is_wanted |= self.placement.keeps(&own, *id);
                 partition.tend_at = Some(now);
             }
-            partition.led_by = if is_led { incarnation } else { partition.led_by };
         }
     }
 

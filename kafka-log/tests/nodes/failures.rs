@@ -137,10 +137,11 @@ fn who_was_made_leader_and_crashed_before_it_heard_so_leads_when_it_is_back() {
     record["leader"] = id.clone().unwrap();
     record["in_sync"] = json!([id.unwrap()]);
     cluster.kv.insert("partition-0".into(), record);
+    // Nor does the old one have anything to say.
     cluster.crash(old);
+    cluster.start(old);
     cluster.start(chosen);
     cluster.run_for(A_WHILE);
     assert_eq!(cluster.leader(), chosen);
-    cluster.start(old);
     cluster.send(old, 1, 1);
 }
