@@ -94,8 +94,8 @@ impl State for Committed {
         (piece, None)
     }
 
-    fn merge(&mut self, piece: Offsets) -> Result<(), Error> {
-        self.take(Rise(piece));
+    fn merge(&mut self, pieces: Vec<Offsets>) -> Result<(), Error> {
+        pieces.into_iter().for_each(|piece| self.take(Rise(piece)));
         Ok(())
     }
 }
@@ -145,7 +145,7 @@ mod tests {
             let mut position = Some(0);
             while let Some(at) = position {
                 let (piece, next) = from.piece(at, bytes_max);
-                merged.merge(piece).unwrap();
+                merged.merge(vec![piece]).unwrap();
                 prop_assert!(next.is_none_or(|next| next > at));
                 position = next;
             }
