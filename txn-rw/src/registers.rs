@@ -7,7 +7,9 @@
 //!
 //! It holds whatever the engine brings in whatever order. A log comes in order ([`State::apply`]),
 //! and a transaction names what its node had learned of others since the one before it; so it is
-//! shown when all of that is, and until then it is held back ([`Held`]). A snapshot is merged when
+//! shown when all of that is, and until then it is held back ([`Held`]). Where several were folded
+//! into one, these are shown with all that they need at once: a set that is closed, added to one
+//! that is, makes one that is. A snapshot is merged when
 //! it is whole: the union of two such sets is such a set.
 //!
 //! # Snapshots of a map that changes
@@ -27,7 +29,7 @@ use crate::entry::Transaction;
 use crate::held::{Held, Waiting};
 use crate::json::{Key, Value};
 
-/// What is held back takes so much memory at most, or what its keys and last values take.
+/// What is held back takes so much memory at most, or twice what its keys and last values take.
 pub const HELD_BYTES_MAX: usize = 4 << 20;
 
 /// The largest clock: 53 bits, so that any JSON parser keeps all its digits. At a million
@@ -65,13 +67,14 @@ enum Change {
 }
 
 /// Last-writer-wins registers, written by transactions.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Registers {
     registers: BTreeMap<Key, Register>,
     shown: Clocks,
     /// Always the largest of `shown`.
     clock: u64,
     held: Held,
+    held_bytes_max: usize,
     /// Exactly the registers and what is held back, by when each last changed.
     changes: BTreeMap<u64, Change>,
     next_stamp: u64,
@@ -103,7 +106,27 @@ impl Map for Registers {
     }
 }
 
+impl Default for Registers {
+    fn default() -> Self {
+        Self::with_held_bytes_max(HELD_BYTES_MAX)
+    }
+}
+
 impl Registers {
+    /// No register yet. What is held back is folded when it takes more than this.
+    #[must_use]
+    pub fn with_held_bytes_max(held_bytes_max: usize) -> Self {
+        Self {
+            registers: BTreeMap::new(),
+            shown: Clocks::default(),
+            clock: 0,
+            held: Held::default(),
+            held_bytes_max,
+            changes: BTreeMap::new(),
+            next_stamp: 0,
+        }
+    }
+
     /// How many keys have been written.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -126,6 +149,12 @@ impl Registers {
     #[must_use]
     pub fn held(&self) -> usize {
         self.held.len()
+    }
+
+    /// How often what waits was folded.
+    #[must_use]
+    pub fn folds(&self) -> u64 {
+        self.held.folds()
     }
 
     /// The clock of the last transaction of an origin that has come, shown or not.
@@ -152,7 +181,7 @@ impl Registers {
         self.changes.insert(stamp, Change::Register(key));
     }
 
-    /// Shows all of a transaction, or of several.
+    /// Shows all of a transaction, or of several. All that these need is shown, or about to be.
     fn show(&mut self, origin: &Origin, waiting: Waiting) {
         debug_assert!(self.shown.covers(&waiting.after));
         for (key, value, clock) in waiting.writes {
@@ -168,8 +197,17 @@ impl Registers {
             let shown = &self.shown;
             let is_due = |_: &Origin, first: &Waiting| shown.covers(&first.after);
             let Some((origin, stamp, waiting)) = self.held.pop(is_due) else {
-                return;
+                break;
             };
+            self.changes.remove(&stamp);
+            self.show(&origin, waiting);
+        }
+        // They may need each other: none of them before all of them.
+        let together = self.held.pop_closed(&self.shown);
+        for (origin, _, waiting) in &together {
+            self.shown.raise(origin, waiting.clock);
+        }
+        for (origin, stamp, waiting) in together {
             self.changes.remove(&stamp);
             self.show(&origin, waiting);
         }
@@ -179,9 +217,9 @@ impl Registers {
         let stamp = self.draw_stamp();
         self.changes.insert(stamp, Change::Held(origin.clone()));
         self.held.push(origin, stamp, waiting);
-        if self.held.bytes() > HELD_BYTES_MAX {
+        if self.held.is_to_be_folded(self.held_bytes_max) {
             let Self { held, changes, next_stamp, .. } = self;
-            let gone = held.collapse(|origin| {
+            let gone = held.fold(|origin| {
                 let stamp = *next_stamp;
                 *next_stamp = stamp.saturating_add(1);
                 changes.insert(stamp, Change::Held(origin.clone()));

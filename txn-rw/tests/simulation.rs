@@ -22,7 +22,7 @@ use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::Sweep;
 use maelstrom_sim::workload::WorkloadKind;
 use maelstrom_sim::world::World;
-use txn_rw::{Config, Isolation, PERIOD_MIN, TxnRw};
+use txn_rw::{Config, Isolation, PERIOD_MIN, Registers, TxnRw};
 
 /// What the program runs with.
 fn node(_node: &NodeId) -> TxnRw {
@@ -42,7 +42,8 @@ fn sweep() {
     all_faults().test(40, node);
 }
 
-/// Batches are often cut, and who lacks a little more than that gets the map in pieces.
+/// Batches are often cut, who lacks a little more than that gets the map in pieces, and what waits
+/// is folded.
 #[test]
 fn small_batches_and_short_logs_do_no_harm() {
     let gossip = || gossip::Config {
@@ -51,7 +52,10 @@ fn small_batches_and_short_logs_do_no_harm() {
         period_min: PERIOD_MIN,
         ..gossip::Config::default()
     };
-    let small = |_: &NodeId| TxnRw::new(Config { gossip: gossip(), ..Config::default() });
+    let small = |_: &NodeId| {
+        let config = Config { gossip: gossip(), ..Config::default() };
+        TxnRw::with_map(config, Registers::with_held_bytes_max(1_000))
+    };
     all_faults().test(40, small);
 }
 

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::value::RawValue;
 
+use maelstrom_core::LINE_BYTES_MAX;
+
 use super::*;
 
 fn origin(n: usize) -> Origin {
@@ -144,6 +146,79 @@ fn what_waits_takes_no_more_than_its_keys_and_last_values() {
     }
 }
 
+/// Two logs that wait, each of which needs the other one.
+fn entangled(value: &str, end: u64) -> [Vec<Transaction>; 2] {
+    let mut logs = [vec![upon(2, &[(1, 1)], &["1"], value)], vec![]];
+    for clock in 3..end {
+        let (of, after) = if clock % 2 == 0 { (0, 3) } else { (1, 2) };
+        logs[of].push(upon(clock, &[(after, clock - 1)], &["1", "2"], value));
+    }
+    logs
+}
+
+#[test]
+fn folded_logs_that_need_each_other_are_shown_in_the_end_and_at_once() {
+    let mut map = Registers::with_held_bytes_max(1_000);
+    for (n, log) in (2..).zip(entangled("5", 40)) {
+        map.check(&origin(n), &log).unwrap();
+        map.apply(&origin(n), log);
+    }
+    assert!(map.folds() > 0);
+    // After all that, what waits for something else does not keep the rest from being shown.
+    map.apply(&origin(3), vec![upon(50, &[(4, 49)], &["3"], "6")]);
+    let mut other = Registers::default();
+    other.merge(pieces(&map, 1)).unwrap();
+    for mut map in [map, other] {
+        assert_eq!((map.clock(), map.len()), (0, 0));
+        map.apply(&origin(1), vec![upon(1, &[], &["9"], "7")]);
+        assert_eq!((map.held(), map.clock(), map.changes.len()), (1, 39, 4));
+        assert_eq!(read(&map, "3"), None);
+    }
+}
+
+#[test]
+fn folding_takes_time_that_grows_with_what_waits_and_not_with_its_square() {
+    let mut map = Registers::with_held_bytes_max(10_000);
+    let mut apply = |clock, after: &[_], key: u64| {
+        map.apply(&origin(2), vec![upon(clock, after, &[&key.to_string()], "5")]);
+        map.folds()
+    };
+    apply(2, &[(1, 1)], 0);
+    // Other keys: each folding is of twice as much as the one before.
+    let folds = (3..10_000).map(|clock| apply(clock, &[], clock)).max().unwrap();
+    assert!((3..20).contains(&folds), "{folds}");
+    // The same ones: it is folded when there is as much again.
+    let more = (10_000..20_000).map(|clock| apply(clock, &[], clock - 10_000)).max().unwrap();
+    assert!((folds + 1..folds + 4).contains(&more), "{more}");
+    // When all of that is shown, it begins again.
+    map.apply(&origin(1), vec![upon(1, &[], &["9"], "7")]);
+    assert_eq!(map.held(), 0);
+    let after = map.folds();
+    map.apply(&origin(2), vec![upon(30_001, &[(1, 30_000)], &["1"], "5")]);
+    for clock in 30_002..30_300 {
+        map.apply(&origin(2), vec![upon(clock, &[], &["1"], "5")]);
+    }
+    assert!(map.folds() > after, "{}", map.folds());
+}
+
+#[test]
+fn what_is_folded_can_be_sent() {
+    let large = format!("\"{}\"", "x".repeat(LINE_BYTES_MAX / 8));
+    let mut map = Registers::with_held_bytes_max(0);
+    for clock in 2..10 {
+        let after: &[_] = if clock == 2 { &[(1, 1)] } else { &[] };
+        map.apply(&origin(2), vec![upon(clock, after, &[&clock.to_string()], &large)]);
+    }
+    map.apply(&origin(2), vec![upon(10, &[], &["9"], "5")]);
+    assert!((3..8).contains(&map.held()), "{}", map.held());
+    for piece in pieces(&map, 1) {
+        assert!(serde_json::to_string(&piece).unwrap().len() <= LINE_BYTES_MAX / 2 + 100);
+    }
+    map.apply(&origin(1), vec![upon(1, &[], &["2"], "7")]);
+    assert_eq!((map.held(), map.len(), map.clock()), (0, 8, 10));
+    assert_eq!(read(&map, "9").unwrap(), "5");
+}
+
 #[test]
 fn memory_grows_with_keys_and_not_with_transactions() {
     let mut map = Registers::default();
@@ -190,8 +265,9 @@ fn any_step() -> impl Strategy<Value = Step> {
 type Known = BTreeSet<(usize, usize)>;
 
 /// Replicas, and what each has as plain sets.
-#[derive(Default)]
 struct Model {
+    /// Whether what waits is folded, so that some of it waits for longer than it must.
+    is_folding: bool,
     maps: [Registers; NODES],
     logs: [Vec<(Known, Transaction)>; NODES],
     /// How much of each log each node has.
@@ -202,8 +278,29 @@ struct Model {
 }
 
 impl Model {
-    /// All that is there with all that it was made upon.
+    fn new(held_bytes_max: usize) -> Self {
+        Self {
+            is_folding: held_bytes_max < HELD_BYTES_MAX,
+            maps: std::array::from_fn(|_| Registers::with_held_bytes_max(held_bytes_max)),
+            logs: Default::default(),
+            have: Default::default(),
+            said: Default::default(),
+            loading: BTreeMap::new(),
+            values: 0,
+        }
+    }
+
+    /// All that the node says that it shows.
     fn shown(&self, node: usize) -> Known {
+        let shown = self.maps[node].shown();
+        let log = |of: usize| (0..self.logs[of].len()).map(move |nth| (of, nth));
+        let is_shown =
+            |(of, nth): &(usize, usize)| self.logs[*of][*nth].1.clock() <= shown.get(&origin(*of));
+        (0..NODES).flat_map(log).filter(is_shown).collect()
+    }
+
+    /// All that is there with all that it was made upon.
+    fn showable(&self, node: usize) -> Known {
         let has = |(of, nth): &(usize, usize)| *nth < self.have[node][*of];
         let all = (0..NODES).flat_map(|of| (0..self.have[node][of]).map(move |nth| (of, nth)));
         all.filter(|(of, nth)| self.logs[*of][*nth].0.iter().all(has)).collect()
@@ -284,6 +381,15 @@ impl Model {
         for (node, map) in self.maps.iter().enumerate() {
             let shown = self.shown(node);
             assert_eq!(contents(map), self.naive(&shown), "n{node}");
+            if self.is_folding {
+                let is_closed = |(of, nth): &(usize, usize)| {
+                    *nth < self.have[node][*of] && self.logs[*of][*nth].0.is_subset(&shown)
+                };
+                assert!(shown.iter().all(is_closed), "n{node}");
+                assert_eq!(map.changes.len(), map.held() + map.len(), "n{node}");
+                continue;
+            }
+            assert_eq!(shown, self.showable(node), "n{node}");
             let held = self.have[node].iter().sum::<usize>() - shown.len();
             assert_eq!((map.held(), map.changes.len()), (held, held + map.len()), "n{node}");
         }
@@ -293,9 +399,10 @@ impl Model {
 proptest! {
     #[test]
     fn whatever_comes_in_whatever_order_what_is_shown_is_whole_and_causal(
+        held_bytes_max in prop::sample::select(vec![0, 300, HELD_BYTES_MAX]),
         steps in prop::collection::vec(any_step(), 1..60),
     ) {
-        let mut model = Model::default();
+        let mut model = Model::new(held_bytes_max);
         for step in steps {
             model.step(step);
             model.assert_right();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use maelstrom_core::{Clock, Output, RawNode};
 use serde_json::Value;
-use txn_rw::{Config, TxnRw};
+use txn_rw::{Config, HELD_BYTES_MAX, Registers, TxnRw};
 
 /// Longer than it takes until everyone has everything, whoever was thought to be down.
 pub(crate) const A_WHILE: Duration = Duration::from_secs(60);
@@ -13,6 +13,7 @@ pub(crate) const A_WHILE: Duration = Duration::from_secs(60);
 pub(crate) struct Cluster {
     now: Duration,
     config: Config,
+    held_bytes_max: usize,
     nodes: BTreeMap<&'static str, RawNode<TxnRw>>,
     /// What each node's driver has made durable.
     records: BTreeMap<&'static str, Vec<Vec<u8>>>,
@@ -31,9 +32,18 @@ impl Cluster {
     }
 
     pub(crate) fn with(names: &[&'static str], config: Config) -> Self {
+        Self::with_held_bytes_max(names, config, HELD_BYTES_MAX)
+    }
+
+    pub(crate) fn with_held_bytes_max(
+        names: &[&'static str],
+        config: Config,
+        held_bytes_max: usize,
+    ) -> Self {
         let mut cluster = Self {
             now: Duration::ZERO,
             config,
+            held_bytes_max,
             nodes: BTreeMap::new(),
             records: names.iter().map(|name| (*name, Vec::new())).collect(),
             cut_off: BTreeSet::new(),
@@ -50,7 +60,8 @@ impl Cluster {
     /// Ends the node and starts it with the first records of its earlier lives.
     pub(crate) fn restart(&mut self, name: &'static str, records_kept: usize) {
         self.lives += 1;
-        let handler = TxnRw::new(self.config.clone());
+        let map = Registers::with_held_bytes_max(self.held_bytes_max);
+        let handler = TxnRw::with_map(self.config.clone(), map);
         let mut node = RawNode::new(handler, [self.lives; 32], true);
         let records = self.records.get_mut(name).unwrap();
         records.truncate(records_kept);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use txn_rw::Map;
+use txn_rw::{Config, Map};
 
-use crate::cluster::Cluster;
+use crate::cluster::{A_WHILE, Cluster};
 
 const ALL: usize = usize::MAX;
 
@@ -76,10 +76,38 @@ fn of_lost_records_as_much_is_shown_as_still_makes_sense() {
     }
 }
 
+/// Two others go on, each upon what the other one did: what it lacks comes in batches that are not
+/// cut along that, and so much of it waits that it is folded.
+#[test]
+fn a_node_that_was_cut_off_catches_up_though_what_waits_is_folded() {
+    let mut config = Config::default();
+    config.gossip.batch_bytes_max = 20_000;
+    let names = ["n1", "n2", "n3"];
+    let mut cluster = Cluster::with_held_bytes_max(&names, config, 5_000);
+    cluster.txn("n1", r#"[["w",1,1]]"#);
+    cluster.run_for(Duration::from_secs(5));
+    cluster.cut_off("n3");
+    for at in 0..800 {
+        let write = |key: usize| format!(r#"["w",{},{at}]"#, key * 1_000 + at % 97);
+        let writes: Vec<_> = (0..6).map(write).collect();
+        cluster.txn(names[at % 2], &format!("[{}]", writes.join(",")));
+        cluster.run_for(Duration::from_millis(10));
+    }
+    cluster.heal();
+    cluster.run_for(A_WHILE);
+    let map = |name: &str| cluster.node(name).gossip().state();
+    assert!(map("n3").folds() > 0, "else this tests nothing");
+    for name in names {
+        assert_eq!((map(name).held(), map(name).clock()), (0, map("n1").clock()), "{name}");
+        let rows = |name| map(name).iter().map(|(key, value, _)| (key.text(), value.text()));
+        assert!(rows(name).eq(rows("n1")), "{name}");
+    }
+}
+
 #[test]
 fn a_record_that_makes_no_sense_or_comes_without_the_ones_before_is_refused() {
     use maelstrom_core::RawNode;
-    use txn_rw::{Config, TxnRw};
+    use txn_rw::TxnRw;
     let good = r#"{"own":{"origin":{"node":"n1","incarnation":7},"start":0,"entries":[{"clock":1,"writes":[[1,5]]}]}}"#;
     for (record, is_good) in [
         (good, true),
