@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clocks::Clocks;
 use crate::json::{Key, Value};
+use crate::registers::CLOCK_MAX;
 
 /// The write set of a transaction, when it was made, and what it was made upon. Cheap to clone.
 ///
@@ -51,12 +52,40 @@ impl Transaction {
         &self.0.writes
     }
 
+    /// What is wrong with it, if anything, as the one after `before` in the log of `origin`.
+    pub(crate) fn fault(&self, before: u64, origin: &Origin) -> Option<&'static str> {
+        if !self.follows(before, origin) {
+            return Some("its clock follows from nothing");
+        }
+        if self.clock() > CLOCK_MAX {
+            return Some("its clock is beyond the largest one");
+        }
+        fault_of_writes(self.writes().iter().map(|(key, value)| (key, value)))
+    }
+
     /// Whether its clock follows from the one before it in the log and from what it was made upon.
-    #[must_use]
-    pub fn follows(&self, before: u64, origin: &Origin) -> bool {
+    fn follows(&self, before: u64, origin: &Origin) -> bool {
         let newest = before.max(self.after().max());
         Some(self.clock()) == newest.checked_add(1) && self.after().get(origin) == 0
     }
+}
+
+/// What is wrong with a write set, if anything. Each key stands there once, in order: else it would
+/// depend on who takes it apart which of two writes wins.
+pub(crate) fn fault_of_writes<'a>(
+    writes: impl Iterator<Item = (&'a Key, &'a Value)>,
+) -> Option<&'static str> {
+    let mut before = None;
+    for (key, value) in writes {
+        if before >= Some(key) {
+            return Some("its keys are not in order");
+        }
+        if value.is_null() {
+            return Some("it writes null");
+        }
+        before = Some(key);
+    }
+    before.is_none().then_some("it writes nothing")
 }
 
 impl Entry for Transaction {
@@ -90,6 +119,23 @@ mod tests {
             assert_eq!(serde_json::to_string(&it).unwrap(), text);
             let len = it.encoded_len();
             assert!((text.len()..=text.len() + 30).contains(&len), "{text}: {len}");
+        }
+    }
+
+    #[test]
+    fn it_writes_something_to_each_key_once() {
+        let own = Origin { node: "n1".into(), incarnation: 5 };
+        for (writes, is_good) in [
+            ("[[1,5]]", true),
+            (r#"[["a",5],[1,5],[2,5]]"#, true),
+            ("[]", false),
+            ("[[1,5],[1,6]]", false),
+            ("[[2,5],[1,5]]", false),
+            ("[[1,null]]", false),
+            (r#"[[[1],5],[[ 1 ],6]]"#, false),
+        ] {
+            let it = transaction(&format!(r#"{{"clock":1,"writes":{writes}}}"#));
+            assert_eq!(it.fault(0, &own).is_none(), is_good, "{writes}");
         }
     }
 

@@ -18,8 +18,9 @@ use maelstrom_core::gossip::Origin;
 use serde::{Deserialize, Serialize};
 
 use crate::clocks::Clocks;
-use crate::entry::Transaction;
+use crate::entry::{Transaction, fault_of_writes};
 use crate::json::{Key, Value};
+use crate::registers::CLOCK_MAX;
 
 /// A transaction that waits, or several consecutive ones of an origin, to be shown at once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +52,21 @@ impl Waiting {
         let writes = transaction.writes().iter();
         let writes = writes.map(|(key, value)| (key.clone(), value.clone(), clock)).collect();
         Self { clock, after: transaction.after().clone(), writes, folded: false }
+    }
+
+    /// What is wrong with it, if anything: see [`Transaction::fault`]. Of those that it may stand
+    /// for, each needs what has smaller clocks.
+    pub(crate) fn fault(&self) -> Option<&'static str> {
+        if self.clock > CLOCK_MAX {
+            return Some("its clock is beyond the largest one");
+        }
+        if self.after.max() >= self.clock {
+            return Some("it needs what is newer");
+        }
+        if self.writes.iter().any(|(.., clock)| *clock > self.clock) {
+            return Some("a write is newer than its transaction");
+        }
+        fault_of_writes(self.writes.iter().map(|(key, value, _)| (key, value)))
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -26,6 +26,11 @@ impl Value {
     pub fn text(&self) -> &str {
         self.0.get()
     }
+
+    /// Whether it is what nobody writes: a key reads as null that was never written.
+    pub(crate) fn is_null(&self) -> bool {
+        self.text() == "null"
+    }
 }
 
 impl PartialEq for Value {

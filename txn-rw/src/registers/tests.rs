@@ -92,8 +92,14 @@ fn a_clock_that_follows_from_nothing_is_refused() {
     }
     assert!(!check(2, &[upon(u64::MAX, &[(1, u64::MAX)], &["1"], "1")]));
     // Who names what will never come waits for ever, and raises nobody's clock.
-    map.apply(&origin(2), vec![upon(CLOCK_MAX, &[(7, CLOCK_MAX - 1)], &["1"], "1")]);
+    let far = vec![upon(CLOCK_MAX, &[(7, CLOCK_MAX - 1)], &["1"], "1")];
+    assert!(check(2, &far) && !check(2, &[upon(CLOCK_MAX + 1, &[(7, CLOCK_MAX)], &["1"], "1")]));
+    map.apply(&origin(2), far);
     assert_eq!((map.clock(), map.held()), (1, 1));
+    // Nor does it keep others from taking a snapshot.
+    let mut other = Registers::default();
+    other.merge(pieces(&map, 1)).unwrap();
+    assert_eq!((other.clock(), other.held()), (1, 1));
 }
 
 #[test]
@@ -104,21 +110,29 @@ fn a_snapshot_that_makes_no_sense_is_refused_and_changes_nothing() {
     let shown = |clock| Clocks::from(vec![(origin(2).node, 1, clock)]);
     let row = |clock| (raw("1").into(), raw("66").into(), clock, origin(2).node, 1);
     let good = Piece { registers: vec![row(2)], held: Vec::new(), shown: Some(shown(2)) };
-    let far = Waiting::new(&upon(CLOCK_MAX, &[], &["1"], "1"));
-    let mut odd = Waiting::new(&upon(2, &[], &["1"], "1"));
+    let waiting =
+        |clock, after: &[_], keys: &[_], value| Waiting::new(&upon(clock, after, keys, value));
+    let far = waiting(CLOCK_MAX + 1, &[], &["1"], "1");
+    let early = waiting(2, &[(1, 2)], &["1"], "1");
+    let (empty, null) = (waiting(2, &[], &[], "1"), waiting(2, &[], &["1"], "null"));
+    let mut odd = waiting(2, &[], &["1"], "1");
     odd.writes[0].2 = 3;
+    let mut twice = waiting(2, &[], &["1", "2"], "1");
+    twice.writes[1].0 = raw("1").into();
     let mut refused = |pieces: Vec<Piece>| {
         assert!(map.merge(pieces).is_err());
         assert_eq!((contents(&map), map.clock()), (before.clone(), 1));
     };
     refused(vec![]);
     refused(vec![Piece { shown: None, ..good.clone() }]);
+    let of_null = (raw("1").into(), raw("null").into(), 2, origin(2).node, 1);
+    refused(vec![Piece { registers: vec![of_null], ..good.clone() }]);
     refused(vec![Piece { registers: vec![row(2), row(3)], ..good.clone() }]);
     refused(vec![Piece { registers: vec![row(3)], shown: None, ..good.clone() }, good.clone()]);
     for clock in [CLOCK_LEAP_MAX + 2, CLOCK_MAX + 1, u64::MAX] {
         refused(vec![Piece { shown: Some(shown(clock)), ..good.clone() }]);
     }
-    for waiting in [far, odd] {
+    for waiting in [far, early, empty, null, odd, twice] {
         refused(vec![Piece { held: vec![(origin(3).node, 1, waiting)], ..good.clone() }]);
     }
     map.merge(vec![good]).unwrap();

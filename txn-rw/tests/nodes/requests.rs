@@ -190,7 +190,8 @@ fn a_clock_that_follows_from_nothing_is_refused_and_counted_and_moves_nobodys() 
         assert!(cluster.send("n1", "n2", &body.to_string()).is_empty());
         let sent = cluster.run_for(Duration::ZERO);
         let error = sent.iter().find(|body| body["in_reply_to"] == 9).unwrap();
-        let text = format!("a transaction of n2 says clock {clock}, which follows from nothing");
+        let text =
+            format!("the transaction of n2 with clock {clock}: its clock follows from nothing");
         assert_eq!((&error["code"], &error["text"]), (&json!(12), &json!(text)));
         assert_eq!(cluster.node("n1").refused(), nth);
     }
