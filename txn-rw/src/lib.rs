@@ -23,9 +23,20 @@
 //!
 //! The map grows with its keys, not with transactions: the engine trims its logs, and who needs what
 //! is gone gets the map itself. What waits for others is [folded](HELD_BYTES_MAX) into one value a
-//! key. A clock can only count transactions: one that says more is refused, so that no node can run
-//! ahead and let its writes win for ever, nor wear out the clocks of others. What is refused, and
-//! how often others were far ahead by honest work, is logged and counted.
+//! key, or a few if those of one log do not fit into a line. A snapshot that is coming is kept until
+//! it is whole; of a register that changes meanwhile it may hold several copies.
+//!
+//! A clock can only count transactions: one that says more is refused, so that through its log no
+//! node can run ahead and let its writes win for ever, nor wear out the clocks of others. A snapshot
+//! says how far its sender has got, and nobody can tell whether that is so: it is taken unless it
+//! raises the clock by [more than can be](CLOCK_LEAP_MAX). What is refused, and how often others were
+//! far ahead by honest work, is logged and counted.
+//!
+//! # What it relies on
+//!
+//! That records which the disk has called durable are there after a restart, or none are. If the
+//! last ones are lost and the node gives new entries their names before it hears from others what
+//! these were, replicas may differ for ever.
 
 mod clocks;
 mod entry;
@@ -82,8 +93,8 @@ pub enum Isolation {
     ReadUncommitted,
     /// Operations run one by one, and each reads what is committed by then.
     ReadCommitted,
-    /// Atomic visibility and causal order, with sessions: the strongest there is without waiting
-    /// for others.
+    /// Atomic visibility and causal order, for clients that stay at one node: about the strongest
+    /// there is without waiting for others (see [`consistency`]).
     #[default]
     Causal,
 }

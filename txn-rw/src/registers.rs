@@ -16,7 +16,8 @@
 //!
 //! Every register knows when it last changed here, and a snapshot is read in that order. One that
 //! changes while it is under way moves to the end and is read again: so what has been read when the
-//! end is reached is what the map is at that moment, whole, with no copy kept for the reader.
+//! end is reached is what the map is at that moment, whole, with no copy kept for the reader. Who
+//! reads has what it was before as well, until it has all: pieces grow with the changes meanwhile.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +30,8 @@ use crate::entry::Transaction;
 use crate::held::{Held, Waiting};
 use crate::json::{Key, Value};
 
-/// What is held back takes so much memory at most, or twice what its keys and last values take.
+/// What is held back takes about so much memory at most, or twice what its keys and last values
+/// take. (If those of one log do not fit into a line, they are several, and a key may be in each.)
 pub const HELD_BYTES_MAX: usize = 4 << 20;
 
 /// The largest clock: 53 bits, so that any JSON parser keeps all its digits. At a million
