@@ -29,8 +29,8 @@
 //! A clock can only count transactions: one that says more is refused, so that through its log no
 //! node can run ahead and let its writes win for ever, nor wear out the clocks of others. A snapshot
 //! says how far its sender has got, and nobody can tell whether that is so: it is taken unless it
-//! raises the clock by [more than can be](CLOCK_LEAP_MAX). What is refused, and how often others were
-//! far ahead by honest work, is logged and counted.
+//! raises the clock by [more than can be](CLOCK_LEAP_MAX). What is refused, and how often others
+//! were far ahead by honest work, is logged and counted.
 //!
 //! # What it relies on
 //!

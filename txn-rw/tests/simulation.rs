@@ -39,16 +39,18 @@ fn all_faults() -> Sweep {
 
 #[test]
 fn sweep() {
-    all_faults().test(40, node);
+    all_faults().test(15, node);
 }
 
 /// Batches are often cut, who lacks a little more than that gets the map in pieces, and what waits
-/// is folded.
+/// is folded. (Not smaller than that: where a fetch is lost that was sent just before the faults end,
+/// to a node that had slept, it takes ten seconds until the next one; and the sizes bound how much is
+/// left to fetch then, before all replicas are compared.)
 #[test]
 fn small_batches_and_short_logs_do_no_harm() {
     let gossip = || gossip::Config {
-        batch_bytes_max: 3_000,
-        log_bytes_max: 4_000,
+        batch_bytes_max: 4_000,
+        log_bytes_max: 6_000,
         period_min: PERIOD_MIN,
         ..gossip::Config::default()
     };
@@ -56,12 +58,12 @@ fn small_batches_and_short_logs_do_no_harm() {
         let config = Config { gossip: gossip(), ..Config::default() };
         TxnRw::with_map(config, Registers::with_held_bytes_max(1_000))
     };
-    all_faults().test(40, small);
+    all_faults().test(15, small);
 }
 
 #[test]
 fn a_seed_gives_the_same_run_every_time() {
-    all_faults().test_determinism(0..3, node);
+    all_faults().test_determinism(0..2, node);
 }
 
 /// Runs one test, and expects it to be valid.
@@ -85,7 +87,7 @@ fn options(nodes: usize, rate: f64, model: Model, seed: u64) -> Options {
     let mut options = Options::new(WorkloadKind::TxnRwRegister).with_node_count(nodes);
     options.concurrency = 2 * nodes;
     options.rate = rate;
-    options.time_limit = Duration::from_secs(20);
+    options.time_limit = Duration::from_secs(10);
     options.availability = Some(Availability::Total);
     options.txn.consistency_models = vec![model];
     // On a slow disk clients wait, and ask less.
@@ -95,12 +97,13 @@ fn options(nodes: usize, rate: f64, model: Model, seed: u64) -> Options {
 }
 
 fn partitioned(options: Options) -> Options {
-    Options { nemesis: BTreeSet::from([Fault::Partition]), ..options }
+    let nemesis_interval = Duration::from_secs(3);
+    Options { nemesis: BTreeSet::from([Fault::Partition]), nemesis_interval, ..options }
 }
 
 #[test]
 fn challenge_6_is_valid_and_takes_few_messages_on_every_seed() {
-    for seed in 0..3 {
+    for seed in 0..2 {
         let alone = valid(options(1, 1_000.0, Model::ReadUncommitted, seed), node);
         assert_eq!(alone.net_stats().servers.sent, 0);
         let two = |model| options(2, 1_000.0, model, seed);
@@ -123,7 +126,6 @@ fn whatever_the_network_the_strongest_available_model_holds_and_replicas_converg
     for seed in 0..12 {
         let nodes = [2, 3, 5, 7][usize::try_from(seed % 4).unwrap()];
         let mut options = partitioned(options(nodes, 100.0, Model::CausalCerone, seed));
-        options.nemesis_interval = Duration::from_secs(3);
         let mean_ms = [0, 20, 100][usize::try_from(seed % 3).unwrap()];
         options.latency = Latency { mean_ms, dist: dists[usize::try_from(seed / 4).unwrap()] };
         options.txn.final_reads = true;
@@ -206,7 +208,6 @@ fn write_skew_is_found() {
     let skew_of = |seed| {
         let mut options = partitioned(options(2, 200.0, Model::Serializable, seed));
         (options.key_count, options.txn.max_txn_length) = (2, 4);
-        options.time_limit = Duration::from_secs(10);
         let world = simulate(options, node);
         assert_eq!(world.results().valid, Verdict::Invalid);
         let views = views(world.history());
