@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use maelstrom_core::gossip::{self, Entry, Gossip, Tick};
-use maelstrom_core::{Error, LINE_BYTES_MAX, MessageHandler, Node, Request, Verbatim};
+use maelstrom_core::{Error, LINE_BYTES_MAX, MessageHandler, Node, Records, Request, Verbatim};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -126,8 +126,18 @@ impl MessageHandler for Broadcast {
     type Payload = Payload;
     type Event = Tick;
 
+    const RECORD_FORMAT: Option<&'static str> = Some("broadcast 1");
+
     fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
         self.gossip.recover(record)
+    }
+
+    fn snapshot_bytes(&self) -> Option<usize> {
+        self.gossip.snapshot_bytes()
+    }
+
+    fn snapshot(&self, records: &mut Records<'_>) -> Result<(), Error> {
+        self.gossip.snapshot(records)
     }
 
     fn started(&mut self, node: &mut Node<Tick>) {

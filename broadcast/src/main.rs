@@ -5,7 +5,7 @@ use std::time::Duration;
 use broadcast::Broadcast;
 use clap::Parser;
 use maelstrom_core::gossip::GossipArgs;
-use maelstrom_core::{LINE_BYTES_MAX, NodeArgs};
+use maelstrom_core::{DataArgs, LINE_BYTES_MAX, NodeArgs};
 
 /// A set of JSON values, replicated to every node. Speaks Maelstrom's protocol on stdin and stdout.
 #[derive(Parser)]
@@ -14,6 +14,8 @@ struct Cli {
     #[command(flatten)]
     node: NodeArgs,
     #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
     gossip: GossipArgs,
 }
 
@@ -21,11 +23,11 @@ struct Cli {
 const PERIOD_MIN: Duration = Duration::from_millis(5);
 
 fn main() -> anyhow::Result<()> {
-    let Cli { node, gossip } = Cli::parse();
+    let Cli { node, data, gossip } = Cli::parse();
     // A batch of values has to fit into a line, or it would be skipped by its receiver for ever.
     anyhow::ensure!(
         node.max_line_bytes() >= LINE_BYTES_MAX,
         "--max-line-bytes: nodes of a broadcast need at least {LINE_BYTES_MAX}"
     );
-    node.run(Broadcast::new(gossip.config(PERIOD_MIN)))
+    node.run_with(&data, Broadcast::new(gossip.config(PERIOD_MIN)))
 }

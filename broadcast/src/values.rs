@@ -122,6 +122,10 @@ impl State for Values {
         (RawValue::from_string(list).unwrap_or_else(|_| RawValue::NULL.to_owned()), next)
     }
 
+    fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     fn merge(&mut self, pieces: Vec<Box<RawValue>>) -> Result<(), Error> {
         let lists = pieces.iter().map(|piece| serde_json::from_str(piece.get()));
         let lists: Vec<Vec<&RawValue>> = lists

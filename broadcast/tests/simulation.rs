@@ -6,6 +6,7 @@ use std::time::Duration;
 use broadcast::Broadcast;
 use maelstrom_core::gossip::Config;
 use maelstrom_sim::checker::Verdict;
+use maelstrom_sim::compacted::Compacted;
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
 use maelstrom_sim::simulate::simulate;
@@ -28,6 +29,11 @@ fn sweep() {
 fn sweep_with_small_logs_and_batches() {
     let config = Config { log_bytes_max: 3_000, batch_bytes_max: 1_000, ..Config::default() };
     all_faults().test(40, |_| Broadcast::new(config.clone()));
+}
+
+#[test]
+fn sweep_with_snapshots() {
+    all_faults().test(40, |_| Compacted::new(Broadcast::default));
 }
 
 #[test]

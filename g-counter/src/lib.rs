@@ -27,7 +27,7 @@ mod retries;
 use std::time::Duration;
 
 use maelstrom_core::gossip::{self, Gossip, Tick};
-use maelstrom_core::{Error, ErrorCode, MessageHandler, Node, Request};
+use maelstrom_core::{Error, ErrorCode, MessageHandler, Node, Records, Request};
 use serde::{Deserialize, Serialize};
 
 pub use counter::{Counter, Total};
@@ -114,8 +114,18 @@ impl MessageHandler for GCounter {
     type Payload = Payload;
     type Event = Tick;
 
+    const RECORD_FORMAT: Option<&'static str> = Some("g-counter 1");
+
     fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
         self.gossip.recover(record)
+    }
+
+    fn snapshot_bytes(&self) -> Option<usize> {
+        self.gossip.snapshot_bytes()
+    }
+
+    fn snapshot(&self, records: &mut Records<'_>) -> Result<(), Error> {
+        self.gossip.snapshot(records)
     }
 
     fn started(&mut self, node: &mut Node<Tick>) {

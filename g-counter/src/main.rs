@@ -2,8 +2,8 @@
 
 use clap::Parser;
 use g_counter::{GCounter, PERIOD_MIN};
-use maelstrom_core::NodeArgs;
 use maelstrom_core::gossip::GossipArgs;
+use maelstrom_core::{DataArgs, NodeArgs};
 
 /// A counter that only grows, replicated to every node. Speaks Maelstrom's protocol on stdin and
 /// stdout.
@@ -17,10 +17,12 @@ struct Cli {
     #[command(flatten)]
     node: NodeArgs,
     #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
     gossip: GossipArgs,
 }
 
 fn main() -> anyhow::Result<()> {
-    let Cli { node, gossip } = Cli::parse();
-    node.run(GCounter::new(gossip.config(PERIOD_MIN)))
+    let Cli { node, data, gossip } = Cli::parse();
+    node.run_with(&data, GCounter::new(gossip.config(PERIOD_MIN)))
 }

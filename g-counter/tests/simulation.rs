@@ -13,6 +13,7 @@ use g_counter::{GCounter, PERIOD_MIN};
 use maelstrom_core::NodeId;
 use maelstrom_core::gossip::Config;
 use maelstrom_sim::checker::Verdict;
+use maelstrom_sim::compacted::Compacted;
 use maelstrom_sim::history::{History, Op, OpType, Process};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
@@ -30,6 +31,17 @@ fn counter(_node: &NodeId) -> GCounter {
 fn sweep() {
     let sweep = Sweep { workload: WorkloadKind::GCounter, faults: Fault::ALL.to_vec() };
     sweep.test(40, counter);
+}
+
+#[test]
+fn sweep_with_snapshots() {
+    let sweep = Sweep { workload: WorkloadKind::GCounter, faults: Fault::ALL.to_vec() };
+    sweep.test(40, |id| {
+        Compacted::new({
+            let id = id.clone();
+            move || counter(&id)
+        })
+    });
 }
 
 /// Runs one test, and expects it to be valid.

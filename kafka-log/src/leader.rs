@@ -233,14 +233,7 @@ impl Leader {
         is_news.then_some(())?;
         let floor = (progress.next < log.start()).then(|| Box::new(log.floor()));
         let at = progress.next.max(log.start());
-        let (mut entries, mut bytes) = (Vec::new(), 0_usize);
-        for entry in (at..log.end()).map_while(|position| log.entry(position)) {
-            bytes = bytes.saturating_add(entry.encoded_len());
-            if bytes > bytes_max && !entries.is_empty() {
-                break;
-            }
-            entries.push(entry);
-        }
+        let entries = log.entries(at, bytes_max);
         progress.next = at.saturating_add(entries.len() as u64);
         progress.sent = progress.sent.max(progress.next);
         (progress.told_high, progress.is_told) = (high, true);

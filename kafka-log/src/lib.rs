@@ -91,7 +91,7 @@ use std::time::Duration;
 
 use maelstrom_core::gossip::{self, Gossip, Tick};
 use maelstrom_core::service::Cas;
-use maelstrom_core::{Error, MessageHandler, Node, NodeId, Request, RpcError};
+use maelstrom_core::{Error, MessageHandler, Node, NodeId, Records, Request, RpcError};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -354,17 +354,26 @@ impl MessageHandler for KafkaLog {
     type Payload = Payload;
     type Event = Event;
 
+    const RECORD_FORMAT: Option<&'static str> = Some("kafka-log 1");
+
     fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
         match serde_json::from_slice::<Record>(record) {
             Ok(record) => self.recover_own(record),
-            Err(_) => {
-                self.offsets.recover(record)?;
-                if let Ok(run) = serde_json::from_slice::<gossip::Run<Rise>>(record) {
-                    run.entries.into_iter().for_each(|rise| self.own_offsets.take(rise));
-                }
-                Ok(())
-            }
+            Err(_) => self.offsets.recover(record),
         }
+    }
+
+    fn snapshot_bytes(&self) -> Option<usize> {
+        let logs = self.partitions.values().map(Partition::snapshot_bytes);
+        Some(logs.fold(self.offsets.snapshot_bytes()?, usize::saturating_add))
+    }
+
+    fn snapshot(&self, records: &mut Records<'_>) -> Result<(), Error> {
+        records.add(&Record::Incarnation(self.own.incarnation))?;
+        for partition in self.partitions.values() {
+            partition.snapshot(self.config.batch_bytes, records)?;
+        }
+        self.offsets.snapshot(records)
     }
 
     fn started(&mut self, node: &mut Node<Event>) {
@@ -379,6 +388,7 @@ impl MessageHandler for KafkaLog {
         self.placement = Placement::new(node.node_ids(), partitions, replication);
         self.links = node.peers().map(|peer| (peer.clone(), Link::default())).collect();
         self.offsets.start(node);
+        self.own_offsets = self.offsets.state().clone();
         let jitter = Duration::from_millis(node.rng().random_range(0..200));
         let until = node.now().saturating_add(SILENCE).saturating_add(jitter);
         self.silent_until = (!self.is_alone()).then_some(until);

@@ -232,6 +232,21 @@ impl PartitionLog {
         Some(Entry { epoch, producer, seq, key, msg: slot.msg.clone() })
     }
 
+    /// The entries from a position on, up to about `bytes_max` bytes of them; at least one, if there
+    /// is any.
+    #[must_use]
+    pub fn entries(&self, at: Position, bytes_max: usize) -> Vec<Entry> {
+        let (mut entries, mut bytes) = (Vec::new(), 0_usize);
+        for entry in (at..self.end).map_while(|position| self.entry(position)) {
+            bytes = bytes.saturating_add(entry.encoded_len());
+            if bytes > bytes_max && !entries.is_empty() {
+                break;
+            }
+            entries.push(entry);
+        }
+        entries
+    }
+
     /// The entries of a key from an offset on that stand before the position `high`, in order and
     /// without gaps. From the first that is there, if older ones have been deleted.
     pub fn read(

@@ -3,7 +3,7 @@
 use clap::Parser;
 use kafka_log::{GOSSIP_PERIOD_MIN, KafkaLog, LogArgs};
 use maelstrom_core::gossip::GossipArgs;
-use maelstrom_core::{LINE_BYTES_MAX, NodeArgs};
+use maelstrom_core::{DataArgs, LINE_BYTES_MAX, NodeArgs};
 
 /// Logs of messages, replicated by leaders, epochs and in-sync replicas. Speaks Maelstrom's protocol
 /// on stdin and stdout.
@@ -13,17 +13,19 @@ struct Cli {
     #[command(flatten)]
     node: NodeArgs,
     #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
     log: LogArgs,
     #[command(flatten)]
     gossip: GossipArgs,
 }
 
 fn main() -> anyhow::Result<()> {
-    let Cli { node, log, gossip } = Cli::parse();
+    let Cli { node, data, log, gossip } = Cli::parse();
     // A batch of entries has to fit into a line, or it would be skipped by its receiver for ever.
     anyhow::ensure!(
         node.max_line_bytes() >= LINE_BYTES_MAX,
         "--max-line-bytes: nodes of a log need at least {LINE_BYTES_MAX}"
     );
-    node.run(KafkaLog::new(log.config(), gossip.config(GOSSIP_PERIOD_MIN)))
+    node.run_with(&data, KafkaLog::new(log.config(), gossip.config(GOSSIP_PERIOD_MIN)))
 }

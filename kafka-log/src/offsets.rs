@@ -34,6 +34,8 @@ pub struct Committed {
     offsets: Offsets,
     /// The keys in the order in which they came, so that a part of them has a place.
     order: Vec<Arc<str>>,
+    /// What they take in a message, about.
+    bytes: usize,
 }
 
 impl Committed {
@@ -63,6 +65,7 @@ impl Committed {
             *known = offset.max(*known);
             return;
         }
+        self.bytes = self.bytes.saturating_add(key.len()).saturating_add(16);
         self.order.push(key.clone());
         self.offsets.insert(key, offset);
     }
@@ -92,6 +95,10 @@ impl State for Committed {
             next = next.saturating_add(1);
         }
         (piece, None)
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
     }
 
     fn merge(&mut self, pieces: Vec<Offsets>) -> Result<(), Error> {

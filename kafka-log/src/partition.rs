@@ -11,13 +11,16 @@
 
 use std::time::Duration;
 
-use maelstrom_core::NodeId;
+use maelstrom_core::{Error, NodeId, Records};
 use tracing::warn;
 
 use crate::leader::Leader;
 use crate::log::{PartitionLog, Retention};
 use crate::mutants::{Mutant, is_any_on, is_on};
 use crate::wire::{Ack, Append, Entry, Epoch, PartitionId, Position, Record};
+
+/// What an entry takes in a record besides its message, about.
+const ENTRY_BYTES: usize = 96;
 
 /// What a node does about a partition's record in `lin-kv`.
 #[derive(Clone, Debug, Default)]
@@ -121,7 +124,7 @@ impl Partition {
         (self.is_matched, self.guess, self.changed_at) = (false, self.log.end(), now);
         (self.led_by, self.has_gap) = (None, false);
         self.lead = None;
-        Some(Record::Epoch { partition: self.id, epoch, leader })
+        Some(Record::Epoch { partition: self.id, epoch, leader: Some(leader) })
     }
 
     /// The record in `lin-kv` must be looked at.
@@ -269,12 +272,44 @@ impl Partition {
         is_news
     }
 
+    /// About how many bytes its [`snapshot`](Self::snapshot) takes.
+    pub(crate) fn snapshot_bytes(&self) -> usize {
+        let entries = self.log.end().saturating_sub(self.log.start());
+        let names = usize::try_from(entries).unwrap_or(usize::MAX).saturating_mul(ENTRY_BYTES);
+        self.log.bytes().saturating_add(names).saturating_add(ENTRY_BYTES)
+    }
+
+    /// Adds records from which all of it can be had back, with about `bytes_max` bytes of entries in
+    /// each.
+    pub(crate) fn snapshot(
+        &self,
+        bytes_max: usize,
+        records: &mut Records<'_>,
+    ) -> Result<(), Error> {
+        let (partition, high) = (self.id, self.high);
+        if self.log.start() > 0 {
+            records.add(&Record::Floor { partition, floor: self.log.floor() })?;
+        }
+        let mut at = self.log.start();
+        loop {
+            let entries = self.log.entries(at, bytes_max);
+            if entries.is_empty() {
+                break;
+            }
+            let next = at.saturating_add(entries.len() as u64);
+            records.add(&Record::Append { partition, at, high, entries })?;
+            at = next;
+        }
+        let (epoch, leader) = (self.epoch, self.leader.clone());
+        records.add(&Record::Epoch { partition, epoch, leader })
+    }
+
     /// Takes back what this node made durable in an earlier life. Whether it makes sense.
     pub(crate) fn recover(&mut self, record: Record, retention: &Retention) -> bool {
         match record {
             Record::Incarnation(_) => return false,
             Record::Epoch { epoch, leader, .. } => {
-                (self.epoch, self.leader) = (epoch, Some(leader));
+                (self.epoch, self.leader) = (epoch, leader);
                 self.guess = self.log.end();
             }
             Record::Append { at, high, entries, .. } => {

@@ -276,8 +276,8 @@ pub enum Record {
         partition: PartitionId,
         /// The epoch.
         epoch: Epoch,
-        /// Its leader.
-        leader: NodeId,
+        /// Its leader, if that is known.
+        leader: Option<NodeId>,
     },
     /// Entries have been appended.
     Append {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use kafka_log::{Acks, Config, Event, GOSSIP_PERIOD_MIN, KafkaLog, Payload};
 use maelstrom_core::{Error, MessageHandler, Node, Request, gossip};
 use maelstrom_sim::checker::Verdict;
+use maelstrom_sim::compacted::Compacted;
 use maelstrom_sim::history::{Op, OpType};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
@@ -26,6 +27,11 @@ fn all_faults() -> Sweep {
 #[test]
 fn sweep() {
     all_faults().test(40, |_| KafkaLog::default());
+}
+
+#[test]
+fn sweep_with_snapshots() {
+    all_faults().test(40, |_| Compacted::new(KafkaLog::default));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The command line that all nodes share: a node's `main` is flags, logging, run, nothing else.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use tracing::level_filters::LevelFilter;
@@ -44,6 +45,15 @@ pub struct NodeArgs {
     max_line_bytes: usize,
 }
 
+/// Where a node that keeps something keeps it; flatten it into such a program's flags.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DataArgs {
+    /// Keep what is acknowledged on disk, in a folder of this one named as the node, and go on with
+    /// what is there. [default: keep it in memory]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -66,8 +76,19 @@ impl NodeArgs {
     ///
     /// As [`runtime::run`].
     pub fn run<H: MessageHandler>(self, handler: H) -> anyhow::Result<()> {
+        self.run_with(&DataArgs::default(), handler)
+    }
+
+    /// The same for a node that can keep what it acknowledges on disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`runtime::run`].
+    pub fn run_with<H: MessageHandler>(self, data: &DataArgs, handler: H) -> anyhow::Result<()> {
         init_logging(self.log_format);
-        runtime::run(handler, &Config { line_bytes_max: self.max_line_bytes })
+        let config =
+            Config { line_bytes_max: self.max_line_bytes, data_dir: data.data_dir.clone() };
+        runtime::run(handler, &config)
     }
 }
 

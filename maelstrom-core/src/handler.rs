@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
@@ -20,6 +21,10 @@ pub type NoEvent = Infallible;
 /// The core answers on the handler's behalf what never reaches it: a type that `Payload` does not
 /// have (error 10), fields that do not fit (error 12), anything before `init` (error 11).
 pub trait MessageHandler {
+    /// The format of the records that the node persists, and its version: such as `counter 1`. It is
+    /// kept with them, so that no other program takes them for its own. `None`: there are none.
+    const RECORD_FORMAT: Option<&'static str> = None;
+
     /// The requests and messages that the node understands: an enum whose variants are the types,
     /// in snake case, and whose named fields are the bodies' fields. See [`crate::body`].
     type Payload: DeserializeOwned;
@@ -36,6 +41,24 @@ pub trait MessageHandler {
     fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
         let _ = record;
         Err(Error::crash("this node persists nothing, so it has nothing to recover"))
+    }
+
+    /// About how many bytes of records [`snapshot`](Self::snapshot) would add now; `None` if there can
+    /// be no snapshot now. Once the records take much more than that, the driver takes one.
+    fn snapshot_bytes(&self) -> Option<usize> {
+        None
+    }
+
+    /// Adds records that stand for all that were persisted so far: a node that recovers them instead
+    /// keeps all that was promised. Called only where [`snapshot_bytes`](Self::snapshot_bytes) says
+    /// that it can be.
+    ///
+    /// # Errors
+    ///
+    /// If a record has no JSON form. Then the old ones stay.
+    fn snapshot(&self, records: &mut Records<'_>) -> Result<(), Error> {
+        let _ = records;
+        Err(Error::crash("this node has no snapshots"))
     }
 
     /// The node has been told its name and its peers. Called once, before any message.
@@ -64,5 +87,29 @@ pub trait MessageHandler {
     /// Timers are never cancelled, so an event may be stale: check it against the state.
     fn event(&mut self, node: &mut Node<Self::Event>, event: Self::Event) {
         let _ = (node, event);
+    }
+}
+
+/// Where a snapshot's records go.
+pub struct Records<'a> {
+    add: &'a mut dyn FnMut(&[u8]),
+}
+
+impl<'a> Records<'a> {
+    /// Each record is handed to `add`.
+    pub fn new(add: &'a mut dyn FnMut(&[u8])) -> Self {
+        Self { add }
+    }
+
+    /// Adds a record, in the form that [`Node::persist`] would give it.
+    ///
+    /// # Errors
+    ///
+    /// If it has no JSON form.
+    pub fn add<R: Serialize + ?Sized>(&mut self, record: &R) -> Result<(), Error> {
+        let bytes = serde_json::to_vec(record)
+            .map_err(|error| Error::crash(format!("a record has no JSON form: {error}")))?;
+        (self.add)(&bytes);
+        Ok(())
     }
 }

@@ -43,7 +43,7 @@
 //! | [`rpc`], [`service`] | calls with timeouts; clients of `lin-kv`, `seq-kv`, `lww-kv`, `lin-tso` |
 //! | [`gossip`] | replication by per-origin logs and version vectors |
 //! | [`raw_node`] | a node without I/O, and the contract of whoever drives it |
-//! | [`runtime`], [`cli`] | the driver for real use: stdin, stdout, clocks; flags and logging |
+//! | [`runtime`], [`cli`] | the driver for real use: stdin, stdout, clocks, disk; flags and logging |
 //!
 //! # Rules
 //!
@@ -66,12 +66,13 @@ pub mod raw_node;
 pub mod rpc;
 pub mod runtime;
 pub mod service;
+mod store;
 mod timer;
 
 pub use body::Verbatim;
-pub use cli::NodeArgs;
+pub use cli::{DataArgs, NodeArgs};
 pub use error::{Error, ErrorCode};
-pub use handler::{MessageHandler, NoEvent};
+pub use handler::{MessageHandler, NoEvent, Records};
 pub use lines::LINE_BYTES_MAX;
 pub use message::{MsgId, NodeId, Request};
 pub use node::{Clock, Node, NodeRng, OPEN_REQUESTS_MAX, Output};
@@ -80,3 +81,4 @@ pub use node::{Clock, Node, NodeRng, OPEN_REQUESTS_MAX, Output};
 pub use rand;
 pub use raw_node::RawNode;
 pub use rpc::{PENDING_RPCS_MAX, Reply, RpcError, RpcResult};
+pub use store::StoreError;

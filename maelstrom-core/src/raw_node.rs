@@ -10,7 +10,7 @@ use tracing::{debug, info, trace, warn};
 
 use crate::body;
 use crate::error::{Error, ErrorCode};
-use crate::handler::MessageHandler;
+use crate::handler::{MessageHandler, Records};
 use crate::message::{Envelope, Header, MsgId, NodeId, Request};
 use crate::node::{Clock, Node, Output, SystemReply};
 use crate::rpc::Reply;
@@ -96,6 +96,39 @@ impl<H: MessageHandler> RawNode<H> {
         self.handler.recover(record)
     }
 
+    /// The name that a line would give this node, if it is an `init` that would be taken: a driver
+    /// that keeps records finds them by that, and has the node recover them first.
+    #[must_use]
+    pub fn name_in_init(&self, line: &[u8]) -> Option<NodeId> {
+        if self.init.is_some() {
+            return None;
+        }
+        let envelope = read_envelope(std::str::from_utf8(line).ok()?).ok()?;
+        let header = read_header(envelope.body).ok()?;
+        if header.kind != "init" || header.in_reply_to.is_some() {
+            return None;
+        }
+        let InitPayload::Init(init) = body::decode("init", envelope.body).ok()?;
+        init.check().ok()?;
+        Some(init.node_id.into())
+    }
+
+    /// See [`MessageHandler::snapshot_bytes`].
+    #[must_use]
+    pub fn snapshot_bytes(&self) -> Option<usize> {
+        self.handler.snapshot_bytes()
+    }
+
+    /// Adds records that stand for all that [`poll_output`](Self::poll_output) has ever returned;
+    /// what it has not returned yet may be among them.
+    ///
+    /// # Errors
+    ///
+    /// See [`MessageHandler::snapshot`].
+    pub fn snapshot(&self, records: &mut Records<'_>) -> Result<(), Error> {
+        self.handler.snapshot(records)
+    }
+
     /// The handler, for tests and checkers to look at.
     pub fn handler(&self) -> &H {
         &self.handler
@@ -149,12 +182,11 @@ impl<H: MessageHandler> RawNode<H> {
         self.node.outputs.pop_front()
     }
 
-    /// How many bytes of lines wait in [`poll_output`](Self::poll_output).
+    /// How many bytes of lines and records wait in [`poll_output`](Self::poll_output).
     #[must_use]
     pub fn output_bytes(&self) -> usize {
         let lengths = self.node.outputs.iter().map(|output| match output {
-            Output::Lines(bytes) => bytes.len(),
-            Output::Record(_) => 0,
+            Output::Lines(bytes) | Output::Record(bytes) => bytes.len(),
         });
         lengths.fold(0, usize::saturating_add)
     }

@@ -11,16 +11,18 @@
 
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::handler::MessageHandler;
 use crate::lines::{LINE_BYTES_MAX, Line, LineSplitter};
 use crate::node::{Clock, Output};
 use crate::raw_node::RawNode;
+use crate::store::{Store, StoreError};
 
 /// How much is read at a time: what a pipe holds.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -39,12 +41,25 @@ const DRAIN_ROUNDS_MAX: usize = 16;
 pub struct Config {
     /// Longer lines are skipped, with a warning. See [`LINE_BYTES_MAX`] for the default.
     pub line_bytes_max: usize,
+    /// Where records are kept, each node's in a folder of its own. `None`: nowhere.
+    pub data_dir: Option<PathBuf>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { line_bytes_max: LINE_BYTES_MAX }
+        Self { line_bytes_max: LINE_BYTES_MAX, data_dir: None }
     }
+}
+
+/// Why a node has ended before its input did.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// The input or the output failed other than by being closed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The records cannot be kept or had back. What was acknowledged is safe.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Runs `handler` on stdin and stdout until the input ends, stdout closes, or the process is asked
@@ -52,11 +67,16 @@ impl Default for Config {
 ///
 /// # Errors
 ///
-/// If stdin or stdout fails other than by being closed, or the system has no randomness to give.
+/// If stdin or stdout fails other than by being closed, the records cannot be kept or had back, or
+/// the system has no randomness to give.
 pub fn run<H: MessageHandler>(handler: H, config: &Config) -> anyhow::Result<()> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
-    let node = RawNode::new(handler, seed, false);
+    anyhow::ensure!(
+        config.data_dir.is_none() || H::RECORD_FORMAT.is_some(),
+        "this node keeps nothing: there is no use for --data-dir"
+    );
+    let node = RawNode::new(handler, seed, config.data_dir.is_some());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let stop = stop_signal()?;
@@ -69,20 +89,22 @@ pub fn run<H: MessageHandler>(handler: H, config: &Config) -> anyhow::Result<()>
 
 /// Runs a node on any input and output until the input ends, the output closes, or `stop` is ready.
 ///
-/// Records are dropped: a node that is to keep them needs another driver.
+/// `node` must have been told whether it is durable: just if `config` names a folder.
 ///
 /// # Errors
 ///
-/// If the input or the output fails other than by being closed.
+/// If the input or the output fails other than by being closed, or the records cannot be kept or had
+/// back: then nothing has left the node that depends on them.
 pub async fn drive<H: MessageHandler>(
     node: RawNode<H>,
     config: &Config,
     mut input: impl AsyncRead + Unpin,
     output: impl AsyncWrite + Unpin,
     stop: impl Future<Output = ()>,
-) -> io::Result<()> {
+) -> Result<(), DriveError> {
     let line_bytes_max = config.line_bytes_max;
-    let mut driver = Driver { node, output, started: Instant::now(), line_bytes_max };
+    let records = Journal { dir: config.data_dir.clone(), ..Journal::default() };
+    let mut driver = Driver { node, output, started: Instant::now(), line_bytes_max, records };
     let mut lines = LineSplitter::new(line_bytes_max);
     let work = async {
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -108,7 +130,7 @@ pub async fn drive<H: MessageHandler>(
         }
     };
     match result {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+        Err(DriveError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             debug!("the output was closed");
             Ok(())
         }
@@ -121,6 +143,19 @@ struct Driver<H: MessageHandler, W> {
     output: W,
     started: Instant,
     line_bytes_max: usize,
+    records: Journal,
+}
+
+/// Where records go.
+#[derive(Debug, Default)]
+struct Journal {
+    dir: Option<PathBuf>,
+    /// Open once the node has its name.
+    store: Option<Store>,
+    /// Those that are to be synced together.
+    batch: Vec<Vec<u8>>,
+    /// The lines that wait for that.
+    lines: Vec<Vec<u8>>,
 }
 
 impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
@@ -142,9 +177,9 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         }
     }
 
-    async fn feed(&mut self, lines: &mut LineSplitter, mut chunk: &[u8]) -> io::Result<()> {
+    async fn feed(&mut self, lines: &mut LineSplitter, mut chunk: &[u8]) -> Result<(), DriveError> {
         while let Some(line) = lines.next_line(&mut chunk) {
-            self.handle(&line);
+            self.handle(&line)?;
             if self.node.output_bytes() >= BATCH_BYTES {
                 self.write_out().await?;
             }
@@ -152,31 +187,70 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         self.write_out().await
     }
 
-    fn handle(&mut self, line: &Line<'_>) {
+    fn handle(&mut self, line: &Line<'_>) -> Result<(), StoreError> {
         match line {
-            Line::Complete(line) => self.node.handle_line(self.clock(), line),
+            Line::Complete(line) => {
+                if self.records.dir.is_some() && self.records.store.is_none() {
+                    self.recover(line)?;
+                }
+                self.node.handle_line(self.clock(), line);
+            }
             Line::TooLong => warn!(
                 limit_bytes = self.line_bytes_max,
                 "a line is longer than the limit (see --max-line-bytes) and was skipped"
             ),
         }
+        Ok(())
     }
 
-    /// Writes all that the node has to say. Records are dropped: nothing here is durable.
-    async fn write_out(&mut self) -> io::Result<()> {
+    /// If the line tells the node its name, it first gets back what it kept under that name.
+    fn recover(&mut self, line: &[u8]) -> Result<(), StoreError> {
+        let Some((name, dir)) = self.node.name_in_init(line).zip(self.records.dir.as_ref()) else {
+            return Ok(());
+        };
+        let begun = Instant::now();
+        let mut store = Store::open(dir, &name, H::RECORD_FORMAT.unwrap_or_default())?;
+        let recover = |record: &[u8]| self.node.recover(record).map_err(|error| error.to_string());
+        let records = store.records(recover)?;
+        self.records.store = Some(store);
+        let took = begun.elapsed();
+        info!(node = %name, dir = %dir.display(), records, ?took, "has its records back");
+        Ok(())
+    }
+
+    /// Writes all that the node has to say, once all that it wants kept is safe: one sync for
+    /// everything that waits.
+    async fn write_out(&mut self) -> Result<(), DriveError> {
+        let Journal { store, batch, lines, .. } = &mut self.records;
         while let Some(output) = self.node.poll_output() {
-            if let Output::Lines(bytes) = output {
-                self.output.write_all(&bytes).await?;
+            match output {
+                Output::Lines(bytes) => lines.push(bytes),
+                Output::Record(record) => batch.push(record),
             }
         }
-        self.output.flush().await
+        if let Some(store) = store
+            && !batch.is_empty()
+        {
+            store.commit(batch)?;
+            batch.clear();
+            if let Some(bytes) = self.node.snapshot_bytes()
+                && store.is_worth_replacing(bytes)
+            {
+                store.replace(|records| self.node.snapshot(records))?;
+            }
+        }
+        for bytes in lines.drain(..) {
+            self.output.write_all(&bytes).await?;
+        }
+        self.output.flush().await?;
+        Ok(())
     }
 
     /// Answers what can still be answered: calls fail, since no reply can come, and a handler that
     /// waits for a timer to answer is given the time.
-    async fn end_of_input(&mut self, lines: &mut LineSplitter) -> io::Result<()> {
+    async fn end_of_input(&mut self, lines: &mut LineSplitter) -> Result<(), DriveError> {
         if let Some(line) = lines.finish() {
-            self.handle(&line);
+            self.handle(&line)?;
         }
         let until = self.started.elapsed().saturating_add(DRAIN_MAX);
         let mut rounds = 0..DRAIN_ROUNDS_MAX;

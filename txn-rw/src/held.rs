@@ -140,7 +140,6 @@ impl Held {
     }
 
     /// About how much memory it takes.
-    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

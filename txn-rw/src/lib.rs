@@ -50,7 +50,9 @@ use std::time::Duration;
 
 use maelstrom_core::gossip::Entry as _;
 use maelstrom_core::gossip::{self, Gossip, Origin, Tick};
-use maelstrom_core::{Error, ErrorCode, LINE_BYTES_MAX, MessageHandler, Node, Request, Verbatim};
+use maelstrom_core::{
+    Error, ErrorCode, LINE_BYTES_MAX, MessageHandler, Node, Records, Request, Verbatim,
+};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -335,8 +337,18 @@ impl<M: Map> MessageHandler for TxnRw<M> {
     type Payload = Payload<M>;
     type Event = Event;
 
+    const RECORD_FORMAT: Option<&'static str> = Some("txn-rw 1");
+
     fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
         self.gossip.recover(record)
+    }
+
+    fn snapshot_bytes(&self) -> Option<usize> {
+        self.gossip.snapshot_bytes()
+    }
+
+    fn snapshot(&self, records: &mut Records<'_>) -> Result<(), Error> {
+        self.gossip.snapshot(records)
     }
 
     fn started(&mut self, node: &mut Node<Event>) {

@@ -2,7 +2,7 @@
 
 use clap::{Parser, ValueEnum};
 use maelstrom_core::gossip::GossipArgs;
-use maelstrom_core::{LINE_BYTES_MAX, NodeArgs};
+use maelstrom_core::{DataArgs, LINE_BYTES_MAX, NodeArgs};
 use txn_rw::{Config, Isolation, OPERATIONS_MAX, PERIOD_MIN, TxnRw};
 
 /// Transactions over a replicated map, run at once on any node. Speaks Maelstrom's protocol on
@@ -16,6 +16,8 @@ use txn_rw::{Config, Isolation, OPERATIONS_MAX, PERIOD_MIN, TxnRw};
 struct Cli {
     #[command(flatten)]
     node: NodeArgs,
+    #[command(flatten)]
+    data: DataArgs,
 
     /// What transactions may see of each other. The weaker levels are there to show the difference:
     /// with them, operations take 5 ms each, one by one.
@@ -52,7 +54,7 @@ impl From<Level> for Isolation {
 }
 
 fn main() -> anyhow::Result<()> {
-    let Cli { node, isolation, max_txn_operations, gossip } = Cli::parse();
+    let Cli { node, data, isolation, max_txn_operations, gossip } = Cli::parse();
     // What a transaction writes has to fit into a line, or it would be skipped by its receiver for
     // ever.
     anyhow::ensure!(
@@ -64,5 +66,5 @@ fn main() -> anyhow::Result<()> {
         operations_max: max_txn_operations,
         gossip: gossip.config(PERIOD_MIN),
     };
-    node.run(TxnRw::new(config))
+    node.run_with(&data, TxnRw::new(config))
 }

@@ -80,6 +80,8 @@ pub struct Registers {
     /// Exactly the registers and what is held back, by when each last changed.
     changes: BTreeMap<u64, Change>,
     next_stamp: u64,
+    /// What the registers take in a message, about.
+    bytes: usize,
 }
 
 /// What a handler of transactions needs to know of the map.
@@ -126,6 +128,7 @@ impl Registers {
             held_bytes_max,
             changes: BTreeMap::new(),
             next_stamp: 0,
+            bytes: 0,
         }
     }
 
@@ -172,13 +175,19 @@ impl Registers {
 
     fn write(&mut self, key: Key, value: Value, version: Version) {
         let stamp = self.draw_stamp();
+        let bytes = self.bytes.saturating_add(value.text().len());
         match self.registers.get_mut(&key) {
             Some(register) if register.version >= version => return,
             Some(register) => {
+                self.bytes = bytes.saturating_sub(register.value.text().len());
                 self.changes.remove(&register.stamp);
                 *register = Register { value, version, stamp };
             }
-            None => drop(self.registers.insert(key.clone(), Register { value, version, stamp })),
+            None => {
+                let rest = key.text().len().saturating_add(NUMBERS_BYTES);
+                self.bytes = bytes.saturating_add(rest);
+                self.registers.insert(key.clone(), Register { value, version, stamp });
+            }
         }
         self.changes.insert(stamp, Change::Register(key));
     }
@@ -338,6 +347,10 @@ impl State for Registers {
         }
         piece.shown = Some(self.shown.clone());
         (piece, None)
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes.saturating_add(self.held.bytes())
     }
 
     fn merge(&mut self, pieces: Vec<Piece>) -> Result<(), Error> {

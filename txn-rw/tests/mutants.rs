@@ -114,6 +114,10 @@ impl<const ALL: bool> State for Broken<ALL> {
         self.map.piece(position, bytes_max)
     }
 
+    fn bytes(&self) -> usize {
+        self.map.bytes()
+    }
+
     fn merge(&mut self, pieces: Vec<Piece>) -> Result<(), Error> {
         self.map.merge(pieces)
     }

@@ -15,6 +15,7 @@ use maelstrom_core::{NodeId, gossip};
 use maelstrom_sim::checker::txn::Model;
 use maelstrom_sim::checker::{Results, Verdict};
 
+use maelstrom_sim::compacted::Compacted;
 use maelstrom_sim::history::{History, OpType};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
@@ -40,6 +41,14 @@ fn all_faults() -> Sweep {
 #[test]
 fn sweep() {
     all_faults().test(15, node);
+}
+
+#[test]
+fn sweep_with_snapshots() {
+    all_faults().test(15, |id| {
+        let id = id.clone();
+        Compacted::new(move || node(&id))
+    });
 }
 
 /// Batches are often cut, who lacks a little more than that gets the map in pieces, and what waits

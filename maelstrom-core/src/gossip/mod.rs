@@ -80,6 +80,7 @@ use serde::de::DeserializeOwned;
 use tracing::{info, trace, warn};
 
 use crate::error::Error;
+use crate::handler::Records;
 use crate::message::NodeId;
 use crate::node::Node;
 use beat::{Beat, Slot};
@@ -156,6 +157,9 @@ pub trait State {
     /// was in the state when the first was taken, and maybe more; those of a
     /// [monotonic](Self::MONOTONIC) state are just what it is when the last is taken.
     fn piece(&self, position: u64, bytes_max: usize) -> (Self::Piece, Option<u64>);
+
+    /// About how many bytes all parts of it take.
+    fn bytes(&self) -> usize;
 
     /// Joins parts of another node's state into this one: all of them, from the first to the last,
     /// if this state is [monotonic](Self::MONOTONIC), and one at a time, as they come, if it is not.
@@ -296,10 +300,44 @@ impl<S: State> Gossip<S> {
                 return Ok(());
             }
         };
-        if run.start > self.replica.version().get(&run.origin) {
+        if run.start > self.replica.version().get(&run.origin) && !S::Entry::CUMULATIVE {
             return Err(Error::crash("a record is missing before this one"));
         }
         self.apply(run, |_| ())
+    }
+
+    /// About how many bytes [`snapshot`](Self::snapshot) takes; `None` while a snapshot of a peer is
+    /// being merged, since the state then holds what this node cannot name.
+    #[must_use]
+    pub fn snapshot_bytes(&self) -> Option<usize> {
+        let bytes = self.state.bytes().saturating_add(self.replica.log_bytes());
+        (!self.is_merging()).then_some(bytes)
+    }
+
+    /// Adds records that stand for all that were persisted: the state, and the entries that are still
+    /// kept for who lacks them.
+    ///
+    /// # Errors
+    ///
+    /// If a record has no JSON form.
+    pub fn snapshot(&self, records: &mut Records<'_>) -> Result<(), Error> {
+        // Cumulative entries say all that there is to say.
+        if !S::Entry::CUMULATIVE {
+            let (mut pieces, mut position) = (Vec::new(), Some(0));
+            while let Some(at) = position {
+                let (piece, next) = self.state.piece(at, self.config.batch_bytes_max);
+                pieces.push(piece);
+                position = next;
+            }
+            // The kept entries are in the state as well. They do no harm when they come again.
+            records.add(&RecordRef::<S>::Snapshot(&self.replica.bases(), &pieces))?;
+        }
+        for run in self.replica.kept() {
+            let is_own = run.origin == self.origin;
+            let record = if is_own { RecordRef::Own(&run) } else { RecordRef::Others(&run) };
+            records.add::<RecordRef<'_, S>>(&record)?;
+        }
+        Ok(())
     }
 
     /// The node has its name: a new life begins.

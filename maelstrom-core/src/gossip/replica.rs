@@ -178,6 +178,25 @@ impl<T: Entry> Replica<T> {
         self.bytes
     }
 
+    /// Where the kept part of each log begins.
+    #[must_use]
+    pub fn bases(&self) -> VersionVector {
+        let mut bases = VersionVector::default();
+        for (origin, log) in &self.logs {
+            bases.raise(origin, log.base);
+        }
+        bases
+    }
+
+    /// What is kept of each log, as a run; an empty one, if it is nothing.
+    pub fn kept(&self) -> impl Iterator<Item = Run<T>> {
+        self.logs.iter().map(|(origin, log)| Run {
+            origin: origin.clone(),
+            start: log.base,
+            entries: log.entries.iter().cloned().collect(),
+        })
+    }
+
     /// Appends to the log of `origin`, and tells the entry's sequence number.
     pub fn append(&mut self, origin: &Origin, entry: T) -> u64 {
         let start = self.version.get(origin);

@@ -372,7 +372,7 @@ fn records_are_recovered_in_order_before_init_and_refused_after_it() {
 }
 
 #[test]
-fn output_bytes_counts_the_lines_that_wait_and_no_records() {
+fn output_bytes_counts_all_that_waits() {
     let mut session = Session::started(true);
     assert_eq!(session.node.output_bytes(), 0);
     session.feed(r#"c1 > {"type":"persist","msg_id":1,"records":[7,8]}"#);
@@ -380,10 +380,9 @@ fn output_bytes_counts_the_lines_that_wait_and_no_records() {
     let waiting = session.node.output_bytes();
     let mut taken = 0;
     while let Some(output) = session.node.poll_output() {
-        if let Output::Lines(bytes) = output {
-            assert!(!bytes.is_empty());
-            taken += bytes.len();
-        }
+        let (Output::Lines(bytes) | Output::Record(bytes)) = output;
+        assert!(!bytes.is_empty());
+        taken += bytes.len();
     }
     assert_eq!((waiting, session.node.output_bytes()), (taken, 0));
 }

@@ -43,6 +43,10 @@ impl State for Whole {
         ((position, next.is_none(), self.list[start..end].to_vec()), next)
     }
 
+    fn bytes(&self) -> usize {
+        self.set.bytes()
+    }
+
     fn merge(&mut self, pieces: Vec<Self::Piece>) -> Result<(), Error> {
         assert_eq!(pieces.first().map(|piece| piece.0), Some(0), "the first is missing");
         assert!(pieces.windows(2).all(|pair| pair[0].0 < pair[1].0 && !pair[0].1));

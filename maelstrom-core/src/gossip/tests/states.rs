@@ -116,6 +116,10 @@ impl State for Set {
         (rest.into_values().take(count).collect(), next)
     }
 
+    fn bytes(&self) -> usize {
+        self.values.len() * VALUE_BYTES
+    }
+
     /// A piece that holds this number makes no sense.
     fn merge(&mut self, pieces: Vec<Vec<u32>>) -> Result<(), Error> {
         if pieces.iter().any(|piece| piece.contains(&NONSENSE)) {
@@ -181,6 +185,10 @@ impl State for Sums {
 
     fn piece(&self, _position: u64, _bytes_max: usize) -> ((), Option<u64>) {
         panic!("nobody needs a snapshot");
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.values().map(|values| values.len() * VALUE_BYTES).sum()
     }
 
     fn merge(&mut self, _pieces: Vec<()>) -> Result<(), Error> {

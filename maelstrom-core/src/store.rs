@@ -1,0 +1,296 @@
+//! Records on disk: a journal that outlives the process.
+//!
+//! Each node has a folder of its own, and in it a database of the [`redb`] crate with one table of
+//! records, numbered in the order in which they were persisted. [`Store::commit`] makes a batch of
+//! them durable with one sync (group commit), and [`Store::replace`] puts a snapshot in the place of
+//! all of them: either happens wholly or not at all, whenever the process or the machine stops.
+//!
+//! The invariant: what [`Store::records`] returns is exactly what was committed since the last
+//! snapshot, in order, and the snapshot before it; or it is an error. Every page is checked by its
+//! checksum when the store is opened. (What cannot be told apart from a commit that was never
+//! finished, and is dropped as one: damage to the very last commit of a process that was killed.)
+
+#![expect(clippy::disallowed_methods, reason = "this is the driver's disk")]
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use tracing::{error, info};
+
+use crate::error::Error;
+use crate::handler::Records;
+
+/// The records, by number.
+const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
+
+/// Whose records they are.
+const OWNER: TableDefinition<'_, &str, &str> = TableDefinition::new("owner");
+
+/// How this module lays out its tables.
+const LAYOUT: &str = "1";
+
+const FILE: &str = "records.redb";
+
+/// How much of the file is kept in memory: records are read once, and written in order.
+const CACHE_BYTES: usize = 4 << 20;
+
+/// How much more than its snapshot would take a journal may take before it is replaced by one:
+/// twice as much, and this.
+const SLACK_BYTES: u64 = 1 << 20;
+
+/// Why records cannot be kept or had back. Nothing that was acknowledged is lost by any of these:
+/// the node does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it open.
+    #[error("{0}: in use by another process")]
+    InUse(PathBuf),
+    /// It holds what another node keeps.
+    #[error("{path}: holds the {what} `{found}`, not `{wanted}`")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What is not as it should be.
+        what: &'static str,
+        /// What it is.
+        found: String,
+        /// What it should be.
+        wanted: String,
+    },
+    /// A later version of this program, or of its store, has written it.
+    #[error("{path}: written by another version ({what})")]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// What tells so.
+        what: String,
+    },
+    /// Its content makes no sense. It is left as it is; a copy of it may be had from a backup, or
+    /// the node starts anew once the folder is gone: the others then take it for a new replica.
+    #[error("{path}: damaged: {what}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// The disk is full, or fails, or the folder may not be written to.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// The records of a node.
+#[derive(Debug)]
+pub(crate) struct Store {
+    path: PathBuf,
+    database: Database,
+    /// The number of the next record.
+    next: u64,
+    /// What the records take.
+    bytes: u64,
+}
+
+impl Store {
+    /// Opens the records of `node` in a folder of `dir`, which is made if there is none.
+    pub(crate) fn open(dir: &Path, node: &str, format: &str) -> Result<Self, StoreError> {
+        let folder = dir.join(folder_name(node));
+        create_durably(&folder)?;
+        let path = folder.join(FILE);
+        let opened = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .set_check_integrity_on_open(true)
+            .create(&path);
+        let database = opened.map_err(|error| failure(&path, error.into()))?;
+        sync_folder(&folder)?;
+        let store = Self { path, database, next: 0, bytes: 0 };
+        store.check_owner(node, format)?;
+        Ok(store)
+    }
+
+    /// Makes a new store this node's, or sees to it that an old one is.
+    fn check_owner(&self, node: &str, format: &str) -> Result<(), StoreError> {
+        let marks = [("layout", LAYOUT), ("node", node), ("format", format)];
+        let compare = || -> Result<Option<(&'static str, String, String)>, redb::Error> {
+            let transaction = self.database.begin_write()?;
+            {
+                let mut table = transaction.open_table(OWNER)?;
+                for (what, wanted) in marks {
+                    let found = table.get(what)?.map(|found| found.value().to_owned());
+                    match found {
+                        Some(found) if found == wanted => {}
+                        Some(found) => return Ok(Some((what, found, wanted.to_owned()))),
+                        None => drop(table.insert(what, wanted)?),
+                    }
+                }
+                transaction.open_table(JOURNAL)?;
+            }
+            transaction.commit()?;
+            Ok(None)
+        };
+        let path = self.path.clone();
+        match compare().map_err(|error| failure(&self.path, error))? {
+            None => Ok(()),
+            Some((what, found, wanted)) => Err(StoreError::Foreign { path, what, found, wanted }),
+        }
+    }
+
+    /// Hands all records to `take`, in order, and returns how many there are. What `take` says is
+    /// wrong with one is an error of the store.
+    pub(crate) fn records(
+        &mut self,
+        mut take: impl FnMut(&[u8]) -> Result<(), String>,
+    ) -> Result<u64, StoreError> {
+        let mut read = || -> Result<(u64, u64, Option<String>), redb::Error> {
+            let (mut next, mut bytes, mut wrong) = (0_u64, 0_u64, None);
+            let transaction = self.database.begin_read()?;
+            for row in transaction.open_table(JOURNAL)?.iter()? {
+                let (number, record) = row?;
+                let (number, record) = (number.value(), record.value());
+                let result = if number == next {
+                    take(record)
+                } else {
+                    Err(format!("it is missing, the next one is {number}"))
+                };
+                if let Err(what) = result {
+                    wrong = Some(format!("record {next}: {what}"));
+                    break;
+                }
+                next = next.saturating_add(1);
+                bytes = bytes.saturating_add(record.len() as u64);
+            }
+            Ok((next, bytes, wrong))
+        };
+        let (next, bytes, wrong) = read().map_err(|error| failure(&self.path, error))?;
+        if let Some(what) = wrong {
+            return Err(StoreError::Damaged { path: self.path.clone(), what });
+        }
+        (self.next, self.bytes) = (next, bytes);
+        Ok(next)
+    }
+
+    /// Makes records durable, with one sync for all of them.
+    pub(crate) fn commit(&mut self, records: &[Vec<u8>]) -> Result<(), StoreError> {
+        let (start, mut bytes) = (self.next, self.bytes);
+        let mut write = || -> Result<(), redb::Error> {
+            let transaction = self.database.begin_write()?;
+            {
+                let mut table = transaction.open_table(JOURNAL)?;
+                for (number, record) in (start..).zip(records) {
+                    bytes = bytes.saturating_add(record.len() as u64);
+                    table.insert(number, record.as_slice())?;
+                }
+            }
+            Ok(transaction.commit()?)
+        };
+        write().map_err(|error| failure(&self.path, error))?;
+        (self.next, self.bytes) = (start.saturating_add(records.len() as u64), bytes);
+        Ok(())
+    }
+
+    /// Whether a snapshot of that many bytes would be worth taking: so all snapshots together cost
+    /// less than the records themselves.
+    pub(crate) fn is_worth_replacing(&self, snapshot_bytes: usize) -> bool {
+        self.bytes > (snapshot_bytes as u64).saturating_mul(2).saturating_add(SLACK_BYTES)
+    }
+
+    /// Puts the records that `fill` adds in the place of all. If it fails, all is as before.
+    pub(crate) fn replace(
+        &mut self,
+        fill: impl FnOnce(&mut Records<'_>) -> Result<(), Error>,
+    ) -> Result<(), StoreError> {
+        let (mut next, mut bytes) = (0_u64, 0_u64);
+        let write = || -> Result<Result<(), Error>, redb::Error> {
+            let transaction = self.database.begin_write()?;
+            transaction.delete_table(JOURNAL)?;
+            let (mut stored, filled);
+            {
+                let mut table = transaction.open_table(JOURNAL)?;
+                stored = Ok(());
+                filled = fill(&mut Records::new(&mut |record| {
+                    if stored.is_ok() {
+                        stored = table.insert(next, record).map(drop);
+                    }
+                    next = next.saturating_add(1);
+                    bytes = bytes.saturating_add(record.len() as u64);
+                }));
+            }
+            stored?;
+            match &filled {
+                Ok(()) => transaction.commit()?,
+                Err(_) => transaction.abort()?,
+            }
+            Ok(filled)
+        };
+        match write().map_err(|error| failure(&self.path, error))? {
+            Ok(()) => {
+                info!(records = next, bytes, before_bytes = self.bytes, "a snapshot was taken");
+                (self.next, self.bytes) = (next, bytes);
+            }
+            Err(error) => {
+                error!(%error, "no snapshot was taken");
+                // Not with the next record again.
+                self.bytes = 0;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What went wrong, as far as it matters to who runs the node.
+fn failure(path: &Path, error: redb::Error) -> StoreError {
+    let path = path.to_owned();
+    match error {
+        redb::Error::Io(source) if source.kind() != io::ErrorKind::InvalidData => {
+            StoreError::Io { path, source }
+        }
+        redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
+            StoreError::InUse(path)
+        }
+        error @ redb::Error::UpgradeRequired(_) => {
+            StoreError::OtherVersion { path, what: error.to_string() }
+        }
+        error => StoreError::Damaged { path, what: error.to_string() },
+    }
+}
+
+/// The node's name, where that can be a folder's; other characters are written as in URLs.
+fn folder_name(node: &str) -> String {
+    let mut name = String::new();
+    for byte in node.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
+            name.push(char::from(byte));
+        } else {
+            name.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    name
+}
+
+/// Makes a folder that will still be there when the power has been lost.
+fn create_durably(folder: &Path) -> Result<(), StoreError> {
+    let io = |source| StoreError::Io { path: folder.to_owned(), source };
+    fs::create_dir_all(folder).map_err(io)?;
+    folder.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Makes durable which files are in a folder.
+fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+    // A relative path of one name has a parent without one.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let io = |source| StoreError::Io { path: folder.to_owned(), source };
+    if cfg!(unix) {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

@@ -1,0 +1,209 @@
+use std::io::{Seek, SeekFrom, Write};
+
+use super::*;
+
+const FORMAT: &str = "test 1";
+
+fn open(dir: &Path) -> Result<Store, StoreError> {
+    Store::open(dir, "n1", FORMAT)
+}
+
+fn read(store: &mut Store) -> Result<Vec<Vec<u8>>, StoreError> {
+    let mut all = Vec::new();
+    let take = |record: &[u8]| {
+        all.push(record.to_vec());
+        Ok(())
+    };
+    store.records(take).map(|_| all)
+}
+
+/// What a process finds that opens the folder now.
+fn found(dir: &Path) -> Result<Vec<Vec<u8>>, StoreError> {
+    read(&mut open(dir)?)
+}
+
+fn batch(numbers: std::ops::Range<u32>) -> Vec<Vec<u8>> {
+    numbers.map(|number| format!("record {number}").into_bytes()).collect()
+}
+
+/// A folder in which so many records were committed, in two batches.
+fn folder_with(count: u32) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path()).unwrap();
+    read(&mut store).unwrap();
+    store.commit(&batch(0..count / 2)).unwrap();
+    store.commit(&batch(count / 2..count)).unwrap();
+    dir
+}
+
+#[test]
+fn records_come_back_in_order_from_one_life_to_the_next() {
+    let dir = folder_with(4);
+    assert_eq!(found(dir.path()).unwrap(), batch(0..4));
+    let mut store = open(dir.path()).unwrap();
+    read(&mut store).unwrap();
+    store.commit(&batch(4..300)).unwrap();
+    drop(store);
+    assert_eq!(found(dir.path()).unwrap(), batch(0..300));
+}
+
+#[test]
+fn a_snapshot_takes_the_place_of_all_before_it() {
+    let dir = folder_with(100);
+    let mut store = open(dir.path()).unwrap();
+    read(&mut store).unwrap();
+    store.replace(|records| records.add("all").and_then(|()| records.add("of it"))).unwrap();
+    store.commit(&batch(100..101)).unwrap();
+    drop(store);
+    let snapshot = [&b"\"all\""[..], b"\"of it\"", b"record 100"].map(<[u8]>::to_vec);
+    assert_eq!(found(dir.path()).unwrap(), snapshot);
+}
+
+#[test]
+fn a_snapshot_that_fails_leaves_all_as_it_was() {
+    let dir = folder_with(100);
+    let mut store = open(dir.path()).unwrap();
+    read(&mut store).unwrap();
+    let fails = |records: &mut Records<'_>| {
+        records.add("half of it").and_then(|()| Err(Error::crash("no more")))
+    };
+    store.replace(fails).unwrap();
+    store.commit(&batch(100..101)).unwrap();
+    drop(store);
+    assert_eq!(found(dir.path()).unwrap(), batch(0..101));
+}
+
+#[test]
+fn a_snapshot_is_worth_its_time_only_where_much_can_go() {
+    let dir = folder_with(0);
+    let mut store = open(dir.path()).unwrap();
+    store.commit(&[vec![0; 3 << 20]]).unwrap();
+    assert!(store.is_worth_replacing(1 << 19) && !store.is_worth_replacing(1 << 20));
+    drop(store);
+    let mut store = open(dir.path()).unwrap();
+    read(&mut store).unwrap();
+    assert!(store.is_worth_replacing(1 << 19), "it is known in the next life as well");
+}
+
+#[test]
+fn a_folder_is_one_process_s_at_a_time() {
+    let dir = folder_with(1);
+    let store = open(dir.path()).unwrap();
+    assert!(matches!(open(dir.path()), Err(StoreError::InUse(_))));
+    drop(store);
+    assert_eq!(found(dir.path()).unwrap(), batch(0..1));
+}
+
+#[test]
+fn nodes_do_not_share_a_folder_whatever_their_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = ["n1", "N1", "..", "a/b", "a%2Fb", "a b", ""];
+    for name in names {
+        let mut store = Store::open(dir.path(), name, FORMAT).unwrap();
+        store.commit(&[name.as_bytes().to_vec()]).unwrap();
+    }
+    for name in names {
+        let mut store = Store::open(dir.path(), name, FORMAT).unwrap();
+        assert_eq!(read(&mut store).unwrap(), [name.as_bytes()]);
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), names.len(), "and none is elsewhere");
+}
+
+#[test]
+fn what_another_node_or_program_keeps_is_refused_and_left_alone() {
+    let dir = folder_with(2);
+    let error = Store::open(dir.path(), "n1", "other 7").unwrap_err().to_string();
+    assert!(error.ends_with("holds the format `test 1`, not `other 7`"), "{error}");
+    fs::rename(dir.path().join("n1"), dir.path().join("n2")).unwrap();
+    let error = Store::open(dir.path(), "n2", FORMAT).unwrap_err().to_string();
+    assert!(error.ends_with("holds the node `n1`, not `n2`"), "{error}");
+    fs::rename(dir.path().join("n2"), dir.path().join("n1")).unwrap();
+    assert_eq!(found(dir.path()).unwrap(), batch(0..2));
+}
+
+#[test]
+fn a_later_layout_is_refused() {
+    let dir = folder_with(1);
+    let database = Database::create(dir.path().join("n1").join(FILE)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(OWNER).unwrap().insert("layout", "2").unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let error = open(dir.path()).unwrap_err().to_string();
+    assert!(error.ends_with("holds the layout `2`, not `1`"), "{error}");
+}
+
+#[test]
+fn a_missing_record_and_one_that_makes_no_sense_are_named() {
+    let dir = folder_with(5);
+    let take = |record: &[u8]| if record == b"record 3" { Err("odd".into()) } else { Ok(()) };
+    let error = open(dir.path()).unwrap().records(take).unwrap_err().to_string();
+    assert!(error.ends_with("damaged: record 3: odd"), "{error}");
+    let database = Database::create(dir.path().join("n1").join(FILE)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(JOURNAL).unwrap().remove(1).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let error = found(dir.path()).unwrap_err().to_string();
+    assert!(error.ends_with("record 1: it is missing, the next one is 2"), "{error}");
+}
+
+/// A process that was ended between two commits, or in one: what it had open is copied as it is.
+#[test]
+fn nothing_that_was_committed_is_lost_when_a_process_is_killed() {
+    let dir = folder_with(10);
+    let mut store = open(dir.path()).unwrap();
+    read(&mut store).unwrap();
+    for number in 10..30 {
+        store.commit(&batch(number..number + 1)).unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        fs::create_dir(copy.path().join("n1")).unwrap();
+        fs::copy(dir.path().join("n1").join(FILE), copy.path().join("n1").join(FILE)).unwrap();
+        assert_eq!(found(copy.path()).unwrap(), batch(0..number + 1));
+    }
+}
+
+/// Damage is an error, or there is none: never fewer records, or other ones.
+fn harmless(dir: &Path, what: &str, all: &[Vec<u8>]) -> bool {
+    match std::panic::catch_unwind(|| found(dir)) {
+        Ok(Ok(records)) => {
+            assert_eq!(records, all, "{what}");
+            true
+        }
+        Ok(Err(StoreError::Damaged { .. } | StoreError::OtherVersion { .. })) => false,
+        Ok(Err(other)) => panic!("{what}: {other}"),
+        Err(_) => panic!("{what}: panics"),
+    }
+}
+
+#[test]
+fn a_file_that_was_cut_off_is_an_error() {
+    let dir = folder_with(400);
+    let path = dir.path().join("n1").join(FILE);
+    let whole = fs::read(&path).unwrap();
+    // An empty file is what a process leaves that ends before its first commit.
+    for part in 1..32 {
+        let length = whole.len() * part / 32 + part % 3;
+        fs::write(&path, &whole[..length]).unwrap();
+        harmless(dir.path(), &format!("cut off after {length}"), &batch(0..400));
+    }
+    fs::write(&path, b"something else").unwrap();
+    assert!(!harmless(dir.path(), "something else", &[]));
+}
+
+#[test]
+fn a_flipped_bit_is_an_error_or_does_no_harm() {
+    let dir = folder_with(400);
+    let path = dir.path().join("n1").join(FILE);
+    let whole = fs::read(&path).unwrap();
+    let mut errors = 0;
+    for at in (0..whole.len()).step_by(997) {
+        fs::write(&path, &whole).unwrap();
+        let mut file = File::options().write(true).open(&path).unwrap();
+        file.seek(SeekFrom::Start(at as u64)).unwrap();
+        file.write_all(&[whole[at] ^ 0x10]).unwrap();
+        drop(file);
+        errors += usize::from(!harmless(dir.path(), &format!("bit at {at}"), &batch(0..400)));
+    }
+    assert!(errors > 0, "some of the file is records");
+}
