@@ -13,6 +13,10 @@ use crate::{Event, KafkaLog};
 /// the answer takes longer.
 const ANSWER_WITHIN: Duration = Duration::from_millis(100);
 
+/// Who has waited already waits for so small a part of `--linger` more. With a half, two nodes that
+/// linger for 5 ms need a seventh less messages and get on 5 % more slowly.
+const SOON_PART: u32 = 4;
+
 /// How long a follower waits to be told that what it has is committed, before it looks after its
 /// leader.
 const UNSURE_MAX: Duration = Duration::from_secs(1);
@@ -39,7 +43,7 @@ impl KafkaLog {
             }
             match when {
                 When::Fresh => link.freshen(now),
-                When::Soon => link.owe(now.saturating_add(part(linger, 2))),
+                When::Soon => link.owe(now.saturating_add(part(linger, SOON_PART))),
                 When::Lazy => link.owe(now.saturating_add(LAZY)),
             }
         }
@@ -79,7 +83,7 @@ impl KafkaLog {
             return Err(Error::malformed_request("packets are between the nodes of a cluster"));
         };
         let linger = self.config.linger;
-        let heard = link.hear(now, &packet, life, part(linger, 2));
+        let heard = link.hear(now, &packet, life, part(linger, SOON_PART));
         trace!(peer = %src, ?heard, number = packet.number, "hears");
         if heard.is_new_life {
             self.peer_began(now, src);
