@@ -81,7 +81,8 @@ struct TestArgs {
     /// The distribution of latencies.
     #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
     latency_dist: LatencyDist,
-    /// The faults to cause, separated by commas.
+    /// The faults to cause, separated by commas. (`pause` and `kill` are not Maelstrom's. A node that
+    /// was paused is forgiven if it answers too late.)
     #[arg(long, value_name = "FAULTS", value_enum, value_delimiter = ',')]
     nemesis: Vec<Fault>,
     /// The mean time between two operations of the nemesis, in seconds.
@@ -171,7 +172,7 @@ impl TestArgs {
             key_count: self.key_count,
             max_writes_per_key: self.max_writes_per_key,
             availability: self.availability,
-            forgive_late_replies: false,
+            forgive_late_replies: self.nemesis.contains(&Fault::Pause),
             final_ids: false,
             txn: self.txn.clone(),
             sync_max: None,

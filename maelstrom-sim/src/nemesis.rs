@@ -21,7 +21,7 @@ use crate::partition::{Grudge, PartitionKind};
 use crate::rng::{self, SimRng, Stream};
 use crate::service::Services;
 
-/// A kind of fault that can be asked for. Real processes know partitions only.
+/// A kind of fault that can be asked for. Real processes know partitions, pauses and crashes only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Fault {
     /// Cuts the network between nodes, in Maelstrom's shapes.
@@ -39,10 +39,9 @@ pub enum Fault {
     #[value(skip)]
     Slow,
     /// Stops a node for a while; what it is sent waits for it.
-    #[value(skip)]
     Pause,
     /// Ends a node and starts it anew; what it did not persist is gone.
-    #[value(skip)]
+    #[value(name = "kill")]
     Crash,
     /// Sets a node's wall clock, forward or back by up to 100 s.
     #[value(skip)]

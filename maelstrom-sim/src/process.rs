@@ -47,22 +47,37 @@ pub struct ProcessOptions {
 /// What a node did.
 #[derive(Debug)]
 pub enum ProcessEvent {
-    /// It printed a line.
+    /// It printed a line, in this life or just before it was killed.
     Line(NodeId, Vec<u8>),
     /// It closed its stdout, most likely because it is gone.
     Closed(NodeId),
 }
 
+/// What the threads of a process tell.
+#[derive(Debug)]
+enum Said {
+    Line(NodeId, Vec<u8>),
+    /// The process with this number has closed its stdout.
+    Closed(NodeId, u64),
+}
+
 /// The nodes of a test. Dropping them ends them.
 #[derive(Debug)]
 pub struct Processes {
+    bin: PathBuf,
+    options: ProcessOptions,
     nodes: BTreeMap<NodeId, Process>,
-    events: Receiver<ProcessEvent>,
+    started: u64,
+    sender: SyncSender<Said>,
+    events: Receiver<Said>,
 }
 
 #[derive(Debug)]
 struct Process {
+    number: u64,
     child: Child,
+    is_killed: bool,
+    is_paused: bool,
     input: Sender<Vec<u8>>,
     unread: Arc<AtomicUsize>,
     stderr: Arc<Mutex<VecDeque<String>>>,
@@ -80,37 +95,89 @@ impl Processes {
         let bin = bin.with_context(|| format!("cannot find {}", options.bin.display()))?;
         std::fs::create_dir_all(&options.log_dir)?;
         let (sender, events) = mpsc::sync_channel(EVENTS_MAX);
-        let mut processes = Self { nodes: BTreeMap::new(), events };
+        let options = options.clone();
+        let mut processes =
+            Self { bin, options, nodes: BTreeMap::new(), started: 0, sender, events };
         for id in nodes {
-            let process = Process::start(&bin, options, id, &sender)?;
-            processes.nodes.insert(id.clone(), process);
+            let log = processes.options.log_dir.join(format!("{id}.log"));
+            let file = File::create(&log);
+            let file = file.with_context(|| format!("cannot create {}", log.display()))?;
+            processes.start_node(id, file)?;
         }
         Ok(processes)
+    }
+
+    fn start_node(&mut self, id: &NodeId, log: File) -> anyhow::Result<()> {
+        self.started += 1;
+        let Self { bin, options, started, sender, .. } = self;
+        let process = Process::start(bin, options, id, (*started, sender), log)?;
+        self.nodes.insert(id.clone(), process);
+        Ok(())
+    }
+
+    /// Ends a node at once (SIGKILL), and with it what waits to be read by it.
+    pub fn kill(&mut self, node: &NodeId) {
+        if let Some(process) = self.nodes.get_mut(node) {
+            process.is_killed = true;
+            process.stop();
+        }
+    }
+
+    /// Starts a node anew that was [killed](Self::kill).
+    ///
+    /// # Errors
+    ///
+    /// If that is not possible any more.
+    pub fn restart(&mut self, node: &NodeId) -> anyhow::Result<()> {
+        let log = self.options.log_dir.join(format!("{node}.log"));
+        let file = File::options().append(true).create(true).open(&log);
+        let mut file = file.with_context(|| format!("cannot open {}", log.display()))?;
+        writeln!(file, "-- killed and started again --")?;
+        self.start_node(node, file)
+    }
+
+    /// Stops a node until it is [resumed](Self::resume): what it is sent waits.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot do that.
+    pub fn pause(&mut self, node: &NodeId) -> anyhow::Result<()> {
+        self.nodes.get_mut(node).map_or(Ok(()), |process| process.set_paused(true))
+    }
+
+    /// Lets a node go on.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot do that.
+    pub fn resume(&mut self, node: &NodeId) -> anyhow::Result<()> {
+        self.nodes.get_mut(node).map_or(Ok(()), |process| process.set_paused(false))
     }
 
     /// Writes a line to a node. `false`: it has not read its input for so long that the limit is
     /// reached.
     pub fn deliver(&self, node: &NodeId, line: Vec<u8>) -> bool {
-        let Some(process) = self.nodes.get(node) else {
+        let Some(process) = self.nodes.get(node).filter(|process| !process.is_killed) else {
             return true;
         };
         let length = line.len();
         let unread = process.unread.fetch_add(length, Ordering::Relaxed) + length;
         // A node that is gone reads nothing; its end is reported by its stdout.
         process.input.send(line).ok();
-        unread <= UNREAD_BYTES_MAX
+        unread <= UNREAD_BYTES_MAX || process.is_paused
     }
 
     /// What a node does next, if anything before `timeout` is over.
     pub fn next_event(&self, timeout: Duration) -> Option<ProcessEvent> {
         match self.events.recv_timeout(timeout) {
-            Ok(event) => Some(event),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => {
-                // All nodes are gone, which has been reported: only time goes on.
-                std::thread::sleep(timeout);
-                None
+            // What it had written before it was killed is under way.
+            Ok(Said::Line(node, line)) => Some(ProcessEvent::Line(node, line)),
+            Ok(Said::Closed(node, number)) => {
+                let mut now = self.nodes.get(&node).into_iter();
+                let is_news = now.any(|now| now.number == number && !now.is_killed);
+                is_news.then_some(ProcessEvent::Closed(node))
             }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
         }
     }
 
@@ -159,10 +226,9 @@ impl Process {
         bin: &Path,
         options: &ProcessOptions,
         id: &NodeId,
-        events: &SyncSender<ProcessEvent>,
+        (number, events): (u64, &SyncSender<Said>),
+        log: File,
     ) -> anyhow::Result<Self> {
-        let log = options.log_dir.join(format!("{id}.log"));
-        let log = File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
         let mut child = Command::new(bin)
             .args(&options.args)
             .current_dir(std::env::temp_dir())
@@ -181,7 +247,7 @@ impl Process {
         }
         if let Some(stdout) = child.stdout.take() {
             let (id, events) = (id.clone(), events.clone());
-            spawn(move || read_stdout(stdout, &id, &events));
+            spawn(move || read_stdout(stdout, &id, number, &events));
         }
         if let Some(stderr) = child.stderr.take() {
             let shown_as = options.log_stderr.then(|| id.clone());
@@ -189,7 +255,25 @@ impl Process {
             stderr_thread =
                 Some(spawn(move || keep_stderr(stderr, log, &tail, shown_as.as_deref())));
         }
-        Ok(Self { child, input, unread, stderr: stderr_lines, stderr_thread })
+        let stderr = stderr_lines;
+        let (is_killed, is_paused) = (false, false);
+        Ok(Self { number, child, is_killed, is_paused, input, unread, stderr, stderr_thread })
+    }
+
+    #[cfg(unix)]
+    fn set_paused(&mut self, is_paused: bool) -> anyhow::Result<()> {
+        use rustix::process::{Pid, Signal, kill_process};
+        self.is_paused = is_paused;
+        if self.is_killed {
+            return Ok(());
+        }
+        let signal = if is_paused { Signal::STOP } else { Signal::CONT };
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    #[cfg(not(unix))]
+    fn set_paused(&mut self, _is_paused: bool) -> anyhow::Result<()> {
+        anyhow::bail!("processes cannot be paused on this system")
     }
 
     fn wait(&mut self, patience: Duration) -> Option<std::process::ExitStatus> {
@@ -245,14 +329,14 @@ fn write_stdin(mut stdin: ChildStdin, lines: &Receiver<Vec<u8>>, unread: &Atomic
     }
 }
 
-fn read_stdout(stdout: ChildStdout, id: &NodeId, events: &SyncSender<ProcessEvent>) {
+fn read_stdout(stdout: ChildStdout, id: &NodeId, number: u64, events: &SyncSender<Said>) {
     let mut stdout = BufReader::with_capacity(1 << 16, stdout);
     while let Ok(Some(line)) = read_line(&mut stdout) {
-        if events.send(ProcessEvent::Line(id.clone(), line)).is_err() {
+        if events.send(Said::Line(id.clone(), line)).is_err() {
             return;
         }
     }
-    events.send(ProcessEvent::Closed(id.clone())).ok();
+    events.send(Said::Closed(id.clone(), number)).ok();
 }
 
 /// The next line, without its newline; `None` at the end. A line beyond the limit comes in pieces.

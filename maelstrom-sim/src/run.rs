@@ -10,7 +10,7 @@ use maelstrom_core::NodeId;
 use crate::options::Options;
 use crate::process::{ProcessEvent, ProcessOptions, Processes};
 use crate::report::Progress;
-use crate::world::{Action, Failure, World};
+use crate::world::{Action, Disturbance, Failure, World};
 
 /// The test could not be carried out. Says which node is to blame, and how its stderr ends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +26,7 @@ pub struct RunError {
 ///
 /// # Errors
 ///
-/// If the program cannot be started.
+/// If the program cannot be started, or not be paused.
 pub fn run(
     options: Options,
     process_options: &ProcessOptions,
@@ -39,8 +39,9 @@ pub fn run(
         while let Some(action) = world.poll_action() {
             match action {
                 Action::Tell(news) => progress.tell(clock.now(), &news),
-                // The command offers no faults that need it.
-                Action::Disturb(_) => {}
+                Action::Disturb(disturbance) => {
+                    disturb(&mut processes, &disturbance)?;
+                }
                 Action::Deliver { node, line } => {
                     if !processes.deliver(&node, line) {
                         world.node_gone(&node, "does not read its input".into());
@@ -75,6 +76,19 @@ pub fn run(
         }
     };
     Ok((world, outcome))
+}
+
+fn disturb(processes: &mut Processes, disturbance: &Disturbance) -> anyhow::Result<()> {
+    match disturbance {
+        Disturbance::Pause(node) => processes.pause(node),
+        Disturbance::Resume(node) => processes.resume(node),
+        Disturbance::Crash(node) => {
+            processes.kill(node);
+            Ok(())
+        }
+        Disturbance::Restart(node) => processes.restart(node),
+        Disturbance::Clock(..) => anyhow::bail!("real processes share one clock"),
+    }
 }
 
 fn stderr_of(processes: &Processes, node: &NodeId) -> String {
