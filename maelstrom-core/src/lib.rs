@@ -61,6 +61,7 @@ pub mod gossip;
 pub mod handler;
 mod lines;
 pub mod message;
+mod names;
 pub mod node;
 pub mod raw_node;
 pub mod rpc;

@@ -14,34 +14,39 @@
 //! serde's own internally tagged enums buffer every value to find the tag, which costs time, loses
 //! the digits of large numbers and cannot hold a [`RawValue`]. Here the type is known before the
 //! fields are looked at, so a body is handed to serde as an *externally* tagged enum: the variant
-//! is the type, its content is the whole object (fields that it does not name are ignored).
+//! is the type, its content the rest of the object (fields that it does not name are ignored).
+//!
+//! The fields that every body has, `type`, `msg_id` and `in_reply_to`, are the core's, and a payload
+//! never sees them: with `#[serde(deny_unknown_fields)]` a variant refuses all fields but its own.
 //!
 //! # Traps
 //!
-//! * The object holds `type`, `msg_id` and `in_reply_to` as well, and they are the core's. A
-//!   payload's field of such a name reads what the core has written there, and writes it a second
-//!   time, which no reader accepts.
-//! * For the same reason a payload with `#[serde(deny_unknown_fields)]` refuses every message: none
-//!   of its variants names the `type`.
+//! * A payload's field with the name of one that is the core's is always missing, and is written a
+//!   second time, which no reader accepts.
 //! * A field that is an `Option` is `None` where it is missing, and where it is `null`.
+//! * A variant may hold a struct or a map, but not one [`RawValue`] with all of the body.
 //!
 //! # Invariant
 //!
 //! A body that decodes has exactly the fields its variant asks for, each as it came; one that does
 //! not is told apart as *unknown type* or as *malformed*, with the field's name.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, VariantAccess, Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, VariantAccess, Visitor,
 };
 use serde::{Deserialize, forward_to_deserialize_any};
 use serde_json::value::RawValue;
 
+use self::fields::{Fields, Skip};
 use crate::error::{Error, ErrorCode};
+use crate::message::Header;
 
 mod encode;
+mod fields;
+pub(crate) mod line;
 mod verbatim;
 
 pub(crate) use encode::{Ids, encode};
@@ -101,6 +106,25 @@ pub fn decode<'de, P: Deserialize<'de>>(
     })
 }
 
+/// Decodes the fields that every body has.
+///
+/// # Errors
+///
+/// [`DecodeError::Malformed`] if one is missing or of the wrong type, or the body is not an object.
+pub(crate) fn decode_header<'de>(body: &'de RawValue) -> Result<Header<'de>, DecodeError> {
+    let body = body.get();
+    if !body.starts_with('{') {
+        return Err(DecodeError::Malformed("the body is not an object".into()));
+    }
+    serde_json::from_str(body).map_err(|error| {
+        let mut json = serde_json::Deserializer::from_str(body);
+        match serde_path_to_error::deserialize::<_, Header<'_>>(&mut json) {
+            Err(error) => malformed(&error.path().to_string(), error.inner()),
+            Ok(_) => malformed("", &error),
+        }
+    })
+}
+
 /// A body seen as an externally tagged enum.
 #[derive(Clone, Copy)]
 struct Body<'de> {
@@ -145,19 +169,49 @@ impl<'de> EnumAccess<'de> for Body<'de> {
     }
 }
 
-/// Applies `$f` to the fields' deserializer, with the path to the field in an error if asked for.
-macro_rules! with_fields {
-    ($self:ident, |$de:ident| $call:expr) => {{
-        let mut json = serde_json::Deserializer::from_str($self.body);
-        if $self.name_field {
+impl<'de> Body<'de> {
+    /// Reads the object, with the path to the field in an error if asked for.
+    fn read<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let mut json = serde_json::Deserializer::from_str(self.body);
+        if self.name_field {
             let mut track = serde_path_to_error::Track::new();
-            let $de = serde_path_to_error::Deserializer::new(&mut json, &mut track);
-            $call.map_err(|error| malformed(&track.path().to_string(), &error))
+            serde_path_to_error::Deserializer::new(&mut json, &mut track)
+                .deserialize_map(visitor)
+                .map_err(|error| malformed(&track.path().to_string(), &error))
         } else {
-            let $de = &mut json;
-            $call.map_err(|error| malformed("", &error))
+            json.deserialize_map(visitor).map_err(|error| malformed("", &error))
         }
-    }};
+    }
+}
+
+/// Hands the object's fields to what a variant holds: a struct or a map,
+struct Newtype<T>(T);
+
+/// or fields of its own.
+struct Struct<V>(V);
+
+impl<'de, T: DeserializeSeed<'de>> Visitor<'de> for Newtype<T> {
+    type Value = T::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<T::Value, M::Error> {
+        Fields::new(&[], map, &mut Skip).newtype_variant_seed(self.0)
+    }
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Struct<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<V::Value, M::Error> {
+        Fields::new(&[], map, &mut Skip).struct_variant(&[], self.0)
+    }
 }
 
 impl<'de> VariantAccess<'de> for Body<'de> {
@@ -171,7 +225,7 @@ impl<'de> VariantAccess<'de> for Body<'de> {
         self,
         seed: T,
     ) -> Result<T::Value, DecodeError> {
-        with_fields!(self, |fields| seed.deserialize(fields))
+        self.read(Newtype(seed))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, DecodeError> {
@@ -180,10 +234,10 @@ impl<'de> VariantAccess<'de> for Body<'de> {
 
     fn struct_variant<V: Visitor<'de>>(
         self,
-        names: &'static [&'static str],
+        _names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        with_fields!(self, |fields| fields.deserialize_struct("payload", names, visitor))
+        self.read(Struct(visitor))
     }
 }
 
@@ -261,6 +315,29 @@ mod tests {
         assert!(error.to_string().starts_with("field `topology.n1[1]`: "), "{error}");
         let error = decoded(r#"{"type":"gossip","have":[1,-1]}"#).unwrap_err().to_string();
         assert!(error.starts_with("field `have[1]`: "), "{error}");
+    }
+
+    #[test]
+    fn a_payload_never_sees_the_fields_that_are_the_cores() {
+        #[derive(Debug, Deserialize)]
+        #[serde(rename_all = "snake_case", deny_unknown_fields)]
+        enum Strict {
+            Add { delta: u64 },
+            Rest(BTreeMap<String, u64>),
+            Echo { in_reply_to: Option<u64> },
+        }
+        fn strict(kind: &str, fields: &str) -> Result<Strict, DecodeError> {
+            let body = format!(r#"{{"type":"{kind}","msg_id":1,"in_reply_to":2{fields}}}"#);
+            let raw = RawValue::from_string(body).unwrap();
+            // The payload borrows nothing.
+            decode(kind, &raw)
+        }
+        assert!(matches!(strict("add", r#","delta":3"#), Ok(Strict::Add { delta: 3 })));
+        let error = strict("add", r#","delta":3,"x":4"#).unwrap_err().to_string();
+        assert_eq!(error, "unknown field `x`, expected `delta`");
+        let rest = strict("rest", r#","x":4"#);
+        assert!(matches!(rest, Ok(Strict::Rest(rest)) if rest == [("x".into(), 4)].into()));
+        assert!(matches!(strict("echo", ""), Ok(Strict::Echo { in_reply_to: None })));
     }
 
     #[test]

@@ -1,0 +1,214 @@
+//! The fields of a body, without those that are the core's.
+//!
+//! The invariant: a payload sees every other field of the object, once and in the order of the
+//! line, and `type`, `msg_id` and `in_reply_to` never.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, VariantAccess, Visitor,
+};
+use serde::forward_to_deserialize_any;
+use serde_json::value::RawValue;
+
+/// A field of every body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CoreField {
+    Type,
+    MsgId,
+    InReplyTo,
+}
+
+impl CoreField {
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
+            "type" => Some(Self::Type),
+            "msg_id" => Some(Self::MsgId),
+            "in_reply_to" => Some(Self::InReplyTo),
+            _ => None,
+        }
+    }
+}
+
+/// What becomes of the core's fields where they are met among the payload's.
+pub(super) trait TakeCoreField {
+    /// Takes the value of `field`, which is the next one of `map`.
+    fn take<'de, M: MapAccess<'de>>(
+        &mut self,
+        field: CoreField,
+        map: &mut M,
+    ) -> Result<(), M::Error>;
+}
+
+/// They have been read already.
+pub(super) struct Skip;
+
+impl TakeCoreField for Skip {
+    fn take<'de, M: MapAccess<'de>>(&mut self, _: CoreField, map: &mut M) -> Result<(), M::Error> {
+        map.next_value::<IgnoredAny>().map(drop)
+    }
+}
+
+/// A key as it stands there, or unescaped.
+pub(super) struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, key: D) -> Result<Cow<'de, str>, D::Error> {
+        key.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(key))
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(key.to_owned()))
+    }
+}
+
+/// A field whose value is still text.
+pub(super) type RawField<'de> = (&'de str, &'de RawValue);
+
+/// The payload's fields: those of `early`, then what is left of `map`.
+pub(super) struct Fields<'f, 'de, M, C> {
+    early: std::slice::Iter<'f, RawField<'de>>,
+    /// The value of the field of `early` whose key was asked for last.
+    value: Option<&'de RawValue>,
+    map: M,
+    core: &'f mut C,
+}
+
+impl<'f, 'de, M, C> Fields<'f, 'de, M, C>
+where
+    M: MapAccess<'de>,
+    C: TakeCoreField,
+{
+    pub(super) fn new(early: &'f [RawField<'de>], map: M, core: &'f mut C) -> Self {
+        Self { early: early.iter(), value: None, map, core }
+    }
+
+    /// The next field that is the payload's, of those that are not early.
+    fn next_name(&mut self) -> Result<Option<Cow<'de, str>>, M::Error> {
+        while let Some(key) = self.map.next_key_seed(Key)? {
+            match CoreField::named(&key) {
+                Some(field) => self.core.take(field, &mut self.map)?,
+                None => return Ok(Some(key)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads what nobody asked for, to the end of the object.
+    fn finish<T>(mut self, value: T) -> Result<T, M::Error> {
+        while self.next_name()?.is_some() {
+            self.map.next_value::<IgnoredAny>()?;
+        }
+        Ok(value)
+    }
+}
+
+impl<'de, M, C> MapAccess<'de> for Fields<'_, 'de, M, C>
+where
+    M: MapAccess<'de>,
+    C: TakeCoreField,
+{
+    type Error = M::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, M::Error> {
+        if let Some(&(key, value)) = self.early.next() {
+            self.value = Some(value);
+            return seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some);
+        }
+        match self.next_name()? {
+            Some(Cow::Borrowed(key)) => {
+                seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some)
+            }
+            Some(Cow::Owned(key)) => seed.deserialize(StrDeserializer::new(&key)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, M::Error> {
+        match self.value.take() {
+            Some(value) => seed.deserialize(value).map_err(M::Error::custom),
+            None => self.map.next_value_seed(seed),
+        }
+    }
+}
+
+/// The content of a payload's variant is all the fields, whatever its shape.
+impl<'de, M, C> VariantAccess<'de> for Fields<'_, 'de, M, C>
+where
+    M: MapAccess<'de>,
+    C: TakeCoreField,
+{
+    type Error = M::Error;
+
+    fn unit_variant(self) -> Result<(), M::Error> {
+        self.finish(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
+        mut self,
+        seed: T,
+    ) -> Result<T::Value, M::Error> {
+        let value = seed.deserialize(Object(&mut self))?;
+        self.finish(value)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, M::Error> {
+        Err(M::Error::custom("a payload's variant must not be a tuple"))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        mut self,
+        _names: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, M::Error> {
+        let value = visitor.visit_map(&mut self)?;
+        self.finish(value)
+    }
+}
+
+/// The fields as the object that they are, for the struct or the map in a variant.
+struct Object<M>(M);
+
+impl<'de, M: MapAccess<'de>> Deserializer<'de> for Object<M> {
+    type Error = M::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, M::Error> {
+        visitor.visit_map(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, M::Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, M::Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}

@@ -1,0 +1,192 @@
+//! A whole line is decoded in one pass: the envelope, the core's fields and the payload.
+//!
+//! The invariant: this is a shortcut for plain requests. Whatever is odd about a line, [`decode`]
+//! says nothing about it, and what it does decode is what `raw_node` would have read step by step.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use memchr::memchr2_iter;
+use serde::Deserialize;
+use serde::de::value::StrDeserializer;
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, IntoDeserializer, MapAccess,
+    VariantAccess, Visitor,
+};
+use serde::forward_to_deserialize_any;
+use serde_json::value::RawValue;
+
+use super::fields::{CoreField, Fields, Key, RawField, TakeCoreField};
+use crate::message::MsgId;
+
+/// How many fields of the payload may stand before the type. Clients of Maelstrom write theirs
+/// first; no challenge has more than two.
+const EARLY_FIELDS_MAX: usize = 8;
+
+/// How many brackets an early field may open: serde_json allows 127 within one another, and starts
+/// to count anew where a field is read apart from its line.
+const EARLY_BRACKETS_MAX: usize = 100;
+
+/// A request or a message that wants no reply.
+#[derive(Debug)]
+pub(crate) struct Message<'a, P> {
+    pub(crate) src: &'a str,
+    pub(crate) dest: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) msg_id: Option<MsgId>,
+    pub(crate) payload: P,
+}
+
+/// Decodes a line if it is a plain one.
+///
+/// `None` for all that another way of reading must judge: a line that is no message or has a field
+/// twice, names or types with escapes, `init`, a reply, a type or a field that the payload refuses.
+pub(crate) fn decode<'a, P: Deserialize<'a>>(line: &'a str) -> Option<Message<'a, P>> {
+    let mut json = serde_json::Deserializer::from_str(line);
+    let message = json.deserialize_map(Envelope(PhantomData)).ok()?;
+    json.end().ok()?;
+    Some(message)
+}
+
+/// Reads a line.
+struct Envelope<P>(PhantomData<P>);
+
+impl<'de, P: Deserialize<'de>> Visitor<'de> for Envelope<P> {
+    type Value = Message<'de, P>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a message")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let (mut src, mut dest, mut body) = (None, None, None);
+        while let Some(key) = map.next_key_seed(Key)? {
+            let twice = match key.as_ref() {
+                "src" => src.replace(map.next_value()?).is_some(),
+                "dest" => dest.replace(map.next_value()?).is_some(),
+                "body" => body.replace(map.next_value_seed(Body(PhantomData::<P>))?).is_some(),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    false
+                }
+            };
+            if twice {
+                return Err(M::Error::custom("a field is there twice"));
+            }
+        }
+        let (Some(src), Some(dest), Some((kind, msg_id, payload))) = (src, dest, body) else {
+            return Err(M::Error::custom("a field is missing"));
+        };
+        Ok(Message { src, dest, kind, msg_id, payload })
+    }
+}
+
+/// Reads a body: its type, the sender's name for it, and the payload.
+struct Body<P>(PhantomData<P>);
+
+impl<'de, P: Deserialize<'de>> DeserializeSeed<'de> for Body<P> {
+    type Value = (&'de str, Option<MsgId>, P);
+
+    fn deserialize<D: Deserializer<'de>>(self, body: D) -> Result<Self::Value, D::Error> {
+        body.deserialize_map(self)
+    }
+}
+
+impl<'de, P: Deserialize<'de>> Visitor<'de> for Body<P> {
+    type Value = (&'de str, Option<MsgId>, P);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a body")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut ids = RequestId(None);
+        let mut early: [RawField<'de>; EARLY_FIELDS_MAX] = [("", RawValue::NULL); EARLY_FIELDS_MAX];
+        let mut free = early.iter_mut();
+        let kind: &'de str = loop {
+            let key = map.next_key_seed(Key)?.ok_or_else(|| M::Error::missing_field("type"))?;
+            match (CoreField::named(&key), key) {
+                (Some(CoreField::Type), _) => break map.next_value()?,
+                (Some(field), _) => ids.take(field, &mut map)?,
+                (None, Cow::Borrowed(key)) => {
+                    let field = free.next().ok_or_else(|| M::Error::custom("too many fields"))?;
+                    *field = (key, early_value(&mut map)?);
+                }
+                (None, Cow::Owned(_)) => return Err(M::Error::custom("an escape in a key")),
+            }
+        };
+        if kind == "init" {
+            return Err(M::Error::custom("the core's own"));
+        }
+        let taken = EARLY_FIELDS_MAX.saturating_sub(free.len());
+        let early = early.get(..taken).unwrap_or_default();
+        let fields = Fields::new(early, map, &mut ids);
+        let payload = P::deserialize(Tagged { kind, fields })?;
+        Ok((kind, ids.0.flatten(), payload))
+    }
+}
+
+/// A value of a field before the type.
+fn early_value<'de, M: MapAccess<'de>>(map: &mut M) -> Result<&'de RawValue, M::Error> {
+    let value: &RawValue = map.next_value()?;
+    if memchr2_iter(b'[', b'{', value.get().as_bytes()).nth(EARLY_BRACKETS_MAX).is_some() {
+        return Err(M::Error::custom("too many brackets"));
+    }
+    Ok(value)
+}
+
+/// The `msg_id`, once it has been met.
+struct RequestId(Option<Option<MsgId>>);
+
+impl TakeCoreField for RequestId {
+    fn take<'de, M: MapAccess<'de>>(
+        &mut self,
+        field: CoreField,
+        map: &mut M,
+    ) -> Result<(), M::Error> {
+        if field == CoreField::MsgId && self.0.is_none() {
+            self.0 = Some(map.next_value()?);
+            return Ok(());
+        }
+        Err(M::Error::custom("a reply, or a field is there twice"))
+    }
+}
+
+/// A payload: an enum whose variant is the type.
+struct Tagged<'de, F> {
+    kind: &'de str,
+    fields: F,
+}
+
+impl<'de, F: VariantAccess<'de>> Deserializer<'de> for Tagged<'de, F> {
+    type Error = F::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, F::Error> {
+        Err(F::Error::custom("a payload must be an enum"))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, F::Error> {
+        visitor.visit_enum(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+impl<'de, F: VariantAccess<'de>> EnumAccess<'de> for Tagged<'de, F> {
+    type Error = F::Error;
+    type Variant = F;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, F), F::Error> {
+        let kind: StrDeserializer<'de, F::Error> = self.kind.into_deserializer();
+        Ok((seed.deserialize(kind)?, self.fields))
+    }
+}
