@@ -22,6 +22,9 @@ pub type NodeRng = ChaCha8Rng;
 /// sent it has long stopped waiting.
 pub const OPEN_REQUESTS_MAX: usize = 1 << 18;
 
+/// A larger buffer is not kept from one batch of lines to the next.
+const SPARE_BYTES_MAX: usize = 1 << 20;
+
 /// What time it is, as told by the driver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clock {
@@ -53,11 +56,15 @@ pub struct Node<E> {
     durable: bool,
     pub(crate) next_msg_id: MsgId,
     next_serial: u64,
-    /// The serial numbers of the requests that wait for a reply.
+    /// The serial numbers of the requests that wait for a reply, but for the newest:
     open_requests: BTreeSet<u64>,
+    /// most are answered before the next one comes, and never get into the set.
+    newest_request: Option<u64>,
     pub(crate) timers: TimerQueue<E>,
     pub(crate) rpcs: RpcTable<E>,
     pub(crate) outputs: VecDeque<Output>,
+    /// An empty buffer for the next lines.
+    spare: Vec<u8>,
 }
 
 impl<E> Node<E> {
@@ -74,9 +81,11 @@ impl<E> Node<E> {
             durable,
             next_serial: 0,
             open_requests: BTreeSet::new(),
+            newest_request: None,
             timers: TimerQueue::new(),
             rpcs: RpcTable::new(),
             outputs: VecDeque::new(),
+            spare: Vec::new(),
         }
     }
 
@@ -140,7 +149,7 @@ impl<E> Node<E> {
             debug!(peer = %request.src(), "no reply: the message has no msg_id");
             return;
         };
-        if !self.open_requests.remove(&request.serial()) {
+        if !self.close(request.serial()) {
             error!(peer = %request.src(), msg_id = in_reply_to, "answered already: not sent");
             return;
         }
@@ -215,7 +224,16 @@ impl<E> Node<E> {
 
     /// How many requests wait for a reply that the handler has not given yet.
     pub(crate) fn unanswered(&self) -> usize {
-        self.open_requests.len()
+        self.open_requests.len().saturating_add(usize::from(self.newest_request.is_some()))
+    }
+
+    /// Whether a request waited for its reply. It no longer does.
+    fn close(&mut self, serial: u64) -> bool {
+        if self.newest_request == Some(serial) {
+            self.newest_request = None;
+            return true;
+        }
+        self.open_requests.remove(&serial)
     }
 
     /// A message that has come. With a `msg_id`, it waits for a reply from now on.
@@ -223,13 +241,29 @@ impl<E> Node<E> {
         let serial = self.next_serial;
         self.next_serial = serial.wrapping_add(1);
         if msg_id.is_some() {
-            if self.open_requests.len() >= OPEN_REQUESTS_MAX {
+            if let Some(before) = self.newest_request.replace(serial) {
+                self.open_requests.insert(before);
+            }
+            if self.unanswered() > OPEN_REQUESTS_MAX {
                 self.open_requests.pop_first();
                 debug!("more requests wait for a reply than can be kept: the oldest is given up");
             }
-            self.open_requests.insert(serial);
         }
         Request::new(src, msg_id, serial)
+    }
+
+    /// Keeps a buffer whose lines have been written, for the next ones.
+    pub(crate) fn reuse(&mut self, mut lines: Vec<u8>) {
+        if (self.spare.capacity()..=SPARE_BYTES_MAX).contains(&lines.capacity()) {
+            lines.clear();
+            self.spare = lines;
+        }
+    }
+
+    /// How much the next lines can take without a new buffer.
+    #[cfg(test)]
+    pub(crate) fn spare_bytes(&self) -> usize {
+        self.spare.capacity()
     }
 
     /// Appends a line to the last output. On an error nothing has been written.
@@ -240,7 +274,7 @@ impl<E> Node<E> {
         body: &B,
     ) -> Result<(), serde_json::Error> {
         if !matches!(self.outputs.back(), Some(Output::Lines(_))) {
-            self.outputs.push_back(Output::Lines(Vec::new()));
+            self.outputs.push_back(Output::Lines(std::mem::take(&mut self.spare)));
         }
         let Some(Output::Lines(out)) = self.outputs.back_mut() else {
             return Ok(());
@@ -249,8 +283,10 @@ impl<E> Node<E> {
         let result = encode_line(out, &self.id, dest, ids, body);
         if result.is_err() {
             out.truncate(start);
-            if start == 0 {
-                self.outputs.pop_back();
+            if start == 0
+                && let Some(Output::Lines(out)) = self.outputs.pop_back()
+            {
+                self.spare = out;
             }
         }
         result

@@ -197,6 +197,12 @@ impl<H: MessageHandler> RawNode<H> {
         self.node.outputs.pop_front()
     }
 
+    /// Gives back the buffer of an [`Output::Lines`] that has been written, so that the next lines
+    /// need no new one. A driver may leave this out.
+    pub fn reuse(&mut self, lines: Vec<u8>) {
+        self.node.reuse(lines);
+    }
+
     /// How many bytes of lines and records wait in [`poll_output`](Self::poll_output).
     #[must_use]
     pub fn output_bytes(&self) -> usize {

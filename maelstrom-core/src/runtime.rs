@@ -155,7 +155,7 @@ struct Journal {
     /// Those that are to be synced together.
     batch: Vec<Vec<u8>>,
     /// The lines that wait for that.
-    lines: Vec<Vec<u8>>,
+    lines: Vec<u8>,
 }
 
 impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
@@ -224,7 +224,11 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         let Journal { store, batch, lines, .. } = &mut self.records;
         while let Some(output) = self.node.poll_output() {
             match output {
-                Output::Lines(bytes) => lines.push(bytes),
+                Output::Lines(bytes) if lines.is_empty() => *lines = bytes,
+                Output::Lines(bytes) => {
+                    lines.extend_from_slice(&bytes);
+                    self.node.reuse(bytes);
+                }
                 Output::Record(record) => batch.push(record),
             }
         }
@@ -239,10 +243,11 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
                 store.replace(|records| self.node.snapshot(records))?;
             }
         }
-        for bytes in lines.drain(..) {
-            self.output.write_all(&bytes).await?;
+        if !lines.is_empty() {
+            self.output.write_all(lines).await?;
+            self.output.flush().await?;
+            self.node.reuse(std::mem::take(lines));
         }
-        self.output.flush().await?;
         Ok(())
     }
 

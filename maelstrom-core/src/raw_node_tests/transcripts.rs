@@ -472,6 +472,28 @@ fn of_too_many_open_requests_the_oldest_is_given_up() {
 }
 
 #[test]
+fn a_buffer_that_is_given_back_takes_the_next_lines_unless_it_is_huge() {
+    let mut session = Session::started(false);
+    let mut next_lines = |echo: &str| {
+        session.feed(&format!(r#"c1 > {{"type":"echo","msg_id":1,"echo":"{echo}"}}"#));
+        let Some(Output::Lines(lines)) = session.node.poll_output() else { panic!("no answer") };
+        let (at, text) = (lines.as_ptr(), String::from_utf8(lines.clone()).unwrap());
+        session.node.reuse(lines);
+        (at, text)
+    };
+    let (first, _) = next_lines(&"x".repeat(1000));
+    let (second, text) = next_lines("y");
+    assert_eq!(first, second);
+    assert_eq!(
+        text.as_str(),
+        "{\"src\":\"n1\",\"dest\":\"c1\",\
+         \"body\":{\"type\":\"echo_ok\",\"in_reply_to\":1,\"echo\":\"y\"}}\n"
+    );
+    next_lines(&"z".repeat(2 << 20));
+    assert_eq!(session.node.node.spare_bytes(), 0);
+}
+
+#[test]
 fn the_calls_of_two_lives_have_different_ids_that_any_json_parser_keeps() {
     let first_id = |seed: u8| {
         let mut node = RawNode::new(Puppet::default(), [seed; 32], false);
