@@ -173,6 +173,8 @@ impl TestArgs {
             max_writes_per_key: self.max_writes_per_key,
             availability: self.availability,
             forgive_late_replies: self.nemesis.contains(&Fault::Pause),
+            forgive_silence: false,
+            harmless: Vec::new(),
             final_ids: false,
             txn: self.txn.clone(),
             sync_max: None,

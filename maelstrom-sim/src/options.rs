@@ -40,6 +40,11 @@ pub struct Options {
     /// Whether a reply to a client that has given up is dropped. Maelstrom mutes the node for it,
     /// which is unfair to one that was paused.
     pub forgive_late_replies: bool,
+    /// Whether nodes may stay silent, in the view of a [sweep](crate::sweep), when all faults are over.
+    pub forgive_silence: bool,
+    /// Findings that do not make a test invalid: what nodes do not promise under these options. Only
+    /// of workloads that name their findings.
+    pub harmless: Vec<&'static str>,
     /// Whether each thread of a `unique-ids` test asks for one more id when all faults are over.
     /// Maelstrom's do not, so that they never hear of a node that has gone silent.
     pub final_ids: bool,
@@ -72,6 +77,8 @@ impl Options {
             max_writes_per_key: 16,
             availability: None,
             forgive_late_replies: false,
+            forgive_silence: false,
+            harmless: Vec::new(),
             final_ids: false,
             txn: TxnOptions::default(),
             sync_max: None,

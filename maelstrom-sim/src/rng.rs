@@ -27,6 +27,8 @@ pub enum Stream {
     Swarm = 7,
     /// When the nodes join the network.
     Start = 8,
+    /// The nodes' settings, where each run has others.
+    Settings = 9,
 }
 
 /// The random numbers of a run for one use.

@@ -46,6 +46,44 @@ pub struct Sweep {
     pub faults: Vec<Fault>,
 }
 
+/// The test that one seed of a sweep stands for, where seeds differ by more than their faults.
+#[derive(Debug)]
+pub struct Case<B> {
+    /// The test.
+    pub options: Options,
+    /// What is special about it, for who reads a finding.
+    pub about: String,
+    /// Makes the nodes.
+    pub build: B,
+}
+
+impl<B> Case<B> {
+    /// A test with nothing special about it.
+    pub fn new(options: Options, build: B) -> Self {
+        Self { options, about: String::new(), build }
+    }
+
+    /// Runs the test, as one of the sweep called `name`.
+    ///
+    /// # Errors
+    ///
+    /// The finding, if it does not end well.
+    pub fn run<H: MessageHandler>(self, name: &str) -> Result<(World, Results), Box<Finding>>
+    where
+        B: FnMut(&NodeId) -> H,
+    {
+        let Self { options, about, build } = self;
+        let seed = options.seed;
+        let world = simulate(options, build);
+        let results = world.results();
+        if ended_well(&world, &results) {
+            Ok((world, results))
+        } else {
+            Err(Box::new(Finding { seed, text: describe(name, &about, &world, &results) }))
+        }
+    }
+}
+
 /// A run that did not end well.
 #[derive(Clone, Debug)]
 pub struct Finding {
@@ -112,15 +150,7 @@ impl Sweep {
         seed: u64,
         build: impl FnMut(&NodeId) -> H,
     ) -> Result<(World, Results), Box<Finding>> {
-        let options = self.options(seed);
-        let world = simulate(options.clone(), build);
-        let results = world.results();
-        if ended_well(&world, &results) {
-            Ok((world, results))
-        } else {
-            let text = self.describe(&options, &world, &results);
-            Err(Box::new(Finding { seed, text }))
-        }
+        Case::new(self.options(seed), build).run(self.workload.name())
     }
 
     /// Runs these seeds on all processors, up to the first finding; `done` is told of each run.
@@ -134,6 +164,17 @@ impl Sweep {
         build: impl Fn(&NodeId) -> H + Sync,
         done: impl Fn(u64) + Sync,
     ) -> Result<Summary, Box<Finding>> {
+        let case = |options| Case::new(options, &build);
+        self.run_cases(self.workload.name(), seeds, case, done)
+    }
+
+    fn run_cases<H: MessageHandler, B: FnMut(&NodeId) -> H>(
+        &self,
+        name: &str,
+        seeds: std::ops::Range<u64>,
+        case: impl Fn(Options) -> Case<B> + Sync,
+        done: impl Fn(u64) + Sync,
+    ) -> Result<Summary, Box<Finding>> {
         let next = AtomicU64::new(seeds.start);
         let outcome = Mutex::new((Summary::default(), None::<Box<Finding>>));
         let work = || {
@@ -142,7 +183,7 @@ impl Sweep {
                 if seed >= seeds.end {
                     return;
                 }
-                let result = self.run(seed, &build);
+                let result = case(self.options(seed)).run(name);
                 let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
                 match result {
                     Ok((world, _)) => outcome.0.count(&world),
@@ -173,11 +214,26 @@ impl Sweep {
     /// # Panics
     ///
     /// With the finding, if there is one, or if the environment asks for something else.
-    #[expect(clippy::panic, reason = "this is how a test fails")]
     pub fn test<H: MessageHandler>(&self, seeds: u64, build: impl Fn(&NodeId) -> H + Sync) {
+        self.test_cases(self.workload.name(), seeds, |options| Case::new(options, &build));
+    }
+
+    /// The same for a sweep called `name` whose seeds differ by more than their faults: `case` makes
+    /// of the options of a seed what it stands for.
+    ///
+    /// # Panics
+    ///
+    /// As [`test`](Self::test) does.
+    #[expect(clippy::panic, reason = "this is how a test fails")]
+    pub fn test_cases<H: MessageHandler, B: FnMut(&NodeId) -> H>(
+        &self,
+        name: &str,
+        seeds: u64,
+        case: impl Fn(Options) -> Case<B> + Sync,
+    ) {
         if let Some(seed) = number_from_env("SEED") {
             init_logging(LogFormat::Text);
-            match self.replay(seed, Path::new("store/simulation"), &build) {
+            match replay(name, case(self.options(seed)), Path::new("store/simulation")) {
                 Ok(text) => return tell(&text),
                 Err(text) => panic!("{text}"),
             }
@@ -185,16 +241,16 @@ impl Sweep {
         let asked = number_from_env("SEEDS");
         let seeds = asked.unwrap_or(seeds);
         let bar = if asked.is_some() { ProgressBar::new(seeds) } else { ProgressBar::hidden() };
-        bar.set_prefix(self.workload.name());
+        bar.set_prefix(name.to_owned());
         let started = bar.elapsed();
         let style = ProgressStyle::with_template("{prefix:>16} {wide_bar} {pos}/{len} seeds {eta}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let result = self.run_all(0..seeds, build, |_| bar.inc(1));
+        let result = self.run_cases(name, 0..seeds, case, |_| bar.inc(1));
         let elapsed = bar.elapsed().saturating_sub(started).as_secs_f64().max(1e-9);
         bar.finish_and_clear();
         match result {
             Err(finding) => panic!("{}", finding.text),
-            Ok(summary) if asked.is_some() => tell(&summary.describe(self.workload, elapsed)),
+            Ok(summary) if asked.is_some() => tell(&summary.describe(name, elapsed)),
             Ok(_) => {}
         }
     }
@@ -224,60 +280,59 @@ impl Sweep {
             }
         }
     }
+}
 
-    /// Runs one seed and keeps its traces.
-    fn replay<H: MessageHandler>(
-        &self,
-        seed: u64,
-        store: &Path,
-        build: impl FnMut(&NodeId) -> H,
-    ) -> Result<String, String> {
-        let options = Options { trace: true, ..self.options(seed) };
-        let world = simulate(options.clone(), build);
-        let results = world.results();
-        let dir = store.join(format!("{}-{seed}", self.workload.name()));
-        let written = std::fs::create_dir_all(&dir)
-            .and_then(|()| {
-                std::fs::write(dir.join("schedule.txt"), Schedule::new(&options).to_string())
-            })
-            .and_then(|()| write_traces(&dir, &world));
-        let kept = match written {
-            Ok(()) => {
-                let dir = dir.canonicalize().unwrap_or(dir);
-                format!("\nSchedule, history, messages and events are in {}", dir.display())
-            }
-            Err(error) => format!("\nIts traces could not be kept: {error}"),
-        };
-        let text = self.describe(&options, &world, &results) + &kept;
-        if ended_well(&world, &results) { Ok(text) } else { Err(text) }
-    }
+/// Runs one seed and keeps its traces.
+fn replay<H: MessageHandler, B: FnMut(&NodeId) -> H>(
+    name: &str,
+    case: Case<B>,
+    store: &Path,
+) -> Result<String, String> {
+    let Case { options, about, build } = case;
+    let world = simulate(Options { trace: true, ..options }, build);
+    let (options, results) = (world.options(), world.results());
+    let dir = store.join(format!("{name}-{}", options.seed));
+    let written = std::fs::create_dir_all(&dir)
+        .and_then(|()| std::fs::write(dir.join("schedule.txt"), Schedule::new(options).to_string()))
+        .and_then(|()| write_traces(&dir, &world));
+    let kept = match written {
+        Ok(()) => {
+            let dir = dir.canonicalize().unwrap_or(dir);
+            format!("\nSchedule, history, messages and events are in {}", dir.display())
+        }
+        Err(error) => format!("\nIts traces could not be kept: {error}"),
+    };
+    let text = describe(name, &about, &world, &results) + &kept;
+    if ended_well(&world, &results) { Ok(text) } else { Err(text) }
+}
 
-    fn describe(&self, options: &Options, world: &World, results: &Results) -> String {
-        let (name, seed) = (self.workload.name(), options.seed);
-        let verdict = match world.failure() {
-            Some(failure) => failure.to_string(),
-            None => report::closing_line(results.valid).to_owned(),
-        };
-        let said = world.muted().iter().map(|(node, why)| format!("{node} said: {why}\n"));
-        let silent = finals::unanswered(world.history()).into_values().take(SILENT_MAX).map(|op| {
-            let (f, error) = (op.f, op.error.as_deref().unwrap_or("no answer"));
-            format!("when all faults were over, {f} of process {}: {error}\n", json!(op.process))
-        });
-        [
-            format!("{name}, seed {seed}: {verdict}"),
-            format!(
-                "{} nodes, {:.0} operations per second, latency {:?}",
-                options.nodes.len(),
-                options.rate,
-                options.latency
-            ),
-            format!("What the nemesis does:\n{}", Schedule::new(options)),
-            report::summary(results),
-            said.chain(silent).collect(),
-            format!("Again, with all logs: make sim WORKLOAD={name} SEED={seed} RUST_LOG=debug"),
-        ]
-        .join("\n")
-    }
+fn describe(name: &str, about: &str, world: &World, results: &Results) -> String {
+    let options = world.options();
+    let (workload, seed) = (options.workload.name(), options.seed);
+    let verdict = match world.failure() {
+        Some(failure) => failure.to_string(),
+        None => report::closing_line(results.valid).to_owned(),
+    };
+    let said = world.muted().iter().map(|(node, why)| format!("{node} said: {why}\n"));
+    let silent = finals::unanswered(world.history()).into_values().take(SILENT_MAX).map(|op| {
+        let (f, error) = (op.f, op.error.as_deref().unwrap_or("no answer"));
+        format!("when all faults were over, {f} of process {}: {error}\n", json!(op.process))
+    });
+    let about = if about.is_empty() { String::new() } else { format!("{about}\n") };
+    [
+        format!("{name}, seed {seed}: {verdict}"),
+        format!(
+            "{} nodes, {:.0} operations per second, latency {:?}",
+            options.nodes.len(),
+            options.rate,
+            options.latency
+        ),
+        format!("{about}What the nemesis does:\n{}", Schedule::new(options)),
+        report::summary(results),
+        said.chain(silent).collect(),
+        format!("Again, with all logs: make sim WORKLOAD={workload} SEED={seed} RUST_LOG=debug"),
+    ]
+    .join("\n")
 }
 
 impl Summary {
@@ -294,13 +349,13 @@ impl Summary {
     }
 
     /// In how many runs each kind of fault was on, as a table in Markdown.
-    fn table(&self, workload: WorkloadKind) -> String {
+    fn table(&self, name: &str) -> String {
         let fault = |fault: Fault| (fault.name(), self.faults.get(&fault).copied().unwrap_or(0));
         let counts = [("seeds", self.seeds), ("no fault", self.faultless)];
         let (mut names, mut rule, mut row) = (
             format!("| {:<15} |", "workload"),
             "|-----------------|".to_owned(),
-            format!("| {:<15} |", workload.name()),
+            format!("| {name:<15} |"),
         );
         for (name, count) in counts.into_iter().chain(Fault::ALL.map(fault)) {
             let (text, width) = (count.to_string(), name.len().max(6));
@@ -311,19 +366,18 @@ impl Summary {
         [names, rule, row].join("\n")
     }
 
-    fn describe(&self, workload: WorkloadKind, seconds: f64) -> String {
+    fn describe(&self, name: &str, seconds: f64) -> String {
         #[expect(clippy::cast_precision_loss, reason = "for people to read")]
         let per_second = |count: u64| count as f64 / seconds;
         format!(
-            "{}: {} seeds, all well; {} operations, {} messages in {seconds:.1} s: {:.0} seeds per \
+            "{name}: {} seeds, all well; {} operations, {} messages in {seconds:.1} s: {:.0} seeds per \
              minute, {:.0} messages per second; seeds with each kind of fault:\n{}",
-            workload.name(),
             self.seeds,
             self.operations,
             self.messages,
             per_second(self.seeds) * 60.0,
             per_second(self.messages),
-            self.table(workload),
+            self.table(name),
         )
     }
 }
@@ -354,7 +408,8 @@ fn ended_well(world: &World, results: &Results) -> bool {
         Verdict::Unknown => !world.options().nemesis.is_empty(),
         Verdict::Invalid => false,
     };
-    let answered = finals::unanswered(world.history()).is_empty();
+    let answered =
+        world.options().forgive_silence || finals::unanswered(world.history()).is_empty();
     world.failure().is_none() && world.muted().is_empty() && as_judged && answered
 }
 

@@ -80,7 +80,7 @@ fn each_seed_switches_about_half_of_the_faults_on_and_they_are_counted() {
     let counted = (0..60).filter(|seed| sweep.options(*seed).nemesis.len() == 2).count();
     assert_eq!(both, counted as u64);
 
-    let table = summary.table(WorkloadKind::Echo);
+    let table = summary.table("echo");
     let rows: Vec<Vec<&str>> =
         table.lines().map(|line| line.split('|').map(str::trim).collect()).collect();
     let cell = |name: &str| rows[2][rows[0].iter().position(|cell| *cell == name).unwrap()];
@@ -183,6 +183,42 @@ fn only_faults_excuse_a_verdict_that_is_left_open() {
 }
 
 #[test]
+fn a_case_may_change_the_test_of_its_seed_and_its_finding_says_so() {
+    let case = |wrong| {
+        move |options: Options| Case {
+            about: format!("seed {} with two nodes", options.seed),
+            options: options.with_node_count(2),
+            build: move |_: &NodeId| Echo(wrong),
+        }
+    };
+    let summary = SWEEP.run_cases("pairs", 0..5, case(Wrong::Nothing), |_| {}).unwrap();
+    assert_eq!(summary.seeds, 5);
+    let finding = SWEEP.run_cases("pairs", 3..5, case(Wrong::Answer), |_| {}).unwrap_err();
+    for part in ["pairs, seed 3: ", "2 nodes", "seed 3 with two nodes", "WORKLOAD=echo SEED=3"] {
+        assert!(finding.text.contains(part), "{}", finding.text);
+    }
+}
+
+#[test]
+fn silence_may_be_forgiven() {
+    let until = Duration::from_secs(25);
+    let run = |forgive_silence| {
+        let sweep = Sweep { workload: WorkloadKind::GCounter, faults: vec![Fault::Clock] };
+        let fits = |seed: &u64| {
+            let options = sweep.options(*seed);
+            options.nodes.len() == 1 && !options.nemesis.is_empty()
+        };
+        let seed = (0..).find(fits).unwrap();
+        let case = |options| {
+            let build = |_: &NodeId| Counter { sum: 0, takes: true, until };
+            Case::new(Options { forgive_silence, ..options }, build)
+        };
+        sweep.run_cases("counter", seed..seed + 1, case, |_| {}).is_ok()
+    };
+    assert_eq!((run(false), run(true)), (false, true));
+}
+
+#[test]
 fn a_sweep_stops_at_its_first_finding_and_tells_the_smallest_seed() {
     let runs = AtomicU64::new(0);
     let done = |_| {
@@ -209,7 +245,9 @@ fn a_replay_keeps_schedule_history_messages_and_events() {
     let store = tempfile::tempdir().unwrap();
     let sweep = Sweep { faults: vec![Fault::Clock], ..SWEEP };
     let seed = (0..).find(|seed| !sweep.options(*seed).nemesis.is_empty()).unwrap();
-    let replay = |wrong| sweep.replay(seed, store.path(), |_| Echo(wrong));
+    let replay = |wrong| {
+        replay("echo", Case::new(sweep.options(seed), |_: &NodeId| Echo(wrong)), store.path())
+    };
     assert!(replay(Wrong::Answer).unwrap_err().contains("Analysis invalid!"));
     let text = replay(Wrong::Nothing).unwrap();
     let dir = store.path().join(format!("echo-{seed}"));

@@ -146,6 +146,8 @@ pub(crate) struct Kafka {
     polled: Offsets,
     /// What each thread has yet to reach in the end.
     targets: BTreeMap<u64, Offsets>,
+    /// Findings that do not count.
+    harmless: Vec<&'static str>,
 }
 
 impl Kafka {
@@ -163,6 +165,7 @@ impl Kafka {
             known: Offsets::new(),
             polled: Offsets::new(),
             targets: BTreeMap::new(),
+            harmless: options.harmless.clone(),
         }
     }
 
@@ -341,7 +344,7 @@ impl Workload for Kafka {
     }
 
     fn check(&self, history: &History) -> WorkloadResults {
-        kafka::check(history)
+        kafka::check(history, &self.harmless)
     }
 }
 

@@ -271,7 +271,7 @@ proptest! {
     fn all_that_is_found_by_definition_is_found_and_nothing_else(
         events in prop::collection::vec((0..3u64, did()), 0..16),
     ) {
-        let fields = check(&history(&events)).fields;
+        let fields = check(&history(&events), &[]).fields;
         let counts: BTreeMap<String, u64> = fields
             .iter()
             .filter_map(|(kind, value)| Some((kind.clone(), value.get("count")?.as_u64()?)))

@@ -13,7 +13,7 @@ const ASSIGNED: &str = r#"
 "#;
 
 fn judge(text: &str) -> (Verdict, Value) {
-    let results = check(&history(text));
+    let results = check(&history(text), &[]);
     (results.valid, results.fields.into())
 }
 
@@ -29,6 +29,22 @@ fn found(expected: &[&str], text: &str) -> Value {
     let allowed = expected.iter().all(|kind| ALLOWED.contains(kind));
     assert_eq!(valid, if allowed { Verdict::Valid } else { Verdict::Invalid });
     results
+}
+
+#[test]
+fn what_is_harmless_is_told_and_does_not_count() {
+    let text = r#"1 3 ok send ["a",[0,1]]
+                  2 3 ok send ["a",[1,2]]
+                  3 1 ok poll {"a":[[1,2]]}"#;
+    for (harmless, valid) in [
+        (&["lost-write", "unseen"][..], Verdict::Valid),
+        (&["unseen"], Verdict::Invalid),
+        (&["lost-write"], Verdict::Invalid),
+    ] {
+        let results = check(&history(text), harmless);
+        assert_eq!(results.valid, valid, "{harmless:?}");
+        assert_eq!(results.fields["error-types"], json!(["lost-write", "unseen"]));
+    }
 }
 
 #[test]
