@@ -111,7 +111,7 @@ impl KafkaLog {
     ) {
         let (producer, own) = (self.own.producer(), self.own.id.clone());
         match self.take(node, id.0, &own, producer, id.1, (key, msg)) {
-            Some(Outcome::Refused) => self.refuse(node, id),
+            Some(Outcome::Refused) => self.refuse(node, id, 0),
             Some(Outcome::Ask(..)) | None => {}
             Some(Outcome::Offset(_)) => self.complete(node, id.0),
         }
@@ -229,7 +229,7 @@ impl KafkaLog {
             Outcome::Refused => {
                 let pending = self.sends.get(id);
                 if pending.is_some_and(|pending| pending.target.as_ref() == Some(src)) {
-                    self.refuse(node, id);
+                    self.refuse(node, id, 1);
                 }
             }
             Outcome::Ask(leader, epoch) => {
@@ -241,9 +241,10 @@ impl KafkaLog {
         }
     }
 
-    /// Whoever leads takes no sends. Unless another copy may be under way, that is the end of it.
-    fn refuse(&mut self, node: &mut Node<Event>, id: SendId) {
-        if self.sends.get(id).is_some_and(|pending| pending.copies <= 1)
+    /// Whoever leads takes no sends. Unless there are more copies than the one that was `refused`,
+    /// that is the end of it: another one may be under way, or in a log.
+    fn refuse(&mut self, node: &mut Node<Event>, id: SendId, refused: u32) {
+        if self.sends.get(id).is_some_and(|pending| pending.copies <= refused)
             && let Some(pending) = self.sends.end(id)
         {
             let error = Error::temporarily_unavailable("too few replicas are in sync");
