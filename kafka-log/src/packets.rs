@@ -355,7 +355,7 @@ impl KafkaLog {
     }
 
     /// Puts in what the peer lacks of the partitions that this node leads, as much as goes into a
-    /// packet, and tells whether somebody waits for the answer.
+    /// packet, and tells whether somebody waits for the answer, be it to send more.
     fn pack_appends(&mut self, peer: &NodeId, body: &mut Packet) -> bool {
         let (mut room, mut is_urgent) = (self.config.batch_bytes, false);
         let Some(link) = self.links.get_mut(peer) else { return false };
@@ -380,6 +380,7 @@ impl KafkaLog {
             }
             body.appends.push(append);
         }
-        is_urgent
+        // Whoever lags is sent the next piece when this one has been answered, not all at once.
+        is_urgent || !link.queue.appends.is_empty()
     }
 }

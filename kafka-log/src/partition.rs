@@ -164,7 +164,9 @@ impl Partition {
             return Vec::new();
         }
         let Append { at, prev, high, sole, entries, floor, .. } = append;
-        if !self.is_matched {
+        // Who has fallen behind what has been deleted by now begins anew as well.
+        let is_behind = floor.is_some() && at > self.log.end();
+        if !self.is_matched || is_behind {
             records.extend(self.match_log(at, prev, floor.map(|floor| *floor)));
         }
         self.has_gap = self.is_matched && at > self.log.end();

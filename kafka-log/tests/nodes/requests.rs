@@ -202,3 +202,49 @@ fn a_follower_that_lacks_what_has_been_deleted_begins_behind_it() {
     cluster.run_for(A_WHILE);
     cluster.send(late, 300, 200);
 }
+
+#[test]
+fn a_follower_that_falls_behind_what_is_deleted_meanwhile_begins_behind_it() {
+    let retention = Retention { segment_bytes: 40, bytes_max: Some(100), age_max: None };
+    let config = Config { partitions: 1, retention, ..Config::default() };
+    let mut cluster = Cluster::new(&["n1", "n2", "n3"], config);
+    cluster.send("n1", 100, 0);
+    let (leader, late) = (cluster.leader(), cluster.followers()[0]);
+    cluster.run_for(A_WHILE);
+    cluster.cut_off(late);
+    for n in 1..200 {
+        cluster.send(leader, 100 + n, n);
+    }
+    cluster.heal();
+    cluster.run_for(A_WHILE);
+    assert_eq!(cluster.partition(late).log().end(), 200);
+    assert!(cluster.in_sync().iter().any(|name| name == late));
+    assert_eq!(cluster.poll(late, 198), json!([[198, 298], [199, 299]]));
+}
+
+#[test]
+fn a_follower_that_lags_is_sent_the_next_piece_when_it_has_the_one_before() {
+    let config = Config { partitions: 1, batch_bytes: 200, ..Config::default() };
+    let mut cluster = Cluster::new(&["n1", "n2", "n3"], config);
+    cluster.send("n1", 0, 0);
+    let (leader, late) = (cluster.leader(), cluster.followers()[0]);
+    cluster.cut_off(late);
+    for n in 1..200 {
+        cluster.send(leader, n, n);
+    }
+    cluster.heal();
+    cluster.said.clear();
+    cluster.run_for(A_WHILE);
+    assert_eq!(cluster.partition(late).log().end(), 200);
+    let (mut pieces, mut unanswered) = (0, 0_u32);
+    for message in &cluster.said {
+        if message["src"] == leader && message["dest"] == late {
+            pieces += usize::from(message["body"].get("appends").is_some());
+            unanswered += 1;
+        } else if message["src"] == late {
+            unanswered = 0;
+        }
+        assert!(unanswered <= 3, "{pieces} pieces, {unanswered} unanswered");
+    }
+    assert!((40..100).contains(&pieces), "{pieces}");
+}

@@ -1,0 +1,97 @@
+//! The handler under the built-in checker, with other settings than the default: each seed draws
+//! some, the same for all nodes.
+#![allow(clippy::unwrap_used, reason = "tests may fail")]
+
+use std::time::Duration;
+
+use kafka_log::{Acks, Config, KafkaLog};
+use maelstrom_core::{NodeId, gossip};
+use maelstrom_sim::nemesis::Fault;
+use maelstrom_sim::options::Options;
+use maelstrom_sim::rng::{self, Stream};
+use maelstrom_sim::sweep::{Case, Sweep};
+use maelstrom_sim::workload::WorkloadKind;
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+
+const NAME: &str = "kafka-configurations";
+
+fn all_faults() -> Sweep {
+    Sweep { workload: WorkloadKind::Kafka, faults: Fault::ALL.to_vec() }
+}
+
+/// The settings of a seed: each is the default one in about half of the seeds.
+fn config(seed: u64, nodes: usize) -> Config {
+    let mut rng = rng::stream(seed, Stream::Settings);
+    let mut config = Config::default();
+    // Drawn whatever comes of it, so that one setting does not depend on another.
+    let mut draw = |choices: &[usize]| {
+        let choice = choices.choose(&mut rng).copied();
+        choice.filter(|_| rng.random_bool(0.5))
+    };
+    if let Some(partitions) = draw(&[1, 2, 5]) {
+        config.partitions = u32::try_from(partitions).unwrap();
+    }
+    config.replication = draw(&[1, 2, 5]).unwrap_or(config.replication);
+    config.batch_bytes = draw(&[1, 100, 300]).unwrap_or(config.batch_bytes);
+    config.poll_bytes = draw(&[1, 200, 1_000]).unwrap_or(config.poll_bytes);
+    if let Some(ms) = draw(&[1, 5, 50]) {
+        config.linger = Duration::from_millis(ms as u64);
+    }
+    if draw(&[1]).is_some() {
+        config.acks = Acks::Leader;
+    }
+    if let Some(in_sync_min) = draw(&[2, 3]) {
+        config.in_sync_min = in_sync_min.min(config.replication).min(nodes);
+    }
+    config.retention.segment_bytes = draw(&[1, 10, 40]).unwrap_or(config.retention.segment_bytes);
+    config.retention.bytes_max = draw(&[0, 30, 200]);
+    config.retention.age_max = draw(&[100, 3_000]).map(|ms| Duration::from_millis(ms as u64));
+    config
+}
+
+/// What the checker may find with these settings.
+fn harmless(config: &Config) -> Vec<&'static str> {
+    let mut kinds = Vec::new();
+    if config.acks == Acks::Leader {
+        // What only a lost leader had is lost, and its offsets are given to others; another copy may
+        // have reached the next leader, and is at another offset there.
+        kinds.extend(["lost-write", "unseen", "inconsistent-offsets", "duplicate"]);
+        kinds.push("nonmonotonic-send");
+    }
+    if config.retention.bytes_max.is_some() || config.retention.age_max.is_some() {
+        // What has been deleted is not read any more.
+        kinds.extend(["lost-write", "unseen", "poll-skip"]);
+    }
+    if config.poll_bytes == 1 {
+        // A message at a time, one does not get to the end within the time that there is.
+        kinds.push("unseen");
+    }
+    kinds
+}
+
+fn case(options: Options) -> Case<impl FnMut(&NodeId) -> KafkaLog> {
+    let config = config(options.seed, options.nodes.len());
+    let harmless = harmless(&config);
+    Case {
+        about: format!("{config:?}"),
+        options: Options { harmless, ..options },
+        build: move |_: &NodeId| KafkaLog::new(config.clone(), gossip::Config::default()),
+    }
+}
+
+#[test]
+fn sweep_configurations() {
+    all_faults().test_cases(NAME, 25, case);
+}
+
+/// A follower that fell behind what had been deleted in the meantime was told so for ever; one that
+/// lagged was sent all pieces at once, again for each that came in disorder; a definite error came
+/// from the new leader though the old one had got the message.
+#[test]
+fn seeds_that_once_showed_a_mistake() {
+    for seed in [446, 433, 552] {
+        let result = case(all_faults().options(seed)).run(NAME);
+        assert!(result.is_ok(), "{}", result.map(|_| ()).unwrap_err().text);
+    }
+}
