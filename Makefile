@@ -21,6 +21,13 @@ broadcast_large := --node-count 25 --time-limit 20 --rate 100 --latency 100
 kafka_fast := --concurrency 2n --time-limit 20 --rate 1000 --availability 0.999
 txn_two := --node-count 2 --concurrency 2n --time-limit 20 --rate 1000
 partitions := --availability total --nemesis partition
+partitions := --availability total --nemesis partition
+
+# The nodes' folder, and a run in which they lose all that is not in it.
+data := $(CURDIR)/store/data
+kill = rm -rf $(data) && CHECKER=sim $(check) kill-$(1) $(2) $(bin)/$(1) -- --node-count 5 \
+  --concurrency 2n --time-limit 60 --rate 200 --nemesis kill,pause,partition --nemesis-interval 4 $(3) \
+  -- --data-dir $(data) $(ARGS)
 
 ##@ Challenges (ARGS="..." goes to the nodes, TIME_LIMIT=5 shortens the runs)
 
@@ -135,6 +142,17 @@ txn-rw-causal: ## 6+: Causal consistency on five nodes and slow links, through p
 	$(call build,txn-rw)
 	@$(check) 6+ txn-rw-register $(bin)/txn-rw -- --node-count 5 --concurrency 2n --time-limit 20 \
 	  --rate 1000 --latency 20 --consistency-models causal-cerone $(partitions) $(node_args)
+
+##@ Beyond Maelstrom
+
+.PHONY: kills
+kills: ## Nodes that keep their records are killed, paused and cut off, by the built-in checker
+	cargo build --release --locked --bin broadcast --bin g-counter --bin kafka-log --bin txn-rw \
+	  --bin maelstrom-sim
+	@$(call kill,broadcast,broadcast)
+	@$(call kill,g-counter,g-counter)
+	@$(call kill,kafka-log,kafka)
+	@$(call kill,txn-rw,txn-rw-register,--consistency-models causal-cerone)
 
 ##@ Development
 

@@ -295,12 +295,14 @@ impl<S: State> Gossip<S> {
             }
             Record::Others(run) => run,
             Record::Snapshot(version, pieces) => {
-                self.state.merge(pieces)?;
+                if !pieces.is_empty() {
+                    self.state.merge(pieces)?;
+                }
                 self.replica.advance(&version, &self.origin);
                 return Ok(());
             }
         };
-        if run.start > self.replica.version().get(&run.origin) && !S::Entry::CUMULATIVE {
+        if run.start > self.replica.version().get(&run.origin) {
             return Err(Error::crash("a record is missing before this one"));
         }
         self.apply(run, |_| ())
@@ -322,16 +324,14 @@ impl<S: State> Gossip<S> {
     /// If a record has no JSON form.
     pub fn snapshot(&self, records: &mut Records<'_>) -> Result<(), Error> {
         // Cumulative entries say all that there is to say.
-        if !S::Entry::CUMULATIVE {
-            let (mut pieces, mut position) = (Vec::new(), Some(0));
-            while let Some(at) = position {
-                let (piece, next) = self.state.piece(at, self.config.batch_bytes_max);
-                pieces.push(piece);
-                position = next;
-            }
-            // The kept entries are in the state as well. They do no harm when they come again.
-            records.add(&RecordRef::<S>::Snapshot(&self.replica.bases(), &pieces))?;
+        let (mut pieces, mut position) = (Vec::new(), (!S::Entry::CUMULATIVE).then_some(0));
+        while let Some(at) = position {
+            let (piece, next) = self.state.piece(at, self.config.batch_bytes_max);
+            pieces.push(piece);
+            position = next;
         }
+        // The kept entries are in the state as well. They do no harm when they come again.
+        records.add(&RecordRef::<S>::Snapshot(&self.replica.bases(), &pieces))?;
         for run in self.replica.kept() {
             let is_own = run.origin == self.origin;
             let record = if is_own { RecordRef::Own(&run) } else { RecordRef::Others(&run) };
