@@ -67,6 +67,7 @@ pub mod raw_node;
 pub mod rpc;
 pub mod runtime;
 pub mod service;
+mod stdio;
 mod store;
 mod timer;
 

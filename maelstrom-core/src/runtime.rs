@@ -22,6 +22,7 @@ use crate::handler::MessageHandler;
 use crate::lines::{LINE_BYTES_MAX, Line, LineSplitter};
 use crate::node::{Clock, Output};
 use crate::raw_node::RawNode;
+use crate::stdio;
 use crate::store::{Store, StoreError};
 
 /// How much is read at a time: what a pipe holds.
@@ -80,9 +81,10 @@ pub fn run<H: MessageHandler>(handler: H, config: &Config) -> anyhow::Result<()>
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let stop = stop_signal()?;
-        drive(node, config, tokio::io::stdin(), tokio::io::stdout(), stop).await
+        drive(node, config, stdio::input(), stdio::output(), stop).await
     });
-    // A read of stdin may still be under way on its thread, and must not hold up the exit.
+    // Where stdin is no pipe, a read may still be under way on a thread, which must not hold up the
+    // exit.
     runtime.shutdown_background();
     Ok(result?)
 }
