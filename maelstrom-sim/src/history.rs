@@ -64,6 +64,10 @@ pub struct Op {
     /// Whether it is one of the last operations, after all faults have ended.
     #[serde(rename = "final?", skip_serializing_if = "std::ops::Not::not")]
     pub is_final: bool,
+    /// For an end: whether the node said that the operation certainly did not happen. The type is
+    /// [`OpType::Info`] all the same where Maelstrom's client takes no notice of errors.
+    #[serde(skip)]
+    pub is_definite: bool,
     /// For an end: the index of its beginning.
     #[serde(skip)]
     pub invocation: Option<usize>,
@@ -78,9 +82,18 @@ impl Op {
     /// An event of this kind; its other parts are yet to be filled in.
     #[must_use]
     pub fn new(process: Process, kind: OpType, f: &'static str) -> Self {
-        let (index, time) = (0, Duration::ZERO);
-        let (value, error, is_final, invocation) = (None, None, false, None);
-        Self { index, time, process, kind, f, value, error, is_final, invocation }
+        Self {
+            index: 0,
+            time: Duration::ZERO,
+            process,
+            kind,
+            f,
+            value: None,
+            error: None,
+            is_final: false,
+            is_definite: false,
+            invocation: None,
+        }
     }
 
     /// Whether a client did it.

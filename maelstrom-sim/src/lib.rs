@@ -25,6 +25,7 @@ pub mod compacted;
 pub mod edn;
 pub mod generator;
 pub mod history;
+mod json;
 pub mod limits;
 pub mod nemesis;
 pub mod network;

@@ -62,6 +62,9 @@ impl Progress {
             News::Muted { node, why } => {
                 self.print(now, &format!("{node} is not listened to any more: {why}"));
             }
+            News::BadRequest { node, why } => {
+                self.print(now, &format!("{node} asked for something that makes no sense: {why}"));
+            }
         }
     }
 

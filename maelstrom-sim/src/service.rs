@@ -10,17 +10,27 @@
 //!   is merged into the other, the later write (by a Lamport clock) winning.
 //! * `lin-tso` counts up from 0.
 //!
-//! A request that makes no sense gets no answer, as with Maelstrom.
+//! Every store is as lenient as Maelstrom's:
+//!
+//! | field of a request | what may be there |
+//! |---|---|
+//! | `type` | one that the service knows; else the request makes no sense and gets no answer |
+//! | `msg_id` | anything: the reply carries it back as `in_reply_to`, null if it is missing |
+//! | `key`, `value`, `from`, `to` | any JSON value; one that is missing is null |
+//! | `create_if_not_exists` | set unless it is missing, null or false; `lww-kv` ignores it |
+//! | any other | ignored |
+//!
+//! Two keys, and two values of a `cas`, are equal if their JSON is: `1` is `1`, but not `1.0` or `"1"`.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use maelstrom_core::{Error, ErrorCode, NodeId};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::json::{Fields, canonical};
 use crate::rng::SimRng;
 
 /// How many states `seq-kv` keeps.
@@ -28,6 +38,25 @@ const SEQUENTIAL_STATES: usize = 32;
 
 /// How many replicas `lww-kv` has.
 const EVENTUAL_REPLICAS: usize = 2;
+
+/// Why a request to a service makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRequest {
+    /// The body is not a JSON object.
+    #[error("the body is not an object")]
+    NotAnObject,
+    /// The body has no `type`, or it is not a string.
+    #[error("the body has no `type`")]
+    NoType,
+    /// The service knows no requests of this type.
+    #[error("{service} knows no requests of type `{kind}`")]
+    UnknownType {
+        /// The service's name.
+        service: String,
+        /// The request's type.
+        kind: String,
+    },
+}
 
 /// All services, by the names under which nodes call them.
 #[derive(Debug)]
@@ -39,30 +68,32 @@ pub struct Services {
     lin_tso: u64,
 }
 
-#[derive(Deserialize)]
-struct Header<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: std::borrow::Cow<'a, str>,
-    msg_id: Option<u64>,
+/// A request to one of the key-value stores. A field that is missing is null, and a flag is set
+/// unless it is missing, null or false.
+#[derive(Debug)]
+enum KvRequest<'a> {
+    Read { key: String },
+    Write { key: String, value: &'a RawValue },
+    Cas { key: String, from: &'a RawValue, to: &'a RawValue, create_if_not_exists: bool },
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum KvRequest {
-    Read {
-        key: Value,
-    },
-    Write {
-        key: Value,
-        value: Box<RawValue>,
-    },
-    Cas {
-        key: Value,
-        from: Value,
-        to: Box<RawValue>,
-        #[serde(default)]
-        create_if_not_exists: bool,
-    },
+impl<'a> KvRequest<'a> {
+    /// `None`: no store knows this type.
+    fn read(kind: &str, body: &Fields<'a>) -> Option<Self> {
+        let field = |name| body.get(name).unwrap_or(RawValue::NULL);
+        let key = canonical(field("key"));
+        match kind {
+            "read" => Some(Self::Read { key }),
+            "write" => Some(Self::Write { key, value: field("value") }),
+            "cas" => {
+                let flag = field("create_if_not_exists").get();
+                let create_if_not_exists = !matches!(flag, "null" | "false");
+                let (from, to) = (field("from"), field("to"));
+                Some(Self::Cas { key, from, to, create_if_not_exists })
+            }
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -77,7 +108,7 @@ enum KvReply {
 
 #[derive(Serialize)]
 struct Addressed<'a> {
-    in_reply_to: u64,
+    in_reply_to: &'a RawValue,
     #[serde(flatten)]
     reply: &'a KvReply,
 }
@@ -98,38 +129,48 @@ impl Services {
         }
     }
 
-    /// What `service` answers to `src`; `None` if the request makes no sense.
+    /// What `service` answers to `src`: the reply carries back whatever `msg_id` the request had,
+    /// null if it had none.
+    ///
+    /// # Errors
+    ///
+    /// If the request makes no sense. Nothing has happened, and there is no answer.
     pub fn handle(
         &mut self,
         service: &str,
         src: &NodeId,
         body: &RawValue,
-    ) -> Option<Box<RawValue>> {
-        let header: Header<'_> = serde_json::from_str(body.get()).ok()?;
-        let in_reply_to = header.msg_id?;
+    ) -> Result<Box<RawValue>, BadRequest> {
+        let fields = Fields::of(body).map_err(|_| BadRequest::NotAnObject)?;
+        let kind = fields.string("type").ok_or(BadRequest::NoType)?;
+        let unknown = || BadRequest::UnknownType { service: service.into(), kind: kind.clone() };
         let reply = if service == "lin-tso" {
-            (header.kind == "ts").then(|| self.timestamp())?
+            if kind != "ts" {
+                return Err(unknown());
+            }
+            self.timestamp()
         } else {
-            let request = maelstrom_core::body::decode(&header.kind, body).ok()?;
+            let request = KvRequest::read(&kind, &fields).ok_or_else(unknown)?;
             match service {
                 "lin-kv" => self.lin_kv.handle(&request),
                 "seq-kv" => self.seq_kv.handle(src, &request, &mut self.rng),
                 "lww-kv" => self.handle_lww(&request),
-                _ => return None,
+                _ => return Err(unknown()),
             }
         };
-        serde_json::value::to_raw_value(&Addressed { in_reply_to, reply: &reply }).ok()
+        addressed(&fields, &reply).ok_or(BadRequest::NotAnObject)
     }
 
     /// For every other request an error instead of its answer, and whether it is definite.
     pub fn error(body: &RawValue, rng: &mut SimRng) -> Option<(Box<RawValue>, bool)> {
-        let header: Header<'_> = serde_json::from_str(body.get()).ok()?;
-        let in_reply_to = header.msg_id.filter(|_| rng.random_bool(0.5))?;
+        let fields = Fields::of(body).ok()?;
+        if !rng.random_bool(0.5) {
+            return None;
+        }
         let codes = [ErrorCode::TemporarilyUnavailable, ErrorCode::Abort, ErrorCode::Crash];
         let code = codes.choose(rng).copied()?;
         let reply = KvReply::Error(Error::new(code, "injected by the nemesis"));
-        let body = serde_json::value::to_raw_value(&Addressed { in_reply_to, reply: &reply });
-        Some((body.ok()?, code.is_definite()))
+        Some((addressed(&fields, &reply)?, code.is_definite()))
     }
 
     fn timestamp(&mut self) -> KvReply {
@@ -138,7 +179,7 @@ impl Services {
         KvReply::TsOk { ts }
     }
 
-    fn handle_lww(&mut self, request: &KvRequest) -> KvReply {
+    fn handle_lww(&mut self, request: &KvRequest<'_>) -> KvReply {
         let mut any = || self.rng.random_range(0..EVENTUAL_REPLICAS);
         let (source, dest, replica) = (any(), any(), any());
         if let Some(source) = self.lww_kv.get(source).cloned()
@@ -153,22 +194,22 @@ impl Services {
     }
 }
 
-/// A key, as a text that is the same for every way to write it.
-fn name(key: &Value) -> String {
-    key.to_string()
+fn addressed(request: &Fields<'_>, reply: &KvReply) -> Option<Box<RawValue>> {
+    let in_reply_to = request.get("msg_id").unwrap_or(RawValue::NULL);
+    serde_json::value::to_raw_value(&Addressed { in_reply_to, reply }).ok()
 }
 
 fn missing() -> KvReply {
     KvReply::Error(Error::new(ErrorCode::KeyDoesNotExist, "key does not exist"))
 }
 
-fn mismatch(is: &RawValue, from: &Value) -> KvReply {
+fn mismatch(is: &RawValue, from: &RawValue) -> KvReply {
     let text = format!("current value {is} is not {from}");
     KvReply::Error(Error::new(ErrorCode::PreconditionFailed, text))
 }
 
-fn equals(stored: &RawValue, from: &Value) -> bool {
-    serde_json::from_str::<Value>(stored.get()).is_ok_and(|stored| stored == *from)
+fn equals(stored: &RawValue, from: &RawValue) -> bool {
+    stored.get() == from.get() || canonical(stored) == canonical(from)
 }
 
 /// What a request does to the value of its key, whatever store it is in.
@@ -177,8 +218,8 @@ enum Effect {
     Set(Box<RawValue>, KvReply),
 }
 
-impl KvRequest {
-    fn key(&self) -> &Value {
+impl KvRequest<'_> {
+    fn key(&self) -> &str {
         match self {
             Self::Read { key } | Self::Write { key, .. } | Self::Cas { key, .. } => key,
         }
@@ -189,13 +230,13 @@ impl KvRequest {
             (Self::Read { .. }, Some(value)) => {
                 Effect::Nothing(KvReply::ReadOk { value: value.to_owned() })
             }
-            (Self::Write { value, .. }, _) => Effect::Set(value.clone(), KvReply::WriteOk),
+            (Self::Write { value, .. }, _) => Effect::Set((*value).to_owned(), KvReply::WriteOk),
             (Self::Cas { from, to, .. }, Some(value)) if equals(value, from) => {
-                Effect::Set(to.clone(), KvReply::CasOk)
+                Effect::Set((*to).to_owned(), KvReply::CasOk)
             }
             (Self::Cas { from, .. }, Some(value)) => Effect::Nothing(mismatch(value, from)),
             (Self::Cas { to, create_if_not_exists: true, .. }, None) if may_create => {
-                Effect::Set(to.clone(), KvReply::CasOk)
+                Effect::Set((*to).to_owned(), KvReply::CasOk)
             }
             (Self::Read { .. } | Self::Cas { .. }, None) => Effect::Nothing(missing()),
         }
@@ -207,23 +248,23 @@ impl KvRequest {
 struct Kv(BTreeMap<String, Box<RawValue>>);
 
 impl Kv {
-    fn effect(&self, request: &KvRequest) -> Effect {
-        request.effect(self.0.get(&name(request.key())).map(AsRef::as_ref), true)
+    fn effect(&self, request: &KvRequest<'_>) -> Effect {
+        request.effect(self.0.get(request.key()).map(AsRef::as_ref), true)
     }
 
-    fn handle(&mut self, request: &KvRequest) -> KvReply {
+    fn handle(&mut self, request: &KvRequest<'_>) -> KvReply {
         match self.effect(request) {
             Effect::Nothing(reply) => reply,
             Effect::Set(value, reply) => {
-                self.0.insert(name(request.key()), value);
+                self.0.insert(request.key().to_owned(), value);
                 reply
             }
         }
     }
 
     /// Whether a change leaves everything as it is.
-    fn has(&self, request: &KvRequest, value: &RawValue) -> bool {
-        let stored = self.0.get(&name(request.key()));
+    fn has(&self, request: &KvRequest<'_>, value: &RawValue) -> bool {
+        let stored = self.0.get(request.key());
         stored.is_some_and(|stored| stored.get() == value.get())
     }
 }
@@ -242,7 +283,7 @@ impl Sequential {
         Self { states: VecDeque::from([Kv::default()]), last: 0, seen: BTreeMap::new() }
     }
 
-    fn handle(&mut self, src: &NodeId, request: &KvRequest, rng: &mut SimRng) -> KvReply {
+    fn handle(&mut self, src: &NodeId, request: &KvRequest<'_>, rng: &mut SimRng) -> KvReply {
         let oldest = self.last.saturating_sub(self.states.len() as u64 - 1);
         let seen = self.seen.get(src).copied().unwrap_or(0).max(oldest);
         let index = rng.random_range(seen..=self.last);
@@ -265,7 +306,7 @@ impl Sequential {
     }
 
     /// A request that changes something acts on the newest state, and makes a newer one.
-    fn change(&mut self, src: &NodeId, request: &KvRequest) -> KvReply {
+    fn change(&mut self, src: &NodeId, request: &KvRequest<'_>) -> KvReply {
         let mut state = self.states.back().cloned().unwrap_or_default();
         let reply = state.handle(request);
         self.states.push_back(state);
@@ -286,13 +327,13 @@ struct Lww {
 }
 
 impl Lww {
-    fn handle(&mut self, request: &KvRequest) -> KvReply {
-        let key = name(request.key());
-        let stored = self.values.get(&key).map(|(_, value)| value.as_ref());
+    fn handle(&mut self, request: &KvRequest<'_>) -> KvReply {
+        let key = request.key();
+        let stored = self.values.get(key).map(|(_, value)| value.as_ref());
         match request.effect(stored, false) {
             Effect::Nothing(reply) => reply,
             Effect::Set(value, reply) => {
-                self.values.insert(key, (self.clock, value));
+                self.values.insert(key.to_owned(), (self.clock, value));
                 self.clock += 1;
                 reply
             }
@@ -316,6 +357,8 @@ impl Lww {
 mod tests {
     use std::collections::BTreeSet;
 
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::rng::{Stream, stream};
 
@@ -326,7 +369,7 @@ mod tests {
     fn ask(services: &mut Services, service: &str, src: &str, body: &str) -> String {
         let body = RawValue::from_string(body.into()).unwrap();
         let reply = services.handle(service, &src.into(), &body);
-        let reply: Option<Value> = reply.map(|raw| serde_json::from_str(raw.get()).unwrap());
+        let reply: Option<Value> = reply.ok().map(|raw| serde_json::from_str(raw.get()).unwrap());
         reply.map_or_else(String::new, |mut reply| {
             assert_eq!(reply["in_reply_to"].take(), 1);
             let field = ["value", "ts", "code"].into_iter().find_map(|name| reply.get(name));
@@ -370,16 +413,103 @@ mod tests {
     #[test]
     fn what_makes_no_sense_gets_no_answer() {
         let mut services = services();
-        for body in [
-            r#"{"type":"read","key":1}"#,
-            r#"{"type":"no","msg_id":1}"#,
-            r#"{"type":"cas","msg_id":1}"#,
-            "[]",
+        for (body, why) in [
+            (r#"{"type":"no","msg_id":1}"#, "knows no requests of type `no`"),
+            (r#"{"type":null,"msg_id":1}"#, "has no `type`"),
+            ("{}", "has no `type`"),
+            ("[]", "is not an object"),
         ] {
             for service in Services::NAMES {
-                assert_eq!(ask(&mut services, service, "n1", body), "", "{service} {body}");
+                let body = RawValue::from_string(body.into()).unwrap();
+                let error = services.handle(service, &"n1".into(), &body).unwrap_err();
+                assert!(error.to_string().contains(why), "{service} {body} {error}");
             }
         }
+        for (service, kind) in [("lin-tso", "read"), ("lin-kv", "ts"), ("lww-kv", "ts")] {
+            assert_eq!(ask(&mut services, service, "n1", &format!(r#"{{"type":"{kind}"}}"#)), "");
+        }
+    }
+
+    /// The replies of `lin-kv` to these requests, whole.
+    fn conversation(requests: &[&str]) -> Vec<Value> {
+        let mut services = services();
+        let mut ask = |body: &&str| {
+            let body = RawValue::from_string((*body).into()).unwrap();
+            let reply = services.handle("lin-kv", &"n1".into(), &body).unwrap();
+            serde_json::from_str(reply.get()).unwrap()
+        };
+        requests.iter().map(&mut ask).collect()
+    }
+
+    #[test]
+    fn a_reply_carries_back_whatever_msg_id_came() {
+        for (msg_id, back) in [
+            (r#""msg_id":7,"#, json!(7)),
+            (r#""msg_id":-7,"#, json!(-7)),
+            (r#""msg_id":1.5,"#, json!(1.5)),
+            (r#""msg_id":"6f1c-uuid","#, json!("6f1c-uuid")),
+            (r#""msg_id":[1,{"a":2}],"#, json!([1, { "a": 2 }])),
+            (r#""msg_id":null,"#, Value::Null),
+            ("", Value::Null),
+        ] {
+            let reply =
+                conversation(&[&format!(r#"{{{msg_id}"type":"write","key":1,"value":2}}"#)]);
+            assert_eq!(reply, [json!({ "type": "write_ok", "in_reply_to": back })]);
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_missing_is_null_and_a_flag_is_any_value_but_null_and_false() {
+        let replies = conversation(&[
+            r#"{"type":"cas","key":1,"to":5,"create_if_not_exists":true}"#,
+            r#"{"type":"cas","key":1,"from":5}"#,
+            r#"{"type":"read","key":1,"extra":9}"#,
+            r#"{"type":"cas","key":1,"to":6}"#,
+            r#"{"type":"write"}"#,
+            r#"{"type":"read","key":null}"#,
+            r#"{"type":"cas","key":2,"to":1,"create_if_not_exists":null}"#,
+            r#"{"type":"cas","key":2,"to":1,"create_if_not_exists":false}"#,
+            r#"{"type":"cas","key":2,"to":1,"create_if_not_exists":0}"#,
+        ]);
+        let told = replies.iter().map(|reply| match reply["type"].as_str().unwrap() {
+            "error" => reply["code"].to_string(),
+            "read_ok" => format!("read_ok {}", reply["value"]),
+            other => other.to_owned(),
+        });
+        let told: Vec<String> = told.collect();
+        assert_eq!(
+            told,
+            [
+                "cas_ok",
+                "cas_ok",
+                "read_ok null",
+                "cas_ok",
+                "write_ok",
+                "read_ok null",
+                "20",
+                "20",
+                "cas_ok"
+            ]
+        );
+    }
+
+    #[test]
+    fn keys_and_values_are_equal_if_their_json_is() {
+        let replies = conversation(&[
+            r#"{"type":"write","key":1,"value":1.0}"#,
+            r#"{"type":"read","key":"1"}"#,
+            r#"{"type":"read","key":1.0}"#,
+            r#"{"type":"cas","key":1,"from":1,"to":2}"#,
+            r#"{"type":"cas","key":1,"from":1.00,"to":18446744073709551617}"#,
+            r#"{"type":"cas","key":1,"from":18446744073709551616,"to":3}"#,
+            r#"{"type":"cas","key":1,"from":18446744073709551617,"to":3}"#,
+        ]);
+        let told: Vec<Value> = replies
+            .iter()
+            .map(|reply| reply.get("code").unwrap_or(&reply["type"]).clone())
+            .collect();
+        let expected = json!(["write_ok", 20, 20, 22, "cas_ok", 22, "cas_ok"]);
+        assert_eq!(Value::from(told), expected);
     }
 
     #[test]

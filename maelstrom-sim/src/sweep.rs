@@ -26,7 +26,7 @@ use serde_json::json;
 use crate::checker::txn::Model;
 use crate::checker::{Results, Verdict, finals};
 use crate::nemesis::{Fault, Schedule};
-use crate::options::{Latency, LatencyDist, Options};
+use crate::options::{Availability, Latency, LatencyDist, Options};
 use crate::report;
 use crate::rng::{self, Stream};
 use crate::simulate::simulate;
@@ -121,6 +121,10 @@ impl Sweep {
         options.time_limit = Duration::from_secs(20);
         options.forgive_late_replies = true;
         options.final_ids = true;
+        // No fault of an echo's sweep excuses a missing answer, which its checker does not judge.
+        if self.workload == WorkloadKind::Echo {
+            options.availability = Some(Availability::Total);
+        }
         // The strongest model that stays available whatever happens, and replicas that converge.
         options.txn.consistency_models = vec![Model::CausalCerone];
         options.txn.final_reads = true;
@@ -400,13 +404,15 @@ fn traces(world: &World) -> [(&'static str, String); 4] {
     ]
 }
 
-/// Whether a run is as it should be. Faults may leave the verdict open (a lone node that crashes all
-/// the time may never get to do anything), but once they are over everybody gets an answer.
+/// Whether a run is as it should be. Faults may be the reason that nothing can be judged (a lone node
+/// that crashes all the time may never get to do anything), but once they are over everybody gets an
+/// answer.
 fn ended_well(world: &World, results: &Results) -> bool {
+    let has_faults = !world.options().nemesis.is_empty();
     let as_judged = match results.valid {
         Verdict::Valid => true,
-        Verdict::Unknown => !world.options().nemesis.is_empty(),
-        Verdict::Invalid => false,
+        Verdict::Unknown => has_faults,
+        Verdict::Invalid => has_faults && results.is_uninformative,
     };
     let answered =
         world.options().forgive_silence || finals::unanswered(world.history()).is_empty();

@@ -1,8 +1,13 @@
 //! A counter that only grows: every node ends up with the sum. After Maelstrom's `pn-counter`.
 //!
 //! An add whose outcome is unknown may count or not, so the final reads may show any sum of the
-//! acknowledged adds and some of the unknown ones: a set of intervals. Stricter than Maelstrom: no
-//! read at any time may show more than all adds begun so far, failed ones left out.
+//! acknowledged adds and some of the unknown ones: a set of intervals.
+//!
+//! Stricter than Maelstrom:
+//!
+//! - `failed-but-counted`: a final read that only adds can explain that a node refused with a definite
+//!   error. For Maelstrom the outcome of every add that brought an error is unknown.
+//! - `too-large`: a read at any time that shows more than all adds begun so far, refused ones left out.
 
 use std::collections::BTreeMap;
 
@@ -35,34 +40,52 @@ impl Intervals {
         }
     }
 
-    fn contains(&self, n: i128) -> bool {
+    fn shown(&self) -> Vec<Value> {
+        self.0.iter().map(|(low, high)| json!([clamp(*low), clamp(*high)])).collect()
+    }
+
+    fn contains(&self, n: i64) -> bool {
+        let n = i128::from(n);
         self.0.range(..=n).next_back().is_some_and(|(_, high)| n <= *high)
     }
 }
 
-fn number(op: &Op) -> Option<i128> {
+/// The nearest 64-bit number: JSON here has no longer ones, and no read shows any.
+fn clamp(n: i128) -> i64 {
+    i64::try_from(n).unwrap_or(if n < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// The value of an operation. One that does not fit in 64 bits is not a value: Maelstrom's client
+/// takes it for malformed.
+fn number(op: &Op) -> Option<i64> {
     op.value.as_ref()?.get().parse().ok()
 }
 
 /// Judges the history of a `g-counter` test. O(n + unknown adds × intervals).
 #[must_use]
 pub fn check(history: &History) -> WorkloadResults {
-    let (mut sum, mut begun, mut unknown) = (0, 0, Vec::new());
+    let (mut sum, mut begun, mut unknown) = (0_i128, 0_i128, Vec::new());
+    let mut refused = Vec::new();
     let (mut final_reads, mut too_large) = (Vec::new(), Vec::new());
     for op in history.client_ops() {
-        let Some(n) = number(op) else { continue };
+        let Some(read) = number(op) else { continue };
+        let n = i128::from(read);
         match (op.f, op.kind) {
             ("add", OpType::Invoke) => begun += n,
             ("add", OpType::Ok) => sum += n,
-            // It may have been read before it failed only if it had not failed.
-            ("add", OpType::Fail) => begun -= n,
-            ("add", OpType::Info) => unknown.push(n),
+            ("add", OpType::Fail | OpType::Info) if op.is_definite => {
+                // It may have been read before it failed only if it had not failed.
+                begun -= n;
+                refused.push(n);
+            }
+            ("add", OpType::Fail | OpType::Info) => unknown.push(n),
             ("read", OpType::Ok) => {
                 if n > begun {
-                    too_large.push(json!({ "index": op.index, "value": n, "added": begun }));
+                    too_large
+                        .push(json!({ "index": op.index, "value": read, "added": clamp(begun) }));
                 }
                 if op.is_final {
-                    final_reads.push(n);
+                    final_reads.push(read);
                 }
             }
             _ => {}
@@ -74,24 +97,31 @@ pub fn check(history: &History) -> WorkloadResults {
     for delta in unknown {
         acceptable.add_maybe(delta);
     }
-    let wrong: Vec<i128> =
-        final_reads.iter().copied().filter(|read| !acceptable.contains(*read)).collect();
-    let valid = Verdict::invalid_if(!wrong.is_empty() || !too_large.is_empty());
-    let intervals: Vec<Value> = acceptable.0.iter().map(|(low, high)| json!([low, high])).collect();
+    let mut with_refused = acceptable.clone();
+    for delta in refused {
+        with_refused.add_maybe(delta);
+    }
+    let unexplained = final_reads.iter().copied().filter(|read| !acceptable.contains(*read));
+    let (counted, wrong): (Vec<i64>, Vec<i64>) =
+        unexplained.partition(|read| with_refused.contains(*read));
+    let maelstrom_valid = Verdict::invalid_if(!wrong.is_empty());
+    let beyond = Verdict::invalid_if(!counted.is_empty() || !too_large.is_empty());
+    let valid = Verdict::merge([maelstrom_valid, beyond]);
     let fields = object(json!({
         "errors": wrong,
+        "failed-but-counted": counted,
         "too-large": too_large,
         "final-reads": final_reads,
-        "acceptable": intervals,
+        "acceptable": acceptable.shown(),
     }));
-    WorkloadResults { valid, fields }.with_unanswered_finals(history)
+    WorkloadResults::new(valid, maelstrom_valid, fields).with_unanswered_finals(history)
 }
 
 fn open_adds(history: &History) -> Vec<i128> {
     let mut open: BTreeMap<usize, i128> = BTreeMap::new();
     for op in history.client_ops().filter(|op| op.f == "add") {
         match op.invocation {
-            None => open.extend(number(op).map(|n| (op.index, n))),
+            None => open.extend(number(op).map(|n| (op.index, i128::from(n)))),
             Some(invocation) => drop(open.remove(&invocation)),
         }
     }
@@ -115,8 +145,8 @@ mod tests {
                 intervals.add_maybe(delta);
                 sums = sums.iter().flat_map(|sum| [*sum, sum + delta]).collect();
             }
-            for n in -30..120 {
-                prop_assert_eq!(intervals.contains(n), sums.contains(&n), "{}", n);
+            for n in -30..120_i64 {
+                prop_assert_eq!(intervals.contains(n), sums.contains(&i128::from(n)), "{}", n);
             }
             let ends: Vec<_> = intervals.0.iter().collect();
             prop_assert!(ends.windows(2).all(|pair| pair[0].1 + 1 < *pair[1].0));

@@ -63,9 +63,23 @@ pub struct WorkloadResults {
     /// Its verdict.
     #[serde(rename = "valid?")]
     pub valid: Verdict,
+    /// The verdict by Maelstrom's rules alone, quirks included.
+    #[serde(rename = "maelstrom-valid?")]
+    pub maelstrom_valid: Verdict,
+    /// Whether it is invalid only because the history tells nothing: faults may be the reason.
+    #[serde(skip)]
+    pub(crate) is_uninformative: bool,
     /// Its figures and findings, under Maelstrom's names.
     #[serde(flatten)]
     pub fields: Map<String, Value>,
+}
+
+impl WorkloadResults {
+    /// A verdict, that by Maelstrom's rules alone, and the findings.
+    #[must_use]
+    pub const fn new(valid: Verdict, maelstrom_valid: Verdict, fields: Map<String, Value>) -> Self {
+        Self { valid, maelstrom_valid, is_uninformative: false, fields }
+    }
 }
 
 /// How many operations there were.
@@ -87,9 +101,9 @@ impl OpCounts {
         }
     }
 
-    /// Valid if anything succeeded.
+    /// Invalid if nothing succeeded.
     const fn verdict(&self) -> Verdict {
-        if self.ok > 0 { Verdict::Valid } else { Verdict::Unknown }
+        Verdict::invalid_if(self.ok == 0)
     }
 
     fn to_json(self) -> Map<String, Value> {
@@ -117,6 +131,13 @@ pub struct Results {
     /// The worst of all verdicts.
     #[serde(rename = "valid?")]
     pub valid: Verdict,
+    /// The same by Maelstrom's rules alone. It differs where this checker is stricter.
+    #[serde(rename = "maelstrom-valid?")]
+    pub maelstrom_valid: Verdict,
+    /// Whether it is invalid only because nothing happened that could be judged. In a sweep, faults
+    /// excuse that.
+    #[serde(skip)]
+    pub(crate) is_uninformative: bool,
 }
 
 impl Results {
@@ -132,8 +153,14 @@ impl Results {
         let (stats_valid, stats) = stats(all, &by_f);
         let (availability_valid, availability) = check_availability(all, availability);
         let workload = workload.check(history);
-        let valid = Verdict::merge([stats_valid, availability_valid, workload.valid]);
-        Self { stats, availability, net: net_results(net, all.invoked), workload, valid }
+        let with = |own| Verdict::merge([stats_valid, availability_valid, own]);
+        let (valid, maelstrom_valid) = (with(workload.valid), with(workload.maelstrom_valid));
+        let net = net_results(net, all.invoked);
+        let is_bad = |verdict| verdict == Verdict::Invalid;
+        let is_uninformative = is_bad(valid)
+            && !is_bad(availability_valid)
+            && (!is_bad(workload.valid) || workload.is_uninformative);
+        Self { stats, availability, net, workload, valid, maelstrom_valid, is_uninformative }
     }
 }
 
@@ -147,7 +174,7 @@ fn count(history: &History) -> (OpCounts, BTreeMap<&'static str, OpCounts>) {
     (all, by_f)
 }
 
-/// Jepsen's `stats`: unknown if a function never succeeded. A crash cannot.
+/// Jepsen's `stats`: invalid if a function never succeeded. A crash cannot.
 fn stats(all: OpCounts, by_f: &BTreeMap<&'static str, OpCounts>) -> (Verdict, Value) {
     let can_succeed = by_f.iter().filter(|(f, _)| **f != "crash");
     let valid = Verdict::merge(can_succeed.map(|(_, counts)| counts.verdict()));

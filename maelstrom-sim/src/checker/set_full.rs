@@ -290,10 +290,11 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
         && all.phantoms.is_empty()
         && resurrected.is_empty()
         && diverged.is_empty());
-    let valid = match Verdict::invalid_if(errors) {
+    let maelstrom_valid = match Verdict::invalid_if(!lost.is_empty()) {
         Verdict::Valid if stable.is_empty() => Verdict::Unknown,
         verdict => verdict,
     };
+    let valid = Verdict::merge([Verdict::invalid_if(errors), maelstrom_valid]);
     let mut fields = object(json!({
         "attempt-count": all.elements.len(),
         "stable-count": stable.len(),
@@ -321,7 +322,7 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
             fields.insert(name.into(), quantiles);
         }
     }
-    WorkloadResults { valid, fields }.with_unanswered_finals(history)
+    WorkloadResults::new(valid, maelstrom_valid, fields).with_unanswered_finals(history)
 }
 
 fn value(text: &str) -> Value {

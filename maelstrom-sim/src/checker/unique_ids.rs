@@ -1,11 +1,16 @@
 //! No id comes twice. After Jepsen's `unique-ids`.
+//!
+//! Other than Jepsen's, ids are compared digit by digit (`1.0` is another id than `1.00`), and ids of
+//! different types are ids like any other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{Verdict, WorkloadResults, object};
 use crate::history::{History, OpType};
+use crate::json::canonical;
 
 /// How many of the repeated ids are shown.
 const SHOWN_MAX: usize = 48;
@@ -20,7 +25,7 @@ pub fn check(history: &History) -> WorkloadResults {
             OpType::Invoke => attempted += 1,
             OpType::Ok => {
                 acknowledged += 1;
-                let id = op.value.as_ref().map_or_else(|| "null".into(), |raw| name(raw.get()));
+                let id = op.value.as_ref().map_or_else(|| "null".into(), |raw| name(raw));
                 *ids.entry(id).or_default() += 1;
             }
             OpType::Fail | OpType::Info => {}
@@ -34,6 +39,7 @@ pub fn check(history: &History) -> WorkloadResults {
     let valid = Verdict::invalid_if(!repeated.is_empty());
     let shown: serde_json::Map<String, Value> =
         repeated.iter().take(SHOWN_MAX).map(|(id, count)| (id.clone(), json!(count))).collect();
+    let maelstrom_valid = as_maelstrom(history);
     let fields = object(json!({
         "attempted-count": attempted,
         "acknowledged-count": acknowledged,
@@ -41,14 +47,48 @@ pub fn check(history: &History) -> WorkloadResults {
         "duplicated": shown,
         "range": range,
     }));
-    WorkloadResults { valid, fields }
+    WorkloadResults::new(valid, maelstrom_valid, fields)
+}
+
+/// Maelstrom's verdict: numbers with a fraction or an exponent are equal if they are as doubles, and
+/// ids that cannot be compared with each other break its search for the lowest and the highest.
+fn as_maelstrom(history: &History) -> Verdict {
+    let ok = history.client_ops().filter(|op| op.kind == OpType::Ok);
+    let ids: Vec<&RawValue> = ok.filter_map(|op| op.value.as_deref()).collect();
+    let kinds: BTreeSet<Kind> = ids.iter().map(|id| kind(id)).collect();
+    let comparable =
+        !kinds.contains(&Kind::Object) && kinds.iter().filter(|k| **k != Kind::Null).count() <= 1;
+    if ids.len() > 1 && !comparable {
+        return Verdict::Unknown;
+    }
+    let distinct: BTreeSet<String> = ids.iter().map(|id| canonical(id)).collect();
+    Verdict::invalid_if(distinct.len() < ids.len())
+}
+
+/// What an id can be compared with.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Null,
+    Boolean,
+    Number,
+    String,
+    List,
+    Object,
+}
+
+fn kind(id: &RawValue) -> Kind {
+    match id.get().as_bytes().first() {
+        Some(b'n') | None => Kind::Null,
+        Some(b't' | b'f') => Kind::Boolean,
+        Some(b'"') => Kind::String,
+        Some(b'[') => Kind::List,
+        Some(b'{') => Kind::Object,
+        Some(_) => Kind::Number,
+    }
 }
 
 /// One text for all ways to write a value down: an object's order of keys, a string's escapes and
 /// blanks make no other id. Numbers stay as they came, with all their digits.
-fn name(json: &str) -> String {
-    if json.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
-        return json.to_owned();
-    }
-    serde_json::from_str::<Value>(json).map_or_else(|_| json.to_owned(), |value| value.to_string())
+fn name(id: &RawValue) -> String {
+    if kind(id) == Kind::Number { id.get().to_owned() } else { canonical(id) }
 }

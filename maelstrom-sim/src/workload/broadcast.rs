@@ -5,7 +5,7 @@ use rand::RngExt;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{FinalOps, Invocation, RequestBody, Workload, names, raw};
+use super::{FinalOps, Invocation, RequestBody, Workload, list, names, raw};
 use crate::checker::{WorkloadResults, set_full};
 use crate::history::History;
 use crate::options::Options;
@@ -65,8 +65,8 @@ impl Workload for Broadcast {
         (f == "read").then_some("messages")
     }
 
-    fn check_result(&self, _f: &str, value: &RawValue) -> Result<(), String> {
-        if value.get().starts_with('[') { Ok(()) } else { Err("is not a list".into()) }
+    fn result(&self, _f: &str, value: &RawValue) -> Result<Box<RawValue>, String> {
+        list(value)
     }
 
     fn is_idempotent(&self, f: &str) -> bool {

@@ -182,7 +182,9 @@ impl Kafka {
         invoke_assign(keys.into_iter().collect(), seek_to_beginning)
     }
 
-    fn step_poll(&self, process: u64, results: &[Option<Box<RawValue>>]) -> Step {
+    /// A client goes on behind what it read before it commits that, as Maelstrom's does: if the
+    /// commit fails, it has moved on all the same.
+    fn step_poll(&mut self, process: u64, results: &[Option<Box<RawValue>>]) -> Step {
         let Some(read) = results.first() else {
             let offsets = self.positions.get(&process).cloned().unwrap_or_default();
             return Step::Ask(RequestBody::new("poll", [("offsets", json!(offsets))]));
@@ -190,9 +192,21 @@ impl Kafka {
         let read = read.as_deref();
         let offsets = highest(&value_of::<Polled<'_>>(read).unwrap_or_default());
         if results.len() == 1 && !offsets.is_empty() {
+            self.move_on(process, &offsets);
             return Step::Ask(RequestBody::new("commit_offsets", [("offsets", json!(offsets))]));
         }
         Step::Done(read.map(ToOwned::to_owned))
+    }
+
+    fn move_on(&mut self, process: u64, read: &Offsets) {
+        let Some(positions) = self.positions.get_mut(&process) else {
+            return;
+        };
+        for (key, position) in positions {
+            if let Some(offset) = read.get(key) {
+                *position = offset.saturating_add(1).max(*position);
+            }
+        }
     }
 
     fn poll_ended(&mut self, end: &Op, process: u64) {
@@ -200,10 +214,6 @@ impl Kafka {
         for (key, offset) in highest(&polled) {
             raise(&mut self.known, &key, offset);
             raise(&mut self.polled, &key, offset);
-            let positions = self.positions.get_mut(&process);
-            if let Some(position) = positions.and_then(|positions| positions.get_mut(&key)) {
-                *position = offset.saturating_add(1).max(*position);
-            }
             if end.is_final
                 && let Some(targets) = self.targets.get_mut(&(process % self.concurrency))
                 && targets.get(&key).is_some_and(|target| *target <= offset)
@@ -280,7 +290,7 @@ impl Workload for Kafka {
         Some(invoke_assign(targets.keys().cloned().collect(), true))
     }
 
-    fn step(&self, process: u64, op: &Invocation, results: &[Option<Box<RawValue>>]) -> Step {
+    fn step(&mut self, process: u64, op: &Invocation, results: &[Option<Box<RawValue>>]) -> Step {
         match op.f {
             "poll" => self.step_poll(process, results),
             "assign" => step_assign(op, results),
@@ -324,18 +334,29 @@ impl Workload for Kafka {
         self.reply_fields(request).first().copied()
     }
 
-    fn check_result(&self, request: &str, value: &RawValue) -> Result<(), String> {
-        let fits = match request {
-            "send" => value_of::<i64>(Some(value)).is_some(),
-            "poll" => value_of::<Polled<'_>>(Some(value)).is_some(),
-            _ => value_of::<Offsets>(Some(value)).is_some(),
+    fn result(&self, request: &str, value: &RawValue) -> Result<Box<RawValue>, String> {
+        let value = Some(value);
+        let (result, expected) = match request {
+            "send" => (value_of::<i64>(value).map(|offset| raw(&json!(offset))), "an integer"),
+            "poll" if value_of::<Polled<'_>>(value).is_some() => {
+                (value.map(|raw| Some(raw.to_owned())), "")
+            }
+            "poll" => {
+                // A nil slice in the place of a list has no messages.
+                type Lists<'a> = BTreeMap<String, Option<Vec<(i64, &'a RawValue)>>>;
+                let lists: Option<Lists<'_>> = value_of(value);
+                let polled = lists.map(|lists| {
+                    let given = lists.into_iter().filter_map(|(key, list)| Some((key, list?)));
+                    serde_json::value::to_raw_value(&given.collect::<Polled<'_>>()).ok()
+                });
+                (polled, "an object of lists of [offset, message]")
+            }
+            _ => {
+                let offsets: Option<Offsets> = value_of(value);
+                (offsets.map(|offsets| raw(&json!(offsets))), "an object of integers")
+            }
         };
-        let expected = match request {
-            "send" => "is not an integer",
-            "poll" => "is not an object of lists of [offset, message]",
-            _ => "is not an object of integers",
-        };
-        if fits { Ok(()) } else { Err(expected.into()) }
+        result.flatten().ok_or_else(|| format!("is not {expected}"))
     }
 
     /// As in Maelstrom: what a poll or send left unknown stays so.

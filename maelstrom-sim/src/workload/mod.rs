@@ -148,7 +148,7 @@ pub trait Workload: std::fmt::Debug {
 
     /// What the client of `process` does for an operation, after requests with these results: one
     /// request, unless the workload knows better.
-    fn step(&self, process: u64, op: &Invocation, results: &[Option<Box<RawValue>>]) -> Step {
+    fn step(&mut self, process: u64, op: &Invocation, results: &[Option<Box<RawValue>>]) -> Step {
         let _ = process;
         match results.first() {
             None => Step::Ask(self.request(op)),
@@ -168,20 +168,29 @@ pub trait Workload: std::fmt::Debug {
     /// The result of a request: one of the reply's fields, as it came. `None`: there is none.
     fn result_field(&self, request: &str) -> Option<&'static str>;
 
-    /// What is wrong with the result of a request, if anything.
+    /// The result of a request as the history keeps it, from the field of the reply.
+    ///
+    /// A null in the place of a list is an empty list: Maelstrom's schemas take the nil slice of a
+    /// Go program for one. A null in the place of an object is malformed.
     ///
     /// # Errors
     ///
-    /// With the rest of a sentence that begins with the field's name.
-    fn check_result(&self, request: &str, value: &RawValue) -> Result<(), String> {
-        let _ = (request, value);
-        Ok(())
+    /// If the field's value is malformed; with the rest of a sentence that begins with its name.
+    fn result(&self, request: &str, value: &RawValue) -> Result<Box<RawValue>, String> {
+        let _ = request;
+        Ok(value.to_owned())
     }
 
     /// Whether an operation may be thought not to have happened when its outcome is unknown.
     fn is_idempotent(&self, f: &str) -> bool {
         let _ = f;
         false
+    }
+
+    /// Whether an operation that a node refused with a definite error has failed. If not, its
+    /// outcome is unknown, whatever the error.
+    fn heeds_errors(&self) -> bool {
+        true
     }
 
     /// Whether a thread keeps its address after an operation whose outcome is unknown.
@@ -196,6 +205,15 @@ pub trait Workload: std::fmt::Debug {
 /// A value as raw JSON.
 fn raw(value: &Value) -> Option<Box<RawValue>> {
     serde_json::value::to_raw_value(value).ok()
+}
+
+/// A list as it came, and null as an empty one.
+fn list(value: &RawValue) -> Result<Box<RawValue>, String> {
+    match value.get() {
+        "null" => RawValue::from_string("[]".into()).map_err(|error| error.to_string()),
+        text if text.starts_with('[') => Ok(value.to_owned()),
+        _ => Err("is not a list".into()),
+    }
 }
 
 /// What the names of nodes are in JSON.

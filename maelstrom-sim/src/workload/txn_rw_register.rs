@@ -11,7 +11,7 @@ use rand::RngExt;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{FinalOps, Invocation, RequestBody, Workload, raw};
+use super::{FinalOps, Invocation, RequestBody, Workload, list, raw};
 use crate::checker::WorkloadResults;
 use crate::checker::txn::{self, Model};
 use crate::history::History;
@@ -150,9 +150,10 @@ impl Workload for TxnRwRegister {
 
     /// Like Maelstrom's schema, this sees the reply alone; whether it belongs to its request is
     /// for the checker to see.
-    fn check_result(&self, _f: &str, value: &RawValue) -> Result<(), String> {
-        match txn::parse(value) {
-            Some(_) => Ok(()),
+    fn result(&self, _f: &str, value: &RawValue) -> Result<Box<RawValue>, String> {
+        let value = list(value)?;
+        match txn::parse(&value) {
+            Some(_) => Ok(value),
             None => Err(r#"is not a list of ["r", key, value] and ["w", key, value]"#.into()),
         }
     }
@@ -218,12 +219,12 @@ mod tests {
     #[test]
     fn a_reply_of_another_shape_is_malformed() {
         let workload = TxnRwRegister::new(&Options::new(WorkloadKind::TxnRwRegister));
-        let check = |text: &str| workload.check_result("txn", &raw_text(text));
-        for good in ["[]", r#"[["r",1,null],["w","x",[2]]]"#] {
-            assert_eq!(check(good), Ok(()), "{good}");
+        let check = |text: &str| workload.result("txn", &raw_text(text));
+        for good in ["[]", "null", r#"[["r",1,null],["w","x",[2]]]"#, r#"[["\u0072",1,null]]"#] {
+            assert!(check(good).is_ok(), "{good}");
         }
         for bad in
-            ["null", "{}", r#"["r",1,2]"#, r#"[["r",1]]"#, r#"[["r",1,2,3]]"#, r#"[["x",1,2]]"#]
+            ["[null]", "{}", r#"["r",1,2]"#, r#"[["r",1]]"#, r#"[["r",1,2,3]]"#, r#"[["x",1,2]]"#]
         {
             assert!(check(bad).is_err(), "{bad}");
         }

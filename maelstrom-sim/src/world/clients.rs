@@ -134,8 +134,8 @@ impl World {
                 let node = thread.node.clone();
                 return self.call(now, &address, &node, msg_id, &request, Purpose::Op(index));
             }
-            Step::Done(value) => Ending { kind: OpType::Ok, value, error: None },
-            Step::Crash => Ending { kind: OpType::Info, value: None, error: None },
+            Step::Done(value) => Ending { kind: OpType::Ok, value, ..Ending::default() },
+            Step::Crash => Ending::default(),
         };
         self.finish(now, index, ending);
     }
@@ -193,6 +193,7 @@ impl World {
         let end = Op {
             value: ending.value.or(pending.op.value),
             error: ending.error,
+            is_definite: ending.is_definite,
             is_final: pending.is_final,
             invocation: Some(pending.invocation),
             ..Op::new(Process::Client(process), ending.kind, pending.op.f)

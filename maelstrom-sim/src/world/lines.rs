@@ -1,39 +1,68 @@
 //! Messages as nodes read and print them: a line of JSON each.
+//!
+//! After `maelstrom.process`: a line is read as leniently, and as strictly, as Maelstrom reads it.
+//!
+//! | part of a line | Maelstrom |
+//! |---|---|
+//! | `src`, `dest` | must be strings |
+//! | `id` | may be missing, else must be an integer |
+//! | `body` | an object; a missing body, `null`, `[]` and `""` count as `{}` |
+//! | any other field | malformed |
+//! | a field twice | the last one counts |
+//! | anything behind the closing brace | dropped |
+//! | a byte that is not UTF-8 | replaced by U+FFFD |
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
+use serde::Deserialize as _;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::json::{Fields, is_integer};
 use crate::network::Message;
 
 /// A line that a node printed, if it is a message.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Line<'a> {
-    #[serde(borrow)]
-    pub(super) src: Cow<'a, str>,
-    #[serde(borrow)]
-    pub(super) dest: Cow<'a, str>,
-    #[serde(borrow)]
-    pub(super) body: &'a RawValue,
-    #[serde(rename = "id")]
-    _id: Option<i64>,
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) src: String,
+    pub(super) dest: String,
+    pub(super) body: Box<RawValue>,
 }
 
-impl<'a> Line<'a> {
+impl Line {
     /// # Errors
     ///
-    /// Why it is none.
-    pub(super) fn read(line: &'a [u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned())?;
-        let line: Self =
-            serde_json::from_str(text).map_err(|error| format!("not a message ({error})"))?;
-        if !line.body.get().starts_with('{') {
-            return Err("the body is not an object".into());
+    /// Why the line is not a message, as the rest of a sentence.
+    pub(super) fn read(line: &[u8]) -> Result<Self, String> {
+        let text = String::from_utf8_lossy(line);
+        let mut json = serde_json::Deserializer::from_str(&text);
+        let mut fields =
+            Fields::deserialize(&mut json).map_err(|error| format!("not a message ({error})"))?;
+        let (src, dest) = (address(&mut fields, "src")?, address(&mut fields, "dest")?);
+        if fields.remove("id").is_some_and(|id| !is_integer(id)) {
+            return Err("not a message (`id` is not an integer)".into());
         }
-        Ok(line)
+        let body = body(fields.remove("body"))?;
+        match fields.names().next() {
+            Some(unknown) => Err(format!("not a message (unknown field `{unknown}`)")),
+            None => Ok(Self { src, dest, body }),
+        }
+    }
+}
+
+fn address(fields: &mut Fields<'_>, name: &str) -> Result<String, String> {
+    let Some(raw) = fields.remove(name) else {
+        return Err(format!("not a message (missing field `{name}`)"));
+    };
+    serde_json::from_str(raw.get()).map_err(|_| format!("not a message (`{name}` is not a string)"))
+}
+
+fn body(raw: Option<&RawValue>) -> Result<Box<RawValue>, String> {
+    let text = raw.map_or("null", RawValue::get);
+    let is_empty =
+        text == "null" || text == r#""""# || serde_json::from_str::<[(); 0]>(text).is_ok();
+    match raw {
+        Some(raw) if text.starts_with('{') => Ok(raw.to_owned()),
+        _ if is_empty => RawValue::from_string("{}".into()).map_err(|error| error.to_string()),
+        _ => Err("not a message (the body is not an object)".into()),
     }
 }
 
@@ -42,4 +71,59 @@ pub(super) fn node_line(message: &Message) -> Vec<u8> {
     let (id, src, dest) = (message.id, json!(message.src.as_ref()), json!(message.dest.as_ref()));
     let body = message.body.get();
     format!("{{\"id\":{id},\"src\":{src},\"dest\":{dest},\"body\":{body}}}\n").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<String, String> {
+        Line::read(line.as_bytes()).map(|line| line.body.get().to_owned())
+    }
+
+    #[test]
+    fn a_line_is_read_as_leniently_as_maelstrom_reads_it() {
+        for (line, body) in [
+            (r#"{"src":"n0","dest":"c1","body":{"a":1}}"#, r#"{"a":1}"#),
+            (r#"{"src":"n0","dest":"c1","body":{"a":1}} and more"#, r#"{"a":1}"#),
+            (r#"{"src":"n0","dest":"c1","body":{"a":1}}{"src":3}"#, r#"{"a":1}"#),
+            ("{\"src\":\"n0\",\"dest\":\"c1\",\"body\":{}}\r\n", "{}"),
+            (r#"{"src":"n0","dest":"c1"}"#, "{}"),
+            (r#"{"src":"n0","dest":"c1","body":null}"#, "{}"),
+            (r#"{"src":"n0","dest":"c1","body":[ ]}"#, "{}"),
+            (r#"{"src":"n0","dest":"c1","body":""}"#, "{}"),
+            (r#"{"src":"n9","src":"n0","dest":"c1","body":{}}"#, "{}"),
+            (r#"{"src":"n0","\u0064est":"c1","body":{}}"#, "{}"),
+            (r#"{"src":"n0","dest":"c1","body":{},"id":100000000000000000000000}"#, "{}"),
+        ] {
+            assert_eq!(read(line).as_deref(), Ok(body), "{line}");
+        }
+        let not_utf8 = Line::read(b"{\"src\":\"n0\",\"dest\":\"c1\",\"body\":{\"a\":\"\xff\"}}");
+        assert_eq!(not_utf8.unwrap().body.get(), "{\"a\":\"\u{fffd}\"}");
+    }
+
+    #[test]
+    fn a_line_that_maelstrom_refuses_is_refused_with_the_reason() {
+        for (line, why) in [
+            ("", "EOF"),
+            ("hello", "expected value"),
+            ("[]", "invalid type"),
+            ("{\"src\":\"n0\",\"dest\":\"c1\",\"body\":{}", "EOF"),
+            ("\u{feff}{\"src\":\"n0\",\"dest\":\"c1\",\"body\":{}}", "expected value"),
+            (r#"{"dest":"c1","body":{}}"#, "missing field `src`"),
+            (r#"{"src":"n0","body":{}}"#, "missing field `dest`"),
+            (r#"{"src":null,"dest":"c1","body":{}}"#, "`src` is not a string"),
+            (r#"{"src":"n0","dest":1,"body":{}}"#, "`dest` is not a string"),
+            (r#"{"src":"n0","dest":"c1","body":{},"id":null}"#, "`id` is not an integer"),
+            (r#"{"src":"n0","dest":"c1","body":{},"id":"1"}"#, "`id` is not an integer"),
+            (r#"{"src":"n0","dest":"c1","body":{},"id":1.0}"#, "`id` is not an integer"),
+            (r#"{"src":"n0","dest":"c1","body":{},"extra":1}"#, "unknown field `extra`"),
+            (r#"{"src":"n0","dest":"c1","body":[1]}"#, "the body is not an object"),
+            (r#"{"src":"n0","dest":"c1","body":"x"}"#, "the body is not an object"),
+            (r#"{"src":"n0","dest":"c1","body":7}"#, "the body is not an object"),
+        ] {
+            let said = read(line).unwrap_err();
+            assert!(said.starts_with("not a message (") && said.contains(why), "{line}: {said}");
+        }
+    }
 }

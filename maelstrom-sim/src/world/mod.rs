@@ -27,11 +27,11 @@ mod news;
 mod reply;
 mod start;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use maelstrom_core::NodeId;
-use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 pub use self::news::{Failure, News};
@@ -42,6 +42,7 @@ use self::lines::{Line, node_line};
 use crate::checker::Results;
 use crate::generator::Stagger;
 use crate::history::{History, Op, OpType, Process};
+use crate::json::Fields;
 use crate::nemesis::{NemesisOp, Schedule, ServiceMode};
 use crate::network::{Message, NetStats, Network, is_client};
 use crate::options::Options;
@@ -131,6 +132,8 @@ pub struct World {
     began: Duration,
     history: History,
     muted: BTreeMap<NodeId, String>,
+    /// The nodes that asked a service something that makes no sense.
+    bad_requests: BTreeSet<NodeId>,
     actions: VecDeque<Action>,
     failure: Option<Failure>,
 }
@@ -160,6 +163,7 @@ impl World {
             began: now,
             history: History::default(),
             muted: BTreeMap::new(),
+            bad_requests: BTreeSet::new(),
             actions: VecDeque::new(),
             failure: None,
             options,
@@ -174,11 +178,11 @@ impl World {
         let line_read = Line::read(line);
         if self.muted.contains_key(node) {
             if let (Ok(line), Some(trace)) = (line_read, self.network.trace_mut()) {
-                trace.unheard(now, (&line.src, &line.dest, line.body));
+                trace.unheard(now, (&line.src, &line.dest, &line.body));
             }
             return;
         }
-        if let Err(why) = line_read.and_then(|line| self.send_line(now, &line)) {
+        if let Err(why) = line_read.and_then(|line| self.send_line(now, line)) {
             let text = String::from_utf8_lossy(line);
             let why = format!("{why}: {}", reply::preview(text.trim_end()));
             self.tell(now, News::Muted { node: node.clone(), why: why.clone() });
@@ -336,29 +340,41 @@ impl World {
         };
         // After a definite error nothing must have happened; after an indefinite one, something may.
         let spared = error.as_ref().is_some_and(|(_, definite)| *definite);
-        let reply = if spared { None } else { self.services.handle(dest, src, &message.body) };
+        let reply = if spared { None } else { self.ask_service(now, message) };
         if let Some(reply) = error.map(|(body, _)| body).or(reply) {
-            // Who asked may be gone by now.
+            // The node that asked may be gone by now.
             self.network.send(now, dest, src, reply).ok();
         }
     }
 
-    fn client_received(&mut self, now: Duration, message: Message) {
-        #[derive(Deserialize)]
-        struct Header {
-            in_reply_to: Option<u64>,
+    /// What a service answers. A request that makes no sense is reported, once for each node.
+    fn ask_service(&mut self, now: Duration, message: &Message) -> Option<Box<RawValue>> {
+        let (src, dest) = (&message.src, &message.dest);
+        match self.services.handle(dest, src, &message.body) {
+            Ok(reply) => Some(reply),
+            Err(error) => {
+                if self.bad_requests.insert(src.clone()) {
+                    let why = format!("{dest}: {error}: {}", reply::preview(message.body.get()));
+                    self.tell(now, News::BadRequest { node: src.clone(), why });
+                }
+                None
+            }
         }
-        let header: Option<Header> = serde_json::from_str(message.body.get()).ok();
-        let in_reply_to = header.and_then(|header| header.in_reply_to);
+    }
+
+    fn client_received(&mut self, now: Duration, message: Message) {
+        let fields = Fields::of(&message.body).ok();
+        let in_reply_to = fields.and_then(|fields| fields.get("in_reply_to"));
+        let in_reply_to = in_reply_to.and_then(|id| id.get().parse().ok());
         if let Some(purpose) = self.calls.reply(&message.dest, in_reply_to) {
             self.call_ended(now, &message.dest, purpose, &Outcome::Reply(message.body));
         }
     }
 
     /// Puts a node's message into the network, or tells why that cannot be done.
-    fn send_line(&mut self, now: Duration, line: &Line<'_>) -> Result<(), String> {
-        let (src, dest) = (line.src.as_ref().into(), line.dest.as_ref().into());
-        match self.network.send(now, &src, &dest, line.body.to_owned()) {
+    fn send_line(&mut self, now: Duration, line: Line) -> Result<(), String> {
+        let (src, dest) = (line.src.into(), line.dest.into());
+        match self.network.send(now, &src, &dest, line.body) {
             Err(_) if self.options.forgive_late_replies && is_client(&dest) => Ok(()),
             sent => sent.map_err(|error| error.to_string()),
         }

@@ -20,6 +20,14 @@ pub enum News {
         /// What it said, and what is wrong with it.
         why: String,
     },
+    /// A node asked a service something that makes no sense, and gets no answer. Told once for each
+    /// node.
+    BadRequest {
+        /// The node.
+        node: NodeId,
+        /// What it asked, and what is wrong with it.
+        why: String,
+    },
 }
 
 /// Why a test could not be carried out.

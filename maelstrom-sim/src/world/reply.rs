@@ -3,25 +3,30 @@
 //! After `maelstrom.client`'s `with-errors` and its schemas, which allow no other fields than a
 //! reply of its type has.
 
-use std::collections::BTreeMap;
-
 use maelstrom_core::{Error, ErrorCode};
 use serde_json::value::RawValue;
 
 use super::calls::Outcome;
 use crate::history::OpType;
+use crate::json::{Fields, is_integer};
 use crate::workload::Workload;
 
-/// How an operation ended.
+/// How an operation ended; by default nobody knows.
 #[derive(Debug)]
 pub(super) struct Ending {
     pub(super) kind: OpType,
     /// The result; without one, the argument stands for it.
     pub(super) value: Option<Box<RawValue>>,
     pub(super) error: Option<String>,
+    /// Whether the node said that the operation certainly did not happen.
+    pub(super) is_definite: bool,
 }
 
-type Fields<'a> = BTreeMap<&'a str, &'a RawValue>;
+impl Default for Ending {
+    fn default() -> Self {
+        Self { kind: OpType::Info, value: None, error: None, is_definite: false }
+    }
+}
 
 /// What became of a request that `f` made.
 pub(super) fn ending(workload: &dyn Workload, f: &str, request: &str, outcome: &Outcome) -> Ending {
@@ -30,29 +35,30 @@ pub(super) fn ending(workload: &dyn Workload, f: &str, request: &str, outcome: &
         Outcome::Reply(body) => body,
     };
     if let Some(error) = error_in(body) {
-        return failed(workload, f, error.is_definite(), error.to_string());
+        let ending = failed(workload, f, error.is_definite(), error.to_string());
+        return Ending { is_definite: error.is_definite(), ..ending };
     }
     match result(workload, request, body) {
-        Ok(value) => Ending { kind: OpType::Ok, value, error: None },
+        Ok(value) => Ending { kind: OpType::Ok, value, ..Ending::default() },
         // Maelstrom makes no exception for idempotent operations here.
-        Err(text) => Ending { kind: OpType::Info, value: None, error: Some(text) },
+        Err(text) => Ending { error: Some(text), ..Ending::default() },
     }
 }
 
 fn failed(workload: &dyn Workload, f: &str, definite: bool, error: String) -> Ending {
-    let fail = definite || workload.is_idempotent(f);
+    let fail = (definite && workload.heeds_errors()) || workload.is_idempotent(f);
     let kind = if fail { OpType::Fail } else { OpType::Info };
-    Ending { kind, value: None, error: Some(error) }
+    Ending { kind, error: Some(error), ..Ending::default() }
 }
 
 /// The error in a body of type `error`, one without a proper code counting as indefinite.
 pub(super) fn error_in(body: &RawValue) -> Option<Error> {
-    let fields: Fields<'_> = serde_json::from_str(body.get()).ok()?;
-    if string(&fields, "type")? != "error" {
+    let fields = Fields::of(body).ok()?;
+    if fields.string("type")? != "error" {
         return None;
     }
     let code = fields.get("code").and_then(|raw| serde_json::from_str(raw.get()).ok());
-    let text = string(&fields, "text").unwrap_or_default();
+    let text = fields.string("text").unwrap_or_default();
     Some(Error::new(code.map_or(ErrorCode::Crash, ErrorCode::from_code), text))
 }
 
@@ -63,19 +69,21 @@ fn result(
     body: &RawValue,
 ) -> Result<Option<Box<RawValue>>, String> {
     let malformed = |what: String| format!("malformed reply: {what}: {}", preview(body.get()));
-    let fields: Fields<'_> =
-        serde_json::from_str(body.get()).map_err(|error| malformed(error.to_string()))?;
+    let fields = Fields::of(body).map_err(|error| malformed(error.to_string()))?;
     let expected = format!("{request}_ok");
-    if string(&fields, "type").as_deref() != Some(expected.as_str()) {
+    if fields.string("type").as_deref() != Some(expected.as_str()) {
         return Err(malformed(format!("its type is not `{expected}`")));
     }
+    if fields.get("msg_id").is_some_and(|id| !is_integer(id)) {
+        return Err(malformed("`msg_id` is not an integer (a reply needs none)".into()));
+    }
     let wanted = workload.reply_fields(request);
-    if let Some(missing) = wanted.iter().find(|name| !fields.contains_key(*name)) {
+    if let Some(missing) = wanted.iter().find(|name| fields.get(name).is_none()) {
         return Err(malformed(format!("`{missing}` is missing")));
     }
     let known =
         |name: &str| ["type", "msg_id", "in_reply_to"].contains(&name) || wanted.contains(&name);
-    if let Some(extra) = fields.keys().find(|name| !known(name)) {
+    if let Some(extra) = fields.names().find(|name| !known(name)) {
         return Err(malformed(format!("`{extra}` has no place in it")));
     }
     let Some(name) = workload.result_field(request) else {
@@ -84,12 +92,7 @@ fn result(
     let Some(value) = fields.get(name) else {
         return Ok(None);
     };
-    workload.check_result(request, value).map_err(|what| malformed(format!("`{name}` {what}")))?;
-    Ok(Some((*value).to_owned()))
-}
-
-fn string(fields: &Fields<'_>, name: &str) -> Option<String> {
-    serde_json::from_str(fields.get(name)?.get()).ok()
+    workload.result(request, value).map(Some).map_err(|what| malformed(format!("`{name}` {what}")))
 }
 
 /// The beginning of a text.

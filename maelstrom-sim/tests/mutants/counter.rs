@@ -160,7 +160,7 @@ fn every_broken_counter_is_caught() {
         (Mutation::OneRowForAll, "one row for all", "errors"),
         (Mutation::SameRowAfterCrash, "the same row after a crash", "errors"),
         (Mutation::AcknowledgeAndForget, "acknowledge and forget", "errors"),
-        (Mutation::RefuseAndAdd, "refuse and add", "errors"),
+        (Mutation::RefuseAndAdd, "refuse and add", "failed-but-counted"),
         (Mutation::CountTwice, "count a retry twice", "errors"),
         (Mutation::ForgetOnCrash, "forget on crash", "errors"),
         (Mutation::OwnRowOnly, "show one's own row only", "errors"),

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
+use maelstrom_sim::checker::Results;
 use maelstrom_sim::workload::WorkloadKind;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
+use super::hunt::is_caught_when;
 use super::{is_caught, is_good, sweep};
 
 #[derive(Clone, Copy, PartialEq)]
@@ -113,11 +115,12 @@ fn every_broken_generator_and_echo_is_caught() {
     ] {
         is_caught(ids, name, "duplicated-count", |_| Ids::new(mutation));
     }
-    for (mutation, name) in
-        [(Mutation::LyingEcho, "a lying echo"), (Mutation::SilentEcho, "a silent echo")]
-    {
-        is_caught(WorkloadKind::Echo, name, "errors", |_| Ids::new(mutation));
-    }
+    let echo = &sweep(WorkloadKind::Echo);
+    is_caught(WorkloadKind::Echo, "a lying echo", "errors", |_| Ids::new(Mutation::LyingEcho));
+    let shows = |results: &Results| results.availability["valid?"] == false;
+    is_caught_when(echo, "a silent echo", "availability", shows, |_| {
+        Ids::new(Mutation::SilentEcho)
+    });
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::log::{Event, Log, Message};
-use super::{Findings, LIST_MAX, message, witness};
+use super::{Findings, LIST_MAX, Rule, message, witness};
 use crate::history::OpType;
 
 /// What became of the send of a message, if there was one.
@@ -52,7 +52,7 @@ impl LogCheck<'_> {
     /// A message has one offset, and an offset one message.
     fn places(&self, findings: &mut Findings) {
         for (offset, texts) in self.log.entries.iter().filter(|(_, texts)| texts.len() > 1) {
-            findings.add("inconsistent-offsets", || {
+            findings.add(Rule::Jepsen, "inconsistent-offsets", || {
                 let shown = texts.iter().take(LIST_MAX);
                 let ops = shown.clone().map(|(_, place)| self.witness(Some(*place), *offset));
                 json!({
@@ -64,7 +64,7 @@ impl LogCheck<'_> {
             });
         }
         for (text, found) in self.log.messages.iter().filter(|(_, found)| found.offsets.len() > 1) {
-            findings.add("duplicate", || {
+            findings.add(Rule::Jepsen, "duplicate", || {
                 let shown = found.offsets.iter().take(LIST_MAX);
                 let ops = shown.clone().map(|offset| {
                     let here = self.log.entries.get(offset);
@@ -84,12 +84,12 @@ impl LogCheck<'_> {
     /// What is read has been sent to this key, and its send has not failed.
     fn senders(&self, findings: &mut Findings) {
         for (text, found) in self.log.messages.iter().filter(|(_, found)| found.poll.is_some()) {
-            let kind = match outcome(found, self.events) {
-                None => "phantom",
-                Some(OpType::Fail) => "G1a",
+            let (rule, kind) = match outcome(found, self.events) {
+                None => (Rule::Stricter, "phantom"),
+                Some(OpType::Fail) => (Rule::Jepsen, "G1a"),
                 Some(_) => continue,
             };
-            findings.add(kind, || {
+            findings.add(rule, kind, || {
                 let [writer, reader] = self.proofs(found);
                 json!({
                     "key": self.key,
@@ -116,7 +116,7 @@ impl LogCheck<'_> {
             let Some(offset) = lost.offsets.last().copied().filter(|last| *last <= bound) else {
                 continue;
             };
-            findings.add("lost-write", || {
+            findings.add(Rule::Jepsen, "lost-write", || {
                 json!({
                     "key": self.key,
                     "value": message(text),

@@ -49,16 +49,30 @@ const AROUND: u64 = 3;
 /// What is reported, and does not make a history invalid.
 const ALLOWED: [&str; 1] = ["nonmonotonic-commit"];
 
+/// Whether Jepsen looks for a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    Jepsen,
+    Stricter,
+}
+
 /// All that was found, by its kind.
 #[derive(Debug, Default)]
-struct Findings(BTreeMap<&'static str, (usize, Vec<Value>)>);
+struct Findings {
+    kinds: BTreeMap<&'static str, (usize, Vec<Value>)>,
+    /// The kinds of which Jepsen would have found one.
+    by_jepsen: BTreeSet<&'static str>,
+}
 
 impl Findings {
-    fn add(&mut self, kind: &'static str, finding: impl FnOnce() -> Value) {
-        let (count, shown) = self.0.entry(kind).or_default();
+    fn add(&mut self, rule: Rule, kind: &'static str, finding: impl FnOnce() -> Value) {
+        let (count, shown) = self.kinds.entry(kind).or_default();
         *count += 1;
         if shown.len() < SHOWN_MAX {
             shown.push(finding());
+        }
+        if rule == Rule::Jepsen {
+            self.by_jepsen.insert(kind);
         }
     }
 }
@@ -79,8 +93,9 @@ pub fn check(history: &History, harmless: &[&str]) -> WorkloadResults {
         }
     }
     let worst_lag = sessions::check(&events, &logs, &mut findings);
+    let maelstrom_valid = Verdict::invalid_if(!findings.by_jepsen.is_empty() || !unseen.is_empty());
     let mut fields: Map<String, Value> = findings
-        .0
+        .kinds
         .into_iter()
         .map(|(kind, (count, errs))| (kind.to_owned(), json!({ "count": count, "errs": errs })))
         .collect();
@@ -95,7 +110,7 @@ pub fn check(history: &History, harmless: &[&str]) -> WorkloadResults {
     fields.insert("error-types".into(), json!(kinds));
     fields.insert("info-txn-causes".into(), json!(info_causes(history)));
     fields.insert("worst-realtime-lag".into(), worst_lag);
-    WorkloadResults { valid, fields }
+    WorkloadResults::new(valid, maelstrom_valid, fields)
 }
 
 fn unseen_json(unseen: &BTreeMap<&str, Vec<&str>>) -> Value {

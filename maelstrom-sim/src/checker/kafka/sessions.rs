@@ -1,13 +1,13 @@
 //! What is wrong in the eyes of one process: each of its polls goes on where it is, and each of its
 //! sends comes after its last one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use super::lag::Lag;
 use super::log::{Event, Log, What};
-use super::{Findings, witness};
+use super::{Findings, Rule, witness};
 use crate::history::OpType;
 use crate::workload::kafka::{Assign, Offsets, Polled, highest};
 
@@ -16,6 +16,8 @@ use crate::workload::kafka::{Assign, Offsets, Polled, highest};
 struct Position {
     next: i64,
     place: usize,
+    /// Whether it comes from a poll. Jepsen knows no other positions.
+    polled: bool,
 }
 
 /// What a process has seen.
@@ -24,6 +26,8 @@ struct Session {
     positions: BTreeMap<String, Position>,
     /// Its last send to each key: the offset, and where that is.
     sends: BTreeMap<String, (i64, usize)>,
+    /// The keys whose last send Jepsen has forgotten: those that a later assign left out.
+    forgotten: BTreeSet<String>,
     /// The highest offsets that it knows to be committed, and since when.
     committed: BTreeMap<String, (i64, usize)>,
 }
@@ -82,8 +86,9 @@ impl SessionCheck<'_> {
 
     fn sent(&mut self, session: &mut Session, key: &str, offset: i64, place: usize) {
         let last = session.sends.insert(key.to_owned(), (offset, place));
+        let rule = if session.forgotten.remove(key) { Rule::Stricter } else { Rule::Jepsen };
         if let Some((last, since)) = last.filter(|(last, _)| offset <= *last) {
-            self.findings.add("nonmonotonic-send", || {
+            self.findings.add(rule, "nonmonotonic-send", || {
                 let ops = proofs(self.events, key, [(since, last), (place, offset)]);
                 json!({ "key": key, "offsets": [last, offset], "ops": ops })
             });
@@ -96,16 +101,21 @@ impl SessionCheck<'_> {
             let mut kinds = ("poll-skip", "nonmonotonic-poll");
             for (offset, _) in pairs {
                 if let Some(from) = from {
-                    self.followed(key, from, Position { next: *offset, place }, kinds);
+                    self.followed(
+                        key,
+                        from,
+                        Position { next: *offset, place, polled: true },
+                        kinds,
+                    );
                 }
                 kinds = ("int-poll-skip", "int-nonmonotonic-poll");
-                from = Some(Position { next: offset.saturating_add(1), place });
+                from = Some(Position { next: offset.saturating_add(1), place, polled: true });
             }
         }
         for (key, offset) in highest(polled) {
             if let Some(position) = session.positions.get_mut(&key) {
                 let next = offset.saturating_add(1).max(position.next);
-                *position = Position { next, place };
+                *position = Position { next, place, polled: true };
             }
             // It commits what it reads before it is done.
             let known = session.committed.entry(key).or_insert((offset, place));
@@ -121,18 +131,20 @@ impl SessionCheck<'_> {
         to: Position,
         (skip, nonmonotonic): (&'static str, &'static str),
     ) {
+        let rule = if from.polled { Rule::Jepsen } else { Rule::Stricter };
         let log = self.logs.get(key);
         let (expected, found) =
             log.map_or((0, 0), |log| (log.index(from.next), log.index(to.next)));
         let ops = || proofs(self.events, key, [(from.place, from.next), (to.place, to.next)]);
         if to.next < from.next {
             self.findings.add(
+                rule,
                 nonmonotonic,
                 || json!({ "key": key, "expected": from.next, "offset": to.next, "ops": ops() }),
             );
         } else if found > expected {
             let skipped = log.map(|log| log.between(from.next, to.next)).unwrap_or_default();
-            self.findings.add(skip, || {
+            self.findings.add(rule, skip, || {
                 json!({
                     "key": key,
                     "expected": from.next,
@@ -148,10 +160,12 @@ impl SessionCheck<'_> {
     fn assigned(&mut self, session: &mut Session, assign: &Assign, place: usize) {
         let old: Offsets =
             session.positions.iter().map(|(key, position)| (key.clone(), position.next)).collect();
+        let left_out = session.sends.keys().filter(|key| !assign.keys.contains(key));
+        session.forgotten.extend(left_out.cloned());
         let kept = std::mem::take(&mut session.positions);
         for (key, next) in assign.positions(&old) {
             let kept = kept.get(&key).copied().filter(|_| !assign.seek_to_beginning);
-            session.positions.insert(key, kept.unwrap_or(Position { next, place }));
+            session.positions.insert(key, kept.unwrap_or(Position { next, place, polled: false }));
         }
         let Some(committed) = &assign.committed else {
             return;
@@ -160,7 +174,7 @@ impl SessionCheck<'_> {
             let listed = committed.get(key).copied();
             let known = session.committed.get(key).copied();
             if let Some((known, since)) = known.filter(|(known, _)| listed < Some(*known)) {
-                self.findings.add("nonmonotonic-commit", || {
+                self.findings.add(Rule::Stricter, "nonmonotonic-commit", || {
                     let ops = proofs(self.events, key, [(since, known), (place, known)]);
                     json!({ "key": key, "known": known, "listed": listed, "ops": ops })
                 });

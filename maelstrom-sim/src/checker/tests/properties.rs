@@ -226,7 +226,7 @@ proptest! {
         let wrong = begins.filter(|begin| {
             let mut later = history.client_ops().skip(begin.index + 1);
             let end = later.find(|op| op.process == begin.process);
-            !end.is_some_and(|end| end.kind == OpType::Ok && parsed(end) == parsed(begin))
+            end.is_some_and(|end| end.kind == OpType::Ok && parsed(end) != parsed(begin))
         });
         let wrong: Vec<Value> = wrong.map(parsed).collect();
         let results = echo::check(&history);

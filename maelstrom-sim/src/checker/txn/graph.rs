@@ -8,7 +8,7 @@
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::causality::Sessions;
-use super::order::{Because, Order, Why};
+use super::order::{Because, Order, Orders, Why};
 use super::transactions::{Status, Transactions, TxnId, VersionId};
 
 /// The classes of edges, one bit each.
@@ -96,6 +96,35 @@ pub(super) fn build(
         builder.add_realtime();
     }
     builder.graph
+}
+
+/// Whether Elle's dependency graph has no edge at all: none of the transactions says anything about
+/// another one. Sessions and real time count where the classes in `mask` do.
+pub(super) fn is_empty(
+    all: &Transactions<'_>,
+    orders: &Orders,
+    sessions: &Sessions,
+    mask: u16,
+) -> bool {
+    let differ = |first: Option<TxnId>, second: Option<TxnId>| {
+        first.zip(second).is_some_and(|(first, second)| first != second)
+    };
+    let mut reads = all.happened().flat_map(|(id, txn)| txn.reads().map(move |(_, op)| (id, op)));
+    let has_wr = reads.any(|(id, op)| differ(all.writer(op.version), Some(id)));
+    let has_ww_or_rw = orders.pairs().any(|(lower, upper)| {
+        let writer = all.writer(upper);
+        differ(all.writer(lower), writer)
+            || all.readers(lower).iter().any(|reader| differ(Some(*reader), writer))
+    });
+    let has_session =
+        mask & class::SESSION != 0 && sessions.all().iter().any(|session| session.len() > 1);
+    let has_realtime = mask & class::REALTIME != 0 && {
+        let ended = all.happened().filter(|(_, txn)| txn.status == Status::Ok);
+        let first_end = ended.filter_map(|(_, txn)| txn.ended).min();
+        let last_begin = all.happened().map(|(_, txn)| txn.begun).max();
+        first_end.zip(last_begin).is_some_and(|(end, begin)| end < begin)
+    };
+    !(has_wr || has_ww_or_rw || has_session || has_realtime)
 }
 
 struct Builder<'a, 'h> {

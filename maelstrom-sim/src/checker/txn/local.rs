@@ -19,6 +19,11 @@ use serde_json::json;
 use super::explain::Findings;
 use super::transactions::{MicroOp, Status, Transactions, Txn, TxnId, VersionId};
 
+/// Whether Elle looks for an anomaly of this name, too.
+pub(super) fn is_elles(name: &str) -> bool {
+    ["G1a", "G1b", "internal", "lost-update"].contains(&name)
+}
+
 pub(super) fn check(all: &Transactions<'_>, findings: &mut Findings<'_, '_>) {
     for (id, txn) in all.txns.iter().enumerate().filter(|(_, txn)| txn.status == Status::Ok) {
         if txn.altered {

@@ -23,7 +23,13 @@
 //! 4. Where there are final transactions, replicas that do not converge: `divergence`,
 //!    `lost-write`.
 //!
+//! 5. Transactions that tell nothing about each other: `empty-transaction-graph`. Maelstrom calls a
+//!    test with no dependency at all invalid, and so does this checker.
+//!
 //! Which of these count is a matter of the [`Model`]s that are asked for.
+//!
+//! The verdict by Maelstrom's rules comes from Elle's part of these alone: the anomalies `G1a`, `G1b`,
+//! `internal` and `lost-update`, and cycles (2) whose version orders Elle infers.
 //!
 //! # Sources
 //!
@@ -48,7 +54,7 @@ mod transactions;
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub use self::model::Model;
 pub use self::transactions::parse;
@@ -58,23 +64,47 @@ use self::explain::Findings;
 use self::graph::class;
 use self::model::{Anti, Level};
 use self::order::Orders;
-use self::transactions::Transactions;
+use self::transactions::{Transactions, Trust};
 use super::{Verdict, WorkloadResults, object};
 use crate::history::History;
 
 /// Judges the history of a `txn-rw-register` test by these models.
 #[must_use]
 pub fn check(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
-    let all = Transactions::of(history);
-    let mut findings = Findings::new(&all);
-    local::check(&all, &mut findings);
-    findings.retain(|name| models.iter().any(|model| model.forbids(name)));
-    cycles(&all, models, &mut findings);
+    let mut results = judge(history, models);
+    if has_empty_graph(history, models) {
+        if let Some(Value::Array(names)) = results.fields.get_mut("anomaly-types") {
+            names.push("empty-transaction-graph".into());
+        }
+        results.is_uninformative = results.valid != Verdict::Invalid;
+        (results.valid, results.maelstrom_valid) = (Verdict::Invalid, Verdict::Invalid);
+    }
+    results
+}
+
+/// Whether no transaction depends on another one, as far as Elle sees.
+fn has_empty_graph(history: &History, models: &BTreeSet<Model>) -> bool {
+    let all = Transactions::of(history, Trust::AnyReply);
+    let mut orders = Orders::default();
+    order::infer(&all, &mut orders);
+    let levels = models.iter().flat_map(|model| model.levels());
+    graph::is_empty(
+        &all,
+        &orders,
+        &Sessions::of(&all),
+        levels.fold(0, |mask, level| mask | level.mask),
+    )
+}
+
+/// The verdict on a history with dependencies.
+fn judge(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
+    let all = Transactions::of(history, Trust::OwnRequest);
+    let findings = find(&all, models, Rules::Strict);
     let unclear = !all.written_twice.is_empty();
-    let valid = match () {
-        () if unclear => Verdict::Unknown,
-        () => Verdict::invalid_if(!findings.is_empty()),
-    };
+    let verdict = |found: bool| if unclear { Verdict::Unknown } else { Verdict::invalid_if(found) };
+    let valid = verdict(!findings.is_empty());
+    // Without a finding by all rules there is none by some of them.
+    let maelstrom_valid = verdict(!findings.is_empty() && has_elles(history, models));
     let (names, counts, examples) = findings.to_json();
     let written_twice: Vec<String> =
         all.written_twice.iter().map(|version| all.show(*version)).collect();
@@ -89,11 +119,48 @@ pub fn check(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
     if unclear {
         fields.insert("written-twice".into(), json!(written_twice));
     }
-    WorkloadResults { valid, fields }.with_unanswered_finals(history)
+    WorkloadResults::new(valid, maelstrom_valid, fields).with_unanswered_finals(history)
+}
+
+/// By which rules to judge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rules {
+    /// All of this checker's.
+    Strict,
+    /// Those of Elle that Maelstrom asks for.
+    Elle,
+}
+
+/// All that the models forbid, as far as these rules find it.
+fn find<'a, 'h>(
+    all: &'a Transactions<'h>,
+    models: &BTreeSet<Model>,
+    rules: Rules,
+) -> Findings<'a, 'h> {
+    let mut findings = Findings::new(all);
+    local::check(all, &mut findings);
+    findings.retain(|name| models.iter().any(|model| model.forbids(name)));
+    if rules == Rules::Elle {
+        findings.retain(local::is_elles);
+    }
+    cycles(all, models, rules, &mut findings);
+    findings
+}
+
+/// Whether Elle, as Maelstrom uses it, finds anything. It believes every reply, even one that does
+/// not belong to its request.
+fn has_elles(history: &History, models: &BTreeSet<Model>) -> bool {
+    let all = Transactions::of(history, Trust::AnyReply);
+    !find(&all, models, Rules::Elle).is_empty()
 }
 
 /// Looks for cycles at all levels that the models demand, and at the end of the history.
-fn cycles(all: &Transactions<'_>, models: &BTreeSet<Model>, findings: &mut Findings<'_, '_>) {
+fn cycles(
+    all: &Transactions<'_>,
+    models: &BTreeSet<Model>,
+    rules: Rules,
+    findings: &mut Findings<'_, '_>,
+) {
     let levels = models.iter().flat_map(|model| model.levels().iter().copied());
     // Smaller parts of the graph first, so that a cycle gets the name of the weakest model that
     // forbids it.
@@ -102,14 +169,19 @@ fn cycles(all: &Transactions<'_>, models: &BTreeSet<Model>, findings: &mut Findi
     let sessions = Sessions::of(all);
     let mut orders = Orders::default();
     order::infer(all, &mut orders);
-    if mask & class::CAUSAL != 0 {
-        causality::infer(all, &sessions, &mut orders);
-    }
-    if mask & class::REALTIME_WW != 0 {
-        causality::infer_realtime(all, &mut orders);
+    if rules == Rules::Strict {
+        order::infer_views(all, &mut orders);
+        if mask & class::CAUSAL != 0 {
+            causality::infer(all, &sessions, &mut orders);
+        }
+        if mask & class::REALTIME_WW != 0 {
+            causality::infer_realtime(all, &mut orders);
+        }
     }
     let orders = orders.into_vec();
-    finals::check(all, &orders, findings);
+    if rules == Rules::Strict {
+        finals::check(all, &orders, findings);
+    }
     let graph = graph::build(all, &orders, &sessions, mask);
     let mut done: Vec<Level> = Vec::new();
     for level in levels {

@@ -65,6 +65,10 @@ impl Orders {
         }
     }
 
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (VersionId, VersionId)> {
+        self.0.keys().copied()
+    }
+
     pub(super) fn into_vec(self) -> Vec<Order> {
         let pairs = self.0.into_iter();
         let orders = pairs.flat_map(|((lower, upper), whys)| {
@@ -74,7 +78,7 @@ impl Orders {
     }
 }
 
-/// The orders that hold under every model, and those that hold where transactions are seen whole.
+/// The orders that hold under every model: those that Elle infers.
 pub(super) fn infer(all: &Transactions<'_>, orders: &mut Orders) {
     for (id, txn) in all.txns.iter().enumerate().filter(|(_, txn)| txn.status == Status::Ok) {
         for (_, read) in first_reads(txn).filter(|(_, read)| !all.is_initial(read.version)) {
@@ -84,6 +88,10 @@ pub(super) fn infer(all: &Transactions<'_>, orders: &mut Orders) {
         }
     }
     initial(all, orders);
+}
+
+/// The orders that hold where transactions are seen whole.
+pub(super) fn infer_views(all: &Transactions<'_>, orders: &mut Orders) {
     for (id, txn) in all.txns.iter().enumerate() {
         for (at, seen) in txn.reads() {
             let Some(writer) = all.writer(seen.version) else {

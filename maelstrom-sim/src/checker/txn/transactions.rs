@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 
 use crate::history::{History, Op, OpType, Process};
+use crate::json::canonical;
 
 /// A transaction's place in [`Transactions::txns`].
 pub(super) type TxnId = usize;
@@ -104,6 +105,7 @@ impl Key {
 #[derive(Clone, Debug)]
 pub(super) struct Transactions<'a> {
     pub(super) history: &'a History,
+    trust: Trust,
     pub(super) txns: Vec<Txn>,
     pub(super) keys: Vec<Key>,
     pub(super) versions: Vec<Version>,
@@ -115,29 +117,29 @@ pub(super) struct Transactions<'a> {
 /// The micro-operations of a transaction: write or read, key, value. `None` if it is none.
 #[must_use]
 pub fn parse(value: &RawValue) -> Option<Vec<(bool, &RawValue, &RawValue)>> {
-    let ops: Vec<(&str, &RawValue, &RawValue)> = serde_json::from_str(value.get()).ok()?;
-    let op = |(f, key, value)| match f {
-        "r" => Some((false, key, value)),
-        "w" => Some((true, key, value)),
+    let ops: Vec<(&RawValue, &RawValue, &RawValue)> = serde_json::from_str(value.get()).ok()?;
+    let op = |(f, key, value): (&RawValue, _, _)| match canonical(f).as_str() {
+        r#""r""# => Some((false, key, value)),
+        r#""w""# => Some((true, key, value)),
         _ => None,
     };
     ops.into_iter().map(op).collect()
 }
 
-/// Texts that are equal if the values are. Numbers are taken as they are written.
-fn canonical(raw: &RawValue) -> String {
-    let text = raw.get();
-    if !text.starts_with(['"', '[', '{']) {
-        return text.to_owned();
-    }
-    serde_json::from_str::<serde_json::Value>(text)
-        .map_or_else(|_| text.to_owned(), |value| value.to_string())
+/// Which replies are believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Those that have the micro-operations of their request.
+    OwnRequest,
+    /// All, as Elle does.
+    AnyReply,
 }
 
 impl<'a> Transactions<'a> {
-    pub(super) fn of(history: &'a History) -> Self {
+    pub(super) fn of(history: &'a History, trust: Trust) -> Self {
         let mut all = Self {
             history,
+            trust,
             txns: Vec::new(),
             keys: Vec::new(),
             versions: Vec::new(),
@@ -168,6 +170,7 @@ impl<'a> Transactions<'a> {
         let reply = end.filter(|_| status == Status::Ok).and_then(|end| end.value.as_deref());
         let answered = reply.and_then(parse);
         let altered = status == Status::Ok
+            && self.trust == Trust::OwnRequest
             && !answered.as_ref().is_some_and(|answered| is_answer(&asked, answered));
         let id = self.txns.len();
         let mut ops = Vec::new();
