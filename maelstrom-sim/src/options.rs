@@ -40,6 +40,8 @@ pub struct Options {
     /// Whether a reply to a client that has given up is dropped. Maelstrom mutes the node for it,
     /// which is unfair to one that was paused.
     pub forgive_late_replies: bool,
+    /// Whether to judge exactly as Maelstrom does, quirks included, rather than by stricter rules.
+    pub as_maelstrom: bool,
     /// Whether nodes may stay silent, in the view of a [sweep](crate::sweep), when all faults are over.
     pub forgive_silence: bool,
     /// Findings that do not make a test invalid: what nodes do not promise under these options. Only
@@ -77,6 +79,7 @@ impl Options {
             max_writes_per_key: 16,
             availability: None,
             forgive_late_replies: false,
+            as_maelstrom: false,
             forgive_silence: false,
             harmless: Vec::new(),
             final_ids: false,

@@ -315,7 +315,10 @@ fn describe(name: &str, about: &str, world: &World, results: &Results) -> String
     let (workload, seed) = (options.workload.name(), options.seed);
     let verdict = match world.failure() {
         Some(failure) => failure.to_string(),
-        None => report::closing_line(results.valid).to_owned(),
+        None => match &results.cause {
+            Some(cause) => format!("{}: {cause}", report::closing_line(results.valid)),
+            None => report::closing_line(results.valid).to_owned(),
+        },
     };
     let said = world.muted().iter().map(|(node, why)| format!("{node} said: {why}\n"));
     let silent = finals::unanswered(world.history()).into_values().take(SILENT_MAX).map(|op| {

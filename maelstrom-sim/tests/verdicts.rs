@@ -189,7 +189,7 @@ fn a_right_echo_is_valid_and_a_lying_one_is_not() {
 fn a_reply_with_a_field_too_many_is_malformed() {
     let results = Run::new(ECHO, "extra-field").invalid();
     assert_eq!(results["stats"]["ok-count"], 0);
-    assert!(results["workload"]["errors"][0].to_string().contains("`extra`"));
+    assert!(results["cause"].to_string().contains("`extra` has no place in it"), "{results}");
 }
 
 #[test]

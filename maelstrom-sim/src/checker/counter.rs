@@ -107,6 +107,17 @@ pub fn check(history: &History) -> WorkloadResults {
     let maelstrom_valid = Verdict::invalid_if(!wrong.is_empty());
     let beyond = Verdict::invalid_if(!counted.is_empty() || !too_large.is_empty());
     let valid = Verdict::merge([maelstrom_valid, beyond]);
+    let cause = wrong
+        .first()
+        .map(|read| format!("a final read shows {read}, which no sum of the adds explains"))
+        .or_else(|| {
+            counted.first().map(|read| {
+                format!("a final read shows {read}, which counts an add that was refused")
+            })
+        })
+        .or_else(|| {
+            too_large.first().map(|read| format!("a read shows more than all adds: {read}"))
+        });
     let fields = object(json!({
         "errors": wrong,
         "failed-but-counted": counted,
@@ -114,7 +125,9 @@ pub fn check(history: &History) -> WorkloadResults {
         "final-reads": final_reads,
         "acceptable": acceptable.shown(),
     }));
-    WorkloadResults::new(valid, maelstrom_valid, fields).with_unanswered_finals(history)
+    WorkloadResults::new(valid, maelstrom_valid, fields)
+        .because(cause)
+        .with_unanswered_finals(history)
 }
 
 fn open_adds(history: &History) -> Vec<i128> {

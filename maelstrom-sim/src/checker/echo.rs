@@ -26,7 +26,11 @@ pub fn check(history: &History) -> WorkloadResults {
         }
     }
     let valid = Verdict::invalid_if(!errors.is_empty());
-    WorkloadResults::new(valid, valid, object(json!({ "errors": errors })))
+    let first = errors.first();
+    let cause = first.map(|error| {
+        format!("{} replies differ from their requests, such as {error}", errors.len())
+    });
+    WorkloadResults::new(valid, valid, object(json!({ "errors": errors }))).because(cause)
 }
 
 fn text(op: &Op) -> Option<String> {

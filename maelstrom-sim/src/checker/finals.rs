@@ -31,6 +31,11 @@ impl WorkloadResults {
         let unanswered = unanswered(history);
         if !unanswered.is_empty() {
             self.valid = Verdict::merge([self.valid, Verdict::Unknown]);
+            if self.cause.is_none() {
+                let first = unanswered.values().next().and_then(|op| op.error.as_deref());
+                let error = first.unwrap_or("no answer");
+                self.cause = Some(format!("{} final operations failed: {error}", unanswered.len()));
+            }
             let shown = unanswered.iter().take(SHOWN_MAX).map(|(invoked, op)| {
                 json!({
                     "index": op.index,

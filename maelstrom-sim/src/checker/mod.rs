@@ -13,6 +13,7 @@ pub mod unique_ids;
 
 use std::collections::BTreeMap;
 
+use maelstrom_core::NodeId;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
@@ -66,6 +67,9 @@ pub struct WorkloadResults {
     /// The verdict by Maelstrom's rules alone, quirks included.
     #[serde(rename = "maelstrom-valid?")]
     pub maelstrom_valid: Verdict,
+    /// The first cause of a verdict that is not valid, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
     /// Whether it is invalid only because the history tells nothing: faults may be the reason.
     #[serde(skip)]
     pub(crate) is_uninformative: bool,
@@ -78,7 +82,14 @@ impl WorkloadResults {
     /// A verdict, that by Maelstrom's rules alone, and the findings.
     #[must_use]
     pub const fn new(valid: Verdict, maelstrom_valid: Verdict, fields: Map<String, Value>) -> Self {
-        Self { valid, maelstrom_valid, is_uninformative: false, fields }
+        Self { valid, maelstrom_valid, cause: None, is_uninformative: false, fields }
+    }
+
+    /// Names the cause of the verdict, in the words of a sentence.
+    #[must_use]
+    pub fn because(mut self, cause: Option<String>) -> Self {
+        self.cause = cause.or(self.cause);
+        self
     }
 }
 
@@ -128,6 +139,15 @@ pub struct Results {
     pub net: Value,
     /// What the workload's checker found.
     pub workload: WorkloadResults,
+    /// The first cause of a verdict that is not valid, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// Why the test ended before its time, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// The nodes that are not listened to any more, each with what it said.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub muted: BTreeMap<NodeId, String>,
     /// The worst of all verdicts.
     #[serde(rename = "valid?")]
     pub valid: Verdict,
@@ -154,13 +174,75 @@ impl Results {
         let (availability_valid, availability) = check_availability(all, availability);
         let workload = workload.check(history);
         let with = |own| Verdict::merge([stats_valid, availability_valid, own]);
-        let (valid, maelstrom_valid) = (with(workload.valid), with(workload.maelstrom_valid));
+        let maelstrom_valid = with(workload.maelstrom_valid);
+        let valid = with(workload.valid);
+        let cause = never_succeeded(history, &by_f)
+            .or_else(|| too_few(all, availability_valid))
+            .or_else(|| workload.cause.clone())
+            .filter(|_| valid != Verdict::Valid);
         let net = net_results(net, all.invoked);
         let is_bad = |verdict| verdict == Verdict::Invalid;
         let is_uninformative = is_bad(valid)
             && !is_bad(availability_valid)
             && (!is_bad(workload.valid) || workload.is_uninformative);
-        Self { stats, availability, net, workload, valid, maelstrom_valid, is_uninformative }
+        let (failure, muted) = (None, BTreeMap::new());
+        Self {
+            stats,
+            availability,
+            net,
+            workload,
+            cause,
+            failure,
+            muted,
+            valid,
+            maelstrom_valid,
+            is_uninformative,
+        }
+    }
+
+    /// The test ended before its time: what it saw until then proves nothing good.
+    #[must_use]
+    pub(crate) fn with_failure(mut self, why: String) -> Self {
+        self.valid = self.valid.max(Verdict::Unknown);
+        self.maelstrom_valid = self.maelstrom_valid.max(Verdict::Unknown);
+        self.is_uninformative = false;
+        self.cause = Some(why.clone());
+        self.failure = Some(why);
+        self
+    }
+
+    /// Where nothing succeeded, nothing was judged. Maelstrom calls a test without operations valid.
+    #[must_use]
+    pub(crate) fn with_successes(mut self, count: u64) -> Self {
+        if count == 0 {
+            self.valid = self.valid.max(Verdict::Unknown);
+            self.cause.get_or_insert_with(|| "no operation succeeded".into());
+        }
+        self
+    }
+
+    /// These nodes broke the protocol. Maelstrom goes on without them and judges the rest.
+    #[must_use]
+    pub(crate) fn with_muted(mut self, muted: &BTreeMap<NodeId, String>) -> Self {
+        if let Some((node, why)) = muted.first_key_value() {
+            self.valid = Verdict::Invalid;
+            self.is_uninformative = false;
+            let text = || format!("{node} was not listened to from some moment on: {why}");
+            self.cause = self.failure.clone().or_else(|| Some(text()));
+            self.muted = muted.clone();
+        }
+        self
+    }
+
+    /// The same judged as Maelstrom does, quirks included.
+    #[must_use]
+    pub(crate) fn by_maelstroms_rules(mut self) -> Self {
+        self.valid = self.maelstrom_valid;
+        self.workload.valid = self.workload.maelstrom_valid;
+        if self.valid == Verdict::Valid {
+            self.cause = None;
+        }
+        self
     }
 }
 
@@ -183,6 +265,21 @@ fn stats(all: OpCounts, by_f: &BTreeMap<&'static str, OpCounts>) -> (Verdict, Va
     stats.insert("valid?".into(), json!(valid));
     stats.insert("by-f".into(), Value::Object(rows.collect()));
     (valid, stats.into())
+}
+
+/// In words: the first function that never succeeded, and its first error.
+fn never_succeeded(history: &History, by_f: &BTreeMap<&'static str, OpCounts>) -> Option<String> {
+    let mut never = by_f.iter().filter(|(f, counts)| **f != "crash" && counts.ok == 0);
+    let (f, _) = never.next()?;
+    let mut errors =
+        history.client_ops().filter(|op| op.f == *f).filter_map(|op| op.error.as_ref());
+    let error = errors.next().map_or("none was answered", |error| error);
+    Some(format!("no {f} succeeded; first error: {error}"))
+}
+
+fn too_few(all: OpCounts, valid: Verdict) -> Option<String> {
+    let text = || format!("only {} of {} operations succeeded", all.ok, all.invoked);
+    (valid == Verdict::Invalid).then(text)
 }
 
 fn check_availability(all: OpCounts, expected: Option<Availability>) -> (Verdict, Value) {

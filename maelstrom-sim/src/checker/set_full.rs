@@ -313,6 +313,18 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
         "diverged-count": diverged.len(),
         "diverged": diverged.iter().map(|text| value(text)).collect::<Vec<_>>(),
     }));
+    let firsts = [
+        (
+            lost.first().map(|(_, text)| *text),
+            "is lost: it was known, and later reads do not show it",
+        ),
+        (all.repeated.first_key_value().map(|(text, _)| *text), "stands twice in one read"),
+        (all.phantoms.first().copied(), "was read, and nobody added it"),
+        (resurrected.first().copied(), "was read, though a node refused to add it"),
+        (diverged.first().copied(), "was known when a final read began that does not show it"),
+    ];
+    let cause = firsts.into_iter().find_map(|(text, what)| Some(format!("{} {what}", text?)));
+    let cause = cause.or_else(|| stable.is_empty().then(|| "no value was ever read".into()));
     stale.sort_by_key(|(latency, _)| std::cmp::Reverse(*latency));
     let worst = stale.iter().take(SHOWN_MAX);
     let worst = worst.map(|(ms, text)| json!({ "element": value(text), "stable-latency": ms }));
@@ -322,7 +334,9 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
             fields.insert(name.into(), quantiles);
         }
     }
-    WorkloadResults::new(valid, maelstrom_valid, fields).with_unanswered_finals(history)
+    WorkloadResults::new(valid, maelstrom_valid, fields)
+        .because(cause)
+        .with_unanswered_finals(history)
 }
 
 fn value(text: &str) -> Value {

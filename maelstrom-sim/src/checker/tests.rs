@@ -363,6 +363,8 @@ fn messages_are_counted_per_operation_begun() {
 fn a_function_that_never_succeeds_makes_the_test_invalid() {
     let results = judged("0 1 invoke generate\n1 1 info generate", None);
     assert_eq!((results.valid, &results.stats["info-count"]), (Verdict::Invalid, &json!(1)));
+    let cause = "no generate succeeded; first error: none was answered";
+    assert_eq!(results.cause.as_deref(), Some(cause));
 }
 
 #[test]

@@ -47,7 +47,9 @@ pub fn check(history: &History) -> WorkloadResults {
         "duplicated": shown,
         "range": range,
     }));
-    WorkloadResults::new(valid, maelstrom_valid, fields)
+    let first = repeated.first();
+    let cause = first.map(|(id, count)| format!("the id {id} came {count} times"));
+    WorkloadResults::new(valid, maelstrom_valid, fields).because(cause)
 }
 
 /// Maelstrom's verdict: numbers with a fraction or an exponent are equal if they are as doubles, and

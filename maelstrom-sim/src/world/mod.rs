@@ -39,7 +39,7 @@ pub use self::news::{Failure, News};
 use self::calls::{CALL_TIMEOUT, Calls, INIT_TIMEOUT, Outcome, Purpose};
 use self::clients::Thread;
 use self::lines::{Line, node_line};
-use crate::checker::Results;
+use crate::checker::{Results, Verdict};
 use crate::generator::Stagger;
 use crate::history::{History, Op, OpType, Process};
 use crate::json::Fields;
@@ -280,11 +280,36 @@ impl World {
         self.network.stats()
     }
 
-    /// The verdict on what has happened.
+    /// The verdict on what has happened. A test that ended before its time, or in which a node broke
+    /// the protocol, or in which nothing succeeded, is never valid.
     #[must_use]
     pub fn results(&self) -> Results {
         let (stats, availability) = (self.network.stats(), self.options.availability);
-        Results::judge(self.workload.as_ref(), &self.history, stats, availability)
+        let results = Results::judge(self.workload.as_ref(), &self.history, stats, availability);
+        let results = match &self.failure {
+            Some(failure) => results.with_failure(failure.to_string()),
+            None if !self.is_done() => results.with_failure("the test is not over".into()),
+            None => results,
+        };
+        let results = results.with_successes(self.history.tally().ok).with_muted(&self.muted);
+        if self.options.as_maelstrom { results.by_maelstroms_rules() } else { results }
+    }
+
+    /// Expects that the test is valid: what a test of a handler ends with.
+    ///
+    /// # Panics
+    ///
+    /// If it is not, with the cause and all results.
+    #[expect(clippy::panic, reason = "this is how a test fails")]
+    #[track_caller]
+    pub fn assert_valid(&self) {
+        let results = self.results();
+        if results.valid != Verdict::Valid {
+            let (workload, seed) = (self.options.workload.name(), self.options.seed);
+            let cause = results.cause.as_deref().unwrap_or("the verdict is not valid");
+            let all = serde_json::to_string_pretty(&results).unwrap_or_default();
+            panic!("{workload}, seed {seed}: {cause}\n{all}");
+        }
     }
 
     fn fail(&mut self, failure: Failure) {

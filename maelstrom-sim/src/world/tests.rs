@@ -314,6 +314,56 @@ impl MessageHandler for Stubborn {
 }
 
 #[test]
+fn a_test_that_failed_or_has_just_begun_or_has_a_muted_node_is_never_valid() {
+    use crate::checker::Verdict;
+    let refused = simulate(options(), |_| Stubborn).results();
+    assert_eq!((refused.valid, refused.maelstrom_valid), (Verdict::Unknown, Verdict::Unknown));
+    assert!(refused.cause.unwrap().starts_with("n0 did not accept the workload's set-up"));
+
+    let begun = started().results();
+    assert_eq!(
+        (begun.valid, begun.cause.as_deref()),
+        (Verdict::Unknown, Some("the test is not over"))
+    );
+
+    let mut good = run(&options(), Odd::Nothing);
+    good.assert_valid();
+    good.node_said(Duration::from_secs(60), &"n1".into(), b"hello");
+    let muted = good.results();
+    // Maelstrom judges what the others do.
+    assert_eq!((muted.valid, muted.maelstrom_valid), (Verdict::Invalid, Verdict::Valid));
+    assert!(muted.cause.unwrap().starts_with("n1 was not listened to"));
+
+    let options = Options { rate: 0.0, ..Options::new(WorkloadKind::Echo) };
+    let nothing = simulate(options, |_| LateIds(0)).results();
+    assert_eq!((nothing.valid, nothing.maelstrom_valid), (Verdict::Unknown, Verdict::Valid));
+}
+
+#[test]
+#[should_panic(expected = "broadcast, seed 7: n0 did not accept the workload's set-up")]
+fn a_failed_assertion_names_the_first_cause() {
+    simulate(options(), |_| Stubborn).assert_valid();
+}
+
+#[test]
+fn a_request_that_no_service_understands_is_told_once() {
+    let mut world = started();
+    for kind in ["no", "no", "nothing"] {
+        let body = json!({ "type": kind, "msg_id": 1 });
+        let line = json!({ "src": "n0", "dest": "lin-kv", "body": body });
+        world.node_said(start::JOIN_TIME, &"n0".into(), line.to_string().as_bytes());
+    }
+    let news = std::iter::from_fn(|| world.poll_action()).filter_map(|action| match action {
+        Action::Tell(News::BadRequest { node, why }) => Some((node, why)),
+        _ => None,
+    });
+    let news: Vec<(NodeId, String)> = news.collect();
+    assert_eq!(news.len(), 1, "{news:?}");
+    let why = "lin-kv: lin-kv knows no requests of type `no`: {";
+    assert!(news[0].0.as_ref() == "n0" && news[0].1.starts_with(why), "{news:?}");
+}
+
+#[test]
 fn a_node_that_refuses_the_set_up_fails_the_test() {
     let world = simulate(options(), |_| Stubborn);
     let why = "not-supported (10): no".to_owned();

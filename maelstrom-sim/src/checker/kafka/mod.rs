@@ -106,11 +106,15 @@ pub fn check(history: &History, harmless: &[&str]) -> WorkloadResults {
     let is_bad = |kind: &str| !ALLOWED.contains(&kind) && !harmless.contains(&kind);
     let bad: Vec<&String> = kinds.iter().filter(|kind| is_bad(kind)).collect();
     let valid = Verdict::invalid_if(!bad.is_empty());
+    let cause = bad.first().and_then(|kind| {
+        let count = fields.get(*kind)?.get("count")?;
+        Some(format!("{count} × {kind}"))
+    });
     fields.insert("bad-error-types".into(), json!(bad));
     fields.insert("error-types".into(), json!(kinds));
     fields.insert("info-txn-causes".into(), json!(info_causes(history)));
     fields.insert("worst-realtime-lag".into(), worst_lag);
-    WorkloadResults::new(valid, maelstrom_valid, fields)
+    WorkloadResults::new(valid, maelstrom_valid, fields).because(cause)
 }
 
 fn unseen_json(unseen: &BTreeMap<&str, Vec<&str>>) -> Value {

@@ -78,6 +78,8 @@ pub fn check(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
         }
         results.is_uninformative = results.valid != Verdict::Invalid;
         (results.valid, results.maelstrom_valid) = (Verdict::Invalid, Verdict::Invalid);
+        let cause = "no transaction depends on another one: there is nothing to judge";
+        results.cause.get_or_insert_with(|| cause.into());
     }
     results
 }
@@ -119,7 +121,11 @@ fn judge(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
     if unclear {
         fields.insert("written-twice".into(), json!(written_twice));
     }
-    WorkloadResults::new(valid, maelstrom_valid, fields).with_unanswered_finals(history)
+    let cause = names.first().map(|name| format!("the transactions show {name}"));
+    let cause = cause.or_else(|| unclear.then(|| "two writes of a key have the same value".into()));
+    WorkloadResults::new(valid, maelstrom_valid, fields)
+        .because(cause)
+        .with_unanswered_finals(history)
 }
 
 /// By which rules to judge.

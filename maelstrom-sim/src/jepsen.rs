@@ -1,0 +1,85 @@
+//! Jepsen's own flags, which `maelstrom test` takes beside those of Maelstrom.
+//!
+//! Some name the nodes. Most are about hosts and logs that do not exist here: the command accepts
+//! them, so that a script written for Maelstrom runs unchanged, and says once that they have no effect.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use maelstrom_core::NodeId;
+
+#[derive(Args, Debug)]
+pub(crate) struct Flags {
+    /// The name of a node. May be given several times.
+    #[arg(short = 'n', long, value_name = "NAME")]
+    node: Vec<String>,
+    /// The names of the nodes, separated by commas. [default: n1,n2,n3,n4,n5]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    nodes: Vec<String>,
+    /// A file with the names of the nodes, one a line.
+    #[arg(long, value_name = "FILE")]
+    nodes_file: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    log_net_send: bool,
+    #[arg(long, hide = true)]
+    log_net_recv: bool,
+    #[arg(long, hide = true)]
+    username: Option<String>,
+    #[arg(long, hide = true)]
+    password: Option<String>,
+    #[arg(long, hide = true)]
+    strict_host_key_checking: bool,
+    #[arg(long, hide = true)]
+    no_ssh: bool,
+    #[arg(long, hide = true)]
+    ssh_private_key: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    leave_db_running: bool,
+    #[arg(long, hide = true)]
+    logging_json: bool,
+}
+
+impl Flags {
+    /// The nodes' names, from all flags that name any.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub(crate) fn nodes(&self) -> anyhow::Result<Vec<NodeId>> {
+        let mut names: Vec<NodeId> =
+            self.nodes.iter().chain(&self.node).map(|name| name.trim().into()).collect();
+        if let Some(path) = &self.nodes_file {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("--nodes-file: cannot read {}", path.display()))?;
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            names.extend(lines.map(NodeId::from));
+        }
+        if names.is_empty() {
+            names = (1..=5).map(|n| format!("n{n}").into()).collect();
+        }
+        Ok(names)
+    }
+
+    /// What to say about the flags that have no effect, if any was given.
+    pub(crate) fn note(&self) -> Option<String> {
+        let flags = [
+            ("--log-net-send", self.log_net_send),
+            ("--log-net-recv", self.log_net_recv),
+            ("--username", self.username.is_some()),
+            ("--password", self.password.is_some()),
+            ("--strict-host-key-checking", self.strict_host_key_checking),
+            ("--no-ssh", self.no_ssh),
+            ("--ssh-private-key", self.ssh_private_key.is_some()),
+            ("--leave-db-running", self.leave_db_running),
+            ("--logging-json", self.logging_json),
+        ];
+        let given: Vec<&str> =
+            flags.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+        let mut note = format!("no effect here: {}", given.join(", "));
+        if self.log_net_send || self.log_net_recv {
+            note += " (--trace keeps every message in messages.jsonl)";
+        }
+        (!given.is_empty()).then_some(note)
+    }
+}
