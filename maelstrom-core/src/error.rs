@@ -132,13 +132,18 @@ impl<'de> Deserialize<'de> for ErrorCode {
 pub struct Error {
     /// What kind of error it is, and so whether it is definite.
     pub code: ErrorCode,
-    /// What went wrong, for a person to read. Those who have nothing to say may leave it out.
-    #[serde(default, deserialize_with = "text_or_nothing")]
+    /// What went wrong, for a person to read. A reply may leave it out. Whatever else stands in its
+    /// place is kept as its JSON: the code alone decides what the error means.
+    #[serde(default, deserialize_with = "any_text")]
     pub text: Cow<'static, str>,
 }
 
-fn text_or_nothing<'de, D: Deserializer<'de>>(d: D) -> Result<Cow<'static, str>, D::Error> {
-    Option::deserialize(d).map(Option::unwrap_or_default)
+fn any_text<'de, D: Deserializer<'de>>(d: D) -> Result<Cow<'static, str>, D::Error> {
+    Ok(match serde_json::Value::deserialize(d)? {
+        serde_json::Value::String(text) => text.into(),
+        serde_json::Value::Null => Cow::default(),
+        other => other.to_string().into(),
+    })
 }
 
 impl Error {

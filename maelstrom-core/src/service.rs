@@ -357,6 +357,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_error_needs_no_text_and_what_else_a_reply_has_does_not_matter() {
+        for rest in ["", r#","text":null"#, r#","text":7"#, r#","text":"no","more":[1]"#] {
+            let reply = format!(r#"{{"type":"error","in_reply_to":1,"code":20{rest}}}"#);
+            assert_eq!(outcome(READ, "seq-kv", Some(&reply)), Outcome::Read(Ok(None)), "{reply}");
+        }
+        for reply in [
+            r#"{"type":"read_ok","in_reply_to":1,"value":7,"version":3}"#,
+            r#"{"in_reply_to":1,"value":7,"type":"read_ok","msg_id":null}"#,
+            r#"{"type":"read_ok","in_reply_to":1,"value":7,"msg_id":"x"}"#,
+        ] {
+            assert_eq!(outcome(READ, "seq-kv", Some(reply)), Outcome::Read(Ok(Some(7))), "{reply}");
+        }
+    }
+
     /// The error that `call` ends with.
     fn failure(call: &str, service: &str, reply: Option<&str>) -> RpcError {
         match outcome(call, service, reply) {

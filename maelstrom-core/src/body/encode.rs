@@ -119,7 +119,8 @@ struct Tagged<'b> {
 }
 
 impl<'b> Tagged<'b> {
-    const REFUSAL: &'static str = "a body must be an enum with named fields";
+    const REFUSAL: &'static str =
+        "a body must be an enum with named fields, without `untagged` or `content`";
 
     fn open(self) -> Result<Fields<'b>, Error> {
         let mut fields = Fields { out: self.out, empty: true };

@@ -162,8 +162,8 @@ struct Tagged<'de, F> {
 impl<'de, F: VariantAccess<'de>> Deserializer<'de> for Tagged<'de, F> {
     type Error = F::Error;
 
-    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, F::Error> {
-        Err(F::Error::custom("a payload must be an enum"))
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, F::Error> {
+        Err(F::Error::custom(super::not_a_plain_enum(&visitor)))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(

@@ -35,7 +35,8 @@ use std::fmt::{self, Display};
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, VariantAccess, Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess,
+    VariantAccess, Visitor,
 };
 use serde::{Deserialize, forward_to_deserialize_any};
 use serde_json::value::RawValue;
@@ -134,11 +135,20 @@ struct Body<'de> {
     name_field: bool,
 }
 
+/// What to change about a payload that is not a plain enum.
+fn not_a_plain_enum(payload: &dyn Expected) -> String {
+    format!(
+        "the payload's Rust type is {payload} and must be a plain enum: remove \
+         `#[serde(tag = \"type\")]`, `content` and `untagged` from it, since the name of the \
+         variant is the message's type already"
+    )
+}
+
 impl<'de> Deserializer<'de> for Body<'de> {
     type Error = DecodeError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, DecodeError> {
-        Err(DecodeError::Malformed("a payload must be an enum".into()))
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        Err(DecodeError::Malformed(not_a_plain_enum(&visitor)))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -295,6 +305,19 @@ mod tests {
         assert!(matches!(topology, Ok(Request::Topology { topology }) if topology["n1"] == ["n2"]));
         let gossip = decoded(r#"{"have":[1,18446744073709551615],"type":"gossip"}"#);
         assert!(matches!(gossip, Ok(Request::Gossip(g)) if g.have == [1, u64::MAX]));
+    }
+
+    #[test]
+    fn a_payload_with_a_tag_is_refused_with_the_attribute_to_remove() {
+        #[derive(Debug, Deserialize)]
+        #[serde(tag = "type", rename_all = "snake_case")]
+        enum Tagged {
+            Read,
+        }
+        let raw = RawValue::from_string(r#"{"type":"read"}"#.into()).unwrap();
+        let error = decode::<Tagged>("read", &raw).map(|Tagged::Read| ()).unwrap_err().to_string();
+        assert!(error.contains("internally tagged enum Tagged"), "{error}");
+        assert!(error.contains("remove `#[serde(tag = \"type\")]`"), "{error}");
     }
 
     #[test]
