@@ -16,9 +16,9 @@ use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{
     Availability, Concurrency, Latency, LatencyDist, Options, node_names,
 };
-use maelstrom_sim::process::ProcessOptions;
+use maelstrom_sim::process::{ProcessOptions, kill_all_on_panic};
 use maelstrom_sim::report::{self, Progress};
-use maelstrom_sim::run::run;
+use maelstrom_sim::run::{Interrupt, RunError, run_until};
 use maelstrom_sim::store::Store;
 use maelstrom_sim::topology::Topology;
 use maelstrom_sim::workload::{TxnOptions, WorkloadKind};
@@ -195,8 +195,15 @@ fn test(args: &TestArgs, options: Options) -> anyhow::Result<ExitCode> {
     let mut err = std::io::stderr();
     writeln!(err, "seed {}, results in {}", options.seed, store.dir().display())?;
     let mut progress = Progress::new(expected_length(&options));
-    let (world, outcome) = run(options, &process_options, &mut progress)?;
+    kill_all_on_panic();
+    let interrupt = Interrupt::catch_signals()?;
+    let (world, outcome) = run_until(options, &process_options, &mut progress, &interrupt)?;
     store.write_traces(&world)?;
+    if let Some(signal) = interrupt.end_at_once() {
+        let (error, dir) = (RunError::Interrupted(signal), store.dir().display());
+        writeln!(err, "error: {error}; what happened until then is in {dir}")?;
+        return Ok(ExitCode::from(signal.exit_code()));
+    }
     outcome?;
     let results = world.results();
     store.write_results(&results)?;

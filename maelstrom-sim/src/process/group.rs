@@ -68,6 +68,15 @@ pub fn kill_all() {
     system::kill_all();
 }
 
+/// From now on a panic kills all groups. Nothing is dropped where a panic aborts the process.
+pub fn kill_all_on_panic() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        kill_all();
+        before(info);
+    }));
+}
+
 #[cfg(unix)]
 mod system {
     use std::collections::BTreeSet;

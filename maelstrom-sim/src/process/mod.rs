@@ -8,7 +8,7 @@
 //! * What a process printed before it was killed counts until its node is started anew; what arrives
 //!   later counts no more. Lives are numbered for that.
 //! * Nothing that was started is left running when [`Processes`] is dropped, except what has left
-//!   its process group. [`kill_all`] does the same for an end without order.
+//!   its process group. [`kill_all`] and [`kill_all_on_panic`] are for an end without order.
 
 #![expect(clippy::disallowed_methods, reason = "this is the real-time driver")]
 
@@ -27,7 +27,7 @@ use std::time::Duration;
 use anyhow::Context;
 use maelstrom_core::NodeId;
 
-pub use self::group::kill_all;
+pub use self::group::{kill_all, kill_all_on_panic};
 pub use self::pipes::Printed;
 pub use self::program::StartError;
 
@@ -188,6 +188,12 @@ impl Processes {
     #[must_use]
     pub fn printed(&self, node: &NodeId) -> Option<Printed> {
         self.nodes.get(node).map(Life::printed)
+    }
+
+    /// Whether the program is a script whose first line ends in a carriage return.
+    #[must_use]
+    pub fn has_carriage_return(&self) -> bool {
+        self.program.has_carriage_return()
     }
 
     /// The end of a node's stderr.

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "processes are what this is about")]
 
 mod groups;
+mod signals;
 mod starts;
 
 use std::os::unix::fs::PermissionsExt;

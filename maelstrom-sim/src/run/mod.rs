@@ -2,46 +2,95 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the real-time driver")]
 
+mod hints;
+mod interrupt;
+
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use maelstrom_core::NodeId;
+
+pub use self::interrupt::{Interrupt, Signal};
 
 use crate::options::Options;
 use crate::process::{ProcessEvent, ProcessOptions, Processes};
 use crate::report::Progress;
 use crate::world::{Action, Disturbance, Failure, World};
 
-/// The test could not be carried out. Says which node is to blame, and how its stderr ends.
+/// How soon a signal is seen.
+const SIGNAL_LATENCY: Duration = Duration::from_millis(50);
+
+/// The test ended before its time. What happened until then is in the [`World`] beside it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{failure}{stderr}")]
-pub struct RunError {
-    /// What went wrong.
-    pub failure: Failure,
-    stderr: String,
+pub enum RunError {
+    /// It could not be carried out. Says which node is to blame, the likely reason, and how the
+    /// node's stderr ends.
+    #[error("{failure}{context}")]
+    Failed {
+        /// What went wrong.
+        failure: Failure,
+        /// What is known about it: each in lines of its own.
+        context: String,
+    },
+    /// The nemesis could not pause, resume or restart a node.
+    #[error("{0}")]
+    Disturbance(String),
+    /// A signal ended it.
+    #[error("interrupted by {}", .0.name())]
+    Interrupted(Signal),
 }
 
-/// Runs a test to its end, and returns what happened, with a [`RunError`] if it ended before its time
-/// because a node is gone, or cannot even be set up.
+/// Runs a test to its end, and returns what happened, with a [`RunError`] if it ended before its
+/// time.
 ///
 /// # Errors
 ///
-/// If the program cannot be started, or not be paused.
+/// If the program cannot be started.
 pub fn run(
     options: Options,
     process_options: &ProcessOptions,
     progress: &mut Progress,
 ) -> anyhow::Result<(World, Result<(), RunError>)> {
+    run_until(options, process_options, progress, &Interrupt::never())
+}
+
+/// The same, until a signal ends the test.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_until(
+    options: Options,
+    process_options: &ProcessOptions,
+    progress: &mut Progress,
+    interrupt: &Interrupt,
+) -> anyhow::Result<(World, Result<(), RunError>)> {
     let mut processes = Processes::start(process_options, &options.nodes)?;
     let clock = RealTime::new();
     let mut world = World::new(options, clock.now());
+    let mut outcome = drive(&mut world, &mut processes, (&clock, progress), interrupt);
+    progress.finish();
+    processes.stop();
+    if let (Ok(()), Some(failure)) = (&outcome, world.failure()) {
+        let context = context(failure, &world, &processes);
+        outcome = Err(RunError::Failed { failure: failure.clone(), context });
+    }
+    Ok((world, outcome))
+}
+
+/// Carries out the world's contract until the test is over.
+fn drive(
+    world: &mut World,
+    processes: &mut Processes,
+    (clock, progress): (&RealTime, &mut Progress),
+    interrupt: &Interrupt,
+) -> Result<(), RunError> {
     loop {
         while let Some(action) = world.poll_action() {
             match action {
                 Action::Tell(news) => progress.tell(clock.now(), &news),
-                Action::Disturb(disturbance) => {
-                    disturb(&mut processes, &disturbance)?;
-                }
+                Action::Disturb(disturbance) => disturb(processes, &disturbance)
+                    .map_err(|error| RunError::Disturbance(format!("{error:#}")))?,
                 Action::Deliver { node, line } => {
                     if !processes.deliver(&node, line) {
                         world.node_gone(&node, "does not read its input".into());
@@ -49,15 +98,17 @@ pub fn run(
                 }
             }
         }
+        if let Some(signal) = interrupt.received() {
+            return Err(RunError::Interrupted(signal));
+        }
         if world.is_done() {
-            break;
+            return Ok(());
         }
         let now = clock.now();
         progress.update(now, world.history().tally());
         let due = world.poll_timeout(now).map(|at| at.saturating_sub(now));
-        let event =
-            processes.next_event(due.unwrap_or(progress.interval()).min(progress.interval()));
-        match event {
+        let patience = progress.interval().min(SIGNAL_LATENCY);
+        match processes.next_event(due.unwrap_or(patience).min(patience)) {
             Some(ProcessEvent::Line(node, line)) => world.node_said(clock.now(), &node, &line),
             Some(ProcessEvent::Closed(node)) => {
                 let obituary = processes.obituary(&node);
@@ -66,16 +117,13 @@ pub fn run(
             None => world.handle_timeout(clock.now()),
         }
     }
-    progress.finish();
-    processes.stop();
-    let outcome = match world.failure() {
-        None => Ok(()),
-        Some(failure) => {
-            let stderr = stderr_of(&processes, failure.node());
-            Err(RunError { failure: failure.clone(), stderr })
-        }
-    };
-    Ok((world, outcome))
+}
+
+/// What is known about a failure: the likely reason, and the end of the node's stderr.
+fn context(failure: &Failure, world: &World, processes: &Processes) -> String {
+    let hint = hints::of(failure, world, processes);
+    let separator = if hint.is_empty() { "" } else { "\n" };
+    format!("{separator}{hint}{}", stderr_of(processes, failure.node()))
 }
 
 fn disturb(processes: &mut Processes, disturbance: &Disturbance) -> anyhow::Result<()> {
