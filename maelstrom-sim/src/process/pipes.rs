@@ -15,8 +15,12 @@ use maelstrom_core::NodeId;
 /// The longest line that a node may print.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
-/// How many lines of its stderr are shown when a node is in trouble.
-const STDERR_LINES: usize = 32;
+/// How many lines of its stderr are kept for the moment when a node is in trouble. A backtrace, which
+/// comes after the error that it belongs to, is longer than a hundred lines.
+const STDERR_LINES: usize = 512;
+
+/// How much of each of these lines is kept.
+const STDERR_LINE_CHARS: usize = 1_000;
 
 /// About what a line takes in memory beside its bytes.
 const LINE_OVERHEAD: usize = 64;
@@ -158,7 +162,7 @@ pub(super) fn keep_stderr(
         if tail.len() == STDERR_LINES {
             tail.pop_front();
         }
-        tail.push_back(text);
+        tail.push_back(text.chars().take(STDERR_LINE_CHARS).collect());
     }
 }
 

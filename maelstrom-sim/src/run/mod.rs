@@ -20,6 +20,9 @@ use crate::world::{Action, Disturbance, Failure, World};
 /// How soon a signal is seen.
 const SIGNAL_LATENCY: Duration = Duration::from_millis(50);
 
+/// How many lines of its stderr are shown when a node is in trouble.
+const STDERR_LINES: usize = 32;
+
 /// The test ended before its time. What happened until then is in the [`World`] beside it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
@@ -139,16 +142,29 @@ fn disturb(processes: &mut Processes, disturbance: &Disturbance) -> anyhow::Resu
     }
 }
 
+/// The end of a node's stderr, in lines of their own, without backtraces.
 fn stderr_of(processes: &Processes, node: &NodeId) -> String {
-    let lines = processes.stderr_tail(node);
+    let lines = without_backtraces(processes.stderr_tail(node));
     if lines.is_empty() {
         return format!("\n{node} wrote nothing to stderr.");
     }
     let mut text = format!("\nThe end of {node}'s stderr:");
-    for line in lines {
+    for line in lines.iter().skip(lines.len().saturating_sub(STDERR_LINES)) {
         write!(text, "\n    {line}").ok();
     }
     text
+}
+
+/// Leaves out the frames of Rust's backtraces, which are indented.
+fn without_backtraces(mut lines: Vec<String>) -> Vec<String> {
+    let mut in_backtrace = false;
+    lines.retain(|line| {
+        in_backtrace &= line.starts_with(' ');
+        let keep = !in_backtrace;
+        in_backtrace |= line.to_ascii_lowercase().starts_with("stack backtrace:");
+        keep
+    });
+    lines
 }
 
 /// The time since the test began.
@@ -161,5 +177,17 @@ impl RealTime {
 
     fn now(&self) -> Duration {
         self.0.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backtrace_does_not_hide_the_error_before_it() {
+        let stderr = "Error: no room\n\nStack backtrace:\n   0: main\n       at main.rs:1\nbye";
+        let lines = without_backtraces(stderr.lines().map(str::to_owned).collect());
+        assert_eq!(lines.join("\n"), "Error: no room\n\nStack backtrace:\nbye");
     }
 }

@@ -19,6 +19,7 @@
 //! come to their end. If the workload has final operations, the network heals, 10 s pass, and each
 //! thread does its own.
 
+mod advice;
 mod calls;
 mod clients;
 mod finale;
@@ -180,7 +181,10 @@ impl World {
         }
         if let Err(why) = line_read.and_then(|line| self.send_line(now, &line)) {
             let text = String::from_utf8_lossy(line);
-            let why = format!("{why}: {}", reply::preview(text.trim_end()));
+            let mut why = format!("{why}: {}", reply::preview(text.trim_end()));
+            if let Some(advice) = advice::on(line) {
+                why.push_str(&format!(" ({advice})"));
+            }
             self.tell(now, News::Muted { node: node.clone(), why: why.clone() });
             self.muted.insert(node.clone(), why);
         }

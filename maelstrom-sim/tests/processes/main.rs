@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, reason = "tests")]
 #![expect(clippy::disallowed_methods, reason = "processes are what this is about")]
 
+mod folders;
 mod groups;
 mod signals;
+mod silence;
 mod starts;
 
 use std::os::unix::fs::PermissionsExt;
