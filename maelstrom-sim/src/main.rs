@@ -18,7 +18,7 @@ use maelstrom_sim::options::{
 };
 use maelstrom_sim::process::{ProcessOptions, kill_all_on_panic};
 use maelstrom_sim::report::{self, Progress};
-use maelstrom_sim::run::{Interrupt, RunError, run_until};
+use maelstrom_sim::run::{Interrupt, RunError, left_behind, run_until};
 use maelstrom_sim::store::Store;
 use maelstrom_sim::topology::Topology;
 use maelstrom_sim::workload::{TxnOptions, WorkloadKind};
@@ -193,7 +193,17 @@ fn test(args: &TestArgs, options: Options) -> anyhow::Result<ExitCode> {
         log_stderr: args.log_stderr,
     };
     let mut err = std::io::stderr();
+    // Scripts find the folder by this line, so its form stays: "results in", and the rest is the
+    // path.
     writeln!(err, "seed {}, results in {}", options.seed, store.dir().display())?;
+    for folder in left_behind(&args.args, &std::env::temp_dir()) {
+        let folder = folder.display();
+        writeln!(
+            err,
+            "warning: {folder} is not empty: nodes begin with what an earlier run left there; \
+             remove it for a fresh run"
+        )?;
+    }
     let mut progress = Progress::new(expected_length(&options));
     kill_all_on_panic();
     let interrupt = Interrupt::catch_signals()?;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the real-time driver")]
 
+mod data_dir;
 mod hints;
 mod interrupt;
 
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use maelstrom_core::NodeId;
 
+pub use self::data_dir::left_behind;
 pub use self::interrupt::{Interrupt, Signal};
 
 use crate::options::Options;
