@@ -15,7 +15,7 @@ pub use self::data_dir::left_behind;
 pub use self::interrupt::{Interrupt, Signal};
 
 use crate::options::Options;
-use crate::process::{ProcessEvent, ProcessOptions, Processes};
+use crate::process::{ProcessEvent, ProcessOptions, Processes, UNREAD_BYTES_MAX};
 use crate::report::Progress;
 use crate::world::{Action, Disturbance, Failure, World};
 
@@ -98,7 +98,7 @@ fn drive(
                     .map_err(|error| RunError::Disturbance(format!("{error:#}")))?,
                 Action::Deliver { node, line } => {
                     if !processes.deliver(&node, line) {
-                        world.node_gone(&node, "does not read its input".into());
+                        world.node_flooded(&node, UNREAD_BYTES_MAX);
                     }
                 }
             }

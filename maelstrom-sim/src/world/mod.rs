@@ -23,6 +23,7 @@ mod advice;
 mod calls;
 mod clients;
 mod finale;
+mod limits;
 mod lines;
 mod news;
 mod reply;
@@ -133,6 +134,8 @@ pub struct World {
     history: History,
     muted: BTreeMap<NodeId, String>,
     actions: VecDeque<Action>,
+    /// How many of the actions are lines for nodes, and their bytes.
+    undelivered: (usize, usize),
     failure: Option<Failure>,
 }
 
@@ -162,6 +165,7 @@ impl World {
             history: History::default(),
             muted: BTreeMap::new(),
             actions: VecDeque::new(),
+            undelivered: (0, 0),
             failure: None,
             options,
         };
@@ -172,12 +176,16 @@ impl World {
 
     /// A node has printed a line (with or without its newline).
     pub fn node_said(&mut self, now: Duration, node: &NodeId, line: &[u8]) {
+        if self.is_flooded() {
+            return;
+        }
         let line_read = Line::read(line);
         if self.muted.contains_key(node) {
             if let (Ok(line), Some(trace)) = (line_read, self.network.trace_mut()) {
                 trace.unheard(now, (&line.src, &line.dest, line.body));
             }
-            return;
+            // Its lines may come so fast that the driver never finds a moment without one.
+            return self.advance(now);
         }
         if let Err(why) = line_read.and_then(|line| self.send_line(now, &line)) {
             let text = String::from_utf8_lossy(line);
@@ -235,7 +243,9 @@ impl World {
 
     /// The next thing that the driver has to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front()?;
+        self.handed_out(&action);
+        Some(action)
     }
 
     /// Whether the test is over, well or badly.
@@ -302,6 +312,7 @@ impl World {
     fn advance(&mut self, now: Duration) {
         self.network.handle_timeout(now);
         self.deliver(now);
+        self.check_network();
         while let Some((address, purpose)) = self.calls.pop_due(now) {
             self.call_ended(now, &address, purpose, &Outcome::Timeout);
         }
@@ -325,8 +336,7 @@ impl World {
             } else if Services::NAMES.contains(&message.dest.as_ref()) {
                 self.service_received(now, &message);
             } else {
-                let line = node_line(&message);
-                self.actions.push_back(Action::Deliver { node: message.dest, line });
+                self.hand_out(message.dest.clone(), node_line(&message));
             }
         }
     }

@@ -40,7 +40,7 @@ fn a_data_folder_that_is_not_empty_is_named_in_a_warning() {
          fresh run",
         data.display()
     );
-    assert_eq!(warnings(&data), [text.clone()]);
+    assert_eq!(warnings(&data), std::slice::from_ref(&text));
     // A relative path is one of the temporary folder, in which nodes run.
     let temp_dir = std::env::temp_dir();
     if let Ok(relative) = data.strip_prefix(&temp_dir) {

@@ -9,6 +9,7 @@ mod groups;
 mod signals;
 mod silence;
 mod starts;
+mod storms;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
