@@ -33,7 +33,8 @@ const CRASHED: u8 = 255;
 /// A built-in checker for Maelstrom nodes, with Maelstrom's flags, verdicts and exit codes.
 ///
 /// Exits with 0 if everything looks good, 1 if the analysis is invalid, 2 if the verdict is not
-/// known, 254 on bad arguments, 255 if a node or the test itself crashed.
+/// known, 254 on bad arguments, 255 if a node or the test itself crashed, 130 or 143 if SIGINT or
+/// SIGTERM ended it.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {

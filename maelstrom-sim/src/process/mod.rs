@@ -1,7 +1,7 @@
 //! Real nodes: processes that speak over pipes.
 //!
-//! Each process has three threads of ours (see [`pipes`]) and leads a process group of its own (see
-//! [`group`]), which gets all signals.
+//! Each process has three threads of ours (`pipes`) and leads a process group of its own
+//! (`group`), which gets all signals.
 //!
 //! # Invariants
 //!

@@ -28,8 +28,8 @@ fn silence(printed: Printed) -> String {
             "It printed {unended_bytes} bytes to stdout, but no newline. A message ends in a newline."
         ),
         _ => format!(
-            "It printed {lines} lines, but no message to the client that sent `init` with its \
-             `msg_id` as `in_reply_to`."
+            "Lines that it printed: {lines}. None of them answers the client that sent `init`, with \
+             the request's `msg_id` as `in_reply_to`."
         ),
     };
     if lines > 0 && unended_bytes > 0 {

@@ -3,7 +3,7 @@
 //! # The driver's contract
 //!
 //! 1. For each line that a node prints: [`World::node_said`]. If a node is gone:
-//!    [`World::node_gone`].
+//!    [`World::node_gone`]. If a node does not read its input: [`World::node_flooded`].
 //! 2. When the clock reaches [`World::poll_timeout`]: [`World::handle_timeout`].
 //! 3. After each of these (and at the very start), carry out all actions that
 //!    [`World::poll_action`] hands out.

@@ -18,7 +18,10 @@ fn the_reason_for_silence_is_told() {
     let cases = [
         (String::new(), "It printed nothing to stdout. Does it flush stdout"),
         ("printf 12345678".into(), "It printed 8 bytes to stdout, but no newline."),
-        (format!("read -r line; echo '{unasked}'"), "It printed 1 lines, but no message to"),
+        (
+            format!("read -r line; echo '{unasked}'"),
+            "Lines that it printed: 1. None of them answers",
+        ),
         (r"printf '\357\273\277{'".into(), "begins with a byte order mark"),
     ];
     // Each of them takes the 10 s of `init`.
