@@ -19,9 +19,9 @@ use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{
     Availability, Concurrency, Latency, LatencyDist, Options, node_names,
 };
-use maelstrom_sim::process::ProcessOptions;
+use maelstrom_sim::process::{ProcessOptions, kill_all_on_panic};
 use maelstrom_sim::report::{self, Progress};
-use maelstrom_sim::run::run;
+use maelstrom_sim::run::{Interrupt, RunError, left_behind, run_until};
 use maelstrom_sim::store::Store;
 use maelstrom_sim::topology::Topology;
 use maelstrom_sim::workload::{TxnOptions, WorkloadKind};
@@ -36,7 +36,8 @@ const CRASHED: u8 = 255;
 /// A built-in checker for Maelstrom nodes, with Maelstrom's flags, verdicts and exit codes.
 ///
 /// Exits with 0 if everything looks good, 1 if the analysis is invalid, 2 if the verdict is not
-/// known, 254 on bad arguments, 255 if a node or the test itself crashed.
+/// known, 254 on bad arguments, 255 if a node or the test itself crashed, 130 or 143 if SIGINT or
+/// SIGTERM ended it.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
@@ -232,10 +233,27 @@ fn test(args: &TestArgs, options: Options) -> anyhow::Result<Verdict> {
         log_stderr: args.log_stderr,
     };
     let mut err = std::io::stderr();
+    // Scripts find the folder by this line, so its form stays: "results in", and the rest is the
+    // path.
     writeln!(err, "seed {}, results in {}", options.seed, store.dir().display())?;
+    for folder in left_behind(&args.args, &std::env::temp_dir()) {
+        let folder = folder.display();
+        writeln!(
+            err,
+            "warning: {folder} is not empty: nodes begin with what an earlier run left there; \
+             remove it for a fresh run"
+        )?;
+    }
     let mut progress = Progress::new(expected_length(&options));
-    let (world, outcome) = run(options, &process_options, &mut progress)?;
+    kill_all_on_panic();
+    let interrupt = Interrupt::catch_signals()?;
+    let (world, outcome) = run_until(options, &process_options, &mut progress, &interrupt)?;
     store.write_traces(&world)?;
+    if let Some(signal) = interrupt.end_at_once() {
+        let (error, dir) = (RunError::Interrupted(signal), store.dir().display());
+        writeln!(err, "error: {error}; what happened until then is in {dir}")?;
+        return Ok(ExitCode::from(signal.exit_code()));
+    }
     outcome?;
     let results = world.results();
     store.write_results(&results)?;

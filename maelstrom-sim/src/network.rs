@@ -22,6 +22,11 @@ use crate::partition::Grudge;
 use crate::rng::SimRng;
 use crate::trace::{Fate, Trace};
 
+mod flood;
+
+pub(crate) use self::flood::is_too_much;
+pub use self::flood::{Flood, WAITING_BYTES_MAX, WAITING_MAX, Waiting};
+
 /// A message under way.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -65,12 +70,18 @@ pub struct Network {
     next_id: u64,
     stats: NetStats,
     trace: Option<Trace>,
+    /// The first receiver for which too much waits.
+    flooded: Option<Flood>,
 }
 
 #[derive(Debug, Default)]
 struct Receiver {
     queue: BinaryHeap<Reverse<Queued>>,
+    /// The bytes of the bodies in the queue.
+    queue_bytes: usize,
     held: Option<Message>,
+    /// How many messages each node has sent to it. (Clients come and go, and are not counted.)
+    sent_by: BTreeMap<NodeId, u64>,
 }
 
 /// A message in its receiver's queue, in the order of the time at which it is due.
@@ -85,6 +96,25 @@ impl Receiver {
     fn waiting(&self) -> impl Iterator<Item = &Message> {
         let queued = self.queue.iter().map(|Reverse(queued)| &queued.message);
         self.held.iter().chain(queued)
+    }
+
+    fn push(&mut self, due: Duration, message: Message) {
+        self.queue_bytes += message.body.get().len();
+        self.queue.push(Reverse(Queued { due, message }));
+    }
+
+    fn pop(&mut self) -> Option<Queued> {
+        let Reverse(queued) = self.queue.pop()?;
+        self.queue_bytes -= queued.message.body.get().len();
+        Some(queued)
+    }
+
+    fn count(&mut self, src: &NodeId) {
+        if let Some(count) = self.sent_by.get_mut(src) {
+            *count += 1;
+        } else if !is_client(src) {
+            self.sent_by.insert(src.clone(), 1);
+        }
     }
 }
 
@@ -125,6 +155,7 @@ impl Network {
             next_id: 0,
             stats: NetStats::default(),
             trace,
+            flooded: None,
         }
     }
 
@@ -218,13 +249,38 @@ impl Network {
             let Some(receiver) = self.receivers.get_mut(dest) else {
                 break;
             };
-            let (due, message) = (now + latency, message.clone());
-            receiver.queue.push(Reverse(Queued { due, message }));
+            receiver.count(src);
+            receiver.push(now + latency, message.clone());
         }
         if self.receivers.get(dest).is_some_and(|receiver| receiver.held.is_none()) {
             self.receive(now, dest);
         }
+        self.check_limits(dest);
         Ok(())
+    }
+
+    fn check_limits(&mut self, dest: &NodeId) {
+        let Some(receiver) = self.receivers.get(dest).filter(|_| self.flooded.is_none()) else {
+            return;
+        };
+        let (messages, bytes) = (receiver.queue.len(), receiver.queue_bytes);
+        if is_too_much(messages, bytes) {
+            self.flooded = Some(self.flood(dest, Waiting::InNetwork(messages, bytes)));
+        }
+    }
+
+    /// The first receiver for which more waited than [`WAITING_MAX`] or [`WAITING_BYTES_MAX`].
+    #[must_use]
+    pub fn flooded(&self) -> Option<&Flood> {
+        self.flooded.as_ref()
+    }
+
+    /// Names the node that has sent most to a receiver for which so much waits.
+    pub(crate) fn flood(&self, to: &NodeId, waiting: Waiting) -> Flood {
+        let senders = self.receivers.get(to).into_iter().flat_map(|receiver| &receiver.sent_by);
+        let most = senders.max_by_key(|(_, sent)| **sent);
+        let most = most.map(|(from, sent)| (from.clone(), *sent));
+        Flood { to: to.clone(), waiting, most }
     }
 
     fn trace_sent(&mut self, now: Duration, message: &Message, copies: usize, end: Option<Fate>) {
@@ -279,7 +335,7 @@ impl Network {
     fn receive(&mut self, now: Duration, dest: &NodeId) {
         let refused = self.partition.get(dest).cloned().unwrap_or_default();
         while let Some(receiver) = self.receivers.get_mut(dest) {
-            let Some(Reverse(Queued { due, message })) = receiver.queue.pop() else {
+            let Some(Queued { due, message }) = receiver.pop() else {
                 return;
             };
             if refused.contains(&message.src) {

@@ -39,7 +39,7 @@ impl Store {
             match fs::create_dir(&dir) {
                 Ok(()) => {
                     let store = Self { root: root.to_owned(), workload, dir };
-                    store.link("current")?;
+                    store.link("current");
                     return Ok(store);
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -80,16 +80,28 @@ impl Store {
     pub fn write_results(&self, results: &Results) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(results)?;
         fs::write(self.dir.join("results.json"), text + "\n")?;
-        self.link("latest")
+        self.link("latest");
+        Ok(())
     }
 
-    /// Makes `store/<name>` and `store/<workload>/<name>` point to this test.
-    fn link(&self, name: &str) -> anyhow::Result<()> {
+    /// Makes `store/<name>` and `store/<workload>/<name>` point to this test. These links are a
+    /// convenience: where they cannot be made, stderr says so, and the test goes on.
+    fn link(&self, name: &str) {
         let Some(own) = self.dir.file_name() else {
-            return Ok(());
+            return;
         };
-        replace_link(Path::new(own), &self.root.join(self.workload).join(name))?;
-        replace_link(&Path::new(self.workload).join(own), &self.root.join(name))
+        let links = [
+            (PathBuf::from(own), self.root.join(self.workload).join(name)),
+            (Path::new(self.workload).join(own), self.root.join(name)),
+        ];
+        for (target, link) in links {
+            if let Err(error) = replace_link(&target, &link) {
+                let link = link.display();
+                let dir = self.dir.display();
+                let text = format!("warning: {link} does not point to this run, {dir}: {error}");
+                writeln!(io::stderr(), "{text}").ok();
+            }
+        }
     }
 }
 
@@ -113,18 +125,28 @@ pub fn write_traces(dir: &Path, world: &World) -> io::Result<()> {
     Ok(())
 }
 
-/// Points `link` to `target`, in one step, so that it never dangles. Where there are no symbolic
-/// links, there is none.
-fn replace_link(target: &Path, link: &Path) -> anyhow::Result<()> {
-    #[cfg(unix)]
-    {
-        let new = link.with_extension(format!("new-{}", std::process::id()));
-        fs::remove_file(&new).ok();
-        std::os::unix::fs::symlink(target, &new)
-            .and_then(|()| fs::rename(&new, link))
-            .with_context(|| format!("cannot make the link {}", link.display()))?;
+/// Points `link` to `target`, in one step, so that it never dangles. What is no link is left as it
+/// is.
+fn replace_link(target: &Path, link: &Path) -> io::Result<()> {
+    if link.symlink_metadata().is_ok_and(|there| !there.is_symlink()) {
+        let why = "it is no symbolic link; move it away to have one";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
     }
-    #[cfg(not(unix))]
-    let _ = (target, link);
-    Ok(())
+    let new = link.with_extension(format!("new-{}", std::process::id()));
+    fs::remove_file(&new).ok();
+    let replaced = symlink(target, &new).and_then(|()| fs::rename(&new, link));
+    if replaced.is_err() {
+        fs::remove_file(&new).ok();
+    }
+    replaced
+}
+
+#[cfg(unix)]
+fn symlink(target: &Path, link: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+#[cfg(not(unix))]
+fn symlink(_target: &Path, _link: &Path) -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "there are no symbolic links here"))
 }

@@ -182,3 +182,49 @@ fn each_copy_of_a_message_takes_its_own_time() {
     }
     assert!(together < 5, "{together}");
 }
+
+fn send_mebibytes(network: &mut Network, at: u64, count: usize) {
+    let body = RawValue::from_string(format!("\"{}\"", "x".repeat((1 << 20) - 2))).unwrap();
+    for _ in 0..count {
+        network.send(ms(at), &"n1".into(), &"n2".into(), body.clone()).unwrap();
+    }
+}
+
+#[test]
+fn more_bytes_than_may_wait_for_a_receiver_name_it_and_its_sender() {
+    let mut network = network(100, LatencyDist::Constant);
+    send(&mut network, 0, "lin-kv", "n2", "first");
+    // The one that is taken up first is not in the queue any more.
+    send_mebibytes(&mut network, 0, 256);
+    assert_eq!(network.flooded(), None);
+    send_mebibytes(&mut network, 50, 1);
+    let flood = network.flooded().unwrap();
+    assert_eq!((flood.to.as_ref(), flood.most.clone()), ("n2", Some(("n1".into(), 257))));
+    let told = flood.to_string();
+    assert!(told.starts_with("257 messages of 257 MiB wait for n2 in the network"), "{told}");
+    assert!(told.contains("n1 has sent it the most: 257 messages"), "{told}");
+}
+
+#[test]
+fn more_messages_than_may_wait_name_them_too() {
+    let mut network = network(100, LatencyDist::Constant);
+    let (n1, n2, body) = ("n1".into(), "n2".into(), RawValue::from_string("1".into()).unwrap());
+    for _ in 0..=WAITING_MAX {
+        network.send(ms(0), &n1, &n2, body.clone()).unwrap();
+    }
+    assert_eq!(network.flooded(), None, "one is taken up");
+    network.send(ms(0), &n1, &n2, body).unwrap();
+    let waiting = network.flooded().unwrap().waiting;
+    assert_eq!(waiting, Waiting::InNetwork(WAITING_MAX + 1, WAITING_MAX + 1));
+}
+
+#[test]
+fn what_has_arrived_does_not_wait_any_more() {
+    let mut network = network(100, LatencyDist::Constant);
+    for round in 0..3 {
+        send_mebibytes(&mut network, round * 200, 200);
+        network.handle_timeout(ms(round * 200 + 100));
+        while network.poll_delivered().is_some() {}
+    }
+    assert_eq!(network.flooded(), None);
+}

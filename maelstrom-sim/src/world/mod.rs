@@ -3,7 +3,7 @@
 //! # The driver's contract
 //!
 //! 1. For each line that a node prints: [`World::node_said`]. If a node is gone:
-//!    [`World::node_gone`].
+//!    [`World::node_gone`]. If a node does not read its input: [`World::node_flooded`].
 //! 2. When the clock reaches [`World::poll_timeout`]: [`World::handle_timeout`].
 //! 3. After each of these (and at the very start), carry out all actions that
 //!    [`World::poll_action`] hands out.
@@ -19,9 +19,11 @@
 //! come to their end. If the workload has final operations, the network heals, 10 s pass, and each
 //! thread does its own.
 
+mod advice;
 mod calls;
 mod clients;
 mod finale;
+mod limits;
 mod lines;
 mod news;
 mod reply;
@@ -135,6 +137,8 @@ pub struct World {
     /// The nodes that asked a service something that makes no sense.
     bad_requests: BTreeSet<NodeId>,
     actions: VecDeque<Action>,
+    /// How many of the actions are lines for nodes, and their bytes.
+    undelivered: (usize, usize),
     failure: Option<Failure>,
 }
 
@@ -165,6 +169,7 @@ impl World {
             muted: BTreeMap::new(),
             bad_requests: BTreeSet::new(),
             actions: VecDeque::new(),
+            undelivered: (0, 0),
             failure: None,
             options,
         };
@@ -175,16 +180,23 @@ impl World {
 
     /// A node has printed a line (with or without its newline).
     pub fn node_said(&mut self, now: Duration, node: &NodeId, line: &[u8]) {
+        if self.is_flooded() {
+            return;
+        }
         let line_read = Line::read(line);
         if self.muted.contains_key(node) {
             if let (Ok(line), Some(trace)) = (line_read, self.network.trace_mut()) {
                 trace.unheard(now, (&line.src, &line.dest, &line.body));
             }
-            return;
+            // Its lines may come so fast that the driver never finds a moment without one.
+            return self.advance(now);
         }
         if let Err(why) = line_read.and_then(|line| self.send_line(now, line)) {
             let text = String::from_utf8_lossy(line);
-            let why = format!("{why}: {}", reply::preview(text.trim_end()));
+            let mut why = format!("{why}: {}", reply::preview(text.trim_end()));
+            if let Some(advice) = advice::on(line) {
+                why.push_str(&format!(" ({advice})"));
+            }
             self.tell(now, News::Muted { node: node.clone(), why: why.clone() });
             self.muted.insert(node.clone(), why);
         }
@@ -235,7 +247,9 @@ impl World {
 
     /// The next thing that the driver has to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front()?;
+        self.handed_out(&action);
+        Some(action)
     }
 
     /// Whether the test is over, well or badly.
@@ -327,6 +341,7 @@ impl World {
     fn advance(&mut self, now: Duration) {
         self.network.handle_timeout(now);
         self.deliver(now);
+        self.check_network();
         while let Some((address, purpose)) = self.calls.pop_due(now) {
             self.call_ended(now, &address, purpose, &Outcome::Timeout);
         }
@@ -350,8 +365,7 @@ impl World {
             } else if Services::NAMES.contains(&message.dest.as_ref()) {
                 self.service_received(now, &message);
             } else {
-                let line = node_line(&message);
-                self.actions.push_back(Action::Deliver { node: message.dest, line });
+                self.hand_out(message.dest.clone(), node_line(&message));
             }
         }
     }

@@ -4,6 +4,7 @@ use maelstrom_core::NodeId;
 use serde::Serialize;
 
 use crate::nemesis::NemesisOp;
+use crate::network::Flood;
 
 /// What a person who watches wants to know.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -45,6 +46,9 @@ pub enum Failure {
     /// A node is gone, though nobody ended it.
     #[error("{0} {1}")]
     NodeGone(NodeId, String),
+    /// More messages wait for a node than a test can hold.
+    #[error("{0}")]
+    Flood(Flood),
 }
 
 impl Failure {
@@ -56,6 +60,7 @@ impl Failure {
             | Self::InitRefused(node, _)
             | Self::SetupRefused(node, _)
             | Self::NodeGone(node, _) => node,
+            Self::Flood(Flood { most: Some((node, _)), .. } | Flood { to: node, .. }) => node,
         }
     }
 }

@@ -6,6 +6,7 @@ use maelstrom_core::service::{Cas, KvClient};
 use maelstrom_core::{Error, ErrorCode, MessageHandler, Node, Request, RpcError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::*;
 use crate::history::OpType;
@@ -537,4 +538,63 @@ fn a_client_of_unique_ids_keeps_its_address_so_that_a_late_id_does_no_harm() {
     let world = simulate(options.with_node_count(1), |_| LateIds(0));
     assert!(!ends(&world, OpType::Info).is_empty());
     assert!(world.muted().is_empty());
+}
+
+#[test]
+fn a_node_that_is_not_listened_to_does_not_stop_time() {
+    let options = Options::new(WorkloadKind::Echo).with_node_count(1);
+    let mut world = World::new(options, ms(0));
+    world.handle_timeout(start::JOIN_TIME);
+    // A driver that always has another line to hand over.
+    for at in 100..11_000 {
+        world.node_said(ms(at), &"n0".into(), b"rubbish");
+    }
+    assert!(matches!(world.failure(), Some(Failure::InitTimeout(_))));
+}
+
+/// A test of two nodes, of which `n0` has begun to send to `n1`.
+fn flooding(latency_ms: u64) -> World {
+    let options = Options::new(WorkloadKind::Echo).with_node_count(2);
+    let latency = Latency { mean_ms: latency_ms, ..Latency::default() };
+    let mut world = World::new(Options { latency, ..options }, ms(0));
+    world.handle_timeout(start::JOIN_TIME);
+    let body = RawValue::from_string(format!("\"{}\"", "x".repeat(1 << 20))).unwrap();
+    for _ in 0..260 {
+        let sent = world.network.send(start::JOIN_TIME, &"n0".into(), &"n1".into(), body.clone());
+        sent.unwrap();
+        world.handle_timeout(start::JOIN_TIME);
+        if world.is_done() {
+            break;
+        }
+    }
+    world
+}
+
+#[test]
+fn too_much_for_a_node_ends_the_test_wherever_it_waits() {
+    // In the network, or where the driver is to fetch it.
+    for (latency_ms, sent) in [(1_000, 257), (0, 256)] {
+        let mut world = flooding(latency_ms);
+        let Some(Failure::Flood(flood)) = world.failure().cloned() else {
+            panic!("{latency_ms} ms: {:?}", world.failure());
+        };
+        assert_eq!((flood.to.as_ref(), flood.most), ("n1", Some(("n0".into(), sent))));
+        let fetched = std::iter::from_fn(|| world.poll_action()).count();
+        assert!(fetched < 265 && world.undelivered == (0, 0), "{fetched}");
+    }
+}
+
+#[test]
+fn a_node_that_does_not_read_names_the_one_that_sent_it_most() {
+    let options = Options::new(WorkloadKind::Echo).with_node_count(2);
+    let mut world = World::new(options, ms(0));
+    world.handle_timeout(start::JOIN_TIME);
+    for _ in 0..7 {
+        let line = br#"{"src":"n0","dest":"n1","body":{}}"#;
+        world.node_said(start::JOIN_TIME, &"n0".into(), line);
+    }
+    world.node_flooded(&"n1".into(), 256 << 20);
+    let failure = world.failure().unwrap();
+    assert_eq!(failure.node().as_ref(), "n0");
+    assert!(failure.to_string().contains("n0 has sent it the most: 7 messages"), "{failure}");
 }

@@ -1,0 +1,68 @@
+//! Limits on what waits for one receiver, and who is to blame where they are reached.
+//!
+//! A node that forwards every message it gets would otherwise fill the checker's memory. The limits
+//! are far above what a test of a right node needs: at a thousand requests a second and a latency of
+//! a second, some ten thousand messages wait.
+
+use std::fmt;
+
+use maelstrom_core::NodeId;
+
+/// How many messages may wait for one receiver.
+pub const WAITING_MAX: usize = 1_000_000;
+
+/// How many bytes of message bodies may wait for one receiver.
+pub const WAITING_BYTES_MAX: usize = 256 << 20;
+
+/// Whether so much may not wait.
+pub(crate) const fn is_too_much(messages: usize, bytes: usize) -> bool {
+    messages > WAITING_MAX || bytes > WAITING_BYTES_MAX
+}
+
+/// More waits for a receiver than a test can hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flood {
+    /// The receiver.
+    pub to: NodeId,
+    /// What waits for it.
+    pub waiting: Waiting,
+    /// The node that has sent it most messages during the test, and how many. `None`: no node has
+    /// sent it any.
+    pub most: Option<(NodeId, u64)>,
+}
+
+/// What waits for a receiver, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// In the network: messages, and the bytes of their bodies.
+    InNetwork(usize, usize),
+    /// Delivered, but the node has not read it: bytes.
+    Unread(usize),
+}
+
+impl fmt::Display for Flood {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let to = &self.to;
+        match self.waiting {
+            Waiting::InNetwork(messages, bytes) => write!(
+                f,
+                "{messages} messages of {} MiB wait for {to} in the network, more than a test can \
+                 hold",
+                bytes >> 20
+            ),
+            Waiting::Unread(bytes) => write!(
+                f,
+                "{to} does not read its input fast enough: more than {} MiB wait for it",
+                bytes >> 20
+            ),
+        }?;
+        let Some((from, sent)) = &self.most else {
+            return Ok(());
+        };
+        write!(
+            f,
+            ". {from} has sent it the most: {sent} messages. Does {from} forward every message that \
+             it gets?"
+        )
+    }
+}

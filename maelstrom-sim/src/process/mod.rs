@@ -1,0 +1,216 @@
+//! Real nodes: processes that speak over pipes.
+//!
+//! Each process has three threads of ours (`pipes`) and leads a process group of its own
+//! (`group`), which gets all signals.
+//!
+//! # Invariants
+//!
+//! * What a process printed before it was killed counts until its node is started anew; what arrives
+//!   later counts no more. Lives are numbered for that.
+//! * Nothing that was started is left running when [`Processes`] is dropped, except what has left
+//!   its process group. [`kill_all`] and [`kill_all_on_panic`] are for an end without order.
+
+#![expect(clippy::disallowed_methods, reason = "this is the real-time driver")]
+
+mod group;
+mod life;
+mod pipes;
+mod program;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::time::Duration;
+
+use anyhow::Context;
+use maelstrom_core::NodeId;
+
+pub use self::group::{kill_all, kill_all_on_panic};
+pub use self::pipes::Printed;
+pub use self::program::StartError;
+
+use self::life::Life;
+use self::pipes::Said;
+use self::program::Program;
+
+/// How much may wait for a node that does not read its input, in bytes of memory.
+pub const UNREAD_BYTES_MAX: usize = 256 << 20;
+
+/// How many lines may wait for the test to look at them; further ones wait in the pipes.
+const EVENTS_MAX: usize = 1024;
+
+/// How long a node that has closed its stdout may take to exit.
+const EXIT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What is to be run.
+#[derive(Clone, Debug)]
+pub struct ProcessOptions {
+    /// The program.
+    pub bin: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Where each node's stderr goes, as `<node>.log`.
+    pub log_dir: PathBuf,
+    /// Whether it is shown as well.
+    pub log_stderr: bool,
+}
+
+/// What a node did.
+#[derive(Debug)]
+pub enum ProcessEvent {
+    /// It printed a line, in this life or just before it was killed.
+    Line(NodeId, Vec<u8>),
+    /// It closed its stdout, most likely because it is gone.
+    Closed(NodeId),
+}
+
+/// The nodes of a test. Dropping them ends them.
+#[derive(Debug)]
+pub struct Processes {
+    program: Program,
+    options: ProcessOptions,
+    nodes: BTreeMap<NodeId, Life>,
+    lives: u64,
+    sender: SyncSender<Said>,
+    events: Receiver<Said>,
+}
+
+impl Processes {
+    /// Starts a process for each node.
+    ///
+    /// # Errors
+    ///
+    /// If the program cannot be started ([`StartError`]), or a log file not be created.
+    pub fn start(options: &ProcessOptions, nodes: &[NodeId]) -> anyhow::Result<Self> {
+        let program = Program::find(&options.bin, &options.args)?;
+        let log_dir = &options.log_dir;
+        std::fs::create_dir_all(log_dir)
+            .with_context(|| format!("cannot create {}", log_dir.display()))?;
+        let (sender, events) = mpsc::sync_channel(EVENTS_MAX);
+        let options = options.clone();
+        let mut processes =
+            Self { program, options, nodes: BTreeMap::new(), lives: 0, sender, events };
+        for id in nodes {
+            let log = processes.options.log_dir.join(format!("{id}.log"));
+            let file =
+                File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+            processes.begin_life(id, file)?;
+        }
+        Ok(processes)
+    }
+
+    fn begin_life(&mut self, id: &NodeId, log: File) -> Result<(), StartError> {
+        self.lives += 1;
+        let Self { program, options, lives, sender, .. } = self;
+        let life = Life::begin(program, id, (*lives, sender), log, options.log_stderr)?;
+        self.nodes.insert(id.clone(), life);
+        Ok(())
+    }
+
+    /// Ends a node at once (SIGKILL), and with it what waits to be read by it.
+    pub fn kill(&mut self, node: &NodeId) {
+        if let Some(life) = self.nodes.get_mut(node) {
+            life.is_killed = true;
+            life.end();
+        }
+    }
+
+    /// Starts a node anew that was [killed](Self::kill).
+    ///
+    /// # Errors
+    ///
+    /// If that is not possible any more.
+    pub fn restart(&mut self, node: &NodeId) -> anyhow::Result<()> {
+        let log = self.options.log_dir.join(format!("{node}.log"));
+        let file = File::options().append(true).create(true).open(&log);
+        let mut file = file.with_context(|| format!("cannot open {}", log.display()))?;
+        writeln!(file, "-- killed and started again --")?;
+        Ok(self.begin_life(node, file)?)
+    }
+
+    /// Stops a node until it is [resumed](Self::resume): what it is sent waits.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot do that.
+    pub fn pause(&mut self, node: &NodeId) -> anyhow::Result<()> {
+        self.set_paused(node, true)
+    }
+
+    /// Lets a node go on.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot do that.
+    pub fn resume(&mut self, node: &NodeId) -> anyhow::Result<()> {
+        self.set_paused(node, false)
+    }
+
+    fn set_paused(&self, node: &NodeId, is_paused: bool) -> anyhow::Result<()> {
+        let set = self.nodes.get(node).map_or(Ok(()), |life| life.set_paused(is_paused));
+        let what = if is_paused { "pause" } else { "resume" };
+        set.with_context(|| format!("cannot {what} {node}"))
+    }
+
+    /// Writes a line to a node. `false`: it has not read its input for so long that
+    /// [`UNREAD_BYTES_MAX`] is reached.
+    pub fn deliver(&self, node: &NodeId, line: Vec<u8>) -> bool {
+        let life = self.nodes.get(node).filter(|life| !life.is_killed);
+        life.is_none_or(|life| life.deliver(line) <= UNREAD_BYTES_MAX)
+    }
+
+    /// What a node does next, if anything before `timeout` is over.
+    pub fn next_event(&self, timeout: Duration) -> Option<ProcessEvent> {
+        let Said { node, life: number, line } = self.events.recv_timeout(timeout).ok()?;
+        let life = self.nodes.get(&node).filter(|life| life.number == number)?;
+        match line {
+            Some(line) => Some(ProcessEvent::Line(node, line)),
+            None => (!life.is_killed).then_some(ProcessEvent::Closed(node)),
+        }
+    }
+
+    /// What became of a node that closed its stdout. It is killed if it is still there.
+    pub fn obituary(&mut self, node: &NodeId) -> String {
+        let Some(life) = self.nodes.get_mut(node) else {
+            return "is unknown".into();
+        };
+        let exit = life.wait(EXIT_PATIENCE);
+        life.end();
+        match exit {
+            Some(status) => format!("exited by itself ({status})"),
+            None => "closed its stdout".into(),
+        }
+    }
+
+    /// How much a node has printed in its present life.
+    #[must_use]
+    pub fn printed(&self, node: &NodeId) -> Option<Printed> {
+        self.nodes.get(node).map(Life::printed)
+    }
+
+    /// Whether the program is a script whose first line ends in a carriage return.
+    #[must_use]
+    pub fn has_carriage_return(&self) -> bool {
+        self.program.has_carriage_return()
+    }
+
+    /// The end of a node's stderr.
+    #[must_use]
+    pub fn stderr_tail(&self, node: &NodeId) -> Vec<String> {
+        self.nodes.get(node).map(Life::stderr_tail).unwrap_or_default()
+    }
+
+    /// Kills all nodes, as Maelstrom does at the end of a test, and waits for their logs.
+    pub fn stop(&mut self) {
+        self.nodes.values_mut().for_each(Life::kill);
+        self.nodes.values_mut().for_each(Life::end);
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,192 @@
+//! The three pipes of a process, each with a thread of its own.
+//!
+//! None of the threads holds up another one, or the test. A thread ends when its pipe is closed.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{ChildStderr, ChildStdin, ChildStdout};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Mutex, PoisonError};
+
+use maelstrom_core::NodeId;
+
+/// The longest line that a node may print.
+const LINE_BYTES_MAX: usize = 64 << 20;
+
+/// How many lines of its stderr are kept for the moment when a node is in trouble. A backtrace, which
+/// comes after the error that it belongs to, is longer than a hundred lines.
+const STDERR_LINES: usize = 512;
+
+/// How much of each of these lines is kept.
+const STDERR_LINE_CHARS: usize = 1_000;
+
+/// About what a line takes in memory beside its bytes.
+const LINE_OVERHEAD: usize = 64;
+
+/// The byte order mark of UTF-8.
+const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
+
+/// What the threads tell of a process, with the number of its life.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) node: NodeId,
+    pub(super) life: u64,
+    /// `None`: it has closed its stdout.
+    pub(super) line: Option<Vec<u8>>,
+}
+
+/// How much a process has printed to stdout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Printed {
+    /// Bytes in all.
+    pub bytes: u64,
+    /// Bytes since its last newline.
+    pub unended_bytes: u64,
+    /// Lines.
+    pub lines: u64,
+    head: [u8; 3],
+}
+
+impl Printed {
+    fn add(&mut self, bytes: &[u8]) {
+        let place = usize::try_from(self.bytes).unwrap_or(usize::MAX);
+        for (own, byte) in self.head.iter_mut().skip(place).zip(bytes) {
+            *own = *byte;
+        }
+        let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.bytes = self.bytes.saturating_add(count);
+        if bytes.last() == Some(&b'\n') {
+            self.lines += 1;
+            self.unended_bytes = 0;
+        } else {
+            self.unended_bytes = self.unended_bytes.saturating_add(count);
+        }
+    }
+
+    /// Whether its first bytes are a byte order mark.
+    #[must_use]
+    pub fn begins_with_bom(&self) -> bool {
+        self.head == BOM
+    }
+}
+
+/// What a line that waits to be read by a node takes in memory, about.
+pub(super) const fn cost(line: &[u8]) -> usize {
+    line.len() + LINE_OVERHEAD
+}
+
+pub(super) fn write_stdin(
+    mut stdin: ChildStdin,
+    lines: &Receiver<Vec<u8>>,
+    unread_bytes: &AtomicUsize,
+) {
+    while let Ok(line) = lines.recv() {
+        let mut batch_cost = cost(&line);
+        let mut batch = line;
+        while batch.len() < 1 << 16
+            && let Ok(line) = lines.try_recv()
+        {
+            batch_cost += cost(&line);
+            batch.extend(line);
+        }
+        if stdin.write_all(&batch).is_err() {
+            return;
+        }
+        unread_bytes.fetch_sub(batch_cost, Ordering::Relaxed);
+    }
+}
+
+pub(super) fn read_stdout(
+    stdout: ChildStdout,
+    (node, life): (&NodeId, u64),
+    printed: &Mutex<Printed>,
+    events: &SyncSender<Said>,
+) {
+    let mut stdout = BufReader::with_capacity(1 << 16, stdout);
+    let count = |bytes: &[u8]| printed.lock().unwrap_or_else(PoisonError::into_inner).add(bytes);
+    while let Ok(Some(line)) = read_line(&mut stdout, count) {
+        let said = Said { node: node.clone(), life, line: Some(line) };
+        if events.send(said).is_err() {
+            return;
+        }
+    }
+    events.send(Said { node: node.clone(), life, line: None }).ok();
+}
+
+/// The next line, without its newline; `None` at the end. A line beyond the limit comes in pieces.
+/// `count` gets its bytes as they come.
+fn read_line(
+    input: &mut impl BufRead,
+    mut count: impl FnMut(&[u8]),
+) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    while line.len() < LINE_BYTES_MAX {
+        let chunk = match input.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            chunk => chunk?,
+        };
+        let limit = LINE_BYTES_MAX - line.len();
+        let bytes = chunk.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
+        let bytes = bytes.get(..limit).unwrap_or(bytes);
+        if bytes.is_empty() {
+            return Ok((!line.is_empty()).then_some(line));
+        }
+        count(bytes);
+        line.extend_from_slice(bytes);
+        let length = bytes.len();
+        input.consume(length);
+        if line.last() == Some(&b'\n') {
+            line.pop();
+            break;
+        }
+    }
+    Ok(Some(line))
+}
+
+pub(super) fn keep_stderr(
+    stderr: ChildStderr,
+    mut log: File,
+    tail: &Mutex<VecDeque<String>>,
+    shown_as: Option<&str>,
+) {
+    let mut stderr = BufReader::new(stderr);
+    while let Ok(Some(line)) = read_line(&mut stderr, |_| {}) {
+        let text = String::from_utf8_lossy(&line).into_owned();
+        writeln!(log, "{text}").ok();
+        if let Some(id) = shown_as {
+            writeln!(io::stderr(), "{id} | {text}").ok();
+        }
+        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+        if tail.len() == STDERR_LINES {
+            tail.pop_front();
+        }
+        tail.push_back(text.chars().take(STDERR_LINE_CHARS).collect());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_count_as_they_come_and_not_only_with_their_newline() {
+        let mut printed = Printed::default();
+        // A buffer of two bytes: everything comes in pieces.
+        let mut input = BufReader::with_capacity(2, &b"\xef\xbb\xbf{}\nab"[..]);
+        assert_eq!(read_line(&mut input, |bytes| printed.add(bytes)).unwrap().unwrap().len(), 5);
+        assert_eq!((printed.bytes, printed.unended_bytes, printed.lines), (6, 0, 1));
+        assert!(printed.begins_with_bom());
+        assert_eq!(read_line(&mut input, |bytes| printed.add(bytes)).unwrap().unwrap(), b"ab");
+        assert_eq!((printed.bytes, printed.unended_bytes, printed.lines), (8, 2, 1));
+        assert_eq!(read_line(&mut input, |_| {}).unwrap(), None);
+    }
+
+    #[test]
+    fn an_empty_line_is_a_line_and_no_end() {
+        let mut input = &b"\n\nx"[..];
+        let lines = std::iter::from_fn(|| read_line(&mut input, |_| {}).unwrap());
+        assert_eq!(lines.collect::<Vec<_>>(), [&b""[..], b"", b"x"]);
+    }
+}

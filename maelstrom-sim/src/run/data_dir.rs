@@ -1,0 +1,55 @@
+//! Data folders that an earlier test has left behind.
+//!
+//! The checker knows no flags of nodes but this one, by which the nodes of this project and any
+//! others that take it keep their records.
+
+use std::path::{Path, PathBuf};
+
+const FLAG: &str = "--data-dir";
+
+/// The folders after `--data-dir` in a node's arguments that are not empty: nodes begin with what is
+/// in there, so a verdict may blame them for records of an earlier test.
+///
+/// A relative folder is one of `dir`, in which nodes run.
+#[must_use]
+pub fn left_behind(args: &[String], dir: &Path) -> Vec<PathBuf> {
+    let next = args.iter().skip(1).map(Some).chain([None]);
+    let value = |(arg, next): (&String, Option<&String>)| match arg.strip_prefix(FLAG)? {
+        "" => next.map(|value| dir.join(value)),
+        rest => rest.strip_prefix('=').map(|value| dir.join(value)),
+    };
+    args.iter().zip(next).filter_map(value).filter(|folder| is_in_use(folder)).collect()
+}
+
+fn is_in_use(folder: &Path) -> bool {
+    folder.read_dir().is_ok_and(|mut entries| entries.next().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_with_anything_in_it_is_left_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["full/n0", "empty"] {
+            std::fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        let (full, empty) = (dir.path().join("full"), dir.path().join("empty"));
+        let (full_text, empty_text) = (full.to_str().unwrap(), empty.to_str().unwrap());
+        for (args, found) in [
+            (vec!["--data-dir", full_text], true),
+            (vec!["--data-dir", "full"], true),
+            (vec!["-x", "--data-dir=full", "y"], true),
+            (vec!["--data-dir", empty_text], false),
+            (vec!["--data-dir", "none"], false),
+            (vec!["--data-dir"], false),
+            (vec!["--data-dirs", "full"], false),
+            (vec!["full"], false),
+        ] {
+            let owned: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+            let expected = if found { vec![full.clone()] } else { Vec::new() };
+            assert_eq!(left_behind(&owned, dir.path()), expected, "{args:?}");
+        }
+    }
+}

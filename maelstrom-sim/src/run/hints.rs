@@ -1,0 +1,58 @@
+//! Why a node most likely failed, in words that help its author.
+
+use crate::process::{Printed, Processes};
+use crate::world::{Failure, World};
+
+/// What the nodes of this project say about a data folder that is taken.
+const IN_USE: &str = "in use by another process";
+
+/// The likely reason of a failure, as full sentences; empty if there is none to tell.
+pub(super) fn of(failure: &Failure, world: &World, processes: &Processes) -> String {
+    let node = failure.node();
+    if let Some(why) = world.muted().get(node) {
+        return format!("It is not listened to since it said something that is {why}");
+    }
+    match failure {
+        Failure::InitTimeout(_) => silence(processes.printed(node).unwrap_or_default()),
+        Failure::NodeGone(..) => end(&processes.stderr_tail(node), processes.has_carriage_return()),
+        _ => String::new(),
+    }
+}
+
+/// Why `init` got no answer from a node that printed so much.
+fn silence(printed: Printed) -> String {
+    let Printed { bytes, unended_bytes, lines, .. } = printed;
+    let mut text = match (bytes, lines) {
+        (0, _) => "It printed nothing to stdout. Does it flush stdout after each message?".into(),
+        (_, 0) => format!(
+            "It printed {unended_bytes} bytes to stdout, but no newline. A message ends in a newline."
+        ),
+        _ => format!(
+            "Lines that it printed: {lines}. None of them answers the client that sent `init`, with \
+             the request's `msg_id` as `in_reply_to`."
+        ),
+    };
+    if lines > 0 && unended_bytes > 0 {
+        text.push_str(&format!(" Its last {unended_bytes} bytes have no newline yet."));
+    }
+    if printed.begins_with_bom() {
+        text.push_str(" Its output begins with a byte order mark: write UTF-8 without one.");
+    }
+    text
+}
+
+/// Why a node ended, from the last lines of its stderr.
+fn end(stderr: &[String], has_carriage_return: bool) -> String {
+    if let Some(line) = stderr.iter().rev().find(|line| line.contains(IN_USE)) {
+        return format!(
+            "Another process uses its data folder. Does another test run on the same one? It said: {}",
+            line.trim()
+        );
+    }
+    if has_carriage_return {
+        return "The first line of the program ends in a carriage return: save the file with Unix \
+                line ends (LF)."
+            .into();
+    }
+    String::new()
+}

@@ -1,0 +1,83 @@
+//! Folders that more than one test uses: the data folder of nodes, and the store.
+
+use std::path::Path;
+
+use super::{NODE, Place};
+
+const ARGS: &str = "-w echo --node-count 1 --rate 20 --time-limit 1";
+
+#[test]
+fn a_data_folder_in_use_is_named_first_and_there_is_no_verdict() {
+    let place = Place::new();
+    // As the nodes of this project end.
+    let bin = place.script(
+        "#!/bin/sh\nread -r line\n\
+         echo 'Error: data/n0/records.redb: in use by another process' >&2\n\
+         echo 'Stack backtrace:' >&2\n\
+         for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do\n\
+         printf '   %s: main\\n        at main.rs\\n' $i >&2\ndone\nexit 1\n",
+    );
+    let stderr = place.run(&bin, ARGS).crashed();
+    let error = stderr.lines().skip_while(|line| !line.starts_with("error: ")).nth(1);
+    assert!(error.unwrap().starts_with("Another process uses its data folder."), "{stderr}");
+}
+
+#[test]
+fn a_data_folder_that_is_not_empty_is_named_in_a_warning() {
+    let place = Place::new();
+    let warnings = |data_dir: &Path| {
+        let mut command = place.command(Path::new("/bin/sh"), ARGS);
+        let output = command.args(["--", "-c", "exit 1", "--data-dir"]).arg(data_dir).output();
+        let stderr = String::from_utf8_lossy(&output.unwrap().stderr).into_owned();
+        let warnings = stderr.lines().filter(|line| line.starts_with("warning: "));
+        warnings.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let data = place.path("data");
+    assert_eq!(warnings(&data), [""; 0]);
+    std::fs::create_dir_all(data.join("n0")).unwrap();
+    let text = format!(
+        "warning: {} is not empty: nodes begin with what an earlier run left there; remove it for a \
+         fresh run",
+        data.display()
+    );
+    assert_eq!(warnings(&data), std::slice::from_ref(&text));
+    // A relative path is one of the temporary folder, in which nodes run.
+    let temp_dir = std::env::temp_dir();
+    if let Ok(relative) = data.strip_prefix(&temp_dir) {
+        assert_eq!(warnings(relative), [text]);
+    }
+}
+
+#[test]
+fn what_is_no_link_in_the_store_stays_and_the_test_runs() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.path("store/current")).unwrap();
+    std::fs::write(place.path("store/latest"), "precious").unwrap();
+    let run = place.run(Path::new(NODE), ARGS);
+    assert_eq!(run.code(), Some(0), "{}", run.stderr());
+    let stderr = run.stderr();
+    let results = stderr.lines().find_map(|line| line.split_once(", results in "));
+    let dir = results.unwrap().1;
+    assert!(place.path(dir).join("results.json").is_file(), "{dir}");
+    let warnings: Vec<&str> = stderr.lines().filter(|line| line.starts_with("warning")).collect();
+    let warning = |link: &str| {
+        format!(
+            "warning: {link} does not point to this run, {dir}: it is no symbolic link; move it \
+             away to have one"
+        )
+    };
+    assert_eq!(warnings, [warning("store/current"), warning("store/latest")]);
+    assert_eq!(std::fs::read_to_string(place.path("store/latest")).unwrap(), "precious");
+    assert!(place.path("store/echo/latest/results.json").is_file(), "its own link is made");
+}
+
+#[test]
+fn two_tests_at_once_do_not_get_into_each_others_way() {
+    let place = Place::new();
+    let runs = [1, 2, 3].map(|_| place.start(Path::new(NODE), ARGS));
+    for run in runs {
+        let run = super::Finished::of(run);
+        assert_eq!(run.code(), Some(0), "{}", run.stderr());
+        assert!(!run.stderr().contains("warning"), "{}", run.stderr());
+    }
+}

@@ -1,0 +1,160 @@
+//! A node is a process group: the program that was started, and whatever it starts.
+
+use std::mem::ManuallyDrop;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use maelstrom_core::NodeId;
+use maelstrom_sim::process::{ProcessEvent, ProcessOptions, Processes, kill_all_on_panic};
+
+use super::{Finished, NODE, Place, alive, wait_until};
+
+/// A wrapper that starts the node as its child, which does not end when its input does. `mark` makes
+/// the child's command line unique.
+fn wrapper(place: &Place, mark: &str, fault: &str) -> PathBuf {
+    let node = format!("{NODE} --max-line-bytes {mark} --fault {fault}");
+    place.script(&format!("#!/bin/sh\n(cat; sleep {mark}) | {node} \"$@\"\n"))
+}
+
+/// The live processes of this mark.
+fn marked(mark: &str) -> Vec<i32> {
+    [alive(&format!("--max-line-bytes {mark}")), alive(&format!("sleep {mark}"))].concat()
+}
+
+fn processes(place: &Place, bin: &Path) -> Processes {
+    let options = ProcessOptions {
+        bin: bin.to_owned(),
+        args: Vec::new(),
+        log_dir: place.path("logs"),
+        log_stderr: false,
+    };
+    Processes::start(&options, &["n0".into()]).unwrap()
+}
+
+/// The next line that the node prints, within 10 s.
+#[track_caller]
+fn next_line(processes: &Processes) -> String {
+    let mut line = None;
+    wait_until("a line", || {
+        match processes.next_event(Duration::from_millis(10)) {
+            Some(ProcessEvent::Line(_, bytes)) => line = String::from_utf8(bytes).ok(),
+            Some(ProcessEvent::Closed(node)) => panic!("{node} is gone"),
+            None => {}
+        }
+        line.is_some()
+    });
+    line.unwrap_or_default()
+}
+
+#[test]
+fn a_wrapper_without_exec_leaves_nothing_behind() {
+    let place = Place::new();
+    let bin = wrapper(&place, "7000001", "none");
+    let run = place.run(&bin, "-w echo --node-count 2 --rate 20 --time-limit 1");
+    assert_eq!(run.code(), Some(0), "{}", run.stderr());
+    wait_until("nothing is left", || marked("7000001").is_empty());
+}
+
+#[test]
+fn a_failed_test_leaves_nothing_behind_either() {
+    // The first node that is asked for an echo exits; the others, and their wrappers, are left.
+    let place = Place::new();
+    let bin = place.script(&format!(
+        "#!/bin/sh\nsleep 7000002 >/dev/null 2>&1 &\n{NODE} --fault exit \"$@\"\n"
+    ));
+    let run = place.run(&bin, "-w echo --node-count 3 --rate 20 --time-limit 9");
+    assert!(run.crashed().contains("exited by itself"), "{}", run.stderr());
+    wait_until("nothing is left", || marked("7000002").is_empty());
+}
+
+#[test]
+fn a_node_that_exits_takes_along_what_it_started() {
+    let place = Place::new();
+    let bin = place.script("#!/bin/sh\nsleep 7003 >/dev/null 2>&1 &\nexit 3\n");
+    let stderr = place.run(&bin, "-w echo --node-count 1 --time-limit 9").crashed();
+    assert!(stderr.contains("n0 exited by itself (exit status: 3)"), "{stderr}");
+    wait_until("nothing is left", || alive("sleep 7003").is_empty());
+}
+
+#[test]
+fn a_kill_and_a_pause_reach_the_node_behind_its_wrapper() {
+    let place = Place::new();
+    let bin = wrapper(&place, "7000004", "none");
+    let args = "-w echo --node-count 1 --rate 20 --time-limit 4 --nemesis pause,kill --seed 1";
+    let mut run = place.start(&bin, &format!("{args} --nemesis-interval 1"));
+    let mut most = 0;
+    while run.try_wait().unwrap().is_none() {
+        // The node of one life, never those of two.
+        most = most.max(alive("--max-line-bytes 7000004").len());
+    }
+    let run = Finished::of(run);
+    assert_eq!(most, 1, "{}", run.stderr());
+    wait_until("nothing is left", || marked("7000004").is_empty());
+    assert!(run.stderr().contains("nemesis: crash"), "{}", run.stderr());
+}
+
+#[test]
+fn a_pause_stops_the_whole_group_and_a_kill_ends_a_paused_one() {
+    let place = Place::new();
+    let bin = place.script("#!/bin/sh\nsh -c 'while read -r line; do echo \"$line\"; done'\n");
+    let mut processes = processes(&place, &bin);
+    let n0: NodeId = "n0".into();
+    assert!(processes.deliver(&n0, b"one\n".to_vec()));
+    assert_eq!(next_line(&processes), "one");
+    processes.pause(&n0).unwrap();
+    processes.deliver(&n0, b"two\n".to_vec());
+    let said = processes.next_event(Duration::from_millis(300));
+    assert!(said.is_none(), "the child goes on: {said:?}");
+    processes.resume(&n0).unwrap();
+    assert_eq!(next_line(&processes), "two");
+    processes.pause(&n0).unwrap();
+    drop(processes);
+    let own = bin.to_str().unwrap();
+    wait_until("nothing is left", || alive(own).is_empty());
+}
+
+#[test]
+fn lines_of_an_earlier_life_count_until_the_restart_and_no_longer() {
+    let place = Place::new();
+    // Job control gives the child a process group of its own, so that a kill does not reach it. It
+    // is the first life that has one.
+    let bin = place.script(
+        "#!/usr/bin/env bash\n\
+         if mkdir \"${0%/*}/first\" 2>/dev/null; then\n\
+         set -m; (sleep 0.5; echo late; sleep 0.5; echo later) & set +m\n\
+         fi\n\
+         echo begun; cat >/dev/null\n",
+    );
+    let mut processes = processes(&place, &bin);
+    let n0: NodeId = "n0".into();
+    assert_eq!(next_line(&processes), "begun");
+    processes.kill(&n0);
+    assert_eq!(next_line(&processes), "late", "it was printed before the restart");
+    processes.restart(&n0).unwrap();
+    assert_eq!(next_line(&processes), "begun");
+    std::thread::sleep(Duration::from_millis(700));
+    let said = processes.next_event(Duration::from_millis(300));
+    assert!(said.is_none(), "{said:?}");
+}
+
+/// Panics in a process of its own, without dropping the nodes, as where a panic aborts.
+#[test]
+#[ignore = "a part of the next test"]
+fn panics_with_nodes() {
+    let place = Place::new();
+    kill_all_on_panic();
+    let _leaked = ManuallyDrop::new(processes(&place, &wrapper(&place, "7000005", "none")));
+    wait_until("the node starts", || marked("7000005").len() == 1);
+    panic!("the checker has a bug");
+}
+
+#[test]
+fn a_panic_leaves_nothing_behind() {
+    let own = std::env::current_exe().unwrap();
+    let args = ["--ignored", "--exact", "groups::panics_with_nodes"];
+    let output = Command::new(own).args(args).output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("the checker has a bug"), "{stdout}");
+    wait_until("nothing is left", || marked("7000005").is_empty());
+}

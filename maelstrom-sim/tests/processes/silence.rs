@@ -1,0 +1,64 @@
+//! A node that does not answer `init`, or is not listened to, and the likely reason.
+
+use super::Place;
+
+/// What a test of a lone node with this script writes to stderr.
+fn failure(script: &str) -> String {
+    let place = Place::new();
+    let bin = place.script(&format!("#!/bin/sh\n{script}\n"));
+    place.run(&bin, "-w echo --node-count 1 --time-limit 1").crashed()
+}
+
+/// Reads its input to the end.
+const REST: &str = "cat >/dev/null";
+
+#[test]
+fn the_reason_for_silence_is_told() {
+    let unasked = r#"{"src":"n0","dest":"c0","body":{"type":"init_ok","in_reply_to":99}}"#;
+    let cases = [
+        (String::new(), "It printed nothing to stdout. Does it flush stdout"),
+        ("printf 12345678".into(), "It printed 8 bytes to stdout, but no newline."),
+        (
+            format!("read -r line; echo '{unasked}'"),
+            "Lines that it printed: 1. None of them answers",
+        ),
+        (r"printf '\357\273\277{'".into(), "begins with a byte order mark"),
+    ];
+    // Each of them takes the 10 s of `init`.
+    let threads = cases.map(|(script, hint)| {
+        let thread = std::thread::spawn(move || failure(&format!("{script}\n{REST}")));
+        (thread, hint)
+    });
+    for (thread, hint) in threads {
+        let stderr = thread.join().unwrap();
+        assert!(stderr.contains("n0 did not answer `init` within 10 s"), "{stderr}");
+        assert!(stderr.contains(hint), "{hint}\n{stderr}");
+    }
+}
+
+#[test]
+fn the_failure_names_the_line_that_silenced_the_node() {
+    let cases = [
+        ("read -r line; echo 'Starting'", "(stdout is for messages only: log to stderr)"),
+        (r"printf '\357\273\277{}\n'", "(it begins with a byte order mark"),
+    ];
+    let threads = cases.map(|(script, advice)| {
+        let thread = std::thread::spawn(move || failure(&format!("{script}\n{REST}")));
+        (thread, advice)
+    });
+    for (thread, advice) in threads {
+        let stderr = thread.join().unwrap();
+        assert!(stderr.contains("n0 is not listened to any more: not a message"), "{stderr}");
+        let said = stderr.split("It is not listened to since it said something that is");
+        assert!(said.skip(1).any(|why| why.contains(advice)), "{stderr}");
+    }
+}
+
+#[test]
+fn an_interpreter_with_a_carriage_return_behind_env_is_named() {
+    let place = Place::new();
+    let bin = place.script("#!/usr/bin/env sh\r\nexit\r\n");
+    let stderr = place.run(&bin, "-w echo --node-count 1 --time-limit 1").crashed();
+    assert!(stderr.contains("n0 exited by itself"), "{stderr}");
+    assert!(stderr.contains("ends in a carriage return"), "{stderr}");
+}

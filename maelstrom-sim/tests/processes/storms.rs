@@ -1,0 +1,77 @@
+//! Nodes that say too much: the test ends all the same, in time, and names them.
+
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use maelstrom_core::NodeId;
+use maelstrom_sim::process::{ProcessOptions, Processes};
+
+use super::{Finished, Place};
+
+/// The end of a test that must come before `limit` is over.
+#[track_caller]
+fn ends_within(mut run: Child, limit: Duration) -> Finished {
+    let start = Instant::now();
+    while run.try_wait().unwrap().is_none() {
+        if start.elapsed() > limit {
+            run.kill().unwrap();
+            panic!("the test does not end");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Finished::of(run)
+}
+
+/// Two nodes. The first one sends to the other without end, and the other one reads nothing.
+const STORM: &str = r#"#!/bin/sh
+read -r line
+id=${line#*'"node_id":"'}; id=${id%%'"'*}
+client=${line#*'"src":"'}; client=${client%%'"'*}
+echo "{\"src\":\"$id\",\"dest\":\"$client\",\"body\":{\"type\":\"init_ok\",\"in_reply_to\":1}}"
+sleep 1
+[ "$id" = n1 ] && exec sleep 7021
+text=$(printf %20000s | tr ' ' x)
+exec yes "{\"src\":\"n0\",\"dest\":\"n1\",\"body\":{\"text\":\"$text\"}}"
+"#;
+
+#[test]
+fn a_storm_ends_the_test_and_names_its_sender() {
+    let place = Place::new();
+    let args = "-w echo --node-count 2 --rate 20 --time-limit 60";
+    let run = place.start(&place.script(STORM), args);
+    let stderr = ends_within(run, Duration::from_secs(50)).crashed();
+    assert!(
+        stderr.contains("n1 does not read its input fast enough: more than 256 MiB"),
+        "{stderr}"
+    );
+    let sent = stderr.split("n0 has sent it the most: ").nth(1).unwrap();
+    let sent: u64 = sent.split(' ').next().unwrap().parse().unwrap();
+    assert!((13_000..14_000).contains(&sent), "{stderr}");
+}
+
+#[test]
+fn what_a_node_has_not_read_is_limited_also_while_it_is_paused() {
+    let place = Place::new();
+    let options = ProcessOptions {
+        bin: place.script("#!/bin/sh\nexec sleep 7022\n"),
+        args: Vec::new(),
+        log_dir: place.path("logs"),
+        log_stderr: false,
+    };
+    let n0: NodeId = "n0".into();
+    let mut processes = Processes::start(&options, std::slice::from_ref(&n0)).unwrap();
+    processes.pause(&n0).unwrap();
+    let taken = (0..300).take_while(|_| processes.deliver(&n0, vec![b'x'; 1 << 20]));
+    assert_eq!(taken.count(), 255, "each of them takes a little more than its bytes");
+    processes.kill(&n0);
+    assert!(processes.deliver(&n0, b"x".to_vec()), "what a dead node is sent is lost");
+}
+
+#[test]
+fn a_node_that_prints_rubbish_for_ever_does_not_hold_up_the_test() {
+    let place = Place::new();
+    let bin = place.script("#!/bin/sh\nexec yes rubbish\n");
+    let run = place.start(&bin, "-w echo --node-count 1 --time-limit 1");
+    let stderr = ends_within(run, Duration::from_secs(20)).crashed();
+    assert!(stderr.contains("n0 did not answer `init` within 10 s"), "{stderr}");
+}
