@@ -13,7 +13,6 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use maelstrom_core::NodeId;
-use maelstrom_sim::checker::Verdict;
 use maelstrom_sim::limits::{Figures, Limits};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{
@@ -83,8 +82,8 @@ struct TestArgs {
     #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
     latency_dist: LatencyDist,
     /// The faults to cause, separated by commas: partition, kill, pause. (Maelstrom 0.2.4 knows
-    /// partitions only, its main branch all three.) A node that was paused may answer too late; that
-    /// is forgiven here.
+    /// partitions only, its main branch all three.) A node that was paused or killed may answer what
+    /// waited for it too late; that is forgiven here.
     #[arg(long, value_name = "FAULTS", value_delimiter = ',', value_parser = fault)]
     nemesis: Vec<Fault>,
     /// The mean time between two operations of the nemesis, in seconds.
@@ -194,7 +193,9 @@ impl TestArgs {
             key_count: self.key_count,
             max_writes_per_key: self.max_writes_per_key,
             availability: self.availability,
-            forgive_late_replies: self.nemesis.contains(&Fault::Pause),
+            forgive_late_replies: [Fault::Pause, Fault::Crash]
+                .iter()
+                .any(|fault| self.nemesis.contains(fault)),
             as_maelstrom: self.as_maelstrom,
             forgive_silence: false,
             harmless: Vec::new(),
@@ -213,18 +214,20 @@ fn tests(args: &TestArgs, options: &Options) -> anyhow::Result<ExitCode> {
     if let Some(note) = args.jepsen.note() {
         writeln!(std::io::stderr(), "{note}")?;
     }
-    let mut verdict = Verdict::Valid;
+    kill_all_on_panic();
+    let interrupt = Interrupt::catch_signals()?;
     for nth in 0..args.test_count {
         let seed = options.seed.wrapping_add(nth);
-        verdict = test(args, Options { seed, ..options.clone() })?;
-        if verdict != Verdict::Valid {
-            break;
+        let code = test(args, Options { seed, ..options.clone() }, &interrupt)?;
+        if code != 0 {
+            return Ok(ExitCode::from(code));
         }
     }
-    Ok(ExitCode::from(report::exit_code(verdict)))
+    Ok(ExitCode::SUCCESS)
 }
 
-fn test(args: &TestArgs, options: Options) -> anyhow::Result<Verdict> {
+/// Runs the test once, and returns the exit code.
+fn test(args: &TestArgs, options: Options, interrupt: &Interrupt) -> anyhow::Result<u8> {
     let store = Store::create(Path::new("store"), args.workload.name())?;
     let process_options = ProcessOptions {
         bin: args.bin.clone(),
@@ -245,14 +248,13 @@ fn test(args: &TestArgs, options: Options) -> anyhow::Result<Verdict> {
         )?;
     }
     let mut progress = Progress::new(expected_length(&options));
-    kill_all_on_panic();
-    let interrupt = Interrupt::catch_signals()?;
-    let (world, outcome) = run_until(options, &process_options, &mut progress, &interrupt)?;
+    interrupt.begin();
+    let (world, outcome) = run_until(options, &process_options, &mut progress, interrupt)?;
     store.write_traces(&world)?;
     if let Some(signal) = interrupt.end_at_once() {
         let (error, dir) = (RunError::Interrupted(signal), store.dir().display());
         writeln!(err, "error: {error}; what happened until then is in {dir}")?;
-        return Ok(ExitCode::from(signal.exit_code()));
+        return Ok(signal.exit_code());
     }
     outcome?;
     let results = world.results();
@@ -268,7 +270,7 @@ fn test(args: &TestArgs, options: Options) -> anyhow::Result<Verdict> {
         writeln!(out, "{text} {}\n", report::closing_line(results.maelstrom_valid))?;
     }
     writeln!(out, "{}", report::closing_line(results.valid))?;
-    Ok(results.valid)
+    Ok(report::exit_code(results.valid))
 }
 
 fn limits(args: &LimitsArgs) -> anyhow::Result<ExitCode> {

@@ -72,6 +72,8 @@ pub struct Processes {
     program: Program,
     options: ProcessOptions,
     nodes: BTreeMap<NodeId, Life>,
+    /// What nodes were sent while they were dead, and its size in bytes.
+    waiting: BTreeMap<NodeId, (Vec<Vec<u8>>, usize)>,
     lives: u64,
     sender: SyncSender<Said>,
     events: Receiver<Said>,
@@ -90,8 +92,9 @@ impl Processes {
             .with_context(|| format!("cannot create {}", log_dir.display()))?;
         let (sender, events) = mpsc::sync_channel(EVENTS_MAX);
         let options = options.clone();
+        let (nodes_alive, waiting) = (BTreeMap::new(), BTreeMap::new());
         let mut processes =
-            Self { program, options, nodes: BTreeMap::new(), lives: 0, sender, events };
+            Self { program, options, nodes: nodes_alive, waiting, lives: 0, sender, events };
         for id in nodes {
             let log = processes.options.log_dir.join(format!("{id}.log"));
             let file =
@@ -109,7 +112,7 @@ impl Processes {
         Ok(())
     }
 
-    /// Ends a node at once (SIGKILL), and with it what waits to be read by it.
+    /// Ends a node at once (SIGKILL), and with it what its pipe holds.
     pub fn kill(&mut self, node: &NodeId) {
         if let Some(life) = self.nodes.get_mut(node) {
             life.is_killed = true;
@@ -117,7 +120,8 @@ impl Processes {
         }
     }
 
-    /// Starts a node anew that was [killed](Self::kill).
+    /// Starts a node anew that was [killed](Self::kill). As with Maelstrom, what it was sent
+    /// meanwhile has waited for it, and comes before anything else.
     ///
     /// # Errors
     ///
@@ -127,7 +131,12 @@ impl Processes {
         let file = File::options().append(true).create(true).open(&log);
         let mut file = file.with_context(|| format!("cannot open {}", log.display()))?;
         writeln!(file, "-- killed and started again --")?;
-        Ok(self.begin_life(node, file)?)
+        self.begin_life(node, file)?;
+        let (lines, _) = self.waiting.remove(node).unwrap_or_default();
+        for line in lines {
+            self.deliver(node, line);
+        }
+        Ok(())
     }
 
     /// Stops a node until it is [resumed](Self::resume): what it is sent waits.
@@ -156,9 +165,18 @@ impl Processes {
 
     /// Writes a line to a node. `false`: it has not read its input for so long that
     /// [`UNREAD_BYTES_MAX`] is reached.
-    pub fn deliver(&self, node: &NodeId, line: Vec<u8>) -> bool {
-        let life = self.nodes.get(node).filter(|life| !life.is_killed);
-        life.is_none_or(|life| life.deliver(line) <= UNREAD_BYTES_MAX)
+    pub fn deliver(&mut self, node: &NodeId, line: Vec<u8>) -> bool {
+        let bytes = match self.nodes.get(node) {
+            None => return true,
+            Some(life) if !life.is_killed => life.deliver(line),
+            Some(_) => {
+                let (lines, bytes) = self.waiting.entry(node.clone()).or_default();
+                *bytes += pipes::cost(&line);
+                lines.push(line);
+                *bytes
+            }
+        };
+        bytes <= UNREAD_BYTES_MAX
     }
 
     /// What a node does next, if anything before `timeout` is over.

@@ -75,6 +75,11 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// A test begins: the first signal ends it in order.
+    pub fn begin(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).ends_at_once = false;
+    }
+
     /// The signal that asked for the end, if one did.
     #[must_use]
     pub fn received(&self) -> Option<Signal> {

@@ -158,3 +158,22 @@ fn a_panic_leaves_nothing_behind() {
     assert!(stdout.contains("the checker has a bug"), "{stdout}");
     wait_until("nothing is left", || marked("7000005").is_empty());
 }
+
+#[test]
+fn a_dead_node_hears_after_its_restart_what_it_was_sent_meanwhile_in_order() {
+    let place = Place::new();
+    let bin = place.script("#!/bin/sh\necho begun; exec cat\n");
+    let mut processes = processes(&place, &bin);
+    let n0: NodeId = "n0".into();
+    assert_eq!(next_line(&processes), "begun");
+    processes.kill(&n0);
+    for line in ["one\n", "two\n"] {
+        assert!(processes.deliver(&n0, line.into()));
+    }
+    assert!(processes.next_event(Duration::from_millis(100)).is_none(), "it is dead");
+    processes.restart(&n0).unwrap();
+    assert!(processes.deliver(&n0, b"three\n".to_vec()));
+    for line in ["begun", "one", "two", "three"] {
+        assert_eq!(next_line(&processes), line);
+    }
+}
