@@ -7,13 +7,15 @@
 # time, whatever -j says. This also keeps the order in which they are listed.
 .NOTPARALLEL:
 
-# scripts/check looks for the programs in target/, wherever else this user's
-# cargo would put them.
-export CARGO_TARGET_DIR := $(CURDIR)/target
+# Everything is built in target/, wherever else this user's cargo would put it.
+# No recipe names this folder: its path may have spaces and quotes in it, which
+# make would pass on bare. Relative paths, and the shell's "$$PWD", are safe.
+override CARGO_TARGET_DIR := $(CURDIR)/target
+export CARGO_TARGET_DIR
 
 check := scripts/check
 bin := target/release
-build = cargo build --release --locked --bin $(1) --bin maelstrom-sim
+build = scripts/build $(1) maelstrom-sim
 node_args = $(if $(ARGS),-- $(ARGS))
 
 broadcast_small := --node-count 5 --time-limit 20 --rate 10
@@ -21,13 +23,12 @@ broadcast_large := --node-count 25 --time-limit 20 --rate 100 --latency 100
 kafka_fast := --concurrency 2n --time-limit 20 --rate 1000 --availability 0.999
 txn_two := --node-count 2 --concurrency 2n --time-limit 20 --rate 1000
 partitions := --availability total --nemesis partition
-partitions := --availability total --nemesis partition
 
 # The nodes' folder, and a run in which they lose all that is not in it.
-data := $(CURDIR)/store/data
+data := store/data
 kill = rm -rf $(data) && CHECKER=sim $(check) kill-$(1) $(2) $(bin)/$(1) -- --node-count 5 \
   --concurrency 2n --time-limit 60 --rate 200 --nemesis kill,pause,partition --nemesis-interval 4 $(3) \
-  -- --data-dir $(data) $(ARGS)
+  -- --data-dir "$$PWD/$(data)" $(ARGS)
 
 ##@ Challenges (ARGS="..." goes to the nodes, TIME_LIMIT=5 shortens the runs)
 
@@ -147,8 +148,7 @@ txn-rw-causal: ## 6+: Causal consistency on five nodes and slow links, through p
 
 .PHONY: kills
 kills: ## Nodes that keep their records are killed, paused and cut off, by the built-in checker
-	cargo build --release --locked --bin broadcast --bin g-counter --bin kafka-log --bin txn-rw \
-	  --bin maelstrom-sim
+	scripts/build broadcast g-counter kafka-log txn-rw maelstrom-sim
 	@$(call kill,broadcast,broadcast)
 	@$(call kill,g-counter,g-counter)
 	@$(call kill,kafka-log,kafka)
@@ -160,9 +160,8 @@ kills: ## Nodes that keep their records are killed, paused and cut off, by the b
 all: lint test echo unique-ids broadcast g-counter kafka-log txn-rw ## Everything: lint, test and every challenge
 
 .PHONY: build
-build: ## Build all programs in release mode
-	cargo build --release --locked --bin echo --bin unique-ids --bin broadcast --bin g-counter \
-	  --bin kafka-log --bin txn-rw --bin maelstrom-sim
+build: ## Build all programs in release mode, in target/release/
+	scripts/build echo unique-ids broadcast g-counter kafka-log txn-rw maelstrom-sim
 
 .PHONY: test
 test: ## Run the tests
