@@ -197,6 +197,7 @@ impl TestArgs {
                 .iter()
                 .any(|fault| self.nemesis.contains(fault)),
             as_maelstrom: self.as_maelstrom,
+            spare_services: false,
             forgive_silence: false,
             harmless: Vec::new(),
             final_ids: false,

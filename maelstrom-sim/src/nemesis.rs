@@ -29,10 +29,12 @@ pub enum Fault {
     /// Cuts the network between nodes, in any shape, one-way cuts among them.
     #[value(skip)]
     Cut,
-    /// Loses messages between nodes: each time from 1 % to 30 % of them.
+    /// Loses messages between nodes: each time from 1 % to 30 % of them. Services count as nodes,
+    /// unless [`Options::spare_services`] exempts them.
     #[value(skip)]
     Loss,
-    /// Delivers messages between nodes twice: each time from 1 % to 30 % of them.
+    /// Delivers messages between nodes twice: each time from 1 % to 30 % of them. Services count as
+    /// nodes, unless [`Options::spare_services`] exempts them.
     #[value(skip)]
     Duplication,
     /// Makes the network slow for a node: up to a second for whatever it sends and gets.

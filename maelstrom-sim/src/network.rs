@@ -20,6 +20,7 @@ use crate::generator::random_below;
 use crate::options::{Latency, LatencyDist};
 use crate::partition::Grudge;
 use crate::rng::SimRng;
+use crate::service::Services;
 use crate::trace::{Fate, Trace};
 
 mod flood;
@@ -46,6 +47,11 @@ pub fn is_client(address: &str) -> bool {
     address.starts_with('c')
 }
 
+/// Whether one of these is a service.
+fn is_service(src: &str, dest: &str) -> bool {
+    [src, dest].iter().any(|address| Services::NAMES.contains(address))
+}
+
 /// No node, client or service has this address (any more).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no {0} in the network")]
@@ -64,6 +70,8 @@ pub struct Network {
     loss: f64,
     /// How likely it is delivered twice.
     duplication: f64,
+    /// Whether neither happens to messages from and to services.
+    spare_services: bool,
     /// What is added to the latency of whatever these send and get.
     slow: BTreeMap<NodeId, Duration>,
     delivered: VecDeque<Message>,
@@ -150,6 +158,7 @@ impl Network {
             partition: Grudge::new(),
             loss: 0.0,
             duplication: 0.0,
+            spare_services: false,
             slow: BTreeMap::new(),
             delivered: VecDeque::new(),
             next_id: 0,
@@ -197,6 +206,11 @@ impl Network {
         self.duplication = probability;
     }
 
+    /// From now on messages from and to services are neither lost nor delivered twice.
+    pub fn spare_services(&mut self) {
+        self.spare_services = true;
+    }
+
     /// From now on whatever `address` sends and gets takes so much longer.
     pub fn set_slow(&mut self, address: NodeId, by: Duration) {
         self.slow.insert(address, by);
@@ -241,7 +255,8 @@ impl Network {
         }
         let to_client = is_client(src) || is_client(dest);
         self.stats.count(to_client, |counts| counts.sent += 1);
-        let copies = self.copies(to_client);
+        let is_spared = to_client || (self.spare_services && is_service(src, dest));
+        let copies = self.copies(is_spared);
         let lost = (copies == 0).then_some(Fate::Lost);
         self.trace_sent(now, &message, copies.max(1), lost);
         for _ in 0..copies {
@@ -283,6 +298,16 @@ impl Network {
         Flood { to: to.clone(), waiting, most }
     }
 
+    /// The node that has sent most messages, and how many.
+    pub(crate) fn busiest(&self) -> Option<(NodeId, u64)> {
+        let mut sent: BTreeMap<&NodeId, u64> = BTreeMap::new();
+        for (from, count) in self.receivers.values().flat_map(|receiver| &receiver.sent_by) {
+            *sent.entry(from).or_default() += count;
+        }
+        let most = sent.into_iter().max_by_key(|(_, count)| *count);
+        most.map(|(node, count)| (node.clone(), count))
+    }
+
     fn trace_sent(&mut self, now: Duration, message: &Message, copies: usize, end: Option<Fate>) {
         if let Some(trace) = &mut self.trace {
             trace.sent(now, message, copies);
@@ -293,8 +318,8 @@ impl Network {
     }
 
     /// How many copies of a message arrive. Without such faults no random number is drawn.
-    fn copies(&mut self, to_client: bool) -> usize {
-        if to_client {
+    fn copies(&mut self, is_spared: bool) -> usize {
+        if is_spared {
             return 1;
         }
         let mut chance = |p: f64| p > 0.0 && self.rng.random_bool(p);

@@ -42,6 +42,9 @@ pub struct Options {
     pub forgive_late_replies: bool,
     /// Whether to judge exactly as Maelstrom does, quirks included, rather than by stricter rules.
     pub as_maelstrom: bool,
+    /// Whether loss and duplication leave messages from and to services alone. Without this they hit
+    /// them as they hit messages between nodes; Maelstrom's services never lose anything.
+    pub spare_services: bool,
     /// Whether nodes may stay silent, in the view of a [sweep](crate::sweep), when all faults are over.
     pub forgive_silence: bool,
     /// Findings that do not make a test invalid: what nodes do not promise under these options. Only
@@ -80,6 +83,7 @@ impl Options {
             availability: None,
             forgive_late_replies: false,
             as_maelstrom: false,
+            spare_services: false,
             forgive_silence: false,
             harmless: Vec::new(),
             final_ids: false,

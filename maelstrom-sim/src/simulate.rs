@@ -9,8 +9,10 @@
 
 mod machine;
 
+use std::any::Any;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use maelstrom_core::{MessageHandler, NodeId, RawNode};
 use rand::Rng;
@@ -20,31 +22,84 @@ use self::machine::Machine;
 use crate::generator::random_below;
 use crate::options::Options;
 use crate::rng::{self, SimRng, Stream};
-use crate::world::{Action, Disturbance, World};
+use crate::world::{Action, Disturbance, Failure, World};
 
-/// How often nodes and world may answer each other while no time passes. More is a livelock.
+/// How many moments may follow each other while no time passes. More is a livelock.
 const ROUNDS_MAX: u32 = 100_000;
+
+/// How many messages nodes may get while no time passes. More is a livelock.
+const BURST_MAX: u32 = 100_000;
+
+/// How many steps are done between two looks at the budget.
+const STEPS_PER_LOOK: u32 = 256;
 
 /// How long it may take until a record is safe, in ms: chosen for each run.
 const SYNC_MAX_MS: [u64; 3] = [1, 20, 300];
 
 /// Runs a test to its end: `build` makes the handler of a node, each time it starts.
 ///
+/// If nodes and world answer each other for ever while no time passes, that is the test's
+/// [failure](World::failure).
+///
 /// # Panics
 ///
-/// If nodes and world go on for ever without time passing, or a node cannot recover what it has
-/// persisted.
+/// If a handler does, or cannot recover what it has persisted.
 pub fn simulate<H: MessageHandler>(options: Options, build: impl FnMut(&NodeId) -> H) -> World {
+    let (world, panic) = run(options, build, None);
+    match panic {
+        Some(panic) => std::panic::resume_unwind(panic),
+        None => world,
+    }
+}
+
+/// What a run may take before it is given up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    /// How many messages may be sent.
+    pub(crate) messages: u64,
+    /// How long it may take, by the clock on the wall.
+    pub(crate) time: Duration,
+}
+
+/// Runs a test to its end, or until a handler panics or the budget is used up: that is then the
+/// test's failure.
+pub(crate) fn simulate_within<H: MessageHandler>(
+    budget: Budget,
+    options: Options,
+    build: impl FnMut(&NodeId) -> H,
+) -> World {
+    run(options, build, Some(budget)).0
+}
+
+/// What a handler's panic said.
+type Panic = Box<dyn Any + Send>;
+
+fn run<H: MessageHandler>(
+    options: Options,
+    build: impl FnMut(&NodeId) -> H,
+    budget: Option<Budget>,
+) -> (World, Option<Panic>) {
     let mut simulation = Simulation::new(options, build);
+    let mut watch = budget.map(|budget| (budget, Stopwatch::start()));
+    let mut steps = 0_u32;
     while !simulation.world.is_done() {
         simulation.step();
+        steps = steps.wrapping_add(1);
+        if steps.is_multiple_of(STEPS_PER_LOOK)
+            && let Some((budget, watch)) = &mut watch
+        {
+            simulation.check(*budget, watch.elapsed());
+        }
     }
-    simulation.world
+    (simulation.world, simulation.panic)
 }
 
 struct Simulation<H: MessageHandler, B> {
     now: Duration,
     rounds: u32,
+    /// How many messages nodes got while no time passed.
+    burst: u32,
+    panic: Option<Panic>,
     world: World,
     nodes: BTreeMap<NodeId, Machine<H>>,
     build: B,
@@ -60,11 +115,21 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
         let sync_max = options.sync_max.unwrap_or(Duration::from_millis(drawn));
         let now = Duration::ZERO;
         let world = World::new(options, now);
-        let mut simulation =
-            Self { now, rounds: 0, world, nodes: BTreeMap::new(), build, rng, sync_max };
+        let mut simulation = Self {
+            now,
+            rounds: 0,
+            burst: 0,
+            panic: None,
+            world,
+            nodes: BTreeMap::new(),
+            build,
+            rng,
+            sync_max,
+        };
         for id in ids {
-            let node = simulation.start(&id, &[]);
-            simulation.nodes.insert(id, Machine::new(node));
+            if let Some(node) = simulation.guard(&id, |simulation| simulation.start(&id, &[])) {
+                simulation.nodes.insert(id, Machine::new(node));
+            }
         }
         simulation.carry_out();
         simulation
@@ -86,16 +151,19 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
     fn step(&mut self) {
         let nodes = self.nodes.values().filter_map(Machine::poll_timeout);
         let next = nodes.chain(self.world.poll_timeout(self.now)).min().unwrap_or(self.now);
-        self.rounds = if next > self.now { 0 } else { self.rounds + 1 };
-        assert!(self.rounds < ROUNDS_MAX, "livelock at {:?}", self.now);
+        self.rounds += 1;
+        if next > self.now {
+            (self.rounds, self.burst) = (0, 0);
+        }
+        if self.rounds >= ROUNDS_MAX {
+            return self.livelock();
+        }
         self.now = next.max(self.now);
         let ids: Vec<NodeId> = self.nodes.keys().cloned().collect();
         for id in ids {
-            if let Some(machine) = self.nodes.get_mut(&id)
-                && machine.poll_timeout().is_some_and(|at| at <= self.now)
-            {
-                let _logs = log_as(&id, self.now);
-                machine.handle_timeout(self.now);
+            let at = self.nodes.get(&id).and_then(Machine::poll_timeout);
+            if at.is_some_and(|at| at <= self.now) {
+                self.with(&id, |machine, now| machine.handle_timeout(now));
                 self.pass_on(&id);
             }
         }
@@ -109,41 +177,79 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
                 Action::Tell(_) => {}
                 Action::Disturb(disturbance) => self.disturb(disturbance),
                 Action::Deliver { node: id, line } => {
-                    if let Some(machine) = self.nodes.get_mut(&id) {
-                        let _logs = log_as(&id, self.now);
-                        machine.hear(self.now, line);
-                        self.pass_on(&id);
+                    self.with(&id, |machine, now| machine.hear(now, line));
+                    self.pass_on(&id);
+                    self.burst += 1;
+                    if self.burst >= BURST_MAX {
+                        self.livelock();
                     }
                 }
+            }
+            if self.world.is_done() {
+                return;
             }
         }
     }
 
     fn disturb(&mut self, disturbance: Disturbance) {
         match disturbance {
-            Disturbance::Pause(id) => self.with(&id, |machine| machine.paused = true),
+            Disturbance::Pause(id) => self.with(&id, |machine, _| machine.paused = true),
             Disturbance::Resume(id) => {
-                let now = self.now;
-                let _logs = log_as(&id, now);
-                self.with(&id, |machine| machine.resume(now));
+                self.with(&id, Machine::resume);
                 self.pass_on(&id);
             }
-            Disturbance::Clock(id, ms) => self.with(&id, |machine| machine.clock_offset_ms = ms),
-            Disturbance::Crash(id) => self.with(&id, Machine::crash),
+            Disturbance::Clock(id, ms) => {
+                self.with(&id, |machine, _| machine.clock_offset_ms = ms);
+            }
+            Disturbance::Crash(id) => self.with(&id, |machine, _| machine.crash()),
             Disturbance::Restart(id) => {
                 let Some(machine) = self.nodes.get_mut(&id) else {
                     return;
                 };
                 let records = machine.disk.clone();
-                let node = self.start(&id, &records);
-                self.with(&id, |machine| machine.node = Some(node));
+                let node = self.guard(&id, |simulation| simulation.start(&id, &records));
+                self.with(&id, |machine, _| machine.node = node);
             }
         }
     }
 
-    fn with(&mut self, id: &NodeId, f: impl FnOnce(&mut Machine<H>)) {
-        if let Some(machine) = self.nodes.get_mut(id) {
-            f(machine);
+    /// Does something with a node's machine, at the present time.
+    fn with(&mut self, id: &NodeId, f: impl FnOnce(&mut Machine<H>, Duration)) {
+        self.guard(id, |simulation| {
+            if let Some(machine) = simulation.nodes.get_mut(id) {
+                f(machine, simulation.now);
+            }
+        });
+    }
+
+    /// Calls into a node's handler. If that panics, the test has failed.
+    fn guard<R>(&mut self, id: &NodeId, f: impl FnOnce(&mut Self) -> R) -> Option<R> {
+        let _logs = log_as(id, self.now);
+        match catch_unwind(AssertUnwindSafe(|| f(self))) {
+            Ok(result) => Some(result),
+            Err(panic) => {
+                // Nothing is asked of the handler any more.
+                self.world.give_up(Failure::Panicked(id.clone(), self.now, text_of(&panic)));
+                self.panic.get_or_insert(panic);
+                None
+            }
+        }
+    }
+
+    fn livelock(&mut self) {
+        let (node, sent) = self.world.busiest_node();
+        self.world.give_up(Failure::Livelock(node, self.now, sent));
+    }
+
+    /// Gives the test up if the budget is used up.
+    fn check(&mut self, budget: Budget, elapsed: Duration) {
+        let sent = self.world.net_stats().all().sent;
+        if sent > budget.messages || elapsed > budget.time {
+            let (node, from_it) = self.world.busiest_node();
+            let about = format!(
+                "after {elapsed:.0?} of work and {sent} messages, {from_it} of them from {node}"
+            );
+            self.world.give_up(Failure::OverBudget(node, self.now, about));
         }
     }
 
@@ -158,6 +264,26 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
                 self.world.node_said(self.now, id, line);
             }
         }
+    }
+}
+
+/// What a panic said, as far as it was text.
+pub(crate) fn text_of(panic: &Panic) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".into())
+}
+
+/// The time that a run takes. It ends runs, and decides nothing else.
+struct Stopwatch(Instant);
+
+#[expect(clippy::disallowed_methods, reason = "a budget is about real time")]
+impl Stopwatch {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
     }
 }
 

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -29,13 +30,16 @@ use crate::nemesis::{Fault, Schedule};
 use crate::options::{Availability, Latency, LatencyDist, Options};
 use crate::report;
 use crate::rng::{self, Stream};
-use crate::simulate::simulate;
+use crate::simulate::{Budget, simulate, simulate_within, text_of};
 use crate::store::write_traces;
 use crate::workload::WorkloadKind;
 use crate::world::World;
 
 /// How many of the operations that were never answered a finding tells of.
 const SILENT_MAX: usize = 8;
+
+/// What one seed may take. An ordinary one takes some thousand messages and milliseconds.
+const BUDGET: Budget = Budget { messages: 5_000_000, time: Duration::from_secs(120) };
 
 /// What a sweep is about.
 #[derive(Clone, Debug)]
@@ -72,15 +76,63 @@ impl<B> Case<B> {
     where
         B: FnMut(&NodeId) -> H,
     {
+        self.run_for(name, &Replay::here())
+    }
+
+    fn run_for<H: MessageHandler>(
+        self,
+        name: &str,
+        replay: &Replay,
+    ) -> Result<(World, Results), Box<Finding>>
+    where
+        B: FnMut(&NodeId) -> H,
+    {
         let Self { options, about, build } = self;
         let seed = options.seed;
-        let world = simulate(options, build);
-        let results = world.results();
-        if ended_well(&world, &results) {
-            Ok((world, results))
-        } else {
-            Err(Box::new(Finding { seed, text: describe(name, &about, &world, &results) }))
+        let finding = |text: String| {
+            let again = replay.command(seed);
+            Box::new(Finding { seed, text: format!("{text}\nAgain, with all logs: {again}") })
+        };
+        // What a handler's panic leaves behind is the world's failure; this is for checkers.
+        let judged = catch_unwind(AssertUnwindSafe(|| {
+            let world = simulate_within(BUDGET, options, build);
+            let results = world.results();
+            (world, results)
+        }));
+        match judged {
+            Ok((world, results)) if ended_well(&world, &results) => Ok((world, results)),
+            Ok((world, results)) => Err(finding(describe(name, &about, &world, &results))),
+            Err(panic) => {
+                let said = text_of(&panic);
+                Err(finding(format!(
+                    "{name}, seed {seed}: the simulator or a checker panicked: {said}"
+                )))
+            }
         }
+    }
+}
+
+/// How to run a seed again: the test that runs now, if it is one.
+#[derive(Debug)]
+struct Replay {
+    package: Option<String>,
+    test: Option<String>,
+}
+
+impl Replay {
+    /// What the environment and the name of this thread tell: cargo and its test harness set them.
+    fn here() -> Self {
+        let thread = std::thread::current();
+        let test = thread.name().filter(|name| *name != "main").map(ToOwned::to_owned);
+        Self { package: std::env::var("CARGO_PKG_NAME").ok(), test }
+    }
+
+    /// A command for a shell, anywhere in the workspace.
+    fn command(&self, seed: u64) -> String {
+        let package = self.package.as_ref().map(|name| format!(" -p {name}")).unwrap_or_default();
+        let test = self.test.as_ref().map(|name| format!(" {name} -- --exact"));
+        let test = test.unwrap_or_else(|| " (the test that prints this)".into());
+        format!("SEED={seed} RUST_LOG=debug cargo test{package}{test}")
     }
 }
 
@@ -179,6 +231,7 @@ impl Sweep {
         case: impl Fn(Options) -> Case<B> + Sync,
         done: impl Fn(u64) + Sync,
     ) -> Result<Summary, Box<Finding>> {
+        let replay = Replay::here();
         let next = AtomicU64::new(seeds.start);
         let outcome = Mutex::new((Summary::default(), None::<Box<Finding>>));
         let work = || {
@@ -187,7 +240,7 @@ impl Sweep {
                 if seed >= seeds.end {
                     return;
                 }
-                let result = case(self.options(seed)).run(name);
+                let result = case(self.options(seed)).run_for(name, &replay);
                 let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
                 match result {
                     Ok((world, _)) => outcome.0.count(&world),
@@ -312,7 +365,7 @@ fn replay<H: MessageHandler, B: FnMut(&NodeId) -> H>(
 
 fn describe(name: &str, about: &str, world: &World, results: &Results) -> String {
     let options = world.options();
-    let (workload, seed) = (options.workload.name(), options.seed);
+    let seed = options.seed;
     let verdict = match world.failure() {
         Some(failure) => failure.to_string(),
         None => match &results.cause {
@@ -337,7 +390,6 @@ fn describe(name: &str, about: &str, world: &World, results: &Results) -> String
         format!("{about}What the nemesis does:\n{}", Schedule::new(options)),
         report::summary(results),
         said.chain(silent).collect(),
-        format!("Again, with all logs: make sim WORKLOAD={workload} SEED={seed} RUST_LOG=debug"),
     ]
     .join("\n")
 }

@@ -1,4 +1,5 @@
-//! Every reply equals its request. As in Maelstrom, only echos that were answered are compared.
+//! Every reply equals its request. As in Maelstrom, an echo that was refused is an error, and one
+//! whose outcome is unknown is none.
 
 use serde_json::json;
 
@@ -18,11 +19,14 @@ pub fn check(history: &History) -> WorkloadResults {
     let mut errors = Vec::new();
     for op in history.client_ops().filter(|op| op.kind == OpType::Invoke) {
         let answer = answers.get(op.index).copied().flatten();
-        let Some(answer) = answer.filter(|answer| answer.kind == OpType::Ok) else {
-            continue;
-        };
-        if text(answer) != text(op) {
-            errors.push(json!({ "expected": op.value, "received": answer.value }));
+        match answer {
+            Some(answer) if answer.kind == OpType::Ok && text(answer) != text(op) => {
+                errors.push(json!({ "expected": op.value, "received": answer.value }));
+            }
+            Some(answer) if answer.kind == OpType::Fail => {
+                errors.push(json!({ "expected": op.value, "error": answer.error }));
+            }
+            _ => {}
         }
     }
     let valid = Verdict::invalid_if(!errors.is_empty());

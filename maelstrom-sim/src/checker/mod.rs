@@ -148,6 +148,9 @@ pub struct Results {
     /// The nodes that are not listened to any more, each with what it said.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub muted: BTreeMap<NodeId, String>,
+    /// The nodes that replied twice to one request, each with its first second reply.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub replied_twice: BTreeMap<NodeId, String>,
     /// The worst of all verdicts.
     #[serde(rename = "valid?")]
     pub valid: Verdict,
@@ -185,7 +188,7 @@ impl Results {
         let is_uninformative = is_bad(valid)
             && !is_bad(availability_valid)
             && (!is_bad(workload.valid) || workload.is_uninformative);
-        let (failure, muted) = (None, BTreeMap::new());
+        let (failure, muted, replied_twice) = (None, BTreeMap::new(), BTreeMap::new());
         Self {
             stats,
             availability,
@@ -194,6 +197,7 @@ impl Results {
             cause,
             failure,
             muted,
+            replied_twice,
             valid,
             maelstrom_valid,
             is_uninformative,
@@ -217,6 +221,18 @@ impl Results {
         if count == 0 {
             self.valid = self.valid.max(Verdict::Unknown);
             self.cause.get_or_insert_with(|| "no operation succeeded".into());
+        }
+        self
+    }
+
+    /// These nodes replied twice to one request. Maelstrom takes no notice.
+    #[must_use]
+    pub(crate) fn with_second_replies(mut self, nodes: &BTreeMap<NodeId, String>) -> Self {
+        if let Some((node, reply)) = nodes.first_key_value() {
+            self.valid = Verdict::Invalid;
+            self.is_uninformative = false;
+            self.cause.get_or_insert_with(|| format!("{node} replied twice to a request, {reply}"));
+            self.replied_twice = nodes.clone();
         }
         self
     }

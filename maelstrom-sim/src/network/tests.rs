@@ -228,3 +228,26 @@ fn what_has_arrived_does_not_wait_any_more() {
     }
     assert_eq!(network.flooded(), None);
 }
+
+#[test]
+fn services_are_spared_of_loss_and_duplication_if_asked_for() {
+    for (spared, expected) in [(false, [0, 0, 0]), (true, [0, 20, 20])] {
+        let mut network = Network::new(Latency::default(), stream(1, Stream::Latency), None);
+        for id in ["n1", "n2", "lin-kv"] {
+            network.add(id.into());
+        }
+        if spared {
+            network.spare_services();
+        }
+        network.set_loss(1.0);
+        let arrived = [("n1", "n2"), ("n1", "lin-kv"), ("lin-kv", "n1")].map(|(src, dest)| {
+            for _ in 0..20 {
+                let body = RawValue::from_string("{}".into()).unwrap();
+                network.send(Duration::ZERO, &src.into(), &dest.into(), body).unwrap();
+            }
+            network.handle_timeout(Duration::ZERO);
+            std::iter::from_fn(|| network.poll_delivered()).count()
+        });
+        assert_eq!(arrived, expected);
+    }
+}

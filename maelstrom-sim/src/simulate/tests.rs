@@ -184,7 +184,7 @@ fn disturbances_reach_their_node_and_a_restarted_one_is_another_process_with_the
     macro_rules! ask {
         ($body:expr) => {
             let line = json!({ "src": "c9", "dest": "n0", "body": $body }).to_string();
-            simulation.with(&n0, |machine| machine.hear(now, line.into_bytes()));
+            simulation.with(&n0, |machine, _| machine.hear(now, line.into_bytes()));
         };
     }
     for (off, shown) in [(5_000, 1_767_225_605), (-5_000, 1_767_225_595), (0, 1_767_225_600)] {
@@ -192,7 +192,7 @@ fn disturbances_reach_their_node_and_a_restarted_one_is_another_process_with_the
         ask!(json!({ "type": "clock" }));
         assert_eq!(read(), [format!("{shown} s")]);
     }
-    simulation.with(&n0, |machine| machine.disk.extend([b"1".to_vec(), b"2".to_vec()]));
+    simulation.with(&n0, |machine, _| machine.disk.extend([b"1".to_vec(), b"2".to_vec()]));
     simulation.disturb(Disturbance::Pause(n0.clone()));
     ask!(json!({ "type": "clock" }));
     assert_eq!(read(), Vec::<String>::new());

@@ -17,6 +17,10 @@ enum Wrong {
     Address,
     /// It knows something that neither the seed nor its input tells.
     Random,
+    /// It panics at its tenth echo or so.
+    Panic,
+    /// It sends to everybody, itself included, whatever anybody sends.
+    Storm,
 }
 
 struct Echo(Wrong);
@@ -52,8 +56,15 @@ impl MessageHandler for Echo {
                 node.send(&"n99".into(), &Payload::Note { text: 0 });
                 return Ok(());
             }
+            _ if self.0 == Wrong::Storm => {
+                for id in node.node_ids().to_vec() {
+                    node.send(&id, &Payload::Note { text: 0 });
+                }
+                return Ok(());
+            }
             _ => return Ok(()),
         };
+        assert!(self.0 != Wrong::Panic || node.now().as_secs() < 3, "I have had enough");
         let echo = if self.0 == Wrong::Answer { Value::Null } else { echo };
         node.reply(request, &Payload::EchoOk { echo });
         let text =
@@ -94,6 +105,8 @@ fn whatever_goes_wrong_is_a_finding() {
     for (workload, wrong, said) in [
         (WorkloadKind::Echo, Wrong::Answer, "Analysis invalid!"),
         (WorkloadKind::Echo, Wrong::Address, "n0 said: there is no n99 in the network"),
+        (WorkloadKind::Echo, Wrong::Panic, "n0 panicked after 3."),
+        (WorkloadKind::Echo, Wrong::Panic, "I have had enough"),
         // Without answers nothing about ids is wrong, but for the silence itself.
         (WorkloadKind::UniqueIds, Wrong::Nothing, "n0 said: there is no n99 in the network"),
         // This one does not know what a topology is.
@@ -102,8 +115,44 @@ fn whatever_goes_wrong_is_a_finding() {
         let sweep = Sweep { workload, ..SWEEP };
         let finding = sweep.run(3, |_| Echo(wrong)).unwrap_err();
         assert!(finding.text.contains(said), "{}", finding.text);
-        let again = format!("make sim WORKLOAD={} SEED=3 RUST_LOG=debug", workload.name());
-        assert!(finding.text.contains(&again), "{}", finding.text);
+        // It works wherever this test does.
+        let again = "SEED=3 RUST_LOG=debug cargo test -p maelstrom-sim \
+                     sweep::tests::whatever_goes_wrong_is_a_finding -- --exact";
+        assert!(finding.text.contains(again), "{}", finding.text);
+    }
+}
+
+#[test]
+fn nodes_that_answer_each_other_for_ever_end_the_run_and_are_named() {
+    let options = SWEEP.options(3).with_node_count(2);
+    let options = Options { latency: Latency::default(), ..options };
+    let text = simulate(options, |_| Echo(Wrong::Storm)).failure().unwrap().to_string();
+    let said = "nodes answer each other for ever while no time passes, after ";
+    assert!(text.starts_with(said) && text.ends_with(" messages"), "{text}");
+}
+
+#[test]
+fn a_panic_of_one_seed_is_the_finding_of_a_whole_sweep() {
+    let finding = SWEEP.run_all(0..4, |_| Echo(Wrong::Panic), |_| {}).unwrap_err();
+    for part in ["seed 0: n", " panicked after 3.", "What the nemesis does:", "SEED=0 "] {
+        assert!(finding.text.contains(part), "{}", finding.text);
+    }
+}
+
+#[test]
+#[should_panic(expected = "I have had enough")]
+fn a_panic_outside_of_a_sweep_goes_on() {
+    simulate(SWEEP.options(3), |_| Echo(Wrong::Panic));
+}
+
+#[test]
+fn a_seed_that_takes_too_much_is_given_up_and_the_busiest_node_is_named() {
+    let budget = |messages, millis| Budget { messages, time: Duration::from_millis(millis) };
+    let run = |budget| simulate_within(budget, SWEEP.options(3), |_| Echo(Wrong::Nothing));
+    assert_eq!(run(budget(u64::MAX, 600_000)).failure(), None);
+    for small in [budget(100, 600_000), budget(u64::MAX, 0)] {
+        let text = run(small).failure().unwrap().to_string();
+        assert!(text.starts_with("given up after ") && text.contains(" of them from n"), "{text}");
     }
 }
 
@@ -194,7 +243,7 @@ fn a_case_may_change_the_test_of_its_seed_and_its_finding_says_so() {
     let summary = SWEEP.run_cases("pairs", 0..5, case(Wrong::Nothing), |_| {}).unwrap();
     assert_eq!(summary.seeds, 5);
     let finding = SWEEP.run_cases("pairs", 3..5, case(Wrong::Answer), |_| {}).unwrap_err();
-    for part in ["pairs, seed 3: ", "2 nodes", "seed 3 with two nodes", "WORKLOAD=echo SEED=3"] {
+    for part in ["pairs, seed 3: ", "2 nodes", "seed 3 with two nodes", "SEED=3 "] {
         assert!(finding.text.contains(part), "{}", finding.text);
     }
 }

@@ -49,6 +49,8 @@ pub(super) enum Outcome {
 pub(super) struct Calls {
     open: BTreeMap<NodeId, Call>,
     deadlines: BTreeSet<(Duration, NodeId)>,
+    /// The request of each address that was answered last.
+    answered: BTreeMap<NodeId, u64>,
 }
 
 impl Calls {
@@ -83,7 +85,18 @@ impl Calls {
         }
         let call = self.open.remove(address)?;
         self.deadlines.remove(&(call.deadline, address.clone()));
+        self.answered.insert(address.clone(), call.msg_id);
         Some(call.purpose)
+    }
+
+    /// Whether the last answer that this address got was to this request.
+    pub(super) fn was_answered(&self, address: &NodeId, in_reply_to: Option<u64>) -> bool {
+        in_reply_to.is_some() && self.answered.get(address).copied() == in_reply_to
+    }
+
+    /// An address is gone.
+    pub(super) fn forget(&mut self, address: &NodeId) {
+        self.answered.remove(address);
     }
 
     /// Ends the next call whose time is up.

@@ -155,6 +155,7 @@ impl World {
         };
         if let Some(old) = old {
             self.network.remove(now, &old);
+            self.calls.forget(&old);
         }
         let address = self.open_address();
         if let Some(thread) = self.threads.get_mut(index) {

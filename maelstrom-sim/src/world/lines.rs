@@ -11,6 +11,8 @@
 //! | a field twice | the last one counts |
 //! | anything behind the closing brace | dropped |
 //! | a byte that is not UTF-8 | replaced by U+FFFD |
+//! | a control character in a string | taken as it is |
+//! | a carriage return | ends the line |
 
 use serde::Deserialize as _;
 use serde_json::json;
@@ -33,7 +35,14 @@ impl Line {
     /// Why the line is not a message, as the rest of a sentence.
     pub(super) fn read(line: &[u8]) -> Result<Self, String> {
         let text = String::from_utf8_lossy(line);
-        let mut json = serde_json::Deserializer::from_str(&text);
+        Self::parse(&text).or_else(|why| match escape_controls(&text) {
+            Some(escaped) => Self::parse(&escaped),
+            None => Err(why),
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut json = serde_json::Deserializer::from_str(text);
         let mut fields =
             Fields::deserialize(&mut json).map_err(|error| format!("not a message ({error})"))?;
         let (src, dest) = (address(&mut fields, "src")?, address(&mut fields, "dest")?);
@@ -66,6 +75,34 @@ fn body(raw: Option<&RawValue>) -> Result<Box<RawValue>, String> {
     }
 }
 
+/// The lines of a text that ends where a line does: a line feed, a carriage return, or both end one.
+pub(super) fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    text.split(|byte| *byte == b'\r')
+}
+
+/// The text with control characters in strings escaped, if there are any: Maelstrom takes them as they
+/// are, though JSON forbids it.
+fn escape_controls(text: &str) -> Option<String> {
+    let (mut out, mut found) = (String::with_capacity(text.len()), false);
+    let (mut in_string, mut escaped) = (false, false);
+    for char in text.chars() {
+        if in_string && char.is_ascii_control() && char != '\u{7f}' {
+            out.push_str(&format!("\\u{:04x}", u32::from(char)));
+            (found, escaped) = (true, false);
+            continue;
+        }
+        match char {
+            '"' if !escaped => in_string = !in_string,
+            _ => {}
+        }
+        escaped = in_string && char == '\\' && !escaped;
+        out.push(char);
+    }
+    found.then_some(out)
+}
+
 /// A message as a node gets it.
 pub(super) fn node_line(message: &Message) -> Vec<u8> {
     let (id, src, dest) = (message.id, json!(message.src.as_ref()), json!(message.dest.as_ref()));
@@ -92,6 +129,11 @@ mod tests {
             (r#"{"src":"n0","dest":"c1","body":null}"#, "{}"),
             (r#"{"src":"n0","dest":"c1","body":[ ]}"#, "{}"),
             (r#"{"src":"n0","dest":"c1","body":""}"#, "{}"),
+            (
+                "{\"src\":\"n0\",\"dest\":\"c1\",\"body\":{\"a\":\"\t\\\"\0\"}}",
+                r#"{"a":"\u0009\"\u0000"}"#,
+            ),
+            (r#"{"src":"n0","dest":"c1","body":{"a":"\ud800"}}"#, r#"{"a":"\ud800"}"#),
             (r#"{"src":"n9","src":"n0","dest":"c1","body":{}}"#, "{}"),
             (r#"{"src":"n0","\u0064est":"c1","body":{}}"#, "{}"),
             (r#"{"src":"n0","dest":"c1","body":{},"id":100000000000000000000000}"#, "{}"),
@@ -100,6 +142,21 @@ mod tests {
         }
         let not_utf8 = Line::read(b"{\"src\":\"n0\",\"dest\":\"c1\",\"body\":{\"a\":\"\xff\"}}");
         assert_eq!(not_utf8.unwrap().body.get(), "{\"a\":\"\u{fffd}\"}");
+    }
+
+    #[test]
+    fn a_carriage_return_ends_a_line() {
+        for (text, lines) in [
+            ("a\n", vec!["a"]),
+            ("a\r\n", vec!["a"]),
+            ("a\rb\n", vec!["a", "b"]),
+            ("a\r\r\n", vec!["a", ""]),
+            ("a", vec!["a"]),
+            ("\n", vec![""]),
+        ] {
+            let split: Vec<&[u8]> = split(text.as_bytes()).collect();
+            assert_eq!(split, lines.iter().map(|line| line.as_bytes()).collect::<Vec<_>>());
+        }
     }
 
     #[test]

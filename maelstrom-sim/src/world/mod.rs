@@ -134,6 +134,8 @@ pub struct World {
     began: Duration,
     history: History,
     muted: BTreeMap<NodeId, String>,
+    /// The nodes that replied twice to one request, each with its first second reply.
+    replied_twice: BTreeMap<NodeId, String>,
     /// The nodes that asked a service something that makes no sense.
     bad_requests: BTreeSet<NodeId>,
     actions: VecDeque<Action>,
@@ -149,9 +151,13 @@ impl World {
         let mean_gap = (options.rate > 0.0).then(|| Duration::from_secs_f64(1.0 / options.rate));
         let latencies = rng::stream(options.seed, Stream::Latency);
         let trace = options.trace.then(Trace::default);
+        let mut network = Network::new(options.latency, latencies, trace);
+        if options.spare_services {
+            network.spare_services();
+        }
         let mut world = Self {
             workload: options.workload.build(&options),
-            network: Network::new(options.latency, latencies, trace),
+            network,
             services: Services::new(rng::stream(options.seed, Stream::Services)),
             schedule: Schedule::new(&options),
             service_mode: ServiceMode::Fine,
@@ -167,6 +173,7 @@ impl World {
             began: now,
             history: History::default(),
             muted: BTreeMap::new(),
+            replied_twice: BTreeMap::new(),
             bad_requests: BTreeSet::new(),
             actions: VecDeque::new(),
             undelivered: (0, 0),
@@ -178,11 +185,18 @@ impl World {
         world
     }
 
-    /// A node has printed a line (with or without its newline).
+    /// A node has printed a line (with or without its newline). A carriage return ends a line as
+    /// well, as it does for Maelstrom.
     pub fn node_said(&mut self, now: Duration, node: &NodeId, line: &[u8]) {
-        if self.is_flooded() {
-            return;
+        for line in lines::split(line) {
+            if self.is_flooded() {
+                return;
+            }
+            self.line_said(now, node, line);
         }
+    }
+
+    fn line_said(&mut self, now: Duration, node: &NodeId, line: &[u8]) {
         let line_read = Line::read(line);
         if self.muted.contains_key(node) {
             if let (Ok(line), Some(trace)) = (line_read, self.network.trace_mut()) {
@@ -201,6 +215,18 @@ impl World {
             self.muted.insert(node.clone(), why);
         }
         self.advance(now);
+    }
+
+    /// The driver cannot go on: the test has failed.
+    pub fn give_up(&mut self, failure: Failure) {
+        self.fail(failure);
+    }
+
+    /// The node that has sent most messages, and how many.
+    #[must_use]
+    pub fn busiest_node(&self) -> (NodeId, u64) {
+        let first = || (self.options.nodes.first().cloned().unwrap_or_default(), 0);
+        self.network.busiest().unwrap_or_else(first)
     }
 
     /// A node is gone, though nobody ended it: the test has failed.
@@ -305,7 +331,10 @@ impl World {
             None if !self.is_done() => results.with_failure("the test is not over".into()),
             None => results,
         };
-        let results = results.with_successes(self.history.tally().ok).with_muted(&self.muted);
+        let results = results
+            .with_successes(self.history.tally().ok)
+            .with_second_replies(&self.replied_twice)
+            .with_muted(&self.muted);
         if self.options.as_maelstrom { results.by_maelstroms_rules() } else { results }
     }
 
@@ -407,6 +436,11 @@ impl World {
         let in_reply_to = in_reply_to.and_then(|id| id.get().parse().ok());
         if let Some(purpose) = self.calls.reply(&message.dest, in_reply_to) {
             self.call_ended(now, &message.dest, purpose, &Outcome::Reply(message.body));
+        } else if self.calls.was_answered(&message.dest, in_reply_to) {
+            let body = reply::preview(message.body.get());
+            let at = now.saturating_sub(self.began);
+            let text = format!("after {at:.3?}, to {}: {body}", message.dest);
+            self.replied_twice.entry(message.src).or_insert(text);
         }
     }
 

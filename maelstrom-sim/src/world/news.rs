@@ -1,5 +1,7 @@
 //! What the world has to tell beside the history.
 
+use std::time::Duration;
+
 use maelstrom_core::NodeId;
 use serde::Serialize;
 
@@ -46,6 +48,18 @@ pub enum Failure {
     /// A node is gone, though nobody ended it.
     #[error("{0} {1}")]
     NodeGone(NodeId, String),
+    /// A handler panicked in virtual time, at this time.
+    #[error("{0} panicked after {at:.3?}: {2}", at = .1)]
+    Panicked(NodeId, Duration, String),
+    /// Nodes answered each other for ever while no virtual time passed. This one sent most.
+    #[error(
+        "nodes answer each other for ever while no time passes, after {at:.3?}; {0} sent {2} messages",
+        at = .1
+    )]
+    Livelock(NodeId, Duration, u64),
+    /// A run in virtual time took more than it may.
+    #[error("given up after {at:.3?} of virtual time, {2}", at = .1)]
+    OverBudget(NodeId, Duration, String),
     /// More messages wait for a node than a test can hold.
     #[error("{0}")]
     Flood(Flood),
@@ -59,7 +73,10 @@ impl Failure {
             Self::InitTimeout(node)
             | Self::InitRefused(node, _)
             | Self::SetupRefused(node, _)
-            | Self::NodeGone(node, _) => node,
+            | Self::NodeGone(node, _)
+            | Self::Panicked(node, ..)
+            | Self::Livelock(node, ..)
+            | Self::OverBudget(node, ..) => node,
             Self::Flood(Flood { most: Some((node, _)), .. } | Flood { to: node, .. }) => node,
         }
     }

@@ -598,3 +598,38 @@ fn a_node_that_does_not_read_names_the_one_that_sent_it_most() {
     assert_eq!(failure.node().as_ref(), "n0");
     assert!(failure.to_string().contains("n0 has sent it the most: 7 messages"), "{failure}");
 }
+
+#[test]
+fn a_second_reply_to_a_request_is_told_and_makes_no_valid_test() {
+    use crate::checker::Verdict;
+    let options =
+        Options { rate: 10.0, ..Options::new(WorkloadKind::UniqueIds).with_node_count(1) };
+    let mut world = World::new(Options { time_limit: ms(2_000), ..options }, ms(0));
+    let (mut now, mut id) = (ms(0), 0);
+    while !world.is_done() {
+        while let Some(action) = world.poll_action() {
+            let Action::Deliver { node, line } = action else { continue };
+            let asked: Value = serde_json::from_slice(&line).unwrap();
+            let reply = json!({ "in_reply_to": asked["body"]["msg_id"] });
+            let mut reply = reply.as_object().unwrap().clone();
+            let is_init = asked["body"]["type"] == "init";
+            reply.insert("type".into(), json!(if is_init { "init_ok" } else { "generate_ok" }));
+            if !is_init {
+                id += 1;
+                reply.insert("id".into(), json!(id));
+            }
+            let line = json!({ "src": node.as_ref(), "dest": asked["src"], "body": reply });
+            let times = if is_init { 1 } else { 2 };
+            for _ in 0..times {
+                world.node_said(now, &node, line.to_string().as_bytes());
+            }
+        }
+        now = world.poll_timeout(now).unwrap_or(now);
+        world.handle_timeout(now);
+    }
+    let results = world.results();
+    assert_eq!((results.valid, results.maelstrom_valid), (Verdict::Invalid, Verdict::Valid));
+    assert!(
+        results.cause.unwrap().starts_with("n0 replied twice to a request, after 0.000ns, to c1")
+    );
+}
