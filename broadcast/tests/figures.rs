@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use broadcast::Broadcast;
 use maelstrom_core::gossip::Config;
-use maelstrom_sim::checker::Verdict;
 use maelstrom_sim::history::{Op, OpType, Process};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Latency, LatencyDist, Options};
@@ -31,9 +30,8 @@ struct Figures {
 fn run(options: Options, period_ms: Option<u64>) -> (World, Figures) {
     let config = || Config { period: period_ms.map(Duration::from_millis), ..Config::default() };
     let world = simulate(options, |_| Broadcast::new(config()));
-    let results = world.results();
-    assert_eq!(results.valid, Verdict::Valid, "{:?}", results.workload.fields);
-    let json = serde_json::to_value(results).unwrap();
+    world.assert_valid();
+    let json = serde_json::to_value(world.results()).unwrap();
     let latencies = &json["workload"]["stable-latencies"];
     let figures = Figures {
         msgs_per_op: json["net"]["servers"]["msgs-per-op"].as_f64().unwrap(),

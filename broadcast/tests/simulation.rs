@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use broadcast::Broadcast;
 use maelstrom_core::gossip::Config;
-use maelstrom_sim::checker::Verdict;
 use maelstrom_sim::compacted::Compacted;
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
@@ -43,13 +42,9 @@ fn a_seed_gives_the_same_run_every_time() {
 
 /// Runs one test, expects it to be valid, and returns the results.
 fn valid(options: Options) -> Value {
-    let what = format!("{options:?}");
     let world = simulate(options, |_| Broadcast::default());
-    assert_eq!(world.failure(), None, "{what}");
-    assert!(world.muted().is_empty(), "{what}");
-    let results = world.results();
-    assert_eq!(results.valid, Verdict::Valid, "{what}: {:?}", results.workload.fields);
-    serde_json::to_value(results).unwrap()
+    world.assert_valid();
+    serde_json::to_value(world.results()).unwrap()
 }
 
 fn options(nodes: usize, seed: u64) -> Options {

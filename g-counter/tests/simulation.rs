@@ -12,7 +12,6 @@ use std::time::Duration;
 use g_counter::{GCounter, PERIOD_MIN};
 use maelstrom_core::NodeId;
 use maelstrom_core::gossip::Config;
-use maelstrom_sim::checker::Verdict;
 use maelstrom_sim::compacted::Compacted;
 use maelstrom_sim::history::{History, Op, OpType, Process};
 use maelstrom_sim::nemesis::Fault;
@@ -46,12 +45,8 @@ fn sweep_with_snapshots() {
 
 /// Runs one test, and expects it to be valid.
 fn valid(options: Options) -> World {
-    let what = format!("{options:?}");
     let world = simulate(options, counter);
-    assert_eq!(world.failure(), None, "{what}");
-    assert!(world.muted().is_empty(), "{what}");
-    let results = world.results();
-    assert_eq!(results.valid, Verdict::Valid, "{what}: {:?}", results.workload.fields);
+    world.assert_valid();
     world
 }
 

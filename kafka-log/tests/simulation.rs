@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use kafka_log::{Acks, Config, Event, GOSSIP_PERIOD_MIN, KafkaLog, Payload};
 use maelstrom_core::{Error, MessageHandler, Node, NodeId, Request, gossip};
-use maelstrom_sim::checker::Verdict;
 use maelstrom_sim::compacted::Compacted;
 use maelstrom_sim::history::{Op, OpType};
 use maelstrom_sim::nemesis::Fault;
@@ -91,18 +90,14 @@ fn valid(options: Options) -> Value {
 
 /// The same, with how long each send took.
 fn valid_with(options: Options, config: impl Fn() -> Config) -> (Value, Vec<Duration>) {
-    let what = format!("{options:?}");
     let period_min = GOSSIP_PERIOD_MIN;
     let gossip = || gossip::Config { period_min, ..gossip::Config::default() };
     let world = simulate(options, |_| KafkaLog::new(config(), gossip()));
-    assert_eq!(world.failure(), None, "{what}");
-    assert!(world.muted().is_empty(), "{what}");
-    let results = world.results();
-    assert_eq!(results.valid, Verdict::Valid, "{what}: {:?}", results.workload.fields);
+    world.assert_valid();
     let history = world.history();
     let sends = history.client_ops().filter(|op| op.f == "send" && op.kind == OpType::Ok);
     let took = |op: &Op| op.time - history.invocation(op).unwrap().time;
-    (serde_json::to_value(results).unwrap(), sends.map(took).collect())
+    (serde_json::to_value(world.results()).unwrap(), sends.map(took).collect())
 }
 
 fn options(nodes: usize, seed: u64) -> Options {

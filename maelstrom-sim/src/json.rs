@@ -5,6 +5,7 @@ use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// A field's name, not copied unless it has escapes.
@@ -53,6 +54,12 @@ pub(crate) fn is_integer(raw: &RawValue) -> bool {
     let text = raw.get();
     let digits = text.strip_prefix('-').unwrap_or(text);
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A JSON value to show to a person: itself or, where serde cannot hold it (numbers beyond all bounds,
+/// half a surrogate pair, nesting without end), its text.
+pub(crate) fn to_value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
 /// Objects and lists that are nested deeper than this are compared by their text.

@@ -77,12 +77,8 @@ fn a_seed_gives_the_same_run_every_time() {
 
 /// Runs one test, and expects it to be valid.
 fn valid(options: Options, build: impl FnMut(&NodeId) -> TxnRw) -> World {
-    let what = format!("{options:?}");
     let world = simulate(options, build);
-    assert_eq!(world.failure(), None, "{what}");
-    assert!(world.muted().is_empty(), "{what}");
-    let results = world.results();
-    assert_eq!(results.valid, Verdict::Valid, "{what}: {:?}", results.workload.fields);
+    world.assert_valid();
     world
 }
 

@@ -1,11 +1,11 @@
 //! Every reply equals its request. As in Maelstrom, an echo that was refused is an error, and one
 //! whose outcome is unknown is none.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Verdict, WorkloadResults, object};
 use crate::history::{History, Op, OpType};
-use crate::json::canonical;
+use crate::json::{canonical, to_value};
 
 /// Judges the history of an `echo` test.
 #[must_use]
@@ -21,10 +21,10 @@ pub fn check(history: &History) -> WorkloadResults {
         let answer = answers.get(op.index).copied().flatten();
         match answer {
             Some(answer) if answer.kind == OpType::Ok && text(answer) != text(op) => {
-                errors.push(json!({ "expected": op.value, "received": answer.value }));
+                errors.push(json!({ "expected": shown(op), "received": shown(answer) }));
             }
             Some(answer) if answer.kind == OpType::Fail => {
-                errors.push(json!({ "expected": op.value, "error": answer.error }));
+                errors.push(json!({ "expected": shown(op), "error": answer.error }));
             }
             _ => {}
         }
@@ -35,6 +35,10 @@ pub fn check(history: &History) -> WorkloadResults {
         format!("{} replies differ from their requests, such as {error}", errors.len())
     });
     WorkloadResults::new(valid, valid, object(json!({ "errors": errors }))).because(cause)
+}
+
+fn shown(op: &Op) -> Option<Value> {
+    op.value.as_deref().map(|raw| to_value(raw.get()))
 }
 
 fn text(op: &Op) -> Option<String> {

@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Verdict, WorkloadResults, object};
 use crate::history::{History, Op, OpType};
+use crate::json::to_value;
 
 /// How many findings of a kind are shown in detail.
 const SHOWN_MAX: usize = 8;
@@ -299,19 +300,19 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
         "attempt-count": all.elements.len(),
         "stable-count": stable.len(),
         "lost-count": lost.len(),
-        "lost": lost.iter().map(|(_, text)| value(text)).collect::<Vec<_>>(),
+        "lost": lost.iter().map(|(_, text)| to_value(text)).collect::<Vec<_>>(),
         "never-read-count": never_read.len(),
-        "never-read": never_read.iter().map(|text| value(text)).collect::<Vec<_>>(),
+        "never-read": never_read.iter().map(|text| to_value(text)).collect::<Vec<_>>(),
         "stale-count": stale.len(),
-        "stale": stale.iter().map(|(_, text)| value(text)).collect::<Vec<_>>(),
+        "stale": stale.iter().map(|(_, text)| to_value(text)).collect::<Vec<_>>(),
         "duplicated-count": all.repeated.len(),
         "duplicated": all.repeated,
         "phantom-count": all.phantoms.len(),
-        "phantom": all.phantoms.iter().take(SHOWN_MAX).map(|text| value(text)).collect::<Vec<_>>(),
+        "phantom": all.phantoms.iter().take(SHOWN_MAX).map(|text| to_value(text)).collect::<Vec<_>>(),
         "resurrected-count": resurrected.len(),
-        "resurrected": resurrected.iter().map(|text| value(text)).collect::<Vec<_>>(),
+        "resurrected": resurrected.iter().map(|text| to_value(text)).collect::<Vec<_>>(),
         "diverged-count": diverged.len(),
-        "diverged": diverged.iter().map(|text| value(text)).collect::<Vec<_>>(),
+        "diverged": diverged.iter().map(|text| to_value(text)).collect::<Vec<_>>(),
     }));
     let firsts = [
         (
@@ -327,7 +328,7 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
     let cause = cause.or_else(|| stable.is_empty().then(|| "no value was ever read".into()));
     stale.sort_by_key(|(latency, _)| std::cmp::Reverse(*latency));
     let worst = stale.iter().take(SHOWN_MAX);
-    let worst = worst.map(|(ms, text)| json!({ "element": value(text), "stable-latency": ms }));
+    let worst = worst.map(|(ms, text)| json!({ "element": to_value(text), "stable-latency": ms }));
     fields.insert("worst-stale".into(), worst.collect());
     for (name, latencies) in [("stable-latencies", stable), ("lost-latencies", lost)] {
         if let Some(quantiles) = quantiles(latencies.into_iter().map(|(ms, _)| ms).collect()) {
@@ -337,10 +338,6 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
     WorkloadResults::new(valid, maelstrom_valid, fields)
         .because(cause)
         .with_unanswered_finals(history)
-}
-
-fn value(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
 /// Jepsen's `frequency-distribution`: the element at ⌊n·p⌋ of the sorted list.

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Duration;
 
@@ -189,17 +190,12 @@ impl Processes {
         }
     }
 
-    /// What became of a node that closed its stdout. It is killed if it is still there.
-    pub fn obituary(&mut self, node: &NodeId) -> String {
-        let Some(life) = self.nodes.get_mut(node) else {
-            return "is unknown".into();
-        };
-        let exit = life.wait(EXIT_PATIENCE);
+    /// How a node that closed its stdout exited. `None`: it is still there.
+    pub fn exit_status(&mut self, node: &NodeId) -> Option<ExitStatus> {
+        let life = self.nodes.get_mut(node)?;
+        let status = life.wait(EXIT_PATIENCE)?;
         life.end();
-        match exit {
-            Some(status) => format!("exited by itself ({status})"),
-            None => "closed its stdout".into(),
-        }
+        Some(status)
     }
 
     /// How much a node has printed in its present life.

@@ -115,10 +115,12 @@ fn drive(
         let patience = progress.interval().min(SIGNAL_LATENCY);
         match processes.next_event(due.unwrap_or(patience).min(patience)) {
             Some(ProcessEvent::Line(node, line)) => world.node_said(clock.now(), &node, &line),
-            Some(ProcessEvent::Closed(node)) => {
-                let obituary = processes.obituary(&node);
-                world.node_gone(&node, obituary);
-            }
+            Some(ProcessEvent::Closed(node)) => match processes.exit_status(&node) {
+                Some(status) => {
+                    world.node_gone(&node, format!("exited by itself ({status})"));
+                }
+                None => world.node_closed(clock.now(), &node),
+            },
             None => world.handle_timeout(clock.now()),
         }
     }

@@ -211,8 +211,21 @@ impl World {
             if let Some(advice) = advice::on(line) {
                 why.push_str(&format!(" ({advice})"));
             }
-            self.tell(now, News::Muted { node: node.clone(), why: why.clone() });
-            self.muted.insert(node.clone(), why);
+            self.mute(now, node, why);
+        }
+        self.advance(now);
+    }
+
+    fn mute(&mut self, now: Duration, node: &NodeId, why: String) {
+        self.tell(now, News::Muted { node: node.clone(), why: why.clone() });
+        self.muted.insert(node.clone(), why);
+    }
+
+    /// A node has closed its stdout and lives on: nothing that it does is heard any more. Maelstrom
+    /// does not notice, but for the operations that get no answer.
+    pub fn node_closed(&mut self, now: Duration, node: &NodeId) {
+        if !self.muted.contains_key(node) {
+            self.mute(now, node, "it closed its stdout".into());
         }
         self.advance(now);
     }

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+mod arbitrary;
+
 use super::*;
 use crate::history::OpType;
 use crate::nemesis::Fault;

@@ -4,8 +4,9 @@
 use serde_json::{Value, json};
 
 use super::log::{Event, Log, Message};
-use super::{Findings, LIST_MAX, Rule, message, witness};
+use super::{Findings, LIST_MAX, Rule, witness};
 use crate::history::OpType;
+use crate::json::to_value;
 
 /// What became of the send of a message, if there was one.
 fn outcome(sent: &Message, events: &[Event<'_>]) -> Option<OpType> {
@@ -59,7 +60,7 @@ impl LogCheck<'_> {
                     "key": self.key,
                     "offset": offset,
                     "ops": ops.collect::<Vec<_>>(),
-                    "values": shown.map(|(text, _)| message(text)).collect::<Vec<_>>(),
+                    "values": shown.map(|(text, _)| to_value(text)).collect::<Vec<_>>(),
                 })
             });
         }
@@ -72,7 +73,7 @@ impl LogCheck<'_> {
                 });
                 json!({
                     "key": self.key,
-                    "value": message(text),
+                    "value": to_value(text),
                     "count": found.offsets.len(),
                     "ops": ops.collect::<Vec<_>>(),
                     "offsets": shown.collect::<Vec<_>>(),
@@ -93,7 +94,7 @@ impl LogCheck<'_> {
                 let [writer, reader] = self.proofs(found);
                 json!({
                     "key": self.key,
-                    "value": message(text),
+                    "value": to_value(text),
                     "writer": writer,
                     "reader": reader,
                 })
@@ -119,7 +120,7 @@ impl LogCheck<'_> {
             findings.add(Rule::Jepsen, "lost-write", || {
                 json!({
                     "key": self.key,
-                    "value": message(text),
+                    "value": to_value(text),
                     "offset": offset,
                     "index": self.log.index(offset),
                     "max-read-index": self.log.index(bound),

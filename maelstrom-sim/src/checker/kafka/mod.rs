@@ -36,6 +36,7 @@ use serde_json::{Map, Value, json};
 use self::log::{Event, What};
 use super::{Verdict, WorkloadResults};
 use crate::history::{History, OpType};
+use crate::json::to_value;
 
 /// How many findings of a kind are shown.
 const SHOWN_MAX: usize = 8;
@@ -122,7 +123,7 @@ fn unseen_json(unseen: &BTreeMap<&str, Vec<&str>>) -> Value {
     let counts: BTreeMap<&str, usize> =
         shown.clone().map(|(key, texts)| (*key, texts.len())).collect();
     let messages = shown.map(|(key, texts)| {
-        let shown = texts.iter().take(LIST_MAX).map(|text| message(text)).collect();
+        let shown = texts.iter().take(LIST_MAX).map(|text| to_value(text)).collect();
         ((*key).to_owned(), Value::Array(shown))
     });
     json!({
@@ -141,19 +142,14 @@ fn info_causes(history: &History) -> BTreeSet<&str> {
         .collect()
 }
 
-/// A message as JSON.
-fn message(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| text.into())
-}
-
 /// An operation as the proof of a finding: what it tells of a key, around an offset.
 fn witness(event: &Event<'_>, key: &str, offset: i64) -> Value {
     let value = match &event.what {
-        What::Sent { key, offset, message: text } => json!([key, [offset, message(text)]]),
+        What::Sent { key, offset, message: text } => json!([key, [offset, to_value(text)]]),
         What::Polled(polled) => {
             let pairs = polled.get(key).into_iter().flatten();
             let near = pairs.filter(|(at, _)| at.abs_diff(offset) <= AROUND);
-            let near = near.take(LIST_MAX).map(|(at, text)| json!([at, message(text.get())]));
+            let near = near.take(LIST_MAX).map(|(at, text)| json!([at, to_value(text.get())]));
             json!({ key: near.collect::<Vec<_>>() })
         }
         What::Assigned(assign) => json!({
