@@ -1,0 +1,139 @@
+//! A corpus of odd nodes: for each, the exit code that Maelstrom has (measured) and ours.
+//!
+//! `cases.tsv` has a row for each case: a name, the arguments of the test, the node, the exit code
+//! of Maelstrom v0.2.4, ours, and the reason where ours is another one. Where it begins with
+//! `stricter` or `kinder`, `--as-maelstrom` must give Maelstrom's; `always` differs on purpose even
+//! then; `open` is a difference that nobody has looked into yet. The node is a habit of `habits.py` with its options, or `@` and
+//! the name of a program. `scripts/corpus` runs the same table under either checker.
+#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "tests may fail")]
+#![expect(clippy::disallowed_methods, reason = "processes are what this is about")]
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const TABLE: &str = include_str!("cases.tsv");
+const HABITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/habits.py");
+/// Cases that run at the same time: most of them wait most of the time.
+const JOBS: usize = 64;
+/// The longest case takes 25 s on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A row of the table.
+#[derive(Clone, Copy)]
+struct Case {
+    name: &'static str,
+    arguments: &'static str,
+    node: &'static str,
+    maelstrom: i32,
+    ours: i32,
+    reason: &'static str,
+}
+
+impl Case {
+    /// The program of this case and its arguments; `None` if it is one of another package.
+    fn node(&self) -> Option<Vec<&'static str>> {
+        let words = self.node.split(' ');
+        match self.node.strip_prefix('@') {
+            None => {
+                let workload = self.arguments.split(' ').skip_while(|word| *word != "-w").nth(1);
+                let start = [HABITS, "--workload", workload.unwrap_or("echo"), "--habit"];
+                Some(start.into_iter().chain(words).collect())
+            }
+            Some(program) if program.starts_with("broken-node") => {
+                Some([env!("CARGO_BIN_EXE_broken-node")].into_iter().chain(words.skip(1)).collect())
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// Runs the case, under Maelstrom's rules too if ours differ on purpose, and says what is wrong
+    /// with the outcome, if anything is.
+    fn complaint(&self) -> Option<String> {
+        let differs = ["stricter", "kinder"].iter().any(|start| self.reason.starts_with(start));
+        let ours = self.outcome(&[], self.ours);
+        match differs {
+            true => ours.or_else(|| self.outcome(&["--as-maelstrom"], self.maelstrom)),
+            false => ours,
+        }
+    }
+
+    fn outcome(&self, options: &[&str], expected: i32) -> Option<String> {
+        let node = self.node()?;
+        let (program, arguments) = node.split_first()?;
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let file = File::create(&log).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_maelstrom-sim"));
+        command.current_dir(&dir).arg("test").args(self.arguments.split(' '));
+        command.args(options).args(["--seed", "1", "--bin", program, "--"]).args(arguments);
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        let mut child = command.spawn().unwrap();
+        let started = Instant::now();
+        let code = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break status.code(),
+                None if started.elapsed() > PATIENCE => {
+                    child.kill().unwrap();
+                    break child.wait().unwrap().code();
+                }
+                None => thread::sleep(Duration::from_millis(50)),
+            }
+        };
+        if code == Some(expected) {
+            return None;
+        }
+        let log = std::fs::read_to_string(&log).unwrap_or_default();
+        let end: Vec<_> = log.lines().rev().take(12).collect();
+        let end: String = end.into_iter().rev().map(|line| format!("    {line}\n")).collect();
+        let Self { name, arguments, node, .. } = self;
+        let line = [arguments, options.join(" ").as_str(), "--", node].join(" ");
+        Some(format!("{name}: {code:?} instead of {expected} ({line})\n{end}"))
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let rows = TABLE.lines().filter(|line| !line.starts_with('#')).skip(1);
+    rows.map(|row| {
+        let columns: Vec<&str> = row.split('\t').collect();
+        let [name, arguments, node, maelstrom, ours, reason] = columns.try_into().unwrap();
+        let [maelstrom, ours] = [maelstrom, ours].map(|code| code.parse().unwrap());
+        Case { name, arguments, node, maelstrom, ours, reason }
+    })
+    .collect()
+}
+
+#[test]
+fn a_verdict_other_than_maelstroms_has_a_reason() {
+    let cases = cases();
+    let names: BTreeSet<_> = cases.iter().map(|case| case.name).collect();
+    assert_eq!(names.len(), cases.len(), "two cases have the same name");
+    for case in cases {
+        let differs = case.maelstrom != case.ours;
+        assert_eq!(differs, !case.reason.is_empty(), "{}: {}", case.name, case.reason);
+    }
+}
+
+#[test]
+fn every_verdict_is_the_one_of_the_table() {
+    let python = Command::new(HABITS).arg("--help").output();
+    let python = python.is_ok_and(|output| output.status.success());
+    assert!(python, "the corpus needs Python 3: install python3 and see that {HABITS} runs");
+    let cases = cases();
+    let (next, complaints) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..JOBS {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    complaints.lock().unwrap().extend(case.complaint());
+                }
+            });
+        }
+    });
+    let complaints = complaints.into_inner().unwrap();
+    assert!(complaints.is_empty(), "{} differ:\n{}", complaints.len(), complaints.join("\n"));
+}
