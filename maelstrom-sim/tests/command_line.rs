@@ -1,0 +1,128 @@
+//! The command line: everything that `maelstrom test` accepts, and clear words for what it refuses.
+#![allow(clippy::unwrap_used, reason = "tests may fail")]
+#![expect(clippy::disallowed_methods, reason = "processes are what this is about")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const NODE: &str = env!("CARGO_BIN_EXE_broken-node");
+
+fn run_in(dir: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_maelstrom-sim"));
+    command.current_dir(dir).args(args).output().unwrap()
+}
+
+/// A short echo test with further arguments.
+fn echo(dir: &Path, args: &[&str]) -> Output {
+    let fixed = ["test", "-w", "echo", "--bin", NODE, "--time-limit", "1", "--rate", "20"];
+    run_in(dir, &[&fixed, args].concat())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[track_caller]
+fn valid(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    text(&output.stderr)
+}
+
+fn logs(dir: &Path) -> Vec<String> {
+    let logs = std::fs::read_dir(dir.join("store/latest/node-logs")).unwrap();
+    let mut names: Vec<String> =
+        logs.map(|log| log.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn jepsens_flags_are_accepted_and_said_once_to_have_no_effect() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = ["--log-net-send", "--log-net-recv", "--no-ssh", "--username", "root"];
+    let more = ["--password", "x", "--strict-host-key-checking", "--ssh-private-key", "/key"];
+    let last = ["--leave-db-running", "--logging-json", "--node-count", "1"];
+    let stderr = valid(&echo(dir.path(), &[&flags[..], &more, &last].concat()));
+    let notes: Vec<&str> = stderr.lines().filter(|line| line.contains("no effect here")).collect();
+    let expected = "no effect here: --log-net-send, --log-net-recv, --username, --password, \
+                    --strict-host-key-checking, --no-ssh, --ssh-private-key, --leave-db-running, \
+                    --logging-json (--trace keeps every message in messages.jsonl)";
+    assert_eq!(notes, [expected]);
+}
+
+#[test]
+fn nodes_are_named_one_by_one_in_a_list_or_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    valid(&echo(dir.path(), &["-n", "a", "--node", "b"]));
+    assert_eq!(logs(dir.path()), ["a.log", "b.log"]);
+    valid(&echo(dir.path(), &["--nodes", "d, e"]));
+    assert_eq!(logs(dir.path()), ["d.log", "e.log"]);
+    std::fs::write(dir.path().join("nodes"), "f\n\ng\n").unwrap();
+    valid(&echo(dir.path(), &["--nodes-file", "nodes"]));
+    assert_eq!(logs(dir.path()), ["f.log", "g.log"]);
+    let missing = echo(dir.path(), &["--nodes-file", "nowhere"]);
+    assert_eq!(missing.status.code(), Some(254));
+    assert!(text(&missing.stderr).contains("--nodes-file: cannot read nowhere"));
+}
+
+#[test]
+fn lists_may_have_spaces_and_a_nodes_arguments_need_no_dashes() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--nemesis", "kill, pause", "--nemesis-interval", "9", "--node-count", "1"];
+    valid(&echo(dir.path(), &args));
+    // The node takes no such argument, and says so: it has got it.
+    let output = echo(dir.path(), &["--node-count", "1", "for-the-node"]);
+    assert_eq!(output.status.code(), Some(255));
+    assert!(text(&output.stderr).contains("for-the-node"), "{}", text(&output.stderr));
+    let output = echo(dir.path(), &["--node-count", "1", "--", "--for-the-node"]);
+    assert!(text(&output.stderr).contains("--for-the-node"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_test_count_repeats_a_valid_test_and_ends_with_the_first_that_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let stderr = valid(&echo(dir.path(), &["--node-count", "1", "--test-count", "2", "--seed", "7"]));
+    assert!(stderr.contains("seed 7, ") && stderr.contains("seed 8, "), "{stderr}");
+    let args = ["--node-count", "1", "--test-count", "3", "--", "--fault", "lying-echo"];
+    let output = echo(dir.path(), &args);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr).matches(", results in ").count(), 1);
+}
+
+#[test]
+fn unknown_values_are_refused_with_the_valid_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    for (args, valid) in [
+        (["-w", "ehco"], "echo, unique-ids, broadcast, g-counter, kafka, txn-rw-register"),
+        (["--nemesis", "kill,bogus"], "\"bogus\" is none of partition, pause, kill"),
+        (["--latency-dist", "normal"], "constant, uniform, exponential"),
+        (["--topology", "ring"], "grid"),
+        (["--consistency-models", "serialisable"], "strict-serializable"),
+        (["--concurrency", "2m"], "n"),
+        (["--availability", "2"], "from 0 to 1"),
+        (["--test-count", "0"], "0 is not in 1.."),
+        (["--no-such-flag", "1"], "--no-such-flag"),
+    ] {
+        let fixed = ["test", "--bin", NODE];
+        let workload: &[&str] = if args[0] == "-w" { &[] } else { &["-w", "echo"] };
+        let output = run_in(dir.path(), &[&fixed[..], workload, &args].concat());
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(254), "{args:?}: {stderr}");
+        assert!(stderr.contains(valid), "{args:?}: {stderr}");
+    }
+    assert!(!dir.path().join("store").exists(), "a refused test leaves nothing");
+}
+
+#[test]
+fn as_maelstrom_judges_by_its_rules_alone_and_without_it_the_difference_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["test", "-w", "broadcast", "--bin", NODE, "--time-limit", "1", "--rate", "30"];
+    let node = ["--node-count", "1", "--", "--fault", "duplicate"];
+    let strict = run_in(dir.path(), &[&args[..], &node].concat());
+    let stdout = text(&strict.stdout);
+    assert_eq!(strict.status.code(), Some(1), "{stdout}");
+    assert!(stdout.contains("stands twice in one read"), "{stdout}");
+    assert!(stdout.contains("With --as-maelstrom: Everything looks good!"), "{stdout}");
+    let lenient = run_in(dir.path(), &[&args[..], &["--as-maelstrom"], &node].concat());
+    assert_eq!(lenient.status.code(), Some(0), "{}", text(&lenient.stdout));
+}
