@@ -81,7 +81,8 @@ fn lists_may_have_spaces_and_a_nodes_arguments_need_no_dashes() {
 #[test]
 fn a_test_count_repeats_a_valid_test_and_ends_with_the_first_that_is_not() {
     let dir = tempfile::tempdir().unwrap();
-    let stderr = valid(&echo(dir.path(), &["--node-count", "1", "--test-count", "2", "--seed", "7"]));
+    let stderr =
+        valid(&echo(dir.path(), &["--node-count", "1", "--test-count", "2", "--seed", "7"]));
     assert!(stderr.contains("seed 7, ") && stderr.contains("seed 8, "), "{stderr}");
     let args = ["--node-count", "1", "--test-count", "3", "--", "--fault", "lying-echo"];
     let output = echo(dir.path(), &args);
@@ -99,7 +100,7 @@ fn unknown_values_are_refused_with_the_valid_ones() {
         (["--topology", "ring"], "grid"),
         (["--consistency-models", "serialisable"], "strict-serializable"),
         (["--concurrency", "2m"], "n"),
-        (["--availability", "2"], "from 0 to 1"),
+        (["--availability", "2"], "a number between 0 and 1"),
         (["--test-count", "0"], "0 is not in 1.."),
         (["--no-such-flag", "1"], "--no-such-flag"),
     ] {

@@ -104,9 +104,9 @@ pub(super) fn read_stdout(
     printed: &Mutex<Printed>,
     events: &SyncSender<Said>,
 ) {
-    let mut stdout = BufReader::with_capacity(1 << 16, stdout);
+    let mut stdout = Lines::new(BufReader::with_capacity(1 << 16, stdout));
     let count = |bytes: &[u8]| printed.lock().unwrap_or_else(PoisonError::into_inner).add(bytes);
-    while let Ok(Some(line)) = read_line(&mut stdout, count) {
+    while let Ok(Some(line)) = stdout.next(count) {
         let said = Said { node: node.clone(), life, line: Some(line) };
         if events.send(said).is_err() {
             return;
@@ -115,34 +115,50 @@ pub(super) fn read_stdout(
     events.send(Said { node: node.clone(), life, line: None }).ok();
 }
 
-/// The next line, without its newline; `None` at the end. A line beyond the limit comes in pieces.
-/// `count` gets its bytes as they come.
-fn read_line(
-    input: &mut impl BufRead,
-    mut count: impl FnMut(&[u8]),
-) -> io::Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
-    while line.len() < LINE_BYTES_MAX {
-        let chunk = match input.fill_buf() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            chunk => chunk?,
-        };
-        let limit = LINE_BYTES_MAX - line.len();
-        let bytes = chunk.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
-        let bytes = bytes.get(..limit).unwrap_or(bytes);
-        if bytes.is_empty() {
-            return Ok((!line.is_empty()).then_some(line));
-        }
-        count(bytes);
-        line.extend_from_slice(bytes);
-        let length = bytes.len();
-        input.consume(length);
-        if line.last() == Some(&b'\n') {
-            line.pop();
-            break;
-        }
+/// Lines as Maelstrom reads them: a line feed, a carriage return, or both in this order end one.
+struct Lines<R> {
+    input: R,
+    /// Whether the last line ended with a carriage return, so that a line feed belongs to it.
+    after_return: bool,
+}
+
+impl<R: BufRead> Lines<R> {
+    const fn new(input: R) -> Self {
+        Self { input, after_return: false }
     }
-    Ok(Some(line))
+
+    /// The next line, without its end; `None` behind the last one. A line beyond the limit comes in
+    /// pieces. `count` gets its bytes as they come.
+    fn next(&mut self, mut count: impl FnMut(&[u8])) -> io::Result<Option<Vec<u8>>> {
+        let mut line = Vec::new();
+        while line.len() < LINE_BYTES_MAX {
+            let chunk = match self.input.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                chunk => chunk?,
+            };
+            if std::mem::take(&mut self.after_return) && chunk.first() == Some(&b'\n') {
+                count(b"\n");
+                self.input.consume(1);
+                continue;
+            }
+            let limit = LINE_BYTES_MAX - line.len();
+            let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+            let bytes = chunk.split_inclusive(is_end).next().unwrap_or_default();
+            let bytes = bytes.get(..limit).unwrap_or(bytes);
+            if bytes.is_empty() {
+                return Ok((!line.is_empty()).then_some(line));
+            }
+            count(bytes);
+            line.extend_from_slice(bytes);
+            let length = bytes.len();
+            self.input.consume(length);
+            if line.last().is_some_and(is_end) {
+                self.after_return = line.pop() == Some(b'\r');
+                break;
+            }
+        }
+        Ok(Some(line))
+    }
 }
 
 pub(super) fn keep_stderr(
@@ -151,8 +167,8 @@ pub(super) fn keep_stderr(
     tail: &Mutex<VecDeque<String>>,
     shown_as: Option<&str>,
 ) {
-    let mut stderr = BufReader::new(stderr);
-    while let Ok(Some(line)) = read_line(&mut stderr, |_| {}) {
+    let mut stderr = Lines::new(BufReader::new(stderr));
+    while let Ok(Some(line)) = stderr.next(|_| {}) {
         let text = String::from_utf8_lossy(&line).into_owned();
         writeln!(log, "{text}").ok();
         if let Some(id) = shown_as {
@@ -174,19 +190,33 @@ mod tests {
     fn bytes_count_as_they_come_and_not_only_with_their_newline() {
         let mut printed = Printed::default();
         // A buffer of two bytes: everything comes in pieces.
-        let mut input = BufReader::with_capacity(2, &b"\xef\xbb\xbf{}\nab"[..]);
-        assert_eq!(read_line(&mut input, |bytes| printed.add(bytes)).unwrap().unwrap().len(), 5);
+        let mut input = Lines::new(BufReader::with_capacity(2, &b"\xef\xbb\xbf{}\nab"[..]));
+        assert_eq!(input.next(|bytes| printed.add(bytes)).unwrap().unwrap().len(), 5);
         assert_eq!((printed.bytes, printed.unended_bytes, printed.lines), (6, 0, 1));
         assert!(printed.begins_with_bom());
-        assert_eq!(read_line(&mut input, |bytes| printed.add(bytes)).unwrap().unwrap(), b"ab");
+        assert_eq!(input.next(|bytes| printed.add(bytes)).unwrap().unwrap(), b"ab");
         assert_eq!((printed.bytes, printed.unended_bytes, printed.lines), (8, 2, 1));
-        assert_eq!(read_line(&mut input, |_| {}).unwrap(), None);
+        assert_eq!(input.next(|_| {}).unwrap(), None);
     }
 
     #[test]
     fn an_empty_line_is_a_line_and_no_end() {
-        let mut input = &b"\n\nx"[..];
-        let lines = std::iter::from_fn(|| read_line(&mut input, |_| {}).unwrap());
+        let mut input = Lines::new(&b"\n\nx"[..]);
+        let lines = std::iter::from_fn(|| input.next(|_| {}).unwrap());
         assert_eq!(lines.collect::<Vec<_>>(), [&b""[..], b"", b"x"]);
+    }
+
+    #[test]
+    fn a_carriage_return_ends_a_line_at_once_and_a_line_feed_behind_it_is_part_of_it() {
+        for capacity in [1, 2, 64] {
+            let text = &b"a\rb\r\nc\r\r\nd"[..];
+            let mut input = Lines::new(BufReader::with_capacity(capacity, text));
+            let lines = std::iter::from_fn(|| input.next(|_| {}).unwrap());
+            assert_eq!(lines.collect::<Vec<_>>(), [&b"a"[..], b"b", b"c", b"", b"d"]);
+        }
+        // The line is there before anything else is.
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"a\r").unwrap();
+        assert_eq!(Lines::new(BufReader::new(reader)).next(|_| {}).unwrap().unwrap(), b"a");
     }
 }
