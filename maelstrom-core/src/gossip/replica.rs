@@ -5,8 +5,8 @@
 //! twice is harmless, and the union of two replicas is the longer prefix of each log. That makes
 //! the merge commutative, associative and idempotent (a join), whatever order messages come in.
 //!
-//! Only the newest entries are kept as such, up to a limit in bytes: what is older lives on in the
-//! state that they were applied to. Who lacks more than the logs still hold gets that state, piece
+//! Only the newest entries are kept as such, up to a limit in bytes, and the newest entry of each
+//! origin in any case: what is older lives on in the state that they were applied to. Who lacks more than the logs still hold gets that state, piece
 //! by piece ([`Replica::missing`] says which of the two it takes).
 //!
 //! Version vectors are due to Parker et al., *Detection of Mutual Inconsistency in Distributed
@@ -132,9 +132,28 @@ struct Log<T> {
     /// The sequence number of the first one that is kept.
     base: u64,
     entries: VecDeque<T>,
+    /// What the kept entries take.
+    bytes: usize,
 }
 
-impl<T> Log<T> {
+impl<T: Entry> Log<T> {
+    /// A log of which nothing is kept.
+    const fn empty(base: u64) -> Self {
+        Self { base, entries: VecDeque::new(), bytes: 0 }
+    }
+
+    /// What its newest entry takes.
+    fn newest_bytes(&self) -> usize {
+        self.entries.back().map_or(0, footprint)
+    }
+
+    /// Drops so many of the oldest entries.
+    fn drop_oldest(&mut self, count: usize) {
+        let dropped: usize = self.entries.drain(..count).map(|entry| footprint(&entry)).sum();
+        self.bytes = self.bytes.saturating_sub(dropped);
+        self.base = self.base.saturating_add(count as u64);
+    }
+
     fn end(&self) -> u64 {
         self.base.saturating_add(self.entries.len() as u64)
     }
@@ -148,6 +167,8 @@ pub struct Replica<T> {
     version: VersionVector,
     /// What the kept entries take.
     bytes: usize,
+    /// What the newest entry of each log takes, in all.
+    newest_bytes: usize,
     bytes_max: usize,
 }
 
@@ -159,11 +180,13 @@ fn footprint<T: Entry>(entry: &T) -> usize {
 }
 
 impl<T: Entry> Replica<T> {
-    /// A replica that has nothing, and keeps entries of about `bytes_max` bytes in all.
+    /// A replica that has nothing, and keeps entries of about `bytes_max` bytes in all. The newest
+    /// entry of each origin is kept whatever its size; if these are large, the older ones share at
+    /// least a quarter of `bytes_max`.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         let (logs, version) = (BTreeMap::new(), VersionVector::default());
-        Self { logs, version, bytes: 0, bytes_max }
+        Self { logs, version, bytes: 0, newest_bytes: 0, bytes_max }
     }
 
     /// What this replica has.
@@ -233,9 +256,9 @@ impl<T: Entry> Replica<T> {
     pub fn advance(&mut self, version: &VersionVector, except: &Origin) {
         for (origin, count) in &version.0 {
             if origin != except && self.version.get(origin) < *count {
-                let log = Log { base: *count, entries: VecDeque::new() };
-                if let Some(old) = self.logs.insert(origin.clone(), log) {
-                    self.bytes = self.bytes.saturating_sub(old.entries.iter().map(footprint).sum());
+                if let Some(old) = self.logs.insert(origin.clone(), Log::empty(*count)) {
+                    self.bytes = self.bytes.saturating_sub(old.bytes);
+                    self.newest_bytes = self.newest_bytes.saturating_sub(old.newest_bytes());
                 }
                 self.version.raise(origin, *count);
             }
@@ -297,38 +320,50 @@ impl<T: Entry> Replica<T> {
 
     fn push(&mut self, origin: &Origin, start: u64, entries: impl IntoIterator<Item = T>) {
         if !self.logs.contains_key(origin) {
-            self.logs.insert(origin.clone(), Log { base: 0, entries: VecDeque::new() });
+            self.logs.insert(origin.clone(), Log::empty(0));
         }
         let Some(log) = self.logs.get_mut(origin) else {
             return;
         };
+        self.bytes = self.bytes.saturating_sub(log.bytes);
+        self.newest_bytes = self.newest_bytes.saturating_sub(log.newest_bytes());
         if log.entries.is_empty() {
             log.base = start;
         }
         for (entry, sequence) in entries.into_iter().zip(start..) {
             if T::CUMULATIVE {
+                log.drop_oldest(log.entries.len());
                 log.base = sequence;
-                let old = log.entries.drain(..).map(|entry| footprint(&entry)).sum();
-                self.bytes = self.bytes.saturating_sub(old);
             }
-            self.bytes = self.bytes.saturating_add(footprint(&entry));
+            log.bytes = log.bytes.saturating_add(footprint(&entry));
             log.entries.push_back(entry);
         }
+        self.bytes = self.bytes.saturating_add(log.bytes);
+        self.newest_bytes = self.newest_bytes.saturating_add(log.newest_bytes());
         let end = log.end();
         self.version.raise(origin, end);
-        if self.bytes > self.bytes_max {
-            self.trim();
-        }
+        self.trim();
     }
 
-    /// Drops the older half of each log, but never an only entry: amortised O(1) for each append,
-    /// and all origins keep their newest entries.
+    /// How many bytes all logs may take. Without the second part, one entry larger than `bytes_max`
+    /// would empty all other logs, and every peer that lacks anything would need a snapshot.
+    fn limit(&self) -> usize {
+        self.bytes_max.max(self.newest_bytes.saturating_add(self.bytes_max / 4))
+    }
+
+    /// Drops the older half of the largest log until all fit. The newest entry of an origin stays.
+    ///
+    /// O(origins) for each log that is halved; an append pays for it once in as many bytes as it
+    /// drops.
     fn trim(&mut self) {
-        for log in self.logs.values_mut() {
-            let half = log.entries.len() / 2;
-            let dropped: usize = log.entries.drain(..half).map(|entry| footprint(&entry)).sum();
-            log.base = log.base.saturating_add(half as u64);
-            self.bytes = self.bytes.saturating_sub(dropped);
+        while self.bytes > self.limit() {
+            let long = self.logs.values_mut().filter(|log| log.entries.len() > 1);
+            let Some(log) = long.max_by_key(|log| log.bytes) else {
+                return;
+            };
+            let before = log.bytes;
+            log.drop_oldest(log.entries.len() / 2);
+            self.bytes = self.bytes.saturating_sub(before.saturating_sub(log.bytes));
         }
     }
 }

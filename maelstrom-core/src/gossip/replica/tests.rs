@@ -128,6 +128,45 @@ fn the_only_entry_of_a_log_is_never_trimmed() {
     assert_eq!(replica.log_bytes(), 3 * FOOTPRINT);
 }
 
+/// An entry of any size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Bulk(usize);
+
+impl Entry for Bulk {
+    fn encoded_len(&self) -> usize {
+        self.0
+    }
+}
+
+#[test]
+fn an_entry_larger_than_the_limit_leaves_room_for_the_logs_of_others() {
+    const LIMIT: usize = 100 * FOOTPRINT;
+    let mut replica = Replica::new(LIMIT);
+    replica.append(&origin("big"), Bulk(10 * LIMIT));
+    for nth in 1..=1_000 {
+        replica.append(&origin("small"), Bulk(10));
+        // A peer that lacks the last few entries gets these, and no snapshot.
+        let behind = version(&[("big", 1), ("small", nth.max(10) - 10)]);
+        let missing = replica.missing(&[&behind], usize::MAX);
+        let Missing::Runs { runs, .. } = missing else { panic!("a snapshot after {nth} entries") };
+        assert_eq!(runs.iter().map(|run| run.entries.len()).sum::<usize>() as u64, nth.min(10));
+        let big = 10 * LIMIT + ENTRY_OVERHEAD_BYTES;
+        assert!(replica.log_bytes() <= big + LIMIT, "{}", replica.log_bytes());
+    }
+    // Behind a newer entry of its origin, the large one goes like any other.
+    replica.append(&origin("big"), Bulk(10));
+    assert!(replica.log_bytes() <= LIMIT, "{}", replica.log_bytes());
+}
+
+#[test]
+fn the_largest_log_is_trimmed_first() {
+    let mut replica = filled(&[("a", 90), ("b", 4)], 95 * FOOTPRINT);
+    replica.append(&origin("b"), 4);
+    replica.append(&origin("b"), 5);
+    let bases: Vec<u64> = ["a", "b"].map(|node| replica.bases().get(&origin(node))).to_vec();
+    assert_eq!(bases, [45, 0]);
+}
+
 #[test]
 fn with_a_snapshot_comes_what_it_covers_and_no_more() {
     let mut replica = filled(&[("a", 3), ("b", 5), ("me", 2)], usize::MAX);
