@@ -9,6 +9,7 @@
 //!   anybody else is asked to join: whoever joins has it first.
 //! * A follower's acknowledgement counts in the leader's epoch only, and only up to what it was sent;
 //!   and only for the incarnation that is in sync: another one may have forgotten a newer leader.
+//! * A send waits since its first attempt: a retry never makes a follower that stalls look better.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -149,9 +150,10 @@ impl Leader {
         self.waiting.len()
     }
 
-    /// `node` waits until the entry at `position` is committed.
+    /// `node` waits until the entry at `position` is committed. A retry keeps the time of the first
+    /// attempt, so that it does not reset the clock by which followers are found to stall.
     pub fn wait(&mut self, position: Position, node: NodeId, now: Duration) {
-        self.waiting.insert(position, (node, now));
+        self.waiting.entry(position).or_insert((node, now));
     }
 
     /// The nodes that have waited for what is now below `high`, in order.
