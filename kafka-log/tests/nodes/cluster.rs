@@ -123,6 +123,13 @@ impl Cluster {
         self.names.iter().filter(|name| **name != leader).copied().collect()
     }
 
+    /// A node that does not keep the partition.
+    pub(crate) fn without_a_replica(&self) -> &'static str {
+        let replicas = self.nodes[self.names[0]].handler().placement().replicas(0).to_vec();
+        let keeps = |name: &str| replicas.iter().any(|replica| **replica == *name);
+        self.names.iter().copied().find(|name| !keeps(name)).unwrap()
+    }
+
     /// The names of those who are in sync, as `lin-kv` has it.
     pub(crate) fn in_sync(&self) -> Vec<String> {
         let all = self.kv["partition-0"]["in_sync"].as_array().unwrap();
