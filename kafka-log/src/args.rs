@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use maelstrom_core::LINE_BYTES_MAX;
 
 use crate::log::Retention;
 use crate::wire::PartitionId;
@@ -36,6 +37,13 @@ pub struct Config {
     pub batch_bytes: usize,
     /// About how many bytes of messages a poll returns.
     pub poll_bytes: usize,
+    /// How many bytes of JSON go into one packet between nodes, beside its head; a single item
+    /// always does. At most half of the longest line that the nodes read.
+    pub packet_bytes: usize,
+    /// How many bytes of JSON may wait in each of these places; a single item always may. Clients'
+    /// sends that a node has taken, forwarded sends that wait at a leader in one partition,
+    /// questions to other nodes, and answers to one of them.
+    pub pending_bytes: usize,
 }
 
 impl Default for Config {
@@ -49,6 +57,8 @@ impl Default for Config {
             retention: Retention::default(),
             batch_bytes: 256 << 10,
             poll_bytes: 256 << 10,
+            packet_bytes: LINE_BYTES_MAX / 2,
+            pending_bytes: 4 * LINE_BYTES_MAX,
         }
     }
 }
@@ -103,9 +113,10 @@ pub struct LogArgs {
 }
 
 impl LogArgs {
-    /// The configuration.
+    /// The configuration of a node that reads lines of up to `line_bytes_max` bytes, as all others
+    /// of its cluster do.
     #[must_use]
-    pub fn config(&self) -> Config {
+    pub fn config(&self, line_bytes_max: usize) -> Config {
         Config {
             partitions: self.partitions,
             replication: self.replication_factor,
@@ -119,6 +130,8 @@ impl LogArgs {
             },
             batch_bytes: self.batch_bytes,
             poll_bytes: self.poll_bytes,
+            packet_bytes: line_bytes_max / 2,
+            ..Config::default()
         }
     }
 }

@@ -9,7 +9,9 @@
 //!   anybody else is asked to join: whoever joins has it first.
 //! * A follower's acknowledgement counts in the leader's epoch only, and only up to what it was sent;
 //!   and only for the incarnation that is in sync: another one may have forgotten a newer leader.
+//! * A send waits since its first attempt: a retry never makes a follower that stalls look better.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use maelstrom_core::NodeId;
 use crate::log::PartitionLog;
 use crate::meta::Metadata;
 use crate::mutants::{Mutant, is_on};
+use crate::queue::{Budget, encoded_len};
 use crate::wire::{Ack, Append, Epoch, PartitionId, Position, ReplicaId};
 
 /// How long a follower that was taken out must have kept up before it is let in again, at first;
@@ -65,6 +68,30 @@ impl Progress {
     }
 }
 
+/// The field's name, colon, brackets and the commas around it.
+const ENTRIES_PUNCTUATION: usize = 16;
+
+/// What a follower is to be told next.
+#[derive(Clone, Debug)]
+pub(crate) enum Next {
+    /// It has been told everything.
+    Nothing,
+    /// It is more than the packet has room for.
+    Full,
+    /// This.
+    Append(Append),
+}
+
+/// A send that waits until it is committed.
+#[derive(Clone, Debug)]
+struct Waiting {
+    /// The node that took it from its client.
+    origin: NodeId,
+    since: Duration,
+    /// The length of its message and key.
+    bytes: usize,
+}
+
 /// The state of a leader.
 #[derive(Clone, Debug)]
 pub struct Leader {
@@ -74,7 +101,9 @@ pub struct Leader {
     needed: BTreeSet<ReplicaId>,
     followers: BTreeMap<NodeId, Progress>,
     /// Who waits for which entries, and since when.
-    waiting: BTreeMap<Position, (NodeId, Duration)>,
+    waiting: BTreeMap<Position, Waiting>,
+    /// How many bytes of messages they wait for.
+    waiting_bytes: usize,
     /// Who is about to be let in, once it has all up to there.
     joining: Option<(ReplicaId, Position)>,
     /// Who would be in sync if what was proposed since the record had come true.
@@ -99,6 +128,7 @@ impl Leader {
             followers: others.map(progress).collect(),
             needed: BTreeSet::new(),
             waiting: BTreeMap::new(),
+            waiting_bytes: 0,
             joining: None,
             proposed: BTreeSet::new(),
             in_sync_min,
@@ -149,16 +179,30 @@ impl Leader {
         self.waiting.len()
     }
 
-    /// `node` waits until the entry at `position` is committed.
-    pub fn wait(&mut self, position: Position, node: NodeId, now: Duration) {
-        self.waiting.insert(position, (node, now));
+    /// How many bytes of messages and keys they wait for.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// `origin` waits until the entry at `position`, of `bytes` bytes, is committed. A retry keeps
+    /// the time of the first attempt, so that it does not reset the clock by which followers are
+    /// found to stall.
+    pub fn wait(&mut self, position: Position, origin: NodeId, bytes: usize, now: Duration) {
+        if let Entry::Vacant(place) = self.waiting.entry(position) {
+            place.insert(Waiting { origin, since: now, bytes });
+            self.waiting_bytes = self.waiting_bytes.saturating_add(bytes);
+        }
     }
 
     /// The nodes that have waited for what is now below `high`, in order.
     pub fn take_committed(&mut self, high: Position) -> Vec<(Position, NodeId)> {
         let rest = self.waiting.split_off(&high);
         let done = std::mem::replace(&mut self.waiting, rest);
-        done.into_iter().map(|(position, (node, _))| (position, node)).collect()
+        let bytes = done.values().map(|waiting| waiting.bytes);
+        let bytes = bytes.fold(0, usize::saturating_add);
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
+        done.into_iter().map(|(position, waiting)| (position, waiting.origin)).collect()
     }
 
     /// How much a replica has. Another incarnation of the node is another replica: it may have
@@ -193,7 +237,7 @@ impl Leader {
         let matched = self.followers.get(node).and_then(|progress| progress.matched).unwrap_or(0);
         let is_sole = self.is_sole(node);
         let mut waiting = self.waiting.range(matched..);
-        self.needs(node) && waiting.any(|(_, (origin, _))| !is_sole || origin != node)
+        self.needs(node) && waiting.any(|(_, waiting)| !is_sole || waiting.origin != *node)
     }
 
     /// Whether a follower has told that it knows that much to be committed.
@@ -216,29 +260,43 @@ impl Leader {
             .is_none_or(|progress| progress.matched == Some(end) && progress.high >= high)
     }
 
-    /// What the follower is to be told next, with about `bytes_max` bytes of entries; nothing if it
-    /// has been told everything.
-    pub fn next_append(
+    /// What the follower is to be told next, with about `batch` bytes of entries, or one entry, as
+    /// far as the packet's budget goes. Takes its length from that.
+    pub(crate) fn next_append(
         &mut self,
         node: &NodeId,
         partition: PartitionId,
         log: &PartitionLog,
         high: Position,
-        bytes_max: usize,
-    ) -> Option<Append> {
+        batch: usize,
+        budget: &mut Budget,
+    ) -> Next {
         let sole = self.is_sole(node);
         let epoch = self.record.epoch;
-        let progress = self.followers.get_mut(node)?;
+        let Some(progress) = self.followers.get_mut(node) else { return Next::Nothing };
         let is_news = progress.next < log.end() || progress.told_high < high || !progress.is_told;
-        is_news.then_some(())?;
+        if !is_news {
+            return Next::Nothing;
+        }
         let floor = (progress.next < log.start()).then(|| Box::new(log.floor()));
         let at = progress.next.max(log.start());
-        let entries = log.entries(at, bytes_max);
-        progress.next = at.saturating_add(entries.len() as u64);
+        let (prev, entries) = (log.epoch_before(at), Vec::new());
+        let mut append = Append { partition, epoch, at, prev, high, sole, entries, floor };
+        let head = encoded_len(&append).saturating_add(ENTRIES_PUNCTUATION);
+        let first = log.entry(at).map_or(0, |entry| entry.encoded_len().saturating_add(1));
+        // A floor can go without entries, entries come one by one.
+        let is_alone = budget.is_empty() && append.floor.is_none();
+        if is_alone || head.saturating_add(first) <= budget.left() {
+            append.entries = log.entries(at, batch.min(budget.left().saturating_sub(head)));
+        } else if append.floor.is_none() || !budget.admits(head) {
+            return Next::Full;
+        }
+        let entries = append.entries.iter().map(|entry| entry.encoded_len().saturating_add(1));
+        budget.take(entries.fold(head, usize::saturating_add));
+        progress.next = at.saturating_add(append.entries.len() as u64);
         progress.sent = progress.sent.max(progress.next);
         (progress.told_high, progress.is_told) = (high, true);
-        let prev = log.epoch_before(at);
-        Some(Append { partition, epoch, at, prev, high, sole, entries, floor })
+        Next::Append(append)
     }
 
     /// Takes an acknowledgement in this epoch.
@@ -318,14 +376,15 @@ impl Leader {
     /// Whether a follower has not got what somebody has been waiting for for long.
     fn is_stalled_by(&self, id: &ReplicaId, now: Duration) -> bool {
         let mut waiting = self.waiting.iter();
-        let stalled = waiting.find(|(_, (_, since))| now.saturating_sub(*since) > STALLED_AFTER);
+        let is_late = |waiting: &Waiting| now.saturating_sub(waiting.since) > STALLED_AFTER;
+        let stalled = waiting.find(|(_, waiting)| is_late(waiting));
         stalled.is_some_and(|(position, _)| self.matched(id) <= *position)
     }
 
     /// When the first who waits will have done so for too long.
     #[must_use]
     pub fn stalled_at(&self) -> Option<Duration> {
-        let since = self.waiting.values().map(|(_, since)| *since).min()?;
+        let since = self.waiting.values().map(|waiting| waiting.since).min()?;
         Some(since.saturating_add(STALLED_AFTER).saturating_add(Duration::from_millis(1)))
     }
 

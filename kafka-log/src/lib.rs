@@ -31,6 +31,9 @@
 //! sends passed on and their outcomes, polls. While an answer is under way what is new waits for it, so
 //! under load a round trip is a packet each way; `--linger` makes packets rarer still.
 //!
+//! * A packet has one budget of bytes for all that it holds, half of the longest line that a node
+//!   reads. The rest stays queued, in order, for the next packet. A send for which the queues have
+//!   no room is refused at once, with error 11.
 //! * A send that its node passes on comes back as an entry. If the node and the leader are all that
 //!   have to have it, having it is knowing that it is committed: two packets for a send, whoever takes
 //!   it.
@@ -59,9 +62,10 @@
 //! |---|---|
 //! | `placement`, `log`, `meta`, `offsets` | keys and nodes, one log, the record in `lin-kv`, committed offsets |
 //! | `leader`, `partition` | the two sides of replication: state machines that know no `Node` |
-//! | `link` | one peer: its lives, round trips, what is to be said to it and when |
+//! | `link` | one peer: its lives, round trips, and when something is to be said to it |
+//! | `queue` | what waits for a peer, and the budget of a packet |
 //! | `sends`, `polls` | what clients wait for |
-//! | `packets`, `sending`, `reading`, `electing` | the handler, by what it does |
+//! | `packets`, `packing`, `sending`, `reading`, `electing` | the handler, by what it does |
 //! | `wire`, `args` | what nodes say and keep; flags |
 //!
 //! The ideas: Kreps et al., *Kafka: a Distributed Messaging System for Log Processing* (2011), and
@@ -77,9 +81,11 @@ mod meta;
 pub mod mutants;
 mod offsets;
 mod packets;
+mod packing;
 mod partition;
 mod placement;
 mod polls;
+mod queue;
 mod reading;
 mod sending;
 mod sends;
@@ -112,7 +118,8 @@ use link::Link;
 use polls::Polls;
 use sends::Sends;
 
-/// The longest message or key that is taken: one that other nodes can still be sent in a line.
+/// The longest message that is taken, with its key, as JSON: other nodes can still be sent it in a
+/// line.
 pub const MESSAGE_BYTES_MAX: usize = maelstrom_core::LINE_BYTES_MAX / 4;
 
 /// The shortest period in which committed offsets gossip: they are a few messages, and nobody waits.

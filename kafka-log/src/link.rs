@@ -11,10 +11,11 @@
 //!   `--linger`, and while an answer is under way, for that: under load a round trip is one packet
 //!   each way. What can wait goes along, and goes alone only if nothing else goes.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::wire::{Packet, PartitionId, Polled, Sent};
+use crate::queue::Queue;
+use crate::wire::Packet;
 
 /// How long what can wait may wait.
 pub(crate) const LAZY: Duration = Duration::from_millis(50);
@@ -36,32 +37,6 @@ const REMEMBERED: usize = 16;
 /// A part of a time.
 pub(crate) fn part(time: Duration, of: u32) -> Duration {
     time.checked_div(of).unwrap_or(time)
-}
-
-/// What is to be said to a peer.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Queue {
-    /// Partitions led by this node of which the peer may lack something.
-    pub(crate) appends: BTreeSet<PartitionId>,
-    /// Partitions of which the peer is to be told what this node has.
-    pub(crate) acks: BTreeSet<PartitionId>,
-    /// Sends that this node passes on.
-    pub(crate) sends: BTreeSet<(PartitionId, u64)>,
-    /// Polls that it passes on.
-    pub(crate) polls: BTreeSet<u64>,
-    pub(crate) sent: Vec<Sent>,
-    pub(crate) polled: Vec<Polled>,
-}
-
-impl Queue {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.appends.is_empty()
-            && self.acks.is_empty()
-            && self.sends.is_empty()
-            && self.polls.is_empty()
-            && self.sent.is_empty()
-            && self.polled.is_empty()
-    }
 }
 
 /// A demand that is not answered yet.
@@ -126,6 +101,11 @@ impl Link {
 
     pub(crate) fn life(&self) -> Option<u64> {
         self.life
+    }
+
+    /// How many packets were sent to the peer.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// Whether the peer is taken to be down.

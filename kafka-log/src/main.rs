@@ -27,5 +27,6 @@ fn main() -> anyhow::Result<()> {
         node.max_line_bytes() >= LINE_BYTES_MAX,
         "--max-line-bytes: nodes of a log need at least {LINE_BYTES_MAX}"
     );
-    node.run_with(&data, KafkaLog::new(log.config(), gossip.config(GOSSIP_PERIOD_MIN)))
+    let config = log.config(node.max_line_bytes());
+    node.run_with(&data, KafkaLog::new(config, gossip.config(GOSSIP_PERIOD_MIN)))
 }

@@ -1,4 +1,4 @@
-//! Packets: what comes from a peer is taken apart, and what is to be said to it is put together.
+//! Packets that come from a peer are taken apart, and the peer's silence is judged.
 
 use std::time::Duration;
 
@@ -6,12 +6,8 @@ use maelstrom_core::{Error, Node, NodeId};
 use tracing::{debug, info, trace};
 
 use crate::link::{LAZY, part};
-use crate::wire::{Ack, Append, Body, Packet, PartitionId};
+use crate::wire::{Ack, Append, Packet, PartitionId};
 use crate::{Event, KafkaLog};
-
-/// How soon a peer that was asked to append or to look something up has to say that it got that, if
-/// the answer takes longer.
-const ANSWER_WITHIN: Duration = Duration::from_millis(100);
 
 /// Who has waited already waits for so small a part of `--linger` more. With a half, two nodes that
 /// linger for 5 ms need a seventh less messages and get on 5 % more slowly.
@@ -277,110 +273,5 @@ impl KafkaLog {
         for id in self.sends.at(peer) {
             self.dispatch(node, id);
         }
-    }
-
-    /// Sends what is due.
-    pub(crate) fn flush_links(&mut self, node: &mut Node<Event>) {
-        let (now, linger) = (node.now(), self.config.linger);
-        let due = |link: &crate::Link| link.due(linger).is_some_and(|at| at <= now);
-        let due: Vec<NodeId> =
-            self.links.iter().filter(|(_, link)| due(link)).map(|(peer, _)| peer.clone()).collect();
-        for peer in due {
-            self.flush(node, &peer);
-        }
-    }
-
-    fn flush(&mut self, node: &mut Node<Event>, peer: &NodeId) {
-        let now = node.now();
-        let Some(link) = self.links.get_mut(peer) else { return };
-        let (mut body, mut within) = (Packet::default(), None);
-        if link.life().is_some() {
-            body.sent = std::mem::take(&mut link.queue.sent);
-            body.polled = std::mem::take(&mut link.queue.polled);
-            for id in std::mem::take(&mut link.queue.acks) {
-                body.acks.extend(self.partitions.get(&id).map(crate::Partition::ack));
-            }
-        }
-        let mut is_waited_for = false;
-        if link.life().is_some() && !link.is_down() {
-            self.pack_requests(peer, &mut body);
-            is_waited_for = !body.sends.is_empty() || !body.polls.is_empty();
-            within = is_waited_for.then_some(ANSWER_WITHIN);
-            let is_urgent = self.pack_appends(peer, &mut body);
-            if !body.appends.is_empty() {
-                let soon = if is_urgent { Duration::ZERO } else { LAZY };
-                within = Some(within.map_or(soon, |within: Duration| within.min(soon)));
-                is_waited_for |= is_urgent;
-            }
-        }
-        let Some(link) = self.links.get_mut(peer) else { return };
-        let Packet { appends, acks, sends, sent, polls, polled, .. } = body;
-        let is_empty = appends.is_empty()
-            && acks.is_empty()
-            && sends.is_empty()
-            && sent.is_empty()
-            && polls.is_empty()
-            && polled.is_empty();
-        if is_empty && !link.is_owed(now) {
-            return link.calm();
-        }
-        let own = (self.own.life, self.own.incarnation);
-        let head = link.head(now, own, within, is_waited_for);
-        let packet = Packet { appends, acks, sends, sent, polls, polled, ..head };
-        trace!(peer = %peer, ?packet, "tells");
-        node.send(peer, &Body::Packet(&packet));
-        if !link.queue.appends.is_empty() && !link.is_down() && link.life().is_some() {
-            // There was more than goes into a packet.
-            link.freshen(now);
-        }
-    }
-
-    fn pack_requests(&mut self, peer: &NodeId, body: &mut Packet) {
-        let Some(link) = self.links.get_mut(peer) else { return };
-        for id in std::mem::take(&mut link.queue.sends) {
-            let pending = self.sends.get_mut(id);
-            let Some(pending) = pending.filter(|pending| pending.target.as_ref() == Some(peer))
-            else {
-                continue;
-            };
-            pending.copies = pending.copies.saturating_add(1);
-            let (key, msg) = (pending.key.clone(), pending.msg.clone());
-            body.sends.push(crate::Send { partition: id.0, seq: id.1, key, msg });
-        }
-        for id in std::mem::take(&mut link.queue.polls) {
-            if let Some(question) = self.polls.question(id) {
-                body.polls.push(crate::Poll { id, offsets: question.offsets.clone() });
-            }
-        }
-    }
-
-    /// Puts in what the peer lacks of the partitions that this node leads, as much as goes into a
-    /// packet, and tells whether somebody waits for the answer, be it to send more.
-    fn pack_appends(&mut self, peer: &NodeId, body: &mut Packet) -> bool {
-        let (mut room, mut is_urgent) = (self.config.batch_bytes, false);
-        let Some(link) = self.links.get_mut(peer) else { return false };
-        for id in std::mem::take(&mut link.queue.appends) {
-            if room == 0 {
-                link.queue.appends.insert(id);
-                continue;
-            }
-            let Some(partition) = self.partitions.get_mut(&id) else { continue };
-            let high = partition.high();
-            let Some(lead) = &mut partition.lead else { continue };
-            let Some(append) = lead.next_append(peer, id, &partition.log, high, room) else {
-                continue;
-            };
-            let bytes = append.entries.iter().map(crate::Entry::encoded_len);
-            room = room.saturating_sub(bytes.fold(0, usize::saturating_add));
-            is_urgent |= lead.is_urgent_for(peer);
-            let end = append.at.saturating_add(append.entries.len() as u64);
-            if end < partition.log.end() {
-                link.queue.appends.insert(id);
-                room = 0;
-            }
-            body.appends.push(append);
-        }
-        // Whoever lags is sent the next piece when this one has been answered, not all at once.
-        is_urgent || !link.queue.appends.is_empty()
     }
 }

@@ -1,13 +1,18 @@
 //! Clients' polls that need another node, from when a node takes one until it answers.
 //!
-//! The invariant: a poll ends within [`GIVE_UP_AFTER`], with what could be had by then. A key of
-//! which nothing could be had is left out, as the protocol allows.
+//! The invariants:
+//!
+//! * A poll ends within [`GIVE_UP_AFTER`], with what could be had by then. A key of which nothing
+//!   could be had is left out, as the protocol allows.
+//! * The number of open questions is bounded, and so are their bytes. A poll for which there is no
+//!   room is refused at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use maelstrom_core::{NodeId, Request};
 
+use crate::queue::encoded_len;
 use crate::wire::{Messages, Offsets};
 
 /// How long other nodes may take to answer.
@@ -25,6 +30,8 @@ pub(crate) struct Question {
     pub(crate) target: NodeId,
     pub(crate) retry_at: Duration,
     pub(crate) tries: usize,
+    /// The length of `offsets` as JSON.
+    bytes: usize,
 }
 
 /// A client's poll.
@@ -43,6 +50,8 @@ struct Asked {
 pub(crate) struct Polls {
     asked: BTreeMap<u64, Asked>,
     questions: BTreeMap<u64, Question>,
+    /// How long they are together.
+    bytes: usize,
     next: u64,
 }
 
@@ -60,9 +69,19 @@ impl Polls {
         self.next
     }
 
-    /// Whether so many more questions can be asked.
-    pub(crate) fn has_room(&self, count: usize) -> bool {
-        self.questions.len().saturating_add(count) <= POLLS_MAX
+    /// Whether these questions can be asked as well: then there are not too many, and they have no
+    /// more than `bytes_max` bytes, or no others are open.
+    pub(crate) fn has_room(&self, questions: &[(NodeId, Offsets)], bytes_max: usize) -> bool {
+        let bytes = questions.iter().map(|(_, offsets)| encoded_len(offsets));
+        let bytes = bytes.fold(self.bytes, usize::saturating_add);
+        self.questions.len().saturating_add(questions.len()) <= POLLS_MAX
+            && (bytes <= bytes_max || self.questions.is_empty())
+    }
+
+    fn end(&mut self, id: u64) -> Option<Question> {
+        let question = self.questions.remove(&id)?;
+        self.bytes = self.bytes.saturating_sub(question.bytes);
+        Some(question)
     }
 
     /// A poll that needs the answers to these questions (whom, what); their names. `is_any` tells
@@ -82,7 +101,10 @@ impl Polls {
             let id = self.name();
             names.push((id, target.clone()));
             let retry_at = now.saturating_add(retry_after);
-            self.questions.insert(id, Question { poll, offsets, target, retry_at, tries: 0 });
+            let bytes = encoded_len(&offsets);
+            self.bytes = self.bytes.saturating_add(bytes);
+            let question = Question { poll, offsets, target, retry_at, tries: 0, bytes };
+            self.questions.insert(id, question);
         }
         let open = names.iter().map(|(id, _)| *id).collect();
         let deadline = now.saturating_add(GIVE_UP_AFTER);
@@ -100,7 +122,7 @@ impl Polls {
 
     /// A question is answered. What its poll has come to, if that was the last one.
     pub(crate) fn answered(&mut self, id: u64, msgs: Messages) -> Option<Answer> {
-        let question = self.questions.remove(&id)?;
+        let question = self.end(id)?;
         let asked = self.asked.get_mut(&question.poll)?;
         asked.open.remove(&id);
         asked.is_any = true;
@@ -129,9 +151,11 @@ impl Polls {
             .filter(|(_, asked)| asked.deadline <= now)
             .map(|(poll, _)| *poll)
             .collect();
-        self.questions.retain(|_, question| !late.contains(&question.poll));
-        let asked = late.iter().filter_map(|poll| self.asked.remove(poll));
-        let answers = asked.map(|asked| Answer {
+        let asked: Vec<Asked> = late.iter().filter_map(|poll| self.asked.remove(poll)).collect();
+        for id in asked.iter().flat_map(|asked| &asked.open) {
+            self.end(*id);
+        }
+        let answers = asked.into_iter().map(|asked| Answer {
             request: asked.request,
             msgs: asked.is_any.then_some(asked.msgs),
         });

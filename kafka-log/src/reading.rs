@@ -7,27 +7,70 @@ use std::time::Duration;
 use maelstrom_core::{Error, Node, NodeId, Request};
 
 use crate::packets::When;
-use crate::wire::{Messages, Offsets, Poll, Polled};
-use crate::{Event, KafkaLog, Reply};
+use crate::queue::encoded_len;
+use crate::wire::{Messages, Offsets, Poll, Polled, string_len};
+use crate::{Event, KafkaLog, MESSAGE_BYTES_MAX, Reply};
 
 /// How long a question to another node waits at the least before it is asked again elsewhere.
 const RETRY_MIN: Duration = Duration::from_millis(300);
 
+/// What an offset takes as JSON, with colon and comma, at the most.
+const OFFSET_BYTES: usize = 22;
+
 /// How many messages of a key a poll returns at most.
 const MESSAGES_MAX: usize = 1_000;
+
+/// Collects the keys that other nodes are asked about into questions that fit into a packet.
+struct Questions {
+    bytes_max: usize,
+    /// For each node the last question, and how long it is.
+    open: BTreeMap<NodeId, (Offsets, usize)>,
+    full: Vec<(NodeId, Offsets)>,
+}
+
+impl Questions {
+    fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, open: BTreeMap::new(), full: Vec::new() }
+    }
+
+    fn add(&mut self, target: NodeId, key: Arc<str>, from: u64) {
+        let key_bytes = string_len(&key);
+        if key_bytes > MESSAGE_BYTES_MAX {
+            // There cannot be any messages.
+            return;
+        }
+        let (offsets, bytes) = self.open.entry(target.clone()).or_default();
+        let more = key_bytes.saturating_add(OFFSET_BYTES);
+        if bytes.saturating_add(more) > self.bytes_max && !offsets.is_empty() {
+            self.full.push((target, std::mem::take(offsets)));
+            *bytes = 0;
+        }
+        *bytes = bytes.saturating_add(more);
+        offsets.insert(key, from);
+    }
+
+    fn done(mut self) -> Vec<(NodeId, Offsets)> {
+        self.full.extend(self.open.into_iter().map(|(target, (offsets, _))| (target, offsets)));
+        self.full
+    }
+}
 
 impl KafkaLog {
     /// What is committed of these keys, as far as this node keeps them and knows.
     fn read(&self, offsets: &Offsets) -> Messages {
         let mut msgs = Messages::new();
-        let mut room = self.config.poll_bytes;
+        let mut room = self.config.poll_bytes.min(self.config.packet_bytes);
         for (key, from) in offsets {
             let partition = self.partitions.get(&self.placement.partition(key));
             let Some(partition) = partition.filter(|_| room > 0) else { continue };
             let mut list = Vec::new();
             for (offset, msg) in partition.log.read(key, *from, partition.high()).take(MESSAGES_MAX)
             {
-                let bytes = msg.get().len().saturating_add(8);
+                // With brackets and commas; the first of a key brings the key along.
+                let mut bytes = encoded_len(&(offset, &msg)).saturating_add(1);
+                if list.is_empty() {
+                    bytes = bytes.saturating_add(string_len(key)).saturating_add(4);
+                }
                 if bytes > room && !(msgs.is_empty() && list.is_empty()) {
                     room = 0;
                     break;
@@ -51,25 +94,26 @@ impl KafkaLog {
     ) -> Result<(), Error> {
         let now = node.now();
         let mut kept = Offsets::new();
-        let mut elsewhere: BTreeMap<NodeId, Offsets> = BTreeMap::new();
+        let mut elsewhere = Questions::new(self.config.packet_bytes);
         for (key, from) in offsets {
             let id = self.placement.partition(&key);
             if self.keeps(id) {
                 kept.insert(key, from);
             } else if let Some(target) = self.reader(id, 0) {
-                elsewhere.entry(target).or_default().insert(key, from);
+                elsewhere.add(target, key, from);
             }
         }
+        let questions = elsewhere.done();
         let msgs = self.read(&kept);
-        if elsewhere.is_empty() {
+        if questions.is_empty() {
             node.reply(request, &Reply::PollOk { msgs });
             return Ok(());
         }
-        if !self.polls.has_room(elsewhere.len()) {
-            return Err(Error::temporarily_unavailable("too many polls are under way"));
+        if !self.polls.has_room(&questions, self.config.pending_bytes) {
+            let text = "too many polls are under way: try again when some have been answered";
+            return Err(Error::temporarily_unavailable(text));
         }
         let (request, is_any) = (request.clone(), !kept.is_empty());
-        let questions = elsewhere.into_iter().collect();
         let asked = self.polls.begin(request, msgs, is_any, questions, now, RETRY_MIN);
         for (id, target) in asked {
             self.ask(now, id, &target);
@@ -99,7 +143,9 @@ impl KafkaLog {
     pub(crate) fn poll_from(&mut self, now: Duration, src: &NodeId, poll: Poll) {
         let msgs = self.read(&poll.offsets);
         if let Some(link) = self.links.get_mut(src) {
-            link.queue.polled.push(Polled { id: poll.id, msgs });
+            // If there is no room, the peer asks another node, or again.
+            let polled = Polled { id: poll.id, msgs };
+            link.queue.polled.push(polled, self.config.pending_bytes);
         }
         self.touch(now, src, When::Soon);
     }

@@ -11,11 +11,15 @@ use crate::log::Seen;
 use crate::mutants::{Mutant, is_on};
 use crate::packets::When;
 use crate::sends::{GIVE_UP_AFTER, Pending, SENDS_MAX, SendId};
-use crate::wire::{Entry, Outcome, PartitionId, Producer, Sent};
+use crate::wire::{Entry, Outcome, PartitionId, Producer, Sent, string_len};
 use crate::{Acks, Event, KafkaLog, MESSAGE_BYTES_MAX, Reply};
 
 /// How long a send waits at the least before it is looked at again.
 const RETRY_MIN: Duration = Duration::from_millis(300);
+
+/// Why a leader takes no sends.
+const REFUSED: &str =
+    "too few replicas are in sync, or too many messages wait for them: try again later";
 
 impl KafkaLog {
     /// Takes a client's send.
@@ -26,8 +30,11 @@ impl KafkaLog {
         key: Arc<str>,
         msg: Arc<RawValue>,
     ) -> Result<(), Error> {
-        if key.len().saturating_add(msg.get().len()) > MESSAGE_BYTES_MAX {
-            let text = format!("field `msg`: longer than {MESSAGE_BYTES_MAX} bytes, with the key");
+        let bytes = string_len(&key).saturating_add(msg.get().len());
+        if bytes > MESSAGE_BYTES_MAX {
+            let text = format!(
+                "field `msg`: longer than {MESSAGE_BYTES_MAX} bytes, with the key, as JSON"
+            );
             return Err(Error::malformed_request(text));
         }
         let now = node.now();
@@ -41,8 +48,9 @@ impl KafkaLog {
             target: None,
             tries: 0,
             copies: 0,
+            bytes,
         };
-        let id = self.sends.begin(partition, pending)?;
+        let id = self.sends.begin(partition, pending, self.config.pending_bytes)?;
         self.dispatch(node, id);
         Ok(())
     }
@@ -141,25 +149,28 @@ impl KafkaLog {
         let lead = partition.lead.as_mut()?;
         let is_early = config.acks == Acks::Leader;
         let seen = partition.log.seen(&producer, seq);
+        let bytes = string_len(&key).saturating_add(msg.get().len());
         match if is_on(Mutant::AppendAgain) { Seen::Never } else { seen } {
             Seen::At { position, offset } if position < high || is_early => {
                 return Some(Outcome::Offset(offset));
             }
             Seen::At { position, .. } => {
-                lead.wait(position, origin.clone(), now);
+                lead.wait(position, origin.clone(), bytes, now);
                 return None;
             }
             Seen::Stale => return None,
             Seen::Never => {}
         }
-        if !lead.is_safe() || lead.waiting() >= SENDS_MAX {
+        let is_long = lead.waiting_bytes().saturating_add(bytes) > config.pending_bytes;
+        let is_full = lead.waiting() >= SENDS_MAX || (is_long && lead.is_waited_for());
+        if !lead.is_safe() || is_full {
             return Some(Outcome::Refused);
         }
         let entry = Entry { epoch, producer, seq, key, msg };
         let followers: Vec<NodeId> = lead.followers().cloned().collect();
         let (position, offset, record) = partition.append_as_leader(entry, &config.retention, now);
         if let Some(lead) = partition.lead.as_mut().filter(|_| !is_early) {
-            lead.wait(position, origin.clone(), now);
+            lead.wait(position, origin.clone(), bytes, now);
         }
         node.persist(&record);
         for follower in followers {
@@ -193,7 +204,7 @@ impl KafkaLog {
         if let Some(outcome) = outcome
             && let Some(link) = self.links.get_mut(src)
         {
-            link.queue.sent.push(Sent { partition: id, seq, outcome });
+            link.queue.sent.push(Sent { partition: id, seq, outcome }, self.config.pending_bytes);
             self.touch(now, src, When::Soon);
         }
     }
@@ -247,7 +258,7 @@ impl KafkaLog {
         if self.sends.get(id).is_some_and(|pending| pending.copies <= refused)
             && let Some(pending) = self.sends.end(id)
         {
-            let error = Error::temporarily_unavailable("too few replicas are in sync");
+            let error = Error::temporarily_unavailable(REFUSED);
             node.reply_error(&pending.request, &error);
         }
     }
@@ -328,7 +339,8 @@ impl KafkaLog {
             && link.life() == Some(entry.producer.life)
         {
             let outcome = Outcome::Offset(offset);
-            link.queue.sent.push(Sent { partition: id, seq: entry.seq, outcome });
+            let sent = Sent { partition: id, seq: entry.seq, outcome };
+            link.queue.sent.push(sent, self.config.pending_bytes);
             self.touch(now, origin, When::Soon);
         }
     }
@@ -343,6 +355,12 @@ impl KafkaLog {
                 if let Some(pending) = self.sends.end(id) {
                     node.reply_error(&pending.request, &error);
                 }
+                continue;
+            }
+            let link = pending.target.as_ref().and_then(|target| self.links.get(target));
+            if link.is_some_and(|link| !link.is_down() && link.queue.sends.contains(&id)) {
+                // It has not had its turn yet.
+                pending.retry_at = now.saturating_add(RETRY_MIN);
                 continue;
             }
             pending.tries = pending.tries.saturating_add(1);

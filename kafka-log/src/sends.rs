@@ -7,6 +7,8 @@
 //!   [`WINDOW`] apart: so no log has it twice.
 //! * It ends in a definite error only if it was never passed on, or once, and was refused by the one
 //!   who got it: packets count once, so nobody can append it any more.
+//! * The number of sends under way is bounded, and so are their bytes. A send for which there is no
+//!   room is refused at once.
 //! * It ends within [`GIVE_UP_AFTER`], before its client gives up.
 
 use std::collections::BTreeMap;
@@ -43,6 +45,8 @@ pub(crate) struct Pending {
     pub(crate) tries: usize,
     /// How often it was really sent, or appended here.
     pub(crate) copies: u32,
+    /// The length of its message and key as JSON.
+    pub(crate) bytes: usize,
 }
 
 impl Pending {
@@ -60,11 +64,12 @@ impl Pending {
 #[derive(Debug, Default)]
 pub(crate) struct Sends {
     pending: BTreeMap<SendId, Pending>,
+    bytes: usize,
     next: BTreeMap<PartitionId, u64>,
 }
 
 impl Sends {
-    /// Takes a send.
+    /// Takes a send, if then no more than `bytes_max` bytes are under way, or nothing else is.
     ///
     /// # Errors
     ///
@@ -73,14 +78,19 @@ impl Sends {
         &mut self,
         partition: PartitionId,
         pending: Pending,
+        bytes_max: usize,
     ) -> Result<SendId, Error> {
         let next = self.next.entry(partition).or_default();
         let oldest = self.pending.range((partition, 0)..).next();
         let oldest = oldest.map(|(id, _)| *id).filter(|(of, _)| *of == partition);
         let is_far = oldest.is_some_and(|(_, seq)| next.saturating_sub(seq) >= WINDOW);
-        if is_far || self.pending.len() >= SENDS_MAX {
-            return Err(Error::temporarily_unavailable("too many sends are under way"));
+        let bytes = self.bytes.saturating_add(pending.bytes);
+        let is_long = bytes > bytes_max && !self.pending.is_empty();
+        if is_far || is_long || self.pending.len() >= SENDS_MAX {
+            let text = "too many sends are under way: try again when some have been answered";
+            return Err(Error::temporarily_unavailable(text));
         }
+        self.bytes = bytes;
         let id = (partition, *next);
         *next = next.saturating_add(1);
         self.pending.insert(id, pending);
@@ -96,7 +106,9 @@ impl Sends {
     }
 
     pub(crate) fn end(&mut self, id: SendId) -> Option<Pending> {
-        self.pending.remove(&id)
+        let pending = self.pending.remove(&id)?;
+        self.bytes = self.bytes.saturating_sub(pending.bytes);
+        Some(pending)
     }
 
     /// Those to a partition.

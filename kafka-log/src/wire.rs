@@ -90,16 +90,33 @@ impl From<Entry> for WireEntry {
 }
 
 impl Entry {
-    /// About how many bytes it takes in a packet.
+    /// Its length as JSON, in bytes.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
-        let texts = self.key.len().saturating_add(self.msg.get().len());
-        texts.saturating_add(self.producer.node.len()).saturating_add(ENTRY_OVERHEAD)
+        let texts = string_len(&self.producer.node).saturating_add(string_len(&self.key));
+        let numbers = [self.epoch, self.producer.life, self.seq].map(number_len);
+        let parts = numbers.into_iter().chain([self.msg.get().len(), ENTRY_PUNCTUATION]);
+        parts.fold(texts, usize::saturating_add)
     }
 }
 
-/// What an entry takes beside its texts: three numbers, quotes, commas.
-const ENTRY_OVERHEAD: usize = 40;
+/// Two brackets and five commas.
+const ENTRY_PUNCTUATION: usize = 7;
+
+/// The length of a number as JSON, in bytes.
+fn number_len(number: u64) -> usize {
+    number.checked_ilog10().map_or(1, |log| (log as usize).saturating_add(1))
+}
+
+/// The length of a text as JSON, in bytes, with its quotes and with what `serde_json` escapes.
+pub(crate) fn string_len(text: &str) -> usize {
+    let more = text.bytes().map(|byte| match byte {
+        b'"' | b'\\' | 8 | b'\t' | b'\n' | 12 | b'\r' => 1_usize,
+        0..0x20 => 5,
+        _ => 0,
+    });
+    more.fold(text.len().saturating_add(2), usize::saturating_add)
+}
 
 /// A leader tells a follower what comes next in its log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -304,4 +321,36 @@ pub enum Record {
         /// What is left of that.
         floor: Floor,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_entry_is_as_long_as_serde_json_writes_it(
+            numbers: [u64; 3],
+            shift in 0..64_u32,
+            texts: [String; 3],
+        ) {
+            let [epoch, life, seq] = numbers.map(|number| number >> shift);
+            let [node, key, msg] = texts;
+            let producer = Producer { node: NodeId::from(node.as_str()), life };
+            let msg: Arc<RawValue> = serde_json::value::to_raw_value(&msg).unwrap().into();
+            let entry = Entry { epoch, producer, seq, key: key.as_str().into(), msg };
+            let written = serde_json::to_string(&entry).unwrap();
+            prop_assert_eq!(entry.encoded_len(), written.len(), "{}", written);
+        }
+    }
+
+    #[test]
+    fn a_text_is_as_long_as_serde_json_writes_it() {
+        for byte in 0..0x300 {
+            let text: String = char::from_u32(byte).into_iter().collect();
+            assert_eq!(string_len(&text), serde_json::to_string(&text).unwrap().len(), "{text:?}");
+        }
+    }
 }

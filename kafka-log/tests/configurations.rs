@@ -47,6 +47,8 @@ fn config(seed: u64, nodes: usize) -> Config {
     config.retention.segment_bytes = draw(&[1, 10, 40]).unwrap_or(config.retention.segment_bytes);
     config.retention.bytes_max = draw(&[0, 30, 200]);
     config.retention.age_max = draw(&[100, 3_000]).map(|ms| Duration::from_millis(ms as u64));
+    config.packet_bytes = draw(&[300, 1_000]).unwrap_or(config.packet_bytes);
+    config.pending_bytes = draw(&[3_000, 10_000]).unwrap_or(config.pending_bytes);
     config
 }
 

@@ -1,10 +1,10 @@
 //! The cluster.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kafka_log::{Config, KafkaLog, Partition};
-use maelstrom_core::{Clock, Output, RawNode, gossip};
+use maelstrom_core::{Clock, LINE_BYTES_MAX, Output, RawNode, gossip};
 use serde_json::{Value, json};
 
 /// Longer than it takes until everyone has everything, whoever was thought to be down.
@@ -20,7 +20,15 @@ pub(crate) struct Cluster {
     records: BTreeMap<&'static str, Vec<Vec<u8>>>,
     /// Who hears nobody and is heard by nobody; `lin-kv` may be among them.
     cut_off: BTreeSet<&'static str>,
-    under_way: VecDeque<Value>,
+    /// Changes a message between nodes on its way.
+    pub(crate) on_the_way: Option<fn(&mut Value)>,
+    /// How many messages between nodes were longer than a node reads.
+    pub(crate) too_long: usize,
+    /// How long a message between nodes takes.
+    pub(crate) latency: Duration,
+    /// By when they arrive, and in order.
+    under_way: BTreeMap<(Duration, u64), Value>,
+    count: u64,
     pub(crate) kv: BTreeMap<String, Value>,
     lives: u8,
     msg_id: u64,
@@ -38,7 +46,11 @@ impl Cluster {
             nodes: BTreeMap::new(),
             records: names.iter().map(|name| (*name, Vec::new())).collect(),
             cut_off: BTreeSet::new(),
-            under_way: VecDeque::new(),
+            on_the_way: None,
+            too_long: 0,
+            latency: Duration::ZERO,
+            under_way: BTreeMap::new(),
+            count: 0,
             kv: BTreeMap::new(),
             lives: 0,
             msg_id: 0,
@@ -111,6 +123,13 @@ impl Cluster {
         self.names.iter().filter(|name| **name != leader).copied().collect()
     }
 
+    /// A node that does not keep the partition.
+    pub(crate) fn without_a_replica(&self) -> &'static str {
+        let replicas = self.nodes[self.names[0]].handler().placement().replicas(0).to_vec();
+        let keeps = |name: &str| replicas.iter().any(|replica| **replica == *name);
+        self.names.iter().copied().find(|name| !keeps(name)).unwrap()
+    }
+
     /// The names of those who are in sync, as `lin-kv` has it.
     pub(crate) fn in_sync(&self) -> Vec<String> {
         let all = self.kv["partition-0"]["in_sync"].as_array().unwrap();
@@ -171,11 +190,15 @@ impl Cluster {
             let timeout = |(name, node): (&&'static str, &RawNode<_>)| {
                 node.poll_timeout().map(|at| (at, *name))
             };
-            let Some((at, name)) = self.nodes.iter().filter_map(timeout).min() else { break };
-            if at > end {
-                break;
-            }
+            let timer = self.nodes.iter().filter_map(timeout).min();
+            let arrival = self.under_way.keys().next().map(|(at, _)| *at);
+            let times = timer.map(|(at, _)| at).into_iter().chain(arrival);
+            let Some(at) = times.min().filter(|at| *at <= end) else { break };
             self.now = self.now.max(at);
+            let Some((_, name)) = timer.filter(|(timer, _)| *timer <= at) else {
+                self.deliver();
+                continue;
+            };
             let clock = self.clock();
             self.nodes.get_mut(name).unwrap().handle_timeout(clock);
             self.take_outputs(name);
@@ -194,16 +217,30 @@ impl Cluster {
                 Output::Record(record) => self.records.get_mut(name).unwrap().push(record),
                 Output::Lines(bytes) => {
                     for line in String::from_utf8(bytes).unwrap().lines() {
-                        self.under_way.push_back(serde_json::from_str(line).unwrap());
+                        let message = serde_json::from_str(line).unwrap();
+                        self.post(message);
                     }
                 }
             }
         }
     }
 
+    fn post(&mut self, message: Value) {
+        let is_between = [&message["src"], &message["dest"]]
+            .iter()
+            .all(|end| self.names.iter().any(|name| **end == *name));
+        let at = if is_between { self.now + self.latency } else { self.now };
+        self.count += 1;
+        self.under_way.insert((at, self.count), message);
+    }
+
     fn deliver(&mut self) {
         let mut count = 0;
-        while let Some(message) = self.under_way.pop_front() {
+        while let Some(entry) = self.under_way.first_entry() {
+            if entry.key().0 > self.now {
+                break;
+            }
+            let mut message = entry.remove();
             count += 1;
             assert!(count < 10_000, "nodes talk for ever");
             let dest = message["dest"].as_str().unwrap().to_owned();
@@ -214,6 +251,9 @@ impl Cluster {
             }
             let ends = [message["src"].as_str().unwrap(), &dest];
             let is_cut = ends.iter().any(|end| self.cut_off.contains(end));
+            if let Some(change) = self.on_the_way {
+                change(&mut message);
+            }
             if message["body"]["type"] != "gossip" {
                 self.said.push(message.clone());
             }
@@ -224,12 +264,22 @@ impl Cluster {
                 self.serve(&message);
                 continue;
             }
-            let clock = self.clock();
-            let name = *self.names.iter().find(|name| **name == dest).unwrap();
-            if let Some(node) = self.nodes.get_mut(name) {
-                node.handle_line(clock, message.to_string().as_bytes());
-                self.take_outputs(name);
-            }
+            self.hand_over(&dest, message);
+        }
+    }
+
+    /// Gives a message to the node it is for. A node's driver skips a line that is too long.
+    fn hand_over(&mut self, dest: &str, message: Value) {
+        let line = message.to_string();
+        if line.len() > LINE_BYTES_MAX {
+            self.too_long += 1;
+            return;
+        }
+        let clock = self.clock();
+        let name = *self.names.iter().find(|name| **name == dest).unwrap();
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.handle_line(clock, line.as_bytes());
+            self.take_outputs(name);
         }
     }
 
@@ -252,6 +302,6 @@ impl Cluster {
         };
         reply["in_reply_to"] = body["msg_id"].clone();
         let reply = json!({"src": "lin-kv", "dest": message["src"], "body": reply});
-        self.under_way.push_back(reply);
+        self.post(reply);
     }
 }

@@ -145,3 +145,37 @@ fn who_was_made_leader_and_crashed_before_it_heard_so_leads_when_it_is_back() {
     assert_eq!(cluster.leader(), chosen);
     cluster.send(old, 1, 1);
 }
+
+/// The follower answers every packet, but never gets an entry.
+fn strip_entries_for_n3(message: &mut Value) {
+    if message["dest"] == "n3"
+        && let Some(body) = message["body"].as_object_mut()
+    {
+        body.remove("appends");
+    }
+}
+
+#[test]
+fn a_follower_that_answers_but_gets_no_entries_leaves_the_in_sync_set_before_sends_time_out() {
+    let mut cluster = Cluster::three();
+    cluster.send("n1", 0, 0);
+    cluster.run_for(A_WHILE);
+    // Take a leader that is not the stalled follower.
+    if cluster.leader() == "n3" {
+        cluster.crash("n3");
+        cluster.send("n1", 1, 1);
+        cluster.start("n3");
+        cluster.run_for(A_WHILE);
+    }
+    let (leader, offset) = (cluster.leader(), cluster.partition("n3").log().end());
+    let other = if leader == "n1" { "n2" } else { "n1" };
+    assert_eq!(cluster.in_sync().len(), 3);
+    cluster.latency = Duration::from_millis(10);
+    cluster.on_the_way = Some(strip_entries_for_n3);
+    let began = cluster.now;
+    // `other` passes the send on, again and again.
+    cluster.send(other, 7, offset);
+    let took = cluster.now - began;
+    assert!(took < Duration::from_millis(3_000), "{took:?}");
+    assert!(!cluster.in_sync().contains(&"n3".to_owned()));
+}

@@ -5,4 +5,5 @@
 mod cluster;
 mod failures;
 mod requests;
+mod sizes;
 mod transcript;

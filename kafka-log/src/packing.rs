@@ -1,0 +1,167 @@
+//! Packets for a peer are put together from its queue.
+//!
+//! The invariant: a packet holds no more than [`Config::packet_bytes`](crate::Config), or a single
+//! item, beside its head. What does not fit stays queued: answers go at once in the next packet,
+//! requests when the peer has answered this one, or would have by now.
+
+use std::time::Duration;
+
+use maelstrom_core::{Node, NodeId};
+use tracing::trace;
+
+use crate::leader::Next;
+use crate::link::LAZY;
+use crate::queue::{Budget, Kind};
+use crate::wire::{Body, Packet};
+use crate::{Event, KafkaLog};
+
+/// How soon a peer that was asked to append or to look something up has to say that it got that, if
+/// the answer takes longer.
+const ANSWER_WITHIN: Duration = Duration::from_millis(100);
+
+impl KafkaLog {
+    /// Sends what is due.
+    pub(crate) fn flush_links(&mut self, node: &mut Node<Event>) {
+        let (now, linger) = (node.now(), self.config.linger);
+        let due = |link: &crate::Link| link.due(linger).is_some_and(|at| at <= now);
+        let due: Vec<NodeId> =
+            self.links.iter().filter(|(_, link)| due(link)).map(|(peer, _)| peer.clone()).collect();
+        for peer in due {
+            self.flush(node, &peer);
+        }
+    }
+
+    fn flush(&mut self, node: &mut Node<Event>, peer: &NodeId) {
+        let now = node.now();
+        let Some(link) = self.links.get(peer) else { return };
+        let (mut body, mut is_urgent) = (Packet::default(), false);
+        let mut budget = Budget::new(self.config.packet_bytes);
+        let is_known = link.life().is_some();
+        let takes_requests = is_known && !link.is_down();
+        for kind in Kind::turns(link.number()) {
+            match kind {
+                Kind::Acks | Kind::Sent | Kind::Polled if is_known => {
+                    self.pack_answers(peer, kind, &mut body, &mut budget);
+                }
+                Kind::Appends if takes_requests => {
+                    is_urgent = self.pack_appends(peer, &mut body, &mut budget);
+                }
+                Kind::Sends if takes_requests => self.pack_sends(peer, &mut body, &mut budget),
+                Kind::Polls if takes_requests => self.pack_polls(peer, &mut body, &mut budget),
+                _ => {}
+            }
+        }
+        let Some(link) = self.links.get_mut(peer) else { return };
+        if budget.is_empty() && !link.is_owed(now) {
+            return link.calm();
+        }
+        let asks = !body.sends.is_empty() || !body.polls.is_empty();
+        let mut within = asks.then_some(ANSWER_WITHIN);
+        if !body.appends.is_empty() {
+            let soon = if is_urgent { Duration::ZERO } else { LAZY };
+            within = Some(within.map_or(soon, |within| within.min(soon)));
+        }
+        let is_waited_for = asks || (is_urgent && !body.appends.is_empty());
+        let own = (self.own.life, self.own.incarnation);
+        let head = link.head(now, own, within, is_waited_for);
+        let Packet { appends, acks, sends, sent, polls, polled, .. } = body;
+        let packet = Packet { appends, acks, sends, sent, polls, polled, ..head };
+        trace!(peer = %peer, ?packet, "tells");
+        node.send(peer, &Body::Packet(&packet));
+        // There may have been more than goes into a packet.
+        if is_known && link.queue.has_answers() {
+            link.owe(now);
+        }
+        if takes_requests && link.queue.has_requests() {
+            link.freshen(now);
+        }
+    }
+
+    fn pack_answers(&mut self, peer: &NodeId, kind: Kind, body: &mut Packet, budget: &mut Budget) {
+        let Some(link) = self.links.get_mut(peer) else { return };
+        match kind {
+            Kind::Sent => return link.queue.sent.pack(&mut body.sent, budget),
+            Kind::Polled => return link.queue.polled.pack(&mut body.polled, budget),
+            _ => {}
+        }
+        while let Some(id) = link.queue.acks.front() {
+            if let Some(ack) = self.partitions.get(&id).map(crate::Partition::ack) {
+                if !budget.take_item(&ack) {
+                    return;
+                }
+                body.acks.push(ack);
+            }
+            link.queue.acks.pop();
+        }
+    }
+
+    fn pack_sends(&mut self, peer: &NodeId, body: &mut Packet, budget: &mut Budget) {
+        let Some(link) = self.links.get_mut(peer) else { return };
+        while let Some(id) = link.queue.sends.front() {
+            let pending = self.sends.get_mut(id);
+            // It may have ended, or go to another node by now.
+            let pending = pending.filter(|pending| pending.target.as_ref() == Some(peer));
+            if let Some(pending) = pending {
+                let (key, msg) = (pending.key.clone(), pending.msg.clone());
+                let send = crate::Send { partition: id.0, seq: id.1, key, msg };
+                if !budget.take_item(&send) {
+                    return;
+                }
+                pending.copies = pending.copies.saturating_add(1);
+                body.sends.push(send);
+            }
+            link.queue.sends.pop();
+        }
+    }
+
+    fn pack_polls(&mut self, peer: &NodeId, body: &mut Packet, budget: &mut Budget) {
+        let Some(link) = self.links.get_mut(peer) else { return };
+        while let Some(id) = link.queue.polls.front() {
+            let question = self.polls.question(id).filter(|question| question.target == *peer);
+            if let Some(question) = question {
+                let poll = crate::Poll { id, offsets: question.offsets.clone() };
+                if !budget.take_item(&poll) {
+                    return;
+                }
+                body.polls.push(poll);
+            }
+            link.queue.polls.pop();
+        }
+    }
+
+    /// Puts in what the peer lacks of the partitions that this node leads, as much as goes into a
+    /// packet, and tells whether somebody waits for the answer, be it to send more.
+    fn pack_appends(&mut self, peer: &NodeId, body: &mut Packet, budget: &mut Budget) -> bool {
+        let (mut batch, mut is_urgent) = (self.config.batch_bytes.max(1), false);
+        let Some(link) = self.links.get_mut(peer) else { return false };
+        // A partition of which there is more goes to the end: the others have their turn first.
+        for _ in 0..link.queue.appends.len() {
+            let Some(id) = link.queue.appends.front().filter(|_| batch > 0) else { break };
+            let next = self.partitions.get_mut(&id).and_then(|partition| {
+                let (high, log) = (partition.high(), &partition.log);
+                let lead = partition.lead.as_mut()?;
+                let next = lead.next_append(peer, id, log, high, batch, budget);
+                Some((next, lead.is_urgent_for(peer), log.end()))
+            });
+            match next {
+                Some((Next::Full, ..)) => break,
+                Some((Next::Append(append), is_urgent_here, end)) => {
+                    let bytes = append.entries.iter().map(crate::Entry::encoded_len);
+                    batch = batch.saturating_sub(bytes.fold(0, usize::saturating_add));
+                    is_urgent |= is_urgent_here;
+                    link.queue.appends.pop();
+                    if append.at.saturating_add(append.entries.len() as u64) < end {
+                        link.queue.appends.insert(id);
+                        batch = 0;
+                    }
+                    body.appends.push(append);
+                }
+                Some((Next::Nothing, ..)) | None => {
+                    link.queue.appends.pop();
+                }
+            }
+        }
+        // Whoever lags is sent the next piece when this one has been answered, not all at once.
+        is_urgent || !link.queue.appends.is_empty()
+    }
+}

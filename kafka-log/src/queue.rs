@@ -1,0 +1,266 @@
+//! The messages that wait for a peer, and how much of them goes into one packet.
+//!
+//! The invariants:
+//!
+//! * A packet has one budget of bytes for all that it holds, counted as JSON: a key of control
+//!   characters is six times longer there. The budget is half of the longest line, so the rest of
+//!   the line always fits.
+//! * Items of one kind leave in the order in which they came. An item that does not fit stays at
+//!   the front until the next packet.
+//! * The kinds take turns to be packed first ([`Kind::turns`]), so no kind starves another.
+//! * An item that is longer than the whole budget goes alone, in a packet that is still empty.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+
+use serde::Serialize;
+
+use crate::wire::{PartitionId, Polled, Sent};
+
+/// Counts the bytes that are written to it.
+struct Counter(usize);
+
+impl io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The length of `value` as JSON, in bytes. A value that cannot be written has no length that fits.
+pub(crate) fn encoded_len<T: Serialize + ?Sized>(value: &T) -> usize {
+    let mut counter = Counter(0);
+    serde_json::to_writer(&mut counter, value).map_or(usize::MAX, |()| counter.0)
+}
+
+/// The bytes that are left in a packet.
+#[derive(Clone, Debug)]
+pub(crate) struct Budget {
+    left: usize,
+    is_empty: bool,
+}
+
+impl Budget {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self { left: bytes, is_empty: true }
+    }
+
+    pub(crate) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Whether nothing has been taken yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.is_empty
+    }
+
+    /// Whether an item of that length may still go into the packet.
+    pub(crate) fn admits(&self, bytes: usize) -> bool {
+        self.is_empty || bytes <= self.left
+    }
+
+    /// Takes an item into the packet, if it may go there; whether it may.
+    pub(crate) fn take(&mut self, bytes: usize) -> bool {
+        let fits = self.admits(bytes);
+        if fits {
+            (self.left, self.is_empty) = (self.left.saturating_sub(bytes), false);
+        }
+        fits
+    }
+
+    /// The same for an item of a list, with its comma.
+    pub(crate) fn take_item<T: Serialize>(&mut self, item: &T) -> bool {
+        self.take(encoded_len(item).saturating_add(1))
+    }
+}
+
+/// Names in the order in which they came, each once.
+#[derive(Clone, Debug)]
+pub(crate) struct Fifo<T> {
+    order: VecDeque<T>,
+    members: BTreeSet<T>,
+}
+
+impl<T> Default for Fifo<T> {
+    fn default() -> Self {
+        Self { order: VecDeque::new(), members: BTreeSet::new() }
+    }
+}
+
+impl<T: Ord + Copy> Fifo<T> {
+    /// Adds a name at the end, unless it waits already.
+    pub(crate) fn insert(&mut self, name: T) {
+        if self.members.insert(name) {
+            self.order.push_back(name);
+        }
+    }
+
+    pub(crate) fn contains(&self, name: &T) -> bool {
+        self.members.contains(name)
+    }
+
+    pub(crate) fn front(&self) -> Option<T> {
+        self.order.front().copied()
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        let name = self.order.pop_front()?;
+        self.members.remove(&name);
+        Some(name)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+}
+
+/// Items in the order in which they came, up to a number of bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Bounded<T> {
+    items: VecDeque<(usize, T)>,
+    bytes: usize,
+}
+
+impl<T> Default for Bounded<T> {
+    fn default() -> Self {
+        Self { items: VecDeque::new(), bytes: 0 }
+    }
+}
+
+impl<T: Serialize> Bounded<T> {
+    /// Adds an item at the end, unless there would be more than `bytes_max` then; whether it did.
+    /// Alone, an item may have any length.
+    pub(crate) fn push(&mut self, item: T, bytes_max: usize) -> bool {
+        let len = encoded_len(&item).saturating_add(1);
+        let bytes = self.bytes.saturating_add(len);
+        let fits = self.items.is_empty() || bytes <= bytes_max;
+        if fits {
+            self.items.push_back((len, item));
+            self.bytes = bytes;
+        }
+        fits
+    }
+
+    /// Moves as many items into `list` as the budget has room for.
+    pub(crate) fn pack(&mut self, list: &mut Vec<T>, budget: &mut Budget) {
+        while self.items.front().is_some_and(|(len, _)| budget.take(*len)) {
+            let Some((len, item)) = self.items.pop_front() else { return };
+            self.bytes = self.bytes.saturating_sub(len);
+            list.push(item);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+/// The kinds of items in a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Acks,
+    Sent,
+    Appends,
+    Sends,
+    Polls,
+    Polled,
+}
+
+impl Kind {
+    const ALL: [Self; 6] =
+        [Self::Acks, Self::Sent, Self::Appends, Self::Sends, Self::Polls, Self::Polled];
+
+    /// All kinds, in the order in which they are packed into the packet of that number.
+    pub(crate) fn turns(number: u64) -> impl Iterator<Item = Self> {
+        let count = Self::ALL.len();
+        let first = number.checked_rem(count as u64).unwrap_or(0);
+        let first = usize::try_from(first).unwrap_or(0);
+        Self::ALL.into_iter().cycle().skip(first).take(count)
+    }
+}
+
+/// What is to be said to a peer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Queue {
+    /// Partitions led by this node of which the peer may lack something.
+    pub(crate) appends: Fifo<PartitionId>,
+    /// Partitions of which the peer is to be told what this node has.
+    pub(crate) acks: Fifo<PartitionId>,
+    /// Sends that this node passes on.
+    pub(crate) sends: Fifo<(PartitionId, u64)>,
+    /// Polls that it passes on.
+    pub(crate) polls: Fifo<u64>,
+    /// Outcomes of the peer's sends. A peer asks again for one that is lost.
+    pub(crate) sent: Bounded<Sent>,
+    /// Answers to the peer's polls. A peer asks again for one that is lost.
+    pub(crate) polled: Bounded<Polled>,
+}
+
+impl Queue {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.appends.is_empty()
+            && self.acks.is_empty()
+            && self.sends.is_empty()
+            && self.polls.is_empty()
+            && !self.has_answers()
+    }
+
+    /// Whether the peer is to be told anything that it waits for.
+    pub(crate) fn has_answers(&self) -> bool {
+        !(self.acks.is_empty() && self.sent.is_empty() && self.polled.is_empty())
+    }
+
+    /// Whether anything waits that a peer is asked to do.
+    pub(crate) fn has_requests(&self) -> bool {
+        !(self.appends.is_empty() && self.sends.is_empty() && self.polls.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_longer_than_the_budget_goes_alone() {
+        let mut budget = Budget::new(10);
+        assert!(budget.take(11));
+        assert!(!budget.take(1));
+        let mut budget = Budget::new(10);
+        assert!(budget.take(4) && !budget.take(7) && budget.take(6) && !budget.take(1));
+    }
+
+    #[test]
+    fn a_name_waits_once_and_in_order() {
+        let mut fifo = Fifo::default();
+        [3, 1, 3, 2].into_iter().for_each(|name| fifo.insert(name));
+        assert!(fifo.contains(&3));
+        let order: Vec<i32> = std::iter::from_fn(|| fifo.pop()).collect();
+        assert_eq!((order, fifo.contains(&3)), (vec![3, 1, 2], false));
+    }
+
+    #[test]
+    fn a_queue_takes_no_more_bytes_than_it_may_but_always_one_item() {
+        let mut queue = Bounded::default();
+        assert!(queue.push("xxxxxxxxxx", 5));
+        assert!(!queue.push("x", 5));
+        let mut list = Vec::new();
+        queue.pack(&mut list, &mut Budget::new(1));
+        assert!(queue.is_empty() && queue.push("x", 5));
+        assert_eq!((list, queue.bytes), (vec!["xxxxxxxxxx"], 4));
+    }
+
+    #[test]
+    fn each_kind_is_the_first_in_turn() {
+        let firsts: Vec<_> = (0..6).filter_map(|number| Kind::turns(number).next()).collect();
+        assert_eq!(firsts, Kind::ALL);
+        assert_eq!(Kind::turns(u64::MAX).count(), 6);
+    }
+}
