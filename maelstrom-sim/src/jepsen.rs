@@ -61,7 +61,7 @@ impl Flags {
         Ok(names)
     }
 
-    /// What to say about the flags that have no effect, if any was given.
+    /// A note that lists the given flags that have no effect; `None` if there are none.
     pub(crate) fn note(&self) -> Option<String> {
         let flags = [
             ("--log-net-send", self.log_net_send),

@@ -40,7 +40,7 @@ const SEQUENTIAL_STATES: usize = 32;
 const EVENTUAL_REPLICAS: usize = 2;
 
 /// Why a request to a service makes no sense.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum BadRequest {
     /// The body is not a JSON object.
     #[error("the body is not an object")]
@@ -129,7 +129,7 @@ impl Services {
         }
     }
 
-    /// What `service` answers to `src`: the reply carries back whatever `msg_id` the request had,
+    /// The answer of `service` to `src`. The reply carries back whatever `msg_id` the request had,
     /// null if it had none.
     ///
     /// # Errors

@@ -52,7 +52,7 @@ pub fn simulate<H: MessageHandler>(options: Options, build: impl FnMut(&NodeId) 
     }
 }
 
-/// What a run may take before it is given up.
+/// The limits of a run, which is given up beyond them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
     /// How many messages may be sent.
@@ -71,7 +71,7 @@ pub(crate) fn simulate_within<H: MessageHandler>(
     run(options, build, Some(budget)).0
 }
 
-/// What a handler's panic said.
+/// The payload of a handler's panic.
 type Panic = Box<dyn Any + Send>;
 
 fn run<H: MessageHandler>(
@@ -161,6 +161,9 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
         self.now = next.max(self.now);
         let ids: Vec<NodeId> = self.nodes.keys().cloned().collect();
         for id in ids {
+            if self.world.is_done() {
+                return;
+            }
             let at = self.nodes.get(&id).and_then(Machine::poll_timeout);
             if at.is_some_and(|at| at <= self.now) {
                 self.with(&id, |machine, now| machine.handle_timeout(now));
@@ -228,7 +231,7 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
         match catch_unwind(AssertUnwindSafe(|| f(self))) {
             Ok(result) => Some(result),
             Err(panic) => {
-                // Nothing is asked of the handler any more.
+                // The test is over: nothing is asked of a handler any more.
                 self.world.give_up(Failure::Panicked(id.clone(), self.now, text_of(&panic)));
                 self.panic.get_or_insert(panic);
                 None
@@ -241,7 +244,7 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
         self.world.give_up(Failure::Livelock(node, self.now, sent));
     }
 
-    /// Gives the test up if the budget is used up.
+    /// Gives the test up if the budget is used up. A handler that never returns cannot be given up.
     fn check(&mut self, budget: Budget, elapsed: Duration) {
         let sent = self.world.net_stats().all().sent;
         if sent > budget.messages || elapsed > budget.time {
@@ -253,8 +256,11 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
         }
     }
 
-    /// Tells the world what a node has to say.
+    /// Tells the world what a node has to say. After a panic nothing is asked of any node.
     fn pass_on(&mut self, id: &NodeId) {
+        if self.world.is_done() {
+            return;
+        }
         let Some(machine) = self.nodes.get_mut(id) else {
             return;
         };
@@ -267,7 +273,7 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
     }
 }
 
-/// What a panic said, as far as it was text.
+/// The text of a panic, if it has one.
 pub(crate) fn text_of(panic: &Panic) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".into())

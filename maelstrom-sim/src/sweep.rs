@@ -38,7 +38,7 @@ use crate::world::World;
 /// How many of the operations that were never answered a finding tells of.
 const SILENT_MAX: usize = 8;
 
-/// What one seed may take. An ordinary one takes some thousand messages and milliseconds.
+/// The limits of one seed. An ordinary one takes some thousand messages and milliseconds.
 const BUDGET: Budget = Budget { messages: 5_000_000, time: Duration::from_secs(120) };
 
 /// What a sweep is about.
@@ -93,7 +93,7 @@ impl<B> Case<B> {
             let again = replay.command(seed);
             Box::new(Finding { seed, text: format!("{text}\nAgain, with all logs: {again}") })
         };
-        // What a handler's panic leaves behind is the world's failure; this is for checkers.
+        // A handler's panic is the world's failure. This catches those of the checkers.
         let judged = catch_unwind(AssertUnwindSafe(|| {
             let world = simulate_within(BUDGET, options, build);
             let results = world.results();
@@ -120,7 +120,7 @@ struct Replay {
 }
 
 impl Replay {
-    /// What the environment and the name of this thread tell: cargo and its test harness set them.
+    /// Reads the environment and the name of this thread: cargo and its test harness set them.
     fn here() -> Self {
         let thread = std::thread::current();
         let test = thread.name().filter(|name| *name != "main").map(ToOwned::to_owned);
@@ -346,7 +346,7 @@ fn replay<H: MessageHandler, B: FnMut(&NodeId) -> H>(
     store: &Path,
 ) -> Result<String, String> {
     let Case { options, about, build } = case;
-    let world = simulate(Options { trace: true, ..options }, build);
+    let world = simulate_within(BUDGET, Options { trace: true, ..options }, build);
     let (options, results) = (world.options(), world.results());
     let dir = store.join(format!("{name}-{}", options.seed));
     let written = std::fs::create_dir_all(&dir)

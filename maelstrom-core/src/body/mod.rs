@@ -135,7 +135,7 @@ struct Body<'de> {
     name_field: bool,
 }
 
-/// What to change about a payload that is not a plain enum.
+/// The error of a payload that is not a plain enum: it names the attribute to remove.
 fn not_a_plain_enum(payload: &dyn Expected) -> String {
     format!(
         "the payload's Rust type is {payload} and must be a plain enum: remove \

@@ -132,7 +132,7 @@ struct Log<T> {
     /// The sequence number of the first one that is kept.
     base: u64,
     entries: VecDeque<T>,
-    /// What the kept entries take.
+    /// The size of the kept entries.
     bytes: usize,
 }
 
@@ -142,7 +142,7 @@ impl<T: Entry> Log<T> {
         Self { base, entries: VecDeque::new(), bytes: 0 }
     }
 
-    /// What its newest entry takes.
+    /// The size of its newest entry.
     fn newest_bytes(&self) -> usize {
         self.entries.back().map_or(0, footprint)
     }
@@ -165,9 +165,9 @@ pub struct Replica<T> {
     logs: BTreeMap<Origin, Log<T>>,
     /// Always the ends of `logs`.
     version: VersionVector,
-    /// What the kept entries take.
+    /// The size of the kept entries.
     bytes: usize,
-    /// What the newest entry of each log takes, in all.
+    /// The size of the newest entries of all logs together.
     newest_bytes: usize,
     bytes_max: usize,
 }

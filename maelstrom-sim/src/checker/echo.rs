@@ -31,9 +31,8 @@ pub fn check(history: &History) -> WorkloadResults {
     }
     let valid = Verdict::invalid_if(!errors.is_empty());
     let first = errors.first();
-    let cause = first.map(|error| {
-        format!("{} replies differ from their requests, such as {error}", errors.len())
-    });
+    let cause = first
+        .map(|error| format!("{} echos were refused or differ, such as {error}", errors.len()));
     WorkloadResults::new(valid, valid, object(json!({ "errors": errors }))).because(cause)
 }
 

@@ -180,6 +180,7 @@ impl Results {
         let maelstrom_valid = with(workload.maelstrom_valid);
         let valid = with(workload.valid);
         let cause = never_succeeded(history, &by_f)
+            .or_else(|| workload.cause.clone().filter(|_| workload.valid == Verdict::Invalid))
             .or_else(|| too_few(all, availability_valid))
             .or_else(|| workload.cause.clone())
             .filter(|_| valid != Verdict::Valid);

@@ -242,7 +242,15 @@ fn ids_are_equal_as_json_and_unknown_if_they_cannot_be_compared() {
     assert_eq!(verdict(&["1", "2", "1.0", "null"]), Verdict::Valid);
     assert_eq!(verdict(&["1.0", "1.00"]), Verdict::Invalid);
     assert_eq!(verdict(&["9007199254740993.0", "9007199254740992.0"]), Verdict::Invalid);
-    for mixed in [["1", r#""1""#], ["1", "[1]"], ["1", "true"], [r#"{"a":1}"#, r#"{"a":2}"#]] {
+    assert_eq!(verdict(&["[5,1]", r#"["a"]"#, "[5,2]", "null", "[]"]), Verdict::Valid);
+    for mixed in [
+        ["1", r#""1""#],
+        ["1", "[1]"],
+        ["1", "true"],
+        [r#"{"a":1}"#, r#"{"a":2}"#],
+        ["[5,1]", r#"[5,"2"]"#],
+        ["[[1]]", "[[true]]"],
+    ] {
         assert_eq!(verdict(&mixed), Verdict::Unknown, "{mixed:?}");
     }
     assert_eq!(verdict(&["1", "1"]), Verdict::Invalid);

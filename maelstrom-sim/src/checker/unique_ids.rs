@@ -13,6 +13,9 @@ use super::{Verdict, WorkloadResults, object};
 use crate::history::{History, OpType};
 use crate::json::canonical;
 
+/// Lists within lists are compared down to this depth.
+const DEPTH_MAX: usize = 100;
+
 /// How many of the repeated ids are shown.
 const SHOWN_MAX: usize = 48;
 
@@ -54,8 +57,12 @@ pub fn check(history: &History) -> WorkloadResults {
     }));
     let first = repeated.first();
     let cause = first.map(|(id, count)| format!("the id {id} came {count} times"));
-    let mixed = || "ids of several types, or objects, have no lowest and highest one".to_owned();
-    let cause = cause.or_else(|| (!comparable).then(mixed));
+    let mixed = "some ids cannot be compared: objects, or several types";
+    let cause = match (cause, comparable) {
+        (Some(cause), false) => Some(format!("{cause}; {mixed}")),
+        (None, false) => Some(mixed.to_owned()),
+        (cause, true) => cause,
+    };
     WorkloadResults::new(valid, maelstrom_valid, fields).because(cause)
 }
 
@@ -63,12 +70,35 @@ pub fn check(history: &History) -> WorkloadResults {
 fn are_comparable(history: &History) -> bool {
     let ok = history.client_ops().filter(|op| op.kind == OpType::Ok);
     let ids: Vec<&RawValue> = ok.filter_map(|op| op.value.as_deref()).collect();
-    let kinds: BTreeSet<Kind> = ids.iter().map(|id| kind(id)).collect();
-    let others = kinds.iter().filter(|kind| **kind != Kind::Null).count();
-    ids.len() < 2 || (others <= 1 && !kinds.contains(&Kind::Object))
+    ids.len() < 2 || all_comparable(&ids, DEPTH_MAX)
 }
 
-/// What an id can be compared with.
+/// Whether all pairs of these can be compared: values of one type, and null with anything. Lists are
+/// compared by their length, and those of one length place by place.
+fn all_comparable(values: &[&RawValue], depth: usize) -> bool {
+    let kinds: BTreeSet<Kind> = values.iter().map(|value| kind(value)).collect();
+    let others = kinds.iter().filter(|kind| **kind != Kind::Null).count();
+    if others > 1 || kinds.contains(&Kind::Object) {
+        return false;
+    }
+    if !kinds.contains(&Kind::List) || depth == 0 {
+        return true;
+    }
+    let mut by_length: BTreeMap<usize, Vec<Vec<&RawValue>>> = BTreeMap::new();
+    for value in values {
+        let list: Vec<&RawValue> = serde_json::from_str(value.get()).unwrap_or_default();
+        by_length.entry(list.len()).or_default().push(list);
+    }
+    by_length.iter().filter(|(_, lists)| lists.len() > 1).all(|(length, lists)| {
+        (0..*length).all(|place| {
+            let column: Vec<&RawValue> =
+                lists.iter().filter_map(|list| list.get(place).copied()).collect();
+            all_comparable(&column, depth - 1)
+        })
+    })
+}
+
+/// The types of JSON. Ids of one type can be compared with each other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Null,

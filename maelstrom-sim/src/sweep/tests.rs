@@ -298,6 +298,7 @@ fn a_replay_keeps_schedule_history_messages_and_events() {
         replay("echo", Case::new(sweep.options(seed), |_: &NodeId| Echo(wrong)), store.path())
     };
     assert!(replay(Wrong::Answer).unwrap_err().contains("Analysis invalid!"));
+    assert!(replay(Wrong::Panic).unwrap_err().contains(" panicked after 3."), "a panic, too");
     let text = replay(Wrong::Nothing).unwrap();
     let dir = store.path().join(format!("echo-{seed}"));
     assert!(text.contains(&dir.canonicalize().unwrap().display().to_string()), "{text}");

@@ -36,6 +36,14 @@ struct Call {
     purpose: Purpose,
 }
 
+/// The answered requests of an address.
+#[derive(Debug, Default)]
+struct Answered {
+    last: u64,
+    /// At most one each five seconds.
+    timed_out: BTreeSet<u64>,
+}
+
 /// What came of a call.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -49,8 +57,9 @@ pub(super) enum Outcome {
 pub(super) struct Calls {
     open: BTreeMap<NodeId, Call>,
     deadlines: BTreeSet<(Duration, NodeId)>,
-    /// The request of each address that was answered last.
-    answered: BTreeMap<NodeId, u64>,
+    /// The requests of each address that were answered. An address asks with rising ids, so these are
+    /// the ids up to the last one, without those that timed out.
+    answered: BTreeMap<NodeId, Answered>,
 }
 
 impl Calls {
@@ -85,13 +94,16 @@ impl Calls {
         }
         let call = self.open.remove(address)?;
         self.deadlines.remove(&(call.deadline, address.clone()));
-        self.answered.insert(address.clone(), call.msg_id);
+        self.answered.entry(address.clone()).or_default().last = call.msg_id;
         Some(call.purpose)
     }
 
-    /// Whether the last answer that this address got was to this request.
+    /// Whether a request of this address has had its answer already.
     pub(super) fn was_answered(&self, address: &NodeId, in_reply_to: Option<u64>) -> bool {
-        in_reply_to.is_some() && self.answered.get(address).copied() == in_reply_to
+        let answered = self.answered.get(address).zip(in_reply_to);
+        answered.is_some_and(|(answered, id)| {
+            (1..=answered.last).contains(&id) && !answered.timed_out.contains(&id)
+        })
     }
 
     /// An address is gone.
@@ -106,6 +118,7 @@ impl Calls {
         }
         let (_, address) = self.deadlines.pop_first()?;
         let call = self.open.remove(&address)?;
+        self.answered.entry(address.clone()).or_default().timed_out.insert(call.msg_id);
         Some((address, call.purpose))
     }
 }

@@ -89,8 +89,12 @@ fn escape_controls(text: &str) -> Option<String> {
     let (mut in_string, mut escaped) = (false, false);
     for char in text.chars() {
         if in_string && char.is_ascii_control() && char != '\u{7f}' {
+            // Behind a backslash it would be an escape that JSON does not have.
+            if escaped {
+                return None;
+            }
             out.push_str(&format!("\\u{:04x}", u32::from(char)));
-            (found, escaped) = (true, false);
+            found = true;
             continue;
         }
         match char {
@@ -164,6 +168,7 @@ mod tests {
         for (line, why) in [
             ("", "EOF"),
             ("hello", "expected value"),
+            ("{\"src\":\"n0\",\"dest\":\"c1\",\"body\":{\"a\":\"\\\t\"}}", "invalid escape"),
             ("[]", "invalid type"),
             ("{\"src\":\"n0\",\"dest\":\"c1\",\"body\":{}", "EOF"),
             ("\u{feff}{\"src\":\"n0\",\"dest\":\"c1\",\"body\":{}}", "expected value"),

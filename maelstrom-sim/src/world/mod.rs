@@ -49,12 +49,15 @@ use crate::nemesis::{NemesisOp, Schedule, ServiceMode};
 use crate::network::{Message, NetStats, Network, is_client};
 use crate::options::Options;
 use crate::rng::{self, SimRng, Stream};
-use crate::service::Services;
+use crate::service::{BadRequest, Services};
 use crate::trace::{Fate, Trace};
 use crate::workload::{FinalOps, RequestBody, Workload};
 
 /// How long the network rests between the last fault and the final operations.
 const RECOVERY: Duration = Duration::from_secs(10);
+
+/// How many senseless requests to services are told.
+const BAD_REQUESTS_MAX: usize = 64;
 
 /// How long a test takes if nothing goes wrong, without the start of the nodes.
 #[must_use]
@@ -136,8 +139,8 @@ pub struct World {
     muted: BTreeMap<NodeId, String>,
     /// The nodes that replied twice to one request, each with its first second reply.
     replied_twice: BTreeMap<NodeId, String>,
-    /// The nodes that asked a service something that makes no sense.
-    bad_requests: BTreeSet<NodeId>,
+    /// Requests to services that make no sense: told once for each node and kind of mistake.
+    bad_requests: BTreeSet<(NodeId, BadRequest)>,
     actions: VecDeque<Action>,
     /// How many of the actions are lines for nodes, and their bytes.
     undelivered: (usize, usize),
@@ -428,13 +431,15 @@ impl World {
         }
     }
 
-    /// What a service answers. A request that makes no sense is reported, once for each node.
+    /// The answer of a service. A request that makes no sense is reported, once for each node and kind.
     fn ask_service(&mut self, now: Duration, message: &Message) -> Option<Box<RawValue>> {
         let (src, dest) = (&message.src, &message.dest);
         match self.services.handle(dest, src, &message.body) {
             Ok(reply) => Some(reply),
             Err(error) => {
-                if self.bad_requests.insert(src.clone()) {
+                let is_news = self.bad_requests.len() < BAD_REQUESTS_MAX
+                    && self.bad_requests.insert((src.clone(), error.clone()));
+                if is_news {
                     let why = format!("{dest}: {error}: {}", reply::preview(message.body.get()));
                     self.tell(now, News::BadRequest { node: src.clone(), why });
                 }

@@ -24,11 +24,11 @@ pub enum News {
         why: String,
     },
     /// A node asked a service something that makes no sense, and gets no answer. Told once for each
-    /// node.
+    /// node and kind of mistake.
     BadRequest {
         /// The node.
         node: NodeId,
-        /// What it asked, and what is wrong with it.
+        /// Its request, and the mistake in it.
         why: String,
     },
 }

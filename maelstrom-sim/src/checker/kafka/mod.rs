@@ -94,7 +94,8 @@ pub fn check(history: &History, harmless: &[&str]) -> WorkloadResults {
         }
     }
     let worst_lag = sessions::check(&events, &logs, &mut findings);
-    let maelstrom_valid = Verdict::invalid_if(!findings.by_jepsen.is_empty() || !unseen.is_empty());
+    let by_jepsen = std::mem::take(&mut findings.by_jepsen);
+    let maelstrom_valid = Verdict::invalid_if(!by_jepsen.is_empty() || !unseen.is_empty());
     let mut fields: Map<String, Value> = findings
         .kinds
         .into_iter()
@@ -107,7 +108,10 @@ pub fn check(history: &History, harmless: &[&str]) -> WorkloadResults {
     let is_bad = |kind: &str| !ALLOWED.contains(&kind) && !harmless.contains(&kind);
     let bad: Vec<&String> = kinds.iter().filter(|kind| is_bad(kind)).collect();
     let valid = Verdict::invalid_if(!bad.is_empty());
-    let cause = bad.first().and_then(|kind| {
+    // A kind that Jepsen knows comes first: it is the cause under any rules.
+    let is_jepsens = |kind: &str| kind == "unseen" || by_jepsen.contains(kind);
+    let first = bad.iter().find(|kind| is_jepsens(kind)).or(bad.first());
+    let cause = first.and_then(|kind| {
         let count = fields.get(*kind)?.get("count")?;
         Some(format!("{count} × {kind}"))
     });
