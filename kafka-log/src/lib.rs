@@ -291,6 +291,16 @@ impl KafkaLog {
         self.links.is_empty()
     }
 
+    /// The high watermark of a partition with a single replica is the end of its log: an entry is
+    /// committed as soon as all replicas have it.
+    fn commit_sole_replicas(&mut self) {
+        for (id, partition) in &mut self.partitions {
+            if self.placement.replicas(*id) == [self.own.id.clone()] {
+                partition.raise_high(partition.log.end());
+            }
+        }
+    }
+
     /// The state of a partition, new if there is none.
     fn open(&mut self, id: PartitionId) -> &mut Partition {
         self.partitions.entry(id).or_insert_with(|| Partition::new(id))
@@ -399,6 +409,7 @@ impl MessageHandler for KafkaLog {
         let jitter = Duration::from_millis(node.rng().random_range(0..200));
         let until = node.now().saturating_add(SILENCE).saturating_add(jitter);
         self.silent_until = (!self.is_alone()).then_some(until);
+        self.commit_sole_replicas();
         // What it led it leads again, in a new epoch, if nobody else does by now; and what it may
         // have been about to lead, unless somebody else turns out to lead it.
         let own = self.own.id.clone();

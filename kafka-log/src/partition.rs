@@ -8,6 +8,7 @@
 //!   epoch it first cuts off what the leader does not have (Kafka's KIP-101: by the epochs of the
 //!   entries, never by its own high watermark).
 //! * The high watermark never falls, and nothing below it is ever cut off.
+//! * The only replica of a partition that restarts has committed all that is in its log.
 
 use std::time::Duration;
 

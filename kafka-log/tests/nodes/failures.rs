@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kafka_log::Config;
 use serde_json::{Value, json};
 
 use crate::cluster::{A_WHILE, Cluster};
@@ -178,4 +179,21 @@ fn a_follower_that_answers_but_gets_no_entries_leaves_the_in_sync_set_before_sen
     let took = cluster.now - began;
     assert!(took < Duration::from_millis(3_000), "{took:?}");
     assert!(!cluster.in_sync().contains(&"n3".to_owned()));
+}
+
+#[test]
+fn the_only_replica_that_restarts_shows_its_last_message_at_once() {
+    for names in [&["n1"][..], &["n1", "n2", "n3"]] {
+        let config = Config { partitions: 1, replication: 1, ..Config::default() };
+        let mut cluster = Cluster::new(names, config);
+        for n in 0..3 {
+            cluster.send("n1", n, n);
+        }
+        let leader = cluster.leader();
+        cluster.crash(leader);
+        cluster.start(leader);
+        let poll = cluster.begin(leader, json!({"type": "poll", "offsets": {"k": 0}}));
+        assert_eq!(cluster.reply(poll).unwrap()["msgs"]["k"], all(3), "{names:?}");
+        cluster.send("n1", 3, 3);
+    }
 }
