@@ -29,8 +29,8 @@ pub struct Flood {
     /// The node that has sent it most messages during the test, and how many. `None`: no node has
     /// sent it any, or a service has sent it more.
     pub most: Option<(NodeId, u64)>,
-    /// The service that has sent it more messages than any node, and how many. The receiver has asked
-    /// for each of them.
+    /// The service that has sent it more messages than any node, and how many. The receiver asked
+    /// for all of them.
     pub replies: Option<(NodeId, u64)>,
 }
 

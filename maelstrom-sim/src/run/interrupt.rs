@@ -1,5 +1,5 @@
-//! SIGHUP, SIGINT (Ctrl-C), SIGQUIT and SIGTERM: the first signal ends a test in order, and a second
-//! one ends it at once.
+//! SIGHUP, SIGINT (Ctrl-C), SIGQUIT and SIGTERM: the first signal ends a test in order, and a
+//! second one ends it at once.
 //!
 //! Each node leads a process group of its own, so neither Ctrl-C nor the end of a terminal reaches
 //! it: the checker has to kill the nodes when it ends.

@@ -32,8 +32,8 @@ pub(super) fn on(line: &[u8]) -> Option<&'static str> {
     is_log.then_some("stdout is for messages only: log to stderr")
 }
 
-/// Advice on a line that cannot be sent because it goes to a client that has left the network. `why`
-/// is the reason for which it cannot be sent; `clients` is the number of all clients so far.
+/// Advice on a line that cannot be sent because it goes to a client that has left the network.
+/// `why` is the reason for which it cannot be sent; `clients` is the number of all clients so far.
 pub(super) fn on_late_reply(line: &[u8], why: &str, clients: u64) -> Option<&'static str> {
     let Line { dest, body, .. } = Line::read(line).ok()?;
     let nth: u64 = dest.strip_prefix('c')?.parse().ok()?;

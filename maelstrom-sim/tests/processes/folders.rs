@@ -104,8 +104,8 @@ fn a_bad_verdict_on_nodes_that_began_with_an_earlier_runs_data_is_none() {
     assert_eq!(second.code(), Some(0), "a valid test stays valid: {}", second.stderr());
     let stderr = run().crashed();
     let text = format!(
-        "error: there is no verdict: the nodes began with data that an earlier run left in {}, which \
-         may be why the test is not valid; remove that folder and run the test again",
+        "error: there is no verdict: the nodes began with data that an earlier run left in {}, \
+         which may be why the test is not valid; remove that folder and run the test again",
         data.display()
     );
     assert_eq!(stderr.lines().last(), Some(text.as_str()), "{stderr}");
