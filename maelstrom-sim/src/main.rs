@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use maelstrom_core::NodeId;
+use maelstrom_sim::checker::Verdict;
 use maelstrom_sim::limits::{Figures, Limits};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{
@@ -21,6 +22,7 @@ use maelstrom_sim::options::{
 use maelstrom_sim::process::{ProcessOptions, kill_all_on_panic};
 use maelstrom_sim::report::{self, Progress};
 use maelstrom_sim::run::{Interrupt, RunError, left_behind, run_until};
+use maelstrom_sim::service::Services;
 use maelstrom_sim::store::Store;
 use maelstrom_sim::topology::Topology;
 use maelstrom_sim::workload::{TxnOptions, WorkloadKind};
@@ -35,8 +37,8 @@ const CRASHED: u8 = 255;
 /// A built-in checker for Maelstrom nodes, with Maelstrom's flags, verdicts and exit codes.
 ///
 /// Exits with 0 if everything looks good, 1 if the analysis is invalid, 2 if the verdict is not
-/// known, 254 on bad arguments, 255 if a node or the test itself crashed, 130 or 143 if SIGINT or
-/// SIGTERM ended it.
+/// known, 254 on bad arguments, 255 if a node or the test itself crashed, 129, 130, 131 or 143 if
+/// SIGHUP, SIGINT, SIGQUIT or SIGTERM ended it.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
@@ -176,6 +178,9 @@ impl TestArgs {
         if nodes.iter().any(|name| name.starts_with('c')) {
             anyhow::bail!("--nodes: names that begin with c are for clients");
         }
+        if let Some(name) = nodes.iter().find(|name| Services::NAMES.contains(&name.as_ref())) {
+            anyhow::bail!("--nodes: {name} is the name of a service");
+        }
         let seed = match self.seed {
             Some(seed) => seed,
             None => u64::from(getrandom::u32()?),
@@ -240,7 +245,8 @@ fn test(args: &TestArgs, options: Options, interrupt: &Interrupt) -> anyhow::Res
     // Scripts find the folder by this line, so its form stays: "results in", and the rest is the
     // path.
     writeln!(err, "seed {}, results in {}", options.seed, store.dir().display())?;
-    for folder in left_behind(&args.args, &std::env::temp_dir()) {
+    let left_behind = left_behind(&args.args, &std::env::temp_dir());
+    for folder in &left_behind {
         let folder = folder.display();
         writeln!(
             err,
@@ -254,11 +260,19 @@ fn test(args: &TestArgs, options: Options, interrupt: &Interrupt) -> anyhow::Res
     store.write_traces(&world)?;
     if let Some(signal) = interrupt.end_at_once() {
         let (error, dir) = (RunError::Interrupted(signal), store.dir().display());
-        writeln!(err, "error: {error}; what happened until then is in {dir}")?;
+        // The terminal may be closed.
+        writeln!(err, "error: {error}; what happened until then is in {dir}").ok();
         return Ok(signal.exit_code());
     }
     outcome?;
     let results = world.results();
+    if let Some(folder) = left_behind.first().filter(|_| results.valid != Verdict::Valid) {
+        anyhow::bail!(
+            "there is no verdict: the nodes began with data that an earlier run left in {}, which \
+             may be why the test is not valid; remove that folder and run the test again",
+            folder.display()
+        );
+    }
     store.write_results(&results)?;
     let mut out = std::io::stdout();
     writeln!(out, "{}\n", report::summary(&results))?;

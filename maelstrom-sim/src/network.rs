@@ -1,6 +1,6 @@
 //! Maelstrom's network: a queue for each receiver, latencies, partitions, and counts.
 //!
-//! After `maelstrom.net`. What it does that one would not expect, because the figures depend on it:
+//! After `maelstrom.net`. It behaves in some unexpected ways, because the figures depend on them:
 //!
 //! * A receiver takes the message that is due first, checks the partition *then*, and sleeps until
 //!   the message is due. While it sleeps, whatever comes waits behind it, even if due earlier.
@@ -33,11 +33,11 @@ pub use self::flood::{Flood, WAITING_BYTES_MAX, WAITING_MAX, Waiting};
 pub struct Message {
     /// Numbers the messages of a run.
     pub id: u64,
-    /// Who sent it.
+    /// The sender.
     pub src: NodeId,
-    /// Whom it is for.
+    /// The receiver.
     pub dest: NodeId,
-    /// What it says.
+    /// Its body.
     pub body: Box<RawValue>,
 }
 
@@ -47,9 +47,9 @@ pub fn is_client(address: &str) -> bool {
     address.starts_with('c')
 }
 
-/// Whether one of these is a service.
-fn is_service(src: &str, dest: &str) -> bool {
-    [src, dest].iter().any(|address| Services::NAMES.contains(address))
+/// Whether an address is a service's.
+fn is_service(address: &NodeId) -> bool {
+    Services::NAMES.contains(&address.as_ref())
 }
 
 /// No node, client or service has this address (any more).
@@ -72,7 +72,7 @@ pub struct Network {
     duplication: f64,
     /// Whether neither happens to messages from and to services.
     spare_services: bool,
-    /// What is added to the latency of whatever these send and get.
+    /// Extra latency of all messages that these send and get.
     slow: BTreeMap<NodeId, Duration>,
     delivered: VecDeque<Message>,
     next_id: u64,
@@ -88,7 +88,8 @@ struct Receiver {
     /// The bytes of the bodies in the queue.
     queue_bytes: usize,
     held: Option<Message>,
-    /// How many messages each node has sent to it. (Clients come and go, and are not counted.)
+    /// How many messages each node and service has sent to it. (Clients come and go, and are not
+    /// counted.)
     sent_by: BTreeMap<NodeId, u64>,
 }
 
@@ -216,18 +217,18 @@ impl Network {
         self.slow.insert(address, by);
     }
 
-    /// What became of every message, if that is kept.
+    /// The fate of every message, if that is kept.
     #[must_use]
     pub fn trace(&self) -> Option<&Trace> {
         self.trace.as_ref()
     }
 
-    /// The same, for those who know more about it.
+    /// The same, to add to it.
     pub(crate) fn trace_mut(&mut self) -> Option<&mut Trace> {
         self.trace.as_mut()
     }
 
-    /// What has been sent and received.
+    /// How many messages have been sent and received.
     #[must_use]
     pub fn stats(&self) -> NetStats {
         self.stats
@@ -255,7 +256,8 @@ impl Network {
         }
         let to_client = is_client(src) || is_client(dest);
         self.stats.count(to_client, |counts| counts.sent += 1);
-        let is_spared = to_client || (self.spare_services && is_service(src, dest));
+        let is_spared =
+            to_client || (self.spare_services && [src, dest].into_iter().any(is_service));
         let copies = self.copies(is_spared);
         let lost = (copies == 0).then_some(Fate::Lost);
         self.trace_sent(now, &message, copies.max(1), lost);
@@ -290,18 +292,23 @@ impl Network {
         self.flooded.as_ref()
     }
 
-    /// Names the node that has sent most to a receiver for which so much waits.
+    /// So much waits for `to`. Finds the node or the service that has sent it most messages.
     pub(crate) fn flood(&self, to: &NodeId, waiting: Waiting) -> Flood {
         let senders = self.receivers.get(to).into_iter().flat_map(|receiver| &receiver.sent_by);
         let most = senders.max_by_key(|(_, sent)| **sent);
         let most = most.map(|(from, sent)| (from.clone(), *sent));
-        Flood { to: to.clone(), waiting, most }
+        let (replies, most) = match most {
+            Some((from, sent)) if is_service(&from) => (Some((from, sent)), None),
+            most => (None, most),
+        };
+        Flood { to: to.clone(), waiting, most, replies }
     }
 
     /// The node that has sent most messages, and how many.
     pub(crate) fn busiest(&self) -> Option<(NodeId, u64)> {
         let mut sent: BTreeMap<&NodeId, u64> = BTreeMap::new();
-        for (from, count) in self.receivers.values().flat_map(|receiver| &receiver.sent_by) {
+        let counts = self.receivers.values().flat_map(|receiver| &receiver.sent_by);
+        for (from, count) in counts.filter(|(from, _)| !is_service(from)) {
             *sent.entry(from).or_default() += count;
         }
         let most = sent.into_iter().max_by_key(|(_, count)| *count);

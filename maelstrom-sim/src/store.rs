@@ -125,8 +125,11 @@ pub fn write_traces(dir: &Path, world: &World) -> io::Result<()> {
     Ok(())
 }
 
-/// Points `link` to `target`, in one step, so that it never dangles. What is no link is left as it
-/// is.
+/// Points `link` to `target`, in one step, so that it never dangles.
+///
+/// # Errors
+///
+/// If that is not possible, or if there is a file or a folder in its place, which stays as it is.
 fn replace_link(target: &Path, link: &Path) -> io::Result<()> {
     if link.symlink_metadata().is_ok_and(|there| !there.is_symlink()) {
         let why = "it is no symbolic link; move it away to have one";

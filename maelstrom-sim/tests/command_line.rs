@@ -127,3 +127,19 @@ fn as_maelstrom_judges_by_its_rules_alone_and_without_it_the_difference_is_said(
     let lenient = run_in(dir.path(), &[&args[..], &["--as-maelstrom"], &node].concat());
     assert_eq!(lenient.status.code(), Some(0), "{}", text(&lenient.stdout));
 }
+
+#[test]
+fn a_node_has_no_name_of_a_client_or_a_service() {
+    let dir = tempfile::tempdir().unwrap();
+    for (nodes, why) in [
+        ("b,c1", "names that begin with c are for clients"),
+        ("lin-kv,b", "lin-kv is the name of a service"),
+        ("b,lin-tso", "lin-tso is the name of a service"),
+        ("b,b", "every node needs a name of its own"),
+    ] {
+        let output = echo(dir.path(), &["--nodes", nodes]);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(254), "{nodes}: {stderr}");
+        assert!(stderr.contains(why), "{nodes}: {stderr}");
+    }
+}

@@ -14,7 +14,7 @@ pub const WAITING_MAX: usize = 1_000_000;
 /// How many bytes of message bodies may wait for one receiver.
 pub const WAITING_BYTES_MAX: usize = 256 << 20;
 
-/// Whether so much may not wait.
+/// True if so many messages, or so many bytes of them, are above the limit.
 pub(crate) const fn is_too_much(messages: usize, bytes: usize) -> bool {
     messages > WAITING_MAX || bytes > WAITING_BYTES_MAX
 }
@@ -24,14 +24,17 @@ pub(crate) const fn is_too_much(messages: usize, bytes: usize) -> bool {
 pub struct Flood {
     /// The receiver.
     pub to: NodeId,
-    /// What waits for it.
+    /// The messages that wait for it.
     pub waiting: Waiting,
     /// The node that has sent it most messages during the test, and how many. `None`: no node has
-    /// sent it any.
+    /// sent it any, or a service has sent it more.
     pub most: Option<(NodeId, u64)>,
+    /// The service that has sent it more messages than any node, and how many. The receiver asked
+    /// for all of them.
+    pub replies: Option<(NodeId, u64)>,
 }
 
-/// What waits for a receiver, and where.
+/// Messages that wait for a receiver, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
     /// In the network: messages, and the bytes of their bodies.
@@ -56,6 +59,9 @@ impl fmt::Display for Flood {
                 bytes >> 20
             ),
         }?;
+        if let Some((service, sent)) = &self.replies {
+            write!(f, ". {service} has sent it {sent} replies: {to} asks more than it reads")?;
+        }
         let Some((from, sent)) = &self.most else {
             return Ok(());
         };

@@ -206,6 +206,28 @@ fn more_bytes_than_may_wait_for_a_receiver_name_it_and_its_sender() {
 }
 
 #[test]
+fn a_node_that_asks_a_service_more_than_it_reads_is_to_blame_itself() {
+    let mut network = network(0, LatencyDist::Constant);
+    let flood = |network: &Network| {
+        let flood = network.flood(&"n2".into(), Waiting::Unread(256 << 20));
+        (flood.most.clone(), flood.to_string())
+    };
+    for _ in 0..3 {
+        send(&mut network, 0, "lin-kv", "n2", "reply");
+    }
+    send(&mut network, 0, "n1", "n2", "once");
+    let (most, told) = flood(&network);
+    assert_eq!(most, None);
+    assert!(!told.contains("forward"), "{told}");
+    assert!(told.contains("lin-kv has sent it 3 replies: n2 asks more than it reads"), "{told}");
+    assert_eq!(network.busiest(), Some(("n1".into(), 1)));
+    for _ in 0..3 {
+        send(&mut network, 0, "n1", "n2", "more");
+    }
+    assert_eq!(flood(&network).0, Some(("n1".into(), 4)));
+}
+
+#[test]
 fn more_messages_than_may_wait_name_them_too() {
     let mut network = network(100, LatencyDist::Constant);
     let (n1, n2, body) = ("n1".into(), "n2".into(), RawValue::from_string("1".into()).unwrap());

@@ -22,7 +22,7 @@ pub(super) struct Life {
     pub(super) is_killed: bool,
     group: Group,
     input: Sender<Vec<u8>>,
-    /// What waits for it to be read, with what that takes in memory.
+    /// Bytes of memory that lines take which the node has not read yet.
     unread_bytes: Arc<AtomicUsize>,
     printed: Arc<Mutex<Printed>>,
     stderr: Arc<Mutex<VecDeque<String>>>,

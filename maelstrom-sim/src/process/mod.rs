@@ -5,8 +5,8 @@
 //!
 //! # Invariants
 //!
-//! * What a process printed before it was killed counts until its node is started anew; what arrives
-//!   later counts no more. Lives are numbered for that.
+//! * A line that a process printed before it was killed counts until its node is started anew. A
+//!   line that arrives later does not count. Each life has a number for that.
 //! * Nothing that was started is left running when [`Processes`] is dropped, except what has left
 //!   its process group. [`kill_all`] and [`kill_all_on_panic`] are for an end without order.
 
@@ -45,7 +45,7 @@ const EVENTS_MAX: usize = 1024;
 /// How long a node that has closed its stdout may take to exit.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What is to be run.
+/// The program that runs a node, and where its stderr goes.
 #[derive(Clone, Debug)]
 pub struct ProcessOptions {
     /// The program.
@@ -58,7 +58,7 @@ pub struct ProcessOptions {
     pub log_stderr: bool,
 }
 
-/// What a node did.
+/// An event of a node.
 #[derive(Debug)]
 pub enum ProcessEvent {
     /// It printed a line, in this life or just before it was killed.
@@ -73,7 +73,7 @@ pub struct Processes {
     program: Program,
     options: ProcessOptions,
     nodes: BTreeMap<NodeId, Life>,
-    /// What nodes were sent while they were dead, and its size in bytes.
+    /// Lines that were sent to dead nodes, and their size in bytes.
     waiting: BTreeMap<NodeId, (Vec<Vec<u8>>, usize)>,
     lives: u64,
     sender: SyncSender<Said>,
@@ -121,8 +121,8 @@ impl Processes {
         }
     }
 
-    /// Starts a node anew that was [killed](Self::kill). As with Maelstrom, what it was sent
-    /// meanwhile has waited for it, and comes before anything else.
+    /// Starts a node anew that was [killed](Self::kill). As with Maelstrom, it
+    /// first gets the lines that were sent to it meanwhile.
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ impl Processes {
         bytes <= UNREAD_BYTES_MAX
     }
 
-    /// What a node does next, if anything before `timeout` is over.
+    /// The next event of a node, if one comes before `timeout` is over.
     pub fn next_event(&self, timeout: Duration) -> Option<ProcessEvent> {
         let Said { node, life: number, line } = self.events.recv_timeout(timeout).ok()?;
         let life = self.nodes.get(&node).filter(|life| life.number == number)?;
@@ -196,6 +196,14 @@ impl Processes {
         let status = life.wait(EXIT_PATIENCE)?;
         life.end();
         Some(status)
+    }
+
+    /// The first node whose process has exited although nobody killed it, and how it exited. Unlike
+    /// [`ProcessEvent::Closed`], this also finds a process whose stdout another process holds open.
+    /// Kills the rest of that node's process group.
+    pub fn exited(&mut self) -> Option<(NodeId, ExitStatus)> {
+        let mut alive = self.nodes.iter_mut().filter(|(_, life)| !life.is_killed);
+        alive.find_map(|(node, life)| Some((node.clone(), life.wait(Duration::ZERO)?)))
     }
 
     /// How much a node has printed in its present life.

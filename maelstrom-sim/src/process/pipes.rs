@@ -28,7 +28,7 @@ const LINE_OVERHEAD: usize = 64;
 /// The byte order mark of UTF-8.
 const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
 
-/// What the threads tell of a process, with the number of its life.
+/// An event that a thread reports, with the number of the life of its process.
 #[derive(Debug)]
 pub(super) struct Said {
     pub(super) node: NodeId,
@@ -72,7 +72,7 @@ impl Printed {
     }
 }
 
-/// What a line that waits to be read by a node takes in memory, about.
+/// Estimated bytes of memory that a line takes while it waits for its node to read it.
 pub(super) const fn cost(line: &[u8]) -> usize {
     line.len() + LINE_OVERHEAD
 }

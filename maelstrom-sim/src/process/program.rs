@@ -28,7 +28,7 @@ pub enum StartError {
     NoInterpreter {
         /// The script.
         bin: PathBuf,
-        /// What is to interpret it.
+        /// Its interpreter.
         interpreter: String,
     },
     /// It is a script, and its lines end as on Windows.
@@ -117,13 +117,13 @@ impl Program {
         self.first_line().is_some_and(|line| line.ends_with(b"\r"))
     }
 
-    /// What is to interpret it, if it is a script.
+    /// Its interpreter, if it is a script.
     fn interpreter(&self) -> Option<String> {
         let line = String::from_utf8_lossy(&self.first_line()?).into_owned();
         line.split_whitespace().next().map(str::to_owned)
     }
 
-    /// What follows `#!`, if it is a script.
+    /// Its first line behind `#!`, if it is a script.
     fn first_line(&self) -> Option<Vec<u8>> {
         let mut line = Vec::new();
         let file = File::open(&self.bin).ok()?;

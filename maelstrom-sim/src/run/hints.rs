@@ -3,14 +3,14 @@
 use crate::process::{Printed, Processes};
 use crate::world::{Failure, World};
 
-/// What the nodes of this project say about a data folder that is taken.
+/// The error that the nodes of this project print if another process uses their data folder.
 const IN_USE: &str = "in use by another process";
 
 /// The likely reason of a failure, as full sentences; empty if there is none to tell.
 pub(super) fn of(failure: &Failure, world: &World, processes: &Processes) -> String {
     let node = failure.node();
     if let Some(why) = world.muted().get(node) {
-        return format!("It is not listened to since it said something that is {why}");
+        return format!("It is not listened to any more: {why}");
     }
     match failure {
         Failure::InitTimeout(_) => silence(processes.printed(node).unwrap_or_default()),

@@ -1,7 +1,8 @@
-//! Ctrl-C and SIGTERM: the first one ends a test in order, a second one ends it at once.
+//! SIGHUP, SIGINT (Ctrl-C), SIGQUIT and SIGTERM: the first signal ends a test in order, and a
+//! second one ends it at once.
 //!
-//! Nodes are in process groups of their own, so Ctrl-C on a terminal does not reach them: whoever
-//! ends the test has to kill them.
+//! Each node leads a process group of its own, so neither Ctrl-C nor the end of a terminal reaches
+//! it: the checker has to kill the nodes when it ends.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,8 +12,12 @@ use crate::process::kill_all;
 /// A signal that asks this process to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
+    /// SIGHUP: the terminal was closed.
+    Hangup,
     /// SIGINT: Ctrl-C.
     Interrupt,
+    /// SIGQUIT: Ctrl-\\.
+    Quit,
     /// SIGTERM.
     Terminate,
 }
@@ -22,7 +27,9 @@ impl Signal {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Hangup => "SIGHUP",
             Self::Interrupt => "SIGINT",
+            Self::Quit => "SIGQUIT",
             Self::Terminate => "SIGTERM",
         }
     }
@@ -31,7 +38,9 @@ impl Signal {
     #[must_use]
     pub const fn exit_code(self) -> u8 {
         match self {
+            Self::Hangup => 129,
             Self::Interrupt => 130,
+            Self::Quit => 131,
             Self::Terminate => 143,
         }
     }
@@ -54,9 +63,13 @@ impl Interrupt {
         Self::default()
     }
 
-    /// Catches SIGINT and SIGTERM from now on, for the whole process.
+    /// Catches SIGHUP, SIGINT, SIGQUIT and SIGTERM from now on, for the whole process.
     ///
-    /// A second signal kills all nodes and ends the process at once.
+    /// A second signal kills all nodes and ends the process at once. A second SIGHUP does not: when
+    /// a terminal is closed, both the shell and the system send one.
+    ///
+    /// On Linux, a SIGHUP that is ignored stays ignored, as `nohup` wants it. Other systems do not
+    /// tell whether it is ignored, so `nohup` has no effect there.
     ///
     /// # Errors
     ///
@@ -66,6 +79,9 @@ impl Interrupt {
         let state = Arc::clone(&interrupt.0);
         system::catch(move |signal| {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            if signal == Signal::Hangup && state.received == Some(Signal::Hangup) {
+                return;
+            }
             if state.ends_at_once || state.received.is_some() {
                 kill_all();
                 exit(signal);
@@ -103,19 +119,36 @@ fn exit(signal: Signal) -> ! {
 mod system {
     use std::io;
 
-    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     use signal_hook::iterator::Signals;
 
     use super::Signal;
 
     pub(super) fn catch(handle: impl Fn(Signal) + Send + 'static) -> io::Result<()> {
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let mut signals = Signals::new([SIGINT, SIGQUIT, SIGTERM])?;
+        if !ignores_hangup() {
+            signals.add_signal(SIGHUP)?;
+        }
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             for signal in signals.forever() {
-                handle(if signal == SIGINT { Signal::Interrupt } else { Signal::Terminate });
+                handle(match signal {
+                    SIGHUP => Signal::Hangup,
+                    SIGINT => Signal::Interrupt,
+                    SIGQUIT => Signal::Quit,
+                    _ => Signal::Terminate,
+                });
             }
         })?;
         Ok(())
+    }
+
+    /// Whether this process ignores SIGHUP. Only Linux tells.
+    fn ignores_hangup() -> bool {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        // The lowest bit stands for signal 1, which is SIGHUP.
+        mask.is_some_and(|mask| mask & 1 == 1)
     }
 }
 

@@ -25,16 +25,16 @@ const SIGNAL_LATENCY: Duration = Duration::from_millis(50);
 /// How many lines of its stderr are shown when a node is in trouble.
 const STDERR_LINES: usize = 32;
 
-/// The test ended before its time. What happened until then is in the [`World`] beside it.
+/// The test ended before its time. The [`World`] beside it holds the history until then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
     /// It could not be carried out. Says which node is to blame, the likely reason, and how the
     /// node's stderr ends.
     #[error("{failure}{context}")]
     Failed {
-        /// What went wrong.
+        /// The cause.
         failure: Failure,
-        /// What is known about it: each in lines of its own.
+        /// The likely reason, and the end of the node's stderr: each in lines of its own.
         context: String,
     },
     /// The nemesis could not pause, resume or restart a node.
@@ -75,6 +75,9 @@ pub fn run_until(
     let mut world = World::new(options, clock.now());
     let mut outcome = drive(&mut world, &mut processes, (&clock, progress), interrupt);
     progress.finish();
+    if outcome.is_ok() {
+        check_exits(&mut world, &mut processes);
+    }
     processes.stop();
     if let (Ok(()), Some(failure)) = (&outcome, world.failure()) {
         let context = context(failure, &world, &processes);
@@ -126,7 +129,23 @@ fn drive(
     }
 }
 
-/// What is known about a failure: the likely reason, and the end of the node's stderr.
+/// Fails the test if a node has exited by itself without its stdout having told so: another process
+/// holds it open, or the node closed it long before. Maelstrom, too, looks when the test is over.
+fn check_exits(world: &mut World, processes: &mut Processes) {
+    let Some((node, status)) = processes.exited() else {
+        return;
+    };
+    let mut why = format!("exited by itself ({status})");
+    if !world.muted().contains_key(&node) {
+        why.push_str(
+            " before the end of the test. Does a wrapper script start the node in the background? \
+             Then start the node with `exec`.",
+        );
+    }
+    world.node_gone(&node, why);
+}
+
+/// Details of a failure: the likely reason, and the end of the node's stderr.
 fn context(failure: &Failure, world: &World, processes: &Processes) -> String {
     let hint = hints::of(failure, world, processes);
     let separator = if hint.is_empty() { "" } else { "\n" };

@@ -1,8 +1,11 @@
-//! What the author of a node most likely has to change where a line is no message.
+//! Advice to the author of a node whose line is not a message, or cannot be sent.
 
 use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;
+
+use super::lines::Line;
+use crate::network::NoSuchAddress;
 
 /// The byte order mark of UTF-8.
 const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
@@ -27,6 +30,20 @@ pub(super) fn on(line: &[u8]) -> Option<&'static str> {
         Err(_) => !line.starts_with(b"{"),
     };
     is_log.then_some("stdout is for messages only: log to stderr")
+}
+
+/// Advice on a line that cannot be sent because it goes to a client that has left the network.
+/// `why` is the reason for which it cannot be sent; `clients` is the number of all clients so far.
+pub(super) fn on_late_reply(line: &[u8], why: &str, clients: u64) -> Option<&'static str> {
+    let Line { dest, body, .. } = Line::read(line).ok()?;
+    let nth: u64 = dest.strip_prefix('c')?.parse().ok()?;
+    let is_unknown = why == NoSuchAddress(dest.into()).to_string();
+    // The client that sent `init` has gone because it got its reply.
+    let is_init = body.get().contains("\"init_ok\"");
+    (nth < clients && is_unknown && !is_init).then_some(
+        "that client gave up after 5 s: the node must reply sooner, or reply with an error, or not \
+         reply at all",
+    )
 }
 
 #[cfg(test)]
@@ -56,6 +73,28 @@ mod tests {
         assert!(about("\u{feff}{\"src\":\"n0\"}").contains("byte order mark"));
         assert!(about("").contains("empty"));
         assert!(about("{\n").contains("without line breaks"));
+    }
+
+    #[test]
+    fn a_reply_to_a_client_that_has_gone_has_advice() {
+        let reply = |dest: &str, kind: &str| {
+            let body = format!(r#"{{"type":"{kind}","in_reply_to":1}}"#);
+            let line = format!(r#"{{"src":"n0","dest":"{dest}","body":{body}}}"#);
+            on_late_reply(line.as_bytes(), &format!("there is no {dest} in the network"), 7)
+        };
+        assert!(reply("c6", "echo_ok").unwrap().contains("gave up after 5 s"));
+        for (dest, kind) in [
+            ("c7", "echo_ok"),
+            ("n9", "echo_ok"),
+            ("c", "echo_ok"),
+            ("cx", "echo_ok"),
+            ("c0", "init_ok"),
+        ] {
+            assert_eq!(reply(dest, kind), None, "{dest} {kind}");
+        }
+        let unknown_src = r#"{"src":"n99","dest":"c6","body":{}}"#;
+        let why = "there is no n99 in the network";
+        assert_eq!(on_late_reply(unknown_src.as_bytes(), why, 7), None);
     }
 
     #[test]

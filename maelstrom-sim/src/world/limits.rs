@@ -1,4 +1,4 @@
-//! What a test does when more waits for a node than it can hold: it fails, and names the sender.
+//! The test fails if more messages wait for a node than it can hold. It then names the sender.
 
 use maelstrom_core::NodeId;
 

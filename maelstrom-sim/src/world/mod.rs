@@ -209,9 +209,11 @@ impl World {
             return self.advance(now);
         }
         if let Err(why) = line_read.and_then(|line| self.send_line(now, line)) {
+            let late = || advice::on_late_reply(line, &why, self.next_client);
+            let advice = advice::on(line).or_else(late);
             let text = String::from_utf8_lossy(line);
             let mut why = format!("{why}: {}", reply::preview(text.trim_end()));
-            if let Some(advice) = advice::on(line) {
+            if let Some(advice) = advice {
                 why.push_str(&format!(" ({advice})"));
             }
             self.mute(now, node, why);

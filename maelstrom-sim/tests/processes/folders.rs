@@ -81,3 +81,32 @@ fn two_tests_at_once_do_not_get_into_each_others_way() {
         assert!(!run.stderr().contains("warning"), "{}", run.stderr());
     }
 }
+
+#[test]
+fn a_bad_verdict_on_nodes_that_began_with_an_earlier_runs_data_is_none() {
+    let place = Place::new();
+    // Stands for a node that goes wrong because of the data of the run before.
+    let bin = place.script(&format!(
+        "#!/bin/sh\n\
+         if mkdir \"$2/n0\"; then exec {NODE}; fi\n\
+         if mkdir \"$2/second\"; then exec {NODE}; fi\n\
+         exec {NODE} --fault lying-echo\n"
+    ));
+    let data = place.path("data");
+    std::fs::create_dir(&data).unwrap();
+    let run = || {
+        let mut command = place.command(&bin, ARGS);
+        super::Finished(command.args(["--", "--data-dir"]).arg(&data).output().unwrap())
+    };
+    let first = run();
+    assert_eq!(first.code(), Some(0), "{}", first.stderr());
+    let second = run();
+    assert_eq!(second.code(), Some(0), "a valid test stays valid: {}", second.stderr());
+    let stderr = run().crashed();
+    let text = format!(
+        "error: there is no verdict: the nodes began with data that an earlier run left in {}, \
+         which may be why the test is not valid; remove that folder and run the test again",
+        data.display()
+    );
+    assert_eq!(stderr.lines().last(), Some(text.as_str()), "{stderr}");
+}

@@ -177,3 +177,43 @@ fn a_dead_node_hears_after_its_restart_what_it_was_sent_meanwhile_in_order() {
         assert_eq!(next_line(&processes), line);
     }
 }
+
+/// The start of a script that answers `init` and is `$id` then.
+const ANSWER_INIT: &str = r#"#!/bin/sh
+read -r line
+id=${line#*'"node_id":"'}; id=${id%%'"'*}
+client=${line#*'"src":"'}; client=${client%%'"'*}
+echo "{\"src\":\"$id\",\"dest\":\"$client\",\"body\":{\"type\":\"init_ok\",\"in_reply_to\":1}}"
+"#;
+
+#[test]
+fn a_wrapper_that_exits_before_its_node_fails_the_test_at_the_end() {
+    let place = Place::new();
+    let node = format!("{NODE} --max-line-bytes 7000006");
+    let bin = place.script(&format!("#!/bin/sh\nexec 3<&0\n{node} <&3 &\nexit 0\n"));
+    let stderr = place.run(&bin, "-w echo --node-count 1 --rate 20 --time-limit 1").crashed();
+    assert!(stderr.contains("n0 exited by itself (exit status: 0)"), "{stderr}");
+    assert!(stderr.contains("start the node with `exec`"), "{stderr}");
+    wait_until("nothing is left", || alive("--max-line-bytes 7000006").is_empty());
+}
+
+#[test]
+fn a_node_that_closes_its_stdout_and_exits_later_fails_the_test_at_the_end() {
+    let place = Place::new();
+    let bin = place.script(&format!("{ANSWER_INIT}exec >&-\nsleep 2\nexit 3\n"));
+    let stderr = place.run(&bin, "-w echo --node-count 1 --rate 20 --time-limit 1").crashed();
+    assert!(stderr.contains("n0 exited by itself (exit status: 3)"), "{stderr}");
+    assert!(!stderr.contains("start the node with `exec`"), "{stderr}");
+}
+
+#[test]
+fn a_node_that_the_nemesis_killed_has_not_exited_by_itself() {
+    let place = Place::new();
+    let mut processes = processes(&place, &place.script("#!/bin/sh\nexec cat\n"));
+    let n0: NodeId = "n0".into();
+    assert_eq!(processes.exited(), None);
+    processes.kill(&n0);
+    assert_eq!(processes.exited(), None);
+    processes.restart(&n0).unwrap();
+    assert_eq!(processes.exited(), None);
+}

@@ -1,6 +1,6 @@
-//! Ctrl-C and SIGTERM end a test in order; a second one ends it at once.
+//! SIGHUP, SIGINT (Ctrl-C), SIGQUIT and SIGTERM end a test in order; a second one ends it at once.
 
-use std::process::Child;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -58,6 +58,40 @@ fn ctrl_c_ends_a_test_in_order() {
 #[test]
 fn sigterm_ends_a_test_in_order() {
     ends_in_order(Signal::TERM, 143, "7000012");
+}
+
+/// Whether this process, and so each process that it starts, ignores SIGHUP, as under `nohup`.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & 1 == 1)
+}
+
+#[test]
+fn a_closed_terminal_ends_a_test_in_order() {
+    if !ignores_hangup() {
+        ends_in_order(Signal::HUP, 129, "7000014");
+    }
+}
+
+#[test]
+fn sigquit_ends_a_test_in_order() {
+    ends_in_order(Signal::QUIT, 131, "7000015");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn under_nohup_a_test_outlives_its_terminal() {
+    let place = Place::new();
+    let plain = place.command(NODE.as_ref(), "-w echo --node-count 2 --rate 20 --time-limit 2");
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", r#"trap "" HUP; exec "$0" "$@""#]).arg(plain.get_program());
+    command.args(plain.get_args()).current_dir(&place.0);
+    let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for_ops(&place);
+    send(&run, Signal::HUP);
+    let run = Finished::of(run);
+    assert_eq!(run.code(), Some(0), "{}", run.stderr());
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn what_a_node_has_not_read_is_limited_also_while_it_is_paused() {
     let taken = (0..300).take_while(|_| processes.deliver(&n0, vec![b'x'; 1 << 20]));
     assert_eq!(taken.count(), 255, "each of them takes a little more than its bytes");
     processes.kill(&n0);
-    assert!(processes.deliver(&n0, b"x".to_vec()), "what a dead node is sent is lost");
+    assert!(processes.deliver(&n0, b"x".to_vec()), "a message to a dead node waits");
 }
 
 #[test]
