@@ -279,6 +279,9 @@ fn test(args: &TestArgs, options: Options, interrupt: &Interrupt) -> anyhow::Res
     if let Some(cause) = &results.cause {
         writeln!(out, "{cause}\n")?;
     }
+    if let Some(storm) = report::storm(&world) {
+        writeln!(out, "{storm}\n")?;
+    }
     if results.valid != results.maelstrom_valid {
         let text =
             "This checker is stricter than Maelstrom here (see the README). With --as-maelstrom:";

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::checker::{Results, Verdict};
 use crate::history::Tally;
-use crate::world::News;
+use crate::world::{News, World};
 
 /// How often a line is printed where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -18,6 +18,10 @@ const DRAW_EVERY: Duration = Duration::from_millis(100);
 
 /// What is longer is spread over several lines.
 const LINE_CHARS: usize = 92;
+
+/// From how many messages between nodes on, in all and for each operation, a test reports a storm.
+const STORM_MESSAGES: u64 = 5_000;
+const STORM_PER_OP: u64 = 500;
 
 /// Lists in the printed results are cut at this length; the file has them whole.
 const LIST_MAX: usize = 16;
@@ -146,6 +150,22 @@ fn cut(value: &mut Value) {
         Value::Object(fields) => fields.values_mut().for_each(cut),
         _ => {}
     }
+}
+
+/// A sentence about a storm of messages between nodes, if there was one: it names the node that sent
+/// most. Whatever the verdict is, such nodes do not scale.
+#[must_use]
+pub fn storm(world: &World) -> Option<String> {
+    let (sent, tally) = (world.net_stats().servers.sent, world.history().tally());
+    let per_op = sent / (tally.ok + tally.fail + tally.info).max(1);
+    let (node, most) = world.busiest_node();
+    let text = || {
+        format!(
+            "A storm: {sent} messages between nodes, {per_op} for each operation. {node} sent most of \
+             them, {most}. Does it forward messages that it has seen before?"
+        )
+    };
+    (sent >= STORM_MESSAGES && per_op >= STORM_PER_OP).then(text)
 }
 
 /// Maelstrom's closing line.

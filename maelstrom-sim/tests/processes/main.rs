@@ -69,6 +69,10 @@ impl Finished {
         String::from_utf8_lossy(&self.0.stderr).into_owned()
     }
 
+    fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.0.stdout).into_owned()
+    }
+
     fn code(&self) -> Option<i32> {
         self.0.status.code()
     }

@@ -49,6 +49,34 @@ fn a_storm_ends_the_test_and_names_its_sender() {
     assert!((13_000..14_000).contains(&sent), "{stderr}");
 }
 
+/// Nodes that forward every message to everybody, for ever, and read all that comes.
+const FORWARD: &str = r#"#!/usr/bin/env python3
+import json, sys
+def say(src, dest, body):
+    print(json.dumps({"src": src, "dest": dest, "body": body}), flush=True)
+for line in sys.stdin:
+    message = json.loads(line)
+    body = message["body"]
+    if body["type"] == "init":
+        own, peers = body["node_id"], [n for n in body["node_ids"] if n != body["node_id"]]
+        say(own, message["src"], {"type": "init_ok", "in_reply_to": body["msg_id"]})
+        continue
+    if body["type"] == "echo":
+        reply = {"type": "echo_ok", "in_reply_to": body["msg_id"], "echo": body["echo"]}
+        say(own, message["src"], reply)
+    for peer in peers:
+        say(own, peer, {"type": "forward"})
+"#;
+
+#[test]
+fn a_storm_that_nodes_keep_up_with_ends_in_time_and_names_the_busiest_node() {
+    let place = Place::new();
+    let args = "-w echo --node-count 2 --rate 3 --time-limit 3 --seed 1";
+    let run = ends_within(place.start(&place.script(FORWARD), args), Duration::from_secs(40));
+    let stdout = run.stdout();
+    assert!(stdout.contains("A storm: ") && stdout.contains(" sent most of them, "), "{stdout}");
+}
+
 #[test]
 fn what_a_node_has_not_read_is_limited_also_while_it_is_paused() {
     let place = Place::new();
