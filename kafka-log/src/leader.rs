@@ -71,7 +71,7 @@ impl Progress {
 /// The field's name, colon, brackets and the commas around it.
 const ENTRIES_PUNCTUATION: usize = 16;
 
-/// What a follower is to be told next.
+/// The next packet's entries for a follower.
 #[derive(Clone, Debug)]
 pub(crate) enum Next {
     /// It has been told everything.
@@ -260,7 +260,7 @@ impl Leader {
             .is_none_or(|progress| progress.matched == Some(end) && progress.high >= high)
     }
 
-    /// What the follower is to be told next, with about `batch` bytes of entries, or one entry, as
+    /// The follower's next entries, with about `batch` bytes of entries, or one entry, as
     /// far as the packet's budget goes. Takes its length from that.
     pub(crate) fn next_append(
         &mut self,

@@ -1,7 +1,7 @@
 //! Packets for a peer are put together from its queue.
 //!
 //! The invariant: a packet holds no more than [`Config::packet_bytes`](crate::Config), or a single
-//! item, beside its head. What does not fit stays queued: answers go at once in the next packet,
+//! item, beside its head. Items that do not fit stay queued: answers go at once in the next packet,
 //! requests when the peer has answered this one, or would have by now.
 
 use std::time::Duration;
@@ -161,7 +161,7 @@ impl KafkaLog {
                 }
             }
         }
-        // Whoever lags is sent the next piece when this one has been answered, not all at once.
+        // A follower that lags gets the next piece when it has answered this one, not all at once.
         is_urgent || !link.queue.appends.is_empty()
     }
 }

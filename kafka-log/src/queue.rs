@@ -187,7 +187,7 @@ impl Kind {
     }
 }
 
-/// What is to be said to a peer.
+/// An item for a peer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
     /// Partitions led by this node of which the peer may lack something.

@@ -14,7 +14,7 @@ use crate::{Event, KafkaLog, MESSAGE_BYTES_MAX, Reply};
 /// How long a question to another node waits at the least before it is asked again elsewhere.
 const RETRY_MIN: Duration = Duration::from_millis(300);
 
-/// What an offset takes as JSON, with colon and comma, at the most.
+/// The largest size of an offset as JSON, with colon and comma.
 const OFFSET_BYTES: usize = 22;
 
 /// How many messages of a key a poll returns at most.

@@ -177,7 +177,7 @@ fn sends_for_which_there_is_no_room_are_refused_at_once_and_others_are_not() {
         cluster.run_for(A_WHILE);
         cluster.heal();
         cluster.run_for(A_WHILE);
-        // What has ended makes room.
+        // An operation that has ended makes room.
         let replies = ask_at_once(&mut cluster, name, vec![send("k", "x".repeat(400)); 2]);
         assert!(replies.iter().all(|reply| reply["type"] == "send_ok"), "{name}: {replies:?}");
         assert_eq!(cluster.ask(name, send("k", "x".repeat(900)))["type"], "send_ok", "{name}");
@@ -208,7 +208,7 @@ fn a_leader_at_which_too_many_bytes_wait_refuses_what_is_passed_on_to_it() {
     let refused = cluster.reply(second).unwrap();
     assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!(11)), "{refused}");
     assert_eq!((cluster.reply(first), cluster.reply(small)), (None, None));
-    // What is committed makes room.
+    // A committed send makes room.
     cluster.on_the_way = None;
     cluster.run_for(A_WHILE);
     let ids = [one, other].map(|name| cluster.begin(name, send("k", "x".repeat(450))));
