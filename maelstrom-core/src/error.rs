@@ -132,8 +132,8 @@ impl<'de> Deserialize<'de> for ErrorCode {
 pub struct Error {
     /// What kind of error it is, and so whether it is definite.
     pub code: ErrorCode,
-    /// What went wrong, for a person to read. A reply may leave it out. Whatever else stands in its
-    /// place is kept as its JSON: the code alone decides what the error means.
+    /// What went wrong, for a person to read. A reply may leave it out. Any other value in its place
+    /// is kept as its JSON: the code alone decides what the error means.
     #[serde(default, deserialize_with = "any_text")]
     pub text: Cow<'static, str>,
 }

@@ -153,7 +153,7 @@ fn cut(value: &mut Value) {
 }
 
 /// A sentence about a storm of messages between nodes, if there was one: it names the node that sent
-/// most. Whatever the verdict is, such nodes do not scale.
+/// most. Such nodes do not scale, even if the verdict is valid.
 #[must_use]
 pub fn storm(world: &World) -> Option<String> {
     let (sent, tally) = (world.net_stats().servers.sent, world.history().tally());

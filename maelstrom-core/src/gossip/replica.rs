@@ -6,8 +6,9 @@
 //! the merge commutative, associative and idempotent (a join), whatever order messages come in.
 //!
 //! Only the newest entries are kept as such, up to a limit in bytes, and the newest entry of each
-//! origin in any case: what is older lives on in the state that they were applied to. Who lacks more than the logs still hold gets that state, piece
-//! by piece ([`Replica::missing`] says which of the two it takes).
+//! origin in any case. Older entries live on in the state that they were applied to. A peer that lacks
+//! more than the logs still hold gets that state, piece by piece ([`Replica::missing`] says which of
+//! the two it takes).
 //!
 //! Version vectors are due to Parker et al., *Detection of Mutual Inconsistency in Distributed
 //! Systems* (1983); exchanging missing log suffixes by them is Bayou's anti-entropy (Petersen et

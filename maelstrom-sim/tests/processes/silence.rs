@@ -2,7 +2,7 @@
 
 use super::Place;
 
-/// What a test of a lone node with this script writes to stderr.
+/// The stderr of a test of a lone node with this script.
 fn failure(script: &str) -> String {
     let place = Place::new();
     let bin = place.script(&format!("#!/bin/sh\n{script}\n"));

@@ -7,7 +7,7 @@ use super::Place;
 
 const ARGS: &str = "-w echo --node-count 1 --time-limit 1";
 
-/// What the failed start of `bin` says.
+/// The error of the failed start of `bin`.
 #[track_caller]
 fn refused(place: &Place, bin: &Path) -> String {
     let stderr = place.run(bin, ARGS).crashed();
