@@ -19,7 +19,7 @@ pub type NoEvent = Infallible;
 /// or a socket, and never spawns: that is what lets a simulator replay a failure from one number.
 ///
 /// The core answers on the handler's behalf what never reaches it: a type that `Payload` does not
-/// have (error 10), fields that do not fit (error 12), anything before `init` (error 11).
+/// have (error 10), fields that do not fit (error 12). Requests before `init` wait for it.
 pub trait MessageHandler {
     /// The format of the records that the node persists, and its version: such as `counter 1`. It is
     /// kept with them, so that no other program takes them for its own. `None`: there are none.

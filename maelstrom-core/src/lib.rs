@@ -81,6 +81,6 @@ pub use node::{Clock, Node, NodeRng, OPEN_REQUESTS_MAX, Output};
 /// For what [`Node::rng`] can do, in the version that it speaks: a handler that draws numbers names
 /// `maelstrom_core::rand::RngExt` and needs no dependency of its own.
 pub use rand;
-pub use raw_node::RawNode;
+pub use raw_node::{EARLY_BYTES_MAX, RawNode};
 pub use rpc::{PENDING_RPCS_MAX, Reply, RpcError, RpcResult};
 pub use store::StoreError;

@@ -1,6 +1,6 @@
 //! One node without any I/O: a handler, its `Node`, and the rules of the protocol around them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,15 +32,46 @@ use crate::rpc::Reply;
 /// The clock that is passed in must never go back (its monotonic part).
 ///
 /// Whatever a line holds, it cannot panic the node, and the next line is served.
+///
+/// # Before `init`
+///
+/// Maelstrom delivers what was sent to a killed node to the node's next process, ahead of its `init`.
+/// Requests before `init` therefore wait for it, up to [`EARLY_BYTES_MAX`], and the handler gets them
+/// in their order when it has started. A request that does not fit, or for which no `init` comes
+/// before the end of the input, gets error 11.
 #[derive(Debug)]
 pub struct RawNode<H: MessageHandler> {
     handler: H,
     node: Node<H::Event>,
     init: Option<Init>,
+    early: Early,
     names: Names,
     /// Whether no line is taken for a plain one.
     #[cfg(test)]
     step_by_step: bool,
+}
+
+/// The most bytes of requests that wait for `init`.
+pub const EARLY_BYTES_MAX: usize = 64 << 20;
+
+/// Lines with requests that came before `init`.
+#[derive(Debug, Default)]
+struct Early {
+    lines: VecDeque<Box<str>>,
+    bytes: usize,
+}
+
+impl Early {
+    /// Keeps a line. `false`: there is no room for it.
+    fn push(&mut self, line: &str) -> bool {
+        let bytes = self.bytes.saturating_add(line.len()).saturating_add(size_of::<Box<str>>());
+        if bytes > EARLY_BYTES_MAX {
+            return false;
+        }
+        self.bytes = bytes;
+        self.lines.push_back(line.into());
+        true
+    }
 }
 
 /// The first message that a node gets.
@@ -81,6 +112,7 @@ impl<H: MessageHandler> RawNode<H> {
             handler,
             node: Node::new(seed, durable),
             init: None,
+            early: Early::default(),
             names: Names::new(),
             #[cfg(test)]
             step_by_step: false,
@@ -160,11 +192,15 @@ impl<H: MessageHandler> RawNode<H> {
                 return warn!(%error, line, "a line is not UTF-8 and was skipped");
             }
         };
+        self.handle_text(text);
+    }
+
+    fn handle_text(&mut self, text: &str) {
         if self.handle_plain_line(text) {
             return;
         }
         match read_envelope(text) {
-            Ok(envelope) => self.handle_envelope(&envelope),
+            Ok(envelope) => self.handle_envelope(text, &envelope),
             Err(error) => {
                 warn!(%error, line = preview(text), "a line is not a message and was skipped");
             }
@@ -218,6 +254,9 @@ impl<H: MessageHandler> RawNode<H> {
     /// again, a bounded number of times.
     pub fn handle_end_of_input(&mut self, clock: Clock) {
         self.node.set_clock(clock);
+        for line in std::mem::take(&mut self.early).lines {
+            self.refuse_early(&line);
+        }
         let mark = self.node.next_msg_id;
         while let Some(event) = self.node.rpcs.pop_open(mark) {
             self.handler.event(&mut self.node, event);
@@ -268,7 +307,7 @@ impl<H: MessageHandler> RawNode<H> {
         }
     }
 
-    fn handle_envelope(&mut self, envelope: &Envelope<'_>) {
+    fn handle_envelope(&mut self, line: &str, envelope: &Envelope<'_>) {
         let src = self.names.get(&envelope.src, self.node.node_ids());
         if self.init.is_none() {
             // Not told its name yet, the node answers in the one it was called by.
@@ -284,6 +323,12 @@ impl<H: MessageHandler> RawNode<H> {
         let kind = header.kind.as_ref();
         if let Some(in_reply_to) = header.in_reply_to {
             return self.handle_reply(src, kind, in_reply_to, envelope.body);
+        }
+        if self.init.is_none() && kind != "init" && self.early.push(line) {
+            if self.early.lines.len() == 1 {
+                warn!(peer = %src, kind, "a request came before `init`: it waits");
+            }
+            return;
         }
         let request = self.node.accept(src, header.msg_id);
         trace!(peer = %request.src(), msg_id = request.msg_id(), kind, "message");
@@ -304,7 +349,7 @@ impl<H: MessageHandler> RawNode<H> {
         kind: &str,
     ) -> Result<(), Error> {
         if self.init.is_none() {
-            return Err(Error::temporarily_unavailable("not initialized yet: send `init` first"));
+            return Err(not_initialized());
         }
         if envelope.dest != self.node.id().as_ref() {
             let text = format!("this is {}, not {}", self.node.id(), envelope.dest);
@@ -335,7 +380,21 @@ impl<H: MessageHandler> RawNode<H> {
             }
         }
         self.node.reply(request, &SystemReply::InitOk);
+        for line in std::mem::take(&mut self.early).lines {
+            self.handle_text(&line);
+        }
         Ok(())
+    }
+
+    /// No `init` can come any more: a request that waits for it is refused.
+    fn refuse_early(&mut self, line: &str) {
+        let Ok(envelope) = read_envelope(line) else { return };
+        let Ok(header) = read_header(envelope.body) else { return };
+        // Not told its name, the node answers in the one it was called by.
+        self.node.set_names(envelope.dest.as_ref().into(), Arc::new([]));
+        let src = self.names.get(&envelope.src, self.node.node_ids());
+        let request = self.node.accept(src, header.msg_id);
+        self.refuse(&request, header.kind.as_ref(), &not_initialized());
     }
 
     fn handle_reply(&mut self, src: NodeId, kind: &str, in_reply_to: MsgId, body: &RawValue) {
@@ -354,6 +413,10 @@ impl<H: MessageHandler> RawNode<H> {
         warn!(peer = %request.src(), msg_id = request.msg_id(), kind, %error, "refused");
         self.node.reply_error(request, error);
     }
+}
+
+fn not_initialized() -> Error {
+    Error::temporarily_unavailable("not initialized yet: send `init` first")
 }
 
 /// The message on a line. serde would take an array for a struct as well.

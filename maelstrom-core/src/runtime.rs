@@ -261,9 +261,11 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         }
         let until = self.started.elapsed().saturating_add(DRAIN_MAX);
         let mut rounds = 0..DRAIN_ROUNDS_MAX;
+        let mut is_told = false;
         loop {
-            while self.node.open_rpcs() > 0 && rounds.next().is_some() {
+            while !(is_told && self.node.open_rpcs() == 0) && rounds.next().is_some() {
                 self.node.handle_end_of_input(self.clock());
+                is_told = true;
             }
             self.write_out().await?;
             let next = self.node.poll_timeout().filter(|at| *at <= until);

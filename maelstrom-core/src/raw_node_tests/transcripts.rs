@@ -37,20 +37,63 @@ fn what_a_handler_says_and_keeps_when_it_is_started_goes_out_before_init_is_answ
 }
 
 #[test]
-fn before_init_everything_is_refused_and_nothing_reaches_the_handler() {
+fn requests_before_init_wait_for_it_and_keep_their_order() {
+    let mut session = Session::with(Puppet { eager: true, ..Puppet::default() }, true);
+    session.check(
+        r#"
+        c1 > {"type":"echo","msg_id":1,"echo":1}
+        c2 > {"type":"nonsense","msg_id":2}
+        c1 > {"type":"ping_ok","in_reply_to":1}
+        raw > {"src":"c3","dest":"n2","body":{"type":"echo","msg_id":3,"echo":3}}
+        c1 > {"type":"echo","msg_id":4,"echo":4}
+        "#,
+    );
+    assert_eq!(session.node.handler().started, 0);
+    session.check(
+        r#"
+        c0 > {"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1","n2"]}
+        record 0
+        log < {"type":"note","record":0}
+        c0 < {"type":"init_ok","in_reply_to":1}
+        c1 < {"type":"echo_ok","in_reply_to":1,"echo":1}
+        c2 < {"type":"error","in_reply_to":2,"code":10,"text":"unknown message type `nonsense`"}
+        c3 < {"type":"error","in_reply_to":3,"code":1,"text":"this is n1, not n2"}
+        c1 < {"type":"echo_ok","in_reply_to":4,"echo":4}
+        c1 > {"type":"echo","msg_id":5,"echo":5}
+        c1 < {"type":"echo_ok","in_reply_to":5,"echo":5}
+        "#,
+    );
+}
+
+#[test]
+fn without_an_init_the_end_of_the_input_ends_the_wait() {
     let mut session = Session::new(false);
     session.check(
         r#"
         c1 > {"type":"defer","msg_id":1}
-        c1 < {"type":"error","in_reply_to":1,"code":11,"text":"not initialized yet: send `init` first"}
-        c1 > {"type":"nonsense","msg_id":2}
-        c1 < {"type":"error","in_reply_to":2,"code":11,"text":"not initialized yet: send `init` first"}
         c1 > {"type":"defer"}
-        c1 > {"type":"ping_ok","in_reply_to":1}
+        end
+        c1 < {"type":"error","in_reply_to":1,"code":11,"text":"not initialized yet: send `init` first"}
+        end
         "#,
     );
     let puppet = session.node.handler();
     assert!(puppet.deferred.is_empty() && puppet.started == 0);
+}
+
+#[test]
+fn a_request_for_which_there_is_no_room_before_init_is_refused() {
+    let mut node = RawNode::new(Puppet::default(), [1; 32], false);
+    let text = "x".repeat(EARLY_BYTES_MAX / 4);
+    let mut send = |id: u32, text: &str| {
+        let body = format!(r#"{{"type":"echo","msg_id":{id},"echo":"{text}"}}"#);
+        let line = format!(r#"{{"src":"c0","dest":"n1","body":{body}}}"#);
+        node.handle_line(Clock::default(), line.as_bytes());
+        node.poll_output().is_some()
+    };
+    let refused: Vec<bool> = (1..=5).map(|id| send(id, &text)).collect();
+    assert_eq!(refused, [false, false, false, true, true]);
+    assert!(!send(6, "there is still room for a small one"));
 }
 
 #[test]
@@ -520,6 +563,7 @@ fn before_init_a_node_answers_under_the_name_it_was_called_by() {
     for name in ["n7", "x"] {
         let line = format!(r#"{{"src":"c0","dest":"{name}","body":{{"type":"echo","msg_id":1}}}}"#);
         node.handle_line(Clock::default(), line.as_bytes());
+        node.handle_end_of_input(Clock::default());
         let Some(Output::Lines(lines)) = node.poll_output() else { panic!("no answer") };
         let reply: serde_json::Value = serde_json::from_slice(&lines).unwrap();
         assert_eq!((&reply["src"], &reply["dest"]), (&name.into(), &"c0".into()));

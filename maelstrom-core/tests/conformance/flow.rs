@@ -111,9 +111,9 @@ mod signals {
     fn a_signal_ends_a_node_before_init() {
         for signal in SIGNALS {
             let process = Process::new(&[]);
-            // Only what has started to listen can be asked to stop.
-            process.send("c1", &echo(1, "1"));
-            process.expect_error(1, 11);
+            // Only a process that has started to listen can be asked to stop.
+            process.send("c1", r#"{"type":7,"msg_id":1}"#);
+            process.expect_error(1, 12);
             process.signal(signal);
             process.wait().expect_prompt();
         }

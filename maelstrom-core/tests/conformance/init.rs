@@ -3,18 +3,26 @@
 use crate::support::{INIT, INIT_OK, Process, echo, echo_ok, message, reply};
 
 #[test]
-fn requests_before_init_get_error_11_and_have_no_effect() {
+fn requests_before_init_wait_for_it() {
     let process = Process::new(&[]);
     process.send("c1", r#"{"type":"count","msg_id":1}"#);
-    process.expect_error(1, 11);
     process.send("c1", r#"{"type":"count"}"#);
     process.send("c1", r#"{"type":"unheard_of","msg_id":2}"#);
-    process.expect_error(2, 11);
     process.send("c1", r#"{"type":"pong","in_reply_to":1,"value":1}"#);
     process.expect(INIT, INIT_OK);
+    assert_eq!(process.next_json()["body"]["type"], "count_ok");
+    process.expect_error(2, 10);
     let state = process.state();
-    assert_eq!(state["counted"], 0);
+    assert_eq!(state["counted"], 2);
     assert_eq!(state["started"], 1);
+}
+
+#[test]
+fn requests_get_error_11_if_no_init_can_come_any_more() {
+    let mut process = Process::new(&[]);
+    process.send("c1", r#"{"type":"count","msg_id":1}"#);
+    process.close_stdin();
+    process.expect_error(1, 11);
 }
 
 #[test]
@@ -81,8 +89,6 @@ fn an_init_that_makes_no_sense_gets_error_12_and_a_good_one_still_works() {
         process.send("c1", &body);
         let text = process.expect_error(1, 12);
         assert!(text.contains(named), "{body}: {text}");
-        process.send("c1", r#"{"type":"count","msg_id":2}"#);
-        process.expect_error(2, 11);
     }
     process.expect(INIT, INIT_OK);
     assert_eq!(process.state()["started"], 1);
