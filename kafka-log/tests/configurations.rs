@@ -92,8 +92,5 @@ fn sweep_configurations() {
 /// from the new leader though the old one had got the message.
 #[test]
 fn seeds_that_once_showed_a_mistake() {
-    for seed in [446, 433, 552] {
-        let result = case(all_faults().options(seed)).run(NAME);
-        assert!(result.is_ok(), "{}", result.map(|_| ()).unwrap_err().text);
-    }
+    all_faults().test_seeds(NAME, [446, 433, 552], case);
 }

@@ -3,15 +3,18 @@
 //! The handlers are the very objects that the real binaries run, and what they say passes as the
 //! same bytes as over pipes. The same seed gives the same run on every machine.
 //!
-//! Faults that real processes do not get here yet: a node can pause, crash and restart, and its
-//! wall clock can be wrong. What a node persists takes a moment to be safe; nothing that it says
-//! after that leaves before, and a crash in between takes both away.
+//! A crash takes the lines that the node has not read. Lines that are sent to it while it is down
+//! wait for its restart, and reach it before its `init`: so it is with Maelstrom, and with real
+//! processes here. A record takes a moment to be safe on disk; the node's later output leaves after
+//! that, and a crash in between takes both. A node's wall clock can be wrong, which real processes
+//! cannot be tested with.
 
 mod machine;
 
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use maelstrom_core::{MessageHandler, NodeId, RawNode};
@@ -65,10 +68,26 @@ pub(crate) struct Budget {
 /// test's failure.
 pub(crate) fn simulate_within<H: MessageHandler>(
     budget: Budget,
+    running: &Running,
     options: Options,
     build: impl FnMut(&NodeId) -> H,
 ) -> World {
-    run(options, build, Some(budget)).0
+    run(options, build, Some((budget, running))).0
+}
+
+/// The handler that a run has called: its node, and the time in the run. Another thread can look.
+#[derive(Debug, Default)]
+pub(crate) struct Running(Mutex<Option<(NodeId, Duration)>>);
+
+impl Running {
+    /// The handler that has not returned yet, if there is one.
+    pub(crate) fn get(&self) -> Option<(NodeId, Duration)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, running: Option<(NodeId, Duration)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = running;
+    }
 }
 
 /// The payload of a handler's panic.
@@ -77,9 +96,10 @@ type Panic = Box<dyn Any + Send>;
 fn run<H: MessageHandler>(
     options: Options,
     build: impl FnMut(&NodeId) -> H,
-    budget: Option<Budget>,
+    limits: Option<(Budget, &Running)>,
 ) -> (World, Option<Panic>) {
-    let mut simulation = Simulation::new(options, build);
+    let (budget, running) = limits.unzip();
+    let mut simulation = Simulation::new(options, build, running);
     let mut watch = budget.map(|budget| (budget, Stopwatch::start()));
     let mut steps = 0_u32;
     while !simulation.world.is_done() {
@@ -94,8 +114,9 @@ fn run<H: MessageHandler>(
     (simulation.world, simulation.panic)
 }
 
-struct Simulation<H: MessageHandler, B> {
+struct Simulation<'a, H: MessageHandler, B> {
     now: Duration,
+    running: Option<&'a Running>,
     rounds: u32,
     /// How many messages nodes got while no time passed.
     burst: u32,
@@ -107,8 +128,8 @@ struct Simulation<H: MessageHandler, B> {
     sync_max: Duration,
 }
 
-impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
-    fn new(options: Options, build: B) -> Self {
+impl<'a, H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<'a, H, B> {
+    fn new(options: Options, build: B, running: Option<&'a Running>) -> Self {
         let ids = options.nodes.clone();
         let mut rng = rng::stream(options.seed, Stream::Nodes);
         let drawn = SYNC_MAX_MS.choose(&mut rng).copied().unwrap_or_default();
@@ -117,6 +138,7 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
         let world = World::new(options, now);
         let mut simulation = Self {
             now,
+            running,
             rounds: 0,
             burst: 0,
             panic: None,
@@ -196,7 +218,7 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
 
     fn disturb(&mut self, disturbance: Disturbance) {
         match disturbance {
-            Disturbance::Pause(id) => self.with(&id, |machine, _| machine.paused = true),
+            Disturbance::Pause(id) => self.with(&id, |machine, _| machine.pause()),
             Disturbance::Resume(id) => {
                 self.with(&id, Machine::resume);
                 self.pass_on(&id);
@@ -210,8 +232,10 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
                     return;
                 };
                 let records = machine.disk.clone();
-                let node = self.guard(&id, |simulation| simulation.start(&id, &records));
-                self.with(&id, |machine, _| machine.node = node);
+                if let Some(node) = self.guard(&id, |simulation| simulation.start(&id, &records)) {
+                    self.with(&id, |machine, now| machine.restart(now, node));
+                    self.pass_on(&id);
+                }
             }
         }
     }
@@ -228,15 +252,20 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
     /// Calls into a node's handler. If that panics, the test has failed.
     fn guard<R>(&mut self, id: &NodeId, f: impl FnOnce(&mut Self) -> R) -> Option<R> {
         let _logs = log_as(id, self.now);
-        match catch_unwind(AssertUnwindSafe(|| f(self))) {
-            Ok(result) => Some(result),
-            Err(panic) => {
-                // The test is over: nothing is asked of a handler any more.
-                self.world.give_up(Failure::Panicked(id.clone(), self.now, text_of(&panic)));
-                self.panic.get_or_insert(panic);
-                None
-            }
+        if let Some(running) = self.running {
+            running.set(Some((id.clone(), self.now)));
         }
+        let result = catch_unwind(AssertUnwindSafe(|| f(self)));
+        if let Some(running) = self.running {
+            running.set(None);
+        }
+        result.map_err(|panic| self.panicked(id, panic)).ok()
+    }
+
+    /// The test is over: nothing is asked of a handler any more.
+    fn panicked(&mut self, id: &NodeId, panic: Panic) {
+        self.world.give_up(Failure::Panicked(id.clone(), self.now, text_of(&panic)));
+        self.panic.get_or_insert(panic);
     }
 
     fn livelock(&mut self) {
@@ -244,7 +273,7 @@ impl<H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<H, B> {
         self.world.give_up(Failure::Livelock(node, self.now, sent));
     }
 
-    /// Gives the test up if the budget is used up. A handler that never returns cannot be given up.
+    /// Gives the test up if the budget is used up.
     fn check(&mut self, budget: Budget, elapsed: Duration) {
         let sent = self.world.net_stats().all().sent;
         if sent > budget.messages || elapsed > budget.time {

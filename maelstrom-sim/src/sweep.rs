@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -30,7 +30,7 @@ use crate::nemesis::{Fault, Schedule};
 use crate::options::{Availability, Latency, LatencyDist, Options};
 use crate::report;
 use crate::rng::{self, Stream};
-use crate::simulate::{Budget, simulate, simulate_within, text_of};
+use crate::simulate::{Budget, Running, simulate, simulate_within, text_of};
 use crate::store::write_traces;
 use crate::workload::WorkloadKind;
 use crate::world::World;
@@ -40,6 +40,10 @@ const SILENT_MAX: usize = 8;
 
 /// The limits of one seed. An ordinary one takes some thousand messages and milliseconds.
 const BUDGET: Budget = Budget { messages: 5_000_000, time: Duration::from_secs(120) };
+
+/// How much longer a seed may take before the whole process ends: a handler that never returns cannot
+/// be given up.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// What a sweep is about.
 #[derive(Clone, Debug)]
@@ -89,13 +93,13 @@ impl<B> Case<B> {
     {
         let Self { options, about, build } = self;
         let seed = options.seed;
-        let finding = |text: String| {
-            let again = replay.command(seed);
-            Box::new(Finding { seed, text: format!("{text}\nAgain, with all logs: {again}") })
-        };
+        let again = format!("Again, with all logs: {}", replay.command(seed));
+        let finding = |text: String| Box::new(Finding { seed, text: format!("{text}\n{again}") });
+        let patience = BUDGET.time + GRACE;
+        let watchdog = Watchdog::begin(patience, format!("{name}, seed {seed}"), again.clone());
         // A handler's panic is the world's failure. This catches those of the checkers.
         let judged = catch_unwind(AssertUnwindSafe(|| {
-            let world = simulate_within(BUDGET, options, build);
+            let world = simulate_within(BUDGET, &watchdog.running, options, build);
             let results = world.results();
             (world, results)
         }));
@@ -133,6 +137,32 @@ impl Replay {
         let test = self.test.as_ref().map(|name| format!(" {name} -- --exact"));
         let test = test.unwrap_or_else(|| " (the test that prints this)".into());
         format!("SEED={seed} RUST_LOG=debug cargo test{package}{test}")
+    }
+}
+
+/// Ends the process, with a finding on stderr, if a seed does not end: no thread can end another one.
+/// Dropping it ends the watch.
+struct Watchdog {
+    running: Arc<Running>,
+    _seed_ends: SyncSender<()>,
+}
+
+impl Watchdog {
+    fn begin(patience: Duration, seed: String, again: String) -> Self {
+        let running = Arc::<Running>::default();
+        let (seed_ends, watch) = std::sync::mpsc::sync_channel(1);
+        let seen = Arc::clone(&running);
+        std::thread::spawn(move || {
+            if watch.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+                let cause = match seen.get() {
+                    Some((node, at)) => format!("the handler of {node}, called after {at:?},"),
+                    None => "the simulator or a checker".to_owned(),
+                };
+                tell(&format!("{seed}: {cause} has not returned for {patience:?}\n{again}"));
+                std::process::exit(101);
+            }
+        });
+        Self { running, _seed_ends: seed_ends }
     }
 }
 
@@ -289,11 +319,7 @@ impl Sweep {
         case: impl Fn(Options) -> Case<B> + Sync,
     ) {
         if let Some(seed) = number_from_env("SEED") {
-            init_logging(LogFormat::Text);
-            match replay(name, case(self.options(seed)), Path::new("store/simulation")) {
-                Ok(text) => return tell(&text),
-                Err(text) => panic!("{text}"),
-            }
+            return self.replay(name, seed, case);
         }
         let asked = number_from_env("SEEDS");
         let seeds = asked.unwrap_or(seeds);
@@ -309,6 +335,42 @@ impl Sweep {
             Err(finding) => panic!("{}", finding.text),
             Ok(summary) if asked.is_some() => tell(&summary.describe(name, elapsed)),
             Ok(_) => {}
+        }
+    }
+
+    /// Runs these seeds, which once showed a mistake, or the one that `SEED=n` asks for.
+    ///
+    /// # Panics
+    ///
+    /// As [`test`](Self::test) does.
+    #[expect(clippy::panic, reason = "this is how a test fails")]
+    pub fn test_seeds<H: MessageHandler, B: FnMut(&NodeId) -> H>(
+        &self,
+        name: &str,
+        seeds: impl IntoIterator<Item = u64>,
+        case: impl Fn(Options) -> Case<B>,
+    ) {
+        if let Some(seed) = number_from_env("SEED") {
+            return self.replay(name, seed, case);
+        }
+        for seed in seeds {
+            if let Err(finding) = case(self.options(seed)).run(name) {
+                panic!("{}", finding.text);
+            }
+        }
+    }
+
+    #[expect(clippy::panic, reason = "this is how a test fails")]
+    fn replay<H: MessageHandler, B: FnMut(&NodeId) -> H>(
+        &self,
+        name: &str,
+        seed: u64,
+        case: impl Fn(Options) -> Case<B>,
+    ) {
+        init_logging(LogFormat::Text);
+        match replay(name, case(self.options(seed)), Path::new("store/simulation")) {
+            Ok(text) => tell(&text),
+            Err(text) => panic!("{text}"),
         }
     }
 
@@ -346,7 +408,8 @@ fn replay<H: MessageHandler, B: FnMut(&NodeId) -> H>(
     store: &Path,
 ) -> Result<String, String> {
     let Case { options, about, build } = case;
-    let world = simulate_within(BUDGET, Options { trace: true, ..options }, build);
+    let options = Options { trace: true, ..options };
+    let world = simulate_within(BUDGET, &Running::default(), options, build);
     let (options, results) = (world.options(), world.results());
     let dir = store.join(format!("{name}-{}", options.seed));
     let written = std::fs::create_dir_all(&dir)

@@ -15,7 +15,7 @@
 //! Invariant: a message has at most as many ends as copies. Where there are fewer, the test ended
 //! while the others were under way, or waited for a node that was paused.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub enum Fate {
     Lost,
     /// A partition was in its way.
     Refused,
-    /// The node that it was for was down, or crashed before it went on from its pause.
+    /// It waited for a node that was paused, and the node crashed.
     Down,
     /// The service that it was for could not be reached.
     Unreachable,
@@ -62,11 +62,16 @@ pub struct Trace {
     /// Where the messages are of which copies are under way, by their id.
     under_way: BTreeMap<u64, usize>,
     events: Vec<(Duration, News)>,
-    down: BTreeSet<NodeId>,
-    /// What waits for each node that is paused.
-    paused: BTreeMap<NodeId, Vec<u64>>,
+    /// The messages that wait for each node that is paused or down.
+    waiting: BTreeMap<NodeId, Waiting>,
     bytes: usize,
     left_out: u64,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    is_down: bool,
+    ids: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -134,12 +139,9 @@ impl Trace {
 
     /// A copy of a message has come to where its node is, if it is.
     pub(crate) fn arrived(&mut self, now: Duration, message: &Message) {
-        if self.down.contains(&message.dest) {
-            self.ended(now, message.id, Fate::Down);
-        } else if let Some(waiting) = self.paused.get_mut(&message.dest) {
-            waiting.push(message.id);
-        } else {
-            self.ended(now, message.id, Fate::Delivered);
+        match self.waiting.get_mut(&message.dest) {
+            Some(waiting) => waiting.ids.push(message.id),
+            None => self.ended(now, message.id, Fate::Delivered),
         }
     }
 
@@ -154,22 +156,22 @@ impl Trace {
     fn disturbed(&mut self, now: Duration, op: &NemesisOp) {
         let (node, fate) = match op {
             NemesisOp::Pause(node) => {
-                self.paused.entry(node.clone()).or_default();
+                self.waiting.entry(node.clone()).or_default();
                 return;
             }
-            NemesisOp::Resume(node) => (node, Fate::Delivered),
-            NemesisOp::Crash(node) => {
-                self.down.insert(node.clone());
-                (node, Fate::Down)
-            }
-            NemesisOp::Restart(node) => {
-                self.down.remove(node);
+            // A node that is down cannot go on: it has to restart.
+            NemesisOp::Resume(node) if self.waiting.get(node).is_some_and(|it| it.is_down) => {
                 return;
             }
+            NemesisOp::Resume(node) | NemesisOp::Restart(node) => (node, Fate::Delivered),
+            NemesisOp::Crash(node) => (node, Fate::Down),
             _ => return,
         };
-        for id in self.paused.remove(node).unwrap_or_default() {
+        for id in self.waiting.remove(node).unwrap_or_default().ids {
             self.ended(now, id, fate);
+        }
+        if fate == Fate::Down {
+            self.waiting.insert(node.clone(), Waiting { is_down: true, ids: Vec::new() });
         }
     }
 

@@ -15,8 +15,8 @@ const WALL_CLOCK_START: Duration = Duration::from_secs(1_767_225_600);
 pub(super) struct Machine<H: MessageHandler> {
     /// `None` while it is down.
     pub(super) node: Option<RawNode<H>>,
-    pub(super) paused: bool,
-    /// What it is to hear when it goes on.
+    paused: bool,
+    /// Lines that wait for a paused node to go on, or for a node that is down to start again.
     inbox: VecDeque<Vec<u8>>,
     /// What it has said and what is not yet safe, in order, while a record is being made so.
     outbox: VecDeque<Output>,
@@ -67,18 +67,33 @@ impl<H: MessageHandler> Machine<H> {
         }
     }
 
-    /// What a node that is down is sent is lost; what a paused one is sent waits.
+    /// Lines for a node that is paused or down wait.
     pub(super) fn hear(&mut self, now: Duration, line: Vec<u8>) {
         let clock = self.clock(now);
         match &mut self.node {
-            Some(_) if self.paused => self.inbox.push_back(line),
-            Some(node) => node.handle_line(clock, &line),
-            None => {}
+            Some(node) if !self.paused => node.handle_line(clock, &line),
+            _ => self.inbox.push_back(line),
         }
+    }
+
+    /// Stops the process until it is resumed. There is none to stop while the node is down.
+    pub(super) fn pause(&mut self) {
+        self.paused = self.node.is_some();
     }
 
     pub(super) fn resume(&mut self, now: Duration) {
         self.paused = false;
+        self.hear_waiting(now);
+    }
+
+    /// A new process. It first gets the lines that came while the node was down, before its `init`,
+    /// as with Maelstrom.
+    pub(super) fn restart(&mut self, now: Duration, node: RawNode<H>) {
+        self.node = Some(node);
+        self.hear_waiting(now);
+    }
+
+    fn hear_waiting(&mut self, now: Duration) {
         let clock = self.clock(now);
         if let Some(node) = &mut self.node {
             for line in self.inbox.drain(..) {
@@ -87,6 +102,7 @@ impl<H: MessageHandler> Machine<H> {
         }
     }
 
+    /// Kills the process. Lines that it had not read go with it, since they were in its pipe.
     pub(super) fn crash(&mut self) {
         self.node = None;
         self.paused = false;

@@ -1,5 +1,7 @@
 //! Sweeps over nodes that are as simple as can be.
 
+use std::process::Command;
+
 use maelstrom_core::{Error, Node, Request};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,8 @@ enum Wrong {
     Random,
     /// It panics at its tenth echo or so.
     Panic,
+    /// It never returns from its first echo.
+    Hang,
     /// It sends to everybody, itself included, whatever anybody sends.
     Storm,
 }
@@ -64,6 +68,11 @@ impl MessageHandler for Echo {
             }
             _ => return Ok(()),
         };
+        if self.0 == Wrong::Hang {
+            loop {
+                std::thread::yield_now();
+            }
+        }
         assert!(self.0 != Wrong::Panic || node.now().as_secs() < 3, "I have had enough");
         let echo = if self.0 == Wrong::Answer { Value::Null } else { echo };
         node.reply(request, &Payload::EchoOk { echo });
@@ -148,7 +157,9 @@ fn a_panic_outside_of_a_sweep_goes_on() {
 #[test]
 fn a_seed_that_takes_too_much_is_given_up_and_the_busiest_node_is_named() {
     let budget = |messages, millis| Budget { messages, time: Duration::from_millis(millis) };
-    let run = |budget| simulate_within(budget, SWEEP.options(3), |_| Echo(Wrong::Nothing));
+    let run = |budget| {
+        simulate_within(budget, &Running::default(), SWEEP.options(3), |_| Echo(Wrong::Nothing))
+    };
     assert_eq!(run(budget(u64::MAX, 600_000)).failure(), None);
     for small in [budget(100, 600_000), budget(u64::MAX, 0)] {
         let text = run(small).failure().unwrap().to_string();
@@ -310,4 +321,35 @@ fn a_replay_keeps_schedule_history_messages_and_events() {
         assert!(lines.all(|line| line[field] != Value::Null), "{name}");
     }
     assert!(file("events.jsonl").contains(r#""nemesis":{"clock":["n"#));
+}
+
+/// Set in the process in which a seed hangs.
+const HANGS: &str = "MAELSTROM_SIM_TEST_HANGS";
+
+#[test]
+fn a_handler_that_never_returns_ends_the_process_and_is_named() {
+    if std::env::var_os(HANGS).is_some() {
+        let watchdog =
+            Watchdog::begin(Duration::from_millis(300), "echo, seed 3".into(), "again".into());
+        simulate_within(BUDGET, &watchdog.running, SWEEP.options(3), |_| Echo(Wrong::Hang));
+        return;
+    }
+    let name = "sweep::tests::a_handler_that_never_returns_ends_the_process_and_is_named";
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let output = command.args([name, "--exact", "--nocapture"]).env(HANGS, "1").output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(101), "{stderr}");
+    let (start, end) =
+        ("echo, seed 3: the handler of n0, called after ", " has not returned for 300ms\nagain");
+    assert!(stderr.contains(start) && stderr.contains(end), "{stderr}");
+}
+
+#[test]
+fn a_watch_ends_with_its_seed() {
+    let watchdog = Watchdog::begin(Duration::from_millis(50), "echo, seed 3".into(), String::new());
+    let running = Arc::downgrade(&watchdog.running);
+    drop(watchdog);
+    while running.upgrade().is_some() {
+        std::thread::yield_now();
+    }
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -60,7 +62,8 @@ fn a_message_has_an_end_for_each_of_its_copies() {
 }
 
 #[test]
-fn what_waits_for_a_paused_node_reaches_it_when_it_goes_on_and_never_if_it_crashes() {
+fn a_message_waits_for_a_paused_node_until_it_goes_on_or_crashes_and_for_a_dead_one_until_it_restarts()
+ {
     let node: NodeId = "n1".into();
     let mut trace = Trace::default();
     let arrive = |trace: &mut Trace, at: u64, id: u64| {
@@ -75,9 +78,10 @@ fn what_waits_for_a_paused_node_reaches_it_when_it_goes_on_and_never_if_it_crash
     arrive(&mut trace, 6, 2);
     nemesis(&mut trace, 7, NemesisOp::Crash(node.clone()));
     arrive(&mut trace, 8, 3);
-    // Paused while it is down, it is so when it comes back.
+    // A node that is down can neither pause nor go on.
     nemesis(&mut trace, 9, NemesisOp::Pause(node.clone()));
     arrive(&mut trace, 10, 4);
+    nemesis(&mut trace, 10, NemesisOp::Resume(node.clone()));
     nemesis(&mut trace, 11, NemesisOp::Restart(node.clone()));
     arrive(&mut trace, 12, 5);
     nemesis(&mut trace, 13, NemesisOp::Resume(node.clone()));
@@ -90,9 +94,9 @@ fn what_waits_for_a_paused_node_reaches_it_when_it_goes_on_and_never_if_it_crash
             "3 delivered",
             "4 delivered",
             "7 down",
-            "8 down",
-            "10 down",
-            "13 delivered",
+            "11 delivered",
+            "11 delivered",
+            "12 delivered",
             "14 delivered",
             ""
         ]

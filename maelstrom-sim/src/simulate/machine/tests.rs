@@ -121,6 +121,12 @@ impl Bench {
         self.hear(at, &json!({ "type": "note", "text": text }));
     }
 
+    /// A new process with an empty memory.
+    fn restart(&mut self, at: u64) {
+        let node = RawNode::new(Diary(Rc::clone(&self.diary)), [0; 32], true);
+        self.machine.restart(ms(at), node);
+    }
+
     /// How many lines leave the machine.
     fn said(&mut self, at: u64) -> usize {
         let next = || self.machine.next_lines(ms(at), || SYNC);
@@ -168,13 +174,9 @@ fn a_crash_takes_what_is_not_safe_with_all_that_was_to_follow_and_leaves_what_is
     bench.machine.crash();
     assert_eq!(bench.machine.disk, [b"1"]);
     assert_eq!((bench.said(200), bench.machine.poll_timeout()), (0, None));
-    // What it is sent is lost, too.
-    bench.note(210, "lost");
-    let node = RawNode::new(Diary(Rc::clone(&bench.diary)), [0; 32], true);
-    bench.machine.node = Some(node);
+    bench.restart(220);
     bench.machine.hear(ms(220), init());
     assert_eq!(bench.said(220), 1);
-    bench.machine.resume(ms(230));
     bench.machine.handle_timeout(ms(300));
     assert!(matches!(&bench.read()[..], [luck] if luck.starts_with("luck")));
     // A sync that was under way has ended with it.
@@ -187,7 +189,7 @@ fn a_paused_node_does_nothing_and_goes_on_with_all_that_has_come_meanwhile() {
     let mut bench = Bench::new();
     bench.hear(0, &json!({ "type": "wake", "ms": 50 }));
     assert_eq!(bench.machine.poll_timeout(), Some(ms(50)));
-    bench.machine.paused = true;
+    bench.machine.pause();
     bench.note(10, "first");
     bench.note(20, "second");
     assert_eq!(bench.machine.poll_timeout(), None);
@@ -204,7 +206,7 @@ fn a_paused_node_says_nothing_even_if_its_record_is_safe_meanwhile() {
     let mut bench = Bench::new();
     bench.keep(100, 1);
     assert_eq!(bench.said(100), 0);
-    bench.machine.paused = true;
+    bench.machine.pause();
     assert_eq!((bench.said(110), bench.machine.poll_timeout()), (0, None));
     bench.machine.resume(ms(120));
     assert_eq!((bench.said(120), &bench.machine.disk[..]), (1, &[b"1".to_vec()][..]));
@@ -223,13 +225,28 @@ fn a_wall_clock_that_is_off_is_so_in_its_direction() {
 #[test]
 fn a_node_that_crashes_while_it_is_paused_comes_back_running_and_empty() {
     let mut bench = Bench::new();
-    bench.machine.paused = true;
+    bench.machine.pause();
     bench.note(10, "lost");
     bench.machine.crash();
-    let node = RawNode::new(Diary(Rc::clone(&bench.diary)), [0; 32], true);
-    bench.machine.node = Some(node);
+    bench.restart(20);
     bench.machine.hear(ms(20), init());
     assert_eq!((bench.said(20), bench.read().len()), (1, 1));
     bench.machine.resume(ms(30));
     assert_eq!(bench.read(), Vec::<String>::new());
+}
+
+#[test]
+fn lines_for_a_node_that_is_down_reach_its_next_process_before_its_init() {
+    let mut bench = Bench::new();
+    bench.machine.crash();
+    bench.machine.pause();
+    bench.hear(10, &json!({ "type": "clock", "msg_id": 7 }));
+    bench.machine.resume(ms(15));
+    assert_eq!((bench.said(15), bench.machine.poll_timeout()), (0, None));
+    bench.restart(20);
+    // The request waits for `init` now.
+    assert_eq!((bench.said(20), bench.read().len()), (0, 0));
+    bench.machine.hear(ms(20), init());
+    assert_eq!(bench.said(20), 1);
+    assert!(matches!(&bench.read()[..], [_, clock] if clock == "0 ms off"));
 }
