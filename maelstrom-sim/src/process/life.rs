@@ -4,15 +4,16 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Sender, SyncSender};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use maelstrom_core::NodeId;
 
+use super::events::Sender;
 use super::group::Group;
-use super::pipes::{self, Printed, Said};
+use super::pipes::{self, Printed};
 use super::program::{Program, StartError};
 
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub(super) struct Life {
     pub(super) number: u64,
     pub(super) is_killed: bool,
     group: Group,
-    input: Sender<Vec<u8>>,
+    input: mpsc::Sender<Vec<u8>>,
     /// Bytes of memory that lines take which the node has not read yet.
     unread_bytes: Arc<AtomicUsize>,
     printed: Arc<Mutex<Printed>>,
@@ -33,7 +34,7 @@ impl Life {
     pub(super) fn begin(
         program: &Program,
         id: &NodeId,
-        (number, events): (u64, &SyncSender<Said>),
+        (number, events): (u64, &Sender),
         log: File,
         log_stderr: bool,
     ) -> Result<Self, StartError> {

@@ -1,7 +1,7 @@
 //! Real nodes: processes that speak over pipes.
 //!
 //! Each process has three threads of ours (`pipes`) and leads a process group of its own
-//! (`group`), which gets all signals.
+//! (`group`), which gets all signals. What they print comes through one queue (`events`).
 //!
 //! # Invariants
 //!
@@ -12,6 +12,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the real-time driver")]
 
+mod events;
 mod group;
 mod life;
 mod pipes;
@@ -22,7 +23,6 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -32,15 +32,12 @@ pub use self::group::{kill_all, kill_all_on_panic};
 pub use self::pipes::Printed;
 pub use self::program::StartError;
 
+use self::events::{Receiver, Said, Sender};
 use self::life::Life;
-use self::pipes::Said;
 use self::program::Program;
 
 /// How much may wait for a node that does not read its input, in bytes of memory.
 pub const UNREAD_BYTES_MAX: usize = 256 << 20;
-
-/// How many lines may wait for the test to look at them; further ones wait in the pipes.
-const EVENTS_MAX: usize = 1024;
 
 /// How long a node that has closed its stdout may take to exit.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);
@@ -76,8 +73,8 @@ pub struct Processes {
     /// Lines that were sent to dead nodes, and their size in bytes.
     waiting: BTreeMap<NodeId, (Vec<Vec<u8>>, usize)>,
     lives: u64,
-    sender: SyncSender<Said>,
-    events: Receiver<Said>,
+    sender: Sender,
+    events: Receiver,
 }
 
 impl Processes {
@@ -91,7 +88,7 @@ impl Processes {
         let log_dir = &options.log_dir;
         std::fs::create_dir_all(log_dir)
             .with_context(|| format!("cannot create {}", log_dir.display()))?;
-        let (sender, events) = mpsc::sync_channel(EVENTS_MAX);
+        let (sender, events) = events::queue();
         let options = options.clone();
         let (nodes_alive, waiting) = (BTreeMap::new(), BTreeMap::new());
         let mut processes =
@@ -182,7 +179,7 @@ impl Processes {
 
     /// The next event of a node, if one comes before `timeout` is over.
     pub fn next_event(&self, timeout: Duration) -> Option<ProcessEvent> {
-        let Said { node, life: number, line } = self.events.recv_timeout(timeout).ok()?;
+        let Said { node, life: number, line } = self.events.next(timeout)?;
         let life = self.nodes.get(&node).filter(|life| life.number == number)?;
         match line {
             Some(line) => Some(ProcessEvent::Line(node, line)),

@@ -7,10 +7,12 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, PoisonError};
 
 use maelstrom_core::NodeId;
+
+use super::events::{Said, Sender};
 
 /// The longest line that a node may print.
 const LINE_BYTES_MAX: usize = 64 << 20;
@@ -27,15 +29,6 @@ const LINE_OVERHEAD: usize = 64;
 
 /// The byte order mark of UTF-8.
 const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
-
-/// An event that a thread reports, with the number of the life of its process.
-#[derive(Debug)]
-pub(super) struct Said {
-    pub(super) node: NodeId,
-    pub(super) life: u64,
-    /// `None`: it has closed its stdout.
-    pub(super) line: Option<Vec<u8>>,
-}
 
 /// How much a process has printed to stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +65,7 @@ impl Printed {
     }
 }
 
-/// Estimated bytes of memory that a line takes while it waits for its node to read it.
+/// Estimated bytes of memory that a line takes while it waits.
 pub(super) const fn cost(line: &[u8]) -> usize {
     line.len() + LINE_OVERHEAD
 }
@@ -102,17 +95,17 @@ pub(super) fn read_stdout(
     stdout: ChildStdout,
     (node, life): (&NodeId, u64),
     printed: &Mutex<Printed>,
-    events: &SyncSender<Said>,
+    events: &Sender,
 ) {
     let mut stdout = Lines::new(BufReader::with_capacity(1 << 16, stdout));
     let count = |bytes: &[u8]| printed.lock().unwrap_or_else(PoisonError::into_inner).add(bytes);
     while let Ok(Some(line)) = stdout.next(count) {
         let said = Said { node: node.clone(), life, line: Some(line) };
-        if events.send(said).is_err() {
+        if !events.send(said) {
             return;
         }
     }
-    events.send(Said { node: node.clone(), life, line: None }).ok();
+    events.send(Said { node: node.clone(), life, line: None });
 }
 
 /// Lines as Maelstrom reads them: a line feed, a carriage return, or both in this order end one.
