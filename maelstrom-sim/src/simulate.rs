@@ -21,7 +21,7 @@ use maelstrom_core::{MessageHandler, NodeId, RawNode};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use self::machine::Machine;
+use self::machine::{Machine, Program};
 use crate::generator::random_below;
 use crate::options::Options;
 use crate::rng::{self, SimRng, Stream};
@@ -47,12 +47,23 @@ const SYNC_MAX_MS: [u64; 3] = [1, 20, 300];
 /// # Panics
 ///
 /// If a handler does, or cannot recover what it has persisted.
-pub fn simulate<H: MessageHandler>(options: Options, build: impl FnMut(&NodeId) -> H) -> World {
-    let (world, panic) = run(options, build, None);
+pub fn simulate<H: MessageHandler>(options: Options, mut build: impl FnMut(&NodeId) -> H) -> World {
+    let (world, panic) = run(options, &mut |id, seed| program(build(id), seed), None);
     match panic {
         Some(panic) => std::panic::resume_unwind(panic),
         None => world,
     }
+}
+
+/// Makes the node of that name, with the seed of its random numbers, each time it starts.
+pub(crate) type Build<'a, 'h> = dyn FnMut(&NodeId, [u8; 32]) -> Box<dyn Program + 'h> + 'a;
+
+/// A node with this handler, whose records are kept.
+pub(crate) fn program<'h, H: MessageHandler + 'h>(
+    handler: H,
+    seed: [u8; 32],
+) -> Box<dyn Program + 'h> {
+    Box::new(RawNode::new(handler, seed, true))
 }
 
 /// The limits of a run, which is given up beyond them.
@@ -66,11 +77,11 @@ pub(crate) struct Budget {
 
 /// Runs a test to its end, or until a handler panics or the budget is used up: that is then the
 /// test's failure.
-pub(crate) fn simulate_within<H: MessageHandler>(
+pub(crate) fn simulate_within(
     budget: Budget,
     running: &Running,
     options: Options,
-    build: impl FnMut(&NodeId) -> H,
+    build: &mut Build<'_, '_>,
 ) -> World {
     run(options, build, Some((budget, running))).0
 }
@@ -93,9 +104,9 @@ impl Running {
 /// The payload of a handler's panic.
 type Panic = Box<dyn Any + Send>;
 
-fn run<H: MessageHandler>(
+fn run(
     options: Options,
-    build: impl FnMut(&NodeId) -> H,
+    build: &mut Build<'_, '_>,
     limits: Option<(Budget, &Running)>,
 ) -> (World, Option<Panic>) {
     let (budget, running) = limits.unzip();
@@ -114,7 +125,7 @@ fn run<H: MessageHandler>(
     (simulation.world, simulation.panic)
 }
 
-struct Simulation<'a, H: MessageHandler, B> {
+struct Simulation<'a, 'b, 'h> {
     now: Duration,
     running: Option<&'a Running>,
     rounds: u32,
@@ -122,14 +133,14 @@ struct Simulation<'a, H: MessageHandler, B> {
     burst: u32,
     panic: Option<Panic>,
     world: World,
-    nodes: BTreeMap<NodeId, Machine<H>>,
-    build: B,
+    nodes: BTreeMap<NodeId, Machine<'h>>,
+    build: &'a mut Build<'b, 'h>,
     rng: SimRng,
     sync_max: Duration,
 }
 
-impl<'a, H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<'a, H, B> {
-    fn new(options: Options, build: B, running: Option<&'a Running>) -> Self {
+impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
+    fn new(options: Options, build: &'a mut Build<'b, 'h>, running: Option<&'a Running>) -> Self {
         let ids = options.nodes.clone();
         let mut rng = rng::stream(options.seed, Stream::Nodes);
         let drawn = SYNC_MAX_MS.choose(&mut rng).copied().unwrap_or_default();
@@ -158,10 +169,10 @@ impl<'a, H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<'a, H, B> {
     }
 
     /// A new process for a node.
-    fn start(&mut self, id: &NodeId, records: &[Vec<u8>]) -> RawNode<H> {
+    fn start(&mut self, id: &NodeId, records: &[Vec<u8>]) -> Box<dyn Program + 'h> {
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
-        let mut node = RawNode::new((self.build)(id), seed, true);
+        let mut node = (self.build)(id, seed);
         for record in records {
             let recovered = node.recover(record);
             assert!(recovered.is_ok(), "{id} cannot recover: {recovered:?}");
@@ -241,7 +252,7 @@ impl<'a, H: MessageHandler, B: FnMut(&NodeId) -> H> Simulation<'a, H, B> {
     }
 
     /// Does something with a node's machine, at the present time.
-    fn with(&mut self, id: &NodeId, f: impl FnOnce(&mut Machine<H>, Duration)) {
+    fn with(&mut self, id: &NodeId, f: impl FnOnce(&mut Machine<'h>, Duration)) {
         self.guard(id, |simulation| {
             if let Some(machine) = simulation.nodes.get_mut(id) {
                 f(machine, simulation.now);

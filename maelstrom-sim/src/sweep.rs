@@ -30,7 +30,7 @@ use crate::nemesis::{Fault, Schedule};
 use crate::options::{Availability, Latency, LatencyDist, Options};
 use crate::report;
 use crate::rng::{self, Stream};
-use crate::simulate::{Budget, Running, simulate, simulate_within, text_of};
+use crate::simulate::{Budget, Build, Running, program, simulate, simulate_within, text_of};
 use crate::store::write_traces;
 use crate::workload::WorkloadKind;
 use crate::world::World;
@@ -91,27 +91,50 @@ impl<B> Case<B> {
     where
         B: FnMut(&NodeId) -> H,
     {
-        let Self { options, about, build } = self;
-        let seed = options.seed;
-        let again = format!("Again, with all logs: {}", replay.command(seed));
-        let finding = |text: String| Box::new(Finding { seed, text: format!("{text}\n{again}") });
-        let patience = BUDGET.time + GRACE;
-        let watchdog = Watchdog::begin(patience, format!("{name}, seed {seed}"), again.clone());
-        // A handler's panic is the world's failure. This catches those of the checkers.
-        let judged = catch_unwind(AssertUnwindSafe(|| {
-            let world = simulate_within(BUDGET, &watchdog.running, options, build);
-            let results = world.results();
-            (world, results)
-        }));
-        match judged {
-            Ok((world, results)) if ended_well(&world, &results) => Ok((world, results)),
-            Ok((world, results)) => Err(finding(describe(name, &about, &world, &results))),
-            Err(panic) => {
-                let said = text_of(&panic);
-                Err(finding(format!(
-                    "{name}, seed {seed}: the simulator or a checker panicked: {said}"
-                )))
-            }
+        let Self { options, about, mut build } = self;
+        judge(name, replay, (options, &about), &mut |id, seed| program(build(id), seed))
+    }
+
+    /// Runs the test and keeps its traces in a folder of `store`. Returns what there is to tell, as
+    /// an error if the test does not end well.
+    fn replay<H: MessageHandler>(self, name: &str, store: &Path) -> Result<String, String>
+    where
+        B: FnMut(&NodeId) -> H,
+    {
+        let Self { options, about, mut build } = self;
+        let options = Options { trace: true, ..options };
+        let mut build = |id: &NodeId, seed| program(build(id), seed);
+        let world = simulate_within(BUDGET, &Running::default(), options, &mut build);
+        keep_traces(name, &about, &world, store)
+    }
+}
+
+/// Runs a test, and tells whether it ended well.
+fn judge(
+    name: &str,
+    replay: &Replay,
+    (options, about): (Options, &str),
+    build: &mut Build<'_, '_>,
+) -> Result<(World, Results), Box<Finding>> {
+    let seed = options.seed;
+    let again = format!("Again, with all logs: {}", replay.command(seed));
+    let finding = |text: String| Box::new(Finding { seed, text: format!("{text}\n{again}") });
+    let patience = BUDGET.time + GRACE;
+    let watchdog = Watchdog::begin(patience, format!("{name}, seed {seed}"), again.clone());
+    // A handler's panic is the world's failure. This catches those of the checkers.
+    let judged = catch_unwind(AssertUnwindSafe(|| {
+        let world = simulate_within(BUDGET, &watchdog.running, options, build);
+        let results = world.results();
+        (world, results)
+    }));
+    match judged {
+        Ok((world, results)) if ended_well(&world, &results) => Ok((world, results)),
+        Ok((world, results)) => Err(finding(describe(name, about, &world, &results))),
+        Err(panic) => {
+            let said = text_of(&panic);
+            Err(finding(format!(
+                "{name}, seed {seed}: the simulator or a checker panicked: {said}"
+            )))
         }
     }
 }
@@ -262,36 +285,7 @@ impl Sweep {
         done: impl Fn(u64) + Sync,
     ) -> Result<Summary, Box<Finding>> {
         let replay = Replay::here();
-        let next = AtomicU64::new(seeds.start);
-        let outcome = Mutex::new((Summary::default(), None::<Box<Finding>>));
-        let work = || {
-            loop {
-                let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= seeds.end {
-                    return;
-                }
-                let result = case(self.options(seed)).run_for(name, &replay);
-                let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
-                match result {
-                    Ok((world, _)) => outcome.0.count(&world),
-                    Err(finding) => {
-                        next.store(seeds.end, Ordering::Relaxed);
-                        if outcome.1.as_ref().is_none_or(|first| finding.seed < first.seed) {
-                            outcome.1 = Some(finding);
-                        }
-                    }
-                }
-                done(seed);
-            }
-        };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(work);
-            }
-        });
-        let (summary, finding) = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
-        finding.map_or(Ok(summary), Err)
+        run_seeds(seeds, &done, &|seed| case(self.options(seed)).run_for(name, &replay))
     }
 
     /// What a test of a handler calls: runs `seeds` seeds, or what the environment asks for:
@@ -368,7 +362,7 @@ impl Sweep {
         case: impl Fn(Options) -> Case<B>,
     ) {
         init_logging(LogFormat::Text);
-        match replay(name, case(self.options(seed)), Path::new("store/simulation")) {
+        match case(self.options(seed)).replay(name, Path::new("store/simulation")) {
             Ok(text) => tell(&text),
             Err(text) => panic!("{text}"),
         }
@@ -401,20 +395,53 @@ impl Sweep {
     }
 }
 
-/// Runs one seed and keeps its traces.
-fn replay<H: MessageHandler, B: FnMut(&NodeId) -> H>(
-    name: &str,
-    case: Case<B>,
-    store: &Path,
-) -> Result<String, String> {
-    let Case { options, about, build } = case;
-    let options = Options { trace: true, ..options };
-    let world = simulate_within(BUDGET, &Running::default(), options, build);
+/// The outcome of one seed.
+type Outcome = Result<(World, Results), Box<Finding>>;
+
+/// Runs these seeds on all processors, up to the first finding; `done` is told of each run.
+fn run_seeds(
+    seeds: std::ops::Range<u64>,
+    done: &(dyn Fn(u64) + Sync),
+    run: &(dyn Fn(u64) -> Outcome + Sync),
+) -> Result<Summary, Box<Finding>> {
+    let next = AtomicU64::new(seeds.start);
+    let outcome = Mutex::new((Summary::default(), None::<Box<Finding>>));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return;
+            }
+            let result = run(seed);
+            let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+            match result {
+                Ok((world, _)) => outcome.0.count(&world),
+                Err(finding) => {
+                    next.store(seeds.end, Ordering::Relaxed);
+                    if outcome.1.as_ref().is_none_or(|first| finding.seed < first.seed) {
+                        outcome.1 = Some(finding);
+                    }
+                }
+            }
+            done(seed);
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    let (summary, finding) = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
+    finding.map_or(Ok(summary), Err)
+}
+
+fn keep_traces(name: &str, about: &str, world: &World, store: &Path) -> Result<String, String> {
     let (options, results) = (world.options(), world.results());
     let dir = store.join(format!("{name}-{}", options.seed));
     let written = std::fs::create_dir_all(&dir)
         .and_then(|()| std::fs::write(dir.join("schedule.txt"), Schedule::new(options).to_string()))
-        .and_then(|()| write_traces(&dir, &world));
+        .and_then(|()| write_traces(&dir, world));
     let kept = match written {
         Ok(()) => {
             let dir = dir.canonicalize().unwrap_or(dir);
@@ -422,8 +449,8 @@ fn replay<H: MessageHandler, B: FnMut(&NodeId) -> H>(
         }
         Err(error) => format!("\nIts traces could not be kept: {error}"),
     };
-    let text = describe(name, &about, &world, &results) + &kept;
-    if ended_well(&world, &results) { Ok(text) } else { Err(text) }
+    let text = describe(name, about, world, &results) + &kept;
+    if ended_well(world, &results) { Ok(text) } else { Err(text) }
 }
 
 fn describe(name: &str, about: &str, world: &World, results: &Results) -> String {

@@ -6,15 +6,47 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use maelstrom_core::{Clock, MessageHandler, Output, RawNode};
+use maelstrom_core::{Clock, Error, MessageHandler, Output, RawNode};
 
 /// What wall clocks show when a run begins: 2026-01-01.
 const WALL_CLOCK_START: Duration = Duration::from_secs(1_767_225_600);
 
+/// A node of any handler. It hides the handler's type, so the simulator is compiled once, and not
+/// again for each handler. The functions are those of [`RawNode`].
+pub(crate) trait Program {
+    fn recover(&mut self, record: &[u8]) -> Result<(), Error>;
+    fn handle_line(&mut self, clock: Clock, line: &[u8]);
+    fn handle_timeout(&mut self, clock: Clock);
+    fn poll_timeout(&self) -> Option<Duration>;
+    fn poll_output(&mut self) -> Option<Output>;
+}
+
+impl<H: MessageHandler> Program for RawNode<H> {
+    fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
+        self.recover(record)
+    }
+
+    fn handle_line(&mut self, clock: Clock, line: &[u8]) {
+        self.handle_line(clock, line);
+    }
+
+    fn handle_timeout(&mut self, clock: Clock) {
+        self.handle_timeout(clock);
+    }
+
+    fn poll_timeout(&self) -> Option<Duration> {
+        self.poll_timeout()
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.poll_output()
+    }
+}
+
 /// A node and the machine it runs on.
-pub(super) struct Machine<H: MessageHandler> {
+pub(super) struct Machine<'h> {
     /// `None` while it is down.
-    pub(super) node: Option<RawNode<H>>,
+    pub(super) node: Option<Box<dyn Program + 'h>>,
     paused: bool,
     /// Lines that wait for a paused node to go on, or for a node that is down to start again.
     inbox: VecDeque<Vec<u8>>,
@@ -30,8 +62,8 @@ pub(super) struct Machine<H: MessageHandler> {
     pub(super) clock_offset_ms: i64,
 }
 
-impl<H: MessageHandler> Machine<H> {
-    pub(super) fn new(node: RawNode<H>) -> Self {
+impl<'h> Machine<'h> {
+    pub(super) fn new(node: Box<dyn Program + 'h>) -> Self {
         Self {
             node: Some(node),
             paused: false,
@@ -56,7 +88,7 @@ impl<H: MessageHandler> Machine<H> {
         if self.paused {
             return None;
         }
-        let timer = self.node.as_ref().and_then(RawNode::poll_timeout);
+        let timer = self.node.as_ref().and_then(|node| node.poll_timeout());
         timer.into_iter().chain(self.synced_at).min()
     }
 
@@ -88,7 +120,7 @@ impl<H: MessageHandler> Machine<H> {
 
     /// A new process. It first gets the lines that came while the node was down, before its `init`,
     /// as with Maelstrom.
-    pub(super) fn restart(&mut self, now: Duration, node: RawNode<H>) {
+    pub(super) fn restart(&mut self, now: Duration, node: Box<dyn Program + 'h>) {
         self.node = Some(node);
         self.hear_waiting(now);
     }

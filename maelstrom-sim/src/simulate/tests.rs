@@ -175,7 +175,8 @@ fn disturbances_reach_their_node_and_a_restarted_one_is_another_process_with_the
     let seen: Rc<RefCell<Vec<String>>> = Rc::default();
     let read = || std::mem::take(&mut *seen.borrow_mut());
     let options = Options::new(WorkloadKind::Echo).with_node_count(2);
-    let mut simulation = Simulation::new(options, |_| Witness(Rc::clone(&seen)), None);
+    let mut build = |_: &NodeId, seed| program(Witness(Rc::clone(&seen)), seed);
+    let mut simulation = Simulation::new(options, &mut build, None);
     while seen.borrow().len() < 2 {
         simulation.step();
     }

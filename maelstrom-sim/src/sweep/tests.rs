@@ -158,7 +158,9 @@ fn a_panic_outside_of_a_sweep_goes_on() {
 fn a_seed_that_takes_too_much_is_given_up_and_the_busiest_node_is_named() {
     let budget = |messages, millis| Budget { messages, time: Duration::from_millis(millis) };
     let run = |budget| {
-        simulate_within(budget, &Running::default(), SWEEP.options(3), |_| Echo(Wrong::Nothing))
+        simulate_within(budget, &Running::default(), SWEEP.options(3), &mut |_, seed| {
+            program(Echo(Wrong::Nothing), seed)
+        })
     };
     assert_eq!(run(budget(u64::MAX, 600_000)).failure(), None);
     for small in [budget(100, 600_000), budget(u64::MAX, 0)] {
@@ -306,7 +308,7 @@ fn a_replay_keeps_schedule_history_messages_and_events() {
     let sweep = Sweep { faults: vec![Fault::Clock], ..SWEEP };
     let seed = (0..).find(|seed| !sweep.options(*seed).nemesis.is_empty()).unwrap();
     let replay = |wrong| {
-        replay("echo", Case::new(sweep.options(seed), |_: &NodeId| Echo(wrong)), store.path())
+        Case::new(sweep.options(seed), |_: &NodeId| Echo(wrong)).replay("echo", store.path())
     };
     assert!(replay(Wrong::Answer).unwrap_err().contains("Analysis invalid!"));
     assert!(replay(Wrong::Panic).unwrap_err().contains(" panicked after 3."), "a panic, too");
@@ -331,7 +333,9 @@ fn a_handler_that_never_returns_ends_the_process_and_is_named() {
     if std::env::var_os(HANGS).is_some() {
         let watchdog =
             Watchdog::begin(Duration::from_millis(300), "echo, seed 3".into(), "again".into());
-        simulate_within(BUDGET, &watchdog.running, SWEEP.options(3), |_| Echo(Wrong::Hang));
+        simulate_within(BUDGET, &watchdog.running, SWEEP.options(3), &mut |_, seed| {
+            program(Echo(Wrong::Hang), seed)
+        });
         return;
     }
     let name = "sweep::tests::a_handler_that_never_returns_ends_the_process_and_is_named";

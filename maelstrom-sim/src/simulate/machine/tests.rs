@@ -85,7 +85,7 @@ impl MessageHandler for Diary {
 }
 
 struct Bench {
-    machine: Machine<Diary>,
+    machine: Machine<'static>,
     diary: Rc<RefCell<Vec<String>>>,
 }
 
@@ -102,7 +102,7 @@ impl Bench {
     fn new() -> Self {
         let diary = Rc::default();
         let node = RawNode::new(Diary(Rc::clone(&diary)), [0; 32], true);
-        let mut bench = Self { machine: Machine::new(node), diary };
+        let mut bench = Self { machine: Machine::new(Box::new(node)), diary };
         bench.machine.hear(ms(0), init());
         assert_eq!(bench.said(0), 1);
         bench.read();
@@ -124,7 +124,7 @@ impl Bench {
     /// A new process with an empty memory.
     fn restart(&mut self, at: u64) {
         let node = RawNode::new(Diary(Rc::clone(&self.diary)), [0; 32], true);
-        self.machine.restart(ms(at), node);
+        self.machine.restart(ms(at), Box::new(node));
     }
 
     /// How many lines leave the machine.
