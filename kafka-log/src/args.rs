@@ -18,7 +18,8 @@ pub enum Acks {
     Leader,
 }
 
-/// How the node behaves. All nodes of a cluster must agree on `partitions` and `replication`.
+/// How the node behaves. All nodes of a cluster must agree on [its settings](Self::settings), and
+/// so must all lives of a node that keeps its records.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// How many partitions there are.
@@ -67,12 +68,14 @@ impl Default for Config {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Log")]
 pub struct LogArgs {
-    /// How many partitions there are. All nodes must agree.
+    /// How many partitions there are. All nodes must agree, and what is in `--data-dir` goes with
+    /// this number only.
     #[arg(long, value_name = "N", default_value_t = Config::default().partitions,
         value_parser = clap::value_parser!(u32).range(1..=4_096))]
     partitions: u32,
 
-    /// How many nodes keep each partition; all, if there are fewer. All nodes must agree.
+    /// How many nodes keep each partition; all, if there are fewer. All nodes must agree, and what
+    /// is in `--data-dir` goes with this number only.
     #[arg(long, value_name = "N", default_value_t = Config::default().replication,
         value_parser = at_least_one)]
     replication_factor: usize,

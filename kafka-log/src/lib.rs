@@ -67,6 +67,7 @@
 //! | `sends`, `polls` | what clients wait for |
 //! | `packets`, `packing`, `sending`, `reading`, `electing` | the handler, by what it does |
 //! | `wire`, `args` | what nodes say and keep; flags |
+//! | `settings` | which flags the records go with |
 //!
 //! The ideas: Kreps et al., *Kafka: a Distributed Messaging System for Log Processing* (2011), and
 //! Kafka's design of replication and its KIPs 98 (idempotent producers), 101 and 279 (leader epochs).
@@ -89,6 +90,7 @@ mod queue;
 mod reading;
 mod sending;
 mod sends;
+mod settings;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -109,6 +111,7 @@ pub use meta::Metadata;
 pub use offsets::{Committed, Rise};
 pub use partition::Partition;
 pub use placement::Placement;
+pub use settings::Settings;
 pub use wire::{
     Ack, Append, Entry, Epoch, Floor, Messages, Offsets, Outcome, Packet, PartitionId, Poll,
     Polled, Position, Producer, Record, ReplicaId, Send, Sent,
@@ -226,6 +229,8 @@ impl Identity {
 pub struct KafkaLog {
     config: Config,
     own: Identity,
+    /// Whether the records name the incarnation and the settings.
+    has_settings: bool,
     placement: Placement,
     partitions: BTreeMap<PartitionId, Partition>,
     links: BTreeMap<NodeId, Link>,
@@ -254,6 +259,7 @@ impl KafkaLog {
             placement: Placement::new(&[], config.partitions, config.replication),
             config,
             own: Identity { id: "".into(), life: 0, incarnation: 0 },
+            has_settings: false,
             partitions: BTreeMap::new(),
             links: BTreeMap::new(),
             sends: Sends::default(),
@@ -347,24 +353,6 @@ impl KafkaLog {
             node.persist(&record);
         }
     }
-
-    fn recover_own(&mut self, record: Record) -> Result<(), Error> {
-        let partition = match &record {
-            Record::Incarnation(incarnation) => {
-                self.own.incarnation = *incarnation;
-                return Ok(());
-            }
-            Record::Epoch { partition, .. }
-            | Record::Append { partition, .. }
-            | Record::Truncate { partition, .. }
-            | Record::Floor { partition, .. } => *partition,
-        };
-        let retention = self.config.retention.clone();
-        if self.open(partition).recover(record, &retention) {
-            return Ok(());
-        }
-        Err(Error::crash("a record is missing before this one"))
-    }
 }
 
 impl MessageHandler for KafkaLog {
@@ -386,7 +374,7 @@ impl MessageHandler for KafkaLog {
     }
 
     fn snapshot(&self, records: &mut Records<'_>) -> Result<(), Error> {
-        records.add(&Record::Incarnation(self.own.incarnation))?;
+        records.add(&self.replica_record())?;
         for partition in self.partitions.values() {
             partition.snapshot(self.config.batch_bytes, records)?;
         }
@@ -399,7 +387,9 @@ impl MessageHandler for KafkaLog {
         self.own.id = node.id().clone();
         if self.own.incarnation == 0 {
             self.own.incarnation = (node.rng().next_u64() >> 11).max(1);
-            node.persist(&Record::Incarnation(self.own.incarnation));
+        }
+        if !std::mem::replace(&mut self.has_settings, true) {
+            node.persist(&self.replica_record());
         }
         let Config { partitions, replication, .. } = self.config;
         self.placement = Placement::new(node.node_ids(), partitions, replication);

@@ -310,7 +310,7 @@ impl Partition {
     /// Takes back what this node made durable in an earlier life. Whether it makes sense.
     pub(crate) fn recover(&mut self, record: Record, retention: &Retention) -> bool {
         match record {
-            Record::Incarnation(_) => return false,
+            Record::Replica { .. } | Record::Incarnation(_) => return false,
             Record::Epoch { epoch, leader, .. } => {
                 (self.epoch, self.leader) = (epoch, leader);
                 self.guess = self.log.end();

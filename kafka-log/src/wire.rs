@@ -8,6 +8,8 @@ use maelstrom_core::NodeId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::settings::Settings;
+
 /// Names a partition.
 pub type PartitionId = u32;
 
@@ -285,7 +287,14 @@ pub(crate) enum Body<'a> {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Record {
-    /// The first record: which incarnation this is.
+    /// The first record: which replica this is.
+    Replica {
+        /// Which incarnation of its node.
+        incarnation: u64,
+        /// The settings with which all records are written.
+        settings: Settings,
+    },
+    /// The first record that earlier versions wrote, which did not name the settings.
     Incarnation(u64),
     /// A node has entered an epoch, and who leads in it.
     Epoch {

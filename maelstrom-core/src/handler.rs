@@ -37,7 +37,8 @@ pub trait MessageHandler {
     ///
     /// # Errors
     ///
-    /// If the record makes no sense. The node then refuses to start, rather than start without it.
+    /// If the record makes no sense; or, with error 22, if it makes none with how this node was
+    /// started. The node then refuses to start, rather than start without it.
     fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
         let _ = record;
         Err(Error::crash("this node persists nothing, so it has nothing to recover"))

@@ -212,8 +212,7 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         };
         let begun = Instant::now();
         let mut store = Store::open(dir, &name, H::RECORD_FORMAT.unwrap_or_default())?;
-        let recover = |record: &[u8]| self.node.recover(record).map_err(|error| error.to_string());
-        let records = store.records(recover)?;
+        let records = store.records(|record| self.node.recover(record))?;
         self.records.store = Some(store);
         let took = begun.elapsed();
         info!(node = %name, dir = %dir.display(), records, ?took, "has its records back");

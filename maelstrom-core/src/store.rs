@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use tracing::{error, info};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::handler::Records;
 
 /// The records, by number.
@@ -65,6 +65,14 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
         /// What tells so.
+        what: String,
+    },
+    /// It does not go with how this node was started.
+    #[error("{path}: {what}")]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// What the handler says.
         what: String,
     },
     /// Its content makes no sense. It is left as it is; a copy of it may be had from a backup, or
@@ -142,12 +150,12 @@ impl Store {
     }
 
     /// Hands all records to `take`, in order, and returns how many there are. What `take` says is
-    /// wrong with one is an error of the store.
+    /// wrong with one is an error of the store: error 22 a mismatch, any other one damage.
     pub(crate) fn records(
         &mut self,
-        mut take: impl FnMut(&[u8]) -> Result<(), String>,
+        mut take: impl FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<u64, StoreError> {
-        let mut read = || -> Result<(u64, u64, Option<String>), redb::Error> {
+        let mut read = || -> Result<(u64, u64, Option<Error>), redb::Error> {
             let (mut next, mut bytes, mut wrong) = (0_u64, 0_u64, None);
             let transaction = self.database.begin_read()?;
             for row in transaction.open_table(JOURNAL)?.iter()? {
@@ -156,10 +164,10 @@ impl Store {
                 let result = if number == next {
                     take(record)
                 } else {
-                    Err(format!("it is missing, the next one is {number}"))
+                    Err(Error::crash(format!("it is missing, the next one is {number}")))
                 };
-                if let Err(what) = result {
-                    wrong = Some(format!("record {next}: {what}"));
+                if let Err(error) = result {
+                    wrong = Some(error);
                     break;
                 }
                 next = next.saturating_add(1);
@@ -168,8 +176,13 @@ impl Store {
             Ok((next, bytes, wrong))
         };
         let (next, bytes, wrong) = read().map_err(|error| failure(&self.path, error))?;
-        if let Some(what) = wrong {
-            return Err(StoreError::Damaged { path: self.path.clone(), what });
+        if let Some(Error { code, text }) = wrong {
+            let path = self.path.clone();
+            return Err(if code == ErrorCode::PreconditionFailed {
+                StoreError::Mismatch { path, what: text.into_owned() }
+            } else {
+                StoreError::Damaged { path, what: format!("record {next}: {text}") }
+            });
         }
         (self.next, self.bytes) = (next, bytes);
         Ok(next)

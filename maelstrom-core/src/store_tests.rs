@@ -136,9 +136,16 @@ fn a_later_layout_is_refused() {
 #[test]
 fn a_missing_record_and_one_that_makes_no_sense_are_named() {
     let dir = folder_with(5);
-    let take = |record: &[u8]| if record == b"record 3" { Err("odd".into()) } else { Ok(()) };
-    let error = open(dir.path()).unwrap().records(take).unwrap_err().to_string();
-    assert!(error.ends_with("damaged: record 3: odd"), "{error}");
+    let refusal = |code| {
+        let take = |record: &[u8]| {
+            if record == b"record 3" { Err(Error::new(code, "odd")) } else { Ok(()) }
+        };
+        open(dir.path()).unwrap().records(take).unwrap_err().to_string()
+    };
+    let error = refusal(ErrorCode::Crash);
+    assert!(error.ends_with("records.redb: damaged: record 3: odd"), "{error}");
+    let error = refusal(ErrorCode::PreconditionFailed);
+    assert!(error.ends_with("records.redb: odd"), "{error}");
     let database = Database::create(dir.path().join("n1").join(FILE)).unwrap();
     let transaction = database.begin_write().unwrap();
     transaction.open_table(JOURNAL).unwrap().remove(1).unwrap();

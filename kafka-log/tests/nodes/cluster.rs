@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kafka_log::{Config, KafkaLog, Partition};
-use maelstrom_core::{Clock, LINE_BYTES_MAX, Output, RawNode, gossip};
+use maelstrom_core::{Clock, Error, LINE_BYTES_MAX, Output, RawNode, Records, gossip};
 use serde_json::{Value, json};
 
 /// Longer than it takes until everyone has everything, whoever was thought to be down.
@@ -73,14 +73,31 @@ impl Cluster {
     /// Starts a node from its records.
     pub(crate) fn start(&mut self, name: &'static str) {
         self.lives += 1;
-        let handler = KafkaLog::new(self.config.clone(), gossip::Config::default());
-        let mut node = RawNode::new(handler, [self.lives; 32], true);
-        for record in &self.records[name] {
-            node.recover(record).unwrap();
-        }
+        let node = self.recovered(name, self.config.clone()).unwrap();
         self.nodes.insert(name, node);
         let init = json!({"type": "init", "node_id": name, "node_ids": self.names});
         assert_eq!(self.ask(name, init)["type"], "init_ok");
+    }
+
+    /// A process of that node with this configuration that has recovered its records, before `init`.
+    pub(crate) fn recovered(&self, name: &str, config: Config) -> Result<RawNode<KafkaLog>, Error> {
+        let handler = KafkaLog::new(config, gossip::Config::default());
+        let mut node = RawNode::new(handler, [self.lives; 32], true);
+        self.records[name].iter().try_for_each(|record| node.recover(record))?;
+        Ok(node)
+    }
+
+    /// What a node's driver has made durable.
+    pub(crate) fn records(&mut self, name: &str) -> &mut Vec<Vec<u8>> {
+        self.records.get_mut(name).unwrap()
+    }
+
+    /// Puts a snapshot of a node in the place of its records.
+    pub(crate) fn compact(&mut self, name: &str) {
+        let mut snapshot = Vec::new();
+        let mut add = |record: &[u8]| snapshot.push(record.to_vec());
+        self.nodes[name].snapshot(&mut Records::new(&mut add)).unwrap();
+        *self.records(name) = snapshot;
     }
 
     pub(crate) fn crash(&mut self, name: &'static str) {

@@ -5,5 +5,6 @@
 mod cluster;
 mod failures;
 mod requests;
+mod settings;
 mod sizes;
 mod transcript;

@@ -1,0 +1,120 @@
+//! What all nodes of a cluster must agree on, since it says which key is in which partition and
+//! which node keeps it. What a node has on disk goes with these settings only.
+//!
+//! The invariants:
+//!
+//! * The first record that a node makes durable names its settings, and so does each snapshot. A
+//!   node does not start from records that name other ones.
+//! * Records of earlier versions name none. They are taken if each of their keys is in its
+//!   partition; then a record that names the settings follows them.
+
+use std::fmt;
+
+use maelstrom_core::{Error, ErrorCode};
+use serde::{Deserialize, Serialize};
+
+use crate::wire::{PartitionId, Record};
+use crate::{Config, KafkaLog};
+
+/// What all nodes of a cluster must agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// How many partitions there are.
+    pub partitions: PartitionId,
+    /// How many nodes keep a partition, if there are as many.
+    pub replication: u64,
+}
+
+impl fmt::Display for Settings {
+    /// As flags.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { partitions, replication } = self;
+        write!(f, "--partitions {partitions} --replication-factor {replication}")
+    }
+}
+
+impl Config {
+    /// What of it all nodes of a cluster must agree on.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let replication = u64::try_from(self.replication).unwrap_or(u64::MAX);
+        Settings { partitions: self.partitions.max(1), replication: replication.max(1) }
+    }
+}
+
+impl KafkaLog {
+    /// The record that tells which replica this is, and with which settings its records are written.
+    pub(crate) fn replica_record(&self) -> Record {
+        Record::Replica { incarnation: self.own.incarnation, settings: self.config.settings() }
+    }
+
+    /// Takes back one record, of this version or of an earlier one; those of offsets are not among
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// Error 22 if it was written with other settings; error 13 if one before it is missing.
+    pub(crate) fn recover_own(&mut self, record: Record) -> Result<(), Error> {
+        if !self.has_settings {
+            self.check_places(&record)?;
+        }
+        let partition = match &record {
+            Record::Replica { incarnation, settings } => {
+                self.own.incarnation = *incarnation;
+                self.has_settings = true;
+                return self.check_settings(*settings);
+            }
+            Record::Incarnation(incarnation) => {
+                self.own.incarnation = *incarnation;
+                return Ok(());
+            }
+            Record::Epoch { partition, .. }
+            | Record::Append { partition, .. }
+            | Record::Truncate { partition, .. }
+            | Record::Floor { partition, .. } => *partition,
+        };
+        let retention = self.config.retention.clone();
+        if self.open(partition).recover(record, &retention) {
+            return Ok(());
+        }
+        Err(Error::crash("a record is missing before this one"))
+    }
+
+    fn check_settings(&self, found: Settings) -> Result<(), Error> {
+        let own = self.config.settings();
+        if found == own {
+            return Ok(());
+        }
+        let what = format!(
+            "the records were written with {found}, but the node was started with {own}: start it \
+             with the settings of the records, or with an empty folder"
+        );
+        Err(Error::new(ErrorCode::PreconditionFailed, what))
+    }
+
+    /// Refuses a record that cannot have been written with this number of partitions.
+    fn check_places(&self, record: &Record) -> Result<(), Error> {
+        let is_in = |id: PartitionId, key: &str| self.placement.partition(key) == id;
+        let (id, is_in_place) = match record {
+            Record::Replica { .. } | Record::Incarnation(_) => return Ok(()),
+            Record::Append { partition: id, entries, .. } => {
+                (*id, entries.iter().all(|entry| is_in(*id, &entry.key)))
+            }
+            Record::Floor { partition: id, floor } => {
+                (*id, floor.next.keys().all(|key| is_in(*id, key)))
+            }
+            Record::Epoch { partition: id, .. } | Record::Truncate { partition: id, .. } => {
+                (*id, *id < self.placement.partitions())
+            }
+        };
+        if is_in_place {
+            return Ok(());
+        }
+        let Settings { partitions, .. } = self.config.settings();
+        let what = format!(
+            "the records of partition {id} were not written with --partitions {partitions}: start \
+             the node with the number of partitions that it had before, or with an empty folder"
+        );
+        Err(Error::new(ErrorCode::PreconditionFailed, what))
+    }
+}
