@@ -5,6 +5,9 @@
 //!
 //! * What a packet says counts only between two lives that know each other, and counts once: a
 //!   packet to an earlier life, of an earlier life, or that comes again is not looked at.
+//! * Packets name the settings of their sender until the receiver is known to know the sender's life,
+//!   and the first packet to each new life of the receiver does: that one may have got to know the
+//!   sender from a packet to its former life.
 //! * Whatever must arrive is *demanded*: the packet wants an answer, and until one comes the peer is
 //!   asked again, less and less often. A peer that does not answer for a while is taken to be down.
 //! * What one has to tell at once goes at once, and takes all else along. What is fresh waits for
@@ -15,6 +18,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::queue::Queue;
+use crate::settings::Settings;
 use crate::wire::Packet;
 
 /// How long what can wait may wait.
@@ -50,7 +54,7 @@ struct Awaited {
 }
 
 /// What a packet is to its receiver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Heard {
     /// Whether what it says counts.
     pub(crate) counts: bool,
@@ -60,6 +64,8 @@ pub(crate) struct Heard {
     pub(crate) is_answered: bool,
     /// Whether the peer was taken to be down, and is not.
     pub(crate) is_back: bool,
+    /// The peer's settings, if they are not those that it named last.
+    pub(crate) settings: Option<Settings>,
 }
 
 /// What is known of a peer.
@@ -69,6 +75,12 @@ pub(crate) struct Link {
     life: Option<u64>,
     former: VecDeque<u64>,
     incarnation: Option<u64>,
+    /// How many packets had been sent to the peer when its present life was first heard.
+    met_at: u64,
+    /// Whether that life is known to know this one, and was sent a packet.
+    is_introduced: bool,
+    /// The settings that the peer named last, in whatever life.
+    settings: Option<Settings>,
     /// How many packets were sent to it.
     number: u64,
     /// The newest packet that came, and which of the 128 before it did.
@@ -101,6 +113,11 @@ impl Link {
 
     pub(crate) fn life(&self) -> Option<u64> {
         self.life
+    }
+
+    /// Whether the peer is known to know this node's life, and was told its settings.
+    pub(crate) fn is_introduced(&self) -> bool {
+        self.is_introduced
     }
 
     /// How many packets were sent to the peer.
@@ -136,8 +153,7 @@ impl Link {
         own: u64,
         pause: Duration,
     ) -> Heard {
-        let mut heard =
-            Heard { counts: false, is_new_life: false, is_answered: false, is_back: false };
+        let mut heard = Heard::default();
         if self.former.contains(&packet.life) {
             return heard;
         }
@@ -148,6 +164,9 @@ impl Link {
         if !self.is_first_time(packet.number) {
             return heard;
         }
+        let before = self.settings;
+        self.settings = packet.settings.or(before);
+        heard.settings = self.settings.filter(|_| self.settings != before);
         if let Some(within) = packet.within {
             self.echo = self.echo.max(packet.number);
             self.owe(now.saturating_add(pause.max(Duration::from_micros(within))));
@@ -158,6 +177,7 @@ impl Link {
             return heard;
         }
         heard.counts = true;
+        self.is_introduced |= self.number > self.met_at;
         self.take_echo(now, packet.echo, &mut heard);
         heard
     }
@@ -166,9 +186,11 @@ impl Link {
         let former = self.life.take();
         let mut fresh = Self {
             number: self.number,
+            met_at: self.number,
             former: std::mem::take(&mut self.former),
             life: Some(packet.life),
             incarnation: Some(packet.incarnation),
+            settings: self.settings,
             round_trip: self.round_trip,
             ..Self::default()
         };

@@ -81,6 +81,9 @@ impl KafkaLog {
         let linger = self.config.linger;
         let heard = link.hear(now, &packet, life, part(linger, SOON_PART));
         trace!(peer = %src, ?heard, number = packet.number, "hears");
+        if let Some(theirs) = heard.settings {
+            self.compare_settings(src, theirs);
+        }
         if heard.is_new_life {
             self.peer_began(now, src);
         }

@@ -63,9 +63,10 @@ impl KafkaLog {
         }
         let is_waited_for = asks || (is_urgent && !body.appends.is_empty());
         let own = (self.own.life, self.own.incarnation);
+        let settings = (!link.is_introduced()).then(|| self.config.settings());
         let head = link.head(now, own, within, is_waited_for);
         let Packet { appends, acks, sends, sent, polls, polled, .. } = body;
-        let packet = Packet { appends, acks, sends, sent, polls, polled, ..head };
+        let packet = Packet { settings, appends, acks, sends, sent, polls, polled, ..head };
         trace!(peer = %peer, ?packet, "tells");
         node.send(peer, &Body::Packet(&packet));
         // There may have been more than goes into a packet.

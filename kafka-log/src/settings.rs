@@ -7,11 +7,14 @@
 //!   node does not start from records that name other ones.
 //! * Records of earlier versions name none. They are taken if each of their keys is in its
 //!   partition; then a record that names the settings follows them.
+//! * Nodes tell each other their settings when they first meet. A node warns of a peer that has
+//!   other ones: once, and again when that comes back with yet other ones.
 
 use std::fmt;
 
-use maelstrom_core::{Error, ErrorCode};
+use maelstrom_core::{Error, ErrorCode, NodeId};
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::wire::{PartitionId, Record};
 use crate::{Config, KafkaLog};
@@ -78,6 +81,14 @@ impl KafkaLog {
             return Ok(());
         }
         Err(Error::crash("a record is missing before this one"))
+    }
+
+    /// Warns if a peer was started with other settings than this node.
+    pub(crate) fn compare_settings(&self, peer: &NodeId, theirs: Settings) {
+        let own = self.config.settings();
+        if theirs != own {
+            warn!(peer = %peer, %theirs, %own, "has other settings: give all nodes the same ones");
+        }
     }
 
     fn check_settings(&self, found: Settings) -> Result<(), Error> {

@@ -251,6 +251,10 @@ pub struct Packet {
     /// The newest packet of the receiver that wanted an answer, 0 if there was none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub echo: u64,
+    /// The sender's settings, until the receiver is known to know the sender's life and to have been
+    /// sent them once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
     /// To a follower.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub appends: Vec<Append>,

@@ -79,6 +79,11 @@ impl Cluster {
         assert_eq!(self.ask(name, init)["type"], "init_ok");
     }
 
+    /// Nodes that start from now on have this configuration.
+    pub(crate) fn reconfigure(&mut self, config: Config) {
+        self.config = config;
+    }
+
     /// A process of that node with this configuration that has recovered its records, before `init`.
     pub(crate) fn recovered(&self, name: &str, config: Config) -> Result<RawNode<KafkaLog>, Error> {
         let handler = KafkaLog::new(config, gossip::Config::default());

@@ -1,10 +1,14 @@
-//! Nodes whose records were written with other settings.
+//! Nodes whose records were written with other settings, or whose peers have other ones.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kafka_log::Config;
 use maelstrom_core::{Error, ErrorCode};
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
+use crate::cluster::{A_WHILE, Cluster};
 
 fn config(partitions: u32, replication: usize) -> Config {
     Config { partitions, replication, ..Config::default() }
@@ -103,4 +107,98 @@ fn records_of_an_earlier_version_are_refused_if_a_key_would_be_in_another_partit
     let others = [2, 5, 63, 65, 1_000].map(|n| cluster.recovered("n1", config(n, 3)).is_err());
     assert!(others.contains(&true), "{others:?}");
     assert!(cluster.recovered("n1", config(64, 3)).is_ok());
+}
+
+/// Log lines of level `warn`, in memory.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<u8>>>);
+
+impl Warnings {
+    /// Collects those of this thread while the guard lives.
+    fn collect(&self) -> tracing::subscriber::DefaultGuard {
+        let buffer = self.clone();
+        let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN);
+        let lines = lines.with_ansi(false).with_writer(move || buffer.clone());
+        tracing::subscriber::set_default(lines.finish())
+    }
+
+    fn take(&self) -> Vec<String> {
+        let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Write for Warnings {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn nodes_with_other_settings_are_named_once_by_each_node_that_meets_them() {
+    for is_late in [false, true] {
+        let warnings = Warnings::default();
+        let _guard = warnings.collect();
+        let mut cluster = Cluster::new(&["n1", "n2", "n3"], config(4, 3));
+        cluster.run_for(A_WHILE);
+        assert!(warnings.take().is_empty());
+        cluster.crash("n2");
+        cluster.lose_records("n2");
+        cluster.reconfigure(config(8, 3));
+        if is_late {
+            cluster.cut_off("n2");
+        }
+        cluster.start("n2");
+        cluster.run_for(Duration::from_secs(3));
+        cluster.heal();
+        cluster.run_for(A_WHILE);
+        for n in 0..10 {
+            cluster.begin("n1", json!({"type": "send", "key": "k", "msg": n}));
+            cluster.run_for(Duration::from_secs(1));
+        }
+        // The others warn of the one, and the one of the others.
+        let lines = warnings.take();
+        let with = |peer| lines.iter().filter(|line| line.contains(peer)).count();
+        assert_eq!([with("peer=n1"), with("peer=n2"), with("peer=n3")], [1, 2, 1], "{lines:?}");
+        for part in ["--partitions 4 --replication-factor 3", "--partitions 8 --"] {
+            assert!(lines.iter().all(|line| line.contains(part)), "{lines:?}");
+        }
+        // They know already. Its next process does not.
+        cluster.crash("n2");
+        cluster.start("n2");
+        cluster.run_for(A_WHILE);
+        let lines = warnings.take();
+        assert!(lines.len() == 2 && !lines.concat().contains("peer=n2"), "{lines:?}");
+    }
+}
+
+#[test]
+fn packets_name_the_settings_until_each_life_is_known_to_know_the_other() {
+    let mut cluster = Cluster::three();
+    let with_settings = |cluster: &mut Cluster| {
+        let said = std::mem::take(&mut cluster.said);
+        let packets = said.iter().filter(|message| message["body"]["type"] == "packet");
+        let (with, without): (Vec<_>, Vec<_>) =
+            packets.partition(|message| message["body"].get("settings").is_some());
+        assert!(with.iter().all(|message| message["body"]["settings"]["partitions"] == 1));
+        (with.len(), without.len())
+    };
+    cluster.send("n1", 0, 0);
+    cluster.run_for(A_WHILE);
+    with_settings(&mut cluster);
+    cluster.send("n1", 1, 1);
+    let (with, without) = with_settings(&mut cluster);
+    assert!(with == 0 && without > 0, "{with} {without}");
+    let follower = cluster.followers()[0];
+    cluster.crash(follower);
+    cluster.start(follower);
+    cluster.run_for(A_WHILE);
+    let (with, _) = with_settings(&mut cluster);
+    assert!((4..=8).contains(&with), "one or two packets each way: {with}");
+    cluster.send("n1", 2, 2);
+    assert_eq!(with_settings(&mut cluster).0, 0);
 }
