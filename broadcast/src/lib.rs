@@ -1,10 +1,25 @@
 //! Challenge 3: a set of values that every node takes and every node ends up with.
 //!
-//! A value is acknowledged as soon as the node that took it has it (and has made it durable, where
-//! the node's driver keeps records); [`gossip`] brings it to all
+//! A value is acknowledged as soon as the node that took it has it; [`gossip`] brings it to all
 //! others, through any partition that ends. Values are never parsed: any JSON is a value, and two
 //! values are the same if their text is. A value that comes twice, to one node or to several, is
 //! read once.
+//!
+//! # Durability
+//!
+//! Where the node's driver keeps records, these are the invariants:
+//!
+//! * *An acknowledged value is on a record of the node that acknowledged it*, before the reply
+//!   leaves: in an entry of its own log, or among what it recovered. A value that the node knows
+//!   from gossip alone is not on its records, since the node that took it has it on its own. When a
+//!   client sends that value to this node, the node appends it to its own log as well. That costs a
+//!   record and one more entry for the others to be sent, once for each value and node. Without
+//!   records it costs nothing.
+//! * *A read is no promise.* It shows values that this node knows from gossip alone, and each of
+//!   them is on a record of the node that took it. A node that restarts reads what its own records
+//!   hold, and reads the others again when it has caught up. So a later read may show less for a
+//!   while, and for ever if the disk of the node that took the value is lost. For reads to be a
+//!   promise, every node would have to write every value to its disk.
 //!
 //! The values are the [state](gossip::State) of the gossip engine; see [`Values`] for how they are
 //! kept.
@@ -87,6 +102,9 @@ pub enum Reply<'a> {
 #[derive(Debug)]
 pub struct Broadcast {
     gossip: Gossip<Values>,
+    /// By position: whether a value is in an entry on this node's records. False beyond the end.
+    /// Empty where nothing is recorded.
+    on_record: Vec<bool>,
 }
 
 impl Default for Broadcast {
@@ -99,7 +117,7 @@ impl Broadcast {
     /// A node that has no values yet.
     #[must_use]
     pub fn new(config: gossip::Config) -> Self {
-        Self { gossip: Gossip::new(config, Values::default()) }
+        Self { gossip: Gossip::new(config, Values::default()), on_record: Vec::new() }
     }
 
     /// The engine, and in it all values that this node knows.
@@ -113,12 +131,34 @@ impl Broadcast {
             let text = format!("field `message`: longer than {VALUE_BYTES_MAX} bytes");
             return Err(Error::malformed_request(text));
         }
-        // A value that is known already is under way already: the request may be a retry. (But while
-        // a snapshot is being merged, nobody can tell.)
-        if !self.gossip.state().contains(value.text()) || self.gossip.is_merging() {
-            self.gossip.append(node, value);
+        if !self.is_kept(node, value.text()) {
+            self.gossip.append(node, value.clone());
+            self.note_on_record(node, value.text());
         }
         Ok(())
+    }
+
+    /// Whether a value that is acknowledged now stays in the cluster without another entry.
+    fn is_kept(&self, node: &Node<Tick>, text: &str) -> bool {
+        match self.gossip.state().position(text) {
+            None => false,
+            Some(at) if node.is_durable() => self.on_record.get(at).copied().unwrap_or(false),
+            // It is under way already: the request may be a retry. (But while a snapshot is being
+            // merged, the value may be one that has no name yet.)
+            Some(_) => !self.gossip.is_merging(),
+        }
+    }
+
+    /// A value has just been appended.
+    fn note_on_record(&mut self, node: &Node<Tick>, text: &str) {
+        let position = self.gossip.state().position(text).filter(|_| node.is_durable());
+        let Some(at) = position else { return };
+        if self.on_record.len() <= at {
+            self.on_record.resize(at.saturating_add(1), false);
+        }
+        if let Some(is_on_record) = self.on_record.get_mut(at) {
+            *is_on_record = true;
+        }
     }
 }
 
@@ -141,6 +181,10 @@ impl MessageHandler for Broadcast {
     }
 
     fn started(&mut self, node: &mut Node<Tick>) {
+        if node.is_durable() {
+            // All that it knows by now it has recovered.
+            self.on_record = vec![true; self.gossip.state().len()];
+        }
         self.gossip.start(node);
     }
 

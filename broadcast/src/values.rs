@@ -59,8 +59,15 @@ impl Values {
     /// Whether this text is one of the values.
     #[must_use]
     pub fn contains(&self, text: &str) -> bool {
+        self.position(text).is_some()
+    }
+
+    /// How many values this node learned of before this one. It never changes.
+    #[must_use]
+    pub fn position(&self, text: &str) -> Option<usize> {
         let is_it = |at: &u32| value_at(&self.text, &self.ends, *at) == text;
-        self.index.find(hash(text), is_it).is_some()
+        let at = self.index.find(hash(text), is_it)?;
+        usize::try_from(*at).ok()
     }
 
     /// About how many bytes of memory this takes.
@@ -158,6 +165,7 @@ mod tests {
         assert_eq!(values.text(), r#"1,"a,b",[1,2],1.0"#);
         assert_eq!(values.iter().collect::<Vec<_>>(), ["1", "\"a,b\"", "[1,2]", "1.0"]);
         assert!(values.contains("[1,2]") && !values.contains("2"));
+        assert_eq!((values.position("1.0"), values.position("2")), (Some(3), None));
         assert_eq!(values.len(), 4);
     }
 

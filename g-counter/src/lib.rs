@@ -15,6 +15,17 @@
 //!
 //! # Restarts
 //!
+//! Where the node's driver keeps records, an acknowledged add is on a record of the node that
+//! acknowledged it, before the reply leaves: every add but that of 0 appends the new total to the
+//! node's own log. A repeated add needs no record of its own, since a reply leaves after all records
+//! before it, and so after that of the add that it repeats.
+//!
+//! A read is no promise. It shows rows of other nodes as gossip has brought them, and each total is
+//! on a record of its own writer. A node that restarts reads its own row, and the others as its
+//! records hold them; so a later read may show less until the node has caught up, and for ever if a
+//! writer's disk is lost. For reads to be a promise, every node would have to write every total to
+//! its disk.
+//!
 //! With its records a node goes on in the row it had, whose total they tell. Without, it begins a new
 //! one, and what others have seen of the old one stays counted. If it turns out that others know
 //! more of its row than itself, records were lost that had been called durable. It begins a new row

@@ -211,7 +211,8 @@ impl<E> Node<E> {
     /// Makes `record` durable: nothing sent after this call leaves before the record is safe, and
     /// after a crash [`MessageHandler::recover`](crate::MessageHandler::recover) gets it back.
     ///
-    /// Where the driver keeps nothing (the default), this does nothing.
+    /// Where the driver keeps nothing (the default), this does nothing: see
+    /// [`is_durable`](Self::is_durable).
     pub fn persist<R: Serialize + ?Sized>(&mut self, record: &R) {
         if !self.durable {
             return;
@@ -220,6 +221,13 @@ impl<E> Node<E> {
             Ok(bytes) => self.outputs.push_back(Output::Record(bytes)),
             Err(error) => error!(%error, "a record has no JSON form and is not durable"),
         }
+    }
+
+    /// Whether the driver keeps what is [persisted](Self::persist). A handler that has to do more
+    /// than that for durability, such as sending messages, can leave it out where this is false.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.durable
     }
 
     /// How many requests wait for a reply that the handler has not given yet.

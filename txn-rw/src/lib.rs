@@ -15,6 +15,10 @@
 //!   written. Both keep all their digits.
 //! * The reply has the operations of the request, in their order, with the values of reads filled
 //!   in. A transaction reads one snapshot and what it has written itself.
+//! * With records, all that a reply shows is on a record of the node that replied, before the reply
+//!   leaves: writes and reads alike, since a node records the transactions of others when it applies
+//!   them. So a node that restarts shows at least what it showed before. ([`Isolation`]s that run
+//!   operations one by one may read what is not committed: of that nothing is promised.)
 //! * What is malformed, or too long, gets error 12 that names the place, and nothing of it is done.
 //! * A transaction that comes again runs again: it writes what it wrote before once more. Who
 //!   retries without knowing better may undo a later write.

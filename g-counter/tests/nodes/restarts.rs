@@ -85,6 +85,47 @@ fn a_node_that_has_lost_records_counts_nothing_twice_and_hides_nothing_that_it_a
     }
 }
 
+/// A repeated add is answered from memory: its reply must not overtake the record of the first.
+#[test]
+fn an_add_and_its_repetition_are_acknowledged_after_its_record() {
+    use g_counter::GCounter;
+    use maelstrom_core::gossip::Config;
+    use maelstrom_core::{Clock, Output, RawNode};
+    let mut node = RawNode::new(GCounter::new(Config::default()), [0; 32], true);
+    let add = r#"{"type":"add","msg_id":2,"delta":5}"#;
+    let init = r#"{"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1"]}"#;
+    for body in [init, add, add] {
+        let line = format!(r#"{{"src":"c1","dest":"n1","body":{body}}}"#);
+        node.handle_line(Clock::default(), line.as_bytes());
+    }
+    let outputs: Vec<_> = std::iter::from_fn(|| node.poll_output()).collect();
+    let [Output::Lines(init_ok), Output::Record(record), Output::Lines(add_oks)] = &outputs[..]
+    else {
+        panic!("{outputs:?}");
+    };
+    let count = |lines: &[u8]| lines.iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!((count(init_ok), count(add_oks)), (1, 2));
+    let mut next = RawNode::new(GCounter::new(Config::default()), [1; 32], true);
+    next.recover(record).unwrap();
+    assert_eq!(next.handler().gossip().state().sum(), 5);
+}
+
+#[test]
+fn what_was_acknowledged_is_on_the_nodes_own_disk_and_what_was_read_need_not_be() {
+    let mut cluster = three();
+    cluster.add("n1", 10);
+    cluster.add("n2", 5);
+    cluster.assert_all_read(15);
+    for name in ["n1", "n2", "n3"] {
+        cluster.cut_off(name);
+    }
+    cluster.restart("n1", ALL);
+    assert_eq!(cluster.read("n1"), 10);
+    // The writer has it on record, so it comes back.
+    cluster.heal();
+    cluster.assert_all_read(15);
+}
+
 #[test]
 fn a_record_that_makes_no_sense_or_comes_without_the_ones_before_is_refused() {
     use g_counter::GCounter;

@@ -136,6 +136,9 @@ pub trait State {
     /// Whether readers must never see the state go back, nor hold a part of a snapshot. Then all
     /// that is applied is made durable, not only what this node appends, and a snapshot is merged
     /// when it is whole.
+    ///
+    /// Otherwise only what this node appends is on its records: a handler that promises a client
+    /// something [appends](Gossip::append) it, even if the state has it from another node.
     const MONOTONIC: bool = false;
 
     /// Whether entries make sense that come next in the log of `origin` and are about to be applied.
