@@ -8,13 +8,14 @@
     reason = "seeds run on threads, and what they find is written to files"
 )]
 
+mod case;
+mod replay;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -22,28 +23,17 @@ use maelstrom_core::cli::{LogFormat, init_logging};
 use maelstrom_core::{MessageHandler, NodeId};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
-use serde_json::json;
 
 use crate::checker::txn::Model;
-use crate::checker::{Results, Verdict, finals};
 use crate::nemesis::{Fault, Schedule};
 use crate::options::{Availability, Latency, LatencyDist, Options};
-use crate::report;
 use crate::rng::{self, Stream};
-use crate::simulate::{Budget, Build, Running, program, simulate, simulate_within, text_of};
-use crate::store::write_traces;
+use crate::simulate::simulate;
 use crate::workload::WorkloadKind;
 use crate::world::World;
 
-/// How many of the operations that were never answered a finding tells of.
-const SILENT_MAX: usize = 8;
-
-/// The limits of one seed. An ordinary one takes some thousand messages and milliseconds.
-const BUDGET: Budget = Budget { messages: 5_000_000, time: Duration::from_secs(120) };
-
-/// How much longer a seed may take before the whole process ends: a handler that never returns cannot
-/// be given up.
-const GRACE: Duration = Duration::from_secs(60);
+pub use self::case::{Case, Finding, Outcome};
+use self::replay::Replay;
 
 /// What a sweep is about.
 #[derive(Clone, Debug)]
@@ -52,150 +42,6 @@ pub struct Sweep {
     pub workload: WorkloadKind,
     /// The faults that the nodes are meant to bear. Each seed switches some of them off.
     pub faults: Vec<Fault>,
-}
-
-/// The test that one seed of a sweep stands for, where seeds differ by more than their faults.
-#[derive(Debug)]
-pub struct Case<B> {
-    /// The test.
-    pub options: Options,
-    /// What is special about it, for who reads a finding.
-    pub about: String,
-    /// Makes the nodes.
-    pub build: B,
-}
-
-impl<B> Case<B> {
-    /// A test with nothing special about it.
-    pub fn new(options: Options, build: B) -> Self {
-        Self { options, about: String::new(), build }
-    }
-
-    /// Runs the test, as one of the sweep called `name`.
-    ///
-    /// # Errors
-    ///
-    /// The finding, if it does not end well.
-    pub fn run<H: MessageHandler>(self, name: &str) -> Result<(World, Results), Box<Finding>>
-    where
-        B: FnMut(&NodeId) -> H,
-    {
-        self.run_for(name, &Replay::here())
-    }
-
-    fn run_for<H: MessageHandler>(
-        self,
-        name: &str,
-        replay: &Replay,
-    ) -> Result<(World, Results), Box<Finding>>
-    where
-        B: FnMut(&NodeId) -> H,
-    {
-        let Self { options, about, mut build } = self;
-        judge(name, replay, (options, &about), &mut |id, seed| program(build(id), seed))
-    }
-
-    /// Runs the test and keeps its traces in a folder of `store`. Returns what there is to tell, as
-    /// an error if the test does not end well.
-    fn replay<H: MessageHandler>(self, name: &str, store: &Path) -> Result<String, String>
-    where
-        B: FnMut(&NodeId) -> H,
-    {
-        let Self { options, about, mut build } = self;
-        let options = Options { trace: true, ..options };
-        let mut build = |id: &NodeId, seed| program(build(id), seed);
-        let world = simulate_within(BUDGET, &Running::default(), options, &mut build);
-        keep_traces(name, &about, &world, store)
-    }
-}
-
-/// Runs a test, and tells whether it ended well.
-fn judge(
-    name: &str,
-    replay: &Replay,
-    (options, about): (Options, &str),
-    build: &mut Build<'_, '_>,
-) -> Result<(World, Results), Box<Finding>> {
-    let seed = options.seed;
-    let again = format!("Again, with all logs: {}", replay.command(seed));
-    let finding = |text: String| Box::new(Finding { seed, text: format!("{text}\n{again}") });
-    let patience = BUDGET.time + GRACE;
-    let watchdog = Watchdog::begin(patience, format!("{name}, seed {seed}"), again.clone());
-    // A handler's panic is the world's failure. This catches those of the checkers.
-    let judged = catch_unwind(AssertUnwindSafe(|| {
-        let world = simulate_within(BUDGET, &watchdog.running, options, build);
-        let results = world.results();
-        (world, results)
-    }));
-    match judged {
-        Ok((world, results)) if ended_well(&world, &results) => Ok((world, results)),
-        Ok((world, results)) => Err(finding(describe(name, about, &world, &results))),
-        Err(panic) => {
-            let said = text_of(&panic);
-            Err(finding(format!(
-                "{name}, seed {seed}: the simulator or a checker panicked: {said}"
-            )))
-        }
-    }
-}
-
-/// How to run a seed again: the test that runs now, if it is one.
-#[derive(Debug)]
-struct Replay {
-    package: Option<String>,
-    test: Option<String>,
-}
-
-impl Replay {
-    /// Reads the environment and the name of this thread: cargo and its test harness set them.
-    fn here() -> Self {
-        let thread = std::thread::current();
-        let test = thread.name().filter(|name| *name != "main").map(ToOwned::to_owned);
-        Self { package: std::env::var("CARGO_PKG_NAME").ok(), test }
-    }
-
-    /// A command for a shell, anywhere in the workspace.
-    fn command(&self, seed: u64) -> String {
-        let package = self.package.as_ref().map(|name| format!(" -p {name}")).unwrap_or_default();
-        let test = self.test.as_ref().map(|name| format!(" {name} -- --exact"));
-        let test = test.unwrap_or_else(|| " (the test that prints this)".into());
-        format!("SEED={seed} RUST_LOG=debug cargo test{package}{test}")
-    }
-}
-
-/// Ends the process, with a finding on stderr, if a seed does not end: no thread can end another one.
-/// Dropping it ends the watch.
-struct Watchdog {
-    running: Arc<Running>,
-    _seed_ends: SyncSender<()>,
-}
-
-impl Watchdog {
-    fn begin(patience: Duration, seed: String, again: String) -> Self {
-        let running = Arc::<Running>::default();
-        let (seed_ends, watch) = std::sync::mpsc::sync_channel(1);
-        let seen = Arc::clone(&running);
-        std::thread::spawn(move || {
-            if watch.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-                let cause = match seen.get() {
-                    Some((node, at)) => format!("the handler of {node}, called after {at:?},"),
-                    None => "the simulator or a checker".to_owned(),
-                };
-                tell(&format!("{seed}: {cause} has not returned for {patience:?}\n{again}"));
-                std::process::exit(101);
-            }
-        });
-        Self { running, _seed_ends: seed_ends }
-    }
-}
-
-/// A run that did not end well.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    /// Its seed.
-    pub seed: u64,
-    /// All that a person wants to know about it.
-    pub text: String,
 }
 
 /// A sweep without findings.
@@ -254,11 +100,7 @@ impl Sweep {
     /// # Errors
     ///
     /// The finding, if the run does not end well.
-    pub fn run<H: MessageHandler>(
-        &self,
-        seed: u64,
-        build: impl FnMut(&NodeId) -> H,
-    ) -> Result<(World, Results), Box<Finding>> {
+    pub fn run<H: MessageHandler>(&self, seed: u64, build: impl FnMut(&NodeId) -> H) -> Outcome {
         Case::new(self.options(seed), build).run(self.workload.name())
     }
 
@@ -395,9 +237,6 @@ impl Sweep {
     }
 }
 
-/// The outcome of one seed.
-type Outcome = Result<(World, Results), Box<Finding>>;
-
 /// Runs these seeds on all processors, up to the first finding; `done` is told of each run.
 fn run_seeds(
     seeds: std::ops::Range<u64>,
@@ -434,54 +273,6 @@ fn run_seeds(
     });
     let (summary, finding) = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
     finding.map_or(Ok(summary), Err)
-}
-
-fn keep_traces(name: &str, about: &str, world: &World, store: &Path) -> Result<String, String> {
-    let (options, results) = (world.options(), world.results());
-    let dir = store.join(format!("{name}-{}", options.seed));
-    let written = std::fs::create_dir_all(&dir)
-        .and_then(|()| std::fs::write(dir.join("schedule.txt"), Schedule::new(options).to_string()))
-        .and_then(|()| write_traces(&dir, world));
-    let kept = match written {
-        Ok(()) => {
-            let dir = dir.canonicalize().unwrap_or(dir);
-            format!("\nSchedule, history, messages and events are in {}", dir.display())
-        }
-        Err(error) => format!("\nIts traces could not be kept: {error}"),
-    };
-    let text = describe(name, about, world, &results) + &kept;
-    if ended_well(world, &results) { Ok(text) } else { Err(text) }
-}
-
-fn describe(name: &str, about: &str, world: &World, results: &Results) -> String {
-    let options = world.options();
-    let seed = options.seed;
-    let verdict = match world.failure() {
-        Some(failure) => failure.to_string(),
-        None => match &results.cause {
-            Some(cause) => format!("{}: {cause}", report::closing_line(results.valid)),
-            None => report::closing_line(results.valid).to_owned(),
-        },
-    };
-    let said = world.muted().iter().map(|(node, why)| format!("{node} said: {why}\n"));
-    let silent = finals::unanswered(world.history()).into_values().take(SILENT_MAX).map(|op| {
-        let (f, error) = (op.f, op.error.as_deref().unwrap_or("no answer"));
-        format!("when all faults were over, {f} of process {}: {error}\n", json!(op.process))
-    });
-    let about = if about.is_empty() { String::new() } else { format!("{about}\n") };
-    [
-        format!("{name}, seed {seed}: {verdict}"),
-        format!(
-            "{} nodes, {:.0} operations per second, latency {:?}",
-            options.nodes.len(),
-            options.rate,
-            options.latency
-        ),
-        format!("{about}What the nemesis does:\n{}", Schedule::new(options)),
-        report::summary(results),
-        said.chain(silent).collect(),
-    ]
-    .join("\n")
 }
 
 impl Summary {
@@ -547,21 +338,6 @@ fn traces(world: &World) -> [(&'static str, String); 4] {
         ("messages", text(messages)),
         ("events", text(events)),
     ]
-}
-
-/// Whether a run is as it should be. Faults may be the reason that nothing can be judged (a lone node
-/// that crashes all the time may never get to do anything), but once they are over everybody gets an
-/// answer.
-fn ended_well(world: &World, results: &Results) -> bool {
-    let has_faults = !world.options().nemesis.is_empty();
-    let as_judged = match results.valid {
-        Verdict::Valid => true,
-        Verdict::Unknown => has_faults,
-        Verdict::Invalid => has_faults && results.is_uninformative,
-    };
-    let answered =
-        world.options().forgive_silence || finals::unanswered(world.history()).is_empty();
-    world.failure().is_none() && world.muted().is_empty() && as_judged && answered
 }
 
 fn tell(text: &str) {

@@ -1,13 +1,17 @@
 //! Sweeps over nodes that are as simple as can be.
 
 use std::process::Command;
+use std::sync::Arc;
 
 use maelstrom_core::{Error, Node, Request};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::case::{BUDGET, watch};
+use super::replay::Watchdog;
 use super::*;
+use crate::simulate::{Budget, Running, program, simulate_within};
 
 /// What is wrong with an echo.
 #[derive(Clone, Copy, PartialEq)]
@@ -331,8 +335,8 @@ const HANGS: &str = "MAELSTROM_SIM_TEST_HANGS";
 #[test]
 fn a_handler_that_never_returns_ends_the_process_and_is_named() {
     if std::env::var_os(HANGS).is_some() {
-        let watchdog =
-            Watchdog::begin(Duration::from_millis(300), "echo, seed 3".into(), "again".into());
+        let (options, patience) = (SWEEP.options(3), Duration::from_millis(300));
+        let watchdog = watch(patience, "echo", (&options, "about"), "again".into());
         simulate_within(BUDGET, &watchdog.running, SWEEP.options(3), &mut |_, seed| {
             program(Echo(Wrong::Hang), seed)
         });
@@ -344,13 +348,15 @@ fn a_handler_that_never_returns_ends_the_process_and_is_named() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(101), "{stderr}");
     let (start, end) =
-        ("echo, seed 3: the handler of n0, called after ", " has not returned for 300ms\nagain");
+        ("echo, seed 3: the handler of n0, called after ", " has not returned for 300ms\n");
     assert!(stderr.contains(start) && stderr.contains(end), "{stderr}");
+    let (plan, again) = stderr.split_once("\nabout\nWhat the nemesis does:\n").unwrap();
+    assert!(plan.contains(" nodes, ") && again.trim_end().ends_with("\nagain"), "{stderr}");
 }
 
 #[test]
 fn a_watch_ends_with_its_seed() {
-    let watchdog = Watchdog::begin(Duration::from_millis(50), "echo, seed 3".into(), String::new());
+    let watchdog = Watchdog::begin(Duration::from_millis(50), "echo, seed 3".into(), String::new);
     let running = Arc::downgrade(&watchdog.running);
     drop(watchdog);
     while running.upgrade().is_some() {

@@ -1,0 +1,210 @@
+//! One seed of a sweep: the test that it stands for, its run, and the finding.
+
+#![expect(clippy::disallowed_methods, reason = "traces are written to files")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::Duration;
+
+use maelstrom_core::{MessageHandler, NodeId};
+use serde_json::json;
+
+use super::replay::{Replay, Watchdog};
+use crate::checker::{Results, Verdict, finals};
+use crate::nemesis::Schedule;
+use crate::options::Options;
+use crate::report;
+use crate::simulate::{Budget, Build, program, simulate_within, text_of};
+use crate::store::write_traces;
+use crate::world::World;
+
+/// How many of the operations that were never answered a finding tells of.
+const SILENT_MAX: usize = 8;
+
+/// The limits of one seed. An ordinary one takes some thousand messages and milliseconds.
+pub(super) const BUDGET: Budget = Budget { messages: 5_000_000, time: Duration::from_secs(120) };
+
+/// How long a seed may take before the whole process ends: a handler that never returns cannot be
+/// given up. Longer than the budget, which comes first where it can.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A run that did not end well.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Its seed.
+    pub seed: u64,
+    /// All that a person wants to know about it.
+    pub text: String,
+}
+
+/// The world and the results of a run that ended well, or the finding.
+pub type Outcome = Result<(World, Results), Box<Finding>>;
+
+/// The test that one seed of a sweep stands for, where seeds differ by more than their faults.
+#[derive(Debug)]
+pub struct Case<B> {
+    /// The test.
+    pub options: Options,
+    /// What is special about it, for who reads a finding.
+    pub about: String,
+    /// Makes the nodes.
+    pub build: B,
+}
+
+impl<B> Case<B> {
+    /// A test with nothing special about it.
+    pub fn new(options: Options, build: B) -> Self {
+        Self { options, about: String::new(), build }
+    }
+
+    /// Runs the test, as one of the sweep called `name`.
+    ///
+    /// # Errors
+    ///
+    /// The finding, if it does not end well.
+    pub fn run<H: MessageHandler>(self, name: &str) -> Outcome
+    where
+        B: FnMut(&NodeId) -> H,
+    {
+        self.run_for(name, &Replay::here())
+    }
+
+    pub(super) fn run_for<H: MessageHandler>(self, name: &str, replay: &Replay) -> Outcome
+    where
+        B: FnMut(&NodeId) -> H,
+    {
+        let Self { options, about, mut build } = self;
+        judge(name, replay, (options, &about), &mut |id, seed| program(build(id), seed))
+    }
+
+    /// Runs the test and keeps its traces in a folder of `store`. Returns what there is to tell, as
+    /// an error if the test does not end well.
+    pub(super) fn replay<H: MessageHandler>(
+        self,
+        name: &str,
+        store: &Path,
+    ) -> Result<String, String>
+    where
+        B: FnMut(&NodeId) -> H,
+    {
+        let Self { options, about, mut build } = self;
+        let options = Options { trace: true, ..options };
+        let watchdog = watch(PATIENCE, name, (&options, &about), String::new());
+        let mut build = |id: &NodeId, seed| program(build(id), seed);
+        let world = simulate_within(BUDGET, &watchdog.running, options, &mut build);
+        keep_traces(name, &about, &world, store)
+    }
+}
+
+/// Runs a test, and tells whether it ended well.
+fn judge(
+    name: &str,
+    replay: &Replay,
+    (options, about): (Options, &str),
+    build: &mut Build<'_, '_>,
+) -> Outcome {
+    let seed = options.seed;
+    let again = format!("Again, with all logs: {}", replay.command(seed));
+    let finding = |text: String| Box::new(Finding { seed, text: format!("{text}\n{again}") });
+    let watchdog = watch(PATIENCE, name, (&options, about), again.clone());
+    let plan = options.clone();
+    // A handler's panic is the world's failure. This catches those of the checkers.
+    let judged = catch_unwind(AssertUnwindSafe(|| {
+        let world = simulate_within(BUDGET, &watchdog.running, options, build);
+        let results = world.results();
+        (world, results)
+    }));
+    match judged {
+        Ok((world, results)) if ended_well(&world, &results) => Ok((world, results)),
+        Ok((world, results)) => Err(finding(describe(name, about, &world, &results))),
+        Err(panic) => {
+            let said = text_of(&panic);
+            Err(finding(format!(
+                "{name}, seed {seed}: the simulator or a checker panicked: {said}\n{}",
+                describe_plan(about, &plan)
+            )))
+        }
+    }
+}
+
+fn keep_traces(name: &str, about: &str, world: &World, store: &Path) -> Result<String, String> {
+    let (options, results) = (world.options(), world.results());
+    let dir = store.join(format!("{name}-{}", options.seed));
+    let written = std::fs::create_dir_all(&dir)
+        .and_then(|()| std::fs::write(dir.join("schedule.txt"), Schedule::new(options).to_string()))
+        .and_then(|()| write_traces(&dir, world));
+    let kept = match written {
+        Ok(()) => {
+            let dir = dir.canonicalize().unwrap_or(dir);
+            format!("\nSchedule, history, messages and events are in {}", dir.display())
+        }
+        Err(error) => format!("\nIts traces could not be kept: {error}"),
+    };
+    let text = describe(name, about, world, &results) + &kept;
+    if ended_well(world, &results) { Ok(text) } else { Err(text) }
+}
+
+/// Ends the process if the run of this seed does not end. Then tells what the run was meant to be, and
+/// `again`.
+pub(super) fn watch(
+    patience: Duration,
+    name: &str,
+    (options, about): (&Options, &str),
+    again: String,
+) -> Watchdog {
+    let (seed, about, options) =
+        (format!("{name}, seed {}", options.seed), about.to_owned(), options.clone());
+    let rest = move || format!("{}\n{again}", describe_plan(&about, &options));
+    Watchdog::begin(patience, seed, rest)
+}
+
+/// In words: the test before it runs, with all that the nemesis does.
+fn describe_plan(about: &str, options: &Options) -> String {
+    let about = if about.is_empty() { String::new() } else { format!("{about}\n") };
+    format!(
+        "{} nodes, {:.0} operations per second, latency {:?}\n{about}What the nemesis does:\n{}",
+        options.nodes.len(),
+        options.rate,
+        options.latency,
+        Schedule::new(options)
+    )
+}
+
+fn describe(name: &str, about: &str, world: &World, results: &Results) -> String {
+    let options = world.options();
+    let seed = options.seed;
+    let verdict = match world.failure() {
+        Some(failure) => failure.to_string(),
+        None => match &results.cause {
+            Some(cause) => format!("{}: {cause}", report::closing_line(results.valid)),
+            None => report::closing_line(results.valid).to_owned(),
+        },
+    };
+    let said = world.muted().iter().map(|(node, why)| format!("{node} said: {why}\n"));
+    let silent = finals::unanswered(world.history()).into_values().take(SILENT_MAX).map(|op| {
+        let (f, error) = (op.f, op.error.as_deref().unwrap_or("no answer"));
+        format!("when all faults were over, {f} of process {}: {error}\n", json!(op.process))
+    });
+    [
+        format!("{name}, seed {seed}: {verdict}"),
+        describe_plan(about, options),
+        report::summary(results),
+        said.chain(silent).collect(),
+    ]
+    .join("\n")
+}
+
+/// Whether a run is as it should be. Faults may be the reason that nothing can be judged (a lone node
+/// that crashes all the time may never get to do anything), but once they are over everybody gets an
+/// answer.
+fn ended_well(world: &World, results: &Results) -> bool {
+    let has_faults = !world.options().nemesis.is_empty();
+    let as_judged = match results.valid {
+        Verdict::Valid => true,
+        Verdict::Unknown => has_faults,
+        Verdict::Invalid => has_faults && results.is_uninformative,
+    };
+    let answered =
+        world.options().forgive_silence || finals::unanswered(world.history()).is_empty();
+    world.failure().is_none() && world.muted().is_empty() && as_judged && answered
+}
