@@ -181,7 +181,7 @@ impl Results {
         let valid = with(workload.valid);
         let cause = never_succeeded(history, &by_f)
             .or_else(|| workload.cause.clone().filter(|_| workload.valid == Verdict::Invalid))
-            .or_else(|| too_few(all, availability_valid))
+            .or_else(|| too_few(history, all, availability_valid))
             .or_else(|| workload.cause.clone())
             .filter(|_| valid != Verdict::Valid);
         let net = net_results(net, all.invoked);
@@ -294,9 +294,16 @@ fn never_succeeded(history: &History, by_f: &BTreeMap<&'static str, OpCounts>) -
     Some(format!("no {f} succeeded; first error: {error}"))
 }
 
-fn too_few(all: OpCounts, valid: Verdict) -> Option<String> {
+/// In words: how many operations succeeded, and the first one that did not.
+fn too_few(history: &History, all: OpCounts, valid: Verdict) -> Option<String> {
+    let first = || {
+        let mut ops = history.client_ops();
+        let op = ops.find(|op| matches!(op.kind, OpType::Fail | OpType::Info))?;
+        let error = op.error.as_deref().unwrap_or("no answer");
+        Some(format!("; first error, of {}: {error}", op.f))
+    };
     let text = || format!("only {} of {} operations succeeded", all.ok, all.invoked);
-    (valid == Verdict::Invalid).then(text)
+    (valid == Verdict::Invalid).then(|| text() + &first().unwrap_or_default())
 }
 
 fn check_availability(all: OpCounts, expected: Option<Availability>) -> (Verdict, Value) {

@@ -370,6 +370,16 @@ fn messages_are_counted_per_operation_begun() {
 }
 
 #[test]
+fn too_few_successes_are_explained_by_the_first_operation_that_did_not_succeed() {
+    let text = "0 1 invoke generate
+                1 1 ok generate 1
+                2 1 invoke generate
+                3 1 info generate";
+    let cause = judged(text, Some(Availability::Total)).cause.unwrap();
+    assert_eq!(cause, "only 1 of 2 operations succeeded; first error, of generate: no answer");
+}
+
+#[test]
 fn a_function_that_never_succeeds_makes_the_test_invalid() {
     let results = judged("0 1 invoke generate\n1 1 info generate", None);
     assert_eq!((results.valid, &results.stats["info-count"]), (Verdict::Invalid, &json!(1)));
