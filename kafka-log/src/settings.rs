@@ -1,5 +1,5 @@
-//! What all nodes of a cluster must agree on, since it says which key is in which partition and
-//! which node keeps it. What a node has on disk goes with these settings only.
+//! The settings that all nodes of a cluster must share: they decide which key is in which partition,
+//! and which nodes keep it. The records on a node's disk are valid with these settings only.
 //!
 //! The invariants:
 //!
@@ -7,8 +7,8 @@
 //!   node does not start from records that name other ones.
 //! * Records of earlier versions name none. They are taken if each of their keys is in its
 //!   partition; then a record that names the settings follows them.
-//! * Nodes tell each other their settings when they first meet. A node warns of a peer that has
-//!   other ones: once, and again when that comes back with yet other ones.
+//! * Nodes tell each other their settings when they first meet. A node logs one warning for a peer
+//!   that has other settings, and another one if that peer comes back with yet other settings.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ use tracing::warn;
 use crate::wire::{PartitionId, Record};
 use crate::{Config, KafkaLog};
 
-/// What all nodes of a cluster must agree on.
+/// The settings that all nodes of a cluster must share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// How many partitions there are.
@@ -37,7 +37,7 @@ impl fmt::Display for Settings {
 }
 
 impl Config {
-    /// What of it all nodes of a cluster must agree on.
+    /// The part of the configuration that all nodes of a cluster must share.
     #[must_use]
     pub fn settings(&self) -> Settings {
         let replication = u64::try_from(self.replication).unwrap_or(u64::MAX);

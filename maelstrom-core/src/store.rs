@@ -72,7 +72,7 @@ pub enum StoreError {
     Mismatch {
         /// The file.
         path: PathBuf,
-        /// What the handler says.
+        /// The handler's error text.
         what: String,
     },
     /// Its content makes no sense. It is left as it is; a copy of it may be had from a backup, or

@@ -3,11 +3,11 @@
 //! The handlers are the very objects that the real binaries run, and what they say passes as the
 //! same bytes as over pipes. The same seed gives the same run on every machine.
 //!
-//! A crash takes the lines that the node has not read. Lines that are sent to it while it is down
-//! wait for its restart, and reach it before its `init`: so it is with Maelstrom, and with real
-//! processes here. A record takes a moment to be safe on disk; the node's later output leaves after
-//! that, and a crash in between takes both. A node's wall clock can be wrong, which real processes
-//! cannot be tested with.
+//! A crash takes the lines that the node has not read. Lines that are sent to a node while it is down
+//! wait for its restart, and reach it before its `init`. Maelstrom does the same, and so do real
+//! processes here. A record takes a moment to be safe on disk; the node's later lines leave after
+//! that, and a crash in between takes both. The nemesis can set a node's wall clock wrong; it cannot
+//! do that to a real process.
 
 mod machine;
 

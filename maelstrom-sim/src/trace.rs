@@ -13,7 +13,7 @@
 //! is only counted, and the last line of `messages.jsonl` says so: `{"cut":true,"left-out":3}`.
 //!
 //! Invariant: a message has at most as many ends as copies. Where there are fewer, the test ended
-//! while the others were under way, or waited for a node that was paused.
+//! while the others were under way, or waited for a node that was paused or down.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

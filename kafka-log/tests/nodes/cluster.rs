@@ -92,7 +92,7 @@ impl Cluster {
         Ok(node)
     }
 
-    /// What a node's driver has made durable.
+    /// The records that are durable on the node's disk.
     pub(crate) fn records(&mut self, name: &str) -> &mut Vec<Vec<u8>> {
         self.records.get_mut(name).unwrap()
     }

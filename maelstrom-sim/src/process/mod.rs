@@ -1,7 +1,7 @@
 //! Real nodes: processes that speak over pipes.
 //!
 //! Each process has three threads of ours (`pipes`) and leads a process group of its own
-//! (`group`), which gets all signals. What they print comes through one queue (`events`).
+//! (`group`), which gets all signals. Lines that nodes print pass through one queue (`events`).
 //!
 //! # Invariants
 //!

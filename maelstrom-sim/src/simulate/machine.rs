@@ -1,7 +1,8 @@
 //! A node, the machine it runs on, and its disk.
 //!
-//! What a node persists takes a moment to be safe; nothing that it says after that leaves before, and
-//! a crash in between takes both away. Records that wait are synced together (group commit).
+//! A record takes a moment to be safe on disk. Lines that the node prints after it wait for it. A
+//! crash before the record is safe takes the record and these lines away. Records that wait are
+//! synced together (group commit).
 
 use std::collections::VecDeque;
 use std::time::Duration;
