@@ -51,10 +51,15 @@ pub enum Fault {
     /// Makes the services slow, or unreachable, or lets them answer with errors.
     #[value(skip)]
     Services,
+    /// Ends all nodes at one instant, and the services with all that they keep. Starts the nodes anew
+    /// within some seconds, in any order.
+    #[value(skip)]
+    Outage,
 }
 
 impl Fault {
-    /// All kinds.
+    /// All kinds that a node can be asked to bear whatever it is for: all but an outage, after which
+    /// the services are empty.
     pub const ALL: [Self; 9] = [
         Self::Partition,
         Self::Cut,
@@ -80,9 +85,13 @@ impl Fault {
             Self::Crash => "crash",
             Self::Clock => "clock",
             Self::Services => "services",
+            Self::Outage => "outage",
         }
     }
 }
+
+/// Within what time a node is back after an outage.
+const RETURN_MAX: Duration = Duration::from_secs(3);
 
 /// How the services behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -116,12 +125,14 @@ pub enum NemesisOp {
     Resume(NodeId),
     /// Ends a node.
     Crash(NodeId),
-    /// Starts it anew.
+    /// Starts it anew, if it is down: another kind of fault may have had it back already.
     Restart(NodeId),
     /// Sets a node's wall clock this far off, in milliseconds.
     Clock(NodeId, i64),
     /// Changes how the services behave.
     Services(ServiceMode),
+    /// The services forget everything, and what is on its way to them is lost.
+    Forget,
 }
 
 impl NemesisOp {
@@ -140,6 +151,7 @@ impl NemesisOp {
             Self::Restart(_) => "restart",
             Self::Clock(..) => "clock",
             Self::Services(_) => "services",
+            Self::Forget => "forget",
         }
     }
 }
@@ -149,7 +161,7 @@ impl fmt::Display for NemesisOp {
         let name = self.name();
         match self {
             Self::StartPartition(kind, _) => write!(f, "{name} ({})", kind.name()),
-            Self::StopPartition => f.write_str(name),
+            Self::StopPartition | Self::Forget => f.write_str(name),
             Self::Loss(p) | Self::Duplication(p) => write!(f, "{name} {:.0} %", p * 100.0),
             Self::Slow(node, by) => write!(f, "{name} {node} by {} ms", by.as_millis()),
             Self::Pause(node) | Self::Resume(node) | Self::Crash(node) | Self::Restart(node) => {
@@ -238,6 +250,9 @@ impl<'a> Plan<'a> {
     }
 
     fn run(&mut self) {
+        if self.fault == Fault::Outage {
+            return self.run_outages();
+        }
         let mut stagger = Stagger::new(self.options.nemesis_interval);
         if self.fault != Fault::Partition {
             stagger.advance(Duration::ZERO, &mut self.rng);
@@ -254,6 +269,30 @@ impl<'a> Plan<'a> {
         if self.fault == Fault::Partition {
             // Maelstrom heals in the end, cut or not.
             self.state.insert(None, NemesisOp::StopPartition);
+        }
+    }
+
+    fn run_outages(&mut self) {
+        let Options { nodes, nemesis_interval, time_limit, .. } = self.options;
+        let mut stagger = Stagger::new(nemesis_interval.saturating_mul(2));
+        stagger.advance(Duration::ZERO, &mut self.rng);
+        loop {
+            let at = stagger.next_at(Duration::ZERO);
+            if at >= *time_limit {
+                return;
+            }
+            stagger.advance(at, &mut self.rng);
+            let all = nodes.iter().map(|node| (at, NemesisOp::Crash(node.clone())));
+            self.events.extend(all.chain([(at, NemesisOp::Forget)]));
+            for node in nodes {
+                let back = at.saturating_add(random_below(RETURN_MAX, &mut self.rng));
+                let restart = NemesisOp::Restart(node.clone());
+                if back >= *time_limit {
+                    self.state.insert(Some(node.clone()), restart);
+                    continue;
+                }
+                self.events.push((back, restart));
+            }
         }
     }
 
@@ -291,7 +330,7 @@ impl<'a> Plan<'a> {
                 let ms = self.rng.random_range(-100_000..100_000);
                 (Some(node.clone()), NemesisOp::Clock(node.clone(), ms), NemesisOp::Clock(node, 0))
             }
-            Fault::Services => self.services(),
+            Fault::Services | Fault::Outage => self.services(),
         };
         self.state.insert(target.clone(), mend);
         self.broken.insert(target);
@@ -407,6 +446,26 @@ mod tests {
                 assert!(broken.abs() <= 1, "{fault:?}: {op}");
             }
             assert!(broken <= 0, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn an_outage_ends_all_nodes_and_the_services_at_once_and_every_node_comes_back() {
+        let options = options(&[Fault::Outage]);
+        let mut schedule = Schedule::new(&options);
+        let finally = schedule.clone().finish();
+        let events = events(&mut schedule);
+        let forgets = events.iter().filter(|(_, op)| *op == NemesisOp::Forget);
+        let outages: Vec<Duration> = forgets.map(|(at, _)| *at).collect();
+        assert!(!outages.is_empty());
+        for at in outages {
+            for node in &options.nodes {
+                assert!(events.contains(&(at, NemesisOp::Crash(node.clone()))));
+                let restart = NemesisOp::Restart(node.clone());
+                let back = events.iter().find(|(back, op)| *back >= at && *op == restart);
+                let soon = back.is_some_and(|(back, _)| *back < at + RETURN_MAX);
+                assert!(soon || finally.contains(&restart), "{node}");
+            }
         }
     }
 

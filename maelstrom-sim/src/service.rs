@@ -117,6 +117,12 @@ impl Services {
     /// Their names.
     pub const NAMES: [&'static str; 4] = ["lin-kv", "seq-kv", "lww-kv", "lin-tso"];
 
+    /// Forgets everything.
+    pub fn forget(&mut self) {
+        let rng = self.rng.clone();
+        *self = Self::new(rng);
+    }
+
     /// Services without any data.
     #[must_use]
     pub fn new(rng: SimRng) -> Self {

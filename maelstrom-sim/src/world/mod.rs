@@ -121,6 +121,8 @@ pub struct World {
     network: Network,
     services: Services,
     schedule: Schedule,
+    /// The nodes that the nemesis has ended and not started again.
+    down: BTreeSet<NodeId>,
     service_mode: ServiceMode,
     service_rng: SimRng,
     generator: Option<Stagger>,
@@ -163,6 +165,7 @@ impl World {
             network,
             services: Services::new(rng::stream(options.seed, Stream::Services)),
             schedule: Schedule::new(&options),
+            down: BTreeSet::new(),
             service_mode: ServiceMode::Fine,
             service_rng: rng::stream(options.seed, Stream::ServiceErrors),
             generator: mean_gap.map(Stagger::new),
@@ -596,11 +599,25 @@ impl World {
             NemesisOp::Duplication(p) => return self.network.set_duplication(p),
             NemesisOp::Slow(address, by) => return self.network.set_slow(address, by),
             NemesisOp::Services(mode) => return self.service_mode = mode,
+            NemesisOp::Forget => {
+                self.services.forget();
+                for name in Services::NAMES {
+                    self.network.remove(now, &name.into());
+                    self.network.add(name.into());
+                }
+                return;
+            }
             NemesisOp::Pause(node) => Disturbance::Pause(node),
             NemesisOp::Resume(node) => Disturbance::Resume(node),
-            NemesisOp::Crash(node) => Disturbance::Crash(node),
+            NemesisOp::Crash(node) => {
+                self.down.insert(node.clone());
+                Disturbance::Crash(node)
+            }
             NemesisOp::Clock(node, ms) => Disturbance::Clock(node, ms),
             NemesisOp::Restart(node) => {
+                if !self.down.remove(&node) {
+                    return;
+                }
                 self.actions.push_back(Action::Disturb(Disturbance::Restart(node.clone())));
                 return self.init_node(now, node);
             }
