@@ -45,6 +45,9 @@ pub struct Config {
     /// sends that a node has taken, forwarded sends that wait at a leader in one partition,
     /// questions to other nodes, and answers to one of them.
     pub pending_bytes: usize,
+    /// Whether a partition of which `lin-kv` has no record goes on after a while without the
+    /// replicas that did not tell what they hold, or lost it.
+    pub unclean_recovery: bool,
 }
 
 impl Default for Config {
@@ -60,6 +63,7 @@ impl Default for Config {
             poll_bytes: 256 << 10,
             packet_bytes: LINE_BYTES_MAX / 2,
             pending_bytes: 4 * LINE_BYTES_MAX,
+            unclean_recovery: false,
         }
     }
 }
@@ -113,6 +117,11 @@ pub struct LogArgs {
     /// About how many bytes of messages a poll returns; a single message always is.
     #[arg(long, value_name = "BYTES", default_value_t = Config::default().poll_bytes)]
     poll_bytes: usize,
+
+    /// If lin-kv is empty and the nodes keep records, go on after 5 s without the nodes that are
+    /// missing or lost their records. Acknowledged messages that only those have are lost.
+    #[arg(long)]
+    unclean_recovery: bool,
 }
 
 impl LogArgs {
@@ -134,6 +143,7 @@ impl LogArgs {
             batch_bytes: self.batch_bytes,
             poll_bytes: self.poll_bytes,
             packet_bytes: line_bytes_max / 2,
+            unclean_recovery: self.unclean_recovery,
             ..Config::default()
         }
     }

@@ -11,7 +11,8 @@ use crate::leader::Leader;
 use crate::meta::Metadata;
 use crate::mutants::{Mutant, is_on};
 use crate::packets::When;
-use crate::wire::{Epoch, PartitionId, ReplicaId};
+use crate::recovering::draw_name;
+use crate::wire::{Epoch, LogId, PartitionId, ReplicaId};
 use crate::{Event, KafkaLog};
 
 /// How long `lin-kv` may take to answer.
@@ -79,11 +80,15 @@ impl KafkaLog {
             partition.errand.is_busy = true;
             return Self::kv().read(node, Metadata::key(id), move |result| Event::Read(id, result));
         }
+        if partition.recovery.is_some() {
+            return self.recover_partition(node, id);
+        }
         if partition.lead.is_none() {
             return self.look_after_leader(now, id);
         }
         if let Some((from, to)) = self.change_in_sync(now, id) {
             debug!(partition = id, ?to, "proposes");
+            self.keep_proposal(node, id, &from, &to);
             self.swap(node, id, from, to, false);
         }
     }
@@ -135,7 +140,21 @@ impl KafkaLog {
         None
     }
 
-    fn swap(
+    /// Whoever may be in sync from now on is named in this node's records first.
+    fn keep_proposal(
+        &mut self,
+        node: &mut Node<Event>,
+        id: PartitionId,
+        from: &Metadata,
+        to: &Metadata,
+    ) {
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        let in_sync = from.in_sync.union(&to.in_sync).cloned().collect();
+        let record = partition.know(Metadata { in_sync, ..to.clone() });
+        node.persist(&record);
+    }
+
+    pub(crate) fn swap(
         &mut self,
         node: &mut Node<Event>,
         id: PartitionId,
@@ -176,7 +195,7 @@ impl KafkaLog {
                 partition.errand.is_wanted = false;
                 self.judge(node, id, record);
             }
-            Ok(None) => self.create(node, id),
+            Ok(None) => self.record_missing(node, id),
             Err(error) => {
                 debug!(partition = id, %error, "lin-kv cannot be read");
                 self.postpone(node, id, 100..300);
@@ -185,7 +204,7 @@ impl KafkaLog {
     }
 
     /// There is no record: this node begins, as soon as it has been introduced to its followers.
-    fn create(&mut self, node: &mut Node<Event>, id: PartitionId) {
+    pub(crate) fn create(&mut self, node: &mut Node<Event>, id: PartitionId) {
         let now = node.now();
         let replicas = self.placement.replicas(id).to_vec();
         let others = replicas.iter().filter(|node| **node != self.own.id);
@@ -197,7 +216,7 @@ impl KafkaLog {
             return self.postpone(node, id, 20..40);
         }
         partition.errand.is_wanted = false;
-        let first = Metadata::first(self.own.replica(), present);
+        let first = Metadata::first(draw_name(node), self.own.replica(), present);
         self.swap(node, id, first.clone(), first, true);
     }
 
@@ -206,11 +225,13 @@ impl KafkaLog {
         let now = node.now();
         let own = self.own.replica();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
+        if !partition.is_of(record.log_id) {
+            return self.refuse_log(node, id, &record);
+        }
+        partition.recovery = None;
         if let Some(lead) = partition.lead.as_mut().filter(|lead| lead.epoch() == record.epoch) {
             if record.version > lead.record().version {
-                lead.adopt(record, now);
-                partition.tend_at = Some(now);
-                self.settle(node, id);
+                self.adopt(node, id, record);
             }
             return;
         }
@@ -219,8 +240,8 @@ impl KafkaLog {
             // whatever that had under way comes too late then.
             return self.take_over(node, id, &record);
         }
-        let Metadata { epoch, leader, .. } = record.clone();
-        self.hear_of_leader(node, id, &leader.node, epoch);
+        let Metadata { log_id, epoch, leader, .. } = record.clone();
+        self.hear_of_leader(node, id, &leader.node, (log_id, epoch));
         let is_in_sync = record.in_sync.contains(&own) || is_on(Mutant::UncleanElection);
         if !is_in_sync || !self.is_gone(&leader) {
             if let Some(link) = self.links.get_mut(&leader.node) {
@@ -238,6 +259,18 @@ impl KafkaLog {
             return;
         }
         self.take_over(node, id, &record);
+    }
+
+    /// The record of the epoch in which this node leads has changed.
+    fn adopt(&mut self, node: &mut Node<Event>, id: PartitionId, record: Metadata) {
+        let now = node.now();
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        node.persist(&partition.know(record.clone()));
+        partition.tend_at = Some(now);
+        if let Some(lead) = &mut partition.lead {
+            lead.adopt(record, now);
+        }
+        self.settle(node, id);
     }
 
     fn take_over(&mut self, node: &mut Node<Event>, id: PartitionId, record: &Metadata) {
@@ -262,11 +295,8 @@ impl KafkaLog {
         match result {
             Ok(Cas::Swapped) => {
                 partition.tend_at = Some(now);
-                match &mut partition.lead {
-                    Some(lead) if lead.epoch() == record.epoch => {
-                        lead.adopt(record, now);
-                        self.settle(node, id);
-                    }
+                match &partition.lead {
+                    Some(lead) if lead.epoch() == record.epoch => self.adopt(node, id, record),
                     _ => self.begin_to_lead(node, id, record),
                 }
             }
@@ -302,8 +332,8 @@ impl KafkaLog {
             let incarnation = self.links.get(follower).and_then(crate::Link::incarnation);
             leader.meet(follower, incarnation, end);
         }
-        let record = partition.lead(leader, now);
-        Self::persist(node, record);
+        let records = partition.lead(leader, now);
+        Self::persist(node, records);
         for follower in &replicas {
             self.touch_follower(now, follower, id, When::Fresh);
         }
@@ -318,24 +348,32 @@ impl KafkaLog {
         partition.tend_at = None;
         if partition.lead.is_none() {
             let epoch = partition.epoch().saturating_add(1);
-            let record = Metadata { epoch, ..Metadata::first(own, []) };
+            let log_id = if partition.log_id() == 0 { draw_name(node) } else { partition.log_id() };
+            let record = Metadata { epoch, ..Metadata::first(log_id, own, []) };
             self.begin_to_lead(node, id, record);
         }
     }
 
-    /// Somebody says who leads.
+    /// Somebody says who leads, in which epoch of which log.
     pub(crate) fn hear_of_leader(
         &mut self,
         node: &mut Node<Event>,
         id: PartitionId,
         leader: &NodeId,
-        epoch: Epoch,
+        (log_id, epoch): (LogId, Epoch),
     ) {
         let now = node.now();
         let keeps = self.keeps(id);
         let partition = self.open(id);
+        if !partition.is_of(log_id) {
+            if keeps {
+                return partition.want(now);
+            }
+            // This node keeps nothing of it, and follows whatever it hears of.
+            *partition = crate::Partition::new(id);
+        }
         let before = (partition.epoch(), partition.leader().cloned());
-        let record = partition.enter(epoch, leader.clone(), now);
+        let record = partition.enter(log_id, epoch, leader.clone(), now);
         let is_change = before != (partition.epoch(), partition.leader().cloned());
         Self::persist(node, record.filter(|_| keeps));
         if is_change {

@@ -47,6 +47,8 @@ struct Progress {
     high: Position,
     /// Whether it was told of this epoch since it was last lost sight of.
     is_told: bool,
+    /// Whether it holds a log of another name: it takes nothing.
+    is_stranger: bool,
     /// From when on it may be let in.
     welcome_at: Duration,
     probation: Duration,
@@ -62,6 +64,7 @@ impl Progress {
             told_high: 0,
             high: 0,
             is_told: false,
+            is_stranger: false,
             welcome_at: now,
             probation: PROBATION_MIN,
         }
@@ -246,18 +249,26 @@ impl Leader {
         self.followers.get(node).is_some_and(|progress| progress.high >= high)
     }
 
-    /// Whether a follower has everything.
+    /// Whether a follower has everything that it takes.
     #[must_use]
     pub fn has_all(&self, node: &NodeId, end: Position) -> bool {
-        self.followers.get(node).is_none_or(|progress| progress.matched == Some(end))
+        let has_all = |known: &Progress| known.is_stranger || known.matched == Some(end);
+        self.followers.get(node).is_none_or(has_all)
     }
 
-    /// Whether a follower has, and knows, everything.
+    /// Whether a follower has, and knows, everything that it takes.
     #[must_use]
     pub fn is_done_with(&self, node: &NodeId, end: Position, high: Position) -> bool {
-        self.followers
-            .get(node)
-            .is_none_or(|progress| progress.matched == Some(end) && progress.high >= high)
+        let knows = |known: &Progress| known.is_stranger || known.high >= high;
+        self.has_all(node, end) && self.followers.get(node).is_none_or(knows)
+    }
+
+    /// The follower holds a log of another name. It takes nothing from this leader as long as its
+    /// life lasts.
+    pub fn estrange(&mut self, node: &NodeId) {
+        if let Some(progress) = self.followers.get_mut(node) {
+            progress.is_stranger = true;
+        }
     }
 
     /// The follower's next entries, with about `batch` bytes of entries, or one entry, as
@@ -272,8 +283,10 @@ impl Leader {
         budget: &mut Budget,
     ) -> Next {
         let sole = self.is_sole(node);
-        let epoch = self.record.epoch;
-        let Some(progress) = self.followers.get_mut(node) else { return Next::Nothing };
+        let Metadata { log_id, epoch, .. } = self.record;
+        let Some(progress) = self.followers.get_mut(node).filter(|known| !known.is_stranger) else {
+            return Next::Nothing;
+        };
         let is_news = progress.next < log.end() || progress.told_high < high || !progress.is_told;
         if !is_news {
             return Next::Nothing;
@@ -281,7 +294,7 @@ impl Leader {
         let floor = (progress.next < log.start()).then(|| Box::new(log.floor()));
         let at = progress.next.max(log.start());
         let (prev, entries) = (log.epoch_before(at), Vec::new());
-        let mut append = Append { partition, epoch, at, prev, high, sole, entries, floor };
+        let mut append = Append { partition, log_id, epoch, at, prev, high, sole, entries, floor };
         let head = encoded_len(&append).saturating_add(ENTRIES_PUNCTUATION);
         let first = log.entry(at).map_or(0, |entry| entry.encoded_len().saturating_add(1));
         // A floor can go without entries, entries come one by one.

@@ -24,6 +24,9 @@
 //!   records is the same replica; who comes back without is another one, out of sync until it has
 //!   caught up, and its old self is taken out. If nobody in sync has records any more, the messages are
 //!   gone, and the partition stays unavailable: no election makes that look well.
+//! * If `lin-kv` has no record of a partition that nodes keep records of, all replicas compare what
+//!   they hold, and the most complete log goes on ([`Comparison`]).
+//! * Each log has a random name. What is said of a log of another name is refused.
 //!
 //! # What is said
 //!
@@ -65,12 +68,14 @@
 //! | `link` | one peer: its lives, round trips, and when something is to be said to it |
 //! | `queue` | what waits for a peer, and the budget of a packet |
 //! | `sends`, `polls` | what clients wait for |
-//! | `packets`, `packing`, `sending`, `reading`, `electing` | the handler, by what it does |
+//! | `recovery` | who goes on with a partition that `lin-kv` has no record of |
+//! | `packets`, `packing`, `sending`, `reading`, `electing`, `recovering` | the handler, by what it does |
 //! | `wire`, `args` | what nodes say and keep; flags |
 //! | `settings` | which flags the records go with |
 //!
 //! The ideas: Kreps et al., *Kafka: a Distributed Messaging System for Log Processing* (2011), and
-//! Kafka's design of replication and its KIPs 98 (idempotent producers), 101 and 279 (leader epochs).
+//! Kafka's design of replication and its KIPs 98 (idempotent producers), 101 and 279 (leader epochs),
+//! and 516 (topic identifiers).
 
 mod args;
 mod electing;
@@ -88,6 +93,8 @@ mod placement;
 mod polls;
 mod queue;
 mod reading;
+mod recovering;
+mod recovery;
 mod sending;
 mod sends;
 mod settings;
@@ -111,10 +118,11 @@ pub use meta::Metadata;
 pub use offsets::{Committed, Rise};
 pub use partition::Partition;
 pub use placement::Placement;
+pub use recovery::{Comparison, Decision, Holding, Reason, UNCLEAN_AFTER, UNCLEAN_EPOCHS};
 pub use settings::Settings;
 pub use wire::{
-    Ack, Append, Entry, Epoch, Floor, Messages, Offsets, Outcome, Packet, PartitionId, Poll,
-    Polled, Position, Producer, Record, ReplicaId, Send, Sent,
+    Ack, Append, Entry, Epoch, Floor, Found, LogId, Messages, Offsets, Outcome, Packet,
+    PartitionId, Poll, Polled, Position, Producer, Record, ReplicaId, Send, Sent,
 };
 
 use link::Link;
@@ -233,6 +241,10 @@ pub struct KafkaLog {
     has_settings: bool,
     placement: Placement,
     partitions: BTreeMap<PartitionId, Partition>,
+    /// What this node has records of, although `lin-kv` names another log.
+    refused: BTreeMap<PartitionId, Partition>,
+    /// Why partitions are unavailable, as was logged last.
+    reported: Option<Reason>,
     links: BTreeMap<NodeId, Link>,
     sends: Sends,
     polls: Polls,
@@ -261,6 +273,8 @@ impl KafkaLog {
             own: Identity { id: "".into(), life: 0, incarnation: 0 },
             has_settings: false,
             partitions: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            reported: None,
             links: BTreeMap::new(),
             sends: Sends::default(),
             polls: Polls::default(),
@@ -290,7 +304,13 @@ impl KafkaLog {
     }
 
     fn keeps(&self, partition: PartitionId) -> bool {
-        self.placement.keeps(&self.own.id, partition)
+        self.placement.keeps(&self.own.id, partition) && !self.refused.contains_key(&partition)
+    }
+
+    /// The partitions with what this node has records of.
+    fn logs_on_disk(&self) -> impl Iterator<Item = &Partition> {
+        let used = self.partitions.iter().filter(|(id, _)| !self.refused.contains_key(id));
+        used.map(|(_, partition)| partition).chain(self.refused.values())
     }
 
     fn is_alone(&self) -> bool {
@@ -369,13 +389,13 @@ impl MessageHandler for KafkaLog {
     }
 
     fn snapshot_bytes(&self) -> Option<usize> {
-        let logs = self.partitions.values().map(Partition::snapshot_bytes);
+        let logs = self.logs_on_disk().map(Partition::snapshot_bytes);
         Some(logs.fold(self.offsets.snapshot_bytes()?, usize::saturating_add))
     }
 
     fn snapshot(&self, records: &mut Records<'_>) -> Result<(), Error> {
         records.add(&self.replica_record())?;
-        for partition in self.partitions.values() {
+        for partition in self.logs_on_disk() {
             partition.snapshot(self.config.batch_bytes, records)?;
         }
         self.offsets.snapshot(records)

@@ -81,6 +81,8 @@ pub(crate) struct Link {
     is_introduced: bool,
     /// The settings that the peer named last, in whatever life.
     settings: Option<Settings>,
+    /// Whether the peer told, in whatever life, that it holds nothing of any partition.
+    told_empty: bool,
     /// How many packets were sent to it.
     number: u64,
     /// The newest packet that came, and which of the 128 before it did.
@@ -118,6 +120,12 @@ impl Link {
     /// Whether the peer is known to know this node's life, and was told its settings.
     pub(crate) fn is_introduced(&self) -> bool {
         self.is_introduced
+    }
+
+    /// Whether the peer once told that it holds nothing of any partition. What it holds now it got
+    /// since, from a leader that `lin-kv` has a record of.
+    pub(crate) fn told_empty(&self) -> bool {
+        self.told_empty
     }
 
     /// How many packets were sent to the peer.
@@ -167,6 +175,7 @@ impl Link {
         let before = self.settings;
         self.settings = packet.settings.or(before);
         heard.settings = self.settings.filter(|_| self.settings != before);
+        self.told_empty |= packet.settings.is_some() && !packet.has_records;
         if let Some(within) = packet.within {
             self.echo = self.echo.max(packet.number);
             self.owe(now.saturating_add(pause.max(Duration::from_micros(within))));
@@ -191,6 +200,7 @@ impl Link {
             life: Some(packet.life),
             incarnation: Some(packet.incarnation),
             settings: self.settings,
+            told_empty: self.told_empty,
             round_trip: self.round_trip,
             ..Self::default()
         };
@@ -203,6 +213,7 @@ impl Link {
             appends: queue.appends,
             sends: queue.sends,
             polls: queue.polls,
+            found: queue.found,
             ..Queue::default()
         };
         fresh.fresh_since = self.fresh_since;

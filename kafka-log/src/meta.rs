@@ -8,6 +8,7 @@
 //! * Every change of the leader raises the epoch, and only who is in sync can become it.
 //! * There is always somebody in sync: the last one is never taken out. If it lost its records, the
 //!   partition's messages are gone with them, and nobody pretends otherwise: it stays unavailable.
+//! * The log's name never changes.
 
 use std::collections::BTreeSet;
 
@@ -15,11 +16,14 @@ use maelstrom_core::NodeId;
 use serde::{Deserialize, Serialize};
 
 use crate::mutants::{Mutant, is_on};
-use crate::wire::{Epoch, PartitionId, ReplicaId};
+use crate::wire::{Epoch, LogId, PartitionId, ReplicaId, is_zero};
 
 /// What `lin-kv` holds of a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
+    /// Names the log.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub log_id: LogId,
     /// Counts the changes.
     pub version: u64,
     /// Counts the changes of the leader.
@@ -40,9 +44,13 @@ impl Metadata {
     /// The record of a partition that has never had a leader: all logs are empty, so whoever can be
     /// named is in sync.
     #[must_use]
-    pub fn first(leader: ReplicaId, others: impl IntoIterator<Item = ReplicaId>) -> Self {
+    pub fn first(
+        log_id: LogId,
+        leader: ReplicaId,
+        others: impl IntoIterator<Item = ReplicaId>,
+    ) -> Self {
         let in_sync = others.into_iter().chain([leader.clone()]).collect();
-        Self { version: 1, epoch: 1, leader, in_sync }
+        Self { log_id, version: 1, epoch: 1, leader, in_sync }
     }
 
     /// `by` takes over, and `gone` are no longer in sync. `None` if it may not.
@@ -96,7 +104,7 @@ mod tests {
     }
 
     fn three() -> Metadata {
-        Metadata::first(id("n1", 1), [id("n2", 2), id("n3", 3)])
+        Metadata::first(7, id("n1", 1), [id("n2", 2), id("n3", 3)])
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use maelstrom_core::{Error, Node, NodeId};
-use tracing::{debug, info, trace};
+use tracing::{debug, info, trace, warn};
 
 use crate::link::{LAZY, part};
 use crate::wire::{Ack, Append, Packet, PartitionId};
@@ -87,6 +87,9 @@ impl KafkaLog {
         if heard.is_new_life {
             self.peer_began(now, src);
         }
+        if heard.is_new_life || heard.is_back {
+            self.recover_with(now, src);
+        }
         if heard.is_back {
             info!(peer = %src, "is back");
             self.peer_is_back(now, src);
@@ -112,6 +115,9 @@ impl KafkaLog {
         for polled in packet.polled {
             self.polled_by(node, polled);
         }
+        for found in packet.found {
+            self.found_from(node, src, found);
+        }
         if heard.is_answered {
             self.send_again_what_was_lost(now, src);
         }
@@ -135,6 +141,9 @@ impl KafkaLog {
         // Its records may be gone, and what it led with them.
         let own = self.own.id.clone();
         for (id, partition) in &mut self.partitions {
+            if let Some(recovery) = &mut partition.recovery {
+                recovery.forget(peer);
+            }
             let is_led = partition.leader() == Some(peer);
             if is_led && partition.led_by.is_some_and(|led_by| Some(led_by) != incarnation) {
                 partition.led_by = None;
@@ -163,16 +172,20 @@ impl KafkaLog {
 
     fn append_from(&mut self, node: &mut Node<Event>, src: &NodeId, append: Append) {
         let (now, id, epoch) = (node.now(), append.partition, append.epoch);
+        if self.refused.contains_key(&id) {
+            return self.tell_stranger(now, src, id);
+        }
         if !self.keeps(id) || !self.placement.keeps(src, id) {
             return debug!(peer = %src, partition = id, "appends to what is not kept here");
         }
         let retention = self.config.retention.clone();
         let incarnation = self.links.get(src).and_then(crate::Link::incarnation);
         let partition = self.open(id);
+        let is_stranger = !partition.is_of(append.log_id);
         let before = (partition.epoch(), partition.leader().cloned());
-        let records = partition.append_from(src, append, &retention, now);
-        if partition.leader() == Some(src) {
-            partition.led_by = incarnation;
+        let mut records = partition.append_from(src, append, &retention, now);
+        if partition.leader() == Some(src) && partition.epoch() == epoch && !is_stranger {
+            records.extend(incarnation.and_then(|incarnation| partition.meet_leader(incarnation)));
             if partition.high() < partition.log.end() {
                 let at = now.saturating_add(UNSURE_MAX);
                 partition.tend_at = Some(partition.tend_at.map_or(at, |due| due.min(at)));
@@ -181,6 +194,9 @@ impl KafkaLog {
         let is_change = before != (partition.epoch(), partition.leader().cloned());
         let ack = partition.ack();
         let is_soon = !ack.matched || ack.gap || ack.epoch > epoch;
+        if is_stranger {
+            partition.want(now);
+        }
         Self::persist(node, records);
         if let Some(link) = self.links.get_mut(src) {
             link.queue.acks.insert(id);
@@ -196,7 +212,12 @@ impl KafkaLog {
     fn ack_from(&mut self, node: &mut Node<Event>, src: &NodeId, ack: &Ack) {
         let (now, id) = (node.now(), ack.partition);
         let Some(partition) = self.partitions.get_mut(&id) else { return };
+        let is_stranger = !partition.is_of(ack.log_id);
         let Some(lead) = &mut partition.lead else { return };
+        if is_stranger {
+            warn!(partition = id, peer = %src, "keeps another log: see its own log for what to do");
+            return lead.estrange(src);
+        }
         if ack.epoch > lead.epoch() {
             info!(partition = id, epoch = ack.epoch, peer = %src, "knows a newer leader");
             partition.lead = None;
@@ -264,6 +285,7 @@ impl KafkaLog {
             || self.partitions.values().any(|p| p.errand.is_wanted && p.leader() == Some(peer))
             || self.links.get(peer).is_some_and(|link| link.life().is_none())
             || self.led_for(peer).iter().any(is_behind)
+            || self.is_waited_for_by_recovery(peer)
     }
 
     fn peer_fell(&mut self, node: &mut Node<Event>, peer: &NodeId) {

@@ -40,7 +40,7 @@ impl KafkaLog {
         let takes_requests = is_known && !link.is_down();
         for kind in Kind::turns(link.number()) {
             match kind {
-                Kind::Acks | Kind::Sent | Kind::Polled if is_known => {
+                Kind::Acks | Kind::Sent | Kind::Polled | Kind::Found if is_known => {
                     self.pack_answers(peer, kind, &mut body, &mut budget);
                 }
                 Kind::Appends if takes_requests => {
@@ -51,6 +51,9 @@ impl KafkaLog {
                 _ => {}
             }
         }
+        let is_introduction = self.links.get(peer).is_some_and(|link| !link.is_introduced());
+        let settings = is_introduction.then(|| self.config.settings());
+        let has_records = is_introduction && self.has_records();
         let Some(link) = self.links.get_mut(peer) else { return };
         if budget.is_empty() && !link.is_owed(now) {
             return link.calm();
@@ -61,12 +64,15 @@ impl KafkaLog {
             let soon = if is_urgent { Duration::ZERO } else { LAZY };
             within = Some(within.map_or(soon, |within| within.min(soon)));
         }
+        if body.found.iter().any(|found| found.asks) {
+            within = Some(within.map_or(ANSWER_WITHIN, |within| within.min(ANSWER_WITHIN)));
+        }
         let is_waited_for = asks || (is_urgent && !body.appends.is_empty());
         let own = (self.own.life, self.own.incarnation);
-        let settings = (!link.is_introduced()).then(|| self.config.settings());
         let head = link.head(now, own, within, is_waited_for);
-        let Packet { appends, acks, sends, sent, polls, polled, .. } = body;
-        let packet = Packet { settings, appends, acks, sends, sent, polls, polled, ..head };
+        let Packet { life, incarnation, to, number, within, echo, .. } = head;
+        let packet =
+            Packet { life, incarnation, to, number, within, echo, settings, has_records, ..body };
         trace!(peer = %peer, ?packet, "tells");
         node.send(peer, &Body::Packet(&packet));
         // There may have been more than goes into a packet.
@@ -83,16 +89,34 @@ impl KafkaLog {
         match kind {
             Kind::Sent => return link.queue.sent.pack(&mut body.sent, budget),
             Kind::Polled => return link.queue.polled.pack(&mut body.polled, budget),
+            Kind::Found => return self.pack_found(peer, body, budget),
             _ => {}
         }
         while let Some(id) = link.queue.acks.front() {
-            if let Some(ack) = self.partitions.get(&id).map(crate::Partition::ack) {
+            let partition = self.refused.get(&id).or_else(|| self.partitions.get(&id));
+            if let Some(ack) = partition.map(crate::Partition::ack) {
                 if !budget.take_item(&ack) {
                     return;
                 }
                 body.acks.push(ack);
             }
             link.queue.acks.pop();
+        }
+    }
+
+    fn pack_found(&mut self, peer: &NodeId, body: &mut Packet, budget: &mut Budget) {
+        let Some(link) = self.links.get_mut(peer) else { return };
+        while let Some(id) = link.queue.found.front() {
+            let partition = self.refused.get(&id).or_else(|| self.partitions.get(&id));
+            let holding = partition.map(crate::Partition::holding).unwrap_or_default();
+            let recovery = partition.and_then(|partition| partition.recovery.as_ref());
+            let asks = recovery.is_some_and(|recovery| recovery.lacks(peer));
+            let found = crate::Found { partition: id, holding, asks };
+            if !budget.take_item(&found) {
+                return;
+            }
+            body.found.push(found);
+            link.queue.found.pop();
         }
     }
 

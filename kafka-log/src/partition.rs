@@ -7,7 +7,9 @@
 //! * A follower appends and acknowledges only once its log is known to be its leader's: in each
 //!   epoch it first cuts off what the leader does not have (Kafka's KIP-101: by the epochs of the
 //!   entries, never by its own high watermark).
-//! * The high watermark never falls, and nothing below it is ever cut off.
+//! * The high watermark never falls, and nothing below it is ever cut off, but after an
+//!   [unclean recovery](crate::recovery).
+//! * A partition follows one log. What is said of a log of another name is refused.
 //! * The only replica of a partition that restarts has committed all that is in its log.
 
 use std::time::Duration;
@@ -17,8 +19,10 @@ use tracing::warn;
 
 use crate::leader::Leader;
 use crate::log::{PartitionLog, Retention};
+use crate::meta::Metadata;
 use crate::mutants::{Mutant, is_any_on, is_on};
-use crate::wire::{Ack, Append, Entry, Epoch, PartitionId, Position, Record};
+use crate::recovery::{Holding, Reason, Recovery, UNCLEAN_EPOCHS};
+use crate::wire::{Ack, Append, Entry, Epoch, LogId, PartitionId, Position, Record, ReplicaId};
 
 /// What an entry takes in a record besides its message, about.
 const ENTRY_BYTES: usize = 96;
@@ -41,11 +45,15 @@ pub(crate) struct Errand {
 pub struct Partition {
     id: PartitionId,
     pub(crate) log: PartitionLog,
+    /// Names the log; 0 as long as it is not known.
+    log_id: LogId,
     /// Everything below it is committed, as far as this node knows.
     high: Position,
     epoch: Epoch,
     /// Who leads in `epoch`, or is thought to.
     leader: Option<NodeId>,
+    /// Which replica leads in `epoch`, once it has been heard from. On the record, and not forgotten.
+    led_in_epoch: Option<ReplicaId>,
     /// Which incarnation of the leader has been heard to lead.
     pub(crate) led_by: Option<u64>,
     /// A follower's: whether its log is known to be the leader's.
@@ -56,7 +64,11 @@ pub struct Partition {
     has_gap: bool,
     /// This node's, if it leads.
     pub(crate) lead: Option<Leader>,
+    /// What `lin-kv` held, or may have held, when this node led last.
+    known: Option<Metadata>,
     pub(crate) errand: Errand,
+    /// What the replicas hold, if `lin-kv` turned out to have no record.
+    pub(crate) recovery: Option<Recovery>,
     /// When the epoch last changed.
     pub(crate) changed_at: Duration,
     /// When something is to be done for it.
@@ -70,15 +82,19 @@ impl Partition {
         Self {
             id,
             log: PartitionLog::default(),
+            log_id: 0,
             high: 0,
             epoch: 0,
             leader: None,
+            led_in_epoch: None,
             led_by: None,
             is_matched: false,
             guess: 0,
             has_gap: false,
             lead: None,
+            known: None,
             errand: Errand::default(),
+            recovery: None,
             changed_at: Duration::ZERO,
             tend_at: None,
         }
@@ -94,6 +110,26 @@ impl Partition {
     #[must_use]
     pub fn high(&self) -> Position {
         self.high
+    }
+
+    /// The name of the log; 0 as long as it is not known.
+    #[must_use]
+    pub fn log_id(&self) -> LogId {
+        self.log_id
+    }
+
+    /// Whether this partition follows a log of that name, or may.
+    pub(crate) fn is_of(&self, log_id: LogId) -> bool {
+        self.log_id == log_id || self.log_id == 0 || log_id == 0
+    }
+
+    /// What this node holds of it.
+    pub(crate) fn holding(&self) -> Holding {
+        let end = self.log.end();
+        let last = self.log.epoch_before(end);
+        let leader = self.led_in_epoch.clone();
+        let (log_id, epoch, known) = (self.log_id, self.epoch, self.known.clone());
+        Holding { log_id, epoch, leader, last, end, known }
     }
 
     /// The newest epoch that this node knows of.
@@ -114,8 +150,17 @@ impl Partition {
         self.lead.as_ref()
     }
 
-    /// Enters an epoch, if it is newer, and steps down from an older one.
-    pub(crate) fn enter(&mut self, epoch: Epoch, leader: NodeId, now: Duration) -> Option<Record> {
+    /// Enters an epoch of the log, if it is newer, and steps down from an older one.
+    pub(crate) fn enter(
+        &mut self,
+        log_id: LogId,
+        epoch: Epoch,
+        leader: NodeId,
+        now: Duration,
+    ) -> Option<Record> {
+        if !self.is_of(log_id) {
+            return None;
+        }
         if epoch < self.epoch || (epoch == self.epoch && self.leader.is_some()) {
             return None;
         }
@@ -124,8 +169,30 @@ impl Partition {
         is_new.then_some(())?;
         (self.is_matched, self.guess, self.changed_at) = (false, self.log.end(), now);
         (self.led_by, self.has_gap) = (None, false);
-        self.lead = None;
-        Some(Record::Epoch { partition: self.id, epoch, leader: Some(leader) })
+        (self.lead, self.recovery) = (None, None);
+        if self.log_id == 0 {
+            self.log_id = log_id;
+        }
+        self.led_in_epoch = None;
+        Some(self.epoch_record())
+    }
+
+    fn epoch_record(&self) -> Record {
+        let Self { id: partition, log_id, epoch, .. } = *self;
+        let (leader, incarnation) = match self.led_in_epoch.clone() {
+            Some(leader) => (Some(leader.node), Some(leader.incarnation)),
+            None => (self.leader.clone(), None),
+        };
+        Record::Epoch { partition, log_id, epoch, leader, incarnation }
+    }
+
+    /// The leader of the epoch is this incarnation of its node. A record, if that is news.
+    pub(crate) fn meet_leader(&mut self, incarnation: u64) -> Option<Record> {
+        self.led_by = Some(incarnation);
+        self.led_in_epoch.is_none().then_some(())?;
+        let node = self.leader.clone()?;
+        self.led_in_epoch = Some(ReplicaId { node, incarnation });
+        Some(self.epoch_record())
     }
 
     /// The record in `lin-kv` must be looked at.
@@ -141,6 +208,23 @@ impl Partition {
         self.leader = None;
     }
 
+    /// `lin-kv` has no record: the replicas compare what they hold, and nobody leads until then.
+    pub(crate) fn begin_recovery(&mut self, now: Duration) -> &mut Recovery {
+        (self.lead, self.leader, self.led_by) = (None, None, None);
+        self.recovery.get_or_insert_with(|| Recovery::new(now))
+    }
+
+    /// Why nobody can lead, if that is known.
+    pub(crate) fn unavailable(&self) -> Option<&Reason> {
+        self.recovery.as_ref()?.reason.as_ref()
+    }
+
+    /// `lin-kv` holds `record`, or is about to be asked to.
+    pub(crate) fn know(&mut self, record: Metadata) -> Record {
+        self.known = Some(record.clone());
+        Record::Metadata { partition: self.id, record }
+    }
+
     /// Takes what a node says who leads. The records are to be made durable before anything is
     /// said; then the follower owes an [`ack`](Self::ack).
     pub(crate) fn append_from(
@@ -151,6 +235,9 @@ impl Partition {
         now: Duration,
     ) -> Vec<Record> {
         let mut records = Vec::new();
+        if !self.is_of(append.log_id) {
+            return records;
+        }
         if append.epoch < self.epoch {
             if !is_on(Mutant::NoFencing) {
                 return records;
@@ -158,7 +245,7 @@ impl Partition {
             (self.epoch, self.leader, self.lead) = (append.epoch, Some(leader.clone()), None);
             self.is_matched = false;
         }
-        records.extend(self.enter(append.epoch, leader.clone(), now));
+        records.extend(self.enter(append.log_id, append.epoch, leader.clone(), now));
         if self.lead.is_some() || self.leader.as_ref() != Some(leader) {
             warn!(partition = self.id, epoch = self.epoch, peer = %leader, "two lead in one epoch");
             debug_assert!(is_any_on(), "two lead in one epoch");
@@ -196,7 +283,13 @@ impl Partition {
             return None;
         }
         if is_there && self.log.epoch_before(at) == prev {
-            debug_assert!(at >= self.high || is_any_on(), "nothing that is committed is cut off");
+            if at < self.high {
+                let is_unclean = self.epoch >= UNCLEAN_EPOCHS;
+                debug_assert!(is_unclean || is_any_on(), "nothing that is committed is cut off");
+                let count = self.high.saturating_sub(at);
+                warn!(partition, count, "an unclean recovery did without these messages");
+                self.high = at;
+            }
             self.is_matched = true;
             let is_longer = self.log.end() > at;
             self.log.truncate(at);
@@ -236,6 +329,7 @@ impl Partition {
         let end = if self.is_matched { self.log.end() } else { self.guess };
         Ack {
             partition: self.id,
+            log_id: self.log_id,
             epoch: self.epoch,
             matched: self.is_matched,
             end,
@@ -261,10 +355,13 @@ impl Partition {
     }
 
     /// Leads from now on.
-    pub(crate) fn lead(&mut self, leader: Leader, now: Duration) -> Option<Record> {
-        let record = self.enter(leader.epoch(), leader.record().leader.node.clone(), now);
+    pub(crate) fn lead(&mut self, leader: Leader, now: Duration) -> Vec<Record> {
+        let metadata = leader.record().clone();
+        let Metadata { log_id, epoch, .. } = metadata;
+        let entered = self.enter(log_id, epoch, metadata.leader.node.clone(), now);
+        let met = self.meet_leader(metadata.leader.incarnation);
         self.lead = Some(leader);
-        record
+        met.or(entered).into_iter().chain([self.know(metadata)]).collect()
     }
 
     /// Everything below `high` is committed. Whether that is news.
@@ -303,18 +400,23 @@ impl Partition {
             records.add(&Record::Append { partition, at, high, entries })?;
             at = next;
         }
-        let (epoch, leader) = (self.epoch, self.leader.clone());
-        records.add(&Record::Epoch { partition, epoch, leader })
+        records.add(&self.epoch_record())?;
+        match self.known.clone() {
+            Some(record) => records.add(&Record::Metadata { partition, record }),
+            None => Ok(()),
+        }
     }
 
     /// Takes back what this node made durable in an earlier life. Whether it makes sense.
     pub(crate) fn recover(&mut self, record: Record, retention: &Retention) -> bool {
         match record {
             Record::Replica { .. } | Record::Incarnation(_) => return false,
-            Record::Epoch { epoch, leader, .. } => {
-                (self.epoch, self.leader) = (epoch, leader);
-                self.guess = self.log.end();
+            Record::Epoch { log_id, epoch, leader, incarnation, .. } => {
+                (self.log_id, self.epoch) = (log_id, epoch);
+                self.led_in_epoch = leader.clone().zip(incarnation).map(ReplicaId::from);
+                self.leader = leader;
             }
+            Record::Metadata { record, .. } => self.known = Some(record),
             Record::Append { at, high, entries, .. } => {
                 if at != self.log.end() {
                     return false;

@@ -172,11 +172,19 @@ pub(crate) enum Kind {
     Sends,
     Polls,
     Polled,
+    Found,
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Acks, Self::Sent, Self::Appends, Self::Sends, Self::Polls, Self::Polled];
+    const ALL: [Self; 7] = [
+        Self::Acks,
+        Self::Sent,
+        Self::Appends,
+        Self::Sends,
+        Self::Polls,
+        Self::Polled,
+        Self::Found,
+    ];
 
     /// All kinds, in the order in which they are packed into the packet of that number.
     pub(crate) fn turns(number: u64) -> impl Iterator<Item = Self> {
@@ -202,6 +210,8 @@ pub(crate) struct Queue {
     pub(crate) sent: Bounded<Sent>,
     /// Answers to the peer's polls. A peer asks again for one that is lost.
     pub(crate) polled: Bounded<Polled>,
+    /// Partitions of which the peer is to be told what this node holds, or asked what it holds.
+    pub(crate) found: Fifo<PartitionId>,
 }
 
 impl Queue {
@@ -215,7 +225,10 @@ impl Queue {
 
     /// Whether the peer is to be told anything that it waits for.
     pub(crate) fn has_answers(&self) -> bool {
-        !(self.acks.is_empty() && self.sent.is_empty() && self.polled.is_empty())
+        !(self.acks.is_empty()
+            && self.sent.is_empty()
+            && self.polled.is_empty()
+            && self.found.is_empty())
     }
 
     /// Whether anything waits that a peer is asked to do.
@@ -259,8 +272,8 @@ mod tests {
 
     #[test]
     fn each_kind_is_the_first_in_turn() {
-        let firsts: Vec<_> = (0..6).filter_map(|number| Kind::turns(number).next()).collect();
+        let firsts: Vec<_> = (0..7).filter_map(|number| Kind::turns(number).next()).collect();
         assert_eq!(firsts, Kind::ALL);
-        assert_eq!(Kind::turns(u64::MAX).count(), 6);
+        assert_eq!(Kind::turns(u64::MAX).count(), 7);
     }
 }

@@ -120,7 +120,7 @@ impl KafkaLog {
         let (producer, own) = (self.own.producer(), self.own.id.clone());
         match self.take(node, id.0, &own, producer, id.1, (key, msg)) {
             Some(Outcome::Refused) => self.refuse(node, id, 0),
-            Some(Outcome::Ask(..)) | None => {}
+            Some(Outcome::Ask { .. }) | None => {}
             Some(Outcome::Offset(_)) => self.complete(node, id.0),
         }
         let now = node.now();
@@ -215,6 +215,7 @@ impl KafkaLog {
         let keeps = self.keeps(id);
         let partition = self.open(id);
         let (leader, epoch) = (partition.leader().cloned(), partition.epoch());
+        let log_id = partition.log_id();
         let is_down = match leader.as_ref().and_then(|leader| self.links.get_mut(leader)) {
             Some(link) => {
                 link.probe(now);
@@ -225,7 +226,7 @@ impl KafkaLog {
         if keeps && is_down {
             self.open(id).want(now);
         }
-        Outcome::Ask(leader.filter(|_| !is_down), epoch)
+        Outcome::Ask { leader: leader.filter(|_| !is_down), epoch, log_id }
     }
 
     /// A peer has told what came of a send.
@@ -243,10 +244,10 @@ impl KafkaLog {
                     self.refuse(node, id, 1);
                 }
             }
-            Outcome::Ask(leader, epoch) => {
+            Outcome::Ask { leader, epoch, log_id } => {
                 // If that is news, all that waits goes there. If not, it has been tried, or will be.
                 if let Some(leader) = leader {
-                    self.hear_of_leader(node, sent.partition, leader, *epoch);
+                    self.hear_of_leader(node, sent.partition, leader, (*log_id, *epoch));
                 }
             }
         }
@@ -351,7 +352,11 @@ impl KafkaLog {
         for id in self.sends.due(now) {
             let Some(pending) = self.sends.get_mut(id) else { continue };
             if pending.deadline <= now {
-                let error = pending.failure("no leader has taken the message in time");
+                let partition = self.partitions.get(&id.0);
+                let error = match partition.and_then(crate::Partition::unavailable) {
+                    Some(reason) => pending.failure(reason.to_string()),
+                    None => pending.failure("no leader has taken the message in time"),
+                };
                 if let Some(pending) = self.sends.end(id) {
                     node.reply_error(&pending.request, &error);
                 }

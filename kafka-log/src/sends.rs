@@ -11,6 +11,7 @@
 //!   room is refused at once.
 //! * It ends within [`GIVE_UP_AFTER`], before its client gives up.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +52,7 @@ pub(crate) struct Pending {
 
 impl Pending {
     /// The error that says what is known.
-    pub(crate) fn failure(&self, why: &'static str) -> Error {
+    pub(crate) fn failure(&self, why: impl Into<Cow<'static, str>>) -> Error {
         if self.copies == 0 {
             Error::temporarily_unavailable(why)
         } else {

@@ -72,6 +72,7 @@ impl KafkaLog {
                 return Ok(());
             }
             Record::Epoch { partition, .. }
+            | Record::Metadata { partition, .. }
             | Record::Append { partition, .. }
             | Record::Truncate { partition, .. }
             | Record::Floor { partition, .. } => *partition,
@@ -114,9 +115,9 @@ impl KafkaLog {
             Record::Floor { partition: id, floor } => {
                 (*id, floor.next.keys().all(|key| is_in(*id, key)))
             }
-            Record::Epoch { partition: id, .. } | Record::Truncate { partition: id, .. } => {
-                (*id, *id < self.placement.partitions())
-            }
+            Record::Epoch { partition: id, .. }
+            | Record::Metadata { partition: id, .. }
+            | Record::Truncate { partition: id, .. } => (*id, *id < self.placement.partitions()),
         };
         if is_in_place {
             return Ok(());

@@ -8,6 +8,8 @@ use maelstrom_core::NodeId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::meta::Metadata;
+use crate::recovery::Holding;
 use crate::settings::Settings;
 
 /// Names a partition.
@@ -15,6 +17,11 @@ pub type PartitionId = u32;
 
 /// How often a partition has changed its leader: the fencing token. The first is 1; 0 is none.
 pub type Epoch = u64;
+
+/// Names one log for ever: a random number, drawn when the partition is created, like Kafka's topic
+/// id (KIP-516). Epochs and positions of different logs cannot be compared. 0: not known, in the
+/// records of earlier versions.
+pub type LogId = u64;
 
 /// A place in a partition's log, over all of its keys. The first is 0.
 pub type Position = u64;
@@ -125,6 +132,9 @@ pub(crate) fn string_len(text: &str) -> usize {
 pub struct Append {
     /// Of which partition.
     pub partition: PartitionId,
+    /// Of which log.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub log_id: LogId,
     /// The leader's.
     pub epoch: Epoch,
     /// Where `entries` begin.
@@ -163,6 +173,9 @@ pub struct Floor {
 pub struct Ack {
     /// Of which partition.
     pub partition: PartitionId,
+    /// Of which log.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub log_id: LogId,
     /// The newest epoch that the follower knows.
     pub epoch: Epoch,
     /// Whether its log is the leader's, up to `end`.
@@ -208,8 +221,15 @@ pub struct Sent {
 pub enum Outcome {
     /// It is committed at this offset.
     Offset(u64),
-    /// Whoever was asked does not lead, and takes this node for the leader in this epoch.
-    Ask(Option<NodeId>, Epoch),
+    /// The node that was asked does not lead the partition.
+    Ask {
+        /// The leader, as far as that node knows.
+        leader: Option<NodeId>,
+        /// In this epoch.
+        epoch: Epoch,
+        /// Of this log.
+        log_id: LogId,
+    },
     /// Too few replicas are in sync, or no message can be taken: nothing has been appended.
     Refused,
 }
@@ -230,6 +250,18 @@ pub struct Polled {
     pub id: u64,
     /// What there is.
     pub msgs: Messages,
+}
+
+/// A replica tells another one what it holds of a partition of which `lin-kv` has no record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    /// Of which partition.
+    pub partition: PartitionId,
+    /// What it holds.
+    pub holding: Holding,
+    /// Whether the sender asks the receiver for the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asks: bool,
 }
 
 /// Everything that one node has to tell another.
@@ -255,6 +287,9 @@ pub struct Packet {
     /// sent them once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Settings>,
+    /// Goes with the settings: whether the sender holds anything of any partition.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_records: bool,
     /// To a follower.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub appends: Vec<Append>,
@@ -273,10 +308,13 @@ pub struct Packet {
     /// From a replica.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub polled: Vec<Polled>,
+    /// To a replica.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<Found>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
-fn is_zero(number: &u64) -> bool {
+pub(crate) fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
@@ -304,10 +342,23 @@ pub enum Record {
     Epoch {
         /// Of which partition.
         partition: PartitionId,
+        /// Of which log.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        log_id: LogId,
         /// The epoch.
         epoch: Epoch,
         /// Its leader, if that is known.
         leader: Option<NodeId>,
+        /// The leader's incarnation, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        incarnation: Option<u64>,
+    },
+    /// A leader knows what `lin-kv` holds, or is about to change it.
+    Metadata {
+        /// Of which partition.
+        partition: PartitionId,
+        /// The newest version, with every replica that may be in sync.
+        record: Metadata,
     },
     /// Entries have been appended.
     Append {

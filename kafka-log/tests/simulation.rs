@@ -83,6 +83,15 @@ fn sweep_without_disks() {
     });
 }
 
+/// All nodes lose their power at one instant, again and again, and `lin-kv` is empty after that.
+#[test]
+fn sweep_with_outages() {
+    all_faults().test_cases("kafka-outages", 40, |mut options| {
+        options.nemesis.insert(Fault::Outage);
+        Case::new(options, |_: &NodeId| KafkaLog::default())
+    });
+}
+
 /// Runs one test, expects it to be valid, and returns the results.
 fn valid(options: Options) -> Value {
     valid_with(options, Config::default).0

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod failures;
+mod recovery;
 mod requests;
 mod settings;
 mod sizes;

@@ -1,0 +1,226 @@
+//! Partitions that `lin-kv` has no record of: created if they are new, else recovered from what the
+//! replicas hold ([`crate::recovery`]).
+//!
+//! The steps, at each replica:
+//!
+//! 1. `lin-kv` has no record ([`KafkaLog::record_missing`]). A leader steps down.
+//! 2. The replica tells all others what it holds, and asks them for the same
+//!    ([`KafkaLog::found_from`]). It does not ask a peer about a new partition if that peer told, in
+//!    its first packets, that it holds nothing of any: a fresh cluster needs no message for this.
+//! 3. When all have told, the most complete log's node creates the record, and leads
+//!    ([`KafkaLog::recover_partition`]). The others follow it like any new leader.
+//!
+//! A node without a disk cannot know of earlier lives, and creates what it knows nothing of.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use maelstrom_core::{Node, NodeId};
+use rand::Rng;
+use tracing::{debug, info, warn};
+
+use crate::meta::Metadata;
+use crate::packets::When;
+use crate::recovery::{Comparison, Decision, Holding, Reason};
+use crate::wire::{Found, LogId, PartitionId};
+use crate::{Event, KafkaLog};
+
+/// The name of a new log. 53 bits, so that any JSON parser keeps all their digits.
+pub(crate) fn draw_name(node: &mut Node<Event>) -> LogId {
+    (node.rng().next_u64() >> 11).max(1)
+}
+
+impl KafkaLog {
+    /// `lin-kv` has no record of a partition.
+    pub(crate) fn record_missing(&mut self, node: &mut Node<Event>, id: PartitionId) {
+        let now = node.now();
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        if partition.holding().is_empty() && !node.is_durable() {
+            return self.create(node, id);
+        }
+        let (led, is_first) = (partition.lead.is_some(), partition.recovery.is_none());
+        partition.errand.is_wanted = false;
+        partition.begin_recovery(now).postpone(now);
+        if is_first && self.partitions.values().filter(|p| p.recovery.is_some()).count() == 1 {
+            self.reported = None;
+        }
+        if led {
+            self.leader_changed(node, id);
+        }
+        self.ask_others(node, id);
+        self.recover_partition(node, id);
+    }
+
+    /// Asks the other replicas what they hold, as far as they have not told.
+    fn ask_others(&mut self, node: &mut Node<Event>, id: PartitionId) {
+        let now = node.now();
+        for peer in self.silent_replicas(id) {
+            let Some(link) = self.links.get_mut(&peer) else { continue };
+            if link.life().is_none() {
+                // Its first word may be enough.
+                link.probe(now);
+            } else {
+                link.queue.found.insert(id);
+                self.touch(now, &peer, When::Fresh);
+            }
+        }
+    }
+
+    /// What is known of what the replicas hold.
+    fn holdings(&self, id: PartitionId) -> BTreeMap<NodeId, (u64, Holding)> {
+        let Some(partition) = self.partitions.get(&id) else { return BTreeMap::new() };
+        let recovery = partition.recovery.as_ref();
+        let mut holdings = recovery.map(|recovery| recovery.answers().clone()).unwrap_or_default();
+        holdings.insert(self.own.id.clone(), (self.own.incarnation, partition.holding()));
+        if holdings.values().all(|(_, holding)| holding.is_empty()) {
+            for peer in self.placement.replicas(id) {
+                let link = self.links.get(peer).filter(|link| link.told_empty());
+                if let Some(incarnation) = link.and_then(crate::Link::incarnation) {
+                    let told = || (incarnation, Holding::default());
+                    holdings.entry(peer.clone()).or_insert_with(told);
+                }
+            }
+        }
+        holdings
+    }
+
+    /// The other replicas of which is not known what they hold.
+    fn silent_replicas(&self, id: PartitionId) -> Vec<NodeId> {
+        let holdings = self.holdings(id);
+        let silent =
+            self.placement.replicas(id).iter().filter(|peer| !holdings.contains_key(*peer));
+        silent.cloned().collect()
+    }
+
+    /// A peer tells what it holds of a partition, and may ask for the same.
+    pub(crate) fn found_from(&mut self, node: &mut Node<Event>, src: &NodeId, found: Found) {
+        let (now, id) = (node.now(), found.partition);
+        if ![src, &self.own.id].into_iter().all(|end| self.placement.keeps(end, id)) {
+            return debug!(peer = %src, partition = id, "tells of what is not kept here");
+        }
+        let incarnation = self.links.get(src).and_then(crate::Link::incarnation);
+        let keeps = self.keeps(id);
+        let partition = self.open(id);
+        let leads = partition.lead.is_some();
+        if let Some(recovery) = &mut partition.recovery {
+            recovery.answered(src.clone(), incarnation.unwrap_or(0), found.holding);
+            partition.tend_at = Some(now);
+        } else if keeps && found.asks && !partition.holding().is_empty() {
+            // The peer found no record in `lin-kv`. This node looks for itself.
+            partition.want(now);
+        }
+        if found.asks && !leads {
+            if let Some(link) = self.links.get_mut(src) {
+                link.queue.found.insert(id);
+            }
+            self.touch(now, src, When::Soon);
+        }
+    }
+
+    /// A peer may have something new to tell about partitions that are being recovered.
+    pub(crate) fn recover_with(&mut self, now: Duration, peer: &NodeId) {
+        let placement = &self.placement;
+        for (id, partition) in &mut self.partitions {
+            if partition.recovery.is_some() && placement.keeps(peer, *id) {
+                partition.tend_at = Some(now);
+            }
+        }
+    }
+
+    /// Whether a partition waits to be told what a peer holds.
+    pub(crate) fn is_waited_for_by_recovery(&self, peer: &NodeId) -> bool {
+        let mut all = self.partitions.iter();
+        all.any(|(id, partition)| {
+            let recovery = partition.recovery.as_ref();
+            recovery.is_some_and(|recovery| recovery.lacks(peer)) && self.placement.keeps(peer, *id)
+        })
+    }
+
+    /// `lin-kv` names another log than the one that this node has records of. It keeps the records,
+    /// and does not use them.
+    pub(crate) fn refuse_log(
+        &mut self,
+        node: &mut Node<Event>,
+        id: PartitionId,
+        record: &Metadata,
+    ) {
+        warn!(
+            partition = id,
+            "lin-kv names another log than the one that this node keeps, and does not use: start the \
+             node with an empty folder to have it follow the other nodes"
+        );
+        if let Some(old) = self.partitions.remove(&id) {
+            self.refused.insert(id, old);
+        }
+        let Metadata { log_id, epoch, leader, .. } = record;
+        self.hear_of_leader(node, id, &leader.node, (*log_id, *epoch));
+    }
+
+    /// A leader of another log is told that this node does not follow it.
+    pub(crate) fn tell_stranger(&mut self, now: Duration, leader: &NodeId, id: PartitionId) {
+        if let Some(link) = self.links.get_mut(leader) {
+            link.queue.acks.insert(id);
+        }
+        self.touch(now, leader, When::Lazy);
+    }
+
+    fn report(&mut self, id: PartitionId, reason: Reason) {
+        if self.reported.as_ref() != Some(&reason) {
+            warn!(partition = id, "{reason}: the partition is unavailable");
+            self.reported = Some(reason);
+        }
+    }
+
+    /// Whether this node holds anything of any partition.
+    pub(crate) fn has_records(&self) -> bool {
+        let mut all = self.partitions.iter();
+        !self.refused.is_empty()
+            || all.any(|(id, partition)| self.keeps(*id) && !partition.holding().is_empty())
+    }
+
+    /// Looks whether enough is known of what the replicas hold, and does what follows from it.
+    pub(crate) fn recover_partition(&mut self, node: &mut Node<Event>, id: PartitionId) {
+        let now = node.now();
+        let Some(recovery) = self.partitions.get(&id).and_then(|p| p.recovery.as_ref()) else {
+            return;
+        };
+        let unclean_at = self.config.unclean_recovery.then(|| recovery.unclean_at());
+        let unclean = unclean_at.is_some_and(|at| at <= now);
+        let comparison = Comparison {
+            replicas: self.placement.replicas(id),
+            holdings: self.holdings(id),
+            unclean,
+        };
+        let (waits_for, reason) = match comparison.decide(&self.own.id) {
+            Decision::Create => return self.create(node, id),
+            Decision::Lead(mut record) => {
+                if record.log_id == 0 {
+                    record.log_id = draw_name(node);
+                }
+                info!(partition = id, epoch = record.epoch, unclean, "recovers");
+                return self.swap(node, id, record.clone(), record, true);
+            }
+            Decision::Follow(leader) => (vec![leader], None),
+            Decision::Wait(Reason::Silent(nodes)) => (nodes.clone(), Some(Reason::Silent(nodes))),
+            Decision::Wait(reason) => (Vec::new(), Some(reason)),
+        };
+        // Nobody is asked who is down: a link to such a node finds out when it is back.
+        let is_down = |peer: &NodeId| self.links.get(peer).is_some_and(crate::Link::is_down);
+        let is_in_vain = !waits_for.is_empty() && waits_for.iter().all(is_down);
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        let Some(recovery) = &mut partition.recovery else { return };
+        let is_new = recovery.reason != reason;
+        recovery.reason.clone_from(&reason);
+        if !is_in_vain && recovery.retry_at <= now {
+            // Whoever should lead and does not may hold less by now.
+            waits_for.iter().for_each(|peer| recovery.forget(peer));
+            return partition.want(now);
+        }
+        let retry_at = (!is_in_vain).then_some(recovery.retry_at);
+        let unclean_at = unclean_at.filter(|at| *at > now);
+        partition.tend_at = retry_at.into_iter().chain(unclean_at).min();
+        if let Some(reason) = reason.filter(|_| is_new && now >= recovery.report_at()) {
+            self.report(id, reason);
+        }
+    }
+}

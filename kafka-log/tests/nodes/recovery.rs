@@ -1,0 +1,323 @@
+//! Nodes that keep records, started with an empty `lin-kv`: as after every restart of a cluster under
+//! Maelstrom.
+
+use std::time::Duration;
+
+use kafka_log::{Config, UNCLEAN_EPOCHS};
+use serde_json::{Value, json};
+
+use crate::cluster::{A_WHILE, Cluster};
+
+const NAMES: [&str; 3] = ["n1", "n2", "n3"];
+
+fn all(count: u64) -> Value {
+    (0..count).map(|n| json!([n, n])).collect()
+}
+
+/// All nodes and `lin-kv` end.
+fn stop(cluster: &mut Cluster) {
+    for name in NAMES {
+        cluster.crash(name);
+    }
+    cluster.kv.clear();
+}
+
+/// A cluster with three messages of which `lagging` has the first one only, all of it stopped.
+fn stopped_with_a_laggard(config: Config) -> (Cluster, &'static str) {
+    let mut cluster = Cluster::new(&NAMES, Config { partitions: 1, ..config });
+    cluster.send("n1", 0, 0);
+    cluster.run_for(A_WHILE);
+    let lagging = cluster.followers()[0];
+    cluster.crash(lagging);
+    let leader = cluster.leader();
+    cluster.send(leader, 1, 1);
+    cluster.send(leader, 2, 2);
+    assert_eq!(cluster.partition(leader).high(), 3);
+    stop(&mut cluster);
+    (cluster, lagging)
+}
+
+fn unclean() -> Config {
+    Config { unclean_recovery: true, ..Config::default() }
+}
+
+/// Why a node does not take a message.
+fn refusal(cluster: &mut Cluster, name: &'static str) -> String {
+    let reply = cluster.ask(name, json!({"type": "send", "key": "k", "msg": 9}));
+    assert!([json!(0), json!(11)].contains(&reply["code"]), "{reply}");
+    reply["text"].as_str().unwrap().to_owned()
+}
+
+/// Everyone shows so many messages, takes one more, and is in sync.
+fn go_on(cluster: &mut Cluster, count: u64) {
+    cluster.run_for(A_WHILE);
+    for name in NAMES {
+        assert_eq!(cluster.poll(name, 0), all(count), "{name}");
+    }
+    cluster.send("n2", count, count);
+    cluster.run_for(A_WHILE);
+    assert_eq!(cluster.in_sync().len(), 3);
+    for name in NAMES {
+        assert_eq!(cluster.poll(name, 0), all(count + 1), "{name}");
+    }
+}
+
+#[test]
+fn whoever_comes_back_first_waits_for_the_others_and_nothing_is_lost() {
+    for first in NAMES {
+        let (mut cluster, lagging) = stopped_with_a_laggard(Config::default());
+        cluster.start(first);
+        cluster.run_for(A_WHILE);
+        assert_eq!(cluster.leaders(), Vec::<&str>::new(), "{first} is alone, {lagging} lags");
+        let text = refusal(&mut cluster, first);
+        for name in NAMES.iter().filter(|name| **name != first) {
+            assert!(text.contains(name), "{text}");
+        }
+        for name in NAMES.iter().filter(|name| **name != first) {
+            cluster.start(name);
+        }
+        go_on(&mut cluster, 3);
+        assert_ne!(cluster.partition("n1").log_id(), 0);
+    }
+}
+
+#[test]
+fn the_new_epoch_is_above_all_that_anybody_knows() {
+    let (mut cluster, lagging) = stopped_with_a_laggard(Config::default());
+    let mut epochs = Vec::new();
+    for _ in 0..3 {
+        for name in NAMES {
+            cluster.start(name);
+        }
+        cluster.run_for(A_WHILE);
+        epochs.push(cluster.partition(lagging).epoch());
+        stop(&mut cluster);
+    }
+    assert!(epochs[0] > 1 && epochs.is_sorted_by(|a, b| a < b), "{epochs:?}");
+}
+
+#[test]
+fn a_snapshot_names_the_log_and_who_was_in_sync() {
+    let (mut cluster, _) = stopped_with_a_laggard(Config::default());
+    for name in NAMES {
+        cluster.start(name);
+    }
+    cluster.run_for(A_WHILE);
+    let (leader, log_id) = (cluster.leader(), cluster.partition("n1").log_id());
+    for name in NAMES {
+        cluster.compact(name);
+    }
+    let known = cluster.records(leader).iter().any(|record| {
+        let record: Value = serde_json::from_slice(record).unwrap();
+        record["metadata"]["record"]["in_sync"].as_array().is_some_and(|all| all.len() == 3)
+    });
+    assert!(known);
+    stop(&mut cluster);
+    for name in NAMES {
+        cluster.start(name);
+    }
+    go_on(&mut cluster, 3);
+    assert_eq!(cluster.partition("n1").log_id(), log_id);
+}
+
+#[test]
+fn a_node_that_lost_its_records_does_not_begin_anew_before_it_has_heard_from_all() {
+    for lost in NAMES {
+        let (mut cluster, _) = stopped_with_a_laggard(Config::default());
+        let kept = NAMES.into_iter().filter(|name| *name != lost).count();
+        assert_eq!(kept, 2);
+        cluster.lose_records(lost);
+        cluster.start(lost);
+        let _ = refusal(&mut cluster, lost);
+        cluster.run_for(A_WHILE);
+        assert_eq!(cluster.leaders(), Vec::<&str>::new(), "{lost} is alone");
+        assert_eq!(cluster.kv.len(), 0);
+    }
+}
+
+/// Who was in sync lost its records: it may have been the only one to have the last messages.
+#[test]
+fn a_partition_whose_last_replica_in_sync_lost_its_records_is_unavailable() {
+    for is_unclean in [false, true] {
+        let config = Config { unclean_recovery: is_unclean, ..Config::default() };
+        let mut cluster = Cluster::new(&NAMES, Config { partitions: 1, ..config });
+        cluster.send("n1", 0, 0);
+        cluster.run_for(A_WHILE);
+        let (leader, followers) = (cluster.leader(), cluster.followers());
+        cluster.crash(followers[0]);
+        cluster.crash(followers[1]);
+        cluster.send(leader, 1, 1);
+        stop(&mut cluster);
+        cluster.lose_records(leader);
+        for name in NAMES {
+            cluster.start(name);
+        }
+        cluster.run_for(A_WHILE);
+        if is_unclean {
+            go_on(&mut cluster, 1);
+            continue;
+        }
+        assert_eq!(cluster.leaders(), Vec::<&str>::new());
+        let text = refusal(&mut cluster, followers[0]);
+        assert!(text.contains(leader), "{text}");
+    }
+}
+
+/// No node hears that its change of a record has come true.
+fn lose_outcomes(message: &mut Value) {
+    if message["body"]["type"] == "cas_ok" {
+        message["body"]["in_reply_to"] = json!(0);
+    }
+}
+
+#[test]
+fn whoever_a_leader_let_in_without_hearing_so_must_be_there_with_its_records() {
+    let mut cluster = Cluster::three();
+    cluster.send("n1", 0, 0);
+    cluster.run_for(A_WHILE);
+    let (leader, followers) = (cluster.leader(), cluster.followers());
+    let (joins, other) = (followers[0], followers[1]);
+    // It loses its records, leaves, and is let in again as another replica.
+    cluster.crash(joins);
+    cluster.lose_records(joins);
+    cluster.send(leader, 1, 1);
+    assert_eq!(cluster.in_sync().len(), 2);
+    cluster.start(joins);
+    cluster.on_the_way = Some(lose_outcomes);
+    while cluster.in_sync().len() < 3 {
+        cluster.run_for(Duration::from_millis(10));
+    }
+    cluster.on_the_way = None;
+    cluster.crash(leader);
+    cluster.crash(other);
+    // Alone, it takes over and acknowledges.
+    cluster.send(joins, 2, 2);
+    stop(&mut cluster);
+    cluster.lose_records(joins);
+    for name in NAMES {
+        cluster.start(name);
+    }
+    let text = refusal(&mut cluster, leader);
+    assert!(text.contains(joins), "{text}");
+    assert_eq!(cluster.leaders(), Vec::<&str>::new());
+}
+
+#[test]
+fn what_a_node_held_before_it_lost_its_records_does_not_count() {
+    for is_first in [false, true] {
+        let (mut cluster, lagging) = stopped_with_a_laggard(Config::default());
+        let mut others: Vec<&str> = NAMES.into_iter().filter(|name| *name != lagging).collect();
+        if is_first {
+            others.reverse();
+        }
+        for name in &others {
+            cluster.start(name);
+        }
+        cluster.run_for(A_WHILE);
+        cluster.crash(others[0]);
+        cluster.lose_records(others[0]);
+        cluster.start(others[0]);
+        cluster.start(lagging);
+        cluster.run_for(A_WHILE);
+        assert_eq!(cluster.leaders(), Vec::<&str>::new());
+        let text = refusal(&mut cluster, others[1]);
+        assert!(text.contains(&format!("the records of {} are gone", others[0])), "{text}");
+    }
+}
+
+#[test]
+fn an_unclean_recovery_goes_on_without_who_is_missing_and_takes_it_in_later() {
+    let (mut cluster, lagging) = stopped_with_a_laggard(unclean());
+    cluster.start(lagging);
+    cluster.run_for(A_WHILE);
+    assert_eq!(cluster.leaders(), [lagging]);
+    assert!(cluster.partition(lagging).epoch() > UNCLEAN_EPOCHS);
+    // The offsets of the messages that were given up are used again.
+    cluster.send(lagging, 1, 1);
+    for name in NAMES.iter().filter(|name| **name != lagging) {
+        cluster.start(name);
+    }
+    go_on(&mut cluster, 2);
+}
+
+#[test]
+fn with_the_flag_a_recovery_is_clean_if_all_are_there_in_time() {
+    let (mut cluster, lagging) = stopped_with_a_laggard(unclean());
+    cluster.start(lagging);
+    cluster.run_for(Duration::from_secs(3));
+    for name in NAMES.iter().filter(|name| **name != lagging) {
+        cluster.start(name);
+    }
+    go_on(&mut cluster, 3);
+    assert!(cluster.partition(lagging).epoch() < UNCLEAN_EPOCHS);
+}
+
+#[test]
+fn records_of_another_log_are_refused_and_kept() {
+    let (mut cluster, lagging) = stopped_with_a_laggard(unclean());
+    let others: Vec<&str> = NAMES.into_iter().filter(|name| *name != lagging).collect();
+    // The others begin anew, without the one that has records.
+    for name in &others {
+        cluster.lose_records(name);
+        cluster.start(name);
+    }
+    // The first message comes too early.
+    let _ = cluster.ask(others[0], json!({"type": "send", "key": "k", "msg": 9}));
+    cluster.run_for(A_WHILE);
+    for n in 0..5 {
+        cluster.send(others[0], n, n);
+    }
+    let records = cluster.records(lagging).clone();
+    cluster.start(lagging);
+    cluster.run_for(A_WHILE);
+    // It passes on what it is asked, and does not show what it keeps.
+    assert_eq!(cluster.poll(lagging, 0), all(5));
+    cluster.send(lagging, 5, 5);
+    cluster.said.clear();
+    cluster.run_for(A_WHILE);
+    assert!(cluster.said.len() < 10, "{:?}", cluster.said);
+    assert_eq!(cluster.in_sync().len(), 2);
+    assert!(cluster.records(lagging).starts_with(&records));
+    cluster.compact(lagging);
+    let text = cluster.records(lagging).iter().map(|record| String::from_utf8_lossy(record));
+    let text: String = text.collect();
+    assert!(text.contains(r#""k",0]"#), "{text}");
+    // With an empty folder it follows.
+    cluster.crash(lagging);
+    cluster.lose_records(lagging);
+    cluster.start(lagging);
+    go_on(&mut cluster, 6);
+}
+
+#[test]
+fn a_fresh_cluster_asks_nobody_what_it_holds() {
+    let mut cluster = Cluster::three();
+    cluster.send("n1", 0, 0);
+    cluster.run_for(A_WHILE);
+    assert!(cluster.said.iter().all(|message| message["body"].get("found").is_none()));
+    let reads = cluster.said.iter().filter(|message| message["body"]["type"] == "read");
+    assert!(reads.count() <= 1);
+}
+
+/// Nobody stops but `lin-kv`, which forgets everything.
+#[test]
+fn a_leader_goes_on_in_a_new_epoch_when_lin_kv_forgets_its_record() {
+    let mut cluster = Cluster::three();
+    cluster.send("n1", 0, 0);
+    cluster.run_for(A_WHILE);
+    let epoch = cluster.partition("n1").epoch();
+    cluster.kv.clear();
+    let follower = cluster.followers()[0];
+    cluster.crash(follower);
+    let leader = cluster.leader();
+    // The leader cannot take the follower out, as there is no record.
+    let reply = cluster.ask(leader, json!({"type": "send", "key": "k", "msg": 1}));
+    assert_eq!(reply["type"], "error");
+    assert_eq!(cluster.leaders(), Vec::<&str>::new(), "nobody leads while one has not told");
+    cluster.start(follower);
+    cluster.run_for(A_WHILE);
+    assert!(cluster.partition("n1").epoch() > epoch);
+    let shown = cluster.poll("n1", 0);
+    assert_eq!(shown, all(2), "what was appended is not lost");
+    go_on(&mut cluster, 2);
+}
