@@ -30,7 +30,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use maelstrom_core::gossip::{self, Entry, Gossip, Tick};
-use maelstrom_core::{Error, LINE_BYTES_MAX, MessageHandler, Node, Records, Request, Verbatim};
+use maelstrom_core::{
+    Error, LINE_BYTES_MAX, MessageHandler, Node, Records, Request, SnapshotPosition, Verbatim,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -176,8 +178,14 @@ impl MessageHandler for Broadcast {
         self.gossip.snapshot_bytes()
     }
 
-    fn snapshot(&self, records: &mut Records<'_>) -> Result<(), Error> {
-        self.gossip.snapshot(records)
+    fn snapshot(
+        &self,
+        from: SnapshotPosition,
+        bytes_max: usize,
+        records: &mut Records<'_>,
+    ) -> Result<Option<SnapshotPosition>, Error> {
+        let next = self.gossip.snapshot(from.offset, bytes_max, records)?;
+        Ok(next.map(|offset| SnapshotPosition { offset, ..from }))
     }
 
     fn started(&mut self, node: &mut Node<Tick>) {

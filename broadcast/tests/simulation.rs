@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use broadcast::Broadcast;
 use maelstrom_core::gossip::Config;
-use maelstrom_sim::compacted::Compacted;
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
 use maelstrom_sim::simulate::simulate;
@@ -32,7 +31,7 @@ fn sweep_with_small_logs_and_batches() {
 
 #[test]
 fn sweep_with_snapshots() {
-    all_faults().test(40, |_| Compacted::new(Broadcast::default));
+    all_faults().test_snapshots("broadcast-snapshots", 40, |_| Broadcast::default());
 }
 
 #[test]

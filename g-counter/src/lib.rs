@@ -38,7 +38,7 @@ mod retries;
 use std::time::Duration;
 
 use maelstrom_core::gossip::{self, Gossip, Tick};
-use maelstrom_core::{Error, ErrorCode, MessageHandler, Node, Records, Request};
+use maelstrom_core::{Error, ErrorCode, MessageHandler, Node, Records, Request, SnapshotPosition};
 use serde::{Deserialize, Serialize};
 
 pub use counter::{Counter, Total};
@@ -135,8 +135,14 @@ impl MessageHandler for GCounter {
         self.gossip.snapshot_bytes()
     }
 
-    fn snapshot(&self, records: &mut Records<'_>) -> Result<(), Error> {
-        self.gossip.snapshot(records)
+    fn snapshot(
+        &self,
+        from: SnapshotPosition,
+        bytes_max: usize,
+        records: &mut Records<'_>,
+    ) -> Result<Option<SnapshotPosition>, Error> {
+        let next = self.gossip.snapshot(from.offset, bytes_max, records)?;
+        Ok(next.map(|offset| SnapshotPosition { offset, ..from }))
     }
 
     fn started(&mut self, node: &mut Node<Tick>) {

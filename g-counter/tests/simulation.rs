@@ -12,7 +12,6 @@ use std::time::Duration;
 use g_counter::{GCounter, PERIOD_MIN};
 use maelstrom_core::NodeId;
 use maelstrom_core::gossip::Config;
-use maelstrom_sim::compacted::Compacted;
 use maelstrom_sim::history::{History, Op, OpType, Process};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
@@ -35,12 +34,7 @@ fn sweep() {
 #[test]
 fn sweep_with_snapshots() {
     let sweep = Sweep { workload: WorkloadKind::GCounter, faults: Fault::ALL.to_vec() };
-    sweep.test(40, |id| {
-        Compacted::new({
-            let id = id.clone();
-            move || counter(&id)
-        })
-    });
+    sweep.test_snapshots("g-counter-snapshots", 40, counter);
 }
 
 /// Runs one test, and expects it to be valid.

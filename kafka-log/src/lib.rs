@@ -106,7 +106,9 @@ use std::time::Duration;
 
 use maelstrom_core::gossip::{self, Gossip, Tick};
 use maelstrom_core::service::Cas;
-use maelstrom_core::{Error, MessageHandler, Node, NodeId, Records, Request, RpcError};
+use maelstrom_core::{
+    Error, MessageHandler, Node, NodeId, Records, Request, RpcError, SnapshotPosition,
+};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -138,6 +140,11 @@ pub const GOSSIP_PERIOD_MIN: Duration = Duration::from_secs(1);
 
 /// How long a node that begins waits before it greets the others, who may not have been started.
 const SILENCE: Duration = Duration::from_millis(500);
+
+/// The section of a snapshot that holds the committed offsets. Those behind it are the partitions.
+/// The offsets come first, so that their snapshot has begun before any record is made that is to
+/// follow it.
+const OFFSETS_SECTION: u64 = 0;
 
 /// What the node understands.
 #[derive(Debug, Deserialize)]
@@ -239,6 +246,8 @@ pub struct KafkaLog {
     own: Identity,
     /// Whether the records name the incarnation and the settings.
     has_settings: bool,
+    /// Whether a snapshot is being recovered.
+    is_recovering_snapshot: bool,
     placement: Placement,
     partitions: BTreeMap<PartitionId, Partition>,
     /// What this node has records of, although `lin-kv` names another log.
@@ -272,6 +281,7 @@ impl KafkaLog {
             config,
             own: Identity { id: "".into(), life: 0, incarnation: 0 },
             has_settings: false,
+            is_recovering_snapshot: false,
             partitions: BTreeMap::new(),
             refused: BTreeMap::new(),
             reported: None,
@@ -311,6 +321,36 @@ impl KafkaLog {
     fn logs_on_disk(&self) -> impl Iterator<Item = &Partition> {
         let used = self.partitions.iter().filter(|(id, _)| !self.refused.contains_key(id));
         used.map(|(_, partition)| partition).chain(self.refused.values())
+    }
+
+    /// Adds a part of a snapshot of the partitions, from a position in one of them on. Returns where
+    /// the next part begins.
+    fn snapshot_partitions(
+        &self,
+        (first, mut at): (PartitionId, Position),
+        bytes_max: usize,
+        records: &mut Records<'_>,
+    ) -> Result<Option<(PartitionId, Position)>, Error> {
+        let mut left = bytes_max.max(1);
+        if !self.partitions.contains_key(&first) {
+            at = 0;
+        }
+        for (id, partition) in self.partitions.range(first..) {
+            let partition = self.refused.get(id).unwrap_or(partition);
+            loop {
+                if left == 0 {
+                    return Ok(Some((*id, at)));
+                }
+                let bytes_max = left.min(self.config.batch_bytes);
+                let (bytes, next) = partition.snapshot(at, bytes_max, records)?;
+                left = left.saturating_sub(bytes);
+                at = next.unwrap_or(0);
+                if next.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn is_alone(&self) -> bool {
@@ -393,12 +433,30 @@ impl MessageHandler for KafkaLog {
         Some(logs.fold(self.offsets.snapshot_bytes()?, usize::saturating_add))
     }
 
-    fn snapshot(&self, records: &mut Records<'_>) -> Result<(), Error> {
-        records.add(&self.replica_record())?;
-        for partition in self.logs_on_disk() {
-            partition.snapshot(self.config.batch_bytes, records)?;
+    fn snapshot(
+        &self,
+        from: SnapshotPosition,
+        bytes_max: usize,
+        records: &mut Records<'_>,
+    ) -> Result<Option<SnapshotPosition>, Error> {
+        if from == SnapshotPosition::default() {
+            records.add(&self.replica_record())?;
+            records.add(&Record::SnapshotStart)?;
         }
-        self.offsets.snapshot(records)
+        let Some(section) = from.section.checked_sub(OFFSETS_SECTION + 1) else {
+            let next = self.offsets.snapshot(from.offset, bytes_max, records)?;
+            let first = SnapshotPosition { section: OFFSETS_SECTION + 1, offset: 0 };
+            let next = next.map(|offset| SnapshotPosition { section: OFFSETS_SECTION, offset });
+            return Ok(Some(next.unwrap_or(first)));
+        };
+        let id = PartitionId::try_from(section).unwrap_or(PartitionId::MAX);
+        let next = self.snapshot_partitions((id, from.offset), bytes_max, records)?;
+        let Some((id, offset)) = next else {
+            records.add(&Record::SnapshotEnd)?;
+            return Ok(None);
+        };
+        let section = u64::from(id).saturating_add(OFFSETS_SECTION + 1);
+        Ok(Some(SnapshotPosition { section, offset }))
     }
 
     fn started(&mut self, node: &mut Node<Event>) {

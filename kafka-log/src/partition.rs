@@ -379,38 +379,50 @@ impl Partition {
         self.log.bytes().saturating_add(names).saturating_add(ENTRY_BYTES)
     }
 
-    /// Adds records from which all of it can be had back, with about `bytes_max` bytes of entries in
-    /// each.
+    /// Adds the records of a snapshot from a position on: about `bytes_max` bytes of entries, or, if
+    /// there are none, all else. Returns their size, and where to go on, unless that was all.
+    ///
+    /// The log may have changed since the last part. If it was cut off below `at`, the record that
+    /// says so is among the snapshot's. If entries from `at` on have been deleted, it goes on behind
+    /// them.
     pub(crate) fn snapshot(
         &self,
+        at: Position,
         bytes_max: usize,
         records: &mut Records<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<(usize, Option<Position>), Error> {
         let (partition, high) = (self.id, self.high);
-        if self.log.start() > 0 {
+        if at < self.log.start() {
             records.add(&Record::Floor { partition, floor: self.log.floor() })?;
         }
-        let mut at = self.log.start();
-        loop {
-            let entries = self.log.entries(at, bytes_max);
-            if entries.is_empty() {
-                break;
-            }
+        let at = at.max(self.log.start());
+        let entries = self.log.entries(at, bytes_max);
+        if !entries.is_empty() {
+            let bytes = entries.iter().map(Entry::encoded_len).fold(0, usize::saturating_add);
             let next = at.saturating_add(entries.len() as u64);
             records.add(&Record::Append { partition, at, high, entries })?;
-            at = next;
+            return Ok((bytes, Some(next)));
         }
         records.add(&self.epoch_record())?;
-        match self.known.clone() {
-            Some(record) => records.add(&Record::Metadata { partition, record }),
-            None => Ok(()),
+        if let Some(record) = self.known.clone() {
+            records.add(&Record::Metadata { partition, record })?;
         }
+        Ok((ENTRY_BYTES, None))
     }
 
-    /// Takes back what this node made durable in an earlier life. Whether it makes sense.
-    pub(crate) fn recover(&mut self, record: Record, retention: &Retention) -> bool {
+    /// Takes back what this node made durable in an earlier life. Whether it makes sense. While a
+    /// snapshot is being recovered, the log `is_partial`: entries that do not follow come later.
+    pub(crate) fn recover(
+        &mut self,
+        record: Record,
+        retention: &Retention,
+        is_partial: bool,
+    ) -> bool {
         match record {
-            Record::Replica { .. } | Record::Incarnation(_) => return false,
+            Record::Replica { .. }
+            | Record::Incarnation(_)
+            | Record::SnapshotStart
+            | Record::SnapshotEnd => return false,
             Record::Epoch { log_id, epoch, leader, incarnation, .. } => {
                 (self.log_id, self.epoch) = (log_id, epoch);
                 self.led_in_epoch = leader.clone().zip(incarnation).map(ReplicaId::from);
@@ -418,13 +430,13 @@ impl Partition {
             }
             Record::Metadata { record, .. } => self.known = Some(record),
             Record::Append { at, high, entries, .. } => {
-                if at != self.log.end() {
+                if at != self.log.end() && !is_partial {
                     return false;
                 }
-                for entry in entries {
-                    self.log.append(entry, retention, Duration::ZERO);
+                if at <= self.log.end() {
+                    self.extend(at, entries, high, retention, Duration::ZERO);
+                    self.raise_high(high);
                 }
-                self.raise_high(high);
             }
             Record::Truncate { to, .. } => self.log.truncate(to),
             Record::Floor { floor, .. } => {

@@ -71,6 +71,10 @@ impl KafkaLog {
                 self.own.incarnation = *incarnation;
                 return Ok(());
             }
+            Record::SnapshotStart | Record::SnapshotEnd => {
+                self.is_recovering_snapshot = matches!(record, Record::SnapshotStart);
+                return Ok(());
+            }
             Record::Epoch { partition, .. }
             | Record::Metadata { partition, .. }
             | Record::Append { partition, .. }
@@ -78,7 +82,8 @@ impl KafkaLog {
             | Record::Floor { partition, .. } => *partition,
         };
         let retention = self.config.retention.clone();
-        if self.open(partition).recover(record, &retention) {
+        let is_partial = self.is_recovering_snapshot;
+        if self.open(partition).recover(record, &retention, is_partial) {
             return Ok(());
         }
         Err(Error::crash("a record is missing before this one"))
@@ -108,7 +113,10 @@ impl KafkaLog {
     fn check_places(&self, record: &Record) -> Result<(), Error> {
         let is_in = |id: PartitionId, key: &str| self.placement.partition(key) == id;
         let (id, is_in_place) = match record {
-            Record::Replica { .. } | Record::Incarnation(_) => return Ok(()),
+            Record::Replica { .. }
+            | Record::Incarnation(_)
+            | Record::SnapshotStart
+            | Record::SnapshotEnd => return Ok(()),
             Record::Append { partition: id, entries, .. } => {
                 (*id, entries.iter().all(|entry| is_in(*id, &entry.key)))
             }

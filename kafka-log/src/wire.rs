@@ -336,6 +336,11 @@ pub enum Record {
         /// The settings with which all records are written.
         settings: Settings,
     },
+    /// A snapshot begins, part by part. Records that were made between the parts are among them, and
+    /// may be about entries that a later part brings.
+    SnapshotStart,
+    /// It ends.
+    SnapshotEnd,
     /// The first record that earlier versions wrote, which did not name the settings.
     Incarnation(u64),
     /// A node has entered an epoch, and who leads in it.

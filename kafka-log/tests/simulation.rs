@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use kafka_log::{Acks, Config, Event, GOSSIP_PERIOD_MIN, KafkaLog, Payload};
 use maelstrom_core::{Error, MessageHandler, Node, NodeId, Request, gossip};
-use maelstrom_sim::compacted::Compacted;
 use maelstrom_sim::history::{Op, OpType};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
@@ -30,7 +29,7 @@ fn sweep() {
 
 #[test]
 fn sweep_with_snapshots() {
-    all_faults().test(40, |_| Compacted::new(KafkaLog::default));
+    all_faults().test_snapshots("kafka-snapshots", 40, |_| KafkaLog::default());
 }
 
 #[test]
@@ -88,6 +87,8 @@ fn sweep_without_disks() {
 fn sweep_with_outages() {
     all_faults().test_cases("kafka-outages", 40, |mut options| {
         options.nemesis.insert(Fault::Outage);
+        let snapshot_part_bytes = options.seed.is_multiple_of(2).then_some(50);
+        let options = Options { snapshot_part_bytes, ..options };
         Case::new(options, |_: &NodeId| KafkaLog::default())
     });
 }

@@ -44,21 +44,35 @@ pub trait MessageHandler {
         Err(Error::crash("this node persists nothing, so it has nothing to recover"))
     }
 
-    /// About how many bytes of records [`snapshot`](Self::snapshot) would add now; `None` if there can
-    /// be no snapshot now. Once the records take much more than that, the driver takes one.
+    /// Estimated size in bytes of a snapshot taken now. `None`: no part of a
+    /// [`snapshot`](Self::snapshot) can be taken now. Once the records take much more than that, the
+    /// driver takes a snapshot.
     fn snapshot_bytes(&self) -> Option<usize> {
         None
     }
 
-    /// Adds records that stand for all that were persisted so far: a node that recovers them instead
-    /// keeps all that was promised. Called only where [`snapshot_bytes`](Self::snapshot_bytes) says
-    /// that it can be.
+    /// Adds the part of a snapshot that begins at `from`: records of about `bytes_max` bytes. Returns
+    /// where the next part begins, or `None` after the last one.
+    ///
+    /// The driver takes one part at a time, so that no part keeps the node from its work for long.
+    /// The node handles messages between two parts, and persists records. A later life recovers the
+    /// parts and the records persisted between them in the order in which both were made, then the
+    /// records persisted after the last part. It must then keep all that was promised: before the
+    /// first part, between parts, and after the last.
+    ///
+    /// The driver takes a part only when all persisted records are durable, and
+    /// [`snapshot_bytes`](Self::snapshot_bytes) is not `None`.
     ///
     /// # Errors
     ///
-    /// If a record has no JSON form. Then the old ones stay.
-    fn snapshot(&self, records: &mut Records<'_>) -> Result<(), Error> {
-        let _ = records;
+    /// If a record has no JSON form. Then there is no snapshot, and the old records stay.
+    fn snapshot(
+        &self,
+        from: SnapshotPosition,
+        bytes_max: usize,
+        records: &mut Records<'_>,
+    ) -> Result<Option<SnapshotPosition>, Error> {
+        let _ = (from, bytes_max, records);
         Err(Error::crash("this node has no snapshots"))
     }
 
@@ -89,6 +103,16 @@ pub trait MessageHandler {
     fn event(&mut self, node: &mut Node<Self::Event>, event: Self::Event) {
         let _ = (node, event);
     }
+}
+
+/// Where a part of a snapshot begins. The first part begins at the default; only the handler knows
+/// the meaning of any other one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SnapshotPosition {
+    /// Which of the handler's parts of the state.
+    pub section: u64,
+    /// Where in that section.
+    pub offset: u64,
 }
 
 /// Where a snapshot's records go.

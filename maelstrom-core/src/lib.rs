@@ -74,7 +74,7 @@ mod timer;
 pub use body::Verbatim;
 pub use cli::{DataArgs, NodeArgs};
 pub use error::{Error, ErrorCode};
-pub use handler::{MessageHandler, NoEvent, Records};
+pub use handler::{MessageHandler, NoEvent, Records, SnapshotPosition};
 pub use lines::LINE_BYTES_MAX;
 pub use message::{MsgId, NodeId, Request};
 pub use node::{Clock, Node, NodeRng, OPEN_REQUESTS_MAX, Output};

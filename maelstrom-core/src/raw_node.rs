@@ -10,7 +10,7 @@ use tracing::{debug, info, trace, warn};
 
 use crate::body;
 use crate::error::{Error, ErrorCode};
-use crate::handler::{MessageHandler, Records};
+use crate::handler::{MessageHandler, Records, SnapshotPosition};
 use crate::message::{Envelope, Header, MsgId, NodeId, Request};
 use crate::names::Names;
 use crate::node::{Clock, Node, Output, SystemReply};
@@ -163,14 +163,19 @@ impl<H: MessageHandler> RawNode<H> {
         self.handler.snapshot_bytes()
     }
 
-    /// Adds records that stand for all that [`poll_output`](Self::poll_output) has ever returned;
-    /// what it has not returned yet may be among them.
+    /// See [`MessageHandler::snapshot`]. All records that [`poll_output`](Self::poll_output) returned
+    /// must be durable, and it must have returned everything.
     ///
     /// # Errors
     ///
     /// See [`MessageHandler::snapshot`].
-    pub fn snapshot(&self, records: &mut Records<'_>) -> Result<(), Error> {
-        self.handler.snapshot(records)
+    pub fn snapshot(
+        &self,
+        from: SnapshotPosition,
+        bytes_max: usize,
+        records: &mut Records<'_>,
+    ) -> Result<Option<SnapshotPosition>, Error> {
+        self.handler.snapshot(from, bytes_max, records)
     }
 
     /// The handler, for tests and checkers to look at.

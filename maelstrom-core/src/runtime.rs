@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use crate::handler::MessageHandler;
+use crate::handler::{MessageHandler, Records, SnapshotPosition};
 use crate::lines::{LINE_BYTES_MAX, Line, LineSplitter};
 use crate::node::{Clock, Output};
 use crate::raw_node::RawNode;
@@ -27,6 +27,9 @@ use crate::store::{Store, StoreError};
 
 /// How much is read at a time: what a pipe holds.
 const CHUNK_BYTES: usize = 64 << 10;
+
+/// About how many bytes of a snapshot are written at a time: a node is silent for that long.
+const PART_BYTES: usize = 1 << 20;
 
 /// Replies are written out when there are this many bytes of them, even in the middle of a chunk.
 const BATCH_BYTES: usize = 256 << 10;
@@ -120,6 +123,8 @@ pub async fn drive<H: MessageHandler>(
                     driver.node.handle_timeout(driver.clock());
                     driver.write_out().await?;
                 }
+                // This yields first: without it, nobody would notice that there is input.
+                () = tokio::task::yield_now(), if driver.can_snapshot() => driver.add_part(),
             }
         }
         driver.end_of_input(&mut lines).await
@@ -158,6 +163,8 @@ struct Journal {
     batch: Vec<Vec<u8>>,
     /// The lines that wait for that.
     lines: Vec<u8>,
+    /// Where the next part of the snapshot begins that is being written.
+    next_part: SnapshotPosition,
 }
 
 impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
@@ -222,7 +229,8 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
     /// Writes all that the node has to say, once all that it wants kept is safe: one sync for
     /// everything that waits.
     async fn write_out(&mut self) -> Result<(), DriveError> {
-        let Journal { store, batch, lines, .. } = &mut self.records;
+        let Journal { store, batch, lines, next_part, .. } = &mut self.records;
+        let mut is_full = false;
         while let Some(output) = self.node.poll_output() {
             match output {
                 Output::Lines(bytes) if lines.is_empty() => *lines = bytes,
@@ -238,10 +246,10 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         {
             store.commit(batch)?;
             batch.clear();
-            if let Some(bytes) = self.node.snapshot_bytes()
-                && store.is_worth_replacing(bytes)
+            if !store.is_replacing()
+                && self.node.snapshot_bytes().is_some_and(|bytes| store.is_worth_replacing(bytes))
             {
-                store.replace(|records| self.node.snapshot(records))?;
+                is_full = true;
             }
         }
         if !lines.is_empty() {
@@ -249,7 +257,33 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
             self.output.flush().await?;
             self.node.reuse(std::mem::take(lines));
         }
+        if let Some(store) = store.as_mut().filter(|_| is_full) {
+            *next_part = SnapshotPosition::default();
+            store.begin_snapshot();
+        }
         Ok(())
+    }
+
+    /// Whether a snapshot is being written, and can go on.
+    fn can_snapshot(&self) -> bool {
+        let is_replacing = self.records.store.as_ref().is_some_and(Store::is_replacing);
+        is_replacing && self.node.snapshot_bytes().is_some()
+    }
+
+    /// Writes the next part of the snapshot. Everything that the node has persisted is durable.
+    fn add_part(&mut self) {
+        let Some(store) = &mut self.records.store else { return };
+        let mut part = Vec::new();
+        let mut add = |record: &[u8]| part.push(record.to_vec());
+        let mut records = Records::new(&mut add);
+        let next = self.node.snapshot(self.records.next_part, PART_BYTES, &mut records);
+        match next {
+            Ok(next) => {
+                store.add_part(Ok(part), next.is_none());
+                self.records.next_part = next.unwrap_or_default();
+            }
+            Err(error) => store.add_part(Err(error), true),
+        }
     }
 
     /// Answers what can still be answered: calls fail, since no reply can come, and a handler that

@@ -159,3 +159,111 @@ async fn more_than_256_kib_of_replies_leave_in_the_middle_of_a_chunk() {
     assert!(last.len() < 256 << 10);
     assert_eq!(kinds(&writes).len(), 101);
 }
+
+/// Keeps the newest text of each of a few keys, so most of its records are soon superseded.
+#[derive(Default)]
+struct Keeper(Vec<String>);
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Keep {
+    Keep { key: usize, text: String },
+    KeepOk,
+}
+
+impl Keeper {
+    fn keep(&mut self, key: usize, text: String) {
+        let len = self.0.len().max(key.saturating_add(1));
+        self.0.resize(len, String::new());
+        self.0[key] = text;
+    }
+}
+
+impl MessageHandler for Keeper {
+    type Payload = Keep;
+    type Event = crate::NoEvent;
+
+    const RECORD_FORMAT: Option<&'static str> = Some("keeper 1");
+
+    fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
+        let (key, text) = serde_json::from_slice(record).map_err(|_| Error::crash("not mine"))?;
+        self.keep(key, text);
+        Ok(())
+    }
+
+    fn snapshot_bytes(&self) -> Option<usize> {
+        Some(self.0.iter().map(String::len).sum())
+    }
+
+    fn snapshot(
+        &self,
+        from: SnapshotPosition,
+        _bytes_max: usize,
+        records: &mut Records<'_>,
+    ) -> Result<Option<SnapshotPosition>, Error> {
+        let at = usize::try_from(from.offset).unwrap();
+        records.add(&(at, &self.0[at]))?;
+        let next = at.saturating_add(1);
+        let offset = u64::try_from(next).unwrap();
+        Ok((next < self.0.len()).then_some(SnapshotPosition { offset, ..from }))
+    }
+
+    fn message(
+        &mut self,
+        node: &mut Node<Self::Event>,
+        request: &Request,
+        payload: Keep,
+    ) -> Result<(), Error> {
+        if let Keep::Keep { key, text } = payload {
+            node.persist(&(key, &text));
+            self.keep(key, text);
+        }
+        node.reply(request, &Keep::KeepOk);
+        Ok(())
+    }
+}
+
+/// The journal is replaced, part by part, while messages come. No message waits for the last part,
+/// and none is lost, whenever the node ends.
+#[tokio::test]
+async fn a_snapshot_is_taken_in_parts_while_messages_are_answered() {
+    const KEYS: usize = 50;
+    const COUNT: usize = 3_000;
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config { data_dir: Some(dir.path().into()), ..Config::default() };
+    let text = |n: usize| format!("{n} {}", "x".repeat(1_000));
+    let (mut client, server) = tokio::io::duplex(1 << 20);
+    let (input, output) = tokio::io::split(server);
+    let node = RawNode::new(Keeper::default(), [7; 32], true);
+    let node = drive(node, &config, input, output, std::future::pending());
+    let mut most_files = 0;
+    let talk = async {
+        let init = r#"{"type":"init","msg_id":0,"node_id":"n1","node_ids":["n1"]}"#.to_owned();
+        let keep = |n: usize| {
+            let body = Keep::Keep { key: n % KEYS, text: text(n) };
+            let mut body = serde_json::to_value(&body).unwrap();
+            body = body["keep"].take();
+            body["type"] = "keep".into();
+            body["msg_id"] = n.into();
+            body.to_string()
+        };
+        for body in std::iter::once(init).chain((0..COUNT).map(keep)) {
+            let line = format!("{{\"src\":\"c1\",\"dest\":\"n1\",\"body\":{body}}}\n");
+            client.write_all(line.as_bytes()).await.unwrap();
+            let mut reply = vec![0; 1_000];
+            assert_ne!(client.read(&mut reply).await.unwrap(), 0);
+            let files = std::fs::read_dir(dir.path().join("n1")).unwrap().count();
+            most_files = most_files.max(files);
+        }
+        drop(client);
+    };
+    let (result, ()) = tokio::join!(node, talk);
+    result.unwrap();
+    assert!(most_files > 1, "messages were answered while a snapshot was written");
+    let mut store = Store::open(dir.path(), "n1", "keeper 1").unwrap();
+    let mut recovered = Keeper::default();
+    let count = store.records(|record| recovered.recover(record)).unwrap();
+    assert!(count < COUNT as u64, "{count}");
+    let newest: Vec<String> = (COUNT - KEYS..COUNT).map(text).collect();
+    assert_eq!(recovered.0, newest);
+}

@@ -2,8 +2,9 @@
 //!
 //! Each node has a folder of its own, and in it a database of the [`redb`] crate with one table of
 //! records, numbered in the order in which they were persisted. [`Store::commit`] makes a batch of
-//! them durable with one sync (group commit), and [`Store::replace`] puts a snapshot in the place of
-//! all of them: either happens wholly or not at all, whenever the process or the machine stops.
+//! them durable with one sync (group commit). A snapshot is written to a second file, part by part
+//! ([`Store::add_part`]), and then takes the place of the journal. Either happens wholly or not at
+//! all, whenever the process or the machine stops.
 //!
 //! The invariant: what [`Store::records`] returns is exactly what was committed since the last
 //! snapshot, in order, and the snapshot before it; or it is an error. Every page is checked by its
@@ -11,6 +12,8 @@
 //! finished, and is dropped as one: damage to the very last commit of a process that was killed.)
 
 #![expect(clippy::disallowed_methods, reason = "this is the driver's disk")]
+
+mod replacement;
 
 use std::fs::{self, File};
 use std::io;
@@ -20,7 +23,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use tracing::{error, info};
 
 use crate::error::{Error, ErrorCode};
-use crate::handler::Records;
+use replacement::Replacement;
 
 /// The records, by number.
 const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
@@ -32,6 +35,10 @@ const OWNER: TableDefinition<'_, &str, &str> = TableDefinition::new("owner");
 const LAYOUT: &str = "1";
 
 const FILE: &str = "records.redb";
+
+/// The extensions of the file that a snapshot is written to, and of the one that it has replaced.
+const NEW_EXTENSION: &str = "new";
+const OLD_EXTENSION: &str = "old";
 
 /// How much of the file is kept in memory: records are read once, and written in order.
 const CACHE_BYTES: usize = 4 << 20;
@@ -98,11 +105,17 @@ pub enum StoreError {
 #[derive(Debug)]
 pub(crate) struct Store {
     path: PathBuf,
+    node: String,
+    format: String,
     database: Database,
     /// The number of the next record.
     next: u64,
     /// What the records take.
     bytes: u64,
+    /// The snapshot that is being written.
+    replacement: Option<Replacement>,
+    /// Why nothing more can be made durable, if that is known before it is tried.
+    broken: Option<StoreError>,
 }
 
 impl Store {
@@ -111,42 +124,15 @@ impl Store {
         let folder = dir.join(folder_name(node));
         create_durably(&folder)?;
         let path = folder.join(FILE);
-        let opened = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .set_check_integrity_on_open(true)
-            .create(&path);
-        let database = opened.map_err(|error| failure(&path, error.into()))?;
-        sync_folder(&folder)?;
-        let store = Self { path, database, next: 0, bytes: 0 };
-        store.check_owner(node, format)?;
-        Ok(store)
-    }
-
-    /// Makes a new store this node's, or sees to it that an old one is.
-    fn check_owner(&self, node: &str, format: &str) -> Result<(), StoreError> {
-        let marks = [("layout", LAYOUT), ("node", node), ("format", format)];
-        let compare = || -> Result<Option<(&'static str, String, String)>, redb::Error> {
-            let transaction = self.database.begin_write()?;
-            {
-                let mut table = transaction.open_table(OWNER)?;
-                for (what, wanted) in marks {
-                    let found = table.get(what)?.map(|found| found.value().to_owned());
-                    match found {
-                        Some(found) if found == wanted => {}
-                        Some(found) => return Ok(Some((what, found, wanted.to_owned()))),
-                        None => drop(table.insert(what, wanted)?),
-                    }
-                }
-                transaction.open_table(JOURNAL)?;
-            }
-            transaction.commit()?;
-            Ok(None)
-        };
-        let path = self.path.clone();
-        match compare().map_err(|error| failure(&self.path, error))? {
-            None => Ok(()),
-            Some((what, found, wanted)) => Err(StoreError::Foreign { path, what, found, wanted }),
+        let database = create(&path)?;
+        for left_over in [NEW_EXTENSION, OLD_EXTENSION] {
+            replacement::remove_left_over(&path.with_extension(left_over))?;
         }
+        sync_folder(&folder)?;
+        check_owner(&path, &database, node, format)?;
+        let (node, format) = (node.to_owned(), format.to_owned());
+        let (replacement, broken) = (None, None);
+        Ok(Self { path, node, format, database, next: 0, bytes: 0, replacement, broken })
     }
 
     /// Hands all records to `take`, in order, and returns how many there are. What `take` says is
@@ -190,70 +176,133 @@ impl Store {
 
     /// Makes records durable, with one sync for all of them.
     pub(crate) fn commit(&mut self, records: &[Vec<u8>]) -> Result<(), StoreError> {
-        let (start, mut bytes) = (self.next, self.bytes);
-        let mut write = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_write()?;
-            {
-                let mut table = transaction.open_table(JOURNAL)?;
-                for (number, record) in (start..).zip(records) {
-                    bytes = bytes.saturating_add(record.len() as u64);
-                    table.insert(number, record.as_slice())?;
-                }
-            }
-            Ok(transaction.commit()?)
-        };
-        write().map_err(|error| failure(&self.path, error))?;
-        (self.next, self.bytes) = (start.saturating_add(records.len() as u64), bytes);
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
+        let bytes = append(&self.database, self.next, records);
+        let bytes = bytes.map_err(|error| failure(&self.path, error))?;
+        self.next = self.next.saturating_add(records.len() as u64);
+        self.bytes = self.bytes.saturating_add(bytes);
+        if let Some(replacement) = &mut self.replacement
+            && let Err(error) = replacement.committed(records)
+        {
+            self.give_up(&error);
+        }
         Ok(())
     }
 
-    /// Whether a snapshot of that many bytes would be worth taking: so all snapshots together cost
-    /// less than the records themselves.
+    /// Whether a snapshot of that many bytes is worth taking: then all snapshots together cost less
+    /// than the records themselves.
     pub(crate) fn is_worth_replacing(&self, snapshot_bytes: usize) -> bool {
         self.bytes > (snapshot_bytes as u64).saturating_mul(2).saturating_add(SLACK_BYTES)
     }
 
-    /// Puts the records that `fill` adds in the place of all. If it fails, all is as before.
-    pub(crate) fn replace(
-        &mut self,
-        fill: impl FnOnce(&mut Records<'_>) -> Result<(), Error>,
-    ) -> Result<(), StoreError> {
-        let (mut next, mut bytes) = (0_u64, 0_u64);
-        let write = || -> Result<Result<(), Error>, redb::Error> {
-            let transaction = self.database.begin_write()?;
-            transaction.delete_table(JOURNAL)?;
-            let (mut stored, filled);
-            {
-                let mut table = transaction.open_table(JOURNAL)?;
-                stored = Ok(());
-                filled = fill(&mut Records::new(&mut |record| {
-                    if stored.is_ok() {
-                        stored = table.insert(next, record).map(drop);
-                    }
-                    next = next.saturating_add(1);
-                    bytes = bytes.saturating_add(record.len() as u64);
-                }));
-            }
-            stored?;
-            match &filled {
-                Ok(()) => transaction.commit()?,
-                Err(_) => transaction.abort()?,
-            }
-            Ok(filled)
+    /// Whether a snapshot is being written.
+    pub(crate) fn is_replacing(&self) -> bool {
+        self.replacement.is_some()
+    }
+
+    /// Begins to write a snapshot: its parts are to be [added](Self::add_part).
+    pub(crate) fn begin_snapshot(&mut self) {
+        let path = self.path.with_extension(NEW_EXTENSION);
+        match Replacement::begin(path, &self.node, &self.format) {
+            Ok(replacement) => self.replacement = Some(replacement),
+            Err(error) => self.give_up(&error),
+        }
+    }
+
+    /// Adds a part of the snapshot that is being written. After the last one, the snapshot takes the
+    /// place of all records. If anything fails, all is as before.
+    pub(crate) fn add_part(&mut self, part: Result<Vec<Vec<u8>>, Error>, is_last: bool) {
+        let Some(mut replacement) = self.replacement.take() else { return };
+        let part = match part {
+            Ok(part) => part,
+            Err(error) => return self.give_up(&error),
         };
-        match write().map_err(|error| failure(&self.path, error))? {
-            Ok(()) => {
+        if let Err(error) = replacement.add(part) {
+            return self.give_up(&error);
+        }
+        if !is_last {
+            self.replacement = Some(replacement);
+            return;
+        }
+        let old_path = self.path.with_extension(OLD_EXTENSION);
+        match replacement.take_place(&self.path, &old_path) {
+            Ok((database, next, bytes)) => {
                 info!(records = next, bytes, before_bytes = self.bytes, "a snapshot was taken");
                 (self.next, self.bytes) = (next, bytes);
+                let old = std::mem::replace(&mut self.database, database);
+                replacement::remove(old, old_path);
+                let folder = self.path.parent().map_or(Ok(()), sync_folder);
+                if let Err(error) = folder {
+                    // After a loss of power, the old file may be back, without later records.
+                    self.broken = Some(error);
+                }
             }
-            Err(error) => {
-                error!(%error, "no snapshot was taken");
-                // Not with the next record again.
-                self.bytes = 0;
-            }
+            Err(error) => self.give_up(&error),
         }
-        Ok(())
     }
+
+    fn give_up(&mut self, error: &dyn std::error::Error) {
+        error!(%error, "no snapshot was taken");
+        self.replacement = None;
+        // Not with the next record again.
+        self.bytes = 0;
+    }
+}
+
+/// Opens a database, or creates it.
+fn create(path: &Path) -> Result<Database, StoreError> {
+    let builder = &mut Database::builder();
+    let builder = builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+    builder.create(path).map_err(|error| failure(path, error.into()))
+}
+
+/// Makes a new database this node's, or sees to it that an old one is.
+fn check_owner(
+    path: &Path,
+    database: &Database,
+    node: &str,
+    format: &str,
+) -> Result<(), StoreError> {
+    let marks = [("layout", LAYOUT), ("node", node), ("format", format)];
+    let compare = || -> Result<Option<(&'static str, String, String)>, redb::Error> {
+        let transaction = database.begin_write()?;
+        {
+            let mut table = transaction.open_table(OWNER)?;
+            for (what, wanted) in marks {
+                let found = table.get(what)?.map(|found| found.value().to_owned());
+                match found {
+                    Some(found) if found == wanted => {}
+                    Some(found) => return Ok(Some((what, found, wanted.to_owned()))),
+                    None => drop(table.insert(what, wanted)?),
+                }
+            }
+            transaction.open_table(JOURNAL)?;
+        }
+        transaction.commit()?;
+        Ok(None)
+    };
+    let path = path.to_owned();
+    match compare().map_err(|error| failure(&path, error))? {
+        None => Ok(()),
+        Some((what, found, wanted)) => Err(StoreError::Foreign { path, what, found, wanted }),
+    }
+}
+
+/// Appends records to a journal from the number `start` on, with one sync. Their size in bytes.
+fn append(database: &Database, start: u64, records: &[Vec<u8>]) -> Result<u64, redb::Error> {
+    let mut bytes = 0_u64;
+    let transaction = database.begin_write()?;
+    {
+        let mut table = transaction.open_table(JOURNAL)?;
+        for (number, record) in (start..).zip(records) {
+            bytes = bytes.saturating_add(record.len() as u64);
+            table.insert(number, record.as_slice())?;
+        }
+    }
+    transaction.commit()?;
+    Ok(bytes)
 }
 
 /// What went wrong, as far as it matters to who runs the node.

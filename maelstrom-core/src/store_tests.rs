@@ -26,6 +26,19 @@ fn batch(numbers: std::ops::Range<u32>) -> Vec<Vec<u8>> {
     numbers.map(|number| format!("record {number}").into_bytes()).collect()
 }
 
+fn part(name: &str) -> Vec<Vec<u8>> {
+    ["first", "second"].map(|number| format!("{name}: {number}").into_bytes()).to_vec()
+}
+
+/// The files of the node, in order.
+fn files(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir.join("n1")).unwrap();
+    let mut names: Vec<String> =
+        names.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
 /// A folder in which so many records were committed, in two batches.
 fn folder_with(count: u32) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -52,11 +65,26 @@ fn a_snapshot_takes_the_place_of_all_before_it() {
     let dir = folder_with(100);
     let mut store = open(dir.path()).unwrap();
     read(&mut store).unwrap();
-    store.replace(|records| records.add("all").and_then(|()| records.add("of it"))).unwrap();
+    store.begin_snapshot();
+    store.add_part(Ok(part("one")), false);
     store.commit(&batch(100..101)).unwrap();
+    store.add_part(Ok(part("two")), false);
+    // Large ones are not kept in memory until the next part.
+    store.commit(&[vec![b'x'; 2 << 20]]).unwrap();
+    store.commit(&batch(101..102)).unwrap();
+    assert_eq!(files(dir.path()), ["records.new", "records.redb"]);
+    store.add_part(Ok(part("three")), true);
+    assert!(!store.is_replacing());
+    store.commit(&batch(102..103)).unwrap();
+    assert!(!files(dir.path()).contains(&"records.new".into()));
     drop(store);
-    let snapshot = [&b"\"all\""[..], b"\"of it\"", b"record 100"].map(<[u8]>::to_vec);
-    assert_eq!(found(dir.path()).unwrap(), snapshot);
+    let large = vec![vec![b'x'; 2 << 20]];
+    let parts = [part("one"), batch(100..101), part("two"), large, batch(101..102)];
+    let rest = [part("three"), batch(102..103)];
+    assert_eq!(
+        found(dir.path()).unwrap(),
+        parts.into_iter().chain(rest).flatten().collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -64,13 +92,56 @@ fn a_snapshot_that_fails_leaves_all_as_it_was() {
     let dir = folder_with(100);
     let mut store = open(dir.path()).unwrap();
     read(&mut store).unwrap();
-    let fails = |records: &mut Records<'_>| {
-        records.add("half of it").and_then(|()| Err(Error::crash("no more")))
-    };
-    store.replace(fails).unwrap();
+    store.begin_snapshot();
+    store.add_part(Ok(part("half of it")), false);
+    store.add_part(Err(Error::crash("no more")), true);
+    assert!(!store.is_replacing());
     store.commit(&batch(100..101)).unwrap();
+    assert_eq!(files(dir.path()), ["records.redb"]);
     drop(store);
     assert_eq!(found(dir.path()).unwrap(), batch(0..101));
+}
+
+#[test]
+fn a_process_that_ends_before_its_snapshot_does_leaves_all_as_it_was() {
+    let dir = folder_with(100);
+    let mut store = open(dir.path()).unwrap();
+    read(&mut store).unwrap();
+    store.begin_snapshot();
+    store.add_part(Ok(part("half of it")), false);
+    store.commit(&batch(100..101)).unwrap();
+    // It is killed: nothing is tidied up.
+    std::mem::forget(store.replacement.take());
+    drop(store);
+    assert_eq!(files(dir.path()), ["records.new", "records.redb"]);
+    assert_eq!(found(dir.path()).unwrap(), batch(0..101));
+    assert_eq!(files(dir.path()), ["records.redb"]);
+}
+
+#[test]
+fn a_snapshot_that_the_disk_does_not_take_does_no_harm() {
+    let dir = folder_with(100);
+    let mut store = open(dir.path()).unwrap();
+    read(&mut store).unwrap();
+    // A folder is in the way of its file.
+    fs::create_dir(dir.path().join("n1").join("records.new")).unwrap();
+    store.begin_snapshot();
+    assert!(!store.is_replacing());
+    store.commit(&batch(100..101)).unwrap();
+    fs::remove_dir(dir.path().join("n1").join("records.new")).unwrap();
+    store.begin_snapshot();
+    // A folder is in the way of the journal that it is to replace.
+    let journal = dir.path().join("n1").join(FILE);
+    let aside = dir.path().join("aside");
+    fs::rename(&journal, &aside).unwrap();
+    fs::create_dir(&journal).unwrap();
+    store.add_part(Ok(part("all")), true);
+    assert!(!store.is_replacing());
+    fs::remove_dir(&journal).unwrap();
+    fs::rename(&aside, &journal).unwrap();
+    store.commit(&batch(101..102)).unwrap();
+    drop(store);
+    assert_eq!(found(dir.path()).unwrap(), batch(0..102));
 }
 
 #[test]

@@ -12,7 +12,6 @@
 //! | [`history`], [`checker`] | what they saw, and the verdict on it |
 //! | [`process`], [`run`] | a test with real processes, over pipes, in real time |
 //! | [`simulate`] | a test with handlers in-process, in virtual time |
-//! | [`compacted`] | the same with snapshots in the place of records |
 //! | [`sweep`] | many of these, each with other faults |
 //! | [`trace`], [`store`], [`report`], [`edn`], [`limits`] | what is left of a test, and what a person gets to see |
 
@@ -21,7 +20,6 @@
 #![allow(clippy::arithmetic_side_effects)]
 
 pub mod checker;
-pub mod compacted;
 pub mod edn;
 pub mod generator;
 pub mod history;

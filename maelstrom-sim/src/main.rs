@@ -208,6 +208,7 @@ impl TestArgs {
             final_ids: false,
             txn: self.txn.clone(),
             sync_max: None,
+            snapshot_part_bytes: None,
             trace: self.trace,
             seed,
         })

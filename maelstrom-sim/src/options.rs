@@ -57,6 +57,9 @@ pub struct Options {
     pub txn: TxnOptions,
     /// How long a simulated disk takes at most to make a record safe. `None`: drawn for each run.
     pub sync_max: Option<Duration>,
+    /// About how many bytes a part of a snapshot holds. In virtual time, nodes then replace their
+    /// records by snapshots all the time. `None`: never.
+    pub snapshot_part_bytes: Option<usize>,
     /// Whether the [trace](crate::trace) is kept.
     pub trace: bool,
     /// What all random choices derive from.
@@ -89,6 +92,7 @@ impl Options {
             final_ids: false,
             txn: TxnOptions::default(),
             sync_max: None,
+            snapshot_part_bytes: None,
             trace: false,
             seed: 0,
         }

@@ -9,6 +9,7 @@
 //! that, and a crash in between takes both. The nemesis can set a node's wall clock wrong; it cannot
 //! do that to a real process.
 
+mod disk;
 mod machine;
 
 use std::any::Any;
@@ -21,6 +22,7 @@ use maelstrom_core::{MessageHandler, NodeId, RawNode};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
+use self::disk::Disk;
 use self::machine::{Machine, Program};
 use crate::generator::random_below;
 use crate::options::Options;
@@ -146,6 +148,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         let drawn = SYNC_MAX_MS.choose(&mut rng).copied().unwrap_or_default();
         let sync_max = options.sync_max.unwrap_or(Duration::from_millis(drawn));
         let now = Duration::ZERO;
+        let part_bytes = options.snapshot_part_bytes;
         let world = World::new(options, now);
         let mut simulation = Self {
             now,
@@ -161,7 +164,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         };
         for id in ids {
             if let Some(node) = simulation.guard(&id, |simulation| simulation.start(&id, &[])) {
-                simulation.nodes.insert(id, Machine::new(node));
+                simulation.nodes.insert(id, Machine::new(node, Disk::new(part_bytes)));
             }
         }
         simulation.carry_out();
@@ -242,7 +245,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
                 let Some(machine) = self.nodes.get_mut(&id) else {
                     return;
                 };
-                let records = machine.disk.clone();
+                let records = machine.disk.records.clone();
                 if let Some(node) = self.guard(&id, |simulation| simulation.start(&id, &records)) {
                     self.with(&id, |machine, now| machine.restart(now, node));
                     self.pass_on(&id);

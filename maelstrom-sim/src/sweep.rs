@@ -174,6 +174,28 @@ impl Sweep {
         }
     }
 
+    /// The same for a sweep called `name` in which nodes replace their records by snapshots all the
+    /// time, part by part.
+    ///
+    /// # Panics
+    ///
+    /// As [`test`](Self::test) does.
+    pub fn test_snapshots<H: MessageHandler>(
+        &self,
+        name: &str,
+        seeds: u64,
+        build: impl Fn(&NodeId) -> H + Sync,
+    ) {
+        self.test_cases(name, seeds, |options| {
+            let part_bytes = match options.seed % 3 {
+                0 => 1,
+                1 => 100,
+                _ => 1_000,
+            };
+            Case::new(Options { snapshot_part_bytes: Some(part_bytes), ..options }, &build)
+        });
+    }
+
     /// Runs these seeds, which once showed a mistake, or the one that `SEED=n` asks for.
     ///
     /// # Panics

@@ -55,7 +55,8 @@ use std::time::Duration;
 use maelstrom_core::gossip::Entry as _;
 use maelstrom_core::gossip::{self, Gossip, Origin, Tick};
 use maelstrom_core::{
-    Error, ErrorCode, LINE_BYTES_MAX, MessageHandler, Node, Records, Request, Verbatim,
+    Error, ErrorCode, LINE_BYTES_MAX, MessageHandler, Node, Records, Request, SnapshotPosition,
+    Verbatim,
 };
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -351,8 +352,14 @@ impl<M: Map> MessageHandler for TxnRw<M> {
         self.gossip.snapshot_bytes()
     }
 
-    fn snapshot(&self, records: &mut Records<'_>) -> Result<(), Error> {
-        self.gossip.snapshot(records)
+    fn snapshot(
+        &self,
+        from: SnapshotPosition,
+        bytes_max: usize,
+        records: &mut Records<'_>,
+    ) -> Result<Option<SnapshotPosition>, Error> {
+        let next = self.gossip.snapshot(from.offset, bytes_max, records)?;
+        Ok(next.map(|offset| SnapshotPosition { offset, ..from }))
     }
 
     fn started(&mut self, node: &mut Node<Event>) {

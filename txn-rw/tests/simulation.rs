@@ -14,8 +14,6 @@ use std::time::Duration;
 use maelstrom_core::{NodeId, gossip};
 use maelstrom_sim::checker::txn::Model;
 use maelstrom_sim::checker::{Results, Verdict};
-
-use maelstrom_sim::compacted::Compacted;
 use maelstrom_sim::history::{History, OpType};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
@@ -45,10 +43,7 @@ fn sweep() {
 
 #[test]
 fn sweep_with_snapshots() {
-    all_faults().test(15, |id| {
-        let id = id.clone();
-        Compacted::new(move || node(&id))
-    });
+    all_faults().test_snapshots("txn-rw-snapshots", 15, node);
 }
 
 /// Batches are often cut, who lacks a little more than that gets the map in pieces, and what waits

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kafka_log::{Config, KafkaLog, Partition};
-use maelstrom_core::{Clock, Error, LINE_BYTES_MAX, Output, RawNode, Records, gossip};
+use maelstrom_core::{
+    Clock, Error, LINE_BYTES_MAX, Output, RawNode, Records, SnapshotPosition, gossip,
+};
 use serde_json::{Value, json};
 
 /// Longer than it takes until everyone has everything, whoever was thought to be down.
@@ -101,7 +103,11 @@ impl Cluster {
     pub(crate) fn compact(&mut self, name: &str) {
         let mut snapshot = Vec::new();
         let mut add = |record: &[u8]| snapshot.push(record.to_vec());
-        self.nodes[name].snapshot(&mut Records::new(&mut add)).unwrap();
+        let mut records = Records::new(&mut add);
+        let mut next = Some(SnapshotPosition::default());
+        while let Some(from) = next {
+            next = self.nodes[name].snapshot(from, 100, &mut records).unwrap();
+        }
         *self.records(name) = snapshot;
     }
 

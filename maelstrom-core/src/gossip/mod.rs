@@ -80,14 +80,13 @@ use serde::de::DeserializeOwned;
 use tracing::{info, trace, warn};
 
 use crate::error::Error;
-use crate::handler::Records;
 use crate::message::NodeId;
 use crate::node::Node;
 use beat::{Beat, Slot};
 use fetch::{Fetching, Wait};
 use members::slack;
 use peer::{Peer, Standing};
-use record::{Record, RecordRef};
+use record::{RecordRef, Recovering};
 use wire::{Body, Fetch, Piece, micros};
 
 pub use args::GossipArgs;
@@ -210,6 +209,8 @@ pub struct Gossip<S: State> {
     roll_called: Option<Duration>,
     /// Until then a new node is silent: its peers may not have been started yet.
     silent_until: Option<Duration>,
+    /// The snapshot that is being recovered.
+    recovering: Option<Recovering<S>>,
     /// When the next tick comes that counts.
     tick_at: Option<Duration>,
 }
@@ -255,6 +256,7 @@ impl<S: State> Gossip<S> {
             probe_all: true,
             roll_called: None,
             silent_until: None,
+            recovering: None,
             tick_at: None,
         }
     }
@@ -283,64 +285,6 @@ impl<S: State> Gossip<S> {
     #[must_use]
     pub fn replica(&self) -> &Replica<S::Entry> {
         &self.replica
-    }
-
-    /// Takes back what was made durable in an earlier life. Only before [`start`](Self::start).
-    ///
-    /// # Errors
-    ///
-    /// If the record is none of this engine's, or one before it is missing.
-    pub fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
-        let run = match Record::<S>::read(record)? {
-            Record::Own(run) => {
-                self.origin = run.origin.clone();
-                run
-            }
-            Record::Others(run) => run,
-            Record::Snapshot(version, pieces) => {
-                if !pieces.is_empty() {
-                    self.state.merge(pieces)?;
-                }
-                self.replica.advance(&version, &self.origin);
-                return Ok(());
-            }
-        };
-        if run.start > self.replica.version().get(&run.origin) {
-            return Err(Error::crash("a record is missing before this one"));
-        }
-        self.apply(run, |_| ())
-    }
-
-    /// About how many bytes [`snapshot`](Self::snapshot) takes; `None` while a snapshot of a peer is
-    /// being merged, since the state then holds what this node cannot name.
-    #[must_use]
-    pub fn snapshot_bytes(&self) -> Option<usize> {
-        let bytes = self.state.bytes().saturating_add(self.replica.log_bytes());
-        (!self.is_merging()).then_some(bytes)
-    }
-
-    /// Adds records that stand for all that were persisted: the state, and the entries that are still
-    /// kept for who lacks them.
-    ///
-    /// # Errors
-    ///
-    /// If a record has no JSON form.
-    pub fn snapshot(&self, records: &mut Records<'_>) -> Result<(), Error> {
-        // Cumulative entries say all that there is to say.
-        let (mut pieces, mut position) = (Vec::new(), (!S::Entry::CUMULATIVE).then_some(0));
-        while let Some(at) = position {
-            let (piece, next) = self.state.piece(at, self.config.batch_bytes_max);
-            pieces.push(piece);
-            position = next;
-        }
-        // The kept entries are in the state as well. They do no harm when they come again.
-        records.add(&RecordRef::<S>::Snapshot(&self.replica.bases(), &pieces))?;
-        for run in self.replica.kept() {
-            let is_own = run.origin == self.origin;
-            let record = if is_own { RecordRef::Own(&run) } else { RecordRef::Others(&run) };
-            records.add::<RecordRef<'_, S>>(&record)?;
-        }
-        Ok(())
     }
 
     /// The node has its name: a new life begins.

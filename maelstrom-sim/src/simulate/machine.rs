@@ -7,7 +7,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use maelstrom_core::{Clock, Error, MessageHandler, Output, RawNode};
+use maelstrom_core::{Clock, Error, MessageHandler, Output, RawNode, Records, SnapshotPosition};
+
+use super::disk::Disk;
 
 /// What wall clocks show when a run begins: 2026-01-01.
 const WALL_CLOCK_START: Duration = Duration::from_secs(1_767_225_600);
@@ -20,6 +22,13 @@ pub(crate) trait Program {
     fn handle_timeout(&mut self, clock: Clock);
     fn poll_timeout(&self) -> Option<Duration>;
     fn poll_output(&mut self) -> Option<Output>;
+    fn snapshot_bytes(&self) -> Option<usize>;
+    fn snapshot(
+        &self,
+        from: SnapshotPosition,
+        bytes_max: usize,
+        records: &mut Records<'_>,
+    ) -> Result<Option<SnapshotPosition>, Error>;
 }
 
 impl<H: MessageHandler> Program for RawNode<H> {
@@ -42,6 +51,19 @@ impl<H: MessageHandler> Program for RawNode<H> {
     fn poll_output(&mut self) -> Option<Output> {
         self.poll_output()
     }
+
+    fn snapshot_bytes(&self) -> Option<usize> {
+        self.snapshot_bytes()
+    }
+
+    fn snapshot(
+        &self,
+        from: SnapshotPosition,
+        bytes_max: usize,
+        records: &mut Records<'_>,
+    ) -> Result<Option<SnapshotPosition>, Error> {
+        self.snapshot(from, bytes_max, records)
+    }
 }
 
 /// A node and the machine it runs on.
@@ -59,12 +81,12 @@ pub(super) struct Machine<'h> {
     syncing: usize,
     /// How many records at the head of the outbox are safe.
     safe: usize,
-    pub(super) disk: Vec<Vec<u8>>,
+    pub(super) disk: Disk,
     pub(super) clock_offset_ms: i64,
 }
 
 impl<'h> Machine<'h> {
-    pub(super) fn new(node: Box<dyn Program + 'h>) -> Self {
+    pub(super) fn new(node: Box<dyn Program + 'h>, disk: Disk) -> Self {
         Self {
             node: Some(node),
             paused: false,
@@ -73,7 +95,7 @@ impl<'h> Machine<'h> {
             synced_at: None,
             syncing: 0,
             safe: 0,
-            disk: Vec::new(),
+            disk,
             clock_offset_ms: 0,
         }
     }
@@ -141,6 +163,7 @@ impl<'h> Machine<'h> {
         self.paused = false;
         self.inbox.clear();
         self.outbox.clear();
+        self.disk.crash();
         (self.synced_at, self.syncing, self.safe) = (None, 0, 0);
     }
 
@@ -158,6 +181,9 @@ impl<'h> Machine<'h> {
             self.outbox.extend(std::iter::from_fn(|| node.poll_output()));
         }
         loop {
+            if let (None, Some(node)) = (self.outbox.front(), &self.node) {
+                self.disk.take_part(&**node);
+            }
             if matches!(self.outbox.front()?, Output::Record(_))
                 && !self.is_head_safe(now, &mut sync_time)
             {
@@ -167,7 +193,7 @@ impl<'h> Machine<'h> {
                 Output::Lines(lines) => return Some(lines),
                 Output::Record(record) => {
                     self.safe = self.safe.saturating_sub(1);
-                    self.disk.push(record);
+                    self.disk.add(record);
                 }
             }
         }

@@ -193,7 +193,7 @@ fn disturbances_reach_their_node_and_a_restarted_one_is_another_process_with_the
         ask!(json!({ "type": "clock" }));
         assert_eq!(read(), [format!("{shown} s")]);
     }
-    simulation.with(&n0, |machine, _| machine.disk.extend([b"1".to_vec(), b"2".to_vec()]));
+    simulation.with(&n0, |machine, _| machine.disk.records.extend([b"1".to_vec(), b"2".to_vec()]));
     simulation.disturb(Disturbance::Pause(n0.clone()));
     ask!(json!({ "type": "clock" }));
     assert_eq!(read(), Vec::<String>::new());

@@ -15,6 +15,7 @@ use super::states::{Store, Values};
 use super::*;
 use crate::RawNode;
 use crate::body;
+use crate::gossip::record::Record;
 use crate::message::Envelope;
 use crate::node::{Clock, Output};
 
@@ -339,6 +340,7 @@ impl<S: Values> Cluster<S> {
                             vec![(run.origin.node, run.origin.incarnation, end)].into()
                         }
                         Record::Snapshot(version, _) => version,
+                        _ => panic!("a node persists no part of a snapshot of its own"),
                     };
                     self.durable[from].join(&durable);
                     self.records[from].push(record);

@@ -102,7 +102,7 @@ impl Bench {
     fn new() -> Self {
         let diary = Rc::default();
         let node = RawNode::new(Diary(Rc::clone(&diary)), [0; 32], true);
-        let mut bench = Self { machine: Machine::new(Box::new(node)), diary };
+        let mut bench = Self { machine: Machine::new(Box::new(node), Disk::default()), diary };
         bench.machine.hear(ms(0), init());
         assert_eq!(bench.said(0), 1);
         bench.read();
@@ -147,7 +147,7 @@ fn what_follows_a_record_leaves_when_the_record_is_safe() {
     assert_eq!((bench.said(100), bench.said(109)), (0, 0));
     assert_eq!(bench.machine.poll_timeout(), Some(ms(110)));
     assert_eq!(bench.said(110), 1);
-    assert_eq!(bench.machine.disk, [b"7"]);
+    assert_eq!(bench.machine.disk.records, [b"7"]);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn one_sync_covers_the_records_that_wait_when_it_begins_and_no_later_ones() {
     }
     assert_eq!((bench.said(105), bench.said(110)), (0, 1));
     assert_eq!((bench.said(119), bench.said(120)), (0, 2));
-    assert_eq!(bench.machine.disk, [b"1", b"2", b"3"]);
+    assert_eq!(bench.machine.disk.records, [b"1", b"2", b"3"]);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_crash_takes_what_is_not_safe_with_all_that_was_to_follow_and_leaves_what_is
     bench.hear(120, &json!({ "type": "wake", "ms": 5 }));
     assert_eq!(bench.said(120), 0);
     bench.machine.crash();
-    assert_eq!(bench.machine.disk, [b"1"]);
+    assert_eq!(bench.machine.disk.records, [b"1"]);
     assert_eq!((bench.said(200), bench.machine.poll_timeout()), (0, None));
     bench.restart(220);
     bench.machine.hear(ms(220), init());
@@ -209,7 +209,7 @@ fn a_paused_node_says_nothing_even_if_its_record_is_safe_meanwhile() {
     bench.machine.pause();
     assert_eq!((bench.said(110), bench.machine.poll_timeout()), (0, None));
     bench.machine.resume(ms(120));
-    assert_eq!((bench.said(120), &bench.machine.disk[..]), (1, &[b"1".to_vec()][..]));
+    assert_eq!((bench.said(120), &bench.machine.disk.records[..]), (1, &[b"1".to_vec()][..]));
 }
 
 #[test]
