@@ -52,10 +52,7 @@ impl KafkaLog {
     /// Does what is due for partitions.
     pub(crate) fn tend_partitions(&mut self, node: &mut Node<Event>) {
         let now = node.now();
-        let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
-        let due = self.partitions.iter().filter(|(_, partition)| is_due(partition.tend_at));
-        let due: Vec<PartitionId> = due.map(|(id, _)| *id).collect();
-        for id in due {
+        for id in self.partitions.due(now) {
             self.tend(node, id);
         }
     }

@@ -11,12 +11,12 @@
 //!   and only for the incarnation that is in sync: another one may have forgotten a newer leader.
 //! * A send waits since its first attempt: a retry never makes a follower that stalls look better.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use maelstrom_core::NodeId;
 
+use crate::indexed::{Facts, Index, Indexed};
 use crate::log::PartitionLog;
 use crate::meta::Metadata;
 use crate::mutants::{Mutant, is_on};
@@ -95,6 +95,14 @@ struct Waiting {
     bytes: usize,
 }
 
+impl Index for Waiting {
+    /// It is due when it has waited for so long that whoever holds it up stalls.
+    fn facts(&self) -> Facts {
+        let due_at = Some(self.since.saturating_add(STALLED_AFTER));
+        Facts { due_at, bytes: self.bytes, ..Facts::default() }
+    }
+}
+
 /// The state of a leader.
 #[derive(Clone, Debug)]
 pub struct Leader {
@@ -104,9 +112,7 @@ pub struct Leader {
     needed: BTreeSet<ReplicaId>,
     followers: BTreeMap<NodeId, Progress>,
     /// Who waits for which entries, and since when.
-    waiting: BTreeMap<Position, Waiting>,
-    /// How many bytes of messages they wait for.
-    waiting_bytes: usize,
+    waiting: Indexed<Position, Waiting>,
     /// Who is about to be let in, once it has all up to there.
     joining: Option<(ReplicaId, Position)>,
     /// Who would be in sync if what was proposed since the record had come true.
@@ -130,8 +136,7 @@ impl Leader {
         let mut leader = Self {
             followers: others.map(progress).collect(),
             needed: BTreeSet::new(),
-            waiting: BTreeMap::new(),
-            waiting_bytes: 0,
+            waiting: Indexed::default(),
             joining: None,
             proposed: BTreeSet::new(),
             in_sync_min,
@@ -185,27 +190,21 @@ impl Leader {
     /// How many bytes of messages and keys they wait for.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes
+        self.waiting.bytes()
     }
 
     /// `origin` waits until the entry at `position`, of `bytes` bytes, is committed. A retry keeps
     /// the time of the first attempt, so that it does not reset the clock by which followers are
     /// found to stall.
     pub fn wait(&mut self, position: Position, origin: NodeId, bytes: usize, now: Duration) {
-        if let Entry::Vacant(place) = self.waiting.entry(position) {
-            place.insert(Waiting { origin, since: now, bytes });
-            self.waiting_bytes = self.waiting_bytes.saturating_add(bytes);
-        }
+        self.waiting.get_or_insert_with(position, || Waiting { origin, since: now, bytes });
     }
 
     /// The nodes that have waited for what is now below `high`, in order.
     pub fn take_committed(&mut self, high: Position) -> Vec<(Position, NodeId)> {
-        let rest = self.waiting.split_off(&high);
-        let done = std::mem::replace(&mut self.waiting, rest);
-        let bytes = done.values().map(|waiting| waiting.bytes);
-        let bytes = bytes.fold(0, usize::saturating_add);
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
-        done.into_iter().map(|(position, waiting)| (position, waiting.origin)).collect()
+        let done: Vec<Position> = self.waiting.range(..high).map(|(at, _)| at).collect();
+        let origin = |at| Some((at, self.waiting.remove(&at)?.origin));
+        done.into_iter().filter_map(origin).collect()
     }
 
     /// How much a replica has. Another incarnation of the node is another replica: it may have
@@ -261,6 +260,11 @@ impl Leader {
     pub fn is_done_with(&self, node: &NodeId, end: Position, high: Position) -> bool {
         let knows = |known: &Progress| known.is_stranger || known.high >= high;
         self.has_all(node, end) && self.followers.get(node).is_none_or(knows)
+    }
+
+    /// The followers that lack something, or do not know all that is committed.
+    pub(crate) fn behind(&self, end: Position, high: Position) -> impl Iterator<Item = &NodeId> {
+        self.followers().filter(move |node| !self.is_done_with(node, end, high))
     }
 
     /// The follower holds a log of another name. It takes nothing from this leader as long as its
@@ -388,17 +392,18 @@ impl Leader {
 
     /// Whether a follower has not got what somebody has been waiting for for long.
     fn is_stalled_by(&self, id: &ReplicaId, now: Duration) -> bool {
-        let mut waiting = self.waiting.iter();
+        if self.waiting.next_due().is_none_or(|at| at >= now) {
+            return false;
+        }
         let is_late = |waiting: &Waiting| now.saturating_sub(waiting.since) > STALLED_AFTER;
-        let stalled = waiting.find(|(_, waiting)| is_late(waiting));
-        stalled.is_some_and(|(position, _)| self.matched(id) <= *position)
+        let stalled = self.waiting.iter().find(|(_, waiting)| is_late(waiting));
+        stalled.is_some_and(|(position, _)| self.matched(id) <= position)
     }
 
     /// When the first who waits will have done so for too long.
     #[must_use]
     pub fn stalled_at(&self) -> Option<Duration> {
-        let since = self.waiting.values().map(|waiting| waiting.since).min()?;
-        Some(since.saturating_add(STALLED_AFTER).saturating_add(Duration::from_millis(1)))
+        Some(self.waiting.next_due()?.saturating_add(Duration::from_millis(1)))
     }
 
     /// The record with a follower that has caught up: first it becomes one of those who must have

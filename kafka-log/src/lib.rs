@@ -68,6 +68,7 @@
 //! | `link` | one peer: its lives, round trips, and when something is to be said to it |
 //! | `queue` | what waits for a peer, and the budget of a packet |
 //! | `sends`, `polls` | what clients wait for |
+//! | `indexed` | a map that finds what is due without looking at the rest |
 //! | `recovery` | who goes on with a partition that `lin-kv` has no record of |
 //! | `packets`, `packing`, `sending`, `reading`, `electing`, `recovering` | the handler, by what it does |
 //! | `wire`, `args` | what nodes say and keep; flags |
@@ -78,7 +79,10 @@
 //! and 516 (topic identifiers).
 
 mod args;
+#[cfg(test)]
+mod cost_tests;
 mod electing;
+mod indexed;
 mod leader;
 mod link;
 mod log;
@@ -127,6 +131,7 @@ pub use wire::{
     PartitionId, Poll, Polled, Position, Producer, Record, ReplicaId, Send, Sent,
 };
 
+use indexed::Indexed;
 use link::Link;
 use polls::Polls;
 use sends::Sends;
@@ -249,9 +254,9 @@ pub struct KafkaLog {
     /// Whether a snapshot is being recovered.
     is_recovering_snapshot: bool,
     placement: Placement,
-    partitions: BTreeMap<PartitionId, Partition>,
+    partitions: Indexed<PartitionId, Partition>,
     /// What this node has records of, although `lin-kv` names another log.
-    refused: BTreeMap<PartitionId, Partition>,
+    refused: Indexed<PartitionId, Partition>,
     /// Why partitions are unavailable, as was logged last.
     reported: Option<Reason>,
     links: BTreeMap<NodeId, Link>,
@@ -282,8 +287,8 @@ impl KafkaLog {
             own: Identity { id: "".into(), life: 0, incarnation: 0 },
             has_settings: false,
             is_recovering_snapshot: false,
-            partitions: BTreeMap::new(),
-            refused: BTreeMap::new(),
+            partitions: Indexed::default(),
+            refused: Indexed::default(),
             reported: None,
             links: BTreeMap::new(),
             sends: Sends::default(),
@@ -317,12 +322,6 @@ impl KafkaLog {
         self.placement.keeps(&self.own.id, partition) && !self.refused.contains_key(&partition)
     }
 
-    /// The partitions with what this node has records of.
-    fn logs_on_disk(&self) -> impl Iterator<Item = &Partition> {
-        let used = self.partitions.iter().filter(|(id, _)| !self.refused.contains_key(id));
-        used.map(|(_, partition)| partition).chain(self.refused.values())
-    }
-
     /// Adds a part of a snapshot of the partitions, from a position in one of them on. Returns where
     /// the next part begins.
     fn snapshot_partitions(
@@ -336,10 +335,10 @@ impl KafkaLog {
             at = 0;
         }
         for (id, partition) in self.partitions.range(first..) {
-            let partition = self.refused.get(id).unwrap_or(partition);
+            let partition = self.refused.get(&id).unwrap_or(partition);
             loop {
                 if left == 0 {
-                    return Ok(Some((*id, at)));
+                    return Ok(Some((id, at)));
                 }
                 let bytes_max = left.min(self.config.batch_bytes);
                 let (bytes, next) = partition.snapshot(at, bytes_max, records)?;
@@ -360,16 +359,16 @@ impl KafkaLog {
     /// The high watermark of a partition with a single replica is the end of its log: an entry is
     /// committed as soon as all replicas have it.
     fn commit_sole_replicas(&mut self) {
-        for (id, partition) in &mut self.partitions {
-            if self.placement.replicas(*id) == [self.own.id.clone()] {
+        self.partitions.for_each_mut(|id, partition| {
+            if self.placement.replicas(id) == [self.own.id.clone()] {
                 partition.raise_high(partition.log.end());
             }
-        }
+        });
     }
 
     /// The state of a partition, new if there is none.
     fn open(&mut self, id: PartitionId) -> &mut Partition {
-        self.partitions.entry(id).or_insert_with(|| Partition::new(id))
+        self.partitions.get_or_insert_with(id, || Partition::new(id))
     }
 
     /// Greets everybody, once it is sure that they have been started.
@@ -403,9 +402,9 @@ impl KafkaLog {
     fn next_deadline(&self) -> Option<Duration> {
         let links = self.links.values();
         let links = links.flat_map(|link| [link.due(self.config.linger), link.deadline()]);
-        let partitions = self.partitions.values().map(|partition| partition.tend_at);
-        let own = [self.silent_until, self.sends.next_due(), self.polls.next_due()];
-        own.into_iter().chain(links).chain(partitions).flatten().min()
+        let (sends, polls) = (self.sends.next_due(), self.polls.next_due());
+        let own = [self.silent_until, sends, polls, self.partitions.next_due()];
+        own.into_iter().chain(links).flatten().min()
     }
 
     fn persist(node: &mut Node<Event>, records: impl IntoIterator<Item = Record>) {
@@ -429,8 +428,10 @@ impl MessageHandler for KafkaLog {
     }
 
     fn snapshot_bytes(&self) -> Option<usize> {
-        let logs = self.logs_on_disk().map(Partition::snapshot_bytes);
-        Some(logs.fold(self.offsets.snapshot_bytes()?, usize::saturating_add))
+        // What stands for a refused log among the partitions is empty, and counts as such.
+        let logs = self.partitions.bytes().saturating_add(self.refused.bytes());
+        debug_assert_eq!(logs, self.partitions.sum().saturating_add(self.refused.sum()));
+        Some(self.offsets.snapshot_bytes()?.saturating_add(logs))
     }
 
     fn snapshot(
@@ -481,12 +482,12 @@ impl MessageHandler for KafkaLog {
         // What it led it leads again, in a new epoch, if nobody else does by now; and what it may
         // have been about to lead, unless somebody else turns out to lead it.
         let own = self.own.id.clone();
-        for partition in self.partitions.values_mut() {
+        self.partitions.for_each_mut(|_, partition| {
             let leads = partition.leader() == Some(&own);
             partition.errand.is_wanted = leads;
             let wait = if leads { Duration::ZERO } else { SILENCE };
             partition.tend_at = Some(until.saturating_add(wait));
-        }
+        });
         self.drive(node);
     }
 

@@ -64,7 +64,7 @@ impl KafkaLog {
         let led = self.partitions.iter().filter(|(_, partition)| {
             partition.lead.as_ref().is_some_and(|lead| lead.followers().any(|node| node == peer))
         });
-        led.map(|(id, _)| *id).collect()
+        led.map(|(id, _)| id).collect()
     }
 
     /// Takes a message of type `packet`.
@@ -140,17 +140,17 @@ impl KafkaLog {
         self.peer_is_back(now, peer);
         // Its records may be gone, and what it led with them.
         let own = self.own.id.clone();
-        for (id, partition) in &mut self.partitions {
+        self.partitions.for_each_mut(|id, partition| {
             if let Some(recovery) = &mut partition.recovery {
                 recovery.forget(peer);
             }
             let is_led = partition.leader() == Some(peer);
             if is_led && partition.led_by.is_some_and(|led_by| Some(led_by) != incarnation) {
                 partition.led_by = None;
-                partition.errand.is_wanted |= self.placement.keeps(&own, *id);
+                partition.errand.is_wanted |= self.placement.keeps(&own, id);
                 partition.tend_at = Some(now);
             }
-        }
+        });
     }
 
     fn peer_is_back(&mut self, now: Duration, peer: &NodeId) {
@@ -235,16 +235,14 @@ impl KafkaLog {
 
     /// All that was demanded of a peer has been answered: what it still lacks got lost.
     fn send_again_what_was_lost(&mut self, now: Duration, peer: &NodeId) {
-        for id in self.led_for(peer) {
+        for id in self.partitions.waiting_for(peer) {
             let Some(partition) = self.partitions.get_mut(&id) else { continue };
-            let (end, high) = (partition.log.end(), partition.high());
+            let end = partition.log.end();
             let Some(lead) = &mut partition.lead else { continue };
-            if !lead.is_done_with(peer, end, high) {
-                lead.rewind(peer);
-                let is_behind = !lead.has_all(peer, end);
-                let when = if is_behind { When::Fresh } else { When::Lazy };
-                self.touch_follower(now, peer, id, when);
-            }
+            lead.rewind(peer);
+            let is_behind = !lead.has_all(peer, end);
+            let when = if is_behind { When::Fresh } else { When::Lazy };
+            self.touch_follower(now, peer, id, when);
         }
     }
 
@@ -274,27 +272,20 @@ impl KafkaLog {
 
     /// Whether anything depends on whether this peer is there.
     fn is_wanted(&self, peer: &NodeId) -> bool {
-        let is_behind = |id: &PartitionId| {
-            self.partitions.get(id).is_some_and(|partition| {
-                let (end, high) = (partition.log.end(), partition.high());
-                let lead = partition.lead.as_ref();
-                lead.is_some_and(|lead| !lead.is_done_with(peer, end, high))
-            })
-        };
         !self.sends.at(peer).is_empty()
-            || self.partitions.values().any(|p| p.errand.is_wanted && p.leader() == Some(peer))
             || self.links.get(peer).is_some_and(|link| link.life().is_none())
-            || self.led_for(peer).iter().any(is_behind)
+            || !self.partitions.waiting_for(peer).is_empty()
+            || self.partitions.iter().any(|(_, p)| p.errand.is_wanted && p.leader() == Some(peer))
             || self.is_waited_for_by_recovery(peer)
     }
 
     fn peer_fell(&mut self, node: &mut Node<Event>, peer: &NodeId) {
         let now = node.now();
-        for partition in self.partitions.values_mut() {
+        self.partitions.for_each_mut(|_, partition| {
             if partition.lead.is_some() || partition.errand.is_wanted {
                 partition.tend_at = Some(now);
             }
-        }
+        });
         for id in self.sends.at(peer) {
             self.dispatch(node, id);
         }

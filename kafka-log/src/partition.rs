@@ -17,6 +17,7 @@ use std::time::Duration;
 use maelstrom_core::{Error, NodeId, Records};
 use tracing::warn;
 
+use crate::indexed::{Facts, Index};
 use crate::leader::Leader;
 use crate::log::{PartitionLog, Retention};
 use crate::meta::Metadata;
@@ -73,6 +74,18 @@ pub struct Partition {
     pub(crate) changed_at: Duration,
     /// When something is to be done for it.
     pub(crate) tend_at: Option<Duration>,
+}
+
+impl Index for Partition {
+    /// It waits for the followers that lack something. Its weight is that of its snapshot.
+    fn facts(&self) -> Facts {
+        let behind = self.lead.iter().flat_map(|lead| lead.behind(self.log.end(), self.high));
+        Facts {
+            due_at: self.tend_at,
+            waits_for: behind.cloned().collect(),
+            bytes: self.snapshot_bytes(),
+        }
+    }
 }
 
 impl Partition {
@@ -373,7 +386,7 @@ impl Partition {
     }
 
     /// About how many bytes its [`snapshot`](Self::snapshot) takes.
-    pub(crate) fn snapshot_bytes(&self) -> usize {
+    fn snapshot_bytes(&self) -> usize {
         let entries = self.log.end().saturating_sub(self.log.start());
         let names = usize::try_from(entries).unwrap_or(usize::MAX).saturating_mul(ENTRY_BYTES);
         self.log.bytes().saturating_add(names).saturating_add(ENTRY_BYTES)

@@ -7,11 +7,12 @@
 //! * The number of open questions is bounded, and so are their bytes. A poll for which there is no
 //!   room is refused at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use maelstrom_core::{NodeId, Request};
 
+use crate::indexed::{Facts, Index, Indexed};
 use crate::queue::encoded_len;
 use crate::wire::{Messages, Offsets};
 
@@ -34,6 +35,14 @@ pub(crate) struct Question {
     bytes: usize,
 }
 
+impl Index for Question {
+    /// It is due when it is to be asked again.
+    fn facts(&self) -> Facts {
+        let Self { retry_at, bytes, .. } = *self;
+        Facts { due_at: Some(retry_at), bytes, ..Facts::default() }
+    }
+}
+
 /// A client's poll.
 #[derive(Clone, Debug)]
 struct Asked {
@@ -45,13 +54,18 @@ struct Asked {
     is_any: bool,
 }
 
+impl Index for Asked {
+    /// It is due when its time is up.
+    fn facts(&self) -> Facts {
+        Facts { due_at: Some(self.deadline), ..Facts::default() }
+    }
+}
+
 /// All polls that wait for other nodes.
 #[derive(Debug, Default)]
 pub(crate) struct Polls {
-    asked: BTreeMap<u64, Asked>,
-    questions: BTreeMap<u64, Question>,
-    /// How long they are together.
-    bytes: usize,
+    asked: Indexed<u64, Asked>,
+    questions: Indexed<u64, Question>,
     next: u64,
 }
 
@@ -73,15 +87,9 @@ impl Polls {
     /// more than `bytes_max` bytes, or no others are open.
     pub(crate) fn has_room(&self, questions: &[(NodeId, Offsets)], bytes_max: usize) -> bool {
         let bytes = questions.iter().map(|(_, offsets)| encoded_len(offsets));
-        let bytes = bytes.fold(self.bytes, usize::saturating_add);
+        let bytes = bytes.fold(self.questions.bytes(), usize::saturating_add);
         self.questions.len().saturating_add(questions.len()) <= POLLS_MAX
             && (bytes <= bytes_max || self.questions.is_empty())
-    }
-
-    fn end(&mut self, id: u64) -> Option<Question> {
-        let question = self.questions.remove(&id)?;
-        self.bytes = self.bytes.saturating_sub(question.bytes);
-        Some(question)
     }
 
     /// A poll that needs the answers to these questions (whom, what); their names. `is_any` tells
@@ -102,7 +110,6 @@ impl Polls {
             names.push((id, target.clone()));
             let retry_at = now.saturating_add(retry_after);
             let bytes = encoded_len(&offsets);
-            self.bytes = self.bytes.saturating_add(bytes);
             let question = Question { poll, offsets, target, retry_at, tries: 0, bytes };
             self.questions.insert(id, question);
         }
@@ -122,7 +129,7 @@ impl Polls {
 
     /// A question is answered. What its poll has come to, if that was the last one.
     pub(crate) fn answered(&mut self, id: u64, msgs: Messages) -> Option<Answer> {
-        let question = self.end(id)?;
+        let question = self.questions.remove(&id)?;
         let asked = self.asked.get_mut(&question.poll)?;
         asked.open.remove(&id);
         asked.is_any = true;
@@ -139,21 +146,15 @@ impl Polls {
 
     /// The questions that are to be asked again.
     pub(crate) fn due(&self, now: Duration) -> Vec<u64> {
-        let due = self.questions.iter().filter(|(_, question)| question.retry_at <= now);
-        due.map(|(id, _)| *id).collect()
+        self.questions.due(now)
     }
 
     /// Ends the polls whose time is up.
     pub(crate) fn give_up(&mut self, now: Duration) -> Vec<Answer> {
-        let late: Vec<u64> = self
-            .asked
-            .iter()
-            .filter(|(_, asked)| asked.deadline <= now)
-            .map(|(poll, _)| *poll)
-            .collect();
+        let late = self.asked.due(now);
         let asked: Vec<Asked> = late.iter().filter_map(|poll| self.asked.remove(poll)).collect();
         for id in asked.iter().flat_map(|asked| &asked.open) {
-            self.end(*id);
+            self.questions.remove(id);
         }
         let answers = asked.into_iter().map(|asked| Answer {
             request: asked.request,
@@ -164,7 +165,6 @@ impl Polls {
 
     /// When the next one is due.
     pub(crate) fn next_due(&self) -> Option<Duration> {
-        let questions = self.questions.values().map(|question| question.retry_at);
-        questions.chain(self.asked.values().map(|asked| asked.deadline)).min()
+        [self.questions.next_due(), self.asked.next_due()].into_iter().flatten().min()
     }
 }

@@ -41,7 +41,7 @@ impl KafkaLog {
         let (led, is_first) = (partition.lead.is_some(), partition.recovery.is_none());
         partition.errand.is_wanted = false;
         partition.begin_recovery(now).postpone(now);
-        if is_first && self.partitions.values().filter(|p| p.recovery.is_some()).count() == 1 {
+        if is_first && self.partitions.iter().filter(|(_, p)| p.recovery.is_some()).count() == 1 {
             self.reported = None;
         }
         if led {
@@ -120,11 +120,11 @@ impl KafkaLog {
     /// A peer may have something new to tell about partitions that are being recovered.
     pub(crate) fn recover_with(&mut self, now: Duration, peer: &NodeId) {
         let placement = &self.placement;
-        for (id, partition) in &mut self.partitions {
-            if partition.recovery.is_some() && placement.keeps(peer, *id) {
+        self.partitions.for_each_mut(|id, partition| {
+            if partition.recovery.is_some() && placement.keeps(peer, id) {
                 partition.tend_at = Some(now);
             }
-        }
+        });
     }
 
     /// Whether a partition waits to be told what a peer holds.
@@ -132,7 +132,7 @@ impl KafkaLog {
         let mut all = self.partitions.iter();
         all.any(|(id, partition)| {
             let recovery = partition.recovery.as_ref();
-            recovery.is_some_and(|recovery| recovery.lacks(peer)) && self.placement.keeps(peer, *id)
+            recovery.is_some_and(|recovery| recovery.lacks(peer)) && self.placement.keeps(peer, id)
         })
     }
 
@@ -175,7 +175,7 @@ impl KafkaLog {
     pub(crate) fn has_records(&self) -> bool {
         let mut all = self.partitions.iter();
         !self.refused.is_empty()
-            || all.any(|(id, partition)| self.keeps(*id) && !partition.holding().is_empty())
+            || all.any(|(id, partition)| self.keeps(id) && !partition.holding().is_empty())
     }
 
     /// Looks whether enough is known of what the replicas hold, and does what follows from it.

@@ -19,6 +19,7 @@ use std::time::Duration;
 use maelstrom_core::{Error, ErrorCode, NodeId, Request};
 use serde_json::value::RawValue;
 
+use crate::indexed::{Facts, Index, Indexed};
 use crate::log::WINDOW;
 use crate::wire::PartitionId;
 
@@ -61,11 +62,21 @@ impl Pending {
     }
 }
 
+impl Index for Pending {
+    /// It is due when its time is up, or when it is to be looked at again.
+    fn facts(&self) -> Facts {
+        Facts {
+            due_at: Some(self.deadline.min(self.retry_at)),
+            waits_for: self.target.iter().cloned().collect(),
+            bytes: self.bytes,
+        }
+    }
+}
+
 /// All sends that are under way.
 #[derive(Debug, Default)]
 pub(crate) struct Sends {
-    pending: BTreeMap<SendId, Pending>,
-    bytes: usize,
+    pending: Indexed<SendId, Pending>,
     next: BTreeMap<PartitionId, u64>,
 }
 
@@ -82,16 +93,14 @@ impl Sends {
         bytes_max: usize,
     ) -> Result<SendId, Error> {
         let next = self.next.entry(partition).or_default();
-        let oldest = self.pending.range((partition, 0)..).next();
-        let oldest = oldest.map(|(id, _)| *id).filter(|(of, _)| *of == partition);
-        let is_far = oldest.is_some_and(|(_, seq)| next.saturating_sub(seq) >= WINDOW);
-        let bytes = self.bytes.saturating_add(pending.bytes);
+        let oldest = self.pending.range((partition, 0)..=(partition, u64::MAX)).next();
+        let is_far = oldest.is_some_and(|((_, seq), _)| next.saturating_sub(seq) >= WINDOW);
+        let bytes = self.pending.bytes().saturating_add(pending.bytes);
         let is_long = bytes > bytes_max && !self.pending.is_empty();
         if is_far || is_long || self.pending.len() >= SENDS_MAX {
             let text = "too many sends are under way: try again when some have been answered";
             return Err(Error::temporarily_unavailable(text));
         }
-        self.bytes = bytes;
         let id = (partition, *next);
         *next = next.saturating_add(1);
         self.pending.insert(id, pending);
@@ -107,34 +116,27 @@ impl Sends {
     }
 
     pub(crate) fn end(&mut self, id: SendId) -> Option<Pending> {
-        let pending = self.pending.remove(&id)?;
-        self.bytes = self.bytes.saturating_sub(pending.bytes);
-        Some(pending)
+        self.pending.remove(&id)
     }
 
     /// Those to a partition.
     pub(crate) fn of(&self, partition: PartitionId) -> Vec<SendId> {
         let all = self.pending.range((partition, 0)..=(partition, u64::MAX));
-        all.map(|(id, _)| *id).collect()
+        all.map(|(id, _)| id).collect()
     }
 
     /// Those that wait for a node.
     pub(crate) fn at(&self, node: &NodeId) -> Vec<SendId> {
-        let at = self.pending.iter().filter(|(_, pending)| pending.target.as_ref() == Some(node));
-        at.map(|(id, _)| *id).collect()
+        self.pending.waiting_for(node)
     }
 
     /// Those whose time is up, or who are to be looked at again.
     pub(crate) fn due(&self, now: Duration) -> Vec<SendId> {
-        let due = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| pending.deadline <= now || pending.retry_at <= now);
-        due.map(|(id, _)| *id).collect()
+        self.pending.due(now)
     }
 
     /// When the next one is due.
     pub(crate) fn next_due(&self) -> Option<Duration> {
-        self.pending.values().map(|pending| pending.deadline.min(pending.retry_at)).min()
+        self.pending.next_due()
     }
 }

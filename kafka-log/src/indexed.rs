@@ -1,0 +1,346 @@
+//! A map that finds the values that are due, and those that wait for a node, without looking at the
+//! others, and that knows how much all of them weigh.
+//!
+//! The invariants:
+//!
+//! * No change is missed. The map remembers the key of the value that it handed out last to be
+//!   changed, and indexes that value anew before it hands out another one. Until then, each answer
+//!   takes this one value as it is now, and the index for all others.
+//! * An answer costs as much as it names, and not as much as there is. Only [`Indexed::iter`] and
+//!   [`Indexed::for_each_mut`] look at all values: they are for what happens rarely, and never for
+//!   each message.
+//! * Keys come in their order, whatever the times.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeBounds;
+use std::time::Duration;
+
+use maelstrom_core::NodeId;
+
+/// The properties by which values are found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// When something is to be done for the value.
+    pub(crate) due_at: Option<Duration>,
+    /// Which nodes it waits for.
+    pub(crate) waits_for: Vec<NodeId>,
+    /// How much it weighs.
+    pub(crate) bytes: usize,
+}
+
+/// A value whose properties depend on nothing but itself.
+pub(crate) trait Index {
+    fn facts(&self) -> Facts;
+}
+
+#[derive(Clone, Debug)]
+struct Slot<V> {
+    value: V,
+    /// Its properties when it was indexed.
+    facts: Facts,
+}
+
+/// The map.
+#[derive(Clone, Debug)]
+pub(crate) struct Indexed<K, V> {
+    slots: BTreeMap<K, Slot<V>>,
+    due: BTreeSet<(Duration, K)>,
+    waiting: BTreeMap<NodeId, BTreeSet<K>>,
+    bytes: usize,
+    /// Whose value may have changed since it was indexed.
+    open: Option<K>,
+}
+
+impl<K, V> Default for Indexed<K, V> {
+    fn default() -> Self {
+        Self {
+            slots: BTreeMap::new(),
+            due: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            bytes: 0,
+            open: None,
+        }
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many values this thread has looked at, in all maps.
+    pub(crate) static LOOKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// A value is looked at: tests count that.
+fn look() {
+    #[cfg(test)]
+    LOOKS.set(LOOKS.get().saturating_add(1));
+}
+
+impl<K: Ord + Copy, V: Index> Indexed<K, V> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn contains_key(&self, key: &K) -> bool {
+        self.slots.contains_key(key)
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        look();
+        self.slots.get(key).map(|slot| &slot.value)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.open(*key);
+        self.slots.get_mut(key).map(|slot| &mut slot.value)
+    }
+
+    pub(crate) fn get_or_insert_with(&mut self, key: K, new: impl FnOnce() -> V) -> &mut V {
+        self.open(key);
+        let slot = || Slot { value: new(), facts: Facts::default() };
+        &mut self.slots.entry(key).or_insert_with(slot).value
+    }
+
+    pub(crate) fn insert(&mut self, key: K, value: V) {
+        self.remove(&key);
+        self.get_or_insert_with(key, || value);
+    }
+
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+        look();
+        let Slot { value, facts } = self.slots.remove(key)?;
+        self.reindex(*key, &facts, &Facts::default());
+        self.open = self.open.filter(|open| open != key);
+        Some(value)
+    }
+
+    /// The keys in a range.
+    pub(crate) fn range(&self, range: impl RangeBounds<K>) -> impl Iterator<Item = (K, &V)> {
+        self.slots.range(range).inspect(|_| look()).map(|(key, slot)| (*key, &slot.value))
+    }
+
+    /// Looks at all values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> {
+        self.range(..)
+    }
+
+    /// Changes all values.
+    pub(crate) fn for_each_mut(&mut self, mut change: impl FnMut(K, &mut V)) {
+        let keys: Vec<K> = self.slots.keys().copied().collect();
+        for key in keys {
+            if let Some(value) = self.get_mut(&key) {
+                change(key, value);
+            }
+        }
+    }
+
+    /// The values for which something is to be done by now.
+    pub(crate) fn due(&self, now: Duration) -> Vec<K> {
+        let due = self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| *key);
+        let is_due = |facts: &Facts| facts.due_at.is_some_and(|at| at <= now);
+        self.with_open(due, is_due)
+    }
+
+    /// When something is to be done next.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        let first = self.due.iter().find(|(_, key)| self.is_closed(key)).map(|(at, _)| *at);
+        let open = self.open_slot().and_then(|(_, slot)| slot.value.facts().due_at);
+        first.into_iter().chain(open).min()
+    }
+
+    /// The values that wait for a node.
+    pub(crate) fn waiting_for(&self, node: &NodeId) -> Vec<K> {
+        let waiting = self.waiting.get(node).into_iter().flatten().copied();
+        self.with_open(waiting, |facts| facts.waits_for.contains(node))
+    }
+
+    /// How much all values weigh.
+    pub(crate) fn bytes(&self) -> usize {
+        self.open_slot().map_or(self.bytes, |(_, slot)| {
+            let others = self.bytes.saturating_sub(slot.facts.bytes);
+            others.saturating_add(slot.value.facts().bytes)
+        })
+    }
+
+    /// The same from all values, to check the other.
+    pub(crate) fn sum(&self) -> usize {
+        let bytes = self.slots.values().map(|slot| slot.value.facts().bytes);
+        bytes.fold(0, usize::saturating_add)
+    }
+
+    /// Those keys of the index that are right in any case, and the open one if its value `is_one`,
+    /// in order.
+    fn with_open(
+        &self,
+        indexed: impl Iterator<Item = K>,
+        is_one: impl Fn(&Facts) -> bool,
+    ) -> Vec<K> {
+        let open = self.open_slot().filter(|(_, slot)| is_one(&slot.value.facts()));
+        let closed = indexed.inspect(|_| look()).filter(|key| self.is_closed(key));
+        let mut keys: Vec<K> = closed.chain(open.map(|(key, _)| key)).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    fn is_closed(&self, key: &K) -> bool {
+        self.open.as_ref() != Some(key)
+    }
+
+    fn open_slot(&self) -> Option<(K, &Slot<V>)> {
+        let key = self.open?;
+        Some((key, self.slots.get(&key)?))
+    }
+
+    /// The value of this key is about to change; the one that was open before has its final state.
+    fn open(&mut self, key: K) {
+        look();
+        if let Some(before) = self.open.replace(key).filter(|before| *before != key)
+            && let Some(slot) = self.slots.get_mut(&before)
+        {
+            let facts = slot.value.facts();
+            let old = std::mem::replace(&mut slot.facts, facts.clone());
+            self.reindex(before, &old, &facts);
+        }
+    }
+
+    fn reindex(&mut self, key: K, old: &Facts, new: &Facts) {
+        if old.due_at != new.due_at {
+            if let Some(at) = old.due_at {
+                self.due.remove(&(at, key));
+            }
+            self.due.extend(new.due_at.map(|at| (at, key)));
+        }
+        if old.waits_for != new.waits_for {
+            for node in &old.waits_for {
+                if let Some(keys) = self.waiting.get_mut(node) {
+                    keys.remove(&key);
+                }
+            }
+            for node in &new.waits_for {
+                self.waiting.entry(node.clone()).or_default().insert(key);
+            }
+        }
+        self.bytes = self.bytes.saturating_sub(old.bytes).saturating_add(new.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    impl Index for Facts {
+        fn facts(&self) -> Facts {
+            self.clone()
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u8, Facts),
+        /// Changes the value in place, if there is one.
+        Change(u8, Facts),
+        /// Changes the value, new or not.
+        Open(u8, Facts),
+        ChangeAll(Option<u8>),
+        Remove(u8),
+    }
+
+    fn time(seconds: u8) -> Duration {
+        Duration::from_secs(seconds.into())
+    }
+
+    fn node(number: u8) -> NodeId {
+        format!("n{number}").into()
+    }
+
+    fn any_facts() -> impl Strategy<Value = Facts> {
+        let waits_for = prop::collection::btree_set((0..3_u8).prop_map(node), 0..3);
+        let due_at = prop::option::of((0..6_u8).prop_map(time));
+        (due_at, waits_for, 0..9_usize).prop_map(|(due_at, waits_for, bytes)| Facts {
+            due_at,
+            waits_for: waits_for.into_iter().collect(),
+            bytes,
+        })
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        let with = || (0..5_u8, any_facts());
+        prop_oneof![
+            with().prop_map(|(key, facts)| Step::Insert(key, facts)),
+            with().prop_map(|(key, facts)| Step::Change(key, facts)),
+            with().prop_map(|(key, facts)| Step::Open(key, facts)),
+            prop::option::of(0..6_u8).prop_map(Step::ChangeAll),
+            (0..5_u8).prop_map(Step::Remove),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_finds_what_looking_at_all_values_finds(
+            steps in prop::collection::vec(any_step(), 0..40),
+        ) {
+            let (mut map, mut naive) = (Indexed::default(), BTreeMap::new());
+            for step in steps {
+                match step {
+                    Step::Insert(key, facts) => {
+                        map.insert(key, facts.clone());
+                        naive.insert(key, facts);
+                    }
+                    Step::Change(key, facts) => {
+                        let (one, other) = (map.get_mut(&key), naive.get_mut(&key));
+                        prop_assert_eq!(&one, &other);
+                        one.into_iter().chain(other).for_each(|value| *value = facts.clone());
+                    }
+                    Step::Open(key, facts) => {
+                        *map.get_or_insert_with(key, Facts::default) = facts.clone();
+                        naive.insert(key, facts);
+                    }
+                    Step::ChangeAll(at) => {
+                        map.for_each_mut(|_, value| value.due_at = at.map(time));
+                        naive.values_mut().for_each(|value| value.due_at = at.map(time));
+                    }
+                    Step::Remove(key) => prop_assert_eq!(map.remove(&key), naive.remove(&key)),
+                }
+                let keys = |is_one: &dyn Fn(&Facts) -> bool| -> Vec<u8> {
+                    naive.iter().filter(|(_, value)| is_one(value)).map(|(key, _)| *key).collect()
+                };
+                prop_assert!(map.iter().eq(naive.iter().map(|(key, value)| (*key, value))));
+                prop_assert_eq!((map.len(), map.is_empty()), (naive.len(), naive.is_empty()));
+                let next = naive.values().filter_map(|value| value.due_at).min();
+                prop_assert_eq!(map.next_due(), next);
+                for now in (0..7).map(time) {
+                    let due = keys(&|value| value.due_at.is_some_and(|at| at <= now));
+                    prop_assert_eq!(map.due(now), due);
+                }
+                for node in (0..4).map(node) {
+                    let waiting = keys(&|value| value.waits_for.contains(&node));
+                    prop_assert_eq!(map.waiting_for(&node), waiting);
+                }
+                let bytes: usize = naive.values().map(|value| value.bytes).sum();
+                prop_assert_eq!((map.bytes(), map.sum()), (bytes, bytes));
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_looks_at_no_more_than_it_names() {
+        let mut map = Indexed::default();
+        for key in 0..1_000_u32 {
+            let due_at = Some(Duration::from_secs(key.into()));
+            map.insert(key, Facts { due_at, waits_for: vec![node(0)], bytes: 1 });
+        }
+        map.insert(1_000, Facts { due_at: None, waits_for: vec![node(1)], bytes: 1 });
+        let before = LOOKS.get();
+        assert_eq!(map.due(Duration::from_secs(2)), [0, 1, 2]);
+        assert_eq!(map.next_due(), Some(Duration::ZERO));
+        assert_eq!(map.waiting_for(&node(1)), [1_000]);
+        map.get_mut(&7).unwrap().due_at = None;
+        assert_eq!(map.bytes(), 1_001);
+        assert!(LOOKS.get() - before <= 6, "{}", LOOKS.get() - before);
+    }
+}
