@@ -1,11 +1,17 @@
-//! The queue between the threads that read from nodes and the test.
+//! The queue between the threads that read from nodes and the test, and the memory that both share.
 //!
 //! # Invariants
 //!
-//! * The queue holds at most [`EVENTS_MAX`] events. Together they take at most
-//!   [`EVENT_BYTES_MAX`] bytes, or the queue holds a single event. A sender waits until its event
-//!   fits, so a node that prints too fast waits in its pipe.
-//! * Beside the queue, each sender holds one line.
+//! * The queue holds at most [`EVENTS_MAX`] events. A reader waits until its event fits, so a node
+//!   that prints too fast waits in its pipe.
+//! * The lines in the queue and the lines that readers are still reading share one budget. Together
+//!   they take at most [`BYTES_MAX`] bytes, one long line and one short line: 128 MiB and a little,
+//!   with any number of nodes.
+//! * Outside the budget each reader holds the first [`SHORT`] bytes of its line.
+//! * A reader that waits for bytes reads no further, so its node waits in its pipe. One reader may go
+//!   beyond the budget, until the end of its line; so readers that have used up the budget never
+//!   wait for each other. The next one may do so after the test has taken what is above the budget.
+//! * A short line passes an empty queue at once, whatever readers hold.
 //! * Events leave in the order in which they came.
 
 use std::collections::VecDeque;
@@ -14,15 +20,18 @@ use std::time::Duration;
 
 use maelstrom_core::NodeId;
 
-use super::pipes;
+use super::pipes::LINE_OVERHEAD;
 
 /// The largest number of events that wait for the test.
 const EVENTS_MAX: usize = 1024;
 
-/// The largest number of bytes of memory that the waiting events take.
-const EVENT_BYTES_MAX: usize = 64 << 20;
+/// The budget: bytes of memory that lines take, in the queue and with readers.
+const BYTES_MAX: usize = 64 << 20;
 
-/// An event that a thread reports, with the number of the life of its process.
+/// How many bytes of the line that it is reading a reader has outside the budget.
+const SHORT: usize = 1 << 16;
+
+/// An event that a reader reports, with the number of the life of its process.
 #[derive(Debug)]
 pub(super) struct Said {
     pub(super) node: NodeId,
@@ -31,21 +40,27 @@ pub(super) struct Said {
     pub(super) line: Option<Vec<u8>>,
 }
 
-impl Said {
-    fn cost(&self) -> usize {
-        pipes::cost(self.line.as_deref().unwrap_or_default())
-    }
-}
-
 /// Creates a queue. It closes when the [`Receiver`] is dropped.
 pub(super) fn queue() -> (Sender, Receiver) {
     let queue = Arc::new(Queue::default());
     (Sender(Arc::clone(&queue)), Receiver(queue))
 }
 
-/// The end of the queue that a thread has.
-#[derive(Clone, Debug)]
+/// The end of the queue that makes readers.
+#[derive(Debug)]
 pub(super) struct Sender(Arc<Queue>);
+
+/// The end of the queue that the thread has which reads the stdout of one life.
+#[derive(Debug)]
+pub(super) struct Reader {
+    queue: Arc<Queue>,
+    node: NodeId,
+    life: u64,
+    /// Bytes of memory that the line takes which it is reading.
+    size: usize,
+    /// How many of them come from the budget.
+    held: usize,
+}
 
 /// The end of the queue that the test has.
 #[derive(Debug)]
@@ -54,14 +69,18 @@ pub(super) struct Receiver(Arc<Queue>);
 #[derive(Debug, Default)]
 struct Queue {
     state: Mutex<State>,
-    /// Wakes the test after an event came, and senders after there is room.
+    /// Wakes the test after an event came, and readers after there is room.
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    events: VecDeque<Said>,
+    /// Each with its bytes.
+    events: VecDeque<(Said, usize)>,
+    /// The bytes of the events, and those that readers hold.
     bytes: usize,
+    /// The life whose reader may go beyond the budget.
+    favored: Option<u64>,
     is_closed: bool,
 }
 
@@ -69,31 +88,96 @@ impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Waits as long as `must_wait` is true and the queue is open.
+    fn wait(&self, must_wait: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let must_wait = |state: &mut State| !state.is_closed && must_wait(state);
+        let waited = self.changed.wait_while(self.state(), must_wait);
+        waited.unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl State {
-    fn has_room(&self, cost: usize) -> bool {
-        let fits = self.bytes.saturating_add(cost) <= EVENT_BYTES_MAX;
+    const fn fits(&self, bytes: usize) -> bool {
+        self.bytes.saturating_add(bytes) <= BYTES_MAX
+    }
+
+    /// Whether the queue takes an event of so many bytes that come from the budget only now.
+    fn has_room(&self, bytes: usize) -> bool {
+        let fits = bytes == 0 || self.fits(bytes);
         self.events.is_empty() || (fits && self.events.len() < EVENTS_MAX)
+    }
+
+    /// Whether the reader of this life may hold so many bytes more.
+    fn may_hold(&self, life: u64, bytes: usize) -> bool {
+        let may_exceed = self.favored.map_or(self.fits(0), |favored| favored == life);
+        self.fits(bytes) || may_exceed
+    }
+
+    fn hold(&mut self, life: u64, bytes: usize) {
+        if !self.fits(bytes) {
+            self.favored = Some(life);
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// The line of this life's reader is at its end.
+    fn end_line(&mut self, life: u64) {
+        self.favored = self.favored.filter(|favored| *favored != life);
     }
 }
 
 impl Sender {
-    /// Waits until the event fits, and puts it in the queue. `false`: the queue is closed, and the
-    /// event is dropped.
-    pub(super) fn send(&self, said: Said) -> bool {
-        let cost = said.cost();
-        let state = self.0.state();
-        let must_wait = |state: &mut State| !state.is_closed && !state.has_room(cost);
-        let waited = self.0.changed.wait_while(state, must_wait);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+    /// The end of the queue for the stdout of one life.
+    pub(super) fn reader(&self, node: NodeId, life: u64) -> Reader {
+        Reader { queue: Arc::clone(&self.0), node, life, size: 0, held: 0 }
+    }
+}
+
+impl Reader {
+    /// Waits until the line that is being read may take so many bytes more. `false`: the queue is
+    /// closed.
+    pub(super) fn grow(&mut self, bytes: usize) -> bool {
+        self.size = self.size.saturating_add(bytes);
+        let more = self.size.saturating_sub(SHORT).saturating_sub(self.held);
+        if more == 0 {
+            return true;
+        }
+        let mut state = self.queue.wait(|state| !state.may_hold(self.life, more));
         if state.is_closed {
             return false;
         }
-        state.bytes += cost;
-        state.events.push_back(said);
-        self.0.changed.notify_all();
+        state.hold(self.life, more);
+        self.held = self.held.saturating_add(more);
         true
+    }
+
+    /// Waits until an event fits, and puts it in the queue: the line whose size
+    /// [`grow`](Self::grow) has told, or the end of stdout. `false`: the queue is closed, and the
+    /// event is dropped.
+    pub(super) fn send(&mut self, line: Option<Vec<u8>>) -> bool {
+        let cost = self.size.max(self.held).saturating_add(LINE_OVERHEAD);
+        let more = cost.saturating_sub(self.held);
+        let mut state = self.queue.wait(|state| !state.has_room(more));
+        if state.is_closed {
+            return false;
+        }
+        state.bytes = state.bytes.saturating_add(more);
+        state.events.push_back((Said { node: self.node.clone(), life: self.life, line }, cost));
+        state.end_line(self.life);
+        (self.size, self.held) = (0, 0);
+        self.queue.changed.notify_all();
+        true
+    }
+}
+
+impl Drop for Reader {
+    /// Gives back what a line holds that never came to its end.
+    fn drop(&mut self) {
+        let mut state = self.queue.state();
+        state.bytes = state.bytes.saturating_sub(self.held);
+        state.end_line(self.life);
+        self.queue.changed.notify_all();
     }
 }
 
@@ -104,8 +188,8 @@ impl Receiver {
         let must_wait = |state: &mut State| state.events.is_empty();
         let waited = self.0.changed.wait_timeout_while(state, timeout, must_wait);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let said = state.events.pop_front()?;
-        state.bytes -= said.cost();
+        let (said, cost) = state.events.pop_front()?;
+        state.bytes = state.bytes.saturating_sub(cost);
         self.0.changed.notify_all();
         Some(said)
     }
@@ -123,10 +207,17 @@ impl Drop for Receiver {
 mod tests {
     use super::*;
 
-    const LONG: usize = EVENT_BYTES_MAX / 2 - 1000;
+    const MIB: usize = 1 << 20;
+    const LONGEST: usize = 64 * MIB;
 
-    fn said(life: u64, bytes: usize) -> Said {
-        Said { node: "n1".into(), life, line: Some(vec![b'x'; bytes]) }
+    fn reader(sender: &Sender, life: u64) -> Reader {
+        sender.reader("n1".into(), life)
+    }
+
+    /// Puts a line in the queue that takes so many bytes.
+    fn say(sender: &Sender, life: u64, bytes: usize) -> bool {
+        let mut reader = reader(sender, life);
+        reader.grow(bytes) && reader.send(Some(Vec::new()))
     }
 
     /// Numbers of the events in the order in which they leave.
@@ -135,49 +226,107 @@ mod tests {
         std::iter::from_fn(next).map(|said| said.life).collect()
     }
 
-    /// Whether another event of so many bytes would have to wait.
-    fn is_full_for(sender: &Sender, bytes: usize) -> bool {
-        !sender.0.state().has_room(said(0, bytes).cost())
+    fn bytes(sender: &Sender) -> usize {
+        sender.0.state().bytes
+    }
+
+    /// Whether the reader of this life would not have to wait for so many bytes.
+    fn may_hold(sender: &Sender, life: u64, bytes: usize) -> bool {
+        sender.0.state().may_hold(life, bytes)
     }
 
     #[test]
-    fn long_lines_wait_by_their_bytes_and_short_ones_by_their_number() {
+    fn short_lines_wait_by_their_number() {
         let (sender, receiver) = queue();
-        for life in [1, 2] {
-            assert!(!is_full_for(&sender, LONG));
-            assert!(sender.send(said(life, LONG)));
-        }
-        assert!(is_full_for(&sender, LONG));
-        assert!(!is_full_for(&sender, 100));
-        assert_eq!(drain(&receiver), [1, 2]);
         for life in 0..1024 {
-            assert!(!is_full_for(&sender, 100));
-            assert!(sender.send(said(life, 100)));
+            assert!(sender.0.state().has_room(100));
+            assert!(say(&sender, life, 100));
         }
-        assert!(is_full_for(&sender, 0));
+        assert!(!sender.0.state().has_room(0));
+        assert_eq!(bytes(&sender), 1024 * (100 + LINE_OVERHEAD));
         assert_eq!(drain(&receiver), (0..1024).collect::<Vec<_>>());
-        assert_eq!(sender.0.state().bytes, 0);
+        assert_eq!(bytes(&sender), 0);
     }
 
     #[test]
-    fn a_line_beyond_the_limit_passes_alone() {
+    fn short_lines_wait_by_their_bytes_and_pass_an_empty_queue() {
         let (sender, receiver) = queue();
-        assert!(sender.send(said(1, EVENT_BYTES_MAX)));
-        assert!(is_full_for(&sender, 0));
-        assert_eq!(drain(&receiver), [1]);
+        let mut long = reader(&sender, 1);
+        assert!(long.grow(LONGEST + SHORT));
+        assert!(sender.0.state().has_room(100));
+        assert!(say(&sender, 2, 100));
+        assert!(!sender.0.state().has_room(100));
+        assert_eq!(drain(&receiver), [2]);
+        assert!(sender.0.state().has_room(100));
     }
 
     #[test]
-    fn a_sender_that_waits_goes_on_when_there_is_room_and_ends_with_the_queue() {
+    fn one_reader_goes_beyond_the_budget_and_the_others_wait_until_that_is_taken() {
         let (sender, receiver) = queue();
-        sender.send(said(1, EVENT_BYTES_MAX));
+        let mut readers = [1, 2, 3].map(|life| reader(&sender, life));
+        for (reader, size) in readers.iter_mut().zip([40, 20, 30]) {
+            assert!(reader.grow(size * MIB + SHORT));
+        }
+        let [mut first, second, mut third] = readers;
+        assert_eq!(bytes(&sender), 90 * MIB);
+        assert!(!may_hold(&sender, 1, 1) && !may_hold(&sender, 2, 1));
+        assert!(third.grow(34 * MIB));
+        assert_eq!(bytes(&sender), 124 * MIB);
+        // A line whose bytes are counted waits for no more of them.
+        assert!(third.send(Some(Vec::new())));
+        assert!(!may_hold(&sender, 1, 1) && !may_hold(&sender, 2, 1));
+        assert_eq!(drain(&receiver), [3]);
+        assert_eq!(bytes(&sender), 60 * MIB);
+        assert!(first.grow(20 * MIB));
+        assert!(!may_hold(&sender, 2, 1));
+        // A line that never ends gives its bytes back.
+        drop(first);
+        assert_eq!(bytes(&sender), 20 * MIB);
+        assert!(may_hold(&sender, 2, 100 * MIB));
+        drop(second);
+        assert_eq!(bytes(&sender), 0);
+    }
+
+    #[test]
+    fn many_readers_of_long_lines_stay_within_the_figure_and_all_go_on() {
+        const READERS: u64 = 8;
+        let (sender, receiver) = queue();
+        let read = |life| {
+            let mut reader = reader(&sender, life);
+            for _ in 0..3 {
+                for _ in 0..64 {
+                    assert!(reader.grow(MIB));
+                    assert!(bytes(&sender) <= BYTES_MAX + LONGEST + SHORT + LINE_OVERHEAD);
+                }
+                assert!(reader.send(Some(Vec::new())));
+            }
+        };
+        let mut lives = std::thread::scope(|scope| {
+            for life in 0..READERS {
+                let read = &read;
+                scope.spawn(move || read(life));
+            }
+            let next = |_| receiver.next(Duration::from_secs(60)).unwrap().life;
+            (0..READERS * 3).map(next).collect::<Vec<_>>()
+        });
+        lives.sort_unstable();
+        assert_eq!(lives, (0..READERS).flat_map(|life| [life; 3]).collect::<Vec<_>>());
+        assert_eq!(bytes(&sender), 0);
+    }
+
+    #[test]
+    fn a_reader_that_waits_goes_on_when_there_is_room_and_ends_with_the_queue() {
+        let (sender, receiver) = queue();
+        assert!(say(&sender, 1, 2 * LONGEST));
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| sender.send(said(2, EVENT_BYTES_MAX)));
+            let waiting = scope.spawn(|| say(&sender, 2, 2 * LONGEST));
             assert_eq!(receiver.next(Duration::MAX).unwrap().life, 1);
             assert!(waiting.join().unwrap());
-            let refused = scope.spawn(|| sender.send(said(3, 0)));
+            let sender = &sender;
+            let refused = scope.spawn(move || say(sender, 3, LONGEST));
             drop(receiver);
             assert!(!refused.join().unwrap());
+            assert!(!say(sender, 4, 0));
         });
     }
 }

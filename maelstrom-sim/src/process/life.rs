@@ -51,8 +51,8 @@ impl Life {
             spawn(move || pipes::write_stdin(stdin, &lines, &unread_bytes));
         }
         if let Some(stdout) = group.leader().stdout.take() {
-            let (id, printed, events) = (id.clone(), Arc::clone(&printed), events.clone());
-            spawn(move || pipes::read_stdout(stdout, (&id, number), &printed, &events));
+            let (printed, events) = (Arc::clone(&printed), events.reader(id.clone(), number));
+            spawn(move || pipes::read_stdout(stdout, &printed, events));
         }
         if let Some(pipe) = group.leader().stderr.take() {
             let (shown_as, tail) = (log_stderr.then(|| id.clone()), Arc::clone(&stderr));

@@ -1,6 +1,12 @@
 //! The three pipes of a process, each with a thread of its own.
 //!
-//! None of the threads holds up another one, or the test. A thread ends when its pipe is closed.
+//! None of the threads holds up the test. A thread ends when its pipe is closed.
+//!
+//! # Invariants
+//!
+//! * A line of stdout beyond [`LINE_BYTES_MAX`] comes in pieces. Its memory grows by at most
+//!   [`GROWTH_MAX`] at once, and only after the queue of events has granted that.
+//! * A line of stderr beyond [`STDERR_LINE_BYTES_MAX`] comes in pieces.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -10,12 +16,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, PoisonError};
 
-use maelstrom_core::NodeId;
-
-use super::events::{Said, Sender};
+use super::events::Reader;
 
 /// The longest line that a node may print.
 const LINE_BYTES_MAX: usize = 64 << 20;
+
+/// The longest line of stderr that is kept whole.
+const STDERR_LINE_BYTES_MAX: usize = 1 << 20;
+
+/// By how much the memory of a line grows at most.
+const GROWTH_MAX: usize = 4 << 20;
 
 /// How many lines of its stderr are kept for the moment when a node is in trouble. A backtrace, which
 /// comes after the error that it belongs to, is longer than a hundred lines.
@@ -25,7 +35,7 @@ const STDERR_LINES: usize = 512;
 const STDERR_LINE_CHARS: usize = 1_000;
 
 /// About what a line takes in memory beside its bytes.
-const LINE_OVERHEAD: usize = 64;
+pub(super) const LINE_OVERHEAD: usize = 64;
 
 /// The byte order mark of UTF-8.
 const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
@@ -91,40 +101,41 @@ pub(super) fn write_stdin(
     }
 }
 
-pub(super) fn read_stdout(
-    stdout: ChildStdout,
-    (node, life): (&NodeId, u64),
-    printed: &Mutex<Printed>,
-    events: &Sender,
-) {
-    let mut stdout = Lines::new(BufReader::with_capacity(1 << 16, stdout));
+pub(super) fn read_stdout(stdout: ChildStdout, printed: &Mutex<Printed>, mut events: Reader) {
+    let mut stdout = Lines::new(BufReader::with_capacity(1 << 16, stdout), LINE_BYTES_MAX);
     let count = |bytes: &[u8]| printed.lock().unwrap_or_else(PoisonError::into_inner).add(bytes);
-    while let Ok(Some(line)) = stdout.next(count) {
-        let said = Said { node: node.clone(), life, line: Some(line) };
-        if !events.send(said) {
+    while let Ok(Some(line)) = stdout.next(count, |bytes| events.grow(bytes)) {
+        if !events.send(Some(line)) {
             return;
         }
     }
-    events.send(Said { node: node.clone(), life, line: None });
+    events.send(None);
 }
 
 /// Lines as Maelstrom reads them: a line feed, a carriage return, or both in this order end one.
 struct Lines<R> {
     input: R,
+    /// The longest line.
+    max: usize,
     /// Whether the last line ended with a carriage return, so that a line feed belongs to it.
     after_return: bool,
 }
 
 impl<R: BufRead> Lines<R> {
-    const fn new(input: R) -> Self {
-        Self { input, after_return: false }
+    const fn new(input: R, max: usize) -> Self {
+        Self { input, max, after_return: false }
     }
 
     /// The next line, without its end; `None` behind the last one. A line beyond the limit comes in
-    /// pieces. `count` gets its bytes as they come.
-    fn next(&mut self, mut count: impl FnMut(&[u8])) -> io::Result<Option<Vec<u8>>> {
+    /// pieces. `count` gets its bytes as they come. `grow` grants so many bytes of memory more before
+    /// the line takes them, or `false` ends the reading.
+    fn next(
+        &mut self,
+        mut count: impl FnMut(&[u8]),
+        mut grow: impl FnMut(usize) -> bool,
+    ) -> io::Result<Option<Vec<u8>>> {
         let mut line = Vec::new();
-        while line.len() < LINE_BYTES_MAX {
+        while line.len() < self.max {
             let chunk = match self.input.fill_buf() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 chunk => chunk?,
@@ -134,12 +145,21 @@ impl<R: BufRead> Lines<R> {
                 self.input.consume(1);
                 continue;
             }
-            let limit = LINE_BYTES_MAX - line.len();
+            let limit = self.max - line.len();
             let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
             let bytes = chunk.split_inclusive(is_end).next().unwrap_or_default();
             let bytes = bytes.get(..limit).unwrap_or(bytes);
             if bytes.is_empty() {
                 return Ok((!line.is_empty()).then_some(line));
+            }
+            let spare = line.capacity() - line.len();
+            if bytes.len() > spare {
+                let doubled = line.capacity().min(GROWTH_MAX).min(limit - spare);
+                let growth = doubled.max(bytes.len() - spare);
+                if !grow(growth) {
+                    return Ok(None);
+                }
+                line.reserve_exact(spare + growth);
             }
             count(bytes);
             line.extend_from_slice(bytes);
@@ -160,8 +180,8 @@ pub(super) fn keep_stderr(
     tail: &Mutex<VecDeque<String>>,
     shown_as: Option<&str>,
 ) {
-    let mut stderr = Lines::new(BufReader::new(stderr));
-    while let Ok(Some(line)) = stderr.next(|_| {}) {
+    let mut stderr = Lines::new(BufReader::new(stderr), STDERR_LINE_BYTES_MAX);
+    while let Ok(Some(line)) = stderr.next(|_| {}, |_| true) {
         let text = String::from_utf8_lossy(&line).into_owned();
         writeln!(log, "{text}").ok();
         if let Some(id) = shown_as {
@@ -183,19 +203,19 @@ mod tests {
     fn bytes_count_as_they_come_and_not_only_with_their_newline() {
         let mut printed = Printed::default();
         // A buffer of two bytes: everything comes in pieces.
-        let mut input = Lines::new(BufReader::with_capacity(2, &b"\xef\xbb\xbf{}\nab"[..]));
-        assert_eq!(input.next(|bytes| printed.add(bytes)).unwrap().unwrap().len(), 5);
+        let mut input = Lines::new(BufReader::with_capacity(2, &b"\xef\xbb\xbf{}\nab"[..]), 64);
+        assert_eq!(input.next(|bytes| printed.add(bytes), |_| true).unwrap().unwrap().len(), 5);
         assert_eq!((printed.bytes, printed.unended_bytes, printed.lines), (6, 0, 1));
         assert!(printed.begins_with_bom());
-        assert_eq!(input.next(|bytes| printed.add(bytes)).unwrap().unwrap(), b"ab");
+        assert_eq!(input.next(|bytes| printed.add(bytes), |_| true).unwrap().unwrap(), b"ab");
         assert_eq!((printed.bytes, printed.unended_bytes, printed.lines), (8, 2, 1));
-        assert_eq!(input.next(|_| {}).unwrap(), None);
+        assert_eq!(input.next(|_| {}, |_| true).unwrap(), None);
     }
 
     #[test]
     fn an_empty_line_is_a_line_and_no_end() {
-        let mut input = Lines::new(&b"\n\nx"[..]);
-        let lines = std::iter::from_fn(|| input.next(|_| {}).unwrap());
+        let mut input = Lines::new(&b"\n\nx"[..], 64);
+        let lines = std::iter::from_fn(|| input.next(|_| {}, |_| true).unwrap());
         assert_eq!(lines.collect::<Vec<_>>(), [&b""[..], b"", b"x"]);
     }
 
@@ -203,13 +223,36 @@ mod tests {
     fn a_carriage_return_ends_a_line_at_once_and_a_line_feed_behind_it_is_part_of_it() {
         for capacity in [1, 2, 64] {
             let text = &b"a\rb\r\nc\r\r\nd"[..];
-            let mut input = Lines::new(BufReader::with_capacity(capacity, text));
-            let lines = std::iter::from_fn(|| input.next(|_| {}).unwrap());
+            let mut input = Lines::new(BufReader::with_capacity(capacity, text), 64);
+            let lines = std::iter::from_fn(|| input.next(|_| {}, |_| true).unwrap());
             assert_eq!(lines.collect::<Vec<_>>(), [&b"a"[..], b"b", b"c", b"", b"d"]);
         }
         // The line is there before anything else is.
         let (reader, mut writer) = io::pipe().unwrap();
         writer.write_all(b"a\r").unwrap();
-        assert_eq!(Lines::new(BufReader::new(reader)).next(|_| {}).unwrap().unwrap(), b"a");
+        assert_eq!(
+            Lines::new(BufReader::new(reader), 64).next(|_| {}, |_| true).unwrap().unwrap(),
+            b"a"
+        );
+    }
+
+    #[test]
+    fn a_line_takes_no_more_memory_than_was_granted_and_comes_in_pieces_beyond_the_limit() {
+        let text = [b'x'; 2500];
+        let mut input = Lines::new(BufReader::with_capacity(7, &text[..]), 1000);
+        for length in [1000, 1000, 500] {
+            let mut granted = 0;
+            let grant = |bytes: usize| {
+                granted += bytes;
+                true
+            };
+            let line = input.next(|_| {}, grant).unwrap().unwrap();
+            assert_eq!(line.len(), length);
+            assert_eq!(line.capacity(), granted);
+            assert!(granted <= 1000, "{granted}");
+        }
+        assert_eq!(input.next(|_| {}, |_| true).unwrap(), None);
+        let mut input = Lines::new(&b"x\n"[..], 1000);
+        assert_eq!(input.next(|_| {}, |_| false).unwrap(), None, "it was refused");
     }
 }
