@@ -164,8 +164,9 @@ build: ## Build all programs in release mode, in target/release/
 	scripts/build echo unique-ids broadcast g-counter kafka-log txn-rw maelstrom-sim
 
 .PHONY: test
-test: ## Run the tests
+test: ## Run the tests, those of the scripts too
 	cargo test --workspace --locked
+	scripts/test-scripts
 
 # The test that sweeps each workload.
 sweep_of = $(or $(sweep_$(1)),-p $(1) --test simulation -- sweep)

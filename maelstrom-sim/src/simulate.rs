@@ -26,6 +26,7 @@ use self::disk::Disk;
 use self::machine::{Machine, Program};
 use crate::generator::random_below;
 use crate::options::Options;
+use crate::process::UNREAD_BYTES_MAX;
 use crate::rng::{self, SimRng, Stream};
 use crate::world::{Action, Disturbance, Failure, World};
 
@@ -218,6 +219,9 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
                 Action::Deliver { node: id, line } => {
                     self.with(&id, |machine, now| machine.hear(now, line));
                     self.pass_on(&id);
+                    if self.nodes.get(&id).is_some_and(Machine::is_flooded) {
+                        self.world.node_flooded(&id, UNREAD_BYTES_MAX);
+                    }
                     self.burst += 1;
                     if self.burst >= BURST_MAX {
                         self.livelock();

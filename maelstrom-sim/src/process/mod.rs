@@ -30,6 +30,7 @@ use maelstrom_core::NodeId;
 
 pub use self::group::{kill_all, kill_all_on_panic};
 pub use self::pipes::Printed;
+pub(crate) use self::pipes::cost;
 pub use self::program::StartError;
 
 use self::events::{Receiver, Said, Sender};
@@ -119,22 +120,21 @@ impl Processes {
     }
 
     /// Starts a node anew that was [killed](Self::kill). As with Maelstrom, it
-    /// first gets the lines that were sent to it meanwhile.
+    /// first gets the lines that were sent to it meanwhile. `false`: they are more than
+    /// [`UNREAD_BYTES_MAX`].
     ///
     /// # Errors
     ///
     /// If that is not possible any more.
-    pub fn restart(&mut self, node: &NodeId) -> anyhow::Result<()> {
+    pub fn restart(&mut self, node: &NodeId) -> anyhow::Result<bool> {
         let log = self.options.log_dir.join(format!("{node}.log"));
         let file = File::options().append(true).create(true).open(&log);
         let mut file = file.with_context(|| format!("cannot open {}", log.display()))?;
         writeln!(file, "-- killed and started again --")?;
         self.begin_life(node, file)?;
         let (lines, _) = self.waiting.remove(node).unwrap_or_default();
-        for line in lines {
-            self.deliver(node, line);
-        }
-        Ok(())
+        // The rest of what is too much stays behind: the test fails.
+        Ok(lines.into_iter().all(|line| self.deliver(node, line)))
     }
 
     /// Stops a node until it is [resumed](Self::resume): what it is sent waits.
@@ -169,7 +169,7 @@ impl Processes {
             Some(life) if !life.is_killed => life.deliver(line),
             Some(_) => {
                 let (lines, bytes) = self.waiting.entry(node.clone()).or_default();
-                *bytes += pipes::cost(&line);
+                *bytes += cost(&line);
                 lines.push(line);
                 *bytes
             }

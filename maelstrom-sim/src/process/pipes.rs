@@ -76,7 +76,7 @@ impl Printed {
 }
 
 /// Estimated bytes of memory that a line takes while it waits.
-pub(super) const fn cost(line: &[u8]) -> usize {
+pub(crate) const fn cost(line: &[u8]) -> usize {
     line.len() + LINE_OVERHEAD
 }
 

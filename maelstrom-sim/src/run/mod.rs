@@ -97,7 +97,7 @@ fn drive(
         while let Some(action) = world.poll_action() {
             match action {
                 Action::Tell(news) => progress.tell(clock.now(), &news),
-                Action::Disturb(disturbance) => disturb(processes, &disturbance)
+                Action::Disturb(disturbance) => disturb(world, processes, &disturbance)
                     .map_err(|error| RunError::Disturbance(format!("{error:#}")))?,
                 Action::Deliver { node, line } => {
                     if !processes.deliver(&node, line) {
@@ -152,7 +152,11 @@ fn context(failure: &Failure, world: &World, processes: &Processes) -> String {
     format!("{separator}{hint}{}", stderr_of(processes, failure.node()))
 }
 
-fn disturb(processes: &mut Processes, disturbance: &Disturbance) -> anyhow::Result<()> {
+fn disturb(
+    world: &mut World,
+    processes: &mut Processes,
+    disturbance: &Disturbance,
+) -> anyhow::Result<()> {
     match disturbance {
         Disturbance::Pause(node) => processes.pause(node),
         Disturbance::Resume(node) => processes.resume(node),
@@ -160,7 +164,12 @@ fn disturb(processes: &mut Processes, disturbance: &Disturbance) -> anyhow::Resu
             processes.kill(node);
             Ok(())
         }
-        Disturbance::Restart(node) => processes.restart(node),
+        Disturbance::Restart(node) => {
+            if !processes.restart(node)? {
+                world.node_flooded(node, UNREAD_BYTES_MAX);
+            }
+            Ok(())
+        }
         Disturbance::Clock(..) => anyhow::bail!("real processes share one clock"),
     }
 }

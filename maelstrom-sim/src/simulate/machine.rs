@@ -3,6 +3,9 @@
 //! A record takes a moment to be safe on disk. Lines that the node prints after it wait for it. A
 //! crash before the record is safe takes the record and these lines away. Records that wait are
 //! synced together (group commit).
+//!
+//! Lines for a node that is paused or down wait in its inbox. The inbox tells their bytes, and the
+//! test ends if they exceed what may wait for a real process.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,6 +13,8 @@ use std::time::Duration;
 use maelstrom_core::{Clock, Error, MessageHandler, Output, RawNode, Records, SnapshotPosition};
 
 use super::disk::Disk;
+
+use crate::process::{UNREAD_BYTES_MAX, cost};
 
 /// What wall clocks show when a run begins: 2026-01-01.
 const WALL_CLOCK_START: Duration = Duration::from_secs(1_767_225_600);
@@ -73,6 +78,8 @@ pub(super) struct Machine<'h> {
     paused: bool,
     /// Lines that wait for a paused node to go on, or for a node that is down to start again.
     inbox: VecDeque<Vec<u8>>,
+    /// Estimated bytes of memory that they take.
+    inbox_bytes: usize,
     /// What it has said and what is not yet safe, in order, while a record is being made so.
     outbox: VecDeque<Output>,
     /// When the sync that is under way ends.
@@ -91,6 +98,7 @@ impl<'h> Machine<'h> {
             node: Some(node),
             paused: false,
             inbox: VecDeque::new(),
+            inbox_bytes: 0,
             outbox: VecDeque::new(),
             synced_at: None,
             syncing: 0,
@@ -122,12 +130,20 @@ impl<'h> Machine<'h> {
         }
     }
 
+    /// Whether more waits for it than for a real process may wait.
+    pub(super) const fn is_flooded(&self) -> bool {
+        self.inbox_bytes > UNREAD_BYTES_MAX
+    }
+
     /// Lines for a node that is paused or down wait.
     pub(super) fn hear(&mut self, now: Duration, line: Vec<u8>) {
         let clock = self.clock(now);
         match &mut self.node {
             Some(node) if !self.paused => node.handle_line(clock, &line),
-            _ => self.inbox.push_back(line),
+            _ => {
+                self.inbox_bytes = self.inbox_bytes.saturating_add(cost(&line));
+                self.inbox.push_back(line);
+            }
         }
     }
 
@@ -151,6 +167,7 @@ impl<'h> Machine<'h> {
     fn hear_waiting(&mut self, now: Duration) {
         let clock = self.clock(now);
         if let Some(node) = &mut self.node {
+            self.inbox_bytes = 0;
             for line in self.inbox.drain(..) {
                 node.handle_line(clock, &line);
             }
@@ -162,6 +179,7 @@ impl<'h> Machine<'h> {
         self.node = None;
         self.paused = false;
         self.inbox.clear();
+        self.inbox_bytes = 0;
         self.outbox.clear();
         self.disk.crash();
         (self.synced_at, self.syncing, self.safe) = (None, 0, 0);

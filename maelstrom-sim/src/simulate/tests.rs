@@ -222,3 +222,35 @@ fn every_node_that_is_restarted_is_told_its_name() {
     assert!(did("restart") > 3);
     assert_eq!(seen.borrow().len(), 3 + did("restart"));
 }
+
+#[test]
+fn too_much_for_a_node_that_is_paused_or_down_ends_the_test() {
+    let n0 = NodeId::from("n0");
+    for stop in [Disturbance::Pause, Disturbance::Crash] {
+        let seen: Rc<RefCell<Vec<String>>> = Rc::default();
+        let options = Options::new(WorkloadKind::Echo).with_node_count(2);
+        let mut build = |_: &NodeId, seed| program(Witness(Rc::clone(&seen)), seed);
+        let mut simulation = Simulation::new(options, &mut build, None);
+        while seen.borrow().len() < 2 {
+            simulation.step();
+        }
+        simulation.disturb(stop(n0.clone()));
+        let now = simulation.now;
+        let line = vec![b' '; 1 << 20];
+        // Each of them takes a little more than its bytes.
+        for _ in 0..255 {
+            simulation.with(&n0, |machine, _| machine.hear(now, line.clone()));
+        }
+        assert!(!simulation.nodes[&n0].is_flooded());
+        let body = format!("\"{}\"", "x".repeat(1 << 20));
+        let line = format!(r#"{{"src":"n1","dest":"n0","body":{{"text":{body}}}}}"#);
+        simulation.world.node_said(now, &"n1".into(), line.as_bytes());
+        while !simulation.world.is_done() && simulation.now < now + Duration::from_secs(1) {
+            simulation.step();
+        }
+        let Some(Failure::Flood(flood)) = simulation.world.failure() else {
+            panic!("{:?}", simulation.world.failure());
+        };
+        assert_eq!((flood.to.as_ref(), flood.most.as_ref()), ("n0", Some(&("n1".into(), 1))));
+    }
+}

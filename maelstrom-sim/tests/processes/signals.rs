@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{Finished, NODE, Place, alive, wait_until};
 
 const ARGS: &str = "-w echo --node-count 2 --rate 20 --time-limit 60";
+const SHORT_ARGS: &str = "-w echo --node-count 2 --rate 20 --time-limit 2";
 
 /// A node that goes on when its input ends.
 fn stubborn(place: &Place, mark: &str) -> std::path::PathBuf {
@@ -68,10 +69,23 @@ fn ignores_hangup() -> bool {
 }
 
 #[test]
-fn a_closed_terminal_ends_a_test_in_order() {
-    if !ignores_hangup() {
+fn a_closed_terminal_ends_a_test_in_order_except_under_nohup() {
+    if ignores_hangup() {
+        let place = Place::new();
+        outlives_hangup(&place, place.command(NODE.as_ref(), SHORT_ARGS));
+    } else {
         ends_in_order(Signal::HUP, 129, "7000014");
     }
+}
+
+/// Starts a test that ignores SIGHUP, sends it one, and expects that it ends by itself.
+#[track_caller]
+fn outlives_hangup(place: &Place, mut command: Command) {
+    let run = command.spawn().unwrap();
+    wait_for_ops(place);
+    send(&run, Signal::HUP);
+    let run = Finished::of(run);
+    assert_eq!(run.code(), Some(0), "{}", run.stderr());
 }
 
 #[test]
@@ -83,15 +97,12 @@ fn sigquit_ends_a_test_in_order() {
 #[cfg(target_os = "linux")]
 fn under_nohup_a_test_outlives_its_terminal() {
     let place = Place::new();
-    let plain = place.command(NODE.as_ref(), "-w echo --node-count 2 --rate 20 --time-limit 2");
+    let plain = place.command(NODE.as_ref(), SHORT_ARGS);
     let mut command = Command::new("/bin/sh");
     command.args(["-c", r#"trap "" HUP; exec "$0" "$@""#]).arg(plain.get_program());
     command.args(plain.get_args()).current_dir(&place.0);
-    let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait_for_ops(&place);
-    send(&run, Signal::HUP);
-    let run = Finished::of(run);
-    assert_eq!(run.code(), Some(0), "{}", run.stderr());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    outlives_hangup(&place, command);
 }
 
 #[test]

@@ -93,6 +93,11 @@ fn what_a_node_has_not_read_is_limited_also_while_it_is_paused() {
     assert_eq!(taken.count(), 255, "each of them takes a little more than its bytes");
     processes.kill(&n0);
     assert!(processes.deliver(&n0, b"x".to_vec()), "a message to a dead node waits");
+    assert!(processes.restart(&n0).unwrap());
+    processes.kill(&n0);
+    let taken = (0..300).filter(|_| processes.deliver(&n0, vec![b'x'; 1 << 20]));
+    assert_eq!(taken.count(), 255);
+    assert!(!processes.restart(&n0).unwrap(), "what waited is too much for its next life, too");
 }
 
 #[test]
