@@ -20,6 +20,8 @@ struct World {
     msg_id: usize,
     replies: Vec<Value>,
     under_way: VecDeque<Value>,
+    /// Nobody hears this node.
+    silenced: Option<&'static str>,
 }
 
 impl World {
@@ -32,6 +34,7 @@ impl World {
             msg_id: 0,
             replies: Vec::new(),
             under_way: VecDeque::new(),
+            silenced: None,
         };
         for name in &names[..up] {
             let config = Config { partitions, ..Config::default() };
@@ -70,6 +73,9 @@ impl World {
                 }
             }
             let Some(message) = self.under_way.pop_front() else { return };
+            if self.silenced.is_some_and(|node| message["src"] == node) {
+                continue;
+            }
             let (dest, clock) = (message["dest"].as_str().unwrap(), self.clock());
             if dest == "c1" {
                 self.replies.push(message["body"].clone());
@@ -153,6 +159,32 @@ fn a_message_costs_the_same_however_many_sends_are_pending() {
     assert!(poll_with_many <= poll, "a poll: {poll_with_many} instead of {poll}");
     // The first send of all makes the node look for a leader.
     assert!(send_with_many <= 2 * send, "a send: {send_with_many} instead of {send}");
+}
+
+#[test]
+fn what_a_leader_tells_costs_a_follower_the_same_however_many_sends_are_pending() {
+    let looks = [1, 400].map(|pending| {
+        let mut world = World::new(1, &["n1", "n2"], 2);
+        world.run_for(Duration::from_secs(2));
+        world.send("k");
+        world.run_for(Duration::from_secs(2));
+        let partition =
+            |world: &World, name: &str| world.nodes[name].handler().partition(0).cloned().unwrap();
+        let is_led = partition(&world, "n1").lead.is_some();
+        let (leader, follower) = if is_led { ("n1", "n2") } else { ("n2", "n1") };
+        assert!(partition(&world, leader).lead.is_some());
+        let send = json!({"type": "send", "key": "k", "msg": 1});
+        world.silenced = Some(follower);
+        (0..pending).for_each(|_| world.ask(follower, send.clone()));
+        // All of them have been passed on, in vain.
+        world.run_for(Duration::from_millis(20));
+        assert_eq!(world.nodes[follower].unanswered(), pending);
+        let before = partition(&world, follower).log().end();
+        let looks = world.looks("send_ok", 0, |world| world.ask(leader, send));
+        assert_eq!(partition(&world, follower).log().end(), before + 1);
+        looks
+    });
+    assert!(looks[1] <= looks[0] + looks[0] / 4, "{looks:?}");
 }
 
 /// Opens all partitions, and then counts for one more send to each of a few.

@@ -14,6 +14,7 @@
 mod producers;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,6 +143,17 @@ impl PartitionLog {
     #[must_use]
     pub fn seen(&self, producer: &Producer, seq: u64) -> Seen {
         self.producers.seen(producer, seq)
+    }
+
+    /// The numbers of a producer's sends in a range of positions, in order.
+    #[must_use]
+    pub fn seqs_of(&self, producer: &Producer, range: Range<Position>) -> Vec<u64> {
+        let Some(place) = self.producers.find(producer) else { return Vec::new() };
+        let slots = (range.start.max(self.start)..range.end).map_while(|at| self.slot(at));
+        let mut seqs: Vec<u64> =
+            slots.filter(|slot| slot.producer == place).map(|slot| slot.seq).collect();
+        seqs.sort_unstable();
+        seqs
     }
 
     /// Appends an entry, and tells its offset. `now` counts for its age.

@@ -183,6 +183,8 @@ impl KafkaLog {
         let partition = self.open(id);
         let is_stranger = !partition.is_of(append.log_id);
         let before = (partition.epoch(), partition.leader().cloned());
+        // An unclean recovery may have cut off what was committed.
+        let committed = partition.high().min(append.at);
         let mut records = partition.append_from(src, append, &retention, now);
         if partition.leader() == Some(src) && partition.epoch() == epoch && !is_stranger {
             records.extend(incarnation.and_then(|incarnation| partition.meet_leader(incarnation)));
@@ -206,7 +208,10 @@ impl KafkaLog {
             debug!(partition = id, epoch, leader = %src, "follows");
             self.leader_changed(node, id);
         }
-        self.complete(node, id);
+        self.complete(node, id, committed);
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            partition.log.retain(&retention, partition.high(), now);
+        }
     }
 
     fn ack_from(&mut self, node: &mut Node<Event>, src: &NodeId, ack: &Ack) {

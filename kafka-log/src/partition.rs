@@ -277,7 +277,6 @@ impl Partition {
         let told = at.saturating_add(entries.len() as u64);
         records.extend(self.extend(at, entries, high, retention, now));
         self.raise_high(if sole { told.max(high) } else { high });
-        self.log.retain(retention, self.high, now);
         records
     }
 

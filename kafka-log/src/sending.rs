@@ -11,7 +11,7 @@ use crate::log::Seen;
 use crate::mutants::{Mutant, is_on};
 use crate::packets::When;
 use crate::sends::{GIVE_UP_AFTER, Pending, SENDS_MAX, SendId};
-use crate::wire::{Entry, Outcome, PartitionId, Producer, Sent, string_len};
+use crate::wire::{Entry, Outcome, PartitionId, Position, Producer, Sent, string_len};
 use crate::{Acks, Event, KafkaLog, MESSAGE_BYTES_MAX, Reply};
 
 /// How long a send waits at the least before it is looked at again.
@@ -121,7 +121,7 @@ impl KafkaLog {
         match self.take(node, id.0, &own, producer, id.1, (key, msg)) {
             Some(Outcome::Refused) => self.refuse(node, id, 0),
             Some(Outcome::Ask { .. }) | None => {}
-            Some(Outcome::Offset(_)) => self.complete(node, id.0),
+            Some(Outcome::Offset(offset)) => self.stored(node, id, offset),
         }
         let now = node.now();
         if let Some(pending) = self.sends.get_mut(id) {
@@ -234,9 +234,7 @@ impl KafkaLog {
         let id = (sent.partition, sent.seq);
         match &sent.outcome {
             Outcome::Offset(offset) => {
-                if let Some(pending) = self.sends.end(id) {
-                    node.reply(&pending.request, &Reply::SendOk { offset: *offset });
-                }
+                self.stored(node, id, *offset);
             }
             Outcome::Refused => {
                 let pending = self.sends.get(id);
@@ -274,20 +272,25 @@ impl KafkaLog {
         }
     }
 
-    /// Answers the sends to a partition of which is known by now that they are committed.
-    pub(crate) fn complete(&mut self, node: &mut Node<Event>, id: PartitionId) {
+    /// A send has its offset, and its client is told.
+    fn stored(&mut self, node: &mut Node<Event>, id: SendId, offset: u64) {
+        if let Some(pending) = self.sends.end(id) {
+            node.reply(&pending.request, &Reply::SendOk { offset });
+        }
+    }
+
+    /// Answers the sends to a partition that stand from the position `from` on, and of which is known
+    /// by now that they are committed.
+    pub(crate) fn complete(&mut self, node: &mut Node<Event>, id: PartitionId, from: Position) {
         let Some(partition) = self.partitions.get(&id) else { return };
-        let is_early = self.config.acks == Acks::Leader && partition.lead.is_some();
-        let producer = self.own.producer();
-        for send in self.sends.of(id) {
-            let Seen::At { position, offset } = partition.log.seen(&producer, send.1) else {
-                continue;
-            };
-            if (position < partition.high() || is_early)
-                && let Some(pending) = self.sends.end(send)
-            {
-                node.reply(&pending.request, &Reply::SendOk { offset });
-            }
+        let (producer, high) = (self.own.producer(), partition.high());
+        let seqs = partition.log.seqs_of(&producer, from..high).into_iter();
+        let committed = seqs.filter_map(|seq| match partition.log.seen(&producer, seq) {
+            Seen::At { position, offset } if position < high => Some((seq, offset)),
+            _ => None,
+        });
+        for (seq, offset) in committed.collect::<Vec<_>>() {
+            self.stored(node, (id, seq), offset);
         }
     }
 
@@ -297,6 +300,7 @@ impl KafkaLog {
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         let Some(lead) = &mut partition.lead else { return };
         let Some(committed) = lead.committed(partition.log.end()) else { return };
+        let before = partition.high();
         if !partition.raise_high(committed) {
             return;
         }
@@ -314,11 +318,10 @@ impl KafkaLog {
                 self.touch_follower(now, &follower, id, When::Lazy);
             }
         }
-        let retention = &self.config.retention;
+        self.complete(node, id, before);
         if let Some(partition) = self.partitions.get_mut(&id) {
-            partition.log.retain(retention, high, now);
+            partition.log.retain(&self.config.retention, high, now);
         }
-        self.complete(node, id);
     }
 
     /// Tells who passed on a send that it is committed: a follower in sync by the high watermark,

@@ -71,6 +71,11 @@ impl Producers {
         place
     }
 
+    /// The place of a producer, if there is anything of it.
+    pub(super) fn find(&self, name: &Producer) -> Option<u32> {
+        self.places.get(name).copied()
+    }
+
     pub(super) fn name(&self, place: u32) -> Option<Producer> {
         self.windows.get(index(place)).map(|window| window.name.clone())
     }

@@ -87,6 +87,12 @@ proptest! {
             prop_assert_eq!(log.end_of_epoch(*epoch), end as u64);
         }
         prop_assert!(log.entry(log.end()).is_none());
+        let seqs: Vec<u64> = naive.iter().map(|(_, seq, _)| *seq).collect();
+        let producer = Producer { node: "n1".into(), life: 7 };
+        let kept = usize::try_from(log.start().max(from)).unwrap().min(seqs.len());
+        prop_assert_eq!(log.seqs_of(&producer, from..u64::MAX), &seqs[kept..]);
+        let other = Producer { life: 8, ..producer };
+        prop_assert!(log.seqs_of(&other, 0..log.end()).is_empty());
         for key in ["0", "1", "2", "3", "4"] {
             let all = naive.iter().enumerate().filter(|(_, (.., other))| other == key);
             let all = all.enumerate().map(|(offset, (at, (_, seq, _)))| (offset as u64, at, seq));
