@@ -420,6 +420,8 @@ impl MessageHandler for KafkaLog {
 
     const RECORD_FORMAT: Option<&'static str> = Some("kafka-log 1");
 
+    const REPLY_WITHIN: Option<Duration> = Some(Duration::from_secs(5));
+
     fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
         match serde_json::from_slice::<Record>(record) {
             Ok(record) => self.recover_own(record),

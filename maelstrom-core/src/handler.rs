@@ -1,6 +1,7 @@
 //! What a node program implements.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,6 +25,12 @@ pub trait MessageHandler {
     /// The format of the records that the node persists, and its version: such as `counter 1`. It is
     /// kept with them, so that no other program takes them for its own. `None`: there are none.
     const RECORD_FORMAT: Option<&'static str> = None;
+
+    /// The longest time after which a client's request is still answered. A node that was stopped
+    /// for longer does not send its reply: the client has given up, and Maelstrom stops listening to
+    /// a node that writes to a client that is gone. Its clients give up after 5 s. `None`: there is
+    /// no such time.
+    const REPLY_WITHIN: Option<Duration> = None;
 
     /// The requests and messages that the node understands: an enum whose variants are the types,
     /// in snake case, and whose named fields are the bodies' fields. See [`crate::body`].

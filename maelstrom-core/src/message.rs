@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -49,11 +50,18 @@ pub struct Request {
     msg_id: Option<MsgId>,
     /// How many requests came before: tells apart those to which a sender gave the same id.
     serial: u64,
+    came_at: Duration,
 }
 
 impl Request {
-    pub(crate) fn new(src: NodeId, msg_id: Option<MsgId>, serial: u64) -> Self {
-        Self { src, msg_id, serial }
+    pub(crate) fn new(src: NodeId, msg_id: Option<MsgId>, serial: u64, came_at: Duration) -> Self {
+        Self { src, msg_id, serial, came_at }
+    }
+
+    /// The time of [`Node::now`](crate::Node::now) when the node took the message.
+    #[must_use]
+    pub fn came_at(&self) -> Duration {
+        self.came_at
     }
 
     pub(crate) fn serial(&self) -> u64 {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
-use tracing::{debug, error};
+use tracing::{debug, error, info};
 
 use crate::body::{self, Ids};
 use crate::error::Error;
@@ -54,6 +54,7 @@ pub struct Node<E> {
     clock: Clock,
     rng: NodeRng,
     durable: bool,
+    reply_within: Option<Duration>,
     pub(crate) next_msg_id: MsgId,
     next_serial: u64,
     /// The serial numbers of the requests that wait for a reply, but for the newest:
@@ -68,7 +69,7 @@ pub struct Node<E> {
 }
 
 impl<E> Node<E> {
-    pub(crate) fn new(seed: [u8; 32], durable: bool) -> Self {
+    pub(crate) fn new(seed: [u8; 32], durable: bool, reply_within: Option<Duration>) -> Self {
         let mut rng = NodeRng::from_seed(seed);
         Self {
             id: "".into(),
@@ -79,6 +80,7 @@ impl<E> Node<E> {
             next_msg_id: rng.next_u64() >> 12,
             rng,
             durable,
+            reply_within,
             next_serial: 0,
             open_requests: BTreeSet::new(),
             newest_request: None,
@@ -140,7 +142,10 @@ impl<E> Node<E> {
     ///
     /// A second reply is a mistake in the program: it is logged and not sent, since its receiver
     /// may be gone, and Maelstrom stops listening to a node that writes to nobody. So is a reply
-    /// to a request that was given up for newer ones, see [`OPEN_REQUESTS_MAX`].
+    /// to a request that was given up for newer ones, see [`OPEN_REQUESTS_MAX`]. A reply to a client
+    /// that has given up ([`MessageHandler::REPLY_WITHIN`]) is not sent either.
+    ///
+    /// [`MessageHandler::REPLY_WITHIN`]: crate::MessageHandler::REPLY_WITHIN
     ///
     /// `body` is a variant of an enum (its name is the reply's type) with named fields. One that
     /// has no JSON form is a mistake in the program: it is logged, and the client gets error 13.
@@ -153,12 +158,22 @@ impl<E> Node<E> {
             error!(peer = %request.src(), msg_id = in_reply_to, "answered already: not sent");
             return;
         }
+        if self.is_too_late(request) {
+            info!(peer = %request.src(), msg_id = in_reply_to, "the client has given up: no reply");
+            return;
+        }
         let ids = Ids { msg_id: None, in_reply_to: Some(in_reply_to) };
         if let Err(error) = self.write_line(request.src(), ids, body) {
             error!(peer = %request.src(), msg_id = in_reply_to, %error, "a reply has no JSON form");
             let error = Error::crash("the reply has no JSON form");
             self.write_line(request.src(), ids, &SystemReply::Error(&error)).ok();
         }
+    }
+
+    fn is_too_late(&self, request: &Request) -> bool {
+        let age = self.now().saturating_sub(request.came_at());
+        self.reply_within.is_some_and(|within| age > within)
+            && !self.node_ids.contains(request.src())
     }
 
     /// Answers a request with an error.
@@ -257,7 +272,7 @@ impl<E> Node<E> {
                 debug!("more requests wait for a reply than can be kept: the oldest is given up");
             }
         }
-        Request::new(src, msg_id, serial)
+        Request::new(src, msg_id, serial, self.now())
     }
 
     /// Keeps a buffer whose lines have been written, for the next ones.

@@ -110,7 +110,7 @@ impl<H: MessageHandler> RawNode<H> {
     pub fn new(handler: H, seed: [u8; 32], durable: bool) -> Self {
         Self {
             handler,
-            node: Node::new(seed, durable),
+            node: Node::new(seed, durable, H::REPLY_WITHIN),
             init: None,
             early: Early::default(),
             names: Names::new(),

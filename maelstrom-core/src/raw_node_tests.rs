@@ -21,6 +21,8 @@ use serde_json::json;
 use super::*;
 use crate::rpc::RpcResult;
 
+#[path = "raw_node_tests/late.rs"]
+mod late;
 #[path = "raw_node_tests/one_pass.rs"]
 mod one_pass;
 #[path = "raw_node_tests/properties.rs"]

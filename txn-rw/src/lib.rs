@@ -344,6 +344,8 @@ impl<M: Map> MessageHandler for TxnRw<M> {
 
     const RECORD_FORMAT: Option<&'static str> = Some("txn-rw 1");
 
+    const REPLY_WITHIN: Option<Duration> = Some(Duration::from_secs(5));
+
     fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
         self.gossip.recover(record)
     }
