@@ -55,7 +55,9 @@
 //! * A poll is answered from the node's own replica, up to the high watermark that it knows; only for
 //!   keys that it does not keep it asks another node.
 //! * Committed offsets gossip, and only rise ([`Committed`]). They are acknowledged once the node that
-//!   took them has made them durable, and everywhere a little later.
+//!   took them has made them durable, and everywhere a little later. Only that node has them on its
+//!   disk: another node that restarts lists lower offsets than before, until it hears from a node that
+//!   has them.
 //!
 //! What is acknowledged is made durable before it is said, if the node's driver keeps records.
 //!

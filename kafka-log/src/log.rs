@@ -174,7 +174,7 @@ impl PartitionLog {
             offset = key.next();
             key.positions.push_back(position);
         }
-        let producer = self.producers.insert(producer, seq, position, offset);
+        let producer = self.producers.insert(producer, seq, position, offset, now);
         let bytes = msg.get().len();
         self.bytes = self.bytes.saturating_add(bytes);
         self.open_segment(retention, bytes);

@@ -3,8 +3,12 @@
 //! A producer numbers its sends to a partition, and never has two under way whose numbers are
 //! [`WINDOW`] or more apart. So of each producer the last [`WINDOW`] that were appended are enough:
 //! what is older and not among them, nobody waits for any more.
+//!
+//! A producer is one life of a node. Its sends are forgotten when another producer comes
+//! [`IDLE_MAX`] after its last one: no send is passed on for that long.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use maelstrom_core::NodeId;
 
@@ -12,6 +16,9 @@ use crate::wire::{Position, Producer};
 
 /// How many sends of each producer are kept, and how far apart two can be that are under way.
 pub const WINDOW: u64 = 512;
+
+/// How long after its last send a producer's sends are kept at the least.
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(600);
 
 /// What a log knows of a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +42,17 @@ struct Window {
     /// Below this, only what is in `kept` is known.
     floor: u64,
     kept: BTreeMap<u64, (Position, u64)>,
+    /// When the last one came.
+    newest: Duration,
+}
+
+impl Window {
+    fn forget(&mut self) {
+        if let Some((seq, _)) = self.kept.last_key_value() {
+            self.floor = self.floor.max(seq.saturating_add(1));
+        }
+        self.kept = BTreeMap::new();
+    }
 }
 
 /// The producers of a partition.
@@ -53,7 +71,7 @@ impl Producers {
     pub(super) fn with_floors(floors: Vec<(NodeId, u64, u64)>) -> Self {
         let mut producers = Self::default();
         for (node, life, floor) in floors {
-            let place = producers.place(Producer { node, life });
+            let place = producers.place(Producer { node, life }, Duration::ZERO);
             if let Some(window) = producers.windows.get_mut(index(place)) {
                 window.floor = floor;
             }
@@ -61,12 +79,15 @@ impl Producers {
         producers
     }
 
-    fn place(&mut self, name: Producer) -> u32 {
+    fn place(&mut self, name: Producer, now: Duration) -> u32 {
         if let Some(place) = self.places.get(&name) {
             return *place;
         }
+        let is_idle = |window: &&mut Window| now.saturating_sub(window.newest) > IDLE_MAX;
+        self.windows.iter_mut().filter(is_idle).for_each(Window::forget);
         let place = u32::try_from(self.windows.len()).unwrap_or(u32::MAX);
-        self.windows.push(Window { name: name.clone(), floor: 0, kept: BTreeMap::new() });
+        let (kept, newest) = (BTreeMap::new(), now);
+        self.windows.push(Window { name: name.clone(), floor: 0, kept, newest });
         self.places.insert(name, place);
         place
     }
@@ -98,9 +119,11 @@ impl Producers {
         seq: u64,
         position: Position,
         offset: u64,
+        now: Duration,
     ) -> u32 {
-        let place = self.place(producer);
+        let place = self.place(producer, now);
         if let Some(window) = self.windows.get_mut(index(place)) {
+            window.newest = window.newest.max(now);
             window.kept.insert(seq, (position, offset));
             while window.kept.len() as u64 > WINDOW {
                 let oldest = window.kept.pop_first().map_or(0, |(seq, _)| seq);

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use serde_json::value::to_raw_value;
 
+use super::producers::IDLE_MAX;
 use super::*;
 
 fn entry(epoch: Epoch, seq: u64, key: &str) -> Entry {
@@ -190,4 +191,24 @@ fn what_is_cut_off_may_come_again() {
     assert_eq!(log.append(entry(2, 3, "a"), &small(), Duration::ZERO), 2);
     assert_eq!((log.epoch_before(2), log.epoch_before(3), log.end_of_epoch(1)), (1, 2, 2));
     assert_eq!(log.not_after_epoch(3, 1), 2);
+}
+
+#[test]
+fn the_sends_of_an_idle_producer_are_forgotten_when_a_new_one_comes() {
+    let mut log = PartitionLog::default();
+    let producer = |life| Producer { node: "n1".into(), life };
+    let append = |log: &mut PartitionLog, life, seq, now| {
+        let entry = Entry { producer: producer(life), ..entry(1, seq, "k") };
+        log.append(entry, &small(), now)
+    };
+    let seen = |log: &PartitionLog, seq| log.seen(&producer(7), seq);
+    append(&mut log, 7, 3, Duration::ZERO);
+    append(&mut log, 8, 0, IDLE_MAX);
+    assert_eq!(seen(&log, 3), Seen::At { position: 0, offset: 0 });
+    append(&mut log, 9, 0, IDLE_MAX + Duration::from_millis(1));
+    assert_eq!((seen(&log, 3), seen(&log, 4)), (Seen::Stale, Seen::Never));
+    // Its next send is taken, and replicas get the old one with its name.
+    assert_eq!(append(&mut log, 7, 4, IDLE_MAX), 3);
+    assert!(matches!(seen(&log, 4), Seen::At { position: 3, .. }));
+    assert_eq!(log.entry(0).map(|entry| (entry.producer.life, entry.seq)), Some((7, 3)));
 }
