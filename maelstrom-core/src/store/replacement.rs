@@ -82,7 +82,7 @@ impl Replacement {
     pub(super) fn add(&mut self, part: Vec<Vec<u8>>) -> Result<(), StoreError> {
         let mut records = std::mem::take(&mut self.waiting);
         self.waiting_bytes = 0;
-        records.splice(0..0, part);
+        records.extend(part);
         let bytes = append(&self.database, self.next, &records);
         let bytes = bytes.map_err(|error| failure(&self.file.0, error))?;
         self.next = self.next.saturating_add(records.len() as u64);
