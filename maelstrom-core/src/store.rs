@@ -112,6 +112,8 @@ pub(crate) struct Store {
     next: u64,
     /// What the records take.
     bytes: u64,
+    /// What the last snapshot of this process took.
+    snapshot_bytes: u64,
     /// The snapshot that is being written.
     replacement: Option<Replacement>,
     /// Why nothing more can be made durable, if that is known before it is tried.
@@ -131,8 +133,17 @@ impl Store {
         sync_folder(&folder)?;
         check_owner(&path, &database, node, format)?;
         let (node, format) = (node.to_owned(), format.to_owned());
-        let (replacement, broken) = (None, None);
-        Ok(Self { path, node, format, database, next: 0, bytes: 0, replacement, broken })
+        Ok(Self {
+            path,
+            node,
+            format,
+            database,
+            next: 0,
+            bytes: 0,
+            snapshot_bytes: 0,
+            replacement: None,
+            broken: None,
+        })
     }
 
     /// Hands all records to `take`, in order, and returns how many there are. What `take` says is
@@ -191,10 +202,12 @@ impl Store {
         Ok(())
     }
 
-    /// Whether a snapshot of that many bytes is worth taking: then all snapshots together cost less
-    /// than the records themselves.
-    pub(crate) fn is_worth_replacing(&self, snapshot_bytes: usize) -> bool {
-        self.bytes > (snapshot_bytes as u64).saturating_mul(2).saturating_add(SLACK_BYTES)
+    /// Whether a snapshot is worth taking that will have about `estimate` bytes: then all snapshots
+    /// together cost less than the records themselves. An estimate that is too low does not cause
+    /// snapshots without end: the size of the last snapshot counts, too.
+    pub(crate) fn is_worth_replacing(&self, estimate: usize) -> bool {
+        let snapshot_bytes = self.snapshot_bytes.max(estimate as u64);
+        self.bytes > snapshot_bytes.saturating_mul(2).saturating_add(SLACK_BYTES)
     }
 
     /// Whether a snapshot is being written.
@@ -230,13 +243,13 @@ impl Store {
         match replacement.take_place(&self.path, &old_path) {
             Ok((database, next, bytes)) => {
                 info!(records = next, bytes, before_bytes = self.bytes, "a snapshot was taken");
-                (self.next, self.bytes) = (next, bytes);
+                (self.next, self.bytes, self.snapshot_bytes) = (next, bytes, bytes);
                 let old = std::mem::replace(&mut self.database, database);
-                replacement::remove(old, old_path);
-                let folder = self.path.parent().map_or(Ok(()), sync_folder);
-                if let Err(error) = folder {
-                    // After a loss of power, the old file may be back, without later records.
-                    self.broken = Some(error);
+                match self.path.parent().map_or(Ok(()), sync_folder) {
+                    // A loss of power cannot bring the old file back any more.
+                    Ok(()) => replacement::remove(old, old_path),
+                    // It can, without the records that come from now on.
+                    Err(error) => self.broken = Some(error),
                 }
             }
             Err(error) => self.give_up(&error),

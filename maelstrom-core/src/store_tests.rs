@@ -137,8 +137,14 @@ fn a_snapshot_that_the_disk_does_not_take_does_no_harm() {
     fs::create_dir(&journal).unwrap();
     store.add_part(Ok(part("all")), true);
     assert!(!store.is_replacing());
+    assert_eq!(files(dir.path()), ["records.redb"]);
     fs::remove_dir(&journal).unwrap();
     fs::rename(&aside, &journal).unwrap();
+    store.begin_snapshot();
+    // The file disappears before it can take the journal's place.
+    fs::remove_file(dir.path().join("n1").join("records.new")).unwrap();
+    store.add_part(Ok(part("all")), true);
+    assert_eq!(files(dir.path()), ["records.redb"]);
     store.commit(&batch(101..102)).unwrap();
     drop(store);
     assert_eq!(found(dir.path()).unwrap(), batch(0..102));
@@ -154,6 +160,33 @@ fn a_snapshot_is_worth_its_time_only_where_much_can_go() {
     let mut store = open(dir.path()).unwrap();
     read(&mut store).unwrap();
     assert!(store.is_worth_replacing(1 << 19), "it is known in the next life as well");
+}
+
+#[test]
+fn an_estimate_that_is_too_low_does_not_cause_snapshots_without_end() {
+    let dir = folder_with(0);
+    let mut store = open(dir.path()).unwrap();
+    store.begin_snapshot();
+    store.add_part(Ok(vec![vec![0; 3 << 20]]), true);
+    assert!(!store.is_worth_replacing(1));
+    store.commit(&[vec![0; 3 << 20]]).unwrap();
+    assert!(!store.is_worth_replacing(1));
+    store.commit(&[vec![0; 2 << 20]]).unwrap();
+    assert!(store.is_worth_replacing(1));
+}
+
+#[test]
+fn a_snapshot_needs_no_file_system_that_links() {
+    let dir = folder_with(100);
+    let mut store = open(dir.path()).unwrap();
+    read(&mut store).unwrap();
+    store.begin_snapshot();
+    let (path, old) = (dir.path().join("n1/records.redb"), dir.path().join("none/records.old"));
+    let mut replacement = store.replacement.take().unwrap();
+    replacement.add(part("all")).unwrap();
+    replacement.take_place(&path, &old).unwrap();
+    drop(store);
+    assert_eq!(found(dir.path()).unwrap(), part("all"));
 }
 
 #[test]

@@ -8,7 +8,8 @@
 //!   which they were made. Every part is durable when the next one is asked for, so the last one
 //!   does not take longer than any other.
 //! * A new file has no free space, so the journal's file shrinks with each snapshot. The old file is
-//!   removed bit by bit: a file system that frees a large file at once keeps every sync waiting.
+//!   removed bit by bit, once the folder is synced: a file system that frees a large file at once
+//!   keeps every sync waiting.
 
 use std::fs::{self, File};
 use std::io;
@@ -90,8 +91,9 @@ impl Replacement {
         Ok(())
     }
 
-    /// Takes the place of the file at `path`, which is now at `old`. The database, the number of the
-    /// next record, and the size of all records.
+    /// Takes the place of the file at `path`, which is then at `old`, if the file system can link.
+    /// Returns the database, the number of the next record, and the size of all records. If it fails,
+    /// the file at `path` is as before.
     pub(super) fn take_place(
         self,
         path: &Path,
@@ -100,8 +102,12 @@ impl Replacement {
         let Self { file, database, next, bytes, .. } = self;
         let failed = |source| StoreError::Io { path: path.to_owned(), source };
         remove_left_over(old)?;
-        fs::hard_link(path, old).map_err(failed)?;
-        fs::rename(&file.0, path).map_err(failed)?;
+        // Without the link, the file system frees the old file at once, and nothing else changes.
+        fs::hard_link(path, old).ok();
+        if let Err(source) = fs::rename(&file.0, path) {
+            fs::remove_file(old).ok();
+            return Err(failed(source));
+        }
         Ok((database, next, bytes))
     }
 }
