@@ -68,7 +68,8 @@ impl KafkaLog {
             return;
         }
         if partition.errand.not_before > now {
-            if partition.errand.is_wanted || partition.lead.is_some() {
+            let is_waiting = partition.lead.is_some() || partition.recovery.is_some();
+            if partition.errand.is_wanted || is_waiting {
                 partition.tend_at = Some(partition.errand.not_before);
             }
             return;
@@ -85,7 +86,6 @@ impl KafkaLog {
         }
         if let Some((from, to)) = self.change_in_sync(now, id) {
             debug!(partition = id, ?to, "proposes");
-            self.keep_proposal(node, id, &from, &to);
             self.swap(node, id, from, to, false);
         }
     }
@@ -137,20 +137,7 @@ impl KafkaLog {
         None
     }
 
-    /// Whoever may be in sync from now on is named in this node's records first.
-    fn keep_proposal(
-        &mut self,
-        node: &mut Node<Event>,
-        id: PartitionId,
-        from: &Metadata,
-        to: &Metadata,
-    ) {
-        let Some(partition) = self.partitions.get_mut(&id) else { return };
-        let in_sync = from.in_sync.union(&to.in_sync).cloned().collect();
-        let record = partition.know(Metadata { in_sync, ..to.clone() });
-        node.persist(&record);
-    }
-
+    /// Asks `lin-kv` to replace a record, or to create it. The change is durable here before.
     pub(crate) fn swap(
         &mut self,
         node: &mut Node<Event>,
@@ -159,9 +146,9 @@ impl KafkaLog {
         to: Metadata,
         create: bool,
     ) {
-        if let Some(partition) = self.partitions.get_mut(&id) {
-            partition.errand.is_busy = true;
-        }
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        (partition.errand.is_busy, partition.errand.is_swapping) = (true, true);
+        node.persist(&partition.propose(&from, &to));
         let then = to.clone();
         Self::kv().cas(node, Metadata::key(id), from, to, create, move |result| {
             Event::Swapped(id, then, result)
@@ -225,7 +212,9 @@ impl KafkaLog {
         if !partition.is_of(record.log_id) {
             return self.refuse_log(node, id, &record);
         }
-        partition.recovery = None;
+        if partition.recovery.take().is_some() {
+            self.reported = None;
+        }
         if let Some(lead) = partition.lead.as_mut().filter(|lead| lead.epoch() == record.epoch) {
             if record.version > lead.record().version {
                 self.adopt(node, id, record);
@@ -271,8 +260,11 @@ impl KafkaLog {
     }
 
     fn take_over(&mut self, node: &mut Node<Event>, id: PartitionId, record: &Metadata) {
+        let Some(partition) = self.partitions.get(&id) else { return };
+        let epoch = partition.next_epoch();
         let next = record.taken_over(&self.own.replica(), |id| self.is_gone(id));
-        if let Some(next) = next {
+        if let Some(mut next) = next {
+            next.epoch = next.epoch.max(epoch);
             info!(partition = id, epoch = next.epoch, from = %record.leader.node, "takes over");
             self.swap(node, id, record.clone(), next, false);
         }
@@ -288,7 +280,7 @@ impl KafkaLog {
     ) {
         let now = node.now();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
-        partition.errand.is_busy = false;
+        (partition.errand.is_busy, partition.errand.is_swapping) = (false, false);
         match result {
             Ok(Cas::Swapped) => {
                 partition.tend_at = Some(now);
@@ -297,8 +289,10 @@ impl KafkaLog {
                     _ => self.begin_to_lead(node, id, record),
                 }
             }
-            Ok(Cas::Mismatch | Cas::Missing) => {
+            Ok(Cas::Mismatch) => partition.want(now),
+            Ok(Cas::Missing) => {
                 partition.want(now);
+                self.postpone(node, id, 100..300);
             }
             Err(error) => {
                 debug!(partition = id, %error, "lin-kv cannot be changed");

@@ -268,11 +268,10 @@ impl Leader {
     }
 
     /// The follower holds a log of another name. It takes nothing from this leader as long as its
-    /// life lasts.
-    pub fn estrange(&mut self, node: &NodeId) {
-        if let Some(progress) = self.followers.get_mut(node) {
-            progress.is_stranger = true;
-        }
+    /// life lasts. Returns whether that is news.
+    pub fn estrange(&mut self, node: &NodeId) -> bool {
+        let progress = self.followers.get_mut(node);
+        progress.is_some_and(|progress| !std::mem::replace(&mut progress.is_stranger, true))
     }
 
     /// The follower's next entries, with about `batch` bytes of entries, or one entry, as

@@ -81,7 +81,7 @@ pub(crate) struct Link {
     is_introduced: bool,
     /// The settings that the peer named last, in whatever life.
     settings: Option<Settings>,
-    /// Whether the peer told, in whatever life, that it holds nothing of any partition.
+    /// Whether the peer told, in its present life, that it holds nothing of any partition.
     told_empty: bool,
     /// How many packets were sent to it.
     number: u64,
@@ -122,8 +122,8 @@ impl Link {
         self.is_introduced
     }
 
-    /// Whether the peer once told that it holds nothing of any partition. What it holds now it got
-    /// since, from a leader that `lin-kv` has a record of.
+    /// Whether the peer told, when its present life began, that it holds nothing of any partition.
+    /// If it holds something by now, it has that from a leader that `lin-kv` has a record of.
     pub(crate) fn told_empty(&self) -> bool {
         self.told_empty
     }
@@ -175,7 +175,9 @@ impl Link {
         let before = self.settings;
         self.settings = packet.settings.or(before);
         heard.settings = self.settings.filter(|_| self.settings != before);
-        self.told_empty |= packet.settings.is_some() && !packet.has_records;
+        if packet.settings.is_some() {
+            self.told_empty = !packet.has_records;
+        }
         if let Some(within) = packet.within {
             self.echo = self.echo.max(packet.number);
             self.owe(now.saturating_add(pause.max(Duration::from_micros(within))));
@@ -200,7 +202,6 @@ impl Link {
             life: Some(packet.life),
             incarnation: Some(packet.incarnation),
             settings: self.settings,
-            told_empty: self.told_empty,
             round_trip: self.round_trip,
             ..Self::default()
         };
@@ -393,5 +394,31 @@ impl Link {
             let slack = Duration::from_millis(1);
             self.hold = Some((number, now.saturating_add(wait).saturating_add(slack)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+
+    /// The first packet of a life that names its settings.
+    fn introduction(life: u64, has_records: bool) -> Packet {
+        let settings = Some(Config::default().settings());
+        Packet { life, number: 1, settings, has_records, ..Packet::default() }
+    }
+
+    #[test]
+    fn a_peer_holds_nothing_only_if_its_present_life_said_so() {
+        let mut link = Link::default();
+        let mut hear = |packet: &Packet| {
+            let heard = link.hear(Duration::ZERO, packet, 1, Duration::ZERO);
+            assert!(heard.is_new_life);
+            link.told_empty()
+        };
+        assert!(hear(&introduction(2, false)));
+        assert!(!hear(&introduction(3, true)));
+        assert!(hear(&introduction(4, false)));
+        assert!(!hear(&Packet { life: 5, number: 1, ..Packet::default() }));
     }
 }

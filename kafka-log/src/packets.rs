@@ -220,8 +220,12 @@ impl KafkaLog {
         let is_stranger = !partition.is_of(ack.log_id);
         let Some(lead) = &mut partition.lead else { return };
         if is_stranger {
-            warn!(partition = id, peer = %src, "keeps another log: see its own log for what to do");
-            return lead.estrange(src);
+            if lead.estrange(src) {
+                warn!(partition = id, peer = %src, "keeps another log: its own log says what to do");
+                // This node's log may be the wrong one.
+                partition.want(now);
+            }
+            return;
         }
         if ack.epoch > lead.epoch() {
             info!(partition = id, epoch = ack.epoch, peer = %src, "knows a newer leader");

@@ -108,6 +108,11 @@ impl KafkaLog {
         let Some(link) = self.links.get_mut(peer) else { return };
         while let Some(id) = link.queue.found.front() {
             let partition = self.refused.get(&id).or_else(|| self.partitions.get(&id));
+            if partition.is_some_and(|partition| !partition.may_tell()) {
+                // The peer asks again, if it still has to know.
+                link.queue.found.pop();
+                continue;
+            }
             let holding = partition.map(crate::Partition::holding).unwrap_or_default();
             let recovery = partition.and_then(|partition| partition.recovery.as_ref());
             let asks = recovery.is_some_and(|recovery| recovery.lacks(peer));

@@ -12,6 +12,7 @@
 //! * A partition follows one log. What is said of a log of another name is refused.
 //! * The only replica of a partition that restarts has committed all that is in its log.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use maelstrom_core::{Error, NodeId, Records};
@@ -37,6 +38,8 @@ pub(crate) struct Errand {
     pub(crate) since: Duration,
     /// Whether an answer of `lin-kv` is awaited.
     pub(crate) is_busy: bool,
+    /// Whether it is the answer to a compare-and-set.
+    pub(crate) is_swapping: bool,
     /// Not before then.
     pub(crate) not_before: Duration,
 }
@@ -53,8 +56,8 @@ pub struct Partition {
     epoch: Epoch,
     /// Who leads in `epoch`, or is thought to.
     leader: Option<NodeId>,
-    /// Which replica leads in `epoch`, once it has been heard from. On the record, and not forgotten.
-    led_in_epoch: Option<ReplicaId>,
+    /// The newest leader that was heard from, and its epoch: on the record, and not forgotten.
+    last_leader: Option<(Epoch, ReplicaId)>,
     /// Which incarnation of the leader has been heard to lead.
     pub(crate) led_by: Option<u64>,
     /// A follower's: whether its log is known to be the leader's.
@@ -65,10 +68,11 @@ pub struct Partition {
     has_gap: bool,
     /// This node's, if it leads.
     pub(crate) lead: Option<Leader>,
-    /// What `lin-kv` held, or may have held, when this node led last.
+    /// The newest change of the record in `lin-kv` that this node asked for, with every replica that
+    /// may be in sync since.
     known: Option<Metadata>,
     pub(crate) errand: Errand,
-    /// What the replicas hold, if `lin-kv` turned out to have no record.
+    /// The comparison of the replicas, if `lin-kv` turned out to have no record.
     pub(crate) recovery: Option<Recovery>,
     /// When the epoch last changed.
     pub(crate) changed_at: Duration,
@@ -99,7 +103,7 @@ impl Partition {
             high: 0,
             epoch: 0,
             leader: None,
-            led_in_epoch: None,
+            last_leader: None,
             led_by: None,
             is_matched: false,
             guess: 0,
@@ -136,13 +140,24 @@ impl Partition {
         self.log_id == log_id || self.log_id == 0 || log_id == 0
     }
 
-    /// What this node holds of it.
+    /// Describes the records of this node about it.
     pub(crate) fn holding(&self) -> Holding {
         let end = self.log.end();
         let last = self.log.epoch_before(end);
-        let leader = self.led_in_epoch.clone();
-        let (log_id, epoch, known) = (self.log_id, self.epoch, self.known.clone());
+        let (log_id, epoch) = (self.log_id, self.epoch);
+        let (leader, known) = (self.last_leader.clone(), self.known.clone());
         Holding { log_id, epoch, leader, last, end, known }
+    }
+
+    /// Whether this node's log stays as it is until the node has heard from others. False while it
+    /// leads, or may be about to.
+    pub(crate) fn may_tell(&self) -> bool {
+        self.lead.is_none() && !self.errand.is_swapping
+    }
+
+    /// An epoch above every one that this node knows or has proposed.
+    pub(crate) fn next_epoch(&self) -> Epoch {
+        self.holding().newest_epoch().saturating_add(1)
     }
 
     /// The newest epoch that this node knows of.
@@ -186,25 +201,37 @@ impl Partition {
         if self.log_id == 0 {
             self.log_id = log_id;
         }
-        self.led_in_epoch = None;
         Some(self.epoch_record())
+    }
+
+    /// The replica that leads in the present epoch, if it was heard from.
+    fn led_in_epoch(&self) -> Option<&ReplicaId> {
+        self.last_leader.as_ref().filter(|(epoch, _)| *epoch == self.epoch).map(|(_, id)| id)
     }
 
     fn epoch_record(&self) -> Record {
         let Self { id: partition, log_id, epoch, .. } = *self;
-        let (leader, incarnation) = match self.led_in_epoch.clone() {
+        let (leader, incarnation) = match self.led_in_epoch().cloned() {
             Some(leader) => (Some(leader.node), Some(leader.incarnation)),
             None => (self.leader.clone(), None),
         };
         Record::Epoch { partition, log_id, epoch, leader, incarnation }
     }
 
+    /// The record that names the newest leader that was heard from, if a newer epoch is known.
+    fn last_leader_record(&self) -> Option<Record> {
+        let Self { id: partition, log_id, .. } = *self;
+        let (epoch, leader) = self.last_leader.clone().filter(|(epoch, _)| *epoch < self.epoch)?;
+        let (leader, incarnation) = (Some(leader.node), Some(leader.incarnation));
+        Some(Record::Epoch { partition, log_id, epoch, leader, incarnation })
+    }
+
     /// The leader of the epoch is this incarnation of its node. A record, if that is news.
     pub(crate) fn meet_leader(&mut self, incarnation: u64) -> Option<Record> {
         self.led_by = Some(incarnation);
-        self.led_in_epoch.is_none().then_some(())?;
+        self.led_in_epoch().is_none().then_some(())?;
         let node = self.leader.clone()?;
-        self.led_in_epoch = Some(ReplicaId { node, incarnation });
+        self.last_leader = Some((self.epoch, ReplicaId { node, incarnation }));
         Some(self.epoch_record())
     }
 
@@ -216,7 +243,7 @@ impl Partition {
         self.tend_at = Some(self.tend_at.map_or(now, |at| at.min(now)));
     }
 
-    /// Whom this node takes for the leader does not lead, and nobody knows who does.
+    /// The node that this one takes for the leader does not lead, and the leader is not known.
     pub(crate) fn forget_leader(&mut self) {
         self.leader = None;
     }
@@ -232,10 +259,21 @@ impl Partition {
         self.recovery.as_ref()?.reason.as_ref()
     }
 
-    /// `lin-kv` holds `record`, or is about to be asked to.
+    /// `lin-kv` holds `record`, which this node asked for.
     pub(crate) fn know(&mut self, record: Metadata) -> Record {
         self.known = Some(record.clone());
         Record::Metadata { partition: self.id, record }
+    }
+
+    /// `lin-kv` is about to be asked to replace `from` by `to`. Every replica that may be in sync
+    /// from then on is in the record that is returned, also if earlier changes of `from` may have
+    /// come true.
+    pub(crate) fn propose(&mut self, from: &Metadata, to: &Metadata) -> Record {
+        let mut in_sync: BTreeSet<ReplicaId> = from.in_sync.union(&to.in_sync).cloned().collect();
+        if let Some(earlier) = self.known.as_ref().filter(|known| known.version > from.version) {
+            in_sync.extend(earlier.in_sync.iter().cloned());
+        }
+        self.know(Metadata { in_sync, ..to.clone() })
     }
 
     /// Takes what a node says who leads. The records are to be made durable before anything is
@@ -310,7 +348,7 @@ impl Partition {
         if let Some(floor) = floor.filter(|floor| floor.at == at) {
             self.is_matched = true;
             self.log.reset(floor.clone());
-            self.high = self.high.max(at);
+            self.high = at;
             return Some(Record::Floor { partition, floor });
         }
         self.guess = self.log.not_after_epoch(at, prev);
@@ -415,6 +453,9 @@ impl Partition {
             records.add(&Record::Append { partition, at, high, entries })?;
             return Ok((bytes, Some(next)));
         }
+        if let Some(record) = self.last_leader_record() {
+            records.add(&record)?;
+        }
         records.add(&self.epoch_record())?;
         if let Some(record) = self.known.clone() {
             records.add(&Record::Metadata { partition, record })?;
@@ -437,7 +478,8 @@ impl Partition {
             | Record::SnapshotEnd => return false,
             Record::Epoch { log_id, epoch, leader, incarnation, .. } => {
                 (self.log_id, self.epoch) = (log_id, epoch);
-                self.led_in_epoch = leader.clone().zip(incarnation).map(ReplicaId::from);
+                let led = leader.clone().zip(incarnation).map(ReplicaId::from);
+                self.last_leader = led.map(|led| (epoch, led)).or(self.last_leader.take());
                 self.leader = leader;
             }
             Record::Metadata { record, .. } => self.known = Some(record),
@@ -450,9 +492,12 @@ impl Partition {
                     self.raise_high(high);
                 }
             }
-            Record::Truncate { to, .. } => self.log.truncate(to),
+            Record::Truncate { to, .. } => {
+                self.log.truncate(to);
+                self.high = self.high.min(self.log.end());
+            }
             Record::Floor { floor, .. } => {
-                self.high = self.high.max(floor.at);
+                self.high = floor.at;
                 self.log.reset(floor);
             }
         }
@@ -460,3 +505,7 @@ impl Partition {
         true
     }
 }
+
+#[cfg(test)]
+#[path = "partition_tests.rs"]
+mod tests;

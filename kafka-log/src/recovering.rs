@@ -21,9 +21,9 @@ use tracing::{debug, info, warn};
 
 use crate::meta::Metadata;
 use crate::packets::When;
-use crate::recovery::{Comparison, Decision, Holding, Reason};
+use crate::recovery::{Comparison, Decision, Holding, Reason, UNCLEAN_EPOCHS};
 use crate::wire::{Found, LogId, PartitionId};
-use crate::{Event, KafkaLog};
+use crate::{Event, KafkaLog, Link};
 
 /// The name of a new log. 53 bits, so that any JSON parser keeps all their digits.
 pub(crate) fn draw_name(node: &mut Node<Event>) -> LogId {
@@ -38,12 +38,9 @@ impl KafkaLog {
         if partition.holding().is_empty() && !node.is_durable() {
             return self.create(node, id);
         }
-        let (led, is_first) = (partition.lead.is_some(), partition.recovery.is_none());
+        let led = partition.lead.is_some();
         partition.errand.is_wanted = false;
         partition.begin_recovery(now).postpone(now);
-        if is_first && self.partitions.iter().filter(|(_, p)| p.recovery.is_some()).count() == 1 {
-            self.reported = None;
-        }
         if led {
             self.leader_changed(node, id);
         }
@@ -75,7 +72,7 @@ impl KafkaLog {
         if holdings.values().all(|(_, holding)| holding.is_empty()) {
             for peer in self.placement.replicas(id) {
                 let link = self.links.get(peer).filter(|link| link.told_empty());
-                if let Some(incarnation) = link.and_then(crate::Link::incarnation) {
+                if let Some(incarnation) = link.and_then(Link::incarnation) {
                     let told = || (incarnation, Holding::default());
                     holdings.entry(peer.clone()).or_insert_with(told);
                 }
@@ -98,10 +95,10 @@ impl KafkaLog {
         if ![src, &self.own.id].into_iter().all(|end| self.placement.keeps(end, id)) {
             return debug!(peer = %src, partition = id, "tells of what is not kept here");
         }
-        let incarnation = self.links.get(src).and_then(crate::Link::incarnation);
+        let incarnation = self.links.get(src).and_then(Link::incarnation);
         let keeps = self.keeps(id);
         let partition = self.open(id);
-        let leads = partition.lead.is_some();
+        let may_tell = partition.may_tell();
         if let Some(recovery) = &mut partition.recovery {
             recovery.answered(src.clone(), incarnation.unwrap_or(0), found.holding);
             partition.tend_at = Some(now);
@@ -109,7 +106,7 @@ impl KafkaLog {
             // The peer found no record in `lin-kv`. This node looks for itself.
             partition.want(now);
         }
-        if found.asks && !leads {
+        if found.asks && may_tell {
             if let Some(link) = self.links.get_mut(src) {
                 link.queue.found.insert(id);
             }
@@ -164,6 +161,7 @@ impl KafkaLog {
         self.touch(now, leader, When::Lazy);
     }
 
+    /// Logs why a partition is unavailable: once, if it is the same for several ones.
     fn report(&mut self, id: PartitionId, reason: Reason) {
         if self.reported.as_ref() != Some(&reason) {
             warn!(partition = id, "{reason}: the partition is unavailable");
@@ -178,14 +176,16 @@ impl KafkaLog {
             || all.any(|(id, partition)| self.keeps(id) && !partition.holding().is_empty())
     }
 
-    /// Looks whether enough is known of what the replicas hold, and does what follows from it.
+    /// Decides whether enough is known of the replicas' logs, and acts on it.
     pub(crate) fn recover_partition(&mut self, node: &mut Node<Event>, id: PartitionId) {
         let now = node.now();
         let Some(recovery) = self.partitions.get(&id).and_then(|p| p.recovery.as_ref()) else {
             return;
         };
         let unclean_at = self.config.unclean_recovery.then(|| recovery.unclean_at());
-        let unclean = unclean_at.is_some_and(|at| at <= now);
+        let is_unclean = unclean_at.is_some_and(|at| at <= now);
+        let skipped = UNCLEAN_EPOCHS.saturating_add(node.rng().next_u64() % UNCLEAN_EPOCHS);
+        let unclean = is_unclean.then_some(skipped);
         let comparison = Comparison {
             replicas: self.placement.replicas(id),
             holdings: self.holdings(id),
@@ -197,29 +197,38 @@ impl KafkaLog {
                 if record.log_id == 0 {
                     record.log_id = draw_name(node);
                 }
-                info!(partition = id, epoch = record.epoch, unclean, "recovers");
+                info!(partition = id, epoch = record.epoch, is_unclean, "recovers");
                 return self.swap(node, id, record.clone(), record, true);
+            }
+            Decision::Follow(leader) if self.links.get(&leader).is_some_and(Link::is_down) => {
+                // It told, and died before it led. It counts as silent until it tells again.
+                let partition = self.partitions.get_mut(&id);
+                if let Some(recovery) = partition.and_then(|p| p.recovery.as_mut()) {
+                    recovery.forget(&leader);
+                }
+                return self.recover_partition(node, id);
             }
             Decision::Follow(leader) => (vec![leader], None),
             Decision::Wait(Reason::Silent(nodes)) => (nodes.clone(), Some(Reason::Silent(nodes))),
             Decision::Wait(reason) => (Vec::new(), Some(reason)),
         };
         // Nobody is asked who is down: a link to such a node finds out when it is back.
-        let is_down = |peer: &NodeId| self.links.get(peer).is_some_and(crate::Link::is_down);
+        let is_down = |peer: &NodeId| self.links.get(peer).is_some_and(Link::is_down);
         let is_in_vain = !waits_for.is_empty() && waits_for.iter().all(is_down);
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         let Some(recovery) = &mut partition.recovery else { return };
-        let is_new = recovery.reason != reason;
-        recovery.reason.clone_from(&reason);
+        recovery.reason = reason;
         if !is_in_vain && recovery.retry_at <= now {
-            // Whoever should lead and does not may hold less by now.
+            // A node that should lead, and does not, may hold less by now.
             waits_for.iter().for_each(|peer| recovery.forget(peer));
             return partition.want(now);
         }
         let retry_at = (!is_in_vain).then_some(recovery.retry_at);
         let unclean_at = unclean_at.filter(|at| *at > now);
-        partition.tend_at = retry_at.into_iter().chain(unclean_at).min();
-        if let Some(reason) = reason.filter(|_| is_new && now >= recovery.report_at()) {
+        let to_log = recovery.reason_to_log(now);
+        let times = [retry_at, unclean_at, recovery.log_at()];
+        partition.tend_at = times.into_iter().flatten().min();
+        if let Some(reason) = to_log {
             self.report(id, reason);
         }
     }

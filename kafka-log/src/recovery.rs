@@ -7,22 +7,39 @@
 //!
 //! * A node that keeps records creates a partition as new only if every replica holds nothing of it.
 //! * Without [`unclean`](Comparison::unclean), nothing that was committed is lost. Every replica has
-//!   told what it holds. A leader steps down before it tells. So one of the logs holds all that was
-//!   committed, and the one whose last entry has the highest epoch does, and the longest of those
-//!   (the election restriction of Raft, section 5.4.1 of its paper: each leader was in sync, so its
-//!   log held what was committed before, and an entry's epoch and position name it).
-//! * The new leader's epoch is above every epoch that any replica knows, so two logs never share one.
+//!   told what it holds. A replica tells nothing while it leads, or while its own compare-and-set is
+//!   under way: what it holds could grow. So one of the logs holds all that was committed, and the
+//!   one whose last entry has the highest epoch does, and the longest of those (the election
+//!   restriction of Raft, section 5.4.1 of its paper: each leader was in sync, so its log held what
+//!   was committed before, and an entry's epoch and position name it).
+//! * The new leader's epoch is above every epoch that any replica knows or has proposed, so two logs
+//!   never share one.
 //! * A replica that was in sync and lost its records may have been the only one to hold a committed
-//!   entry. This is noticed, and the partition stays unavailable. Followers keep who led the newest
-//!   epoch that they know ([`Holding::leader`]), leaders keep who may be in sync
-//!   ([`Holding::known`]). Proof: let `x` be the last leader, and its records lost. If another
-//!   replica knows its epoch, it knows `x`. Else `x` took over from a leader that had it in sync,
-//!   and whose records name it. If those are lost, too, the same holds for that leader.
-//! * Logs of different names are not compared: the partition stays unavailable.
+//!   entry. This is noticed, and the partition stays unavailable (see below).
+//! * Logs of different names are not compared: the partition stays unavailable, also with `unclean`.
 //!
-//! An unclean recovery goes on without what is missing. It skips [`UNCLEAN_EPOCHS`] epochs, more than
-//! a missing replica can have seen. So if that replica comes back, the ordinary comparison of epochs
-//! (KIP-101) finds the entries that it alone has, and cuts them off.
+//! # How a loss is noticed
+//!
+//! A replica keeps the newest leader that it heard from ([`Holding::leader`]). It makes every change
+//! of the record in `lin-kv` durable before it asks for it, with all replicas that are in sync before
+//! or after it ([`Holding::known`]). All replicas that the newest of these name must be there, in the
+//! same incarnation.
+//!
+//! Proof: let `K` be the newest change that a present replica has kept, made from the record `R` with
+//! the version before. Assume that the next change of `R` in `lin-kv` is not known to any present
+//! replica. The replica that asked for it was in sync in `R`, and made it durable first. So it has
+//! lost its records since. `K` names it, because `K` names all that were in sync in `R`. The same
+//! holds for `K` itself in the place of `R`, if it came true. If no present replica has kept any
+//! change, each of them was a follower only. The newest leader that one of them heard from had kept
+//! the change that made it the leader, so it has lost its records, and is named.
+//!
+//! # Unclean recovery
+//!
+//! An unclean recovery goes on without what is missing. It skips at least [`UNCLEAN_EPOCHS`] epochs,
+//! more than a missing replica can have seen, and a random number of them beyond that. So if two
+//! groups of replicas recover like this without each other, their epochs differ (the probability that
+//! they do not is 2^-32). If a replica comes back, the ordinary comparison of epochs (KIP-101) finds
+//! the entries that it alone has, and cuts them off.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -34,8 +51,8 @@ use serde::{Deserialize, Serialize};
 use crate::meta::Metadata;
 use crate::wire::{Epoch, LogId, Position, ReplicaId, is_zero};
 
-/// How many epochs an unclean recovery skips: more than a missing replica can have seen, at one
-/// election a second for a hundred years.
+/// How many epochs an unclean recovery skips at least: more than a missing replica can have seen, at
+/// one election a second for a hundred years.
 pub const UNCLEAN_EPOCHS: Epoch = 1 << 32;
 
 /// What a replica holds of a partition.
@@ -47,17 +64,17 @@ pub struct Holding {
     /// The newest epoch that it knows.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: Epoch,
-    /// The leader of that epoch, if the replica has heard from it.
+    /// The newest leader that it heard from, and that leader's epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub leader: Option<ReplicaId>,
+    pub leader: Option<(Epoch, ReplicaId)>,
     /// The epoch of its last entry.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub last: Epoch,
     /// Where its log ends.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub end: Position,
-    /// The newest version of the record in `lin-kv` that it knew as the leader, with every replica
-    /// that may have been in sync.
+    /// The newest change of the record in `lin-kv` that it asked for, with every replica that may
+    /// have been in sync.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<Metadata>,
 }
@@ -74,7 +91,8 @@ impl Holding {
         (self.last, self.end)
     }
 
-    fn newest_epoch(&self) -> Epoch {
+    /// The newest epoch that the replica knows or has proposed.
+    pub(crate) fn newest_epoch(&self) -> Epoch {
         self.known.as_ref().map_or(self.epoch, |known| known.epoch.max(self.epoch))
     }
 }
@@ -86,7 +104,7 @@ pub enum Reason {
     Silent(Vec<NodeId>),
     /// These replicas may have been in sync, and their nodes have lost their records since.
     Lost(BTreeSet<ReplicaId>),
-    /// These nodes hold logs of different names.
+    /// These nodes hold logs of different names. No flag decides between them.
     Strangers(Vec<NodeId>),
 }
 
@@ -105,11 +123,8 @@ impl fmt::Display for Reason {
                 write!(f, "the records of {nodes} are gone, which may have had messages alone")
             }
             Self::Strangers(nodes) => {
-                write!(
-                    f,
-                    "another log of it than the others have is at {}",
-                    list(&mut nodes.iter())
-                )
+                let nodes = list(&mut nodes.iter());
+                write!(f, "{nodes} keep different logs of it: empty the folders with the wrong one")
             }
         }
     }
@@ -135,25 +150,27 @@ pub struct Comparison<'a> {
     pub replicas: &'a [NodeId],
     /// What each of them holds, this node too, and in which incarnation.
     pub holdings: BTreeMap<NodeId, (u64, Holding)>,
-    /// Whether to go on without what is missing.
-    pub unclean: bool,
+    /// How many epochs to skip, if the recovery may go on without what is missing.
+    pub unclean: Option<u64>,
 }
 
 impl Comparison<'_> {
     /// What `own` is to do.
     #[must_use]
     pub fn decide(&self, own: &NodeId) -> Decision {
-        let reason = self.reason();
-        if let Some(reason) = reason.clone().filter(|_| !self.unclean) {
-            return Decision::Wait(reason);
+        if let Some(strangers) = self.strangers() {
+            return Decision::Wait(strangers);
         }
+        let step = match (self.missing(), self.unclean) {
+            (None, _) => 1,
+            (Some(_), Some(unclean)) => unclean,
+            (Some(reason), None) => return Decision::Wait(reason),
+        };
         let Some((leader, best)) = self.most_complete() else { return Decision::Create };
         if leader.node != *own {
             return Decision::Follow(leader.node);
         }
-        let has_all = |holding: &Holding| {
-            holding.rank() == best.rank() && (holding.is_empty() || is_same_log(holding, best))
-        };
+        let has_all = |holding: &Holding| holding.rank() == best.rank();
         let in_sync = self.holdings.iter().filter(|(_, (_, holding))| has_all(holding));
         let in_sync = in_sync.map(|(node, (incarnation, _))| ReplicaId {
             node: node.clone(),
@@ -162,10 +179,10 @@ impl Comparison<'_> {
         let all = || self.holdings.values().map(|(_, holding)| holding);
         let epoch = all().map(Holding::newest_epoch).max().unwrap_or(0);
         let version = all().filter_map(|holding| holding.known.as_ref().map(|known| known.version));
-        let step = if reason.is_some() { UNCLEAN_EPOCHS } else { 1 };
         Decision::Lead(Metadata {
-            log_id: best.log_id,
-            version: version.max().unwrap_or(0).saturating_add(1),
+            log_id: all().map(|holding| holding.log_id).max().unwrap_or(0),
+            // A replica that is missing has no newer change than this one, either.
+            version: version.max().unwrap_or(0).saturating_add(step),
             epoch: epoch.saturating_add(step),
             in_sync: in_sync.chain([leader.clone()]).collect(),
             leader,
@@ -182,41 +199,38 @@ impl Comparison<'_> {
         all.max_by_key(|(_, holding)| holding.rank())
     }
 
-    /// Why nobody can tell which log holds all that is committed.
-    fn reason(&self) -> Option<Reason> {
+    /// The nodes that hold anything, if their logs have different names.
+    fn strangers(&self) -> Option<Reason> {
+        let names = self.holdings.values().map(|(_, holding)| holding.log_id);
+        let names: BTreeSet<LogId> = names.filter(|name| *name != 0).collect();
+        let named = self.holdings.iter().filter(|(_, (_, holding))| holding.log_id != 0);
+        (names.len() > 1).then(|| Reason::Strangers(named.map(|(node, _)| node.clone()).collect()))
+    }
+
+    /// What is missing to tell which log holds all that is committed.
+    fn missing(&self) -> Option<Reason> {
         let silent = self.replicas.iter().filter(|node| !self.holdings.contains_key(*node));
         let silent: Vec<NodeId> = silent.cloned().collect();
         if !silent.is_empty() {
             return Some(Reason::Silent(silent));
         }
-        let (_, best) = self.most_complete()?;
-        let is_stranger = |other: &Holding| !other.is_empty() && !is_same_log(other, best);
-        let strangers = self.holdings.iter().filter(|(_, (_, other))| is_stranger(other));
-        let strangers: Vec<NodeId> = strangers.map(|(node, _)| node.clone()).collect();
-        if !strangers.is_empty() {
-            return Some(Reason::Strangers(strangers));
-        }
         let all = || self.holdings.values().map(|(_, holding)| holding);
-        let epoch = all().map(|holding| holding.epoch).max()?;
-        let leaders = all()
-            .filter(|holding| holding.epoch == epoch)
-            .filter_map(|holding| holding.leader.as_ref());
-        let known = all().filter_map(|holding| holding.known.as_ref());
-        let in_sync =
-            known.max_by_key(|known| (known.version, known.epoch)).map(|known| &known.in_sync);
+        let leaders = || all().filter_map(|holding| holding.leader.as_ref());
+        let newest = leaders().map(|(epoch, _)| *epoch).max();
+        let leaders = leaders().filter(|(epoch, _)| Some(*epoch) == newest).map(|(_, id)| id);
+        let known = || all().filter_map(|holding| holding.known.as_ref());
+        let version = known().map(|known| known.version).max();
+        // Of one version there can be several: at most one of them came true.
+        let known = known().filter(|known| Some(known.version) == version);
         let is_here = |id: &ReplicaId| {
             self.holdings
                 .get(&id.node)
                 .is_some_and(|(incarnation, _)| *incarnation == id.incarnation)
         };
-        let needed = leaders.chain(in_sync.into_iter().flatten());
+        let needed = leaders.chain(known.flat_map(|known| &known.in_sync));
         let lost: BTreeSet<ReplicaId> = needed.filter(|id| !is_here(id)).cloned().collect();
         (!lost.is_empty()).then_some(Reason::Lost(lost))
     }
-}
-
-fn is_same_log(one: &Holding, other: &Holding) -> bool {
-    one.log_id == other.log_id || one.log_id == 0 || other.log_id == 0
 }
 
 /// Bounds of the time after which `lin-kv` and the other replicas are asked again.
@@ -236,12 +250,20 @@ pub(crate) struct Recovery {
     answers: BTreeMap<NodeId, (u64, Holding)>,
     /// Why the partition is unavailable, when this was last looked at.
     pub(crate) reason: Option<Reason>,
+    /// The reason that was last logged.
+    logged: Option<Reason>,
 }
 
 impl Recovery {
     pub(crate) fn new(now: Duration) -> Self {
-        let (retry_at, retry_after) = (now, RETRY_MIN);
-        Self { since: now, retry_at, retry_after, answers: BTreeMap::new(), reason: None }
+        Self {
+            since: now,
+            retry_at: now,
+            retry_after: RETRY_MIN,
+            answers: BTreeMap::new(),
+            reason: None,
+            logged: None,
+        }
     }
 
     /// Another replica has told what it holds.
@@ -262,12 +284,21 @@ impl Recovery {
         &self.answers
     }
 
-    /// When somebody should be told why the partition is unavailable.
-    pub(crate) fn report_at(&self) -> Duration {
-        self.since.saturating_add(RETRY_MIN)
+    /// The reason why the partition is unavailable, once it is to be logged.
+    pub(crate) fn reason_to_log(&mut self, now: Duration) -> Option<Reason> {
+        let is_due = self.log_at().is_some_and(|at| at <= now);
+        is_due.then(|| self.logged.clone_from(&self.reason));
+        self.logged.clone().filter(|_| is_due)
     }
 
-    /// When what is missing has been waited for long enough, if it is to be done without.
+    /// The time at which the reason is to be logged, if it is not yet: a cluster that starts has a
+    /// moment to come together.
+    pub(crate) fn log_at(&self) -> Option<Duration> {
+        let is_news = self.reason.is_some() && self.reason != self.logged;
+        is_news.then(|| self.since.saturating_add(RETRY_MIN))
+    }
+
+    /// The time from which on an unclean recovery goes on without what is missing.
     pub(crate) fn unclean_at(&self) -> Duration {
         self.since.saturating_add(UNCLEAN_AFTER)
     }
@@ -301,6 +332,7 @@ mod tests {
         let told = told.filter_map(|((node, incarnation), holding)| {
             Some(((*node).into(), (incarnation, holding.clone()?)))
         });
+        let unclean = unclean.then_some(UNCLEAN_EPOCHS);
         let comparison = Comparison { replicas: &replicas, holdings: told.collect(), unclean };
         let [first, rest @ ..] = replicas.each_ref().map(|own| comparison.decide(own));
         let mut leads = matches!(first, Decision::Lead(_)).then(|| first.clone());
@@ -373,10 +405,11 @@ mod tests {
     #[test]
     fn the_leader_of_the_newest_epoch_must_be_there_with_its_records() {
         for (incarnation, is_lost) in [(3, false), (8, true)] {
-            let leader = Some(id("n3", incarnation));
-            let follower = Holding { leader, ..log(2, 2, 4) };
+            // The follower has heard of a newer epoch, but not from its leader.
+            let leader = Some((2, id("n3", incarnation)));
+            let follower = Holding { leader, ..log(3, 2, 4) };
             // An older leader does not matter.
-            let older = Holding { leader: Some(id("n2", 9)), ..log(1, 1, 4) };
+            let older = Holding { leader: Some((1, id("n2", 9))), ..log(1, 1, 4) };
             let holdings = [Some(follower), Some(older), Some(Holding::default())];
             let lost = Reason::Lost(BTreeSet::from([id("n3", 8)]));
             let is_waiting = decide(&holdings, false) == Decision::Wait(lost);
@@ -401,23 +434,41 @@ mod tests {
     }
 
     #[test]
+    fn of_two_changes_of_one_record_either_may_have_come_true() {
+        let change = |epoch, leader: &ReplicaId, in_sync: &[ReplicaId]| {
+            let first = Metadata::first(7, leader.clone(), in_sync.iter().cloned());
+            Some(Metadata { version: 5, epoch, ..first })
+        };
+        // The leader of epoch 1 lets `n3` in, at the same time `n2` takes over without it.
+        let led = Holding { known: change(1, &id("n1", 1), &[id("n3", 9)]), ..log(1, 1, 4) };
+        let taken = Holding { known: change(2, &id("n2", 2), &[]), ..log(1, 1, 4) };
+        let lost = Reason::Lost(BTreeSet::from([id("n3", 9)]));
+        let holdings = [Some(led), Some(taken), Some(Holding::default())];
+        assert_eq!(decide(&holdings, false), Decision::Wait(lost));
+    }
+
+    #[test]
     fn the_new_record_is_newer_than_all_and_keeps_the_name() {
         let known = Metadata { version: 41, epoch: 6, ..Metadata::first(7, id("n1", 1), []) };
         let holdings = [Some(Holding { known: Some(known), ..log(5, 5, 4) }), None, None];
         let Decision::Lead(record) = decide(&holdings, true) else { panic!("nobody leads") };
-        assert_eq!((record.log_id, record.version, record.epoch), (7, 42, 7 + UNCLEAN_EPOCHS - 1));
+        let Metadata { log_id, version, epoch, .. } = record;
+        assert_eq!((log_id, version, epoch), (7, 41 + UNCLEAN_EPOCHS, 6 + UNCLEAN_EPOCHS));
     }
 
     #[test]
     fn logs_of_different_names_are_not_compared() {
         let other = Holding { log_id: 8, ..log(1, 1, 9) };
         let holdings = [Some(log(2, 2, 4)), Some(other), Some(Holding::default())];
-        let strangers = Reason::Strangers(vec!["n2".into()]);
-        assert_eq!(decide(&holdings, false), Decision::Wait(strangers));
-        assert_eq!(led(&holdings, true).2, ["n1"]);
+        let strangers = Reason::Strangers(vec!["n1".into(), "n2".into()]);
+        assert_eq!(decide(&holdings, false), Decision::Wait(strangers.clone()));
+        assert_eq!(decide(&holdings, true), Decision::Wait(strangers.clone()));
+        let holdings = [holdings[0].clone(), holdings[1].clone(), None];
+        assert_eq!(decide(&holdings, true), Decision::Wait(strangers));
         // Records of earlier versions have no name.
-        let nameless = Holding { log_id: 0, ..log(1, 1, 9) };
+        let nameless = Holding { log_id: 0, ..log(2, 2, 9) };
         let holdings = [Some(log(2, 2, 4)), Some(nameless), Some(Holding::default())];
-        assert_eq!(led(&holdings, false).0, "n1");
+        let Decision::Lead(record) = decide(&holdings, false) else { panic!("nobody leads") };
+        assert_eq!((&*record.leader.node, record.log_id), ("n2", 7));
     }
 }
