@@ -17,6 +17,7 @@ mod group;
 mod life;
 mod pipes;
 mod program;
+mod shebang;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -213,6 +214,13 @@ impl Processes {
     #[must_use]
     pub fn has_carriage_return(&self) -> bool {
         self.program.has_carriage_return()
+    }
+
+    /// The program that `env` cannot find, where the nodes' program is a script whose first line
+    /// asks `env` for one.
+    #[must_use]
+    pub fn missing_to_env(&self) -> Option<String> {
+        self.program.missing_to_env()
     }
 
     /// The end of a node's stderr.

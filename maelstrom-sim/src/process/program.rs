@@ -1,12 +1,10 @@
 //! The program that runs a node, and why it cannot be started.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How much of a `#!` line is looked at. Linux reads 256 bytes.
-const INTERPRETER_BYTES_MAX: u64 = 512;
+use super::shebang::Shebang;
 
 /// Why the program cannot be started. No process of it runs then.
 #[derive(Debug, thiserror::Error)]
@@ -94,10 +92,11 @@ impl Program {
         if is_not_executable(&bin) {
             return StartError::NotExecutable(bin);
         }
-        if self.has_carriage_return() {
+        let interpreter = Shebang::of(&bin).map(|line| line.interpreter().to_owned());
+        if interpreter.as_ref().is_some_and(|interpreter| interpreter.ends_with('\r')) {
             return StartError::CarriageReturn(bin);
         }
-        match (error.kind(), self.interpreter()) {
+        match (error.kind(), interpreter) {
             (io::ErrorKind::NotFound | io::ErrorKind::NotADirectory, Some(interpreter)) => {
                 StartError::NoInterpreter { bin, interpreter }
             }
@@ -114,24 +113,22 @@ impl Program {
     /// Whether it is a script whose first line ends in a carriage return. `env` takes such a line and
     /// then finds no program of that name.
     pub(super) fn has_carriage_return(&self) -> bool {
-        self.first_line().is_some_and(|line| line.ends_with(b"\r"))
+        Shebang::of(&self.bin).is_some_and(|line| line.has_carriage_return())
     }
 
-    /// Its interpreter, if it is a script.
-    fn interpreter(&self) -> Option<String> {
-        let line = String::from_utf8_lossy(&self.first_line()?).into_owned();
-        line.split_whitespace().next().map(str::to_owned)
-    }
-
-    /// Its first line behind `#!`, if it is a script.
-    fn first_line(&self) -> Option<Vec<u8>> {
-        let mut line = Vec::new();
-        let file = File::open(&self.bin).ok()?;
-        BufReader::new(file.take(INTERPRETER_BYTES_MAX)).read_until(b'\n', &mut line).ok()?;
-        if line.last() == Some(&b'\n') {
-            line.pop();
-        }
-        line.strip_prefix(b"#!").map(<[u8]>::to_vec)
+    /// The program that its first line asks `env` for, if it is a script and `env` cannot find that.
+    pub(super) fn missing_to_env(&self) -> Option<String> {
+        let line = Shebang::of(&self.bin)?;
+        let name = line.sought_by_env()?;
+        // Nodes run there.
+        let temp_dir = std::env::temp_dir();
+        let is_there = if name.contains('/') {
+            temp_dir.join(name).exists()
+        } else {
+            let path = std::env::var_os("PATH")?;
+            std::env::split_paths(&path).any(|dir| temp_dir.join(dir).join(name).exists())
+        };
+        (!is_there).then(|| name.to_owned())
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) fn of(failure: &Failure, world: &World, processes: &Processes) -> Str
     }
     match failure {
         Failure::InitTimeout(_) => silence(processes.printed(node).unwrap_or_default()),
-        Failure::NodeGone(..) => end(&processes.stderr_tail(node), processes.has_carriage_return()),
+        Failure::NodeGone(..) => end(&processes.stderr_tail(node), processes),
         _ => String::new(),
     }
 }
@@ -42,17 +42,39 @@ fn silence(printed: Printed) -> String {
 }
 
 /// Why a node ended, from the last lines of its stderr.
-fn end(stderr: &[String], has_carriage_return: bool) -> String {
+fn end(stderr: &[String], processes: &Processes) -> String {
     if let Some(line) = stderr.iter().rev().find(|line| line.contains(IN_USE)) {
         return format!(
             "Another process uses its data folder. Does another test run on the same one? It said: {}",
             line.trim()
         );
     }
-    if has_carriage_return {
+    if let Some(name) = processes.missing_to_env() {
+        return missing_to_env(&name);
+    }
+    if processes.has_carriage_return() {
         return "The first line of the program ends in a carriage return: save the file with Unix \
                 line ends (LF)."
             .into();
     }
     String::new()
+}
+
+/// Why `env` cannot find the program of this name.
+fn missing_to_env(name: &str) -> String {
+    let shown = name.escape_debug();
+    if name.ends_with('\r') {
+        return format!(
+            "The first line of the program ends in a carriage return, so `env` looks for \
+             `{shown}`: save the file with Unix line ends (LF)."
+        );
+    }
+    let remedy = if name.contains(' ') {
+        "`env` takes all of it for one name; write `env -S` to split it"
+    } else if name.contains('/') {
+        "install that, or correct the line"
+    } else {
+        "install that, set PATH, or correct the line"
+    };
+    format!("The first line of the program asks `env` for `{shown}`, which is not there: {remedy}.")
 }

@@ -62,9 +62,46 @@ fn the_failure_names_the_line_that_silenced_the_node() {
 }
 
 #[test]
-fn an_interpreter_with_a_carriage_return_behind_env_is_named() {
+fn an_interpreter_that_env_cannot_find_is_named() {
+    let asks = |name: &str| format!("asks `env` for `{name}`, which is not there");
+    let mut cases = vec![
+        ("no-such-python", asks("no-such-python")),
+        ("-S no-such-python -u", asks("no-such-python")),
+        ("-S no-such-python\r", asks("no-such-python")),
+        ("/no/such/python", asks("/no/such/python")),
+        ("sh\r", r"ends in a carriage return, so `env` looks for `sh\r`".into()),
+    ];
+    if cfg!(target_os = "linux") {
+        cases.push(("sh -u", asks("sh -u") + ": `env` takes all of it for one name"));
+    }
+    let threads = cases.into_iter().map(|(name, hint)| {
+        let run = move || {
+            let place = Place::new();
+            let bin = place.script(&format!("#!/usr/bin/env {name}\nexit\n"));
+            place.run(&bin, "-w echo --node-count 1 --time-limit 1").crashed()
+        };
+        (std::thread::spawn(run), hint)
+    });
+    for (thread, hint) in threads.collect::<Vec<_>>() {
+        let stderr = thread.join().unwrap();
+        assert!(stderr.contains("n0 exited by itself (exit status: 127)"), "{stderr}");
+        assert!(stderr.contains(&hint), "{hint}\n{stderr}");
+    }
+}
+
+#[test]
+fn an_interpreter_that_env_finds_is_not_blamed() {
     let place = Place::new();
-    let bin = place.script("#!/usr/bin/env sh\r\nexit\r\n");
+    let bin = place.script("#!/usr/bin/env sh\nexit 127\n");
+    let stderr = place.run(&bin, "-w echo --node-count 1 --time-limit 1").crashed();
+    assert!(stderr.contains("n0 exited by itself (exit status: 127)"), "{stderr}");
+    assert!(!stderr.contains("first line"), "{stderr}");
+}
+
+#[test]
+fn a_carriage_return_behind_an_option_of_the_interpreter_is_named() {
+    let place = Place::new();
+    let bin = place.script("#!/bin/sh -e\r\nexit\r\n");
     let stderr = place.run(&bin, "-w echo --node-count 1 --time-limit 1").crashed();
     assert!(stderr.contains("n0 exited by itself"), "{stderr}");
     assert!(stderr.contains("ends in a carriage return"), "{stderr}");

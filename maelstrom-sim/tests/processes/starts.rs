@@ -44,8 +44,10 @@ fn a_file_that_is_not_executable_is_named() {
 #[test]
 fn a_missing_interpreter_is_named() {
     let place = Place::new();
-    let error = refused(&place, &place.script("#! /no/such/python3 -u\n"));
-    assert!(error.contains("its first line asks for /no/such/python3"), "{error}");
+    for line in ["#! /no/such/python3 -u\n", "#!/no/such/python3 -u\r\n"] {
+        let error = refused(&place, &place.script(line));
+        assert!(error.contains("its first line asks for /no/such/python3,"), "{error}");
+    }
 }
 
 #[test]

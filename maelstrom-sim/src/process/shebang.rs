@@ -1,0 +1,134 @@
+//! The first line of a script: the program that it asks for.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+/// How much of a `#!` line is looked at. Linux reads 256 bytes.
+const BYTES_MAX: u64 = 512;
+
+/// What is behind `#!` in a script's first line, without the line feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shebang(String);
+
+impl Shebang {
+    /// That of a file. `None`: it is no script, or cannot be read.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let mut line = Vec::new();
+        let file = File::open(path).ok()?;
+        BufReader::new(file.take(BYTES_MAX)).read_until(b'\n', &mut line).ok()?;
+        Self::parse(&line)
+    }
+
+    fn parse(line: &[u8]) -> Option<Self> {
+        let line = line.strip_suffix(b"\n").unwrap_or(line).strip_prefix(b"#!")?;
+        Some(Self(String::from_utf8_lossy(line).into_owned()))
+    }
+
+    /// Whether the line ends in a carriage return, which belongs to its last word.
+    pub(super) fn has_carriage_return(&self) -> bool {
+        self.0.ends_with('\r')
+    }
+
+    /// The program that the system starts, with a carriage return where the line has one behind it.
+    pub(super) fn interpreter(&self) -> &str {
+        self.split().0
+    }
+
+    /// The program that `env` looks for, if `env` is the interpreter. Linux passes the rest of the
+    /// line as one argument, so a name may contain spaces. `None`: the interpreter is not `env`, or
+    /// its options do not tell.
+    pub(super) fn sought_by_env(&self) -> Option<&str> {
+        let (interpreter, rest) = self.split();
+        if Path::new(interpreter).file_name()? != "env" {
+            return None;
+        }
+        let splits = ["--split-string=", "-vS", "-S"];
+        let name = match splits.iter().find_map(|option| rest.strip_prefix(option)) {
+            // `env` counts a carriage return as a space.
+            Some(words) => words.split_whitespace().find(|word| !is_assignment(word))?,
+            None if cfg!(target_os = "macos") => rest.split(is_blank).next()?,
+            None => rest,
+        };
+        let is_plain = !name.is_empty() && !name.starts_with(['-', '#']);
+        (is_plain && !name.contains(['=', '"', '\'', '\\', '$'])).then_some(name)
+    }
+
+    /// The interpreter, and its argument.
+    fn split(&self) -> (&str, &str) {
+        let line = self.0.trim_matches(is_blank);
+        let (interpreter, rest) = line.split_once(is_blank).unwrap_or((line, ""));
+        (interpreter, rest.trim_start_matches(is_blank))
+    }
+}
+
+/// What the system takes for a space in this line.
+const fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t')
+}
+
+/// Whether `env` takes a word for a variable's value that does not change where it looks.
+fn is_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| name != "PATH")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sought(line: &str) -> Option<String> {
+        let shebang = Shebang::parse(line.as_bytes()).unwrap();
+        shebang.sought_by_env().map(str::to_owned)
+    }
+
+    #[test]
+    fn the_interpreter_is_the_first_word() {
+        for (line, interpreter, has_return) in [
+            ("#!/bin/sh\n", "/bin/sh", false),
+            ("#! \t/bin/sh -e\t\n", "/bin/sh", false),
+            ("#!/bin/sh", "/bin/sh", false),
+            ("#!/bin/sh\r\n", "/bin/sh\r", true),
+            ("#!/bin/sh -e\r\n", "/bin/sh", true),
+            ("#!\n", "", false),
+        ] {
+            let shebang = Shebang::parse(line.as_bytes()).unwrap();
+            assert_eq!(shebang.interpreter(), interpreter, "{line}");
+            assert_eq!(shebang.has_carriage_return(), has_return, "{line}");
+        }
+        assert_eq!(Shebang::parse(b"/bin/sh"), None);
+        assert_eq!(Shebang::parse(b""), None);
+    }
+
+    #[test]
+    fn env_looks_for_its_argument() {
+        assert_eq!(sought("#!/usr/bin/env python4\n").as_deref(), Some("python4"));
+        assert_eq!(sought("#! /bin/env \t python4 \n").as_deref(), Some("python4"));
+        assert_eq!(sought("#!/usr/bin/env python4\r\n").as_deref(), Some("python4\r"));
+        assert_eq!(sought("#!/usr/bin/env /opt/x/run").as_deref(), Some("/opt/x/run"));
+        for line in ["#!/bin/sh python4", "#!/usr/bin/env", "#!/usr/bin/env\r python4", "#!"] {
+            assert_eq!(sought(line), None, "{line}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn env_takes_all_words_for_one_name() {
+        assert_eq!(sought("#!/usr/bin/env python3 -u\n").as_deref(), Some("python3 -u"));
+    }
+
+    #[test]
+    fn env_looks_for_the_first_word_that_it_splits_off() {
+        for option in ["-S python4 -u", "-Spython4", "-vS A=1 B=2 python4", "-S python4\r"] {
+            assert_eq!(sought(&format!("#!/usr/bin/env {option}\n")).as_deref(), Some("python4"));
+        }
+        assert_eq!(sought("#!/usr/bin/env --split-string=node -x").as_deref(), Some("node"));
+    }
+
+    #[test]
+    fn options_of_env_that_change_where_it_looks_leave_open_what_it_finds() {
+        let options = ["-S -i node", "-i", "-S PATH=/opt node", "-S ${SHELL}", "-S 'a b'", "A=1"];
+        for option in options.into_iter().chain(["-S", "-S # node", "-S A=1"]) {
+            assert_eq!(sought(&format!("#!/usr/bin/env {option}\n")), None, "{option}");
+        }
+    }
+}
