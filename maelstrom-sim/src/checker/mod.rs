@@ -6,6 +6,7 @@
 pub mod counter;
 pub mod echo;
 pub(crate) mod finals;
+mod headline;
 pub mod kafka;
 pub mod set_full;
 pub mod txn;

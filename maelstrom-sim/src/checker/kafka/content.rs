@@ -4,13 +4,19 @@
 use serde_json::{Value, json};
 
 use super::log::{Event, Log, Message};
-use super::{Findings, LIST_MAX, Rule, witness};
+use super::{Findings, LIST_MAX, Rule, process, witness};
+use crate::checker::headline::{list, short};
 use crate::history::OpType;
 use crate::json::to_value;
 
 /// What became of the send of a message, if there was one.
 fn outcome(sent: &Message, events: &[Event<'_>]) -> Option<OpType> {
     Some(events.get(sent.send?)?.op.kind)
+}
+
+/// The first offset of a message.
+fn offset_of(found: &Message) -> i64 {
+    found.offsets.first().copied().unwrap_or_default()
 }
 
 /// The acknowledged messages that no poll shows.
@@ -46,14 +52,20 @@ impl LogCheck<'_> {
 
     /// Who sent a message and who read it first.
     fn proofs(&self, found: &Message) -> [Value; 2] {
-        let offset = found.offsets.first().copied().unwrap_or_default();
+        let offset = offset_of(found);
         [self.witness(found.send, offset), self.witness(found.poll, offset)]
     }
 
     /// A message has one offset, and an offset one message.
     fn places(&self, findings: &mut Findings) {
         for (offset, texts) in self.log.entries.iter().filter(|(_, texts)| texts.len() > 1) {
-            findings.add(Rule::Jepsen, "inconsistent-offsets", || {
+            let headline = || {
+                let held = texts.iter().map(|(text, place)| {
+                    format!("{} for {}", short(text), process(self.events, Some(*place)))
+                });
+                format!("offset {offset} of key {} holds {}", short(self.key), list(held))
+            };
+            findings.add(Rule::Jepsen, "inconsistent-offsets", headline, || {
                 let shown = texts.iter().take(LIST_MAX);
                 let ops = shown.clone().map(|(_, place)| self.witness(Some(*place), *offset));
                 json!({
@@ -65,12 +77,18 @@ impl LogCheck<'_> {
             });
         }
         for (text, found) in self.log.messages.iter().filter(|(_, found)| found.offsets.len() > 1) {
-            findings.add(Rule::Jepsen, "duplicate", || {
+            let place = |offset: &i64| self.log.entries.get(offset)?.get(text).copied();
+            let headline = || {
+                let held = found
+                    .offsets
+                    .iter()
+                    .map(|offset| format!("{offset} for {}", process(self.events, place(offset))));
+                let (text, key) = (short(text), short(self.key));
+                format!("message {text} of key {key} is at offset {}", list(held))
+            };
+            findings.add(Rule::Jepsen, "duplicate", headline, || {
                 let shown = found.offsets.iter().take(LIST_MAX);
-                let ops = shown.clone().map(|offset| {
-                    let here = self.log.entries.get(offset);
-                    self.witness(here.and_then(|texts| texts.get(text)).copied(), *offset)
-                });
+                let ops = shown.clone().map(|offset| self.witness(place(offset), *offset));
                 json!({
                     "key": self.key,
                     "value": to_value(text),
@@ -90,7 +108,18 @@ impl LogCheck<'_> {
                 Some(OpType::Fail) => (Rule::Jepsen, "G1a"),
                 Some(_) => continue,
             };
-            findings.add(rule, kind, || {
+            let headline = || {
+                let (reader, key) = (process(self.events, found.poll), short(self.key));
+                let read = format!("{reader} read {} at offset {}", short(text), offset_of(found));
+                match kind {
+                    "phantom" => format!("{read} of key {key}, to which nobody sent it"),
+                    _ => {
+                        let writer = process(self.events, found.send);
+                        format!("{read} of key {key}, though {writer} failed to send it")
+                    }
+                }
+            };
+            findings.add(rule, kind, headline, || {
                 let [writer, reader] = self.proofs(found);
                 json!({
                     "key": self.key,
@@ -117,7 +146,16 @@ impl LogCheck<'_> {
             let Some(offset) = lost.offsets.last().copied().filter(|last| *last <= bound) else {
                 continue;
             };
-            findings.add(Rule::Jepsen, "lost-write", || {
+            let headline = || {
+                let (writer, reader) =
+                    (process(self.events, lost.send), process(self.events, max_read));
+                let (text, key) = (short(text), short(self.key));
+                format!(
+                    "{writer} sent {text} to offset {offset} of key {key}, no poll shows it, and \
+                     {reader} read offset {bound}"
+                )
+            };
+            findings.add(Rule::Jepsen, "lost-write", headline, || {
                 json!({
                     "key": self.key,
                     "value": to_value(text),

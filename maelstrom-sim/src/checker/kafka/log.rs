@@ -86,10 +86,15 @@ impl<'a> Log<'a> {
         self.offsets.partition_point(|known| *known < offset)
     }
 
-    /// The known offsets from `from` to before `to`, as many as are to be shown.
+    /// The known offsets from `from` to before `to`.
+    pub(super) fn range(&self, from: i64, to: i64) -> &[i64] {
+        self.offsets.get(self.index(from)..self.index(to)).unwrap_or_default()
+    }
+
+    /// The same, as many as are to be shown.
     pub(super) fn between(&self, from: i64, to: i64) -> &[i64] {
-        let (first, end) = (self.index(from), self.index(to));
-        self.offsets.get(first..end.min(first + LIST_MAX)).unwrap_or_default()
+        let range = self.range(from, to);
+        range.get(..LIST_MAX).unwrap_or(range)
     }
 }
 

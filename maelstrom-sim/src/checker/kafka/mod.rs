@@ -34,6 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use self::log::{Event, What};
+use super::headline::short;
 use super::{Verdict, WorkloadResults};
 use crate::history::{History, OpType};
 use crate::json::to_value;
@@ -61,12 +62,21 @@ enum Rule {
 #[derive(Debug, Default)]
 struct Findings {
     kinds: BTreeMap<&'static str, (usize, Vec<Value>)>,
+    /// The first finding of each kind, in the words of a sentence.
+    headlines: BTreeMap<&'static str, String>,
     /// The kinds of which Jepsen would have found one.
     by_jepsen: BTreeSet<&'static str>,
 }
 
 impl Findings {
-    fn add(&mut self, rule: Rule, kind: &'static str, finding: impl FnOnce() -> Value) {
+    fn add(
+        &mut self,
+        rule: Rule,
+        kind: &'static str,
+        headline: impl FnOnce() -> String,
+        finding: impl FnOnce() -> Value,
+    ) {
+        self.headlines.entry(kind).or_insert_with(headline);
         let (count, shown) = self.kinds.entry(kind).or_default();
         *count += 1;
         if shown.len() < SHOWN_MAX {
@@ -94,7 +104,7 @@ pub fn check(history: &History, harmless: &[&str]) -> WorkloadResults {
         }
     }
     let worst_lag = sessions::check(&events, &logs, &mut findings);
-    let by_jepsen = std::mem::take(&mut findings.by_jepsen);
+    let (by_jepsen, mut headlines) = (findings.by_jepsen, findings.headlines);
     let maelstrom_valid = Verdict::invalid_if(!by_jepsen.is_empty() || !unseen.is_empty());
     let mut fields: Map<String, Value> = findings
         .kinds
@@ -103,6 +113,7 @@ pub fn check(history: &History, harmless: &[&str]) -> WorkloadResults {
         .collect();
     if !unseen.is_empty() {
         fields.insert("unseen".into(), unseen_json(&unseen));
+        headlines.extend(unseen_headline(&unseen, &logs, &events).map(|text| ("unseen", text)));
     }
     let kinds: Vec<String> = fields.keys().cloned().collect();
     let is_bad = |kind: &str| !ALLOWED.contains(&kind) && !harmless.contains(&kind);
@@ -113,7 +124,8 @@ pub fn check(history: &History, harmless: &[&str]) -> WorkloadResults {
     let first = bad.iter().find(|kind| is_jepsens(kind)).or(bad.first());
     let cause = first.and_then(|kind| {
         let count = fields.get(*kind)?.get("count")?;
-        Some(format!("{count} × {kind}"))
+        let headline = headlines.get(kind.as_str())?;
+        Some(format!("{count} × {kind}: {headline}"))
     });
     fields.insert("bad-error-types".into(), json!(bad));
     fields.insert("error-types".into(), json!(kinds));
@@ -135,6 +147,26 @@ fn unseen_json(unseen: &BTreeMap<&str, Vec<&str>>) -> Value {
         "unseen": counts,
         "messages": Value::Object(messages.collect()),
     })
+}
+
+/// The first message that no poll shows, in the words of a sentence.
+fn unseen_headline(
+    unseen: &BTreeMap<&str, Vec<&str>>,
+    logs: &BTreeMap<String, log::Log<'_>>,
+    events: &[Event<'_>],
+) -> Option<String> {
+    let (key, texts) = unseen.iter().next()?;
+    let text = texts.first()?;
+    let message = logs.get(*key)?.messages.get(text)?;
+    let (sender, offset) = (process(events, message.send), message.offsets.last()?);
+    let (key, text) = (short(key), short(text));
+    Some(format!("{sender} sent {text} to offset {offset} of key {key}, and no poll shows it"))
+}
+
+/// The process of an event.
+fn process(events: &[Event<'_>], place: Option<usize>) -> String {
+    let event = place.and_then(|place| events.get(place));
+    event.map_or_else(|| "a process".into(), |event| format!("process {}", event.process))
 }
 
 /// Why it is not known what became of sends and polls.

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::lag::Lag;
 use super::log::{Event, Log, What};
-use super::{Findings, Rule, witness};
+use super::{Findings, Rule, process, witness};
+use crate::checker::headline::{list, short};
 use crate::history::OpType;
 use crate::workload::kafka::{Assign, Offsets, Polled, highest};
 
@@ -88,7 +89,11 @@ impl SessionCheck<'_> {
         let last = session.sends.insert(key.to_owned(), (offset, place));
         let rule = if session.forgotten.remove(key) { Rule::Stricter } else { Rule::Jepsen };
         if let Some((last, since)) = last.filter(|(last, _)| offset <= *last) {
-            self.findings.add(rule, "nonmonotonic-send", || {
+            let headline = || {
+                let (client, key) = (process(self.events, Some(place)), short(key));
+                format!("{client} sent to offset {last} of key {key}, and then to offset {offset}")
+            };
+            self.findings.add(rule, "nonmonotonic-send", headline, || {
                 let ops = proofs(self.events, key, [(since, last), (place, offset)]);
                 json!({ "key": key, "offsets": [last, offset], "ops": ops })
             });
@@ -136,15 +141,26 @@ impl SessionCheck<'_> {
         let (expected, found) =
             log.map_or((0, 0), |log| (log.index(from.next), log.index(to.next)));
         let ops = || proofs(self.events, key, [(from.place, from.next), (to.place, to.next)]);
+        let read = || {
+            let (client, key) = (process(self.events, Some(to.place)), short(key));
+            let due = format!("{client}, due at offset {} of key {key},", from.next);
+            format!("{due} read offset {} next", to.next)
+        };
         if to.next < from.next {
             self.findings.add(
                 rule,
                 nonmonotonic,
+                read,
                 || json!({ "key": key, "expected": from.next, "offset": to.next, "ops": ops() }),
             );
         } else if found > expected {
             let skipped = log.map(|log| log.between(from.next, to.next)).unwrap_or_default();
-            self.findings.add(rule, skip, || {
+            let headline = || {
+                let skipped =
+                    log.map_or_else(String::new, |log| list(log.range(from.next, to.next)));
+                format!("{} and skipped {skipped}", read())
+            };
+            self.findings.add(rule, skip, headline, || {
                 json!({
                     "key": key,
                     "expected": from.next,
@@ -174,7 +190,12 @@ impl SessionCheck<'_> {
             let listed = committed.get(key).copied();
             let known = session.committed.get(key).copied();
             if let Some((known, since)) = known.filter(|(known, _)| listed < Some(*known)) {
-                self.findings.add(Rule::Stricter, "nonmonotonic-commit", || {
+                let headline = || {
+                    let (client, key) = (process(self.events, Some(place)), short(key));
+                    let now = listed.map_or_else(|| "none".into(), |listed| listed.to_string());
+                    format!("{client} knew commit {known} of key {key}, and was then told {now}")
+                };
+                self.findings.add(Rule::Stricter, "nonmonotonic-commit", headline, || {
                     let ops = proofs(self.events, key, [(since, known), (place, known)]);
                     json!({ "key": key, "known": known, "listed": listed, "ops": ops })
                 });

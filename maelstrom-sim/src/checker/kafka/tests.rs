@@ -1,6 +1,8 @@
 //! Hand-written histories: for each anomaly one that has it, and near misses that do not. Lines are
 //! as in the other checkers' tests; only how operations ended counts.
 
+mod headlines;
+
 use serde_json::json;
 
 use super::*;

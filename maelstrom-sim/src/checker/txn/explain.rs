@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::causality::Sessions;
 use super::graph::{Edge, Graph, What, class};
+use super::headline;
 use super::order::{Because, Order, Why};
 use super::transactions::{Transactions, TxnId, VersionId};
 
@@ -20,12 +21,14 @@ const OPS_MAX: usize = 16;
 pub(super) struct Findings<'a, 'h> {
     all: &'a Transactions<'h>,
     kinds: BTreeMap<&'static str, (usize, Vec<Value>)>,
+    /// The first finding of each kind, in the words of a sentence.
+    headlines: BTreeMap<&'static str, String>,
     more_cycles: usize,
 }
 
 impl<'a, 'h> Findings<'a, 'h> {
     pub(super) fn new(all: &'a Transactions<'h>) -> Self {
-        Self { all, kinds: BTreeMap::new(), more_cycles: 0 }
+        Self { all, kinds: BTreeMap::new(), headlines: BTreeMap::new(), more_cycles: 0 }
     }
 
     /// Adds a finding about these transactions.
@@ -33,8 +36,10 @@ impl<'a, 'h> Findings<'a, 'h> {
         &mut self,
         name: &'static str,
         ids: &[TxnId],
+        headline: impl FnOnce() -> String,
         detail: impl FnOnce() -> Value,
     ) {
+        self.headlines.entry(name).or_insert_with(headline);
         let (count, shown) = self.kinds.entry(name).or_default();
         *count += 1;
         if shown.len() < SHOWN_MAX {
@@ -50,8 +55,9 @@ impl<'a, 'h> Findings<'a, 'h> {
 
     /// Adds a finding about what was read.
     pub(super) fn add_read(&mut self, name: &'static str, ids: &[TxnId], version: VersionId) {
-        let read = self.all.show(version);
-        self.add(name, ids, || json!({ "read": read }));
+        let all = self.all;
+        let headline = || headline::read(all, name, ids, version);
+        self.add(name, ids, headline, || json!({ "read": all.show(version) }));
     }
 
     /// Adds a cycle.
@@ -61,15 +67,20 @@ impl<'a, 'h> Findings<'a, 'h> {
         let name = classify(all, sessions, &cycle);
         let ids: Vec<TxnId> =
             cycle.iter().map(|step| step.from).filter(|id| *id < all.txns.len()).collect();
-        self.add(name, &ids, || {
-            let mut steps = explain(all, &cycle);
-            let more = steps.len().saturating_sub(OPS_MAX);
-            if more > 0 {
-                steps.truncate(OPS_MAX);
-                steps.push(format!("… and {more} more, back to the first"));
-            }
-            json!({ "cycle": steps })
-        });
+        self.add(
+            name,
+            &ids,
+            || headline::cycle(all, &cycle, &ids),
+            || {
+                let mut steps = explain(all, &cycle);
+                let more = steps.len().saturating_sub(OPS_MAX);
+                if more > 0 {
+                    steps.truncate(OPS_MAX);
+                    steps.push(format!("… and {more} more, back to the first"));
+                }
+                json!({ "cycle": steps })
+            },
+        );
     }
 
     /// Counts components with cycles of which none has been looked for.
@@ -90,6 +101,13 @@ impl<'a, 'h> Findings<'a, 'h> {
         self.kinds.is_empty()
     }
 
+    /// The first finding of the first kind, in the words of a sentence.
+    pub(super) fn headline(&self) -> Option<String> {
+        let (name, _) = self.kinds.first_key_value()?;
+        let headline = self.headlines.get(name)?;
+        Some(format!("the transactions show {name}: {headline}"))
+    }
+
     /// The names of what was found, how often, and examples of each.
     pub(super) fn to_json(&self) -> (Vec<&'static str>, Value, Value) {
         let counts = self.kinds.iter().map(|(name, (count, _))| ((*name).into(), json!(count)));
@@ -100,10 +118,10 @@ impl<'a, 'h> Findings<'a, 'h> {
 }
 
 /// An edge of a cycle, and the nodes at its ends.
-struct Step {
+pub(super) struct Step {
     from: usize,
     to: usize,
-    edge: Edge,
+    pub(super) edge: Edge,
 }
 
 fn step(graph: &Graph, edge: EdgeIndex) -> Option<Step> {
@@ -245,7 +263,7 @@ fn why(all: &Transactions<'_>, order: Order) -> String {
 }
 
 /// What a transaction is called: its end's index in the history, or else its beginning's.
-fn name(all: &Transactions<'_>, node: usize) -> String {
+pub(super) fn name(all: &Transactions<'_>, node: usize) -> String {
     match all.txn(node) {
         Some(txn) => format!("op {}", txn.ended.unwrap_or(txn.begun)),
         None => "the initial state".into(),

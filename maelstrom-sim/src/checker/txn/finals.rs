@@ -15,8 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::explain::Findings;
+use super::headline::{txn_name, version_name};
 use super::order::{Order, Why};
 use super::transactions::{KeyId, Status, Transactions, TxnId, VersionId};
+use crate::checker::headline::list;
 
 pub(super) fn check(all: &Transactions<'_>, orders: &[Order], findings: &mut Findings<'_, '_>) {
     let mut seen: BTreeMap<KeyId, BTreeMap<VersionId, TxnId>> = BTreeMap::new();
@@ -29,7 +31,13 @@ pub(super) fn check(all: &Transactions<'_>, orders: &[Order], findings: &mut Fin
     for versions in seen.values().filter(|versions| versions.len() > 1) {
         let shown: Vec<String> = versions.keys().map(|version| all.show(*version)).collect();
         let ids: Vec<TxnId> = versions.values().copied().collect();
-        findings.add("divergence", &ids, || json!({ "read": shown }));
+        let headline = || {
+            let reads = versions.iter().map(|(version, id)| {
+                format!("{} of {}", version_name(all, *version), txn_name(all, *id))
+            });
+            format!("final reads differ: {}", list(reads))
+        };
+        findings.add("divergence", &ids, headline, || json!({ "read": shown }));
     }
     let mut above: BTreeMap<VersionId, Vec<VersionId>> = BTreeMap::new();
     for order in orders.iter().filter(|order| !matches!(order.why, Why::Seen(..))) {
@@ -42,9 +50,15 @@ pub(super) fn check(all: &Transactions<'_>, orders: &[Order], findings: &mut Fin
             let own = all.writer(*version);
             if let Some((newer, writer)) = writers.find(|(_, writer)| Some(*writer) != own) {
                 let (read, lost) = (all.show(*version), all.show(newer));
+                let headline = || {
+                    let (reader, writer) = (txn_name(all, *id), txn_name(all, writer));
+                    let (read, lost) = (version_name(all, *version), version_name(all, newer));
+                    format!("{reader} read {read} at the end, though {writer} wrote {lost} later")
+                };
                 findings.add(
                     "lost-write",
                     &[*id, writer],
+                    headline,
                     || json!({ "read": read, "though there was": lost }),
                 );
             }

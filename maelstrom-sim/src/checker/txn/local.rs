@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::explain::Findings;
+use super::headline::txn_name;
 use super::transactions::{MicroOp, Status, Transactions, Txn, TxnId, VersionId};
 
 /// Whether Elle looks for an anomaly of this name, too.
@@ -27,7 +28,8 @@ pub(super) fn is_elles(name: &str) -> bool {
 pub(super) fn check(all: &Transactions<'_>, findings: &mut Findings<'_, '_>) {
     for (id, txn) in all.txns.iter().enumerate().filter(|(_, txn)| txn.status == Status::Ok) {
         if txn.altered {
-            findings.add("altered-transaction", &[id], || json!({}));
+            let headline = || format!("the reply to {} does not belong to it", txn_name(all, id));
+            findings.add("altered-transaction", &[id], headline, || json!({}));
         }
         internal(id, txn, findings);
         for (_, op) in txn.reads() {

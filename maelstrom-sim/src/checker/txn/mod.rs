@@ -47,6 +47,7 @@ mod cycles;
 mod explain;
 mod finals;
 mod graph;
+mod headline;
 mod local;
 mod model;
 mod order;
@@ -121,7 +122,7 @@ fn judge(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
     if unclear {
         fields.insert("written-twice".into(), json!(written_twice));
     }
-    let cause = names.first().map(|name| format!("the transactions show {name}"));
+    let cause = findings.headline();
     let cause = cause.or_else(|| unclear.then(|| "two writes of a key have the same value".into()));
     WorkloadResults::new(valid, maelstrom_valid, fields)
         .because(cause)

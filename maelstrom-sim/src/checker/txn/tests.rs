@@ -1,5 +1,6 @@
 //! Hand-written histories: for each anomaly one that has it, and near misses that do not.
 
+mod headlines;
 mod models;
 mod properties;
 mod scale;

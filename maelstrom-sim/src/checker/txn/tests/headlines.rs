@@ -1,0 +1,101 @@
+//! The first cause of a verdict names the transactions that prove it.
+
+use super::*;
+
+/// Keys are shown as JSON; `expected` has them without quotes.
+#[track_caller]
+fn headline(model: Model, text: &str, expected: &str) {
+    let cause = judge(model, &history(text)).cause.unwrap();
+    assert_eq!(cause.replace('"', ""), format!("the transactions show {expected}"), "{text}");
+    assert!(cause.chars().count() <= 160, "{cause}");
+}
+
+#[test]
+fn of_what_a_transaction_must_have_seen() {
+    headline(
+        Causal,
+        "1 ok x=1\n 1 ok x?",
+        "lost-own-write: process 1 wrote x = 1 in op 1, and then read x = null in op 3",
+    );
+    headline(
+        Causal,
+        "2 ok x=1\n 1 ok x?1 x=2\n 1 ok y?\n 1 ok x?1",
+        "lost-own-write: process 1 wrote x = 2 in op 3, and then read x = 1 in op 7",
+    );
+    headline(
+        Causal,
+        "1 ok x? x=1\n 2 ok x?1\n 2 ok x?",
+        "non-monotonic-read: op 5 of process 2 read x = null, though it must have seen x = 1 of \
+         op 1 of process 1",
+    );
+}
+
+#[test]
+fn of_other_cycles() {
+    headline(
+        Ser,
+        "1 begin x? y=1\n 2 ok y? x=1\n 1 end",
+        "G2-item: these depend on each other: op 3 of process 1, op 2 of process 2",
+    );
+}
+
+#[test]
+fn of_reads() {
+    for (text, expected) in [
+        ("1 ok x?1 x=1", "future-read: op 1 of process 1 read x = 1 before it wrote that itself"),
+        (
+            "1 ok x=1 x?",
+            "internal: op 1 of process 1 read x = null, against an earlier operation of its own",
+        ),
+        ("1 ok x?1", "phantom-read: op 1 of process 1 read x = 1, which nobody wrote"),
+        (
+            "1 ok x=1 x=2\n 2 ok x?1",
+            "G1b: op 3 of process 2 read x = 1, which op 1 of process 1 overwrote itself",
+        ),
+        (
+            "1 fail x=1\n 2 ok x?1",
+            "G1a: op 3 of process 2 read x = 1, which op 1 of process 1 wrote, and that failed",
+        ),
+    ] {
+        headline(Ser, text, expected);
+    }
+    headline(
+        Si,
+        "1 ok x? x=1\n 2 ok x? x=2\n 3 ok x? x=3",
+        "lost-update: op 1 of process 1 read x = null and wrote the key, and so did op 3 of \
+         process 2, op 5 of process 3",
+    );
+}
+
+#[test]
+fn of_final_reads() {
+    headline(
+        Ru,
+        "1 ok x=1\n 2 ok x=2\n 1 final x?1\n 2 final x?2",
+        "divergence: final reads differ: x = 1 of op 5 of process 1, x = 2 of op 7 of process 2",
+    );
+    headline(
+        Ru,
+        "1 ok x=1\n 2 ok x?1 x=2\n 1 final x?1",
+        "lost-write: op 5 of process 1 read x = 1 at the end, though op 3 of process 2 wrote x = 2 \
+         later",
+    );
+}
+
+#[test]
+fn of_replies_that_do_not_fit() {
+    let mut history = history("1 ok x=1");
+    let asked = serde_json::value::to_raw_value(&json!([["w", "x", 2]])).unwrap();
+    let begun = history.push(Op { value: Some(asked), ..txn(OpType::Invoke) });
+    let got = serde_json::value::to_raw_value(&json!([["w", "x", 3]])).unwrap();
+    history.push(Op { value: Some(got), invocation: Some(begun), ..txn(OpType::Ok) });
+    assert_eq!(
+        judge(Ru, &history).cause.unwrap(),
+        "the transactions show altered-transaction: the reply to op 3 of process 1 does not \
+         belong to it",
+    );
+}
+
+fn txn(kind: OpType) -> Op {
+    Op::new(Process::Client(1), kind, "txn")
+}
