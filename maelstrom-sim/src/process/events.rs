@@ -205,7 +205,10 @@ impl Drop for Receiver {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Read};
+
     use super::*;
+    use crate::process::pipes::{self, Printed};
 
     const MIB: usize = 1 << 20;
     const LONGEST: usize = 64 * MIB;
@@ -285,6 +288,50 @@ mod tests {
         assert!(may_hold(&sender, 2, 100 * MIB));
         drop(second);
         assert_eq!(bytes(&sender), 0);
+    }
+
+    /// The stdout of a node that prints a line without a newline. Before each read it records how
+    /// many bytes the budget counts.
+    struct Endless<'a> {
+        sender: &'a Sender,
+        left: usize,
+        counted: &'a mut Vec<usize>,
+    }
+
+    impl Read for Endless<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.counted.push(bytes(self.sender));
+            let length = buffer.len().min(self.left);
+            buffer.iter_mut().take(length).for_each(|byte| *byte = b'x');
+            self.left -= length;
+            Ok(length)
+        }
+    }
+
+    #[test]
+    fn a_line_that_a_node_prints_is_counted_while_it_is_read_and_until_it_is_taken() {
+        let (sender, receiver) = queue();
+        let mut counted = Vec::new();
+        let stdout = Endless { sender: &sender, left: 8 * MIB, counted: &mut counted };
+        pipes::read_stdout(stdout, &Mutex::new(Printed::default()), reader(&sender, 1));
+        assert!(counted.is_sorted(), "{counted:?}");
+        // The last read finds the end; the whole line is counted by then.
+        assert!(counted.last().unwrap() + SHORT >= 8 * MIB, "{counted:?}");
+        assert!(bytes(&sender) >= 8 * MIB);
+        assert_eq!(receiver.next(Duration::ZERO).unwrap().line.unwrap().len(), 8 * MIB);
+        assert!(bytes(&sender) < SHORT);
+        assert!(receiver.next(Duration::ZERO).unwrap().line.is_none());
+        assert_eq!(bytes(&sender), 0);
+    }
+
+    #[test]
+    fn a_node_is_read_no_further_if_its_line_may_not_grow() {
+        let (sender, receiver) = queue();
+        drop(receiver);
+        let mut counted = Vec::new();
+        let stdout = Endless { sender: &sender, left: 8 * MIB, counted: &mut counted };
+        pipes::read_stdout(stdout, &Mutex::new(Printed::default()), reader(&sender, 1));
+        assert!(counted.len() * SHORT <= MIB, "{} reads", counted.len());
     }
 
     #[test]

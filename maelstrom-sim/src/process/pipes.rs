@@ -10,8 +10,8 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
-use std::process::{ChildStderr, ChildStdin, ChildStdout};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::process::{ChildStderr, ChildStdin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, PoisonError};
@@ -101,7 +101,7 @@ pub(super) fn write_stdin(
     }
 }
 
-pub(super) fn read_stdout(stdout: ChildStdout, printed: &Mutex<Printed>, mut events: Reader) {
+pub(super) fn read_stdout(stdout: impl Read, printed: &Mutex<Printed>, mut events: Reader) {
     let mut stdout = Lines::new(BufReader::with_capacity(1 << 16, stdout), LINE_BYTES_MAX);
     let count = |bytes: &[u8]| printed.lock().unwrap_or_else(PoisonError::into_inner).add(bytes);
     while let Ok(Some(line)) = stdout.next(count, |bytes| events.grow(bytes)) {
