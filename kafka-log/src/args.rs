@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use maelstrom_core::LINE_BYTES_MAX;
 
 use crate::log::Retention;
+use crate::rules::Rules;
 use crate::wire::PartitionId;
 
 /// When a send is acknowledged.
@@ -48,6 +49,8 @@ pub struct Config {
     /// Whether a partition of which `lin-kv` has no record goes on after a while without the
     /// replicas that did not tell what they hold, or lost it.
     pub unclean_recovery: bool,
+    /// Which rules of the protocol hold: all of them, but in tests.
+    pub rules: Rules,
 }
 
 impl Default for Config {
@@ -64,6 +67,7 @@ impl Default for Config {
             packet_bytes: LINE_BYTES_MAX / 2,
             pending_bytes: 4 * LINE_BYTES_MAX,
             unclean_recovery: false,
+            rules: Rules::default(),
         }
     }
 }

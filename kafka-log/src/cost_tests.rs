@@ -170,9 +170,9 @@ fn what_a_leader_tells_costs_a_follower_the_same_however_many_sends_are_pending(
         world.run_for(Duration::from_secs(2));
         let partition =
             |world: &World, name: &str| world.nodes[name].handler().partition(0).cloned().unwrap();
-        let is_led = partition(&world, "n1").lead.is_some();
+        let is_led = partition(&world, "n1").leadership().is_some();
         let (leader, follower) = if is_led { ("n1", "n2") } else { ("n2", "n1") };
-        assert!(partition(&world, leader).lead.is_some());
+        assert!(partition(&world, leader).leadership().is_some());
         let send = json!({"type": "send", "key": "k", "msg": 1});
         world.silenced = Some(follower);
         (0..pending).for_each(|_| world.ask(follower, send.clone()));

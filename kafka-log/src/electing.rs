@@ -9,11 +9,11 @@ use tracing::{debug, info};
 
 use crate::leader::Leader;
 use crate::meta::Metadata;
-use crate::mutants::{Mutant, is_on};
 use crate::packets::When;
 use crate::recovering::draw_name;
+use crate::rules::Rule;
 use crate::wire::{Epoch, LogId, PartitionId, ReplicaId};
-use crate::{Event, KafkaLog};
+use crate::{Config, Event, KafkaLog};
 
 /// How long `lin-kv` may take to answer.
 const KV_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -50,41 +50,41 @@ impl KafkaLog {
     }
 
     /// Does what is due for partitions.
-    pub(crate) fn tend_partitions(&mut self, node: &mut Node<Event>) {
+    pub(crate) fn drive_partitions(&mut self, node: &mut Node<Event>) {
         let now = node.now();
         for id in self.partitions.due(now) {
-            self.tend(node, id);
+            self.drive_partition(node, id);
         }
     }
 
-    fn tend(&mut self, node: &mut Node<Event>, id: PartitionId) {
+    fn drive_partition(&mut self, node: &mut Node<Event>, id: PartitionId) {
         let now = node.now();
         if self.is_alone() {
             return self.lead_alone(node, id);
         }
         let Some(partition) = self.partitions.get_mut(&id) else { return };
-        partition.tend_at = None;
-        if partition.errand.is_busy {
+        partition.due_at = None;
+        if partition.metadata.is_busy {
             return;
         }
-        if partition.errand.not_before > now {
-            let is_waiting = partition.lead.is_some() || partition.recovery.is_some();
-            if partition.errand.is_wanted || is_waiting {
-                partition.tend_at = Some(partition.errand.not_before);
+        if partition.metadata.not_before > now {
+            let is_waiting = partition.leadership().is_some() || partition.recovery.is_some();
+            if partition.metadata.is_wanted || is_waiting {
+                partition.due_at = Some(partition.metadata.not_before);
             }
             return;
         }
-        if partition.errand.is_wanted {
-            partition.errand.is_busy = true;
+        if partition.metadata.is_wanted {
+            partition.metadata.is_busy = true;
             return Self::kv().read(node, Metadata::key(id), move |result| Event::Read(id, result));
         }
         if partition.recovery.is_some() {
             return self.recover_partition(node, id);
         }
-        if partition.lead.is_none() {
-            return self.look_after_leader(now, id);
+        if partition.leadership().is_none() {
+            return self.check_leader(now, id);
         }
-        if let Some((from, to)) = self.change_in_sync(now, id) {
+        if let Some((from, to)) = self.next_in_sync_change(now, id) {
             debug!(partition = id, ?to, "proposes");
             self.swap(node, id, from, to, false);
         }
@@ -92,48 +92,52 @@ impl KafkaLog {
 
     /// Who follows and cannot tell yet whether all it has is committed sees to it that somebody
     /// leads, though nobody may be waiting for that.
-    fn look_after_leader(&mut self, now: Duration, id: PartitionId) {
+    fn check_leader(&mut self, now: Duration, id: PartitionId) {
         let keeps = self.keeps(id);
         let Some(partition) = self.partitions.get_mut(&id).filter(|_| keeps) else { return };
-        if partition.led_by.is_some() && partition.high() >= partition.log.end() {
+        if partition.led_by().is_some() && partition.high() >= partition.log.end() {
             return;
         }
         let leader = partition.leader().cloned();
-        partition.tend_at = Some(now.saturating_add(GRACE));
+        partition.due_at = Some(now.saturating_add(GRACE));
         let link = leader.and_then(|leader| self.links.get_mut(&leader));
-        match link.filter(|link| partition.led_by.is_some() && !link.is_down()) {
+        match link.filter(|link| partition.led_by().is_some() && !link.is_down()) {
             Some(link) => link.probe(now),
-            None => partition.want(now),
+            None => partition.request_metadata(now),
         }
     }
 
     /// What a leader would change about who is in sync; or when to look again.
-    fn change_in_sync(&mut self, now: Duration, id: PartitionId) -> Option<(Metadata, Metadata)> {
+    fn next_in_sync_change(
+        &mut self,
+        now: Duration,
+        id: PartitionId,
+    ) -> Option<(Metadata, Metadata)> {
         // Who is there, as the leader is to see it while it is looked at.
         let mut partition = self.partitions.remove(&id)?;
-        let change = self.change_of(now, &mut partition);
+        let change = self.in_sync_change_of(now, &mut partition);
         self.partitions.insert(id, partition);
         change
     }
 
-    fn change_of(
+    fn in_sync_change_of(
         &self,
         now: Duration,
         partition: &mut crate::Partition,
     ) -> Option<(Metadata, Metadata)> {
         let (high, end) = (partition.high(), partition.log.end());
-        let lead = partition.lead.as_mut()?;
+        let lead = partition.role.as_leader_mut()?;
         let is_gone =
             |replica: &ReplicaId| self.is_reborn(replica) || (high < end && self.is_gone(replica));
-        let next = lead.without_the_gone(now, is_gone);
+        let next = lead.shrunk_in_sync(now, is_gone);
         let next =
-            next.or_else(|| lead.with_the_caught_up(now, high, end, |node| self.present(node)));
+            next.or_else(|| lead.expanded_in_sync(now, high, end, |node| self.present(node)));
         if let Some(next) = next {
             lead.propose(&next);
             return Some((lead.record().clone(), next));
         }
         let times = [lead.stalled_at(), lead.welcome_at(now)].into_iter().flatten();
-        partition.tend_at = times.filter(|at| *at > now).min();
+        partition.due_at = times.filter(|at| *at > now).min();
         None
     }
 
@@ -147,8 +151,14 @@ impl KafkaLog {
         create: bool,
     ) {
         let Some(partition) = self.partitions.get_mut(&id) else { return };
-        (partition.errand.is_busy, partition.errand.is_swapping) = (true, true);
+        (partition.metadata.is_busy, partition.metadata.is_swapping) = (true, true);
         node.persist(&partition.propose(&from, &to));
+        if !self.config.rules.hold(Rule::CompareAndSet) {
+            let then = to.clone();
+            return Self::kv().write(node, Metadata::key(id), to, move |result| {
+                Event::Swapped(id, then, result.map(|()| Cas::Swapped))
+            });
+        }
         let then = to.clone();
         Self::kv().cas(node, Metadata::key(id), from, to, create, move |result| {
             Event::Swapped(id, then, result)
@@ -160,8 +170,8 @@ impl KafkaLog {
         let wait = Duration::from_millis(node.rng().random_range(by));
         let at = node.now().saturating_add(wait);
         if let Some(partition) = self.partitions.get_mut(&id) {
-            partition.errand.not_before = at;
-            partition.tend_at = Some(at);
+            partition.metadata.not_before = at;
+            partition.due_at = Some(at);
         }
     }
 
@@ -173,11 +183,11 @@ impl KafkaLog {
         result: Result<Option<Metadata>, RpcError>,
     ) {
         let Some(partition) = self.partitions.get_mut(&id) else { return };
-        partition.errand.is_busy = false;
+        partition.metadata.is_busy = false;
         match result {
             Ok(Some(record)) => {
-                partition.errand.is_wanted = false;
-                self.judge(node, id, record);
+                partition.metadata.is_wanted = false;
+                self.apply_metadata(node, id, record);
             }
             Ok(None) => self.record_missing(node, id),
             Err(error) => {
@@ -196,16 +206,16 @@ impl KafkaLog {
             others.clone().filter_map(|node| self.present(node)).collect();
         let is_all = present.len() >= others.count();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
-        if !is_all && now.saturating_sub(partition.errand.since) < INTRODUCTION {
+        if !is_all && now.saturating_sub(partition.metadata.since) < INTRODUCTION {
             return self.postpone(node, id, 20..40);
         }
-        partition.errand.is_wanted = false;
+        partition.metadata.is_wanted = false;
         let first = Metadata::first(draw_name(node), self.own.replica(), present);
         self.swap(node, id, first.clone(), first, true);
     }
 
     /// This is what `lin-kv` holds.
-    fn judge(&mut self, node: &mut Node<Event>, id: PartitionId, record: Metadata) {
+    fn apply_metadata(&mut self, node: &mut Node<Event>, id: PartitionId, record: Metadata) {
         let now = node.now();
         let own = self.own.replica();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
@@ -215,7 +225,9 @@ impl KafkaLog {
         if partition.recovery.take().is_some() {
             self.reported = None;
         }
-        if let Some(lead) = partition.lead.as_mut().filter(|lead| lead.epoch() == record.epoch) {
+        if let Some(lead) =
+            partition.role.as_leader_mut().filter(|lead| lead.epoch() == record.epoch)
+        {
             if record.version > lead.record().version {
                 self.adopt(node, id, record);
             }
@@ -227,8 +239,9 @@ impl KafkaLog {
             return self.take_over(node, id, &record);
         }
         let Metadata { log_id, epoch, leader, .. } = record.clone();
-        self.hear_of_leader(node, id, &leader.node, (log_id, epoch));
-        let is_in_sync = record.in_sync.contains(&own) || is_on(Mutant::UncleanElection);
+        self.observe_leader(node, id, &leader.node, (log_id, epoch));
+        let is_in_sync =
+            record.in_sync.contains(&own) || !self.config.rules.hold(Rule::ElectInSync);
         if !is_in_sync || !self.is_gone(&leader) {
             if let Some(link) = self.links.get_mut(&leader.node) {
                 link.probe(now);
@@ -239,8 +252,8 @@ impl KafkaLog {
         let peace = partition.changed_at.saturating_add(GRACE);
         if peace > now && partition.changed_at > Duration::ZERO && !self.is_reborn(&leader) {
             if let Some(partition) = self.partitions.get_mut(&id) {
-                partition.want(now);
-                (partition.errand.not_before, partition.tend_at) = (peace, Some(peace));
+                partition.request_metadata(now);
+                (partition.metadata.not_before, partition.due_at) = (peace, Some(peace));
             }
             return;
         }
@@ -252,17 +265,21 @@ impl KafkaLog {
         let now = node.now();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         node.persist(&partition.know(record.clone()));
-        partition.tend_at = Some(now);
-        if let Some(lead) = &mut partition.lead {
+        partition.due_at = Some(now);
+        if let Some(lead) = partition.role.as_leader_mut() {
             lead.adopt(record, now);
         }
-        self.settle(node, id);
+        self.advance_high_watermark(node, id);
     }
 
     fn take_over(&mut self, node: &mut Node<Event>, id: PartitionId, record: &Metadata) {
         let Some(partition) = self.partitions.get(&id) else { return };
         let epoch = partition.next_epoch();
-        let next = record.taken_over(&self.own.replica(), |id| self.is_gone(id));
+        let mut from = record.clone();
+        if !self.config.rules.hold(Rule::ElectInSync) {
+            from.in_sync.insert(self.own.replica());
+        }
+        let next = from.taken_over(&self.own.replica(), |id| self.is_gone(id));
         if let Some(mut next) = next {
             next.epoch = next.epoch.max(epoch);
             info!(partition = id, epoch = next.epoch, from = %record.leader.node, "takes over");
@@ -280,24 +297,24 @@ impl KafkaLog {
     ) {
         let now = node.now();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
-        (partition.errand.is_busy, partition.errand.is_swapping) = (false, false);
+        (partition.metadata.is_busy, partition.metadata.is_swapping) = (false, false);
         match result {
             Ok(Cas::Swapped) => {
-                partition.tend_at = Some(now);
-                match &partition.lead {
+                partition.due_at = Some(now);
+                match partition.leadership() {
                     Some(lead) if lead.epoch() == record.epoch => self.adopt(node, id, record),
                     _ => self.begin_to_lead(node, id, record),
                 }
             }
-            Ok(Cas::Mismatch) => partition.want(now),
+            Ok(Cas::Mismatch) => partition.request_metadata(now),
             Ok(Cas::Missing) => {
-                partition.want(now);
+                partition.request_metadata(now);
                 self.postpone(node, id, 100..300);
             }
             Err(error) => {
                 debug!(partition = id, %error, "lin-kv cannot be changed");
-                if partition.lead.is_none() {
-                    partition.want(now);
+                if partition.leadership().is_none() {
+                    partition.request_metadata(now);
                 }
                 self.postpone(node, id, 100..300);
             }
@@ -312,23 +329,24 @@ impl KafkaLog {
             return;
         }
         info!(partition = id, epoch = record.epoch, "leads");
-        if is_on(Mutant::LeadFromHigh) {
+        if !self.config.rules.hold(Rule::LeadWithWholeLog) {
             let to = partition.high();
             partition.log.truncate(to);
             node.persist(&crate::Record::Truncate { partition: id, to });
         }
         let end = partition.log.end();
-        let mut leader = Leader::new(record, &replicas, end, self.config.in_sync_min, now);
+        let Config { in_sync_min, rules, .. } = self.config;
+        let mut leader = Leader::new(record, &replicas, end, in_sync_min, now).under(rules);
         for follower in &replicas {
             let incarnation = self.links.get(follower).and_then(crate::Link::incarnation);
-            leader.meet(follower, incarnation, end);
+            leader.reset_progress(follower, incarnation, end);
         }
-        let records = partition.lead(leader, now);
+        let records = partition.become_leader(leader, now);
         Self::persist(node, records);
         for follower in &replicas {
             self.touch_follower(now, follower, id, When::Fresh);
         }
-        self.settle(node, id);
+        self.advance_high_watermark(node, id);
         self.leader_changed(node, id);
     }
 
@@ -336,8 +354,8 @@ impl KafkaLog {
     pub(crate) fn lead_alone(&mut self, node: &mut Node<Event>, id: PartitionId) {
         let own = self.own.replica();
         let partition = self.open(id);
-        partition.tend_at = None;
-        if partition.lead.is_none() {
+        partition.due_at = None;
+        if partition.leadership().is_none() {
             let epoch = partition.epoch().saturating_add(1);
             let log_id = if partition.log_id() == 0 { draw_name(node) } else { partition.log_id() };
             let record = Metadata { epoch, ..Metadata::first(log_id, own, []) };
@@ -346,7 +364,7 @@ impl KafkaLog {
     }
 
     /// Somebody says who leads, in which epoch of which log.
-    pub(crate) fn hear_of_leader(
+    pub(crate) fn observe_leader(
         &mut self,
         node: &mut Node<Event>,
         id: PartitionId,
@@ -354,14 +372,14 @@ impl KafkaLog {
         (log_id, epoch): (LogId, Epoch),
     ) {
         let now = node.now();
-        let keeps = self.keeps(id);
+        let (keeps, rules) = (self.keeps(id), self.config.rules);
         let partition = self.open(id);
         if !partition.is_of(log_id) {
             if keeps {
-                return partition.want(now);
+                return partition.request_metadata(now);
             }
             // This node keeps nothing of it, and follows whatever it hears of.
-            *partition = crate::Partition::new(id);
+            *partition = crate::Partition::new(id, rules);
         }
         let before = (partition.epoch(), partition.leader().cloned());
         let record = partition.enter(log_id, epoch, leader.clone(), now);

@@ -19,8 +19,8 @@ use maelstrom_core::NodeId;
 use crate::indexed::{Facts, Index, Indexed};
 use crate::log::PartitionLog;
 use crate::meta::Metadata;
-use crate::mutants::{Mutant, is_on};
 use crate::queue::{Budget, encoded_len};
+use crate::rules::{Rule, Rules};
 use crate::wire::{Ack, Append, Epoch, PartitionId, Position, ReplicaId};
 
 /// How long a follower that was taken out must have kept up before it is let in again, at first;
@@ -119,6 +119,7 @@ pub struct Leader {
     proposed: BTreeSet<ReplicaId>,
     /// How many replicas must be in sync for anything to be committed.
     in_sync_min: usize,
+    rules: Rules,
 }
 
 impl Leader {
@@ -140,14 +141,22 @@ impl Leader {
             joining: None,
             proposed: BTreeSet::new(),
             in_sync_min,
+            rules: Rules::default(),
             record,
         };
         leader.count_needed();
         leader
     }
 
+    /// The same leader under these rules.
+    #[must_use]
+    pub(crate) fn under(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+
     fn count_needed(&mut self) {
         let joining = self.joining.iter().map(|(id, _)| id);
+        let joining = joining.filter(|_| self.rules.hold(Rule::CountJoining));
         let all = self.record.in_sync.iter().chain(&self.proposed).chain(joining);
         self.needed = all.filter(|id| id.node != self.record.leader.node).cloned().collect();
     }
@@ -155,7 +164,7 @@ impl Leader {
     /// Whether as many replicas are in sync as there must be.
     #[must_use]
     pub fn is_safe(&self) -> bool {
-        self.record.in_sync.len() >= self.in_sync_min
+        self.record.in_sync.len() >= self.in_sync_min || !self.rules.hold(Rule::MinInSync)
     }
 
     /// The epoch.
@@ -211,7 +220,9 @@ impl Leader {
     /// forgotten that it follows a newer leader.
     fn matched(&self, id: &ReplicaId) -> Position {
         let progress = self.followers.get(&id.node);
-        let progress = progress.filter(|known| known.incarnation == Some(id.incarnation));
+        let counts = |known: &&Progress| known.incarnation == Some(id.incarnation);
+        let any_counts = !self.rules.hold(Rule::CheckIncarnation);
+        let progress = progress.filter(|known| any_counts || counts(known));
         progress.and_then(|progress| progress.matched).unwrap_or(0)
     }
 
@@ -229,7 +240,8 @@ impl Leader {
 
     /// Whether `node` is the only one that must have an entry besides the leader.
     fn is_sole(&self, node: &NodeId) -> bool {
-        self.needed.len() == 1 && self.needs(node) && self.is_safe()
+        let is_only = self.needed.len() == 1 || !self.rules.hold(Rule::SoleFollower);
+        is_only && self.needs(node) && self.is_safe()
     }
 
     /// Whether somebody waits for this follower's acknowledgement. One that knows by itself what is
@@ -269,7 +281,7 @@ impl Leader {
 
     /// The follower holds a log of another name. It takes nothing from this leader as long as its
     /// life lasts. Returns whether that is news.
-    pub fn estrange(&mut self, node: &NodeId) -> bool {
+    pub fn mark_other_log(&mut self, node: &NodeId) -> bool {
         let progress = self.followers.get_mut(node);
         progress.is_some_and(|progress| !std::mem::replace(&mut progress.is_stranger, true))
     }
@@ -294,7 +306,11 @@ impl Leader {
         if !is_news {
             return Next::Nothing;
         }
-        let floor = (progress.next < log.start()).then(|| Box::new(log.floor()));
+        let mut floor = (progress.next < log.start()).then(|| Box::new(log.floor()));
+        if let Some(floor) = floor.as_mut().filter(|_| !self.rules.hold(Rule::FloorNamesProducers))
+        {
+            floor.producers.clear();
+        }
         let at = progress.next.max(log.start());
         let (prev, entries) = (log.epoch_before(at), Vec::new());
         let mut append = Append { partition, log_id, epoch, at, prev, high, sole, entries, floor };
@@ -317,11 +333,8 @@ impl Leader {
 
     /// Takes an acknowledgement in this epoch.
     pub fn acknowledged(&mut self, node: &NodeId, ack: &Ack, log: &PartitionLog) {
-        let Some(progress) =
-            self.followers.get_mut(node).filter(|_| ack.epoch == self.record.epoch)
-        else {
-            return;
-        };
+        let counts = ack.epoch == self.record.epoch || !self.rules.hold(Rule::CheckAckEpoch);
+        let Some(progress) = self.followers.get_mut(node).filter(|_| counts) else { return };
         if !ack.matched {
             if progress.matched.is_none() {
                 progress.next = ack.end.min(log.end_of_epoch(ack.last));
@@ -351,7 +364,7 @@ impl Leader {
     }
 
     /// Who the follower is by now. If it has begun a new life, nothing else is known of it.
-    pub fn meet(&mut self, node: &NodeId, incarnation: Option<u64>, end: Position) {
+    pub fn reset_progress(&mut self, node: &NodeId, incarnation: Option<u64>, end: Position) {
         if let Some(progress) = self.followers.get_mut(node) {
             let kept = (progress.welcome_at, progress.probation);
             *progress = Progress::new(end, incarnation, Duration::ZERO);
@@ -363,11 +376,11 @@ impl Leader {
     #[must_use]
     pub fn committed(&self, end: Position) -> Option<Position> {
         self.is_safe().then_some(())?;
-        if is_on(Mutant::CommitAlone) {
+        if !self.rules.hold(Rule::CommitWithFollowers) {
             return Some(end);
         }
         let all = self.needed.iter().map(|id| self.matched(id));
-        if is_on(Mutant::CommitWithOne) {
+        if !self.rules.hold(Rule::CommitWithAll) {
             return all.max().or(Some(end));
         }
         Some(all.fold(end, Position::min))
@@ -376,7 +389,7 @@ impl Leader {
     /// The record without those who hold things up: who is `gone`, and who is there but has not got
     /// what somebody has been waiting for for long.
     #[must_use]
-    pub fn without_the_gone(
+    pub fn shrunk_in_sync(
         &self,
         now: Duration,
         gone: impl Fn(&ReplicaId) -> bool,
@@ -407,7 +420,7 @@ impl Leader {
 
     /// The record with a follower that has caught up: first it becomes one of those who must have
     /// an entry, and once it has all that came before, it can be named. `may` tells who is there.
-    pub fn with_the_caught_up(
+    pub fn expanded_in_sync(
         &mut self,
         now: Duration,
         high: Position,
@@ -433,7 +446,8 @@ impl Leader {
             self.count_needed();
         }
         let (id, target) = self.joining.as_ref()?;
-        (self.matched(id) >= *target).then(|| self.record.with(id.clone()))
+        let is_caught_up = self.matched(id) >= *target || !self.rules.hold(Rule::JoinCaughtUp);
+        is_caught_up.then(|| self.record.with(id.clone()))
     }
 
     /// When the next follower may be let in that is not now.
@@ -446,7 +460,9 @@ impl Leader {
     /// A compare-and-set to `record` is about to be tried: whoever is in sync in it must have what
     /// is committed from now on.
     pub fn propose(&mut self, record: &Metadata) {
-        self.proposed.extend(record.in_sync.iter().cloned());
+        if self.rules.hold(Rule::CountProposed) {
+            self.proposed.extend(record.in_sync.iter().cloned());
+        }
         self.joining = None;
         self.count_needed();
     }

@@ -61,13 +61,16 @@
 //!
 //! What is acknowledged is made durable before it is said, if the node's driver keeps records.
 //!
+//! [`life_of_a_send`] follows one message through the code.
+//!
 //! # Layout
 //!
 //! | module | what it is for |
 //! |---|---|
 //! | `placement`, `log`, `meta`, `offsets` | keys and nodes, one log, the record in `lin-kv`, committed offsets |
-//! | `leader`, `partition` | the two sides of replication: state machines that know no `Node` |
-//! | `link` | one peer: its lives, round trips, and when something is to be said to it |
+//! | `leader`, `partition`, `role` | the two sides of replication: state machines that know no `Node` |
+//! | `link` | one peer: its lives, and when something is to be said to it |
+//! | `failure_detector` | round trips with a peer, and whether it answers |
 //! | `queue` | what waits for a peer, and the budget of a packet |
 //! | `sends`, `polls` | what clients wait for |
 //! | `indexed` | a map that finds what is due without looking at the rest |
@@ -75,6 +78,7 @@
 //! | `packets`, `packing`, `sending`, `reading`, `electing`, `recovering` | the handler, by what it does |
 //! | `wire`, `args` | what nodes say and keep; flags |
 //! | `settings` | which flags the records go with |
+//! | `rules` | the rules of the protocol, which tests break one by one |
 //!
 //! The ideas: Kreps et al., *Kafka: a Distributed Messaging System for Log Processing* (2011), and
 //! Kafka's design of replication and its KIPs 98 (idempotent producers), 101 and 279 (leader epochs),
@@ -84,13 +88,12 @@ mod args;
 #[cfg(test)]
 mod cost_tests;
 mod electing;
+mod failure_detector;
 mod indexed;
 mod leader;
 mod link;
 mod log;
 mod meta;
-#[doc(hidden)]
-pub mod mutants;
 mod offsets;
 mod packets;
 mod packing;
@@ -101,10 +104,15 @@ mod queue;
 mod reading;
 mod recovering;
 mod recovery;
+mod role;
+mod rules;
 mod sending;
 mod sends;
 mod settings;
 mod wire;
+
+#[doc = include_str!("life_of_a_send.md")]
+pub mod life_of_a_send {}
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -127,6 +135,7 @@ pub use offsets::{Committed, Rise};
 pub use partition::Partition;
 pub use placement::Placement;
 pub use recovery::{Comparison, Decision, Holding, Reason, UNCLEAN_AFTER, UNCLEAN_EPOCHS};
+pub use rules::{Rule, Rules};
 pub use settings::Settings;
 pub use wire::{
     Ack, Append, Entry, Epoch, Floor, Found, LogId, Messages, Offsets, Outcome, Packet,
@@ -370,7 +379,8 @@ impl KafkaLog {
 
     /// The state of a partition, new if there is none.
     fn open(&mut self, id: PartitionId) -> &mut Partition {
-        self.partitions.get_or_insert_with(id, || Partition::new(id))
+        let rules = self.config.rules;
+        self.partitions.get_or_insert_with(id, || Partition::new(id, rules))
     }
 
     /// Greets everybody, once it is sure that they have been started.
@@ -390,7 +400,7 @@ impl KafkaLog {
         }
         self.retry_sends(node);
         self.retry_polls(node);
-        self.tend_partitions(node);
+        self.drive_partitions(node);
         self.time_out_links(node);
         self.flush_links(node);
         let Some(next) = self.next_deadline() else { return };
@@ -488,9 +498,9 @@ impl MessageHandler for KafkaLog {
         let own = self.own.id.clone();
         self.partitions.for_each_mut(|_, partition| {
             let leads = partition.leader() == Some(&own);
-            partition.errand.is_wanted = leads;
+            partition.metadata.is_wanted = leads;
             let wait = if leads { Duration::ZERO } else { SILENCE };
-            partition.tend_at = Some(until.saturating_add(wait));
+            partition.due_at = Some(until.saturating_add(wait));
         });
         self.drive(node);
     }

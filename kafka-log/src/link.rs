@@ -17,6 +17,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::failure_detector::FailureDetector;
 use crate::queue::Queue;
 use crate::settings::Settings;
 use crate::wire::Packet;
@@ -24,33 +25,12 @@ use crate::wire::Packet;
 /// How long what can wait may wait.
 pub(crate) const LAZY: Duration = Duration::from_millis(50);
 
-/// Bounds of the time after which a demand is repeated.
-const RETRY_MIN: Duration = Duration::from_millis(60);
-const RETRY_MAX: Duration = Duration::from_secs(1);
-
-/// The same, before anything has been measured.
-const RETRY_FIRST: Duration = Duration::from_millis(250);
-
-/// Bounds of the silence after which a peer is down.
-const PATIENCE_MIN: Duration = Duration::from_millis(400);
-const PATIENCE_MAX: Duration = Duration::from_secs(2);
-
-/// How many demands are remembered to measure round trips, and how many former lives of a peer.
+/// How many former lives of a peer are remembered.
 const REMEMBERED: usize = 16;
 
 /// A part of a time.
 pub(crate) fn part(time: Duration, of: u32) -> Duration {
     time.checked_div(of).unwrap_or(time)
-}
-
-/// A demand that is not answered yet.
-#[derive(Clone, Debug)]
-struct Awaited {
-    number: u64,
-    /// When an answer could first have come since the peer was last heard to have heard.
-    since: Duration,
-    deadline: Duration,
-    tries: u32,
 }
 
 /// What a packet is to its receiver.
@@ -92,10 +72,7 @@ pub(crate) struct Link {
     echo: u64,
     /// The newest of this node's demands that the peer is known to have got.
     echoed: u64,
-    demands: VecDeque<(u64, Duration)>,
-    round_trip: Option<(Duration, Duration)>,
-    awaited: Option<Awaited>,
-    is_down: bool,
+    detector: FailureDetector,
     pub(crate) queue: Queue,
     /// Since when something fresh waits.
     fresh_since: Option<Duration>,
@@ -135,21 +112,12 @@ impl Link {
 
     /// Whether the peer is taken to be down.
     pub(crate) fn is_down(&self) -> bool {
-        self.is_down
+        self.detector.is_down()
     }
 
-    /// How long after a demand it is to be repeated.
+    /// The time after which an unanswered demand is to be repeated.
     pub(crate) fn retry_after(&self) -> Duration {
-        let Some((mean, deviation)) = self.round_trip else {
-            return RETRY_FIRST;
-        };
-        let twice = mean.saturating_mul(2).saturating_add(deviation.saturating_mul(4));
-        twice.saturating_add(Duration::from_millis(20)).clamp(RETRY_MIN, RETRY_MAX)
-    }
-
-    fn patience(&self) -> Duration {
-        let patience = self.retry_after().saturating_mul(2).saturating_add(part(PATIENCE_MIN, 2));
-        patience.clamp(PATIENCE_MIN, PATIENCE_MAX)
+        self.detector.retry_after()
     }
 
     /// Takes a packet to this node's life `own`. What is to be answered at once may still wait for
@@ -202,7 +170,7 @@ impl Link {
             life: Some(packet.life),
             incarnation: Some(packet.incarnation),
             settings: self.settings,
-            round_trip: self.round_trip,
+            detector: std::mem::take(&mut self.detector),
             ..Self::default()
         };
         fresh.former.extend(former);
@@ -218,9 +186,8 @@ impl Link {
             ..Queue::default()
         };
         fresh.fresh_since = self.fresh_since;
-        // What answers the first word of this node may be the peer's first word.
-        (fresh.echoed, fresh.awaited) = (self.echoed, self.awaited.take());
-        fresh.demands = std::mem::take(&mut self.demands);
+        fresh.echoed = self.echoed;
+        fresh.detector.peer_restarted();
         *self = fresh;
     }
 
@@ -240,42 +207,16 @@ impl Link {
     }
 
     fn take_echo(&mut self, now: Duration, echo: u64, heard: &mut Heard) {
-        if let Some(at) = self.demands.iter().position(|(number, _)| *number == echo) {
-            let sample = self.demands.get(at).map(|(_, sent)| now.saturating_sub(*sent));
-            self.demands.drain(..=at);
-            sample.into_iter().for_each(|sample| self.measure(sample));
-        }
+        self.detector.measure(now, echo);
         if echo <= self.echoed || echo > self.number {
             return;
         }
         self.echoed = echo;
-        heard.is_back = std::mem::take(&mut self.is_down);
         if self.hold.is_some_and(|(number, _)| number <= echo) {
             self.hold = None;
         }
-        let retry = self.retry_after();
-        if let Some(awaited) = &mut self.awaited {
-            if awaited.number <= echo {
-                self.awaited = None;
-                heard.is_answered = true;
-            } else {
-                (awaited.since, awaited.tries) = (now, 0);
-                let patient = now.saturating_add(LAZY).saturating_add(retry);
-                awaited.deadline = awaited.deadline.max(patient);
-            }
-        }
-    }
-
-    /// Jacobson's estimate of the round trip and its mean deviation (RFC 6298).
-    fn measure(&mut self, sample: Duration) {
-        self.round_trip = Some(match self.round_trip {
-            None => (sample, part(sample, 2)),
-            Some((mean, deviation)) => {
-                let off = sample.abs_diff(mean);
-                let mean = part(mean.saturating_mul(7).saturating_add(sample), 8);
-                (mean, part(deviation.saturating_mul(3).saturating_add(off), 4))
-            }
-        });
+        let answered = self.detector.answered(now, echo);
+        (heard.is_answered, heard.is_back) = (answered.is_all, answered.is_back);
     }
 
     /// The peer is to hear something at that time at the latest.
@@ -290,7 +231,7 @@ impl Link {
 
     /// The peer is to answer, whatever there is to say.
     pub(crate) fn probe(&mut self, now: Duration) {
-        if self.awaited.is_none() && !self.is_probing {
+        if !self.detector.is_waiting() && !self.is_probing {
             self.is_probing = true;
             self.owe(now);
         }
@@ -298,7 +239,7 @@ impl Link {
 
     /// When something is to be said next.
     pub(crate) fn due(&self, linger: Duration) -> Option<Duration> {
-        let may = !self.is_down && (self.life.is_some() || self.awaited.is_none());
+        let may = !self.is_down() && (self.life.is_some() || !self.detector.is_waiting());
         let fresh = self.fresh_since.filter(|_| may).map(|since| {
             let at = since.saturating_add(linger);
             self.hold.map_or(at, |(_, until)| at.max(until))
@@ -308,29 +249,19 @@ impl Link {
 
     /// When the demand that is not answered is given up as lost.
     pub(crate) fn deadline(&self) -> Option<Duration> {
-        self.awaited.as_ref().map(|awaited| awaited.deadline)
+        self.detector.deadline()
     }
 
-    /// No answer has come in time. Unless `goes_on`, the peer is not asked again. Whether it is now
-    /// taken to be down, and was not.
-    pub(crate) fn time_out(&mut self, now: Duration, goes_on: bool) -> bool {
-        let patience = self.patience();
-        let retry = self.retry_after();
-        let Some(awaited) = &mut self.awaited else { return false };
-        awaited.tries = awaited.tries.saturating_add(1);
-        let backoff = retry.saturating_mul(1_u32.checked_shl(awaited.tries.min(6)).unwrap_or(64));
-        awaited.deadline = now.saturating_add(backoff.min(RETRY_MAX));
-        let is_silent = awaited.tries >= 2 && now >= awaited.since.saturating_add(patience);
-        let falls = is_silent && !self.is_down;
-        self.is_down |= is_silent;
+    /// No answer has come in time. A peer that is down is asked again only if somebody needs it.
+    /// Returns whether the peer is down now, and was not.
+    pub(crate) fn time_out(&mut self, now: Duration, is_needed: bool) -> bool {
+        let timed_out = self.detector.time_out(now, is_needed);
         self.hold = None;
-        if self.is_down && !goes_on {
-            self.awaited = None;
-        } else {
+        if timed_out.asks_again {
             self.is_probing = true;
             self.owe(now);
         }
-        falls
+        timed_out.is_failure
     }
 
     /// Whether something is to be sent now even if there is nothing to say.
@@ -371,28 +302,11 @@ impl Link {
     }
 
     fn await_answer(&mut self, now: Duration, within: Duration, holds: bool) {
-        let at = now.saturating_add(within);
-        let deadline = at.saturating_add(self.retry_after());
-        let number = self.number;
-        match &mut self.awaited {
-            Some(awaited) => {
-                awaited.number = number;
-                if awaited.tries == 0 {
-                    awaited.deadline = awaited.deadline.min(deadline);
-                }
-            }
-            None => self.awaited = Some(Awaited { number, since: at, deadline, tries: 0 }),
-        }
-        if within.is_zero() {
-            self.demands.push_back((number, now));
-            while self.demands.len() > REMEMBERED {
-                self.demands.pop_front();
-            }
-        }
+        self.detector.demand(now, self.number, within);
         if holds {
-            let wait = self.round_trip.map_or(Duration::ZERO, |(mean, _)| mean);
             let slack = Duration::from_millis(1);
-            self.hold = Some((number, now.saturating_add(wait).saturating_add(slack)));
+            let until = now.saturating_add(self.detector.round_trip()).saturating_add(slack);
+            self.hold = Some((self.number, until));
         }
     }
 }

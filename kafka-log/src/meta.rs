@@ -15,7 +15,6 @@ use std::collections::BTreeSet;
 use maelstrom_core::NodeId;
 use serde::{Deserialize, Serialize};
 
-use crate::mutants::{Mutant, is_on};
 use crate::wire::{Epoch, LogId, PartitionId, ReplicaId, is_zero};
 
 /// What `lin-kv` holds of a partition.
@@ -57,9 +56,6 @@ impl Metadata {
     #[must_use]
     pub fn taken_over(&self, by: &ReplicaId, gone: impl Fn(&ReplicaId) -> bool) -> Option<Self> {
         let mut next = self.without(|id| id != by && gone(id))?;
-        if is_on(Mutant::UncleanElection) {
-            next.in_sync.insert(by.clone());
-        }
         next.in_sync.contains(by).then_some(())?;
         next.epoch = self.epoch.saturating_add(1);
         next.leader = by.clone();

@@ -62,7 +62,7 @@ impl KafkaLog {
     /// The partitions that this node leads and `peer` follows.
     fn led_for(&self, peer: &NodeId) -> Vec<PartitionId> {
         let led = self.partitions.iter().filter(|(_, partition)| {
-            partition.lead.as_ref().is_some_and(|lead| lead.followers().any(|node| node == peer))
+            partition.leadership().is_some_and(|lead| lead.followers().any(|node| node == peer))
         });
         led.map(|(id, _)| id).collect()
     }
@@ -85,7 +85,7 @@ impl KafkaLog {
             self.compare_settings(src, theirs);
         }
         if heard.is_new_life {
-            self.peer_began(now, src);
+            self.peer_restarted(now, src);
         }
         if heard.is_new_life || heard.is_back {
             self.recover_with(now, src);
@@ -125,16 +125,16 @@ impl KafkaLog {
     }
 
     /// The peer has begun a new life: what it has and knows is to be found out anew.
-    fn peer_began(&mut self, now: Duration, peer: &NodeId) {
+    fn peer_restarted(&mut self, now: Duration, peer: &NodeId) {
         debug!(peer = %peer, "has begun a life");
         let incarnation = self.links.get(peer).and_then(crate::Link::incarnation);
         for id in self.led_for(peer) {
             if let Some(partition) = self.partitions.get_mut(&id) {
                 let end = partition.log.end();
-                if let Some(lead) = &mut partition.lead {
-                    lead.meet(peer, incarnation, end);
+                if let Some(lead) = partition.role.as_leader_mut() {
+                    lead.reset_progress(peer, incarnation, end);
                 }
-                partition.tend_at = Some(now);
+                partition.due_at = Some(now);
             }
         }
         self.peer_is_back(now, peer);
@@ -145,10 +145,14 @@ impl KafkaLog {
                 recovery.forget(peer);
             }
             let is_led = partition.leader() == Some(peer);
-            if is_led && partition.led_by.is_some_and(|led_by| Some(led_by) != incarnation) {
-                partition.led_by = None;
-                partition.errand.is_wanted |= self.placement.keeps(&own, id);
-                partition.tend_at = Some(now);
+            let led_by = partition.led_by();
+            if let Some(follower) = partition.role.as_follower_mut()
+                && is_led
+                && led_by.is_some_and(|led_by| Some(led_by) != incarnation)
+            {
+                follower.led_by = None;
+                partition.metadata.is_wanted |= self.placement.keeps(&own, id);
+                partition.due_at = Some(now);
             }
         });
     }
@@ -157,7 +161,7 @@ impl KafkaLog {
         for id in self.led_for(peer) {
             self.touch_follower(now, peer, id, When::Fresh);
             if let Some(partition) = self.partitions.get_mut(&id) {
-                partition.tend_at = Some(now);
+                partition.due_at = Some(now);
             }
         }
         for id in self.sends.at(peer) {
@@ -173,7 +177,7 @@ impl KafkaLog {
     fn append_from(&mut self, node: &mut Node<Event>, src: &NodeId, append: Append) {
         let (now, id, epoch) = (node.now(), append.partition, append.epoch);
         if self.refused.contains_key(&id) {
-            return self.tell_stranger(now, src, id);
+            return self.refuse_leader_of_other_log(now, src, id);
         }
         if !self.keeps(id) || !self.placement.keeps(src, id) {
             return debug!(peer = %src, partition = id, "appends to what is not kept here");
@@ -185,19 +189,19 @@ impl KafkaLog {
         let before = (partition.epoch(), partition.leader().cloned());
         // An unclean recovery may have cut off what was committed.
         let committed = partition.high().min(append.at);
-        let mut records = partition.append_from(src, append, &retention, now);
+        let mut records = partition.replicate(src, append, &retention, now);
         if partition.leader() == Some(src) && partition.epoch() == epoch && !is_stranger {
-            records.extend(incarnation.and_then(|incarnation| partition.meet_leader(incarnation)));
+            records.extend(incarnation.and_then(|incarnation| partition.learn_leader(incarnation)));
             if partition.high() < partition.log.end() {
                 let at = now.saturating_add(UNSURE_MAX);
-                partition.tend_at = Some(partition.tend_at.map_or(at, |due| due.min(at)));
+                partition.due_at = Some(partition.due_at.map_or(at, |due| due.min(at)));
             }
         }
         let is_change = before != (partition.epoch(), partition.leader().cloned());
         let ack = partition.ack();
         let is_soon = !ack.matched || ack.gap || ack.epoch > epoch;
         if is_stranger {
-            partition.want(now);
+            partition.request_metadata(now);
         }
         Self::persist(node, records);
         if let Some(link) = self.links.get_mut(src) {
@@ -208,7 +212,7 @@ impl KafkaLog {
             debug!(partition = id, epoch, leader = %src, "follows");
             self.leader_changed(node, id);
         }
-        self.complete(node, id, committed);
+        self.reply_to_committed(node, id, committed);
         if let Some(partition) = self.partitions.get_mut(&id) {
             partition.log.retain(&retention, partition.high(), now);
         }
@@ -218,28 +222,27 @@ impl KafkaLog {
         let (now, id) = (node.now(), ack.partition);
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         let is_stranger = !partition.is_of(ack.log_id);
-        let Some(lead) = &mut partition.lead else { return };
+        let Some(lead) = partition.role.as_leader_mut() else { return };
         if is_stranger {
-            if lead.estrange(src) {
+            if lead.mark_other_log(src) {
                 warn!(partition = id, peer = %src, "keeps another log: its own log says what to do");
                 // This node's log may be the wrong one.
-                partition.want(now);
+                partition.request_metadata(now);
             }
             return;
         }
         if ack.epoch > lead.epoch() {
             info!(partition = id, epoch = ack.epoch, peer = %src, "knows a newer leader");
-            partition.lead = None;
-            partition.forget_leader();
-            partition.want(now);
+            partition.step_down();
+            partition.request_metadata(now);
             return self.leader_changed(node, id);
         }
         lead.acknowledged(src, ack, &partition.log);
-        partition.tend_at = Some(now);
+        partition.due_at = Some(now);
         if !ack.matched || ack.gap {
             self.touch_follower(now, src, id, When::Fresh);
         }
-        self.settle(node, id);
+        self.advance_high_watermark(node, id);
     }
 
     /// All that was demanded of a peer has been answered: what it still lacks got lost.
@@ -247,7 +250,7 @@ impl KafkaLog {
         for id in self.partitions.waiting_for(peer) {
             let Some(partition) = self.partitions.get_mut(&id) else { continue };
             let end = partition.log.end();
-            let Some(lead) = &mut partition.lead else { continue };
+            let Some(lead) = partition.role.as_leader_mut() else { continue };
             lead.rewind(peer);
             let is_behind = !lead.has_all(peer, end);
             let when = if is_behind { When::Fresh } else { When::Lazy };
@@ -265,7 +268,9 @@ impl KafkaLog {
             let goes_on = self.is_wanted(&peer);
             let falls = self.links.get_mut(&peer).is_some_and(|link| link.time_out(now, goes_on));
             for id in self.led_for(&peer) {
-                if let Some(lead) = self.partitions.get_mut(&id).and_then(|p| p.lead.as_mut()) {
+                if let Some(lead) =
+                    self.partitions.get_mut(&id).and_then(|p| p.role.as_leader_mut())
+                {
                     lead.rewind(&peer);
                 }
                 if let Some(link) = self.links.get_mut(&peer) {
@@ -274,7 +279,7 @@ impl KafkaLog {
             }
             if falls {
                 info!(peer = %peer, "does not answer");
-                self.peer_fell(node, &peer);
+                self.peer_failed(node, &peer);
             }
         }
     }
@@ -284,15 +289,15 @@ impl KafkaLog {
         !self.sends.at(peer).is_empty()
             || self.links.get(peer).is_some_and(|link| link.life().is_none())
             || !self.partitions.waiting_for(peer).is_empty()
-            || self.partitions.iter().any(|(_, p)| p.errand.is_wanted && p.leader() == Some(peer))
+            || self.partitions.iter().any(|(_, p)| p.metadata.is_wanted && p.leader() == Some(peer))
             || self.is_waited_for_by_recovery(peer)
     }
 
-    fn peer_fell(&mut self, node: &mut Node<Event>, peer: &NodeId) {
+    fn peer_failed(&mut self, node: &mut Node<Event>, peer: &NodeId) {
         let now = node.now();
         self.partitions.for_each_mut(|_, partition| {
-            if partition.lead.is_some() || partition.errand.is_wanted {
-                partition.tend_at = Some(now);
+            if partition.leadership().is_some() || partition.metadata.is_wanted {
+                partition.due_at = Some(now);
             }
         });
         for id in self.sends.at(peer) {

@@ -169,7 +169,7 @@ impl KafkaLog {
             let Some(id) = link.queue.appends.front().filter(|_| batch > 0) else { break };
             let next = self.partitions.get_mut(&id).and_then(|partition| {
                 let (high, log) = (partition.high(), &partition.log);
-                let lead = partition.lead.as_mut()?;
+                let lead = partition.role.as_leader_mut()?;
                 let next = lead.next_append(peer, id, log, high, batch, budget);
                 Some((next, lead.is_urgent_for(peer), log.end()))
             });

@@ -20,10 +20,11 @@ use tracing::warn;
 
 use crate::indexed::{Facts, Index};
 use crate::leader::Leader;
-use crate::log::{PartitionLog, Retention};
+use crate::log::{PartitionLog, Retention, Seen};
 use crate::meta::Metadata;
-use crate::mutants::{Mutant, is_any_on, is_on};
 use crate::recovery::{Holding, Reason, Recovery, UNCLEAN_EPOCHS};
+use crate::role::{Match, Role};
+use crate::rules::{Rule, Rules};
 use crate::wire::{Ack, Append, Entry, Epoch, LogId, PartitionId, Position, Record, ReplicaId};
 
 /// What an entry takes in a record besides its message, about.
@@ -31,7 +32,7 @@ const ENTRY_BYTES: usize = 96;
 
 /// What a node does about a partition's record in `lin-kv`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Errand {
+pub(crate) struct MetadataRequest {
     /// Whether the record must be looked at.
     pub(crate) is_wanted: bool,
     /// Since when.
@@ -48,44 +49,36 @@ pub(crate) struct Errand {
 #[derive(Clone, Debug)]
 pub struct Partition {
     id: PartitionId,
+    rules: Rules,
     pub(crate) log: PartitionLog,
     /// Names the log; 0 as long as it is not known.
     log_id: LogId,
     /// Everything below it is committed, as far as this node knows.
     high: Position,
     epoch: Epoch,
-    /// Who leads in `epoch`, or is thought to.
-    leader: Option<NodeId>,
+    /// What this node is in `epoch`.
+    pub(crate) role: Role,
     /// The newest leader that was heard from, and its epoch: on the record, and not forgotten.
     last_leader: Option<(Epoch, ReplicaId)>,
-    /// Which incarnation of the leader has been heard to lead.
-    pub(crate) led_by: Option<u64>,
-    /// A follower's: whether its log is known to be the leader's.
-    is_matched: bool,
-    /// Where the follower says that its log may be its leader's.
-    guess: Position,
-    /// A follower's: whether it was sent something that does not follow what it has.
-    has_gap: bool,
-    /// This node's, if it leads.
-    pub(crate) lead: Option<Leader>,
     /// The newest change of the record in `lin-kv` that this node asked for, with every replica that
     /// may be in sync since.
     known: Option<Metadata>,
-    pub(crate) errand: Errand,
+    pub(crate) metadata: MetadataRequest,
     /// The comparison of the replicas, if `lin-kv` turned out to have no record.
     pub(crate) recovery: Option<Recovery>,
     /// When the epoch last changed.
     pub(crate) changed_at: Duration,
     /// When something is to be done for it.
-    pub(crate) tend_at: Option<Duration>,
+    pub(crate) due_at: Option<Duration>,
 }
 
 impl Index for Partition {
     /// It waits for the followers that lack something. Its weight is that of its snapshot.
     fn facts(&self) -> Facts {
-        let behind = self.lead.iter().flat_map(|lead| lead.behind(self.log.end(), self.high));
+        let behind = self.role.as_leader().into_iter();
+        let behind = behind.flat_map(|leader| leader.behind(self.log.end(), self.high));
         Facts {
-            due_at: self.tend_at,
+            due_at: self.due_at,
             waits_for: behind.cloned().collect(),
             bytes: self.snapshot_bytes(),
         }
@@ -95,25 +88,21 @@ impl Index for Partition {
 impl Partition {
     /// A partition of which nothing is known.
     #[must_use]
-    pub fn new(id: PartitionId) -> Self {
+    pub fn new(id: PartitionId, rules: Rules) -> Self {
         Self {
             id,
+            rules,
             log: PartitionLog::default(),
             log_id: 0,
             high: 0,
             epoch: 0,
-            leader: None,
+            role: Role::follower(None, 0),
             last_leader: None,
-            led_by: None,
-            is_matched: false,
-            guess: 0,
-            has_gap: false,
-            lead: None,
             known: None,
-            errand: Errand::default(),
+            metadata: MetadataRequest::default(),
             recovery: None,
             changed_at: Duration::ZERO,
-            tend_at: None,
+            due_at: None,
         }
     }
 
@@ -152,7 +141,7 @@ impl Partition {
     /// Whether this node's log stays as it is until the node has heard from others. False while it
     /// leads, or may be about to.
     pub(crate) fn may_tell(&self) -> bool {
-        self.lead.is_none() && !self.errand.is_swapping
+        self.leadership().is_none() && !self.metadata.is_swapping
     }
 
     /// An epoch above every one that this node knows or has proposed.
@@ -169,13 +158,21 @@ impl Partition {
     /// Who leads, as far as this node knows.
     #[must_use]
     pub fn leader(&self) -> Option<&NodeId> {
-        self.leader.as_ref()
+        match &self.role {
+            Role::Leader(leader) => Some(&leader.record().leader.node),
+            Role::Follower(follower) => follower.leader.as_ref(),
+        }
+    }
+
+    /// The incarnation of the leader that was heard to lead, if this node follows it.
+    pub(crate) fn led_by(&self) -> Option<u64> {
+        self.role.as_follower()?.led_by
     }
 
     /// The state of this node's leadership, if it leads.
     #[must_use]
     pub fn leadership(&self) -> Option<&Leader> {
-        self.lead.as_ref()
+        self.role.as_leader()
     }
 
     /// Enters an epoch of the log, if it is newer, and steps down from an older one.
@@ -189,19 +186,25 @@ impl Partition {
         if !self.is_of(log_id) {
             return None;
         }
-        if epoch < self.epoch || (epoch == self.epoch && self.leader.is_some()) {
+        if epoch < self.epoch {
             return None;
         }
-        let is_new = epoch > self.epoch;
-        (self.epoch, self.leader) = (epoch, Some(leader.clone()));
-        is_new.then_some(())?;
-        (self.is_matched, self.guess, self.changed_at) = (false, self.log.end(), now);
-        (self.led_by, self.has_gap) = (None, false);
-        (self.lead, self.recovery) = (None, None);
+        if epoch == self.epoch {
+            // Nothing changes but that the leader is known now.
+            let follower = self.role.as_follower_mut()?;
+            follower.leader.get_or_insert(leader);
+            return None;
+        }
+        (self.epoch, self.changed_at, self.recovery) = (epoch, now, None);
+        self.role = Role::follower(Some(leader), self.log.end());
         if self.log_id == 0 {
             self.log_id = log_id;
         }
-        Some(self.epoch_record())
+        self.epoch_to_persist()
+    }
+
+    fn epoch_to_persist(&self) -> Option<Record> {
+        self.rules.hold(Rule::PersistEpoch).then(|| self.epoch_record())
     }
 
     /// The replica that leads in the present epoch, if it was heard from.
@@ -213,7 +216,7 @@ impl Partition {
         let Self { id: partition, log_id, epoch, .. } = *self;
         let (leader, incarnation) = match self.led_in_epoch().cloned() {
             Some(leader) => (Some(leader.node), Some(leader.incarnation)),
-            None => (self.leader.clone(), None),
+            None => (self.leader().cloned(), None),
         };
         Record::Epoch { partition, log_id, epoch, leader, incarnation }
     }
@@ -227,30 +230,37 @@ impl Partition {
     }
 
     /// The leader of the epoch is this incarnation of its node. A record, if that is news.
-    pub(crate) fn meet_leader(&mut self, incarnation: u64) -> Option<Record> {
-        self.led_by = Some(incarnation);
+    pub(crate) fn learn_leader(&mut self, incarnation: u64) -> Option<Record> {
+        if let Some(follower) = self.role.as_follower_mut() {
+            follower.led_by = Some(incarnation);
+        }
         self.led_in_epoch().is_none().then_some(())?;
-        let node = self.leader.clone()?;
+        let node = self.leader().cloned()?;
         self.last_leader = Some((self.epoch, ReplicaId { node, incarnation }));
-        Some(self.epoch_record())
+        self.epoch_to_persist()
     }
 
     /// The record in `lin-kv` must be looked at.
-    pub(crate) fn want(&mut self, now: Duration) {
-        if !self.errand.is_wanted {
-            (self.errand.is_wanted, self.errand.since) = (true, now);
+    pub(crate) fn request_metadata(&mut self, now: Duration) {
+        if !self.metadata.is_wanted {
+            (self.metadata.is_wanted, self.metadata.since) = (true, now);
         }
-        self.tend_at = Some(self.tend_at.map_or(now, |at| at.min(now)));
+        self.due_at = Some(self.due_at.map_or(now, |at| at.min(now)));
     }
 
-    /// The node that this one takes for the leader does not lead, and the leader is not known.
-    pub(crate) fn forget_leader(&mut self) {
-        self.leader = None;
+    /// This node does not lead any more, and the leader is not known.
+    pub(crate) fn step_down(&mut self) {
+        if self.leadership().is_some() {
+            self.role = Role::follower(None, self.log.end());
+        }
     }
 
     /// `lin-kv` has no record: the replicas compare what they hold, and nobody leads until then.
     pub(crate) fn begin_recovery(&mut self, now: Duration) -> &mut Recovery {
-        (self.lead, self.leader, self.led_by) = (None, None, None);
+        self.step_down();
+        if let Some(follower) = self.role.as_follower_mut() {
+            (follower.leader, follower.led_by) = (None, None);
+        }
         self.recovery.get_or_insert_with(|| Recovery::new(now))
     }
 
@@ -278,7 +288,7 @@ impl Partition {
 
     /// Takes what a node says who leads. The records are to be made durable before anything is
     /// said; then the follower owes an [`ack`](Self::ack).
-    pub(crate) fn append_from(
+    pub(crate) fn replicate(
         &mut self,
         leader: &NodeId,
         append: Append,
@@ -290,32 +300,53 @@ impl Partition {
             return records;
         }
         if append.epoch < self.epoch {
-            if !is_on(Mutant::NoFencing) {
+            if self.rules.hold(Rule::Fencing) {
                 return records;
             }
-            (self.epoch, self.leader, self.lead) = (append.epoch, Some(leader.clone()), None);
-            self.is_matched = false;
+            self.epoch = append.epoch;
+            self.role = Role::follower(Some(leader.clone()), self.log.end());
         }
+        let before = self.epoch;
         records.extend(self.enter(append.log_id, append.epoch, leader.clone(), now));
-        if self.lead.is_some() || self.leader.as_ref() != Some(leader) {
+        if self.epoch > before && !self.rules.hold(Rule::TruncateByEpoch) {
+            self.log.truncate(self.high);
+            let to = self.log.end();
+            self.role = Role::follower(Some(leader.clone()), to);
+            records.push(Record::Truncate { partition: self.id, to });
+        }
+        if self.leadership().is_some() || self.leader() != Some(leader) {
             warn!(partition = self.id, epoch = self.epoch, peer = %leader, "two lead in one epoch");
-            debug_assert!(is_any_on(), "two lead in one epoch");
+            debug_assert!(!self.rules.all_hold(), "two lead in one epoch");
             return Vec::new();
         }
         let Append { at, prev, high, sole, entries, floor, .. } = append;
         // Who has fallen behind what has been deleted by now begins anew as well.
         let is_behind = floor.is_some() && at > self.log.end();
-        if !self.is_matched || is_behind {
+        if !self.is_matched() || is_behind {
             records.extend(self.match_log(at, prev, floor.map(|floor| *floor)));
         }
-        self.has_gap = self.is_matched && at > self.log.end();
-        if !self.is_matched || self.has_gap {
+        let (is_matched, end) = (self.is_matched(), self.log.end());
+        if let Some(follower) = self.role.as_follower_mut() {
+            follower.has_gap = is_matched && at > end;
+        }
+        if !is_matched || at > end {
             return records;
         }
         let told = at.saturating_add(entries.len() as u64);
         records.extend(self.extend(at, entries, high, retention, now));
         self.raise_high(if sole { told.max(high) } else { high });
         records
+    }
+
+    /// Whether this node follows, and its log is known to be its leader's.
+    fn is_matched(&self) -> bool {
+        self.role.as_follower().is_some_and(|follower| follower.progress == Match::Whole)
+    }
+
+    fn set_progress(&mut self, progress: Match) {
+        if let Some(follower) = self.role.as_follower_mut() {
+            follower.progress = progress;
+        }
     }
 
     /// Cuts off what the leader does not have, if this log is the leader's up to `at`; or says where
@@ -328,31 +359,40 @@ impl Partition {
     ) -> Option<Record> {
         let partition = self.id;
         let is_there = (self.log.start()..=self.log.end()).contains(&at);
-        if is_there && is_on(Mutant::NoTruncation) {
-            self.is_matched = true;
+        if is_there && !self.rules.hold(Rule::Truncate) {
+            self.set_progress(Match::Whole);
             return None;
         }
         if is_there && self.log.epoch_before(at) == prev {
             if at < self.high {
-                let is_unclean = self.epoch >= UNCLEAN_EPOCHS;
-                debug_assert!(is_unclean || is_any_on(), "nothing that is committed is cut off");
+                let may_happen = self.epoch >= UNCLEAN_EPOCHS || !self.rules.all_hold();
+                debug_assert!(may_happen, "nothing that is committed is cut off");
                 let count = self.high.saturating_sub(at);
                 warn!(partition, count, "an unclean recovery did without these messages");
                 self.high = at;
             }
-            self.is_matched = true;
+            self.set_progress(Match::Whole);
             let is_longer = self.log.end() > at;
             self.log.truncate(at);
             return is_longer.then_some(Record::Truncate { partition, to: at });
         }
         if let Some(floor) = floor.filter(|floor| floor.at == at) {
-            self.is_matched = true;
+            self.set_progress(Match::Whole);
             self.log.reset(floor.clone());
             self.high = at;
             return Some(Record::Floor { partition, floor });
         }
-        self.guess = self.log.not_after_epoch(at, prev);
+        self.set_progress(Match::Unknown { guess: self.log.not_after_epoch(at, prev) });
         None
+    }
+
+    /// Appends an entry, and returns its offset.
+    fn append(&mut self, entry: Entry, retention: &Retention, now: Duration) -> u64 {
+        let is_next = || self.log.epoch_before(self.log.end()) <= entry.epoch;
+        let is_new = || !matches!(self.log.seen(&entry.producer, entry.seq), Seen::At { .. });
+        debug_assert!(is_next() || !self.rules.all_hold(), "epochs never fall");
+        debug_assert!(is_new() || !self.rules.all_hold(), "appended twice");
+        self.log.append(entry, retention, now)
     }
 
     /// Appends those of the entries that are new.
@@ -368,7 +408,7 @@ impl Partition {
         let known = usize::try_from(start.saturating_sub(at)).unwrap_or(usize::MAX);
         let entries: Vec<Entry> = entries.into_iter().skip(known).collect();
         for entry in &entries {
-            self.log.append(entry.clone(), retention, now);
+            self.append(entry.clone(), retention, now);
         }
         let (partition, high) = (self.id, high.min(self.log.end()).max(self.high));
         (!entries.is_empty()).then_some(Record::Append { partition, at: start, high, entries })
@@ -376,16 +416,20 @@ impl Partition {
 
     /// What the follower has to say to its leader.
     pub(crate) fn ack(&self) -> Ack {
-        let end = if self.is_matched { self.log.end() } else { self.guess };
+        let follower = self.role.as_follower();
+        let end = match follower.map(|follower| follower.progress) {
+            Some(Match::Unknown { guess }) => guess,
+            _ => self.log.end(),
+        };
         Ack {
             partition: self.id,
             log_id: self.log_id,
             epoch: self.epoch,
-            matched: self.is_matched,
+            matched: self.is_matched(),
             end,
             last: self.log.epoch_before(end),
             high: self.high,
-            gap: self.has_gap,
+            gap: follower.is_some_and(|follower| follower.has_gap),
         }
     }
 
@@ -396,21 +440,21 @@ impl Partition {
         retention: &Retention,
         now: Duration,
     ) -> (Position, u64, Record) {
-        debug_assert!(self.lead.is_some());
+        debug_assert!(self.leadership().is_some());
         entry.epoch = self.epoch;
         let at = self.log.end();
-        let offset = self.log.append(entry.clone(), retention, now);
+        let offset = self.append(entry.clone(), retention, now);
         let (partition, high) = (self.id, self.high);
         (at, offset, Record::Append { partition, at, high, entries: vec![entry] })
     }
 
     /// Leads from now on.
-    pub(crate) fn lead(&mut self, leader: Leader, now: Duration) -> Vec<Record> {
+    pub(crate) fn become_leader(&mut self, leader: Leader, now: Duration) -> Vec<Record> {
         let metadata = leader.record().clone();
         let Metadata { log_id, epoch, .. } = metadata;
         let entered = self.enter(log_id, epoch, metadata.leader.node.clone(), now);
-        let met = self.meet_leader(metadata.leader.incarnation);
-        self.lead = Some(leader);
+        let met = self.learn_leader(metadata.leader.incarnation);
+        self.role = Role::Leader(Box::new(leader));
         met.or(entered).into_iter().chain([self.know(metadata)]).collect()
     }
 
@@ -480,7 +524,7 @@ impl Partition {
                 (self.log_id, self.epoch) = (log_id, epoch);
                 let led = leader.clone().zip(incarnation).map(ReplicaId::from);
                 self.last_leader = led.map(|led| (epoch, led)).or(self.last_leader.take());
-                self.leader = leader;
+                self.role = Role::follower(leader, self.log.end());
             }
             Record::Metadata { record, .. } => self.known = Some(record),
             Record::Append { at, high, entries, .. } => {
@@ -501,7 +545,7 @@ impl Partition {
                 self.log.reset(floor);
             }
         }
-        self.guess = self.log.end();
+        self.set_progress(Match::Unknown { guess: self.log.end() });
         true
     }
 }

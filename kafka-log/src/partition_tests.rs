@@ -17,7 +17,7 @@ fn entry(epoch: Epoch, seq: u64) -> Entry {
 
 /// A partition with these records.
 fn recovered(records: impl IntoIterator<Item = Record>) -> Partition {
-    let mut partition = Partition::new(0);
+    let mut partition = Partition::new(0, Rules::default());
     for record in records {
         assert!(partition.recover(record, &Retention::default(), false));
     }
@@ -73,7 +73,7 @@ fn a_log_that_begins_anew_below_its_old_end_has_nothing_committed_above_it() {
         entries,
         floor,
     };
-    partition.append_from(&"n2".into(), append, &Retention::default(), Duration::ZERO);
+    partition.replicate(&"n2".into(), append, &Retention::default(), Duration::ZERO);
     assert_eq!((partition.high(), partition.log().end()), (2, 3));
 }
 
@@ -88,7 +88,7 @@ fn the_last_leader_is_kept_when_a_newer_epoch_is_heard_of() {
     assert_eq!(restarted.holding(), holding);
     assert_eq!(recovered(snapshot(&partition)).holding(), holding);
     // Until the newer leader is heard from.
-    partition.meet_leader(5).unwrap();
+    partition.learn_leader(5).unwrap();
     let second = Some((2, id("n2", 5)));
     assert_eq!(partition.holding().leader, second);
     assert_eq!(recovered(snapshot(&partition)).holding().leader, second);
@@ -119,7 +119,7 @@ fn a_proposal_names_everyone_who_may_be_in_sync() {
 fn a_replica_that_may_be_about_to_lead_does_not_tell_what_it_holds() {
     let mut partition = recovered(follower(1));
     assert!(partition.may_tell());
-    partition.errand.is_swapping = true;
+    partition.metadata.is_swapping = true;
     assert!(!partition.may_tell());
 }
 

@@ -22,6 +22,7 @@ use tracing::{debug, info, warn};
 use crate::meta::Metadata;
 use crate::packets::When;
 use crate::recovery::{Comparison, Decision, Holding, Reason, UNCLEAN_EPOCHS};
+use crate::rules::Rule;
 use crate::wire::{Found, LogId, PartitionId};
 use crate::{Event, KafkaLog, Link};
 
@@ -35,11 +36,12 @@ impl KafkaLog {
     pub(crate) fn record_missing(&mut self, node: &mut Node<Event>, id: PartitionId) {
         let now = node.now();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
-        if partition.holding().is_empty() && !node.is_durable() {
+        let compares = self.config.rules.hold(Rule::CompareReplicas);
+        if !compares || (partition.holding().is_empty() && !node.is_durable()) {
             return self.create(node, id);
         }
-        let led = partition.lead.is_some();
-        partition.errand.is_wanted = false;
+        let led = partition.leadership().is_some();
+        partition.metadata.is_wanted = false;
         partition.begin_recovery(now).postpone(now);
         if led {
             self.leader_changed(node, id);
@@ -101,10 +103,10 @@ impl KafkaLog {
         let may_tell = partition.may_tell();
         if let Some(recovery) = &mut partition.recovery {
             recovery.answered(src.clone(), incarnation.unwrap_or(0), found.holding);
-            partition.tend_at = Some(now);
+            partition.due_at = Some(now);
         } else if keeps && found.asks && !partition.holding().is_empty() {
             // The peer found no record in `lin-kv`. This node looks for itself.
-            partition.want(now);
+            partition.request_metadata(now);
         }
         if found.asks && may_tell {
             if let Some(link) = self.links.get_mut(src) {
@@ -119,7 +121,7 @@ impl KafkaLog {
         let placement = &self.placement;
         self.partitions.for_each_mut(|id, partition| {
             if partition.recovery.is_some() && placement.keeps(peer, id) {
-                partition.tend_at = Some(now);
+                partition.due_at = Some(now);
             }
         });
     }
@@ -150,11 +152,16 @@ impl KafkaLog {
             self.refused.insert(id, old);
         }
         let Metadata { log_id, epoch, leader, .. } = record;
-        self.hear_of_leader(node, id, &leader.node, (*log_id, *epoch));
+        self.observe_leader(node, id, &leader.node, (*log_id, *epoch));
     }
 
     /// A leader of another log is told that this node does not follow it.
-    pub(crate) fn tell_stranger(&mut self, now: Duration, leader: &NodeId, id: PartitionId) {
+    pub(crate) fn refuse_leader_of_other_log(
+        &mut self,
+        now: Duration,
+        leader: &NodeId,
+        id: PartitionId,
+    ) {
         if let Some(link) = self.links.get_mut(leader) {
             link.queue.acks.insert(id);
         }
@@ -221,13 +228,13 @@ impl KafkaLog {
         if !is_in_vain && recovery.retry_at <= now {
             // A node that should lead, and does not, may hold less by now.
             waits_for.iter().for_each(|peer| recovery.forget(peer));
-            return partition.want(now);
+            return partition.request_metadata(now);
         }
         let retry_at = (!is_in_vain).then_some(recovery.retry_at);
         let unclean_at = unclean_at.filter(|at| *at > now);
         let to_log = recovery.reason_to_log(now);
         let times = [retry_at, unclean_at, recovery.log_at()];
-        partition.tend_at = times.into_iter().flatten().min();
+        partition.due_at = times.into_iter().flatten().min();
         if let Some(reason) = to_log {
             self.report(id, reason);
         }

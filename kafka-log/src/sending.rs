@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use tracing::debug;
 
 use crate::log::Seen;
-use crate::mutants::{Mutant, is_on};
 use crate::packets::When;
+use crate::rules::Rule;
 use crate::sends::{GIVE_UP_AFTER, Pending, SENDS_MAX, SendId};
 use crate::wire::{Entry, Outcome, PartitionId, Position, Producer, Sent, string_len};
 use crate::{Acks, Event, KafkaLog, MESSAGE_BYTES_MAX, Reply};
@@ -63,10 +63,10 @@ impl KafkaLog {
         }
         let Some(pending) = self.sends.get(id) else { return };
         let (tries, key, msg) = (pending.tries, pending.key.clone(), pending.msg.clone());
-        if self.open(id.0).lead.is_some() {
+        if self.open(id.0).leadership().is_some() {
             return self.append_own(node, id, key, msg);
         }
-        let target = self.choose(now, id.0, tries);
+        let target = self.choose_target(now, id.0, tries);
         let link = target.as_ref().and_then(|target| self.links.get_mut(target));
         let mut retry_after = RETRY_MIN;
         if let Some(link) = link {
@@ -84,7 +84,7 @@ impl KafkaLog {
 
     /// Whom to ask who leads a partition that this node does not lead; itself, in vain, if it keeps
     /// the partition and is as good as any other.
-    fn choose(&mut self, now: Duration, id: PartitionId, tries: usize) -> Option<NodeId> {
+    fn choose_target(&mut self, now: Duration, id: PartitionId, tries: usize) -> Option<NodeId> {
         let own = self.own.id.clone();
         let keeps = self.keeps(id);
         let partition = self.open(id);
@@ -98,7 +98,7 @@ impl KafkaLog {
         let choice = tries.checked_rem(candidates.len()).and_then(|at| candidates.get(at)).cloned();
         let is_leader_up = leader.as_ref().is_some_and(is_up);
         if keeps && (choice.as_ref() == Some(&own) || (leader.is_some() && !is_leader_up)) {
-            self.open(id).want(now);
+            self.open(id).request_metadata(now);
         }
         if candidates.iter().all(|node| *node == own) {
             // Nobody else is up, as far as is known.
@@ -118,10 +118,10 @@ impl KafkaLog {
         msg: Arc<RawValue>,
     ) {
         let (producer, own) = (self.own.producer(), self.own.id.clone());
-        match self.take(node, id.0, &own, producer, id.1, (key, msg)) {
-            Some(Outcome::Refused) => self.refuse(node, id, 0),
+        match self.append_or_dedupe(node, id.0, &own, producer, id.1, (key, msg)) {
+            Some(Outcome::Refused) => self.reply_refused(node, id, 0),
             Some(Outcome::Ask { .. }) | None => {}
-            Some(Outcome::Offset(offset)) => self.stored(node, id, offset),
+            Some(Outcome::Offset(offset)) => self.reply_send_ok(node, id, offset),
         }
         let now = node.now();
         if let Some(pending) = self.sends.get_mut(id) {
@@ -129,11 +129,11 @@ impl KafkaLog {
             pending.target = None;
             pending.retry_at = now.saturating_add(GIVE_UP_AFTER);
         }
-        self.settle(node, id.0);
+        self.advance_high_watermark(node, id.0);
     }
 
     /// What the leader does with a send of `origin`: its outcome, if that is known already.
-    fn take(
+    fn append_or_dedupe(
         &mut self,
         node: &mut Node<Event>,
         id: PartitionId,
@@ -146,11 +146,11 @@ impl KafkaLog {
         let Self { config, partitions, .. } = self;
         let partition = partitions.get_mut(&id)?;
         let (high, epoch) = (partition.high(), partition.epoch());
-        let lead = partition.lead.as_mut()?;
+        let lead = partition.role.as_leader_mut()?;
         let is_early = config.acks == Acks::Leader;
         let seen = partition.log.seen(&producer, seq);
         let bytes = string_len(&key).saturating_add(msg.get().len());
-        match if is_on(Mutant::AppendAgain) { Seen::Never } else { seen } {
+        match if config.rules.hold(Rule::AppendOnce) { seen } else { Seen::Never } {
             Seen::At { position, offset } if position < high || is_early => {
                 return Some(Outcome::Offset(offset));
             }
@@ -169,7 +169,7 @@ impl KafkaLog {
         let entry = Entry { epoch, producer, seq, key, msg };
         let followers: Vec<NodeId> = lead.followers().cloned().collect();
         let (position, offset, record) = partition.append_as_leader(entry, &config.retention, now);
-        if let Some(lead) = partition.lead.as_mut().filter(|_| !is_early) {
+        if let Some(lead) = partition.role.as_leader_mut().filter(|_| !is_early) {
             lead.wait(position, origin.clone(), bytes, now);
         }
         node.persist(&record);
@@ -194,9 +194,9 @@ impl KafkaLog {
             return debug!(peer = %src, partition = id, "a key of another partition");
         }
         let producer = Producer { node: src.clone(), life };
-        let outcome = if self.open(id).lead.is_some() {
-            let outcome = self.take(node, id, src, producer, seq, (send.key, send.msg));
-            self.settle(node, id);
+        let outcome = if self.open(id).leadership().is_some() {
+            let outcome = self.append_or_dedupe(node, id, src, producer, seq, (send.key, send.msg));
+            self.advance_high_watermark(node, id);
             outcome
         } else {
             Some(self.redirect(now, id))
@@ -224,7 +224,7 @@ impl KafkaLog {
             None => true,
         };
         if keeps && is_down {
-            self.open(id).want(now);
+            self.open(id).request_metadata(now);
         }
         Outcome::Ask { leader: leader.filter(|_| !is_down), epoch, log_id }
     }
@@ -234,18 +234,18 @@ impl KafkaLog {
         let id = (sent.partition, sent.seq);
         match &sent.outcome {
             Outcome::Offset(offset) => {
-                self.stored(node, id, *offset);
+                self.reply_send_ok(node, id, *offset);
             }
             Outcome::Refused => {
                 let pending = self.sends.get(id);
                 if pending.is_some_and(|pending| pending.target.as_ref() == Some(src)) {
-                    self.refuse(node, id, 1);
+                    self.reply_refused(node, id, 1);
                 }
             }
             Outcome::Ask { leader, epoch, log_id } => {
                 // If that is news, all that waits goes there. If not, it has been tried, or will be.
                 if let Some(leader) = leader {
-                    self.hear_of_leader(node, sent.partition, leader, (*log_id, *epoch));
+                    self.observe_leader(node, sent.partition, leader, (*log_id, *epoch));
                 }
             }
         }
@@ -253,8 +253,10 @@ impl KafkaLog {
 
     /// Whoever leads takes no sends. Unless there are more copies than the one that was `refused`,
     /// that is the end of it: another one may be under way, or in a log.
-    fn refuse(&mut self, node: &mut Node<Event>, id: SendId, refused: u32) {
-        if self.sends.get(id).is_some_and(|pending| pending.copies <= refused)
+    fn reply_refused(&mut self, node: &mut Node<Event>, id: SendId, refused: u32) {
+        let is_sure =
+            |copies: u32| copies <= refused || !self.config.rules.hold(Rule::RefuseUnsent);
+        if self.sends.get(id).is_some_and(|pending| is_sure(pending.copies))
             && let Some(pending) = self.sends.end(id)
         {
             let error = Error::temporarily_unavailable(REFUSED);
@@ -273,7 +275,7 @@ impl KafkaLog {
     }
 
     /// A send has its offset, and its client is told.
-    fn stored(&mut self, node: &mut Node<Event>, id: SendId, offset: u64) {
+    fn reply_send_ok(&mut self, node: &mut Node<Event>, id: SendId, offset: u64) {
         if let Some(pending) = self.sends.end(id) {
             node.reply(&pending.request, &Reply::SendOk { offset });
         }
@@ -281,7 +283,12 @@ impl KafkaLog {
 
     /// Answers the sends to a partition that stand from the position `from` on, and of which is known
     /// by now that they are committed.
-    pub(crate) fn complete(&mut self, node: &mut Node<Event>, id: PartitionId, from: Position) {
+    pub(crate) fn reply_to_committed(
+        &mut self,
+        node: &mut Node<Event>,
+        id: PartitionId,
+        from: Position,
+    ) {
         let Some(partition) = self.partitions.get(&id) else { return };
         let (producer, high) = (self.own.producer(), partition.high());
         let seqs = partition.log.seqs_of(&producer, from..high).into_iter();
@@ -290,22 +297,22 @@ impl KafkaLog {
             _ => None,
         });
         for (seq, offset) in committed.collect::<Vec<_>>() {
-            self.stored(node, (id, seq), offset);
+            self.reply_send_ok(node, (id, seq), offset);
         }
     }
 
     /// What this node leads may have been committed: who waits for it is told.
-    pub(crate) fn settle(&mut self, node: &mut Node<Event>, id: PartitionId) {
+    pub(crate) fn advance_high_watermark(&mut self, node: &mut Node<Event>, id: PartitionId) {
         let now = node.now();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
-        let Some(lead) = &mut partition.lead else { return };
+        let Some(lead) = partition.role.as_leader_mut() else { return };
         let Some(committed) = lead.committed(partition.log.end()) else { return };
         let before = partition.high();
         if !partition.raise_high(committed) {
             return;
         }
         let high = partition.high();
-        let Some(lead) = &mut partition.lead else { return };
+        let Some(lead) = partition.role.as_leader_mut() else { return };
         let done = lead.take_committed(high);
         let followers: Vec<NodeId> = lead.followers().cloned().collect();
         for (position, origin) in done {
@@ -313,12 +320,12 @@ impl KafkaLog {
         }
         for follower in followers {
             let knows =
-                |p: &crate::Partition| p.lead.as_ref().is_some_and(|l| l.knows(&follower, high));
+                |p: &crate::Partition| p.leadership().is_some_and(|l| l.knows(&follower, high));
             if !self.partitions.get(&id).is_some_and(knows) {
                 self.touch_follower(now, &follower, id, When::Lazy);
             }
         }
-        self.complete(node, id, before);
+        self.reply_to_committed(node, id, before);
         if let Some(partition) = self.partitions.get_mut(&id) {
             partition.log.retain(&self.config.retention, high, now);
         }
@@ -328,7 +335,7 @@ impl KafkaLog {
     /// anybody else by its offset.
     fn tell_committed(&mut self, now: Duration, id: PartitionId, position: u64, origin: &NodeId) {
         let Some(partition) = self.partitions.get(&id) else { return };
-        let Some(lead) = partition.lead.as_ref().filter(|_| *origin != self.own.id) else { return };
+        let Some(lead) = partition.leadership().filter(|_| *origin != self.own.id) else { return };
         if lead.needs(origin) {
             if !lead.knows(origin, position.saturating_add(1)) {
                 self.touch_follower(now, origin, id, When::Soon);

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod failures;
+mod life_of_a_send;
 mod recovery;
 mod requests;
 mod settings;
