@@ -489,3 +489,8 @@ impl Leader {
         }
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
+#[path = "leader_tests.rs"]
+mod tests;

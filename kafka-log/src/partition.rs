@@ -551,5 +551,6 @@ impl Partition {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
 #[path = "partition_tests.rs"]
 mod tests;

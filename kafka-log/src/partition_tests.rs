@@ -3,6 +3,8 @@ use std::sync::Arc;
 use serde_json::value::to_raw_value;
 
 use super::*;
+use crate::leader::Next;
+use crate::queue::Budget;
 use crate::wire::{Floor, Producer};
 
 fn id(node: &str, incarnation: u64) -> ReplicaId {
@@ -94,6 +96,34 @@ fn the_last_leader_is_kept_when_a_newer_epoch_is_heard_of() {
     assert_eq!(recovered(snapshot(&partition)).holding().leader, second);
 }
 
+/// KIP-320: a leader of an older epoch goes on.
+#[test]
+fn a_restart_does_not_make_a_follower_follow_an_older_leader() {
+    for (rule, end) in [(None, 1), (Some(Rule::PersistEpoch), 2)] {
+        let rules = rule.map_or_else(Rules::default, Rules::without);
+        let mut records = follower(1);
+        let mut partition = Partition::new(0, rules);
+        for record in records.clone() {
+            partition.recover(record, &Retention::default(), false);
+        }
+        records.extend(partition.enter(7, 2, "n2".into(), Duration::ZERO));
+        let mut partition = recovered(records);
+        let old = Append {
+            partition: 0,
+            log_id: 7,
+            epoch: 1,
+            at: 1,
+            prev: 1,
+            high: 1,
+            sole: false,
+            entries: vec![entry(1, 9)],
+            floor: None,
+        };
+        partition.replicate(&"n1".into(), old, &Retention::default(), Duration::ZERO);
+        assert_eq!(partition.log().end(), end, "{rule:?}");
+    }
+}
+
 #[test]
 fn a_proposal_names_everyone_who_may_be_in_sync() {
     let mut partition = recovered(follower(1));
@@ -131,4 +161,77 @@ fn an_epoch_that_was_proposed_is_not_used_again() {
     assert_eq!((to.epoch, partition.next_epoch()), (2, 2));
     partition.propose(&from, &to);
     assert_eq!(partition.next_epoch(), 3);
+}
+
+/// All logs of up to four entries in epochs 1 to 3, as the epochs of their entries.
+fn all_logs() -> Vec<Vec<Epoch>> {
+    let mut all = vec![Vec::new()];
+    for length in 1..=4 {
+        let shorter: Vec<Vec<Epoch>> =
+            all.iter().filter(|log: &&Vec<Epoch>| log.len() + 1 == length).cloned().collect();
+        for log in shorter {
+            let last = log.last().copied().unwrap_or(1);
+            all.extend((last..=3).map(|epoch| [&log[..], &[epoch]].concat()));
+        }
+    }
+    all
+}
+
+/// Whether both logs can exist: an epoch has one leader, so where both have an entry of it, they agree
+/// on all before that.
+fn can_both_exist(one: &[Epoch], other: &[Epoch]) -> bool {
+    let common = one.iter().zip(other).take_while(|(a, b)| a == b).count();
+    let (one, other) = (&one[common..], &other[common..]);
+    !one.iter().any(|epoch| other.contains(epoch))
+}
+
+fn log_of(epochs: &[Epoch]) -> Vec<Record> {
+    let (partition, log_id) = (0, 7);
+    let epoch = epochs.last().copied().unwrap_or(1);
+    let begin = Record::Epoch { partition, log_id, epoch, leader: None, incarnation: None };
+    let entries = epochs.iter().zip(0..).map(|(epoch, at)| entry(*epoch, epoch * 10 + at));
+    vec![begin, Record::Append { partition, at: 0, high: 0, entries: entries.collect() }]
+}
+
+fn names(partition: &Partition) -> Vec<(Epoch, u64)> {
+    let entries = partition.log().entries(0, usize::MAX);
+    entries.into_iter().map(|entry| (entry.epoch, entry.seq)).collect()
+}
+
+/// The follower's log after at most 8 packets of the leader.
+fn followed(led: &[Epoch], followed: &[Epoch], rules: Rules) -> Vec<(Epoch, u64)> {
+    let (log, mut follower) = (recovered(log_of(led)).log, Partition::new(0, rules));
+    for record in log_of(followed) {
+        assert!(follower.recover(record, &Retention::default(), false));
+    }
+    let record = Metadata { epoch: 4, ..Metadata::first(7, id("n1", 1), [id("n2", 2)]) };
+    let replicas = ["n1", "n2"].map(NodeId::from);
+    let mut leader = Leader::new(record, &replicas, log.end(), 1, Duration::ZERO);
+    leader.reset_progress(&replicas[1], Some(2), log.end());
+    for _ in 0..8 {
+        let mut budget = Budget::new(10_000);
+        let next = leader.next_append(&replicas[1], 0, &log, 0, 1_000, &mut budget);
+        let Next::Append(append) = next else { break };
+        follower.replicate(&replicas[0], append, &Retention::default(), Duration::ZERO);
+        leader.acknowledged(&replicas[1], &follower.ack(), &log);
+    }
+    names(&follower)
+}
+
+/// KIP-101 and KIP-279: whatever failovers came before, a follower ends with its leader's log.
+#[test]
+fn a_follower_of_any_log_gets_the_log_of_a_leader_of_any_other() {
+    let (mut count, mut broken) = (0, 0);
+    for (led, other) in all_logs().iter().flat_map(|a| all_logs().into_iter().map(move |b| (a, b)))
+    {
+        if !can_both_exist(led, &other) {
+            continue;
+        }
+        let entries = led.iter().zip(0..);
+        let expected: Vec<_> = entries.map(|(epoch, at)| (*epoch, epoch * 10 + at)).collect();
+        assert_eq!(followed(led, &other, Rules::default()), expected, "{led:?} {other:?}");
+        count += 1;
+        broken += usize::from(followed(led, &other, Rules::without(Rule::Truncate)) != expected);
+    }
+    assert!(count > 200 && broken > 50, "{broken} of {count}");
 }

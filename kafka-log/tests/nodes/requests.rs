@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kafka_log::{Acks, Config, Retention};
+use kafka_log::{Acks, Config, Retention, Rule, Rules};
 use serde_json::{Value, json};
 
 use crate::cluster::{A_WHILE, Cluster};
@@ -148,18 +148,20 @@ fn with_too_few_in_sync_a_send_is_refused_and_not_stored() {
 
 #[test]
 fn a_new_leader_with_too_few_in_sync_refuses_nothing_that_the_old_one_may_have() {
-    let config = Config { partitions: 1, in_sync_min: 2, ..Config::default() };
-    let mut cluster = Cluster::new(&["n1", "n2"], config);
-    cluster.send("n1", 0, 0);
-    let (old, new) = (cluster.leader(), cluster.followers()[0]);
-    cluster.crash(old);
-    // It is passed on to the old leader before anybody knows; then this node leads, alone.
-    let reply = cluster.ask(new, json!({"type": "send", "key": "k", "msg": 1}));
-    assert_eq!((&reply["type"], &reply["code"]), (&json!("error"), &json!(0)), "{reply}");
-    assert_eq!(cluster.leader(), new);
-    // What comes later was never passed on to anybody.
-    let reply = cluster.ask(new, json!({"type": "send", "key": "k", "msg": 2}));
-    assert_eq!((&reply["type"], &reply["code"]), (&json!("error"), &json!(11)), "{reply}");
+    for (rules, code) in [(Rules::default(), 0), (Rules::without(Rule::RefuseUnsent), 11)] {
+        let config = Config { partitions: 1, in_sync_min: 2, rules, ..Config::default() };
+        let mut cluster = Cluster::new(&["n1", "n2"], config);
+        cluster.send("n1", 0, 0);
+        let (old, new) = (cluster.leader(), cluster.followers()[0]);
+        cluster.crash(old);
+        // It is passed on to the old leader before anybody knows; then this node leads, alone.
+        let reply = cluster.ask(new, json!({"type": "send", "key": "k", "msg": 1}));
+        assert_eq!((&reply["type"], &reply["code"]), (&json!("error"), &json!(code)), "{reply}");
+        assert_eq!(cluster.leader(), new);
+        // A later one was never passed on to anybody.
+        let reply = cluster.ask(new, json!({"type": "send", "key": "k", "msg": 2}));
+        assert_eq!((&reply["type"], &reply["code"]), (&json!("error"), &json!(11)), "{reply}");
+    }
 }
 
 #[test]
