@@ -240,11 +240,11 @@ impl KafkaLog {
         }
         let Metadata { log_id, epoch, leader, .. } = record.clone();
         self.observe_leader(node, id, &leader.node, (log_id, epoch));
-        let is_in_sync =
-            record.in_sync.contains(&own) || !self.config.rules.hold(Rule::ElectInSync);
-        if !is_in_sync || !self.is_gone(&leader) {
-            if let Some(link) = self.links.get_mut(&leader.node) {
-                link.probe(now);
+        if !self.may_lead(&record) || !self.is_gone(&leader) {
+            // An eligible replica has to know whether all that are in sync are gone.
+            let is_eligible = record.eligible.contains(&own);
+            for replica in record.in_sync.iter().filter(|id| is_eligible || **id == leader) {
+                self.links.get_mut(&replica.node).into_iter().for_each(|link| link.probe(now));
             }
             return;
         }
@@ -258,6 +258,20 @@ impl KafkaLog {
             return;
         }
         self.take_over(node, id, &record);
+    }
+
+    /// Whether this node has all that is committed and may take over.
+    fn may_lead(&self, record: &Metadata) -> bool {
+        let own = self.own.replica();
+        record.in_sync.contains(&own)
+            || self.is_last_resort(record)
+            || !self.config.rules.hold(Rule::ElectInSync)
+    }
+
+    /// Whether this replica is eligible, and all that are in sync are gone.
+    fn is_last_resort(&self, record: &Metadata) -> bool {
+        let own = self.own.replica();
+        record.eligible.contains(&own) && record.in_sync.iter().all(|id| self.is_gone(id))
     }
 
     /// The record of the epoch in which this node leads has changed.
@@ -276,11 +290,12 @@ impl KafkaLog {
         let Some(partition) = self.partitions.get(&id) else { return };
         let epoch = partition.next_epoch();
         let mut from = record.clone();
-        if !self.config.rules.hold(Rule::ElectInSync) {
+        if self.is_last_resort(record) || !self.config.rules.hold(Rule::ElectInSync) {
             from.in_sync.insert(self.own.replica());
         }
         let next = from.taken_over(&self.own.replica(), |id| self.is_gone(id));
-        if let Some(mut next) = next {
+        if let Some(next) = next {
+            let mut next = next.with_eligible(record, self.config.in_sync_min);
             next.epoch = next.epoch.max(epoch);
             info!(partition = id, epoch = next.epoch, from = %record.leader.node, "takes over");
             self.swap(node, id, record.clone(), next, false);

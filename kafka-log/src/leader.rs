@@ -164,7 +164,9 @@ impl Leader {
     /// Whether as many replicas are in sync as there must be.
     #[must_use]
     pub fn is_safe(&self) -> bool {
-        self.record.in_sync.len() >= self.in_sync_min || !self.rules.hold(Rule::MinInSync)
+        let are_enough = self.record.in_sync.len() >= self.in_sync_min;
+        let is_safe = are_enough && self.record.eligible.is_empty();
+        is_safe || !self.rules.hold(Rule::MinInSync)
     }
 
     /// The epoch.
@@ -397,9 +399,20 @@ impl Leader {
         let is_stalled = |id: &ReplicaId| self.is_stalled_by(id, now);
         let goes =
             |id: &ReplicaId| id.node != self.record.leader.node && (gone(id) || is_stalled(id));
-        // What is in doubt is settled by any change.
-        let is_due = !self.proposed.is_empty() || self.record.in_sync.iter().any(goes);
-        is_due.then(|| self.record.without(goes)).flatten()
+        // Any change settles the outcome of the one before.
+        let is_due = !self.proposed.is_empty()
+            || self.record.has_needless_eligible(self.in_sync_min)
+            || self.record.in_sync.iter().any(goes);
+        is_due.then(|| self.record.without(goes)).flatten().map(|next| self.with_eligible(next))
+    }
+
+    /// This change of the record, with the replicas that are eligible after it.
+    fn with_eligible(&self, next: Metadata) -> Metadata {
+        if self.rules.hold(Rule::ClearEligible) {
+            return next.with_eligible(&self.record, self.in_sync_min);
+        }
+        let eligible = self.record.in_sync.union(&self.record.eligible).cloned().collect();
+        Metadata { eligible, ..next }
     }
 
     /// Whether a follower has not got what somebody has been waiting for for long.
@@ -447,7 +460,7 @@ impl Leader {
         }
         let (id, target) = self.joining.as_ref()?;
         let is_caught_up = self.matched(id) >= *target || !self.rules.hold(Rule::JoinCaughtUp);
-        is_caught_up.then(|| self.record.with(id.clone()))
+        is_caught_up.then(|| self.with_eligible(self.record.with(id.clone())))
     }
 
     /// When the next follower may be let in that is not now.
@@ -491,6 +504,5 @@ impl Leader {
 }
 
 #[cfg(test)]
-#[expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
 #[path = "leader_tests.rs"]
 mod tests;

@@ -208,6 +208,37 @@ fn a_follower_is_told_to_commit_what_it_has_only_if_it_is_the_only_one() {
     assert!(send_all(&mut leader, 3, &log).iter().all(|append| !append.sole));
 }
 
+/// KIP-966: a replica that was eligible lacks what is committed without it.
+#[test]
+fn a_replica_is_not_eligible_any_more_when_enough_are_in_sync() {
+    depends_on(Rule::ClearEligible, |rules| {
+        let (log, mut leader) = (log_of(5), leader(&[2], 2, rules));
+        let is_n2 = |id: &ReplicaId| *id.node == *"n2";
+        let alone = leader.shrunk_in_sync(secs(1), is_n2).unwrap();
+        assert!(alone.eligible.contains(&id(2)));
+        leader.adopt(alone, secs(1));
+        assert_eq!(leader.committed(5), None, "too few are in sync");
+        acknowledge(&mut leader, 3, &log, 5);
+        let joined = let_in(&mut leader, 0, 5).unwrap();
+        joined.eligible.is_empty()
+    });
+}
+
+/// `--min-isr` was lowered.
+#[test]
+fn nothing_is_committed_before_eligible_replicas_are_forgotten() {
+    let (log, mut leader) = (log_of(5), leader(&[2], 1, Rules::default()));
+    acknowledge(&mut leader, 2, &log, 5);
+    let mut record = leader.record().without(|_| false).unwrap();
+    record.eligible.insert(id(3));
+    leader.adopt(record, secs(1));
+    assert_eq!(leader.committed(5), None);
+    let next = leader.shrunk_in_sync(secs(1), |_| false).unwrap();
+    assert!(next.eligible.is_empty());
+    leader.adopt(next, secs(2));
+    assert_eq!(leader.committed(5), Some(5));
+}
+
 /// KIP-360: a retry that outlives the retention of the entry.
 #[test]
 fn a_follower_that_begins_anew_gets_to_know_which_sends_are_too_old() {

@@ -13,7 +13,9 @@
 //! goes well: in steady state `lin-kv` gets no message. The epoch is the fencing token. It is in every
 //! word of replication; an older one is refused, and a leader that hears a newer one steps down.
 //!
-//! * Only who is in sync can take over, since only they are sure to have all that is committed.
+//! * Only a replica that is in sync can take over, since only these are sure to have all that is
+//!   committed. With `--min-isr`, replicas that left while nothing could be committed can as well, if
+//!   all others are gone (KIP-966, see [`Metadata::eligible`]).
 //! * In a new epoch a follower first cuts its log back to where it is the leader's: by the epochs of
 //!   the entries (KIP-101), never by how long it is or what it took to be committed.
 //! * A leader counts an entry as committed when everybody has it who *might* be in sync: a
@@ -22,8 +24,8 @@
 //!   made leader without having heard so.
 //! * A replica is a node *and an incarnation*, drawn when its records begin. Who comes back with its
 //!   records is the same replica; who comes back without is another one, out of sync until it has
-//!   caught up, and its old self is taken out. If nobody in sync has records any more, the messages are
-//!   gone, and the partition stays unavailable: no election makes that look well.
+//!   caught up, and its old self is taken out. If no such replica has its records any more, the messages
+//!   are gone, and the partition stays unavailable: no election makes that look well.
 //! * If `lin-kv` has no record of a partition that nodes keep records of, all replicas compare what
 //!   they hold, and the most complete log goes on ([`Comparison`]).
 //! * Each log has a random name. What is said of a log of another name is refused.

@@ -5,10 +5,32 @@
 //!
 //! * Every change raises the version, so a value never comes twice and a compare-and-set that is
 //!   late does nothing.
-//! * Every change of the leader raises the epoch, and only who is in sync can become it.
-//! * There is always somebody in sync: the last one is never taken out. If it lost its records, the
-//!   partition's messages are gone with them, and nobody pretends otherwise: it stays unavailable.
+//! * Every change of the leader raises the epoch. Only a replica that is in sync can become the
+//!   leader, or, if all of these are gone, one that is eligible (see below).
+//! * At least one replica is in sync: the last one is never taken out.
 //! * The log's name never changes.
+//!
+//! # Eligible leader replicas (KIP-966)
+//!
+//! With `--min-isr N`, nothing is committed while fewer than N replicas are in sync. So a replica that
+//! leaves the in-sync set at that point keeps everything that is committed for as long as this lasts.
+//! The record names it as *eligible*. If all replicas in sync are gone, an eligible one takes over.
+//! So a partition is lost only if at least N replicas lose their records.
+//!
+//! The rule: a change that leaves fewer than N in sync makes eligible what was in sync or eligible
+//! before it and is not in sync after it. Any other change makes the set empty. A leader commits
+//! nothing while the set is not empty and N are in sync: first it asks for the change that makes it
+//! empty, for example when N was lowered.
+//!
+//! Proof idea: let `e` be eligible in the record R. Go back to the last change that took `e` out of
+//! the in-sync set. Before it, each committed entry was in the log of `e`. From it on, every record up
+//! to R has fewer than N replicas in sync, or `e` would have been dropped. So nothing was committed
+//! since. A later leader that `e` follows has everything that is committed, so what `e` cuts off in
+//! its favour was not.
+//!
+//! Not covered: with N = 1, the default, no replica is ever eligible. With an empty `lin-kv`
+//! ([recovery](crate::Comparison)), all replicas that are in sync or eligible must be there: if one
+//! lost its records, the partition stays unavailable.
 
 use std::collections::BTreeSet;
 
@@ -29,8 +51,11 @@ pub struct Metadata {
     pub epoch: Epoch,
     /// The leader.
     pub leader: ReplicaId,
-    /// Who has all that is committed, the leader among them.
+    /// The replicas that must have an entry before it is committed, the leader among them.
     pub in_sync: BTreeSet<ReplicaId>,
+    /// The replicas that left the in-sync set, and have all that is committed.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub eligible: BTreeSet<ReplicaId>,
 }
 
 impl Metadata {
@@ -49,7 +74,7 @@ impl Metadata {
         others: impl IntoIterator<Item = ReplicaId>,
     ) -> Self {
         let in_sync = others.into_iter().chain([leader.clone()]).collect();
-        Self { log_id, version: 1, epoch: 1, leader, in_sync }
+        Self { log_id, version: 1, epoch: 1, leader, in_sync, eligible: BTreeSet::new() }
     }
 
     /// `by` takes over, and `gone` are no longer in sync. `None` if it may not.
@@ -77,6 +102,25 @@ impl Metadata {
         next.in_sync.retain(|id| id.node != joined.node);
         next.in_sync.insert(joined);
         next
+    }
+
+    /// This change of `before`, with the replicas that are eligible after it if `in_sync_min`
+    /// replicas must be in sync.
+    #[must_use]
+    pub fn with_eligible(mut self, before: &Self, in_sync_min: usize) -> Self {
+        self.eligible = if self.in_sync.len() < in_sync_min {
+            let all = before.in_sync.union(&before.eligible);
+            all.filter(|id| self.in_sync_as(&id.node).is_none()).cloned().collect()
+        } else {
+            BTreeSet::new()
+        };
+        self
+    }
+
+    /// Whether an eligible replica is named although enough are in sync to commit.
+    #[must_use]
+    pub fn has_needless_eligible(&self, in_sync_min: usize) -> bool {
+        !self.eligible.is_empty() && self.in_sync.len() >= in_sync_min
     }
 
     /// The incarnation of a node that is in sync, if one is.
@@ -119,6 +163,42 @@ mod tests {
         assert_eq!(three().without(|_| true), None);
         let two = three().without(|gone| gone.incarnation == 3).unwrap();
         assert_eq!((two.version, two.epoch, two.in_sync.len()), (2, 1, 2));
+    }
+
+    #[test]
+    fn a_replica_that_leaves_when_nothing_can_be_committed_without_it_is_eligible() {
+        let out = |record: &Metadata, node: &str, min| {
+            record.without(|gone| *gone.node == *node).unwrap().with_eligible(record, min)
+        };
+        let names = |record: &Metadata| {
+            let all = record.eligible.iter().map(|id| id.node.to_string());
+            all.collect::<Vec<_>>().join(" ")
+        };
+        // With so many that must be in sync: eligible after n3 left, then n2.
+        for (min, first, second) in [(1, "", ""), (2, "", "n2"), (3, "n3", "n2 n3")] {
+            let two = out(&three(), "n3", min);
+            let one = out(&two, "n2", min);
+            assert_eq!((&*names(&two), &*names(&one)), (first, second), "{min}");
+        }
+        // Both at once: both have all that is committed.
+        let one = three().without(|gone| gone.incarnation > 1).unwrap().with_eligible(&three(), 2);
+        assert_eq!(names(&one), "n2 n3");
+        // Either of them is enough to commit again without the other one.
+        let two = one.with(id("n3", 3)).with_eligible(&one, 2);
+        assert_eq!(names(&two), "");
+        let two = one.with(id("n3", 3)).with_eligible(&one, 3);
+        assert_eq!(names(&two), "n2");
+        // n3 lost its records, and is another replica now.
+        let two = one.with(id("n3", 9)).with_eligible(&one, 3);
+        assert_eq!(names(&two), "n2");
+    }
+
+    #[test]
+    fn an_eligible_replica_that_is_needless_is_named() {
+        let one = three().without(|gone| gone.incarnation > 1).unwrap().with_eligible(&three(), 2);
+        assert!(one.has_needless_eligible(1) && !one.has_needless_eligible(2));
+        let next = one.without(|_| false).unwrap().with_eligible(&one, 1);
+        assert!(!next.has_needless_eligible(1));
     }
 
     #[test]

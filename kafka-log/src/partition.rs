@@ -12,7 +12,6 @@
 //! * A partition follows one log. What is said of a log of another name is refused.
 //! * The only replica of a partition that restarts has committed all that is in its log.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use maelstrom_core::{Error, NodeId, Records};
@@ -279,10 +278,10 @@ impl Partition {
     /// from then on is in the record that is returned, also if earlier changes of `from` may have
     /// come true.
     pub(crate) fn propose(&mut self, from: &Metadata, to: &Metadata) -> Record {
-        let mut in_sync: BTreeSet<ReplicaId> = from.in_sync.union(&to.in_sync).cloned().collect();
-        if let Some(earlier) = self.known.as_ref().filter(|known| known.version > from.version) {
-            in_sync.extend(earlier.in_sync.iter().cloned());
-        }
+        let earlier = self.known.iter().filter(|known| known.version > from.version);
+        let all = [from, to].into_iter().chain(earlier);
+        let all = all.flat_map(|record| record.in_sync.union(&record.eligible));
+        let in_sync = all.cloned().collect();
         self.know(Metadata { in_sync, ..to.clone() })
     }
 

@@ -20,18 +20,19 @@
 //!
 //! # How a loss is noticed
 //!
-//! A replica keeps the newest leader that it heard from ([`Holding::leader`]). It makes every change
-//! of the record in `lin-kv` durable before it asks for it, with all replicas that are in sync before
-//! or after it ([`Holding::known`]). All replicas that the newest of these name must be there, in the
-//! same incarnation.
+//! A replica keeps the newest leader that it heard from ([`Holding::leader`]). It makes every
+//! change of the record in `lin-kv` durable before it asks for it, with all replicas that are in
+//! sync or eligible before or after it ([`Holding::known`]). All replicas that the newest of these
+//! name must be there, in the same incarnation.
 //!
-//! Proof: let `K` be the newest change that a present replica has kept, made from the record `R` with
-//! the version before. Assume that the next change of `R` in `lin-kv` is not known to any present
-//! replica. The replica that asked for it was in sync in `R`, and made it durable first. So it has
-//! lost its records since. `K` names it, because `K` names all that were in sync in `R`. The same
-//! holds for `K` itself in the place of `R`, if it came true. If no present replica has kept any
-//! change, each of them was a follower only. The newest leader that one of them heard from had kept
-//! the change that made it the leader, so it has lost its records, and is named.
+//! Proof: let `K` be the newest change that a present replica has kept, made from the record `R`
+//! with the version before. Assume that the next change of `R` in `lin-kv` is not known to any
+//! present replica. The replica that asked for it was in sync or eligible in `R`, and made it
+//! durable first. So it has lost its records since. `K` names it, because `K` names all that were
+//! in sync or [eligible](crate::Metadata::eligible) in `R`. The same holds for `K` itself in the
+//! place of `R`, if it came true. If no present replica has kept any change, each of them was a
+//! follower only. The newest leader that one of them heard from had kept the change that made it
+//! the leader, so it has lost its records, and is named.
 //!
 //! # Unclean recovery
 //!
@@ -185,6 +186,7 @@ impl Comparison<'_> {
             version: version.max().unwrap_or(0).saturating_add(step),
             epoch: epoch.saturating_add(step),
             in_sync: in_sync.chain([leader.clone()]).collect(),
+            eligible: BTreeSet::new(),
             leader,
         })
     }
@@ -227,7 +229,8 @@ impl Comparison<'_> {
                 .get(&id.node)
                 .is_some_and(|(incarnation, _)| *incarnation == id.incarnation)
         };
-        let needed = leaders.chain(known.flat_map(|known| &known.in_sync));
+        let known = known.flat_map(|known| known.in_sync.union(&known.eligible));
+        let needed = leaders.chain(known);
         let lost: BTreeSet<ReplicaId> = needed.filter(|id| !is_here(id)).cloned().collect();
         (!lost.is_empty()).then_some(Reason::Lost(lost))
     }

@@ -46,6 +46,8 @@ pub enum Rule {
     CompareAndSet,
     /// A leader takes no sends while too few replicas are in sync.
     MinInSync,
+    /// A replica is eligible only while nothing can be committed without it.
+    ClearEligible,
     /// If `lin-kv` has no record, replicas that keep records compare them.
     CompareReplicas,
 }

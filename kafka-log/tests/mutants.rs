@@ -15,6 +15,10 @@ use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::Sweep;
 use maelstrom_sim::workload::WorkloadKind;
 
+mod forgetful;
+
+use forgetful::{Forgetful, with_one_bad_disk};
+
 /// Within how many seeds a broken rule must be noticed, wherever the hunt begins.
 const SEEDS_MAX: u64 = 1_000;
 
@@ -61,6 +65,12 @@ fn with_all_faults(rules: Rules, seed: u64) -> Option<String> {
     finding(options(seed), |_| handler(rules))
 }
 
+fn with_a_bad_disk(rules: Rules, seed: u64) -> Option<String> {
+    let options = with_one_bad_disk(options(seed));
+    let bad = options.nodes[0].clone();
+    finding(options, |id| Forgetful::with_two_in_sync(*id == bad, rules))
+}
+
 fn with_outages(rules: Rules, seed: u64) -> Option<String> {
     let mut options = options(seed);
     options.nemesis.insert(Fault::Outage);
@@ -72,6 +82,7 @@ fn nothing_is_found_if_all_rules_hold() {
     let rules = Rules::default();
     for seed in 0..20 {
         assert_eq!(with_all_faults(rules, seed), None, "{seed}");
+        assert_eq!(with_a_bad_disk(rules, seed), None, "{seed}");
         assert_eq!(with_outages(rules, seed), None, "{seed}");
     }
 }
@@ -94,6 +105,14 @@ fn a_broken_rule_is_noticed_by_the_sweep_of_all_faults() {
     ] {
         let find = |seed| with_all_faults(Rules::without(rule), seed);
         is_noticed(rule, "all faults", first, find);
+    }
+}
+
+#[test]
+fn a_broken_rule_about_lost_records_is_noticed_by_the_sweep_with_a_bad_disk() {
+    for (rule, first) in [(Rule::MinInSync, 0), (Rule::ClearEligible, 0)] {
+        let find = |seed| with_a_bad_disk(Rules::without(rule), seed);
+        is_noticed(rule, "a bad disk", first, find);
     }
 }
 

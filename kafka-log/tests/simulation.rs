@@ -8,8 +8,8 @@
 
 use std::time::Duration;
 
-use kafka_log::{Acks, Config, Event, GOSSIP_PERIOD_MIN, KafkaLog, Payload};
-use maelstrom_core::{Error, MessageHandler, Node, NodeId, Request, gossip};
+use kafka_log::{Acks, Config, GOSSIP_PERIOD_MIN, KafkaLog, Rules};
+use maelstrom_core::{NodeId, gossip};
 use maelstrom_sim::history::{Op, OpType};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
@@ -17,6 +17,10 @@ use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::{Case, Sweep};
 use maelstrom_sim::workload::WorkloadKind;
 use serde_json::Value;
+
+mod forgetful;
+
+use forgetful::{Forgetful, with_one_bad_disk};
 
 fn all_faults() -> Sweep {
     Sweep { workload: WorkloadKind::Kafka, faults: Fault::ALL.to_vec() }
@@ -37,35 +41,6 @@ fn a_seed_gives_the_same_run_every_time() {
     all_faults().test_determinism(0..3, |_| KafkaLog::default());
 }
 
-/// A node whose disk is lost in every crash.
-struct Forgetful(KafkaLog);
-
-impl MessageHandler for Forgetful {
-    type Payload = Payload;
-    type Event = Event;
-
-    fn recover(&mut self, _record: &[u8]) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn started(&mut self, node: &mut Node<Event>) {
-        self.0.started(node);
-    }
-
-    fn message(
-        &mut self,
-        node: &mut Node<Event>,
-        request: &Request,
-        payload: Payload,
-    ) -> Result<(), Error> {
-        self.0.message(node, request, payload)
-    }
-
-    fn event(&mut self, node: &mut Node<Event>, event: Event) {
-        self.0.event(node, event);
-    }
-}
-
 /// Where records are lost, messages may be lost with them and partitions stay unavailable: but what
 /// is shown is never wrong, nothing appears twice, and no offset is used again.
 #[test]
@@ -78,7 +53,20 @@ fn sweep_without_disks() {
             // Alone, there is nobody that could know better.
             options = options.with_node_count(2);
         }
-        Case::new(options, |_: &NodeId| Forgetful(KafkaLog::default()))
+        let handler = KafkaLog::default;
+        Case::new(options, move |_: &NodeId| Forgetful { handler: handler(), is_forgetful: true })
+    });
+}
+
+/// One node loses its disk in every crash, and two replicas must be in sync: nothing is lost, and no
+/// partition stays unavailable, even if that node was the last one in sync (KIP-966).
+#[test]
+fn sweep_with_one_bad_disk() {
+    all_faults().test_cases("kafka-bad-disk", 40, |options| {
+        let options = with_one_bad_disk(options);
+        let bad = options.nodes[0].clone();
+        let build = move |id: &NodeId| Forgetful::with_two_in_sync(*id == bad, Rules::default());
+        Case::new(options, build)
     });
 }
 

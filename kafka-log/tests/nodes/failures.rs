@@ -197,3 +197,41 @@ fn the_only_replica_that_restarts_shows_its_last_message_at_once() {
         cluster.send("n1", 3, 3);
     }
 }
+
+/// KIP-966: the last replica in sync loses its records. Nothing was committed since the others left.
+#[test]
+fn an_eligible_replica_leads_if_all_that_are_in_sync_lost_their_records() {
+    for (in_sync_min, is_available) in [(1, false), (2, true)] {
+        let config = Config { partitions: 1, in_sync_min, ..Config::default() };
+        let mut cluster = Cluster::new(&["n1", "n2", "n3"], config);
+        cluster.send("n1", 0, 0);
+        cluster.run_for(A_WHILE);
+        let (leader, followers) = (cluster.leader(), cluster.followers());
+        cluster.crash(followers[0]);
+        cluster.send(leader, 1, 1);
+        cluster.crash(followers[1]);
+        // The leader finds out, and is alone in sync.
+        let _ = cluster.ask(leader, json!({"type": "send", "key": "k", "msg": 9}));
+        cluster.run_for(A_WHILE);
+        assert_eq!(cluster.in_sync(), [leader]);
+        cluster.crash(leader);
+        cluster.lose_records(leader);
+        // This one left before: it lacks a message.
+        cluster.start(leader);
+        cluster.start(followers[0]);
+        cluster.run_for(A_WHILE);
+        assert_eq!(cluster.leaders(), Vec::<&str>::new());
+        cluster.start(followers[1]);
+        cluster.run_for(A_WHILE);
+        if !is_available {
+            assert_eq!(cluster.leaders(), Vec::<&str>::new());
+            continue;
+        }
+        assert_eq!(cluster.leaders(), [followers[1]]);
+        assert_eq!(cluster.in_sync().len(), 3);
+        for name in ["n1", "n2", "n3"] {
+            let shown = cluster.poll(name, 0);
+            assert_eq!(shown[1], json!([1, 1]), "{name}: {shown}");
+        }
+    }
+}

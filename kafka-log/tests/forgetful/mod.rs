@@ -1,0 +1,54 @@
+//! Nodes that lose their records.
+
+use kafka_log::{Config, Event, KafkaLog, Payload, Rules};
+use maelstrom_core::{Error, MessageHandler, Node, Request, gossip};
+use maelstrom_sim::nemesis::Fault;
+use maelstrom_sim::options::Options;
+
+/// A node that may lose its disk in every crash.
+pub(crate) struct Forgetful {
+    pub(crate) handler: KafkaLog,
+    pub(crate) is_forgetful: bool,
+}
+
+impl Forgetful {
+    /// A node of a cluster in which two replicas must be in sync.
+    pub(crate) fn with_two_in_sync(is_forgetful: bool, rules: Rules) -> Self {
+        let config = Config { partitions: 2, in_sync_min: 2, rules, ..Config::default() };
+        let handler = KafkaLog::new(config, gossip::Config::default());
+        Self { handler, is_forgetful }
+    }
+}
+
+/// A test of three nodes or more that crash. The first one is to lose its disk each time.
+pub(crate) fn with_one_bad_disk(mut options: Options) -> Options {
+    options.nemesis.insert(Fault::Crash);
+    let count = options.nodes.len().max(3);
+    options.with_node_count(count)
+}
+
+impl MessageHandler for Forgetful {
+    type Payload = Payload;
+    type Event = Event;
+
+    fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
+        if self.is_forgetful { Ok(()) } else { self.handler.recover(record) }
+    }
+
+    fn started(&mut self, node: &mut Node<Event>) {
+        self.handler.started(node);
+    }
+
+    fn message(
+        &mut self,
+        node: &mut Node<Event>,
+        request: &Request,
+        payload: Payload,
+    ) -> Result<(), Error> {
+        self.handler.message(node, request, payload)
+    }
+
+    fn event(&mut self, node: &mut Node<Event>, event: Event) {
+        self.handler.event(node, event);
+    }
+}
