@@ -15,7 +15,7 @@ import sys
 import time
 
 # The habits are in the files beside this one, and nothing is left there.
-sys.dont_write_bytecode = True
+sys.dont_write_bytecode = sys.pycache_prefix is None
 
 from odd_lines import BODY_FIELDS, FIELDS, LINES, dump, shown
 from odd_replies import HABITS, error

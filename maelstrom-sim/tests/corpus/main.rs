@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 const TABLE: &str = include_str!("cases.tsv");
 const HABITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/habits.py");
 /// Cases that run at the same time: most of them wait most of the time.
@@ -46,13 +48,13 @@ impl Case {
     }
 
     /// The program of this case and its arguments; `None` if it is one of another package.
-    fn node(&self) -> Option<Vec<&'static str>> {
+    fn node<'a>(&self, python: &'a Python) -> Option<Vec<&'a str>> {
         let words = self.node.split(' ');
         match self.node.strip_prefix('@') {
             None => {
                 let workload = self.arguments.split(' ').skip_while(|word| *word != "-w").nth(1);
                 let start = [HABITS, "--workload", workload.unwrap_or("echo"), "--habit"];
-                Some(start.into_iter().chain(words).collect())
+                Some(python.command().into_iter().chain(start).chain(words).collect())
             }
             Some(program) if program.starts_with("broken-node") => {
                 Some([env!("CARGO_BIN_EXE_broken-node")].into_iter().chain(words.skip(1)).collect())
@@ -63,8 +65,8 @@ impl Case {
 
     /// Runs the case, and says what is wrong with its exit code, or with the verdict by Maelstrom's
     /// rules, if anything is.
-    fn complaint(&self) -> Option<String> {
-        let node = self.node()?;
+    fn complaint(&self, python: &Python) -> Option<String> {
+        let node = self.node(python)?;
         let (program, arguments) = node.split_first()?;
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
@@ -113,6 +115,31 @@ fn by_maelstroms_rules(dir: &Path) -> Option<i32> {
     })
 }
 
+/// Python, quick to start: hundreds of nodes cost more in their start than in all that they do.
+struct Python {
+    program: String,
+    /// `-X` argument for a folder that keeps what is compiled.
+    cache: String,
+    _folder: TempDir,
+}
+
+impl Python {
+    /// The interpreter itself: `python3` may be a script that looks for it each time.
+    fn find() -> Self {
+        let output =
+            Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
+        let program = String::from_utf8(output.unwrap().stdout).unwrap().trim_end().to_owned();
+        let folder = tempfile::tempdir().unwrap();
+        let cache = format!("pycache_prefix={}", folder.path().display());
+        Self { program, cache, _folder: folder }
+    }
+
+    /// Without the packages and the settings of the user, which the habits do not need.
+    fn command(&self) -> [&str; 5] {
+        [&self.program, "-S", "-E", "-X", &self.cache]
+    }
+}
+
 fn cases() -> Vec<Case> {
     let rows = TABLE.lines().filter(|line| !line.starts_with('#')).skip(1);
     rows.map(|row| {
@@ -137,24 +164,25 @@ fn a_verdict_other_than_maelstroms_has_a_reason() {
 
 #[test]
 fn every_verdict_is_the_one_of_the_table() {
-    let python = Command::new(HABITS).arg("--help").output();
-    let python = python.is_ok_and(|output| output.status.success());
-    assert!(python, "the corpus needs Python 3: install python3 and see that {HABITS} runs");
-    let again: Vec<Case> = run(&cases(), JOBS).into_iter().map(|(case, _)| case).collect();
+    let help = Command::new(HABITS).arg("--help").output();
+    let runs = help.is_ok_and(|output| output.status.success());
+    assert!(runs, "the corpus needs Python 3: install python3 and see that {HABITS} runs");
+    let python = Python::find();
+    let again: Vec<Case> = run(&cases(), JOBS, &python).into_iter().map(|(case, _)| case).collect();
     let complaints: Vec<String> =
-        run(&again, JOBS_AGAIN).into_iter().map(|(_, complaint)| complaint).collect();
+        run(&again, JOBS_AGAIN, &python).into_iter().map(|(_, complaint)| complaint).collect();
     assert!(complaints.is_empty(), "{} differ:\n{}", complaints.len(), complaints.join("\n"));
 }
 
 /// Runs the cases, so many at a time, and returns those with another outcome.
-fn run(cases: &[Case], jobs: usize) -> Vec<(Case, String)> {
+fn run(cases: &[Case], jobs: usize, python: &Python) -> Vec<(Case, String)> {
     let (next, complaints) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     // Not within the lock: a case takes seconds.
-                    let complaint = case.complaint();
+                    let complaint = case.complaint(python);
                     complaints.lock().unwrap().extend(complaint.map(|text| (*case, text)));
                 }
             });
