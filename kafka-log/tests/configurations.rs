@@ -72,6 +72,12 @@ fn harmless(config: &Config) -> Vec<&'static str> {
     kinds
 }
 
+/// Every second seed takes snapshots in small parts.
+fn case_with_snapshots(options: Options) -> Case<impl FnMut(&NodeId) -> KafkaLog> {
+    let snapshot_part_bytes = options.seed.is_multiple_of(2).then_some(50);
+    case(Options { snapshot_part_bytes, ..options })
+}
+
 fn case(options: Options) -> Case<impl FnMut(&NodeId) -> KafkaLog> {
     let config = config(options.seed, options.nodes.len());
     let harmless = harmless(&config);
@@ -84,7 +90,25 @@ fn case(options: Options) -> Case<impl FnMut(&NodeId) -> KafkaLog> {
 
 #[test]
 fn sweep_configurations() {
-    all_faults().test_cases(NAME, 25, case);
+    all_faults().test_cases(NAME, 25, case_with_snapshots);
+}
+
+/// Thousands of operations a second: packets are full, and sends wait for room.
+#[test]
+fn sweep_at_a_high_rate() {
+    all_faults().test_cases("kafka-high-rate", 4, |options| {
+        let config = Config { batch_bytes: 2_000, packet_bytes: 4_000, ..Config::default() };
+        let options = Options {
+            rate: 3_000.0,
+            concurrency: 20 * options.nodes.len(),
+            time_limit: Duration::from_secs(4),
+            max_writes_per_key: 1_024,
+            ..options
+        };
+        Case::new(options, move |_: &NodeId| {
+            KafkaLog::new(config.clone(), gossip::Config::default())
+        })
+    });
 }
 
 /// A follower that fell behind what had been deleted in the meantime was told so for ever; one that
