@@ -9,7 +9,7 @@ fn three() -> Cluster {
 }
 
 #[test]
-fn a_node_goes_on_where_its_records_end() {
+fn a_node_adds_to_what_its_records_hold() {
     for seen_by_others in [true, false] {
         let mut cluster = three();
         cluster.add("n2", 5);
@@ -23,7 +23,7 @@ fn a_node_goes_on_where_its_records_end() {
         assert_eq!(cluster.read("n2"), 10);
         cluster.assert_all_read(10);
         let rows = |name| cluster.node(name).gossip().state().row_count();
-        assert_eq!(["n1", "n2", "n3"].map(rows), [1; 3], "in the same row");
+        assert_eq!(["n1", "n2", "n3"].map(rows), [2; 3], "one for each life that added");
     }
 }
 

@@ -37,16 +37,18 @@
 //!   everyone is told what it may lack, and asked who is there. The new hub is the lowest who is not
 //!   known to be down: if that does not answer either, the next. Who went down is asked now and then, at a bounded rate, and is up again once it answers
 //!   something that was sent since. A hub that comes and goes is trusted less each time.
-//! * *A node restarts.* Its own log comes back from its records, or it starts a new one, under a new
-//!   incarnation. (Where the state must not go back, all that it was told is on record as well.)
+//! * *A node restarts.* Its own log comes back from its records, and stays as it is. What it appends
+//!   from now on goes to a new one, under a new incarnation. (Where the state must not go back, all
+//!   that it was told is on record as well.)
 //!   Every message says which life of its sender speaks, and what is known of a peer is
 //!   forgotten with its life. A node that begins greets its hub, whatever it recovered.
 //! * *A log has been trimmed*: who needs what is no longer there gets the state itself, in pieces,
 //!   and joins it when all of them are there. (What is appended meanwhile must fit into half of the
 //!   logs, or the next fetch is one of the whole state again.)
-//! * *A disk lies*: where records are gone that had been called durable, a node may give new entries
-//!   names that others know already. It begins a new log as soon as it hears of that; what it
-//!   appended before may be taken for what had the name first, and so be lost.
+//! * *A folder is restored from an older copy*, or a disk lies: records are gone that others know of.
+//!   A node that restarts never appends to a log that it has recovered: it begins a new one. So no two
+//!   entries share a name. The node gets lost entries back from the others like those of any other
+//!   log, and logs a warning.
 //!
 //! The invariants:
 //!
@@ -55,7 +57,7 @@
 //!   the peer is down.
 //! * A peer is *told* of everything or it is down: whatever of that it lacks, it fetches.
 //! * What is kept about a peer is O(logs), never copies of entries. At most one fetch of a node is
-//!   under way, and a log is one life of a node that had no records, or more if it had.
+//!   under way, and a log is one life of a node that appended something.
 //!
 //! The ideas: epidemic repair after a first push is Demers et al., *Epidemic Algorithms for
 //! Replicated Database Maintenance* (1987); deltas that are joined in order keep causality, Almeida
@@ -187,6 +189,9 @@ pub struct Gossip<S: State> {
     generation: u64,
     /// Whose log is appended to.
     origin: Origin,
+    /// The log that an earlier life appended to, and its length according to the records. Nothing is
+    /// appended to it.
+    recovered: Option<(Origin, u64)>,
     /// Which life of this node it is.
     life: u64,
     rank: usize,
@@ -242,6 +247,7 @@ impl<S: State> Gossip<S> {
             state,
             generation: 1,
             origin: Origin { node: "".into(), incarnation: 0 },
+            recovered: None,
             life: 0,
             rank: 0,
             peers: BTreeMap::new(),
@@ -267,8 +273,8 @@ impl<S: State> Gossip<S> {
         &self.state
     }
 
-    /// Whose log this node appends to: its own, of this life or, if its records survived, of an
-    /// earlier one. It changes when the node starts, and should it turn out that records were lost.
+    /// The log that this node appends to. It changes when the node starts, and when others turn out
+    /// to know more of it than this node does.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
@@ -289,12 +295,16 @@ impl<S: State> Gossip<S> {
 
     /// The node has its name: a new life begins.
     ///
-    /// Its log goes on where its records end. That is safe, since no entry leaves a node before its
-    /// record is durable: what is not among the records, nobody has seen.
+    /// Nothing is appended to the log that comes from its records, unless there are no other nodes:
+    /// the records may be an older copy, and other nodes may have later entries of that log.
     pub fn start<E: From<Tick>>(&mut self, node: &mut Node<E>) {
         // 53 bits, so that any JSON parser keeps all its digits.
         self.life = node.rng().next_u64() >> 11;
-        if self.origin.node != *node.id() {
+        if self.origin.node == *node.id() {
+            let end = self.replica.version().get(&self.origin);
+            self.recovered = node.peers().next().map(|_| (self.origin.clone(), end));
+        }
+        if self.origin.node != *node.id() || self.recovered.is_some() {
             self.origin = Origin { node: node.id().clone(), incarnation: self.life };
         }
         for (rank, id) in node.node_ids().iter().enumerate() {
@@ -349,7 +359,7 @@ impl<S: State> Gossip<S> {
             self.silent_until = None;
             self.listen(now, src, &message);
         }
-        self.keep_own_log_apart(node, &message.have);
+        self.keep_own_log_apart(node, src, &message.have);
         let (mut is_gap, before, mut result) = (false, self.generation, Ok(()));
         for run in message.runs {
             // What it appended itself in this life, nobody can know better.
@@ -465,11 +475,18 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// If others have more of this node's log than itself, then records were lost after all. What
-    /// it appends from now on must not have names that are taken.
-    fn keep_own_log_apart<E>(&mut self, node: &mut Node<E>, have: &VersionVector) {
+    /// A peer tells how much it has of this node's logs. If that is more of the recovered one than
+    /// the records held, records were lost. If it is more of the present one than is here, the node
+    /// appends to another one, whatever the reason: no two entries must share a name.
+    fn keep_own_log_apart<E>(&mut self, node: &mut Node<E>, src: &NodeId, have: &VersionVector) {
+        if let Some((origin, end)) = &self.recovered {
+            let lost = have.get(origin).saturating_sub(*end);
+            if lost > 0 {
+                warn!(peer = %src, lost, "this node lost records: it gets them from other nodes");
+                self.recovered = None;
+            }
+        }
         if have.get(&self.origin) > self.replica.version().get(&self.origin) {
-            warn!("this node has lost records that others know of: it begins a new log");
             self.origin.incarnation = node.rng().next_u64() >> 11;
         }
     }
