@@ -8,6 +8,16 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use maelstrom_core::NodeId;
+use maelstrom_sim::arguments::list_items;
+
+/// The names of nodes.
+type Names = Vec<String>;
+
+/// The names in a list.
+fn names(text: &str) -> Result<Names, String> {
+    let names: Names = list_items(text).into_iter().map(str::to_owned).collect();
+    if names.is_empty() { Err("must name a node".into()) } else { Ok(names) }
+}
 
 #[derive(Args, Debug)]
 pub(crate) struct Flags {
@@ -15,8 +25,8 @@ pub(crate) struct Flags {
     #[arg(short = 'n', long, value_name = "NAME")]
     node: Vec<String>,
     /// The names of the nodes, separated by commas. [default: n1,n2,n3,n4,n5]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    nodes: Vec<String>,
+    #[arg(long, value_name = "LIST", value_parser = names)]
+    nodes: Option<Names>,
     /// A file with the names of the nodes, one a line.
     #[arg(long, value_name = "FILE")]
     nodes_file: Option<PathBuf>,
@@ -48,7 +58,7 @@ impl Flags {
     /// If the file cannot be read.
     pub(crate) fn nodes(&self) -> anyhow::Result<Vec<NodeId>> {
         let mut names: Vec<NodeId> =
-            self.nodes.iter().chain(&self.node).map(|name| name.trim().into()).collect();
+            self.nodes.iter().flatten().chain(&self.node).map(|name| name.trim().into()).collect();
         if let Some(path) = &self.nodes_file {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("--nodes-file: cannot read {}", path.display()))?;

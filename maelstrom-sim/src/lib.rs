@@ -5,7 +5,7 @@
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | [`options`] | what is to be tested: Maelstrom's options, names and defaults |
+//! | [`options`], [`arguments`] | what is to be tested: Maelstrom's options, names and defaults, and how it reads their values |
 //! | [`world`] | a whole test as one event loop without I/O: what the nodes say and the time go in, what they are to hear comes out |
 //! | [`network`], [`service`], [`nemesis`], [`partition`], [`topology`], [`generator`] | the parts of the world |
 //! | [`workload`] | what clients do |
@@ -19,6 +19,7 @@
 // up whatever it is sent. (A node's own crates deny this lint.)
 #![allow(clippy::arithmetic_side_effects)]
 
+pub mod arguments;
 pub mod checker;
 pub mod edn;
 pub mod generator;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use maelstrom_core::NodeId;
+use maelstrom_sim::arguments::{clojure_number, java_double, list_items, whole};
 use maelstrom_sim::checker::Verdict;
 use maelstrom_sim::limits::{Figures, Limits};
 use maelstrom_sim::nemesis::Fault;
@@ -64,11 +65,11 @@ struct TestArgs {
     #[arg(long, value_name = "FILE")]
     bin: PathBuf,
     /// How many nodes to run, named n0, n1, … Overrides --nodes.
-    #[arg(long, value_name = "NUM", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "NUM", value_parser = whole::<u16>(1..=u16::MAX))]
     node_count: Option<u16>,
     /// How long to run, in seconds, without set-up and recovery.
     #[arg(long, value_name = "SECONDS", default_value_t = 60,
-        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        value_parser = whole::<u64>(1..=86_400))]
     time_limit: u64,
     /// How many requests to make per second, over all clients. 0: none.
     #[arg(long, value_name = "RATE", default_value = "5", value_parser = not_negative)]
@@ -78,7 +79,7 @@ struct TestArgs {
     concurrency: Concurrency,
     /// The mean latency between nodes, in milliseconds.
     #[arg(long, value_name = "MILLIS", default_value_t = 0,
-        value_parser = clap::value_parser!(u64).range(..=3_600_000))]
+        value_parser = whole::<u64>(0..=3_600_000))]
     latency: u64,
     /// The distribution of latencies.
     #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
@@ -86,8 +87,8 @@ struct TestArgs {
     /// The faults to cause, separated by commas: partition, kill, pause. (Maelstrom 0.2.4 knows
     /// partitions only, its main branch all three.) A node that was paused or killed may answer what
     /// waited for it too late; that is forgiven here.
-    #[arg(long, value_name = "FAULTS", value_delimiter = ',', value_parser = fault)]
-    nemesis: Vec<Fault>,
+    #[arg(long, value_name = "FAULTS", value_parser = faults)]
+    nemesis: Option<Faults>,
     /// The mean time between two operations of the nemesis, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive)]
     nemesis_interval: f64,
@@ -96,15 +97,15 @@ struct TestArgs {
     topology: Topology,
     /// How many keys to use at a time, in workloads with keys.
     #[arg(long, value_name = "INT", default_value_t = 10,
-        value_parser = clap::value_parser!(u8).range(1..=32))]
+        value_parser = whole::<u8>(1..=32))]
     key_count: u8,
     /// How often to write to a key before another one takes its place.
     #[arg(long, value_name = "INT", default_value_t = 16,
-        value_parser = clap::value_parser!(u64).range(1..))]
+        value_parser = whole::<u64>(1..=u64::MAX))]
     max_writes_per_key: u64,
-    /// Which part of all requests must succeed: a number from 0 to 1, or total.
-    #[arg(long, value_name = "EXPECTED")]
-    availability: Option<Availability>,
+    /// Which part of all requests must succeed: a number from 0 to 1 (0.5 or 1/2), or total.
+    #[arg(long, value_name = "EXPECTED", value_parser = availability)]
+    availability: Option<Expected>,
     #[command(flatten)]
     txn: TxnOptions,
     /// Judge exactly as Maelstrom does, quirks included. Without this, the rules are stricter in some
@@ -116,7 +117,7 @@ struct TestArgs {
     log_stderr: bool,
     /// How often to run the test. The first run that is not valid is the last one.
     #[arg(long, value_name = "NUMBER", default_value_t = 1,
-        value_parser = clap::value_parser!(u64).range(1..))]
+        value_parser = whole::<u64>(1..=u64::MAX))]
     test_count: u64,
     /// Keep every message and what became of it, in messages.jsonl and events.jsonl.
     #[arg(long)]
@@ -139,9 +140,15 @@ struct LimitsArgs {
     dir: PathBuf,
 }
 
-/// A fault's name, with spaces around the commas of a list, or without.
-fn fault(text: &str) -> Result<Fault, String> {
-    let name = text.trim();
+/// The faults of a test.
+type Faults = Vec<Fault>;
+
+/// The faults of a list. Commas separate them, with spaces around the commas or without.
+fn faults(text: &str) -> Result<Faults, String> {
+    list_items(text).into_iter().map(fault).collect()
+}
+
+fn fault(name: &str) -> Result<Fault, String> {
     <Fault as clap::ValueEnum>::from_str(name, false).map_err(|_| {
         let known = <Fault as clap::ValueEnum>::value_variants().iter();
         let names = known.filter_map(clap::ValueEnum::to_possible_value);
@@ -150,17 +157,25 @@ fn fault(text: &str) -> Result<Fault, String> {
     })
 }
 
+/// The expected availability. `None`: any.
+type Expected = Option<Availability>;
+
+/// Like Maelstrom, takes `nil` and an empty text for no expectation.
+fn availability(text: &str) -> Result<Expected, String> {
+    if ["", "nil"].contains(&text.trim()) { Ok(None) } else { text.parse().map(Some) }
+}
+
 fn not_negative(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(n) if (0.0..=1e6).contains(&n) => Ok(n),
-        _ => Err("must be a number from 0 to 1,000,000".into()),
+    match java_double(text) {
+        Some(n) if (0.0..=1e6).contains(&n) => Ok(n),
+        _ => Err("must be a number from 0 to 1,000,000, such as 5, 0.5 or 1e2".into()),
     }
 }
 
 fn positive(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(n) if n > 0.0 && n <= 86_400.0 => Ok(n),
-        _ => Err("must be a number above 0 and at most 86,400".into()),
+    match clojure_number(text) {
+        Some(n) if n > 0.0 && n <= 86_400.0 => Ok(n),
+        _ => Err("must be a number above 0 and at most 86,400, such as 5, 0.5 or 1/2".into()),
     }
 }
 
@@ -181,6 +196,7 @@ impl TestArgs {
         if let Some(name) = nodes.iter().find(|name| Services::NAMES.contains(&name.as_ref())) {
             anyhow::bail!("--nodes: {name} is the name of a service");
         }
+        let nemesis: BTreeSet<Fault> = self.nemesis.iter().flatten().copied().collect();
         let seed = match self.seed {
             Some(seed) => seed,
             None => u64::from(getrandom::u32()?),
@@ -192,15 +208,15 @@ impl TestArgs {
             time_limit: Duration::from_secs(self.time_limit),
             rate: self.rate,
             latency: Latency { mean_ms: self.latency, dist: self.latency_dist },
-            nemesis: self.nemesis.iter().copied().collect(),
             nemesis_interval: Duration::from_secs_f64(self.nemesis_interval),
             topology: self.topology,
             key_count: self.key_count,
             max_writes_per_key: self.max_writes_per_key,
-            availability: self.availability,
+            availability: self.availability.flatten(),
             forgive_late_replies: [Fault::Pause, Fault::Crash]
                 .iter()
-                .any(|fault| self.nemesis.contains(fault)),
+                .any(|fault| nemesis.contains(fault)),
+            nemesis,
             as_maelstrom: self.as_maelstrom,
             spare_services: false,
             forgive_silence: false,

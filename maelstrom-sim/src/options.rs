@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use maelstrom_core::NodeId;
 
+use crate::arguments::clojure_number;
 use crate::nemesis::Fault;
 use crate::topology::Topology;
 use crate::workload::{TxnOptions, WorkloadKind};
@@ -147,12 +148,12 @@ impl FromStr for Availability {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "total" {
+        if ["total", ":total"].contains(&text) {
             return Ok(Self::Total);
         }
-        match text.parse() {
-            Ok(fraction) if (0.0..=1.0).contains(&fraction) => Ok(Self::AtLeast(fraction)),
-            _ => Err("must be 'total' or a number between 0 and 1".into()),
+        match clojure_number(text) {
+            Some(fraction) if (0.0..=1.0).contains(&fraction) => Ok(Self::AtLeast(fraction)),
+            _ => Err("must be 'total' or a number between 0 and 1, such as 1, 0.5 or 1/2".into()),
         }
     }
 }
@@ -186,7 +187,7 @@ impl FromStr for Concurrency {
             None => (text, Self::Threads),
         };
         match digits.parse() {
-            Ok(n) if n > 0 => Ok(kind(n)),
+            Ok(n) if n > 0 && !digits.starts_with('+') => Ok(kind(n)),
             _ => Err("must be an integer above 0, optionally followed by n".into()),
         }
     }
@@ -200,7 +201,7 @@ mod tests {
     fn concurrency_is_a_number_or_a_multiple_of_the_nodes() {
         assert_eq!("2n".parse::<Concurrency>().map(|c| c.threads(5)), Ok(10));
         assert_eq!("7".parse::<Concurrency>().map(|c| c.threads(5)), Ok(7));
-        for bad in ["", "n", "0", "0n", "-1", "2m"] {
+        for bad in ["", "n", "0", "0n", "-1", "+2", "2m", "2.5"] {
             assert!(bad.parse::<Concurrency>().is_err(), "{bad}");
         }
     }
@@ -208,8 +209,12 @@ mod tests {
     #[test]
     fn availability_is_total_or_a_fraction() {
         assert_eq!("total".parse(), Ok(Availability::Total));
-        assert_eq!("0.5".parse(), Ok(Availability::AtLeast(0.5)));
-        for bad in ["1.1", "-0.1", "most", "NaN"] {
+        assert_eq!(":total".parse(), Ok(Availability::Total));
+        for half in ["0.5", "1/2", "5e-1"] {
+            assert_eq!(half.parse(), Ok(Availability::AtLeast(0.5)), "{half}");
+        }
+        assert_eq!("1".parse(), Ok(Availability::AtLeast(1.0)));
+        for bad in ["1.1", "3/2", "-0.1", "-1/2", "1/0", "most", "NaN"] {
             assert!(bad.parse::<Availability>().is_err(), "{bad}");
         }
     }

@@ -79,6 +79,35 @@ fn lists_may_have_spaces_and_a_nodes_arguments_need_no_dashes() {
 }
 
 #[test]
+fn numbers_and_lists_take_every_form_that_maelstrom_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let accepted = [
+        ["--nemesis", "partition,"],
+        ["--nemesis", "partition , ,"],
+        ["--nemesis", ","],
+        ["--availability", "1/2"],
+        ["--availability", "5e-1"],
+        ["--availability", "1"],
+        ["--availability", ":total"],
+        ["--availability", "nil"],
+        ["--nemesis-interval", "1/2"],
+        ["--rate", "2e1"],
+        ["--rate", "20d"],
+        ["--latency", "+5"],
+        ["--consistency-models", "serializable , read-atomic , "],
+        ["--nodes", "n0,n1,"],
+    ];
+    // A refused test exits before it looks for the program.
+    for flag in accepted {
+        let fixed = ["test", "-w", "echo", "--time-limit", "1", "--bin", "no-such-node"];
+        let output = run_in(dir.path(), &[&fixed[..], &flag].concat());
+        assert_eq!(output.status.code(), Some(255), "{flag:?}: {}", text(&output.stderr));
+    }
+    let half = ["--node-count", "1", "--availability", "1/2", "--nemesis", "partition,"];
+    valid(&echo(dir.path(), &half));
+}
+
+#[test]
 fn a_test_count_repeats_a_valid_test_and_ends_with_the_first_that_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let stderr =
@@ -100,8 +129,18 @@ fn unknown_values_are_refused_with_the_valid_ones() {
         (["--topology", "ring"], "grid"),
         (["--consistency-models", "serialisable"], "strict-serializable"),
         (["--concurrency", "2m"], "n"),
-        (["--availability", "2"], "a number between 0 and 1"),
-        (["--test-count", "0"], "0 is not in 1.."),
+        (["--nemesis", ""], "\"\" is none of partition, pause, kill"),
+        (["--nemesis", "kill,,pause"], "\"\" is none of partition, pause, kill"),
+        (["--availability", "2"], "between 0 and 1, such as 1, 0.5 or 1/2"),
+        (["--availability", "3/2"], "between 0 and 1, such as 1, 0.5 or 1/2"),
+        (["--availability", "1/0"], "between 0 and 1, such as 1, 0.5 or 1/2"),
+        (["--nemesis-interval", "0/1"], "such as 5, 0.5 or 1/2"),
+        (["--rate", "1/2"], "such as 5, 0.5 or 1e2"),
+        (["--latency", "1/2"], "a whole number from 0 to 3600000"),
+        (["--time-limit", "5.0"], "a whole number from 1 to 86400"),
+        (["--concurrency", "+2"], "an integer above 0, optionally followed by n"),
+        (["--nodes", ","], "must name a node"),
+        (["--test-count", "0"], "a whole number from 1 to 18446744073709551615"),
         (["--no-such-flag", "1"], "--no-such-flag"),
     ] {
         let fixed = ["test", "--bin", NODE];

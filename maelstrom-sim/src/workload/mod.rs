@@ -7,7 +7,7 @@ pub(crate) mod kafka;
 mod txn_rw_register;
 mod unique_ids;
 
-pub use self::txn_rw_register::TxnOptions;
+pub use self::txn_rw_register::{Models, TxnOptions};
 
 use std::time::Duration;
 

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{FinalOps, Invocation, RequestBody, Workload, list, raw};
+use crate::arguments::{list_items, whole};
 use crate::checker::WorkloadResults;
 use crate::checker::txn::{self, Model};
 use crate::history::History;
@@ -21,16 +22,19 @@ use crate::rng::SimRng;
 /// How many keys, the newest ones, a final transaction reads.
 const FINAL_KEYS_MAX: u64 = 128;
 
+/// The consistency models of a test.
+pub type Models = Vec<Model>;
+
 /// What can be chosen for this workload.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct TxnOptions {
     /// The consistency models to check for, separated by commas.
-    #[arg(long, value_name = "MODELS", value_delimiter = ',', value_parser = model,
+    #[arg(long, value_name = "MODELS", value_parser = models,
         default_value = "strict-serializable")]
-    pub consistency_models: Vec<Model>,
+    pub consistency_models: Models,
     /// The most operations in a transaction.
     #[arg(long, value_name = "INT", default_value_t = 4,
-        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000))]
+        value_parser = whole::<usize>(1..=1_000))]
     pub max_txn_length: usize,
     /// Whether every thread reads all recent keys at the end, when all faults are over: then all
     /// must see the same. Maelstrom's workload has no such end.
@@ -49,9 +53,12 @@ impl Default for TxnOptions {
     }
 }
 
-/// A model's name, as Maelstrom wants them, with spaces around the commas of a list, or without.
-fn model(text: &str) -> Result<Model, String> {
-    let name = text.trim();
+/// The models of a list. Commas separate them, with spaces around the commas or without.
+fn models(text: &str) -> Result<Models, String> {
+    list_items(text).into_iter().map(model).collect()
+}
+
+fn model(name: &str) -> Result<Model, String> {
     <Model as clap::ValueEnum>::from_str(name, false).map_err(|_| {
         let names: Vec<&str> = Model::ALL.iter().map(|model| model.name()).collect();
         format!("{name:?} is none of {}", names.join(", "))
@@ -211,9 +218,14 @@ mod tests {
 
     #[test]
     fn models_are_named_with_or_without_spaces_around_the_commas() {
-        assert_eq!(model(" read-atomic "), Ok(Model::ReadAtomic));
-        assert_eq!(model("serializable"), Ok(Model::Serializable));
-        assert!(model("serialisable").unwrap_err().contains("causal-cerone"));
+        assert_eq!(models(" read-atomic "), Ok(vec![Model::ReadAtomic]));
+        let both = Ok(vec![Model::Serializable, Model::ReadAtomic]);
+        for text in ["serializable,read-atomic", "serializable , read-atomic , "] {
+            assert_eq!(models(text), both, "{text:?}");
+        }
+        for text in ["serialisable", "", ",serializable"] {
+            assert!(models(text).unwrap_err().contains("causal-cerone"), "{text:?}");
+        }
     }
 
     #[test]
