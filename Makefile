@@ -187,6 +187,11 @@ sim: export SEED := $(SEED)
 sim: ## Sweep SEEDS=1000 seeds in virtual time (WORKLOAD=broadcast: one; SEED=42: replay one)
 	$(foreach w,$(WORKLOAD),$(call sweep,$(w)))
 
+.PHONY: corpus
+corpus: ## Run the corpus of odd nodes under the built-in checker (LAUNCHER=/path/to/maelstrom: that one)
+	scripts/build echo unique-ids broadcast g-counter kafka-log txn-rw maelstrom-sim broken-node
+	scripts/corpus "$${LAUNCHER:-$(bin)/maelstrom-sim}"
+
 .PHONY: lint
 lint: ## Check formatting, clippy and the documentation: no warnings
 	cargo fmt --all --check
