@@ -203,6 +203,14 @@ HABITS = {
         "txn",
         change("txn", lambda node, body, txn: [[f, k, 5 if f == "w" else v] for f, k, v in txn]),
     ),
+    "text-keys": (
+        "txn",
+        change("txn", lambda node, body, txn: [[f, str(k), v] for f, k, v in txn]),
+    ),
+    "float-keys": (
+        "txn",
+        change("txn", lambda node, body, txn: [[f, float(k), v] for f, k, v in txn]),
+    ),
     "shorter-txn": ("txn", change("txn", lambda node, body, txn: txn[:-1])),
     "longer-txn": ("txn", change("txn", lambda node, body, txn: txn + [["r", 99, None]])),
     "reordered-txn": ("txn", change("txn", lambda node, body, txn: txn[::-1])),

@@ -29,7 +29,8 @@
 //! Which of these count is a matter of the [`Model`]s that are asked for.
 //!
 //! The verdict by Maelstrom's rules comes from Elle's part of these alone: the anomalies `G1a`, `G1b`,
-//! `internal` and `lost-update`, and cycles (2) whose version orders Elle infers.
+//! `internal` and `lost-update`, and cycles (2) whose version orders Elle infers. It is unknown where
+//! Elle fails since keys are of several types.
 //!
 //! # Sources
 //!
@@ -48,6 +49,7 @@ mod explain;
 mod finals;
 mod graph;
 mod headline;
+mod key_types;
 mod local;
 mod model;
 mod order;
@@ -81,6 +83,11 @@ pub fn check(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
         (results.valid, results.maelstrom_valid) = (Verdict::Invalid, Verdict::Invalid);
         let cause = "no transaction depends on another one: there is nothing to judge";
         results.cause.get_or_insert_with(|| cause.into());
+    }
+    let key_types = key_types::of(history);
+    if key_types.len() > 1 {
+        results.maelstrom_valid = Verdict::Unknown;
+        results.fields.insert("key-types".into(), json!(key_types));
     }
     results
 }

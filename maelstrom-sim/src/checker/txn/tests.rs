@@ -131,6 +131,18 @@ fn everywhere(names: &'static [&'static str]) -> Vec<(Model, &'static [&'static 
 }
 
 #[test]
+fn maelstrom_does_not_judge_keys_of_several_types() {
+    let mut history = History::default();
+    let begun = push(&mut history, 1, OpType::Invoke, &json!([["w", 1, 1]]), None, false);
+    push(&mut history, 1, OpType::Ok, &json!([["w", "1", 1]]), Some(begun), false);
+    let begun = push(&mut history, 1, OpType::Invoke, &json!([["r", 1, null]]), None, false);
+    push(&mut history, 1, OpType::Ok, &json!([["r", "1", 1]]), Some(begun), false);
+    let results = check(&history, &BTreeSet::from([Strict]));
+    assert_eq!((results.valid, results.maelstrom_valid), (Verdict::Invalid, Verdict::Unknown));
+    assert_eq!(results.fields["key-types"], json!(["integer", "text"]));
+}
+
+#[test]
 fn transactions_one_after_the_other_are_fine() {
     expect(
         "1 ok x? x=1 y=1
