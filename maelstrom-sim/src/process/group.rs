@@ -39,11 +39,16 @@ impl Group {
         if self.status.is_some() { Ok(()) } else { system::set_paused(&self.leader, is_paused) }
     }
 
+    /// Whether the leader has exited.
+    pub(super) fn has_exited(&mut self) -> bool {
+        self.status.is_some() || system::has_exited(&mut self.leader)
+    }
+
     /// Waits until the leader exits by itself, and tells how. Kills the rest of the group then.
     /// `None`: it does not exit within `patience`, or was killed before.
     pub(super) fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
         let until = Instant::now() + patience;
-        while self.status.is_none() && !system::has_exited(&mut self.leader) {
+        while !self.has_exited() {
             if Instant::now() >= until {
                 return None;
             }

@@ -81,6 +81,11 @@ impl Life {
         self.group.wait(patience)
     }
 
+    /// Whether the program has exited by itself.
+    pub(super) fn has_exited(&mut self) -> bool {
+        self.group.has_exited()
+    }
+
     pub(super) fn printed(&self) -> Printed {
         *self.printed.lock().unwrap_or_else(PoisonError::into_inner)
     }

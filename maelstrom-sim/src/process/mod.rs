@@ -196,6 +196,13 @@ impl Processes {
         Some(status)
     }
 
+    /// Whether the process of a node has exited although nobody killed it. Kills nothing, unlike
+    /// [`exited`](Self::exited).
+    pub fn has_exited(&mut self, node: &NodeId) -> bool {
+        let life = self.nodes.get_mut(node).filter(|life| !life.is_killed);
+        life.is_some_and(Life::has_exited)
+    }
+
     /// The first node whose process has exited although nobody killed it, and how it exited. Unlike
     /// [`ProcessEvent::Closed`], this also finds a process whose stdout another process holds open.
     /// Kills the rest of that node's process group.

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the real-time driver")]
 
 mod data_dir;
+mod early_exit;
 mod hints;
 mod interrupt;
 
@@ -14,6 +15,7 @@ use maelstrom_core::NodeId;
 pub use self::data_dir::left_behind;
 pub use self::interrupt::{Interrupt, Signal};
 
+use self::early_exit::EarlyExits;
 use crate::options::Options;
 use crate::process::{ProcessEvent, ProcessOptions, Processes, UNREAD_BYTES_MAX};
 use crate::report::Progress;
@@ -21,6 +23,10 @@ use crate::world::{Action, Disturbance, Failure, World};
 
 /// How soon a signal is seen.
 const SIGNAL_LATENCY: Duration = Duration::from_millis(50);
+
+/// Advice where the program of a node has exited and a child of it lives.
+const EXEC_ADVICE: &str =
+    "Does a wrapper script start the node in the background? Then start the node with `exec`.";
 
 /// How many lines of its stderr are shown when a node is in trouble.
 const STDERR_LINES: usize = 32;
@@ -93,6 +99,7 @@ fn drive(
     (clock, progress): (&RealTime, &mut Progress),
     interrupt: &Interrupt,
 ) -> Result<(), RunError> {
+    let mut early_exits = EarlyExits::default();
     loop {
         while let Some(action) = world.poll_action() {
             match action {
@@ -126,6 +133,7 @@ fn drive(
             },
             None => world.handle_timeout(clock.now()),
         }
+        early_exits.check(clock.now(), world, processes);
     }
 }
 
@@ -137,10 +145,8 @@ fn check_exits(world: &mut World, processes: &mut Processes) {
     };
     let mut why = format!("exited by itself ({status})");
     if !world.muted().contains_key(&node) {
-        why.push_str(
-            " before the end of the test. Does a wrapper script start the node in the background? \
-             Then start the node with `exec`.",
-        );
+        why.push_str(" before the end of the test. ");
+        why.push_str(EXEC_ADVICE);
     }
     world.node_gone(&node, why);
 }

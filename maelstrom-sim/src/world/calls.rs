@@ -72,6 +72,14 @@ impl Calls {
         self.open.values().any(|call| matches!(call.purpose, Purpose::Op(_)))
     }
 
+    /// The nodes that have an open `init`.
+    pub(super) fn inits(&self) -> impl Iterator<Item = &NodeId> {
+        self.open.values().filter_map(|call| match &call.purpose {
+            Purpose::Init(node) => Some(node),
+            _ => None,
+        })
+    }
+
     pub(super) fn begin(
         &mut self,
         address: NodeId,

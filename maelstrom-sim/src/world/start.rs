@@ -57,6 +57,12 @@ impl World {
         self.call(now, &address, &node, 1, &request, Purpose::Init(node.clone()));
     }
 
+    /// The nodes that have not answered `init` yet, at the start of the test.
+    #[must_use]
+    pub fn awaiting_init(&self) -> Vec<NodeId> {
+        if self.phase == Phase::Init { self.calls.inits().cloned().collect() } else { Vec::new() }
+    }
+
     pub(super) fn init_ended(&mut self, node: NodeId, outcome: &Outcome) {
         #[derive(Deserialize)]
         struct Header<'a> {

@@ -3,7 +3,7 @@
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use maelstrom_core::NodeId;
 use maelstrom_sim::process::{ProcessEvent, ProcessOptions, Processes, kill_all_on_panic};
@@ -195,6 +195,33 @@ fn a_wrapper_that_exits_before_its_node_fails_the_test_at_the_end() {
     assert!(stderr.contains("n0 exited by itself (exit status: 0)"), "{stderr}");
     assert!(stderr.contains("start the node with `exec`"), "{stderr}");
     wait_until("nothing is left", || alive("--max-line-bytes 7000006").is_empty());
+}
+
+#[test]
+fn a_wrapper_that_exits_before_init_is_answered_fails_the_test_soon() {
+    for (end, status) in [("exit 3", "exit status: 3"), ("kill -9 $$", "signal: 9 (SIGKILL)")] {
+        let place = Place::new();
+        let bin = place.script(&format!("#!/bin/sh\nsleep 7000007 &\necho boom >&2\n{end}\n"));
+        let start = Instant::now();
+        let stderr = place.run(&bin, "-w echo --node-count 1 --time-limit 1").crashed();
+        assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+        let why = format!(
+            "n0 exited by itself ({status}) before it answered `init`, and a child of it still \
+             holds its stdout."
+        );
+        assert!(stderr.contains(&why), "{stderr}");
+        assert!(stderr.contains("    boom"), "{stderr}");
+        wait_until("nothing is left", || marked("7000007").is_empty());
+    }
+}
+
+#[test]
+fn a_wrapper_whose_child_answers_init_a_moment_later_is_heard() {
+    let place = Place::new();
+    let node = format!("{NODE} --max-line-bytes 7000008");
+    let bin = place.script(&format!("#!/bin/sh\nexec 3<&0\n(sleep 0.3; exec {node}) <&3 &\n"));
+    let stderr = place.run(&bin, "-w echo --node-count 1 --rate 20 --time-limit 1").crashed();
+    assert!(stderr.contains("(exit status: 0) before the end of the test"), "{stderr}");
 }
 
 #[test]
