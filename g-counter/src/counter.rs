@@ -1,5 +1,5 @@
-//! The counter: a row for each writer, which is one life of one node (or several, if its records
-//! survive), and nobody else ever says how much it is.
+//! The counter: a row for each writer, which is one life of one node. Only the writer says how much
+//! its row is.
 //!
 //! The invariant: a row only grows, and what its writer said first it never takes back. So of two
 //! totals of a row the larger one is the newer one, and the larger of each row is the join of two

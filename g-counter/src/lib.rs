@@ -9,7 +9,7 @@
 //!
 //! An add that is repeated is acknowledged again and counted once, if it comes to the same life of
 //! the same node, from the same client and with the same `msg_id`, among the last
-//! [`RETRIES_KEPT`] adds. Nothing else can be recognised: not a retry at another node, nor after
+//! [`RETRIES_KEPT`] adds (fewer if the names of the clients take more than 4 MiB). Nothing else can be recognised: not a retry at another node, nor after
 //! the node's restart, nor under a new `msg_id`; and an add without a `msg_id`, which wants no reply,
 //! counts each time it comes.
 //!
@@ -26,11 +26,9 @@
 //! writer's disk is lost. For reads to be a promise, every node would have to write every total to
 //! its disk.
 //!
-//! With its records a node goes on in the row it had, whose total they tell. Without, it begins a new
-//! one, and what others have seen of the old one stays counted. If it turns out that others know
-//! more of its row than itself, records were lost that had been called durable. It begins a new row
-//! then as well, since what it adds would be hidden below what they know: as it may be with what it
-//! has added before it heard from them.
+//! Each life of a node that adds something has a row of its own. The rows of earlier lives stay as
+//! they are: the node's records hold them, or other nodes do. So a folder that was restored from an
+//! older copy does no harm. The old row rises again when another node tells its newest total.
 
 mod counter;
 mod retries;
@@ -44,7 +42,7 @@ use serde::{Deserialize, Serialize};
 pub use counter::{Counter, Total};
 use retries::Recent;
 
-/// How many adds a node knows again when they are repeated: the last ones.
+/// How many adds a node knows again when they are repeated, at most: the last ones.
 pub const RETRIES_KEPT: usize = 10_000;
 
 /// The shortest period that the engine shall learn by itself. Whoever reads a counter would rather

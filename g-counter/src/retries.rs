@@ -7,19 +7,25 @@ use maelstrom_core::{MsgId, NodeId, Request};
 /// A sender names each of its requests once: the two together name a request of anybody.
 type Name = (NodeId, MsgId);
 
-/// The names of the last few requests. Of more than its limit the oldest is forgotten.
+/// How many bytes of names are kept. A client whose name is long is recognised for fewer requests.
+const BYTES_MAX: usize = 4 << 20;
+
+/// The names of the last few requests. Beyond a number of them, or [`BYTES_MAX`], the oldest is
+/// forgotten.
 #[derive(Debug)]
 pub(crate) struct Recent {
     /// The oldest first.
     order: VecDeque<Name>,
     /// Always what is in `order`.
     names: BTreeSet<Name>,
+    /// The size of the senders' names.
+    bytes: usize,
     len_max: usize,
 }
 
 impl Recent {
     pub(crate) fn new(len_max: usize) -> Self {
-        Self { order: VecDeque::new(), names: BTreeSet::new(), len_max }
+        Self { order: VecDeque::new(), names: BTreeSet::new(), bytes: 0, len_max }
     }
 
     /// Whether a request is among them. One without a name never is.
@@ -35,10 +41,11 @@ impl Recent {
         if !self.names.insert(name.clone()) {
             return;
         }
+        self.bytes = self.bytes.saturating_add(name.0.len());
         self.order.push_back(name);
-        if self.order.len() > self.len_max
-            && let Some(oldest) = self.order.pop_front()
-        {
+        while self.order.len() > self.len_max || self.bytes > BYTES_MAX {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.bytes = self.bytes.saturating_sub(oldest.0.len());
             self.names.remove(&oldest);
         }
         debug_assert_eq!(self.order.len(), self.names.len());

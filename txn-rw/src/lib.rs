@@ -38,9 +38,10 @@
 //!
 //! # What it relies on
 //!
-//! That records which the disk has called durable are there after a restart, or none are. If the
-//! last ones are lost and the node gives new entries their names before it hears from others what
-//! these were, replicas may differ for ever.
+//! That records which the disk has called durable are there after a restart. If the last ones are
+//! lost, for example because the folder is an older copy, then the node shows an older state until
+//! other nodes have told it what it lost, and what it told nobody is gone. All replicas still end up
+//! alike: each life of a node has a log of its own.
 
 mod clocks;
 mod entry;

@@ -145,6 +145,20 @@ fn as_many_adds_as_promised_are_known_again_and_no_more() {
     assert_eq!(cluster.read("n1"), u128::from(last) + 2);
 }
 
+/// What is known of requests is bounded in bytes, too.
+#[test]
+fn fewer_adds_are_known_again_where_the_names_of_clients_are_long() {
+    let mut cluster = alone();
+    let client = "c".repeat(1 << 20);
+    for msg_id in 1..=6 {
+        cluster.add_as("n1", &client, msg_id, 1);
+    }
+    cluster.add_as("n1", &client, 6, 1);
+    assert_eq!(cluster.read("n1"), 6, "the last one is known");
+    cluster.add_as("n1", &client, 1, 1);
+    assert_eq!(cluster.read("n1"), 7, "the first one is forgotten");
+}
+
 #[test]
 fn gossip_of_a_client_is_refused() {
     let mut cluster = Cluster::new(&["n1", "n2"]);

@@ -32,8 +32,8 @@ pub trait Entry: Clone + Serialize + DeserializeOwned {
     fn encoded_len(&self) -> usize;
 }
 
-/// Who appends to a log: one life of one node. A node that restarts without its records starts a
-/// new log, so that no two entries ever share a name.
+/// Names a log: one life of one node. A node that restarts begins a new log, so that no two entries
+/// ever share a name, whatever became of its records.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Origin {
     /// The node.
