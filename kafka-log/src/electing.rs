@@ -147,9 +147,11 @@ impl KafkaLog {
         node: &mut Node<Event>,
         id: PartitionId,
         from: Metadata,
-        to: Metadata,
+        mut to: Metadata,
         create: bool,
     ) {
+        // A replica that lost its records cannot lead.
+        to.eligible.retain(|id| !self.is_reborn(id));
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         (partition.metadata.is_busy, partition.metadata.is_swapping) = (true, true);
         node.persist(&partition.propose(&from, &to));
@@ -228,7 +230,10 @@ impl KafkaLog {
         if let Some(lead) =
             partition.role.as_leader_mut().filter(|lead| lead.epoch() == record.epoch)
         {
-            if record.version > lead.record().version {
+            // Whatever happened while the record was read is looked at now.
+            let is_news = record.version > lead.record().version;
+            partition.due_at = Some(now);
+            if is_news {
                 self.adopt(node, id, record);
             }
             return;

@@ -5,8 +5,8 @@
 //! A peer that does not answer for a while is suspected to be down. It is up again with its next
 //! answer.
 //!
-//! The detector is complete: a peer that never answers is suspected after two repeats and its
-//! patience. It is not accurate, and need not be: a wrong suspicion costs messages and an election,
+//! The detector is complete: while a demand is open, a peer that never answers is suspected, at the
+//! earliest when the first repeat is late and the patience is over. It is not accurate, and need not be: a wrong suspicion costs messages and an election,
 //! and never an entry.
 
 use std::collections::VecDeque;

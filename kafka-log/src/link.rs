@@ -99,10 +99,15 @@ impl Link {
         self.is_introduced
     }
 
-    /// Whether the peer told, when its present life began, that it holds nothing of any partition.
-    /// If it holds something by now, it has that from a leader that `lin-kv` has a record of.
+    /// Whether the peer told, when its present life began, that it holds nothing of any partition,
+    /// and nothing else was heard of it since.
     pub(crate) fn told_empty(&self) -> bool {
         self.told_empty
+    }
+
+    /// The peer leads a partition, or told that it holds one.
+    pub(crate) fn holds_something(&mut self) {
+        self.told_empty = false;
     }
 
     /// How many packets were sent to the peer.
@@ -334,5 +339,8 @@ mod tests {
         assert!(!hear(&introduction(3, true)));
         assert!(hear(&introduction(4, false)));
         assert!(!hear(&Packet { life: 5, number: 1, ..Packet::default() }));
+        assert!(hear(&introduction(6, false)));
+        link.holds_something();
+        assert!(!link.told_empty());
     }
 }

@@ -15,7 +15,8 @@
 //! With `--min-isr N`, nothing is committed while fewer than N replicas are in sync. So a replica that
 //! leaves the in-sync set at that point keeps everything that is committed for as long as this lasts.
 //! The record names it as *eligible*. If all replicas in sync are gone, an eligible one takes over.
-//! So a partition is lost only if at least N replicas lose their records.
+//! So as long as all nodes have the same N, a partition is lost only if at least N replicas lose
+//! their records. (With `--acks leader`, a message that was acknowledged may not be committed yet.)
 //!
 //! The rule: a change that leaves fewer than N in sync makes eligible what was in sync or eligible
 //! before it and is not in sync after it. Any other change makes the set empty. A leader commits
@@ -30,7 +31,8 @@
 //!
 //! Not covered: with N = 1, the default, no replica is ever eligible. With an empty `lin-kv`
 //! ([recovery](crate::Comparison)), all replicas that are in sync or eligible must be there: if one
-//! lost its records, the partition stays unavailable.
+//! lost its records, the partition stays unavailable. The record that a recovery creates names no
+//! eligible replica, although others may have all that is committed.
 
 use std::collections::BTreeSet;
 

@@ -183,6 +183,9 @@ impl KafkaLog {
             return debug!(peer = %src, partition = id, "appends to what is not kept here");
         }
         let retention = self.config.retention.clone();
+        if let Some(link) = self.links.get_mut(src) {
+            link.holds_something();
+        }
         let incarnation = self.links.get(src).and_then(crate::Link::incarnation);
         let partition = self.open(id);
         let is_stranger = !partition.is_of(append.log_id);
@@ -296,7 +299,8 @@ impl KafkaLog {
     fn peer_failed(&mut self, node: &mut Node<Event>, peer: &NodeId) {
         let now = node.now();
         self.partitions.for_each_mut(|_, partition| {
-            if partition.leadership().is_some() || partition.metadata.is_wanted {
+            let is_concerned = partition.metadata.is_wanted || partition.leader() == Some(peer);
+            if is_concerned || partition.leadership().is_some() {
                 partition.due_at = Some(now);
             }
         });

@@ -37,7 +37,7 @@ impl KafkaLog {
         let now = node.now();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         let compares = self.config.rules.hold(Rule::CompareReplicas);
-        if !compares || (partition.holding().is_empty() && !node.is_durable()) {
+        if !compares || !(node.is_durable() || partition.holding().has_log()) {
             return self.create(node, id);
         }
         let led = partition.leadership().is_some();
@@ -96,6 +96,9 @@ impl KafkaLog {
         let (now, id) = (node.now(), found.partition);
         if ![src, &self.own.id].into_iter().all(|end| self.placement.keeps(end, id)) {
             return debug!(peer = %src, partition = id, "tells of what is not kept here");
+        }
+        if let Some(link) = self.links.get_mut(src).filter(|_| !found.holding.is_empty()) {
+            link.holds_something();
         }
         let incarnation = self.links.get(src).and_then(Link::incarnation);
         let keeps = self.keeps(id);

@@ -3,7 +3,7 @@
 //!
 //! This happens whenever a cluster with records is started with an empty `lin-kv`.
 //!
-//! The invariants:
+//! The invariants, for an `lin-kv` that is emptied only while no node runs:
 //!
 //! * A node that keeps records creates a partition as new only if every replica holds nothing of it.
 //! * Without [`unclean`](Comparison::unclean), nothing that was committed is lost. Every replica has
@@ -15,7 +15,7 @@
 //! * The new leader's epoch is above every epoch that any replica knows or has proposed, so two logs
 //!   never share one.
 //! * A replica that was in sync and lost its records may have been the only one to hold a committed
-//!   entry. This is noticed, and the partition stays unavailable (see below).
+//!   entry. This is noticed, with one exception below, and the partition stays unavailable.
 //! * Logs of different names are not compared: the partition stays unavailable, also with `unclean`.
 //!
 //! # How a loss is noticed
@@ -33,6 +33,10 @@
 //! place of `R`, if it came true. If no present replica has kept any change, each of them was a
 //! follower only. The newest leader that one of them heard from had kept the change that made it
 //! the leader, so it has lost its records, and is named.
+//!
+//! The exception is a leader that a recovery chose, although it was not in sync before: if it
+//! commits alone, then loses its records, and no other replica heard from it in between, nobody
+//! names it.
 //!
 //! # Unclean recovery
 //!
@@ -84,7 +88,12 @@ impl Holding {
     /// Whether the replica knows nothing of the partition.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.epoch == 0 && self.end == 0
+        !self.has_log() && self.known.is_none()
+    }
+
+    /// Whether the replica has followed a leader, or led.
+    pub(crate) fn has_log(&self) -> bool {
+        self.epoch != 0 || self.end != 0
     }
 
     /// How complete the log is: the higher one holds all that is committed.
@@ -389,6 +398,17 @@ mod tests {
         let silent = Reason::Silent(vec!["n3".into()]);
         assert_eq!(decide(&[nothing(), nothing(), None], false), Decision::Wait(silent));
         assert_eq!(decide(&[nothing(), nothing(), None], true), Decision::Create);
+    }
+
+    /// It asked for the creation of the partition, and does not know whether that came true.
+    #[test]
+    fn a_replica_that_proposed_a_record_holds_something() {
+        let proposed = Metadata::first(7, id("n1", 1), [id("n2", 9)]);
+        let holding = Holding { known: Some(proposed), ..Holding::default() };
+        assert!(!holding.is_empty(), "it tells so when it begins");
+        let holdings = [Some(holding), Some(Holding::default()), Some(Holding::default())];
+        let lost = Reason::Lost(BTreeSet::from([id("n2", 9)]));
+        assert_eq!(decide(&holdings, false), Decision::Wait(lost));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 pub enum Rule {
     /// A follower refuses what comes in an older epoch.
     Fencing,
-    /// An entry is committed only if a follower has it.
+    /// An entry is committed only if a follower has it, unless the leader is alone in sync.
     CommitWithFollowers,
     /// An entry is committed only if every replica has it that may be in sync.
     CommitWithAll,

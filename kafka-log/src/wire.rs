@@ -358,7 +358,7 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         incarnation: Option<u64>,
     },
-    /// A leader knows what `lin-kv` holds, or is about to change it.
+    /// A node has changed the record in `lin-kv`, or is about to.
     Metadata {
         /// Of which partition.
         partition: PartitionId,

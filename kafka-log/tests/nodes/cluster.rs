@@ -28,6 +28,8 @@ pub(crate) struct Cluster {
     pub(crate) too_long: usize,
     /// How long a message between nodes takes.
     pub(crate) latency: Duration,
+    /// How long a message to or from `lin-kv` takes.
+    pub(crate) kv_latency: Duration,
     /// By when they arrive, and in order.
     under_way: BTreeMap<(Duration, u64), Value>,
     count: u64,
@@ -51,6 +53,7 @@ impl Cluster {
             on_the_way: None,
             too_long: 0,
             latency: Duration::ZERO,
+            kv_latency: Duration::ZERO,
             under_way: BTreeMap::new(),
             count: 0,
             kv: BTreeMap::new(),
@@ -254,10 +257,14 @@ impl Cluster {
     }
 
     fn post(&mut self, message: Value) {
-        let is_between = [&message["src"], &message["dest"]]
-            .iter()
-            .all(|end| self.names.iter().any(|name| **end == *name));
-        let at = if is_between { self.now + self.latency } else { self.now };
+        let ends = [&message["src"], &message["dest"]];
+        let is_between = ends.iter().all(|end| self.names.iter().any(|name| **end == *name));
+        let latency = match ends.iter().any(|end| **end == "lin-kv") {
+            true => self.kv_latency,
+            false if is_between => self.latency,
+            false => Duration::ZERO,
+        };
+        let at = self.now + latency;
         self.count += 1;
         self.under_way.insert((at, self.count), message);
     }

@@ -235,3 +235,61 @@ fn an_eligible_replica_leads_if_all_that_are_in_sync_lost_their_records() {
         }
     }
 }
+
+/// The follower is found to be down while the new leader reads its own record.
+#[test]
+fn a_follower_that_dies_with_its_leader_leaves_the_in_sync_set() {
+    for kv_latency in [0, 100, 200, 250, 300, 400] {
+        let mut cluster = Cluster::three();
+        cluster.send("n1", 0, 0);
+        cluster.run_for(A_WHILE);
+        let (leader, followers) = (cluster.leader(), cluster.followers());
+        cluster.kv_latency = Duration::from_millis(kv_latency);
+        cluster.crash(leader);
+        cluster.crash(followers[1]);
+        for msg in 1..4 {
+            cluster.begin(followers[0], json!({"type": "send", "key": "k", "msg": msg}));
+        }
+        cluster.run_for(A_WHILE);
+        assert_eq!(cluster.in_sync(), [followers[0]], "{kv_latency} ms");
+        assert_eq!(cluster.partition(followers[0]).high(), 4, "{kv_latency} ms");
+    }
+}
+
+/// Nobody sends anything, but there is something that was committed and is not shown.
+#[test]
+fn followers_that_come_back_without_their_leader_elect_one_and_show_what_was_committed() {
+    let mut cluster = Cluster::three();
+    for n in 0..3 {
+        cluster.send("n1", n, n);
+    }
+    let (leader, followers) = (cluster.leader(), cluster.followers());
+    for name in ["n1", "n2", "n3"] {
+        cluster.crash(name);
+    }
+    for name in &followers {
+        cluster.start(name);
+    }
+    cluster.run_for(A_WHILE);
+    assert_ne!(cluster.leader(), leader);
+    for name in followers {
+        assert_eq!(cluster.poll(name, 0), all(3), "{name}");
+    }
+}
+
+/// KIP-966: a replica whose records are known to be lost is not eligible.
+#[test]
+fn a_replica_that_lost_its_records_is_not_eligible() {
+    let config = Config { partitions: 1, in_sync_min: 2, ..Config::default() };
+    let mut cluster = Cluster::new(&["n1", "n2"], config);
+    cluster.send("n1", 0, 0);
+    cluster.run_for(A_WHILE);
+    let follower = cluster.followers()[0];
+    cluster.crash(follower);
+    cluster.lose_records(follower);
+    cluster.start(follower);
+    while cluster.in_sync().len() == 2 {
+        cluster.run_for(Duration::from_millis(1));
+    }
+    assert_eq!(cluster.kv["partition-0"].get("eligible"), None);
+}

@@ -271,7 +271,7 @@ impl<S: State> Gossip<S> {
     }
 
     fn advance(&mut self, version: &VersionVector) {
-        self.replica.advance(version, &self.origin);
+        self.replica.advance(version, Some(&self.origin));
         self.generation = self.generation.saturating_add(1);
     }
 }

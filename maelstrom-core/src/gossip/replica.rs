@@ -254,9 +254,9 @@ impl<T: Entry> Replica<T> {
 
     /// Takes over a state that has all of `version`: nothing of that will be asked for any more,
     /// and it is not here to be given. `except` is an origin that nobody else can speak for.
-    pub fn advance(&mut self, version: &VersionVector, except: &Origin) {
+    pub fn advance(&mut self, version: &VersionVector, except: Option<&Origin>) {
         for (origin, count) in &version.0 {
-            if origin != except && self.version.get(origin) < *count {
+            if Some(origin) != except && self.version.get(origin) < *count {
                 if let Some(old) = self.logs.insert(origin.clone(), Log::empty(*count)) {
                     self.bytes = self.bytes.saturating_sub(old.bytes);
                     self.newest_bytes = self.newest_bytes.saturating_sub(old.newest_bytes());

@@ -171,7 +171,7 @@ fn the_largest_log_is_trimmed_first() {
 fn with_a_snapshot_comes_what_it_covers_and_no_more() {
     let mut replica = filled(&[("a", 3), ("b", 5), ("me", 2)], usize::MAX);
     let snapshot = version(&[("a", 9), ("b", 4), ("c", 7), ("me", 6)]);
-    replica.advance(&snapshot, &origin("me"));
+    replica.advance(&snapshot, Some(&origin("me")));
     assert_eq!(replica.version(), &version(&[("a", 9), ("b", 5), ("c", 7), ("me", 2)]));
     // Whose log was skipped, of that there is nothing to give; the others are as before.
     assert_eq!(replica.log_bytes(), 7 * FOOTPRINT);

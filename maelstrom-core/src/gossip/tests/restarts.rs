@@ -176,6 +176,25 @@ fn a_node_that_lost_records_loses_nothing_that_it_appends_at_once() {
     });
 }
 
+/// An earlier life lost records of its own log, got them with a snapshot, and then more of that log.
+#[test]
+fn a_snapshot_on_record_brings_what_is_missing_of_the_own_log() {
+    let mut gossip: Gossip<Set> = Gossip::new(Config::default(), Set::default());
+    let origin = Origin { node: "n1".into(), incarnation: 5 };
+    let run = |start, entries: &[u32]| {
+        let entries = entries.to_vec();
+        Run { origin: origin.clone(), start, entries }
+    };
+    let version = VersionVector::from(vec![("n1".into(), 5, 10)]);
+    let (own, others) = (run(0, &[1, 2]), run(10, &[3]));
+    let records: [RecordRef<'_, Set>; 3] =
+        [RecordRef::Own(&own), RecordRef::Snapshot(&version, &[]), RecordRef::Others(&others)];
+    for record in records {
+        gossip.recover(&serde_json::to_vec(&record).unwrap()).unwrap();
+    }
+    assert_eq!(gossip.replica().version().get(&origin), 11);
+}
+
 #[test]
 fn a_record_that_is_out_of_place_is_refused() {
     let mut gossip: Gossip<Set> = Gossip::new(Config::default(), Set::default());
