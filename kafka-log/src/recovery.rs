@@ -3,7 +3,7 @@
 //!
 //! This happens whenever a cluster with records is started with an empty `lin-kv`.
 //!
-//! The invariants, for an `lin-kv` that is emptied only while no node runs:
+//! The invariants, for a `lin-kv` that is emptied only while no node runs:
 //!
 //! * A node that keeps records creates a partition as new only if every replica holds nothing of it.
 //! * Without [`unclean`](Comparison::unclean), nothing that was committed is lost. Every replica has

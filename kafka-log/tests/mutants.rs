@@ -96,10 +96,10 @@ fn a_broken_rule_is_noticed_by_the_sweep_of_all_faults() {
         (Rule::CommitWithAll, 0),
         (Rule::ElectInSync, 0),
         (Rule::Truncate, 0),
-        (Rule::TruncateByEpoch, 240),
+        (Rule::TruncateByEpoch, 1_380),
         (Rule::AppendOnce, 0),
         (Rule::LeadWithWholeLog, 0),
-        (Rule::CountProposed, 320),
+        (Rule::CountProposed, 120),
         (Rule::SoleFollower, 0),
         (Rule::CompareAndSet, 0),
     ] {
