@@ -230,7 +230,7 @@ impl KafkaLog {
         if let Some(lead) =
             partition.role.as_leader_mut().filter(|lead| lead.epoch() == record.epoch)
         {
-            // Whatever happened while the record was read is looked at now.
+            // The leader handles now what happened while it read the record.
             let is_news = record.version > lead.record().version;
             partition.due_at = Some(now);
             if is_news {

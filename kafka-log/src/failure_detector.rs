@@ -6,8 +6,8 @@
 //! answer.
 //!
 //! The detector is complete: while a demand is open, a peer that never answers is suspected, at the
-//! earliest when the first repeat is late and the patience is over. It is not accurate, and need not be: a wrong suspicion costs messages and an election,
-//! and never an entry.
+//! earliest when the first repeat is late and the patience is over. It is not accurate, and need not
+//! be: a wrong suspicion costs messages and an election, and never an entry.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -55,7 +55,7 @@ pub struct Partition {
     /// Everything below it is committed, as far as this node knows.
     high: Position,
     epoch: Epoch,
-    /// What this node is in `epoch`.
+    /// The role of this node in `epoch`.
     pub(crate) role: Role,
     /// The newest leader that was heard from, and its epoch: on the record, and not forgotten.
     last_leader: Option<(Epoch, ReplicaId)>,

@@ -218,7 +218,7 @@ impl Comparison<'_> {
         (names.len() > 1).then(|| Reason::Strangers(named.map(|(node, _)| node.clone()).collect()))
     }
 
-    /// What is missing to tell which log holds all that is committed.
+    /// The reason why nobody can tell yet which log holds all that is committed.
     fn missing(&self) -> Option<Reason> {
         let silent = self.replicas.iter().filter(|node| !self.holdings.contains_key(*node));
         let silent: Vec<NodeId> = silent.cloned().collect();

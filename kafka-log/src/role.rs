@@ -1,11 +1,11 @@
-//! What a node is to a partition: its leader or a follower.
+//! The role of a node in a partition: leader or follower.
 
 use maelstrom_core::NodeId;
 
 use crate::leader::Leader;
 use crate::wire::Position;
 
-/// What a node is to a partition.
+/// The role of a node in a partition.
 #[derive(Clone, Debug)]
 pub(crate) enum Role {
     /// It leads, in the partition's epoch.

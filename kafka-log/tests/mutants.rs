@@ -30,7 +30,7 @@ fn hunts() -> u64 {
     std::env::var("HUNTS").map_or(1, |text| text.parse().unwrap())
 }
 
-/// What the checker finds in a run, if it finds anything.
+/// The anomalies that the checker finds in a run, if it finds any.
 fn finding<H: MessageHandler>(options: Options, build: impl Fn(&NodeId) -> H) -> Option<String> {
     let results = simulate(options, build).results();
     let is_invalid = results.workload.valid == Verdict::Invalid;

@@ -145,7 +145,7 @@ fn as_many_adds_as_promised_are_known_again_and_no_more() {
     assert_eq!(cluster.read("n1"), u128::from(last) + 2);
 }
 
-/// What is known of requests is bounded in bytes, too.
+/// The memory of recent requests is bounded in bytes, too.
 #[test]
 fn fewer_adds_are_known_again_where_the_names_of_clients_are_long() {
     let mut cluster = alone();

@@ -37,9 +37,9 @@
 //!   everyone is told what it may lack, and asked who is there. The new hub is the lowest who is not
 //!   known to be down: if that does not answer either, the next. Who went down is asked now and then, at a bounded rate, and is up again once it answers
 //!   something that was sent since. A hub that comes and goes is trusted less each time.
-//! * *A node restarts.* Its own log comes back from its records, and stays as it is. What it appends
-//!   from now on goes to a new one, under a new incarnation. (Where the state must not go back, all
-//!   that it was told is on record as well.)
+//! * *A node restarts.* Its own log comes back from its records, and stays as it is. New entries go to
+//!   a new log, under a new incarnation. (Where the state must not go back, all that the node was told
+//!   is on record as well.)
 //!   Every message says which life of its sender speaks, and what is known of a peer is
 //!   forgotten with its life. A node that begins greets its hub, whatever it recovered.
 //! * *A log has been trimmed*: who needs what is no longer there gets the state itself, in pieces,
