@@ -9,13 +9,14 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use maelstrom_sim::Test;
 use maelstrom_sim::checker::Verdict;
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::Options;
 use maelstrom_sim::process::ProcessOptions;
 use maelstrom_sim::report::Progress;
 use maelstrom_sim::run::run;
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::workload;
 use serde_json::{Value, json};
 
 const NODE: &str = env!("CARGO_BIN_EXE_broadcast");
@@ -153,7 +154,7 @@ fn a_full_disk_ends_the_node_and_loses_nothing() {
 /// A test of a lone node that is killed about twice a second.
 fn kills(args: &[&str]) -> (Verdict, Value) {
     let logs = tempfile::tempdir().unwrap();
-    let mut options = Options::new(WorkloadKind::Broadcast).with_node_count(1);
+    let mut options = Options::default().with_node_count(1);
     options.nemesis.insert(Fault::Crash);
     options.nemesis_interval = Duration::from_millis(500);
     options.time_limit = Duration::from_secs(4);
@@ -164,7 +165,12 @@ fn kills(args: &[&str]) -> (Verdict, Value) {
         log_dir: logs.path().to_owned(),
         log_stderr: false,
     };
-    let (world, outcome) = run(options, &process, &mut Progress::new(Duration::ZERO)).unwrap();
+    let (world, outcome) = run(
+        Test::new(workload::Broadcast::default(), options),
+        &process,
+        &mut Progress::new(Duration::ZERO),
+    )
+    .unwrap();
     outcome.unwrap();
     let results = world.results();
     let kills = world.history().ops().iter().filter(|op| op.f == "crash").count();

@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use broadcast::Broadcast;
 use maelstrom_core::gossip::Config;
+use maelstrom_sim::Test;
 use maelstrom_sim::history::{Op, OpType, Process};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Latency, LatencyDist, Options};
 use maelstrom_sim::simulate::simulate;
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::workload;
 use maelstrom_sim::world::World;
 
 #[derive(Debug)]
@@ -29,7 +30,8 @@ struct Figures {
 
 fn run(options: Options, period_ms: Option<u64>) -> (World, Figures) {
     let config = || Config { period: period_ms.map(Duration::from_millis), ..Config::default() };
-    let world = simulate(options, |_| Broadcast::new(config()));
+    let world =
+        simulate(Test::new(workload::Broadcast::default(), options), |_| Broadcast::new(config()));
     world.assert_valid();
     let json = serde_json::to_value(world.results()).unwrap();
     let latencies = &json["workload"]["stable-latencies"];
@@ -48,7 +50,7 @@ fn options(nodes: usize, rate: f64, mean_ms: u64, seed: u64) -> Options {
         time_limit: Duration::from_secs(20),
         sync_max: Some(Duration::ZERO),
         seed,
-        ..Options::new(WorkloadKind::Broadcast).with_node_count(nodes)
+        ..Options::default().with_node_count(nodes)
     }
 }
 

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use broadcast::Broadcast;
 use maelstrom_core::gossip::Config;
+use maelstrom_sim::Test;
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
 use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::Sweep;
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::workload;
 use serde_json::Value;
 
 fn all_faults() -> Sweep {
-    Sweep { workload: WorkloadKind::Broadcast, faults: Fault::ALL.to_vec() }
+    Sweep::new(workload::Broadcast::default(), Fault::ALL)
 }
 
 #[test]
@@ -41,7 +42,8 @@ fn a_seed_gives_the_same_run_every_time() {
 
 /// Runs one test, expects it to be valid, and returns the results.
 fn valid(options: Options) -> Value {
-    let world = simulate(options, |_| Broadcast::default());
+    let world =
+        simulate(Test::new(workload::Broadcast::default(), options), |_| Broadcast::default());
     world.assert_valid();
     serde_json::to_value(world.results()).unwrap()
 }
@@ -52,7 +54,7 @@ fn options(nodes: usize, seed: u64) -> Options {
         time_limit: Duration::from_secs(20),
         availability: Some(Availability::Total),
         seed,
-        ..Options::new(WorkloadKind::Broadcast).with_node_count(nodes)
+        ..Options::default().with_node_count(nodes)
     }
 }
 
@@ -64,7 +66,9 @@ fn no_value_is_lost_through_partitions_of_every_kind() {
         let mut options = options(nodes, seed);
         options.nemesis.insert(Fault::Partition);
         options.nemesis_interval = Duration::from_secs(3);
-        let world = simulate(options.clone(), |_| Broadcast::default());
+        let world = simulate(Test::new(workload::Broadcast::default(), options.clone()), |_| {
+            Broadcast::default()
+        });
         for op in world.history().ops().iter().filter(|op| op.f == "start-partition") {
             kinds.extend(op.value.as_ref().map(|value| value.get().to_owned()));
         }
@@ -92,7 +96,8 @@ fn after_a_partition_everybody_catches_up_within_three_seconds() {
         options.nemesis.insert(Fault::Partition);
         // One partition from the very start, healed long before the end.
         options.nemesis_interval = Duration::from_secs(5);
-        let world = simulate(options, |_| Broadcast::default());
+        let world =
+            simulate(Test::new(workload::Broadcast::default(), options), |_| Broadcast::default());
         let fields = world.results().workload.fields;
         let worst = fields["stable-latencies"]["1"].as_u64().unwrap();
         let longest = partitions(world.history().ops()).max().unwrap();

@@ -3,7 +3,7 @@
 use echo::Echo;
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::sweep::Sweep;
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::workload;
 
 /// An echo without an answer counts as an error, so nobody may pause or crash.
 const FAULTS: [Fault; 7] = [
@@ -17,7 +17,7 @@ const FAULTS: [Fault; 7] = [
 ];
 
 fn bearable_faults() -> Sweep {
-    Sweep { workload: WorkloadKind::Echo, faults: FAULTS.to_vec() }
+    Sweep::new(workload::Echo::default(), FAULTS)
 }
 
 #[test]

@@ -12,12 +12,13 @@ use std::time::Duration;
 use g_counter::{GCounter, PERIOD_MIN};
 use maelstrom_core::NodeId;
 use maelstrom_core::gossip::Config;
+use maelstrom_sim::Test;
 use maelstrom_sim::history::{History, Op, OpType, Process};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
 use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::Sweep;
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::workload;
 use maelstrom_sim::world::World;
 
 /// What the program runs with.
@@ -27,19 +28,19 @@ fn counter(_node: &NodeId) -> GCounter {
 
 #[test]
 fn sweep() {
-    let sweep = Sweep { workload: WorkloadKind::GCounter, faults: Fault::ALL.to_vec() };
+    let sweep = Sweep::new(workload::GCounter::default(), Fault::ALL);
     sweep.test(40, counter);
 }
 
 #[test]
 fn sweep_with_snapshots() {
-    let sweep = Sweep { workload: WorkloadKind::GCounter, faults: Fault::ALL.to_vec() };
+    let sweep = Sweep::new(workload::GCounter::default(), Fault::ALL);
     sweep.test_snapshots("g-counter-snapshots", 40, counter);
 }
 
 /// Runs one test, and expects it to be valid.
 fn valid(options: Options) -> World {
-    let world = simulate(options, counter);
+    let world = simulate(Test::new(workload::GCounter::default(), options), counter);
     world.assert_valid();
     world
 }
@@ -55,7 +56,7 @@ fn options(nodes: usize, seed: u64) -> Options {
         time_limit: Duration::from_secs(20),
         availability: Some(Availability::Total),
         seed,
-        ..Options::new(WorkloadKind::GCounter).with_node_count(nodes)
+        ..Options::default().with_node_count(nodes)
     }
 }
 

@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use kafka_log::{Acks, Config, KafkaLog};
 use maelstrom_core::{NodeId, gossip};
+use maelstrom_sim::Test;
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::Options;
 use maelstrom_sim::rng::{self, Stream};
 use maelstrom_sim::sweep::{Case, Sweep};
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::workload::Kafka;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
 const NAME: &str = "kafka-configurations";
 
 fn all_faults() -> Sweep {
-    Sweep { workload: WorkloadKind::Kafka, faults: Fault::ALL.to_vec() }
+    Sweep::new(Kafka::default(), Fault::ALL)
 }
 
 /// The settings of a seed: each is the default one in about half of the seeds.
@@ -73,17 +74,16 @@ fn harmless(config: &Config) -> Vec<&'static str> {
 }
 
 /// Every second seed takes snapshots in small parts.
-fn case_with_snapshots(options: Options) -> Case<impl FnMut(&NodeId) -> KafkaLog> {
-    let snapshot_part_bytes = options.seed.is_multiple_of(2).then_some(50);
-    case(Options { snapshot_part_bytes, ..options })
+fn case_with_snapshots(mut test: Test) -> Case<impl FnMut(&NodeId) -> KafkaLog> {
+    test.options.snapshot_part_bytes = test.options.seed.is_multiple_of(2).then_some(50);
+    case(test)
 }
 
-fn case(options: Options) -> Case<impl FnMut(&NodeId) -> KafkaLog> {
-    let config = config(options.seed, options.nodes.len());
-    let harmless = harmless(&config);
+fn case(test: Test) -> Case<impl FnMut(&NodeId) -> KafkaLog> {
+    let config = config(test.options.seed, test.options.nodes.len());
     Case {
         about: format!("{config:?}"),
-        options: Options { harmless, ..options },
+        test: test.with_workload(|kafka: &mut Kafka| kafka.harmless = harmless(&config)),
         build: move |_: &NodeId| KafkaLog::new(config.clone(), gossip::Config::default()),
     }
 }
@@ -96,18 +96,17 @@ fn sweep_configurations() {
 /// Thousands of operations a second: packets are full, and sends wait for room.
 #[test]
 fn sweep_at_a_high_rate() {
-    all_faults().test_cases("kafka-high-rate", 4, |options| {
+    all_faults().test_cases("kafka-high-rate", 4, |Test { workload, options }| {
         let config = Config { batch_bytes: 2_000, packet_bytes: 4_000, ..Config::default() };
         let options = Options {
             rate: 3_000.0,
             concurrency: 20 * options.nodes.len(),
             time_limit: Duration::from_secs(4),
-            max_writes_per_key: 1_024,
             ..options
         };
-        Case::new(options, move |_: &NodeId| {
-            KafkaLog::new(config.clone(), gossip::Config::default())
-        })
+        let test = Test { workload, options };
+        let test = test.with_workload(|kafka: &mut Kafka| kafka.keys.max_writes_per_key = 1_024);
+        Case::new(test, move |_| KafkaLog::new(config.clone(), gossip::Config::default()))
     });
 }
 

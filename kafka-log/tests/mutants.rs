@@ -8,12 +8,12 @@
 
 use kafka_log::{Config, KafkaLog, Rule, Rules};
 use maelstrom_core::{MessageHandler, NodeId, gossip};
+use maelstrom_sim::Test;
 use maelstrom_sim::checker::Verdict;
 use maelstrom_sim::nemesis::Fault;
-use maelstrom_sim::options::Options;
 use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::Sweep;
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::workload::Kafka;
 
 mod forgetful;
 
@@ -31,8 +31,8 @@ fn hunts() -> u64 {
 }
 
 /// The anomalies that the checker finds in a run, if it finds any.
-fn finding<H: MessageHandler>(options: Options, build: impl Fn(&NodeId) -> H) -> Option<String> {
-    let results = simulate(options, build).results();
+fn finding<H: MessageHandler>(test: Test, build: impl Fn(&NodeId) -> H) -> Option<String> {
+    let results = simulate(test, build).results();
     let is_invalid = results.workload.valid == Verdict::Invalid;
     is_invalid.then(|| results.workload.fields["bad-error-types"].to_string())
 }
@@ -51,8 +51,8 @@ fn is_noticed(rule: Rule, sweep: &str, first: u64, find: impl Fn(u64) -> Option<
     println!("| {rule:?} | {sweep} | {sign} | {median} | {} |", seeds[seeds.len() - 1].0);
 }
 
-fn options(seed: u64) -> Options {
-    Sweep { workload: WorkloadKind::Kafka, faults: Fault::ALL.to_vec() }.options(seed)
+fn test_for(seed: u64) -> Test {
+    Sweep::new(Kafka::default(), Fault::ALL).test_for(seed)
 }
 
 /// One partition on all nodes, so that each fault meets it.
@@ -62,19 +62,19 @@ fn handler(rules: Rules) -> KafkaLog {
 }
 
 fn with_all_faults(rules: Rules, seed: u64) -> Option<String> {
-    finding(options(seed), |_| handler(rules))
+    finding(test_for(seed), |_| handler(rules))
 }
 
 fn with_a_bad_disk(rules: Rules, seed: u64) -> Option<String> {
-    let options = with_one_bad_disk(options(seed));
-    let bad = options.nodes[0].clone();
-    finding(options, |id| Forgetful::with_two_in_sync(*id == bad, rules))
+    let test = with_one_bad_disk(test_for(seed));
+    let bad = test.options.nodes[0].clone();
+    finding(test, |id| Forgetful::with_two_in_sync(*id == bad, rules))
 }
 
 fn with_outages(rules: Rules, seed: u64) -> Option<String> {
-    let mut options = options(seed);
-    options.nemesis.insert(Fault::Outage);
-    finding(options, |_| handler(rules))
+    let mut test = test_for(seed);
+    test.options.nemesis.insert(Fault::Outage);
+    finding(test, |_| handler(rules))
 }
 
 #[test]

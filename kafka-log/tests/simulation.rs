@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use kafka_log::{Acks, Config, GOSSIP_PERIOD_MIN, KafkaLog, Rules};
 use maelstrom_core::{NodeId, gossip};
+use maelstrom_sim::Test;
 use maelstrom_sim::history::{Op, OpType};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
 use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::{Case, Sweep};
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::workload::Kafka;
 use serde_json::Value;
 
 mod forgetful;
@@ -23,7 +24,7 @@ mod forgetful;
 use forgetful::{Forgetful, with_one_bad_disk};
 
 fn all_faults() -> Sweep {
-    Sweep { workload: WorkloadKind::Kafka, faults: Fault::ALL.to_vec() }
+    Sweep::new(Kafka::default(), Fault::ALL)
 }
 
 #[test]
@@ -45,16 +46,17 @@ fn a_seed_gives_the_same_run_every_time() {
 /// is shown is never wrong, nothing appears twice, and no offset is used again.
 #[test]
 fn sweep_without_disks() {
-    all_faults().test_cases("kafka-no-disks", 20, |mut options| {
+    all_faults().test_cases("kafka-no-disks", 20, |Test { workload, mut options }| {
         options.nemesis.insert(Fault::Crash);
         options.forgive_silence = true;
-        options.harmless.push("unseen");
         if options.nodes.len() == 1 {
             // Alone, there is nobody that could know better.
             options = options.with_node_count(2);
         }
         let handler = KafkaLog::default;
-        Case::new(options, move |_: &NodeId| Forgetful { handler: handler(), is_forgetful: true })
+        let test = Test { workload, options };
+        let test = test.with_workload(|kafka: &mut Kafka| kafka.harmless.push("unseen"));
+        Case::new(test, move |_| Forgetful { handler: handler(), is_forgetful: true })
     });
 }
 
@@ -62,22 +64,21 @@ fn sweep_without_disks() {
 /// partition stays unavailable, even if that node was the last one in sync (KIP-966).
 #[test]
 fn sweep_with_one_bad_disk() {
-    all_faults().test_cases("kafka-bad-disk", 40, |options| {
-        let options = with_one_bad_disk(options);
-        let bad = options.nodes[0].clone();
+    all_faults().test_cases("kafka-bad-disk", 40, |test| {
+        let test = with_one_bad_disk(test);
+        let bad = test.options.nodes[0].clone();
         let build = move |id: &NodeId| Forgetful::with_two_in_sync(*id == bad, Rules::default());
-        Case::new(options, build)
+        Case::new(test, build)
     });
 }
 
 /// All nodes lose their power at one instant, again and again, and `lin-kv` is empty after that.
 #[test]
 fn sweep_with_outages() {
-    all_faults().test_cases("kafka-outages", 40, |mut options| {
-        options.nemesis.insert(Fault::Outage);
-        let snapshot_part_bytes = options.seed.is_multiple_of(2).then_some(50);
-        let options = Options { snapshot_part_bytes, ..options };
-        Case::new(options, |_: &NodeId| KafkaLog::default())
+    all_faults().test_cases("kafka-outages", 40, |mut test| {
+        test.options.nemesis.insert(Fault::Outage);
+        test.options.snapshot_part_bytes = test.options.seed.is_multiple_of(2).then_some(50);
+        Case::new(test, |_| KafkaLog::default())
     });
 }
 
@@ -90,7 +91,8 @@ fn valid(options: Options) -> Value {
 fn valid_with(options: Options, config: impl Fn() -> Config) -> (Value, Vec<Duration>) {
     let period_min = GOSSIP_PERIOD_MIN;
     let gossip = || gossip::Config { period_min, ..gossip::Config::default() };
-    let world = simulate(options, |_| KafkaLog::new(config(), gossip()));
+    let world =
+        simulate(Test::new(Kafka::default(), options), |_| KafkaLog::new(config(), gossip()));
     world.assert_valid();
     let history = world.history();
     let sends = history.client_ops().filter(|op| op.f == "send" && op.kind == OpType::Ok);
@@ -99,7 +101,7 @@ fn valid_with(options: Options, config: impl Fn() -> Config) -> (Value, Vec<Dura
 }
 
 fn options(nodes: usize, seed: u64) -> Options {
-    let options = Options::new(WorkloadKind::Kafka).with_node_count(nodes);
+    let options = Options::default().with_node_count(nodes);
     Options {
         rate: 1_000.0,
         concurrency: 2 * nodes,

@@ -3,17 +3,19 @@
 //!
 //! # Layout
 //!
+//! Each module imports from those above it only.
+//!
 //! | module | what it is for |
 //! |---|---|
-//! | [`options`], [`arguments`] | what is to be tested: Maelstrom's options, names and defaults, and how it reads their values |
-//! | [`world`] | a whole test as one event loop without I/O: what the nodes say and the time go in, what they are to hear comes out |
-//! | [`network`], [`service`], [`nemesis`], [`partition`], [`topology`], [`generator`] | the parts of the world |
-//! | [`workload`] | what clients do |
-//! | [`history`], [`checker`] | what they saw, and the verdict on it |
+//! | [`options`], [`arguments`] | the options of any test: Maelstrom's names and defaults, and how it reads their values |
+//! | [`history`], [`checker`] | what clients saw, and the checkers that several workloads share |
+//! | [`workload`] | what clients do, and how it is judged: the trait, and Maelstrom's workloads |
+//! | [`network`], [`service`], [`nemesis`], [`partition`], [`stagger`], [`trace`] | the parts of the world |
+//! | [`world`], [`results`] | a whole test as one event loop without I/O: what the nodes say and the time go in, what they are to hear comes out; and its verdict |
 //! | [`process`], [`run`] | a test with real processes, over pipes, in real time |
-//! | [`simulate`] | a test with handlers in-process, in virtual time |
-//! | [`sweep`] | many of these, each with other faults |
-//! | [`trace`], [`store`], [`report`], [`edn`], [`limits`] | what is left of a test, and what a person gets to see |
+//! | [`simulate`], [`sweep`] | tests with handlers in-process, in virtual time: one, or many with other faults each |
+//! | [`store`], [`report`], [`edn`], [`limits`] | what is left of a test, and what a person gets to see |
+//! | [`cli`] | the command, for the built-in workloads and those of users |
 
 // Counts and times of a test are far from overflow, and this is no node: nothing here has to stay
 // up whatever it is sent. (A node's own crates deny this lint.)
@@ -21,24 +23,31 @@
 
 pub mod arguments;
 pub mod checker;
+pub mod cli;
 pub mod edn;
-pub mod generator;
+mod fault;
 pub mod history;
 mod json;
 pub mod limits;
+mod message;
 pub mod nemesis;
 pub mod network;
+pub mod news;
 pub mod options;
 pub mod partition;
 pub mod process;
 pub mod report;
+pub mod results;
 pub mod rng;
 pub mod run;
 pub mod service;
 pub mod simulate;
+pub mod stagger;
 pub mod store;
 pub mod sweep;
-pub mod topology;
+mod test;
 pub mod trace;
 pub mod workload;
 pub mod world;
+
+pub use self::test::Test;

@@ -16,30 +16,19 @@ use rand::RngExt;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::generator::random_below;
 use crate::options::{Latency, LatencyDist};
 use crate::partition::Grudge;
 use crate::rng::SimRng;
 use crate::service::Services;
+use crate::stagger::random_below;
 use crate::trace::{Fate, Trace};
 
 mod flood;
 
+pub use crate::message::Message;
+
 pub(crate) use self::flood::is_too_much;
 pub use self::flood::{Flood, WAITING_BYTES_MAX, WAITING_MAX, Waiting};
-
-/// A message under way.
-#[derive(Clone, Debug)]
-pub struct Message {
-    /// Numbers the messages of a run.
-    pub id: u64,
-    /// The sender.
-    pub src: NodeId,
-    /// The receiver.
-    pub dest: NodeId,
-    /// Its body.
-    pub body: Box<RawValue>,
-}
 
 /// Whether an address is a client's. Maelstrom goes by the first letter.
 #[must_use]

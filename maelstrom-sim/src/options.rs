@@ -1,4 +1,5 @@
-//! What is to be tested, and how: Maelstrom's own options, with its names and defaults.
+//! The options of any test: Maelstrom's own, with its names and defaults. What a workload lets its
+//! users choose is in the workload.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -7,15 +8,11 @@ use std::time::Duration;
 use maelstrom_core::NodeId;
 
 use crate::arguments::clojure_number;
-use crate::nemesis::Fault;
-use crate::topology::Topology;
-use crate::workload::{TxnOptions, WorkloadKind};
+use crate::fault::Fault;
 
-/// The options of one test, independent of how its nodes are run.
+/// The options of any test, whatever its workload and however its nodes are run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What the clients do, and how it is judged.
-    pub workload: WorkloadKind,
     /// The nodes' names, in the order in which each of them is told.
     pub nodes: Vec<NodeId>,
     /// How many client threads there are. Thread `i` talks to node `i` modulo the number of nodes.
@@ -30,12 +27,6 @@ pub struct Options {
     pub nemesis: BTreeSet<Fault>,
     /// The mean time between two operations of the nemesis.
     pub nemesis_interval: Duration,
-    /// The neighbours that workloads with a topology suggest.
-    pub topology: Topology,
-    /// How many keys are in use at a time, in workloads with keys.
-    pub key_count: u8,
-    /// How often a key is written to before another one takes its place.
-    pub max_writes_per_key: u64,
     /// Which part of all operations must succeed for the test to be valid.
     pub availability: Option<Availability>,
     /// Whether a reply to a client that has given up is dropped. Maelstrom mutes the node for it,
@@ -48,14 +39,6 @@ pub struct Options {
     pub spare_services: bool,
     /// Whether nodes may stay silent, in the view of a [sweep](crate::sweep), when all faults are over.
     pub forgive_silence: bool,
-    /// Findings that do not make a test invalid: what nodes do not promise under these options. Only
-    /// of workloads that name their findings.
-    pub harmless: Vec<&'static str>,
-    /// Whether each thread of a `unique-ids` test asks for one more id when all faults are over.
-    /// Maelstrom's do not, so that they never hear of a node that has gone silent.
-    pub final_ids: bool,
-    /// What transactions are like, and what is expected of them.
-    pub txn: TxnOptions,
     /// How long a simulated disk takes at most to make a record safe. `None`: drawn for each run.
     pub sync_max: Option<Duration>,
     /// About how many bytes a part of a snapshot holds. In virtual time, nodes then replace their
@@ -67,13 +50,11 @@ pub struct Options {
     pub seed: u64,
 }
 
-impl Options {
-    /// Maelstrom's defaults for this workload.
-    #[must_use]
-    pub fn new(workload: WorkloadKind) -> Self {
+impl Default for Options {
+    /// Maelstrom's defaults.
+    fn default() -> Self {
         let nodes: Vec<NodeId> = (1..=5).map(|n| format!("n{n}").into()).collect();
         Self {
-            workload,
             concurrency: nodes.len(),
             nodes,
             time_limit: Duration::from_secs(60),
@@ -81,24 +62,20 @@ impl Options {
             latency: Latency::default(),
             nemesis: BTreeSet::new(),
             nemesis_interval: Duration::from_secs(10),
-            topology: Topology::Grid,
-            key_count: 10,
-            max_writes_per_key: 16,
             availability: None,
             forgive_late_replies: false,
             as_maelstrom: false,
             spare_services: false,
             forgive_silence: false,
-            harmless: Vec::new(),
-            final_ids: false,
-            txn: TxnOptions::default(),
             sync_max: None,
             snapshot_part_bytes: None,
             trace: false,
             seed: 0,
         }
     }
+}
 
+impl Options {
     /// Sets the nodes to `n0 … n(count-1)`, as `--node-count` does, with a client thread each.
     #[must_use]
     pub fn with_node_count(mut self, count: usize) -> Self {

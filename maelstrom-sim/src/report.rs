@@ -6,8 +6,9 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use crate::checker::{Results, Verdict};
+use crate::checker::Verdict;
 use crate::history::Tally;
+use crate::results::Results;
 use crate::world::{News, World};
 
 /// How often a line is printed where there is no terminal.

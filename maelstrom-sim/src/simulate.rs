@@ -24,10 +24,10 @@ use rand::seq::IndexedRandom;
 
 use self::disk::Disk;
 use self::machine::{Machine, Program};
-use crate::generator::random_below;
-use crate::options::Options;
 use crate::process::UNREAD_BYTES_MAX;
 use crate::rng::{self, SimRng, Stream};
+use crate::stagger::random_below;
+use crate::test::Test;
 use crate::world::{Action, Disturbance, Failure, World};
 
 /// How many moments may follow each other while no time passes. More is a livelock.
@@ -50,8 +50,8 @@ const SYNC_MAX_MS: [u64; 3] = [1, 20, 300];
 /// # Panics
 ///
 /// If a handler does, or cannot recover what it has persisted.
-pub fn simulate<H: MessageHandler>(options: Options, mut build: impl FnMut(&NodeId) -> H) -> World {
-    let (world, panic) = run(options, &mut |id, seed| program(build(id), seed), None);
+pub fn simulate<H: MessageHandler>(test: Test, mut build: impl FnMut(&NodeId) -> H) -> World {
+    let (world, panic) = run(test, &mut |id, seed| program(build(id), seed), None);
     match panic {
         Some(panic) => std::panic::resume_unwind(panic),
         None => world,
@@ -83,10 +83,10 @@ pub(crate) struct Budget {
 pub(crate) fn simulate_within(
     budget: Budget,
     running: &Running,
-    options: Options,
+    test: Test,
     build: &mut Build<'_, '_>,
 ) -> World {
-    run(options, build, Some((budget, running))).0
+    run(test, build, Some((budget, running))).0
 }
 
 /// The handler that a run has called: its node, and the time in the run. Another thread can look.
@@ -108,12 +108,12 @@ impl Running {
 type Panic = Box<dyn Any + Send>;
 
 fn run(
-    options: Options,
+    test: Test,
     build: &mut Build<'_, '_>,
     limits: Option<(Budget, &Running)>,
 ) -> (World, Option<Panic>) {
     let (budget, running) = limits.unzip();
-    let mut simulation = Simulation::new(options, build, running);
+    let mut simulation = Simulation::new(test, build, running);
     let mut watch = budget.map(|budget| (budget, Stopwatch::start()));
     let mut steps = 0_u32;
     while !simulation.world.is_done() {
@@ -143,14 +143,15 @@ struct Simulation<'a, 'b, 'h> {
 }
 
 impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
-    fn new(options: Options, build: &'a mut Build<'b, 'h>, running: Option<&'a Running>) -> Self {
+    fn new(test: Test, build: &'a mut Build<'b, 'h>, running: Option<&'a Running>) -> Self {
+        let options = &test.options;
         let ids = options.nodes.clone();
         let mut rng = rng::stream(options.seed, Stream::Nodes);
         let drawn = SYNC_MAX_MS.choose(&mut rng).copied().unwrap_or_default();
         let sync_max = options.sync_max.unwrap_or(Duration::from_millis(drawn));
         let now = Duration::ZERO;
         let part_bytes = options.snapshot_part_bytes;
-        let world = World::new(options, now);
+        let world = World::new(test, now);
         let mut simulation = Self {
             now,
             running,

@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::checker::Results;
+use crate::results::Results;
 use crate::world::World;
 
 /// The folder of one test.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
-    workload: &'static str,
+    workload: String,
     dir: PathBuf,
 }
 
@@ -27,7 +27,7 @@ impl Store {
     /// # Errors
     ///
     /// If it cannot be created.
-    pub fn create(root: &Path, workload: &'static str) -> anyhow::Result<Self> {
+    pub fn create(root: &Path, workload: &str) -> anyhow::Result<Self> {
         let parent = root.join(workload);
         fs::create_dir_all(&parent)
             .with_context(|| format!("cannot create {}", parent.display()))?;
@@ -38,7 +38,8 @@ impl Store {
             let dir = parent.join(name);
             match fs::create_dir(&dir) {
                 Ok(()) => {
-                    let store = Self { root: root.to_owned(), workload, dir };
+                    let (root, workload) = (root.to_owned(), workload.to_owned());
+                    let store = Self { root, workload, dir };
                     store.link("current");
                     return Ok(store);
                 }
@@ -91,8 +92,8 @@ impl Store {
             return;
         };
         let links = [
-            (PathBuf::from(own), self.root.join(self.workload).join(name)),
-            (Path::new(self.workload).join(own), self.root.join(name)),
+            (PathBuf::from(own), self.root.join(&self.workload).join(name)),
+            (Path::new(&self.workload).join(own), self.root.join(name)),
         ];
         for (target, link) in links {
             if let Err(error) = replace_link(&target, &link) {

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -24,12 +24,12 @@ use maelstrom_core::{MessageHandler, NodeId};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
-use crate::checker::txn::Model;
 use crate::nemesis::{Fault, Schedule};
-use crate::options::{Availability, Latency, LatencyDist, Options};
+use crate::options::{Latency, LatencyDist, Options};
 use crate::rng::{self, Stream};
 use crate::simulate::simulate;
-use crate::workload::WorkloadKind;
+use crate::test::Test;
+use crate::workload::Workload;
 use crate::world::World;
 
 pub use self::case::{Case, Finding, Outcome};
@@ -38,8 +38,8 @@ use self::replay::Replay;
 /// What a sweep is about.
 #[derive(Clone, Debug)]
 pub struct Sweep {
-    /// The workload.
-    pub workload: WorkloadKind,
+    /// The workload. Each seed may change its own options: see [`Workload::for_sweep`].
+    pub workload: Arc<dyn Workload>,
     /// The faults that the nodes are meant to bear. Each seed switches some of them off.
     pub faults: Vec<Fault>,
 }
@@ -60,25 +60,23 @@ pub struct Summary {
 }
 
 impl Sweep {
+    /// A sweep of this workload with these faults.
+    #[must_use]
+    pub fn new(workload: impl Workload, faults: impl IntoIterator<Item = Fault>) -> Self {
+        Self { workload: Arc::new(workload), faults: faults.into_iter().collect() }
+    }
+
     /// The test that a seed stands for.
     #[must_use]
-    pub fn options(&self, seed: u64) -> Options {
+    pub fn test_for(&self, seed: u64) -> Test {
         let mut rng = rng::stream(seed, Stream::Swarm);
         let nodes = [1, 2, 3, 3, 4, 5, 5, 7].choose(&mut rng).copied().unwrap_or(5);
-        let mut options = Options::new(self.workload).with_node_count(nodes);
+        let mut options = Options::default().with_node_count(nodes);
         options.seed = seed;
         options.concurrency *= rng.random_range(1..=2);
         options.rate = rng.random_range(5.0..50.0);
         options.time_limit = Duration::from_secs(20);
         options.forgive_late_replies = true;
-        options.final_ids = true;
-        // No fault of an echo's sweep excuses a missing answer, which its checker does not judge.
-        if self.workload == WorkloadKind::Echo {
-            options.availability = Some(Availability::Total);
-        }
-        // The strongest model that stays available whatever happens, and replicas that converge.
-        options.txn.consistency_models = vec![Model::CausalCerone];
-        options.txn.final_reads = true;
         options.nemesis_interval = Duration::from_millis(rng.random_range(500..8_000));
         let dists = [LatencyDist::Constant, LatencyDist::Uniform, LatencyDist::Exponential];
         let dist = dists.choose(&mut rng).copied().unwrap_or_default();
@@ -90,9 +88,8 @@ impl Sweep {
                 options.nemesis.insert(fault);
             }
         }
-        options.key_count = rng.random_range(1..=10);
-        options.max_writes_per_key = [4, 16, 64].choose(&mut rng).copied().unwrap_or(16);
-        options
+        let workload = self.workload.for_sweep(&mut rng, &mut options);
+        Test { workload: workload.unwrap_or_else(|| Arc::clone(&self.workload)), options }
     }
 
     /// Runs one seed.
@@ -101,7 +98,7 @@ impl Sweep {
     ///
     /// The finding, if the run does not end well.
     pub fn run<H: MessageHandler>(&self, seed: u64, build: impl FnMut(&NodeId) -> H) -> Outcome {
-        Case::new(self.options(seed), build).run(self.workload.name())
+        Case::new(self.test_for(seed), build).run(self.workload.name())
     }
 
     /// Runs these seeds on all processors, up to the first finding; `done` is told of each run.
@@ -115,7 +112,7 @@ impl Sweep {
         build: impl Fn(&NodeId) -> H + Sync,
         done: impl Fn(u64) + Sync,
     ) -> Result<Summary, Box<Finding>> {
-        let case = |options| Case::new(options, &build);
+        let case = |test| Case::new(test, &build);
         self.run_cases(self.workload.name(), seeds, case, done)
     }
 
@@ -123,11 +120,11 @@ impl Sweep {
         &self,
         name: &str,
         seeds: std::ops::Range<u64>,
-        case: impl Fn(Options) -> Case<B> + Sync,
+        case: impl Fn(Test) -> Case<B> + Sync,
         done: impl Fn(u64) + Sync,
     ) -> Result<Summary, Box<Finding>> {
         let replay = Replay::here();
-        run_seeds(seeds, &done, &|seed| case(self.options(seed)).run_for(name, &replay))
+        run_seeds(seeds, &done, &|seed| case(self.test_for(seed)).run_for(name, &replay))
     }
 
     /// What a test of a handler calls: runs `seeds` seeds, or what the environment asks for:
@@ -138,11 +135,11 @@ impl Sweep {
     ///
     /// With the finding, if there is one, or if the environment asks for something else.
     pub fn test<H: MessageHandler>(&self, seeds: u64, build: impl Fn(&NodeId) -> H + Sync) {
-        self.test_cases(self.workload.name(), seeds, |options| Case::new(options, &build));
+        self.test_cases(self.workload.name(), seeds, |test| Case::new(test, &build));
     }
 
     /// The same for a sweep called `name` whose seeds differ by more than their faults: `case` makes
-    /// of the options of a seed what it stands for.
+    /// of the test of a seed what it stands for.
     ///
     /// # Panics
     ///
@@ -152,7 +149,7 @@ impl Sweep {
         &self,
         name: &str,
         seeds: u64,
-        case: impl Fn(Options) -> Case<B> + Sync,
+        case: impl Fn(Test) -> Case<B> + Sync,
     ) {
         if let Some(seed) = number_from_env("SEED") {
             return self.replay(name, seed, case);
@@ -186,13 +183,14 @@ impl Sweep {
         seeds: u64,
         build: impl Fn(&NodeId) -> H + Sync,
     ) {
-        self.test_cases(name, seeds, |options| {
-            let part_bytes = match options.seed % 3 {
+        self.test_cases(name, seeds, |mut test| {
+            let part_bytes = match test.options.seed % 3 {
                 0 => 1,
                 1 => 100,
                 _ => 1_000,
             };
-            Case::new(Options { snapshot_part_bytes: Some(part_bytes), ..options }, &build)
+            test.options.snapshot_part_bytes = Some(part_bytes);
+            Case::new(test, &build)
         });
     }
 
@@ -206,13 +204,13 @@ impl Sweep {
         &self,
         name: &str,
         seeds: impl IntoIterator<Item = u64>,
-        case: impl Fn(Options) -> Case<B>,
+        case: impl Fn(Test) -> Case<B>,
     ) {
         if let Some(seed) = number_from_env("SEED") {
             return self.replay(name, seed, case);
         }
         for seed in seeds {
-            if let Err(finding) = case(self.options(seed)).run(name) {
+            if let Err(finding) = case(self.test_for(seed)).run(name) {
                 panic!("{}", finding.text);
             }
         }
@@ -223,10 +221,10 @@ impl Sweep {
         &self,
         name: &str,
         seed: u64,
-        case: impl Fn(Options) -> Case<B>,
+        case: impl Fn(Test) -> Case<B>,
     ) {
         init_logging(LogFormat::Text);
-        match case(self.options(seed)).replay(name, Path::new("store/simulation")) {
+        match case(self.test_for(seed)).replay(name, Path::new("store/simulation")) {
             Ok(text) => tell(&text),
             Err(text) => panic!("{text}"),
         }
@@ -245,8 +243,9 @@ impl Sweep {
         build: impl Fn(&NodeId) -> H,
     ) {
         for seed in seeds {
-            let options = Options { trace: true, ..self.options(seed) };
-            let run = || traces(&simulate(options.clone(), &build));
+            let mut test = self.test_for(seed);
+            test.options.trace = true;
+            let run = || traces(&simulate(test.clone(), &build));
             for ((name, once), (_, again)) in run().into_iter().zip(run()) {
                 if once != again {
                     let mut lines = once.lines().zip(again.lines());

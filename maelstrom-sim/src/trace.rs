@@ -23,9 +23,9 @@ use maelstrom_core::NodeId;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::message::Message;
 use crate::nemesis::NemesisOp;
-use crate::network::Message;
-use crate::world::News;
+use crate::news::News;
 
 /// How many bytes of messages are kept.
 const BYTES_MAX: usize = 256 << 20;

@@ -123,7 +123,7 @@ fn a_test_count_repeats_a_valid_test_and_ends_with_the_first_that_is_not() {
 fn unknown_values_are_refused_with_the_valid_ones() {
     let dir = tempfile::tempdir().unwrap();
     for (args, valid) in [
-        (["-w", "ehco"], "echo, unique-ids, broadcast, g-counter, kafka, txn-rw-register"),
+        (["-w", "ehco"], "broadcast, echo, g-counter, g-set, kafka, "),
         (["--nemesis", "kill,bogus"], "\"bogus\" is none of partition, pause, kill"),
         (["--latency-dist", "normal"], "constant, uniform, exponential"),
         (["--topology", "ring"], "grid"),

@@ -23,10 +23,9 @@ use maelstrom_core::{Error, MessageHandler, Node, Request};
 use maelstrom_sim::checker::Verdict;
 use maelstrom_sim::checker::txn::Model;
 use maelstrom_sim::nemesis::Fault;
-use maelstrom_sim::options::Options;
 use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::Sweep;
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::workload::TxnRwRegister;
 use txn_rw::{
     Clocks, Config, Event, Isolation, Key, Map, Payload, Piece, Registers, Transaction, TxnRw,
     Value,
@@ -188,7 +187,7 @@ impl<const ALL: bool> MessageHandler for Sick<ALL> {
 }
 
 fn sweep_of() -> Sweep {
-    Sweep { workload: WorkloadKind::TxnRwRegister, faults: Fault::ALL.to_vec() }
+    Sweep::new(TxnRwRegister::strongest_available(), Fault::ALL)
 }
 
 #[test]
@@ -233,10 +232,11 @@ fn the_weaker_levels_are_not_blamed_for_what_they_permit() {
         (Isolation::ReadUncommitted, Model::ReadUncommitted),
     ] {
         for seed in 0..30 {
-            let mut options: Options = sweep_of().options(seed);
-            options.txn.consistency_models = vec![model];
+            let workload = TxnRwRegister::strongest_available();
+            let workload = TxnRwRegister { consistency_models: vec![model], ..workload };
+            let test = Sweep::new(workload, Fault::ALL).test_for(seed);
             let config = || Config { isolation, ..Config::default() };
-            let world = simulate(options, |_| TxnRw::new(config()));
+            let world = simulate(test, |_| TxnRw::new(config()));
             let results = world.results();
             let fields = &results.workload.fields;
             assert_ne!(results.valid, Verdict::Invalid, "{isolation:?}, {seed}: {fields:?}");

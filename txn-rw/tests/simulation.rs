@@ -12,14 +12,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use maelstrom_core::{NodeId, gossip};
+use maelstrom_sim::Test;
+use maelstrom_sim::checker::Verdict;
 use maelstrom_sim::checker::txn::Model;
-use maelstrom_sim::checker::{Results, Verdict};
 use maelstrom_sim::history::{History, OpType};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
+use maelstrom_sim::results::Results;
 use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::Sweep;
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::workload::TxnRwRegister;
 use maelstrom_sim::world::World;
 use txn_rw::{Config, Isolation, PERIOD_MIN, Registers, TxnRw};
 
@@ -33,7 +35,7 @@ fn isolated(isolation: Isolation) -> impl Fn(&NodeId) -> TxnRw {
 }
 
 fn all_faults() -> Sweep {
-    Sweep { workload: WorkloadKind::TxnRwRegister, faults: Fault::ALL.to_vec() }
+    Sweep::new(TxnRwRegister::strongest_available(), Fault::ALL)
 }
 
 #[test]
@@ -71,8 +73,8 @@ fn a_seed_gives_the_same_run_every_time() {
 }
 
 /// Runs one test, and expects it to be valid.
-fn valid(options: Options, build: impl FnMut(&NodeId) -> TxnRw) -> World {
-    let world = simulate(options, build);
+fn valid(test: Test, build: impl FnMut(&NodeId) -> TxnRw) -> World {
+    let world = simulate(test, build);
     world.assert_valid();
     world
 }
@@ -83,36 +85,37 @@ fn msgs_per_op(world: &World) -> f64 {
 }
 
 /// As the challenges have it: total availability, and two clients for each node.
-fn options(nodes: usize, rate: f64, model: Model, seed: u64) -> Options {
-    let mut options = Options::new(WorkloadKind::TxnRwRegister).with_node_count(nodes);
+fn test(nodes: usize, rate: f64, model: Model, seed: u64) -> Test {
+    let mut options = Options::default().with_node_count(nodes);
     options.concurrency = 2 * nodes;
     options.rate = rate;
     options.time_limit = Duration::from_secs(10);
     options.availability = Some(Availability::Total);
-    options.txn.consistency_models = vec![model];
     // On a slow disk clients wait, and ask less.
     options.sync_max = Some(Duration::from_millis(1));
     options.seed = seed;
-    options
+    let consistency_models = vec![model];
+    Test::new(TxnRwRegister { consistency_models, ..TxnRwRegister::default() }, options)
 }
 
-fn partitioned(options: Options) -> Options {
-    let nemesis_interval = Duration::from_secs(3);
-    Options { nemesis: BTreeSet::from([Fault::Partition]), nemesis_interval, ..options }
+fn partitioned(mut test: Test) -> Test {
+    test.options.nemesis = BTreeSet::from([Fault::Partition]);
+    test.options.nemesis_interval = Duration::from_secs(3);
+    test
 }
 
 #[test]
 fn challenge_6_is_valid_and_takes_few_messages_on_every_seed() {
     for seed in 0..2 {
-        let alone = valid(options(1, 1_000.0, Model::ReadUncommitted, seed), node);
+        let alone = valid(test(1, 1_000.0, Model::ReadUncommitted, seed), node);
         assert_eq!(alone.net_stats().servers.sent, 0);
-        let two = |model| options(2, 1_000.0, model, seed);
-        for options in [
+        let two = |model| test(2, 1_000.0, model, seed);
+        for test in [
             two(Model::ReadUncommitted),
             partitioned(two(Model::ReadUncommitted)),
             partitioned(two(Model::ReadCommitted)),
         ] {
-            let world = valid(options, node);
+            let world = valid(test, node);
             let per_op = msgs_per_op(&world);
             println!("seed {seed}: {per_op:.3} messages per operation");
             assert!(per_op <= 0.1, "seed {seed}: {per_op}");
@@ -125,16 +128,15 @@ fn whatever_the_network_the_strongest_available_model_holds_and_replicas_converg
     let dists = [LatencyDist::Constant, LatencyDist::Uniform, LatencyDist::Exponential];
     for seed in 0..12 {
         let nodes = [2, 3, 5, 7][usize::try_from(seed % 4).unwrap()];
-        let mut options = partitioned(options(nodes, 100.0, Model::CausalCerone, seed));
+        let mut test = partitioned(test(nodes, 100.0, Model::CausalCerone, seed));
         let mean_ms = [0, 20, 100][usize::try_from(seed % 3).unwrap()];
-        options.latency = Latency { mean_ms, dist: dists[usize::try_from(seed / 4).unwrap()] };
-        options.txn.final_reads = true;
-        valid(options, node);
+        test.options.latency = Latency { mean_ms, dist: dists[usize::try_from(seed / 4).unwrap()] };
+        valid(test.with_workload(|txn: &mut TxnRwRegister| txn.final_reads = true), node);
     }
 }
 
-fn results(options: Options, build: impl FnMut(&NodeId) -> TxnRw) -> Results {
-    let world = simulate(options, build);
+fn results(test: Test, build: impl FnMut(&NodeId) -> TxnRw) -> Results {
+    let world = simulate(test, build);
     assert_eq!(world.failure(), None);
     world.results()
 }
@@ -144,14 +146,9 @@ fn anomalies(results: &Results) -> BTreeSet<String> {
 }
 
 /// Of these seeds, how many show an anomaly.
-fn showing(
-    anomaly: &str,
-    seeds: u64,
-    options: impl Fn(u64) -> Options,
-    isolation: Isolation,
-) -> usize {
+fn showing(anomaly: &str, seeds: u64, test: impl Fn(u64) -> Test, isolation: Isolation) -> usize {
     let shows = |seed: &u64| {
-        let results = results(options(*seed), isolated(isolation));
+        let results = results(test(*seed), isolated(isolation));
         assert_ne!(results.valid, Verdict::Unknown);
         anomalies(&results).contains(anomaly)
     };
@@ -166,9 +163,9 @@ fn what_total_availability_cannot_prevent_is_found() {
         (Model::Serializable, "G2-item"),
         (Model::StrictSerializable, "stale-read-realtime"),
     ] {
-        let options = |seed| partitioned(options(2, 100.0, model, seed));
-        assert_eq!(showing(anomaly, 3, options, Isolation::Causal), 3, "{anomaly}");
-        let example = &results(options(0), node).workload.fields["anomalies"][anomaly][0];
+        let test = |seed| partitioned(test(2, 100.0, model, seed));
+        assert_eq!(showing(anomaly, 3, test, Isolation::Causal), 3, "{anomaly}");
+        let example = &results(test(0), node).workload.fields["anomalies"][anomaly][0];
         println!("{anomaly} under {}: {}", model.name(), example["ops"]);
     }
 }
@@ -206,9 +203,9 @@ fn is_write_skew((reads, writes): &View, (others, overwrites): &View) -> bool {
 #[test]
 fn write_skew_is_found() {
     let skew_of = |seed| {
-        let mut options = partitioned(options(2, 200.0, Model::Serializable, seed));
-        (options.key_count, options.txn.max_txn_length) = (2, 4);
-        let world = simulate(options, node);
+        let test = partitioned(test(2, 200.0, Model::Serializable, seed));
+        let test = test.with_workload(|txn: &mut TxnRwRegister| txn.keys.key_count = 2);
+        let world = simulate(test, node);
         assert_eq!(world.results().valid, Verdict::Invalid);
         let views = views(world.history());
         let near = |at: usize| views.iter().skip(at + 1).take(200);
@@ -228,11 +225,11 @@ fn the_weaker_levels_show_what_the_next_stronger_model_forbids() {
         (Isolation::ReadCommitted, Model::ReadCommitted, Model::ReadAtomic, "fractured-read"),
         (Isolation::Causal, Model::CausalCerone, Model::SnapshotIsolation, "lost-update"),
     ] {
-        let options = |model, seed| options(2, 200.0, model, seed);
+        let test = |model, seed| test(2, 200.0, model, seed);
         for seed in 0..5 {
-            valid(options(holds, seed), isolated(isolation));
+            valid(test(holds, seed), isolated(isolation));
         }
-        let count = showing(anomaly, 5, |seed| options(broken, seed), isolation);
+        let count = showing(anomaly, 5, |seed| test(broken, seed), isolation);
         println!("{isolation:?}: {anomaly} in {count} of 5 runs");
         assert_eq!(count, 5, "{isolation:?}");
     }

@@ -2,11 +2,11 @@
 
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::sweep::Sweep;
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::workload;
 use unique_ids::UniqueIds;
 
 fn all_faults() -> Sweep {
-    Sweep { workload: WorkloadKind::UniqueIds, faults: Fault::ALL.to_vec() }
+    Sweep::new(workload::UniqueIds::default(), Fault::ALL)
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use kafka_log::{Config, Event, KafkaLog, Payload, Rules};
 use maelstrom_core::{Error, MessageHandler, Node, Request, gossip};
+use maelstrom_sim::Test;
 use maelstrom_sim::nemesis::Fault;
-use maelstrom_sim::options::Options;
 
 /// A node that may lose its disk in every crash.
 pub(crate) struct Forgetful {
@@ -21,10 +21,10 @@ impl Forgetful {
 }
 
 /// A test of three nodes or more that crash. The first one is to lose its disk each time.
-pub(crate) fn with_one_bad_disk(mut options: Options) -> Options {
+pub(crate) fn with_one_bad_disk(Test { workload, mut options }: Test) -> Test {
     options.nemesis.insert(Fault::Crash);
     let count = options.nodes.len().max(3);
-    options.with_node_count(count)
+    Test { workload, options: options.with_node_count(count) }
 }
 
 impl MessageHandler for Forgetful {

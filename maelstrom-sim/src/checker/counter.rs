@@ -1,4 +1,4 @@
-//! A counter that only grows: every node ends up with the sum. After Maelstrom's `pn-counter`.
+//! A counter: every node ends up with the sum of all adds. After Maelstrom's `pn-counter`.
 //!
 //! An add whose outcome is unknown may count or not, so the final reads may show any sum of the
 //! acknowledged adds and some of the unknown ones: a set of intervals.
@@ -7,7 +7,9 @@
 //!
 //! - `failed-but-counted`: a final read that only adds can explain that a node refused with a definite
 //!   error. For Maelstrom the outcome of every add that brought an error is unknown.
-//! - `too-large`: a read at any time that shows more than all adds begun so far, refused ones left out.
+//! - `too-large`: a read at any time that shows more than the sum of all positive adds begun so far,
+//!   refused ones left out.
+//! - `too-small`: a read at any time that shows less than the sum of all negative ones.
 
 use std::collections::BTreeMap;
 
@@ -61,28 +63,49 @@ fn number(op: &Op) -> Option<i64> {
     op.value.as_ref()?.get().parse().ok()
 }
 
-/// Judges the history of a `g-counter` test. O(n + unknown adds × intervals).
+/// What any read may show: from the sum of the negative adds begun to that of the positive ones.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bounds {
+    low: i128,
+    high: i128,
+}
+
+impl Bounds {
+    fn add(&mut self, n: i128) {
+        *if n < 0 { &mut self.low } else { &mut self.high } += n;
+    }
+
+    fn remove(&mut self, n: i128) {
+        *if n < 0 { &mut self.low } else { &mut self.high } -= n;
+    }
+}
+
+/// Judges the history of a counter's test: of its operations `add` and `read`.
+/// O(n + unknown adds × intervals).
 #[must_use]
 pub fn check(history: &History) -> WorkloadResults {
-    let (mut sum, mut begun, mut unknown) = (0_i128, 0_i128, Vec::new());
+    let (mut sum, mut begun, mut unknown) = (0_i128, Bounds::default(), Vec::new());
     let mut refused = Vec::new();
-    let (mut final_reads, mut too_large) = (Vec::new(), Vec::new());
+    let (mut final_reads, mut too_large, mut too_small) = (Vec::new(), Vec::new(), Vec::new());
     for op in history.client_ops() {
         let Some(read) = number(op) else { continue };
         let n = i128::from(read);
         match (op.f, op.kind) {
-            ("add", OpType::Invoke) => begun += n,
+            ("add", OpType::Invoke) => begun.add(n),
             ("add", OpType::Ok) => sum += n,
             ("add", OpType::Fail | OpType::Info) if op.is_definite => {
                 // It may have been read before it failed only if it had not failed.
-                begun -= n;
+                begun.remove(n);
                 refused.push(n);
             }
             ("add", OpType::Fail | OpType::Info) => unknown.push(n),
             ("read", OpType::Ok) => {
-                if n > begun {
-                    too_large
-                        .push(json!({ "index": op.index, "value": read, "added": clamp(begun) }));
+                let shown =
+                    |bound| json!({ "index": op.index, "value": read, "added": clamp(bound) });
+                if n > begun.high {
+                    too_large.push(shown(begun.high));
+                } else if n < begun.low {
+                    too_small.push(shown(begun.low));
                 }
                 if op.is_final {
                     final_reads.push(read);
@@ -105,7 +128,8 @@ pub fn check(history: &History) -> WorkloadResults {
     let (counted, wrong): (Vec<i64>, Vec<i64>) =
         unexplained.partition(|read| with_refused.contains(*read));
     let maelstrom_valid = Verdict::invalid_if(!wrong.is_empty());
-    let beyond = Verdict::invalid_if(!counted.is_empty() || !too_large.is_empty());
+    let beyond = !counted.is_empty() || !too_large.is_empty() || !too_small.is_empty();
+    let beyond = Verdict::invalid_if(beyond);
     let valid = Verdict::merge([maelstrom_valid, beyond]);
     let cause = wrong
         .first()
@@ -117,11 +141,15 @@ pub fn check(history: &History) -> WorkloadResults {
         })
         .or_else(|| {
             too_large.first().map(|read| format!("a read shows more than all adds: {read}"))
+        })
+        .or_else(|| {
+            too_small.first().map(|read| format!("a read shows less than all adds: {read}"))
         });
     let fields = object(json!({
         "errors": wrong,
         "failed-but-counted": counted,
         "too-large": too_large,
+        "too-small": too_small,
         "final-reads": final_reads,
         "acceptable": acceptable.shown(),
     }));

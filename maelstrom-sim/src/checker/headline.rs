@@ -11,7 +11,7 @@ const CHARS_MAX: usize = 24;
 const ITEMS_MAX: usize = 3;
 
 /// A text, or its beginning if it is long.
-pub(super) fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     let mut short: String = text.chars().take(CHARS_MAX).collect();
     if text.chars().nth(CHARS_MAX).is_some() {
         short.push('…');
@@ -20,7 +20,7 @@ pub(super) fn short(text: &str) -> String {
 }
 
 /// `1, 2, 3 and 4 more`.
-pub(super) fn list(items: impl IntoIterator<Item = impl Display>) -> String {
+pub(crate) fn list(items: impl IntoIterator<Item = impl Display>) -> String {
     let mut items = items.into_iter();
     let shown: Vec<String> = items.by_ref().take(ITEMS_MAX).map(|item| item.to_string()).collect();
     match items.count() {

@@ -148,8 +148,9 @@ impl<'h> Elements<'h> {
         let Some(element) = self.elements.get_mut(place) else { return };
         match op.kind {
             OpType::Ok => element.known = element.known.or(Some((op.index, op.time))),
-            OpType::Fail => element.failed = true,
-            OpType::Invoke | OpType::Info => {}
+            // The type of an operation that a node refused depends on the workload.
+            OpType::Fail | OpType::Info => element.failed |= op.is_definite,
+            OpType::Invoke => {}
         }
     }
 

@@ -3,14 +3,18 @@
 mod properties;
 mod scale;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::history::{History, OpType};
 use crate::history::{Op, Process};
-use crate::options::Options;
-use crate::workload::WorkloadKind;
+use crate::network::NetStats;
+use crate::options::Availability;
+use crate::results::Results;
+use crate::workload::{echo, unique_ids};
 
 /// A history from lines of `time process type f [value]`, times in ms, one event a line. What
 /// processes from 90 on do is final.
@@ -338,12 +342,32 @@ fn a_read_on_the_way_may_be_old_but_never_more_than_was_added() {
     }
 }
 
+#[test]
+fn no_read_of_a_counter_may_leave_the_bounds_of_all_adds_begun() {
+    for (read, figure) in [(3, None), (4, Some("too-large")), (-2, None), (-3, Some("too-small"))] {
+        let results = counter::check(&history(&format!(
+            "0 1 invoke add 3
+             1 2 invoke add -2
+             2 3 invoke read
+             3 3 ok read {read}
+             4 1 ok add 3
+             5 2 ok add -2"
+        )));
+        assert_eq!(results.valid, Verdict::invalid_if(figure.is_some()), "{read}");
+        assert_eq!(results.maelstrom_valid, Verdict::Valid, "{read}");
+        for name in ["too-large", "too-small"] {
+            let count = results.fields[name].as_array().unwrap().len();
+            assert_eq!(count, usize::from(figure == Some(name)), "{read}");
+        }
+    }
+}
+
 fn judged(text: &str, availability: Option<Availability>) -> Results {
-    let workload = WorkloadKind::UniqueIds.build(&Options::new(WorkloadKind::UniqueIds));
     let mut net = NetStats::default();
     net.servers.sent = 6;
     net.clients.sent = 9;
-    Results::judge(workload.as_ref(), &history(text), net, availability)
+    let history = history(text);
+    Results::judge(unique_ids::check(&history), &history, net, availability)
 }
 
 const HALF: &str = "0 1 invoke generate

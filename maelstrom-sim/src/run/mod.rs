@@ -16,9 +16,9 @@ pub use self::data_dir::left_behind;
 pub use self::interrupt::{Interrupt, Signal};
 
 use self::early_exit::EarlyExits;
-use crate::options::Options;
 use crate::process::{ProcessEvent, ProcessOptions, Processes, UNREAD_BYTES_MAX};
 use crate::report::Progress;
+use crate::test::Test;
 use crate::world::{Action, Disturbance, Failure, World};
 
 /// How soon a signal is seen.
@@ -58,11 +58,11 @@ pub enum RunError {
 ///
 /// If the program cannot be started.
 pub fn run(
-    options: Options,
+    test: Test,
     process_options: &ProcessOptions,
     progress: &mut Progress,
 ) -> anyhow::Result<(World, Result<(), RunError>)> {
-    run_until(options, process_options, progress, &Interrupt::never())
+    run_until(test, process_options, progress, &Interrupt::never())
 }
 
 /// The same, until a signal ends the test.
@@ -71,14 +71,14 @@ pub fn run(
 ///
 /// As [`run`].
 pub fn run_until(
-    options: Options,
+    test: Test,
     process_options: &ProcessOptions,
     progress: &mut Progress,
     interrupt: &Interrupt,
 ) -> anyhow::Result<(World, Result<(), RunError>)> {
-    let mut processes = Processes::start(process_options, &options.nodes)?;
+    let mut processes = Processes::start(process_options, &test.options.nodes)?;
     let clock = RealTime::new();
-    let mut world = World::new(options, clock.now());
+    let mut world = World::new(test, clock.now());
     let mut outcome = drive(&mut world, &mut processes, (&clock, progress), interrupt);
     progress.finish();
     if outcome.is_ok() {

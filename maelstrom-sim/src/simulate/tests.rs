@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::nemesis::Fault;
+use crate::options::Options;
 use crate::trace::Fate;
-use crate::workload::WorkloadKind;
+use crate::workload::Echo;
 
 /// Sends a note to everyone for each request, and asks `lin-kv`.
 struct Chatty;
@@ -45,8 +46,8 @@ impl MessageHandler for Chatty {
     }
 }
 
-fn options(faults: &[Fault]) -> Options {
-    let mut options = Options::new(WorkloadKind::Echo).with_node_count(3);
+fn test(faults: &[Fault]) -> Test {
+    let mut options = Options::default().with_node_count(3);
     options.rate = 50.0;
     options.time_limit = Duration::from_secs(20);
     options.nemesis = faults.iter().copied().collect();
@@ -54,7 +55,7 @@ fn options(faults: &[Fault]) -> Options {
     options.latency.mean_ms = 10;
     options.forgive_late_replies = true;
     options.seed = 3;
-    options
+    Test::new(Echo::default(), options)
 }
 
 fn history(world: &World) -> String {
@@ -72,9 +73,10 @@ fn messages(world: &World) -> Vec<Value> {
 
 #[test]
 fn a_trace_tells_what_became_of_every_message_and_changes_nothing() {
-    let options = options(&Fault::ALL);
-    let plain = simulate(options.clone(), |_| Chatty);
-    let traced = simulate(Options { trace: true, ..options }, |_| Chatty);
+    let mut test = test(&Fault::ALL);
+    let plain = simulate(test.clone(), |_| Chatty);
+    test.options.trace = true;
+    let traced = simulate(test, |_| Chatty);
     assert!(plain.trace().is_none());
     assert_eq!(history(&plain), history(&traced));
     assert_eq!(plain.net_stats(), traced.net_stats());
@@ -112,8 +114,9 @@ fn a_trace_tells_what_became_of_every_message_and_changes_nothing() {
 
 #[test]
 fn a_service_answers_what_has_reached_it_and_nothing_else() {
-    let options = Options { trace: true, ..options(&[Fault::Services]) };
-    let messages = messages(&simulate(options, |_| Chatty));
+    let mut test = test(&[Fault::Services]);
+    test.options.trace = true;
+    let messages = messages(&simulate(test, |_| Chatty));
     let mut answers: BTreeMap<String, u64> = BTreeMap::new();
     for answer in messages.iter().filter(|message| message["src"] == "lin-kv") {
         let question = format!("{} {}", answer["dest"], answer["body"]["in_reply_to"]);
@@ -174,9 +177,9 @@ impl MessageHandler for Witness {
 fn disturbances_reach_their_node_and_a_restarted_one_is_another_process_with_the_same_disk() {
     let seen: Rc<RefCell<Vec<String>>> = Rc::default();
     let read = || std::mem::take(&mut *seen.borrow_mut());
-    let options = Options::new(WorkloadKind::Echo).with_node_count(2);
+    let test = Test::new(Echo::default(), Options::default().with_node_count(2));
     let mut build = |_: &NodeId, seed| program(Witness(Rc::clone(&seen)), seed);
-    let mut simulation = Simulation::new(options, &mut build, None);
+    let mut simulation = Simulation::new(test, &mut build, None);
     while seen.borrow().len() < 2 {
         simulation.step();
     }
@@ -216,7 +219,7 @@ fn disturbances_reach_their_node_and_a_restarted_one_is_another_process_with_the
 #[test]
 fn every_node_that_is_restarted_is_told_its_name() {
     let seen: Rc<RefCell<Vec<String>>> = Rc::default();
-    let world = simulate(options(&[Fault::Crash]), |_| Witness(Rc::clone(&seen)));
+    let world = simulate(test(&[Fault::Crash]), |_| Witness(Rc::clone(&seen)));
     // The history has what the nemesis was asked and what it did.
     let did = |f: &str| world.history().ops().iter().filter(|op| op.f == f).count() / 2;
     assert!(did("restart") > 3);
@@ -228,9 +231,9 @@ fn too_much_for_a_node_that_is_paused_or_down_ends_the_test() {
     let n0 = NodeId::from("n0");
     for stop in [Disturbance::Pause, Disturbance::Crash] {
         let seen: Rc<RefCell<Vec<String>>> = Rc::default();
-        let options = Options::new(WorkloadKind::Echo).with_node_count(2);
+        let test = Test::new(Echo::default(), Options::default().with_node_count(2));
         let mut build = |_: &NodeId, seed| program(Witness(Rc::clone(&seen)), seed);
-        let mut simulation = Simulation::new(options, &mut build, None);
+        let mut simulation = Simulation::new(test, &mut build, None);
         while seen.borrow().len() < 2 {
             simulation.step();
         }

@@ -10,12 +10,14 @@ use maelstrom_core::{MessageHandler, NodeId};
 use serde_json::json;
 
 use super::replay::{Replay, Watchdog};
-use crate::checker::{Results, Verdict, finals};
+use crate::checker::{Verdict, finals};
 use crate::nemesis::Schedule;
 use crate::options::Options;
 use crate::report;
+use crate::results::Results;
 use crate::simulate::{Budget, Build, program, simulate_within, text_of};
 use crate::store::write_traces;
+use crate::test::Test;
 use crate::world::World;
 
 /// How many of the operations that were never answered a finding tells of.
@@ -44,7 +46,7 @@ pub type Outcome = Result<(World, Results), Box<Finding>>;
 #[derive(Debug)]
 pub struct Case<B> {
     /// The test.
-    pub options: Options,
+    pub test: Test,
     /// What is special about it, for who reads a finding.
     pub about: String,
     /// Makes the nodes.
@@ -53,8 +55,11 @@ pub struct Case<B> {
 
 impl<B> Case<B> {
     /// A test with nothing special about it.
-    pub fn new(options: Options, build: B) -> Self {
-        Self { options, about: String::new(), build }
+    pub fn new<H>(test: Test, build: B) -> Self
+    where
+        B: FnMut(&NodeId) -> H,
+    {
+        Self { test, about: String::new(), build }
     }
 
     /// Runs the test, as one of the sweep called `name`.
@@ -73,8 +78,8 @@ impl<B> Case<B> {
     where
         B: FnMut(&NodeId) -> H,
     {
-        let Self { options, about, mut build } = self;
-        judge(name, replay, (options, &about), &mut |id, seed| program(build(id), seed))
+        let Self { test, about, mut build } = self;
+        judge(name, replay, (test, &about), &mut |id, seed| program(build(id), seed))
     }
 
     /// Runs the test and keeps its traces in a folder of `store`. Returns what there is to tell, as
@@ -87,11 +92,11 @@ impl<B> Case<B> {
     where
         B: FnMut(&NodeId) -> H,
     {
-        let Self { options, about, mut build } = self;
-        let options = Options { trace: true, ..options };
-        let watchdog = watch(PATIENCE, name, (&options, &about), String::new());
+        let Self { mut test, about, mut build } = self;
+        test.options.trace = true;
+        let watchdog = watch(PATIENCE, name, (&test.options, &about), String::new());
         let mut build = |id: &NodeId, seed| program(build(id), seed);
-        let world = simulate_within(BUDGET, &watchdog.running, options, &mut build);
+        let world = simulate_within(BUDGET, &watchdog.running, test, &mut build);
         keep_traces(name, &about, &world, store)
     }
 }
@@ -100,17 +105,17 @@ impl<B> Case<B> {
 fn judge(
     name: &str,
     replay: &Replay,
-    (options, about): (Options, &str),
+    (test, about): (Test, &str),
     build: &mut Build<'_, '_>,
 ) -> Outcome {
-    let seed = options.seed;
+    let seed = test.options.seed;
     let again = format!("Again, with all logs: {}", replay.command(seed));
     let finding = |text: String| Box::new(Finding { seed, text: format!("{text}\n{again}") });
-    let watchdog = watch(PATIENCE, name, (&options, about), again.clone());
-    let plan = options.clone();
+    let watchdog = watch(PATIENCE, name, (&test.options, about), again.clone());
+    let plan = test.options.clone();
     // A handler's panic is the world's failure. This catches those of the checkers.
     let judged = catch_unwind(AssertUnwindSafe(|| {
-        let world = simulate_within(BUDGET, &watchdog.running, options, build);
+        let world = simulate_within(BUDGET, &watchdog.running, test, build);
         let results = world.results();
         (world, results)
     }));

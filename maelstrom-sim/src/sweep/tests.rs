@@ -12,6 +12,7 @@ use super::case::{BUDGET, watch};
 use super::replay::Watchdog;
 use super::*;
 use crate::simulate::{Budget, Running, program, simulate_within};
+use crate::workload::{self, Broadcast, GCounter, UniqueIds};
 
 /// What is wrong with an echo.
 #[derive(Clone, Copy, PartialEq)]
@@ -88,11 +89,13 @@ impl MessageHandler for Echo {
     }
 }
 
-const SWEEP: Sweep = Sweep { workload: WorkloadKind::Echo, faults: Vec::new() };
+fn echo(faults: &[Fault]) -> Sweep {
+    Sweep::new(workload::Echo::default(), faults.iter().copied())
+}
 
 #[test]
 fn each_seed_switches_about_half_of_the_faults_on_and_they_are_counted() {
-    let sweep = Sweep { faults: vec![Fault::Loss, Fault::Clock], ..SWEEP };
+    let sweep = echo(&[Fault::Loss, Fault::Clock]);
     let summary = sweep.run_all(0..60, |_| Echo(Wrong::Nothing), |_| {}).unwrap();
     assert_eq!(summary.seeds, 60);
     assert!(summary.operations > 60 * 50 && summary.messages > 2 * summary.operations);
@@ -101,7 +104,7 @@ fn each_seed_switches_about_half_of_the_faults_on_and_they_are_counted() {
     assert!((5..30).contains(&summary.faultless));
     assert_eq!(summary.faults.len(), 2);
     let both = on(Fault::Loss) + on(Fault::Clock) + summary.faultless - 60;
-    let counted = (0..60).filter(|seed| sweep.options(*seed).nemesis.len() == 2).count();
+    let counted = (0..60).filter(|seed| sweep.test_for(*seed).options.nemesis.len() == 2).count();
     assert_eq!(both, counted as u64);
 
     let table = summary.table("echo");
@@ -115,17 +118,25 @@ fn each_seed_switches_about_half_of_the_faults_on_and_they_are_counted() {
 
 #[test]
 fn whatever_goes_wrong_is_a_finding() {
-    for (workload, wrong, said) in [
-        (WorkloadKind::Echo, Wrong::Answer, "Analysis invalid!"),
-        (WorkloadKind::Echo, Wrong::Address, "n0 said: there is no n99 in the network"),
-        (WorkloadKind::Echo, Wrong::Panic, "n0 panicked after 3."),
-        (WorkloadKind::Echo, Wrong::Panic, "I have had enough"),
+    let echo = || echo(&[]);
+    for (sweep, wrong, said) in [
+        (echo(), Wrong::Answer, "Analysis invalid!"),
+        (echo(), Wrong::Address, "n0 said: there is no n99 in the network"),
+        (echo(), Wrong::Panic, "n0 panicked after 3."),
+        (echo(), Wrong::Panic, "I have had enough"),
         // Without answers nothing about ids is wrong, but for the silence itself.
-        (WorkloadKind::UniqueIds, Wrong::Nothing, "n0 said: there is no n99 in the network"),
+        (
+            Sweep::new(UniqueIds::default(), []),
+            Wrong::Nothing,
+            "n0 said: there is no n99 in the network",
+        ),
         // This one does not know what a topology is.
-        (WorkloadKind::Broadcast, Wrong::Nothing, "n0 did not accept the workload's set-up"),
+        (
+            Sweep::new(Broadcast::default(), []),
+            Wrong::Nothing,
+            "n0 did not accept the workload's set-up",
+        ),
     ] {
-        let sweep = Sweep { workload, ..SWEEP };
         let finding = sweep.run(3, |_| Echo(wrong)).unwrap_err();
         assert!(finding.text.contains(said), "{}", finding.text);
         // It works wherever this test does.
@@ -137,16 +148,17 @@ fn whatever_goes_wrong_is_a_finding() {
 
 #[test]
 fn nodes_that_answer_each_other_for_ever_end_the_run_and_are_named() {
-    let options = SWEEP.options(3).with_node_count(2);
-    let options = Options { latency: Latency::default(), ..options };
-    let text = simulate(options, |_| Echo(Wrong::Storm)).failure().unwrap().to_string();
+    let Test { workload, options } = echo(&[]).test_for(3);
+    let options = Options { latency: Latency::default(), ..options.with_node_count(2) };
+    let text =
+        simulate(Test { workload, options }, |_| Echo(Wrong::Storm)).failure().unwrap().to_string();
     let said = "nodes answer each other for ever while no time passes, after ";
     assert!(text.starts_with(said) && text.ends_with(" messages"), "{text}");
 }
 
 #[test]
 fn a_panic_of_one_seed_is_the_finding_of_a_whole_sweep() {
-    let finding = SWEEP.run_all(0..4, |_| Echo(Wrong::Panic), |_| {}).unwrap_err();
+    let finding = echo(&[]).run_all(0..4, |_| Echo(Wrong::Panic), |_| {}).unwrap_err();
     for part in ["seed 0: n", " panicked after 3.", "What the nemesis does:", "SEED=0 "] {
         assert!(finding.text.contains(part), "{}", finding.text);
     }
@@ -155,14 +167,14 @@ fn a_panic_of_one_seed_is_the_finding_of_a_whole_sweep() {
 #[test]
 #[should_panic(expected = "I have had enough")]
 fn a_panic_outside_of_a_sweep_goes_on() {
-    simulate(SWEEP.options(3), |_| Echo(Wrong::Panic));
+    simulate(echo(&[]).test_for(3), |_| Echo(Wrong::Panic));
 }
 
 #[test]
 fn a_seed_that_takes_too_much_is_given_up_and_the_busiest_node_is_named() {
     let budget = |messages, millis| Budget { messages, time: Duration::from_millis(millis) };
     let run = |budget| {
-        simulate_within(budget, &Running::default(), SWEEP.options(3), &mut |_, seed| {
+        simulate_within(budget, &Running::default(), echo(&[]).test_for(3), &mut |_, seed| {
             program(Echo(Wrong::Nothing), seed)
         })
     };
@@ -219,9 +231,9 @@ impl MessageHandler for Counter {
 /// The finding of a sweep with or without faults (of a kind that a counter does not care about).
 fn counted(with_fault: bool, takes: bool, until_s: u64) -> Option<String> {
     let until = Duration::from_secs(until_s);
-    let sweep = Sweep { workload: WorkloadKind::GCounter, faults: vec![Fault::Clock] };
+    let sweep = Sweep::new(GCounter::default(), [Fault::Clock]);
     let fits = |seed: &u64| {
-        let options = sweep.options(*seed);
+        let options = sweep.test_for(*seed).options;
         options.nodes.len() == 1 && options.nemesis.is_empty() != with_fault
     };
     let seed = (0..).find(fits).unwrap();
@@ -251,15 +263,15 @@ fn only_faults_excuse_a_test_in_which_nothing_succeeded() {
 #[test]
 fn a_case_may_change_the_test_of_its_seed_and_its_finding_says_so() {
     let case = |wrong| {
-        move |options: Options| Case {
+        move |Test { workload, options }| Case {
             about: format!("seed {} with two nodes", options.seed),
-            options: options.with_node_count(2),
+            test: Test { workload, options: options.with_node_count(2) },
             build: move |_: &NodeId| Echo(wrong),
         }
     };
-    let summary = SWEEP.run_cases("pairs", 0..5, case(Wrong::Nothing), |_| {}).unwrap();
+    let summary = echo(&[]).run_cases("pairs", 0..5, case(Wrong::Nothing), |_| {}).unwrap();
     assert_eq!(summary.seeds, 5);
-    let finding = SWEEP.run_cases("pairs", 3..5, case(Wrong::Answer), |_| {}).unwrap_err();
+    let finding = echo(&[]).run_cases("pairs", 3..5, case(Wrong::Answer), |_| {}).unwrap_err();
     for part in ["pairs, seed 3: ", "2 nodes", "seed 3 with two nodes", "SEED=3 "] {
         assert!(finding.text.contains(part), "{}", finding.text);
     }
@@ -269,15 +281,15 @@ fn a_case_may_change_the_test_of_its_seed_and_its_finding_says_so() {
 fn silence_may_be_forgiven() {
     let until = Duration::from_secs(25);
     let run = |forgive_silence| {
-        let sweep = Sweep { workload: WorkloadKind::GCounter, faults: vec![Fault::Clock] };
+        let sweep = Sweep::new(GCounter::default(), [Fault::Clock]);
         let fits = |seed: &u64| {
-            let options = sweep.options(*seed);
+            let options = sweep.test_for(*seed).options;
             options.nodes.len() == 1 && !options.nemesis.is_empty()
         };
         let seed = (0..).find(fits).unwrap();
-        let case = |options| {
-            let build = |_: &NodeId| Counter { sum: 0, takes: true, until };
-            Case::new(Options { forgive_silence, ..options }, build)
+        let case = |mut test: Test| {
+            test.options.forgive_silence = forgive_silence;
+            Case::new(test, |_| Counter { sum: 0, takes: true, until })
         };
         sweep.run_cases("counter", seed..seed + 1, case, |_| {}).is_ok()
     };
@@ -290,30 +302,29 @@ fn a_sweep_stops_at_its_first_finding_and_tells_the_smallest_seed() {
     let done = |_| {
         runs.fetch_add(1, Ordering::Relaxed);
     };
-    let finding = SWEEP.run_all(7..5_000, |_| Echo(Wrong::Answer), done).unwrap_err();
+    let finding = echo(&[]).run_all(7..5_000, |_| Echo(Wrong::Answer), done).unwrap_err();
     assert_eq!(finding.seed, 7);
     assert!(runs.into_inner() < 1_000);
 }
 
 #[test]
 fn a_handler_that_keeps_to_its_input_gives_the_same_run_again() {
-    SWEEP.test_determinism(0..3, |_| Echo(Wrong::Nothing));
+    echo(&[]).test_determinism(0..3, |_| Echo(Wrong::Nothing));
 }
 
 #[test]
 #[should_panic(expected = "echo, seed 0: the messages of two runs differ")]
 fn a_handler_that_does_not_is_found() {
-    SWEEP.test_determinism(0..3, |_| Echo(Wrong::Random));
+    echo(&[]).test_determinism(0..3, |_| Echo(Wrong::Random));
 }
 
 #[test]
 fn a_replay_keeps_schedule_history_messages_and_events() {
     let store = tempfile::tempdir().unwrap();
-    let sweep = Sweep { faults: vec![Fault::Clock], ..SWEEP };
-    let seed = (0..).find(|seed| !sweep.options(*seed).nemesis.is_empty()).unwrap();
-    let replay = |wrong| {
-        Case::new(sweep.options(seed), |_: &NodeId| Echo(wrong)).replay("echo", store.path())
-    };
+    let sweep = echo(&[Fault::Clock]);
+    let seed = (0..).find(|seed| !sweep.test_for(*seed).options.nemesis.is_empty()).unwrap();
+    let replay =
+        |wrong| Case::new(sweep.test_for(seed), |_| Echo(wrong)).replay("echo", store.path());
     assert!(replay(Wrong::Answer).unwrap_err().contains("Analysis invalid!"));
     assert!(replay(Wrong::Panic).unwrap_err().contains(" panicked after 3."), "a panic, too");
     let text = replay(Wrong::Nothing).unwrap();
@@ -335,9 +346,9 @@ const HANGS: &str = "MAELSTROM_SIM_TEST_HANGS";
 #[test]
 fn a_handler_that_never_returns_ends_the_process_and_is_named() {
     if std::env::var_os(HANGS).is_some() {
-        let (options, patience) = (SWEEP.options(3), Duration::from_millis(300));
+        let (options, patience) = (echo(&[]).test_for(3).options, Duration::from_millis(300));
         let watchdog = watch(patience, "echo", (&options, "about"), "again".into());
-        simulate_within(BUDGET, &watchdog.running, SWEEP.options(3), &mut |_, seed| {
+        simulate_within(BUDGET, &watchdog.running, echo(&[]).test_for(3), &mut |_, seed| {
             program(Echo(Wrong::Hang), seed)
         });
         return;

@@ -1,17 +1,117 @@
-//! What clients do, and how it is judged: Maelstrom's workloads.
+//! Workloads: what clients ask of nodes, and how the history is judged.
+//!
+//! A [`Workload`] is one value. It says what its requests and replies look like ([`Rpc`]), makes the
+//! [`Generator`] that chooses the operations of one test, and judges the history of that test. Its
+//! fields are its own options. The same value serves tests in virtual time and sweeps, tests of real
+//! processes, and the command line, which reads the fields from flags.
+//!
+//! Each folder here is one of Maelstrom's workloads. A workload of another crate uses the same public
+//! items:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use maelstrom_core::{Error, MessageHandler, Node, NoEvent, Request};
+//! use maelstrom_sim::Test;
+//! use maelstrom_sim::checker::{Verdict, WorkloadResults};
+//! use maelstrom_sim::history::{History, OpType};
+//! use maelstrom_sim::options::Options;
+//! use maelstrom_sim::rng::SimRng;
+//! use maelstrom_sim::simulate::simulate;
+//! use maelstrom_sim::workload::{Field, Generator, Invocation, Rpc, Schema, Workload};
+//! use serde::{Deserialize, Serialize};
+//!
+//! /// Every node answers `whoami` with a number that is not negative.
+//! #[derive(Clone, Debug, Default)]
+//! struct WhoAmI;
+//!
+//! const RPCS: &[Rpc] = &[Rpc {
+//!     name: "whoami",
+//!     about: "Ask a node for its number.",
+//!     request: &[],
+//!     reply: &[Field::new("number", Schema::INTEGER, "3", "The number.")],
+//! }];
+//!
+//! impl Workload for WhoAmI {
+//!     fn name(&self) -> &'static str {
+//!         "whoami"
+//!     }
+//!     fn about(&self) -> &'static str {
+//!         "No number is negative."
+//!     }
+//!     fn rpcs(&self) -> &'static [Rpc] {
+//!         RPCS
+//!     }
+//!     fn generator(&self, _: &Options) -> Box<dyn Generator> {
+//!         Box::new(self.clone())
+//!     }
+//!     fn check(&self, history: &History) -> WorkloadResults {
+//!         let answers = history.client_ops().filter(|op| op.kind == OpType::Ok);
+//!         let bad = answers.filter_map(|op| op.value.as_ref()).find(|raw| raw.get().starts_with('-'));
+//!         let cause = bad.map(|raw| format!("a node has the number {raw}"));
+//!         WorkloadResults::from_cause(cause)
+//!     }
+//! }
+//!
+//! impl Generator for WhoAmI {
+//!     fn next(&mut self, _process: u64, _: &mut SimRng) -> Invocation {
+//!         Invocation { f: "whoami", value: None }
+//!     }
+//! }
+//!
+//! struct Handler;
+//!
+//! #[derive(Deserialize, Serialize)]
+//! #[serde(rename_all = "lowercase")]
+//! enum Payload {
+//!     WhoAmI,
+//!     #[serde(rename = "whoami_ok")]
+//!     Answer { number: i64 },
+//! }
+//!
+//! impl MessageHandler for Handler {
+//!     type Payload = Payload;
+//!     type Event = NoEvent;
+//!
+//!     fn message(&mut self, node: &mut Node<NoEvent>, from: &Request, _: Payload) -> Result<(), Error> {
+//!         node.reply(from, &Payload::Answer { number: 7 });
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let options = Options { time_limit: Duration::from_secs(5), ..Options::default() };
+//! simulate(Test::new(WhoAmI, options), |_| Handler).assert_valid();
+//! ```
 
-mod broadcast;
-mod echo;
-mod g_counter;
-pub(crate) mod kafka;
-mod txn_rw_register;
-mod unique_ids;
+pub mod broadcast;
+pub mod echo;
+mod entry;
+pub mod g_counter;
+pub mod g_set;
+pub mod kafka;
+mod keys;
+pub mod pn_counter;
+mod rpc;
+pub mod txn_rw_register;
+pub mod unique_ids;
 
-pub use self::txn_rw_register::{Models, TxnOptions};
+pub use self::broadcast::Broadcast;
+pub use self::echo::Echo;
+pub use self::entry::Entry;
+pub use self::g_counter::GCounter;
+pub use self::g_set::GSet;
+pub use self::kafka::Kafka;
+pub use self::keys::Keys;
+pub use self::pn_counter::PnCounter;
+pub use self::rpc::{Field, Rpc, Schema};
+pub use self::txn_rw_register::TxnRwRegister;
+pub use self::unique_ids::UniqueIds;
 
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
-use maelstrom_core::NodeId;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -20,48 +120,121 @@ use crate::history::{History, Op};
 use crate::options::Options;
 use crate::rng::SimRng;
 
-/// A workload that can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum WorkloadKind {
-    /// Nodes answer with what they were sent.
-    Echo,
-    /// Nodes give ids that never repeat.
-    UniqueIds,
-    /// Nodes replicate a set.
-    Broadcast,
-    /// Nodes count together.
-    GCounter,
-    /// Nodes keep logs of messages.
-    Kafka,
-    /// Nodes run transactions over a map of registers.
-    TxnRwRegister,
+/// The built-in workloads: Maelstrom's.
+#[must_use]
+pub fn built_in() -> Vec<Entry> {
+    vec![
+        Entry::of::<Broadcast>(),
+        Entry::of::<Echo>(),
+        Entry::of::<GCounter>(),
+        Entry::of::<GSet>(),
+        Entry::of::<Kafka>(),
+        Entry::of::<PnCounter>(),
+        Entry::of::<TxnRwRegister>(),
+        Entry::of::<UniqueIds>(),
+    ]
 }
 
-impl WorkloadKind {
-    /// Maelstrom's name for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Echo => "echo",
-            Self::UniqueIds => "unique-ids",
-            Self::Broadcast => "broadcast",
-            Self::GCounter => "g-counter",
-            Self::Kafka => "kafka",
-            Self::TxnRwRegister => "txn-rw-register",
+/// How long a client waits for a reply, unless the workload says otherwise.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A workload. See the [module's documentation](self).
+pub trait Workload: Any + Debug + Send + Sync {
+    /// Its name, as `--workload` takes it.
+    fn name(&self) -> &'static str;
+
+    /// One or more sentences about what nodes must do, and what is judged.
+    fn about(&self) -> &'static str;
+
+    /// All requests that nodes must understand, and their replies.
+    fn rpcs(&self) -> &'static [Rpc];
+
+    /// Whether the workload can be tested with these options. The command line asks before a test.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the option and the values that are possible.
+    fn validate(&self, options: &Options) -> Result<(), String> {
+        let _ = options;
+        Ok(())
+    }
+
+    /// The generator of one test with these options.
+    fn generator(&self, options: &Options) -> Box<dyn Generator>;
+
+    /// Judges the history of a test.
+    fn check(&self, history: &History) -> WorkloadResults;
+
+    /// The workload as a [sweep](crate::sweep) tests it in one of its runs, with random numbers of
+    /// the run: with other options of its own, or with stricter ones of the test. `None`: as it is.
+    fn for_sweep(&self, rng: &mut SimRng, options: &mut Options) -> Option<Arc<dyn Workload>> {
+        let _ = (rng, options);
+        None
+    }
+
+    /// Whether an operation may be thought not to have happened when its outcome is unknown.
+    fn is_idempotent(&self, f: &str) -> bool {
+        let _ = f;
+        false
+    }
+
+    /// Whether an operation that a node refused with a definite error has failed. If not, its
+    /// outcome is unknown, whatever the error.
+    fn heeds_errors(&self) -> bool {
+        true
+    }
+
+    /// Whether a thread keeps its address after an operation whose outcome is unknown.
+    fn keeps_client(&self) -> bool {
+        false
+    }
+
+    /// How long a client waits for a reply.
+    fn call_timeout(&self, options: &Options) -> Duration {
+        let _ = options;
+        CALL_TIMEOUT
+    }
+}
+
+/// What the clients of one test do.
+pub trait Generator: Debug {
+    /// The request that each node gets before the test, if any.
+    fn setup(&self) -> Option<RequestBody> {
+        None
+    }
+
+    /// The next operation, which `process` begins.
+    fn next(&mut self, process: u64, rng: &mut SimRng) -> Invocation;
+
+    /// What every thread ends with.
+    fn final_ops(&self) -> FinalOps {
+        FinalOps::None
+    }
+
+    /// The next of many final operations of a process; `None` when its thread is done.
+    fn next_final(&mut self, process: u64) -> Option<Invocation> {
+        let _ = process;
+        None
+    }
+
+    /// The request of an operation that takes one.
+    fn request(&self, op: &Invocation) -> RequestBody {
+        RequestBody::new(op.f, [])
+    }
+
+    /// What the client of `process` does for an operation, after requests with these results: one
+    /// request, unless the workload knows better.
+    fn step(&mut self, process: u64, op: &Invocation, results: &[Option<Box<RawValue>>]) -> Step {
+        let _ = process;
+        match results.first() {
+            None => Step::Ask(self.request(op)),
+            Some(result) => Step::Done(result.clone()),
         }
     }
 
-    /// The workload, fresh, for a test with these options.
-    #[must_use]
-    pub fn build(self, options: &Options) -> Box<dyn Workload> {
-        match self {
-            Self::Echo => Box::new(echo::Echo),
-            Self::UniqueIds => Box::new(unique_ids::UniqueIds::new(options)),
-            Self::Broadcast => Box::new(broadcast::Broadcast::new(options)),
-            Self::GCounter => Box::new(g_counter::GCounter),
-            Self::Kafka => Box::new(kafka::Kafka::new(options)),
-            Self::TxnRwRegister => Box::new(txn_rw_register::TxnRwRegister::new(options)),
-        }
+    /// Hears how each operation ended, for workloads whose next ones depend on it.
+    fn ended(&mut self, end: &Op) {
+        let _ = end;
     }
 }
 
@@ -72,6 +245,21 @@ pub struct Invocation {
     pub f: &'static str,
     /// The argument, as in the history.
     pub value: Option<Box<RawValue>>,
+}
+
+impl Invocation {
+    /// An operation with this argument.
+    #[must_use]
+    pub fn new(f: &'static str, argument: &Value) -> Self {
+        Self { f, value: raw(argument) }
+    }
+
+    /// The argument; null if there is none.
+    #[must_use]
+    pub fn argument(&self) -> Value {
+        let value = self.value.as_ref().and_then(|raw| serde_json::from_str(raw.get()).ok());
+        value.unwrap_or_default()
+    }
 }
 
 /// A request: its type, and its fields without the ids.
@@ -110,7 +298,7 @@ pub enum FinalOps {
     None,
     /// Each thread does this, once.
     Once(Invocation),
-    /// Each thread does what [`Workload::next_final`] says, one after the other, for as long as it
+    /// Each thread does what [`Generator::next_final`] says, one after the other, for as long as it
     /// says anything.
     Many {
         /// The mean time from one to the next.
@@ -120,103 +308,7 @@ pub enum FinalOps {
     },
 }
 
-/// A workload: generator, client and checker.
-pub trait Workload: std::fmt::Debug {
-    /// What each node is asked before the test, if anything.
-    fn setup(&self) -> Option<RequestBody> {
-        None
-    }
-
-    /// The next operation.
-    fn next(&mut self, rng: &mut SimRng) -> Invocation;
-
-    /// What every thread ends with.
-    fn final_ops(&self) -> FinalOps {
-        FinalOps::None
-    }
-
-    /// The next of many final operations of a process; `None` when its thread is done.
-    fn next_final(&mut self, process: u64) -> Option<Invocation> {
-        let _ = process;
-        None
-    }
-
-    /// How an operation is asked for, if one request is enough.
-    fn request(&self, op: &Invocation) -> RequestBody {
-        RequestBody::new(op.f, [])
-    }
-
-    /// What the client of `process` does for an operation, after requests with these results: one
-    /// request, unless the workload knows better.
-    fn step(&mut self, process: u64, op: &Invocation, results: &[Option<Box<RawValue>>]) -> Step {
-        let _ = process;
-        match results.first() {
-            None => Step::Ask(self.request(op)),
-            Some(result) => Step::Done(result.clone()),
-        }
-    }
-
-    /// Hears how each operation ended, for workloads whose next ones depend on it.
-    fn ended(&mut self, end: &Op) {
-        let _ = end;
-    }
-
-    /// The fields that the reply to a request must have beside its type and ids. It must have no
-    /// others.
-    fn reply_fields(&self, request: &str) -> &'static [&'static str];
-
-    /// The result of a request: one of the reply's fields, as it came. `None`: there is none.
-    fn result_field(&self, request: &str) -> Option<&'static str>;
-
-    /// The result of a request as the history keeps it, from the field of the reply.
-    ///
-    /// A null in the place of a list is an empty list: Maelstrom's schemas take the nil slice of a
-    /// Go program for one. A null in the place of an object is malformed.
-    ///
-    /// # Errors
-    ///
-    /// If the field's value is malformed; with the rest of a sentence that begins with its name.
-    fn result(&self, request: &str, value: &RawValue) -> Result<Box<RawValue>, String> {
-        let _ = request;
-        Ok(value.to_owned())
-    }
-
-    /// Whether an operation may be thought not to have happened when its outcome is unknown.
-    fn is_idempotent(&self, f: &str) -> bool {
-        let _ = f;
-        false
-    }
-
-    /// Whether an operation that a node refused with a definite error has failed. If not, its
-    /// outcome is unknown, whatever the error.
-    fn heeds_errors(&self) -> bool {
-        true
-    }
-
-    /// Whether a thread keeps its address after an operation whose outcome is unknown.
-    fn keeps_client(&self) -> bool {
-        false
-    }
-
-    /// Judges the history.
-    fn check(&self, history: &History) -> WorkloadResults;
-}
-
 /// A value as raw JSON.
 fn raw(value: &Value) -> Option<Box<RawValue>> {
     serde_json::value::to_raw_value(value).ok()
-}
-
-/// A list as it came, and null as an empty one.
-fn list(value: &RawValue) -> Result<Box<RawValue>, String> {
-    match value.get() {
-        "null" => RawValue::from_string("[]".into()).map_err(|error| error.to_string()),
-        text if text.starts_with('[') => Ok(value.to_owned()),
-        _ => Err("is not a list".into()),
-    }
-}
-
-/// What the names of nodes are in JSON.
-fn names(nodes: &[NodeId]) -> Value {
-    nodes.iter().map(|id| Value::from(id.as_ref())).collect()
 }

@@ -12,9 +12,6 @@ use serde_json::value::RawValue;
 
 use crate::workload::RequestBody;
 
-/// How long a client waits for a reply.
-pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// How long a node may take to answer `init`.
 pub(super) const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -64,18 +64,21 @@ impl World {
     /// Starts the operations that are due, as long as there are threads for them.
     pub(super) fn run_clients(&mut self, now: Duration, end: Duration) {
         while now < end && self.has_free_thread() {
-            let Some(generator) = &mut self.generator else {
+            let Some(stagger) = &mut self.stagger else {
                 return;
             };
-            if generator.next_at(now) > now {
+            if stagger.next_at(now) > now {
                 return;
             }
             // The next gap counts from when this one begins, not from when it was due: what is
             // late, for want of a thread or because the machine is slow, is not made up for.
-            generator.advance(now, &mut self.rng);
-            let Some(thread) = self.next_free_thread() else { return };
-            let op = self.workload.next(&mut self.rng);
-            self.invoke(now, thread, op, false);
+            stagger.advance(now, &mut self.rng);
+            let Some(index) = self.next_free_thread() else { return };
+            let Some(process) = self.threads.get(index).map(|thread| thread.process) else {
+                return;
+            };
+            let op = self.generator.next(process, &mut self.rng);
+            self.invoke(now, index, op, false);
         }
     }
 
@@ -126,7 +129,7 @@ impl World {
         let (Some(pending), Some(client)) = (&mut thread.pending, &mut thread.client) else {
             return;
         };
-        let ending = match self.workload.step(thread.process, &pending.op, &pending.results) {
+        let ending = match self.generator.step(thread.process, &pending.op, &pending.results) {
             Step::Ask(request) => {
                 pending.asked = request.kind;
                 client.last_msg_id += 1;
@@ -199,7 +202,7 @@ impl World {
             invocation: Some(pending.invocation),
             ..Op::new(Process::Client(process), ending.kind, pending.op.f)
         };
-        self.workload.ended(&end);
+        self.generator.ended(&end);
         self.record(now, end);
     }
 }

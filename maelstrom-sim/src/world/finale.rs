@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::World;
-use crate::generator::random_below;
+use crate::stagger::random_below;
 use crate::workload::FinalOps;
 
 impl World {
@@ -12,7 +12,7 @@ impl World {
         for thread in &mut self.threads {
             thread.final_at = Some(now);
         }
-        match self.workload.final_ops() {
+        match self.generator.final_ops() {
             FinalOps::Many { limit, .. } => now + limit,
             FinalOps::None | FinalOps::Once(_) => now,
         }
@@ -44,12 +44,12 @@ impl World {
             return;
         };
         let due = thread.final_at.take();
-        let op = match self.workload.final_ops() {
+        let op = match self.generator.final_ops() {
             FinalOps::None => None,
             FinalOps::Once(op) => Some(op),
             FinalOps::Many { .. } if now > until => None,
             FinalOps::Many { pace, .. } => {
-                let op = self.workload.next_final(thread.process);
+                let op = self.generator.next_final(thread.process);
                 if op.is_some() {
                     let gap = random_below(pace.saturating_mul(2), &mut self.rng);
                     thread.final_at = due.map(|due| due.max(now) + gap);

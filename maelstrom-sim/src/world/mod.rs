@@ -22,36 +22,40 @@
 mod advice;
 mod calls;
 mod clients;
+mod failure;
 mod finale;
 mod limits;
 mod lines;
-mod news;
 mod reply;
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use maelstrom_core::NodeId;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-pub use self::news::{Failure, News};
+pub use self::failure::Failure;
+pub use crate::news::News;
 
-use self::calls::{CALL_TIMEOUT, Calls, INIT_TIMEOUT, Outcome, Purpose};
+use self::calls::{Calls, INIT_TIMEOUT, Outcome, Purpose};
 use self::clients::Thread;
 use self::lines::{Line, node_line};
-use crate::checker::{Results, Verdict};
-use crate::generator::Stagger;
+use crate::checker::Verdict;
 use crate::history::{History, Op, OpType, Process};
 use crate::json::Fields;
 use crate::nemesis::{NemesisOp, Schedule, ServiceMode};
 use crate::network::{Message, NetStats, Network, is_client};
 use crate::options::Options;
+use crate::results::Results;
 use crate::rng::{self, SimRng, Stream};
 use crate::service::{BadRequest, Services};
+use crate::stagger::Stagger;
+use crate::test::Test;
 use crate::trace::{Fate, Trace};
-use crate::workload::{FinalOps, RequestBody, Workload};
+use crate::workload::{FinalOps, Generator, RequestBody, Workload};
 
 /// How long the network rests between the last fault and the final operations.
 const RECOVERY: Duration = Duration::from_secs(10);
@@ -61,8 +65,8 @@ const BAD_REQUESTS_MAX: usize = 64;
 
 /// How long a test takes if nothing goes wrong, without the start of the nodes.
 #[must_use]
-pub fn expected_length(options: &Options) -> Duration {
-    let finale = match options.workload.build(options).final_ops() {
+pub fn expected_length(Test { workload, options }: &Test) -> Duration {
+    let finale = match workload.generator(options).final_ops() {
         FinalOps::None => Duration::ZERO,
         FinalOps::Once(_) => RECOVERY,
         FinalOps::Many { limit, .. } => RECOVERY + limit,
@@ -117,7 +121,8 @@ enum Phase {
 #[derive(Debug)]
 pub struct World {
     options: Options,
-    workload: Box<dyn Workload>,
+    workload: Arc<dyn Workload>,
+    generator: Box<dyn Generator>,
     network: Network,
     services: Services,
     schedule: Schedule,
@@ -125,7 +130,7 @@ pub struct World {
     down: BTreeSet<NodeId>,
     service_mode: ServiceMode,
     service_rng: SimRng,
-    generator: Option<Stagger>,
+    stagger: Option<Stagger>,
     rng: SimRng,
     threads: Vec<Thread>,
     /// Whose turn it is: a thread's, or, behind the last one, the nemesis'.
@@ -152,7 +157,7 @@ pub struct World {
 impl World {
     /// A test that is about to begin at the time `now`.
     #[must_use]
-    pub fn new(options: Options, now: Duration) -> Self {
+    pub fn new(Test { workload, options }: Test, now: Duration) -> Self {
         let mean_gap = (options.rate > 0.0).then(|| Duration::from_secs_f64(1.0 / options.rate));
         let latencies = rng::stream(options.seed, Stream::Latency);
         let trace = options.trace.then(Trace::default);
@@ -161,14 +166,15 @@ impl World {
             network.spare_services();
         }
         let mut world = Self {
-            workload: options.workload.build(&options),
+            generator: workload.generator(&options),
+            workload,
             network,
             services: Services::new(rng::stream(options.seed, Stream::Services)),
             schedule: Schedule::new(&options),
             down: BTreeSet::new(),
             service_mode: ServiceMode::Fine,
             service_rng: rng::stream(options.seed, Stream::ServiceErrors),
-            generator: mean_gap.map(Stagger::new),
+            stagger: mean_gap.map(Stagger::new),
             rng: rng::stream(options.seed, Stream::Generator),
             threads: clients::threads(&options),
             turn: 0,
@@ -267,8 +273,8 @@ impl World {
                     at(self.began + time);
                 }
                 let has_free_thread = self.has_free_thread();
-                if let Some(generator) = self.generator.as_mut().filter(|_| has_free_thread) {
-                    at(generator.next_at(now));
+                if let Some(stagger) = self.stagger.as_mut().filter(|_| has_free_thread) {
+                    at(stagger.next_at(now));
                 }
             }
             Phase::Recovery { until } => at(until),
@@ -319,6 +325,12 @@ impl World {
 
     /// What is tested.
     #[must_use]
+    pub fn workload(&self) -> &dyn Workload {
+        self.workload.as_ref()
+    }
+
+    /// How it is tested.
+    #[must_use]
     pub fn options(&self) -> &Options {
         &self.options
     }
@@ -346,7 +358,8 @@ impl World {
     #[must_use]
     pub fn results(&self) -> Results {
         let (stats, availability) = (self.network.stats(), self.options.availability);
-        let results = Results::judge(self.workload.as_ref(), &self.history, stats, availability);
+        let found = self.workload.check(&self.history);
+        let results = Results::judge(found, &self.history, stats, availability);
         let results = match &self.failure {
             Some(failure) => results.with_failure(failure.to_string()),
             None if !self.is_done() => results.with_failure("the test is not over".into()),
@@ -369,7 +382,7 @@ impl World {
     pub fn assert_valid(&self) {
         let results = self.results();
         if results.valid != Verdict::Valid {
-            let (workload, seed) = (self.options.workload.name(), self.options.seed);
+            let (workload, seed) = (self.workload.name(), self.options.seed);
             let cause = results.cause.as_deref().unwrap_or("the verdict is not valid");
             let all = serde_json::to_string_pretty(&results).unwrap_or_default();
             panic!("{workload}, seed {seed}: {cause}\n{all}");
@@ -492,7 +505,10 @@ impl World {
         request: &RequestBody,
         purpose: Purpose,
     ) {
-        let timeout = if matches!(purpose, Purpose::Init(_)) { INIT_TIMEOUT } else { CALL_TIMEOUT };
+        let timeout = match purpose {
+            Purpose::Init(_) => INIT_TIMEOUT,
+            Purpose::Setup(_) | Purpose::Op(_) => self.workload.call_timeout(&self.options),
+        };
         self.calls.begin(address.clone(), msg_id, now + timeout, purpose);
         let sent = match calls::encode(request, msg_id) {
             Ok(body) => self.network.send(now, address, dest, body).is_ok(),
@@ -508,7 +524,7 @@ impl World {
                 self.init_ended(node, outcome);
             }
             Purpose::Setup(node) => {
-                let f = self.workload.setup().map_or("", |request| request.kind);
+                let f = self.generator.setup().map_or("", |request| request.kind);
                 let ending = reply::ending(self.workload.as_ref(), f, f, outcome);
                 if ending.kind != OpType::Ok {
                     self.fail(Failure::SetupRefused(node, ending.error.unwrap_or_default()));
@@ -548,7 +564,7 @@ impl World {
                 Phase::Draining
             }
             Phase::Draining if !self.calls.has_ops() => {
-                if matches!(self.workload.final_ops(), FinalOps::None) {
+                if matches!(self.generator.final_ops(), FinalOps::None) {
                     Phase::Done
                 } else {
                     for op in self.schedule.finish() {

@@ -77,22 +77,27 @@ fn result(
     if fields.get("msg_id").is_some_and(|id| !is_integer(id)) {
         return Err(malformed("`msg_id` is not an integer (a reply needs none)".into()));
     }
-    let wanted = workload.reply_fields(request);
-    if let Some(missing) = wanted.iter().find(|name| fields.get(name).is_none()) {
-        return Err(malformed(format!("`{missing}` is missing")));
+    let rpc = workload.rpcs().iter().find(|rpc| rpc.name == request);
+    let wanted = rpc.map(|rpc| rpc.reply).unwrap_or_default();
+    if let Some(missing) = wanted.iter().find(|field| fields.get(field.name).is_none()) {
+        return Err(malformed(format!("`{}` is missing", missing.name)));
     }
-    let known =
-        |name: &str| ["type", "msg_id", "in_reply_to"].contains(&name) || wanted.contains(&name);
+    let known = |name: &str| {
+        ["type", "msg_id", "in_reply_to"].contains(&name)
+            || wanted.iter().any(|field| field.name == name)
+    };
     if let Some(extra) = fields.names().find(|name| !known(name)) {
         return Err(malformed(format!("`{extra}` has no place in it")));
     }
-    let Some(name) = workload.result_field(request) else {
-        return Ok(None);
-    };
-    let Some(value) = fields.get(name) else {
-        return Ok(None);
-    };
-    workload.result(request, value).map(Some).map_err(|what| malformed(format!("`{name}` {what}")))
+    let mut result = None;
+    for field in wanted {
+        if let Some(value) = fields.get(field.name) {
+            let read = (field.schema.read)(value);
+            let value = read.map_err(|what| malformed(format!("`{}` {what}", field.name)))?;
+            result.get_or_insert(value);
+        }
+    }
+    Ok(result)
 }
 
 /// The beginning of a text.
@@ -108,13 +113,11 @@ pub(super) fn preview(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::Options;
-    use crate::workload::WorkloadKind;
+    use crate::workload::Broadcast;
 
     fn read(body: &str) -> (OpType, String) {
-        let workload = WorkloadKind::Broadcast.build(&Options::new(WorkloadKind::Broadcast));
         let body = RawValue::from_string(body.into()).unwrap();
-        let ending = ending(workload.as_ref(), "read", "read", &Outcome::Reply(body));
+        let ending = ending(&Broadcast::default(), "read", "read", &Outcome::Reply(body));
         (ending.kind, ending.error.or(ending.value.map(|v| v.get().to_owned())).unwrap_or_default())
     }
 

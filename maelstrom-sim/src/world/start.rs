@@ -12,11 +12,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::calls::{Outcome, Purpose};
-use super::news::{Failure, News};
-use super::{Phase, World, reply};
-use crate::generator::random_below;
+use super::{Failure, News, Phase, World, reply};
 use crate::rng::{self, Stream};
 use crate::service::Services;
+use crate::stagger::random_below;
 use crate::workload::RequestBody;
 
 /// Within this time all nodes join. Maelstrom takes 4 ms for 5 nodes and 40 ms for 25 where it has
@@ -84,7 +83,7 @@ impl World {
     }
 
     pub(super) fn set_up(&mut self, now: Duration) {
-        let Some(request) = self.workload.setup() else {
+        let Some(request) = self.generator.setup() else {
             return;
         };
         for node in self.options.nodes.clone() {
@@ -102,7 +101,8 @@ mod tests {
     use super::*;
     use crate::options::Options;
     use crate::simulate::simulate;
-    use crate::workload::WorkloadKind;
+    use crate::test::Test;
+    use crate::workload::Echo;
 
     /// Speaks to somebody so long after its start.
     struct Early {
@@ -156,9 +156,9 @@ mod tests {
     }
 
     fn run(to: &str, after: Duration) -> World {
-        let options = Options { seed: 1, ..Options::new(WorkloadKind::Echo) }.with_node_count(9);
+        let options = Options { seed: 1, ..Options::default() }.with_node_count(9);
         let options = Options { time_limit: Duration::from_secs(2), ..options };
-        simulate(options, |_| Early { to: to.into(), after })
+        simulate(Test::new(Echo::default(), options), |_| Early { to: to.into(), after })
     }
 
     #[test]

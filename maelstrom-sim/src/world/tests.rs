@@ -15,7 +15,7 @@ use crate::history::OpType;
 use crate::nemesis::Fault;
 use crate::options::{Latency, LatencyDist};
 use crate::simulate::simulate;
-use crate::workload::WorkloadKind;
+use crate::workload::{Broadcast, Echo, UniqueIds};
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -123,13 +123,17 @@ impl MessageHandler for Toy {
     }
 }
 
+fn broadcast(options: Options) -> Test {
+    Test::new(Broadcast::default(), options)
+}
+
 fn options() -> Options {
-    let options = Options::new(WorkloadKind::Broadcast).with_node_count(3);
+    let options = Options::default().with_node_count(3);
     Options { rate: 20.0, time_limit: Duration::from_secs(20), seed: 7, ..options }
 }
 
 fn run(options: &Options, odd: Odd) -> World {
-    let world = simulate(options.clone(), |_| Toy { odd, ..Toy::default() });
+    let world = simulate(broadcast(options.clone()), |_| Toy { odd, ..Toy::default() });
     assert_eq!(world.failure(), None);
     world
 }
@@ -202,9 +206,10 @@ fn an_operation_never_begins_before_its_threads_last_one_has_ended() {
 
 /// How many operations begin in 4 s, 100 a second, if the driver is late each time.
 fn begun_if_late(late: Duration) -> usize {
-    let options = Options::new(WorkloadKind::Echo).with_node_count(1);
+    let options = Options::default().with_node_count(1);
     // Nobody answers, so every operation needs a thread of its own.
-    let mut world = World::new(Options { rate: 100.0, concurrency: 1_000, ..options }, ms(0));
+    let options = Options { rate: 100.0, concurrency: 1_000, ..options };
+    let mut world = World::new(Test::new(Echo::default(), options), ms(0));
     world.handle_timeout(start::JOIN_TIME);
     let Some(Action::Deliver { node, line }) =
         std::iter::from_fn(|| world.poll_action()).find(|a| matches!(a, Action::Deliver { .. }))
@@ -321,7 +326,7 @@ impl MessageHandler for Stubborn {
 #[test]
 fn a_test_that_failed_or_has_just_begun_or_has_a_muted_node_is_never_valid() {
     use crate::checker::Verdict;
-    let refused = simulate(options(), |_| Stubborn).results();
+    let refused = simulate(broadcast(options()), |_| Stubborn).results();
     assert_eq!((refused.valid, refused.maelstrom_valid), (Verdict::Unknown, Verdict::Unknown));
     assert!(refused.cause.unwrap().starts_with("n0 did not accept the workload's set-up"));
 
@@ -339,15 +344,15 @@ fn a_test_that_failed_or_has_just_begun_or_has_a_muted_node_is_never_valid() {
     assert_eq!((muted.valid, muted.maelstrom_valid), (Verdict::Invalid, Verdict::Valid));
     assert!(muted.cause.unwrap().starts_with("n1 was not listened to"));
 
-    let options = Options { rate: 0.0, ..Options::new(WorkloadKind::Echo) };
-    let nothing = simulate(options, |_| LateIds(0)).results();
+    let options = Options { rate: 0.0, ..Options::default() };
+    let nothing = simulate(Test::new(Echo::default(), options), |_| LateIds(0)).results();
     assert_eq!((nothing.valid, nothing.maelstrom_valid), (Verdict::Unknown, Verdict::Valid));
 }
 
 #[test]
 #[should_panic(expected = "broadcast, seed 7: n0 did not accept the workload's set-up")]
 fn a_failed_assertion_names_the_first_cause() {
-    simulate(options(), |_| Stubborn).assert_valid();
+    simulate(broadcast(options()), |_| Stubborn).assert_valid();
 }
 
 #[test]
@@ -370,14 +375,14 @@ fn each_kind_of_request_that_no_service_understands_is_told_once() {
 
 #[test]
 fn a_node_that_refuses_the_set_up_fails_the_test() {
-    let world = simulate(options(), |_| Stubborn);
+    let world = simulate(broadcast(options()), |_| Stubborn);
     let why = "not-supported (10): no".to_owned();
     assert_eq!(world.failure(), Some(&Failure::SetupRefused("n0".into(), why)));
 }
 
 /// A test all of whose nodes have joined.
 fn started() -> World {
-    let mut world = World::new(options(), Duration::ZERO);
+    let mut world = World::new(broadcast(options()), Duration::ZERO);
     world.handle_timeout(start::JOIN_TIME);
     world
 }
@@ -493,7 +498,7 @@ fn services_that_answer_with_errors_do_so_definitely_only_where_nothing_happened
     options.latency.mean_ms = 10;
     options.nemesis.insert(Fault::Services);
     options.nemesis_interval = Duration::from_secs(2);
-    let world = simulate(options, |_| Swapper::default());
+    let world = simulate(broadcast(options), |_| Swapper::default());
     let last = ends(&world, OpType::Ok).into_iter().rev().find(|op| op.f == "read").unwrap();
     let counts: Vec<u64> = serde_json::from_str(last.value.as_ref().unwrap().get()).unwrap();
     assert!(counts[0] > 100, "most of them happen: {counts:?}");
@@ -538,16 +543,17 @@ impl MessageHandler for LateIds {
 
 #[test]
 fn a_client_of_unique_ids_keeps_its_address_so_that_a_late_id_does_no_harm() {
-    let options = Options { rate: 20.0, ..Options::new(WorkloadKind::UniqueIds) };
-    let world = simulate(options.with_node_count(1), |_| LateIds(0));
+    let options = Options { rate: 20.0, ..Options::default() };
+    let world =
+        simulate(Test::new(UniqueIds::default(), options.with_node_count(1)), |_| LateIds(0));
     assert!(!ends(&world, OpType::Info).is_empty());
     assert!(world.muted().is_empty());
 }
 
 #[test]
 fn a_node_that_is_not_listened_to_does_not_stop_time() {
-    let options = Options::new(WorkloadKind::Echo).with_node_count(1);
-    let mut world = World::new(options, ms(0));
+    let options = Options::default().with_node_count(1);
+    let mut world = World::new(Test::new(Echo::default(), options), ms(0));
     world.handle_timeout(start::JOIN_TIME);
     // A driver that always has another line to hand over.
     for at in 100..11_000 {
@@ -558,9 +564,10 @@ fn a_node_that_is_not_listened_to_does_not_stop_time() {
 
 /// A test of two nodes, of which `n0` has begun to send to `n1`.
 fn flooding(latency_ms: u64) -> World {
-    let options = Options::new(WorkloadKind::Echo).with_node_count(2);
+    let options = Options::default().with_node_count(2);
     let latency = Latency { mean_ms: latency_ms, ..Latency::default() };
-    let mut world = World::new(Options { latency, ..options }, ms(0));
+    let options = Options { latency, ..options };
+    let mut world = World::new(Test::new(Echo::default(), options), ms(0));
     world.handle_timeout(start::JOIN_TIME);
     let body = RawValue::from_string(format!("\"{}\"", "x".repeat(1 << 20))).unwrap();
     for _ in 0..260 {
@@ -590,8 +597,8 @@ fn too_much_for_a_node_ends_the_test_wherever_it_waits() {
 
 #[test]
 fn a_node_that_does_not_read_names_the_one_that_sent_it_most() {
-    let options = Options::new(WorkloadKind::Echo).with_node_count(2);
-    let mut world = World::new(options, ms(0));
+    let options = Options::default().with_node_count(2);
+    let mut world = World::new(Test::new(Echo::default(), options), ms(0));
     world.handle_timeout(start::JOIN_TIME);
     for _ in 0..7 {
         let line = br#"{"src":"n0","dest":"n1","body":{}}"#;
@@ -606,9 +613,9 @@ fn a_node_that_does_not_read_names_the_one_that_sent_it_most() {
 #[test]
 fn a_second_reply_to_a_request_is_told_and_makes_no_valid_test() {
     use crate::checker::Verdict;
-    let options =
-        Options { rate: 10.0, ..Options::new(WorkloadKind::UniqueIds).with_node_count(1) };
-    let mut world = World::new(Options { time_limit: ms(2_000), ..options }, ms(0));
+    let options = Options { rate: 10.0, ..Options::default().with_node_count(1) };
+    let options = Options { time_limit: ms(2_000), ..options };
+    let mut world = World::new(Test::new(UniqueIds::default(), options), ms(0));
     let (mut now, mut id) = (ms(0), 0);
     while !world.is_done() {
         while let Some(action) = world.poll_action() {

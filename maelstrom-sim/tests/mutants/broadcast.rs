@@ -1,12 +1,12 @@
-//! A broadcast that sends all it has to everyone, again and again.
+//! A set that sends all it has to everyone, again and again. It serves `broadcast` and `g-set`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use maelstrom_core::{Error, MessageHandler, Node, Request};
-use maelstrom_sim::checker::Results;
+use maelstrom_sim::results::Results;
 use maelstrom_sim::simulate::simulate;
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::workload::{Broadcast, GSet};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -39,6 +39,7 @@ enum Mutation {
 
 struct Naive {
     mutation: Mutation,
+    is_broadcast: bool,
     values: BTreeSet<u64>,
     first_read: Option<BTreeSet<u64>>,
     taken: u64,
@@ -48,8 +49,14 @@ struct Naive {
 #[serde(rename_all = "snake_case")]
 enum Payload {
     Topology,
-    Broadcast { message: u64 },
-    Tell { values: BTreeSet<u64> },
+    #[serde(alias = "broadcast")]
+    Add {
+        #[serde(alias = "message")]
+        element: u64,
+    },
+    Tell {
+        values: BTreeSet<u64>,
+    },
     Read,
 }
 
@@ -58,13 +65,27 @@ enum Payload {
 enum Reply<'a> {
     TopologyOk,
     BroadcastOk,
-    Tell { values: &'a BTreeSet<u64> },
-    ReadOk { messages: Vec<u64> },
+    AddOk,
+    Tell {
+        values: &'a BTreeSet<u64>,
+    },
+    #[serde(rename = "read_ok")]
+    Messages {
+        messages: Vec<u64>,
+    },
+    #[serde(rename = "read_ok")]
+    Value {
+        value: Vec<u64>,
+    },
 }
 
 impl Naive {
-    fn new(mutation: Mutation) -> Self {
-        Self { mutation, values: BTreeSet::new(), first_read: None, taken: 0 }
+    fn broadcast(mutation: Mutation) -> Self {
+        Self { is_broadcast: true, ..Self::set(mutation) }
+    }
+
+    fn set(mutation: Mutation) -> Self {
+        Self { mutation, is_broadcast: false, values: BTreeSet::new(), first_read: None, taken: 0 }
     }
 
     fn is_nth(&self, mutation: Mutation, n: u64) -> bool {
@@ -75,14 +96,14 @@ impl Naive {
         self.taken += 1;
         let value = if self.is_nth(Mutation::MixUpValues, 10) { value + 1_000_000 } else { value };
         if self.is_nth(Mutation::AcknowledgeAndForget, 10) {
-            node.reply(request, &Reply::BroadcastOk);
+            node.reply(request, &self.added());
             return Ok(());
         }
         self.values.insert(value);
         match self.mutation {
-            Mutation::ForgetOnCrash => node.reply(request, &Reply::BroadcastOk),
+            Mutation::ForgetOnCrash => node.reply(request, &self.added()),
             Mutation::AcknowledgeBeforePersisting => {
-                node.reply(request, &Reply::BroadcastOk);
+                node.reply(request, &self.added());
                 node.persist(&value);
             }
             _ => {
@@ -90,13 +111,17 @@ impl Naive {
                 if self.is_nth(Mutation::RefuseAndTake, 10) {
                     return Err(Error::temporarily_unavailable("not now"));
                 }
-                node.reply(request, &Reply::BroadcastOk);
+                node.reply(request, &self.added());
             }
         }
         if self.mutation == Mutation::TellOnce {
             self.tell(node);
         }
         Ok(())
+    }
+
+    fn added(&self) -> Reply<'static> {
+        if self.is_broadcast { Reply::BroadcastOk } else { Reply::AddOk }
     }
 
     fn tell(&self, node: &mut Node<()>) {
@@ -142,10 +167,14 @@ impl MessageHandler for Naive {
     ) -> Result<(), Error> {
         match payload {
             Payload::Topology => node.reply(request, &Reply::TopologyOk),
-            Payload::Broadcast { message } => self.take(node, request, message)?,
-            Payload::Read => {
+            Payload::Add { element } => self.take(node, request, element)?,
+            Payload::Read if self.is_broadcast => {
                 let messages = self.messages();
-                node.reply(request, &Reply::ReadOk { messages });
+                node.reply(request, &Reply::Messages { messages });
+            }
+            Payload::Read => {
+                let value = self.messages();
+                node.reply(request, &Reply::Value { value });
             }
             Payload::Tell { values } => {
                 if self.mutation == Mutation::ReplaceInsteadOfMerge {
@@ -168,8 +197,9 @@ impl MessageHandler for Naive {
 }
 
 #[test]
-fn the_good_broadcast_is_never_blamed() {
-    is_good(WorkloadKind::Broadcast, |_| Naive::new(Mutation::None));
+fn the_good_set_is_never_blamed() {
+    is_good(Broadcast::default(), |_| Naive::broadcast(Mutation::None));
+    is_good(GSet::default(), |_| Naive::set(Mutation::None));
 }
 
 fn floods(results: &Results) -> bool {
@@ -179,18 +209,18 @@ fn floods(results: &Results) -> bool {
 
 #[test]
 fn a_broadcast_that_resends_for_ever_is_caught_by_what_an_operation_costs() {
-    let sweep = sweep(WorkloadKind::Broadcast);
+    let sweep = sweep(Broadcast::default());
     for seed in 0..GOOD_SEEDS {
-        let world = simulate(sweep.options(seed), |_| Naive::new(Mutation::None));
+        let world = simulate(sweep.test_for(seed), |_| Naive::broadcast(Mutation::None));
         assert!(!floods(&world.results()), "seed {seed}");
     }
     is_caught_when(&sweep, "resend forever", "msgs-per-op", floods, |_| {
-        Naive::new(Mutation::ResendForever)
+        Naive::broadcast(Mutation::ResendForever)
     });
 }
 
 #[test]
-fn every_broken_broadcast_is_caught() {
+fn every_broken_set_is_caught() {
     for (mutation, name, figure) in [
         (Mutation::AcknowledgeAndForget, "acknowledge and forget", "lost-count"),
         (Mutation::ForgetOnCrash, "forget on crash", "lost-count"),
@@ -203,6 +233,7 @@ fn every_broken_broadcast_is_caught() {
         (Mutation::RefuseAndTake, "refuse and take", "resurrected-count"),
         (Mutation::MixUpValues, "take another value", "phantom-count"),
     ] {
-        is_caught(WorkloadKind::Broadcast, name, figure, |_| Naive::new(mutation));
+        is_caught(Broadcast::default(), name, figure, |_| Naive::broadcast(mutation));
+        is_caught(GSet::default(), name, figure, |_| Naive::set(mutation));
     }
 }

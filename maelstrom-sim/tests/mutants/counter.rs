@@ -1,10 +1,11 @@
-//! A grow-only counter: a row per node and life, all rows to everyone, again and again.
+//! A counter with two rows for each life of a node, one for what it adds and one for what it takes
+//! away: all rows to everyone, again and again. It serves `g-counter` and `pn-counter`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use maelstrom_core::{Error, MessageHandler, Node, Request};
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::workload::{GCounter, PnCounter};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,8 @@ enum Mutation {
     AcknowledgeAndForget,
     RefuseAndAdd,
     CountTwice,
+    TakeAwayTwice,
+    NeverTakeAway,
     ForgetOnCrash,
     OwnRowOnly,
 }
@@ -28,15 +31,18 @@ enum Mutation {
 struct Counter {
     mutation: Mutation,
     row: String,
-    rows: BTreeMap<String, u64>,
+    rows: Rows,
     taken: u64,
 }
+
+/// What was added in each row, and what was taken away. Both only grow.
+type Rows = BTreeMap<String, (u64, u64)>;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Payload {
-    Add { delta: u64 },
-    Tell { rows: BTreeMap<String, u64> },
+    Add { delta: i64 },
+    Tell { rows: Rows },
     Read,
 }
 
@@ -44,8 +50,8 @@ enum Payload {
 #[serde(rename_all = "snake_case")]
 enum Reply<'a> {
     AddOk,
-    Tell { rows: &'a BTreeMap<String, u64> },
-    ReadOk { value: u64 },
+    Tell { rows: &'a Rows },
+    ReadOk { value: i64 },
 }
 
 impl Counter {
@@ -57,15 +63,20 @@ impl Counter {
         self.mutation == mutation && self.taken.is_multiple_of(n)
     }
 
-    fn add(&mut self, node: &mut Node<()>, request: &Request, delta: u64) -> Result<(), Error> {
+    fn add(&mut self, node: &mut Node<()>, request: &Request, delta: i64) -> Result<(), Error> {
         self.taken += 1;
         if self.is_nth(Mutation::AcknowledgeAndForget, 5) {
             node.reply(request, &Reply::AddOk);
             return Ok(());
         }
-        let delta = if self.is_nth(Mutation::CountTwice, 5) { delta * 2 } else { delta };
+        let twice = self.is_nth(Mutation::CountTwice, 5)
+            || (delta < 0 && self.is_nth(Mutation::TakeAwayTwice, 5));
+        let amount = if twice { delta.unsigned_abs() * 2 } else { delta.unsigned_abs() };
         let row = self.rows.entry(self.row.clone()).or_default();
-        *row = row.saturating_add(delta);
+        let side = if delta < 0 { &mut row.1 } else { &mut row.0 };
+        if delta > 0 || self.mutation != Mutation::NeverTakeAway {
+            *side = side.saturating_add(amount);
+        }
         if self.mutation != Mutation::ForgetOnCrash {
             node.persist(&(&self.row, *row));
         }
@@ -76,21 +87,25 @@ impl Counter {
         Ok(())
     }
 
-    fn merge(&mut self, rows: BTreeMap<String, u64>) {
-        for (row, count) in rows {
+    fn merge(&mut self, rows: Rows) {
+        for (row, (added, taken)) in rows {
             let mine = self.rows.entry(row).or_default();
             if self.mutation == Mutation::AddOnMerge {
-                *mine = mine.saturating_add(count);
+                *mine = (mine.0.saturating_add(added), mine.1.saturating_add(taken));
             } else {
-                *mine = count.max(*mine);
+                *mine = (added.max(mine.0), taken.max(mine.1));
             }
         }
     }
 
-    fn value(&self) -> u64 {
+    fn value(&self) -> i64 {
+        let net = |row: &(u64, u64)| {
+            let side = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+            side(row.0).saturating_sub(side(row.1))
+        };
         match self.mutation {
-            Mutation::OwnRowOnly => self.rows.get(&self.row).copied().unwrap_or(0),
-            _ => self.rows.values().fold(0, |sum, row| sum.saturating_add(*row)),
+            Mutation::OwnRowOnly => self.rows.get(&self.row).map_or(0, net),
+            _ => self.rows.values().fold(0, |sum, row| sum.saturating_add(net(row))),
         }
     }
 }
@@ -100,7 +115,7 @@ impl MessageHandler for Counter {
     type Event = ();
 
     fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
-        let (row, count): (String, u64) = serde_json::from_slice(record).unwrap();
+        let (row, count): (String, (u64, u64)) = serde_json::from_slice(record).unwrap();
         self.merge(BTreeMap::from([(row, count)]));
         Ok(())
     }
@@ -145,12 +160,13 @@ impl MessageHandler for Counter {
 
 #[test]
 fn the_good_counter_is_never_blamed() {
-    is_good(WorkloadKind::GCounter, |_| Counter::new(Mutation::None));
+    is_good(GCounter::default(), |_| Counter::new(Mutation::None));
+    is_good(PnCounter::default(), |_| Counter::new(Mutation::None));
 }
 
 #[test]
 fn a_seed_gives_the_same_run_every_time() {
-    sweep(WorkloadKind::GCounter).test_determinism(0..3, |_| Counter::new(Mutation::None));
+    sweep(GCounter::default()).test_determinism(0..3, |_| Counter::new(Mutation::None));
 }
 
 #[test]
@@ -165,6 +181,23 @@ fn every_broken_counter_is_caught() {
         (Mutation::ForgetOnCrash, "forget on crash", "errors"),
         (Mutation::OwnRowOnly, "show one's own row only", "errors"),
     ] {
-        is_caught(WorkloadKind::GCounter, name, figure, |_| Counter::new(mutation));
+        is_caught(GCounter::default(), name, figure, |_| Counter::new(mutation));
+    }
+}
+
+#[test]
+fn every_broken_counter_that_goes_down_is_caught() {
+    for (mutation, name, figure) in [
+        (Mutation::AddOnMerge, "add on merge", "errors"),
+        (Mutation::OneRowForAll, "one row for all", "errors"),
+        (Mutation::SameRowAfterCrash, "the same row after a crash", "errors"),
+        (Mutation::AcknowledgeAndForget, "acknowledge and forget", "errors"),
+        (Mutation::RefuseAndAdd, "refuse and add", "failed-but-counted"),
+        (Mutation::TakeAwayTwice, "take away twice", "errors"),
+        (Mutation::NeverTakeAway, "never take away", "errors"),
+        (Mutation::ForgetOnCrash, "forget on crash", "errors"),
+        (Mutation::OwnRowOnly, "show one's own row only", "errors"),
+    ] {
+        is_caught(PnCounter::default(), name, figure, |_| Counter::new(mutation));
     }
 }

@@ -11,7 +11,8 @@
 use std::collections::BTreeSet;
 
 use maelstrom_core::{MessageHandler, NodeId};
-use maelstrom_sim::checker::{Results, Verdict};
+use maelstrom_sim::checker::Verdict;
+use maelstrom_sim::results::Results;
 use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::Sweep;
 
@@ -47,7 +48,7 @@ pub(crate) fn is_caught_when<H: MessageHandler>(
     build: impl Fn(&NodeId) -> H,
 ) {
     let hunt = |start: u64| {
-        let shows = |seed: &u64| shows(&simulate(sweep.options(*seed), &build).results());
+        let shows = |seed: &u64| shows(&simulate(sweep.test_for(*seed), &build).results());
         let caught = (start..start + SEEDS_MAX).find(shows);
         let caught = caught.unwrap_or_else(|| panic!("{mutant}: no {sign} from seed {start} on"));
         caught - start + 1

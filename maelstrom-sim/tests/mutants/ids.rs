@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
-use maelstrom_sim::checker::Results;
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::results::Results;
+use maelstrom_sim::workload::{Echo, UniqueIds};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -100,23 +100,23 @@ impl MessageHandler for Ids {
 
 #[test]
 fn the_good_generator_and_echo_are_never_blamed() {
-    is_good(WorkloadKind::UniqueIds, |_| Ids::new(Mutation::None));
-    is_good(WorkloadKind::Echo, |_| Ids::new(Mutation::None));
+    is_good(UniqueIds::default(), |_| Ids::new(Mutation::None));
+    is_good(Echo::default(), |_| Ids::new(Mutation::None));
 }
 
 #[test]
 fn every_broken_generator_and_echo_is_caught() {
-    let ids = WorkloadKind::UniqueIds;
+    let ids = UniqueIds::default;
     for (mutation, name) in [
         (Mutation::NoIncarnation, "no incarnation"),
         (Mutation::NoNode, "no node"),
         (Mutation::WallClockOnly, "wall clock only"),
         (Mutation::FewRandomBits, "few random bits"),
     ] {
-        is_caught(ids, name, "duplicated-count", |_| Ids::new(mutation));
+        is_caught(ids(), name, "duplicated-count", |_| Ids::new(mutation));
     }
-    let echo = &sweep(WorkloadKind::Echo);
-    is_caught(WorkloadKind::Echo, "a lying echo", "errors", |_| Ids::new(Mutation::LyingEcho));
+    let echo = &sweep(Echo::default());
+    is_caught(Echo::default(), "a lying echo", "errors", |_| Ids::new(Mutation::LyingEcho));
     let shows = |results: &Results| results.availability["valid?"] == false;
     is_caught_when(echo, "a silent echo", "availability", shows, |_| {
         Ids::new(Mutation::SilentEcho)
@@ -125,7 +125,7 @@ fn every_broken_generator_and_echo_is_caught() {
 
 #[test]
 fn a_generator_that_goes_silent_for_good_is_found() {
-    let sweep = sweep(WorkloadKind::UniqueIds);
+    let sweep = sweep(UniqueIds::default());
     let found = (0..20).any(|seed| {
         let result = sweep.run(seed, |_| Ids::new(Mutation::WaitsForItsClock));
         result.is_err_and(|finding| finding.text.contains("all faults were over, generate of"))

@@ -8,7 +8,7 @@ use maelstrom_sim::history::OpType;
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::Sweep;
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::workload::Kafka;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -245,8 +245,8 @@ impl MessageHandler for Log {
 
 /// The faults that one leader without a disk can bear.
 fn sweep() -> Sweep {
-    let faults = Fault::ALL.into_iter().filter(|fault| *fault != Fault::Crash).collect();
-    Sweep { workload: WorkloadKind::Kafka, faults }
+    let faults = Fault::ALL.into_iter().filter(|fault| *fault != Fault::Crash);
+    Sweep::new(Kafka::default(), faults)
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn a_seed_gives_the_same_run_every_time() {
 #[test]
 fn every_message_of_the_good_log_is_read_in_the_end_and_nothing_odd_is_found() {
     for seed in 0..10 {
-        let world = simulate(sweep().options(seed), |_| Log::new(Mutation::None));
+        let world = simulate(sweep().test_for(seed), |_| Log::new(Mutation::None));
         let fields = world.results().workload.fields;
         assert_eq!(fields["error-types"], serde_json::json!([]), "seed {seed}");
         let ends = world.history().client_ops().filter(|op| op.kind == OpType::Ok);
@@ -293,7 +293,7 @@ fn every_broken_log_is_caught() {
 
 #[test]
 fn clients_that_do_not_catch_up_stop_after_ten_seconds() {
-    let world = simulate(sweep().options(0), |_| Log::new(Mutation::PollStuck));
+    let world = simulate(sweep().test_for(0), |_| Log::new(Mutation::PollStuck));
     let last = world.history().client_ops().filter(|op| op.kind == OpType::Invoke).last().unwrap();
     // 20 s of test, 10 s of recovery, and up to 5 s for what was under way in between.
     assert!(last.is_final && last.f == "poll");
@@ -304,7 +304,7 @@ fn clients_that_do_not_catch_up_stop_after_ten_seconds() {
 fn a_committed_offset_that_goes_back_is_shown_though_it_is_allowed() {
     for mutation in [Mutation::CommitForgotten, Mutation::CommitGoesBack] {
         let shown = (0..20).any(|seed| {
-            let world = simulate(sweep().options(seed), |_| Log::new(mutation));
+            let world = simulate(sweep().test_for(seed), |_| Log::new(mutation));
             let results = world.results().workload;
             assert_eq!(results.fields["bad-error-types"], serde_json::json!([]));
             results.fields.contains_key("nonmonotonic-commit")

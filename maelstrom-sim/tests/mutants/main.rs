@@ -13,29 +13,29 @@ mod replicated;
 use maelstrom_core::{MessageHandler, NodeId};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::sweep::Sweep;
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::workload::Workload;
 
 /// How many seeds a good handler is run with, unless `SEEDS` asks for others.
 const GOOD_SEEDS: u64 = 40;
 
 /// All faults that the good handler of a workload can bear. An echo without an answer is an error
-/// whoever is to blame, so nobody may pause or crash.
-fn sweep(workload: WorkloadKind) -> Sweep {
-    let mut faults = Fault::ALL.to_vec();
-    if workload == WorkloadKind::Echo {
-        faults.retain(|fault| ![Fault::Pause, Fault::Crash].contains(fault));
+/// whatever the cause, so no node may pause or crash.
+fn sweep(workload: impl Workload) -> Sweep {
+    let mut sweep = Sweep::new(workload, Fault::ALL);
+    if sweep.workload.name() == "echo" {
+        sweep.faults.retain(|fault| ![Fault::Pause, Fault::Crash].contains(fault));
     }
-    Sweep { workload, faults }
+    sweep
 }
 
 /// Expects that a handler is never blamed.
-fn is_good<H: MessageHandler>(workload: WorkloadKind, build: impl Fn(&NodeId) -> H + Sync) {
+fn is_good<H: MessageHandler>(workload: impl Workload, build: impl Fn(&NodeId) -> H + Sync) {
     sweep(workload).test(GOOD_SEEDS, build);
 }
 
 /// Expects that a handler is caught.
 fn is_caught<H: MessageHandler>(
-    workload: WorkloadKind,
+    workload: impl Workload,
     name: &str,
     figure: &str,
     build: impl Fn(&NodeId) -> H,

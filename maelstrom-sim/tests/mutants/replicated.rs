@@ -12,7 +12,7 @@ use maelstrom_core::service::{Cas, KvClient};
 use maelstrom_core::{Error, MessageHandler, Node, NodeId, Reply, Request, RpcError, RpcResult};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::sweep::Sweep;
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::workload::Kafka;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -471,8 +471,8 @@ impl MessageHandler for Replica {
 }
 
 fn sweep() -> Sweep {
-    let faults = Fault::ALL.into_iter().filter(|fault| *fault != Fault::Crash).collect();
-    Sweep { workload: WorkloadKind::Kafka, faults }
+    let faults = Fault::ALL.into_iter().filter(|fault| *fault != Fault::Crash);
+    Sweep::new(Kafka::default(), faults)
 }
 
 #[test]

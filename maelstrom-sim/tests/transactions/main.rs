@@ -15,24 +15,24 @@ mod replica;
 
 use std::collections::BTreeSet;
 
-use maelstrom_sim::checker::Results;
+use maelstrom_sim::Test;
 use maelstrom_sim::checker::txn::Model;
 use maelstrom_sim::nemesis::Fault;
-use maelstrom_sim::options::Options;
+use maelstrom_sim::results::Results;
 use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::Sweep;
-use maelstrom_sim::workload::WorkloadKind;
+use maelstrom_sim::workload::TxnRwRegister;
 use serde_json::Value;
 
 use self::hunt::is_caught;
 use self::replica::{Mutant, Replica};
 
 fn sweep_of() -> Sweep {
-    Sweep { workload: WorkloadKind::TxnRwRegister, faults: Fault::ALL.to_vec() }
+    Sweep::new(TxnRwRegister::strongest_available(), Fault::ALL)
 }
 
-fn results(options: Options, mutant: Mutant) -> Results {
-    let world = simulate(options, |_| Replica::new(mutant));
+fn results(test: Test, mutant: Mutant) -> Results {
+    let world = simulate(test, |_| Replica::new(mutant));
     assert_eq!(world.failure(), None);
     world.results()
 }
@@ -62,9 +62,10 @@ fn the_models_that_need_coordination_find_what_a_replica_without_it_cannot_preve
         (Model::StrictSerializable, "stale-read-realtime"),
     ] {
         let found = (0..10).find(|seed| {
-            let mut options = sweep_of().options(*seed);
-            options.txn.consistency_models = vec![model];
-            anomalies(&results(options, Mutant::None)).contains(expected)
+            let workload = TxnRwRegister::strongest_available();
+            let workload = TxnRwRegister { consistency_models: vec![model], ..workload };
+            let test = Sweep::new(workload, Fault::ALL).test_for(*seed);
+            anomalies(&results(test, Mutant::None)).contains(expected)
         });
         assert!(found.is_some(), "{}", model.name());
     }

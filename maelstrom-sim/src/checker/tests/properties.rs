@@ -56,7 +56,9 @@ fn history_of<T: Clone>(
                     _ => None,
                 };
                 let value = raw(result).or(asked.value);
-                Op { time, kind: fate.kind(), value, invocation: Some(at), ..asked }
+                let kind = fate.kind();
+                let is_definite = kind == OpType::Fail;
+                Op { time, kind, value, invocation: Some(at), is_definite, ..asked }
             }
         };
         let (begins, index) = (op.kind == OpType::Invoke, history.push(op));

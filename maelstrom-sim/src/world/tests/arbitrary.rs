@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use std::sync::Arc;
+
 use crate::nemesis::Fault;
+use crate::workload::{Entry, Workload, built_in};
 
 /// Values that are hard on somebody: huge, tiny, of the wrong type, null, long, deep, or nearly right.
 fn values() -> Vec<String> {
@@ -124,12 +127,12 @@ fn reply(request: &Value, answer: &Answer, values: &[String], nth: u64) -> Optio
 }
 
 /// Runs a test whose nodes answer so, one answer after the other, and judges it.
-fn run(workload: WorkloadKind, answers: &[Answer], seed: u64) -> Results {
+fn run(workload: &Entry, answers: &[Answer], seed: u64) -> Results {
     let values = values();
-    let options = Options { rate: 30.0, seed, ..Options::new(workload).with_node_count(2) };
+    let options = Options { rate: 30.0, seed, ..Options::default().with_node_count(2) };
     let nemesis = [Fault::Partition].into();
-    let mut world =
-        World::new(Options { time_limit: Duration::from_secs(3), nemesis, ..options }, ms(0));
+    let options = Options { time_limit: Duration::from_secs(3), nemesis, ..options };
+    let mut world = World::new(Test { workload: defaults(workload), options }, ms(0));
     let (mut now, mut nth) = (ms(0), 0_u64);
     while !world.is_done() {
         while let Some(action) = world.poll_action() {
@@ -152,14 +155,11 @@ fn run(workload: WorkloadKind, answers: &[Answer], seed: u64) -> Results {
     world.results()
 }
 
-const WORKLOADS: [WorkloadKind; 6] = [
-    WorkloadKind::Echo,
-    WorkloadKind::UniqueIds,
-    WorkloadKind::Broadcast,
-    WorkloadKind::GCounter,
-    WorkloadKind::Kafka,
-    WorkloadKind::TxnRwRegister,
-];
+/// A workload with the defaults of the command line.
+fn defaults(entry: &Entry) -> Arc<dyn Workload> {
+    let command = entry.augment(clap::Command::new("test"));
+    entry.read(&command.get_matches_from(["test"])).unwrap()
+}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
@@ -168,8 +168,8 @@ proptest! {
     fn no_reply_makes_a_client_or_a_checker_panic(
         answers in proptest::collection::vec(answer(), 1..40), seed in 0..1_000_u64,
     ) {
-        for workload in WORKLOADS {
-            let results = run(workload, &answers, seed);
+        for workload in built_in() {
+            let results = run(&workload, &answers, seed);
             let text = serde_json::to_string(&results);
             prop_assert!(text.is_ok(), "{:?}", text);
             let open = results.valid != crate::checker::Verdict::Valid;
@@ -183,9 +183,9 @@ proptest! {
 #[test]
 fn each_hard_value_alone_is_judged() {
     for at in 0..values().len() {
-        for workload in WORKLOADS {
-            run(workload, &[Answer::Value(at), Answer::Right], 1);
-            run(workload, &[Answer::Value(at)], 1);
+        for workload in built_in() {
+            run(&workload, &[Answer::Value(at), Answer::Right], 1);
+            run(&workload, &[Answer::Value(at)], 1);
         }
     }
 }
@@ -194,15 +194,14 @@ fn each_hard_value_alone_is_judged() {
 fn no_field_of_a_reply_or_of_a_request_to_a_service_makes_anything_panic() {
     let values = values();
     let mut services = Services::new(rng::stream(1, Stream::Services));
-    for workload in WORKLOADS {
-        let workload = workload.build(&Options::new(workload));
+    for workload in built_in() {
         for value in &values {
             for field in ["type", "msg_id", "in_reply_to", "code", "text", "extra", "messages"] {
                 for kind in ["\"error\"", "\"read_ok\"", "\"txn_ok\""] {
                     let text = format!(r#"{{"type":{kind},"{field}":{value}}}"#);
                     let body = RawValue::from_string(text).unwrap();
                     let outcome = Outcome::Reply(body);
-                    super::super::reply::ending(workload.as_ref(), "read", "read", &outcome);
+                    super::super::reply::ending(workload.workload(), "read", "read", &outcome);
                 }
             }
         }

@@ -5,20 +5,19 @@ use std::time::Duration;
 use super::*;
 use crate::options::Options;
 use crate::rng::{self, Stream};
-use crate::workload::WorkloadKind;
+use crate::workload::{TxnRwRegister, Workload};
 
 /// What replicas that tell each other everything `lag` transactions later make of the generator's
 /// transactions: the later of two writes wins. Of every `silent`th nobody hears how it ended.
 fn replicated(count: usize, lag: usize, silent: usize) -> History {
-    let options = Options::new(WorkloadKind::TxnRwRegister);
-    let mut workload = WorkloadKind::TxnRwRegister.build(&options);
+    let mut generator = TxnRwRegister::default().generator(&Options::default());
     let mut rng = rng::stream(1, Stream::Generator);
     let mut history = History::default();
     let mut replicas = vec![BTreeMap::<u64, (usize, u64)>::new(); 5];
     let mut processes: Vec<u64> = (0..10).collect();
     let mut log: Vec<Vec<(u64, u64)>> = Vec::new();
     for at in 0..count {
-        let asked = workload.next(&mut rng).value.unwrap();
+        let asked = generator.next(0, &mut rng).value.unwrap();
         let ops: Vec<(&str, u64, Option<u64>)> = serde_json::from_str(asked.get()).unwrap();
         let (mut result, mut writes) = (Vec::new(), Vec::new());
         let replica = &mut replicas[at % 5];

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Verdict, WorkloadResults, object};
+use crate::checker::{Verdict, WorkloadResults, object};
 use crate::history::{History, OpType};
 use crate::json::canonical;
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use maelstrom_core::NodeId;
 
 /// A shape of suggested neighbours. Nodes may ignore it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Topology {
     /// A roughly square grid.
+    #[default]
     Grid,
     /// One line.
     Line,

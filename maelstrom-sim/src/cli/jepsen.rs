@@ -5,10 +5,10 @@
 
 use std::path::PathBuf;
 
+use crate::arguments::list_items;
 use anyhow::Context;
 use clap::Args;
 use maelstrom_core::NodeId;
-use maelstrom_sim::arguments::list_items;
 
 /// The names of nodes.
 type Names = Vec<String>;
@@ -20,7 +20,7 @@ fn names(text: &str) -> Result<Names, String> {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Flags {
+pub(super) struct Flags {
     /// The name of a node. May be given several times.
     #[arg(short = 'n', long, value_name = "NAME")]
     node: Vec<String>,
@@ -56,7 +56,7 @@ impl Flags {
     /// # Errors
     ///
     /// If the file cannot be read.
-    pub(crate) fn nodes(&self) -> anyhow::Result<Vec<NodeId>> {
+    pub(super) fn nodes(&self) -> anyhow::Result<Vec<NodeId>> {
         let mut names: Vec<NodeId> =
             self.nodes.iter().flatten().chain(&self.node).map(|name| name.trim().into()).collect();
         if let Some(path) = &self.nodes_file {
@@ -72,7 +72,7 @@ impl Flags {
     }
 
     /// A note that lists the given flags that have no effect; `None` if there are none.
-    pub(crate) fn note(&self) -> Option<String> {
+    pub(super) fn note(&self) -> Option<String> {
         let flags = [
             ("--log-net-send", self.log_net_send),
             ("--log-net-recv", self.log_net_recv),

@@ -34,8 +34,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use self::log::{Event, What};
-use super::headline::short;
-use super::{Verdict, WorkloadResults};
+use crate::checker::headline::short;
+use crate::checker::{Verdict, WorkloadResults};
 use crate::history::{History, OpType};
 use crate::json::to_value;
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Verdict, WorkloadResults, object};
+use crate::checker::{Verdict, WorkloadResults, object};
 use crate::history::{History, Op, OpType};
 use crate::json::{canonical, to_value};
 

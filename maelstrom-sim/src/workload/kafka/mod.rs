@@ -14,16 +14,24 @@
 //! In the history a send's value is `[key, message]`, in the end `[key, [offset, message]]`; a
 //! poll's is in the end what it read; an assign's is the keys, and in the end what was committed.
 
+mod checker;
+mod values;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{FinalOps, Invocation, RequestBody, Step, Workload, raw};
-use crate::checker::{WorkloadResults, kafka};
+pub use self::checker::check;
+
+use self::values::{Assign, Offsets, Polled, highest, value_of};
+use super::{
+    Field, FinalOps, Generator, Invocation, Keys, RequestBody, Rpc, Schema, Step, Workload, raw,
+};
+use crate::checker::WorkloadResults;
 use crate::history::{History, Op, OpType, Process};
 use crate::options::Options;
 use crate::rng::SimRng;
@@ -46,52 +54,6 @@ const FINAL_PACE: Duration = Duration::from_millis(200);
 /// How long threads may take to catch up in the end.
 const FINAL_LIMIT: Duration = Duration::from_secs(10);
 
-/// An offset for each of some keys.
-pub(crate) type Offsets = BTreeMap<String, i64>;
-
-/// What a poll read of each key: offsets and messages.
-pub(crate) type Polled<'a> = BTreeMap<String, Vec<(i64, &'a RawValue)>>;
-
-/// The value of an assign.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct Assign {
-    pub(crate) keys: Vec<String>,
-    #[serde(default, rename = "seek-to-beginning?", skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) seek_to_beginning: bool,
-    /// In the end: what the node says is committed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) committed: Option<Offsets>,
-}
-
-impl Assign {
-    /// Where a client goes on whose positions were `old`.
-    pub(crate) fn positions(&self, old: &Offsets) -> Offsets {
-        let position = |key: &String| {
-            if self.seek_to_beginning {
-                return 0;
-            }
-            let committed = self.committed.as_ref().and_then(|offsets| offsets.get(key));
-            let next = committed.map_or(0, |offset| offset.saturating_add(1).max(0));
-            old.get(key).copied().unwrap_or(next)
-        };
-        self.keys.iter().map(|key| (key.clone(), position(key))).collect()
-    }
-}
-
-/// The value of an operation, if it has this form.
-pub(crate) fn value_of<'a, T: Deserialize<'a>>(value: Option<&'a RawValue>) -> Option<T> {
-    serde_json::from_str(value?.get()).ok()
-}
-
-/// The highest offset of each key of which anything was read.
-pub(crate) fn highest(polled: &Polled<'_>) -> Offsets {
-    let highest = |(key, pairs): (&String, &Vec<(i64, &RawValue)>)| {
-        Some((key.clone(), pairs.iter().map(|(offset, _)| *offset).max()?))
-    };
-    polled.iter().filter_map(highest).collect()
-}
-
 fn raise(offsets: &mut Offsets, key: &str, offset: i64) {
     let known = offsets.entry(key.to_owned()).or_insert(offset);
     *known = offset.max(*known);
@@ -99,15 +61,15 @@ fn raise(offsets: &mut Offsets, key: &str, offset: i64) {
 
 /// The keys in use, and how often each has been written to.
 #[derive(Debug)]
-struct Keys {
+struct KeysInUse {
     active: Vec<(u64, u64)>,
     next: u64,
     writes_max: u64,
 }
 
-impl Keys {
-    fn new(count: u8, writes_max: u64) -> Self {
-        let count = u64::from(count.clamp(1, 32));
+impl KeysInUse {
+    fn new(keys: Keys) -> Self {
+        let (count, writes_max) = (u64::from(keys.key_count.clamp(1, 32)), keys.max_writes_per_key);
         Self { active: (0..count).map(|key| (key, 0)).collect(), next: count, writes_max }
     }
 
@@ -132,9 +94,21 @@ impl Keys {
     }
 }
 
+/// The workload `kafka`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Kafka {
+    /// The keys of the logs.
+    #[command(flatten)]
+    pub keys: Keys,
+    /// Findings that do not make a test invalid: what nodes do not promise under their options.
+    #[arg(skip)]
+    pub harmless: Vec<&'static str>,
+}
+
+/// What the clients do.
 #[derive(Debug)]
-pub(crate) struct Kafka {
-    keys: Keys,
+struct Clients {
+    keys: KeysInUse,
     next_message: u64,
     crash_probability: f64,
     concurrency: u64,
@@ -146,18 +120,16 @@ pub(crate) struct Kafka {
     polled: Offsets,
     /// What each thread has yet to reach in the end.
     targets: BTreeMap<u64, Offsets>,
-    /// Findings that do not count.
-    harmless: Vec<&'static str>,
 }
 
-impl Kafka {
-    pub(super) fn new(options: &Options) -> Self {
+impl Clients {
+    fn new(keys: Keys, options: &Options) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "there are few threads")]
         let crashes_per_second = options.concurrency as f64 / CRASH_INTERVAL_SECONDS;
         let crash_probability =
             if options.rate > 0.0 { (crashes_per_second / options.rate).min(0.25) } else { 0.0 };
         Self {
-            keys: Keys::new(options.key_count, options.max_writes_per_key),
+            keys: KeysInUse::new(keys),
             next_message: 0,
             crash_probability,
             concurrency: options.concurrency.max(1) as u64,
@@ -165,7 +137,6 @@ impl Kafka {
             known: Offsets::new(),
             polled: Offsets::new(),
             targets: BTreeMap::new(),
-            harmless: options.harmless.clone(),
         }
     }
 
@@ -252,8 +223,8 @@ fn step_send(op: &Invocation, results: &[Option<Box<RawValue>>]) -> Step {
     Step::Done(raw(&json!([key, [offset, message]])))
 }
 
-impl Workload for Kafka {
-    fn next(&mut self, rng: &mut SimRng) -> Invocation {
+impl Generator for Clients {
+    fn next(&mut self, _process: u64, rng: &mut SimRng) -> Invocation {
         if rng.random_bool(self.crash_probability) {
             return Invocation { f: "crash", value: None };
         }
@@ -320,43 +291,106 @@ impl Workload for Kafka {
             _ => {}
         }
     }
+}
 
-    fn reply_fields(&self, request: &str) -> &'static [&'static str] {
-        match request {
-            "send" => &["offset"],
-            "poll" => &["msgs"],
-            "list_committed_offsets" => &["offsets"],
-            _ => &[],
-        }
+/// A reply's messages. Null in the place of a list, a nil slice of a Go program, has no messages.
+fn read_polled(value: &RawValue) -> Result<Box<RawValue>, String> {
+    type Lists<'a> = BTreeMap<String, Option<Vec<(i64, &'a RawValue)>>>;
+    if value_of::<Polled<'_>>(Some(value)).is_some() {
+        return Ok(value.to_owned());
+    }
+    let lists: Option<Lists<'_>> = value_of(Some(value));
+    let polled = lists.and_then(|lists| {
+        let given = lists.into_iter().filter_map(|(key, list)| Some((key, list?)));
+        serde_json::value::to_raw_value(&given.collect::<Polled<'_>>()).ok()
+    });
+    polled.ok_or_else(|| "is not an object of lists of [offset, message]".into())
+}
+
+fn read_offsets(value: &RawValue) -> Result<Box<RawValue>, String> {
+    let offsets: Option<Offsets> = value_of(Some(value));
+    let offsets = offsets.and_then(|offsets| raw(&json!(offsets)));
+    offsets.ok_or_else(|| "is not an object of integers".into())
+}
+
+fn read_offset(value: &RawValue) -> Result<Box<RawValue>, String> {
+    let offset: Option<i64> = value_of(Some(value));
+    offset.and_then(|offset| raw(&json!(offset))).ok_or_else(|| "is not an integer".into())
+}
+
+const OFFSET: Schema = Schema { name: "an integer", read: read_offset };
+
+const OFFSETS: Schema = Schema { name: "an object of integers", read: read_offsets };
+
+const POLLED: Schema =
+    Schema { name: "an object of lists of [offset, message]", read: read_polled };
+
+const RPCS: &[Rpc] = &[
+    Rpc {
+        name: "send",
+        about: "The node appends a message to the log of a key.",
+        request: &[
+            Field::new("key", Schema::ANY, r#""k1""#, "The key, a string."),
+            Field::new("msg", Schema::ANY, "123", "The message."),
+        ],
+        reply: &[Field::new(
+            "offset",
+            OFFSET,
+            "1000",
+            "Where the message is in the log. Offsets rise within a log; there may be gaps.",
+        )],
+    },
+    Rpc {
+        name: "poll",
+        about: "The node returns a run of messages of each log, from an offset on.",
+        request: &[Field::new("offsets", OFFSETS, r#"{"k1":1000}"#, "Where to begin in each log.")],
+        reply: &[Field::new(
+            "msgs",
+            POLLED,
+            r#"{"k1":[[1000,123],[1001,7]]}"#,
+            "Of each log the messages with their offsets, without gaps. A log may be left out.",
+        )],
+    },
+    Rpc {
+        name: "commit_offsets",
+        about: "The node remembers that clients have read each log up to an offset.",
+        request: &[Field::new("offsets", OFFSETS, r#"{"k1":1001}"#, "The last offsets read.")],
+        reply: &[],
+    },
+    Rpc {
+        name: "list_committed_offsets",
+        about: "The node tells what has been committed.",
+        request: &[Field::new("keys", Schema::LIST, r#"["k1"]"#, "The keys of the logs.")],
+        reply: &[Field::new(
+            "offsets",
+            OFFSETS,
+            r#"{"k1":1001}"#,
+            "The committed offsets. Logs of which nothing is committed are left out.",
+        )],
+    },
+];
+
+impl Workload for Kafka {
+    fn name(&self) -> &'static str {
+        "kafka"
     }
 
-    fn result_field(&self, request: &str) -> Option<&'static str> {
-        self.reply_fields(request).first().copied()
+    fn about(&self) -> &'static str {
+        "Nodes keep a log of messages for each key. No acknowledged message may get lost, come twice, \
+         change its offset or be passed over by a client that polls on from where it was. When all \
+         faults are over, clients poll until they have seen everything, for 10 s at most."
     }
 
-    fn result(&self, request: &str, value: &RawValue) -> Result<Box<RawValue>, String> {
-        let value = Some(value);
-        let (result, expected) = match request {
-            "send" => (value_of::<i64>(value).map(|offset| raw(&json!(offset))), "an integer"),
-            "poll" if value_of::<Polled<'_>>(value).is_some() => {
-                (value.map(|raw| Some(raw.to_owned())), "")
-            }
-            "poll" => {
-                // A nil slice in the place of a list has no messages.
-                type Lists<'a> = BTreeMap<String, Option<Vec<(i64, &'a RawValue)>>>;
-                let lists: Option<Lists<'_>> = value_of(value);
-                let polled = lists.map(|lists| {
-                    let given = lists.into_iter().filter_map(|(key, list)| Some((key, list?)));
-                    serde_json::value::to_raw_value(&given.collect::<Polled<'_>>()).ok()
-                });
-                (polled, "an object of lists of [offset, message]")
-            }
-            _ => {
-                let offsets: Option<Offsets> = value_of(value);
-                (offsets.map(|offsets| raw(&json!(offsets))), "an object of integers")
-            }
-        };
-        result.flatten().ok_or_else(|| format!("is not {expected}"))
+    fn rpcs(&self) -> &'static [Rpc] {
+        RPCS
+    }
+
+    fn generator(&self, options: &Options) -> Box<dyn Generator> {
+        Box::new(Clients::new(self.keys, options))
+    }
+
+    fn for_sweep(&self, rng: &mut SimRng, _options: &mut Options) -> Option<Arc<dyn Workload>> {
+        Some(Arc::new(Self { keys: Keys::draw(rng), ..self.clone() }))
     }
 
     /// As in Maelstrom: what a poll or send left unknown stays so.
@@ -365,7 +399,7 @@ impl Workload for Kafka {
     }
 
     fn check(&self, history: &History) -> WorkloadResults {
-        kafka::check(history, &self.harmless)
+        checker::check(history, &self.harmless)
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use super::super::values::{Assign, Polled, value_of};
 use super::LIST_MAX;
 use crate::history::{History, Op, OpType, Process};
-use crate::workload::kafka::{Assign, Polled, value_of};
 
 /// An event of the history that tells something: an end, or that a send was begun.
 #[derive(Debug)]

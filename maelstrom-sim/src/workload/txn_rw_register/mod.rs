@@ -5,13 +5,15 @@
 //! twice as likely as the one before it; a key that has been written often enough gives way to a
 //! new one. Every value that is written to a key is another one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rand::RngExt;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{FinalOps, Invocation, RequestBody, Workload, list, raw};
+use super::rpc::list;
+use super::{Field, FinalOps, Generator, Invocation, Keys, RequestBody, Rpc, Schema, Workload};
 use crate::arguments::{list_items, whole};
 use crate::checker::WorkloadResults;
 use crate::checker::txn::{self, Model};
@@ -25,9 +27,12 @@ const FINAL_KEYS_MAX: u64 = 128;
 /// The consistency models of a test.
 pub type Models = Vec<Model>;
 
-/// What can be chosen for this workload.
+/// The workload `txn-rw-register`.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
-pub struct TxnOptions {
+pub struct TxnRwRegister {
+    /// The keys of the registers.
+    #[command(flatten)]
+    pub keys: Keys,
     /// The consistency models to check for, separated by commas.
     #[arg(long, value_name = "MODELS", value_parser = models,
         default_value = "strict-serializable")]
@@ -42,14 +47,25 @@ pub struct TxnOptions {
     pub final_reads: bool,
 }
 
-impl Default for TxnOptions {
+impl Default for TxnRwRegister {
     /// Maelstrom's defaults.
     fn default() -> Self {
         Self {
+            keys: Keys::default(),
             consistency_models: vec![Model::StrictSerializable],
             max_txn_length: 4,
             final_reads: false,
         }
+    }
+}
+
+impl TxnRwRegister {
+    /// The strongest model that a node can keep while it stays available whatever happens, for
+    /// replicas that converge.
+    #[must_use]
+    pub fn strongest_available() -> Self {
+        let consistency_models = vec![Model::CausalCerone];
+        Self { consistency_models, final_reads: true, ..Self::default() }
     }
 }
 
@@ -65,11 +81,12 @@ fn model(name: &str) -> Result<Model, String> {
     })
 }
 
+/// What the clients do.
 #[derive(Debug)]
-pub(super) struct TxnRwRegister {
-    options: TxnOptions,
+struct Transactions {
+    max_length: usize,
+    final_reads: bool,
     max_writes_per_key: u64,
-    models: BTreeSet<Model>,
     /// The keys in use. A later place is a likelier one.
     keys: Vec<u64>,
     next_key: u64,
@@ -77,14 +94,14 @@ pub(super) struct TxnRwRegister {
     next_values: BTreeMap<u64, u64>,
 }
 
-impl TxnRwRegister {
-    pub(super) fn new(options: &Options) -> Self {
-        let keys: Vec<u64> = (0..options.key_count.into()).collect();
+impl Transactions {
+    fn new(workload: &TxnRwRegister) -> Self {
+        let keys: Vec<u64> = (0..workload.keys.key_count.into()).collect();
         let next_key = keys.len() as u64;
         Self {
-            options: options.txn.clone(),
-            max_writes_per_key: options.max_writes_per_key,
-            models: options.txn.consistency_models.iter().copied().collect(),
+            max_length: workload.max_txn_length.max(1),
+            final_reads: workload.final_reads,
+            max_writes_per_key: workload.keys.max_writes_per_key,
             keys,
             next_key,
             next_values: BTreeMap::new(),
@@ -126,43 +143,77 @@ impl TxnRwRegister {
     }
 }
 
-impl Workload for TxnRwRegister {
-    fn next(&mut self, rng: &mut SimRng) -> Invocation {
-        let length = rng.random_range(1..=self.options.max_txn_length.max(1));
+impl Generator for Transactions {
+    fn next(&mut self, _process: u64, rng: &mut SimRng) -> Invocation {
+        let length = rng.random_range(1..=self.max_length);
         let txn: Vec<Value> = (0..length).map(|_| self.micro_op(rng)).collect();
-        Invocation { f: "txn", value: raw(&json!(txn)) }
+        Invocation::new("txn", &json!(txn))
     }
 
     fn final_ops(&self) -> FinalOps {
-        if !self.options.final_reads {
+        if !self.final_reads {
             return FinalOps::None;
         }
         let keys = self.next_key.saturating_sub(FINAL_KEYS_MAX)..self.next_key;
         let reads: Vec<Value> = keys.map(|key| json!(["r", key, null])).collect();
-        FinalOps::Once(Invocation { f: "txn", value: raw(&json!(reads)) })
+        FinalOps::Once(Invocation::new("txn", &json!(reads)))
     }
 
     fn request(&self, op: &Invocation) -> RequestBody {
-        let value = op.value.as_ref().and_then(|raw| serde_json::from_str(raw.get()).ok());
-        RequestBody::new("txn", [("txn", value.unwrap_or(Value::Null))])
+        RequestBody::new("txn", [("txn", op.argument())])
+    }
+}
+
+const TXN: Schema =
+    Schema { name: r#"a list of ["r", key, value] and ["w", key, value]"#, read: read_txn };
+
+/// Like Maelstrom's schema, this sees the reply alone; whether it belongs to its request is for the
+/// checker to see.
+fn read_txn(value: &RawValue) -> Result<Box<RawValue>, String> {
+    let value = list(value)?;
+    match txn::parse(&value) {
+        Some(_) => Ok(value),
+        None => Err(format!("is not {}", TXN.name)),
+    }
+}
+
+const RPCS: &[Rpc] = &[Rpc {
+    name: "txn",
+    about: "The node runs a transaction over registers: each of its operations reads or writes one.",
+    request: &[Field::new(
+        "txn",
+        TXN,
+        r#"[["r",1,null],["w",1,6],["w",2,9]]"#,
+        "The operations. Every value that is written to a key is another one.",
+    )],
+    reply: &[Field::new(
+        "txn",
+        TXN,
+        r#"[["r",1,3],["w",1,6],["w",2,9]]"#,
+        "The same operations, each read with the value of the register. Null: nothing was written.",
+    )],
+}];
+
+impl Workload for TxnRwRegister {
+    fn name(&self) -> &'static str {
+        "txn-rw-register"
     }
 
-    fn reply_fields(&self, _f: &str) -> &'static [&'static str] {
-        &["txn"]
+    fn about(&self) -> &'static str {
+        "Nodes run transactions over a map of registers. What transactions read and write must be \
+         possible under the consistency models that --consistency-models names."
     }
 
-    fn result_field(&self, _f: &str) -> Option<&'static str> {
-        Some("txn")
+    fn rpcs(&self) -> &'static [Rpc] {
+        RPCS
     }
 
-    /// Like Maelstrom's schema, this sees the reply alone; whether it belongs to its request is
-    /// for the checker to see.
-    fn result(&self, _f: &str, value: &RawValue) -> Result<Box<RawValue>, String> {
-        let value = list(value)?;
-        match txn::parse(&value) {
-            Some(_) => Ok(value),
-            None => Err(r#"is not a list of ["r", key, value] and ["w", key, value]"#.into()),
-        }
+    fn generator(&self, _options: &Options) -> Box<dyn Generator> {
+        Box::new(Transactions::new(self))
+    }
+
+    fn for_sweep(&self, rng: &mut SimRng, _options: &mut Options) -> Option<Arc<dyn Workload>> {
+        Some(Arc::new(Self { keys: Keys::draw(rng), ..self.clone() }))
     }
 
     fn keeps_client(&self) -> bool {
@@ -170,21 +221,22 @@ impl Workload for TxnRwRegister {
     }
 
     fn check(&self, history: &History) -> WorkloadResults {
-        txn::check(history, &self.models)
+        txn::check(history, &self.consistency_models.iter().copied().collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::rng::{self, Stream};
-    use crate::workload::WorkloadKind;
 
     fn generated(max_writes_per_key: u64, count: usize) -> Vec<Vec<(String, u64, Option<u64>)>> {
-        let options = Options { max_writes_per_key, ..Options::new(WorkloadKind::TxnRwRegister) };
-        let mut workload = TxnRwRegister::new(&options);
+        let keys = Keys { max_writes_per_key, ..Keys::default() };
+        let mut generator = Transactions::new(&TxnRwRegister { keys, ..TxnRwRegister::default() });
         let mut rng = rng::stream(1, Stream::Generator);
-        let ops = std::iter::repeat_with(|| workload.next(&mut rng).value.unwrap());
+        let ops = std::iter::repeat_with(|| generator.next(0, &mut rng).value.unwrap());
         ops.take(count).map(|value| serde_json::from_str(value.get()).unwrap()).collect()
     }
 
@@ -230,8 +282,7 @@ mod tests {
 
     #[test]
     fn a_reply_of_another_shape_is_malformed() {
-        let workload = TxnRwRegister::new(&Options::new(WorkloadKind::TxnRwRegister));
-        let check = |text: &str| workload.result("txn", &raw_text(text));
+        let check = |text: &str| read_txn(&raw_text(text));
         for good in ["[]", "null", r#"[["r",1,null],["w","x",[2]]]"#, r#"[["\u0072",1,null]]"#] {
             assert!(check(good).is_ok(), "{good}");
         }

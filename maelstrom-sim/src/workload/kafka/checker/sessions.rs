@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::super::values::{Assign, Offsets, Polled, highest};
 use super::lag::Lag;
 use super::log::{Event, Log, What};
 use super::{Findings, Rule, process, witness};
 use crate::checker::headline::{list, short};
 use crate::history::OpType;
-use crate::workload::kafka::{Assign, Offsets, Polled, highest};
 
 /// Where a client is in a key, and since when.
 #[derive(Clone, Copy, Debug)]

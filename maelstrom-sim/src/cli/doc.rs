@@ -1,0 +1,109 @@
+//! The sub-command `doc`: what a node must understand, for people who write nodes.
+//!
+//! All of it comes from the declarations that check the replies of nodes.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::find;
+use crate::workload::{Entry, Field, Rpc};
+
+#[derive(Args, Debug)]
+pub(super) struct DocArgs {
+    /// The workload. Without it: a list of all.
+    workload: Option<String>,
+}
+
+pub(super) fn doc(args: &DocArgs, workloads: &[Entry]) -> anyhow::Result<ExitCode> {
+    let text = match &args.workload {
+        Some(name) => page(find(workloads, name)?),
+        None => list(workloads),
+    };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A paragraph on each workload.
+fn list(workloads: &[Entry]) -> String {
+    let mut text = String::new();
+    for entry in workloads {
+        let workload = entry.workload();
+        text.push_str(&format!("{}\n{}\n", workload.name(), wrap(workload.about(), 4)));
+    }
+    text.push_str("More about one of them: doc WORKLOAD\n");
+    text
+}
+
+/// All about one workload.
+fn page(entry: &Entry) -> String {
+    let workload = entry.workload();
+    let mut text = format!("{}\n{}\n", workload.name(), wrap(workload.about(), 4));
+    text.push_str(
+        "Every message is a JSON object in a line of its own. Its body is shown here:\n\n",
+    );
+    text.push_str("    {\"src\": \"c1\", \"dest\": \"n1\", \"body\": {…}}\n\n");
+    text.push_str("At the start each node gets `init`:\n\n");
+    text.push_str(
+        "    {\"type\":\"init\",\"msg_id\":1,\"node_id\":\"n1\",\"node_ids\":[\"n1\",\"n2\"]}\n",
+    );
+    text.push_str("    {\"type\":\"init_ok\",\"in_reply_to\":1}\n\n");
+    for rpc in workload.rpcs() {
+        text.push_str(&section(rpc));
+    }
+    text.push_str(
+        "A node that cannot do what is asked replies with an error. Code 11 means that it did not \
+         happen\nand may work later; 0 and 13 mean that it may have happened:\n\n    \
+         {\"type\":\"error\",\"in_reply_to\":1,\"code\":11,\"text\":\"not now\"}\n\n",
+    );
+    let flags = entry.flags();
+    if !flags.is_empty() {
+        text.push_str("Flags of this workload:\n\n");
+        for flag in flags {
+            let name = flag.get_long().unwrap_or_default();
+            let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+            text.push_str(&format!("    --{name}\n{}", wrap(&help, 8)));
+        }
+    }
+    text
+}
+
+/// A request and its reply.
+fn section(rpc: &Rpc) -> String {
+    let (name, about) = (rpc.name, rpc.about);
+    let mut text = format!("`{name}`: {about}\n\n");
+    let body = |kind: &str, id: &str, fields: &[Field]| {
+        let fields = fields.iter().map(|f| format!(",\"{}\":{}", f.name, f.example));
+        format!("    {{\"type\":\"{kind}\",\"{id}\":1{}}}\n", fields.collect::<String>())
+    };
+    text.push_str(&body(name, "msg_id", rpc.request));
+    text.push_str(&body(&format!("{name}_ok"), "in_reply_to", rpc.reply));
+    for (what, fields) in [("request", rpc.request), ("reply", rpc.reply)] {
+        for field in fields {
+            let (name, schema, about) = (field.name, field.schema.name, field.about);
+            write!(text, "\n{}", wrap(&format!("{name} ({what}): {schema}. {about}"), 8)).ok();
+        }
+    }
+    text.push('\n');
+    text
+}
+
+/// A paragraph in lines of at most 96 characters, each of them indented.
+fn wrap(text: &str, indent: usize) -> String {
+    let mut lines = String::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && indent + line.chars().count() + 1 + word.chars().count() > 96 {
+            writeln!(lines, "{:indent$}{line}", "").ok();
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    writeln!(lines, "{:indent$}{line}", "").ok();
+    lines
+}

@@ -1,0 +1,138 @@
+//! The command: runs real nodes under the checker, for the built-in workloads and those of users.
+//!
+//! A crate with a workload of its own has a command with all of `maelstrom-sim`'s flags and
+//! sub-commands in a few lines. The fields of the workload are flags, by [`clap::Args`]:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use maelstrom_sim::workload::{Entry, built_in};
+//! # use maelstrom_sim::workload::Echo as Mine;
+//!
+//! fn main() -> ExitCode {
+//!     maelstrom_sim::cli::main(built_in().into_iter().chain([Entry::of::<Mine>()]))
+//! }
+//! ```
+
+#![expect(clippy::disallowed_methods, reason = "a command has stdout and chance")]
+
+mod doc;
+mod jepsen;
+mod limits;
+mod test;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use self::doc::DocArgs;
+use self::limits::LimitsArgs;
+use self::test::TestArgs;
+use crate::options::Options;
+use crate::workload::{Entry, Workload};
+
+/// The workload of a test that names none, as in Maelstrom.
+const DEFAULT: &str = "lin-kv";
+
+/// Maelstrom's exit code for arguments that make no sense.
+const BAD_ARGUMENTS: u8 = 254;
+
+/// Maelstrom's exit code for a test that could not be carried out.
+const CRASHED: u8 = 255;
+
+/// A built-in checker for Maelstrom nodes, with Maelstrom's flags, verdicts and exit codes.
+///
+/// Exits with 0 if everything looks good, 1 if the analysis is invalid, 2 if the verdict is not
+/// known, 254 on bad arguments, 255 if a node or the test itself crashed, 129, 130, 131 or 143 if
+/// SIGHUP, SIGINT, SIGQUIT or SIGTERM ended it.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a program as a cluster of nodes and judge what its clients see.
+    #[command(args_override_self = true)]
+    Test(Box<TestArgs>),
+    /// Print the figures of a test (of this checker or of Maelstrom) and check them against limits.
+    Limits(LimitsArgs),
+    /// Print what a node must understand: the requests of a workload and their replies.
+    Doc(DocArgs),
+}
+
+/// Runs the command with these workloads, and returns its exit code.
+pub fn main(workloads: impl IntoIterator<Item = Entry>) -> ExitCode {
+    let workloads: Vec<Entry> = workloads.into_iter().collect();
+    let matches = match command(&workloads).try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return bad_arguments(&error),
+    };
+    let result = match Cli::from_arg_matches(&matches).map(|cli| cli.command) {
+        Err(error) => return bad_arguments(&error),
+        Ok(Command::Limits(args)) => limits::limits(&args),
+        Ok(Command::Doc(args)) => doc::doc(&args, &workloads),
+        Ok(Command::Test(args)) => match plan(&args, &matches, &workloads) {
+            Ok((workload, options)) => match workload.validate(&options) {
+                Ok(()) => test::tests(&args, &workload, &options),
+                Err(why) => Err(anyhow::anyhow!(why)),
+            },
+            Err(error) => {
+                writeln!(std::io::stderr(), "error: {error:#}").ok();
+                return ExitCode::from(BAD_ARGUMENTS);
+            }
+        },
+    };
+    result.unwrap_or_else(|error| {
+        writeln!(std::io::stderr(), "error: {error:#}").ok();
+        ExitCode::from(CRASHED)
+    })
+}
+
+/// The command with the names and the flags of these workloads.
+fn command(workloads: &[Entry]) -> clap::Command {
+    let names = workloads.iter().map(|entry| PossibleValue::new(entry.workload().name()));
+    let names = PossibleValuesParser::new(names);
+    let command = Cli::command().mut_subcommand("test", |test| {
+        let test = test.mut_arg("workload", |arg| {
+            let arg = arg.value_parser(names.clone());
+            if find(workloads, DEFAULT).is_ok() {
+                arg.required(false).default_value(DEFAULT)
+            } else {
+                arg
+            }
+        });
+        workloads.iter().fold(test, |test, entry| entry.augment(test))
+    });
+    command.mut_subcommand("doc", |doc| doc.mut_arg("workload", |arg| arg.value_parser(names)))
+}
+
+/// What is to be tested, and how.
+fn plan(
+    args: &TestArgs,
+    matches: &ArgMatches,
+    workloads: &[Entry],
+) -> anyhow::Result<(Arc<dyn Workload>, Options)> {
+    let options = args.options()?;
+    let entry = find(workloads, &args.workload)?;
+    let flags = matches.subcommand_matches("test").unwrap_or(matches);
+    Ok((entry.read(flags)?, options))
+}
+
+/// The workload of that name.
+fn find<'a>(workloads: &'a [Entry], name: &str) -> anyhow::Result<&'a Entry> {
+    let entry = workloads.iter().find(|entry| entry.workload().name() == name);
+    entry.ok_or_else(|| anyhow::anyhow!("there is no workload {name}"))
+}
+
+fn bad_arguments(error: &clap::Error) -> ExitCode {
+    error.print().ok();
+    let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if help { ExitCode::SUCCESS } else { ExitCode::from(BAD_ARGUMENTS) }
+}

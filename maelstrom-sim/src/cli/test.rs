@@ -1,0 +1,251 @@
+//! The sub-command `test`: runs real nodes under the built-in checker.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::arguments::{clojure_number, java_double, list_items, whole};
+use crate::checker::Verdict;
+use crate::nemesis::Fault;
+use crate::options::{Availability, Concurrency, Latency, LatencyDist, Options, node_names};
+use crate::process::{ProcessOptions, kill_all_on_panic};
+use crate::report::{self, Progress};
+use crate::run::{Interrupt, RunError, left_behind, run_until};
+use crate::service::Services;
+use crate::store::Store;
+use crate::test::Test;
+use crate::workload::Workload;
+use crate::world::expected_length;
+use clap::Args;
+use maelstrom_core::NodeId;
+
+#[derive(Args, Debug)]
+pub(super) struct TestArgs {
+    /// What the clients do, and how it is judged.
+    #[arg(short, long)]
+    pub(super) workload: String,
+    /// The program that runs a node.
+    #[arg(long, value_name = "FILE")]
+    bin: PathBuf,
+    /// How many nodes to run, named n0, n1, … Overrides --nodes.
+    #[arg(long, value_name = "NUM", value_parser = whole::<u16>(1..=u16::MAX))]
+    node_count: Option<u16>,
+    /// How long to run, in seconds, without set-up and recovery.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60,
+        value_parser = whole::<u64>(1..=86_400))]
+    time_limit: u64,
+    /// How many requests to make per second, over all clients. 0: none.
+    #[arg(long, value_name = "RATE", default_value = "5", value_parser = not_negative)]
+    rate: f64,
+    /// How many client threads to run: a number, or with an n behind it, so many per node.
+    #[arg(long, value_name = "NUM", default_value = "1n")]
+    concurrency: Concurrency,
+    /// The mean latency between nodes, in milliseconds.
+    #[arg(long, value_name = "MILLIS", default_value_t = 0,
+        value_parser = whole::<u64>(0..=3_600_000))]
+    latency: u64,
+    /// The distribution of latencies.
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
+    latency_dist: LatencyDist,
+    /// The faults to cause, separated by commas: partition, kill, pause. (Maelstrom 0.2.4 knows
+    /// partitions only, its main branch all three.) A node that was paused or killed may answer what
+    /// waited for it too late; that is forgiven here.
+    #[arg(long, value_name = "FAULTS", value_parser = faults)]
+    nemesis: Option<Faults>,
+    /// The mean time between two operations of the nemesis, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive)]
+    nemesis_interval: f64,
+    /// Which part of all requests must succeed: a number from 0 to 1 (0.5 or 1/2), or total.
+    #[arg(long, value_name = "EXPECTED", value_parser = availability)]
+    availability: Option<Expected>,
+    /// Judge exactly as Maelstrom does, quirks included. Without this, the rules are stricter in some
+    /// places: the README lists them.
+    #[arg(long)]
+    as_maelstrom: bool,
+    /// Show what the nodes write to stderr. It is always kept in node-logs.
+    #[arg(long)]
+    log_stderr: bool,
+    /// How often to run the test. The first run that is not valid is the last one.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1,
+        value_parser = whole::<u64>(1..=u64::MAX))]
+    test_count: u64,
+    /// Keep every message and what became of it, in messages.jsonl and events.jsonl.
+    #[arg(long)]
+    trace: bool,
+    /// What all random choices derive from. Without it, another one each time.
+    #[arg(long)]
+    seed: Option<u64>,
+    #[command(flatten)]
+    jepsen: super::jepsen::Flags,
+    /// Arguments for the program. Those that look like options come after a --.
+    args: Vec<String>,
+}
+
+/// The faults of a test.
+type Faults = Vec<Fault>;
+
+/// The faults of a list. Commas separate them, with spaces around the commas or without.
+fn faults(text: &str) -> Result<Faults, String> {
+    list_items(text).into_iter().map(fault).collect()
+}
+
+fn fault(name: &str) -> Result<Fault, String> {
+    <Fault as clap::ValueEnum>::from_str(name, false).map_err(|_| {
+        let known = <Fault as clap::ValueEnum>::value_variants().iter();
+        let names = known.filter_map(clap::ValueEnum::to_possible_value);
+        let names: Vec<String> = names.map(|value| value.get_name().to_owned()).collect();
+        format!("{name:?} is none of {}", names.join(", "))
+    })
+}
+
+/// The expected availability. `None`: any.
+type Expected = Option<Availability>;
+
+/// Like Maelstrom, takes `nil` and an empty text for no expectation.
+fn availability(text: &str) -> Result<Expected, String> {
+    if ["", "nil"].contains(&text.trim()) { Ok(None) } else { text.parse().map(Some) }
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    match java_double(text) {
+        Some(n) if (0.0..=1e6).contains(&n) => Ok(n),
+        _ => Err("must be a number from 0 to 1,000,000, such as 5, 0.5 or 1e2".into()),
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match clojure_number(text) {
+        Some(n) if n > 0.0 && n <= 86_400.0 => Ok(n),
+        _ => Err("must be a number above 0 and at most 86,400, such as 5, 0.5 or 1/2".into()),
+    }
+}
+
+impl TestArgs {
+    /// What is to be tested, or why that makes no sense.
+    pub(super) fn options(&self) -> anyhow::Result<Options> {
+        let nodes = match self.node_count {
+            Some(count) => node_names(count.into()),
+            None => self.jepsen.nodes()?,
+        };
+        let distinct: BTreeSet<&NodeId> = nodes.iter().collect();
+        if distinct.len() < nodes.len() || nodes.iter().any(|name| name.is_empty()) {
+            anyhow::bail!("--nodes: every node needs a name of its own");
+        }
+        if nodes.iter().any(|name| name.starts_with('c')) {
+            anyhow::bail!("--nodes: names that begin with c are for clients");
+        }
+        if let Some(name) = nodes.iter().find(|name| Services::NAMES.contains(&name.as_ref())) {
+            anyhow::bail!("--nodes: {name} is the name of a service");
+        }
+        let nemesis: BTreeSet<Fault> = self.nemesis.iter().flatten().copied().collect();
+        let seed = match self.seed {
+            Some(seed) => seed,
+            None => u64::from(getrandom::u32()?),
+        };
+        Ok(Options {
+            concurrency: self.concurrency.threads(nodes.len()),
+            nodes,
+            time_limit: Duration::from_secs(self.time_limit),
+            rate: self.rate,
+            latency: Latency { mean_ms: self.latency, dist: self.latency_dist },
+            nemesis_interval: Duration::from_secs_f64(self.nemesis_interval),
+            availability: self.availability.flatten(),
+            forgive_late_replies: [Fault::Pause, Fault::Crash]
+                .iter()
+                .any(|fault| nemesis.contains(fault)),
+            nemesis,
+            as_maelstrom: self.as_maelstrom,
+            spare_services: false,
+            forgive_silence: false,
+            sync_max: None,
+            snapshot_part_bytes: None,
+            trace: self.trace,
+            seed,
+        })
+    }
+}
+
+/// Runs the test as often as asked for, with another seed each time, up to the first run that is not
+/// valid.
+pub(super) fn tests(
+    args: &TestArgs,
+    workload: &Arc<dyn Workload>,
+    options: &Options,
+) -> anyhow::Result<ExitCode> {
+    if let Some(note) = args.jepsen.note() {
+        writeln!(std::io::stderr(), "{note}")?;
+    }
+    kill_all_on_panic();
+    let interrupt = Interrupt::catch_signals()?;
+    for nth in 0..args.test_count {
+        let seed = options.seed.wrapping_add(nth);
+        let options = Options { seed, ..options.clone() };
+        let code = test(args, Test { workload: Arc::clone(workload), options }, &interrupt)?;
+        if code != 0 {
+            return Ok(ExitCode::from(code));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the test once, and returns the exit code.
+fn test(args: &TestArgs, test: Test, interrupt: &Interrupt) -> anyhow::Result<u8> {
+    let store = Store::create(Path::new("store"), test.workload.name())?;
+    let process_options = ProcessOptions {
+        bin: args.bin.clone(),
+        args: args.args.clone(),
+        log_dir: store.log_dir(),
+        log_stderr: args.log_stderr,
+    };
+    let mut err = std::io::stderr();
+    // Scripts find the folder by this line, so its form stays: "results in", and the rest is the
+    // path.
+    writeln!(err, "seed {}, results in {}", test.options.seed, store.dir().display())?;
+    let left_behind = left_behind(&args.args, &std::env::temp_dir());
+    for folder in &left_behind {
+        let folder = folder.display();
+        writeln!(
+            err,
+            "warning: {folder} is not empty: nodes begin with what an earlier run left there; \
+             remove it for a fresh run"
+        )?;
+    }
+    let mut progress = Progress::new(expected_length(&test));
+    interrupt.begin();
+    let (world, outcome) = run_until(test, &process_options, &mut progress, interrupt)?;
+    store.write_traces(&world)?;
+    if let Some(signal) = interrupt.end_at_once() {
+        let (error, dir) = (RunError::Interrupted(signal), store.dir().display());
+        // The terminal may be closed.
+        writeln!(err, "error: {error}; what happened until then is in {dir}").ok();
+        return Ok(signal.exit_code());
+    }
+    outcome?;
+    let results = world.results();
+    if let Some(folder) = left_behind.first().filter(|_| results.valid != Verdict::Valid) {
+        anyhow::bail!(
+            "there is no verdict: the nodes began with data that an earlier run left in {}, which \
+             may be why the test is not valid; remove that folder and run the test again",
+            folder.display()
+        );
+    }
+    store.write_results(&results)?;
+    let mut out = std::io::stdout();
+    writeln!(out, "{}\n", report::summary(&results))?;
+    if let Some(cause) = &results.cause {
+        writeln!(out, "{cause}\n")?;
+    }
+    if let Some(storm) = report::storm(&world) {
+        writeln!(out, "{storm}\n")?;
+    }
+    if results.valid != results.maelstrom_valid {
+        let text =
+            "This checker is stricter than Maelstrom here (see the README). With --as-maelstrom:";
+        writeln!(out, "{text} {}\n", report::closing_line(results.maelstrom_valid))?;
+    }
+    writeln!(out, "{}", report::closing_line(results.valid))?;
+    Ok(report::exit_code(results.valid))
+}

@@ -1,0 +1,257 @@
+//! The results of a test: statistics, availability and figures of the network beside what the
+//! workload's checker found, and the verdict on all of that.
+
+use std::collections::BTreeMap;
+
+use maelstrom_core::NodeId;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::checker::{Verdict, WorkloadResults, object};
+use crate::history::{History, OpType};
+use crate::network::{Counts, NetStats};
+use crate::options::Availability;
+
+/// How many operations there were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct OpCounts {
+    invoked: u64,
+    ok: u64,
+    fail: u64,
+    info: u64,
+}
+
+impl OpCounts {
+    fn add(&mut self, kind: OpType) {
+        match kind {
+            OpType::Invoke => self.invoked += 1,
+            OpType::Ok => self.ok += 1,
+            OpType::Fail => self.fail += 1,
+            OpType::Info => self.info += 1,
+        }
+    }
+
+    /// Invalid if nothing succeeded.
+    const fn verdict(&self) -> Verdict {
+        Verdict::invalid_if(self.ok == 0)
+    }
+
+    fn to_json(self) -> Map<String, Value> {
+        object(json!({
+            "valid?": self.verdict(),
+            "count": self.ok + self.fail + self.info,
+            "ok-count": self.ok,
+            "fail-count": self.fail,
+            "info-count": self.info,
+        }))
+    }
+}
+
+/// All that is known about a test in the end.
+#[derive(Clone, Debug, Serialize)]
+pub struct Results {
+    /// How many operations there were, and what became of them.
+    pub stats: Value,
+    /// Which part of them succeeded.
+    pub availability: Value,
+    /// How many messages they took.
+    pub net: Value,
+    /// What the workload's checker found.
+    pub workload: WorkloadResults,
+    /// The first cause of a verdict that is not valid, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// Why the test ended before its time, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// The nodes that are not listened to any more, each with what it said.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub muted: BTreeMap<NodeId, String>,
+    /// The nodes that replied twice to one request, each with its first second reply.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub replied_twice: BTreeMap<NodeId, String>,
+    /// The worst of all verdicts.
+    #[serde(rename = "valid?")]
+    pub valid: Verdict,
+    /// The same by Maelstrom's rules alone. It differs where this checker is stricter.
+    #[serde(rename = "maelstrom-valid?")]
+    pub maelstrom_valid: Verdict,
+    /// Whether it is invalid only because nothing happened that could be judged. In a sweep, faults
+    /// excuse that.
+    #[serde(skip)]
+    pub(crate) is_uninformative: bool,
+}
+
+impl Results {
+    /// The results of a test with this history, of which the workload's checker says this.
+    #[must_use]
+    pub fn judge(
+        workload: WorkloadResults,
+        history: &History,
+        net: NetStats,
+        availability: Option<Availability>,
+    ) -> Self {
+        let (all, by_f) = count(history);
+        let (stats_valid, stats) = stats(all, &by_f);
+        let (availability_valid, availability) = check_availability(all, availability);
+        let with = |own| Verdict::merge([stats_valid, availability_valid, own]);
+        let maelstrom_valid = with(workload.maelstrom_valid);
+        let valid = with(workload.valid);
+        let cause = never_succeeded(history, &by_f)
+            .or_else(|| workload.cause.clone().filter(|_| workload.valid == Verdict::Invalid))
+            .or_else(|| too_few(history, all, availability_valid))
+            .or_else(|| workload.cause.clone())
+            .filter(|_| valid != Verdict::Valid);
+        let net = net_results(net, all.invoked);
+        let is_bad = |verdict| verdict == Verdict::Invalid;
+        let is_uninformative = is_bad(valid)
+            && !is_bad(availability_valid)
+            && (!is_bad(workload.valid) || workload.is_uninformative);
+        let (failure, muted, replied_twice) = (None, BTreeMap::new(), BTreeMap::new());
+        Self {
+            stats,
+            availability,
+            net,
+            workload,
+            cause,
+            failure,
+            muted,
+            replied_twice,
+            valid,
+            maelstrom_valid,
+            is_uninformative,
+        }
+    }
+
+    /// The test ended before its time: what it saw until then proves nothing good.
+    #[must_use]
+    pub(crate) fn with_failure(mut self, why: String) -> Self {
+        self.valid = self.valid.max(Verdict::Unknown);
+        self.maelstrom_valid = self.maelstrom_valid.max(Verdict::Unknown);
+        self.is_uninformative = false;
+        self.cause = Some(why.clone());
+        self.failure = Some(why);
+        self
+    }
+
+    /// Where nothing succeeded, nothing was judged. Maelstrom calls a test without operations valid.
+    #[must_use]
+    pub(crate) fn with_successes(mut self, count: u64) -> Self {
+        if count == 0 {
+            self.valid = self.valid.max(Verdict::Unknown);
+            self.cause.get_or_insert_with(|| "no operation succeeded".into());
+        }
+        self
+    }
+
+    /// These nodes replied twice to one request. Maelstrom takes no notice.
+    #[must_use]
+    pub(crate) fn with_second_replies(mut self, nodes: &BTreeMap<NodeId, String>) -> Self {
+        if let Some((node, reply)) = nodes.first_key_value() {
+            self.valid = Verdict::Invalid;
+            self.is_uninformative = false;
+            self.cause.get_or_insert_with(|| format!("{node} replied twice to a request, {reply}"));
+            self.replied_twice = nodes.clone();
+        }
+        self
+    }
+
+    /// These nodes broke the protocol. Maelstrom goes on without them and judges the rest.
+    #[must_use]
+    pub(crate) fn with_muted(mut self, muted: &BTreeMap<NodeId, String>) -> Self {
+        if let Some((node, why)) = muted.first_key_value() {
+            self.valid = Verdict::Invalid;
+            self.is_uninformative = false;
+            let text = || format!("{node} was not listened to from some moment on: {why}");
+            self.cause = self.failure.clone().or_else(|| Some(text()));
+            self.muted = muted.clone();
+        }
+        self
+    }
+
+    /// The same judged as Maelstrom does, quirks included.
+    #[must_use]
+    pub(crate) fn by_maelstroms_rules(mut self) -> Self {
+        self.valid = self.maelstrom_valid;
+        self.workload.valid = self.workload.maelstrom_valid;
+        if self.valid == Verdict::Valid {
+            self.cause = None;
+        }
+        self
+    }
+}
+
+fn count(history: &History) -> (OpCounts, BTreeMap<&'static str, OpCounts>) {
+    let mut all = OpCounts::default();
+    let mut by_f: BTreeMap<&'static str, OpCounts> = BTreeMap::new();
+    for op in history.client_ops() {
+        all.add(op.kind);
+        by_f.entry(op.f).or_default().add(op.kind);
+    }
+    (all, by_f)
+}
+
+/// Jepsen's `stats`: invalid if a function never succeeded. A crash cannot.
+fn stats(all: OpCounts, by_f: &BTreeMap<&'static str, OpCounts>) -> (Verdict, Value) {
+    let can_succeed = by_f.iter().filter(|(f, _)| **f != "crash");
+    let valid = Verdict::merge(can_succeed.map(|(_, counts)| counts.verdict()));
+    let rows = by_f.iter().map(|(f, counts)| ((*f).to_owned(), counts.to_json().into()));
+    let mut stats = all.to_json();
+    stats.insert("valid?".into(), json!(valid));
+    stats.insert("by-f".into(), Value::Object(rows.collect()));
+    (valid, stats.into())
+}
+
+/// In words: the first function that never succeeded, and its first error.
+fn never_succeeded(history: &History, by_f: &BTreeMap<&'static str, OpCounts>) -> Option<String> {
+    let mut never = by_f.iter().filter(|(f, counts)| **f != "crash" && counts.ok == 0);
+    let (f, _) = never.next()?;
+    let mut errors =
+        history.client_ops().filter(|op| op.f == *f).filter_map(|op| op.error.as_ref());
+    let error = errors.next().map_or("none was answered", |error| error);
+    Some(format!("no {f} succeeded; first error: {error}"))
+}
+
+/// In words: how many operations succeeded, and the first one that did not.
+fn too_few(history: &History, all: OpCounts, valid: Verdict) -> Option<String> {
+    let first = || {
+        let mut ops = history.client_ops();
+        let op = ops.find(|op| matches!(op.kind, OpType::Fail | OpType::Info))?;
+        let error = op.error.as_deref().unwrap_or("no answer");
+        Some(format!("; first error, of {}: {error}", op.f))
+    };
+    let text = || format!("only {} of {} operations succeeded", all.ok, all.invoked);
+    (valid == Verdict::Invalid).then(|| text() + &first().unwrap_or_default())
+}
+
+fn check_availability(all: OpCounts, expected: Option<Availability>) -> (Verdict, Value) {
+    let fraction = if all.invoked == 0 { 1.0 } else { ratio(all.ok, all.invoked) };
+    let valid = Verdict::invalid_if(match expected {
+        None => false,
+        Some(Availability::Total) => all.ok != all.invoked,
+        Some(Availability::AtLeast(min)) => fraction < min,
+    });
+    (valid, json!({ "valid?": valid, "ok-fraction": fraction }))
+}
+
+fn net_results(net: NetStats, ops: u64) -> Value {
+    let row = |counts: Counts, per_op: bool| {
+        let mut row = object(json!(counts));
+        row.insert("msg-count".into(), json!(counts.sent));
+        if per_op && ops > 0 {
+            row.insert("msgs-per-op".into(), json!(ratio(counts.sent, ops)));
+        }
+        Value::Object(row)
+    };
+    json!({
+        "all": row(net.all(), true),
+        "clients": row(net.clients, true),
+        "servers": row(net.servers, true),
+        "valid?": true,
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+fn ratio(a: u64, b: u64) -> f64 {
+    a as f64 / b as f64
+}

@@ -1,0 +1,115 @@
+//! `broadcast`: half of the operations add the values 0, 1, 2, …, half read; no value may get lost.
+
+mod topology;
+
+use maelstrom_core::NodeId;
+use rand::RngExt;
+use serde_json::{Value, json};
+
+pub use self::topology::Topology;
+
+use super::{Field, FinalOps, Generator, Invocation, RequestBody, Rpc, Schema, Workload};
+use crate::checker::{WorkloadResults, set_full};
+use crate::history::History;
+use crate::options::Options;
+use crate::rng::SimRng;
+
+/// The workload `broadcast`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Broadcast {
+    /// The neighbours to suggest to nodes, in workloads that suggest any.
+    #[arg(long, value_name = "SPEC", value_enum, default_value_t)]
+    pub topology: Topology,
+}
+
+const RPCS: &[Rpc] = &[
+    Rpc {
+        name: "topology",
+        about: "The node hears whom it could tell of new values. It may ignore that.",
+        request: &[Field::new(
+            "topology",
+            Schema::ANY,
+            r#"{"n0":["n1"],"n1":["n0"]}"#,
+            "An object: for each node the list of its neighbours.",
+        )],
+        reply: &[],
+    },
+    Rpc {
+        name: "broadcast",
+        about: "The node adds a value, and sees to it that all nodes get it.",
+        request: &[Field::new("message", Schema::INTEGER, "5", "The value. None comes twice.")],
+        reply: &[],
+    },
+    Rpc {
+        name: "read",
+        about: "The node tells all values that it knows, in any order.",
+        request: &[],
+        reply: &[Field::new("messages", Schema::LIST, "[3,5]", "The values.")],
+    },
+];
+
+impl Workload for Broadcast {
+    fn name(&self) -> &'static str {
+        "broadcast"
+    }
+
+    fn about(&self) -> &'static str {
+        "Nodes replicate a set of values. A value that was acknowledged, or read once, must not be \
+         missing in later reads for good. Every thread reads once more when all faults are over."
+    }
+
+    fn rpcs(&self) -> &'static [Rpc] {
+        RPCS
+    }
+
+    fn generator(&self, options: &Options) -> Box<dyn Generator> {
+        let nodes = options.nodes.clone();
+        Box::new(Values { topology: self.topology, nodes, next_value: 0 })
+    }
+
+    fn is_idempotent(&self, f: &str) -> bool {
+        f == "read"
+    }
+
+    fn check(&self, history: &History) -> WorkloadResults {
+        set_full::check(history, "broadcast")
+    }
+}
+
+/// What the clients do.
+#[derive(Debug)]
+struct Values {
+    topology: Topology,
+    nodes: Vec<NodeId>,
+    next_value: u64,
+}
+
+impl Generator for Values {
+    fn setup(&self) -> Option<RequestBody> {
+        let map = self.topology.neighbours(&self.nodes);
+        let names = |nodes: &[NodeId]| nodes.iter().map(|id| Value::from(id.as_ref())).collect();
+        let topology: serde_json::Map<String, Value> =
+            map.iter().map(|(id, others)| (id.to_string(), names(others))).collect();
+        Some(RequestBody::new("topology", [("topology", Value::Object(topology))]))
+    }
+
+    fn next(&mut self, _process: u64, rng: &mut SimRng) -> Invocation {
+        if rng.random_bool(0.5) {
+            return Invocation { f: "read", value: None };
+        }
+        let value = self.next_value;
+        self.next_value += 1;
+        Invocation::new("broadcast", &json!(value))
+    }
+
+    fn final_ops(&self) -> FinalOps {
+        FinalOps::Once(Invocation { f: "read", value: None })
+    }
+
+    fn request(&self, op: &Invocation) -> RequestBody {
+        match op.argument() {
+            Value::Null => RequestBody::new("read", []),
+            value => RequestBody::new("broadcast", [("message", value)]),
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The options of workloads with keys.
+
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+
+use crate::arguments::whole;
+use crate::rng::SimRng;
+
+/// Which keys a test uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
+pub struct Keys {
+    /// How many keys to use at a time, in workloads with keys.
+    #[arg(long, value_name = "INT", default_value_t = Self::default().key_count,
+        value_parser = whole::<u8>(1..=32))]
+    pub key_count: u8,
+    /// How often to write to a key before another one takes its place.
+    #[arg(long, value_name = "INT", default_value_t = Self::default().max_writes_per_key,
+        value_parser = whole::<u64>(1..=u64::MAX))]
+    pub max_writes_per_key: u64,
+}
+
+impl Default for Keys {
+    /// Maelstrom's defaults.
+    fn default() -> Self {
+        Self { key_count: 10, max_writes_per_key: 16 }
+    }
+}
+
+impl Keys {
+    /// Those of a run of a sweep.
+    pub(super) fn draw(rng: &mut SimRng) -> Self {
+        let key_count = rng.random_range(1..=10);
+        let max_writes_per_key = [4, 16, 64].choose(rng).copied().unwrap_or(16);
+        Self { key_count, max_writes_per_key }
+    }
+}

@@ -1,0 +1,95 @@
+//! Declarations of requests and replies: they check what nodes reply, and they are printed for
+//! people who write nodes.
+
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+use crate::json::is_integer;
+
+/// A request, and the reply to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Rpc {
+    /// The type of the request. The reply's type is the same with `_ok` behind it.
+    pub name: &'static str,
+    /// What a node does, in a sentence.
+    pub about: &'static str,
+    /// The fields of the request beside its type and id.
+    pub request: &'static [Field],
+    /// The fields that the reply must have beside its type and ids. It must have no others. The first
+    /// of them is the result of the request.
+    pub reply: &'static [Field],
+}
+
+/// A field of a request or a reply.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// Which values it may have.
+    pub schema: Schema,
+    /// One of these values, as JSON.
+    pub example: &'static str,
+    /// What the value means, in a sentence.
+    pub about: &'static str,
+}
+
+impl Field {
+    /// A field with all its parts.
+    #[must_use]
+    pub const fn new(
+        name: &'static str,
+        schema: Schema,
+        example: &'static str,
+        about: &'static str,
+    ) -> Self {
+        Self { name, schema, example, about }
+    }
+}
+
+/// Which values a field may have.
+#[derive(Clone, Copy)]
+pub struct Schema {
+    /// What the value is, with its article: "a list".
+    pub name: &'static str,
+    /// Reads a value of a reply: the value as the history keeps it, or an error that goes on after the
+    /// field's name ("is not a list").
+    ///
+    /// A null in the place of a list is an empty list: Maelstrom's schemas take the nil slice of a Go
+    /// program for one. A null in the place of an object is malformed.
+    pub read: fn(&RawValue) -> Result<Box<RawValue>, String>,
+}
+
+impl Schema {
+    /// Any JSON value.
+    pub const ANY: Self = Self { name: "any JSON value", read: |value| Ok(value.to_owned()) };
+
+    /// An integer of at most 64 bits.
+    pub const INTEGER: Self = Self { name: "an integer", read: integer };
+
+    /// A list. Null counts as an empty one.
+    pub const LIST: Self = Self { name: "a list", read: list };
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+fn integer(value: &RawValue) -> Result<Box<RawValue>, String> {
+    match value.get().parse::<i64>() {
+        Ok(_) => Ok(value.to_owned()),
+        Err(_) if is_integer(value) => Err("does not fit in 64 bits".into()),
+        Err(_) => Err("is not an integer".into()),
+    }
+}
+
+/// A list as it came, and null as an empty one.
+pub(super) fn list(value: &RawValue) -> Result<Box<RawValue>, String> {
+    match value.get() {
+        "null" => RawValue::from_string("[]".into()).map_err(|error| error.to_string()),
+        text if text.starts_with('[') => Ok(value.to_owned()),
+        _ => Err("is not a list".into()),
+    }
+}
