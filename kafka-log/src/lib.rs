@@ -488,7 +488,7 @@ impl MessageHandler for KafkaLog {
         }
         let Config { partitions, replication, .. } = self.config;
         self.placement = Placement::new(node.node_ids(), partitions, replication);
-        self.links = node.peers().map(|peer| (peer.clone(), Link::default())).collect();
+        self.links = node.peers().map(|peer| (peer, Link::default())).collect();
         self.offsets.start(node);
         self.own_offsets = self.offsets.state().clone();
         let jitter = Duration::from_millis(node.rng().random_range(0..200));

@@ -162,6 +162,31 @@ impl Error {
         Self::new(ErrorCode::TemporarilyUnavailable, text)
     }
 
+    /// Error 14: something went wrong, and the operation did not happen. Definite.
+    pub fn abort(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::Abort, text)
+    }
+
+    /// Error 20: the key does not exist. Definite.
+    pub fn key_does_not_exist(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::KeyDoesNotExist, text)
+    }
+
+    /// Error 21: the key exists already and must not be overwritten. Definite.
+    pub fn key_already_exists(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::KeyAlreadyExists, text)
+    }
+
+    /// Error 22: the condition that the request named does not hold. Definite.
+    pub fn precondition_failed(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::PreconditionFailed, text)
+    }
+
+    /// Error 30: the transaction lost against another one. Definite.
+    pub fn txn_conflict(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::TxnConflict, text)
+    }
+
     /// Error 0: the outcome did not become known in time. Indefinite.
     pub fn timeout(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::Timeout, text)

@@ -41,6 +41,7 @@
 //! | [`error`] | error codes, and which of them are definite |
 //! | [`handler`], [`node`] | what a program implements, and all that it can touch |
 //! | [`rpc`], [`service`] | calls with timeouts; clients of `lin-kv`, `seq-kv`, `lww-kv`, `lin-tso` |
+//! | [`task`] | calls that follow each other, as one `async` block |
 //! | [`gossip`] | replication by per-origin logs and version vectors |
 //! | [`raw_node`] | a node without I/O, and the contract of whoever drives it |
 //! | [`runtime`], [`cli`] | the driver for real use: stdin, stdout, clocks, disk; flags and logging |
@@ -49,6 +50,9 @@
 //!
 //! * A handler is a function of its state and its input. Time, randomness and I/O come through
 //!   [`Node`] only, so that a simulator can run the very same handler and replay any failure.
+//! * Determinism has traps: the order of a `HashMap` differs from run to run, `Instant::now` and
+//!   random sources hide in libraries, and threads race. The `clippy.toml` at the root of this project
+//!   forbids them. Copy it, and name the few exceptions with `#[expect(clippy::disallowed_methods)]`.
 //! * Outputs are data: what a handler wants sent or kept is queued, and a test can look at it.
 //! * Nothing that a peer or a client sends can panic a node.
 
@@ -69,6 +73,7 @@ pub mod runtime;
 pub mod service;
 mod stdio;
 mod store;
+pub mod task;
 mod timer;
 
 pub use body::Verbatim;

@@ -115,9 +115,20 @@ impl<E> Node<E> {
         &self.node_ids
     }
 
-    /// All nodes but this one, in the order of [`node_ids`](Self::node_ids).
-    pub fn peers(&self) -> impl Iterator<Item = &NodeId> {
-        self.node_ids.iter().filter(|id| **id != self.id)
+    /// All nodes but this one, in the order of [`node_ids`](Self::node_ids). The names are owned, so
+    /// a loop over them can send:
+    ///
+    /// ```
+    /// # use maelstrom_core::Node;
+    /// # fn greet<E>(node: &mut Node<E>) {
+    /// for peer in node.peers() {
+    ///     node.send(&peer, "hello");
+    /// }
+    /// # }
+    /// ```
+    pub fn peers(&self) -> impl Iterator<Item = NodeId> + use<E> {
+        let (ids, own) = (Arc::clone(&self.node_ids), self.id.clone());
+        (0..ids.len()).filter_map(move |at| ids.get(at).filter(|id| **id != own).cloned())
     }
 
     /// Monotonic time. Compare it only with itself, and only within one process.
@@ -181,10 +192,30 @@ impl<E> Node<E> {
         self.reply(request, &SystemReply::Error(error));
     }
 
+    /// Answers a request with `body`, or with an error: a [`RpcError`] of a call that was made for the
+    /// request, say.
+    pub fn reply_result<B: Serialize, F: Into<Error>>(
+        &mut self,
+        request: &Request,
+        body: Result<B, F>,
+    ) {
+        match body {
+            Ok(body) => self.reply(request, &body),
+            Err(error) => self.reply_error(request, &error.into()),
+        }
+    }
+
     /// Sends a message that wants no reply.
     pub fn send<B: Serialize + ?Sized>(&mut self, dest: &NodeId, body: &B) {
         if let Err(error) = self.write_line(dest, Ids::default(), body) {
             error!(peer = %dest, %error, "a message has no JSON form and was not sent");
+        }
+    }
+
+    /// Sends a message that wants no reply to each [peer](Self::peers).
+    pub fn send_to_peers<B: Serialize + ?Sized>(&mut self, body: &B) {
+        for peer in self.peers() {
+            self.send(&peer, body);
         }
     }
 

@@ -88,15 +88,7 @@ impl KvClient {
         key: impl Serialize,
         then: impl FnOnce(Result<Option<V>, RpcError>) -> E + Send + 'static,
     ) {
-        let request: KvRequest<_, ()> = KvRequest::Read { key };
-        self.call(node, &request, |result| {
-            then(match result.and_then(|reply| decode(&reply)) {
-                Ok(KvReply::ReadOk { value }) => Ok(Some(value)),
-                Ok(_) => Err(mixed_up()),
-                Err(error) if error.code() == Some(ErrorCode::KeyDoesNotExist) => Ok(None),
-                Err(error) => Err(error),
-            })
-        });
+        self.call(node, &Self::read_request(key), |result| then(Self::read_result(result)));
     }
 
     /// Sets `key` to `value`, whatever it was.
@@ -107,13 +99,8 @@ impl KvClient {
         value: impl Serialize,
         then: impl FnOnce(Result<(), RpcError>) -> E + Send + 'static,
     ) {
-        self.call(node, &KvRequest::Write { key, value }, |result| {
-            then(match result.and_then(|reply| decode::<()>(&reply)) {
-                Ok(KvReply::WriteOk) => Ok(()),
-                Ok(_) => Err(mixed_up()),
-                Err(error) => Err(error),
-            })
-        });
+        let request = Self::write_request(key, value);
+        self.call(node, &request, |result| then(Self::write_result(result)));
     }
 
     /// Sets `key` to `to` if it is `from`, or, with `create_if_not_exists`, if it does not exist.
@@ -126,18 +113,63 @@ impl KvClient {
         create_if_not_exists: bool,
         then: impl FnOnce(Result<Cas, RpcError>) -> E + Send + 'static,
     ) {
-        let request = KvRequest::Cas { key, from, to, create_if_not_exists };
-        self.call(node, &request, |result| {
-            then(match result.and_then(|reply| decode::<()>(&reply)) {
-                Ok(KvReply::CasOk) => Ok(Cas::Swapped),
-                Ok(_) => Err(mixed_up()),
-                Err(error) => match error.code() {
-                    Some(ErrorCode::PreconditionFailed) => Ok(Cas::Mismatch),
-                    Some(ErrorCode::KeyDoesNotExist) => Ok(Cas::Missing),
-                    _ => Err(error),
-                },
-            })
-        });
+        let request = Self::cas_request(key, from, to, create_if_not_exists);
+        self.call(node, &request, |result| then(Self::cas_result(result)));
+    }
+
+    pub(crate) fn service(&self) -> &NodeId {
+        &self.service
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(crate) fn read_request<K: Serialize>(key: K) -> impl Serialize {
+        KvRequest::<K, ()>::Read { key }
+    }
+
+    pub(crate) fn write_request(key: impl Serialize, value: impl Serialize) -> impl Serialize {
+        KvRequest::Write { key, value }
+    }
+
+    pub(crate) fn cas_request<V: Serialize>(
+        key: impl Serialize,
+        from: V,
+        to: V,
+        create_if_not_exists: bool,
+    ) -> impl Serialize {
+        KvRequest::Cas { key, from, to, create_if_not_exists }
+    }
+
+    pub(crate) fn read_result<V: DeserializeOwned>(
+        result: RpcResult,
+    ) -> Result<Option<V>, RpcError> {
+        match result.and_then(|reply| decode(&reply)) {
+            Ok(KvReply::ReadOk { value }) => Ok(Some(value)),
+            Ok(_) => Err(mixed_up()),
+            Err(error) if error.code() == Some(ErrorCode::KeyDoesNotExist) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn write_result(result: RpcResult) -> Result<(), RpcError> {
+        match result.and_then(|reply| decode::<()>(&reply))? {
+            KvReply::WriteOk => Ok(()),
+            _ => Err(mixed_up()),
+        }
+    }
+
+    pub(crate) fn cas_result(result: RpcResult) -> Result<Cas, RpcError> {
+        match result.and_then(|reply| decode::<()>(&reply)) {
+            Ok(KvReply::CasOk) => Ok(Cas::Swapped),
+            Ok(_) => Err(mixed_up()),
+            Err(error) => match error.code() {
+                Some(ErrorCode::PreconditionFailed) => Ok(Cas::Mismatch),
+                Some(ErrorCode::KeyDoesNotExist) => Ok(Cas::Missing),
+                _ => Err(error),
+            },
+        }
     }
 
     fn call<E>(

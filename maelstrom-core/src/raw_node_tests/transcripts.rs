@@ -21,7 +21,7 @@ fn init_is_answered_and_so_is_its_retry_but_another_init_is_refused() {
     assert_eq!(session.node.handler().started, 1);
     assert_eq!(node.id().as_ref(), "n1");
     assert_eq!(node.node_ids().as_ref(), ["n1".into(), "n2".into()]);
-    assert_eq!(node.peers().collect::<Vec<_>>(), [&NodeId::from("n2")]);
+    assert_eq!(node.peers().collect::<Vec<_>>(), [NodeId::from("n2")]);
 }
 
 #[test]

@@ -37,7 +37,7 @@ impl MessageHandler for Chatty {
     ) -> Result<(), Error> {
         if let Payload::Echo { echo } = payload {
             node.reply(request, &Payload::EchoOk { echo });
-            for peer in node.peers().cloned().collect::<Vec<_>>() {
+            for peer in node.peers() {
                 node.send(&peer, &Payload::Note);
             }
             node.rpc(&"lin-kv".into(), &Payload::Read { key: 1 }, Duration::from_secs(1), |_| ());

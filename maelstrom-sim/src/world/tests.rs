@@ -91,7 +91,7 @@ impl MessageHandler for Toy {
                     return Err(Error::new(code, "so it is"));
                 }
                 self.values.push(message);
-                for peer in node.peers().cloned().collect::<Vec<_>>() {
+                for peer in node.peers() {
                     node.send(&peer, &Reply::Tell { message });
                 }
                 match odd {

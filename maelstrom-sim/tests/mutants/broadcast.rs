@@ -125,7 +125,7 @@ impl Naive {
     }
 
     fn tell(&self, node: &mut Node<()>) {
-        let mut peers: Vec<_> = node.peers().cloned().collect();
+        let mut peers: Vec<_> = node.peers().collect();
         if self.mutation == Mutation::TellOnlyTheNext {
             peers.retain(|peer| peer > node.id());
         }

@@ -151,7 +151,7 @@ impl MessageHandler for Counter {
     }
 
     fn event(&mut self, node: &mut Node<()>, (): ()) {
-        for peer in node.peers().cloned().collect::<Vec<_>>() {
+        for peer in node.peers() {
             node.send(&peer, &Reply::Tell { rows: &self.rows });
         }
         node.set_timer(INTERVAL, ());

@@ -214,7 +214,7 @@ impl Replica {
                     self.log.len() - 1
                 });
                 self.waiting.push((at, request.clone()));
-                for peer in node.peers().cloned().collect::<Vec<_>>() {
+                for peer in node.peers() {
                     self.append(node, &peer, at);
                 }
                 return self.advance(node);
@@ -308,7 +308,7 @@ impl Replica {
         (self.leads, self.epoch) = (true, record.epoch);
         self.needed = record.in_sync.clone();
         let now = node.now();
-        self.followers = node.peers().map(|peer| (peer.clone(), (0, now))).collect();
+        self.followers = node.peers().map(|peer| (peer, (0, now))).collect();
         self.advance(node);
     }
 
@@ -361,7 +361,7 @@ impl Replica {
     fn tick(&mut self, node: &mut Node<Event>) {
         node.set_timer(TICK, Event::Tick);
         if self.leads {
-            for peer in node.peers().cloned().collect::<Vec<_>>() {
+            for peer in node.peers() {
                 self.append(node, &peer, self.has(&peer));
             }
             if !self.busy {

@@ -133,7 +133,7 @@ impl Broken {
         };
         if !forget {
             self.values.push(message);
-            let peers: Vec<_> = node.peers().cloned().collect();
+            let peers: Vec<_> = node.peers().collect();
             for peer in &peers {
                 node.send(peer, &Reply::Tell { message });
             }

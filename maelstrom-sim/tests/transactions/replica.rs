@@ -139,7 +139,7 @@ impl Replica {
         let entry = Entry { origin, after, version, writes };
         let entries = std::slice::from_ref(&entry);
         self.keep(node, &entry);
-        for peer in node.peers().cloned().collect::<Vec<_>>() {
+        for peer in node.peers() {
             node.send(&peer, &Reply::Tell { entries });
         }
         for (key, value) in entry.writes.clone() {
@@ -302,7 +302,7 @@ impl MessageHandler for Replica {
             Event::Tick => {
                 node.set_timer(TICK, Event::Tick);
                 self.ticks += 1;
-                let peers: Vec<NodeId> = node.peers().cloned().collect();
+                let peers: Vec<NodeId> = node.peers().collect();
                 if let Some(at) = self.ticks.checked_rem(peers.len()) {
                     node.send(&peers[at], &Reply::Ask { have: &self.have });
                 }

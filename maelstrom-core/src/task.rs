@@ -1,0 +1,359 @@
+//! Tasks: calls that follow each other, written as one `async` block.
+//!
+//! A handler is a state machine, so a call that needs the result of another one takes an event for each
+//! step. A task writes the same steps in a straight line. It stays deterministic, for all that it can
+//! wait for are [`Steps`]: calls and timers of the [`Node`]. There is no executor and no thread. The
+//! handler owns its [`Tasks`]; a step that ends comes back to it as an event, a [`Wake`], and the handler
+//! hands that on.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use maelstrom_core::service::{Cas, KvClient};
+//! use maelstrom_core::task::{Steps, Tasks, Wake};
+//! use maelstrom_core::{Error, MessageHandler, Node, Request, RpcError};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Deserialize, Serialize)]
+//! #[serde(rename_all = "snake_case")]
+//! enum Payload {
+//!     Add { delta: u64 },
+//!     AddOk,
+//! }
+//!
+//! /// A counter in `lin-kv`.
+//! #[derive(Default)]
+//! struct Counter {
+//!     adds: Tasks<(Request, Result<(), RpcError>)>,
+//! }
+//!
+//! async fn add(steps: &Steps, delta: u64) -> Result<(), RpcError> {
+//!     let kv = KvClient::lin_kv(Duration::from_millis(500));
+//!     loop {
+//!         let old: Option<u64> = steps.read(&kv, "sum").await?;
+//!         let (old, new) = (old.unwrap_or(0), old.unwrap_or(0) + delta);
+//!         if steps.cas(&kv, "sum", old, new, true).await? == Cas::Swapped {
+//!             return Ok(());
+//!         }
+//!         steps.sleep(Duration::from_millis(10)).await;
+//!     }
+//! }
+//!
+//! impl MessageHandler for Counter {
+//!     type Payload = Payload;
+//!     type Event = Wake;
+//!
+//!     fn message(&mut self, node: &mut Node<Wake>, request: &Request, payload: Payload) -> Result<(), Error> {
+//!         if let Payload::Add { delta } = payload {
+//!             let request = request.clone();
+//!             self.adds.spawn(node, |steps| async move { (request, add(&steps, delta).await) })?;
+//!         }
+//!         Ok(())
+//!     }
+//!
+//!     fn event(&mut self, node: &mut Node<Wake>, wake: Wake) {
+//!         if let Some((request, added)) = self.adds.wake(node, wake) {
+//!             node.reply_result(&request, added.map(|()| Payload::AddOk));
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! # Invariants
+//!
+//! * A task cannot touch the handler's state. What it finds is its result, and the handler decides then.
+//!   Other messages come between two steps, so the state may have changed since the task began.
+//! * Each step ends exactly once, as [`Node::rpc`] and [`Node::set_timer`] promise. So a task that waits
+//!   for steps only comes to its end. One that waits for anything else is dropped, with an error in the
+//!   log.
+//! * Tasks are gone with the life of their node.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use rand::RngExt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use tracing::error;
+
+use crate::body::{self, Ids};
+use crate::error::Error;
+use crate::message::NodeId;
+use crate::node::Node;
+use crate::rpc::{RpcError, RpcResult};
+use crate::service::{Cas, KvClient};
+
+/// How many tasks of a [`Tasks`] may run at a time.
+pub const TASKS_MAX: usize = 1 << 16;
+
+/// A step of a task has ended. The handler gives it to [`Tasks::wake`].
+#[derive(Debug)]
+pub struct Wake {
+    task: u64,
+    step: u64,
+    result: Option<RpcResult>,
+}
+
+/// The tasks of a handler, each with a result of type `T`.
+pub struct Tasks<T> {
+    running: BTreeMap<u64, Running<T>>,
+    next: u64,
+}
+
+struct Running<T> {
+    future: Pin<Box<dyn Future<Output = T>>>,
+    steps: Steps,
+    /// How many of its steps have begun and not ended.
+    open: u64,
+}
+
+impl<T> Default for Tasks<T> {
+    fn default() -> Self {
+        Self { running: BTreeMap::new(), next: 0 }
+    }
+}
+
+impl<T> fmt::Debug for Tasks<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tasks").field("running", &self.running.len()).finish_non_exhaustive()
+    }
+}
+
+impl<T> Tasks<T> {
+    /// Begins a task: `begin` makes it of the steps that it can take. Its first steps begin now. A task
+    /// never ends before this returns: if it has nothing to wait for, it ends with an event of its own.
+    ///
+    /// # Errors
+    ///
+    /// Error 11 if [`TASKS_MAX`] tasks are running. The task has not begun then.
+    pub fn spawn<E, F>(
+        &mut self,
+        node: &mut Node<E>,
+        begin: impl FnOnce(Steps) -> F,
+    ) -> Result<(), Error>
+    where
+        E: From<Wake>,
+        F: Future<Output = T> + 'static,
+    {
+        if self.running.len() >= TASKS_MAX {
+            return Err(Error::temporarily_unavailable("too many tasks are running"));
+        }
+        let steps = Steps::default();
+        let future: Pin<Box<dyn Future<Output = T>>> = Box::pin(begin(steps.clone()));
+        let task = self.next;
+        self.next = task.wrapping_add(1);
+        self.running.insert(task, Running { future, steps, open: 1 });
+        // It begins with an event, so that its end is one.
+        node.set_timer(Duration::ZERO, Wake { task, step: u64::MAX, result: None }.into());
+        Ok(())
+    }
+
+    /// A step has ended: the task goes on. Returns the task's result if that was its last step.
+    pub fn wake<E: From<Wake>>(&mut self, node: &mut Node<E>, wake: Wake) -> Option<T> {
+        let Wake { task, step, result } = wake;
+        let running = self.running.get_mut(&task)?;
+        running.open = running.open.saturating_sub(1);
+        running.steps.ended(step, result, node.now());
+        if let Poll::Ready(result) = running.go_on() {
+            self.running.remove(&task);
+            return Some(result);
+        }
+        running.begin_steps(task, node);
+        if running.open == 0 {
+            error!("a task waits for something that is no step of it, and was dropped");
+            self.running.remove(&task);
+        }
+        None
+    }
+
+    /// How many tasks are running.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Whether no task is running.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+}
+
+impl<T> Running<T> {
+    fn go_on(&mut self) -> Poll<T> {
+        // Nobody but `wake` polls, and it does so whenever a step has ended.
+        self.future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// Lets the node do what the task has asked for.
+    fn begin_steps<E: From<Wake>>(&mut self, task: u64, node: &mut Node<E>) {
+        while let Some((step, asked)) = self.steps.next_asked() {
+            self.open = self.open.saturating_add(1);
+            match asked {
+                Asked::Sleep(time) => {
+                    node.set_timer(time, Wake { task, step, result: None }.into())
+                }
+                Asked::SleepUpTo(most) => {
+                    let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
+                    let time = Duration::from_nanos(node.rng().random_range(0..=nanos));
+                    node.set_timer(time, Wake { task, step, result: None }.into());
+                }
+                Asked::Call { dest, body, timeout } => {
+                    node.rpc(&dest, &body, timeout, move |result| {
+                        Wake { task, step, result: Some(result) }.into()
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// The fields of a request, its type among them.
+type Body = BTreeMap<String, Box<RawValue>>;
+
+/// What a task asks its node for.
+#[derive(Debug)]
+enum Asked {
+    Call { dest: NodeId, body: Body, timeout: Duration },
+    Sleep(Duration),
+    SleepUpTo(Duration),
+}
+
+/// The steps that a task can take. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Steps(Rc<RefCell<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    now: Duration,
+    next: u64,
+    asked: VecDeque<(u64, Asked)>,
+    /// The steps that have ended, and what came of the calls among them.
+    ended: BTreeMap<u64, Option<RpcResult>>,
+}
+
+impl Steps {
+    /// Monotonic time, as [`Node::now`] tells it.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.0.borrow().now
+    }
+
+    /// Waits so long.
+    pub async fn sleep(&self, time: Duration) {
+        self.take(Asked::Sleep(time)).await;
+    }
+
+    /// Waits for a random time of at most `most`: for a retry, so that two nodes that got into each
+    /// other's way do not do so again.
+    pub async fn sleep_up_to(&self, most: Duration) {
+        self.take(Asked::SleepUpTo(most)).await;
+    }
+
+    /// Calls another node or a service, as [`Node::rpc`] does.
+    ///
+    /// # Errors
+    ///
+    /// As there: the other side's error, or none in time, or too many calls.
+    pub async fn rpc<B: Serialize + ?Sized>(
+        &self,
+        dest: &NodeId,
+        body: &B,
+        timeout: Duration,
+    ) -> RpcResult {
+        let body = encode(body).map_err(|error| RpcError::NoJsonForm(error.to_string()))?;
+        let asked = Asked::Call { dest: dest.clone(), body, timeout };
+        self.take(asked).await.unwrap_or(Err(RpcError::Timeout))
+    }
+
+    /// Reads `key` of a service, as [`KvClient::read`] does. `None`: the key does not exist.
+    ///
+    /// # Errors
+    ///
+    /// If the service does not answer in time, or with another error.
+    pub async fn read<V: DeserializeOwned>(
+        &self,
+        kv: &KvClient,
+        key: impl Serialize,
+    ) -> Result<Option<V>, RpcError> {
+        let result = self.rpc(kv.service(), &KvClient::read_request(key), kv.timeout()).await;
+        KvClient::read_result(result)
+    }
+
+    /// Sets `key` of a service to `value`, as [`KvClient::write`] does.
+    ///
+    /// # Errors
+    ///
+    /// If the service does not answer in time, or with an error.
+    pub async fn write(
+        &self,
+        kv: &KvClient,
+        key: impl Serialize,
+        value: impl Serialize,
+    ) -> Result<(), RpcError> {
+        let request = KvClient::write_request(key, value);
+        KvClient::write_result(self.rpc(kv.service(), &request, kv.timeout()).await)
+    }
+
+    /// Sets `key` of a service to `to` if it is `from`, as [`KvClient::cas`] does.
+    ///
+    /// # Errors
+    ///
+    /// If the service does not answer in time, or with another error than 20 or 22.
+    pub async fn cas<V: Serialize>(
+        &self,
+        kv: &KvClient,
+        key: impl Serialize,
+        from: V,
+        to: V,
+        create_if_not_exists: bool,
+    ) -> Result<Cas, RpcError> {
+        let request = KvClient::cas_request(key, from, to, create_if_not_exists);
+        KvClient::cas_result(self.rpc(kv.service(), &request, kv.timeout()).await)
+    }
+
+    /// Asks for a step, and waits until it has ended.
+    fn take(&self, asked: Asked) -> impl Future<Output = Option<RpcResult>> + use<> {
+        let (steps, mut asked, mut step) = (self.clone(), Some(asked), 0);
+        std::future::poll_fn(move |_| {
+            let mut state = steps.0.borrow_mut();
+            if let Some(asked) = asked.take() {
+                step = state.next;
+                state.next = step.wrapping_add(1);
+                state.asked.push_back((step, asked));
+            }
+            state.ended.remove(&step).map_or(Poll::Pending, Poll::Ready)
+        })
+    }
+
+    fn next_asked(&self) -> Option<(u64, Asked)> {
+        self.0.borrow_mut().asked.pop_front()
+    }
+
+    fn ended(&self, step: u64, result: Option<RpcResult>, now: Duration) {
+        let mut state = self.0.borrow_mut();
+        state.now = now;
+        // A task that has dropped a step is not interested in its end, and neither is anybody in the
+        // end of the first event.
+        if step < state.next {
+            state.ended.insert(step, result);
+        }
+    }
+}
+
+/// The fields of a body, as [`Node::rpc`] would write them.
+fn encode<B: Serialize + ?Sized>(body: &B) -> serde_json::Result<Body> {
+    let mut bytes = Vec::new();
+    body::encode(&mut bytes, Ids::default(), body)?;
+    serde_json::from_slice(&bytes)
+}
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;
