@@ -6,6 +6,7 @@
 pub mod counter;
 pub(crate) mod finals;
 pub(crate) mod headline;
+pub mod linearizable;
 pub mod set_full;
 pub mod txn;
 

@@ -90,6 +90,7 @@ pub mod g_counter;
 pub mod g_set;
 pub mod kafka;
 mod keys;
+pub mod lin_kv;
 pub mod pn_counter;
 mod rpc;
 pub mod txn_rw_register;
@@ -102,6 +103,7 @@ pub use self::g_counter::GCounter;
 pub use self::g_set::GSet;
 pub use self::kafka::Kafka;
 pub use self::keys::Keys;
+pub use self::lin_kv::LinKv;
 pub use self::pn_counter::PnCounter;
 pub use self::rpc::{Field, Rpc, Schema};
 pub use self::txn_rw_register::TxnRwRegister;
@@ -129,6 +131,7 @@ pub fn built_in() -> Vec<Entry> {
         Entry::of::<GCounter>(),
         Entry::of::<GSet>(),
         Entry::of::<Kafka>(),
+        Entry::of::<LinKv>(),
         Entry::of::<PnCounter>(),
         Entry::of::<TxnRwRegister>(),
         Entry::of::<UniqueIds>(),

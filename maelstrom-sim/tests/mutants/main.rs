@@ -8,6 +8,7 @@ mod counter;
 mod hunt;
 mod ids;
 mod kafka;
+mod registers;
 mod replicated;
 
 use maelstrom_core::{MessageHandler, NodeId};

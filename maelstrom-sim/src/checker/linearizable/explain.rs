@@ -1,0 +1,235 @@
+//! Why a history is not linearizable, for a person.
+//!
+//! [`Explanation::new`] takes the place where no configuration went on. The states there come from
+//! the pass that proved it. The order before it comes from the pass that got farthest.
+
+use std::fmt;
+
+use super::configuration::order;
+use super::model::Model;
+use super::search::Stuck;
+use super::timeline::{Event, Timeline};
+
+/// The most states, and the most operations of a kind, that the text names.
+const SHOWN: usize = 3;
+
+/// Why a history is not linearizable. Its text is a few short lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The place in the history of the operation that cannot be linearized: no order contains it and
+    /// all operations that returned before it did.
+    pub operation: usize,
+    /// An order of the operations that returned before, as places. Concurrent and indeterminate
+    /// operations may be among them.
+    pub prefix: Vec<usize>,
+    /// Whether the order lacks operations that returned before: the search knows none that is longer.
+    pub prefix_is_short: bool,
+    /// The operation and the completed ones that are concurrent with it, by their calls.
+    pub window: Vec<usize>,
+    /// Each state that can be reached before its return, and why none goes on. There may be some
+    /// among them that cannot be reached.
+    pub last_states: Vec<LastState>,
+    lines: Vec<String>,
+}
+
+/// A state before the return of the operation that cannot be linearized.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastState {
+    /// The state in words.
+    pub state: String,
+    /// The operations that may be next: the one that fails first, and then the other ones that are
+    /// open. One of several equal indeterminate ones stands for all.
+    pub candidates: Vec<Candidate>,
+}
+
+/// An operation that may be next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its place in the history.
+    pub operation: usize,
+    /// The state after it, in words. None if it is not legal.
+    pub leads_to: Option<String>,
+    /// The state that it needs, in words. None if it is legal in all, or the model does not tell.
+    pub needs: Option<String>,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines.join("\n"))
+    }
+}
+
+impl Explanation {
+    pub(super) fn new<M: Model>(
+        timeline: &Timeline<'_, M>,
+        proof: &Stuck<M>,
+        prefix: &Stuck<M>,
+    ) -> Self {
+        let operation = proof.op;
+        let prefix_is_short = prefix.event < proof.event;
+        let prefix = order(&prefix.trail, timeline.ops.len());
+        let window = window(timeline, operation);
+        let open = open_at(timeline, proof.event, operation);
+        let last_state = |state: &M::State| LastState {
+            state: timeline.model.describe_state(state),
+            candidates: open.iter().filter_map(|at| candidate(timeline, state, *at)).collect(),
+        };
+        let last_states = proof.states.iter().map(last_state).collect();
+        let lines = Vec::new();
+        let mut new = Self { operation, prefix, prefix_is_short, window, last_states, lines };
+        new.lines = new.write(timeline);
+        new
+    }
+
+    /// Replaces places by those in the whole history.
+    pub(super) fn translate(&mut self, place: &dyn Fn(usize) -> usize) {
+        let states = self.last_states.iter_mut().flat_map(|state| &mut state.candidates);
+        let candidates = states.map(|candidate| &mut candidate.operation);
+        let places = self.prefix.iter_mut().chain(&mut self.window).chain(candidates);
+        for at in places.chain([&mut self.operation]) {
+            *at = place(*at);
+        }
+    }
+
+    fn write<M: Model>(&self, timeline: &Timeline<'_, M>) -> Vec<String> {
+        let text = |at: &usize| describe(timeline, *at);
+        let mut lines = vec![format!("{} cannot be linearized.", text(&self.operation))];
+        let last = self.prefix.iter().skip(self.prefix.len().saturating_sub(SHOWN));
+        let last: Vec<String> = last.map(text).collect();
+        lines.push(match (last.is_empty(), self.prefix_is_short) {
+            (true, _) => "It is the first to return.".into(),
+            (false, false) => {
+                let count = self.prefix.len();
+                format!("The {count} operations before it can, for example … {}.", last.join(", "))
+            }
+            (false, true) => format!(
+                "An order is known of {} operations only, … {}. The next one to return may have \
+                 made it impossible.",
+                self.prefix.len(),
+                last.join(", ")
+            ),
+        });
+        lines.push(self.states_line(timeline));
+        lines.extend(self.until_line(timeline));
+        let is_open = |at: usize| timeline.ops.get(at).is_some_and(|op| op.returned.is_some());
+        lines.extend(self.candidates_line(timeline, "Concurrent", &is_open));
+        lines.extend(self.candidates_line(timeline, "Indeterminate", &|at| !is_open(at)));
+        lines
+    }
+
+    /// The states it could meet, and the one it needs.
+    fn states_line<M: Model>(&self, timeline: &Timeline<'_, M>) -> String {
+        let shown = self.last_states.iter().take(SHOWN).map(|last| last.state.as_str());
+        let mut text = format!("Then the state is {}", shown.collect::<Vec<_>>().join(" or "));
+        let more = self.last_states.len().saturating_sub(SHOWN);
+        if more > 0 {
+            text += &format!(" or one of {more} more");
+        }
+        let op = timeline.op(self.operation);
+        match op.and_then(|op| timeline.model.describe_need(op)) {
+            Some(need) => text + &format!("; it needs {need}."),
+            None => text + "; it is not legal there.",
+        }
+    }
+
+    /// Until when the operation would have been legal in the order that was found.
+    fn until_line<M: Model>(&self, timeline: &Timeline<'_, M>) -> Option<String> {
+        let (model, x) = (timeline.model, timeline.op(self.operation)?);
+        let mut state = model.init();
+        let mut until = None;
+        for at in &self.prefix {
+            if *at == self.operation {
+                continue;
+            }
+            let was_legal = model.step(&state, x).is_some();
+            state = model.step(&state, timeline.op(*at)?)?;
+            if was_legal && model.step(&state, x).is_none() {
+                until = Some(*at);
+            }
+        }
+        let Some(until) = until else {
+            return Some("In this order, it is legal at no time.".into());
+        };
+        let call = timeline.ops.get(self.operation)?.call;
+        let returned = timeline.ops.get(until)?.returned;
+        let text = format!("In this order, it is legal last before {}", describe(timeline, until));
+        let preceded = returned.is_some_and(|returned| returned < call);
+        Some(text + if preceded { ", which returned before its call." } else { "." })
+    }
+
+    /// What the other operations would do in the first state.
+    fn candidates_line<M: Model>(
+        &self,
+        timeline: &Timeline<'_, M>,
+        title: &str,
+        counts: &dyn Fn(usize) -> bool,
+    ) -> Option<String> {
+        let candidates = &self.last_states.first()?.candidates;
+        let other = candidates.iter().filter(|one| one.operation != self.operation);
+        let other: Vec<&Candidate> = other.filter(|one| counts(one.operation)).collect();
+        let text = |one: &&Candidate| {
+            let op = describe(timeline, one.operation);
+            match (&one.leads_to, &one.needs) {
+                (Some(state), _) => format!("{op} leads to {state}"),
+                (None, Some(need)) => format!("{op} needs {need}"),
+                (None, None) => format!("{op} is not legal"),
+            }
+        };
+        let shown: Vec<String> = other.iter().take(SHOWN).map(text).collect();
+        let more = other.len().saturating_sub(SHOWN);
+        let more = if more > 0 { format!("; {more} more") } else { String::new() };
+        (!shown.is_empty()).then(|| format!("{title}: {}{more}.", shown.join("; ")))
+    }
+}
+
+fn describe<M: Model>(timeline: &Timeline<'_, M>, at: usize) -> String {
+    let Some(op) = timeline.ops.get(at) else { return String::new() };
+    let end = op.returned.map_or_else(|| "?".into(), |end| end.to_string());
+    format!("{} [{}, {end}]", timeline.model.describe_op(&op.op), op.call)
+}
+
+/// The operation and the completed ones that are concurrent with it, by their calls.
+fn window<M: Model>(timeline: &Timeline<'_, M>, x: usize) -> Vec<usize> {
+    let Some(op) = timeline.ops.get(x) else { return Vec::new() };
+    let (from, to) = (op.call, op.returned.unwrap_or(u64::MAX));
+    let calls = timeline.events.iter().filter_map(|event| match *event {
+        Event::Call(at) => Some(at),
+        Event::Return(_) => None,
+    });
+    let overlaps = |at: &usize| {
+        let op = timeline.ops.get(*at);
+        op.is_some_and(|op| op.call <= to && op.returned.is_some_and(|end| end >= from))
+    };
+    calls.filter(overlaps).collect()
+}
+
+/// The operation, and the others that are open when it returns. One of each class stands for all.
+fn open_at<M: Model>(timeline: &Timeline<'_, M>, event: usize, x: usize) -> Vec<usize> {
+    let mut is_open = vec![false; timeline.ops.len()];
+    for event in timeline.events.iter().take(event) {
+        let (at, opens) = match *event {
+            Event::Call(at) => (at, true),
+            Event::Return(at) => (at, false),
+        };
+        if let Some(is_open) = is_open.get_mut(at) {
+            *is_open = opens;
+        }
+    }
+    let stands = |at: &usize| {
+        let returns = timeline.ops.get(*at).is_some_and(|op| op.returned.is_some());
+        let class = timeline.class_of(*at).and_then(|class| timeline.member(class, 0));
+        *at != x && (returns || class == Some(*at))
+    };
+    let open = is_open.iter().enumerate().filter_map(|(at, is_open)| is_open.then_some(at));
+    [x].into_iter().chain(open.filter(stands)).collect()
+}
+
+fn candidate<M: Model>(
+    timeline: &Timeline<'_, M>,
+    state: &M::State,
+    operation: usize,
+) -> Option<Candidate> {
+    let (model, op) = (timeline.model, timeline.op(operation)?);
+    let leads_to = model.step(state, op).map(|state| model.describe_state(&state));
+    Some(Candidate { operation, leads_to, needs: model.describe_need(op) })
+}

@@ -1,0 +1,353 @@
+//! Whether a history is linearizable: whether each operation can have taken effect at one moment
+//! between its call and its return, in an order that a sequential model allows.
+//!
+//! # Invariants
+//!
+//! * A history that has a linearization is never called not linearizable.
+//! * [`Outcome::Linearizable`] comes with an order that proves it.
+//! * A search that reaches a limit answers [`Outcome::Unknown`].
+//! * The same history and limits give the same outcome: only counts limit the search.
+//!
+//! # Main path
+//!
+//! 1. [`check_by_key`] splits a history into parts, and [`check`] judges one.
+//! 2. `Timeline::new` puts calls and returns in order. Equal indeterminate operations form a class.
+//! 3. `Pass::run` goes from return to return, with a frontier of configurations. A configuration is
+//!    a state, the open operations that took effect, and how many of each class took effect.
+//! 4. At a return, `Pass::on_return` keeps the configurations where the operation took effect.
+//!    `Pass::expand` advances the others: operations take effect only where they can be of help.
+//! 5. `Antichain::insert` leaves out configurations that another one dominates.
+//! 6. Where no configuration is left, `explain` tells why.
+//!
+//! # The size of the frontier
+//!
+//! A configuration forgets an operation when it returns. These rules keep the frontier small:
+//!
+//! * An operation takes effect as late as possible: right before it returns, or before another one
+//!   that cannot do without it ([`Model::swaps`]).
+//! * An open operation that changed nothing where the object was is free: it may take effect later,
+//!   or not. Such are all reads that fit, and writes that another write follows at once.
+//! * Indeterminate operations count by class. Among equal states, the one with fewer used up
+//!   dominates.
+//!
+//! Without indeterminate operations, a history of n operations with c open at a time takes
+//! n · 2^c · c steps at worst for each reachable state. Registers mostly take n · c.
+//!
+//! Many indeterminate operations make an exact frontier explode: each unexpected value has several
+//! explanations, and these multiply. Therefore [`check`] makes several passes. Some drop
+//! configurations, and can prove that a history is linearizable. Some join two configurations into
+//! one that can do all that both can, and can prove that it is not. Both take linear time. If neither
+//! proves anything, they repeat with more configurations, at last with all.
+//!
+//! # Sources
+//!
+//! * Wing & Gong, *Testing and Verifying Concurrent Objects* (JPDC 1993): the search
+//! * Lowe, *Testing for Linearizability* (Concurrency and Computation 2017): configurations that are
+//!   visited once, and linearization just in time
+//! * Athalye, *Porcupine* (2017): parts by key, and the visited set as bits and state
+//!
+//! The frontier in place of a depth-first search, classes, free operations and joins are additions.
+
+mod configuration;
+mod expand;
+mod explain;
+mod model;
+mod models;
+mod search;
+mod states;
+mod timeline;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+pub use explain::{Candidate, Explanation, LastState};
+pub use model::Model;
+pub use models::{Counter, CounterOp, GrowSet, Queue, QueueOp, Register, RegisterOp, SetOp};
+
+use configuration::{Bits, Excess, order};
+use search::{End, Pass, Policy, Stuck};
+use timeline::Timeline;
+
+/// An operation of a history, with its result.
+///
+/// Times are of any clock that all operations share, or places in a log. One operation precedes
+/// another if it returned before the other's call. At equal times, they are concurrent.
+///
+/// The caller leaves out operations that failed, for they had no effect. The caller also leaves out
+/// reads that never returned, for they have no result.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Operation<O> {
+    /// The operation and its result.
+    pub op: O,
+    /// The time of its call.
+    pub call: u64,
+    /// The time of its return. None if it is indeterminate: it takes effect at any time after its
+    /// call, or never.
+    pub returned: Option<u64>,
+}
+
+impl<O> Operation<O> {
+    /// An operation that succeeded.
+    #[must_use]
+    pub const fn completed(op: O, call: u64, returned: u64) -> Self {
+        Self { op, call, returned: Some(returned) }
+    }
+
+    /// An operation that may have an effect, at any time after its call.
+    #[must_use]
+    pub const fn indeterminate(op: O, call: u64) -> Self {
+        Self { op, call, returned: None }
+    }
+}
+
+/// How far a search may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most steps. A step tries an operation in a state.
+    pub steps: u64,
+    /// The most configurations and states that are held at a time.
+    pub entries: usize,
+}
+
+impl Limits {
+    /// The most completed operations that may be open at a time.
+    pub const MOST_OPEN: u32 = Bits::BITS;
+}
+
+impl Default for Limits {
+    /// Some seconds for a small state, and some hundred megabytes.
+    fn default() -> Self {
+        Self { steps: 50_000_000, entries: 1_000_000 }
+    }
+}
+
+/// Why there is no verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// The limit on steps was reached.
+    #[error("the search took more than {0} steps")]
+    Steps(u64),
+    /// The limit on entries was reached.
+    #[error("the search held more than {0} configurations and states")]
+    Entries(usize),
+    /// Too many operations were open at a time.
+    #[error("more than {0} operations were open at a time")]
+    TooManyOpen(u32),
+    /// The operation at this place of the history returns before its call.
+    #[error("operation {0} returns before its call")]
+    ReturnsBeforeCall(usize),
+}
+
+/// The verdict on a history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// There is an order of the operations that the model allows.
+    Linearizable {
+        /// Such an order, as places in the history. It lacks indeterminate operations that need not
+        /// have taken effect.
+        order: Vec<usize>,
+    },
+    /// There is none.
+    NotLinearizable(Box<Explanation>),
+    /// The search ended too early to tell.
+    Unknown(Reason),
+}
+
+impl Outcome {
+    /// Whether the history is linearizable for sure.
+    #[must_use]
+    pub const fn is_linearizable(&self) -> bool {
+        matches!(self, Self::Linearizable { .. })
+    }
+
+    /// Whether the history is not linearizable for sure.
+    #[must_use]
+    pub const fn is_not_linearizable(&self) -> bool {
+        matches!(self, Self::NotLinearizable(_))
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Linearizable { .. } => f.write_str("linearizable"),
+            Self::NotLinearizable(explanation) => write!(f, "{explanation}"),
+            Self::Unknown(reason) => write!(f, "unknown: {reason}"),
+        }
+    }
+}
+
+/// The verdicts on the parts of a history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Parts<K> {
+    /// The verdict on each key. Places are those in the whole history.
+    pub by_key: BTreeMap<K, Outcome>,
+}
+
+impl<K> Parts<K> {
+    /// Whether all parts are linearizable. None if that is unknown.
+    #[must_use]
+    pub fn is_linearizable(&self) -> Option<bool> {
+        if self.first_error().is_some() {
+            return Some(false);
+        }
+        self.by_key.values().all(Outcome::is_linearizable).then_some(true)
+    }
+
+    /// The first key that is not linearizable.
+    #[must_use]
+    pub fn first_error(&self) -> Option<(&K, &Explanation)> {
+        self.by_key.iter().find_map(|(key, outcome)| match outcome {
+            Outcome::NotLinearizable(explanation) => Some((key, &**explanation)),
+            _ => None,
+        })
+    }
+}
+
+/// The operations of a key, and their places in the whole history.
+type Part<O> = (Vec<usize>, Vec<Operation<O>>);
+
+/// Judges a history whose operations concern one key each. The limits are for each key.
+///
+/// A history is linearizable if and only if its parts are.
+///
+/// ```
+/// use maelstrom_sim::checker::linearizable::{
+///     Limits, Operation, Register, RegisterOp, check_by_key,
+/// };
+///
+/// let history = [
+///     ("x", Operation::completed(RegisterOp::Write(1), 0, 1)),
+///     ("y", Operation::completed(RegisterOp::Read(None), 2, 3)),
+///     ("x", Operation::completed(RegisterOp::Read(None), 4, 5)),
+/// ];
+/// let parts = check_by_key(&Register::new(), history, Limits::default());
+/// assert_eq!(parts.is_linearizable(), Some(false));
+/// assert!(parts.by_key["y"].is_linearizable());
+/// let (key, explanation) = parts.first_error().unwrap();
+/// assert_eq!((*key, explanation.operation), ("x", 2));
+/// ```
+pub fn check_by_key<K: Ord, M: Model>(
+    model: &M,
+    history: impl IntoIterator<Item = (K, Operation<M::Op>)>,
+    limits: Limits,
+) -> Parts<K> {
+    let mut parts: BTreeMap<K, Part<M::Op>> = BTreeMap::new();
+    for (at, (key, op)) in history.into_iter().enumerate() {
+        let (places, ops) = parts.entry(key).or_default();
+        places.push(at);
+        ops.push(op);
+    }
+    let judge = |(key, (places, ops)): (K, Part<M::Op>)| {
+        let outcome = check(model, &ops, limits);
+        (key, in_whole(outcome, &|at| places.get(at).copied().unwrap_or(at)))
+    };
+    Parts { by_key: parts.into_iter().map(judge).collect() }
+}
+
+/// The same outcome with the places in the whole history.
+fn in_whole(outcome: Outcome, place: &dyn Fn(usize) -> usize) -> Outcome {
+    match outcome {
+        Outcome::Linearizable { order } => {
+            Outcome::Linearizable { order: order.into_iter().map(place).collect() }
+        }
+        Outcome::NotLinearizable(mut explanation) => {
+            explanation.translate(place);
+            Outcome::NotLinearizable(explanation)
+        }
+        Outcome::Unknown(Reason::ReturnsBeforeCall(at)) => {
+            Outcome::Unknown(Reason::ReturnsBeforeCall(place(at)))
+        }
+        Outcome::Unknown(reason) => Outcome::Unknown(reason),
+    }
+}
+
+/// Judges a history of one object. The order of the operations does not matter, only their times.
+pub fn check<M: Model>(model: &M, history: &[Operation<M::Op>], limits: Limits) -> Outcome {
+    let outcome = Timeline::new(model, history).and_then(|timeline| judge(&timeline, limits));
+    outcome.unwrap_or_else(Outcome::Unknown)
+}
+
+/// The configurations that the passes keep in turn, and the slack of the ones that drop some.
+const WIDTHS: [(usize, Option<usize>); 6] =
+    [(4, Some(1)), (16, Some(1)), (64, Some(2)), (512, Some(4)), (4096, None), (usize::MAX, None)];
+
+/// The most entries of a pass that joins configurations.
+const JOINED: usize = 10_000;
+
+fn dropping((width, slack): (usize, Option<usize>)) -> Policy {
+    Policy { excess: Excess::Drop, per_state: width, total: width.saturating_mul(32), slack }
+}
+
+/// Makes passes until one proves something.
+fn judge<M: Model>(timeline: &Timeline<'_, M>, limits: Limits) -> Result<Outcome, Reason> {
+    let mut steps = limits.steps;
+    let all = timeline.events.len();
+    let mut farthest: Option<Stuck<M>> = None;
+    for width in WIDTHS {
+        let stuck = match Pass::new(timeline, dropping(width), limits, &mut steps).run(all)? {
+            End::Reached(trail) => {
+                let order = order(&trail, timeline.ops.len());
+                return Ok(Outcome::Linearizable { order });
+            }
+            End::Stuck(stuck) => stuck,
+        };
+        if !stuck.dropped {
+            return Ok(not_linearizable(timeline, &stuck, &stuck));
+        }
+        let stuck = match farthest.take() {
+            Some(farthest) if farthest.event >= stuck.event => farthest,
+            _ => stuck,
+        };
+        let per_state = width.0 / 2;
+        let joining = Policy { excess: Excess::Join, per_state, total: usize::MAX, slack: None };
+        // Joined configurations may lead to states without end. The other passes go on then.
+        let narrow = Limits { entries: limits.entries.min(JOINED), steps: steps / 4 };
+        let mut left = narrow.steps;
+        let end = Pass::new(timeline, joining, narrow, &mut left).run(all);
+        steps -= narrow.steps - left;
+        if let Ok(End::Stuck(proof)) = end {
+            let prefix = farther(timeline, stuck, proof.event, limits);
+            return Ok(not_linearizable(timeline, &proof, &prefix));
+        }
+        farthest = Some(stuck);
+    }
+    // The last pass drops nothing, so it proved something.
+    Err(Reason::Steps(limits.steps))
+}
+
+fn not_linearizable<M: Model>(
+    timeline: &Timeline<'_, M>,
+    proof: &Stuck<M>,
+    prefix: &Stuck<M>,
+) -> Outcome {
+    Outcome::NotLinearizable(Box::new(Explanation::new(timeline, proof, prefix)))
+}
+
+/// Looks for a linearization of all that is before an event, with a part of the steps.
+fn farther<M: Model>(
+    timeline: &Timeline<'_, M>,
+    mut farthest: Stuck<M>,
+    event: usize,
+    limits: Limits,
+) -> Stuck<M> {
+    let mut steps = limits.steps / 8;
+    for width in WIDTHS.into_iter().skip(1).take(2) {
+        if farthest.event >= event {
+            break;
+        }
+        // A pass that gets as far as is possible is stuck at the event itself.
+        let end = Pass::new(timeline, dropping(width), limits, &mut steps).run(event + 1);
+        match end {
+            Ok(End::Stuck(stuck)) if stuck.event > farthest.event => farthest = stuck,
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    farthest
+}
