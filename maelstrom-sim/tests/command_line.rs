@@ -182,3 +182,32 @@ fn a_node_has_no_name_of_a_client_or_a_service() {
         assert!(stderr.contains(why), "{nodes}: {stderr}");
     }
 }
+
+#[test]
+fn doc_prints_what_a_node_must_understand() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = text(&run_in(dir.path(), &["doc"]).stdout);
+    for name in ["broadcast\n", "lin-kv\n", "txn-rw-register\n"] {
+        assert!(list.contains(name), "{list}");
+    }
+    let page = text(&run_in(dir.path(), &["doc", "kafka"]).stdout);
+    for line in [
+        r#"    {"type":"send","msg_id":1,"key":"k1","msg":123}"#,
+        r#"    {"type":"send_ok","in_reply_to":1,"offset":1000}"#,
+        "        request, key: a string. The key of the log.",
+        "    --key-count",
+    ] {
+        assert!(page.lines().any(|known| known == line), "{line}\n{page}");
+    }
+    let output = run_in(dir.path(), &["doc", "kafak"]);
+    assert_eq!(output.status.code(), Some(254));
+    assert!(text(&output.stderr).contains("kafka"));
+}
+
+#[test]
+fn lin_kv_is_the_default_and_says_how_many_clients_it_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run_in(dir.path(), &["test", "--bin", NODE, "--node-count", "3"]);
+    assert_eq!(output.status.code(), Some(255), "as Maelstrom, which crashes");
+    assert!(text(&output.stderr).contains("here 6, 12, …), not 3"), "{}", text(&output.stderr));
+}

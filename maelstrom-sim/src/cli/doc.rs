@@ -64,7 +64,7 @@ fn page(entry: &Entry) -> String {
         for flag in flags {
             let name = flag.get_long().unwrap_or_default();
             let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
-            text.push_str(&format!("    --{name}\n{}", wrap(&help, 8)));
+            text.push_str(&format!("    --{name}\n{}", wrap(&(help + "."), 8)));
         }
     }
     text
@@ -73,20 +73,23 @@ fn page(entry: &Entry) -> String {
 /// A request and its reply.
 fn section(rpc: &Rpc) -> String {
     let (name, about) = (rpc.name, rpc.about);
-    let mut text = format!("`{name}`: {about}\n\n");
+    let mut text = wrap(&format!("`{name}`: {about}"), 0) + "\n";
     let body = |kind: &str, id: &str, fields: &[Field]| {
         let fields = fields.iter().map(|f| format!(",\"{}\":{}", f.name, f.example));
         format!("    {{\"type\":\"{kind}\",\"{id}\":1{}}}\n", fields.collect::<String>())
     };
     text.push_str(&body(name, "msg_id", rpc.request));
     text.push_str(&body(&format!("{name}_ok"), "in_reply_to", rpc.reply));
+    text.push('\n');
     for (what, fields) in [("request", rpc.request), ("reply", rpc.reply)] {
         for field in fields {
             let (name, schema, about) = (field.name, field.schema.name, field.about);
-            write!(text, "\n{}", wrap(&format!("{name} ({what}): {schema}. {about}"), 8)).ok();
+            text.push_str(&wrap(&format!("{what}, {name}: {schema}. {about}"), 8));
         }
     }
-    text.push('\n');
+    if rpc.request.len().saturating_add(rpc.reply.len()) > 0 {
+        text.push('\n');
+    }
     text
 }
 

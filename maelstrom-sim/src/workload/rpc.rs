@@ -67,6 +67,9 @@ impl Schema {
     /// An integer of at most 64 bits.
     pub const INTEGER: Self = Self { name: "an integer", read: integer };
 
+    /// A string.
+    pub const STRING: Self = Self { name: "a string", read: string };
+
     /// A list. Null counts as an empty one.
     pub const LIST: Self = Self { name: "a list", read: list };
 }
@@ -85,11 +88,53 @@ fn integer(value: &RawValue) -> Result<Box<RawValue>, String> {
     }
 }
 
+fn string(value: &RawValue) -> Result<Box<RawValue>, String> {
+    if value.get().starts_with('"') { Ok(value.to_owned()) } else { Err("is not a string".into()) }
+}
+
 /// A list as it came, and null as an empty one.
 pub(super) fn list(value: &RawValue) -> Result<Box<RawValue>, String> {
     match value.get() {
         "null" => RawValue::from_string("[]".into()).map_err(|error| error.to_string()),
         text if text.starts_with('[') => Ok(value.to_owned()),
         _ => Err("is not a list".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::workload::built_in;
+
+    #[test]
+    fn every_example_of_a_built_in_workload_fits_its_own_schema() {
+        for entry in built_in() {
+            let workload = entry.workload();
+            let names: BTreeSet<_> = workload.rpcs().iter().map(|rpc| rpc.name).collect();
+            assert_eq!(names.len(), workload.rpcs().len(), "{}", workload.name());
+            for rpc in workload.rpcs() {
+                for field in rpc.request.iter().chain(rpc.reply) {
+                    let example: Box<RawValue> = serde_json::from_str(field.example).unwrap();
+                    assert!((field.schema.read)(&example).is_ok(), "{} {}", rpc.name, field.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn schemas_refuse_other_types() {
+        let fits = |schema: Schema, text: &str| {
+            (schema.read)(&RawValue::from_string(text.to_owned()).unwrap()).is_ok()
+        };
+        for (schema, good, bad) in [
+            (Schema::INTEGER, "-3", "3.0"),
+            (Schema::STRING, r#""3""#, "3"),
+            (Schema::LIST, "null", "{}"),
+        ] {
+            assert!(fits(schema, good) && !fits(schema, bad), "{schema:?}");
+        }
+        assert!(fits(Schema::ANY, "null"));
     }
 }

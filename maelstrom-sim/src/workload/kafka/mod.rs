@@ -330,7 +330,7 @@ const RPCS: &[Rpc] = &[
         name: "send",
         about: "The node appends a message to the log of a key.",
         request: &[
-            Field::new("key", Schema::ANY, r#""k1""#, "The key, a string."),
+            Field::new("key", Schema::STRING, r#""k1""#, "The key of the log."),
             Field::new("msg", Schema::ANY, "123", "The message."),
         ],
         reply: &[Field::new(
