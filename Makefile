@@ -154,6 +154,18 @@ kills: ## Nodes that keep their records are killed, paused and cut off, by the b
 	@$(call kill,kafka-log,kafka)
 	@$(call kill,txn-rw,txn-rw-register,--consistency-models causal-cerone)
 
+# The examples in maelstrom-sim/examples, each in its workload.
+example = $(check) example-$(1) $(2) $(bin)/examples/$(1) -- --node-count 3 --time-limit 10 --rate 50 \
+  --nemesis partition --nemesis-interval 3 $(3) $(node_args)
+
+.PHONY: examples
+examples: ## The examples of nodes, each in its workload, through partitions
+	scripts/build examples/g_set examples/lin_kv_proxy examples/pn_counter examples/raft maelstrom-sim
+	@$(call example,g_set,g-set)
+	@$(call example,pn_counter,pn-counter)
+	@$(call example,lin_kv_proxy,lin-kv,--concurrency 2n)
+	@$(call example,raft,lin-kv,--concurrency 2n)
+
 ##@ Development
 
 .PHONY: all
