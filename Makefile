@@ -159,12 +159,13 @@ example = $(check) example-$(1) $(2) $(bin)/examples/$(1) -- --node-count 3 --ti
   --nemesis partition --nemesis-interval 3 $(3) $(node_args)
 
 .PHONY: examples
-examples: ## The examples of nodes, each in its workload, through partitions
+examples: ## The examples: each node in its workload, through partitions, and a workload of one's own
 	scripts/build examples/g_set examples/lin_kv_proxy examples/pn_counter examples/raft maelstrom-sim
 	@$(call example,g_set,g-set)
 	@$(call example,pn_counter,pn-counter)
 	@$(call example,lin_kv_proxy,lin-kv,--concurrency 2n)
 	@$(call example,raft,lin-kv,--concurrency 2n)
+	cargo test --locked --manifest-path maelstrom-sim/examples/own-workload/Cargo.toml
 
 ##@ Development
 

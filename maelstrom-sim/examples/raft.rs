@@ -316,7 +316,7 @@ impl Raft {
     }
 
     fn majority(node: &Node<Event>) -> usize {
-        node.node_ids().len().div_ceil(2).max(node.node_ids().len() / 2 + 1)
+        (node.node_ids().len() / 2).saturating_add(1)
     }
 
     /// Section 5.2: a follower that hears nothing becomes a candidate.

@@ -1,0 +1,19 @@
+//! A node for the workload `fencing`.
+
+use clap::Parser;
+use maelstrom_core::NodeArgs;
+use own_workload::Tokens;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    node: NodeArgs,
+    /// Count alone, without asking anybody
+    #[arg(long)]
+    local: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let Cli { node, local } = Cli::parse();
+    node.run(if local { Tokens::local() } else { Tokens::new() })
+}
