@@ -6,7 +6,6 @@
 //! data types*, 2011).
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use maelstrom_core::Error;
@@ -31,18 +30,27 @@ impl Entry for Rise {
 /// The committed offsets.
 #[derive(Clone, Debug, Default)]
 pub struct Committed {
-    offsets: Offsets,
-    /// The keys in the order in which they came, so that a part of them has a place.
-    order: Vec<Arc<str>>,
+    offsets: BTreeMap<Arc<str>, Place>,
+    /// The keys by their stamps, so that a key moves to the end whenever its offset rises.
+    order: BTreeMap<u64, Arc<str>>,
+    next_stamp: u64,
     /// What they take in a message, about.
     bytes: usize,
+}
+
+/// The offset of a key.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    offset: u64,
+    /// A number that grows with every rise of any offset here.
+    stamp: u64,
 }
 
 impl Committed {
     /// The committed offset of a key, if there is one.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<u64> {
-        self.offsets.get(key).copied()
+        self.offsets.get(key).map(|place| place.offset)
     }
 
     /// Those of the offsets that are above what is committed.
@@ -61,13 +69,20 @@ impl Committed {
     }
 
     fn raise(&mut self, key: Arc<str>, offset: u64) {
-        if let Some(known) = self.offsets.get_mut(&key) {
-            *known = offset.max(*known);
-            return;
+        let stamp = self.next_stamp;
+        match self.offsets.get_mut(&key) {
+            Some(place) if place.offset >= offset => return,
+            Some(place) => {
+                self.order.remove(&place.stamp);
+                *place = Place { offset, stamp };
+            }
+            None => {
+                self.bytes = self.bytes.saturating_add(key.len()).saturating_add(16);
+                self.offsets.insert(key.clone(), Place { offset, stamp });
+            }
         }
-        self.bytes = self.bytes.saturating_add(key.len()).saturating_add(16);
-        self.order.push(key.clone());
-        self.offsets.insert(key, offset);
+        self.order.insert(stamp, key);
+        self.next_stamp = stamp.saturating_add(1);
     }
 }
 
@@ -79,20 +94,15 @@ impl State for Committed {
         entries.into_iter().for_each(|rise| self.take(rise));
     }
 
-    /// The position is that in the order of the keys. An offset that rises later stands in the
-    /// sender's log.
+    /// The position is a stamp. An offset that rises later comes again in a later part.
     fn piece(&self, position: u64, bytes_max: usize) -> (Offsets, Option<u64>) {
-        let start = usize::try_from(position).unwrap_or(usize::MAX);
         let (mut piece, mut bytes) = (BTreeMap::new(), 0_usize);
-        let mut next = position;
-        for key in self.order.get((Bound::Included(start), Bound::Unbounded)).into_iter().flatten()
-        {
+        for (stamp, key) in self.order.range(position..) {
             bytes = bytes.saturating_add(key.len()).saturating_add(16);
             if bytes > bytes_max && !piece.is_empty() {
-                return (piece, Some(next));
+                return (piece, Some(*stamp));
             }
             piece.insert(key.clone(), self.get(key).unwrap_or(0));
-            next = next.saturating_add(1);
         }
         (piece, None)
     }
@@ -122,6 +132,10 @@ mod tests {
         prop::collection::btree_map("[a-e]".prop_map(Arc::from), 0..20_u64, 0..6)
     }
 
+    fn offsets(committed: &Committed) -> Offsets {
+        committed.offsets.iter().map(|(key, place)| (key.clone(), place.offset)).collect()
+    }
+
     fn of(all: &[Offsets]) -> Committed {
         let mut committed = Committed::default();
         committed.apply(&origin(), all.iter().cloned().map(Rise).collect());
@@ -138,7 +152,7 @@ mod tests {
                 let known = naive.entry(key.clone()).or_default();
                 *known = (*offset).max(*known);
             }
-            prop_assert_eq!(of(&all).offsets, naive);
+            prop_assert_eq!(offsets(&of(&all)), naive);
         }
 
         #[test]
@@ -156,8 +170,26 @@ mod tests {
                 prop_assert!(next.is_none_or(|next| next > at));
                 position = next;
             }
-            let joined = of(&[from.offsets, to]);
-            prop_assert_eq!(merged.offsets, joined.offsets);
+            prop_assert_eq!(offsets(&merged), offsets(&of(&[offsets(&from), to])));
+        }
+
+        #[test]
+        fn pieces_hold_all_that_is_there_when_the_last_is_taken(
+            before in any_offsets(),
+            meanwhile in prop::collection::vec(any_offsets(), 0..8),
+            bytes_max in 0..60_usize,
+        ) {
+            let (mut from, mut merged) = (of(&[before]), Committed::default());
+            let (mut meanwhile, mut position) = (meanwhile.into_iter(), Some(0));
+            while let Some(at) = position {
+                let (piece, next) = from.piece(at, bytes_max);
+                merged.merge(vec![piece]).unwrap();
+                if next.is_some() {
+                    from.apply(&origin(), meanwhile.next().map(Rise).into_iter().collect());
+                }
+                position = next;
+            }
+            prop_assert_eq!(offsets(&merged), offsets(&from));
         }
 
         #[test]
