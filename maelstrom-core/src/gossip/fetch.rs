@@ -1,5 +1,24 @@
-//! Catching up: whoever has been told of more than it has asks for it, batch by batch, one node at a
-//! time. So a node that lacks much gets it once, and nobody is flooded.
+//! Catching up: a node that has been told of more than it has asks for it, batch by batch, one node at
+//! a time. So a node that lacks much gets it once, and nobody is flooded.
+//!
+//! # Snapshots
+//!
+//! A snapshot that is whole counts for all that its sender had when it took the last piece, though
+//! other pieces are older. Three things make that right:
+//!
+//! * A change of a state stands behind all that the state held before, and stays there until it is
+//!   changed again. ([`State::piece`] demands that.)
+//! * All pieces are of one life of the sender, in which its state only grows.
+//! * Each piece begins where the one before it ended, and its sender took it no earlier. (What the
+//!   sender had by then covers what it had before, or the piece is not taken.)
+//!
+//! Let the state hold x when the last piece is taken, at a position between the beginning and the end
+//! of some piece P. If x was there already when P was taken, P holds it. Otherwise x came later, so it
+//! stands behind all that the state held then. The end of P is the position of something that the
+//! state held then, and P is not the last piece, so x stands behind P: a contradiction.
+//!
+//! So what is appended while a snapshot is under way is in it. A node lacks no more than came after the
+//! last piece was taken, and the logs hold that.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -31,7 +50,7 @@ pub(super) struct Fetching<P> {
     asked: Option<Asked>,
     /// The snapshots that are coming. Each goes on where it was, whoever is asked in between.
     loading: BTreeMap<NodeId, Loading<P>>,
-    /// What is left to merge of a snapshot that has come, and with the last piece what it covers.
+    /// What is left to merge of a snapshot that has come, and with the last piece what all cover.
     merging: VecDeque<(P, Option<VersionVector>)>,
 }
 
@@ -61,8 +80,8 @@ enum Taken<P> {
     Not,
     /// There are more to come.
     Part,
-    /// It was the last. What all of them cover.
-    Whole(VersionVector, Vec<P>),
+    /// It was the last.
+    Whole(Vec<P>),
 }
 
 /// A snapshot that is coming.
@@ -72,10 +91,8 @@ struct Loading<P> {
     life: u64,
     /// Where the next piece begins.
     position: u64,
-    /// What its sender had when it took the first piece: all of that is in the whole.
+    /// What its sender had when it took the last piece that is here: all of that is in the whole.
     version: VersionVector,
-    /// What its sender had when it took the last piece that is here.
-    newest: VersionVector,
     /// The pieces that wait for the last one.
     pieces: Vec<P>,
 }
@@ -92,12 +109,19 @@ impl<P> Fetching<P> {
         self.asked.take_if(|asked| asked.from == *src && echoed >= Some(asked.sent)).is_some()
     }
 
-    /// Where to go on with a snapshot of a peer, if one has begun that is still of use to who has
-    /// `have`.
+    /// Where to go on with a snapshot of a peer, if one has begun that is still of use to a node that
+    /// has `have`.
     fn position(&mut self, id: &NodeId, life: Option<u64>, have: &VersionVector) -> Option<u64> {
         self.loading.retain(|_, loading| !have.covers(&loading.version));
         let loading = self.loading.get(id).filter(|loading| Some(loading.life) == life);
         loading.map(|loading| loading.position)
+    }
+
+    /// How many pieces wait in memory.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        let loading = self.loading.values().map(|loading| loading.pieces.len());
+        loading.sum::<usize>().saturating_add(self.merging.len())
     }
 
     pub(super) fn is_merging(&self) -> bool {
@@ -113,24 +137,24 @@ impl<P> Fetching<P> {
         piece: P,
     ) -> Taken<P> {
         let loading = self.loading.get_mut(src).filter(|loading| loading.life == life);
-        let (version, mut pieces) = match loading {
+        let mut pieces = match loading {
             // One of an earlier snapshot may come late, or twice: what has come since is not in it.
-            Some(loading) if loading.position == position && have.covers(&loading.newest) => {
-                (loading.version.clone(), std::mem::take(&mut loading.pieces))
+            Some(loading) if loading.position == position && have.covers(&loading.version) => {
+                std::mem::take(&mut loading.pieces)
             }
-            None if position == 0 => (have.clone(), Vec::new()),
+            None if position == 0 => Vec::new(),
             _ => return Taken::Not,
         };
         pieces.push(piece);
         let Some(position) = next else {
             self.loading.remove(src);
-            return Taken::Whole(version, pieces);
+            return Taken::Whole(pieces);
         };
         if self.loading.len() >= LOADING_MAX && !self.loading.contains_key(src) {
             return Taken::Not;
         }
-        self.loading
-            .insert(src.clone(), Loading { life, position, version, newest: have.clone(), pieces });
+        let version = have.clone();
+        self.loading.insert(src.clone(), Loading { life, position, version, pieces });
         Taken::Part
     }
 }
@@ -216,9 +240,10 @@ impl<S: State> Gossip<S> {
         self.send(node, id, Parcel { fetched: true, runs, piece, ..Parcel::default() });
     }
 
-    /// Takes a piece of a snapshot; whether it fits. When all are there, they are merged: at once, or one by one if
-    /// nobody minds, so that clients are answered in between. Never before, since the sender may die:
-    /// then what this node shows would have no name by which others could ever learn of it.
+    /// Takes a piece of a snapshot; whether it fits. When all are there, they are merged: at once, or
+    /// one by one if nobody minds, so that clients are answered in between. Never before, since the
+    /// sender may die: then what this node shows would have no name by which others could ever learn
+    /// of it.
     pub(super) fn take_piece<E>(
         &mut self,
         node: &mut Node<E>,
@@ -233,11 +258,10 @@ impl<S: State> Gossip<S> {
             // Who is down may never go on.
             loading.retain(|id, _| self.peers.get(id).is_some_and(Peer::is_up));
         }
-        let (version, pieces) = match self.fetching.take((src, life), have, (position, next), part)
-        {
+        let pieces = match self.fetching.take((src, life), have, (position, next), part) {
             Taken::Not => return Ok(false),
             Taken::Part => return Ok(true),
-            Taken::Whole(version, pieces) => (version, pieces),
+            Taken::Whole(pieces) => pieces,
         };
         if S::MONOTONIC {
             self.state.merge(pieces.clone())?;
@@ -247,7 +271,7 @@ impl<S: State> Gossip<S> {
         }
         self.fetching.merging.extend(pieces.into_iter().map(|piece| (piece, None)));
         if let Some((_, covers)) = self.fetching.merging.back_mut() {
-            *covers = Some(version);
+            *covers = Some(have.clone());
         }
         self.merge_next().map(|()| true)
     }

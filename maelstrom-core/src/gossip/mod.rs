@@ -42,8 +42,9 @@
 //!   is on record as well.)
 //!   Every message says which life of its sender speaks, and what is known of a peer is
 //!   forgotten with its life. A node that begins greets its hub, whatever it recovered.
-//! * *A log has been trimmed*: who needs what is no longer there gets the state itself, in pieces,
-//!   and joins it when all of them are there. (What is appended meanwhile must fit into half of the
+//! * *A log has been trimmed*: a node that needs what is no longer there gets the state itself, in
+//!   pieces, and joins it when all of them are there. (What is appended meanwhile is in it. What is
+//!   appended after the last piece was taken, until the node asks for more, must fit into half of the
 //!   logs, or the next fetch is one of the whole state again.)
 //! * *A folder is restored from an older copy*, or a disk lies: records are gone that others know of.
 //!   A node that restarts never appends to a log that it has recovered: it begins a new one. So no two
@@ -157,9 +158,11 @@ pub trait State {
     fn apply(&mut self, origin: &Origin, entries: Vec<Self::Entry>);
 
     /// The part of the state that begins at `position` (0 at first) and takes about `bytes_max`
-    /// bytes, and where the next part begins. From the first to the last, the parts hold all that
-    /// was in the state when the first was taken, and maybe more; those of a
-    /// [monotonic](Self::MONOTONIC) state are just what it is when the last is taken.
+    /// bytes, and where the next part begins.
+    ///
+    /// What is applied or merged later stands behind all that the state holds now, so it never comes
+    /// into a part that has been taken. From the first to the last, the parts thus hold all that is in
+    /// the state when the last is taken, and those of a [monotonic](Self::MONOTONIC) state nothing else.
     fn piece(&self, position: u64, bytes_max: usize) -> (Self::Piece, Option<u64>);
 
     /// About how many bytes all parts of it take.

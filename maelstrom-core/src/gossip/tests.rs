@@ -12,6 +12,7 @@ mod convergence;
 mod costs;
 mod hostile;
 mod hubs;
+mod lag;
 mod monotonic;
 mod restarts;
 mod states;

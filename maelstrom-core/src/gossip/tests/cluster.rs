@@ -404,6 +404,15 @@ impl<S: Values> Cluster<S> {
         self.pieces_sent += u64::from(message.piece.is_some());
     }
 
+    /// How many entries and how many pieces are on their way from a node.
+    pub(super) fn under_way_from(&self, index: usize) -> (usize, usize) {
+        let packets = self.in_flight.values().filter(|packet| packet.from == index);
+        packets.fold((0, 0), |(entries, pieces), Packet { message, .. }| {
+            let more: usize = message.runs.iter().map(|run| run.entries.len()).sum();
+            (entries + more, pieces + usize::from(message.piece.is_some()))
+        })
+    }
+
     fn note(&mut self, line: String) {
         if self.transcript.len() >= TRANSCRIPT_LINES_MAX {
             self.transcript.pop_front();

@@ -11,8 +11,6 @@ use super::*;
 #[derive(Clone, Debug, Default)]
 struct Whole {
     set: Set,
-    /// The values in the order in which they came, some of them twice.
-    list: Vec<u32>,
     snapshots: usize,
 }
 
@@ -32,15 +30,12 @@ impl State for Whole {
     }
 
     fn apply(&mut self, origin: &Origin, entries: Vec<u32>) {
-        self.list.extend(&entries);
         self.set.apply(origin, entries);
     }
 
     fn piece(&self, position: u64, bytes_max: usize) -> (Self::Piece, Option<u64>) {
-        let start = usize::try_from(position).unwrap().min(self.list.len());
-        let end = (start + (bytes_max / VALUE_BYTES).max(1)).min(self.list.len());
-        let next = (end < self.list.len()).then_some(end as u64);
-        ((position, next.is_none(), self.list[start..end].to_vec()), next)
+        let (values, next) = self.set.piece(position, bytes_max);
+        ((position, next.is_none(), values), next)
     }
 
     fn bytes(&self) -> usize {
@@ -52,10 +47,7 @@ impl State for Whole {
         assert!(pieces.windows(2).all(|pair| pair[0].0 < pair[1].0 && !pair[0].1));
         assert_eq!(pieces.last().map(|piece| piece.1), Some(true), "the last is missing");
         self.snapshots += 1;
-        let values = pieces.into_iter().flat_map(|piece| piece.2);
-        let new: Vec<u32> = values.filter(|value| !self.set.values().contains(value)).collect();
-        self.list.extend(&new);
-        self.set.merge(vec![new])
+        self.set.merge(pieces.into_iter().map(|piece| piece.2).collect())
     }
 }
 
@@ -102,17 +94,17 @@ fn snapshots_are_whole_and_no_node_that_comes_back_with_its_records_has_less_tha
 fn a_snapshot_counts_for_all_that_its_sender_had_at_its_end() {
     let config = Config { batch_bytes_max: 0, log_bytes_max: 0, ..Config::default() };
     let mut cluster: Cluster<Whole> = Cluster::new(1, 2, config, steady(10));
-    for _ in 0..50 {
+    for _ in 0..500 {
         cluster.append(0);
     }
-    cluster.run_for(secs(10));
+    cluster.run_for(secs(20));
     cluster.restart(1, NO_RECORDS);
     cluster.run_until(secs(5), |cluster| cluster.pieces_sent > 60);
     for _ in 0..50 {
         cluster.append(0);
         cluster.run_for(ms(5));
     }
-    cluster.run_for(secs(10));
+    cluster.run_for(secs(20));
     cluster.assert_converged();
     assert_eq!(cluster.engine(1).state().snapshots, 1);
 }

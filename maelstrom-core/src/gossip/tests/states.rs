@@ -80,6 +80,8 @@ impl<S: Values> MessageHandler for Store<S> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Set {
     values: BTreeSet<u32>,
+    /// The same in the order in which they came.
+    list: Vec<u32>,
     /// What came as an entry, and of each origin the last.
     applied: BTreeSet<u32>,
     last: BTreeMap<Origin, u32>,
@@ -103,17 +105,16 @@ impl State for Set {
             assert!(self.applied.insert(value), "{value} is applied twice");
             let before = self.last.insert(origin.clone(), value);
             assert!(before < Some(value), "{value} comes after {before:?}");
-            self.values.insert(value);
+            self.insert(value);
         }
     }
 
-    /// In an order in which what comes later may belong to a part that has been sent.
+    /// In the order in which they came: what comes later belongs to a later part.
     fn piece(&self, position: u64, bytes_max: usize) -> (Vec<u32>, Option<u64>) {
-        let keyed = self.values.iter().map(|value| (u64::from(value.reverse_bits()), *value));
-        let rest: BTreeMap<u64, u32> = keyed.filter(|(key, _)| *key >= position).collect();
-        let count = (bytes_max / VALUE_BYTES).max(1);
-        let next = rest.keys().nth(count).copied();
-        (rest.into_values().take(count).collect(), next)
+        let start = usize::try_from(position).map_or(self.list.len(), |at| at.min(self.list.len()));
+        let end = (start + (bytes_max / VALUE_BYTES).max(1)).min(self.list.len());
+        let next = (end < self.list.len()).then_some(end as u64);
+        (self.list[start..end].to_vec(), next)
     }
 
     fn bytes(&self) -> usize {
@@ -125,8 +126,16 @@ impl State for Set {
         if pieces.iter().any(|piece| piece.contains(&NONSENSE)) {
             return Err(Error::malformed_request("nonsense"));
         }
-        self.values.extend(pieces.into_iter().flatten());
+        pieces.into_iter().flatten().for_each(|value| self.insert(value));
         Ok(())
+    }
+}
+
+impl Set {
+    fn insert(&mut self, value: u32) {
+        if self.values.insert(value) {
+            self.list.push(value);
+        }
     }
 }
 

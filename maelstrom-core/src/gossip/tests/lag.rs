@@ -1,0 +1,158 @@
+//! How far behind nodes are, how many bytes that costs, and what waits in memory, where much is
+//! appended without end.
+//!
+//! Values say that they are large, so that sizes and times are those of a real cluster.
+
+use super::*;
+
+/// What each value says it takes.
+const BYTES: usize = 64 << 10;
+
+/// A value that says it is large.
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
+struct Large(u32);
+
+impl Entry for Large {
+    fn encoded_len(&self) -> usize {
+        BYTES
+    }
+}
+
+/// As a [`Set`], of large values.
+#[derive(Clone, Debug, Default)]
+struct Larges(Set);
+
+impl State for Larges {
+    type Entry = Large;
+    type Piece = Vec<u32>;
+
+    fn apply(&mut self, origin: &Origin, entries: Vec<Large>) {
+        self.0.apply(origin, entries.into_iter().map(|Large(value)| value).collect());
+    }
+
+    fn piece(&self, position: u64, bytes_max: usize) -> (Vec<u32>, Option<u64>) {
+        self.0.piece(position, bytes_max / BYTES * VALUE_BYTES)
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.len() * BYTES
+    }
+
+    fn merge(&mut self, pieces: Vec<Vec<u32>>) -> Result<(), Error> {
+        self.0.merge(pieces)
+    }
+}
+
+impl Values for Larges {
+    fn entry(&self, _origin: &Origin, value: u32) -> Large {
+        Large(value)
+    }
+
+    fn values(&self) -> std::collections::BTreeSet<u32> {
+        self.0.values()
+    }
+
+    fn applied(&self) -> std::collections::BTreeSet<u32> {
+        self.0.applied()
+    }
+}
+
+/// What is seen while values are appended.
+#[derive(Debug, Default)]
+struct Seen {
+    /// How far behind a node was, at worst.
+    behind: Duration,
+    /// What a node held besides its state, at worst: its log, pieces that wait, and what it has
+    /// sent and nobody has got.
+    beside: usize,
+}
+
+struct Load {
+    cluster: Cluster<Larges>,
+    /// Between two values.
+    interval: Duration,
+    /// When each value was appended.
+    times: Vec<Duration>,
+}
+
+impl Load {
+    fn new(hop_ms: u64, interval_ms: u64) -> Self {
+        let cluster = Cluster::new(3, 3, Config::default(), steady(hop_ms));
+        let mut load = Self { cluster, interval: ms(interval_ms), times: Vec::new() };
+        for index in 0..3 {
+            load.append(index);
+            load.cluster.run_for(secs(3));
+        }
+        load.cluster.assert_converged();
+        load
+    }
+
+    fn append(&mut self, index: usize) {
+        self.cluster.append(index);
+        self.times.push(self.cluster.now);
+    }
+
+    /// For how long a node has lacked the oldest value that it lacks.
+    fn behind(&self, index: usize) -> Duration {
+        let values = self.cluster.values(index);
+        let lacks = (0..).zip(&self.times).find(|(value, _)| !values.contains(value));
+        lacks.map_or(Duration::ZERO, |(_, at)| self.cluster.now - *at)
+    }
+
+    fn beside(&self, index: usize) -> usize {
+        let Config { batch_bytes_max, .. } = self.cluster.config;
+        let engine = self.cluster.engine(index);
+        let (entries, pieces) = self.cluster.under_way_from(index);
+        let pieces = pieces + engine.fetching.waiting();
+        engine.replica.log_bytes() + entries * BYTES + pieces * batch_bytes_max
+    }
+
+    /// Appends for `time`, at these nodes in turn.
+    fn run(&mut self, time: Duration, at: &[usize]) -> Seen {
+        let (until, mut seen) = (self.cluster.now + time, Seen::default());
+        for index in at.iter().cycle() {
+            if self.cluster.now >= until {
+                break;
+            }
+            self.append(*index);
+            self.cluster.run_for(self.interval);
+            for index in 0..3 {
+                seen.behind = seen.behind.max(self.behind(index));
+                seen.beside = seen.beside.max(self.beside(index));
+            }
+        }
+        seen
+    }
+
+    /// An upper bound of the bytes that nodes have sent.
+    fn bytes_sent(&self) -> usize {
+        let pieces = usize::try_from(self.cluster.pieces_sent).unwrap();
+        self.cluster.entries_sent * BYTES + pieces * self.cluster.config.batch_bytes_max
+    }
+}
+
+/// 20 MB of values, and one of the nodes comes back empty. From then on there are 0.6 MB/s, and a hop
+/// takes 50 ms.
+fn coming_back(back: usize) -> Load {
+    let mut load = Load::new(50, 10);
+    load.run(ms(3_200), &[1]);
+    load.cluster.run_for(secs(20));
+    load.cluster.assert_converged();
+    load.interval = ms(105);
+    load.run(secs(3), &[1]);
+    load.cluster.restart(back, NO_RECORDS);
+    load
+}
+
+#[test]
+fn a_leaf_that_comes_back_empty_under_load_gets_everything_once() {
+    let mut load = coming_back(2);
+    let (sent, count) = (load.bytes_sent(), load.times.len());
+    load.run(secs(18), &[1]);
+    let seen = load.run(secs(10), &[1]);
+    let new = load.times.len() - count;
+    let (bytes, bytes_max) = (load.bytes_sent() - sent, (count + 2 * new) * BYTES + (8 << 20));
+    println!("{seen:?}, {bytes} bytes of {bytes_max}");
+    assert!(seen.behind <= secs(1), "{seen:?}");
+    assert!(bytes <= bytes_max, "{bytes} of {bytes_max}");
+}
