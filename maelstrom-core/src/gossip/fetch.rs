@@ -1,5 +1,6 @@
-//! Catching up: a node that has been told of more than it has asks for it, batch by batch, one node at
-//! a time. So a node that lacks much gets it once, and nobody is flooded.
+//! Catching up: a node that has been told of more than it has asks for it, a [window](super::window)
+//! of batches at a time, and one node at a time. So a node that lacks much gets it once, and nobody is
+//! flooded.
 //!
 //! # Snapshots
 //!
@@ -26,7 +27,8 @@ use std::time::Duration;
 use super::members::slack;
 use super::peer::Peer;
 use super::record::RecordRef;
-use super::replica::{Missing, VersionVector};
+use super::replica::VersionVector;
+use super::window::{Window, batches_max};
 use super::wire::{Echo, Fetch, Piece, micros};
 use super::{Gossip, Parcel, State};
 use crate::error::Error;
@@ -48,6 +50,7 @@ pub(super) enum Wait {
 #[derive(Debug)]
 pub(super) struct Fetching<P> {
     asked: Option<Asked>,
+    window: Window,
     /// The snapshots that are coming. Each goes on where it was, whoever is asked in between.
     loading: BTreeMap<NodeId, Loading<P>>,
     /// What is left to merge of a snapshot that has come, and with the last piece what all cover.
@@ -62,7 +65,8 @@ const FRUITLESS_DOUBLINGS_MAX: u32 = 6;
 
 impl<P> Default for Fetching<P> {
     fn default() -> Self {
-        Self { asked: None, loading: BTreeMap::new(), merging: VecDeque::new() }
+        let (loading, merging) = (BTreeMap::new(), VecDeque::new());
+        Self { asked: None, window: Window::default(), loading, merging }
     }
 }
 
@@ -100,13 +104,6 @@ struct Loading<P> {
 impl<P> Fetching<P> {
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.asked.as_ref().map(|asked| asked.deadline)
-    }
-
-    /// Whether this is the answer that is waited for: one that comes twice, or late, must not set
-    /// off another fetch.
-    pub(super) fn is_answered(&mut self, src: &NodeId, echo: Option<Echo>) -> bool {
-        let echoed = echo.map(|echo| echo.sent);
-        self.asked.take_if(|asked| asked.from == *src && echoed >= Some(asked.sent)).is_some()
     }
 
     /// Where to go on with a snapshot of a peer, if one has begun that is still of use to a node that
@@ -196,7 +193,8 @@ impl<S: State> Gossip<S> {
                 peer.fetch_at =
                     Some(now.saturating_add(slack(&self.config, self.usual_round_trip, peer)));
             }
-            self.fetching.asked = None;
+            self.bursts.remove(&asked.from);
+            (self.fetching.asked, self.fetching.window) = (None, Window::default());
         }
         let due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
         for id in self.ids(|_, peer| due(peer.fetch_at) && peer.is_up()) {
@@ -209,35 +207,90 @@ impl<S: State> Gossip<S> {
             }
             let slack = slack(&self.config, self.usual_round_trip, peer);
             peer.fetch_at = Some(now.saturating_add(slack));
+            let round_trip = peer.round_trip.estimate().or(self.usual_round_trip);
+            let most = batches_max(self.config.batch_bytes_max, round_trip.unwrap_or_default());
+            let batches = self.fetching.window.batches(most);
             let position = self.fetching.position(&id, peer.life(), self.replica.version());
             let (sent, deadline) = (micros(now), now.saturating_add(slack));
             self.fetching.asked = Some(Asked { from: id.clone(), sent, deadline });
-            let (answer_within, fetch) = (Some(Duration::ZERO), Some(Fetch { position }));
+            let (answer_within, fetch) = (Some(Duration::ZERO), Some(Fetch { position, batches }));
             return self.send(node, &id, Parcel { answer_within, fetch, ..Parcel::default() });
         }
     }
 
-    /// Gives a peer that has `have` what it lacks, or as much of that as goes into a batch.
+    /// A message has come, of which `left` more of an answer follow if it is a part of one. Whether it
+    /// is the last of the answer that is waited for: one that comes twice, or late, must not set off
+    /// another fetch.
+    pub(super) fn hear_answer(
+        &mut self,
+        now: Duration,
+        (src, echo): (&NodeId, Option<Echo>),
+        left: Option<usize>,
+        (is_news, is_gap): (bool, bool),
+    ) -> bool {
+        let Some(peer) = self.peers.get(src) else {
+            return false;
+        };
+        let deadline = now.saturating_add(slack(&self.config, self.usual_round_trip, peer));
+        let Fetching { asked, window, .. } = &mut self.fetching;
+        let echoed = echo.map(|echo| echo.sent);
+        let is_it = |asked: &&mut Asked| asked.from == *src && echoed >= Some(asked.sent);
+        let Some((awaited, left)) = asked.as_mut().filter(is_it).zip(left) else {
+            return false;
+        };
+        if left > 0 {
+            awaited.deadline = awaited.deadline.max(deadline);
+            return false;
+        }
+        *asked = None;
+        if is_gap {
+            *window = Window::default();
+        } else if is_news {
+            window.widen();
+        }
+        true
+    }
+
+    /// Gives a peer that has `have` what it lacks, or as much of that as it asks for.
     pub(super) fn give<E>(
         &mut self,
         node: &mut Node<E>,
         id: &NodeId,
-        have: &VersionVector,
+        have: VersionVector,
         fetch: Fetch,
+        sent: u64,
     ) {
-        let bytes_max = self.config.batch_bytes_max;
-        let (mut runs, mut position) = (Vec::new(), fetch.position);
-        if position.is_none() {
-            match self.replica.missing(&[have], bytes_max) {
-                Missing::Runs { runs: missing, .. } => runs = missing,
-                Missing::Snapshot => position = Some(0),
-            }
+        let request = Some((sent, fetch, have.clone()));
+        match self.peers.get_mut(id) {
+            // It has come twice, and a second burst would only disturb the first.
+            Some(peer) if fetch.batches > 1 && peer.answered == request => return,
+            Some(peer) => peer.answered = request,
+            None => return,
         }
-        let piece = position.map(|position| {
-            let (part, next) = self.state.piece(position, bytes_max);
-            Piece { position, next, part }
-        });
-        self.send(node, id, Parcel { fetched: true, runs, piece, ..Parcel::default() });
+        let count = fetch.batches.min(batches_max(self.config.batch_bytes_max, Duration::MAX));
+        let position = fetch.position;
+        let batches = if position.is_none() { self.batches(&[&have], count) } else { None };
+        let parcel = || Parcel { fetched: true, ..Parcel::default() };
+        let parcels = if let Some((batches, _)) = batches {
+            batches.into_iter().map(|runs| Parcel { runs, ..parcel() }).collect()
+        } else {
+            let pieces = self.pieces(position.unwrap_or(0), count).into_iter();
+            pieces.map(|piece| Parcel { piece: Some(piece), ..parcel() }).collect()
+        };
+        self.send_burst(node, id, parcels);
+    }
+
+    /// Consecutive parts of the state: `count` at the most, and one at the least.
+    fn pieces(&self, mut position: u64, count: usize) -> Vec<Piece<S>> {
+        let mut pieces = Vec::new();
+        loop {
+            let (part, next) = self.state.piece(position, self.config.batch_bytes_max);
+            pieces.push(Piece { position, next, part });
+            position = match next {
+                Some(next) if pieces.len() < count => next,
+                _ => return pieces,
+            };
+        }
     }
 
     /// Takes a piece of a snapshot; whether it fits. When all are there, they are merged: at once, or

@@ -30,9 +30,9 @@
 //!
 //! # What if
 //!
-//! * *A message is lost.* Entries are sent once. Who has been told of more than it has fetches the
-//!   rest, batch by batch, from one node at a time; who does not confirm in time is told again, less
-//!   and less often. A log has no holes, so a later batch shows that one is missing.
+//! * *A message is lost.* Entries are sent once. A node that has been told of more than it has fetches
+//!   the rest, a few batches at a time, from one node at a time; a node that does not confirm in time is
+//!   told again, less and less often. A log has no holes, so a later batch shows that one is missing.
 //! * *A peer does not answer*, twice in a row: it is believed to be down. If it was the hub,
 //!   everyone is told what it may lack, and asked who is there. The new hub is the lowest who is not
 //!   known to be down: if that does not answer either, the next. Who went down is asked now and then, at a bounded rate, and is up again once it answers
@@ -57,8 +57,9 @@
 //! * Whatever wants an answer of a peer that is up is awaited: it is confirmed, or told again, or
 //!   the peer is down.
 //! * A peer is *told* of everything or it is down: whatever of that it lacks, it fetches.
-//! * What is kept about a peer is O(logs), never copies of entries. At most one fetch of a node is
-//!   under way, and a log is one life of a node that appended something.
+//! * What is kept about a peer is O(logs), and no copies of entries, but for the few messages of a
+//!   burst that wait for an earlier one. At most one fetch of a node is under way, and a log is one
+//!   life of a node that appended something.
 //!
 //! The ideas: epidemic repair after a first push is Demers et al., *Epidemic Algorithms for
 //! Replicated Database Maintenance* (1987); deltas that are joined in order keep causality, Almeida
@@ -66,12 +67,14 @@
 
 mod args;
 mod beat;
+mod burst;
 mod fetch;
 mod members;
 mod peer;
 mod push;
 mod record;
 mod replica;
+mod window;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -86,6 +89,7 @@ use crate::error::Error;
 use crate::message::NodeId;
 use crate::node::Node;
 use beat::{Beat, Slot};
+use burst::{Burst, Place};
 use fetch::{Fetching, Wait};
 use members::slack;
 use peer::{Peer, Standing};
@@ -209,6 +213,9 @@ pub struct Gossip<S: State> {
     usual_round_trip: Option<Duration>,
     beat: Beat,
     slot: Slot,
+    /// How many times it has sent several messages at once.
+    burst: u64,
+    bursts: BTreeMap<NodeId, Burst<S>>,
     fetching: Fetching<S::Piece>,
     probe_at: Option<Duration>,
     /// Whether all that are down are to be tried at once, next time.
@@ -230,12 +237,13 @@ struct Parcel<S: State> {
     fetch: Option<Fetch>,
     fetched: bool,
     piece: Option<Piece<S>>,
+    place: Option<Place>,
 }
 
 impl<S: State> Default for Parcel<S> {
     fn default() -> Self {
-        let (runs, fetch, piece) = (Vec::new(), None, None);
-        Self { answer_within: None, runs, fetch, fetched: false, piece }
+        let (runs, fetch, piece, place) = (Vec::new(), None, None, None);
+        Self { answer_within: None, runs, fetch, fetched: false, piece, place }
     }
 }
 
@@ -260,6 +268,8 @@ impl<S: State> Gossip<S> {
             usual_round_trip: None,
             beat: Beat::default(),
             slot: Slot::default(),
+            burst: 0,
+            bursts: BTreeMap::new(),
             fetching: Fetching::default(),
             probe_at: None,
             probe_all: true,
@@ -349,9 +359,26 @@ impl<S: State> Gossip<S> {
         src: &NodeId,
         message: Message<S>,
     ) -> Result<(), Error> {
+        if !self.peers.contains_key(src) {
+            return Err(Error::malformed_request("gossip is between the nodes of a cluster"));
+        }
+        let mut result = Ok(());
+        for message in self.in_order(src, message) {
+            result = result.and(self.take(node, src, message));
+        }
+        result
+    }
+
+    /// Takes a message whose turn it is.
+    fn take<E: From<Tick>>(
+        &mut self,
+        node: &mut Node<E>,
+        src: &NodeId,
+        message: Message<S>,
+    ) -> Result<(), Error> {
         let now = node.now();
         let Some(peer) = self.peers.get_mut(src) else {
-            return Err(Error::malformed_request("gossip is between the nodes of a cluster"));
+            return Ok(());
         };
         let echo = message.echo.filter(|echo| echo.life == self.life && echo.sent <= micros(now));
         let standing = peer.hear(now, message.life, message.sent, echo);
@@ -382,11 +409,13 @@ impl<S: State> Gossip<S> {
         if let Some(piece) = message.piece.filter(|_| standing != Standing::Unclear) {
             let taken = self.take_piece(node, src, message.life, &message.have, piece);
             is_piece = taken == Ok(true);
+            is_gap |= !is_piece;
             result = result.and(taken.map(drop));
         }
         // A peer whose answer brings nothing has no more to give: it is not asked again at once.
-        let is_answer = message.fetched && self.fetching.is_answered(src, echo);
         let is_news = is_piece || self.generation > before;
+        let left = message.fetched.then(|| message.place.map_or(0, |place| place.left));
+        let is_answer = self.hear_answer(now, (src, echo), left, (is_news, is_gap));
         if let Some(peer) = self.peers.get_mut(src).filter(|_| is_answer || is_news) {
             peer.fruitless = if is_news { 0 } else { peer.fruitless.saturating_add(1) };
         }
@@ -404,7 +433,7 @@ impl<S: State> Gossip<S> {
                 // The request may have come late, or twice: the peer may have said more since.
                 have.join(&peer.known);
             }
-            self.give(node, src, &have, fetch);
+            self.give(node, src, have, fetch, message.sent);
         }
         self.note_what_is_lacking(now, src, wait);
         self.drive(node);
@@ -544,6 +573,7 @@ impl<S: State> Gossip<S> {
             hub: self.hub.clone(),
             lost: self.lost.0.clone(),
             view: self.view,
+            place: parcel.place,
             beat: self.beat.last(now).map(|(age, period)| (micros(age), micros(period))),
             runs: parcel.runs,
             fetch: parcel.fetch,

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::replica::VersionVector;
-use super::wire::{Echo, micros};
+use super::wire::{Echo, Fetch, micros};
 use crate::message::NodeId;
 
 /// The round trip to a peer: the median of the last few samples, so that a peer that slept for once
@@ -127,6 +127,8 @@ pub(super) struct Peer {
     pub(super) is_doubted: bool,
     /// When it is asked for what it has and this node lacks.
     pub(super) fetch_at: Option<Duration>,
+    /// The last fetch of it that was answered, and when it was sent.
+    pub(super) answered: Option<(u64, Fetch, VersionVector)>,
     /// How often in a row it was asked in vain.
     pub(super) fruitless: u32,
     /// Its newest view that has come.
@@ -183,6 +185,7 @@ impl Peer {
             answer_at: None,
             is_doubted: false,
             fetch_at: None,
+            answered: None,
             fruitless: 0,
             view: 0,
             hub: None,

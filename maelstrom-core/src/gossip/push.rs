@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::beat::margin;
 use super::peer::Peer;
 use super::replica::{Missing, Run};
+use super::window::batches_max;
 use super::{Gossip, Parcel, State};
 use crate::message::NodeId;
 use crate::node::Node;
@@ -12,13 +13,16 @@ use crate::node::Node;
 /// What costs so little that it may be sent in vain.
 pub(super) const LITTLE_BYTES: usize = 16 << 10;
 
+/// So many batches a peer is told of at once, at the most. The others, it fetches.
+const PUSHED_MAX: usize = 8;
+
 /// What a period is learned from until there is a better guess.
 const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(50);
 
 /// What a period is learned from at most until there are samples enough.
 const ROUND_TRIP_VAGUE_MAX: Duration = Duration::from_millis(500);
 
-/// How long who is no hub may keep an acknowledgement, to send it with something else.
+/// How long a node that is no hub may keep an acknowledgement, to send it with something else.
 const ACKNOWLEDGE_WITHIN_MIN: Duration = Duration::from_millis(1_500);
 
 /// No period is learned that is longer.
@@ -95,25 +99,26 @@ impl<S: State> Gossip<S> {
         let Some(peer) = self.peers.get(id) else {
             return false;
         };
-        let (runs, cut) = if peer.is_introduced {
-            let have = [&peer.known, &peer.told];
-            match self.replica.missing(&have, self.config.batch_bytes_max) {
-                Missing::Runs { runs, cut } => (runs, cut),
-                Missing::Snapshot => (Vec::new(), true),
-            }
+        let (mut batches, cut) = if peer.is_introduced {
+            let round_trip = self.round_trip_to(id);
+            let count = batches_max(self.config.batch_bytes_max, round_trip).min(PUSHED_MAX);
+            self.batches(&[&peer.known, &peer.told], count).unwrap_or((Vec::new(), true))
         } else {
-            (self.introduction(id), true)
+            (vec![self.introduction(id)], true)
         };
         let Some(peer) = self.peers.get_mut(id) else {
             return false;
         };
         peer.tell(self.replica.version(), self.generation);
         let view = peer.view_told < self.lost.1;
-        if runs.is_empty() && !cut && !view {
+        if batches.iter().all(Vec::is_empty) && !cut && !view {
             return false;
         }
-        let within = if cut { Duration::ZERO } else { within };
-        self.send(node, id, Parcel { answer_within: Some(within), runs, ..Parcel::default() });
+        let answer_within = Some(if cut { Duration::ZERO } else { within });
+        let last =
+            Parcel { answer_within, runs: batches.pop().unwrap_or_default(), ..Parcel::default() };
+        let others = batches.into_iter().map(|runs| Parcel { runs, ..Parcel::default() });
+        self.send_burst(node, id, others.chain([last]).collect());
         true
     }
 

@@ -69,7 +69,7 @@ impl VersionVector {
         }
     }
 
-    fn raise(&mut self, origin: &Origin, count: u64) {
+    pub(super) fn raise(&mut self, origin: &Origin, count: u64) {
         match self.0.get_mut(origin) {
             Some(mine) => *mine = count.max(*mine),
             None if count > 0 => drop(self.0.insert(origin.clone(), count)),

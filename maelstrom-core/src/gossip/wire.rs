@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::State;
+use super::burst::Place;
 use super::replica::{Run, VersionVector};
 use crate::message::NodeId;
 
@@ -35,6 +36,9 @@ pub struct Message<S: State> {
     pub(super) lost: Vec<NodeId>,
     /// Rises with every change of `hub` and `lost`: a message may have been overtaken.
     pub(super) view: u64,
+    /// Its place among several messages that were sent at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) place: Option<Place>,
     /// How long ago the sender last passed on what was new, and how long after that it may again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) beat: Option<(u64, u64)>,
@@ -73,6 +77,18 @@ pub(super) struct Fetch {
     /// Where to go on with a snapshot, if one has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) position: Option<u64>,
+    /// How many messages the answer may take.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub(super) batches: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(batches: &usize) -> bool {
+    *batches == 1
 }
 
 /// A part of a node's whole state.

@@ -103,7 +103,8 @@ impl Load {
         let Config { batch_bytes_max, .. } = self.cluster.config;
         let engine = self.cluster.engine(index);
         let (entries, pieces) = self.cluster.under_way_from(index);
-        let pieces = pieces + engine.fetching.waiting();
+        let early: usize = engine.bursts.values().map(|burst| burst.waiting()).sum();
+        let pieces = pieces + engine.fetching.waiting() + early;
         engine.replica.log_bytes() + entries * BYTES + pieces * batch_bytes_max
     }
 
@@ -148,11 +149,49 @@ fn coming_back(back: usize) -> Load {
 fn a_leaf_that_comes_back_empty_under_load_gets_everything_once() {
     let mut load = coming_back(2);
     let (sent, count) = (load.bytes_sent(), load.times.len());
-    load.run(secs(18), &[1]);
+    load.run(secs(3), &[1]);
     let seen = load.run(secs(10), &[1]);
     let new = load.times.len() - count;
     let (bytes, bytes_max) = (load.bytes_sent() - sent, (count + 2 * new) * BYTES + (8 << 20));
     println!("{seen:?}, {bytes} bytes of {bytes_max}");
     assert!(seen.behind <= secs(1), "{seen:?}");
     assert!(bytes <= bytes_max, "{bytes} of {bytes_max}");
+}
+
+/// While it has nothing, it passes nothing on. So its leaves fall behind as well, and since it has no
+/// logs, each gets a snapshot of it.
+#[test]
+fn a_hub_that_comes_back_empty_under_load_catches_up_and_so_do_its_leaves() {
+    let mut load = coming_back(0);
+    let (sent, count) = (load.bytes_sent(), load.times.len());
+    load.run(secs(3), &[1]);
+    assert!(load.behind(0) <= secs(1), "{:?}", load.behind(0));
+    load.run(secs(2), &[1]);
+    let seen = load.run(secs(10), &[1]);
+    let new = load.times.len() - count;
+    let (bytes, bytes_max) = (load.bytes_sent() - sent, 2 * (count + new) * BYTES + (8 << 20));
+    println!("{seen:?}, {bytes} bytes of {bytes_max}");
+    assert!(seen.behind <= secs(1), "{seen:?}");
+    assert!(bytes <= bytes_max, "{bytes} of {bytes_max}");
+}
+
+/// 2 MB/s for a minute, where a hop takes 100 ms.
+#[test]
+fn nobody_falls_behind_under_load_nor_holds_much_beside_its_state() {
+    for at in [&[0][..], &[2], &[0, 1, 2]] {
+        let mut load = Load::new(100, 30);
+        let seen = load.run(secs(60), at);
+        println!(
+            "at {at:?}: {seen:?}, {} bytes, {} fetches, {} pieces",
+            load.bytes_sent(),
+            load.cluster.fetches_sent,
+            load.cluster.pieces_sent
+        );
+        // A value may wait for two periods, if it misses the slot of its leaf, and for two hops.
+        assert!(seen.behind <= ms(1_050), "at {at:?}: {seen:?}");
+        assert!(seen.beside <= 16 << 20, "at {at:?}: {seen:?}");
+        // A fetch may ask for what the next beat brings.
+        let bytes_max = load.times.len() * BYTES * 22 / 10 + (4 << 20);
+        assert!(load.bytes_sent() <= bytes_max, "at {at:?}: {} of {bytes_max}", load.bytes_sent());
+    }
 }

@@ -1,0 +1,123 @@
+//! Messages that are sent at once, and may overtake each other.
+//!
+//! What they bring must be taken in the order in which it was sent: a log has no holes, and a piece of a
+//! snapshot follows the one before. So each message of a burst says where it belongs, and one that comes
+//! early is held until those before it have come. To the rest of the engine that looks as if the network
+//! had taken a little longer, which it may. If one of them is lost, those after it are lost as well,
+//! unless a later burst comes, which releases them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::window::BATCHES_MAX;
+use super::wire::Message;
+use super::{Gossip, Parcel, State};
+use crate::message::NodeId;
+use crate::node::Node;
+
+/// Where a message belongs. On the wire: `[burst, index, left]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u64, usize, usize)", into = "(u64, usize, usize)")]
+pub(super) struct Place {
+    /// Later bursts of a life have larger numbers.
+    burst: u64,
+    /// How many messages of the burst were sent before this one.
+    index: usize,
+    /// How many were sent after it.
+    pub(super) left: usize,
+}
+
+impl From<(u64, usize, usize)> for Place {
+    fn from((burst, index, left): (u64, usize, usize)) -> Self {
+        Self { burst, index, left }
+    }
+}
+
+impl From<Place> for (u64, usize, usize) {
+    fn from(Place { burst, index, left }: Place) -> Self {
+        (burst, index, left)
+    }
+}
+
+/// The newest burst of a peer.
+pub(super) struct Burst<S: State> {
+    life: u64,
+    number: u64,
+    /// The index of the message that is taken next.
+    next: usize,
+    /// Those that came early.
+    early: BTreeMap<usize, Message<S>>,
+}
+
+impl<S: State> std::fmt::Debug for Burst<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { life, number, next, early } = self;
+        let early: Vec<_> = early.keys().collect();
+        write!(f, "Burst {number} of life {life}: next {next}, early {early:?}")
+    }
+}
+
+impl<S: State> Burst<S> {
+    fn new(life: u64, number: u64) -> Self {
+        Self { life, number, next: 0, early: BTreeMap::new() }
+    }
+
+    /// How many messages wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.early.len()
+    }
+}
+
+impl<S: State> Gossip<S> {
+    /// What can be taken now that a message of a peer has come, in this order.
+    pub(super) fn in_order(&mut self, src: &NodeId, message: Message<S>) -> Vec<Message<S>> {
+        let Some(Place { burst: number, index, .. }) = message.place else {
+            return vec![message];
+        };
+        let mut ready = Vec::new();
+        if !self.bursts.contains_key(src) {
+            self.bursts.insert(src.clone(), Burst::new(message.life, number));
+        }
+        let (Some(burst), Some(peer)) = (self.bursts.get_mut(src), self.peers.get_mut(src)) else {
+            return vec![message];
+        };
+        if burst.life != message.life || burst.number < number {
+            let old = std::mem::replace(burst, Burst::new(message.life, number));
+            ready.extend(old.early.into_values());
+        }
+        if burst.number == number && burst.next < index && burst.early.len() < BATCHES_MAX {
+            if peer.life() == Some(message.life) {
+                peer.known.join(&message.have);
+            }
+            burst.early.insert(index, message);
+            return ready;
+        }
+        if burst.number == number && burst.next == index {
+            burst.next = burst.next.saturating_add(1);
+        }
+        ready.push(message);
+        while let Some(message) = burst.early.remove(&burst.next) {
+            burst.next = burst.next.saturating_add(1);
+            ready.push(message);
+        }
+        ready
+    }
+
+    /// Sends several messages to a peer at once.
+    pub(super) fn send_burst<E>(
+        &mut self,
+        node: &mut Node<E>,
+        id: &NodeId,
+        parcels: Vec<Parcel<S>>,
+    ) {
+        let count = parcels.len();
+        self.burst = self.burst.saturating_add(u64::from(count > 1));
+        for (index, parcel) in parcels.into_iter().enumerate() {
+            let left = count.saturating_sub(index.saturating_add(1));
+            let place = (count > 1).then_some(Place { burst: self.burst, index, left });
+            self.send(node, id, Parcel { place, ..parcel });
+        }
+    }
+}
