@@ -53,6 +53,12 @@ pub(super) fn margin(period: Duration, variation: Duration) -> Duration {
     part(12).min(USUAL).saturating_add(variation.saturating_mul(2)).min(part(4))
 }
 
+/// As many whole periods as it takes to fill `time`.
+fn whole_periods(time: Duration, period: Duration) -> Duration {
+    let periods = time.as_nanos().div_ceil(period.as_nanos().max(1));
+    period.saturating_mul(u32::try_from(periods).unwrap_or(u32::MAX))
+}
+
 impl Slot {
     /// A message of the hub has come, which has beaten `age` ago.
     pub(super) fn hear_beat(&mut self, now: Duration, age: Duration, period: Duration) {
@@ -94,14 +100,13 @@ impl Slot {
             return slot;
         };
         // Too late for this one. If the hub falls idle instead, there is nothing to wait for.
-        let periods = late.as_nanos().div_ceil(period.as_nanos().max(1));
-        let periods = u32::try_from(periods).unwrap_or(u32::MAX);
-        slot.saturating_add(period.saturating_mul(periods)).min(idle_from)
+        slot.saturating_add(whole_periods(late, period)).min(idle_from)
     }
 
-    /// The slot is over, whether there was something to say after all or not. If there was and the
-    /// hub was idle, it beats as soon as this reaches it; one that has never been heard has about
-    /// the same period as this node.
+    /// The slot is over, whether there was something to say after all or not. If there was, the hub
+    /// beats as soon as this reaches it, if it was idle, and when it is due otherwise: it need not
+    /// tell this node, which must not take it for idle then. A hub that has never been heard has
+    /// about the same period as this node.
     pub(super) fn pass(
         &mut self,
         is_told: bool,
@@ -114,7 +119,10 @@ impl Slot {
         match &mut self.beat {
             _ if !is_told => {}
             Some((last, period)) if now >= last.saturating_add(*period) => *last = beat,
-            Some(_) => {}
+            Some((last, period)) => {
+                let periods = whole_periods(beat.saturating_sub(*last), *period).max(*period);
+                *last = last.saturating_add(periods);
+            }
             None => self.beat = Some((beat, period)),
         }
     }
@@ -162,6 +170,17 @@ mod tests {
         // The hub beats at 9100 and next at 9500.
         assert_eq!(slot.flush_at(ms(9_010), Some(ms(200)), ms(0)), ms(9_370));
         assert_eq!(Slot::default().flush_at(ms(5), Some(ms(200)), ms(0)), ms(5));
+    }
+
+    #[test]
+    fn a_leaf_that_has_told_its_hub_in_time_counts_on_the_next_beat_whether_it_hears_it_or_not() {
+        let mut slot = slot();
+        assert_eq!(slot.flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_170));
+        slot.pass(true, ms(1_170), ms(200), ms(7));
+        // The hub beats at 1300, but maybe only to others.
+        assert_eq!(slot.flush_at(ms(1_180), Some(ms(200)), ms(0)), ms(1_570));
+        slot.pass(true, ms(1_570), ms(200), ms(7));
+        assert_eq!(slot.flush_at(ms(1_900), Some(ms(200)), ms(0)), ms(1_970));
     }
 
     #[test]

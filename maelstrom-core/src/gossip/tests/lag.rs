@@ -152,9 +152,11 @@ fn a_leaf_that_comes_back_empty_under_load_gets_everything_once() {
     load.run(secs(3), &[1]);
     let seen = load.run(secs(10), &[1]);
     let new = load.times.len() - count;
+    // The node gets all that there was, and two nodes get all that is new. Pieces count as if they were
+    // full, a few values come by a push as well, and each node may give up a fetch of a window: 8 MiB.
     let (bytes, bytes_max) = (load.bytes_sent() - sent, (count + 2 * new) * BYTES + (8 << 20));
     println!("{seen:?}, {bytes} bytes of {bytes_max}");
-    assert!(seen.behind <= secs(1), "{seen:?}");
+    assert!(seen.behind <= ms(400), "{seen:?}");
     assert!(bytes <= bytes_max, "{bytes} of {bytes_max}");
 }
 
@@ -169,29 +171,33 @@ fn a_hub_that_comes_back_empty_under_load_catches_up_and_so_do_its_leaves() {
     load.run(secs(2), &[1]);
     let seen = load.run(secs(10), &[1]);
     let new = load.times.len() - count;
+    // As above, and the leaf that did not append may get all that there was, from the hub.
     let (bytes, bytes_max) = (load.bytes_sent() - sent, 2 * (count + new) * BYTES + (8 << 20));
     println!("{seen:?}, {bytes} bytes of {bytes_max}");
-    assert!(seen.behind <= secs(1), "{seen:?}");
+    assert!(seen.behind <= ms(400), "{seen:?}");
     assert!(bytes <= bytes_max, "{bytes} of {bytes_max}");
 }
 
-/// 2 MB/s for a minute, where a hop takes 100 ms.
+/// 2 MB/s, where a hop takes 100 ms.
 #[test]
 fn nobody_falls_behind_under_load_nor_holds_much_beside_its_state() {
     for at in [&[0][..], &[2], &[0, 1, 2]] {
         let mut load = Load::new(100, 30);
-        let seen = load.run(secs(60), at);
+        let seen = load.run(secs(20), at);
         println!(
             "at {at:?}: {seen:?}, {} bytes, {} fetches, {} pieces",
             load.bytes_sent(),
             load.cluster.fetches_sent,
             load.cluster.pieces_sent
         );
-        // A value may wait for two periods, if it misses the slot of its leaf, and for two hops.
-        assert!(seen.behind <= ms(1_050), "at {at:?}: {seen:?}");
-        assert!(seen.beside <= 16 << 20, "at {at:?}: {seen:?}");
-        // A fetch may ask for what the next beat brings.
-        let bytes_max = load.times.len() * BYTES * 22 / 10 + (4 << 20);
+        // A value waits for a period of 410 ms at most, is early for the beat by a margin of 34 ms,
+        // and takes two hops.
+        assert!(seen.behind <= ms(660), "at {at:?}: {seen:?}");
+        // The log takes 4 MiB. What comes in a period takes less than 1 MiB, and is on its way to
+        // both of the other nodes.
+        assert!(seen.beside <= 6 << 20, "at {at:?}: {seen:?}");
+        // Each value goes to two nodes, and nothing goes twice.
+        let bytes_max = load.times.len() * BYTES * 2;
         assert!(load.bytes_sent() <= bytes_max, "at {at:?}: {} of {bytes_max}", load.bytes_sent());
     }
 }
