@@ -3,8 +3,12 @@
 //! What they bring must be taken in the order in which it was sent: a log has no holes, and a piece of a
 //! snapshot follows the one before. So each message of a burst says where it belongs, and one that comes
 //! early is held until those before it have come. To the rest of the engine that looks as if the network
-//! had taken a little longer, which it may. If one of them is lost, those after it are lost as well,
-//! unless a later burst comes, which releases them.
+//! had taken a little longer, which it may. If one of them is lost, those after it wait until a later
+//! burst of that peer comes, which releases them, or until the peer has failed to answer, which makes
+//! them as good as lost.
+//!
+//! No more than [`EARLY_MAX`] messages wait, of all peers together. One that comes early and finds no
+//! place is taken at once: it does not fit, and what it brings is fetched.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +19,9 @@ use super::wire::Message;
 use super::{Gossip, Parcel, State};
 use crate::message::NodeId;
 use crate::node::Node;
+
+/// So many messages may wait: those of one burst.
+const EARLY_MAX: usize = BATCHES_MAX;
 
 /// Where a message belongs. On the wire: `[burst, index, left]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +71,6 @@ impl<S: State> Burst<S> {
     }
 
     /// How many messages wait.
-    #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.early.len()
     }
@@ -77,6 +83,7 @@ impl<S: State> Gossip<S> {
             return vec![message];
         };
         let mut ready = Vec::new();
+        let waiting: usize = self.bursts.values().map(Burst::waiting).sum();
         if !self.bursts.contains_key(src) {
             self.bursts.insert(src.clone(), Burst::new(message.life, number));
         }
@@ -87,7 +94,7 @@ impl<S: State> Gossip<S> {
             let old = std::mem::replace(burst, Burst::new(message.life, number));
             ready.extend(old.early.into_values());
         }
-        if burst.number == number && burst.next < index && burst.early.len() < BATCHES_MAX {
+        if burst.number == number && burst.next < index && waiting < EARLY_MAX {
             if peer.life() == Some(message.life) {
                 peer.known.join(&message.have);
             }

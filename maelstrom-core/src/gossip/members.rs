@@ -35,6 +35,7 @@ impl<S: State> Gossip<S> {
             if peer.is_silent() {
                 info!(peer = %id, "does not answer");
                 peer.fall(now);
+                self.bursts.remove(&id);
                 if self.is_hub(&id) {
                     gone = Some(id);
                 }

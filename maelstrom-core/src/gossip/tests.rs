@@ -6,6 +6,7 @@ use rand::RngExt;
 
 use super::*;
 
+mod bursts;
 mod catching_up;
 mod cluster;
 mod convergence;

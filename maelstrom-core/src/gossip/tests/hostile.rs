@@ -157,6 +157,12 @@ fn times_that_make_no_sense_do_no_harm() {
         json!({"hub": "nobody", "lost": ["nobody", "n001", "n000"]}),
         json!({"fetch": {"position": u64::MAX}}),
         json!({"fetch": {"position": 0}, "answer_within": u64::MAX}),
+        json!({"fetch": {"batches": 0}}),
+        json!({"fetch": {"position": 0, "batches": u64::MAX}}),
+        json!({"place": [0, 0, 0]}),
+        json!({"place": [0, u64::MAX, 0], "fetched": true}),
+        json!({"place": [u64::MAX, 0, u64::MAX], "fetched": true, "answer_within": 0}),
+        json!({"place": [u64::MAX, 1, u64::MAX], "life": 77}),
     ];
     for nonsense in absurd {
         for (from, to) in [(0, 1), (1, 0), (1, 2)] {
@@ -225,4 +231,18 @@ fn a_piece_of_an_earlier_snapshot_does_not_end_a_later_one() {
     cluster.hear(0, &name(1), &words[2]);
     cluster.run_for(ms(1));
     assert_eq!(cluster.values(0), &before | &BTreeSet::from([70, 72]));
+}
+
+#[test]
+fn messages_of_bursts_that_never_begin_wait_in_memory_up_to_a_limit() {
+    let mut cluster = settled(3);
+    for index in 1..100 {
+        for from in 1..3 {
+            let words = words(&cluster, from, json!({"place": [9, index, 100 - index]}));
+            cluster.hear(0, &name(from), &words);
+        }
+        let waiting: usize = cluster.engine(0).bursts.values().map(|burst| burst.waiting()).sum();
+        assert_eq!(waiting, (2 * index).min(window::BATCHES_MAX));
+    }
+    assert_still_works(&mut cluster);
 }
