@@ -76,6 +76,9 @@ struct Asked {
     from: NodeId,
     sent: u64,
     deadline: Duration,
+    /// Whether any message of the answer has brought something, and whether any did not fit.
+    is_news: bool,
+    is_gap: bool,
 }
 
 /// What has become of a piece.
@@ -212,43 +215,42 @@ impl<S: State> Gossip<S> {
             let batches = self.fetching.window.batches(most);
             let position = self.fetching.position(&id, peer.life(), self.replica.version());
             let (sent, deadline) = (micros(now), now.saturating_add(slack));
-            self.fetching.asked = Some(Asked { from: id.clone(), sent, deadline });
+            let (from, is_news, is_gap) = (id.clone(), false, false);
+            self.fetching.asked = Some(Asked { from, sent, deadline, is_news, is_gap });
             let (answer_within, fetch) = (Some(Duration::ZERO), Some(Fetch { position, batches }));
             return self.send(node, &id, Parcel { answer_within, fetch, ..Parcel::default() });
         }
     }
 
-    /// A message has come, of which `left` more of an answer follow if it is a part of one. Whether it
-    /// is the last of the answer that is waited for: one that comes twice, or late, must not set off
-    /// another fetch.
+    /// A message has come, of which `left` more of an answer follow if it is a part of one. If it is
+    /// the last of the answer that is waited for: whether that has brought anything. One that comes
+    /// twice, or late, is none, and must not set off another fetch.
     pub(super) fn hear_answer(
         &mut self,
         now: Duration,
         (src, echo): (&NodeId, Option<Echo>),
         left: Option<usize>,
         (is_news, is_gap): (bool, bool),
-    ) -> bool {
-        let Some(peer) = self.peers.get(src) else {
-            return false;
-        };
+    ) -> Option<bool> {
+        let peer = self.peers.get(src)?;
         let deadline = now.saturating_add(slack(&self.config, self.usual_round_trip, peer));
         let Fetching { asked, window, .. } = &mut self.fetching;
         let echoed = echo.map(|echo| echo.sent);
         let is_it = |asked: &&mut Asked| asked.from == *src && echoed >= Some(asked.sent);
-        let Some((awaited, left)) = asked.as_mut().filter(is_it).zip(left) else {
-            return false;
-        };
+        let (awaited, left) = asked.as_mut().filter(is_it).zip(left)?;
+        awaited.is_news |= is_news;
+        awaited.is_gap |= is_gap;
         if left > 0 {
             awaited.deadline = awaited.deadline.max(deadline);
-            return false;
+            return None;
         }
-        *asked = None;
+        let Asked { is_news, is_gap, .. } = asked.take()?;
         if is_gap {
             *window = Window::default();
         } else if is_news {
             window.widen();
         }
-        true
+        Some(is_news)
     }
 
     /// Gives a peer that has `have` what it lacks, or as much of that as it asks for.

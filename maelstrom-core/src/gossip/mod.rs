@@ -415,12 +415,13 @@ impl<S: State> Gossip<S> {
         // A peer whose answer brings nothing has no more to give: it is not asked again at once.
         let is_news = is_piece || self.generation > before;
         let left = message.fetched.then(|| message.place.map_or(0, |place| place.left));
-        let is_answer = self.hear_answer(now, (src, echo), left, (is_news, is_gap));
-        if let Some(peer) = self.peers.get_mut(src).filter(|_| is_answer || is_news) {
-            peer.fruitless = if is_news { 0 } else { peer.fruitless.saturating_add(1) };
+        let answer = self.hear_answer(now, (src, echo), left, (is_news, is_gap));
+        if let Some(peer) = self.peers.get_mut(src).filter(|_| answer.is_some() || is_news) {
+            let is_fruitful = is_news || answer == Some(true);
+            peer.fruitless = if is_fruitful { 0 } else { peer.fruitless.saturating_add(1) };
         }
-        let is_alone = self.has_just_lost_its_hub(now) && !is_answer;
-        let wait = if is_told || is_alone || (is_answer && is_news) {
+        let is_alone = self.has_just_lost_its_hub(now) && answer.is_none();
+        let wait = if is_told || is_alone || answer == Some(true) {
             Wait::None
         } else if is_gap {
             Wait::RoundTrip
