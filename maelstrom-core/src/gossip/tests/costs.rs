@@ -54,10 +54,10 @@ fn a_lone_append_takes_two_hops_and_two_messages_for_each_node() {
     }
 }
 
-/// Appends at `count` nodes every few ms for 12 periods, and tells how long it took at worst until
+/// Appends at `count` nodes every few ms for 5 periods, and tells how long it took at worst until
 /// everyone had something.
 fn load(cluster: &mut Cluster<Set>, count: usize) -> Duration {
-    let (until, mut worst) = (cluster.now + cluster.engine(0).period * 12, Duration::ZERO);
+    let (until, mut worst) = (cluster.now + cluster.engine(0).period * 5, Duration::ZERO);
     while cluster.now < until {
         let (at, watched) = (cluster.now, cluster.appended.len());
         while !cluster.all_have_first(watched) {
