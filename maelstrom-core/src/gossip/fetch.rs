@@ -10,16 +10,20 @@
 //! * A change of a state stands behind all that the state held before, and stays there until it is
 //!   changed again. ([`State::piece`] demands that.)
 //! * All pieces are of one life of the sender, in which its state only grows.
-//! * Each piece begins where the one before it ended, and its sender took it no earlier. (What the
-//!   sender had by then covers what it had before, or the piece is not taken.)
+//! * Each piece begins where the one before it ended, and its sender had no less when it took it. (The
+//!   version that comes with the piece covers the one that came before, or the piece is not taken.)
 //!
 //! Let the state hold x when the last piece is taken, at a position between the beginning and the end
-//! of some piece P. If x was there already when P was taken, P holds it. Otherwise x came later, so it
-//! stands behind all that the state held then. The end of P is the position of something that the
-//! state held then, and P is not the last piece, so x stands behind P: a contradiction.
+//! of some piece P, and let the version name x. If x was there already when P was taken, P holds it.
+//! Otherwise x came later, so it stands behind all that the state held then. The end of P is the
+//! position of something that the state held then, and P is not the last piece, so x stands behind P: a
+//! contradiction.
 //!
-//! So what is appended while a snapshot is under way is in it. A node lacks no more than came after the
-//! last piece was taken, and the logs hold that.
+//! It does not matter whose entry x is, nor whether it came to the sender as an entry or in a snapshot:
+//! the sender names it once its state holds it. The logs play no part, so they may be trimmed meanwhile.
+//!
+//! So everything that is appended while a snapshot is under way is in it. A node lacks no more than
+//! came after the last piece was taken, and the logs hold that.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -310,7 +314,7 @@ impl<S: State> Gossip<S> {
         let Piece { position, next, part } = piece;
         let loading = &mut self.fetching.loading;
         if loading.len() >= LOADING_MAX && !loading.contains_key(src) {
-            // Who is down may never go on.
+            // A peer that is down may never go on.
             loading.retain(|id, _| self.peers.get(id).is_some_and(Peer::is_up));
         }
         let pieces = match self.fetching.take((src, life), have, (position, next), part) {

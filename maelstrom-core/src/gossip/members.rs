@@ -152,7 +152,7 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// Who serves many has others to try as well: together they do not try more often.
+    /// A node that serves many has others to try as well: together they do not try more often.
     pub(super) fn probe_delay<E>(&self, node: &mut Node<E>) -> Duration {
         let share = if self.hub.is_some() { (self.peers.len() / 8).clamp(1, 8) } else { 1 };
         let share = u32::try_from(share).unwrap_or(1);

@@ -10,9 +10,9 @@
 //! Everyone's *hub* is the lowest-ranked node that it believes to be up. Three rules:
 //!
 //! 1. I see to it that my hub has all that I have.
-//! 2. Who has no hub (since it is the lowest itself), or is a hub to somebody, sees to it that these
-//!    have all that it has; the former serves everyone.
-//! 3. Whom my hub tries in vain to reach, I serve.
+//! 2. A node that has no hub (since it is the lowest itself), or is a hub to somebody, sees to it that
+//!    these have all that it has; the former serves everyone.
+//! 3. I serve those that my hub tries in vain to reach.
 //!
 //! These make every node have everything on any connected graph of working links. (Of two connected
 //! nodes, let x have what y lacks. Follow the hubs from x: each has it by rule 1, and their ranks
@@ -35,17 +35,17 @@
 //!   told again, less and less often. A log has no holes, so a later batch shows that one is missing.
 //! * *A peer does not answer*, twice in a row: it is believed to be down. If it was the hub,
 //!   everyone is told what it may lack, and asked who is there. The new hub is the lowest who is not
-//!   known to be down: if that does not answer either, the next. Who went down is asked now and then, at a bounded rate, and is up again once it answers
-//!   something that was sent since. A hub that comes and goes is trusted less each time.
+//!   known to be down: if that does not answer either, the next. A node that went down is asked now and
+//!   then, at a bounded rate, and is up again once it answers something that was sent since. A hub that comes and goes is trusted less each time.
 //! * *A node restarts.* Its own log comes back from its records, and stays as it is. New entries go to
 //!   a new log, under a new incarnation. (Where the state must not go back, all that the node was told
 //!   is on record as well.)
 //!   Every message says which life of its sender speaks, and what is known of a peer is
 //!   forgotten with its life. A node that begins greets its hub, whatever it recovered.
 //! * *A log has been trimmed*: a node that needs what is no longer there gets the state itself, in
-//!   pieces, and joins it when all of them are there. (What is appended meanwhile is in it. What is
-//!   appended after the last piece was taken, until the node asks for more, must fit into half of the
-//!   logs, or the next fetch is one of the whole state again.)
+//!   pieces, and joins it when all of them are there. (All that is appended meanwhile is in
+//!   it. Entries that are appended after the last piece was taken, until the node asks for more, must
+//!   fit into half of the logs, or the next fetch is one of the whole state again.)
 //! * *A folder is restored from an older copy*, or a disk lies: records are gone that others know of.
 //!   A node that restarts never appends to a log that it has recovered: it begins a new one. So no two
 //!   entries share a name. The node gets lost entries back from the others like those of any other
@@ -54,11 +54,11 @@
 //! The invariants:
 //!
 //! * No entry is sent to a peer that is known to have it, nor pushed twice to one that stays up.
-//! * Whatever wants an answer of a peer that is up is awaited: it is confirmed, or told again, or
-//!   the peer is down.
+//! * Each message that wants an answer of a peer that is up is awaited: it is confirmed, or told
+//!   again, or the peer is down.
 //! * A peer is *told* of everything or it is down: whatever of that it lacks, it fetches.
-//! * What is kept about a peer is O(logs), and no copies of entries, but for the few messages of a
-//!   burst that wait for an earlier one. At most one fetch of a node is under way, and a log is one
+//! * A node keeps O(logs) about a peer, and no copies of entries, but for the few messages of a burst
+//!   that wait for an earlier one. At most one fetch of a node is under way, and a log is one
 //!   life of a node that appended something.
 //!
 //! The ideas: epidemic repair after a first push is Demers et al., *Epidemic Algorithms for
@@ -164,9 +164,10 @@ pub trait State {
     /// The part of the state that begins at `position` (0 at first) and takes about `bytes_max`
     /// bytes, and where the next part begins.
     ///
-    /// What is applied or merged later stands behind all that the state holds now, so it never comes
-    /// into a part that has been taken. From the first to the last, the parts thus hold all that is in
-    /// the state when the last is taken, and those of a [monotonic](Self::MONOTONIC) state nothing else.
+    /// Each change that is applied or merged later stands behind all that the state holds now. Where
+    /// it changes something that stands in an earlier part, that moves to the end: it comes again. From
+    /// the first to the last, the parts thus hold all that is in the state when the last is taken, and
+    /// those of a [monotonic](Self::MONOTONIC) state nothing else.
     fn piece(&self, position: u64, bytes_max: usize) -> (Self::Piece, Option<u64>);
 
     /// About how many bytes all parts of it take.

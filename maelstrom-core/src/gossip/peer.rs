@@ -104,7 +104,7 @@ pub(super) struct Peer {
     life: Option<u64>,
     /// What it said it has, in that life.
     pub(super) known: VersionVector,
-    /// What it was told there is. Whatever of that it lacks, it fetches.
+    /// What it was told there is. It fetches whatever of that it lacks.
     pub(super) told: VersionVector,
     /// The replica's generation when it was last told.
     pub(super) told_generation: u64,
@@ -276,7 +276,7 @@ impl Peer {
         true
     }
 
-    /// It does not answer. What it is owed, it will be told of when it is back.
+    /// It does not answer. It will be told of what it is owed when it is back.
     pub(super) fn fall(&mut self, now: Duration) {
         let forgiven = now.saturating_sub(self.trusted_from) > FORGIVEN_AFTER;
         self.falls = if forgiven { 1 } else { self.falls.saturating_add(1) };

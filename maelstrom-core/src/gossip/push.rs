@@ -154,7 +154,7 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// Peers that wait for an answer. Who is not known to hear this node is asked whether it does.
+    /// Peers that wait for an answer. One that is not known to hear this node is asked whether it does.
     pub(super) fn acknowledge<E>(&mut self, node: &mut Node<E>, now: Duration) {
         for id in self.ids(|_, peer| peer.answer_at.is_some_and(|at| at <= now)) {
             let introduction = self.introduction(&id);

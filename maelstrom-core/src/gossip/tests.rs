@@ -21,7 +21,7 @@ mod states;
 use cluster::{Cluster, Faults, NO_RECORDS, Records, name};
 use states::{Set, Sums, VALUE_BYTES, Values};
 
-/// How long who is no hub may keep an acknowledgement.
+/// How long a node that is no hub may keep an acknowledgement.
 const ACKNOWLEDGEMENT: Duration = ms(1_500);
 
 const fn ms(n: u64) -> Duration {
@@ -108,9 +108,9 @@ fn calm_down<S: Values>(cluster: &mut Cluster<S>) {
 
 /// How long everyone takes to have everything after the last fault, where every link works.
 ///
-/// Who holds something back because it takes its peer to be served, finds out by its patience: an
-/// acknowledgement may take its time, then a peer is asked twice. Who takes a peer to be down tries
-/// it at the next probe. Then there are a few hops, and what is lacking comes batch by batch, at
+/// A node that holds something back because it takes its peer to be served finds out by its patience:
+/// an acknowledgement may take its time, then a peer is asked twice. A node that takes a peer to be down
+/// tries it at the next probe. Then there are a few hops, and what is lacking comes batch by batch, at
 /// worst as the whole state of each peer in turn.
 fn bound<S: Values>(cluster: &Cluster<S>) -> Duration {
     let delay = ms(*cluster.faults.delay_ms.end());

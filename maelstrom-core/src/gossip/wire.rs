@@ -9,7 +9,7 @@ use super::burst::Place;
 use super::replica::{Run, VersionVector};
 use crate::message::NodeId;
 
-/// A message between two engines. Whatever it is about, it tells what its sender has: that is the
+/// A message between two engines. It tells what its sender has, whatever it is about: that is the
 /// acknowledgement of all that came before.
 ///
 /// Times are in microseconds, on the clock of whoever names them.

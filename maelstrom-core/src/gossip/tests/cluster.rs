@@ -1,6 +1,6 @@
 //! A cluster in virtual time, and a network that delays, reorders, loses, duplicates and cuts.
 //!
-//! Everything derives from one seed. Whatever a test is about, each message is checked as it
+//! Everything derives from one seed. Each message is checked, whatever a test is about, as it
 //! leaves (nothing that its receiver is known to have, no more than a batch, no more than its
 //! sender has, nothing of its sender's own that a crash would undo), each entry as it is applied (once, in its origin's order), and each node as it
 //! learns: it has no more than it would if everyone told all it has with every message.

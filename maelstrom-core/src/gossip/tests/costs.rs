@@ -83,7 +83,7 @@ fn under_load_a_period_costs_two_messages_for_each_node_and_delays_by_a_period_a
             let period = cluster.engine(0).period;
             assert!(worst <= period + ms(2 * delay_ms + 4), "{worst:?} for {size}");
             let periods = (cluster.now - start).as_nanos().div_ceil(period.as_nanos());
-            // What was appended last takes a period more, and its acknowledgements come alone.
+            // The last values take a period more, and their acknowledgements come alone.
             let rounds = u64::try_from(periods).unwrap() + 2;
             cluster.run_for(secs(30));
             cluster.assert_converged();

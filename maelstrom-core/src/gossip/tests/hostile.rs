@@ -26,7 +26,7 @@ pub(super) fn words(cluster: &Cluster<Set>, from: usize, nonsense: Value) -> Str
 
 /// Whatever it was told, the cluster is as good as before.
 fn assert_still_works(cluster: &mut Cluster<Set>) {
-    // Who believes in what does not exist asks for it now and then, but no more.
+    // A node that believes in what does not exist asks for it now and then, but no more.
     let patience = cluster.config.patience_min;
     let messages_max = 2 * u64::try_from(secs(60).as_millis() / patience.as_millis()).unwrap();
     let messages = cluster.messages_in(secs(60));
@@ -36,7 +36,7 @@ fn assert_still_works(cluster: &mut Cluster<Set>) {
     }
     cluster.run_for(bound(cluster));
     cluster.assert_have(&cluster.appended.clone());
-    // Who believes in what does not exist asks for it now and then, but no more.
+    // A node that believes in what does not exist asks for it now and then, but no more.
     let patience = cluster.config.patience_min;
     let messages_max = 2 * u64::try_from(secs(60).as_millis() / patience.as_millis()).unwrap();
     let messages = cluster.messages_in(secs(60));

@@ -98,7 +98,7 @@ fn what_a_dead_hub_had_is_not_told_again() {
 }
 
 /// The last node is cut off from the hub and follows the next one, which serves it long before the
-/// hub has found out. What it said earlier, of another hub, may come only now.
+/// hub has found out. Its earlier words, of another hub, may come only now.
 #[test]
 fn who_follows_another_hub_is_served_by_it_at_once() {
     for is_overtaken in [false, true] {
@@ -174,7 +174,7 @@ fn two_hubs_that_die_at_once_lose_nothing() {
     });
 }
 
-/// Who has lost its hub does not wait as long for the next one.
+/// A node that has lost its hub does not wait as long for the next one.
 #[test]
 fn with_two_dead_hubs_the_third_is_found_a_patience_later() {
     with_seeds(5, |seed| {

@@ -193,8 +193,8 @@ fn nobody_falls_behind_under_load_nor_holds_much_beside_its_state() {
         // A value waits for a period of 410 ms at most, is early for the beat by a margin of 34 ms,
         // and takes two hops.
         assert!(seen.behind <= ms(660), "at {at:?}: {seen:?}");
-        // The log takes 4 MiB. What comes in a period takes less than 1 MiB, and is on its way to
-        // both of the other nodes.
+        // The log takes 4 MiB. The values of a period take less than 1 MiB, and are on their way to
+        // two nodes.
         assert!(seen.beside <= 6 << 20, "at {at:?}: {seen:?}");
         // Each value goes to two nodes, and nothing goes twice.
         let bytes_max = load.times.len() * BYTES * 2;
