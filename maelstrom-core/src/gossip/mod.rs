@@ -69,6 +69,7 @@ mod args;
 mod beat;
 mod burst;
 mod fetch;
+mod listen;
 mod members;
 mod peer;
 mod push;
@@ -83,16 +84,16 @@ use std::time::Duration;
 use rand::Rng;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tracing::{info, trace, warn};
+use tracing::{trace, warn};
 
 use crate::error::Error;
 use crate::message::NodeId;
 use crate::node::Node;
 use beat::{Beat, Slot};
 use burst::{Burst, Place};
-use fetch::{Fetching, Wait};
+use fetch::Fetching;
 use members::slack;
-use peer::{Peer, Standing};
+use peer::Peer;
 use record::{RecordRef, Recovering};
 use wire::{Body, Fetch, Piece, micros};
 
@@ -370,78 +371,6 @@ impl<S: State> Gossip<S> {
         result
     }
 
-    /// Takes a message whose turn it is.
-    fn take<E: From<Tick>>(
-        &mut self,
-        node: &mut Node<E>,
-        src: &NodeId,
-        message: Message<S>,
-    ) -> Result<(), Error> {
-        let now = node.now();
-        let Some(peer) = self.peers.get_mut(src) else {
-            return Ok(());
-        };
-        let echo = message.echo.filter(|echo| echo.life == self.life && echo.sent <= micros(now));
-        let standing = peer.hear(now, message.life, message.sent, echo);
-        let is_told = message.answer_within == Some(0);
-        if standing == Standing::Unclear {
-            (peer.answer_at, peer.is_doubted) = (Some(now), true);
-        } else {
-            self.silent_until = None;
-            self.listen(now, src, &message);
-        }
-        self.keep_own_log_apart(node, src, &message.have);
-        let (mut is_gap, before, mut result) = (false, self.generation, Ok(()));
-        for run in message.runs {
-            // What it appended itself in this life, nobody can know better.
-            if run.origin != self.origin {
-                is_gap |=
-                    !S::Entry::CUMULATIVE && run.start > self.replica.version().get(&run.origin);
-                let applied = self.apply(run, |news| {
-                    if S::MONOTONIC {
-                        node.persist(&RecordRef::<S>::Others(news));
-                    }
-                });
-                result = result.and(applied);
-            }
-        }
-        let mut is_piece = false;
-        // What an earlier life had may be gone by now.
-        if let Some(piece) = message.piece.filter(|_| standing != Standing::Unclear) {
-            let taken = self.take_piece(node, src, message.life, &message.have, piece);
-            is_piece = taken == Ok(true);
-            is_gap |= !is_piece;
-            result = result.and(taken.map(drop));
-        }
-        // A peer whose answer brings nothing has no more to give: it is not asked again at once.
-        let is_news = is_piece || self.generation > before;
-        let left = message.fetched.then(|| message.place.map_or(0, |place| place.left));
-        let answer = self.hear_answer(now, (src, echo), left, (is_news, is_gap));
-        if let Some(peer) = self.peers.get_mut(src).filter(|_| answer.is_some() || is_news) {
-            let is_fruitful = is_news || answer == Some(true);
-            peer.fruitless = if is_fruitful { 0 } else { peer.fruitless.saturating_add(1) };
-        }
-        let is_alone = self.has_just_lost_its_hub(now) && answer.is_none();
-        let wait = if is_told || is_alone || answer == Some(true) {
-            Wait::None
-        } else if is_gap {
-            Wait::RoundTrip
-        } else {
-            Wait::Period
-        };
-        if let Some(fetch) = message.fetch {
-            let mut have = message.have;
-            if let Some(peer) = self.peers.get(src).filter(|_| standing != Standing::Unclear) {
-                // The request may have come late, or twice: the peer may have said more since.
-                have.join(&peer.known);
-            }
-            self.give(node, src, have, fetch, message.sent);
-        }
-        self.note_what_is_lacking(now, src, wait);
-        self.drive(node);
-        result
-    }
-
     /// A tick has come back.
     pub fn tick<E: From<Tick>>(&mut self, node: &mut Node<E>, _tick: Tick) {
         if self.tick_at.is_some_and(|at| at <= node.now()) {
@@ -451,78 +380,6 @@ impl<S: State> Gossip<S> {
             self.silent_until = None;
         }
         self.drive(node);
-    }
-
-    /// Applies what is new in a run; `note` sees it.
-    fn apply(
-        &mut self,
-        run: Run<S::Entry>,
-        note: impl FnOnce(&Run<S::Entry>),
-    ) -> Result<(), Error> {
-        let Some(news) = self.replica.news_in(run) else {
-            return Ok(());
-        };
-        self.state.check(&news.origin, &news.entries)?;
-        note(&news);
-        self.replica.extend(&news);
-        self.generation = self.generation.saturating_add(1);
-        self.state.apply(&news.origin, news.entries);
-        Ok(())
-    }
-
-    /// What a message of a peer's present life says besides its entries.
-    fn listen(&mut self, now: Duration, src: &NodeId, message: &Message<S>) {
-        let Some(peer) = self.peers.get_mut(src) else {
-            return;
-        };
-        let slack = slack(&self.config, self.usual_round_trip, peer);
-        peer.confirm(now, &message.have, slack);
-        if message.view >= peer.view {
-            // An earlier one that was overtaken must not stay.
-            peer.view = message.view;
-            peer.hub.clone_from(&message.hub);
-            peer.lost.clone_from(&message.lost);
-        }
-        if let Some(within) = message.answer_within.filter(|_| message.fetch.is_none()) {
-            let at = now.saturating_add(Duration::from_micros(within));
-            peer.answer_at = Some(peer.answer_at.map_or(at, |sooner| sooner.min(at)));
-        }
-        if let Some((age, period)) = message.beat
-            && self.hub.as_ref() == Some(src)
-        {
-            let (age, period) = (Duration::from_micros(age), Duration::from_micros(period));
-            // Nobody waits for ever, whatever the hub says.
-            let period = period.min(push::PERIOD_MAX.max(self.period));
-            self.slot.hear_beat(now, age, period);
-        }
-        let is_back = peer.rise(now);
-        peer.is_doubted = !peer.is_up();
-        self.learn();
-        if is_back {
-            info!(peer = %src, "is back");
-            let best = self.hub.as_ref().and_then(|hub| self.peers.get(hub)).map(|hub| hub.rank);
-            let rank = self.peers.get(src).map(|peer| peer.rank);
-            if best.is_none() || rank < best {
-                // One seldom comes back alone.
-                (self.probe_all, self.probe_at) = (true, Some(now));
-            }
-        }
-    }
-
-    /// A peer tells how much it has of this node's logs. If that is more of the recovered one than
-    /// the records held, records were lost. If it is more of the present one than is here, the node
-    /// appends to another one, whatever the reason: no two entries must share a name.
-    fn keep_own_log_apart<E>(&mut self, node: &mut Node<E>, src: &NodeId, have: &VersionVector) {
-        if let Some((origin, end)) = &self.recovered {
-            let lost = have.get(origin).saturating_sub(*end);
-            if lost > 0 {
-                warn!(peer = %src, lost, "this node lost records: it gets them from other nodes");
-                self.recovered = None;
-            }
-        }
-        if have.get(&self.origin) > self.replica.version().get(&self.origin) {
-            self.origin.incarnation = node.rng().next_u64() >> 11;
-        }
     }
 
     /// Does all that is due, and has itself woken for the rest.
