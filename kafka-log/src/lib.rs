@@ -264,6 +264,10 @@ pub struct KafkaLog {
     own: Identity,
     /// Whether the records name the incarnation and the settings.
     has_settings: bool,
+    /// The nodes that the records are valid for, sorted. Empty: the records do not say.
+    nodes: Vec<NodeId>,
+    /// Why this node serves nothing, if that is so: its records are of another cluster.
+    refusal: Option<String>,
     /// Whether a snapshot is being recovered.
     is_recovering_snapshot: bool,
     placement: Placement,
@@ -299,6 +303,8 @@ impl KafkaLog {
             config,
             own: Identity { id: "".into(), life: 0, incarnation: 0 },
             has_settings: false,
+            nodes: Vec::new(),
+            refusal: None,
             is_recovering_snapshot: false,
             partitions: Indexed::default(),
             refused: Indexed::default(),
@@ -458,6 +464,7 @@ impl MessageHandler for KafkaLog {
     ) -> Result<Option<SnapshotPosition>, Error> {
         if from == SnapshotPosition::default() {
             records.add(&self.replica_record())?;
+            records.add(&Record::Nodes(self.nodes.clone()))?;
             records.add(&Record::SnapshotStart)?;
         }
         let Some(section) = from.section.checked_sub(OFFSETS_SECTION + 1) else {
@@ -486,6 +493,10 @@ impl MessageHandler for KafkaLog {
         if !std::mem::replace(&mut self.has_settings, true) {
             node.persist(&self.replica_record());
         }
+        self.check_nodes(node);
+        if self.refusal.is_some() {
+            return;
+        }
         let Config { partitions, replication, .. } = self.config;
         self.placement = Placement::new(node.node_ids(), partitions, replication);
         self.links = node.peers().map(|peer| (peer, Link::default())).collect();
@@ -513,6 +524,9 @@ impl MessageHandler for KafkaLog {
         request: &Request,
         payload: Payload,
     ) -> Result<(), Error> {
+        if let Some(why) = &self.refusal {
+            return Err(Error::temporarily_unavailable(why.clone()));
+        }
         let now = node.now();
         self.greet(now);
         let result = match payload {

@@ -516,6 +516,7 @@ impl Partition {
     ) -> bool {
         match record {
             Record::Replica { .. }
+            | Record::Nodes(_)
             | Record::Incarnation(_)
             | Record::SnapshotStart
             | Record::SnapshotEnd => return false,

@@ -7,17 +7,20 @@
 //!   node does not start from records that name other ones.
 //! * Records of earlier versions name none. They are taken if each of their keys is in its
 //!   partition; then a record that names the settings follows them.
+//! * So do the names of the nodes, in a record behind that one: they decide where partitions are. A node
+//!   that gets another list in `init` serves nothing. If it did, a partition whose replicas are all
+//!   new to it would begin again, without what was acknowledged.
 //! * Nodes tell each other their settings when they first meet. A node logs one warning for a peer
 //!   that has other settings, and another one if that peer comes back with yet other settings.
 
 use std::fmt;
 
-use maelstrom_core::{Error, ErrorCode, NodeId};
+use maelstrom_core::{Error, ErrorCode, Node, NodeId};
 use serde::{Deserialize, Serialize};
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::wire::{PartitionId, Record};
-use crate::{Config, KafkaLog};
+use crate::{Config, Event, KafkaLog};
 
 /// The settings that all nodes of a cluster must share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +54,26 @@ impl KafkaLog {
         Record::Replica { incarnation: self.own.incarnation, settings: self.config.settings() }
     }
 
+    /// Compares the nodes of the records with those that `init` names. Without any in the records, those
+    /// of `init` go on record.
+    pub(crate) fn check_nodes(&mut self, node: &mut Node<Event>) {
+        let mut nodes = node.node_ids().to_vec();
+        nodes.sort_unstable();
+        if self.nodes.is_empty() {
+            node.persist(&Record::Nodes(nodes.clone()));
+            self.nodes = nodes;
+        } else if self.nodes != nodes {
+            let text = format!(
+                "the records were written by a cluster of the nodes {}, but this one has the nodes {}: \
+                 start the cluster that it was before, or begin with empty folders",
+                self.nodes.join(", "),
+                nodes.join(", ")
+            );
+            error!("{text}");
+            self.refusal = Some(text);
+        }
+    }
+
     /// Takes back one record, of this version or of an earlier one; those of offsets are not among
     /// them.
     ///
@@ -69,6 +92,10 @@ impl KafkaLog {
             }
             Record::Incarnation(incarnation) => {
                 self.own.incarnation = *incarnation;
+                return Ok(());
+            }
+            Record::Nodes(nodes) => {
+                self.nodes.clone_from(nodes);
                 return Ok(());
             }
             Record::SnapshotStart | Record::SnapshotEnd => {
@@ -114,6 +141,7 @@ impl KafkaLog {
         let is_in = |id: PartitionId, key: &str| self.placement.partition(key) == id;
         let (id, is_in_place) = match record {
             Record::Replica { .. }
+            | Record::Nodes(_)
             | Record::Incarnation(_)
             | Record::SnapshotStart
             | Record::SnapshotEnd => return Ok(()),

@@ -336,6 +336,8 @@ pub enum Record {
         /// The settings with which all records are written.
         settings: Settings,
     },
+    /// The nodes of the cluster, sorted: all records are valid for these only.
+    Nodes(Vec<NodeId>),
     /// A snapshot begins, part by part. Records that were made between the parts are among them, and
     /// may be about entries that a later part brings.
     SnapshotStart,

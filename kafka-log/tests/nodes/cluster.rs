@@ -84,6 +84,14 @@ impl Cluster {
         assert_eq!(self.ask(name, init)["type"], "init_ok");
     }
 
+    /// Nodes that start from now on are told these names.
+    pub(crate) fn rename(&mut self, names: &[&'static str]) {
+        self.names = names.to_vec();
+        for name in names {
+            self.records.entry(name).or_default();
+        }
+    }
+
     /// Nodes that start from now on have this configuration.
     pub(crate) fn reconfigure(&mut self, config: Config) {
         self.config = config;

@@ -76,6 +76,56 @@ fn the_first_record_names_the_settings_and_no_later_one_does() {
     assert!(which[0] && !which[1..].contains(&true), "{which:?}");
 }
 
+/// Without this, a partition whose replicas are all new would begin again, and what was acknowledged
+/// would be gone.
+#[test]
+fn a_cluster_of_other_nodes_serves_nothing_from_these_records() {
+    for is_snapshot in [false, true] {
+        let config = Config { partitions: 8, replication: 1, ..Config::default() };
+        let mut cluster = Cluster::new(&["n1", "n2", "n3"], config);
+        for n in 0..4 {
+            cluster.send("n1", n, n);
+        }
+        if is_snapshot {
+            cluster.compact("n1");
+        }
+        for name in ["n1", "n2", "n3"] {
+            cluster.crash(name);
+        }
+        // `lin-kv` is empty in each test of Maelstrom.
+        cluster.kv.clear();
+        cluster.rename(&["n1", "n2", "n3", "n4", "n5"]);
+        for name in ["n1", "n2", "n3"] {
+            cluster.start(name);
+        }
+        cluster.run_for(A_WHILE);
+        for request in [
+            json!({"type": "send", "key": "k", "msg": 1}),
+            json!({"type": "poll", "offsets": {"k": 0}}),
+            json!({"type": "commit_offsets", "offsets": {"k": 0}}),
+            json!({"type": "list_committed_offsets", "keys": ["k"]}),
+        ] {
+            let reply = cluster.ask("n1", request);
+            assert_eq!(reply["code"], 11, "{reply}");
+            let text = reply["text"].as_str().unwrap();
+            assert!(
+                text.contains("the nodes n1, n2, n3, but this one has the nodes n1, n2"),
+                "{text}"
+            );
+        }
+        // The order of the names does not matter.
+        for name in ["n1", "n2", "n3"] {
+            cluster.crash(name);
+        }
+        cluster.rename(&["n3", "n1", "n2"]);
+        for name in ["n1", "n2", "n3"] {
+            cluster.start(name);
+        }
+        cluster.run_for(A_WHILE);
+        cluster.send("n1", 4, 4);
+    }
+}
+
 #[test]
 fn records_of_an_earlier_version_are_taken_and_from_then_on_name_the_settings() {
     let mut cluster = alone(config(4, 3));
