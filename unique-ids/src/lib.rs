@@ -10,7 +10,8 @@
 //! * **stamp**: 16 hex digits, a hybrid logical clock (Kulkarni et al., *Logical Physical Clocks*,
 //!   2014): milliseconds since the Unix epoch in the upper 48 bits, a counter in the lower 16. Each
 //!   stamp is at least one more than the last one; the wall clock only ever pulls it forward.
-//! * **incarnation**: 16 hex digits, drawn at random when the process starts.
+//! * **incarnation**: 16 hex digits, drawn at random when the process starts, and again when it has
+//!   used up all stamps.
 //! * **node**: the node's name, to the end.
 //!
 //! # Why no id repeats
@@ -20,12 +21,12 @@
 //! * *Within one process* the stamp strictly rises, whatever the wall clock does: while it stands
 //!   still or is behind, the stamp counts on alone.
 //! * *Across nodes* the names differ.
-//! * *Across restarts of a node* the incarnations differ: two of them are equal with probability
-//!   2⁻⁶⁴, and even then an id repeats only if the stamps meet.
+//! * *Across restarts of a node*, and across the end of the stamps, the incarnations differ: two of
+//!   them are equal with probability 2⁻⁶⁴, and even then an id repeats only if the stamps meet.
 //!
 //! # Order
 //!
-//! Ids of one process sort, as text, by time of creation. So do those of one node across restarts,
+//! Ids of one incarnation sort, as text, by time of creation. So do those of one node across restarts,
 //! if its wall clock is past the last stamp when the process comes back (and not set back, or
 //! outrun by a burst of ids just before): nothing is stored.
 //!
@@ -33,8 +34,9 @@
 //!
 //! A process that makes more than 65,536 ids in a millisecond, or whose wall clock stands still,
 //! counts on into the coming milliseconds: 10 million ids run 153 ms ahead at most. The stamp holds
-//! times until the year 10889. If the clock stands at the very end of the range, requests get
-//! error 11 (definite) rather than an id that was given before.
+//! times until the year 10889. A single reading of the clock beyond that leaves 65,536 stamps. The
+//! process then draws a new incarnation, and its stamps begin again at what the clock shows: ids stay
+//! unique, but later ones sort before earlier ones, once.
 
 use maelstrom_core::rand::Rng;
 use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
@@ -46,7 +48,7 @@ const COUNTER_BITS: u32 = 16;
 /// The last millisecond that a stamp can hold.
 const MILLIS_MAX: u64 = u64::MAX >> COUNTER_BITS;
 
-/// The handler: the last stamp given, and the suffix that makes it this process's own.
+/// The handler: the last stamp given, and the suffix that makes it this incarnation's own.
 #[derive(Clone, Debug, Default)]
 pub struct UniqueIds {
     last: Option<u64>,
@@ -74,6 +76,7 @@ pub enum Reply {
 
 impl UniqueIds {
     /// The next stamp: the wall clock's millisecond, or one more than the last, whichever is later.
+    /// `None` after the last one of all.
     fn stamp(&mut self, wall_millis: u64) -> Option<u64> {
         let wall = wall_millis.min(MILLIS_MAX) << COUNTER_BITS;
         let stamp = match self.last {
@@ -83,6 +86,12 @@ impl UniqueIds {
         self.last = Some(stamp);
         Some(stamp)
     }
+
+    fn begin_incarnation(&mut self, node: &mut Node<NoEvent>) {
+        let incarnation = node.rng().next_u64();
+        self.suffix = format!("-{incarnation:016x}-{}", node.id());
+        self.last = None;
+    }
 }
 
 impl MessageHandler for UniqueIds {
@@ -90,8 +99,7 @@ impl MessageHandler for UniqueIds {
     type Event = NoEvent;
 
     fn started(&mut self, node: &mut Node<NoEvent>) {
-        let incarnation = node.rng().next_u64();
-        self.suffix = format!("-{incarnation:016x}-{}", node.id());
+        self.begin_incarnation(node);
     }
 
     fn message(
@@ -102,9 +110,12 @@ impl MessageHandler for UniqueIds {
     ) -> Result<(), Error> {
         let Payload::Generate = payload;
         let wall_millis = u64::try_from(node.wall_clock().as_millis()).unwrap_or(u64::MAX);
-        let stamp = self.stamp(wall_millis).ok_or_else(|| {
-            Error::temporarily_unavailable("the wall clock is beyond the range of ids")
-        })?;
+        let stamp = self.stamp(wall_millis).or_else(|| {
+            self.begin_incarnation(node);
+            self.stamp(wall_millis)
+        });
+        // The first stamp of an incarnation always exists.
+        let stamp = stamp.ok_or_else(|| Error::crash("no stamp is left"))?;
         node.reply(request, &Reply::GenerateOk { id: format!("{stamp:016x}{}", self.suffix) });
         Ok(())
     }
