@@ -33,7 +33,19 @@ pub(crate) fn history(text: &str) -> History {
             "info" => OpType::Info,
             other => panic!("{other}"),
         };
-        let f = ["broadcast", "read", "echo", "generate", "add", "send", "poll", "assign", "crash"];
+        let f = [
+            "broadcast",
+            "read",
+            "echo",
+            "generate",
+            "add",
+            "send",
+            "poll",
+            "assign",
+            "crash",
+            "write",
+            "cas",
+        ];
         let name = word();
         let f = f.into_iter().find(|f| *f == name).unwrap();
         let value = words.next().map(|text| serde_json::from_str(text).unwrap());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::covers::Covers;
 use super::states::StateId;
 
 /// One bit for each operation that is open and returns later.
@@ -34,8 +35,8 @@ pub(super) fn lengthen(trail: &mut Trail, op: usize) {
     *trail = Some(Rc::new(Link { op, before }));
 }
 
-/// The operations of a trail in order, of a history with `ops` operations. An operation that was free
-/// first and took effect later counts where it is last.
+/// The operations of a trail in order, of a history with `ops` operations. An operation that was
+/// free first and took effect later counts where it is last.
 pub(super) fn order(trail: &Trail, ops: usize) -> Vec<usize> {
     let mut is_placed = vec![false; ops];
     let mut order = Vec::new();
@@ -59,12 +60,22 @@ pub(super) struct Configuration {
     pub(super) done: Bits,
     /// The open operations that took effect where nobody noticed, but may do so later instead.
     pub(super) free: Bits,
-    /// How many indeterminate operations of each class took effect. Sorted, and without zeros.
-    pub(super) used: Vec<(usize, u32)>,
+    /// How many indeterminate operations of each class took effect, by slot.
+    pub(super) used: Vec<u32>,
+    /// How many indeterminate operations took effect.
+    pub(super) total_used: u64,
+    /// What they cost.
+    cost: u64,
     pub(super) trail: Trail,
 }
 
 impl Configuration {
+    /// Before the first operation, with so many classes.
+    pub(super) fn new(state: StateId, classes: usize) -> Self {
+        let (used, trail) = (vec![0; classes], None);
+        Self { state, done: 0, free: 0, used, total_used: 0, cost: 0, trail }
+    }
+
     /// The same with an operation forgotten that has returned.
     pub(super) fn forgetting(mut self, bit: Bits) -> Self {
         self.done &= !bit;
@@ -72,57 +83,53 @@ impl Configuration {
         self
     }
 
-    /// How many of a class took effect.
-    pub(super) fn used(&self, class: usize) -> u32 {
-        let at = self.used.binary_search_by_key(&class, |(class, _)| *class);
-        at.ok().and_then(|at| self.used.get(at)).map_or(0, |(_, count)| *count)
+    /// How many of a class took effect, by its slot.
+    pub(super) fn used(&self, slot: usize) -> u32 {
+        self.used.get(slot).copied().unwrap_or(0)
     }
 
-    /// Counts one more of a class.
-    pub(super) fn count(&mut self, class: usize) {
-        match self.used.binary_search_by_key(&class, |(class, _)| *class) {
-            Ok(at) => {
-                if let Some((_, count)) = self.used.get_mut(at) {
-                    *count += 1;
-                }
-            }
-            Err(at) => self.used.insert(at, (class, 1)),
+    /// Counts one more of a class, by its slot.
+    pub(super) fn count(&mut self, slot: usize, cost: u64) {
+        if let Some(count) = self.used.get_mut(slot) {
+            *count += 1;
         }
-    }
-
-    fn total_used(&self) -> u64 {
-        self.used.iter().map(|(_, count)| u64::from(*count)).sum()
+        self.total_used += 1;
+        self.cost += cost;
     }
 
     /// Whether each history that `other` can go on with, `self` can go on with too.
     ///
-    /// That is so in the same state if fewer indeterminate operations are used up, and if each open
-    /// operation has the same status or is free.
-    pub(super) fn dominates(&self, other: &Self) -> bool {
+    /// That is so in the same state if each open operation has the same status or is free, and if
+    /// there is a partner for each indeterminate operation that `other` has left over.
+    pub(super) fn dominates(&self, other: &Self, covers: &Covers) -> bool {
         let differ = (self.done ^ other.done) | (self.free ^ other.free);
         self.state == other.state
+            && self.total_used <= other.total_used
             && differ & !self.free == 0
-            && self.used.iter().all(|(class, count)| *count <= other.used(*class))
+            && covers.leave_partners(&self.used, &other.used)
+    }
+
+    /// The higher, the less it can still do.
+    const fn cost(&self) -> (u64, u32) {
+        (self.cost, self.free.count_zeros())
     }
 
     /// How far two configurations of the same state are from each other.
     fn distance(&self, other: &Self) -> (u32, u64) {
         let differ = (self.done ^ other.done) | (self.free ^ other.free);
-        let ours = self.used.iter().map(|(class, count)| count.abs_diff(other.used(*class)));
-        let theirs =
-            other.used.iter().filter(|(class, _)| self.used(*class) == 0).map(|(_, count)| *count);
-        (differ.count_ones(), ours.chain(theirs).map(u64::from).sum())
+        let pairs = self.used.iter().zip(&other.used);
+        (differ.count_ones(), pairs.map(|(a, b)| u64::from(a.abs_diff(*b))).sum())
     }
 
-    /// The least configuration that dominates both. It may be one that no order leads to.
+    /// A configuration that dominates both. It may be one that no order leads to.
     fn join(mut self, other: &Self) -> Self {
         let differ = (self.done ^ other.done) | (self.free ^ other.free);
         self.free |= differ;
         self.done &= !differ;
-        for (class, count) in &mut self.used {
-            *count = (*count).min(other.used(*class));
+        for (count, other) in self.used.iter_mut().zip(&other.used) {
+            *count = (*count).min(*other);
         }
-        self.used.retain(|(_, count)| *count > 0);
+        self.total_used = self.used.iter().copied().map(u64::from).sum();
         self
     }
 }
@@ -137,7 +144,8 @@ pub(super) enum Excess {
 }
 
 /// Configurations none of which dominates another.
-pub(super) struct Antichain {
+pub(super) struct Antichain<'a> {
+    covers: &'a Covers,
     by_state: BTreeMap<StateId, Vec<Configuration>>,
     /// The most configurations of one state.
     per_state: usize,
@@ -149,10 +157,10 @@ pub(super) struct Antichain {
     pub(super) dropped: bool,
 }
 
-impl Antichain {
-    pub(super) fn new(per_state: usize, total: usize, excess: Excess) -> Self {
+impl<'a> Antichain<'a> {
+    pub(super) fn new(covers: &'a Covers, per_state: usize, total: usize, excess: Excess) -> Self {
         let (by_state, len, dropped) = (BTreeMap::new(), 0, false);
-        Self { by_state, per_state, total, excess, len, dropped }
+        Self { covers, by_state, per_state, total, excess, len, dropped }
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -164,54 +172,46 @@ impl Antichain {
     }
 
     /// Takes one in, unless it is of no use. Returns the one that is new: it may be a joined one.
-    pub(super) fn insert(&mut self, new: Configuration) -> Option<Configuration> {
+    pub(super) fn insert(&mut self, new: Configuration) -> Option<&Configuration> {
+        let covers = self.covers;
         let group = self.by_state.entry(new.state).or_default();
-        if group.iter().any(|old| old.dominates(&new)) {
+        if group.iter().any(|old| old.dominates(&new, covers)) {
             return None;
         }
         let before = group.len();
-        group.retain(|old| !new.dominates(old));
-        self.len -= before - group.len();
+        group.retain(|old| !new.dominates(old, covers));
         let is_full = group.len() >= self.per_state;
+        self.len -= before - group.len();
         match self.excess {
             Excess::Join if is_full => {
                 let nearest =
                     (0..group.len()).min_by_key(|at| group.get(*at).map(|old| old.distance(&new)));
+                let before = group.len();
                 let joined = match nearest {
                     Some(at) => new.join(&group.swap_remove(at)),
                     None => new,
                 };
-                let before = group.len();
-                group.retain(|old| !joined.dominates(old));
-                self.len -= before - group.len() + usize::from(nearest.is_some());
-                group.push(joined.clone());
-                self.len += 1;
-                return Some(joined);
+                group.retain(|old| !joined.dominates(old, covers));
+                self.len -= before - group.len();
+                group.push(joined);
             }
             Excess::Drop if is_full => {
                 self.dropped = true;
-                let worst = (0..group.len()).max_by_key(|at| group.get(*at).map(Self::cost));
-                let worst = worst.and_then(|at| group.get_mut(at))?;
-                if Self::cost(worst) <= Self::cost(&new) {
+                let worst = group.iter_mut().max_by_key(|one| one.cost())?;
+                if worst.cost() <= new.cost() {
                     return None;
                 }
-                *worst = new.clone();
-                return Some(new);
+                *worst = new;
+                return Some(worst);
             }
             Excess::Drop if self.len >= self.total => {
                 self.dropped = true;
                 return None;
             }
-            Excess::Drop | Excess::Join => {}
+            Excess::Drop | Excess::Join => group.push(new),
         }
-        group.push(new.clone());
         self.len += 1;
-        Some(new)
-    }
-
-    /// The higher, the less it can still do.
-    fn cost(configuration: &Configuration) -> (u64, u32) {
-        (configuration.total_used(), configuration.free.count_zeros())
+        group.last()
     }
 
     pub(super) fn into_vec(self) -> Vec<Configuration> {

@@ -19,19 +19,19 @@ struct Helpers {
 }
 
 /// The configurations on the way to the one operation that returns.
-struct Expansion {
+struct Expansion<'a> {
     /// The operation.
     x: Open,
     helpers: Helpers,
-    seen: Antichain,
+    seen: Antichain<'a>,
     /// The configurations to be advanced, by the number of indeterminate operations on the way.
     levels: Vec<VecDeque<Configuration>>,
 }
 
-impl Expansion {
+impl Expansion<'_> {
     /// Takes a configuration in, unless it is of no use.
     fn push(&mut self, level: usize, configuration: Configuration) {
-        let Some(new) = self.seen.insert(configuration) else { return };
+        let Some(new) = self.seen.insert(configuration).cloned() else { return };
         if self.levels.len() <= level {
             self.levels.resize_with(level + 1, VecDeque::new);
         }
@@ -41,20 +41,20 @@ impl Expansion {
     }
 }
 
-impl<M: Model> Pass<'_, M> {
-    /// From each start, lets operations take effect, the last of them `x`. The results go to `next`.
+impl<'a, M: Model> Pass<'a, M> {
+    /// From each start, lets operations take effect, the last of them `x`. The results go to
+    /// `next`.
     ///
     /// Configurations with fewer indeterminate operations come first.
     pub(super) fn expand(
         &mut self,
         starts: &[Configuration],
         x: Open,
-        next: &mut Antichain,
-        with_indeterminate: bool,
+        next: &mut Antichain<'a>,
     ) -> Result<(), Reason> {
         let settled = starts.iter().fold(Bits::MAX, |bits, one| bits & (one.done | one.free));
-        let helpers = self.helpers(x, settled, with_indeterminate);
-        let seen = self.policy.antichain();
+        let helpers = self.helpers(x, settled);
+        let seen = self.antichain();
         let mut expansion = Expansion { x, helpers, seen, levels: Vec::new() };
         for start in starts {
             expansion.push(0, start.clone());
@@ -69,7 +69,8 @@ impl<M: Model> Pass<'_, M> {
             }
             while let Some(one) = expansion.levels.get_mut(level).and_then(VecDeque::pop_front) {
                 self.advance(&one, level, &mut expansion, next)?;
-                if expansion.seen.len() + next.len() + self.states.len() > self.limits.entries {
+                let configurations = expansion.seen.len() + next.len();
+                if configurations * self.size + self.states.len() > self.limits.entries {
                     return Err(Reason::Entries(self.limits.entries));
                 }
             }
@@ -83,9 +84,9 @@ impl<M: Model> Pass<'_, M> {
     /// The operations that cannot be moved behind `x`, nor behind all others of these.
     ///
     /// A read is among them where it is not settled: it may need a state that `x` ends.
-    fn helpers(&self, x: Open, settled: Bits, with_indeterminate: bool) -> Helpers {
+    fn helpers(&self, x: Open, settled: Bits) -> Helpers {
         let (timeline, model) = (self.timeline, self.timeline.model);
-        let known = if with_indeterminate { self.called.len() } else { 0 };
+        let known = self.called.len();
         let mut helpers = Helpers { open: Vec::new(), classes: vec![false; known] };
         let is_other = |open: &&Open| open.op != x.op && !(open.is_read && settled & open.bit != 0);
         let mut open: Vec<Open> = self.open.iter().filter(is_other).copied().collect();
@@ -123,8 +124,8 @@ impl<M: Model> Pass<'_, M> {
         &mut self,
         one: &Configuration,
         level: usize,
-        expansion: &mut Expansion,
-        next: &mut Antichain,
+        expansion: &mut Expansion<'a>,
+        next: &mut Antichain<'a>,
     ) -> Result<(), Reason> {
         let x = expansion.x;
         if one.free & x.bit != 0 {
@@ -154,7 +155,8 @@ impl<M: Model> Pass<'_, M> {
             at += 1;
             self.charge(1)?;
             let helps = expansion.helpers.classes.get(class) == Some(&true);
-            if helps && self.called.get(class).is_some_and(|called| one.used(class) < *called) {
+            let used = one.used(self.timeline.covers.slot(class));
+            if helps && self.called.get(class).is_some_and(|called| used < *called) {
                 let after = self.after_indeterminate(one, class, to)?;
                 expansion.push(level + 1, after);
             }
@@ -162,8 +164,8 @@ impl<M: Model> Pass<'_, M> {
         Ok(())
     }
 
-    /// The state that an open operation changes the state to. None if it did so before, if it is not
-    /// legal, and if it changes nothing.
+    /// The state that an open operation changes the state to. None if it did so before, if it is
+    /// not legal, and if it changes nothing.
     fn effect(&mut self, one: &Configuration, open: Open) -> Result<Option<StateId>, Reason> {
         if one.done & open.bit != 0 || open.is_read {
             return Ok(None);
@@ -203,10 +205,11 @@ impl<M: Model> Pass<'_, M> {
         if op.is_some_and(|op| self.timeline.model.overwrites(op)) {
             self.free_overwritten(&mut after);
         }
-        if let Some(member) = self.timeline.member(class, one.used(class)) {
+        let slot = self.timeline.covers.slot(class);
+        if let Some(member) = self.timeline.member(class, one.used(slot)) {
             lengthen(&mut after.trail, member);
         }
-        after.count(class);
+        after.count(slot, self.timeline.covers.cost(class));
         self.enter(after, to)
     }
 

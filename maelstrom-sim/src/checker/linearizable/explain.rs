@@ -16,13 +16,14 @@ const SHOWN: usize = 3;
 /// Why a history is not linearizable. Its text is a few short lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// The place in the history of the operation that cannot be linearized: no order contains it and
-    /// all operations that returned before it did.
+    /// The place in the history of the operation that cannot be linearized: no order contains it
+    /// and all operations that returned before it did.
     pub operation: usize,
     /// An order of the operations that returned before, as places. Concurrent and indeterminate
     /// operations may be among them.
     pub prefix: Vec<usize>,
-    /// Whether the order lacks operations that returned before: the search knows none that is longer.
+    /// Whether the order lacks operations that returned before: the search knows none that is
+    /// longer.
     pub prefix_is_short: bool,
     /// The operation and the completed ones that are concurrent with it, by their calls.
     pub window: Vec<usize>,
@@ -60,6 +61,12 @@ impl fmt::Display for Explanation {
 }
 
 impl Explanation {
+    /// The first line of the text: the operation that cannot be linearized.
+    #[must_use]
+    pub fn headline(&self) -> &str {
+        self.lines.first().map_or("", String::as_str)
+    }
+
     pub(super) fn new<M: Model>(
         timeline: &Timeline<'_, M>,
         proof: &Stuck<M>,

@@ -28,7 +28,9 @@
 //! * An open operation that changed nothing where the object was is free: it may take effect later,
 //!   or not. Such are all reads that fit, and writes that another write follows at once.
 //! * Indeterminate operations count by class. Among equal states, the one with fewer used up
-//!   dominates.
+//!   dominates. An operation that is left over also makes up for one that can do less
+//!   ([`Model::covers`]): of two register configurations, the one that used up a compare-and-set
+//!   dominates the one that used up a write of the same value.
 //!
 //! Without indeterminate operations, a history of n operations with c open at a time takes
 //! n · 2^c · c steps at worst for each reachable state. Registers mostly take n · c.
@@ -36,24 +38,32 @@
 //! Many indeterminate operations make an exact frontier explode: each unexpected value has several
 //! explanations, and these multiply. Therefore [`check`] makes several passes. Some drop
 //! configurations, and can prove that a history is linearizable. Some join two configurations into
-//! one that can do all that both can, and can prove that it is not. Both take linear time. If neither
-//! proves anything, they repeat with more configurations, at last with all.
+//! one that can do all that both can, and can prove that it is not. If neither proves anything,
+//! they repeat with more configurations, at last with all.
+//!
+//! A pass that drops configurations and gets stuck first goes back some events, and passes that
+//! place with more configurations (`Snapshots`). Registers have few states, and for them narrow
+//! passes of both kinds take time in proportion to the length of the history and the number of
+//! classes. For other models, joined configurations may lead to states without end; limits end such
+//! passes.
 //!
 //! # Sources
 //!
 //! * Wing & Gong, *Testing and Verifying Concurrent Objects* (JPDC 1993): the search
-//! * Lowe, *Testing for Linearizability* (Concurrency and Computation 2017): configurations that are
-//!   visited once, and linearization just in time
+//! * Lowe, *Testing for Linearizability* (Concurrency and Computation 2017): configurations that
+//!   are visited once, and linearization just in time
 //! * Athalye, *Porcupine* (2017): parts by key, and the visited set as bits and state
 //!
 //! The frontier in place of a depth-first search, classes, free operations and joins are additions.
 
 mod configuration;
+mod covers;
 mod expand;
 mod explain;
 mod model;
 mod models;
 mod search;
+mod snapshots;
 mod states;
 mod timeline;
 
@@ -108,7 +118,8 @@ impl<O> Operation<O> {
 pub struct Limits {
     /// The most steps. A step tries an operation in a state.
     pub steps: u64,
-    /// The most configurations and states that are held at a time.
+    /// The most configurations and states that are held at a time. A configuration counts once more
+    /// for every 32 different indeterminate operations of the history.
     pub entries: usize,
 }
 
@@ -118,7 +129,8 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// Some seconds for a small state, and some hundred megabytes.
+    /// Enough for a register history of some ten thousand operations on a key, of which some
+    /// percent are indeterminate.
     fn default() -> Self {
         Self { steps: 50_000_000, entries: 1_000_000 }
     }
@@ -273,15 +285,24 @@ pub fn check<M: Model>(model: &M, history: &[Operation<M::Op>], limits: Limits) 
     outcome.unwrap_or_else(Outcome::Unknown)
 }
 
-/// The configurations that the passes keep in turn, and the slack of the ones that drop some.
-const WIDTHS: [(usize, Option<usize>); 6] =
-    [(4, Some(1)), (16, Some(1)), (64, Some(2)), (512, Some(4)), (4096, None), (usize::MAX, None)];
+/// The configurations of a state that the passes keep in turn. For the ones that drop some, also
+/// the slack, and how often they go back from where they get stuck.
+const WIDTHS: [(usize, Option<usize>, u32); 7] = [
+    (4, Some(1), 1),
+    (4, Some(1), 2),
+    (16, Some(1), 2),
+    (64, Some(2), 2),
+    (512, Some(4), 1),
+    (4096, None, 0),
+    (usize::MAX, None, 0),
+];
 
 /// The most entries of a pass that joins configurations.
 const JOINED: usize = 10_000;
 
-fn dropping((width, slack): (usize, Option<usize>)) -> Policy {
-    Policy { excess: Excess::Drop, per_state: width, total: width.saturating_mul(32), slack }
+fn dropping((per_state, slack, tries): (usize, Option<usize>, u32)) -> Policy {
+    let total = per_state.saturating_mul(32);
+    Policy { excess: Excess::Drop, per_state, total, slack, tries }
 }
 
 /// Makes passes until one proves something.
@@ -305,7 +326,8 @@ fn judge<M: Model>(timeline: &Timeline<'_, M>, limits: Limits) -> Result<Outcome
             _ => stuck,
         };
         let per_state = width.0 / 2;
-        let joining = Policy { excess: Excess::Join, per_state, total: usize::MAX, slack: None };
+        let (excess, total) = (Excess::Join, usize::MAX);
+        let joining = Policy { excess, per_state, total, slack: None, tries: 0 };
         // Joined configurations may lead to states without end. The other passes go on then.
         let narrow = Limits { entries: limits.entries.min(JOINED), steps: steps / 4 };
         let mut left = narrow.steps;
@@ -341,11 +363,10 @@ fn farther<M: Model>(
         if farthest.event >= event {
             break;
         }
-        // A pass that gets as far as is possible is stuck at the event itself.
-        let end = Pass::new(timeline, dropping(width), limits, &mut steps).run(event + 1);
-        match end {
+        match Pass::new(timeline, dropping(width), limits, &mut steps).run(event) {
+            Ok(End::Reached(trail)) => farthest = Stuck { event, trail, ..farthest },
             Ok(End::Stuck(stuck)) if stuck.event > farthest.event => farthest = stuck,
-            Ok(_) => {}
+            Ok(End::Stuck(_)) => {}
             Err(_) => break,
         }
     }

@@ -94,4 +94,12 @@ pub trait Model {
     fn swaps(&self, _first: &Self::Op, _second: &Self::Op) -> bool {
         false
     }
+
+    /// Whether `a` can stand in for `b`: wherever `b` is legal, `a` is legal too, and leads to the
+    /// same state.
+    ///
+    /// The default is always right. A model that knows better makes the search faster.
+    fn covers(&self, _a: &Self::Op, _b: &Self::Op) -> bool {
+        false
+    }
 }

@@ -103,7 +103,7 @@ impl<V: Clone + Eq + Hash + Debug> Model for Register<V> {
     }
 
     fn is_read(&self, op: &RegisterOp<V>) -> bool {
-        matches!(op, RegisterOp::Read(_))
+        op.leaves().is_none() || op.needs() == Some(op.leaves())
     }
 
     fn overwrites(&self, op: &RegisterOp<V>) -> bool {
@@ -128,6 +128,10 @@ impl<V: Clone + Eq + Hash + Debug> Model for Register<V> {
                 && after_second == before
                 && second.leaves().map(Some).or(between) == Some(after_both)
         })
+    }
+
+    fn covers(&self, a: &RegisterOp<V>, b: &RegisterOp<V>) -> bool {
+        matches!(a, RegisterOp::Write(_)) && a.leaves() == b.leaves()
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use super::configuration::{Antichain, Bits, Configuration, Excess, Trail};
 use super::model::Model;
+use super::snapshots::{Snapshot, Snapshots};
 use super::states::{StateId, States};
 use super::timeline::{Event, Timeline};
 use super::{Limits, Reason};
@@ -24,11 +25,20 @@ pub(super) struct Policy {
     /// How many more indeterminate operations than necessary may take effect for one return. None
     /// for any number.
     pub(super) slack: Option<usize>,
+    /// How often a pass that drops some goes back from where it is stuck: each time farther, and
+    /// with more configurations.
+    pub(super) tries: u32,
 }
 
 impl Policy {
-    pub(super) fn antichain(&self) -> Antichain {
-        Antichain::new(self.per_state, self.total, self.excess)
+    /// With more configurations, the more tries there were.
+    fn widened(self, tries: u32) -> Self {
+        let factor = 4usize.saturating_pow(tries);
+        let per_state = self.per_state.saturating_mul(factor);
+        let total = self.total.saturating_mul(factor);
+        let slack =
+            self.slack.map(|slack| slack.saturating_add(usize::try_from(tries).unwrap_or(0)));
+        Self { per_state, total, slack, ..self }
     }
 }
 
@@ -63,11 +73,19 @@ pub(super) struct Open {
     pub(super) overwrites: bool,
 }
 
+/// How far a pass goes on with more configurations behind a place where it got stuck.
+const MARGIN: usize = 32;
+
+/// So many classes make a configuration count as one more entry.
+const CLASSES_OF_ENTRY: usize = 32;
+
 /// The state of a pass.
 pub(super) struct Pass<'a, M: Model> {
     pub(super) timeline: &'a Timeline<'a, M>,
     pub(super) policy: Policy,
     pub(super) limits: Limits,
+    /// How much a configuration counts against the limit on entries.
+    pub(super) size: usize,
     /// How many steps are left, of this pass and the next ones.
     steps: &'a mut u64,
     pub(super) states: States<M>,
@@ -87,31 +105,80 @@ impl<'a, M: Model> Pass<'a, M> {
     ) -> Self {
         let mut states = States::new();
         let state = states.intern(timeline.model.init());
-        let (done, free, used, trail) = (0, 0, Vec::new(), None);
-        let frontier = vec![Configuration { state, done, free, used, trail }];
+        let classes = timeline.covers.len();
+        let frontier = vec![Configuration::new(state, classes)];
+        let size = 1 + classes / CLASSES_OF_ENTRY;
         let (open, called, dropped) = (Vec::new(), Vec::new(), false);
-        Self { timeline, policy, limits, steps, states, frontier, open, called, dropped }
+        Self { timeline, policy, limits, size, steps, states, frontier, open, called, dropped }
     }
 
     /// Plays the events before `until`.
+    ///
+    /// A pass that drops configurations does so with little foresight. Where it gets stuck, it goes
+    /// back some way, and passes this place with more of them.
     pub(super) fn run(mut self, until: usize) -> Result<End<M>, Reason> {
-        for (at, event) in self.timeline.events.iter().take(until).enumerate() {
+        let narrow = self.policy;
+        let mut snapshots = Snapshots::new(narrow.tries);
+        let (mut at, mut tries, mut hardest) = (0, 0, 0);
+        while let Some(event) = self.timeline.events.get(at).filter(|_| at < until) {
+            if at > hardest && tries > 0 {
+                (self.policy, tries) = (narrow, 0);
+            }
+            snapshots.at(at, || self.snapshot(at));
             match *event {
                 Event::Call(op) => self.on_call(op)?,
                 Event::Return(op) => {
                     if !self.on_return(op)? {
-                        return Ok(End::Stuck(self.stuck(at, op)));
+                        let is_final = !self.dropped || tries >= narrow.tries;
+                        let Some(back) = (!is_final).then(|| snapshots.go_back(tries)).flatten()
+                        else {
+                            return Ok(End::Stuck(self.stuck(at, op)));
+                        };
+                        // It may get stuck earlier than before: it must come past both places.
+                        hardest = hardest.max(at + MARGIN);
+                        tries += 1;
+                        self.policy = narrow.widened(tries);
+                        self.restore(&back);
+                        at = back.event;
+                        continue;
                     }
                     self.forget_states();
                 }
             }
+            at += 1;
         }
-        let least = self.frontier.into_iter().min_by_key(|configuration| configuration.used.len());
+        let least = self.frontier.into_iter().min_by_key(|configuration| configuration.total_used);
         Ok(End::Reached(least.and_then(|configuration| configuration.trail)))
     }
 
+    fn snapshot(&self, event: usize) -> Snapshot<M> {
+        let with_state =
+            |one: &Configuration| Some((one.clone(), self.states.get(one.state)?.clone()));
+        let frontier = self.frontier.iter().filter_map(with_state).collect();
+        let (open, called, dropped) = (self.open.clone(), self.called.clone(), self.dropped);
+        Snapshot { event, frontier, open, called, dropped }
+    }
+
+    fn restore(&mut self, snapshot: &Snapshot<M>) {
+        self.states = States::new();
+        self.frontier.clear();
+        for (configuration, state) in &snapshot.frontier {
+            let mut configuration = configuration.clone();
+            configuration.state = self.states.intern(state.clone());
+            self.frontier.push(configuration);
+        }
+        self.open.clone_from(&snapshot.open);
+        self.called.clone_from(&snapshot.called);
+        self.dropped = snapshot.dropped;
+    }
+
+    pub(super) fn antichain(&self) -> Antichain<'a> {
+        let Policy { excess, per_state, total, .. } = self.policy;
+        Antichain::new(&self.timeline.covers, per_state, total, excess)
+    }
+
     fn stuck(mut self, event: usize, op: usize) -> Stuck<M> {
-        self.frontier.sort_by_key(|configuration| configuration.used.len());
+        self.frontier.sort_by_key(|configuration| configuration.total_used);
         let mut ids: Vec<StateId> = self.frontier.iter().map(|one| one.state).collect();
         let trail = self.frontier.first().and_then(|one| one.trail.clone());
         let mut is_seen = BTreeSet::new();
@@ -152,7 +219,7 @@ impl<'a, M: Model> Pass<'a, M> {
     fn on_return(&mut self, op: usize) -> Result<bool, Reason> {
         let Some(at) = self.open.iter().position(|open| open.op == op) else { return Ok(true) };
         let Some(x) = self.open.get(at).copied() else { return Ok(true) };
-        let mut next = self.policy.antichain();
+        let mut next = self.antichain();
         let mut starts = Vec::new();
         for configuration in std::mem::take(&mut self.frontier) {
             if configuration.done & x.bit != 0 {
@@ -168,15 +235,7 @@ impl<'a, M: Model> Pass<'a, M> {
             starts.push(configuration);
         }
         if !starts.is_empty() {
-            let tries_without = self.policy.slack == Some(0) && !self.called.is_empty();
-            if tries_without {
-                self.expand(&starts, x, &mut next, false)?;
-            }
-            if tries_without && !next.is_empty() {
-                self.dropped = true;
-            } else {
-                self.expand(&starts, x, &mut next, true)?;
-            }
+            self.expand(&starts, x, &mut next)?;
         }
         self.dropped |= next.dropped;
         if next.is_empty() {

@@ -64,8 +64,8 @@ impl<M: Model> States<M> {
         Some(self.intern(next))
     }
 
-    /// Tries the first `classes` classes in a state, as far as that was not done before. Returns how
-    /// many steps that took.
+    /// Tries the first `classes` classes in a state, as far as that was not done before. Returns
+    /// how many steps that took.
     pub(super) fn explore(
         &mut self,
         timeline: &Timeline<'_, M>,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::covers::Covers;
 use super::model::Model;
 use super::{Operation, Reason};
 
@@ -31,11 +32,12 @@ pub(super) struct Timeline<'a, M: Model> {
     pub(super) classes: Vec<Class>,
     /// The class of each indeterminate operation.
     class_of: BTreeMap<usize, usize>,
+    pub(super) covers: Covers,
 }
 
 impl<'a, M: Model> Timeline<'a, M> {
-    /// Puts the calls and returns in order. A call and a return at the same time are concurrent: the
-    /// call goes first.
+    /// Puts the calls and returns in order. A call and a return at the same time are concurrent:
+    /// the call goes first.
     pub(super) fn new(model: &'a M, ops: &'a [Operation<M::Op>]) -> Result<Self, Reason> {
         let is_reversed = |op: &Operation<M::Op>| op.returned.is_some_and(|end| end < op.call);
         if let Some(at) = ops.iter().position(is_reversed) {
@@ -50,9 +52,11 @@ impl<'a, M: Model> Timeline<'a, M> {
         let event =
             |&(_, returns, at): &_| if returns { Event::Return(at) } else { Event::Call(at) };
         let events = events.iter().map(event).collect();
-        let (classes, class_of) = (Vec::new(), BTreeMap::new());
-        let mut timeline = Self { model, ops, events, classes, class_of };
+        let (classes, class_of, covers) = (Vec::new(), BTreeMap::new(), Covers::default());
+        let mut timeline = Self { model, ops, events, classes, class_of, covers };
         timeline.classify();
+        let all = (0..timeline.classes.len()).filter_map(|class| timeline.representative(class));
+        timeline.covers = Covers::new(model, &all.collect::<Vec<_>>());
         Ok(timeline)
     }
 

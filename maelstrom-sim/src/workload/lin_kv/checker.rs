@@ -4,13 +4,14 @@
 //! Maelstrom's model it fits anywhere.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::checker::headline::short;
 use crate::checker::linearizable::{
-    Explanation, Limits, Operation, Outcome, Parts, Register, RegisterOp, check_by_key,
+    Limits, Operation, Outcome, Parts, Register, RegisterOp, check_by_key,
 };
 use crate::checker::{Verdict, WorkloadResults};
 use crate::history::{History, Op, OpType};
@@ -19,8 +20,21 @@ use crate::json::{canonical, to_value};
 /// How many keys that are not linearizable are shown.
 const SHOWN_MAX: usize = 8;
 
-/// A value in its canonical form.
-type Text = String;
+/// A value in its canonical form. People see it as it is, without quotes around it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Text(String);
+
+impl Text {
+    fn of(raw: &RawValue) -> Self {
+        Self(canonical(raw))
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&short(&self.0))
+    }
+}
 
 /// An operation of a key.
 type Keyed = (Text, Operation<RegisterOp<Text>>);
@@ -40,21 +54,17 @@ pub fn check(history: &History) -> WorkloadResults {
         valid
     };
     let cause = parts.first_error().map(|(key, explanation)| {
-        format!("key {} is not linearizable: {}", short(key), first_line(explanation))
+        format!("key {} is not linearizable: {}", short(&key.0), explanation.headline())
     });
     let unknown = || {
         let (key, reason) = parts.by_key.iter().find_map(|(key, outcome)| match outcome {
             Outcome::Unknown(reason) => Some((key, reason)),
             _ => None,
         })?;
-        Some(format!("whether key {} is linearizable is unknown: {reason}", short(key)))
+        Some(format!("whether key {} is linearizable is unknown: {reason}", short(&key.0)))
     };
     let cause = cause.or_else(unknown);
     WorkloadResults::new(valid, maelstrom_valid, fields(&parts, history, &indexes)).because(cause)
-}
-
-fn first_line(explanation: &Explanation) -> String {
-    explanation.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 fn verdict(parts: &Parts<Text>) -> Verdict {
@@ -67,7 +77,7 @@ fn verdict(parts: &Parts<Text>) -> Verdict {
 /// The keys that are not linearizable, and why.
 fn fields(parts: &Parts<Text>, history: &History, indexes: &[usize]) -> Map<String, Value> {
     let bad = parts.by_key.iter().filter(|(_, outcome)| !outcome.is_linearizable());
-    let failures: Vec<Value> = bad.clone().map(|(key, _)| to_value(key)).collect();
+    let failures: Vec<Value> = bad.clone().map(|(key, _)| to_value(&key.0)).collect();
     let results = bad.take(SHOWN_MAX).map(|(key, outcome)| {
         let place = match outcome {
             Outcome::NotLinearizable(explanation) => indexes.get(explanation.operation),
@@ -76,15 +86,25 @@ fn fields(parts: &Parts<Text>, history: &History, indexes: &[usize]) -> Map<Stri
         let result = json!({
             "valid?": if outcome.is_not_linearizable() { json!(false) } else { json!("unknown") },
             "explanation": outcome.to_string().lines().collect::<Vec<_>>(),
-            "op": place.and_then(|at| history.ops().get(*at)),
+            "op": place.and_then(|at| history.ops().get(*at)).map(shown),
         });
-        (key.clone(), result)
+        (key.0.clone(), result)
     });
     let mut fields = Map::new();
     fields.insert("key-count".into(), json!(parts.by_key.len()));
     fields.insert("results".into(), Value::Object(results.collect()));
     fields.insert("failures".into(), json!(failures));
     fields
+}
+
+fn shown(op: &Op) -> Value {
+    json!({
+        "index": op.index,
+        "process": op.process,
+        "type": op.kind,
+        "f": op.f,
+        "value": op.value.as_ref().map(|raw| to_value(raw.get())),
+    })
 }
 
 /// The operations that happened or may have, with the index of their end (or beginning, if they have
@@ -110,15 +130,67 @@ fn operation(begin: &Op, end: Option<&Op>) -> Option<(Keyed, usize)> {
     let (key, value): (&RawValue, &RawValue) =
         serde_json::from_str(told.value.as_ref()?.get()).ok()?;
     let op = match begin.f {
-        "read" => RegisterOp::Read((value.get() != "null").then(|| canonical(value))),
-        "write" => RegisterOp::Write(canonical(value)),
+        "read" => RegisterOp::Read((value.get() != "null").then(|| Text::of(value))),
+        "write" => RegisterOp::Write(Text::of(value)),
         _ => {
             let (from, to): (&RawValue, &RawValue) = serde_json::from_str(value.get()).ok()?;
-            RegisterOp::Cas { from: Some(canonical(from)), to: canonical(to) }
+            RegisterOp::Cas { from: Some(Text::of(from)), to: Text::of(to) }
         }
     };
     let returned = (kind == OpType::Ok).then_some(end?.index as u64);
     let index = end.map_or(begin.index, |end| end.index);
     let op = Operation { op, call: begin.index as u64, returned };
-    Some(((canonical(key), op), index))
+    Some(((Text::of(key), op), index))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checker::tests::history;
+
+    fn verdicts(text: &str) -> (Verdict, Verdict) {
+        let results = check(&history(text));
+        (results.valid, results.maelstrom_valid)
+    }
+
+    #[test]
+    fn a_stale_read_is_found_and_named() {
+        let text = "0 1 invoke write [7,1]
+                    1 1 ok write [7,1]
+                    2 1 invoke cas [7,[1,2]]
+                    3 1 ok cas [7,[1,2]]
+                    4 2 invoke read [7,null]
+                    5 2 ok read [7,1]";
+        assert_eq!(verdicts(text), (Verdict::Invalid, Verdict::Invalid));
+        let results = check(&history(text));
+        let cause = results.cause.unwrap();
+        assert!(cause.starts_with("key 7 is not linearizable: read 1 "), "{cause}");
+        assert_eq!(results.fields["failures"], json!([7]));
+        assert_eq!(results.fields["results"]["7"]["op"]["index"], 5);
+    }
+
+    #[test]
+    fn keys_are_judged_apart_and_what_failed_did_not_happen() {
+        let good = "0 1 invoke write [7,1]
+                    1 1 ok write [7,1]
+                    2 1 invoke write [8,2]
+                    3 1 ok write [8,2]
+                    4 2 invoke cas [7,[1,5]]
+                    5 2 fail cas [7,[1,5]]
+                    6 2 invoke read [7,null]
+                    7 2 ok read [7,1]";
+        assert_eq!(verdicts(good), (Verdict::Valid, Verdict::Valid));
+        let refused = good.replace("ok read [7,1]", "ok read [7,5]");
+        assert_eq!(verdicts(&refused), (Verdict::Invalid, Verdict::Invalid));
+        let unknown = refused.replace("fail cas", "info cas");
+        assert_eq!(verdicts(&unknown), (Verdict::Valid, Verdict::Valid));
+    }
+
+    #[test]
+    fn null_fits_a_key_without_a_value_and_for_maelstrom_any() {
+        let read = "0 2 invoke read [7,null]\n1 2 ok read [7,null]";
+        assert_eq!(verdicts(read), (Verdict::Valid, Verdict::Valid));
+        let late = format!("0 1 invoke write [7,1]\n0 1 ok write [7,1]\n{read}");
+        assert_eq!(verdicts(&late), (Verdict::Invalid, Verdict::Valid));
+    }
 }

@@ -162,6 +162,28 @@ fn a_chain_of_indeterminate_operations() {
 }
 
 #[test]
+fn an_indeterminate_write_can_do_more_than_a_cas() {
+    let both = [info(Write(1), 0), info(cas(2, 1), 0), ok(Write(2), 1, 2), ok(Read(Some(1)), 3, 4)];
+    let then = |value| [ok(Write(value), 5, 6), ok(Read(Some(1)), 7, 8)];
+    // The first read sees the cas, so that the write is left for the second one.
+    assert_good(&[both.as_slice(), &then(3)].concat());
+    assert_good(&[both.as_slice(), &then(2)].concat());
+    let once = [&both[1..], &then(3)].concat();
+    assert_eq!(assert_bad(&once), once.len() - 1);
+    let cas_only = [info(cas(3, 1), 0), info(cas(2, 1), 0), both[2].clone(), both[3].clone()];
+    assert_good(&[cas_only.as_slice(), &then(3)].concat());
+    assert_eq!(assert_bad(&[cas_only.as_slice(), &then(2)].concat()), 5);
+}
+
+#[test]
+fn an_indeterminate_cas_of_a_value_to_itself_changes_nothing() {
+    let same = [ok(Write(1), 0, 1), info(cas(1, 1), 0), ok(cas(1, 1), 2, 5), ok(Write(2), 3, 4)];
+    assert_good(&same);
+    assert_eq!(assert_bad(&[same.as_slice(), &[ok(Read(Some(1)), 6, 7)]].concat()), 4);
+    assert_eq!(assert_bad(&[ok(Write(2), 0, 1), ok(cas(1, 1), 2, 3)]), 1);
+}
+
+#[test]
 fn two_reads_that_disagree_on_the_order() {
     let writes = [ok(Write(1), 0, 9), ok(Write(2), 0, 9)];
     let reads = |a, b, c, d| {
@@ -242,6 +264,7 @@ fn the_explanation_names_the_window() {
     assert_eq!(explanation.window, [2, 3]);
     let candidates = &explanation.last_states[0].candidates;
     assert_eq!(candidates.iter().map(|one| one.operation).collect::<Vec<_>>(), [3, 2, 4]);
+    assert_eq!(explanation.headline(), "read 1 [5, 8] cannot be linearized.");
     assert_eq!(
         explanation.to_string(),
         "read 1 [5, 8] cannot be linearized.\n\

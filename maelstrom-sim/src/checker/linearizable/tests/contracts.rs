@@ -27,6 +27,10 @@ where
                 assert!(there.is_none() || there == back, "{state:?}: {a:?}, {b:?}");
             }
         }
+        for b in ops.iter().filter(|b| model.covers(a, b)) {
+            let alone = states.iter().map(|state| model.step(state, b));
+            assert!(alone.zip(&to).all(|(b, a)| b.is_none() || b == *a), "{a:?} covers {b:?}");
+        }
     }
 }
 
@@ -42,6 +46,10 @@ fn register() {
     let model = Register::new();
     assert!(model.swaps(&RegisterOp::Write(1), &RegisterOp::Read(Some(2))));
     assert!(!model.swaps(&RegisterOp::Write(1), &RegisterOp::Read(Some(1))));
+    let cas = RegisterOp::Cas { from: Some(2), to: 1 };
+    assert!(model.covers(&RegisterOp::Write(1), &cas));
+    assert!(!model.covers(&cas, &RegisterOp::Write(1)));
+    assert!(model.is_read(&RegisterOp::Cas { from: Some(1), to: 1 }));
 }
 
 #[test]

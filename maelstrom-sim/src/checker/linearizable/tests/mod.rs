@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod contracts;
+mod dominance;
 mod naive;
 mod properties;
 mod scale;

@@ -113,15 +113,16 @@ where
         }
         Outcome::Unknown(reason) => panic!("{reason}"),
     }
-    for (excess, per_state, slack) in [
-        (Excess::Drop, 1, Some(0)),
-        (Excess::Drop, 2, None),
-        (Excess::Join, 1, None),
-        (Excess::Join, 2, None),
-        (Excess::Drop, usize::MAX, None),
+    for (excess, per_state, slack, tries) in [
+        (Excess::Drop, 1, Some(0), 0),
+        (Excess::Drop, 1, Some(0), 2),
+        (Excess::Drop, 2, None, 0),
+        (Excess::Join, 1, None, 0),
+        (Excess::Join, 2, None, 0),
+        (Excess::Drop, usize::MAX, None, 0),
     ] {
         let total = per_state.saturating_mul(3);
-        let policy = Policy { excess, per_state, total, slack };
+        let policy = Policy { excess, per_state, total, slack, tries };
         assert_pass_is_sound(model, history, policy, expected);
     }
 }
@@ -154,7 +155,11 @@ fn queue_op() -> impl Strategy<Value = QueueOp<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 1000,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn register(history in histories(register_op(), 6)) {

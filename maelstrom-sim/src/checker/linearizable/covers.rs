@@ -1,0 +1,112 @@
+//! Which indeterminate operations can stand in for which.
+//!
+//! Classes form groups. The first class of a group, its head, covers all others: wherever one of
+//! them is legal, the head is legal too, and leads to the same state ([`Model::covers`]).
+//!
+//! # Why a head that is left over makes up for an operation of its group
+//!
+//! Take two configurations A and B with the same state, where each operation that B has left over
+//! has a partner that A has left over: an equal one, or one that covers it. No two have the same
+//! partner. Each way to go on from B is then a way to go on from A, with partners in place of the
+//! indeterminate operations:
+//!
+//! * B takes a completed operation, or an indeterminate one that is called later. A takes the same.
+//! * B takes an indeterminate operation that was called. Its partner was called too. The operation
+//!   is legal in the state that both are in, so the partner is legal there and leads to the same
+//!   state. Both leave the remaining partners as they were.
+//!
+//! The configurations thus stay in the same state until the end. B may be left out: the search
+//! finds a way to go on from A if there is one, whichever operations it tries first.
+//!
+//! Both know the same calls, so what A has left over beyond B is what B used beyond A. Partners
+//! exist if A used no more of each head than B, and if the heads that A has left over beyond B are
+//! at least as many as the other operations of the group that B has left over beyond A.
+
+use super::model::Model;
+
+/// What it costs to use up an operation that covers others. Any other one costs one.
+const HEAD_COST: u64 = 2;
+
+/// The groups of the classes of a history.
+///
+/// A slot is a place for the count of a class. The slots of a group follow each other, and the one
+/// of its head comes first.
+#[derive(Debug, Default)]
+pub(super) struct Covers {
+    /// The slot of each class.
+    slots: Vec<usize>,
+    /// How many classes each group has.
+    groups: Vec<usize>,
+    /// What it costs to use up an operation of each class.
+    costs: Vec<u64>,
+}
+
+impl Covers {
+    /// Groups classes, given an operation of each.
+    pub(super) fn new<M: Model>(model: &M, classes: &[&M::Op]) -> Self {
+        let is_covered = |by: &M::Op, op: &M::Op| by != op && model.covers(by, op);
+        let heads = classes.iter().filter(|op| !classes.iter().any(|by| is_covered(by, op)));
+        let heads: Vec<&M::Op> = heads.copied().collect();
+        let mut groups: Vec<Vec<usize>> = vec![Vec::new(); heads.len()];
+        let mut loose = Vec::new();
+        for (class, op) in classes.iter().enumerate() {
+            let is_head = heads.iter().position(|head| head == op);
+            let covering = || heads.iter().position(|head| is_covered(head, op));
+            match is_head.or_else(covering).and_then(|at| groups.get_mut(at)) {
+                Some(group) if is_head.is_some() => group.insert(0, class),
+                Some(group) => group.push(class),
+                // Classes that cover each other have no head.
+                None => loose.push(vec![class]),
+            }
+        }
+        groups.append(&mut loose);
+        let (mut slots, mut costs) = (vec![0; classes.len()], vec![1; classes.len()]);
+        for (slot, class) in groups.iter().flatten().enumerate() {
+            if let Some(place) = slots.get_mut(*class) {
+                *place = slot;
+            }
+        }
+        for group in groups.iter().filter(|group| group.len() > 1) {
+            if let Some(cost) = group.first().and_then(|head| costs.get_mut(*head)) {
+                *cost = HEAD_COST;
+            }
+        }
+        Self { slots, groups: groups.iter().map(Vec::len).collect(), costs }
+    }
+
+    /// How many classes there are.
+    pub(super) const fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The slot of a class.
+    pub(super) fn slot(&self, class: usize) -> usize {
+        self.slots.get(class).copied().unwrap_or(class)
+    }
+
+    /// What it costs to use up an operation of a class: the more, the more it can do.
+    pub(super) fn cost(&self, class: usize) -> u64 {
+        self.costs.get(class).copied().unwrap_or(1)
+    }
+
+    /// Whether `ours`, used up by slot, leaves a partner for each operation that `theirs` leaves.
+    pub(super) fn leave_partners(&self, mut ours: &[u32], mut theirs: &[u32]) -> bool {
+        for len in &self.groups {
+            let (Some((a, rest)), Some((b, other_rest))) =
+                (ours.split_at_checked(*len), theirs.split_at_checked(*len))
+            else {
+                return false;
+            };
+            (ours, theirs) = (rest, other_rest);
+            let (Some((a_head, a)), Some((b_head, b))) = (a.split_first(), b.split_first()) else {
+                return false;
+            };
+            let Some(spare) = b_head.checked_sub(*a_head) else { return false };
+            let lacking: u32 = a.iter().zip(b).map(|(a, b)| a.saturating_sub(*b)).sum();
+            if lacking > spare {
+                return false;
+            }
+        }
+        true
+    }
+}
