@@ -232,8 +232,8 @@ fn the_weaker_levels_are_not_blamed_for_what_they_permit() {
         (Isolation::ReadUncommitted, Model::ReadUncommitted),
     ] {
         for seed in 0..30 {
-            let workload = TxnRwRegister::strongest_available();
-            let workload = TxnRwRegister { consistency_models: vec![model], ..workload };
+            let mut workload = TxnRwRegister::strongest_available();
+            workload.options.consistency_models = vec![model];
             let test = Sweep::new(workload, Fault::ALL).test_for(seed);
             let config = || Config { isolation, ..Config::default() };
             let world = simulate(test, |_| TxnRw::new(config()));

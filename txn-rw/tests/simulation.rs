@@ -21,7 +21,7 @@ use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
 use maelstrom_sim::results::Results;
 use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::Sweep;
-use maelstrom_sim::workload::TxnRwRegister;
+use maelstrom_sim::workload::{TxnOptions, TxnRwRegister};
 use maelstrom_sim::world::World;
 use txn_rw::{Config, Isolation, PERIOD_MIN, Registers, TxnRw};
 
@@ -95,7 +95,8 @@ fn test(nodes: usize, rate: f64, model: Model, seed: u64) -> Test {
     options.sync_max = Some(Duration::from_millis(1));
     options.seed = seed;
     let consistency_models = vec![model];
-    Test::new(TxnRwRegister { consistency_models, ..TxnRwRegister::default() }, options)
+    let txns = TxnOptions { consistency_models, ..TxnOptions::default() };
+    Test::new(TxnRwRegister { options: txns, ..TxnRwRegister::default() }, options)
 }
 
 fn partitioned(mut test: Test) -> Test {
@@ -204,7 +205,7 @@ fn is_write_skew((reads, writes): &View, (others, overwrites): &View) -> bool {
 fn write_skew_is_found() {
     let skew_of = |seed| {
         let test = partitioned(test(2, 200.0, Model::Serializable, seed));
-        let test = test.with_workload(|txn: &mut TxnRwRegister| txn.keys.key_count = 2);
+        let test = test.with_workload(|txn: &mut TxnRwRegister| txn.options.keys.key_count = 2);
         let world = simulate(test, node);
         assert_eq!(world.results().valid, Verdict::Invalid);
         let views = views(world.history());

@@ -93,6 +93,8 @@ mod keys;
 pub mod lin_kv;
 pub mod pn_counter;
 mod rpc;
+pub mod txn;
+pub mod txn_list_append;
 pub mod txn_rw_register;
 pub mod unique_ids;
 
@@ -106,6 +108,8 @@ pub use self::keys::Keys;
 pub use self::lin_kv::LinKv;
 pub use self::pn_counter::PnCounter;
 pub use self::rpc::{Field, Rpc, Schema};
+pub use self::txn::TxnOptions;
+pub use self::txn_list_append::TxnListAppend;
 pub use self::txn_rw_register::TxnRwRegister;
 pub use self::unique_ids::UniqueIds;
 
@@ -133,6 +137,7 @@ pub fn built_in() -> Vec<Entry> {
         Entry::of::<Kafka>(),
         Entry::of::<LinKv>(),
         Entry::of::<PnCounter>(),
+        Entry::of::<TxnListAppend>(),
         Entry::of::<TxnRwRegister>(),
         Entry::of::<UniqueIds>(),
     ]

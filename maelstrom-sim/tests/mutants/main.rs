@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail")]
 #![allow(clippy::arithmetic_side_effects, clippy::print_stdout, reason = "tests may fail")]
 
+mod append;
 mod broadcast;
 mod counter;
 mod hunt;

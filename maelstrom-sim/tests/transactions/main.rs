@@ -62,8 +62,8 @@ fn the_models_that_need_coordination_find_what_a_replica_without_it_cannot_preve
         (Model::StrictSerializable, "stale-read-realtime"),
     ] {
         let found = (0..10).find(|seed| {
-            let workload = TxnRwRegister::strongest_available();
-            let workload = TxnRwRegister { consistency_models: vec![model], ..workload };
+            let mut workload = TxnRwRegister::strongest_available();
+            workload.options.consistency_models = vec![model];
             let test = Sweep::new(workload, Fault::ALL).test_for(*seed);
             anomalies(&results(test, Mutant::None)).contains(expected)
         });

@@ -246,6 +246,10 @@ fn why(all: &Transactions<'_>, order: Order) -> String {
         Why::ReadThenWrote(id) => {
             format!(", since {} read the one and wrote the other", name(all, id))
         }
+        Why::Listed(id) => format!(", since {} read both in this order", name(all, id)),
+        Why::Unread(id) => {
+            format!(", since {} read the longest list, and it was not there yet", name(all, id))
+        }
         Why::Seen(id, because) => {
             let because = match because {
                 Because::View => "had read from its writer before",

@@ -112,7 +112,7 @@ pub(super) fn is_empty(
     let mut reads = all.happened().flat_map(|(id, txn)| txn.reads().map(move |(_, op)| (id, op)));
     let has_wr = reads.any(|(id, op)| differ(all.writer(op.version), Some(id)));
     let has_ww_or_rw = orders.pairs().any(|(lower, upper)| {
-        let writer = all.writer(upper);
+        let writer = all.possible_writer(upper);
         differ(all.writer(lower), writer)
             || all.readers(lower).iter().any(|reader| differ(Some(*reader), writer))
     });
@@ -152,7 +152,9 @@ impl Builder<'_, '_> {
 
     fn add_order(&mut self, order: Order) {
         let (wrote, read) = match order.why {
-            Why::Initial | Why::ReadThenWrote(_) => (class::WW, class::RW),
+            Why::Initial | Why::ReadThenWrote(_) | Why::Listed(_) | Why::Unread(_) => {
+                (class::WW, class::RW)
+            }
             Why::Seen(_, Because::View) => (class::VIEW, class::ATOMIC_RW),
             Why::Seen(_, Because::Atomic) => (class::ATOMIC, class::ATOMIC_RW),
             // There are many of these, and no level needs their anti-dependencies.

@@ -3,7 +3,7 @@
 use super::explain::{Step, name};
 use super::graph::What;
 use super::order::{Order, Why};
-use super::transactions::{Transactions, TxnId, VersionId};
+use super::transactions::{Data, Transactions, TxnId, VersionId};
 use crate::checker::headline::{list, short};
 
 /// What a transaction is called.
@@ -40,6 +40,10 @@ pub(super) fn read(
         "phantom-read" => format!("{reader} read {read}, which nobody wrote"),
         "G1a" => format!("{reader} read {read}, which {writer} wrote, and that failed"),
         "false-failure" => format!("{reader} read {read} of {writer}, which had failed before"),
+        "G1b" if all.data == Data::Lists => {
+            format!("{reader} read {read}, amid the appends of {writer}")
+        }
+        "duplicate-elements" => format!("{reader} read {read} twice"),
         "G1b" => format!("{reader} read {read}, which {writer} overwrote itself"),
         "lost-update" => format!("{reader} read {read} and wrote the key, and so did {writer}"),
         _ => format!("{reader} read {read}"),
@@ -75,6 +79,6 @@ fn must_have_seen(step: &Step) -> Option<(Order, TxnId)> {
     };
     match order.why {
         Why::Seen(reader, _) => Some((order, reader)),
-        Why::Initial | Why::ReadThenWrote(_) => None,
+        Why::Initial | Why::ReadThenWrote(_) | Why::Listed(_) | Why::Unread(_) => None,
     }
 }

@@ -6,14 +6,18 @@ use std::collections::BTreeSet;
 
 use serde_json::value::RawValue;
 
-use super::transactions::parse;
+use super::transactions::{Data, parse_as};
 use crate::history::History;
 use crate::json::is_integer;
 
 /// The types of all keys of a history, as Clojure tells them apart.
-pub(super) fn of(history: &History) -> BTreeSet<&'static str> {
+pub(super) fn of(history: &History, data: Data) -> BTreeSet<&'static str> {
     let values = history.client_ops().filter_map(|op| op.value.as_deref());
-    values.filter_map(parse).flatten().map(|(_, key, _)| key_type(key)).collect()
+    values
+        .filter_map(|value| parse_as(value, data))
+        .flatten()
+        .map(|(_, key, _)| key_type(key))
+        .collect()
 }
 
 fn key_type(key: &RawValue) -> &'static str {
@@ -40,7 +44,7 @@ mod tests {
             let value = RawValue::from_string(format!(r#"[["w",{key},1]]"#)).ok();
             history.push(Op { value, ..Op::new(Process::Client(0), kind, "txn") });
         }
-        of(&history).into_iter().collect()
+        of(&history, Data::Registers).into_iter().collect()
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What can be seen of one transaction or one version alone.
+//! What can be seen of one transaction or one version alone. [Elsewhere](list_anomalies) is what is
+//! seen of lists.
 //!
 //! - `G1a`: a read of what a failed transaction wrote (Adya 1999)
 //! - `false-failure`: the same, by one that began when the failure was known (an error that says it
@@ -16,25 +17,39 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::Rules;
 use super::explain::Findings;
 use super::headline::txn_name;
-use super::transactions::{MicroOp, Status, Transactions, Txn, TxnId, VersionId};
+use super::list_anomalies;
+use super::transactions::{Data, MicroOp, Status, Transactions, Txn, TxnId, VersionId};
 
 /// Whether Elle looks for an anomaly of this name, too.
-pub(super) fn is_elles(name: &str) -> bool {
-    ["G1a", "G1b", "internal", "lost-update"].contains(&name)
+pub(super) fn is_elles(name: &str, data: Data) -> bool {
+    match name {
+        "G1a" | "G1b" | "internal" | "lost-update" => true,
+        "future-read" | "dirty-update" | "duplicate-elements" | "incompatible-order" => {
+            data == Data::Lists
+        }
+        _ => false,
+    }
 }
 
-pub(super) fn check(all: &Transactions<'_>, findings: &mut Findings<'_, '_>) {
+pub(super) fn check(all: &Transactions<'_>, rules: Rules, findings: &mut Findings<'_, '_>) {
     for (id, txn) in all.txns.iter().enumerate().filter(|(_, txn)| txn.status == Status::Ok) {
         if txn.altered {
             let headline = || format!("the reply to {} does not belong to it", txn_name(all, id));
             findings.add("altered-transaction", &[id], headline, || json!({}));
         }
+        if all.data == Data::Lists {
+            continue;
+        }
         internal(id, txn, findings);
         for (_, op) in txn.reads() {
             source(all, id, txn, op, findings);
         }
+    }
+    if all.data == Data::Lists {
+        list_anomalies::check(all, rules, findings);
     }
     lost_updates(all, findings);
 }
@@ -96,8 +111,8 @@ fn lost_updates(all: &Transactions<'_>, findings: &mut Findings<'_, '_>) {
     }
 }
 
-/// The first of the reads of each key.
+/// The first operation on each key, if it is a read.
 pub(super) fn first_reads(txn: &Txn) -> impl Iterator<Item = (usize, MicroOp)> {
-    let is_first = |at: usize, key| !txn.ops.iter().take(at).any(|op| !op.write && op.key == key);
+    let is_first = |at: usize, key| !txn.ops.iter().take(at).any(|op| op.key == key);
     txn.reads().filter(move |(at, op)| is_first(*at, op.key))
 }

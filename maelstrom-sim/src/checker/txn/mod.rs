@@ -1,4 +1,4 @@
-//! Transactions over registers: which consistency models a history breaks, and how.
+//! Transactions over registers or lists: which consistency models a history breaks, and how.
 //!
 //! The invariant: a history that a correct implementation of the models could have made is never
 //! blamed. Every order between two versions or transactions is one that the models imply, and every
@@ -26,11 +26,16 @@
 //! 5. Transactions that tell nothing about each other: `empty-transaction-graph`. Maelstrom calls a
 //!    test with no dependency at all invalid, and so does this checker.
 //!
+//! Of lists the order of versions is known, and more is looked for in what was read:
+//! `dirty-update`, `duplicate-elements`, `incompatible-order`, …
+//!
 //! Which of these count is a matter of the [`Model`]s that are asked for.
 //!
-//! The verdict by Maelstrom's rules comes from Elle's part of these alone: the anomalies `G1a`, `G1b`,
-//! `internal` and `lost-update`, and cycles (2) whose version orders Elle infers. It is unknown where
-//! Elle fails since keys are of several types.
+//! The verdict by Maelstrom's rules comes from Elle's part of these alone: the anomalies `G1a`,
+//! `G1b`, `internal` and `lost-update`, and cycles (2) whose version orders Elle infers. Elle
+//! looks for more in lists: for all but `false-failure` and `phantom-read`. Maelstrom's verdict is
+//! unknown where Elle fails: since keys are of several types, or since nobody appended an element
+//! of a list.
 //!
 //! # Sources
 //!
@@ -50,6 +55,8 @@ mod finals;
 mod graph;
 mod headline;
 mod key_types;
+mod list_anomalies;
+mod lists;
 mod local;
 mod model;
 mod order;
@@ -60,22 +67,35 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 pub use self::model::Model;
-pub use self::transactions::parse;
+pub use self::transactions::{parse, parse_lists};
 
 use self::causality::Sessions;
 use self::explain::Findings;
 use self::graph::class;
 use self::model::{Anti, Level};
 use self::order::Orders;
-use self::transactions::{Transactions, Trust};
+use self::transactions::{Data, Transactions, Trust};
 use super::{Verdict, WorkloadResults, object};
 use crate::history::History;
 
 /// Judges the history of a `txn-rw-register` test by these models.
 #[must_use]
 pub fn check(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
-    let mut results = judge(history, models);
-    if has_empty_graph(history, models) {
+    check_as(history, models, Data::Registers)
+}
+
+/// Judges the history of a `txn-list-append` test by these models.
+#[must_use]
+pub fn check_lists(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
+    check_as(history, models, Data::Lists)
+}
+
+fn check_as(history: &History, models: &BTreeSet<Model>, data: Data) -> WorkloadResults {
+    let all = Transactions::of(history, data, Trust::OwnRequest);
+    let any_reply = any_reply(&all);
+    let as_elle = any_reply.as_ref().unwrap_or(&all);
+    let mut results = judge(&all, as_elle, models);
+    if has_empty_graph(as_elle, models) {
         if let Some(Value::Array(names)) = results.fields.get_mut("anomaly-types") {
             names.push("empty-transaction-graph".into());
         }
@@ -84,7 +104,10 @@ pub fn check(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
         let cause = "no transaction depends on another one: there is nothing to judge";
         results.cause.get_or_insert_with(|| cause.into());
     }
-    let key_types = key_types::of(history);
+    if data == Data::Lists && lists::elle_fails(as_elle) {
+        results.maelstrom_valid = Verdict::Unknown;
+    }
+    let key_types = key_types::of(history, data);
     if key_types.len() > 1 {
         results.maelstrom_valid = Verdict::Unknown;
         results.fields.insert("key-types".into(), json!(key_types));
@@ -93,28 +116,47 @@ pub fn check(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
 }
 
 /// Whether no transaction depends on another one, as far as Elle sees.
-fn has_empty_graph(history: &History, models: &BTreeSet<Model>) -> bool {
-    let all = Transactions::of(history, Trust::AnyReply);
-    let mut orders = Orders::default();
-    order::infer(&all, &mut orders);
+fn has_empty_graph(all: &Transactions<'_>, models: &BTreeSet<Model>) -> bool {
+    let orders = basic_orders(all, Rules::Elle);
     let levels = models.iter().flat_map(|model| model.levels());
     graph::is_empty(
-        &all,
+        all,
         &orders,
-        &Sessions::of(&all),
+        &Sessions::of(all),
         levels.fold(0, |mask, level| mask | level.mask),
     )
 }
 
+/// The orders of versions that hold under every model.
+fn basic_orders(all: &Transactions<'_>, rules: Rules) -> Orders {
+    let mut orders = Orders::default();
+    match all.data {
+        Data::Registers => order::infer(all, &mut orders),
+        Data::Lists => lists::infer(all, rules, &mut orders),
+    }
+    orders
+}
+
+/// The transactions as Elle has them, if those are others. Elle believes every reply, even one that
+/// does not belong to its request.
+fn any_reply<'h>(all: &Transactions<'h>) -> Option<Transactions<'h>> {
+    let is_altered = all.txns.iter().any(|txn| txn.altered);
+    is_altered.then(|| Transactions::of(all.history, all.data, Trust::AnyReply))
+}
+
 /// The verdict on a history with dependencies.
-fn judge(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
-    let all = Transactions::of(history, Trust::OwnRequest);
-    let findings = find(&all, models, Rules::Strict);
+fn judge(
+    all: &Transactions<'_>,
+    as_elle: &Transactions<'_>,
+    models: &BTreeSet<Model>,
+) -> WorkloadResults {
+    let findings = find(all, models, Rules::Strict);
     let unclear = !all.written_twice.is_empty();
     let verdict = |found: bool| if unclear { Verdict::Unknown } else { Verdict::invalid_if(found) };
     let valid = verdict(!findings.is_empty());
     // Without a finding by all rules there is none by some of them.
-    let maelstrom_valid = verdict(!findings.is_empty() && has_elles(history, models));
+    let maelstrom_valid =
+        verdict(!findings.is_empty() && !find(as_elle, models, Rules::Elle).is_empty());
     let (names, counts, examples) = findings.to_json();
     let written_twice: Vec<String> =
         all.written_twice.iter().map(|version| all.show(*version)).collect();
@@ -133,7 +175,7 @@ fn judge(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
     let cause = cause.or_else(|| unclear.then(|| "two writes of a key have the same value".into()));
     WorkloadResults::new(valid, maelstrom_valid, fields)
         .because(cause)
-        .with_unanswered_finals(history)
+        .with_unanswered_finals(all.history)
 }
 
 /// By which rules to judge.
@@ -152,20 +194,13 @@ fn find<'a, 'h>(
     rules: Rules,
 ) -> Findings<'a, 'h> {
     let mut findings = Findings::new(all);
-    local::check(all, &mut findings);
+    local::check(all, rules, &mut findings);
     findings.retain(|name| models.iter().any(|model| model.forbids(name)));
     if rules == Rules::Elle {
-        findings.retain(local::is_elles);
+        findings.retain(|name| local::is_elles(name, all.data));
     }
     cycles(all, models, rules, &mut findings);
     findings
-}
-
-/// Whether Elle, as Maelstrom uses it, finds anything. It believes every reply, even one that does
-/// not belong to its request.
-fn has_elles(history: &History, models: &BTreeSet<Model>) -> bool {
-    let all = Transactions::of(history, Trust::AnyReply);
-    !find(&all, models, Rules::Elle).is_empty()
 }
 
 /// Looks for cycles at all levels that the models demand, and at the end of the history.
@@ -181,8 +216,7 @@ fn cycles(
     let levels: BTreeSet<Level> = levels.collect();
     let mask = levels.iter().fold(0, |mask, level| mask | level.mask);
     let sessions = Sessions::of(all);
-    let mut orders = Orders::default();
-    order::infer(all, &mut orders);
+    let mut orders = basic_orders(all, rules);
     if rules == Rules::Strict {
         order::infer_views(all, &mut orders);
         if mask & class::CAUSAL != 0 {

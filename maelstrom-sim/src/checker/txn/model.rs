@@ -271,7 +271,9 @@ impl Model {
     pub(super) fn forbids(self, anomaly: &str) -> bool {
         let demands = |mask: u16| self.levels().iter().any(|level| level.mask & mask == mask);
         match anomaly {
-            "G1a" | "G1b" | "future-read" => demands(G1C.mask),
+            "G1a" | "G1b" | "future-read" | "dirty-update" | "incompatible-order" => {
+                demands(G1C.mask)
+            }
             "internal" => demands(ATOMIC.mask),
             "lost-update" => {
                 demands(ITEM.mask)

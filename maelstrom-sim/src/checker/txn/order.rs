@@ -20,6 +20,10 @@ pub(super) enum Why {
     Initial,
     /// This transaction read it and wrote the other one.
     ReadThenWrote(TxnId),
+    /// This transaction read a list that has them in this order.
+    Listed(TxnId),
+    /// This transaction read the longest list of the key, which has the one and not the other.
+    Unread(TxnId),
     /// This transaction must have seen it, and read the other one.
     Seen(TxnId, Because),
 }

@@ -1,6 +1,7 @@
 //! Hand-written histories: for each anomaly one that has it, and near misses that do not.
 
 mod headlines;
+mod lists;
 mod models;
 mod properties;
 mod scale;
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{Model, check};
+use super::{Data, Model, Transactions, Trust, any_reply, check, check_lists};
 use crate::checker::{Verdict, WorkloadResults};
 use crate::history::{History, Op, OpType, Process};
 
@@ -19,13 +20,17 @@ use crate::history::{History, Op, OpType, Process};
 /// transaction, and so does `final`; `begin` only begins one, and `end` ends it. A micro-op is
 /// `x=1` for a write and `x?1` for a read; `x?` reads null.
 fn history(text: &str) -> History {
+    history_of(text, micro_op)
+}
+
+fn history_of(text: &str, micro_op: impl Fn(&str) -> Value) -> History {
     let mut history = History::default();
     let mut open: BTreeMap<u64, (usize, Value)> = BTreeMap::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let mut words = line.split_whitespace();
         let process: u64 = words.next().unwrap().parse().unwrap();
         let what = words.next().unwrap();
-        let ops: Vec<Value> = words.map(micro_op).collect();
+        let ops: Vec<Value> = words.map(&micro_op).collect();
         if what == "end" {
             let (begun, txn) = open.remove(&process).unwrap();
             push(&mut history, process, OpType::Ok, &txn, Some(begun), false);
@@ -79,7 +84,13 @@ fn asked(op: &Value) -> Value {
 }
 
 fn judge(model: Model, history: &History) -> WorkloadResults {
-    super::judge(history, &BTreeSet::from([model]))
+    judge_as(model, history, Data::Registers)
+}
+
+fn judge_as(model: Model, history: &History, data: Data) -> WorkloadResults {
+    let all = Transactions::of(history, data, Trust::OwnRequest);
+    let any_reply = any_reply(&all);
+    super::judge(&all, any_reply.as_ref().unwrap_or(&all), &BTreeSet::from([model]))
 }
 
 /// The anomalies that a model finds.

@@ -2,6 +2,10 @@
 //!
 //! Since no two writes of a key have the same value, a value that was read tells who wrote it. A
 //! transaction of which nobody knows whether it happened did happen if one of its writes was read.
+//!
+//! A key is a register or a list. Each append to a list writes a version, and the element names it.
+//! A read of a list reads the version that its last element names; an empty list is the
+//! initial one.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +20,15 @@ pub(super) type TxnId = usize;
 pub(super) type KeyId = usize;
 /// A version's place in [`Transactions::versions`].
 pub(super) type VersionId = usize;
+
+/// The kind of thing that all keys hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Data {
+    /// One value, which a write replaces.
+    Registers,
+    /// A list, to which an append adds an element.
+    Lists,
+}
 
 /// What became of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,18 +58,21 @@ pub(super) struct Txn {
     pub(super) is_final: bool,
     /// Whether the reply does not belong to the request. Nothing of it is believed then.
     pub(super) altered: bool,
+    pub(super) data: Data,
     pub(super) ops: Vec<MicroOp>,
     /// Whether it is known to have happened.
     pub(super) happened: bool,
 }
 
 impl Txn {
-    /// The reads of keys that it had not written before, with their places, of what others wrote.
+    /// The reads of what others wrote, with their places. Of registers, those that it had not
+    /// written before.
     pub(super) fn reads(&self) -> impl Iterator<Item = (usize, MicroOp)> {
         let is_foreign = |at: usize, op: &MicroOp| {
             let mut earlier = self.ops.iter().take(at);
             !op.write
-                && !earlier.any(|other| other.write && other.key == op.key)
+                && (self.data == Data::Lists
+                    || !earlier.any(|other| other.write && other.key == op.key))
                 && !self.ops.iter().any(|other| other.write && other.version == op.version)
         };
         let ops = self.ops.iter().enumerate();
@@ -101,26 +117,59 @@ impl Key {
     }
 }
 
+/// A list that a transaction read.
+#[derive(Clone, Debug)]
+pub(super) struct ListRead {
+    pub(super) txn: TxnId,
+    /// The place of the read in its transaction.
+    pub(super) at: usize,
+    pub(super) key: KeyId,
+    pub(super) elements: Vec<VersionId>,
+    /// Whether the reply has null in its place.
+    pub(super) is_null: bool,
+}
+
 /// All transactions. See the [module's documentation](self).
 #[derive(Clone, Debug)]
 pub(super) struct Transactions<'a> {
     pub(super) history: &'a History,
+    pub(super) data: Data,
     trust: Trust,
     pub(super) txns: Vec<Txn>,
     pub(super) keys: Vec<Key>,
     pub(super) versions: Vec<Version>,
+    /// All lists that were read, in the order of their transactions and operations.
+    pub(super) lists: Vec<ListRead>,
     /// Versions that were written twice: the history cannot be judged.
     pub(super) written_twice: Vec<VersionId>,
     by_name: BTreeMap<String, KeyId>,
 }
 
-/// The micro-operations of a transaction: write or read, key, value. `None` if it is none.
+/// The parts of a micro-operation: whether it writes, its key, and its value.
+type Parts<'a> = (bool, &'a RawValue, &'a RawValue);
+
+/// The micro-operations of a transaction over registers: write or read, key, value. `None` if it is
+/// none.
 #[must_use]
-pub fn parse(value: &RawValue) -> Option<Vec<(bool, &RawValue, &RawValue)>> {
+pub fn parse(value: &RawValue) -> Option<Vec<Parts<'_>>> {
+    parse_as(value, Data::Registers)
+}
+
+/// The micro-operations of a transaction over lists: append or read, key, element or list. `None`
+/// if it is none. A null can stand for any list.
+#[must_use]
+pub fn parse_lists(value: &RawValue) -> Option<Vec<Parts<'_>>> {
+    parse_as(value, Data::Lists)
+}
+
+/// The micro-operations of a transaction over such keys.
+pub(super) fn parse_as(value: &RawValue, data: Data) -> Option<Vec<Parts<'_>>> {
     let ops: Vec<(&RawValue, &RawValue, &RawValue)> = serde_json::from_str(value.get()).ok()?;
-    let op = |(f, key, value): (&RawValue, _, _)| match canonical(f).as_str() {
-        r#""r""# => Some((false, key, value)),
-        r#""w""# => Some((true, key, value)),
+    let is_list = |value: &RawValue| value.get() == "null" || value.get().starts_with('[');
+    let op = |(f, key, value): (&RawValue, _, _)| match (canonical(f).as_str(), data) {
+        (r#""r""#, Data::Registers) => Some((false, key, value)),
+        (r#""r""#, Data::Lists) => is_list(value).then_some((false, key, value)),
+        (r#""w""#, Data::Registers) | (r#""append""#, Data::Lists) => Some((true, key, value)),
         _ => None,
     };
     ops.into_iter().map(op).collect()
@@ -136,13 +185,15 @@ pub(super) enum Trust {
 }
 
 impl<'a> Transactions<'a> {
-    pub(super) fn of(history: &'a History, trust: Trust) -> Self {
+    pub(super) fn of(history: &'a History, data: Data, trust: Trust) -> Self {
         let mut all = Self {
             history,
+            data,
             trust,
             txns: Vec::new(),
             keys: Vec::new(),
             versions: Vec::new(),
+            lists: Vec::new(),
             written_twice: Vec::new(),
             by_name: BTreeMap::new(),
         };
@@ -166,6 +217,7 @@ impl<'a> Transactions<'a> {
             Some(OpType::Fail) => Status::Failed,
             _ => Status::Unknown,
         };
+        let parse = |value| parse_as(value, self.data);
         let asked = begin.value.as_deref().and_then(parse).unwrap_or_default();
         let reply = end.filter(|_| status == Status::Ok).and_then(|end| end.value.as_deref());
         let answered = reply.and_then(parse);
@@ -177,7 +229,11 @@ impl<'a> Transactions<'a> {
         for (write, key, value) in answered.filter(|_| !altered).unwrap_or(asked) {
             if write || (status == Status::Ok && !altered) {
                 let key = self.key(canonical(key));
-                let version = self.version(key, canonical(value));
+                let version = match self.data {
+                    Data::Registers => self.version(key, canonical(value)),
+                    Data::Lists if write => self.element(key, canonical(value)),
+                    Data::Lists => self.list((id, ops.len()), key, value),
+                };
                 ops.push(MicroOp { write, key, version });
             }
         }
@@ -188,6 +244,7 @@ impl<'a> Transactions<'a> {
             status,
             is_final: begin.is_final,
             altered,
+            data: self.data,
             ops,
             happened: status == Status::Ok,
         };
@@ -213,7 +270,10 @@ impl<'a> Transactions<'a> {
                 }
             }
         }
-        for version in self.versions.iter().filter(|version| !version.readers.is_empty()) {
+        let read = self.versions.iter().filter(|version| !version.readers.is_empty());
+        let elements = self.lists.iter().flat_map(|list| &list.elements);
+        let listed = elements.filter_map(|element| self.versions.get(*element));
+        for version in read.chain(listed) {
             if let Some(writer) = version.writer.and_then(|writer| self.txns.get_mut(writer)) {
                 writer.happened |= writer.status == Status::Unknown;
             }
@@ -232,12 +292,30 @@ impl<'a> Transactions<'a> {
     }
 
     fn version(&mut self, key: KeyId, value: String) -> VersionId {
+        match self.keys.get(key) {
+            Some(entry) if value == "null" => entry.initial,
+            _ => self.element(key, value),
+        }
+    }
+
+    /// The version that a read of this list reads. The list is kept.
+    fn list(&mut self, (txn, at): (TxnId, usize), key: KeyId, value: &RawValue) -> VersionId {
+        let elements: Option<Vec<&RawValue>> =
+            serde_json::from_str(value.get()).unwrap_or_default();
+        let is_null = elements.is_none();
+        let elements = elements.into_iter().flatten();
+        let elements: Vec<VersionId> =
+            elements.map(|element| self.element(key, canonical(element))).collect();
+        let last = elements.last().copied();
+        self.lists.push(ListRead { txn, at, key, elements, is_null });
+        let initial = self.keys.get(key).map(|key| key.initial);
+        last.or(initial).unwrap_or_default()
+    }
+
+    fn element(&mut self, key: KeyId, value: String) -> VersionId {
         let Some(entry) = self.keys.get_mut(key) else {
             return 0;
         };
-        if value == "null" {
-            return entry.initial;
-        }
         let (next, versions) = (self.versions.len(), &mut self.versions);
         *entry.by_value.entry(value).or_insert_with_key(|value| {
             versions.push(Version::new(key, Some(value.clone())));
@@ -260,6 +338,18 @@ impl<'a> Transactions<'a> {
         self.txn(writer).filter(|txn| txn.happened).map(|_| writer)
     }
 
+    /// The writer of a version, if Elle thinks that it can have happened. Elle takes a value of a
+    /// register that nobody read for one that was not written.
+    pub(super) fn possible_writer(&self, version: VersionId) -> Option<TxnId> {
+        match self.data {
+            Data::Registers => self.writer(version),
+            Data::Lists => {
+                let writer = self.versions.get(version)?.writer?;
+                self.txn(writer).filter(|txn| txn.status != Status::Failed).map(|_| writer)
+            }
+        }
+    }
+
     pub(super) fn readers(&self, version: VersionId) -> &[TxnId] {
         self.versions.get(version).map_or(&[], |version| &version.readers)
     }
@@ -269,12 +359,16 @@ impl<'a> Transactions<'a> {
         self.versions.get(version).is_some_and(|version| version.value.is_none())
     }
 
-    /// Such as `x = 3`.
+    /// Such as `x = 3`, or `x = [.., 3]` for a list.
     pub(super) fn show(&self, version: VersionId) -> String {
         let version = self.versions.get(version);
         let key = version.and_then(|version| self.keys.get(version.key));
-        let value = version.and_then(|version| version.value.as_deref()).unwrap_or("null");
-        format!("{} = {value}", key.map_or("?", |key| &key.name))
+        let key = key.map_or("?", |key| &key.name);
+        match (self.data, version.and_then(|version| version.value.as_deref())) {
+            (Data::Registers, value) => format!("{key} = {}", value.unwrap_or("null")),
+            (Data::Lists, None) => format!("{key} = []"),
+            (Data::Lists, Some(element)) => format!("{key} = [.., {element}]"),
+        }
     }
 }
 

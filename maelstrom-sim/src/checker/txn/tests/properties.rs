@@ -73,7 +73,7 @@ fn text(txns: &[Small]) -> String {
     text
 }
 
-fn permutations(count: usize) -> Vec<Vec<usize>> {
+pub(super) fn permutations(count: usize) -> Vec<Vec<usize>> {
     if count == 0 {
         return vec![Vec::new()];
     }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::*;
 use crate::options::Options;
 use crate::rng::{self, Stream};
-use crate::workload::{TxnRwRegister, Workload};
+use crate::workload::{TxnListAppend, TxnRwRegister, Workload};
 
 /// What replicas that tell each other everything `lag` transactions later make of the generator's
 /// transactions: the later of two writes wins. Of every `silent`th nobody hears how it ended.
@@ -89,4 +91,56 @@ fn long_histories_are_judged_in_seconds() {
     let (results, elapsed) = timed(Causal, &unknown);
     assert_eq!(results.valid, Verdict::Valid, "{:?}", results.fields);
     assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
+}
+
+/// The generator's transactions on one copy of all lists, ten at a time. Each happens at its end.
+/// Every `stale`th misses the last element of each list that it reads.
+fn appended(count: usize, stale: usize) -> History {
+    let mut generator = TxnListAppend::default().generator(&Options::default());
+    let mut rng = rng::stream(1, Stream::Generator);
+    let mut history = History::default();
+    let mut lists: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    let mut open: [Option<(usize, Value)>; 10] = std::array::from_fn(|_| None);
+    for at in 0..count {
+        let process = at as u64 % 10;
+        let slot = &mut open[at % 10];
+        if let Some((begun, asked)) = slot.take() {
+            let ops: Vec<(&str, u64, Option<u64>)> = Deserialize::deserialize(&asked).unwrap();
+            let mut result = Vec::new();
+            for (f, key, element) in ops {
+                let list = lists.entry(key).or_default();
+                list.extend(element);
+                let seen = list.len().saturating_sub(usize::from(at % stale == stale - 1));
+                result.push(match element {
+                    Some(element) => json!([f, key, element]),
+                    None => json!([f, key, list[..seen]]),
+                });
+            }
+            push(&mut history, process, OpType::Ok, &json!(result), Some(begun), false);
+        }
+        let asked = generator.next(0, &mut rng).value.unwrap();
+        let asked: Value = serde_json::from_str(asked.get()).unwrap();
+        let begun = push(&mut history, process, OpType::Invoke, &asked, None, false);
+        *slot = Some((begun, asked));
+    }
+    history
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "this is about real time")]
+fn long_histories_of_lists_are_judged_in_seconds() {
+    let count = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
+    for (stale, expected) in [(usize::MAX, Verdict::Valid), (97, Verdict::Invalid)] {
+        let history = appended(count, stale);
+        for model in [Strict, Causal, Rc] {
+            let started = std::time::Instant::now();
+            let results = check_lists(&history, &BTreeSet::from([model]));
+            let elapsed = started.elapsed();
+            println!("{} of lists: {elapsed:?}, {:?}", model.name(), results.valid);
+            if model == Strict {
+                assert_eq!((results.valid, results.maelstrom_valid), (expected, expected));
+            }
+            assert!(elapsed < Duration::from_secs(5), "{model:?}: {elapsed:?}");
+        }
+    }
 }
