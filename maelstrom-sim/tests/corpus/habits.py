@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A node for all six workloads, right but for one habit: `habits.py --habit NAME`.
+"""A node for all ten workloads, right but for one habit: `habits.py --habit NAME`.
 
 The corpus (`cases.tsv`) pairs habits with a checker's arguments. `--when` says when the habit
 shows: `5` (the fifth time only; the default), `%10` (every tenth time), `always`, or `init` (the
@@ -24,9 +24,12 @@ from odd_services import NOTHING, SERVICES, fits
 INFINITY = float("inf")
 GOSSIP_PERIOD = 0.1
 
+# In these workloads the first node keeps everything.
+FORWARDED = ("kafka", "lin-kv", "txn-list-append", "txn-rw-register")
+
 
 class State:
-    """What the six workloads keep."""
+    """What the workloads keep."""
 
     def __init__(self):
         self.ids = 0
@@ -36,6 +39,7 @@ class State:
         self.ends = {}
         self.committed = {}
         self.registers = {}
+        self.lists = {}
         self.snapshot = {}
         self.seen = {}
 
@@ -53,15 +57,37 @@ class State:
         for f, key, value in txn:
             if f == "w":
                 self.registers[key] = value
-            done.append([f, key, self.registers.get(key)])
+            if f == "append":
+                self.lists.setdefault(key, []).append(value)
+                done.append([f, key, value])
+            elif self.lists:
+                done.append([f, key, list(self.lists.get(key, [])) or None])
+            else:
+                done.append([f, key, self.registers.get(key)])
         return done
+
+    def register(self, body):
+        key = body["key"]
+        if body["type"] == "write":
+            self.registers[key] = body["value"]
+            return {}
+        if key not in self.registers:
+            return error(20)
+        if body["type"] == "read":
+            return {"value": self.registers[key]}
+        if self.registers[key] != body["from"]:
+            return error(22)
+        self.registers[key] = body["to"]
+        return {}
 
 
 def answer(node, body):
     """The right reply of this workload."""
     state, kind = node.state, body["type"]
     reply = {"type": kind + "_ok"}
-    if kind == "echo":
+    if node.workload == "lin-kv":
+        reply = {**reply, **state.register(body)}
+    elif kind == "echo":
         reply["echo"] = body["echo"]
     elif kind == "generate":
         state.ids += 1
@@ -69,9 +95,14 @@ def answer(node, body):
     elif kind == "broadcast":
         if body["message"] not in state.values:
             state.values.append(body["message"])
+    elif kind == "add" and node.workload == "g-set":
+        if body["element"] not in state.values:
+            state.values.append(body["element"])
+    elif kind == "read" and node.workload == "g-set":
+        reply["value"] = list(state.values)
     elif kind == "add":
         state.counts[node.id] = state.counts.get(node.id, 0) + body["delta"]
-    elif kind == "read" and node.workload == "g-counter":
+    elif kind == "read" and node.workload in ("g-counter", "pn-counter"):
         reply["value"] = sum(state.counts.values())
     elif kind == "read":
         reply["messages"] = list(state.values)
@@ -176,7 +207,7 @@ class Node:
             sys.exit(0)
         if self.habit == "silent-init":
             return
-        if self.workload in ("broadcast", "g-counter"):
+        if self.workload in ("broadcast", "g-counter", "g-set"):
             self.next_gossip = time.monotonic()
         self.reply(message, {"type": "init_ok"})
         if self.habit == "init-twice":
@@ -203,7 +234,7 @@ class Node:
         if self.habit in SERVICES and self.due(n):
             self.asking = (message, list(SERVICES[self.habit]))
             return self.ask()
-        if self.workload in ("kafka", "txn-rw-register") and self.id != self.owner:
+        if self.workload in FORWARDED and self.id != self.owner:
             self.next_id += 1
             self.forwarded[self.next_id] = message
             return self.send(self.owner, {**message["body"], "msg_id": self.next_id})

@@ -108,6 +108,16 @@ def with_reads(f):
     )
 
 
+def with_lists(f):
+    """Changes the lists that reads of a transaction show."""
+    return change(
+        "txn",
+        lambda node, body, txn: [
+            [op, k, f(v) if op == "r" and v else v] for op, k, v in txn
+        ],
+    )
+
+
 HABITS = {
     # What a field of the reply is.
     "echo-value": ("echo", sets("echo")),
@@ -214,5 +224,27 @@ HABITS = {
     "shorter-txn": ("txn", change("txn", lambda node, body, txn: txn[:-1])),
     "longer-txn": ("txn", change("txn", lambda node, body, txn: txn + [["r", 99, None]])),
     "reordered-txn": ("txn", change("txn", lambda node, body, txn: txn[::-1])),
+    # Sets whose reads have the field `value`.
+    "element-missing": ("read", change("value", lambda node, body, all: all[1:])),
+    "element-twice": ("read", change("value", lambda node, body, all: all + all[:1])),
+    "element-phantom": ("read", change("value", lambda node, body, all: all + [12345])),
+    # Registers.
+    "pretend-write": ("write", pretend),
+    "pretend-cas": ("cas", pretend),
+    "refuse-write": ("write", refuse),
+    "refuse-write-but-do": ("write", refuse_but_do),
+    "refuse-cas": ("cas", refuse),
+    "refuse-cas-but-do": ("cas", refuse_but_do),
+    "write-value": ("write", sets("value")),
+    "other-value": ("read", lambda node, body, right: {"type": "read_ok", "value": 99}),
+    # Lists.
+    "list-reversed": ("txn", with_lists(lambda list: list[::-1])),
+    "list-shorter": ("txn", with_lists(lambda list: list[:-1])),
+    "list-headless": ("txn", with_lists(lambda list: list[1:])),
+    "list-twice": ("txn", with_lists(lambda list: list + list[-1:])),
+    "list-phantom": ("txn", with_lists(lambda list: list + [10**6])),
+    "list-null": ("txn", with_lists(lambda list: None)),
+    "list-empty": ("txn", with_lists(lambda list: [])),
+    "list-text": ("txn", with_lists(lambda list: str(list))),
     "pretend-txn": ("txn", lambda node, body, right: {"type": "txn_ok", "txn": body["txn"]}),
 }
