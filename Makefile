@@ -160,11 +160,13 @@ example = $(check) example-$(1) $(2) $(bin)/examples/$(1) -- --node-count 3 --ti
 
 .PHONY: examples
 examples: ## The examples: each node in its workload, through partitions, and a workload of one's own
-	scripts/build examples/g_set examples/lin_kv_proxy examples/pn_counter examples/raft maelstrom-sim
+	scripts/build examples/g_set examples/lin_kv_proxy examples/list_append examples/pn_counter \
+	  examples/raft maelstrom-sim
 	@$(call example,g_set,g-set)
 	@$(call example,pn_counter,pn-counter)
 	@$(call example,lin_kv_proxy,lin-kv,--concurrency 2n)
 	@$(call example,raft,lin-kv,--concurrency 2n)
+	@$(call example,list_append,txn-list-append,--concurrency 2n)
 	cargo test --locked --manifest-path maelstrom-sim/examples/own-workload/Cargo.toml
 
 ##@ Development
