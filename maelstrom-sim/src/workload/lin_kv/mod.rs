@@ -2,7 +2,7 @@
 //!
 //! After Jepsen's `jepsen.tests.linearizable-register` and `jepsen.independent`. Threads work in
 //! groups of twice as many as there are nodes, each group on a key of its own. Half of a group only
-//! read. The others write (one in three operations) and compare and set. When [`PROCESSES_MAX`]
+//! read. The others write (one in three operations) and compare and set. When 20
 //! processes have worked on a key, the group goes on to a new one: operations whose outcome is unknown
 //! make a check hard, and each of them makes a new process.
 //!
