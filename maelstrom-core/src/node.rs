@@ -57,6 +57,7 @@ pub struct Node<E> {
     reply_within: Option<Duration>,
     pub(crate) next_msg_id: MsgId,
     next_serial: u64,
+    next_task: u64,
     /// The serial numbers of the requests that wait for a reply, but for the newest:
     open_requests: BTreeSet<u64>,
     /// most are answered before the next one comes, and never get into the set.
@@ -82,6 +83,7 @@ impl<E> Node<E> {
             durable,
             reply_within,
             next_serial: 0,
+            next_task: 0,
             open_requests: BTreeSet::new(),
             newest_request: None,
             timers: TimerQueue::new(),
@@ -274,6 +276,13 @@ impl<E> Node<E> {
     #[must_use]
     pub fn is_durable(&self) -> bool {
         self.durable
+    }
+
+    /// A number that no other task of this node has.
+    pub(crate) fn next_task(&mut self) -> u64 {
+        let task = self.next_task;
+        self.next_task = task.wrapping_add(1);
+        task
     }
 
     /// How many requests wait for a reply that the handler has not given yet.

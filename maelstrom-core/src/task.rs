@@ -61,8 +61,8 @@
 //!
 //! # Invariants
 //!
-//! * A task cannot touch the handler's state. What it finds is its result, and the handler decides then.
-//!   Other messages come between two steps, so the state may have changed since the task began.
+//! * A task cannot touch the handler's state. It returns a result, and the handler decides then. Other
+//!   messages come between two steps, so the state may have changed since the task began.
 //! * Each step ends exactly once, as [`Node::rpc`] and [`Node::set_timer`] promise. So a task that waits
 //!   for steps only comes to its end. One that waits for anything else is dropped, with an error in the
 //!   log.
@@ -92,7 +92,8 @@ use crate::service::{Cas, KvClient};
 /// How many tasks of a [`Tasks`] may run at a time.
 pub const TASKS_MAX: usize = 1 << 16;
 
-/// A step of a task has ended. The handler gives it to [`Tasks::wake`].
+/// A step of a task has ended. The handler gives it to [`Tasks::wake`]. A handler with several
+/// [`Tasks`] asks each of them whether it [owns](Tasks::owns) the wake.
 #[derive(Debug)]
 pub struct Wake {
     task: u64,
@@ -102,8 +103,8 @@ pub struct Wake {
 
 /// The tasks of a handler, each with a result of type `T`.
 pub struct Tasks<T> {
+    /// By numbers that no other task of this node has.
     running: BTreeMap<u64, Running<T>>,
-    next: u64,
 }
 
 struct Running<T> {
@@ -115,7 +116,7 @@ struct Running<T> {
 
 impl<T> Default for Tasks<T> {
     fn default() -> Self {
-        Self { running: BTreeMap::new(), next: 0 }
+        Self { running: BTreeMap::new() }
     }
 }
 
@@ -145,9 +146,9 @@ impl<T> Tasks<T> {
             return Err(Error::temporarily_unavailable("too many tasks are running"));
         }
         let steps = Steps::default();
+        steps.0.borrow_mut().now = node.now();
         let future: Pin<Box<dyn Future<Output = T>>> = Box::pin(begin(steps.clone()));
-        let task = self.next;
-        self.next = task.wrapping_add(1);
+        let task = node.next_task();
         self.running.insert(task, Running { future, steps, open: 1 });
         // It begins with an event, so that its end is one.
         node.set_timer(Duration::ZERO, Wake { task, step: u64::MAX, result: None }.into());
@@ -170,6 +171,12 @@ impl<T> Tasks<T> {
             self.running.remove(&task);
         }
         None
+    }
+
+    /// Whether a wake is for one of these tasks.
+    #[must_use]
+    pub fn owns(&self, wake: &Wake) -> bool {
+        self.running.contains_key(&wake.task)
     }
 
     /// How many tasks are running.
@@ -234,8 +241,45 @@ struct State {
     now: Duration,
     next: u64,
     asked: VecDeque<(u64, Asked)>,
-    /// The steps that have ended, and what came of the calls among them.
+    /// The steps that the task waits for, and how to wake what waits in it.
+    waiting: BTreeMap<u64, Waker>,
+    /// The steps that have ended since, and what came of the calls among them.
     ended: BTreeMap<u64, Option<RpcResult>>,
+}
+
+/// A step as a future. Its end is forgotten if the task drops it.
+struct Step {
+    steps: Steps,
+    asked: Option<Asked>,
+    number: u64,
+}
+
+impl Future for Step {
+    type Output = Option<RpcResult>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let steps = self.steps.clone();
+        let mut state = steps.0.borrow_mut();
+        if let Some(asked) = self.asked.take() {
+            self.number = state.next;
+            state.next = self.number.wrapping_add(1);
+            state.asked.push_back((self.number, asked));
+        } else if let Some(result) = state.ended.remove(&self.number) {
+            return Poll::Ready(result);
+        }
+        state.waiting.insert(self.number, context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        if self.asked.is_none() {
+            let mut state = self.steps.0.borrow_mut();
+            state.waiting.remove(&self.number);
+            state.ended.remove(&self.number);
+        }
+    }
 }
 
 impl Steps {
@@ -319,17 +363,8 @@ impl Steps {
     }
 
     /// Asks for a step, and waits until it has ended.
-    fn take(&self, asked: Asked) -> impl Future<Output = Option<RpcResult>> + use<> {
-        let (steps, mut asked, mut step) = (self.clone(), Some(asked), 0);
-        std::future::poll_fn(move |_| {
-            let mut state = steps.0.borrow_mut();
-            if let Some(asked) = asked.take() {
-                step = state.next;
-                state.next = step.wrapping_add(1);
-                state.asked.push_back((step, asked));
-            }
-            state.ended.remove(&step).map_or(Poll::Pending, Poll::Ready)
-        })
+    fn take(&self, asked: Asked) -> Step {
+        Step { steps: self.clone(), asked: Some(asked), number: 0 }
     }
 
     fn next_asked(&self) -> Option<(u64, Asked)> {
@@ -337,12 +372,18 @@ impl Steps {
     }
 
     fn ended(&self, step: u64, result: Option<RpcResult>, now: Duration) {
-        let mut state = self.0.borrow_mut();
-        state.now = now;
-        // A task that has dropped a step is not interested in its end, and neither is anybody in the
-        // end of the first event.
-        if step < state.next {
-            state.ended.insert(step, result);
+        let waker = {
+            let mut state = self.0.borrow_mut();
+            state.now = now;
+            let waker = state.waiting.remove(&step);
+            if waker.is_some() {
+                state.ended.insert(step, result);
+            }
+            waker
+        };
+        // A part of the task may poll its own futures only if they were woken, as joins of many do.
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 }

@@ -18,6 +18,10 @@ enum Payload {
     },
     /// Asks two peers at once.
     Both,
+    /// Asks a peer and does not wait for the answer, again and again.
+    Impatient,
+    /// A task of another kind.
+    Other,
     /// Waits for nothing.
     Nothing,
     /// Waits for something that never comes.
@@ -33,6 +37,8 @@ enum Payload {
 #[derive(Default)]
 struct Handler {
     tasks: Tasks<(Request, Result<Payload, RpcError>)>,
+    /// Tasks of another kind.
+    others: Tasks<Request>,
 }
 
 async fn add(steps: &Steps, delta: u64) -> Result<Payload, RpcError> {
@@ -77,6 +83,21 @@ async fn told(steps: &Steps, payload: Payload) -> Result<Payload, RpcError> {
     match payload {
         Payload::Add { delta } => add(steps, delta).await,
         Payload::Both => both(steps).await,
+        Payload::Impatient => {
+            let peer = "n2".into();
+            for _ in 0..10 {
+                let mut call = Box::pin(steps.rpc(&peer, &Payload::Nothing, ms(5)));
+                std::future::poll_fn(|context| {
+                    drop(call.as_mut().poll(context));
+                    Poll::Ready(())
+                })
+                .await;
+                drop(call);
+                steps.sleep(ms(10)).await;
+            }
+            let left = steps.0.borrow().ended.len();
+            Ok(Payload::Told { text: left.to_string() })
+        }
         Payload::Forever => std::future::pending().await,
         Payload::Random => {
             steps.sleep_up_to(ms(100)).await;
@@ -97,11 +118,21 @@ impl MessageHandler for Handler {
         payload: Payload,
     ) -> Result<(), Error> {
         let request = request.clone();
+        if let Payload::Other = payload {
+            return self.others.spawn(node, |steps| async move {
+                steps.sleep(ms(1)).await;
+                request
+            });
+        }
         self.tasks.spawn(node, |steps| async move { (request, told(&steps, payload).await) })
     }
 
     fn event(&mut self, node: &mut Node<Wake>, wake: Wake) {
-        if let Some((request, result)) = self.tasks.wake(node, wake) {
+        if self.others.owns(&wake) {
+            if let Some(request) = self.others.wake(node, wake) {
+                node.reply(&request, &Payload::Told { text: "other".into() });
+            }
+        } else if let Some((request, result)) = self.tasks.wake(node, wake) {
             node.reply_result(&request, result);
         }
     }
@@ -208,6 +239,47 @@ fn tasks_do_not_get_each_others_results() {
     let asked = driver.say("lin-kv", &answer(&first[0], r#""type":"read_ok","value":7"#));
     assert_eq!(asked[0]["to"], 8);
     assert_eq!(driver.node.handler().tasks.len(), 2);
+}
+
+#[test]
+fn several_kinds_of_tasks_know_their_own_wakes() {
+    let mut driver = Driver::new(1);
+    let asked = driver.say("c1", r#"{"type":"add","msg_id":2,"delta":1}"#);
+    assert!(driver.say("c1", r#"{"type":"other","msg_id":3}"#).is_empty());
+    assert_eq!(driver.at(ms(1))[0]["text"], "other");
+    let asked = driver.say("lin-kv", &answer(&asked[0], r#""type":"read_ok","value":7"#));
+    assert_eq!(asked[0]["to"], 8);
+}
+
+#[test]
+fn the_end_of_a_step_that_nobody_waits_for_is_forgotten() {
+    let mut driver = Driver::new(1);
+    driver.say("c1", r#"{"type":"impatient","msg_id":2}"#);
+    let said = driver.at(ms(200));
+    let told = said.iter().find(|body| body["type"] == "told").unwrap();
+    assert_eq!(told["text"], "0");
+}
+
+#[test]
+fn a_step_wakes_what_waits_for_it() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    struct Count(AtomicU32);
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let (steps, count) = (Steps::default(), Arc::new(Count(AtomicU32::new(0))));
+    let waker = Waker::from(Arc::clone(&count));
+    let mut context = Context::from_waker(&waker);
+    let mut sleep = Box::pin(steps.sleep(ms(1)));
+    assert!(sleep.as_mut().poll(&mut context).is_pending());
+    let (step, _) = steps.next_asked().unwrap();
+    steps.ended(step, None, ms(1));
+    assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    assert!(sleep.as_mut().poll(&mut context).is_ready());
 }
 
 #[test]
