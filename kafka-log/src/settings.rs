@@ -9,7 +9,8 @@
 //!   partition; then a record that names the settings follows them.
 //! * So do the names of the nodes, in a record behind that one: they decide where partitions are. A node
 //!   that gets another list in `init` serves nothing. If it did, a partition whose replicas are all
-//!   new to it would begin again, without what was acknowledged.
+//!   new to it would begin again, without what was acknowledged. (A node that is new in the list has no
+//!   records to compare with. It may still begin partitions that new nodes keep.)
 //! * Nodes tell each other their settings when they first meet. A node logs one warning for a peer
 //!   that has other settings, and another one if that peer comes back with yet other settings.
 

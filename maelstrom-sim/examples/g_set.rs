@@ -9,8 +9,8 @@
 //! ```
 //!
 //! An element is acknowledged as soon as the node that took it has it, and has made it durable. The
-//! engine [`gossip`] brings it to all other nodes, through any partition that ends. What the engine
-//! needs to know about a set is in `impl State`:
+//! engine [`gossip`] brings it to all other nodes, through any partition that ends. `impl State` tells the
+//! engine about sets:
 //!
 //! * `apply`: new elements have come.
 //! * `piece` and `merge`: a node that lacks a lot gets the set itself, in pieces.

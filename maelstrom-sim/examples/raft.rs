@@ -416,7 +416,7 @@ impl Raft {
     ) -> Payload {
         let term = self.current_term;
         if self.term_at(prev_log_index) != Some(prev_log_term) {
-            // What is committed is the same everywhere, so the logs may differ behind it only.
+            // Committed entries are the same everywhere, so the logs may differ behind them only.
             let below = prev_log_index.saturating_sub(1).max(self.commit_index);
             let index = below.min(self.last_log_index());
             return Payload::AppendEntriesRes { term, success: false, index };

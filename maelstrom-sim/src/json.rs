@@ -68,7 +68,7 @@ const DEPTH_MAX: usize = 100;
 /// A text that is the same for two JSON values exactly if Maelstrom takes them for equal: the order
 /// of an object's fields, blanks and escapes do not matter, nor how a number with a fraction or an
 /// exponent is written. An integer never equals a number with a fraction.
-pub(crate) fn canonical(raw: &RawValue) -> String {
+pub fn canonical(raw: &RawValue) -> String {
     let text = raw.get();
     match text.as_bytes().first() {
         Some(b'"' | b'{' | b'[' | b'-' | b'0'..=b'9') => {

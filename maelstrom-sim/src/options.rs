@@ -1,5 +1,5 @@
-//! The options of any test: Maelstrom's own, with its names and defaults. What a workload lets its
-//! users choose is in the workload.
+//! The options of any test: Maelstrom's own, with its names and defaults. A workload's own options are
+//! in the workload.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;

@@ -18,17 +18,28 @@ use serde_json::{Value, json};
 use super::{Verdict, WorkloadResults, object};
 use crate::history::{History, Op, OpType};
 
-/// A set of integers as disjoint intervals that do not touch: from each key to its value, both in.
+/// A set of integers as disjoint intervals that do not touch: from each key to its value, both in. All
+/// that a counter may show, where it is not known of some adds whether they happened.
+///
+/// ```
+/// use maelstrom_sim::checker::counter::Intervals;
+///
+/// let mut shown = Intervals::only(10);
+/// shown.add_maybe(-3);
+/// assert!(shown.contains(10) && shown.contains(7) && !shown.contains(8));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Intervals(BTreeMap<i128, i128>);
+pub struct Intervals(BTreeMap<i128, i128>);
 
 impl Intervals {
-    fn only(n: i128) -> Self {
+    /// One number.
+    #[must_use]
+    pub fn only(n: i128) -> Self {
         Self(BTreeMap::from([(n, n)]))
     }
 
     /// What is in it stays, and what is `delta` above anything in it comes in. O(intervals).
-    fn add_maybe(&mut self, delta: i128) {
+    pub fn add_maybe(&mut self, delta: i128) {
         let shifted = self.0.iter().map(|(low, high)| (low + delta, high + delta));
         let mut all: Vec<(i128, i128)> = shifted.collect();
         all.extend(self.0.iter().map(|(low, high)| (*low, *high)));
@@ -46,7 +57,9 @@ impl Intervals {
         self.0.iter().map(|(low, high)| json!([clamp(*low), clamp(*high)])).collect()
     }
 
-    fn contains(&self, n: i64) -> bool {
+    /// Whether a number is in it.
+    #[must_use]
+    pub fn contains(&self, n: i64) -> bool {
         let n = i128::from(n);
         self.0.range(..=n).next_back().is_some_and(|(_, high)| n <= *high)
     }

@@ -27,7 +27,8 @@ pub(crate) fn unanswered(history: &History) -> BTreeMap<usize, &Op> {
 impl WorkloadResults {
     /// Reports the final operations that did not succeed, if there are any; the verdict is then
     /// unknown, unless it is worse.
-    pub(super) fn with_unanswered_finals(mut self, history: &History) -> Self {
+    #[must_use]
+    pub fn with_unanswered_finals(mut self, history: &History) -> Self {
         let unanswered = unanswered(history);
         if !unanswered.is_empty() {
             self.valid = Verdict::merge([self.valid, Verdict::Unknown]);

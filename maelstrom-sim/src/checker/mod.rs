@@ -10,6 +10,8 @@ pub mod linearizable;
 pub mod set_full;
 pub mod txn;
 
+pub use crate::json::canonical;
+
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -82,6 +84,13 @@ impl WorkloadResults {
     pub fn from_cause(cause: Option<String>) -> Self {
         let valid = Verdict::invalid_if(cause.is_some());
         Self::new(valid, valid, Map::new()).because(cause)
+    }
+
+    /// The verdict is bad only because the history tells nothing. In a sweep, faults excuse that.
+    #[must_use]
+    pub fn uninformative(mut self) -> Self {
+        self.is_uninformative = true;
+        self
     }
 
     /// Names the cause of the verdict, in the words of a sentence.

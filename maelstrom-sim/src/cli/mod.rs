@@ -47,7 +47,8 @@ const CRASHED: u8 = 255;
 /// A built-in checker for Maelstrom nodes, with Maelstrom's flags, verdicts and exit codes.
 ///
 /// Exits with 0 if everything looks good, 1 if the analysis is invalid, 2 if the verdict is not
-/// known, 254 on bad arguments, 255 if a node or the test itself crashed, 129, 130, 131 or 143 if
+/// known, 254 on bad arguments, 255 if a node or the test itself crashed or the workload cannot be
+/// tested with these options, 129, 130, 131 or 143 if
 /// SIGHUP, SIGINT, SIGQUIT or SIGTERM ended it.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -70,6 +71,10 @@ enum Command {
 /// Runs the command with these workloads, and returns its exit code.
 pub fn main(workloads: impl IntoIterator<Item = Entry>) -> ExitCode {
     let workloads: Vec<Entry> = workloads.into_iter().collect();
+    if let Some(clash) = clash(&workloads) {
+        writeln!(std::io::stderr(), "error: {clash}").ok();
+        return ExitCode::from(CRASHED);
+    }
     let matches = match command(&workloads).try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return bad_arguments(&error),
@@ -84,6 +89,9 @@ pub fn main(workloads: impl IntoIterator<Item = Entry>) -> ExitCode {
                 Err(why) => Err(anyhow::anyhow!(why)),
             },
             Err(error) => {
+                if let Some(error) = error.downcast_ref::<clap::Error>() {
+                    return bad_arguments(error);
+                }
                 writeln!(std::io::stderr(), "error: {error:#}").ok();
                 return ExitCode::from(BAD_ARGUMENTS);
             }
@@ -93,6 +101,15 @@ pub fn main(workloads: impl IntoIterator<Item = Entry>) -> ExitCode {
         writeln!(std::io::stderr(), "error: {error:#}").ok();
         ExitCode::from(CRASHED)
     })
+}
+
+/// Why these workloads cannot be in one command, if they cannot.
+fn clash(workloads: &[Entry]) -> Option<String> {
+    let command = Cli::command();
+    let test = command.find_subcommand("test")?;
+    (0..)
+        .zip(workloads)
+        .find_map(|(at, entry)| entry.clash(test, workloads.get(..at).unwrap_or_default()))
 }
 
 /// The command with the names and the flags of these workloads.
@@ -135,4 +152,85 @@ fn bad_arguments(error: &clap::Error) -> ExitCode {
     error.print().ok();
     let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if help { ExitCode::SUCCESS } else { ExitCode::from(BAD_ARGUMENTS) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checker::WorkloadResults;
+    use crate::history::History;
+    use crate::workload::{Echo, Generator, Rpc, built_in};
+
+    /// A workload with the fields of `T` as flags.
+    macro_rules! workload {
+        ($name:ident { $($(#[$attr:meta])* $field:ident: $type:ty),* }) => {
+            #[derive(Clone, Debug, Default, clap::Args)]
+            struct $name { $($(#[$attr])* $field: $type),* }
+
+            impl Workload for $name {
+                fn name(&self) -> &'static str { stringify!($name) }
+                fn about(&self) -> &'static str { "" }
+                fn rpcs(&self) -> &'static [Rpc] { &[] }
+                fn generator(&self, options: &Options) -> Box<dyn Generator> {
+                    Echo::default().generator(options)
+                }
+                fn check(&self, _: &History) -> WorkloadResults {
+                    WorkloadResults::from_cause(None)
+                }
+            }
+        };
+    }
+
+    workload!(Quorum {
+        #[arg(long)]
+        quorum: u32
+    });
+    workload!(OtherQuorum {
+        #[arg(long)]
+        quorum: String
+    });
+    workload!(Rate {
+        #[arg(long)]
+        rate: u32
+    });
+    workload!(NamedRate {
+        #[arg(long = "rate")]
+        mine: u32
+    });
+
+    fn read(workloads: &[Entry], args: &[&str]) -> Result<Arc<dyn Workload>, String> {
+        assert_eq!(clash(workloads), None);
+        let matches = command(workloads).try_get_matches_from(args).map_err(|e| e.to_string())?;
+        let cli = Cli::from_arg_matches(&matches).map_err(|e| e.to_string())?;
+        let Command::Test(args) = cli.command else { panic!("not a test") };
+        plan(&args, &matches, workloads).map(|(workload, _)| workload).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_flag_that_one_workload_needs_is_not_asked_of_others() {
+        let mut workloads = built_in();
+        workloads.push(Entry::of::<Quorum>());
+        let args = ["x", "test", "--bin", "y", "-w"];
+        assert!(read(&workloads, &[&args[..], &["echo"]].concat()).is_ok());
+        let error = read(&workloads, &[&args[..], &["Quorum"]].concat()).unwrap_err();
+        assert!(error.contains("quorum"), "{error}");
+        let workload = read(&workloads, &[&args[..], &["Quorum", "--quorum", "3"]].concat());
+        assert_eq!(format!("{:?}", workload.unwrap()), "Quorum { quorum: 3 }");
+    }
+
+    #[test]
+    fn a_flag_has_one_meaning() {
+        assert_eq!(clash(&built_in()), None);
+        let both = [Entry::of::<Quorum>(), Entry::of::<OtherQuorum>()];
+        let texts = [
+            clash(&both),
+            clash(&[Entry::of::<Rate>()]),
+            clash(&[Entry::of::<NamedRate>()]),
+            clash(&[Entry::of::<Quorum>(), Entry::of::<Quorum>()]),
+        ];
+        for (text, part) in texts.into_iter().zip(["--quorum", "--rate", "--rate", "two workloads"])
+        {
+            assert!(text.as_ref().is_some_and(|text| text.contains(part)), "{text:?}");
+        }
+    }
 }

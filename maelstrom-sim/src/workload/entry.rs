@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use clap::{ArgMatches, Args, Command};
+use clap::{Arg, ArgMatches, Args, Command};
 
 use super::Workload;
 
@@ -18,7 +18,8 @@ pub struct Entry {
 impl Entry {
     /// The workload `W`, whose fields are flags.
     ///
-    /// Workloads may share a flag: it then means the same for all of them, as `--key-count` does.
+    /// Workloads may share a flag: it then means the same for all of them, as `--key-count` does. A flag
+    /// of the command itself, such as `--rate`, is not a workload's to use.
     #[must_use]
     pub fn of<W: Workload + Args + Default>() -> Self {
         Self {
@@ -36,16 +37,55 @@ impl Entry {
 
     /// The workload's own flags.
     #[must_use]
-    pub fn flags(&self) -> Vec<clap::Arg> {
+    pub fn flags(&self) -> Vec<Arg> {
         (self.flags)(Command::new(self.workload.name())).get_arguments().cloned().collect()
     }
 
-    /// Adds the workload's flags to a command that may have some of them already.
+    /// Adds the workload's flags to a command that may have some of them already. None is required
+    /// there, for other workloads do without.
     #[must_use]
     pub fn augment(&self, command: Command) -> Command {
-        self.flags().into_iter().fold(command, |command, flag| {
+        let own = (self.flags)(Command::new(self.workload.name()));
+        let command = own.get_arguments().fold(command, |command, flag| {
             let has_it = command.get_arguments().any(|known| known.get_id() == flag.get_id());
-            if has_it { command } else { command.arg(flag) }
+            if has_it { command } else { command.arg(flag.clone().required(false)) }
+        });
+        own.get_groups().fold(command, |command, group| {
+            let has_it = command.get_groups().any(|known| known.get_id() == group.get_id());
+            if has_it { command } else { command.group(group.clone().required(false)) }
+        })
+    }
+
+    /// Why the workload cannot be added to a command, if it cannot: a flag of the command itself has the
+    /// same name, or a flag of another workload has the same name and means something else.
+    pub(crate) fn clash(&self, command: &Command, others: &[Self]) -> Option<String> {
+        let name = self.workload.name();
+        if others.iter().any(|other| other.workload.name() == name) {
+            return Some(format!("two workloads have the name {name}"));
+        }
+        let is_same = |a: &Arg, b: &Arg| {
+            let long = a.get_long().is_some() && a.get_long() == b.get_long();
+            let short = a.get_short().is_some() && a.get_short() == b.get_short();
+            a.get_id() == b.get_id() || long || short
+        };
+        let means_the_same = |a: &Arg, b: &Arg| {
+            let parser = |arg: &Arg| arg.get_value_parser().type_id();
+            a.get_id() == b.get_id()
+                && a.get_long() == b.get_long()
+                && parser(a) == parser(b)
+                && a.get_default_values() == b.get_default_values()
+        };
+        let others: Vec<Arg> = others.iter().flat_map(Self::flags).collect();
+        self.flags().into_iter().find_map(|flag| {
+            let taken = command.get_arguments().any(|known| is_same(known, &flag));
+            let differs =
+                others.iter().any(|known| is_same(known, &flag) && !means_the_same(known, &flag));
+            (taken || differs).then(|| {
+                let flag = flag.get_long().unwrap_or_else(|| flag.get_id().as_str());
+                format!(
+                    "the workload {name} has a flag --{flag}, which means something else already"
+                )
+            })
         })
     }
 

@@ -5,8 +5,8 @@
 //! fields are its own options. The same value serves tests in virtual time and sweeps, tests of real
 //! processes, and the command line, which reads the fields from flags.
 //!
-//! Each folder here is one of Maelstrom's workloads. A workload of another crate uses the same public
-//! items:
+//! Each folder here is one of Maelstrom's workloads. A workload of another crate needs no more than
+//! public items:
 //!
 //! ```
 //! use std::time::Duration;
@@ -157,7 +157,8 @@ pub trait Workload: Any + Debug + Send + Sync {
     /// All requests that nodes must understand, and their replies.
     fn rpcs(&self) -> &'static [Rpc];
 
-    /// Whether the workload can be tested with these options. The command line asks before a test.
+    /// Whether the workload can be tested with these options. A test that cannot be carried out fails
+    /// at its beginning, with the error.
     ///
     /// # Errors
     ///

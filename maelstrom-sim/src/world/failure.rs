@@ -9,6 +9,9 @@ use crate::network::Flood;
 /// Why a test could not be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
+    /// The workload cannot be tested with these options. The first node stands for all.
+    #[error("{1}")]
+    Unsuitable(NodeId, String),
     /// A node did not answer `init`.
     #[error("{0} did not answer `init` within 10 s")]
     InitTimeout(NodeId),
@@ -43,7 +46,8 @@ impl Failure {
     #[must_use]
     pub const fn node(&self) -> &NodeId {
         match self {
-            Self::InitTimeout(node)
+            Self::Unsuitable(node, _)
+            | Self::InitTimeout(node)
             | Self::InitRefused(node, _)
             | Self::SetupRefused(node, _)
             | Self::NodeGone(node, _)

@@ -192,6 +192,11 @@ impl World {
             failure: None,
             options,
         };
+        if let Err(why) = world.workload.validate(&world.options) {
+            let first = world.options.nodes.first().cloned().unwrap_or_default();
+            world.fail(Failure::Unsuitable(first, why));
+            return world;
+        }
         world.init_nodes(now);
         world.advance(now);
         world

@@ -57,7 +57,7 @@ enum Event {
     },
     /// A write takes effect.
     Late(Payload),
-    /// What was written before is undone, unless something else was written since.
+    /// An earlier write is undone, unless something else was written since.
     Undo {
         key: u64,
         written: Value,

@@ -96,7 +96,7 @@ impl Workload for Fencing {
             }
             largest = largest.max(token);
         }
-        WorkloadResults::from_cause(None)
+        WorkloadResults::from_cause(None).with_unanswered_finals(history)
     }
 }
 

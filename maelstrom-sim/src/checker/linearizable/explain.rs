@@ -104,7 +104,8 @@ impl Explanation {
         let last = self.prefix.iter().skip(self.prefix.len().saturating_sub(SHOWN));
         let last: Vec<String> = last.map(text).collect();
         lines.push(match (last.is_empty(), self.prefix_is_short) {
-            (true, _) => "It is the first to return.".into(),
+            (true, false) => "It is the first to return.".into(),
+            (true, true) => "No order is known of the operations before it.".into(),
             (false, false) => {
                 let count = self.prefix.len();
                 format!("The {count} operations before it can, for example … {}.", last.join(", "))
@@ -155,7 +156,9 @@ impl Explanation {
             }
         }
         let Some(until) = until else {
-            return Some("In this order, it is legal at no time.".into());
+            let is_legal = model.step(&state, x).is_some();
+            let when = if is_legal { "at the end" } else { "at no time" };
+            return Some(format!("In this order, it is legal {when}."));
         };
         let call = timeline.ops.get(self.operation)?.call;
         let returned = timeline.ops.get(until)?.returned;

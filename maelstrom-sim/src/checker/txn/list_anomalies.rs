@@ -74,6 +74,8 @@ fn internal(
         let Some(list) = reads.next_if(|list| list.at == at) else {
             let unknown = || Expected { whole: false, after_null: false, elements: Vec::new() };
             let known = expected.entry(op.key).or_insert_with(unknown);
+            // Elle takes the list after a null and an append for just that element.
+            known.whole |= known.after_null && known.elements.is_empty();
             known.elements.push(op.version);
             continue;
         };

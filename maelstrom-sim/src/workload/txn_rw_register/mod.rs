@@ -73,7 +73,7 @@ impl Workload for TxnRwRegister {
     }
 
     fn about(&self) -> &'static str {
-        "Nodes run transactions over a map of registers. What transactions read and write must be \
+        "Nodes run transactions over a map of registers. All that transactions read and write must be \
          possible under the consistency models that --consistency-models names."
     }
 
