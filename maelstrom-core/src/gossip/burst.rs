@@ -1,11 +1,12 @@
 //! Messages that are sent at once, and may overtake each other.
 //!
-//! What they bring must be taken in the order in which it was sent: a log has no holes, and a piece of a
-//! snapshot follows the one before. So each message of a burst says where it belongs, and one that comes
+//! The engine must take their content in the order in which it was sent: a log has no holes, and a piece
+//! of a snapshot follows the one before. So each message of a burst says where it belongs, and one that comes
 //! early is held until those before it have come. To the rest of the engine that looks as if the network
 //! had taken a little longer, which it may. If one of them is lost, those after it wait until a later
 //! burst of that peer comes, which releases them, or until the peer has failed to answer, which makes
-//! them as good as lost.
+//! them as good as lost. Until then they set off no fetch: the sender tells its news again when its
+//! patience ends.
 //!
 //! No more than [`EARLY_MAX`] messages wait, of all peers together. One that comes early and finds no
 //! place is taken at once: it does not fit, and what it brings is fetched.

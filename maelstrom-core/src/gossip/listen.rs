@@ -40,7 +40,7 @@ impl<S: State> Gossip<S> {
         self.keep_own_log_apart(node, src, &message.have);
         let (mut is_gap, before, mut result) = (false, self.generation, Ok(()));
         for run in message.runs {
-            // What it appended itself in this life, nobody can know better.
+            // Nobody can know better than this node what it appended in this life.
             if run.origin != self.origin {
                 is_gap |=
                     !S::Entry::CUMULATIVE && run.start > self.replica.version().get(&run.origin);
@@ -53,7 +53,7 @@ impl<S: State> Gossip<S> {
             }
         }
         let mut is_piece = false;
-        // What an earlier life had may be gone by now.
+        // The state of an earlier life may be gone by now.
         if let Some(piece) = message.piece.filter(|_| standing != Standing::Unclear) {
             let taken = self.take_piece(node, src, message.life, &message.have, piece);
             is_piece = taken == Ok(true);
