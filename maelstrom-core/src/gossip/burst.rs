@@ -5,8 +5,7 @@
 //! early is held until those before it have come. To the rest of the engine that looks as if the network
 //! had taken a little longer, which it may. If one of them is lost, those after it wait until a later
 //! burst of that peer comes, which releases them, or until the peer has failed to answer, which makes
-//! them as good as lost. Until then they set off no fetch: the sender tells its news again when its
-//! patience ends.
+//! them as good as lost. Meanwhile the node fetches the missing part, as it does for any lost message.
 //!
 //! No more than [`EARLY_MAX`] messages wait, of all peers together. One that comes early and finds no
 //! place is taken at once: it does not fit, and what it brings is fetched.

@@ -365,7 +365,13 @@ impl<S: State> Gossip<S> {
             return Err(Error::malformed_request("gossip is between the nodes of a cluster"));
         }
         let mut result = Ok(());
-        for message in self.in_order(src, message) {
+        let ready = self.in_order(src, message);
+        if ready.is_empty() {
+            // It tells of more than has come. If that does not come soon, it is lost.
+            self.note_what_is_lacking(node.now(), src, fetch::Wait::RoundTrip);
+            self.drive(node);
+        }
+        for message in ready {
             result = result.and(self.take(node, src, message));
         }
         result

@@ -58,3 +58,23 @@ fn a_message_that_is_alone_waits_for_nothing() {
     let ready = engine.in_order(&"n1".into(), message(LIFE, 13, None));
     assert_eq!(ready.iter().map(|message| message.sent).collect::<Vec<_>>(), [13]);
 }
+
+/// It does not wait for the next message of the sender.
+#[test]
+fn a_burst_without_its_beginning_sets_off_a_fetch() {
+    let config = Config { batch_bytes_max: 3 * VALUE_BYTES, ..Config::default() };
+    let mut cluster = Cluster::<Set>::new(1, 2, config, steady(20));
+    cluster.run_for(secs(3));
+    for _ in 0..20 {
+        cluster.append(0);
+    }
+    // Several batches at once.
+    cluster.run_until(secs(2), |cluster| cluster.under_way_from(0).0 > 6);
+    let burst = cluster.intercept(0, 1);
+    for packet in burst.into_iter().skip(1) {
+        cluster.deliver(packet);
+    }
+    cluster.run_for(ms(300));
+    let lacking = cluster.values(0).difference(&cluster.values(1)).count();
+    assert_eq!(lacking, 0);
+}
