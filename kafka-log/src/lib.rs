@@ -468,9 +468,8 @@ impl MessageHandler for KafkaLog {
             records.add(&Record::SnapshotStart)?;
         }
         let Some(section) = from.section.checked_sub(OFFSETS_SECTION + 1) else {
-            let next = self.offsets.snapshot(from.offset, bytes_max, records)?;
+            let next = self.offsets.snapshot(from, bytes_max, records)?;
             let first = SnapshotPosition { section: OFFSETS_SECTION + 1, offset: 0 };
-            let next = next.map(|offset| SnapshotPosition { section: OFFSETS_SECTION, offset });
             return Ok(Some(next.unwrap_or(first)));
         };
         let id = PartitionId::try_from(section).unwrap_or(PartitionId::MAX);

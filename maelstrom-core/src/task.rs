@@ -224,7 +224,7 @@ impl<T> Running<T> {
 /// The fields of a request, its type among them.
 type Body = BTreeMap<String, Box<RawValue>>;
 
-/// What a task asks its node for.
+/// A task's request to its node.
 #[derive(Debug)]
 enum Asked {
     Call { dest: NodeId, body: Body, timeout: Duration },

@@ -133,8 +133,7 @@ impl MessageHandler for GSet {
         bytes_max: usize,
         records: &mut Records<'_>,
     ) -> Result<Option<SnapshotPosition>, Error> {
-        let next = self.gossip.snapshot(from.offset, bytes_max, records)?;
-        Ok(next.map(|offset| SnapshotPosition { offset, ..from }))
+        self.gossip.snapshot(from, bytes_max, records)
     }
 
     fn started(&mut self, node: &mut Node<Tick>) {

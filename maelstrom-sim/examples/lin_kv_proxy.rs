@@ -8,7 +8,7 @@
 //!     --node-count 3 --concurrency 2n --time-limit 10 --nemesis partition
 //! ```
 //!
-//! What it shows:
+//! The example shows:
 //!
 //! * A call to another node or a service: [`Node::rpc`]. Its outcome comes back as an event, exactly
 //!   once: the reply, an error, or a timeout.
@@ -27,7 +27,7 @@ use serde_json::Value;
 /// How long the service may take. The client gives up after a second.
 const PATIENCE: Duration = Duration::from_millis(900);
 
-/// What clients ask, and what the service is asked: the same.
+/// The requests of clients. The node sends them on to the service as they are.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Payload {
@@ -36,7 +36,7 @@ enum Payload {
     Cas { key: Value, from: Value, to: Value },
 }
 
-/// What the service answers, and what clients are answered.
+/// The replies of the service. The node sends them on to clients as they are.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(clippy::enum_variant_names, reason = "the protocol's names")]

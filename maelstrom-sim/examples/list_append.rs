@@ -19,7 +19,7 @@
 //! compare-and-set is the moment at which the transaction happens; for one that only reads, that
 //! moment is when it reads the root. So transactions are strictly serializable.
 //!
-//! What it shows: steps that follow each other, as one `async` block ([`maelstrom_core::task`]), and
+//! The example shows steps that follow each other, as one `async` block ([`maelstrom_core::task`]), and
 //! which errors are definite. Until the compare-and-set has been sent, nothing has happened, and error 11
 //! is true. After that, a timeout is error 0.
 
@@ -55,7 +55,7 @@ enum Payload {
     TxnOk { txn: Vec<Operation> },
 }
 
-/// What a transaction has seen and done so far.
+/// One attempt to run a transaction: its reads and writes so far.
 struct Attempt<'a> {
     steps: &'a Steps,
     kv: &'a KvClient,

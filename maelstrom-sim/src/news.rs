@@ -1,11 +1,11 @@
-//! What a test has to tell while it runs, beside its history.
+//! Events that a test reports while it runs, beside its history.
 
 use maelstrom_core::NodeId;
 use serde::Serialize;
 
 use crate::nemesis::NemesisOp;
 
-/// What a person who watches wants to know.
+/// An event for a person who watches the test.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum News {
@@ -17,7 +17,7 @@ pub enum News {
     Muted {
         /// Which node.
         node: NodeId,
-        /// What it said, and what is wrong with it.
+        /// The line that it printed, and the mistake in it.
         why: String,
     },
     /// A node asked a service something that makes no sense, and gets no answer. Told once for each

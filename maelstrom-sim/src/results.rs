@@ -56,7 +56,7 @@ pub struct Results {
     pub availability: Value,
     /// How many messages they took.
     pub net: Value,
-    /// What the workload's checker found.
+    /// The findings of the workload's checker.
     pub workload: WorkloadResults,
     /// The first cause of a verdict that is not valid, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,7 +134,7 @@ impl Results {
         self
     }
 
-    /// Where nothing succeeded, nothing was judged. Maelstrom calls a test without operations valid.
+    /// A test in which nothing succeeded was not judged. Maelstrom calls a test without operations valid.
     #[must_use]
     pub(crate) fn with_successes(mut self, count: u64) -> Self {
         if count == 0 {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::options::Options;
 use crate::workload::Workload;
 
-/// What is to be tested, and how.
+/// A workload, and the options of a test of it.
 #[derive(Clone, Debug)]
 pub struct Test {
-    /// What the clients do, and how it is judged.
+    /// It decides what clients do, and how the history is judged.
     pub workload: Arc<dyn Workload>,
     /// Nodes, time, rate, faults and the seed.
     pub options: Options,

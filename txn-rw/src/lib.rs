@@ -361,8 +361,7 @@ impl<M: Map> MessageHandler for TxnRw<M> {
         bytes_max: usize,
         records: &mut Records<'_>,
     ) -> Result<Option<SnapshotPosition>, Error> {
-        let next = self.gossip.snapshot(from.offset, bytes_max, records)?;
-        Ok(next.map(|offset| SnapshotPosition { offset, ..from }))
+        self.gossip.snapshot(from, bytes_max, records)
     }
 
     fn started(&mut self, node: &mut Node<Event>) {

@@ -77,7 +77,7 @@ impl<S: State> Burst<S> {
 }
 
 impl<S: State> Gossip<S> {
-    /// What can be taken now that a message of a peer has come, in this order.
+    /// Returns the messages that the engine can take now that a message of a peer has come, in order.
     pub(super) fn in_order(&mut self, src: &NodeId, message: Message<S>) -> Vec<Message<S>> {
         let Some(Place { burst: number, index, .. }) = message.place else {
             return vec![message];

@@ -50,14 +50,15 @@ pub(super) enum Wait {
     Period,
 }
 
-/// What a node is asking for.
+/// A node's requests for missing entries, and the snapshots that it receives.
 #[derive(Debug)]
 pub(super) struct Fetching<P> {
     asked: Option<Asked>,
     window: Window,
     /// The snapshots that are coming. Each goes on where it was, whoever is asked in between.
     loading: BTreeMap<NodeId, Loading<P>>,
-    /// What is left to merge of a snapshot that has come, and with the last piece what all cover.
+    /// Pieces of a complete snapshot that still have to be merged. The last piece carries the version
+    /// that the whole snapshot covers.
     merging: VecDeque<(P, Option<VersionVector>)>,
 }
 
@@ -85,7 +86,7 @@ struct Asked {
     is_gap: bool,
 }
 
-/// What has become of a piece.
+/// The outcome of a received piece.
 enum Taken<P> {
     /// It does not fit.
     Not,
@@ -102,7 +103,8 @@ struct Loading<P> {
     life: u64,
     /// Where the next piece begins.
     position: u64,
-    /// What its sender had when it took the last piece that is here: all of that is in the whole.
+    /// The sender's version when it took the last piece received so far. The complete snapshot contains
+    /// at least that version.
     version: VersionVector,
     /// The pieces that wait for the last one.
     pieces: Vec<P>,

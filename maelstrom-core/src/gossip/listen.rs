@@ -106,7 +106,7 @@ impl<S: State> Gossip<S> {
         Ok(())
     }
 
-    /// What a message of a peer's present life says besides its entries.
+    /// Takes in everything but the entries of a message from a peer's present life.
     fn listen(&mut self, now: Duration, src: &NodeId, message: &Message<S>) {
         let Some(peer) = self.peers.get_mut(src) else {
             return;

@@ -1,4 +1,4 @@
-//! What a node knows of one other node: what it has, whether it hears and answers, how far it is.
+//! A node's knowledge of one peer: its version, whether it hears and answers, and the round trip to it.
 //!
 //! Everything here is O(origins): queues to a peer hold positions in the logs, never copies.
 
@@ -68,7 +68,7 @@ impl RoundTrip {
 pub(super) struct Awaited {
     /// When it was told, as the message says.
     sent: u64,
-    /// What it was told of.
+    /// The versions that this node told it of.
     told: VersionVector,
     /// When it is told again.
     pub(super) deadline: Duration,
@@ -102,9 +102,9 @@ pub(super) struct Peer {
     pub(super) rank: usize,
     /// Its life, as far as it has spoken in this node's life.
     life: Option<u64>,
-    /// What it said it has, in that life.
+    /// The version that it claimed in that life.
     pub(super) known: VersionVector,
-    /// What it was told there is. It fetches whatever of that it lacks.
+    /// The version that this node told it of. The peer fetches all that it lacks of that version.
     pub(super) told: VersionVector,
     /// The replica's generation when it was last told.
     pub(super) told_generation: u64,
@@ -133,9 +133,9 @@ pub(super) struct Peer {
     pub(super) fruitless: u32,
     /// Its newest view that has come.
     pub(super) view: u64,
-    /// Whom it takes for its hub.
+    /// The node that it takes for its hub.
     pub(super) hub: Option<NodeId>,
-    /// Whom it tries in vain to reach.
+    /// The nodes that it cannot reach.
     pub(super) lost: Vec<NodeId>,
     pub(super) round_trip: RoundTrip,
     health: Health,
@@ -156,7 +156,7 @@ const BACKOFF_DOUBLINGS_MAX: u32 = 4;
 /// After this long without a fall, earlier ones are forgiven.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 
-/// What a message proves about its sender.
+/// The proof that a message gives about its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// It is from the life that is known.
@@ -286,7 +286,7 @@ impl Peer {
         self.hub = None;
     }
 
-    /// What it said it has: that may be what was awaited.
+    /// Notes the version that it claims: this may be the awaited acknowledgement.
     pub(super) fn confirm(&mut self, now: Duration, have: &VersionVector, slack: Duration) {
         self.known.join(have);
         let echoed = self.echoed;
@@ -355,7 +355,7 @@ impl Peer {
         }
     }
 
-    /// What to echo to it.
+    /// The echo to send to it.
     pub(super) fn echo(&self, now: Duration) -> Option<Echo> {
         let (life, sent, at) = self.heard?;
         Some(Echo { life, sent, held: micros(now.saturating_sub(at)) })

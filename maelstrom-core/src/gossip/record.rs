@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::replica::{Entry, Run, VersionVector};
 use super::{Gossip, State};
 use crate::error::Error;
-use crate::handler::Records;
+use crate::handler::{Records, SnapshotPosition};
 
 /// A record, as it is read.
 #[derive(Deserialize)]
@@ -125,9 +125,10 @@ impl<S: State> Gossip<S> {
         (!self.is_merging()).then_some(bytes)
     }
 
-    /// Adds the part of a snapshot that begins at `from` (0 at first), of about `bytes_max` bytes, and
-    /// returns where the next part begins, as [`MessageHandler::snapshot`] does. The first part holds
-    /// the entries that are still kept for nodes that lack them; the others hold the state.
+    /// Adds the part of a snapshot that begins at `from`, of about `bytes_max` bytes, and returns where
+    /// the next part begins, as [`MessageHandler::snapshot`] does. The section is the handler's: it
+    /// stays as it is. The first part holds the entries that are still kept for nodes that lack them;
+    /// the others hold the state.
     ///
     /// # Errors
     ///
@@ -136,11 +137,11 @@ impl<S: State> Gossip<S> {
     /// [`MessageHandler::snapshot`]: crate::MessageHandler::snapshot
     pub fn snapshot(
         &self,
-        from: u64,
+        from: SnapshotPosition,
         bytes_max: usize,
         records: &mut Records<'_>,
-    ) -> Result<Option<u64>, Error> {
-        let next = match from.checked_sub(1) {
+    ) -> Result<Option<SnapshotPosition>, Error> {
+        let next = match from.offset.checked_sub(1) {
             None => {
                 self.snapshot_start(records)?;
                 // Cumulative entries say all that there is to say.
@@ -155,7 +156,8 @@ impl<S: State> Gossip<S> {
         if next.is_none() {
             records.add(&RecordRef::<S>::End)?;
         }
-        Ok(next.map(|position| position.saturating_add(1)))
+        let offset = next.map(|position| position.saturating_add(1));
+        Ok(offset.map(|offset| SnapshotPosition { offset, ..from }))
     }
 
     fn snapshot_start(&self, records: &mut Records<'_>) -> Result<(), Error> {

@@ -51,7 +51,7 @@ impl Window {
 type Batch<S> = Vec<Run<<S as State>::Entry>>;
 
 impl<S: State> Gossip<S> {
-    /// What is here and in none of `have`: `count` batches at the most, and one at the least, which may
+    /// Entries that are here and in none of `have`: at most `count` batches, and at least one, which may
     /// be empty. Whether something did not go in. `None` if the logs do not hold all of it any more.
     pub(super) fn batches(
         &self,

@@ -76,7 +76,8 @@ fn number(op: &Op) -> Option<i64> {
     op.value.as_ref()?.get().parse().ok()
 }
 
-/// What any read may show: from the sum of the negative adds begun to that of the positive ones.
+/// The range that any read may show: from the sum of the negative adds begun to that of the positive
+/// ones.
 #[derive(Clone, Copy, Debug, Default)]
 struct Bounds {
     low: i128,

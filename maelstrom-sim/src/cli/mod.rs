@@ -130,7 +130,7 @@ fn command(workloads: &[Entry]) -> clap::Command {
     command.mut_subcommand("doc", |doc| doc.mut_arg("workload", |arg| arg.value_parser(names)))
 }
 
-/// What is to be tested, and how.
+/// The workload and the options of the test.
 fn plan(
     args: &TestArgs,
     matches: &ArgMatches,

@@ -24,7 +24,7 @@ use maelstrom_core::NodeId;
 
 #[derive(Args, Debug)]
 pub(super) struct TestArgs {
-    /// What the clients do, and how it is judged.
+    /// The workload: it decides what clients do, and how the history is judged.
     #[arg(short, long)]
     pub(super) workload: String,
     /// The program that runs a node.
@@ -75,7 +75,7 @@ pub(super) struct TestArgs {
     /// Keep every message and what became of it, in messages.jsonl and events.jsonl.
     #[arg(long)]
     trace: bool,
-    /// What all random choices derive from. Without it, another one each time.
+    /// The seed of all random choices. Without it, each test has another one.
     #[arg(long)]
     seed: Option<u64>,
     #[command(flatten)]
@@ -124,7 +124,7 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 impl TestArgs {
-    /// What is to be tested, or why that makes no sense.
+    /// The options of the test, or an error that names the flag that makes no sense.
     pub(super) fn options(&self) -> anyhow::Result<Options> {
         let nodes = match self.node_count {
             Some(count) => node_names(count.into()),

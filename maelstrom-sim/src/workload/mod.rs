@@ -84,6 +84,7 @@
 //! ```
 
 pub mod broadcast;
+mod counters;
 pub mod echo;
 mod entry;
 pub mod g_counter;
@@ -205,7 +206,7 @@ pub trait Workload: Any + Debug + Send + Sync {
     }
 }
 
-/// What the clients of one test do.
+/// Chooses the operations of the clients of one test.
 pub trait Generator: Debug {
     /// The request that each node gets before the test, if any.
     fn setup(&self) -> Option<RequestBody> {
@@ -215,7 +216,7 @@ pub trait Generator: Debug {
     /// The next operation, which `process` begins.
     fn next(&mut self, process: u64, rng: &mut SimRng) -> Invocation;
 
-    /// What every thread ends with.
+    /// The operations with which every thread ends.
     fn final_ops(&self) -> FinalOps {
         FinalOps::None
     }
@@ -231,8 +232,8 @@ pub trait Generator: Debug {
         RequestBody::new(op.f, [])
     }
 
-    /// What the client of `process` does for an operation, after requests with these results: one
-    /// request, unless the workload knows better.
+    /// The next step of an operation of `process`, after requests with these results. By default an
+    /// operation is one request.
     fn step(&mut self, process: u64, op: &Invocation, results: &[Option<Box<RawValue>>]) -> Step {
         let _ = process;
         match results.first() {
@@ -247,7 +248,7 @@ pub trait Generator: Debug {
     }
 }
 
-/// What a client is to do.
+/// An operation that a client begins.
 #[derive(Clone, Debug)]
 pub struct Invocation {
     /// The function, as in the history.
@@ -289,7 +290,7 @@ impl RequestBody {
     }
 }
 
-/// What a client does next for the operation it is at.
+/// The next step of a client's operation.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// It asks its node this, and goes on when it has the result.
@@ -300,7 +301,7 @@ pub enum Step {
     Crash,
 }
 
-/// What threads do after all faults have ended and the network has rested.
+/// The operations of threads after all faults have ended and the network has rested.
 #[derive(Clone, Debug)]
 pub enum FinalOps {
     /// Nothing.

@@ -12,7 +12,7 @@ use crate::json::is_integer;
 pub struct Rpc {
     /// The type of the request. The reply's type is the same with `_ok` behind it.
     pub name: &'static str,
-    /// What a node does, in a sentence.
+    /// The node's task, in a sentence.
     pub about: &'static str,
     /// The fields of the request beside its type and id.
     pub request: &'static [Field],
@@ -30,7 +30,7 @@ pub struct Field {
     pub schema: Schema,
     /// One of these values, as JSON.
     pub example: &'static str,
-    /// What the value means, in a sentence.
+    /// The meaning of the value, in a sentence.
     pub about: &'static str,
 }
 
@@ -50,7 +50,7 @@ impl Field {
 /// Which values a field may have.
 #[derive(Clone, Copy)]
 pub struct Schema {
-    /// What the value is, with its article: "a list".
+    /// A noun for the value, with its article: "a list".
     pub name: &'static str,
     /// Reads a value of a reply: the value as the history keeps it, or an error that goes on after the
     /// field's name ("is not a list").

@@ -22,11 +22,13 @@
 mod advice;
 mod calls;
 mod clients;
+mod disturb;
 mod failure;
 mod finale;
 mod limits;
 mod lines;
 mod reply;
+mod services;
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -34,8 +36,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use maelstrom_core::NodeId;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 pub use self::failure::Failure;
 pub use crate::news::News;
@@ -44,9 +44,9 @@ use self::calls::{Calls, INIT_TIMEOUT, Outcome, Purpose};
 use self::clients::Thread;
 use self::lines::{Line, node_line};
 use crate::checker::Verdict;
-use crate::history::{History, Op, OpType, Process};
+use crate::history::{History, Op, OpType};
 use crate::json::Fields;
-use crate::nemesis::{NemesisOp, Schedule, ServiceMode};
+use crate::nemesis::{Schedule, ServiceMode};
 use crate::network::{Message, NetStats, Network, is_client};
 use crate::options::Options;
 use crate::results::Results;
@@ -438,39 +438,6 @@ impl World {
         }
     }
 
-    fn service_received(&mut self, now: Duration, message: &Message) {
-        let (src, dest) = (&message.src, &message.dest);
-        let error = match self.service_mode {
-            ServiceMode::Fine => None,
-            ServiceMode::Unreachable => return,
-            ServiceMode::Errors => Services::error(&message.body, &mut self.service_rng),
-        };
-        // After a definite error nothing must have happened; after an indefinite one, something may.
-        let spared = error.as_ref().is_some_and(|(_, definite)| *definite);
-        let reply = if spared { None } else { self.ask_service(now, message) };
-        if let Some(reply) = error.map(|(body, _)| body).or(reply) {
-            // The node that asked may be gone by now.
-            self.network.send(now, dest, src, reply).ok();
-        }
-    }
-
-    /// The answer of a service. A request that makes no sense is reported, once for each node and kind.
-    fn ask_service(&mut self, now: Duration, message: &Message) -> Option<Box<RawValue>> {
-        let (src, dest) = (&message.src, &message.dest);
-        match self.services.handle(dest, src, &message.body) {
-            Ok(reply) => Some(reply),
-            Err(error) => {
-                let is_news = self.bad_requests.len() < BAD_REQUESTS_MAX
-                    && self.bad_requests.insert((src.clone(), error.clone()));
-                if is_news {
-                    let why = format!("{dest}: {error}: {}", reply::preview(message.body.get()));
-                    self.tell(now, News::BadRequest { node: src.clone(), why });
-                }
-                None
-            }
-        }
-    }
-
     fn client_received(&mut self, now: Duration, message: Message) {
         let fields = Fields::of(&message.body).ok();
         let in_reply_to = fields.and_then(|fields| fields.get("in_reply_to"));
@@ -593,57 +560,6 @@ impl World {
             _ => return false,
         };
         true
-    }
-
-    fn nemesis_did(&mut self, now: Duration, op: NemesisOp) {
-        self.tell(now, News::Nemesis(op.clone()));
-        let f = op.name();
-        let (asked, done) = match &op {
-            NemesisOp::StartPartition(kind, grudge) => (json!(kind.name()), json!(grudge)),
-            NemesisOp::StopPartition => (Value::Null, json!("network-healed")),
-            other => (Value::Null, json!(other.to_string())),
-        };
-        self.disturb(now, op);
-        self.take_turn();
-        for value in [asked, done] {
-            let value = serde_json::value::to_raw_value(&value).ok();
-            let value = value.filter(|value| value.get() != "null");
-            self.record(now, Op { value, ..Op::new(Process::Nemesis, OpType::Info, f) });
-        }
-    }
-
-    fn disturb(&mut self, now: Duration, op: NemesisOp) {
-        let disturbance = match op {
-            NemesisOp::StartPartition(_, grudge) => return self.network.start_partition(grudge),
-            NemesisOp::StopPartition => return self.network.heal(),
-            NemesisOp::Loss(p) => return self.network.set_loss(p),
-            NemesisOp::Duplication(p) => return self.network.set_duplication(p),
-            NemesisOp::Slow(address, by) => return self.network.set_slow(address, by),
-            NemesisOp::Services(mode) => return self.service_mode = mode,
-            NemesisOp::Forget => {
-                self.services.forget();
-                for name in Services::NAMES {
-                    self.network.remove(now, &name.into());
-                    self.network.add(name.into());
-                }
-                return;
-            }
-            NemesisOp::Pause(node) => Disturbance::Pause(node),
-            NemesisOp::Resume(node) => Disturbance::Resume(node),
-            NemesisOp::Crash(node) => {
-                self.down.insert(node.clone());
-                Disturbance::Crash(node)
-            }
-            NemesisOp::Clock(node, ms) => Disturbance::Clock(node, ms),
-            NemesisOp::Restart(node) => {
-                if !self.down.remove(&node) {
-                    return;
-                }
-                self.actions.push_back(Action::Disturb(Disturbance::Restart(node.clone())));
-                return self.init_node(now, node);
-            }
-        };
-        self.actions.push_back(Action::Disturb(disturbance));
     }
 
     fn record(&mut self, at: Duration, op: Op) -> usize {

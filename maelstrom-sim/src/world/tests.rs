@@ -5,13 +5,15 @@ use std::time::Duration;
 use maelstrom_core::service::{Cas, KvClient};
 use maelstrom_core::{Error, ErrorCode, MessageHandler, Node, Request, RpcError};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 mod arbitrary;
+mod misbehaving;
+mod services;
 
 use super::*;
-use crate::history::OpType;
+use crate::history::{OpType, Process};
 use crate::nemesis::Fault;
 use crate::options::{Latency, LatencyDist};
 use crate::simulate::simulate;
@@ -356,24 +358,6 @@ fn a_failed_assertion_names_the_first_cause() {
 }
 
 #[test]
-fn each_kind_of_request_that_no_service_understands_is_told_once() {
-    let mut world = started();
-    for kind in ["no", "no", "nothing", "no"] {
-        let body = json!({ "type": kind, "msg_id": 1 });
-        let line = json!({ "src": "n0", "dest": "lin-kv", "body": body });
-        world.node_said(start::JOIN_TIME, &"n0".into(), line.to_string().as_bytes());
-    }
-    let news = std::iter::from_fn(|| world.poll_action()).filter_map(|action| match action {
-        Action::Tell(News::BadRequest { node, why }) => Some((node, why)),
-        _ => None,
-    });
-    let news: Vec<(NodeId, String)> = news.collect();
-    assert_eq!(news.len(), 2, "{news:?}");
-    let why = "lin-kv: lin-kv knows no requests of type `no`: {";
-    assert!(news[0].0.as_ref() == "n0" && news[0].1.starts_with(why), "{news:?}");
-}
-
-#[test]
 fn a_node_that_refuses_the_set_up_fails_the_test() {
     let world = simulate(broadcast(options()), |_| Stubborn);
     let why = "not-supported (10): no".to_owned();
@@ -438,73 +422,6 @@ fn what_is_no_message_mutes_a_node_and_says_why() {
     }
 }
 
-/// Counts by compare-and-set in `lin-kv`, and tells how often it was told that it had happened and
-/// that it may have.
-#[derive(Default)]
-struct Swapper {
-    value: u64,
-    done: u64,
-    unknown: u64,
-    /// Whether this swap may have happened already.
-    maybe: bool,
-}
-
-impl MessageHandler for Swapper {
-    type Payload = Payload;
-    type Event = Result<Cas, RpcError>;
-
-    fn started(&mut self, node: &mut Node<Self::Event>) {
-        let client = KvClient::lin_kv(ms(500));
-        client.cas(node, "k", self.value, self.value + 1, true, |result| result);
-    }
-
-    fn event(&mut self, node: &mut Node<Self::Event>, result: Self::Event) {
-        match result {
-            Ok(Cas::Swapped) => self.done += 1,
-            Ok(Cas::Mismatch) => {
-                assert!(self.maybe, "it happened, though it certainly had not");
-                self.unknown += 1;
-            }
-            Ok(Cas::Missing) => panic!("the first one creates it"),
-            Err(error) => {
-                self.maybe |= !error.is_definite();
-                return self.started(node);
-            }
-        }
-        self.value += 1;
-        self.maybe = false;
-        self.started(node);
-    }
-
-    fn message(
-        &mut self,
-        node: &mut Node<Self::Event>,
-        request: &Request,
-        payload: Payload,
-    ) -> Result<(), Error> {
-        match payload {
-            Payload::Topology { .. } => node.reply(request, &Reply::TopologyOk),
-            Payload::Broadcast { .. } => node.reply(request, &Reply::BroadcastOk),
-            _ => node.reply(request, &Reply::ReadOk { messages: vec![self.done, self.unknown] }),
-        }
-        Ok(())
-    }
-}
-
-#[test]
-fn services_that_answer_with_errors_do_so_definitely_only_where_nothing_happened() {
-    let mut options = options();
-    options.nodes = vec!["n0".into()];
-    options.latency.mean_ms = 10;
-    options.nemesis.insert(Fault::Services);
-    options.nemesis_interval = Duration::from_secs(2);
-    let world = simulate(broadcast(options), |_| Swapper::default());
-    let last = ends(&world, OpType::Ok).into_iter().rev().find(|op| op.f == "read").unwrap();
-    let counts: Vec<u64> = serde_json::from_str(last.value.as_ref().unwrap().get()).unwrap();
-    assert!(counts[0] > 100, "most of them happen: {counts:?}");
-    assert!(counts[1] > 0, "some that may have happened had: {counts:?}");
-}
-
 /// Answers each tenth request for an id too late.
 struct LateIds(u64);
 
@@ -560,87 +477,4 @@ fn a_node_that_is_not_listened_to_does_not_stop_time() {
         world.node_said(ms(at), &"n0".into(), b"rubbish");
     }
     assert!(matches!(world.failure(), Some(Failure::InitTimeout(_))));
-}
-
-/// A test of two nodes, of which `n0` has begun to send to `n1`.
-fn flooding(latency_ms: u64) -> World {
-    let options = Options::default().with_node_count(2);
-    let latency = Latency { mean_ms: latency_ms, ..Latency::default() };
-    let options = Options { latency, ..options };
-    let mut world = World::new(Test::new(Echo::default(), options), ms(0));
-    world.handle_timeout(start::JOIN_TIME);
-    let body = RawValue::from_string(format!("\"{}\"", "x".repeat(1 << 20))).unwrap();
-    for _ in 0..260 {
-        let sent = world.network.send(start::JOIN_TIME, &"n0".into(), &"n1".into(), body.clone());
-        sent.unwrap();
-        world.handle_timeout(start::JOIN_TIME);
-        if world.is_done() {
-            break;
-        }
-    }
-    world
-}
-
-#[test]
-fn too_much_for_a_node_ends_the_test_wherever_it_waits() {
-    // In the network, or where the driver is to fetch it.
-    for (latency_ms, sent) in [(1_000, 257), (0, 256)] {
-        let mut world = flooding(latency_ms);
-        let Some(Failure::Flood(flood)) = world.failure().cloned() else {
-            panic!("{latency_ms} ms: {:?}", world.failure());
-        };
-        assert_eq!((flood.to.as_ref(), flood.most), ("n1", Some(("n0".into(), sent))));
-        let fetched = std::iter::from_fn(|| world.poll_action()).count();
-        assert!(fetched < 265 && world.undelivered == (0, 0), "{fetched}");
-    }
-}
-
-#[test]
-fn a_node_that_does_not_read_names_the_one_that_sent_it_most() {
-    let options = Options::default().with_node_count(2);
-    let mut world = World::new(Test::new(Echo::default(), options), ms(0));
-    world.handle_timeout(start::JOIN_TIME);
-    for _ in 0..7 {
-        let line = br#"{"src":"n0","dest":"n1","body":{}}"#;
-        world.node_said(start::JOIN_TIME, &"n0".into(), line);
-    }
-    world.node_flooded(&"n1".into(), 256 << 20);
-    let failure = world.failure().unwrap();
-    assert_eq!(failure.node().as_ref(), "n0");
-    assert!(failure.to_string().contains("n0 has sent it the most: 7 messages"), "{failure}");
-}
-
-#[test]
-fn a_second_reply_to_a_request_is_told_and_makes_no_valid_test() {
-    use crate::checker::Verdict;
-    let options = Options { rate: 10.0, ..Options::default().with_node_count(1) };
-    let options = Options { time_limit: ms(2_000), ..options };
-    let mut world = World::new(Test::new(UniqueIds::default(), options), ms(0));
-    let (mut now, mut id) = (ms(0), 0);
-    while !world.is_done() {
-        while let Some(action) = world.poll_action() {
-            let Action::Deliver { node, line } = action else { continue };
-            let asked: Value = serde_json::from_slice(&line).unwrap();
-            let reply = json!({ "in_reply_to": asked["body"]["msg_id"] });
-            let mut reply = reply.as_object().unwrap().clone();
-            let is_init = asked["body"]["type"] == "init";
-            reply.insert("type".into(), json!(if is_init { "init_ok" } else { "generate_ok" }));
-            if !is_init {
-                id += 1;
-                reply.insert("id".into(), json!(id));
-            }
-            let line = json!({ "src": node.as_ref(), "dest": asked["src"], "body": reply });
-            let times = if is_init { 1 } else { 2 };
-            for _ in 0..times {
-                world.node_said(now, &node, line.to_string().as_bytes());
-            }
-        }
-        now = world.poll_timeout(now).unwrap_or(now);
-        world.handle_timeout(now);
-    }
-    let results = world.results();
-    assert_eq!((results.valid, results.maelstrom_valid), (Verdict::Invalid, Verdict::Valid));
-    assert!(
-        results.cause.unwrap().starts_with("n0 replied twice to a request, after 0.000ns, to c1")
-    );
 }

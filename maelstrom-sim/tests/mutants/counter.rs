@@ -35,7 +35,7 @@ struct Counter {
     taken: u64,
 }
 
-/// What was added in each row, and what was taken away. Both only grow.
+/// The totals added and taken away in each row. Both only grow.
 type Rows = BTreeMap<String, (u64, u64)>;
 
 #[derive(Deserialize)]

@@ -68,7 +68,7 @@ enum Event {
 struct Registers {
     mutation: Mutation,
     values: BTreeMap<u64, Value>,
-    /// What this node saw last of each key that others keep.
+    /// The last value that this node saw of each key that others keep.
     copies: BTreeMap<u64, Value>,
     writes: u64,
     reads: u64,
@@ -108,7 +108,7 @@ impl Registers {
         }
     }
 
-    /// What the first node does.
+    /// Serves a request at the first node.
     fn serve(&mut self, node: &mut Node<Event>, mut asked: Payload) -> Result<Answer, Error> {
         self.writes += u64::from(!matches!(asked, Payload::Read { .. }));
         if let Payload::Write { key, value } = &mut asked {

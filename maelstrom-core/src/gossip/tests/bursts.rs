@@ -12,7 +12,7 @@ fn engine() -> Gossip<Set> {
     engine
 }
 
-/// What a message of a life says, which tells it apart by the time when it was sent.
+/// A message of a life. Its send time tells it apart from others.
 fn message(life: u64, sent: u64, place: Option<[u64; 3]>) -> Message<Set> {
     let message = json!({"life": life, "sent": sent, "have": [], "view": 1, "place": place});
     serde_json::from_value(message).unwrap()

@@ -5,7 +5,7 @@
 
 use super::*;
 
-/// What each value says it takes.
+/// The size in bytes that each value claims.
 const BYTES: usize = 64 << 10;
 
 /// A value that says it is large.
@@ -57,12 +57,12 @@ impl Values for Larges {
     }
 }
 
-/// What is seen while values are appended.
+/// Measurements made while clients append values.
 #[derive(Debug, Default)]
 struct Seen {
     /// How far behind a node was, at worst.
     behind: Duration,
-    /// What a node held besides its state, at worst: its log, pieces that wait, and what it has
+    /// The most bytes that a node held besides its state: its log, pieces that wait, and lines that it has
     /// sent and nobody has got.
     beside: usize,
 }

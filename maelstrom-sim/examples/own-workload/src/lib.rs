@@ -111,7 +111,7 @@ impl Generator for Fencing {
     }
 }
 
-/// What the node understands, and what it answers.
+/// The requests and replies of the node.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Payload {

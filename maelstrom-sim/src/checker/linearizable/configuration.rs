@@ -64,7 +64,7 @@ pub(super) struct Configuration {
     pub(super) used: Vec<u32>,
     /// How many indeterminate operations took effect.
     pub(super) total_used: u64,
-    /// What they cost.
+    /// Their cost.
     cost: u64,
     pub(super) trail: Trail,
 }
@@ -134,7 +134,7 @@ impl Configuration {
     }
 }
 
-/// What to do when there are too many configurations.
+/// The treatment of configurations that are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Excess {
     /// Drop some. The search still proves that a history is linearizable.

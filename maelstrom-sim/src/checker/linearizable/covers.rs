@@ -24,7 +24,7 @@
 
 use super::model::Model;
 
-/// What it costs to use up an operation that covers others. Any other one costs one.
+/// The cost of using up an operation that covers others. Any other operation costs one.
 const HEAD_COST: u64 = 2;
 
 /// The groups of the classes of a history.
@@ -37,7 +37,7 @@ pub(super) struct Covers {
     slots: Vec<usize>,
     /// How many classes each group has.
     groups: Vec<usize>,
-    /// What it costs to use up an operation of each class.
+    /// The cost of using up an operation, by class.
     costs: Vec<u64>,
 }
 
@@ -84,7 +84,7 @@ impl Covers {
         self.slots.get(class).copied().unwrap_or(class)
     }
 
-    /// What it costs to use up an operation of a class: the more, the more it can do.
+    /// The cost of using up an operation of a class: the more it can do, the more it costs.
     pub(super) fn cost(&self, class: usize) -> u64 {
         self.costs.get(class).copied().unwrap_or(1)
     }

@@ -1,4 +1,4 @@
-//! What may take effect before an operation returns.
+//! The operations that may take effect before another one returns.
 //!
 //! [`Pass::expand`] finds the operations that can be of help, and advances configurations until the
 //! operation took effect in them. Every other operation takes effect as late as possible.

@@ -167,7 +167,7 @@ impl Explanation {
         Some(text + if preceded { ", which returned before its call." } else { "." })
     }
 
-    /// What the other operations would do in the first state.
+    /// The effect that the other operations would have in the first state.
     fn candidates_line<M: Model>(
         &self,
         timeline: &Timeline<'_, M>,

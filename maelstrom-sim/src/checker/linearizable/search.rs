@@ -16,7 +16,7 @@ use super::{Limits, Reason};
 /// How many configurations a pass keeps.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Policy {
-    /// What becomes of the ones that are too many.
+    /// The treatment of configurations that are too many.
     pub(super) excess: Excess,
     /// The most of one state.
     pub(super) per_state: usize,

@@ -76,7 +76,7 @@ impl Workload for Broadcast {
     }
 }
 
-/// What the clients do.
+/// The operations of the clients.
 #[derive(Debug)]
 struct Values {
     topology: Topology,

@@ -2,9 +2,9 @@
 //! show the sum.
 
 use rand::RngExt;
-use serde_json::{Value, json};
 
-use super::{Field, FinalOps, Generator, Invocation, RequestBody, Rpc, Schema, Workload};
+use super::counters::{Counting, READ};
+use super::{Field, Generator, Rpc, Schema, Workload};
 use crate::checker::{WorkloadResults, counter};
 use crate::history::History;
 use crate::options::Options;
@@ -21,12 +21,7 @@ const RPCS: &[Rpc] = &[
         request: &[Field::new("delta", Schema::INTEGER, "3", "The number, 0 or above.")],
         reply: &[],
     },
-    Rpc {
-        name: "read",
-        about: "The node tells what the counter shows.",
-        request: &[],
-        reply: &[Field::new("value", Schema::INTEGER, "12", "The sum of all adds it knows of.")],
-    },
+    READ,
 ];
 
 impl Workload for GCounter {
@@ -44,7 +39,7 @@ impl Workload for GCounter {
     }
 
     fn generator(&self, _options: &Options) -> Box<dyn Generator> {
-        Box::new(self.clone())
+        Box::new(Counting { next_add })
     }
 
     /// Maelstrom's client for counters catches no errors, so it never knows.
@@ -57,23 +52,7 @@ impl Workload for GCounter {
     }
 }
 
-impl Generator for GCounter {
-    fn next(&mut self, _process: u64, rng: &mut SimRng) -> Invocation {
-        // Maelstrom mixes reads with as many adds of -5 to 4, and drops the negative ones.
-        if rng.random_range(0..3) > 0 {
-            return Invocation { f: "read", value: None };
-        }
-        Invocation::new("add", &json!(rng.random_range(0..5)))
-    }
-
-    fn final_ops(&self) -> FinalOps {
-        FinalOps::Once(Invocation { f: "read", value: None })
-    }
-
-    fn request(&self, op: &Invocation) -> RequestBody {
-        match op.argument() {
-            Value::Null => RequestBody::new("read", []),
-            delta => RequestBody::new("add", [("delta", delta)]),
-        }
-    }
+fn next_add(rng: &mut SimRng) -> Option<i64> {
+    // Maelstrom mixes reads with as many adds of -5 to 4, and drops the negative ones.
+    (rng.random_range(0..3) == 0).then(|| rng.random_range(0..5_i32).into())
 }

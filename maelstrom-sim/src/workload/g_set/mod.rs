@@ -57,7 +57,7 @@ impl Workload for GSet {
     }
 }
 
-/// What the clients do.
+/// The operations of the clients.
 #[derive(Debug)]
 struct Elements {
     next: u64,

@@ -105,7 +105,7 @@ pub struct Kafka {
     pub harmless: Vec<&'static str>,
 }
 
-/// What the clients do.
+/// The operations of the clients.
 #[derive(Debug)]
 struct Clients {
     keys: KeysInUse,

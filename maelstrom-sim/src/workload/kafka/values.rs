@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 /// An offset for each of some keys.
 pub(super) type Offsets = BTreeMap<String, i64>;
 
-/// What a poll read of each key: offsets and messages.
+/// The offsets and messages that a poll read, by key.
 pub(super) type Polled<'a> = BTreeMap<String, Vec<(i64, &'a RawValue)>>;
 
 /// The value of an assign.
@@ -24,7 +24,7 @@ pub(super) struct Assign {
 }
 
 impl Assign {
-    /// Where a client goes on whose positions were `old`.
+    /// The next positions of a client whose positions were `old`.
     pub(super) fn positions(&self, old: &Offsets) -> Offsets {
         let position = |key: &String| {
             if self.seek_to_beginning {

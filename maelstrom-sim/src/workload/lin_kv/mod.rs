@@ -143,7 +143,7 @@ struct Group {
     processes: BTreeSet<u64>,
 }
 
-/// What the clients do.
+/// The operations of the clients.
 #[derive(Debug)]
 struct Groups {
     /// The threads of a group.

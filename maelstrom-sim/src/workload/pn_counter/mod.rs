@@ -2,9 +2,9 @@
 //! sum.
 
 use rand::RngExt;
-use serde_json::{Value, json};
 
-use super::{Field, FinalOps, Generator, Invocation, RequestBody, Rpc, Schema, Workload};
+use super::counters::{Counting, READ};
+use super::{Field, Generator, Rpc, Schema, Workload};
 use crate::checker::{WorkloadResults, counter};
 use crate::history::History;
 use crate::options::Options;
@@ -21,12 +21,7 @@ const RPCS: &[Rpc] = &[
         request: &[Field::new("delta", Schema::INTEGER, "-2", "The number. It may be negative.")],
         reply: &[],
     },
-    Rpc {
-        name: "read",
-        about: "The node tells what the counter shows.",
-        request: &[],
-        reply: &[Field::new("value", Schema::INTEGER, "12", "The sum of all adds it knows of.")],
-    },
+    READ,
 ];
 
 impl Workload for PnCounter {
@@ -44,7 +39,7 @@ impl Workload for PnCounter {
     }
 
     fn generator(&self, _options: &Options) -> Box<dyn Generator> {
-        Box::new(self.clone())
+        Box::new(Counting { next_add })
     }
 
     /// Maelstrom's client for counters catches no errors, so it never knows.
@@ -57,22 +52,6 @@ impl Workload for PnCounter {
     }
 }
 
-impl Generator for PnCounter {
-    fn next(&mut self, _process: u64, rng: &mut SimRng) -> Invocation {
-        if rng.random_bool(0.5) {
-            return Invocation { f: "read", value: None };
-        }
-        Invocation::new("add", &json!(rng.random_range(-5..5)))
-    }
-
-    fn final_ops(&self) -> FinalOps {
-        FinalOps::Once(Invocation { f: "read", value: None })
-    }
-
-    fn request(&self, op: &Invocation) -> RequestBody {
-        match op.argument() {
-            Value::Null => RequestBody::new("read", []),
-            delta => RequestBody::new("add", [("delta", delta)]),
-        }
-    }
+fn next_add(rng: &mut SimRng) -> Option<i64> {
+    (!rng.random_bool(0.5)).then(|| rng.random_range(-5..5_i32).into())
 }

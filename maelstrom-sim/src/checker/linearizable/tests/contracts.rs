@@ -1,4 +1,4 @@
-//! What the models say about their operations, against their steps.
+//! The models' hints about their operations, checked against their steps.
 
 use std::fmt::Debug;
 

@@ -35,6 +35,8 @@
 //!
 //! Snapshots (section 7) and changes of membership (section 6) are left out: the log grows for ever.
 
+mod registers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -43,6 +45,8 @@ use maelstrom_core::rand::{Rng, RngExt};
 use maelstrom_core::{DataArgs, Error, MessageHandler, Node, NodeArgs, NodeId, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use self::registers::{Command, Operation, Origin, Registers};
 
 /// How often a leader tells its followers that it is there.
 const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -55,32 +59,6 @@ const BATCH: usize = 64;
 
 /// How long a node remembers a client's request. The client waits a second.
 const REMEMBER: Duration = Duration::from_secs(5);
-
-/// What clients ask for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Operation {
-    Read { key: Value },
-    Write { key: Value, value: Value },
-    Cas { key: Value, from: Value, to: Value },
-}
-
-/// One life of one node: it names commands.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Origin {
-    node: String,
-    life: u64,
-}
-
-/// An operation with its name.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Command {
-    origin: Origin,
-    number: u64,
-    /// The origin waits for no command below this number.
-    done_below: u64,
-    operation: Operation,
-}
 
 /// An entry of the log. A new leader begins with one that has no command.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -133,16 +111,7 @@ enum Payload {
     },
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(clippy::enum_variant_names, reason = "the protocol's names")]
-enum Answer {
-    ReadOk { value: Value },
-    WriteOk,
-    CasOk,
-}
-
-/// What a node keeps on disk. `Log`: the log has `kept` entries, and then these.
+/// A record on a node's disk. `Log`: the log has `kept` entries, and then these.
 #[derive(Serialize, Deserialize)]
 enum Record {
     Term { term: u64, voted_for: Option<NodeId> },
@@ -155,7 +124,7 @@ enum Event {
     Heartbeat { term: u64 },
 }
 
-/// What a leader knows of a follower.
+/// A leader's knowledge of a follower.
 #[derive(Clone, Copy, Default)]
 struct Progress {
     next_index: u64,
@@ -166,47 +135,6 @@ enum Role {
     Follower,
     Candidate { votes: BTreeSet<NodeId> },
     Leader { followers: BTreeMap<NodeId, Progress> },
-}
-
-/// The map that all nodes make of the same commands.
-#[derive(Default)]
-struct Registers {
-    values: BTreeMap<String, Value>,
-    /// The numbers that were applied, of each origin: all below the first, and these.
-    applied: BTreeMap<Origin, (u64, BTreeSet<u64>)>,
-}
-
-impl Registers {
-    /// Applies a command. `None`: it has been applied before, or its origin no longer waits for it.
-    fn apply(&mut self, command: &Command) -> Option<Result<Answer, Error>> {
-        let (done_below, numbers) = self.applied.entry(command.origin.clone()).or_default();
-        *done_below = command.done_below.max(*done_below);
-        *numbers = numbers.split_off(done_below);
-        let is_new = command.number >= *done_below && numbers.insert(command.number);
-        is_new.then(|| self.execute(&command.operation))
-    }
-
-    fn execute(&mut self, operation: &Operation) -> Result<Answer, Error> {
-        let missing = || Error::key_does_not_exist("no such key");
-        match operation {
-            Operation::Read { key } => {
-                let value = self.values.get(&key.to_string()).ok_or_else(missing)?;
-                Ok(Answer::ReadOk { value: value.clone() })
-            }
-            Operation::Write { key, value } => {
-                self.values.insert(key.to_string(), value.clone());
-                Ok(Answer::WriteOk)
-            }
-            Operation::Cas { key, from, to } => {
-                let value = self.values.get_mut(&key.to_string()).ok_or_else(missing)?;
-                if value != from {
-                    return Err(Error::precondition_failed(format!("the value is {value}")));
-                }
-                *value = to.clone();
-                Ok(Answer::CasOk)
-            }
-        }
-    }
 }
 
 /// A node. The first three fields are on its disk.
@@ -225,7 +153,7 @@ struct Raft {
     origin: Origin,
     /// The number of the next command.
     next_number: u64,
-    /// Who waits for a command, and since when.
+    /// The requests that wait for a command, each with the time at which it came.
     waiting: BTreeMap<u64, (Request, Duration)>,
 }
 
