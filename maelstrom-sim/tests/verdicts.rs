@@ -268,7 +268,7 @@ fn models_come_with_spaces_around_their_commas_or_without() {
         let output = Command::new(env!("CARGO_BIN_EXE_maelstrom-sim"))
             .current_dir(&dir)
             .args(["test", "--bin", NODE, "--consistency-models", models])
-            .args("-w txn-rw-register --node-count 1 --time-limit 1".split(' '))
+            .args("-w txn-rw-register --node-count 1 --rate 100 --time-limit 1".split(' '))
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(0), "{models}");
