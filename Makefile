@@ -187,7 +187,11 @@ test: ## Run the tests, those of the scripts too
 sweep_of = $(or $(sweep_$(1)),-p $(1) --test simulation -- sweep)
 sweep_kafka := -p kafka-log --test simulation -- sweep
 sweep_txn-rw-register := -p txn-rw --test simulation -- sweep
-WORKLOAD ?= echo unique-ids broadcast g-counter kafka txn-rw-register
+sweep_g-set := -p maelstrom-sim --example g_set -- sweep
+sweep_pn-counter := -p maelstrom-sim --example pn_counter -- sweep
+sweep_lin-kv := -p maelstrom-sim --example lin_kv_proxy --example raft -- sweep
+sweep_txn-list-append := -p maelstrom-sim --example list_append -- sweep
+WORKLOAD ?= echo unique-ids broadcast g-counter kafka txn-rw-register g-set pn-counter lin-kv txn-list-append
 SEEDS ?= 1000
 
 # One line of the recipe for each workload, hence the empty line at its end.
@@ -201,6 +205,15 @@ sim: export SEEDS := $(SEEDS)
 sim: export SEED := $(SEED)
 sim: ## Sweep SEEDS=1000 seeds in virtual time (WORKLOAD=broadcast: one; SEED=42: replay one)
 	$(foreach w,$(WORKLOAD),$(call sweep,$(w)))
+
+HUNTS ?= 21
+
+.PHONY: hunts
+hunts: export HUNTS := $(HUNTS)
+hunts: export SEEDS := $(SEEDS)
+hunts: ## Hunt each broken node from HUNTS=21 seeds, and sweep the sound ones with SEEDS=1000
+	cargo test --profile sim --locked -p maelstrom-sim --test mutants --test transactions -- --nocapture
+	cargo test --profile sim --locked -p kafka-log -p txn-rw --test mutants -- --nocapture
 
 .PHONY: corpus
 corpus: ## Run the corpus of odd nodes under the built-in checker (LAUNCHER=/path/to/maelstrom: that one)

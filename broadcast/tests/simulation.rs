@@ -19,7 +19,7 @@ fn all_faults() -> Sweep {
 
 #[test]
 fn sweep() {
-    all_faults().test(40, |_| Broadcast::default());
+    all_faults().test(10, |_| Broadcast::default());
 }
 
 /// Who falls behind gets the state itself, piece by piece. (With fewer bytes a snapshot may take
@@ -27,12 +27,12 @@ fn sweep() {
 #[test]
 fn sweep_with_small_logs_and_batches() {
     let config = Config { log_bytes_max: 3_000, batch_bytes_max: 1_000, ..Config::default() };
-    all_faults().test(40, |_| Broadcast::new(config.clone()));
+    all_faults().test(10, |_| Broadcast::new(config.clone()));
 }
 
 #[test]
 fn sweep_with_snapshots() {
-    all_faults().test_snapshots("broadcast-snapshots", 40, |_| Broadcast::default());
+    all_faults().test_snapshots("broadcast-snapshots", 10, |_| Broadcast::default());
 }
 
 #[test]

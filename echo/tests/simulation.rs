@@ -22,7 +22,7 @@ fn bearable_faults() -> Sweep {
 
 #[test]
 fn sweep() {
-    bearable_faults().test(40, |_| Echo);
+    bearable_faults().test(10, |_| Echo);
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn case(test: Test) -> Case<impl FnMut(&NodeId) -> KafkaLog> {
 
 #[test]
 fn sweep_configurations() {
-    all_faults().test_cases(NAME, 25, case_with_snapshots);
+    all_faults().test_cases(NAME, 10, case_with_snapshots);
 }
 
 /// Thousands of operations a second: packets are full, and sends wait for room.

@@ -1,7 +1,7 @@
 //! The protocol is broken on purpose, one rule at a time, and the checker must notice: not the node's
 //! own assertions, which are off then.
 //!
-//! `HUNTS=21 cargo test --profile sim -p kafka-log --test mutants -- --nocapture | grep '^|'` prints
+//! `make hunts HUNTS=21 | grep '^|'` prints
 //! after how many seeds: the median and the most of so many hunts.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests may fail")]
 #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "tests may fail")]

@@ -29,12 +29,12 @@ fn all_faults() -> Sweep {
 
 #[test]
 fn sweep() {
-    all_faults().test(40, |_| KafkaLog::default());
+    all_faults().test(10, |_| KafkaLog::default());
 }
 
 #[test]
 fn sweep_with_snapshots() {
-    all_faults().test_snapshots("kafka-snapshots", 40, |_| KafkaLog::default());
+    all_faults().test_snapshots("kafka-snapshots", 10, |_| KafkaLog::default());
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_seed_gives_the_same_run_every_time() {
 /// is shown is never wrong, nothing appears twice, and no offset is used again.
 #[test]
 fn sweep_without_disks() {
-    all_faults().test_cases("kafka-no-disks", 20, |Test { workload, mut options }| {
+    all_faults().test_cases("kafka-no-disks", 10, |Test { workload, mut options }| {
         options.nemesis.insert(Fault::Crash);
         options.forgive_silence = true;
         if options.nodes.len() == 1 {
@@ -64,7 +64,7 @@ fn sweep_without_disks() {
 /// partition stays unavailable, even if that node was the last one in sync (KIP-966).
 #[test]
 fn sweep_with_one_bad_disk() {
-    all_faults().test_cases("kafka-bad-disk", 40, |test| {
+    all_faults().test_cases("kafka-bad-disk", 10, |test| {
         let test = with_one_bad_disk(test);
         let bad = test.options.nodes[0].clone();
         let build = move |id: &NodeId| Forgetful::with_two_in_sync(*id == bad, Rules::default());
@@ -75,7 +75,7 @@ fn sweep_with_one_bad_disk() {
 /// All nodes lose their power at one instant, again and again, and `lin-kv` is empty after that.
 #[test]
 fn sweep_with_outages() {
-    all_faults().test_cases("kafka-outages", 40, |mut test| {
+    all_faults().test_cases("kafka-outages", 10, |mut test| {
         test.options.nemesis.insert(Fault::Outage);
         test.options.snapshot_part_bytes = test.options.seed.is_multiple_of(2).then_some(50);
         Case::new(test, |_| KafkaLog::default())

@@ -189,12 +189,12 @@ mod tests {
 
     #[test]
     fn sweep() {
-        Sweep::new(workload::GSet::default(), Fault::ALL).test(40, |_| GSet::new());
+        Sweep::new(workload::GSet::default(), Fault::ALL).test(10, |_| GSet::new());
     }
 
     #[test]
     fn sweep_with_snapshots() {
         let sweep = Sweep::new(workload::GSet::default(), Fault::ALL);
-        sweep.test_snapshots("g-set-snapshots", 20, |_| GSet::new());
+        sweep.test_snapshots("g-set-snapshots", 10, |_| GSet::new());
     }
 }

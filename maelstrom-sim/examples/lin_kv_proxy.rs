@@ -99,7 +99,7 @@ mod tests {
     /// write that is delivered twice to one is no longer linearizable: so they are spared.
     #[test]
     fn sweep() {
-        Sweep::new(LinKv::default(), Fault::ALL).test_cases("lin-kv-proxy", 40, |mut test| {
+        Sweep::new(LinKv::default(), Fault::ALL).test_cases("lin-kv-proxy", 10, |mut test| {
             test.options.spare_services = true;
             Case::new(test, |_| Proxy::new())
         });

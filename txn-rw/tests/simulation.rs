@@ -40,12 +40,12 @@ fn all_faults() -> Sweep {
 
 #[test]
 fn sweep() {
-    all_faults().test(15, node);
+    all_faults().test(6, node);
 }
 
 #[test]
 fn sweep_with_snapshots() {
-    all_faults().test_snapshots("txn-rw-snapshots", 15, node);
+    all_faults().test_snapshots("txn-rw-snapshots", 6, node);
 }
 
 /// Batches are often cut, who lacks a little more than that gets the map in pieces, and what waits
@@ -64,7 +64,7 @@ fn small_batches_and_short_logs_do_no_harm() {
         let config = Config { gossip: gossip(), ..Config::default() };
         TxnRw::with_map(config, Registers::with_held_bytes_max(1_000))
     };
-    all_faults().test(15, small);
+    all_faults().test(6, small);
 }
 
 #[test]

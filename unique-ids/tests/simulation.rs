@@ -11,7 +11,7 @@ fn all_faults() -> Sweep {
 
 #[test]
 fn sweep() {
-    all_faults().test(40, |_| UniqueIds::default());
+    all_faults().test(10, |_| UniqueIds::default());
 }
 
 #[test]

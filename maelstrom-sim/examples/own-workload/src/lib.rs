@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn sweep() {
-        Sweep::new(Fencing::default(), Fault::ALL).test(40, |_| Tokens::new());
+        Sweep::new(Fencing::default(), Fault::ALL).test(10, |_| Tokens::new());
     }
 
     #[test]
