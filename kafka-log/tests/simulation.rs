@@ -105,7 +105,7 @@ fn options(nodes: usize, seed: u64) -> Options {
     Options {
         rate: 1_000.0,
         concurrency: 2 * nodes,
-        time_limit: Duration::from_secs(20),
+        time_limit: Duration::from_secs(10),
         sync_max: Some(Duration::ZERO),
         availability: Some(Availability::AtLeast(0.999)),
         seed,
@@ -148,9 +148,7 @@ fn challenge_5c_on_a_fast_network() {
 fn latency_nodes_and_acknowledgements() {
     println!("| nodes | latency | acks | msgs/op | ops/s | send median | send 99 % |");
     println!("|------:|--------:|------|--------:|------:|------------:|----------:|");
-    for (nodes, mean_ms) in
-        [2, 3, 5, 9].into_iter().flat_map(|nodes| [0, 10, 100].map(|ms| (nodes, ms)))
-    {
+    for (nodes, mean_ms) in [(2, 0), (2, 10), (2, 100), (3, 0), (3, 100), (5, 10), (9, 100)] {
         for acks in [Acks::All, Acks::Leader] {
             let config = || Config { acks, ..Config::default() };
             let latency = Latency { mean_ms, dist: LatencyDist::Constant };

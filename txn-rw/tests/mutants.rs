@@ -1,7 +1,7 @@
 //! The node, broken in one way each: the checker must find every one, by the anomaly it stands for.
 //!
-//! `HUNTS=21 cargo test --profile sim -p txn-rw --test mutants -- --nocapture | grep '^|'` prints
-//! after how many seeds: the median and the most of so many hunts.
+//! `make hunts HUNTS=21 | grep '^|'` prints after how many seeds: the median and the most of so many
+//! hunts.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
