@@ -16,6 +16,8 @@ use maelstrom_sim::sweep::Sweep;
 use maelstrom_sim::workload::Kafka;
 
 mod forgetful;
+#[path = "../../maelstrom-sim/tests/mutants/shrunk.rs"]
+mod shrunk;
 
 use forgetful::{Forgetful, with_one_bad_disk};
 
@@ -51,8 +53,12 @@ fn is_noticed(rule: Rule, sweep: &str, first: u64, find: impl Fn(u64) -> Option<
     println!("| {rule:?} | {sweep} | {sign} | {median} | {} |", seeds[seeds.len() - 1].0);
 }
 
+fn sweep() -> Sweep {
+    Sweep::new(Kafka::default(), Fault::ALL)
+}
+
 fn test_for(seed: u64) -> Test {
-    Sweep::new(Kafka::default(), Fault::ALL).test_for(seed)
+    sweep().test_for(seed)
 }
 
 /// One partition on all nodes, so that each fault meets it.
@@ -105,6 +111,7 @@ fn a_broken_rule_is_noticed_by_the_sweep_of_all_faults() {
     ] {
         let find = |seed| with_all_faults(Rules::without(rule), seed);
         is_noticed(rule, "all faults", first, find);
+        shrunk::row(&sweep(), &format!("{rule:?}"), first, |_| handler(Rules::without(rule)));
     }
 }
 

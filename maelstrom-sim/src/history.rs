@@ -47,7 +47,7 @@ pub struct Op {
     /// Its place in the history.
     pub index: usize,
     /// Nanoseconds since the first operation could begin.
-    #[serde(serialize_with = "as_nanos")]
+    #[serde(serialize_with = "nanos::serialize")]
     pub time: Duration,
     /// Who did it.
     pub process: Process,
@@ -73,9 +73,24 @@ pub struct Op {
     pub invocation: Option<usize>,
 }
 
-/// A duration in JSON.
-pub(crate) fn as_nanos<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+/// A duration in JSON: a number of nanoseconds.
+pub(crate) mod nanos {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        time: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_nanos)
+    }
 }
 
 impl Op {

@@ -31,6 +31,7 @@ mod json;
 pub mod limits;
 mod message;
 pub mod nemesis;
+mod nemesis_op;
 pub mod network;
 pub mod news;
 pub mod options;

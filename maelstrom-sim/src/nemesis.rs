@@ -12,99 +12,18 @@ use std::time::Duration;
 use maelstrom_core::NodeId;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
-use serde::Serialize;
 
 pub use crate::fault::Fault;
+pub use crate::nemesis_op::{NemesisOp, ServiceMode};
 
-use crate::history::as_nanos;
 use crate::options::Options;
-use crate::partition::{Grudge, PartitionKind};
+use crate::partition::PartitionKind;
 use crate::rng::{self, SimRng, Stream};
 use crate::service::Services;
 use crate::stagger::{Stagger, random_below};
 
 /// Within what time a node is back after an outage.
 const RETURN_MAX: Duration = Duration::from_secs(3);
-
-/// How the services behave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ServiceMode {
-    /// As they should.
-    Fine,
-    /// Nobody reaches them.
-    Unreachable,
-    /// Every other request gets an error: a definite one that tells the truth, or an indefinite one.
-    Errors,
-}
-
-/// What the nemesis does.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NemesisOp {
-    /// Cuts the network, in addition to what is cut already.
-    StartPartition(PartitionKind, Grudge),
-    /// Heals all cuts.
-    StopPartition,
-    /// Loses each message between nodes with this probability.
-    Loss(f64),
-    /// Delivers each message between nodes twice with this probability.
-    Duplication(f64),
-    /// Adds this to the latency of what a node (or a service) sends and gets.
-    Slow(NodeId, #[serde(serialize_with = "as_nanos")] Duration),
-    /// Stops a node.
-    Pause(NodeId),
-    /// Lets it go on.
-    Resume(NodeId),
-    /// Ends a node.
-    Crash(NodeId),
-    /// Starts it anew, if it is down: another kind of fault may have had it back already.
-    Restart(NodeId),
-    /// Sets a node's wall clock this far off, in milliseconds.
-    Clock(NodeId, i64),
-    /// Changes how the services behave.
-    Services(ServiceMode),
-    /// The services forget everything, and what is on its way to them is lost.
-    Forget,
-}
-
-impl NemesisOp {
-    /// Its name in the history.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::StartPartition(..) => "start-partition",
-            Self::StopPartition => "stop-partition",
-            Self::Loss(_) => "loss",
-            Self::Duplication(_) => "duplication",
-            Self::Slow(..) => "slow",
-            Self::Pause(_) => "pause",
-            Self::Resume(_) => "resume",
-            Self::Crash(_) => "crash",
-            Self::Restart(_) => "restart",
-            Self::Clock(..) => "clock",
-            Self::Services(_) => "services",
-            Self::Forget => "forget",
-        }
-    }
-}
-
-impl fmt::Display for NemesisOp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.name();
-        match self {
-            Self::StartPartition(kind, _) => write!(f, "{name} ({})", kind.name()),
-            Self::StopPartition | Self::Forget => f.write_str(name),
-            Self::Loss(p) | Self::Duplication(p) => write!(f, "{name} {:.0} %", p * 100.0),
-            Self::Slow(node, by) => write!(f, "{name} {node} by {} ms", by.as_millis()),
-            Self::Pause(node) | Self::Resume(node) | Self::Crash(node) | Self::Restart(node) => {
-                write!(f, "{name} {node}")
-            }
-            Self::Clock(node, ms) => write!(f, "{name} {node} {ms:+} ms"),
-            Self::Services(mode) => write!(f, "{name} {mode:?}"),
-        }
-    }
-}
 
 /// All that the nemesis will do in a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,6 +38,9 @@ impl Schedule {
     /// The schedule of a test.
     #[must_use]
     pub fn new(options: &Options) -> Self {
+        if let Some(events) = &options.schedule {
+            return Self::given(events, options);
+        }
         let mut events = Vec::new();
         let mut finally = Vec::new();
         for fault in &options.nemesis {
@@ -129,6 +51,32 @@ impl Schedule {
         }
         events.sort_by_key(|(at, _)| *at);
         Self { events: events.into(), finally }
+    }
+
+    /// The schedule that the options hold, as far as it is about nodes of the test and comes before
+    /// the time limit.
+    fn given(events: &[(Duration, NemesisOp)], options: &Options) -> Self {
+        let is_there =
+            |id: &NodeId| options.nodes.contains(id) || Services::NAMES.contains(&id.as_ref());
+        let mut events: Vec<_> = events.to_vec();
+        events.retain(|(at, op)| *at < options.time_limit && op.target().is_none_or(is_there));
+        events.sort_by_key(|(at, _)| *at);
+        let mut finally: Vec<NemesisOp> = Vec::new();
+        for (_, op) in &events {
+            finally.retain(|mend| mend != op);
+            finally.extend(op.mend().filter(|mend| !finally.contains(mend)));
+        }
+        Self { events: events.into(), finally }
+    }
+
+    /// All that comes before the time limit.
+    pub(crate) fn into_events(self) -> Vec<(Duration, NemesisOp)> {
+        self.events.into()
+    }
+
+    /// How many faults begin.
+    pub(crate) fn faults(&self) -> u64 {
+        self.events.iter().filter(|(_, op)| op.breaks()).count() as u64
     }
 
     /// When the next fault comes or goes.
@@ -398,6 +346,44 @@ mod tests {
                 let soon = back.is_some_and(|(back, _)| *back < at + RETURN_MAX);
                 assert!(soon || finally.contains(&restart), "{node}");
             }
+        }
+    }
+
+    #[test]
+    fn a_given_schedule_is_kept_and_whatever_it_breaks_is_mended_in_the_end() {
+        let [first, second]: [NodeId; 2] = ["n1".into(), "n2".into()];
+        let at = Duration::from_secs;
+        let given = vec![
+            (at(7), NemesisOp::Crash(second.clone())),
+            (at(2), NemesisOp::Crash(first.clone())),
+            (at(3), NemesisOp::Pause("n99".into())),
+            (at(4), NemesisOp::Restart(first.clone())),
+            (at(5), NemesisOp::Slow("lin-kv".into(), at(1))),
+            (at(6), NemesisOp::Loss(0.25)),
+            (at(8), NemesisOp::Loss(0.0)),
+            (at(99), NemesisOp::Forget),
+        ];
+        let options = Options { schedule: Some(given.clone()), ..options(&[Fault::Clock]) };
+        let mut schedule = Schedule::new(&options);
+        assert_eq!(schedule.faults(), 4);
+        let mends =
+            [NemesisOp::Slow("lin-kv".into(), Duration::ZERO), NemesisOp::Restart(second.clone())];
+        assert_eq!(schedule.clone().finish(), mends);
+        let [crash, late, _, back, slow, loss, no_loss, _] = <[_; 8]>::try_from(given).unwrap();
+        assert_eq!(events(&mut schedule), [late, back, slow, loss, crash, no_loss]);
+    }
+
+    #[test]
+    fn a_drawn_schedule_can_be_given_again_and_is_the_same() {
+        for fault in Fault::ALL.into_iter().chain([Fault::Outage]) {
+            let drawn = Schedule::new(&options(&[fault]));
+            let text = serde_json::to_string(&drawn.clone().into_events()).unwrap();
+            let given = Some(serde_json::from_str(&text).unwrap());
+            let again = Schedule::new(&Options { schedule: given, ..options(&[fault]) });
+            assert_eq!(drawn.to_string(), again.to_string());
+            let mut left = again.clone().finish();
+            left.retain(|mend| !drawn.clone().finish().contains(mend));
+            assert_eq!(left, [], "{fault:?}");
         }
     }
 

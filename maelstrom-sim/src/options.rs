@@ -9,6 +9,7 @@ use maelstrom_core::NodeId;
 
 use crate::arguments::clojure_number;
 use crate::fault::Fault;
+use crate::nemesis_op::NemesisOp;
 
 /// The options of any test, whatever its workload and however its nodes are run.
 #[derive(Clone, Debug)]
@@ -44,6 +45,11 @@ pub struct Options {
     /// About how many bytes a part of a snapshot holds. In virtual time, nodes then replace their
     /// records by snapshots all the time. `None`: never.
     pub snapshot_part_bytes: Option<usize>,
+    /// What the nemesis does, and when, since the clients began. `None`: what the seed draws.
+    pub schedule: Option<Vec<(Duration, NemesisOp)>>,
+    /// The operations that clients begin before the time limit, by their number from 0 on: the others
+    /// are drawn and left out. `None`: all.
+    pub operations: Option<BTreeSet<u64>>,
     /// Whether the [trace](crate::trace) is kept.
     pub trace: bool,
     /// What all random choices derive from.
@@ -69,6 +75,8 @@ impl Default for Options {
             forgive_silence: false,
             sync_max: None,
             snapshot_part_bytes: None,
+            schedule: None,
+            operations: None,
             trace: false,
             seed: 0,
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use maelstrom_core::NodeId;
 use rand::RngExt;
 use rand::seq::SliceRandom;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::rng::SimRng;
 
@@ -13,7 +13,7 @@ use crate::rng::SimRng;
 pub type Grudge = BTreeMap<NodeId, BTreeSet<NodeId>>;
 
 /// A shape of partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PartitionKind {
     /// One node alone.

@@ -328,15 +328,15 @@ pub(crate) fn text_of(panic: &Panic) -> String {
 }
 
 /// The time that a run takes. It ends runs, and decides nothing else.
-struct Stopwatch(Instant);
+pub(crate) struct Stopwatch(Instant);
 
 #[expect(clippy::disallowed_methods, reason = "a budget is about real time")]
 impl Stopwatch {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
 
-    fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! Swarm testing (Groce et al., *Swarm Testing*, 2012): each seed switches some kinds of faults off
 //! altogether, since a fault that always comes can hide what another one would show.
+//!
+//! A run that fails has hundreds of operations and dozens of faults, of which few matter. A test
+//! therefore looks for a smaller run with the same kind of finding, by delta debugging: see
+//! [`Sweep::test`] and [`Sweep::shrink`].
 
 #![expect(
     clippy::disallowed_methods,
@@ -9,7 +13,13 @@
 )]
 
 mod case;
+mod changes;
+mod ddmin;
+mod kind;
 mod replay;
+mod saved;
+mod shrinker;
+mod shrunk;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -33,6 +43,11 @@ use crate::workload::Workload;
 use crate::world::World;
 
 pub use self::case::{Case, Finding, Outcome};
+pub use self::changes::Changes;
+pub use self::kind::{Kind, Size};
+pub use self::saved::SavedCase;
+pub use self::shrunk::Shrunk;
+
 use self::replay::Replay;
 
 /// What a sweep is about.
@@ -129,7 +144,12 @@ impl Sweep {
 
     /// What a test of a handler calls: runs `seeds` seeds, or what the environment asks for:
     /// `SEEDS=n` that many, with a progress bar; `SEED=n` that one, with the nodes' log on stderr
-    /// (`RUST_LOG`) and its traces in `store/simulation/`.
+    /// (`RUST_LOG`) and its traces in `store/simulation/`; `CASE=file` the same with a small run that
+    /// was kept.
+    ///
+    /// If a seed shows something, the test looks for a smaller run that shows the same kind of thing,
+    /// for 60 seconds at most (`SHRINK=n`: n seconds; `SHRINK=0`: not at all). It keeps that run in
+    /// `store/shrunk/`, as a file for [`test_regressions`](Self::test_regressions), and tells of both.
     ///
     /// # Panics
     ///
@@ -151,6 +171,9 @@ impl Sweep {
         seeds: u64,
         case: impl Fn(Test) -> Case<B> + Sync,
     ) {
+        if self.replay_file(name, &case) {
+            return;
+        }
         if let Some(seed) = number_from_env("SEED") {
             return self.replay(name, seed, case);
         }
@@ -161,11 +184,11 @@ impl Sweep {
         let started = bar.elapsed();
         let style = ProgressStyle::with_template("{prefix:>16} {wide_bar} {pos}/{len} seeds {eta}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let result = self.run_cases(name, 0..seeds, case, |_| bar.inc(1));
+        let result = self.run_cases(name, 0..seeds, &case, |_| bar.inc(1));
         let elapsed = bar.elapsed().saturating_sub(started).as_secs_f64().max(1e-9);
         bar.finish_and_clear();
         match result {
-            Err(finding) => panic!("{}", finding.text),
+            Err(finding) => panic!("{}", self.told_with_smaller(name, &finding, case)),
             Ok(summary) if asked.is_some() => tell(&summary.describe(name, elapsed)),
             Ok(_) => {}
         }
@@ -206,12 +229,15 @@ impl Sweep {
         seeds: impl IntoIterator<Item = u64>,
         case: impl Fn(Test) -> Case<B>,
     ) {
+        if self.replay_file(name, &case) {
+            return;
+        }
         if let Some(seed) = number_from_env("SEED") {
             return self.replay(name, seed, case);
         }
         for seed in seeds {
             if let Err(finding) = case(self.test_for(seed)).run(name) {
-                panic!("{}", finding.text);
+                panic!("{}", self.told_with_smaller(name, &finding, case));
             }
         }
     }

@@ -162,6 +162,8 @@ impl TestArgs {
             forgive_silence: false,
             sync_max: None,
             snapshot_part_bytes: None,
+            schedule: None,
+            operations: None,
             trace: self.trace,
             seed,
         })

@@ -9,6 +9,7 @@ use std::time::Duration;
 use maelstrom_core::{MessageHandler, NodeId};
 use serde_json::json;
 
+use super::kind::{Kind, Size};
 use super::replay::{Replay, Watchdog};
 use crate::checker::{Verdict, finals};
 use crate::nemesis::Schedule;
@@ -35,6 +36,12 @@ const PATIENCE: Duration = Duration::from_secs(180);
 pub struct Finding {
     /// Its seed.
     pub seed: u64,
+    /// What kind of finding it is.
+    pub kind: Kind,
+    /// How large the run was.
+    pub size: Size,
+    /// How many operations were drawn for clients, begun or left out.
+    pub(super) drawn: u64,
     /// All that a person wants to know about it.
     pub text: String,
 }
@@ -78,8 +85,22 @@ impl<B> Case<B> {
     where
         B: FnMut(&NodeId) -> H,
     {
+        let again = replay.again(&format!("SEED={}", self.test.options.seed));
+        self.run_within(name, BUDGET, again)
+    }
+
+    /// Runs the test within a budget. `again` says how to run it again.
+    pub(super) fn run_within<H: MessageHandler>(
+        self,
+        name: &str,
+        budget: Budget,
+        again: String,
+    ) -> Outcome
+    where
+        B: FnMut(&NodeId) -> H,
+    {
         let Self { test, about, mut build } = self;
-        judge(name, replay, (test, &about), &mut |id, seed| program(build(id), seed))
+        judge(name, (budget, again), (test, &about), &mut |id, seed| program(build(id), seed))
     }
 
     /// Runs the test and keeps its traces in a folder of `store`. Returns what there is to tell, as
@@ -104,32 +125,35 @@ impl<B> Case<B> {
 /// Runs a test, and tells whether it ended well.
 fn judge(
     name: &str,
-    replay: &Replay,
+    (budget, again): (Budget, String),
     (test, about): (Test, &str),
     build: &mut Build<'_, '_>,
 ) -> Outcome {
     let seed = test.options.seed;
-    let again = format!("Again, with all logs: {}", replay.command(seed));
-    let finding = |text: String| Box::new(Finding { seed, text: format!("{text}\n{again}") });
     let watchdog = watch(PATIENCE, name, (&test.options, about), again.clone());
     let plan = test.options.clone();
     // A handler's panic is the world's failure. This catches those of the checkers.
     let judged = catch_unwind(AssertUnwindSafe(|| {
-        let world = simulate_within(BUDGET, &watchdog.running, test, build);
+        let world = simulate_within(budget, &watchdog.running, test, build);
         let results = world.results();
         (world, results)
     }));
-    match judged {
-        Ok((world, results)) if ended_well(&world, &results) => Ok((world, results)),
-        Ok((world, results)) => Err(finding(describe(name, about, &world, &results))),
+    let (kind, size, drawn, text) = match judged {
+        Ok((world, results)) if ended_well(&world, &results) => return Ok((world, results)),
+        Ok((world, results)) => (
+            Kind::of(&world, &results),
+            Size::of(&world),
+            world.operations_drawn(),
+            describe(name, about, &world, &results),
+        ),
         Err(panic) => {
-            let said = text_of(&panic);
-            Err(finding(format!(
-                "{name}, seed {seed}: the simulator or a checker panicked: {said}\n{}",
-                describe_plan(about, &plan)
-            )))
+            let (said, plan) = (text_of(&panic), describe_plan(about, &plan));
+            let text =
+                format!("{name}, seed {seed}: the simulator or a checker panicked: {said}\n{plan}");
+            (Kind::of_own_panic(&said), Size::default(), 0, text)
         }
-    }
+    };
+    Err(Box::new(Finding { seed, kind, size, drawn, text: format!("{text}\n{again}") }))
 }
 
 fn keep_traces(name: &str, about: &str, world: &World, store: &Path) -> Result<String, String> {
@@ -165,7 +189,10 @@ pub(super) fn watch(
 
 /// In words: the test before it runs, with all that the nemesis does.
 fn describe_plan(about: &str, options: &Options) -> String {
-    let about = if about.is_empty() { String::new() } else { format!("{about}\n") };
+    let mut about = if about.is_empty() { String::new() } else { format!("{about}\n") };
+    if let Some(kept) = &options.operations {
+        about.push_str(&format!("Of the operations before the end only these begin: {kept:?}\n"));
+    }
     format!(
         "{} nodes, {:.0} operations per second, latency {:?}\n{about}What the nemesis does:\n{}",
         options.nodes.len(),

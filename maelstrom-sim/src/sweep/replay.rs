@@ -24,12 +24,17 @@ impl Replay {
         Self { package: std::env::var("CARGO_PKG_NAME").ok(), test }
     }
 
+    /// How to run something again, in words: `what` is a variable of the environment and its value.
+    pub(super) fn again(&self, what: &str) -> String {
+        format!("Again, with all logs: {}", self.command(what))
+    }
+
     /// A command for a shell, anywhere in the workspace.
-    pub(super) fn command(&self, seed: u64) -> String {
+    fn command(&self, what: &str) -> String {
         let package = self.package.as_ref().map(|name| format!(" -p {name}")).unwrap_or_default();
         let test = self.test.as_ref().map(|name| format!(" {name} -- --exact"));
         let test = test.unwrap_or_else(|| " (the test that prints this)".into());
-        format!("SEED={seed} RUST_LOG=debug cargo test{package}{test}")
+        format!("{what} RUST_LOG=debug cargo test{package}{test}")
     }
 }
 

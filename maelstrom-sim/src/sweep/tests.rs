@@ -374,3 +374,5 @@ fn a_watch_ends_with_its_seed() {
         std::thread::yield_now();
     }
 }
+
+mod smaller;

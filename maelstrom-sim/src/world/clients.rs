@@ -78,8 +78,19 @@ impl World {
                 return;
             };
             let op = self.generator.next(process, &mut self.rng);
-            self.invoke(now, index, op, false);
+            let number = self.drawn;
+            self.drawn += 1;
+            if self.options.operations.as_ref().is_none_or(|kept| kept.contains(&number)) {
+                self.invoke(now, index, op, false);
+            }
         }
+    }
+
+    /// How many operations have been drawn before the time limit, begun or
+    /// left out.
+    #[must_use]
+    pub(crate) fn operations_drawn(&self) -> u64 {
+        self.drawn
     }
 
     /// Whether an operation could begin.

@@ -143,6 +143,8 @@ pub struct World {
     /// When the clients began.
     began: Duration,
     history: History,
+    /// How many operations have been drawn for clients, begun or left out.
+    drawn: u64,
     muted: BTreeMap<NodeId, String>,
     /// The nodes that replied twice to one request, each with its first second reply.
     replied_twice: BTreeMap<NodeId, String>,
@@ -184,6 +186,7 @@ impl World {
             joining: VecDeque::new(),
             began: now,
             history: History::default(),
+            drawn: 0,
             muted: BTreeMap::new(),
             replied_twice: BTreeMap::new(),
             bad_requests: BTreeSet::new(),

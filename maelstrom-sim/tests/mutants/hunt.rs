@@ -4,6 +4,9 @@
 //! table: workload, mutant, sign, the median of the seeds that it took, and the most. All rows:
 //! `make hunts HUNTS=21 | grep '^|'`.
 
+#[path = "shrunk.rs"]
+mod shrunk;
+
 use std::collections::BTreeSet;
 
 use maelstrom_core::{MessageHandler, NodeId};
@@ -53,6 +56,7 @@ pub(crate) fn is_caught_when<H: MessageHandler>(
     seeds.sort_unstable();
     let (median, worst) = (seeds[seeds.len() / 2], seeds[seeds.len() - 1]);
     println!("| {} | {mutant} | {sign} | {median} | {worst} |", sweep.workload.name());
+    shrunk::row(sweep, mutant, 0, &build);
 }
 
 /// All anomalies and all figures that are not zero.

@@ -1,0 +1,125 @@
+//! One thing that the nemesis does.
+
+use std::fmt;
+use std::time::Duration;
+
+use maelstrom_core::NodeId;
+use serde::{Deserialize, Serialize};
+
+use crate::history::nanos;
+use crate::partition::{Grudge, PartitionKind};
+
+/// How the services behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceMode {
+    /// As they should.
+    Fine,
+    /// Nobody reaches them.
+    Unreachable,
+    /// Every other request gets an error: a definite one that tells the truth, or an indefinite one.
+    Errors,
+}
+
+/// What the nemesis does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NemesisOp {
+    /// Cuts the network, in addition to what is cut already.
+    StartPartition(PartitionKind, Grudge),
+    /// Heals all cuts.
+    StopPartition,
+    /// Loses each message between nodes with this probability.
+    Loss(f64),
+    /// Delivers each message between nodes twice with this probability.
+    Duplication(f64),
+    /// Adds this to the latency of what a node (or a service) sends and gets.
+    Slow(NodeId, #[serde(with = "nanos")] Duration),
+    /// Stops a node.
+    Pause(NodeId),
+    /// Lets it go on.
+    Resume(NodeId),
+    /// Ends a node.
+    Crash(NodeId),
+    /// Starts it anew, if it is down: another kind of fault may have had it back already.
+    Restart(NodeId),
+    /// Sets a node's wall clock this far off, in milliseconds.
+    Clock(NodeId, i64),
+    /// Changes how the services behave.
+    Services(ServiceMode),
+    /// The services forget everything, and what is on its way to them is lost.
+    Forget,
+}
+
+impl NemesisOp {
+    /// Its name in the history.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::StartPartition(..) => "start-partition",
+            Self::StopPartition => "stop-partition",
+            Self::Loss(_) => "loss",
+            Self::Duplication(_) => "duplication",
+            Self::Slow(..) => "slow",
+            Self::Pause(_) => "pause",
+            Self::Resume(_) => "resume",
+            Self::Crash(_) => "crash",
+            Self::Restart(_) => "restart",
+            Self::Clock(..) => "clock",
+            Self::Services(_) => "services",
+            Self::Forget => "forget",
+        }
+    }
+
+    /// What mends it, if it breaks something that can be mended.
+    pub(crate) fn mend(&self) -> Option<Self> {
+        match self {
+            Self::StartPartition(..) => Some(Self::StopPartition),
+            Self::Loss(p) if *p > 0.0 => Some(Self::Loss(0.0)),
+            Self::Duplication(p) if *p > 0.0 => Some(Self::Duplication(0.0)),
+            Self::Slow(id, by) if !by.is_zero() => Some(Self::Slow(id.clone(), Duration::ZERO)),
+            Self::Pause(id) => Some(Self::Resume(id.clone())),
+            Self::Crash(id) => Some(Self::Restart(id.clone())),
+            Self::Clock(id, ms) if *ms != 0 => Some(Self::Clock(id.clone(), 0)),
+            Self::Services(mode) if *mode != ServiceMode::Fine => {
+                Some(Self::Services(ServiceMode::Fine))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it is a fault, and not the end of one.
+    pub(crate) fn breaks(&self) -> bool {
+        *self == Self::Forget || self.mend().is_some()
+    }
+
+    /// The node or service that it is about, if it is about one.
+    pub(crate) const fn target(&self) -> Option<&NodeId> {
+        match self {
+            Self::Slow(id, _)
+            | Self::Pause(id)
+            | Self::Resume(id)
+            | Self::Crash(id)
+            | Self::Restart(id)
+            | Self::Clock(id, _) => Some(id),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for NemesisOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name();
+        match self {
+            Self::StartPartition(kind, _) => write!(f, "{name} ({})", kind.name()),
+            Self::StopPartition | Self::Forget => f.write_str(name),
+            Self::Loss(p) | Self::Duplication(p) => write!(f, "{name} {:.0} %", p * 100.0),
+            Self::Slow(node, by) => write!(f, "{name} {node} by {} ms", by.as_millis()),
+            Self::Pause(node) | Self::Resume(node) | Self::Crash(node) | Self::Restart(node) => {
+                write!(f, "{name} {node}")
+            }
+            Self::Clock(node, ms) => write!(f, "{name} {node} {ms:+} ms"),
+            Self::Services(mode) => write!(f, "{name} {mode:?}"),
+        }
+    }
+}

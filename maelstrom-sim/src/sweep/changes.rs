@@ -1,0 +1,144 @@
+//! What a smaller run has otherwise than the run of its seed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::nemesis::{NemesisOp, Schedule};
+use crate::options::{Latency, LatencyDist, Options};
+
+/// What a smaller run has otherwise than the run of its seed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Changes {
+    /// It has the first so many of the nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<usize>,
+    /// It has so many client threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<usize>,
+    /// Its time limit, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_limit_ms: Option<u64>,
+    /// So many operations begin per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u32>,
+    /// Every message takes so many milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<u64>,
+    /// Of the operations that are drawn for clients, only those with these numbers begin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operations: Option<BTreeSet<u64>>,
+    /// What the nemesis does, and how many nanoseconds after the clients began.
+    #[serde(skip_serializing_if = "Option::is_none", with = "events")]
+    pub schedule: Option<Vec<(Duration, NemesisOp)>>,
+}
+
+impl Changes {
+    /// Changes the options that a seed has drawn. A sweep may then make a case of them.
+    pub(super) fn apply(&self, options: &mut Options) {
+        if let Some(nodes) = self.nodes {
+            options.nodes.truncate(nodes);
+        }
+        self.apply_but_nodes(options);
+    }
+
+    /// Changes the options of a case. The case itself has the last word on the nodes: it may need
+    /// more of them, and it may make its handlers for so many.
+    pub(super) fn apply_but_nodes(&self, options: &mut Options) {
+        if let Some(concurrency) = self.concurrency {
+            options.concurrency = concurrency;
+        }
+        if let Some(ms) = self.time_limit_ms {
+            options.time_limit = Duration::from_millis(ms);
+        }
+        if let Some(rate) = self.rate {
+            options.rate = f64::from(rate);
+        }
+        if let Some(mean_ms) = self.latency_ms {
+            options.latency = Latency { mean_ms, dist: LatencyDist::Constant };
+        }
+        if let Some(operations) = &self.operations {
+            options.operations = Some(operations.clone());
+        }
+        if let Some(schedule) = &self.schedule {
+            if schedule.is_empty() {
+                // No fault excuses anything.
+                options.nemesis.clear();
+            }
+            options.schedule = Some(schedule.clone());
+        }
+    }
+}
+
+/// A fault, and what ends it, if anything does before the time limit.
+pub(super) type Unit = Vec<(Duration, NemesisOp)>;
+
+/// The faults of the test with these options, in the order in which they begin.
+pub(super) fn faults(options: &Options) -> Vec<Unit> {
+    let mut units: Vec<(Option<NemesisOp>, Unit)> = Vec::new();
+    for (at, op) in Schedule::new(options).into_events() {
+        let op = rounded(op);
+        let ended = units.iter_mut().find(|(mend, _)| mend.as_ref() == Some(&op));
+        if let Some((mend, unit)) = ended {
+            *mend = None;
+            unit.push((at, op));
+        } else if op.breaks() {
+            units.push((op.mend(), vec![(at, op)]));
+        }
+    }
+    units.into_iter().map(|(_, unit)| unit).collect()
+}
+
+/// The schedule of these faults.
+pub(super) fn schedule(units: &[Unit]) -> Vec<(Duration, NemesisOp)> {
+    let mut events: Vec<_> = units.iter().flatten().cloned().collect();
+    events.sort_by_key(|(at, _)| *at);
+    events
+}
+
+/// Numbers that JSON keeps exactly.
+fn rounded(op: NemesisOp) -> NemesisOp {
+    let round = |p: f64| (p * 1_000.0).round() / 1_000.0;
+    match op {
+        NemesisOp::Loss(p) => NemesisOp::Loss(round(p)),
+        NemesisOp::Duplication(p) => NemesisOp::Duplication(round(p)),
+        other => other,
+    }
+}
+
+/// A schedule in JSON.
+mod events {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::history::nanos;
+    use crate::nemesis::NemesisOp;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Event {
+        #[serde(with = "nanos")]
+        at: Duration,
+        op: NemesisOp,
+    }
+
+    #[expect(clippy::ref_option, reason = "serde asks for it")]
+    pub(super) fn serialize<S: Serializer>(
+        events: &Option<Vec<(Duration, NemesisOp)>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let event = |(at, op): &(Duration, NemesisOp)| Event { at: *at, op: op.clone() };
+        let events = events.as_ref().map(|events| events.iter().map(event).collect::<Vec<_>>());
+        events.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Vec<(Duration, NemesisOp)>>, D::Error> {
+        let events = Option::<Vec<Event>>::deserialize(deserializer)?;
+        Ok(events.map(|events| events.into_iter().map(|event| (event.at, event.op)).collect()))
+    }
+}

@@ -1,0 +1,182 @@
+//! What kind of finding a run is, and how large the run was.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::checker::{Verdict, finals};
+use crate::history::OpType;
+use crate::nemesis::Schedule;
+use crate::results::Results;
+use crate::world::{Failure, World};
+
+/// How many characters of a cause a kind keeps.
+const CHARS_MAX: usize = 80;
+
+/// What kind of finding a run is: its category, and the words of its first cause without numbers,
+/// names of nodes and values. Two runs with the same mistake have the same kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Kind(String);
+
+impl Kind {
+    /// The kind of a run that did not end well.
+    pub(super) fn of(world: &World, results: &Results) -> Self {
+        if let Some(failure) = world.failure() {
+            return Self::of_failure(failure);
+        }
+        if let Some(why) = world.muted().values().next() {
+            return Self::new("muted node", why);
+        }
+        let has_faults = !world.options().nemesis.is_empty();
+        let cause = results.cause.as_deref().unwrap_or_default();
+        if results.valid == Verdict::Invalid && !(has_faults && results.is_uninformative) {
+            return Self::new("invalid", cause);
+        }
+        match finals::unanswered(world.history()).into_values().next() {
+            Some(op) if !world.options().forgive_silence => Self::new("silence", op.f),
+            _ => Self::new("unknown", cause),
+        }
+    }
+
+    /// The kind of a run in which the simulator or a checker panicked with this text.
+    pub(super) fn of_own_panic(said: &str) -> Self {
+        Self::new("panic of the simulator or a checker", said)
+    }
+
+    fn of_failure(failure: &Failure) -> Self {
+        let (category, cause) = match failure {
+            Failure::Unsuitable(_, why) => ("unsuitable options", why.as_str()),
+            Failure::InitTimeout(_) => ("no init_ok", ""),
+            Failure::InitRefused(..) => ("another answer than init_ok", ""),
+            Failure::SetupRefused(_, why) => ("set-up refused", why.as_str()),
+            Failure::NodeGone(_, why) => ("node gone", why.as_str()),
+            Failure::Panicked(_, _, said) => ("panic", said.as_str()),
+            Failure::Livelock(..) => ("livelock", ""),
+            Failure::OverBudget(..) => return Self::over_budget(),
+            Failure::Flood(_) => ("flood", ""),
+        };
+        Self::new(category, cause)
+    }
+
+    fn over_budget() -> Self {
+        Self::new("no end", "")
+    }
+
+    /// Whether only the clock on the wall, or a bound on messages, ended the run.
+    pub(super) fn is_over_budget(&self) -> bool {
+        *self == Self::over_budget()
+    }
+
+    pub(super) fn new(category: &str, cause: &str) -> Self {
+        let words = words(cause);
+        Self(if words.is_empty() { category.to_owned() } else { format!("{category}: {words}") })
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The first part of a cause, up to a colon, with `#` for whatever another run has otherwise.
+fn words(cause: &str) -> String {
+    let first = cause.lines().next().unwrap_or_default();
+    let first = first.split_once(": ").map_or(first, |(first, _)| first);
+    let words = first.split_whitespace().map(|word| if is_value(word) { "#" } else { word });
+    let mut words: Vec<&str> = words.collect();
+    words.dedup_by(|a, b| *a == "#" && *b == "#");
+    words.join(" ").chars().take(CHARS_MAX).collect()
+}
+
+/// Whether a word is a number, a name such as `n0`, or JSON.
+fn is_value(word: &str) -> bool {
+    let mut chars = word.chars();
+    let (first, rest) = (chars.next().unwrap_or(' '), chars.as_str());
+    let digit = |rest: &str| rest.chars().next().is_some_and(|c| c.is_ascii_digit());
+    match first {
+        '0'..='9' | '"' | '{' | '[' | '`' => true,
+        '-' | 'a'..='z' => digit(rest),
+        _ => false,
+    }
+}
+
+/// How large a run was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Size {
+    /// How many messages were sent.
+    pub messages: u64,
+    /// How many faults the nemesis had in store.
+    pub faults: u64,
+    /// How many operations clients began, the final ones too.
+    pub operations: u64,
+    /// How many nodes there were.
+    pub nodes: u64,
+    /// The virtual time up to the last event that clients or the nemesis saw.
+    pub millis: u64,
+}
+
+impl Size {
+    pub(super) fn of(world: &World) -> Self {
+        let (options, history) = (world.options(), world.history());
+        let begun = history.client_ops().filter(|op| op.kind == OpType::Invoke);
+        let last = history.ops().last().map(|op| op.time).unwrap_or_default();
+        Self {
+            messages: world.net_stats().all().sent,
+            faults: Schedule::new(options).faults(),
+            operations: begun.count() as u64,
+            nodes: options.nodes.len() as u64,
+            millis: u64::try_from(last.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// What a person has to read: an operation or a fault counts as several messages.
+    pub(super) fn weight(&self) -> u64 {
+        let Self { messages, faults, operations, .. } = self;
+        messages.saturating_add(faults.saturating_mul(20)).saturating_add(operations * 5)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { messages, faults, operations, nodes, millis } = self;
+        let (seconds, tenths) = (millis / 1_000, millis % 1_000 / 100);
+        write!(
+            f,
+            "{messages} messages, {faults} faults, {operations} operations, {nodes} nodes, \
+             {seconds}.{tenths} virtual seconds"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_names_and_values_make_no_difference() {
+        for (one, other) in [
+            ("7 is lost: it was known", "12 is lost: it was not"),
+            ("there is no n99 in the network: {}", "there is no c3 in the network: []"),
+            ("3 × lost-write: key 1", "17 × lost-write: key 9"),
+            (
+                "a final read shows -3, which no sum explains",
+                "a final read shows 7, which no sum explains",
+            ),
+            ("values 1, 2, 3 and 4 more", "values 9, 8, 7 and 12 more"),
+        ] {
+            assert_eq!(words(one), words(other));
+        }
+        for (one, other) in [
+            ("the transactions show G1a: a", "the transactions show G1b: a"),
+            ("3 × lost-write: key 1", "3 × unseen: key 1"),
+            ("7 is lost: it was known", "7 stands twice in one read"),
+        ] {
+            assert_ne!(words(one), words(other));
+        }
+        assert_ne!(Kind::new("panic", "no"), Kind::new("invalid", "no"));
+        assert_eq!(Kind::new("flood", "").to_string(), "flood");
+    }
+}

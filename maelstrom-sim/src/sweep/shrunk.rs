@@ -1,0 +1,244 @@
+//! Smaller runs of a sweep: how they are found, told, kept and run again.
+
+#![expect(clippy::disallowed_methods, reason = "it reads the environment, and cases are files")]
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Once;
+use std::time::Duration;
+
+use maelstrom_core::cli::{LogFormat, init_logging};
+use maelstrom_core::{MessageHandler, NodeId};
+
+use super::case::{BUDGET, Case, Finding};
+use super::changes::Changes;
+use super::replay::Replay;
+use super::saved::SavedCase;
+use super::shrinker::{Found, shrink};
+use super::{Sweep, number_from_env, tell};
+use crate::simulate::{Budget, Stopwatch};
+use crate::test::Test;
+
+/// How long a test looks for a smaller run, in seconds, unless the environment asks for another time.
+const LIMIT_S: u64 = 60;
+
+/// Where smaller runs are kept, from the folder of the crate.
+const FOLDER: &str = "store/shrunk";
+
+/// How many messages more than the run of its seed a candidate may send before it is given up.
+const MORE_MESSAGES: u64 = 10_000;
+
+/// A smaller run with the same kind of finding.
+#[derive(Clone, Debug)]
+pub struct Shrunk {
+    /// All that it takes to run it again.
+    pub case: SavedCase,
+    /// Its finding.
+    pub finding: Finding,
+    /// How many candidates were run.
+    pub runs: u64,
+}
+
+impl Sweep {
+    /// Looks for a smaller run with the same kind of finding: with fewer nodes, faults, clients and
+    /// operations, less time, and simpler latencies. `case` makes of the test of the finding's seed
+    /// what it stands for. The search ends after `limit`, by the clock on the wall, which it looks at
+    /// before each run. Within that, one finding has one smaller run.
+    ///
+    /// `None` if there is no smaller run, or if the seed was given up: a budget ended its run.
+    pub fn shrink<H: MessageHandler, B: FnMut(&NodeId) -> H>(
+        &self,
+        name: &str,
+        finding: &Finding,
+        limit: Duration,
+        case: impl Fn(Test) -> Case<B>,
+    ) -> Option<Shrunk> {
+        if finding.kind.is_over_budget() {
+            return None;
+        }
+        let seed = finding.seed;
+        let watch = Stopwatch::start();
+        let run = |changes: &Changes| {
+            let budget = Budget {
+                messages: finding.size.messages.saturating_add(MORE_MESSAGES),
+                time: limit.saturating_sub(watch.elapsed()).min(BUDGET.time),
+            };
+            // If a handler never returns, the process ends, and tells of the first finding as well.
+            let again = || format!("(a smaller run of this:)\n{}", finding.text);
+            // A case may not be possible with so few nodes.
+            let outcome =
+                quietly(|| self.changed(seed, changes, &case).run_within(name, budget, again()));
+            outcome?.err()
+        };
+        let options = case(self.test_for(seed)).test.options;
+        let first = finding.found();
+        let found = |changes: &Changes| run(changes).map(|finding| finding.found());
+        let smallest = shrink(&options, first, || watch.elapsed() < limit, found);
+        let changes = smallest.changes;
+        if changes == Changes::default() {
+            return None;
+        }
+        let again = self.changed(seed, &changes, &case).run_within(name, BUDGET, String::new());
+        let case = SavedCase {
+            sweep: name.to_owned(),
+            seed,
+            finding: finding.kind.clone(),
+            before: finding.size,
+            after: smallest.size,
+            changes,
+        };
+        Some(Shrunk { case, finding: *again.err()?, runs: smallest.runs })
+    }
+
+    /// The case of a seed with some changes.
+    pub(super) fn changed<B>(
+        &self,
+        seed: u64,
+        changes: &Changes,
+        case: impl Fn(Test) -> Case<B>,
+    ) -> Case<B> {
+        let mut test = self.test_for(seed);
+        changes.apply(&mut test.options);
+        let mut case = case(test);
+        changes.apply_but_nodes(&mut case.test.options);
+        case
+    }
+
+    /// The text of a finding, after that of a smaller run, if there is one. Keeps that as a file.
+    pub(super) fn told_with_smaller<H: MessageHandler, B: FnMut(&NodeId) -> H>(
+        &self,
+        name: &str,
+        finding: &Finding,
+        case: impl Fn(Test) -> Case<B>,
+    ) -> String {
+        let limit = Duration::from_secs(number_from_env("SHRINK").unwrap_or(LIMIT_S));
+        if limit.is_zero() {
+            return finding.text.clone();
+        }
+        match self.shrink(name, finding, limit, case) {
+            Some(shrunk) => tell_of(&shrunk, finding),
+            None => format!("{}\nNo smaller run of it was found.", finding.text),
+        }
+    }
+
+    /// Runs the cases of a folder, which once did not end well: `cargo test` writes them to
+    /// `store/shrunk/`, from where people copy them. `folder` is relative to the folder of the crate.
+    ///
+    /// # Panics
+    ///
+    /// With all findings, if there are any, or with the name of a file that cannot be read, or that is
+    /// of another sweep.
+    pub fn test_regressions<H: MessageHandler>(
+        &self,
+        folder: impl AsRef<Path>,
+        build: impl Fn(&NodeId) -> H,
+    ) {
+        let case = |test| Case::new(test, &build);
+        self.test_case_regressions(self.workload.name(), folder, case);
+    }
+
+    /// The same for the sweep called `name` of [`test_cases`](Self::test_cases).
+    ///
+    /// # Panics
+    ///
+    /// As [`test_regressions`](Self::test_regressions) does.
+    #[expect(clippy::panic, reason = "this is how a test fails")]
+    pub fn test_case_regressions<H: MessageHandler, B: FnMut(&NodeId) -> H>(
+        &self,
+        name: &str,
+        folder: impl AsRef<Path>,
+        case: impl Fn(Test) -> Case<B>,
+    ) {
+        let saved = match SavedCase::read_all(folder.as_ref(), name) {
+            Ok(saved) => saved,
+            Err(text) => panic!("{text}"),
+        };
+        let findings = saved.iter().filter_map(|(path, saved)| {
+            let again = Replay::here().again(&file_in_env(path));
+            let case = self.changed(saved.seed, &saved.changes, &case);
+            let finding = case.run_within(name, BUDGET, again).err()?;
+            Some(format!("{}: {}", path.display(), finding.text))
+        });
+        let findings: Vec<String> = findings.collect();
+        assert!(findings.is_empty(), "{}", findings.join("\n\n"));
+    }
+
+    /// Runs the case that `CASE=path` names, if it names one, with all logs, and keeps its traces.
+    #[expect(clippy::panic, reason = "this is how a test fails")]
+    pub(super) fn replay_file<H: MessageHandler, B: FnMut(&NodeId) -> H>(
+        &self,
+        name: &str,
+        case: impl Fn(Test) -> Case<B>,
+    ) -> bool {
+        let Some(path) = std::env::var_os("CASE").filter(|path| !path.is_empty()) else {
+            return false;
+        };
+        init_logging(LogFormat::Text);
+        let replayed = SavedCase::read_for(path.as_ref(), name).and_then(|saved| {
+            let case = self.changed(saved.seed, &saved.changes, case);
+            case.replay(name, Path::new("store/simulation"))
+        });
+        match replayed {
+            Ok(text) => tell(&text),
+            Err(text) => panic!("{text}"),
+        }
+        true
+    }
+}
+
+/// Keeps a smaller run as a file, and tells of it and of the run of its seed.
+fn tell_of(shrunk: &Shrunk, finding: &Finding) -> String {
+    let Shrunk { case, finding: smaller, runs } = shrunk;
+    let kept = match case.write(Path::new(FOLDER)) {
+        Ok(path) => format!(
+            "The smaller run is in {}: copy it to tests/regressions/, for Sweep::test_regressions.\n{}",
+            path.display(),
+            Replay::here().again(&file_in_env(&path)),
+        ),
+        Err(error) => format!("The smaller run could not be kept in {FOLDER}/: {error}"),
+    };
+    let (before, after) = (case.before, case.after);
+    format!(
+        "{}\nThis run is smaller than that of its seed, and shows the same ({}); found in {runs} \
+         runs:\nbefore: {before}\nafter:  {after}\n{kept}\n\nThe run of the seed itself:\n{}",
+        smaller.text.trim_end(),
+        case.finding,
+        finding.text,
+    )
+}
+
+/// What a shell puts into the environment to have this file run.
+fn file_in_env(path: &Path) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    format!("CASE='{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
+thread_local! {
+    /// Whether panics of this thread are told.
+    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does something without telling of panics, which are many where each candidate has one. `None` if
+/// one of them comes out.
+fn quietly<T>(f: impl FnOnce() -> T) -> Option<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let tell = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !IS_QUIET.get() {
+                tell(panic);
+            }
+        }));
+    });
+    IS_QUIET.set(true);
+    let result = catch_unwind(AssertUnwindSafe(f)).ok();
+    IS_QUIET.set(false);
+    result
+}
+
+impl Finding {
+    fn found(&self) -> Found {
+        Found { kind: self.kind.clone(), size: self.size, drawn: self.drawn }
+    }
+}

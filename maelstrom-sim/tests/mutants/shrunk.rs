@@ -1,0 +1,48 @@
+//! How small the failing run of a broken handler becomes.
+//!
+//! With `SHRUNK` in the environment, each mutant that is hunted prints a row of a table: workload,
+//! mutant, seed, the run's size before and after (messages, faults, operations, nodes, virtual
+//! seconds), the candidates that it took and the time, in seconds. All rows:
+//!
+//! ```text
+//! for package in maelstrom-sim txn-rw kafka-log; do
+//!   SHRUNK=1 HUNTS=1 cargo test --profile sim -p $package --test mutants -- --nocapture
+//! done | grep '^| shrunk'
+//! ```
+
+use std::time::{Duration, Instant};
+
+use maelstrom_core::{MessageHandler, NodeId};
+use maelstrom_sim::sweep::{Case, Size, Sweep};
+
+/// How long a mutant's run may take to become small.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Prints the row of a mutant, from its first failing seed from `first` on, if that is asked for.
+#[expect(clippy::disallowed_methods, reason = "a test has no other command line, and it takes time")]
+pub(crate) fn row<H: MessageHandler>(
+    sweep: &Sweep,
+    mutant: &str,
+    first: u64,
+    build: impl Fn(&NodeId) -> H,
+) {
+    if std::env::var_os("SHRUNK").is_none() {
+        return;
+    }
+    let finding = (first..first + 1_000).find_map(|seed| sweep.run(seed, &build).err()).unwrap();
+    let begun = Instant::now();
+    let name = sweep.workload.name();
+    let shrunk = sweep.shrink(name, &finding, LIMIT, |test| Case::new(test, &build));
+    let seconds = begun.elapsed().as_secs_f64();
+    let Some(shrunk) = shrunk else { panic!("{mutant}: no smaller run") };
+    assert_eq!(shrunk.finding.kind, finding.kind);
+    let (before, after) = (cells(finding.size), cells(shrunk.case.after));
+    let both = before.into_iter().zip(after).map(|(before, after)| format!("{before} → {after}"));
+    let both = both.collect::<Vec<_>>().join(" | ");
+    let (seed, kind, runs) = (finding.seed, &finding.kind, shrunk.runs);
+    println!("| shrunk | {name} | {mutant} | {seed} | {both} | {runs} | {seconds:.1} | {kind} |");
+}
+
+fn cells(size: Size) -> [u64; 5] {
+    [size.messages, size.faults, size.operations, size.nodes, size.millis / 1_000]
+}
