@@ -125,7 +125,6 @@ mod events {
         op: NemesisOp,
     }
 
-    #[expect(clippy::ref_option, reason = "serde asks for it")]
     pub(super) fn serialize<S: Serializer>(
         events: &Option<Vec<(Duration, NemesisOp)>>,
         serializer: S,

@@ -35,7 +35,8 @@ pub(crate) fn is_caught<H: MessageHandler>(
     let shows = |results: &Results| {
         results.workload.valid == Verdict::Invalid && signs(results).contains(sign)
     };
-    is_caught_when(sweep, mutant, sign, shows, build);
+    is_caught_when(sweep, mutant, sign, shows, &build);
+    shrunk::row(sweep, mutant, 0, build);
 }
 
 /// The same, where the sign is for `shows` to see.
@@ -56,7 +57,6 @@ pub(crate) fn is_caught_when<H: MessageHandler>(
     seeds.sort_unstable();
     let (median, worst) = (seeds[seeds.len() / 2], seeds[seeds.len() - 1]);
     println!("| {} | {mutant} | {sign} | {median} | {worst} |", sweep.workload.name());
-    shrunk::row(sweep, mutant, 0, &build);
 }
 
 /// All anomalies and all figures that are not zero.

@@ -19,7 +19,10 @@ use maelstrom_sim::sweep::{Case, Size, Sweep};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Prints the row of a mutant, from its first failing seed from `first` on, if that is asked for.
-#[expect(clippy::disallowed_methods, reason = "a test has no other command line, and it takes time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test has no other command line, and it takes time"
+)]
 pub(crate) fn row<H: MessageHandler>(
     sweep: &Sweep,
     mutant: &str,

@@ -191,6 +191,26 @@ mod tests {
         Sweep::new(Fencing::default(), Fault::ALL).test(10, |_| Tokens::new());
     }
 
+    /// Runs that once failed, as small as the sweep could make them. (Where nodes count for themselves,
+    /// this one gives a token twice.)
+    #[test]
+    fn regressions() {
+        Sweep::new(Fencing::default(), Fault::ALL)
+            .test_regressions("tests/regressions", |_| Tokens::new());
+    }
+
+    #[test]
+    #[should_panic(expected = "got the same token")]
+    fn a_regression_fails_while_the_mistake_is_there() {
+        Sweep::new(Fencing::default(), Fault::ALL)
+            .test_regressions("tests/regressions", |_| Tokens::local());
+    }
+
+    #[test]
+    fn make_case() {
+        Sweep::new(Fencing::default(), Fault::ALL).test(40, |_| Tokens::local());
+    }
+
     #[test]
     fn a_seed_gives_the_same_run_every_time() {
         Sweep::new(Fencing::default(), Fault::ALL).test_determinism(0..2, |_| Tokens::new());

@@ -22,7 +22,8 @@ fn options() -> Options {
 /// The size of a run with these options: what nodes say by the way counts, and each operation.
 fn made_up(options: &Options) -> (Size, u64) {
     let millis = u64::try_from(options.time_limit.as_millis()).unwrap();
-    let drawn = millis * (options.rate as u64) / 1_000;
+    let rate: u64 = format!("{:.0}", options.rate).parse().unwrap();
+    let drawn = millis * rate / 1_000;
     let kept = options.operations.as_ref();
     let operations = kept.map_or(drawn, |kept| kept.range(..drawn).count() as u64);
     let nodes = options.nodes.len() as u64;
@@ -69,7 +70,7 @@ fn whatever_is_not_needed_is_left_out() {
     let (smallest, options) = search(|_| Some(kind("wrong")), u64::MAX);
     assert_eq!((options.nodes.len(), options.concurrency), (1, 1));
     assert_eq!((options.latency.mean_ms, options.latency.dist), (0, LatencyDist::Constant));
-    assert!(options.nemesis.is_empty() && options.operations == Some(BTreeSet::new()));
+    assert!(options.nemesis.is_empty() && smallest.size.operations == 0);
     assert!(options.time_limit < Duration::from_millis(2 * TIME_LIMIT_MIN_MS));
     assert_eq!(smallest.size.weight(), 0);
 }
