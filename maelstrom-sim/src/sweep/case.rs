@@ -42,6 +42,8 @@ pub struct Finding {
     pub size: Size,
     /// How many operations were drawn for clients, begun or left out.
     pub(super) drawn: u64,
+    /// Whether the run only does not tell anything, which faults would excuse.
+    pub(super) tells_nothing: bool,
     /// All that a person wants to know about it.
     pub text: String,
 }
@@ -138,14 +140,14 @@ fn judge(
         let results = world.results();
         (world, results)
     }));
+    let mut tells_nothing = false;
     let (kind, size, drawn, text) = match judged {
         Ok((world, results)) if ended_well(&world, &results) => return Ok((world, results)),
-        Ok((world, results)) => (
-            Kind::of(&world, &results),
-            Size::of(&world),
-            world.operations_drawn(),
-            describe(name, about, &world, &results),
-        ),
+        Ok((world, results)) => {
+            tells_nothing = is_as_excused(&world, &results, true);
+            let text = describe(name, about, &world, &results);
+            (Kind::of(&world, &results), Size::of(&world), world.operations_drawn(), text)
+        }
         Err(panic) => {
             let (said, plan) = (text_of(&panic), describe_plan(about, &plan));
             let text =
@@ -153,7 +155,8 @@ fn judge(
             (Kind::of_own_panic(&said), Size::default(), 0, text)
         }
     };
-    Err(Box::new(Finding { seed, kind, size, drawn, text: format!("{text}\n{again}") }))
+    let text = format!("{text}\n{again}");
+    Err(Box::new(Finding { seed, kind, size, drawn, tells_nothing, text }))
 }
 
 fn keep_traces(name: &str, about: &str, world: &World, store: &Path) -> Result<String, String> {
@@ -230,11 +233,15 @@ fn describe(name: &str, about: &str, world: &World, results: &Results) -> String
 /// that crashes all the time may never get to do anything), but once they are over everybody gets an
 /// answer.
 fn ended_well(world: &World, results: &Results) -> bool {
-    let has_faults = !world.options().nemesis.is_empty();
+    is_as_excused(world, results, !world.options().nemesis.is_empty())
+}
+
+/// Whether a run is as it should be, if there is an excuse for a run that tells nothing, or none.
+fn is_as_excused(world: &World, results: &Results, has_excuse: bool) -> bool {
     let as_judged = match results.valid {
         Verdict::Valid => true,
-        Verdict::Unknown => has_faults,
-        Verdict::Invalid => has_faults && results.is_uninformative,
+        Verdict::Unknown => has_excuse,
+        Verdict::Invalid => has_excuse && results.is_uninformative,
     };
     let answered =
         world.options().forgive_silence || finals::unanswered(world.history()).is_empty();

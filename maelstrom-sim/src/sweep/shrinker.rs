@@ -31,8 +31,8 @@ pub(super) struct Smallest {
     pub(super) runs: u64,
 }
 
-/// Looks for a smaller run with the same kind of finding as the `first` one, which has these options.
-/// `run` gives the finding of a candidate, if it has one; `may_go_on` is asked before each.
+/// Looks for a smaller run with the same kind of finding as the `first` one, which has these
+/// options. `run` gives the finding of a candidate, if it has one; `may_go_on` is asked before each.
 pub(super) fn shrink(
     options: &Options,
     first: Found,

@@ -93,7 +93,7 @@ fn only_the_operations_that_are_asked_for_begin_and_are_the_same_ones() {
     assert!(still_drawn >= drawn);
 }
 
-/// What runs in the process that `output_of` starts: a sweep that fails, if it was started for that.
+/// What runs in the process that `output_of` starts: a sweep that fails, if that is asked for.
 #[test]
 fn fails_on_request() {
     if std::env::var_os(FAILS).is_some() {
@@ -184,6 +184,19 @@ fn every_file_of_a_folder_runs_and_a_finding_of_any_fails() {
     for part in [&*first.to_string_lossy(), "second.json", "Analysis invalid!", "CASE='"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+}
+
+#[test]
+fn a_run_that_tells_nothing_passes_unless_that_is_what_it_showed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, Shrunk { mut case, .. }) = shrunk(Wrong::Answer);
+    case.changes.operations = Some([].into());
+    case.write(folder.path()).unwrap();
+    assert_eq!(regressions(folder.path(), Wrong::Answer), None);
+    case.finding = Kind::new("unknown", "no operation succeeded");
+    case.write(folder.path()).unwrap();
+    let text = regressions(folder.path(), Wrong::Answer).unwrap();
+    assert!(text.contains("no operation succeeded"), "{text}");
 }
 
 #[test]
