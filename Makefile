@@ -185,13 +185,16 @@ test: ## Run the tests, those of the scripts too
 
 # The test that sweeps each workload.
 sweep_of = $(or $(sweep_$(1)),-p $(1) --test simulation -- sweep)
+sweep_gossip := -p maelstrom-core --lib -- gossip::tests
+sweep_checkers := -p maelstrom-sim --lib -- checker
 sweep_kafka := -p kafka-log --test simulation -- sweep
 sweep_txn-rw-register := -p txn-rw --test simulation -- sweep
 sweep_g-set := -p maelstrom-sim --example g_set -- sweep
 sweep_pn-counter := -p maelstrom-sim --example pn_counter -- sweep
 sweep_lin-kv := -p maelstrom-sim --example lin_kv_proxy --example raft -- sweep
 sweep_txn-list-append := -p maelstrom-sim --example list_append -- sweep
-WORKLOAD ?= echo unique-ids broadcast g-counter kafka txn-rw-register g-set pn-counter lin-kv txn-list-append
+WORKLOAD ?= echo unique-ids broadcast g-counter kafka txn-rw-register g-set pn-counter lin-kv \
+  txn-list-append gossip checkers
 SEEDS ?= 1000
 
 # One line of the recipe for each workload, hence the empty line at its end.
@@ -203,6 +206,7 @@ endef
 .PHONY: sim
 sim: export SEEDS := $(SEEDS)
 sim: export SEED := $(SEED)
+sim: export PROPTEST_CASES := $(SEEDS)
 sim: ## Sweep SEEDS=1000 seeds in virtual time (WORKLOAD=broadcast: one; SEED=42: replay one)
 	$(foreach w,$(WORKLOAD),$(call sweep,$(w)))
 

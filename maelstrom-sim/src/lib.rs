@@ -16,6 +16,9 @@
 //! | [`simulate`], [`sweep`] | tests with handlers in-process, in virtual time: one, or many with other faults each |
 //! | [`store`], [`report`], [`edn`], [`limits`] | what is left of a test, and what a person gets to see |
 //! | [`cli`] | the command, for the built-in workloads and those of users |
+//!
+//! The module `examples` has a page for each example: nodes for most workloads, and a workload of one's
+//! own.
 
 // Counts and times of a test are far from overflow, and this is no node: nothing here has to stay
 // up whatever it is sent. (A node's own crates deny this lint.)
@@ -25,6 +28,8 @@ pub mod arguments;
 pub mod checker;
 pub mod cli;
 pub mod edn;
+#[cfg(doc)]
+pub mod examples;
 mod fault;
 pub mod history;
 mod json;

@@ -37,9 +37,12 @@ fn steady(delay_ms: u64) -> Faults {
     Faults { delay_ms: delay_ms..=delay_ms, loss: 0.0, duplication: 0.0 }
 }
 
-/// Runs `test` with many seeds, and says which one failed.
+/// Runs `test` with so many seeds, or with as many as the environment asks for (`SEEDS`), and says which
+/// one failed.
+#[expect(clippy::disallowed_methods, reason = "a test has no other command line")]
 fn with_seeds(count: u64, test: impl Fn(u64)) {
-    for seed in 0..count {
+    let asked = std::env::var("SEEDS").ok().filter(|text| !text.is_empty());
+    for seed in 0..asked.map_or(count, |text| text.parse().unwrap()) {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(seed)));
         if let Err(panic) = result {
             println!("with seed {seed}");

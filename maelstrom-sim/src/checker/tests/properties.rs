@@ -187,8 +187,6 @@ fn texts(list: &Value) -> BTreeSet<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
-
     #[test]
     fn set_full_agrees_with_its_definition(history in sets()) {
         let results = set_full::check(&history, "broadcast");

@@ -4,7 +4,7 @@
 
 use super::*;
 
-const OPS: u64 = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
+const OPS: u64 = if cfg!(debug_assertions) { 2_000 } else { 100_000 };
 
 /// A history of ten processes, each of which waits for the others: functions, arguments, results.
 fn long<'a>(ops: impl Iterator<Item = (&'static str, Option<String>, Option<&'a str>)>) -> History {

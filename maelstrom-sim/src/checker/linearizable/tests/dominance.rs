@@ -39,7 +39,6 @@ fn counts() -> impl Strategy<Value = Left> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 1000,
         failure_persistence: None,
         ..Default::default()
     })]

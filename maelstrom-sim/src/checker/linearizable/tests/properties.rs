@@ -156,7 +156,6 @@ fn queue_op() -> impl Strategy<Value = QueueOp<u8>> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 1000,
         failure_persistence: None,
         ..Default::default()
     })]

@@ -145,8 +145,6 @@ fn found(model: Model, txns: &[Small]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
-
     #[test]
     fn causal_consistency_is_decided_exactly(txns in small(5)) {
         let seen = seen(&txns, true);
@@ -164,7 +162,7 @@ proptest! {
 
 proptest! {
     // Each case is judged by all models.
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
     fn what_any_serial_order_explains_is_blamed_by_no_model_without_sessions(txns in small(5)) {

@@ -265,8 +265,6 @@ fn naive(events: &[Event]) -> BTreeMap<String, u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
-
     #[test]
     fn all_that_is_found_by_definition_is_found_and_nothing_else(
         events in prop::collection::vec((0..3u64, did()), 0..16),

@@ -98,8 +98,6 @@ fn txns(count: usize) -> impl Strategy<Value = Vec<Vec<(bool, usize)>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
-
     #[test]
     fn serializability_is_decided_exactly(
         txns in txns(5),
@@ -121,7 +119,7 @@ proptest! {
 
 proptest! {
     // Each case is judged by all models.
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 50, ..ProptestConfig::default() })]
 
     #[test]
     fn what_runs_one_after_the_other_is_blamed_by_no_model(

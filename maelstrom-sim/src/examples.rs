@@ -1,0 +1,27 @@
+//! The examples, a page each: the problem, the wrong answer and the run that breaks it, the life of a
+//! request through the code, and what to try.
+//!
+//! `make examples` runs each of them under the checker; `cargo test --examples` sweeps them in virtual
+//! time.
+//!
+//! | example | workload | shows |
+//! |---|---|---|
+//! | [`lin_kv_proxy`] | `lin-kv` | calls to services, timeouts, which error to answer with |
+//! | [`g_set`] | `g-set` | gossip, records on disk, snapshots |
+//! | [`pn_counter`] | `pn-counter` | totals instead of changes |
+//! | [`raft`] | `lin-kv` | consensus: elections, log, persistence |
+//! | [`list_append`] | `txn-list-append` | transactions by compare-and-set, steps as one `async` block |
+//! | [`own_workload`] | its own | a workload, a checker and a binary of one's own |
+
+#[doc = include_str!("../examples/g_set.md")]
+pub mod g_set {}
+#[doc = include_str!("../examples/lin_kv_proxy.md")]
+pub mod lin_kv_proxy {}
+#[doc = include_str!("../examples/list_append.md")]
+pub mod list_append {}
+#[doc = include_str!("../examples/own_workload.md")]
+pub mod own_workload {}
+#[doc = include_str!("../examples/pn_counter.md")]
+pub mod pn_counter {}
+#[doc = include_str!("../examples/raft.md")]
+pub mod raft {}
