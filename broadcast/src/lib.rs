@@ -30,9 +30,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use maelstrom_core::gossip::{self, Entry, Gossip, Tick};
-use maelstrom_core::{
-    Error, LINE_BYTES_MAX, MessageHandler, Node, Records, Request, SnapshotPosition, Verbatim,
-};
+use maelstrom_core::{Error, LINE_BYTES_MAX, MessageHandler, Node, Request, Verbatim};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -170,22 +168,7 @@ impl MessageHandler for Broadcast {
 
     const RECORD_FORMAT: Option<&'static str> = Some("broadcast 1");
 
-    fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
-        self.gossip.recover(record)
-    }
-
-    fn snapshot_bytes(&self) -> Option<usize> {
-        self.gossip.snapshot_bytes()
-    }
-
-    fn snapshot(
-        &self,
-        from: SnapshotPosition,
-        bytes_max: usize,
-        records: &mut Records<'_>,
-    ) -> Result<Option<SnapshotPosition>, Error> {
-        self.gossip.snapshot(from, bytes_max, records)
-    }
+    maelstrom_core::forward_to_gossip!(gossip, records);
 
     fn started(&mut self, node: &mut Node<Tick>) {
         if node.is_durable() {

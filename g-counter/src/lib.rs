@@ -36,7 +36,7 @@ mod retries;
 use std::time::Duration;
 
 use maelstrom_core::gossip::{self, Gossip, Tick};
-use maelstrom_core::{Error, ErrorCode, MessageHandler, Node, Records, Request, SnapshotPosition};
+use maelstrom_core::{Error, ErrorCode, MessageHandler, Node, Request};
 use serde::{Deserialize, Serialize};
 
 pub use counter::{Counter, Total};
@@ -125,26 +125,7 @@ impl MessageHandler for GCounter {
 
     const RECORD_FORMAT: Option<&'static str> = Some("g-counter 1");
 
-    fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
-        self.gossip.recover(record)
-    }
-
-    fn snapshot_bytes(&self) -> Option<usize> {
-        self.gossip.snapshot_bytes()
-    }
-
-    fn snapshot(
-        &self,
-        from: SnapshotPosition,
-        bytes_max: usize,
-        records: &mut Records<'_>,
-    ) -> Result<Option<SnapshotPosition>, Error> {
-        self.gossip.snapshot(from, bytes_max, records)
-    }
-
-    fn started(&mut self, node: &mut Node<Tick>) {
-        self.gossip.start(node);
-    }
+    maelstrom_core::forward_to_gossip!(gossip);
 
     fn message(
         &mut self,
@@ -164,9 +145,5 @@ impl MessageHandler for GCounter {
             Payload::Gossip(message) => self.gossip.message_from(node, request.src(), message)?,
         }
         Ok(())
-    }
-
-    fn event(&mut self, node: &mut Node<Tick>, tick: Tick) {
-        self.gossip.tick(node, tick);
     }
 }

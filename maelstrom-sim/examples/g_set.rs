@@ -22,9 +22,7 @@ use std::collections::BTreeSet;
 
 use clap::Parser;
 use maelstrom_core::gossip::{self, Entry, Gossip, Origin, State, Tick};
-use maelstrom_core::{
-    DataArgs, Error, MessageHandler, Node, NodeArgs, Records, Request, SnapshotPosition,
-};
+use maelstrom_core::{DataArgs, Error, MessageHandler, Node, NodeArgs, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -119,26 +117,7 @@ impl MessageHandler for GSet {
 
     const RECORD_FORMAT: Option<&'static str> = Some("g-set example 1");
 
-    fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
-        self.gossip.recover(record)
-    }
-
-    fn snapshot_bytes(&self) -> Option<usize> {
-        self.gossip.snapshot_bytes()
-    }
-
-    fn snapshot(
-        &self,
-        from: SnapshotPosition,
-        bytes_max: usize,
-        records: &mut Records<'_>,
-    ) -> Result<Option<SnapshotPosition>, Error> {
-        self.gossip.snapshot(from, bytes_max, records)
-    }
-
-    fn started(&mut self, node: &mut Node<Tick>) {
-        self.gossip.start(node);
-    }
+    maelstrom_core::forward_to_gossip!(gossip);
 
     fn message(
         &mut self,
@@ -159,10 +138,6 @@ impl MessageHandler for GSet {
             Payload::Gossip(message) => self.gossip.message_from(node, request.src(), message)?,
         }
         Ok(())
-    }
-
-    fn event(&mut self, node: &mut Node<Tick>, tick: Tick) {
-        self.gossip.tick(node, tick);
     }
 }
 

@@ -23,9 +23,7 @@ use std::collections::BTreeMap;
 
 use clap::Parser;
 use maelstrom_core::gossip::{self, Entry, Gossip, Origin, State, Tick};
-use maelstrom_core::{
-    DataArgs, Error, MessageHandler, Node, NodeArgs, Records, Request, SnapshotPosition,
-};
+use maelstrom_core::{DataArgs, Error, MessageHandler, Node, NodeArgs, Request};
 use serde::{Deserialize, Serialize};
 
 /// The totals that a writer has added and taken away by now.
@@ -126,26 +124,7 @@ impl MessageHandler for Counter {
 
     const RECORD_FORMAT: Option<&'static str> = Some("pn-counter example 1");
 
-    fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
-        self.gossip.recover(record)
-    }
-
-    fn snapshot_bytes(&self) -> Option<usize> {
-        self.gossip.snapshot_bytes()
-    }
-
-    fn snapshot(
-        &self,
-        from: SnapshotPosition,
-        bytes_max: usize,
-        records: &mut Records<'_>,
-    ) -> Result<Option<SnapshotPosition>, Error> {
-        self.gossip.snapshot(from, bytes_max, records)
-    }
-
-    fn started(&mut self, node: &mut Node<Tick>) {
-        self.gossip.start(node);
-    }
+    maelstrom_core::forward_to_gossip!(gossip);
 
     fn message(
         &mut self,
@@ -164,10 +143,6 @@ impl MessageHandler for Counter {
             Payload::Gossip(message) => self.gossip.message_from(node, request.src(), message)?,
         }
         Ok(())
-    }
-
-    fn event(&mut self, node: &mut Node<Tick>, tick: Tick) {
-        self.gossip.tick(node, tick);
     }
 }
 

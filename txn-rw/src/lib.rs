@@ -55,10 +55,7 @@ use std::time::Duration;
 
 use maelstrom_core::gossip::Entry as _;
 use maelstrom_core::gossip::{self, Gossip, Origin, Tick};
-use maelstrom_core::{
-    Error, ErrorCode, LINE_BYTES_MAX, MessageHandler, Node, Records, Request, SnapshotPosition,
-    Verbatim,
-};
+use maelstrom_core::{Error, ErrorCode, LINE_BYTES_MAX, MessageHandler, Node, Request, Verbatim};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -347,22 +344,7 @@ impl<M: Map> MessageHandler for TxnRw<M> {
 
     const REPLY_WITHIN: Option<Duration> = Some(Duration::from_secs(5));
 
-    fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
-        self.gossip.recover(record)
-    }
-
-    fn snapshot_bytes(&self) -> Option<usize> {
-        self.gossip.snapshot_bytes()
-    }
-
-    fn snapshot(
-        &self,
-        from: SnapshotPosition,
-        bytes_max: usize,
-        records: &mut Records<'_>,
-    ) -> Result<Option<SnapshotPosition>, Error> {
-        self.gossip.snapshot(from, bytes_max, records)
-    }
+    maelstrom_core::forward_to_gossip!(gossip, records);
 
     fn started(&mut self, node: &mut Node<Event>) {
         self.gossip.start(node);

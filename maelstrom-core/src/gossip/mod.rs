@@ -69,6 +69,7 @@ mod args;
 mod beat;
 mod burst;
 mod fetch;
+mod forward;
 mod listen;
 mod members;
 mod peer;

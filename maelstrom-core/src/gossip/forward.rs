@@ -1,0 +1,133 @@
+//! The methods that a handler forwards to its engine.
+
+/// Writes the methods of a [`MessageHandler`](crate::MessageHandler) that only forward to its
+/// [`Gossip`](crate::gossip::Gossip), which is the named field of the handler.
+///
+/// `forward_to_gossip!(gossip)` writes all five: [`recover`], [`snapshot_bytes`], [`snapshot`],
+/// [`started`] and [`event`]. The handler's `Event` is [`Tick`](crate::gossip::Tick) then.
+/// `forward_to_gossip!(gossip, records)` writes the first three, for a handler that has more to do
+/// when it starts, or timers of its own.
+///
+/// [`recover`]: crate::MessageHandler::recover
+/// [`snapshot_bytes`]: crate::MessageHandler::snapshot_bytes
+/// [`snapshot`]: crate::MessageHandler::snapshot
+/// [`started`]: crate::MessageHandler::started
+/// [`event`]: crate::MessageHandler::event
+///
+/// ```
+/// use maelstrom_core::gossip::{self, Entry, Gossip, Origin, State, Tick};
+/// use maelstrom_core::{Error, MessageHandler, Node, Request};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Clone, Serialize, Deserialize)]
+/// struct Word(String);
+///
+/// impl Entry for Word {
+///     fn encoded_len(&self) -> usize {
+///         self.0.len() + 3
+///     }
+/// }
+///
+/// #[derive(Default)]
+/// struct Words(Vec<Word>);
+///
+/// impl State for Words {
+///     type Entry = Word;
+///     type Piece = Vec<Word>;
+///
+///     fn apply(&mut self, _: &Origin, words: Vec<Word>) {
+///         self.0.extend(words);
+///     }
+/// #    fn piece(&self, _: u64, _: usize) -> (Vec<Word>, Option<u64>) {
+/// #        (self.0.clone(), None)
+/// #    }
+/// #    fn bytes(&self) -> usize {
+/// #        self.0.iter().map(Entry::encoded_len).sum()
+/// #    }
+/// #    fn merge(&mut self, _: Vec<Vec<Word>>) -> Result<(), Error> {
+/// #        Ok(())
+/// #    }
+///     // …and `piece`, `bytes` and `merge`.
+/// }
+///
+/// #[derive(Deserialize)]
+/// #[serde(rename_all = "snake_case")]
+/// enum Payload {
+///     Add { word: Word },
+///     Gossip(gossip::Message<Words>),
+/// }
+///
+/// #[derive(Serialize)]
+/// #[serde(rename_all = "snake_case")]
+/// enum Reply {
+///     AddOk,
+/// }
+///
+/// struct Book {
+///     gossip: Gossip<Words>,
+/// }
+///
+/// impl MessageHandler for Book {
+///     type Payload = Payload;
+///     type Event = Tick;
+///
+///     const RECORD_FORMAT: Option<&'static str> = Some("book 1");
+///
+///     maelstrom_core::forward_to_gossip!(gossip);
+///
+///     fn message(
+///         &mut self,
+///         node: &mut Node<Tick>,
+///         request: &Request,
+///         payload: Payload,
+///     ) -> Result<(), Error> {
+///         match payload {
+///             Payload::Add { word } => {
+///                 self.gossip.append(node, word);
+///                 node.reply(request, &Reply::AddOk);
+///             }
+///             Payload::Gossip(message) => {
+///                 self.gossip.message_from(node, request.src(), message)?;
+///             }
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! forward_to_gossip {
+    ($gossip:ident) => {
+        $crate::forward_to_gossip!($gossip, records);
+
+        fn started(&mut self, node: &mut $crate::Node<$crate::gossip::Tick>) {
+            self.$gossip.start(node);
+        }
+
+        fn event(
+            &mut self,
+            node: &mut $crate::Node<$crate::gossip::Tick>,
+            tick: $crate::gossip::Tick,
+        ) {
+            self.$gossip.tick(node, tick);
+        }
+    };
+    ($gossip:ident, records) => {
+        fn recover(&mut self, record: &[u8]) -> ::core::result::Result<(), $crate::Error> {
+            self.$gossip.recover(record)
+        }
+
+        fn snapshot_bytes(&self) -> ::core::option::Option<usize> {
+            self.$gossip.snapshot_bytes()
+        }
+
+        fn snapshot(
+            &self,
+            from: $crate::SnapshotPosition,
+            bytes_max: usize,
+            records: &mut $crate::Records<'_>,
+        ) -> ::core::result::Result<::core::option::Option<$crate::SnapshotPosition>, $crate::Error>
+        {
+            self.$gossip.snapshot(from, bytes_max, records)
+        }
+    };
+}
