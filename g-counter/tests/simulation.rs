@@ -105,7 +105,7 @@ fn reads_are_fresh_again_soon_after_each_partition() {
         assert!(lag <= LAG_MAX, "seed {seed}: {lag:?}");
         judged += reads;
     }
-    assert!(judged > 2_000, "{judged}");
+    assert!(judged > 800, "{judged}");
 }
 
 #[test]

@@ -19,7 +19,7 @@
 /// use maelstrom_core::{Error, MessageHandler, Node, Request};
 /// use serde::{Deserialize, Serialize};
 ///
-/// #[derive(Clone, Serialize, Deserialize)]
+/// #[derive(Clone, Debug, Serialize, Deserialize)]
 /// struct Word(String);
 ///
 /// impl Entry for Word {
