@@ -110,7 +110,11 @@ fn challenge_6_is_valid_and_takes_few_messages_on_every_seed() {
     let seed = 0;
     let alone = valid(test(1, 1_000.0, Model::ReadUncommitted, seed), node);
     assert_eq!(alone.net_stats().servers.sent, 0);
-    let two = |model| test(2, 1_000.0, model, seed);
+    let two = |model| {
+        let mut test = test(2, 1_000.0, model, seed);
+        test.options.time_limit = Duration::from_secs(5);
+        test
+    };
     for test in [
         two(Model::ReadUncommitted),
         partitioned(two(Model::ReadUncommitted)),
