@@ -105,7 +105,7 @@ fn options(nodes: usize, seed: u64) -> Options {
     Options {
         rate: 1_000.0,
         concurrency: 2 * nodes,
-        time_limit: Duration::from_secs(5),
+        time_limit: Duration::from_secs(10),
         sync_max: Some(Duration::ZERO),
         availability: Some(Availability::AtLeast(0.999)),
         seed,

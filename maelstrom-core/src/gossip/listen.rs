@@ -32,7 +32,7 @@ impl<S: State> Gossip<S> {
         let standing = peer.hear(now, message.life, message.sent, echo);
         let is_told = message.answer_within == Some(0);
         if standing == Standing::Unclear {
-            (peer.answer_at, peer.is_doubted) = (Some(now), true);
+            peer.doubt(now);
         } else {
             self.silent_until = None;
             self.listen(now, src, &message);

@@ -249,6 +249,13 @@ impl Peer {
         standing
     }
 
+    /// A message of an unclear life has come: the peer is asked to prove that it hears this node. A
+    /// question with a time of sending that it has echoed already would prove nothing.
+    pub(super) fn doubt(&mut self, now: Duration) {
+        let wait = Duration::from_micros(u64::from(self.echoed == Some(micros(now))));
+        (self.answer_at, self.is_doubted) = (Some(now.saturating_add(wait)), true);
+    }
+
     fn hear_echo(&mut self, now: Duration, echo: Echo) {
         if self.echoed.is_some_and(|newest| echo.sent <= newest) {
             return;

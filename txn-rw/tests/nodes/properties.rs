@@ -93,3 +93,25 @@ proptest! {
         prop_assert!(NAMES.iter().all(|name| cluster.node(name).gossip().state().held() == 0));
     }
 }
+
+/// Messages of two lives within a microsecond, on a network that takes no time: a question that bears
+/// the same time as an echoed one proves nothing, and was asked again and again.
+#[test]
+fn a_life_that_begins_in_the_microsecond_of_an_echo_is_recognized() {
+    let mut cluster = cluster_of((100, 0));
+    let write = |cluster: &mut Cluster, name, value: u64| {
+        cluster.txn(name, &format!(r#"[["w",0,{value}]]"#));
+    };
+    cluster.cut_off("n2");
+    write(&mut cluster, "n2", 1);
+    write(&mut cluster, "n1", 2);
+    cluster.run_for(Duration::from_millis(103));
+    cluster.restart("n2", usize::MAX);
+    write(&mut cluster, "n1", 3);
+    write(&mut cluster, "n2", 4);
+    cluster.heal();
+    cluster.run_for(Duration::from_millis(100));
+    cluster.restart("n2", usize::MAX);
+    write(&mut cluster, "n2", 5);
+    assert_eq!(cluster.all_read(&["0"]), ["5"]);
+}
