@@ -163,8 +163,9 @@ struct Causality<'a, 'h> {
 /// With n operations and k chains, this takes O(n × k) time, times O(log n) where a chain's last
 /// write of a key is not in the past yet, and O(n + open clocks × k) memory. A clock is open as long
 /// as a transaction that depends on it is to come, and a chain is in it as long as a read of a key
-/// that the chain wrote is to come. There are at most as many chains as sessions, and about as many
-/// as transactions are concurrent.
+/// that the chain wrote is to come. There are at most as many chains as sessions. Where a session
+/// has ended and others have read from its last transaction, another session takes its chain; where
+/// nobody ever reads from that, the chain stays.
 ///
 /// That is the bound of AWDIT (Møldrup & Pavlogiannis 2025, §4), which is the best one up to
 /// conjectures about the complexity of triangles. The rule itself is that of Biswas & Enea (2019).

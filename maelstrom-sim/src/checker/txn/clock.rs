@@ -1,8 +1,8 @@
 //! Clocks: how much of each chain of transactions is in the past of one.
 //!
 //! A chain is a sequence of transactions of which each is in the causal past of the next. A session
-//! is one; but where sessions end and others begin, one chain serves several of them, so that a
-//! clock is as long as transactions are concurrent, and not as there are sessions.
+//! is one. A session that begins after it depends on the last transaction of another session goes on
+//! in that one's chain, so that clocks stay short where ever new processes come.
 
 /// A chain's number.
 pub(super) type ChainId = u32;

@@ -41,7 +41,7 @@
 //!
 //! For n operations, reading the history and ordering what was read takes O(n log n) time, and each
 //! search for components O(n). Causality takes O(n × k) for k sessions, as in AWDIT; sessions that
-//! are over do not count where others have seen all of them. Real time takes O(n log n) where few
+//! are over do not count where another one depends on their last transaction. Real time takes O(n log n) where few
 //! transactions overlap.
 //!
 //! # Sources
