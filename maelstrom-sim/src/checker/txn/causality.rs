@@ -7,8 +7,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use super::clock::{ChainId, Chains, Clock, Spot};
+use super::clock::{ChainId, Chains, Clock, Link, Spot};
 use super::order::{Because, Orders, Why};
+use super::relevance;
 use super::transactions::{Status, Transactions, TxnId, VersionId};
 
 /// Processes as the transactions that each is known to have done, one after the other.
@@ -63,13 +64,13 @@ impl Sessions {
 
 /// The other transactions of each one that are related to it, in one list.
 #[derive(Debug, Default)]
-struct Related {
+pub(super) struct Related {
     starts: Vec<usize>,
     ids: Vec<TxnId>,
 }
 
 impl Related {
-    fn of(&self, id: TxnId) -> &[TxnId] {
+    pub(super) fn of(&self, id: TxnId) -> &[TxnId] {
         let bounds = self.starts.get(id).zip(self.starts.get(id + 1));
         bounds.and_then(|(start, end)| self.ids.get(*start..*end)).unwrap_or_default()
     }
@@ -131,24 +132,48 @@ impl Related {
         }
         order
     }
+
+    /// Up to where in this order each transaction is in the past of another one, directly or not.
+    fn until(&self, order: &[TxnId]) -> Vec<usize> {
+        let mut until = vec![0; self.starts.len()];
+        for (place, id) in order.iter().enumerate().rev() {
+            let theirs = until.get(*id).map_or(place, |until| place.max(*until));
+            for cause in self.of(*id) {
+                until.get_mut(*cause).into_iter().for_each(|until| *until = theirs.max(*until));
+            }
+        }
+        until
+    }
 }
 
-/// Who wrote a key so far, by chain: places and versions, in order.
-type Writers = BTreeMap<ChainId, Vec<(u32, VersionId)>>;
+/// A write of a key that may matter yet.
+#[derive(Clone, Copy, Debug)]
+struct Write {
+    /// Where on its chain it is.
+    place: u32,
+    version: VersionId,
+    /// Up to where in the order it matters.
+    matters: usize,
+}
+
+/// Who wrote a key so far, by chain and in order.
+type Writers = BTreeMap<ChainId, Vec<Write>>;
 
 struct Causality<'a, 'h> {
     all: &'a Transactions<'h>,
     sessions: &'a Sessions,
     causes: Related,
     writers: Vec<Writers>,
-    /// Where in the order each key is read last.
-    last_read: Vec<usize>,
+    /// Up to where in the order each version matters.
+    matters: Vec<usize>,
     chains: Chains,
     /// Each transaction's chain and its place in it.
     spots: Vec<Spot>,
     clocks: Vec<Clock>,
     /// How many that depend on a transaction have not been looked at.
     open: Vec<usize>,
+    /// Up to where in the order each transaction is in the past of another one.
+    until: Vec<usize>,
     steps: usize,
 }
 
@@ -161,26 +186,25 @@ struct Causality<'a, 'h> {
 /// was read.
 ///
 /// With n operations and k chains, this takes O(n × k) time, times O(log n) where a chain's last
-/// write of a key is not in the past yet, and O(n + open clocks × k) memory. A clock is open as long
-/// as a transaction that depends on it is to come, and a chain is in it as long as a read of a key
-/// that the chain wrote is to come. There are at most as many chains as sessions. Where a session
-/// has ended and others have read from its last transaction, another session takes its chain; where
-/// nobody ever reads from that, the chain stays.
+/// write of a key is not in the past yet, and O(n + open clocks × k) memory. A clock is open as
+/// long as a transaction that depends on it is to come. A chain is in it as long as what the chain
+/// wrote [matters](relevance). There are at most as many chains as sessions. When a session ends, its
+/// chain loses the transactions that are in the past of nothing to come. Another session takes the
+/// chain when it depends on the last transaction of the rest, or when the rest does not matter any
+/// more.
 ///
-/// That is the bound of AWDIT (Møldrup & Pavlogiannis 2025, §4), which is the best one up to
-/// conjectures about the complexity of triangles. The rule itself is that of Biswas & Enea (2019).
+/// AWDIT (Møldrup & Pavlogiannis, PLDI 2025) checks causal consistency in O(n × k) time for k
+/// sessions. The rule itself is that of Biswas & Enea (2019).
 ///
 /// Transactions behind a cycle of reads and sessions are left out; the cycle itself is found as
 /// such.
 pub(super) fn infer(all: &Transactions<'_>, sessions: &Sessions, orders: &mut Orders) -> usize {
     let causes = Related::causes(all, sessions);
     let order = causes.order(all);
-    let mut last_read = vec![0; all.keys.len()];
     let mut open = vec![0; all.txns.len()];
-    for (place, id) in order.iter().enumerate() {
-        for (_, read) in all.txn(*id).into_iter().flat_map(|txn| txn.reads()) {
-            last_read.get_mut(read.key).into_iter().for_each(|last| *last = place);
-        }
+    let until = causes.until(&order);
+    let matters = relevance::of(all, &causes, &order, &until);
+    for id in &order {
         for cause in causes.of(*id) {
             open.get_mut(*cause).into_iter().for_each(|open| *open += 1);
         }
@@ -190,11 +214,12 @@ pub(super) fn infer(all: &Transactions<'_>, sessions: &Sessions, orders: &mut Or
         sessions,
         causes,
         writers: vec![Writers::new(); all.keys.len()],
-        last_read,
+        matters,
         chains: Chains::default(),
         spots: vec![(0, 0); all.txns.len()],
         clocks: vec![Clock::default(); all.txns.len()],
         open,
+        until,
         steps: 0,
     };
     for (place, id) in order.into_iter().enumerate() {
@@ -208,17 +233,26 @@ impl Causality<'_, '_> {
         self.spots.get(id).copied().unwrap_or_default()
     }
 
+    fn matters(&self, version: VersionId) -> usize {
+        self.matters.get(version).copied().unwrap_or_default()
+    }
+
     fn visit(&mut self, place: usize, id: TxnId, orders: &mut Orders) {
         let mut clock = self.past(id);
-        self.steps += self.look_at_reads(id, &clock, orders);
+        self.look_at_reads(place, id, &clock, orders);
         self.close(id);
         let own = self.sessions.before(id).next().map(|before| self.spot(before).0);
-        let writes = || self.all.txn(id).into_iter().flat_map(|txn| txn.writes());
-        let useful = writes().filter_map(|write| self.last_read.get(write.key)).max();
-        let spot = self.chains.put(own, &clock, useful.copied().unwrap_or_default());
+        let all = self.all;
+        let writes = || all.txn(id).into_iter().flat_map(|txn| txn.writes());
+        let useful = writes().map(|write| self.matters(write.version)).max().unwrap_or_default();
+        let until = self.until.get(id).copied().unwrap_or_default();
+        let spot = self.chains.put(own, &clock, Link { id, place, until, useful });
+        self.forget_dropped();
         for write in writes() {
-            if let Some(writers) = self.writers.get_mut(write.key) {
-                writers.entry(spot.0).or_default().push((spot.1, write.version));
+            let (version, matters) = (write.version, self.matters(write.version));
+            if let Some(writers) = self.writers.get_mut(write.key).filter(|_| matters > place) {
+                let writes = writers.entry(spot.0).or_default();
+                writes.push(Write { place: spot.1, version, matters });
             }
         }
         self.spots.get_mut(id).into_iter().for_each(|slot| *slot = spot);
@@ -230,6 +264,23 @@ impl Causality<'_, '_> {
             && let Some(slot) = self.clocks.get_mut(id)
         {
             *slot = clock;
+        }
+    }
+
+    /// Forgets the writes of transactions that are on no chain any more.
+    fn forget_dropped(&mut self) {
+        for (id, (chain, place)) in self.chains.dropped() {
+            for write in self.all.txn(id).into_iter().flat_map(|txn| txn.writes()) {
+                let Some(writers) = self.writers.get_mut(write.key) else {
+                    continue;
+                };
+                if let Some(writes) = writers.get_mut(&chain) {
+                    writes.truncate(writes.partition_point(|write| write.place < place));
+                    if writes.is_empty() {
+                        writers.remove(&chain);
+                    }
+                }
+            }
         }
     }
 
@@ -263,23 +314,28 @@ impl Causality<'_, '_> {
         }
     }
 
-    /// Returns how many lists of writers it looked at.
-    fn look_at_reads(&self, id: TxnId, clock: &Clock, orders: &mut Orders) -> usize {
-        let mut steps = 0;
+    fn look_at_reads(&mut self, at: usize, id: TxnId, clock: &Clock, orders: &mut Orders) {
         for (_, read) in self.all.txn(id).into_iter().flat_map(|txn| txn.reads()) {
             let source = self.all.writer(read.version);
-            for (chain, writes) in self.writers.get(read.key).into_iter().flatten() {
-                steps += 1;
-                let Some((place, version)) = last_before(writes, clock.get(*chain)) else {
-                    continue;
-                };
-                let known = source.is_some_and(|source| self.is_past((*chain, place), source));
-                if !known {
-                    orders.add(version, read.version, Why::Seen(id, Because::Causal));
+            let mut writers =
+                self.writers.get_mut(read.key).map(std::mem::take).unwrap_or_default();
+            self.steps += writers.len();
+            writers.retain(|chain, writes| {
+                while writes.pop_if(|write| write.matters < at).is_some() {}
+                if let Some(write) = last_before(writes, clock.get(*chain)) {
+                    let spot = (*chain, write.place);
+                    let known = source.is_some_and(|source| self.is_past(spot, source));
+                    if !known {
+                        let why = Why::Seen(id, Because::Causal);
+                        orders.add(write.version, read.version, why);
+                    }
                 }
+                !writes.is_empty()
+            });
+            if let Some(slot) = self.writers.get_mut(read.key) {
+                *slot = writers;
             }
         }
-        steps
     }
 
     /// Whether what is at this spot is in the causal past of a transaction whose clock is open, or
@@ -295,10 +351,10 @@ impl Causality<'_, '_> {
 }
 
 /// The last of these writes among the first `seen` transactions of their chain.
-fn last_before(writes: &[(u32, VersionId)], seen: u32) -> Option<(u32, VersionId)> {
+fn last_before(writes: &[Write], seen: u32) -> Option<Write> {
     let count = match writes.last() {
-        Some((place, _)) if *place < seen => writes.len(),
-        _ => writes.partition_point(|(place, _)| *place < seen),
+        Some(write) if write.place < seen => writes.len(),
+        _ => writes.partition_point(|write| write.place < seen),
     };
     writes.get(count.checked_sub(1)?).copied()
 }

@@ -1,8 +1,11 @@
 //! Clocks: how much of each chain of transactions is in the past of one.
 //!
 //! A chain is a sequence of transactions of which each is in the causal past of the next. A session
-//! is one. A session that begins after it depends on the last transaction of another session goes on
-//! in that one's chain, so that clocks stay short where ever new processes come.
+//! is one. A session that depends on the last transaction of a session that is over goes on in that
+//! one's chain. Before that, a chain loses its last transactions if they are in the past of nothing
+//! that is to come. So clocks stay short though new processes keep coming.
+
+use super::transactions::TxnId;
 
 /// A chain's number.
 pub(super) type ChainId = u32;
@@ -102,18 +105,40 @@ impl Clock {
 enum Use {
     /// A session goes on.
     Session,
-    /// No session; but a later read may be of what the chain wrote.
+    /// No session; but what the chain wrote may matter to a later read.
     Past,
     /// None.
     Idle,
 }
 
+/// A transaction to put on a chain, at a place in the order of all transactions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    pub(super) id: TxnId,
+    /// The place now.
+    pub(super) place: usize,
+    /// Up to which place it is in the past of another one.
+    pub(super) until: usize,
+    /// Up to which place what it wrote matters.
+    pub(super) useful: usize,
+}
+
 #[derive(Debug)]
 struct Chain {
-    len: u32,
-    /// Up to where in the order of the transactions the keys are read that it wrote.
+    /// How many transactions it had before it was last idle.
+    base: u32,
+    /// Its transactions since then, and up to where each is in the past of another one: never
+    /// further than the one before it.
+    links: Vec<(TxnId, usize)>,
+    /// Up to where in the order of the transactions it matters what it wrote.
     useful: usize,
     used: Use,
+}
+
+impl Chain {
+    fn len(&self) -> u32 {
+        self.base.saturating_add(u32::try_from(self.links.len()).unwrap_or(u32::MAX))
+    }
 }
 
 /// All chains so far, as transactions are put on them.
@@ -121,8 +146,8 @@ struct Chain {
 pub(super) struct Chains {
     all: Vec<Chain>,
     idle: Vec<ChainId>,
-    /// How many are past.
-    past: usize,
+    /// Transactions that are on no chain any more, and where each was.
+    dropped: Vec<(TxnId, Spot)>,
 }
 
 impl Chains {
@@ -130,47 +155,71 @@ impl Chains {
         self.all.get_mut(usize::try_from(chain).ok()?)
     }
 
-    /// Puts a transaction with this past on a chain: that of its session (`own`) or a lower one
-    /// whose last transaction is in its past. What it writes is read up to `useful`.
-    pub(super) fn put(&mut self, own: Option<ChainId>, clock: &Clock, useful: usize) -> Spot {
-        let chosen = self.ended(own, clock);
-        if let Some(chosen) = chosen {
-            self.past -= 1;
-            self.begin(chosen);
-            own.into_iter().for_each(|own| self.end(own));
-        }
-        let chosen = chosen.or(own).unwrap_or_else(|| self.fresh());
+    /// Puts a transaction with this past on a chain: that of its session (`own`), or else one whose
+    /// last transaction is in its past.
+    pub(super) fn put(&mut self, own: Option<ChainId>, clock: &Clock, link: Link) -> Spot {
+        let chosen = own.or_else(|| self.ended(clock, link.place));
+        let chosen = chosen.unwrap_or_else(|| self.fresh(link.place));
         let Some(chain) = self.get(chosen) else {
             return (chosen, 0);
         };
-        let spot = (chosen, chain.len);
-        chain.len += 1;
-        chain.useful = useful.max(chain.useful);
+        let spot = (chosen, chain.len());
+        chain.links.push((link.id, link.until));
+        chain.useful = link.useful.max(chain.useful);
         spot
     }
 
-    /// A chain of no session whose last transaction is in the past.
-    fn ended(&self, own: Option<ChainId>, clock: &Clock) -> Option<ChainId> {
-        if self.past == 0 {
-            return None;
-        }
-        let lower = clock.entries().take_while(|(chain, _)| own.is_none_or(|own| *chain < own));
-        let mut lower = lower.filter_map(|(id, count)| {
-            let chain = self.all.get(usize::try_from(id).ok()?)?;
-            (chain.used == Use::Past && chain.len == count).then_some(id)
-        });
-        lower.next()
+    /// Takes the transactions that have lost their places since the last call.
+    pub(super) fn dropped(&mut self) -> Vec<(TxnId, Spot)> {
+        std::mem::take(&mut self.dropped)
     }
 
-    /// A chain for any transaction: what an idle one wrote is read no more, so that it does not
-    /// matter that it is taken for the past of what follows.
-    fn fresh(&mut self) -> ChainId {
-        if let Some(chain) = self.idle.pop() {
-            self.begin(chain);
-            return chain;
+    /// Takes a chain of no session whose last transaction is in the past.
+    fn ended(&mut self, clock: &Clock, place: usize) -> Option<ChainId> {
+        let found = clock.entries().find(|(id, count)| self.trim(*id, place) == Some(*count));
+        let (id, _) = found?;
+        self.begin(id);
+        Some(id)
+    }
+
+    /// Cuts off a past chain's last transactions, as far as they are in the past of nothing that is
+    /// to come. Returns how long it is then. Returns `None` for a chain that is not past.
+    fn trim(&mut self, id: ChainId, place: usize) -> Option<u32> {
+        let chain = self.all.get_mut(usize::try_from(id).ok()?)?;
+        if chain.used != Use::Past {
+            return None;
         }
-        self.all.push(Chain { len: 0, useful: 0, used: Use::Session });
+        while let Some((txn, _)) = chain.links.pop_if(|(_, until)| *until < place) {
+            self.dropped.push((txn, (id, chain.len())));
+        }
+        Some(chain.len())
+    }
+
+    /// A chain for any transaction: what an idle one wrote is forgotten, so that it does not matter
+    /// that it is taken for the past of what follows.
+    fn fresh(&mut self, place: usize) -> ChainId {
+        if self.idle.is_empty() {
+            self.find_idle(place);
+        }
+        if let Some(id) = self.idle.pop() {
+            self.begin(id);
+            return id;
+        }
+        self.all.push(Chain { base: 0, links: Vec::new(), useful: 0, used: Use::Session });
         ChainId::try_from(self.all.len() - 1).unwrap_or(ChainId::MAX)
+    }
+
+    /// Looks for past chains that do not matter any more, or of which no transaction is in the past
+    /// of what is to come.
+    fn find_idle(&mut self, place: usize) {
+        for id in (0..self.all.len()).filter_map(|id| ChainId::try_from(id).ok()) {
+            if self.trim(id, place).is_some()
+                && let Some(chain) = self.get(id)
+                && (chain.links.is_empty() || chain.useful <= place)
+            {
+                self.rest(id);
+            }
+        }
     }
 
     fn begin(&mut self, chain: ChainId) {
@@ -179,15 +228,27 @@ impl Chains {
         }
     }
 
-    /// The chain's session has ended, or goes on elsewhere.
+    /// The chain's session has ended.
     pub(super) fn end(&mut self, chain: ChainId) {
         if let Some(chain) = self.get(chain) {
             chain.used = Use::Past;
-            self.past += 1;
         }
     }
 
-    /// Leaves out of the clock whatever is not read after this place in the order.
+    /// A past chain becomes an idle one.
+    fn rest(&mut self, id: ChainId) {
+        let chain = usize::try_from(id).ok().and_then(|at| self.all.get_mut(at));
+        if let Some(chain) = chain {
+            let len = chain.len();
+            while let Some((txn, _)) = chain.links.pop() {
+                self.dropped.push((txn, (id, chain.len())));
+            }
+            (chain.base, chain.used) = (len, Use::Idle);
+            self.idle.push(id);
+        }
+    }
+
+    /// Leaves out of the clock whatever does not matter after this place in the order.
     pub(super) fn prune(&mut self, clock: &mut Clock, place: usize) {
         clock.retain(|id| {
             let Some(chain) = self.get(id) else {
@@ -195,9 +256,7 @@ impl Chains {
             };
             let is_useful = chain.useful > place;
             if !is_useful && chain.used == Use::Past {
-                chain.used = Use::Idle;
-                self.past -= 1;
-                self.idle.push(id);
+                self.rest(id);
             }
             is_useful
         });

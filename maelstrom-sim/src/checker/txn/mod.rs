@@ -40,9 +40,8 @@
 //! # How long it takes
 //!
 //! For n operations, reading the history and ordering what was read takes O(n log n) time, and each
-//! search for components O(n). Causality takes O(n × k) for k sessions, as in AWDIT; sessions that
-//! are over do not count where another one depends on their last transaction. Real time takes O(n log n) where few
-//! transactions overlap.
+//! search for components O(n). Causality takes O(n × k) for k sessions, as in AWDIT. Most sessions
+//! that are over do not count. Real time takes O(n log n) where few transactions overlap.
 //!
 //! # Sources
 //!
@@ -70,6 +69,7 @@ mod lists;
 mod local;
 mod model;
 mod order;
+mod relevance;
 mod transactions;
 
 use std::collections::BTreeSet;
