@@ -190,8 +190,8 @@ struct Causality<'a, 'h> {
 /// long as a transaction that depends on it is to come. A chain is in it as long as what the chain
 /// wrote [matters](relevance). There are at most as many chains as sessions. When a session ends, its
 /// chain loses the transactions that are in the past of nothing to come. Another session takes the
-/// chain when it depends on the last transaction of the rest, or when the rest does not matter any
-/// more.
+/// chain if its first transaction depends on the last one of the rest, or if the rest does not
+/// matter any more. Where one transaction in ten ends a session, k still grows with the history.
 ///
 /// AWDIT (Møldrup & Pavlogiannis, PLDI 2025) checks causal consistency in O(n × k) time for k
 /// sessions. The rule itself is that of Biswas & Enea (2019).

@@ -1,9 +1,9 @@
 //! Clocks: how much of each chain of transactions is in the past of one.
 //!
 //! A chain is a sequence of transactions of which each is in the causal past of the next. A session
-//! is one. A session that depends on the last transaction of a session that is over goes on in that
-//! one's chain. Before that, a chain loses its last transactions if they are in the past of nothing
-//! that is to come. So clocks stay short though new processes keep coming.
+//! is one. When a session ends, its chain loses the last transactions if they are in the past of
+//! nothing to come. A session whose first transaction depends on the last one of the rest goes on in
+//! that chain. So clocks stay shorter where new processes keep coming.
 
 use super::transactions::TxnId;
 
