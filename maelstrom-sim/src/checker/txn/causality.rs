@@ -191,7 +191,11 @@ struct Causality<'a, 'h> {
 /// wrote [matters](relevance). There are at most as many chains as sessions. When a session ends, its
 /// chain loses the transactions that are in the past of nothing to come. Another session takes the
 /// chain if its first transaction depends on the last one of the rest, or if the rest does not
-/// matter any more. Where one transaction in ten ends a session, k still grows with the history.
+/// matter any more.
+///
+/// So the time is near-linear for a fixed number of sessions. A client begins a new session after each
+/// operation of which it does not know how it ended, so k, and the time for each operation, grow with
+/// the number of those.
 ///
 /// AWDIT (Møldrup & Pavlogiannis, PLDI 2025) checks causal consistency in O(n × k) time for k
 /// sessions. The rule itself is that of Biswas & Enea (2019).

@@ -228,8 +228,6 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 5_000, ..ProptestConfig::default() })]
-
     #[test]
     fn causality_with_clocks_finds_what_the_rule_finds_without(txns in sparse(12, 0.1)) {
         prop_assert_eq!(found(Causal, &txns), !saturated(&txns), "{}", text(&txns));
