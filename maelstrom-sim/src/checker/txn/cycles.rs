@@ -5,11 +5,12 @@
 
 use std::collections::VecDeque;
 
+use petgraph::Direction;
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, EdgeIndex, NodeIndex};
 use petgraph::visit::{EdgeFiltered, EdgeRef};
 
-use super::graph::{Graph, class};
+use super::graph::class;
 use super::model::{Anti, Level};
 
 /// For how many components a cycle is looked for.
@@ -30,35 +31,88 @@ pub(super) struct Cycles {
     pub(super) cycles: Vec<Vec<EdgeIndex>>,
 }
 
-/// Finds the cycles of a level that have an edge of a class in `fresh`.
-pub(super) fn find(graph: &Graph, level: Level, fresh: u16) -> Cycles {
+/// Finds the cycles of a level that have an edge of a class in `fresh`. `class` tells an edge's
+/// class.
+pub(super) fn find<E>(
+    graph: &DiGraph<(), E>,
+    level: Level,
+    fresh: u16,
+    class: impl Fn(&E) -> u16,
+) -> Cycles {
     match level.anti {
-        Anti::Any => Search::new(graph, level, fresh, |edge| edge.class).run(Some),
+        Anti::Any => Search::new(graph, level, fresh, class).run(Some),
         // All of them begin with that edge.
-        Anti::One => {
-            let fresh = level.mask & class::ANTI;
-            Search::new(graph, level, fresh, |edge| edge.class).run(Some)
-        }
+        Anti::One => Search::new(graph, level, level.mask & class::ANTI, class).run(Some),
         Anti::Apart => {
-            let product = product(graph, level.mask);
+            let product = product(graph, level.mask, class);
             Search::new(&product, level, fresh, |(class, _)| *class)
                 .run(|edge| product.edge_weight(edge).map(|(_, edge)| *edge))
         }
     }
 }
 
+/// The graph without edges that lead only to where no edge goes on, or come only from where none
+/// leads: no cycle has such an edge. Nodes stay as they are. Takes linear time.
+pub(super) fn core<E: Copy>(graph: &DiGraph<(), E>) -> DiGraph<(), E> {
+    let mut is_out = vec![false; graph.node_count()];
+    for direction in [Direction::Incoming, Direction::Outgoing] {
+        let is_in = |is_out: &[bool], node: NodeIndex| is_out.get(node.index()) == Some(&false);
+        let mut degrees: Vec<usize> = vec![0; graph.node_count()];
+        for edge in graph.edge_references() {
+            let from_in = is_in(&is_out, edge.source()) && is_in(&is_out, edge.target());
+            let end = if direction == Direction::Incoming { edge.target() } else { edge.source() };
+            if let Some(degree) = degrees.get_mut(end.index()) {
+                *degree += usize::from(from_in);
+            }
+        }
+        let nodes = graph.node_indices().filter(|node| is_in(&is_out, *node));
+        let mut ready: Vec<NodeIndex> =
+            nodes.filter(|node| degrees.get(node.index()) == Some(&0)).collect();
+        while let Some(node) = ready.pop() {
+            is_out.get_mut(node.index()).into_iter().for_each(|is_out| *is_out = true);
+            for next in graph.neighbors_directed(node, direction.opposite()) {
+                if let Some(degree) = degrees.get_mut(next.index())
+                    && is_in(&is_out, next)
+                {
+                    *degree -= 1;
+                    if *degree == 0 {
+                        ready.push(next);
+                    }
+                }
+            }
+        }
+    }
+    let is_in = |node: NodeIndex| is_out.get(node.index()) == Some(&false);
+    let mut core = DiGraph::with_capacity(graph.node_count(), 0);
+    for _ in 0..graph.node_count() {
+        core.add_node(());
+    }
+    for edge in graph.edge_references().filter(|edge| is_in(edge.source()) && is_in(edge.target()))
+    {
+        core.add_edge(edge.source(), edge.target(), *edge.weight());
+    }
+    core
+}
+
 /// The graph twice over: in the second copy is who comes from an anti-dependency. None leads on
 /// from there, so in a cycle no two of them follow each other.
-fn product(graph: &Graph, mask: u16) -> DiGraph<(), (u16, EdgeIndex)> {
+fn product<E>(
+    graph: &DiGraph<(), E>,
+    mask: u16,
+    class: impl Fn(&E) -> u16,
+) -> DiGraph<(), (u16, EdgeIndex)> {
     let mut product = DiGraph::new();
     for _ in 0..2 * graph.node_count() {
         product.add_node(());
     }
-    for edge in graph.edge_references().filter(|edge| edge.weight().class & mask != 0) {
-        let weight = (edge.weight().class, edge.id());
+    for edge in graph.edge_references() {
+        let weight = (class(edge.weight()), edge.id());
+        if weight.0 & mask == 0 {
+            continue;
+        }
         let node = |node: NodeIndex, copy| NodeIndex::new(2 * node.index() + copy);
         let (source, target) = (edge.source(), edge.target());
-        if edge.weight().class & class::ANTI != 0 {
+        if weight.0 & class::ANTI != 0 {
             product.add_edge(node(source, 0), node(target, 1), weight);
         } else {
             product.add_edge(node(source, 0), node(target, 0), weight);

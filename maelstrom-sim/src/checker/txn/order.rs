@@ -8,8 +8,6 @@
 //! (2019): whenever a transaction must have seen that T wrote a key and yet reads another version
 //! of it, T's version came before that other one. What it must have seen depends on the model.
 
-use std::collections::BTreeMap;
-
 use super::local::first_reads;
 use super::transactions::{Status, Transactions, TxnId, VersionId};
 
@@ -49,36 +47,52 @@ pub(super) struct Order {
     pub(super) why: Why,
 }
 
-/// Collects orders: each pair once for each kind of reason that a level can leave out.
+/// Collects orders.
 #[derive(Debug, Default)]
-pub(super) struct Orders(BTreeMap<(VersionId, VersionId), Vec<Why>>);
+pub(super) struct Orders(Vec<Order>);
 
 impl Orders {
     pub(super) fn add(&mut self, lower: VersionId, upper: VersionId, why: Why) {
-        let known = self.0.entry((lower, upper)).or_default();
-        let weaker = |other: &Why| match (why, other) {
-            // Levels that know the later reason know the earlier one; but causality alone gives no
-            // anti-dependencies.
-            (Why::Seen(_, Because::Realtime), Why::Seen(_, Because::Causal)) => false,
-            (Why::Seen(_, new), Why::Seen(_, old)) => *old <= new,
-            (Why::Seen(..), _) => true,
-            (_, other) => !matches!(other, Why::Seen(..)),
-        };
-        if lower != upper && !known.iter().any(weaker) {
-            known.push(why);
+        if lower != upper {
+            self.0.push(Order { lower, upper, why });
         }
     }
 
+    /// The pairs of versions, maybe several times.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (VersionId, VersionId)> {
-        self.0.keys().copied()
+        self.0.iter().map(|order| (order.lower, order.upper))
     }
 
+    /// All orders, sorted by their versions: each pair once for each kind of reason that a level
+    /// can leave out, the first of that kind. Takes O(n log n) time for n orders.
     pub(super) fn into_vec(self) -> Vec<Order> {
-        let pairs = self.0.into_iter();
-        let orders = pairs.flat_map(|((lower, upper), whys)| {
-            whys.into_iter().map(move |why| Order { lower, upper, why })
-        });
-        orders.collect()
+        let mut orders = self.0;
+        orders.sort_by_key(|order| (order.lower, order.upper));
+        let mut kept: Vec<Order> = Vec::new();
+        let mut first = 0;
+        for order in orders {
+            let pair = |order: &Order| (order.lower, order.upper);
+            if kept.last().map(pair) != Some(pair(&order)) {
+                first = kept.len();
+            }
+            let mut known = kept.iter().skip(first);
+            if !known.any(|known| says_as_much(order.why, known.why)) {
+                kept.push(order);
+            }
+        }
+        kept
+    }
+}
+
+/// Whether every level that knows an order for the first reason knows it for the second one.
+fn says_as_much(why: Why, known: Why) -> bool {
+    match (why, known) {
+        // Levels that know the later reason know the earlier one; but causality alone gives no
+        // anti-dependencies.
+        (Why::Seen(_, Because::Realtime), Why::Seen(_, Because::Causal)) => false,
+        (Why::Seen(_, new), Why::Seen(_, old)) => old <= new,
+        (Why::Seen(..), _) => true,
+        (_, other) => !matches!(other, Why::Seen(..)),
     }
 }
 
@@ -120,9 +134,9 @@ pub(super) fn infer_views(all: &Transactions<'_>, orders: &mut Orders) {
 /// is known to come.
 fn initial(all: &Transactions<'_>, orders: &mut Orders) {
     let mut follows = vec![false; all.versions.len()];
-    for (lower, upper) in orders.0.keys() {
-        if all.writer(*lower).is_some()
-            && let Some(follows) = follows.get_mut(*upper)
+    for (lower, upper) in orders.pairs() {
+        if all.writer(lower).is_some()
+            && let Some(follows) = follows.get_mut(upper)
         {
             *follows = true;
         }

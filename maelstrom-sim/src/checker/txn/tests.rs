@@ -2,6 +2,7 @@
 
 mod headlines;
 mod lists;
+mod million;
 mod models;
 mod properties;
 mod scale;

@@ -10,6 +10,8 @@ struct Small {
     process: u64,
     writes: Vec<usize>,
     reads: Vec<(usize, Option<usize>)>,
+    /// Whether anybody hears how it ended. If not, it has no reads and ends its session.
+    told: bool,
 }
 
 const KEYS: usize = 2;
@@ -40,7 +42,7 @@ fn small(count: usize) -> impl Strategy<Value = Vec<Small>> {
         let mut txns: Vec<Small> = Vec::new();
         for (process, writes, _) in &raw {
             let writes = (0..KEYS).filter(|key| writes[*key]).collect();
-            txns.push(Small { process: *process, writes, reads: Vec::new() });
+            txns.push(Small { process: *process, writes, reads: Vec::new(), told: true });
         }
         for (id, (_, _, reads)) in raw.iter().enumerate() {
             for (key, (reads, from)) in reads.iter().enumerate() {
@@ -60,7 +62,8 @@ fn small(count: usize) -> impl Strategy<Value = Vec<Small>> {
 fn text(txns: &[Small]) -> String {
     let mut text = String::new();
     for (id, txn) in txns.iter().enumerate() {
-        text.push_str(&format!("{} ok", txn.process));
+        let kind = if txn.told { "ok" } else { "info" };
+        text.push_str(&format!("{} {kind}", txn.process));
         for (key, from) in &txn.reads {
             let value = from.map(|from| (from + 1).to_string()).unwrap_or_default();
             text.push_str(&format!(" k{key}?{value}"));
@@ -140,6 +143,70 @@ fn arbitrated(txns: &[Small], order: &[usize], seen: &[Vec<bool>]) -> bool {
     })
 }
 
+/// A process, whether it writes each key, what it reads of each, whether its session ends and
+/// whether anybody hears of that.
+type Raw = (u64, Vec<bool>, Vec<(u8, u8, u8)>, (bool, bool));
+
+/// Transactions of more processes, so that some end early, and reads that few histories forbid: a
+/// quarter of the keys is read, mostly from earlier transactions. `ends` is how likely it is that a
+/// session ends with a transaction. Of half of these nobody hears how they ended.
+fn sparse(count: usize, ends: f64) -> impl Strategy<Value = Vec<Small>> {
+    let read = (0u8..4, any::<u8>(), 0u8..20);
+    let one = (
+        0u64..6,
+        proptest::collection::vec(any::<bool>(), KEYS),
+        proptest::collection::vec(read, KEYS),
+        (proptest::bool::weighted(ends), any::<bool>()),
+    );
+    proptest::collection::vec(one, 1..=count).prop_map(|raw| {
+        let writers = |key: usize| {
+            let writers = raw.iter().enumerate().filter(move |(_, (_, writes, ..))| writes[key]);
+            writers.map(|(id, _)| id)
+        };
+        let mut processes: Vec<u64> = (0..6).collect();
+        let small = |(id, (process, writes, reads, (ends, told))): (usize, &Raw)| {
+            let slot = processes.iter_mut().find(|slot| **slot % 6 == *process).unwrap();
+            let (process, told) = (*slot, *told || !ends);
+            *slot += if *ends { 6 } else { 0 };
+            let reads = reads.iter().enumerate();
+            let reads = reads.filter(|(_, (reads, ..))| told && *reads == 0);
+            let reads = reads.map(|(key, (_, from, late))| {
+                let can = |from: &usize| *from < id || (*late == 0 && *from != id);
+                let from_some: Vec<usize> = writers(key).filter(can).collect();
+                let from = usize::from(*from) % (from_some.len() + 1);
+                (key, from_some.get(from).copied())
+            });
+            let writes = (0..KEYS).filter(|key| writes[*key]).collect();
+            Small { process, writes, reads: reads.collect(), told }
+        };
+        raw.iter().enumerate().map(small).collect()
+    })
+}
+
+/// The rule of Biswas & Enea 2019 without clocks: whatever a transaction has seen comes before what
+/// it read instead. Whether that, and what is seen, can be in one order.
+fn saturated(txns: &[Small]) -> bool {
+    let seen = seen(txns, true);
+    let mut after = seen.clone();
+    for (id, txn) in txns.iter().enumerate() {
+        for (key, from) in &txn.reads {
+            let writers = (0..txns.len()).filter(|writer| txns[*writer].writes.contains(key));
+            for writer in writers.filter(|writer| seen[id][*writer] && Some(*writer) != *from) {
+                let Some(from) = from else {
+                    return false;
+                };
+                after[*from][writer] = true;
+            }
+        }
+    }
+    for _ in 0..txns.len() {
+        for (a, b, c) in triples(txns.len()) {
+            after[a][c] |= after[a][b] && after[b][c];
+        }
+    }
+    (0..txns.len()).all(|id| !after[id][id])
+}
+
 fn found(model: Model, txns: &[Small]) -> bool {
     !anomalies(model, &text(txns)).is_empty()
 }
@@ -157,6 +224,18 @@ proptest! {
         let seen = seen(&txns, false);
         let holds = permutations(txns.len()).iter().any(|order| arbitrated(&txns, order, &seen));
         prop_assert_eq!(found(Ra, &txns), !holds, "{}", text(&txns));
+    }
+}
+
+proptest! {
+    #[test]
+    fn causality_with_clocks_finds_what_the_rule_finds_without(txns in sparse(12, 0.1)) {
+        prop_assert_eq!(found(Causal, &txns), !saturated(&txns), "{}", text(&txns));
+    }
+
+    #[test]
+    fn so_it_does_where_sessions_are_short(txns in sparse(16, 0.5)) {
+        prop_assert_eq!(found(Causal, &txns), !saturated(&txns), "{}", text(&txns));
     }
 }
 

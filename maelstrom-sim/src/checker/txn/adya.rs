@@ -1,0 +1,213 @@
+//! Dependency graphs for histories of your own: Adya's phenomena as cycles.
+//!
+//! A workload that infers itself what its transactions depend on adds an edge for each dependency,
+//! and asks for a cycle. [`check`](super::check) and [`check_lists`](super::check_lists) look for
+//! cycles with the same code.
+//!
+//! Source: Adya, *Weak Consistency* (PhD thesis, MIT 1999, §4); the names of cycles with sessions
+//! and real time are those of Kingsbury & Alvaro, *Elle* (VLDB 2020).
+//!
+//! ```
+//! use maelstrom_sim::checker::txn::adya::{Class, Graph, Phenomenon};
+//!
+//! // T1 and T2 read each other's writes.
+//! let mut graph = Graph::default();
+//! graph.add("T1", "T2", Class::Wr);
+//! graph.add("T2", "T1", Class::Wr);
+//! graph.add("T2", "T3", Class::Ww);
+//!
+//! assert!(graph.find(Phenomenon::G0).is_none());
+//! let cycle = graph.find(Phenomenon::G1c).expect("T1 and T2 depend on each other");
+//! assert_eq!(cycle.name(), "G1c");
+//! assert_eq!(cycle.edges, [("T1", Class::Wr, "T2"), ("T2", Class::Wr, "T1")]);
+//! ```
+
+use std::collections::BTreeMap;
+
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use super::cycles;
+use super::graph::class;
+use super::model::{Anti, Level};
+
+/// Why one transaction comes before another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// A write dependency: the other one overwrote what it wrote.
+    Ww,
+    /// A read dependency: the other one read what it wrote.
+    Wr,
+    /// An anti-dependency: the other one overwrote what it read.
+    Rw,
+    /// The other one follows in the same process. Add these if the model knows sessions.
+    Process,
+    /// It ended before the other one began. Add these if the model knows real time.
+    Realtime,
+}
+
+impl Class {
+    const fn mask(self) -> u16 {
+        match self {
+            Self::Ww => class::WW,
+            Self::Wr => class::WR,
+            Self::Rw => class::RW,
+            Self::Process => class::SESSION,
+            Self::Realtime => class::REALTIME,
+        }
+    }
+}
+
+/// Adya's phenomena. In the cycles of each, edges of processes and of real time may take part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phenomenon {
+    /// A cycle of write dependencies.
+    G0,
+    /// A cycle of write and read dependencies, with a read dependency.
+    G1c,
+    /// A cycle with exactly one anti-dependency.
+    GSingle,
+    /// A cycle with an anti-dependency, or several.
+    G2Item,
+}
+
+impl Phenomenon {
+    /// The edges that may take part, and those of which one must.
+    const fn level(self) -> (Level, u16) {
+        let order = class::SESSION | class::REALTIME;
+        let (mask, anti, needed) = match self {
+            Self::G0 => (class::WW, Anti::Any, class::WW),
+            Self::G1c => (class::WW | class::WR, Anti::Any, class::WR),
+            Self::GSingle => (class::WW | class::WR | class::RW, Anti::One, class::RW),
+            Self::G2Item => (class::WW | class::WR | class::RW, Anti::Any, class::RW),
+        };
+        (Level { mask: mask | order, anti }, needed)
+    }
+}
+
+/// A cycle in a [`Graph`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cycle<V> {
+    /// What it shows.
+    pub phenomenon: Phenomenon,
+    /// Its edges, each beginning where the last one ends.
+    pub edges: Vec<(V, Class, V)>,
+}
+
+impl<V> Cycle<V> {
+    /// Elle's name for it: `G1c`, say, or `G1c-process`, or `G1c-realtime`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let name = match self.phenomenon {
+            Phenomenon::G0 => "G0",
+            Phenomenon::G1c => "G1c",
+            Phenomenon::GSingle => "G-single",
+            Phenomenon::G2Item => "G2-item",
+        };
+        let has = |wanted| self.edges.iter().any(|(_, class, _)| *class == wanted);
+        let suffix = match () {
+            () if has(Class::Realtime) => "-realtime",
+            () if has(Class::Process) => "-process",
+            () => "",
+        };
+        format!("{name}{suffix}")
+    }
+}
+
+/// A dependency graph, whose vertices are transactions of any type: their indices, say.
+#[derive(Clone, Debug)]
+pub struct Graph<V> {
+    graph: DiGraph<(), Class>,
+    vertices: Vec<V>,
+    nodes: BTreeMap<V, NodeIndex>,
+}
+
+impl<V> Default for Graph<V> {
+    fn default() -> Self {
+        Self { graph: DiGraph::new(), vertices: Vec::new(), nodes: BTreeMap::new() }
+    }
+}
+
+impl<V: Clone + Ord> Graph<V> {
+    /// Adds an edge, and its vertices where they are new. Takes O(log n) time for n vertices. An
+    /// edge from a transaction to itself is no dependency and is left out.
+    pub fn add(&mut self, from: V, to: V, class: Class) {
+        if from != to {
+            let (from, to) = (self.node(from), self.node(to));
+            self.graph.add_edge(from, to, class);
+        }
+    }
+
+    fn node(&mut self, vertex: V) -> NodeIndex {
+        if let Some(node) = self.nodes.get(&vertex) {
+            return *node;
+        }
+        let node = self.graph.add_node(());
+        self.vertices.push(vertex.clone());
+        self.nodes.insert(vertex, node);
+        node
+    }
+
+    /// Finds a cycle that shows this phenomenon.
+    ///
+    /// The cycle is a shortest one through one of the first 32 edges that matter (those of the first
+    /// component with such a cycle). Whether there is one is exact, but for [`Phenomenon::GSingle`]
+    /// in components so large that the search gives up after some millions of steps. Takes O(n)
+    /// time for n vertices and edges to find the components, and up to O(n) for each such edge.
+    #[must_use]
+    pub fn find(&self, phenomenon: Phenomenon) -> Option<Cycle<V>> {
+        let (level, needed) = phenomenon.level();
+        let found = cycles::find(&self.graph, level, needed, |class| class.mask());
+        let edges = found.cycles.first()?.iter().map(|edge| {
+            let (from, to) = self.graph.edge_endpoints(*edge)?;
+            let vertex = |node: NodeIndex| self.vertices.get(node.index()).cloned();
+            Some((vertex(from)?, *self.graph.edge_weight(*edge)?, vertex(to)?))
+        });
+        Some(Cycle { phenomenon, edges: edges.collect::<Option<_>>()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Class::{Process, Realtime, Rw, Wr, Ww};
+    use Phenomenon::{G0, G1c, G2Item, GSingle};
+
+    /// The names of the cycles of all phenomena, and how long each is.
+    fn found(edges: &[(u32, Class, u32)]) -> Vec<(String, usize)> {
+        let mut graph = Graph::default();
+        for (from, class, to) in edges {
+            graph.add(*from, *to, *class);
+        }
+        let cycles = [G0, G1c, GSingle, G2Item].into_iter().filter_map(|kind| graph.find(kind));
+        cycles.map(|cycle| (cycle.name(), cycle.edges.len())).collect()
+    }
+
+    fn named(names: &[(&str, usize)]) -> Vec<(String, usize)> {
+        names.iter().map(|(name, len)| ((*name).to_owned(), *len)).collect()
+    }
+
+    #[test]
+    fn each_phenomenon_has_cycles_of_its_classes_only() {
+        assert_eq!(found(&[(1, Ww, 2), (2, Ww, 1)]), named(&[("G0", 2)]));
+        assert_eq!(found(&[(1, Ww, 2), (2, Wr, 1)]), named(&[("G1c", 2)]));
+        let single = named(&[("G-single", 3), ("G2-item", 3)]);
+        assert_eq!(found(&[(1, Ww, 2), (2, Wr, 3), (3, Rw, 1)]), single);
+        assert_eq!(found(&[(1, Rw, 2), (2, Rw, 1)]), named(&[("G2-item", 2)]));
+        assert_eq!(found(&[(1, Ww, 2), (2, Wr, 3), (1, Ww, 1)]), []);
+        // Time alone is no phenomenon.
+        assert_eq!(found(&[(1, Process, 2), (2, Realtime, 1)]), []);
+    }
+
+    #[test]
+    fn sessions_and_real_time_are_part_of_the_name() {
+        assert_eq!(found(&[(1, Ww, 2), (2, Process, 1)]), named(&[("G0-process", 2)]));
+        assert_eq!(found(&[(1, Wr, 2), (2, Realtime, 1)]), named(&[("G1c-realtime", 2)]));
+    }
+
+    #[test]
+    fn a_shortest_cycle_is_found() {
+        let long = [(1, Wr, 2), (2, Ww, 3), (3, Ww, 1)];
+        let short = [(1, Wr, 4), (4, Ww, 1)];
+        assert_eq!(found(&[&long[..], &short].concat()), named(&[("G1c", 2)]));
+    }
+}
