@@ -73,13 +73,13 @@ mod forward;
 mod listen;
 mod members;
 mod peer;
+mod peers;
 mod push;
 mod record;
 mod replica;
 mod window;
 mod wire;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::Rng;
@@ -91,10 +91,11 @@ use crate::error::Error;
 use crate::message::NodeId;
 use crate::node::Node;
 use beat::{Beat, Slot};
-use burst::{Burst, Place};
+use burst::{Bursts, Place};
 use fetch::Fetching;
-use members::slack;
+use members::{Around, slack};
 use peer::Peer;
+use peers::Peers;
 use record::{RecordRef, Recovering};
 use wire::{Body, Fetch, Piece, micros};
 
@@ -205,8 +206,9 @@ pub struct Gossip<S: State> {
     /// Which life of this node it is.
     life: u64,
     rank: usize,
-    peers: BTreeMap<NodeId, Peer>,
+    peers: Peers,
     hub: Option<NodeId>,
+    around: Around,
     /// Rises with every change of `hub` and `lost`.
     view: u64,
     /// Who is down, and the view since which that is so.
@@ -218,7 +220,7 @@ pub struct Gossip<S: State> {
     slot: Slot,
     /// How many times it has sent several messages at once.
     burst: u64,
-    bursts: BTreeMap<NodeId, Burst<S>>,
+    bursts: Bursts<S>,
     fetching: Fetching<S::Piece>,
     probe_at: Option<Duration>,
     /// Whether all that are down are to be tried at once, next time.
@@ -264,15 +266,16 @@ impl<S: State> Gossip<S> {
             recovered: None,
             life: 0,
             rank: 0,
-            peers: BTreeMap::new(),
+            peers: Peers::default(),
             hub: None,
+            around: Around::default(),
             view: 1,
             lost: (Vec::new(), 1),
             usual_round_trip: None,
             beat: Beat::default(),
             slot: Slot::default(),
             burst: 0,
-            bursts: BTreeMap::new(),
+            bursts: Bursts::default(),
             fetching: Fetching::default(),
             probe_at: None,
             probe_all: true,
@@ -323,6 +326,7 @@ impl<S: State> Gossip<S> {
         if self.origin.node != *node.id() || self.recovered.is_some() {
             self.origin = Origin { node: node.id().clone(), incarnation: self.life };
         }
+        self.peers.set_own(node.id());
         for (rank, id) in node.node_ids().iter().enumerate() {
             if id == node.id() {
                 self.rank = rank;
@@ -362,7 +366,7 @@ impl<S: State> Gossip<S> {
         src: &NodeId,
         message: Message<S>,
     ) -> Result<(), Error> {
-        if !self.peers.contains_key(src) {
+        if !self.peers.contains(src) {
             return Err(Error::malformed_request("gossip is between the nodes of a cluster"));
         }
         let mut result = Ok(());
@@ -421,14 +425,15 @@ impl<S: State> Gossip<S> {
 
     fn send<E>(&mut self, node: &mut Node<E>, id: &NodeId, parcel: Parcel<S>) {
         let now = node.now();
-        let Some(peer) = self.peers.get_mut(id) else {
+        let Some(mut peer) = self.peers.get_mut(id) else {
             return;
         };
         peer.answer_at = None;
         if let Some(within) = parcel.answer_within.filter(|_| peer.is_up()) {
             // Only what is awaited is sure to be told.
             peer.view_told = self.view;
-            peer.ask(now, within, slack(&self.config, self.usual_round_trip, peer));
+            let slack = slack(&self.config, self.usual_round_trip, &peer);
+            peer.ask(now, within, slack);
         }
         let message = Message {
             life: self.life,
@@ -462,26 +467,14 @@ impl<S: State> Gossip<S> {
         if self.silent_until.is_some() {
             return self.silent_until;
         }
-        let has_news = |(id, peer)| self.has_news_for(peer) && !self.is_hub(id);
-        let news = self.peers.iter().any(has_news);
-        let beat = news.then(|| self.beat.due(now));
+        let beat = self.has_news_for_others().then(|| self.beat.due(now));
         let slot = self.slot_at(now);
         let fetch = self.fetching.deadline();
+        let next_fetch = self.peers.next_fetch().filter(|_| fetch.is_none());
         let merge = self.fetching.is_merging().then_some(now);
-        let distrust = self.peers.values().map(|peer| peer.trusted_from).filter(|at| *at > now);
-        let peers = self.peers.values().flat_map(|peer| {
-            let awaited = peer.awaited.as_ref().map(|awaited| awaited.deadline);
-            let fetch_at = peer.fetch_at.filter(|_| fetch.is_none());
-            [awaited, peer.answer_at, fetch_at].into_iter().flatten()
-        });
-        let all = [beat, slot, fetch, merge, self.probe_at].into_iter().flatten();
-        all.chain(peers).chain(distrust).min().map(|at| at.max(now))
-    }
-
-    /// The peers for which something holds, by name.
-    fn ids(&self, holds: impl Fn(&NodeId, &Peer) -> bool) -> Vec<NodeId> {
-        let chosen = self.peers.iter().filter(|(id, peer)| holds(id, peer));
-        chosen.map(|(id, _)| id.clone()).collect()
+        let peers = self.peers.next_deadline();
+        let all = [beat, slot, fetch, next_fetch, merge, self.probe_at, peers];
+        all.into_iter().flatten().min().map(|at| at.max(now))
     }
 }
 
