@@ -8,7 +8,6 @@ use tracing::{debug, info};
 
 use super::peer::Peer;
 use super::push::LITTLE_BYTES;
-use super::replica::Missing;
 use super::{Config, Gossip, Parcel, Slot, State};
 use crate::message::NodeId;
 use crate::node::Node;
@@ -86,10 +85,8 @@ impl<S: State> Gossip<S> {
             // Everyone says this to everyone: more than a little is for them to fetch.
             let have = [&known, &peer.known];
             let bytes_max = self.config.batch_bytes_max.min(LITTLE_BYTES);
-            let runs = match self.replica.missing(&have, bytes_max) {
-                Missing::Runs { runs, .. } => runs,
-                Missing::Snapshot => Vec::new(),
-            };
+            let lacking = self.replica.lacking(&have, bytes_max);
+            let runs = lacking.map_or(Vec::new(), |(spans, _)| spans);
             let slack = slack(&self.config, self.usual_round_trip, &peer);
             peer.tell(self.replica.version(), self.generation);
             peer.ask_for_life(now, slack);

@@ -72,6 +72,7 @@ mod fetch;
 mod forward;
 mod listen;
 mod members;
+mod parcel;
 mod peer;
 mod peers;
 mod push;
@@ -80,24 +81,27 @@ mod replica;
 mod window;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::Rng;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tracing::{trace, warn};
+use tracing::warn;
 
 use crate::error::Error;
 use crate::message::NodeId;
 use crate::node::Node;
+use crate::outputs::SharedText;
 use beat::{Beat, Slot};
-use burst::{Bursts, Place};
+use burst::Bursts;
 use fetch::Fetching;
-use members::{Around, slack};
+use members::Around;
+use parcel::Parcel;
 use peer::Peer;
 use peers::Peers;
 use record::{RecordRef, Recovering};
-use wire::{Body, Fetch, Piece, micros};
+use replica::Span;
 
 pub use args::GossipArgs;
 pub use replica::{Entry, Missing, Origin, Replica, Run, VersionVector};
@@ -231,25 +235,10 @@ pub struct Gossip<S: State> {
     silent_until: Option<Duration>,
     /// The snapshot that is being recovered.
     recovering: Option<Recovering<S>>,
+    /// What has just been sent to some peer, for the next one.
+    encoded: BTreeMap<Span, SharedText>,
     /// When the next tick comes that counts.
     tick_at: Option<Duration>,
-}
-
-/// What goes into a message besides what goes into every message.
-struct Parcel<S: State> {
-    answer_within: Option<Duration>,
-    runs: Vec<Run<S::Entry>>,
-    fetch: Option<Fetch>,
-    fetched: bool,
-    piece: Option<Piece<S>>,
-    place: Option<Place>,
-}
-
-impl<S: State> Default for Parcel<S> {
-    fn default() -> Self {
-        let (runs, fetch, piece, place) = (Vec::new(), None, None, None);
-        Self { answer_within: None, runs, fetch, fetched: false, piece, place }
-    }
 }
 
 impl<S: State> Gossip<S> {
@@ -282,6 +271,7 @@ impl<S: State> Gossip<S> {
             roll_called: None,
             silent_until: None,
             recovering: None,
+            encoded: BTreeMap::new(),
             tick_at: None,
         }
     }
@@ -410,6 +400,7 @@ impl<S: State> Gossip<S> {
             self.push(node, now);
             self.probe(node, now);
         }
+        self.encoded.clear();
         let Some(next) = self.next_deadline(now) else {
             return;
         };
@@ -421,46 +412,6 @@ impl<S: State> Gossip<S> {
 
     fn is_hub(&self, id: &NodeId) -> bool {
         self.hub.as_ref() == Some(id)
-    }
-
-    fn send<E>(&mut self, node: &mut Node<E>, id: &NodeId, parcel: Parcel<S>) {
-        let now = node.now();
-        let Some(mut peer) = self.peers.get_mut(id) else {
-            return;
-        };
-        peer.answer_at = None;
-        if let Some(within) = parcel.answer_within.filter(|_| peer.is_up()) {
-            // Only what is awaited is sure to be told.
-            peer.view_told = self.view;
-            let slack = slack(&self.config, self.usual_round_trip, &peer);
-            peer.ask(now, within, slack);
-        }
-        let message = Message {
-            life: self.life,
-            sent: micros(now),
-            echo: peer.echo(now),
-            answer_within: parcel.answer_within.map(micros),
-            have: self.replica.version().clone(),
-            hub: self.hub.clone(),
-            lost: self.lost.0.clone(),
-            view: self.view,
-            place: parcel.place,
-            beat: self.beat.last(now).map(|(age, period)| (micros(age), micros(period))),
-            runs: parcel.runs,
-            fetch: parcel.fetch,
-            fetched: parcel.fetched,
-            piece: parcel.piece,
-        };
-        trace!(
-            peer = %id,
-            entries = message.runs.iter().map(|run| run.entries.len()).sum::<usize>(),
-            beat = ?message.beat,
-            answer_within = message.answer_within,
-            fetch = message.fetch.is_some(),
-            fetched = message.fetched,
-            "tells"
-        );
-        node.send(id, &Body::Gossip(&message));
     }
 
     fn next_deadline(&mut self, now: Duration) -> Option<Duration> {

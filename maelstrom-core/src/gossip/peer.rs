@@ -358,7 +358,8 @@ impl Peer {
     }
 
     /// Whether what was awaited has not come in time.
-    pub(super) fn is_overdue(&self, now: Duration) -> bool {
+    #[cfg(test)]
+    fn is_overdue(&self, now: Duration) -> bool {
         self.awaited.as_ref().is_some_and(|awaited| awaited.deadline <= now)
     }
 

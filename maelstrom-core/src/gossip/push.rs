@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::beat::margin;
 use super::peer::Peer;
-use super::replica::{Missing, Run};
+use super::replica::Span;
 use super::window::batches_max;
 use super::{Gossip, Parcel, State};
 use crate::message::NodeId;
@@ -149,21 +149,18 @@ impl<S: State> Gossip<S> {
     /// What a peer that is told of everything gets as well. A hub gives all that is missing. The
     /// others give their own entries, which nobody else will: what is older, the peer fetches from
     /// one node. While there is little, all of it goes without saying.
-    fn introduction(&self, id: &NodeId) -> Vec<Run<S::Entry>> {
+    fn introduction(&self, id: &NodeId) -> Vec<Span> {
         let Some(peer) = self.peers.get(id) else {
             return Vec::new();
         };
         let (have, bytes_max) = ([&peer.known], self.config.batch_bytes_max);
         let is_client = self.hub.is_none() || peer.hub.as_ref() == Some(&self.origin.node);
         let missing = if self.replica.log_bytes() < LITTLE_BYTES || (is_client && peer.is_known()) {
-            self.replica.missing(&have, bytes_max)
+            self.replica.lacking(&have, bytes_max)
         } else {
-            self.replica.missing_from(&self.origin, &have, bytes_max)
+            self.replica.lacking_from(&self.origin, &have, bytes_max)
         };
-        match missing {
-            Missing::Runs { runs, .. } => runs,
-            Missing::Snapshot => Vec::new(),
-        }
+        missing.map_or(Vec::new(), |(spans, _)| spans)
     }
 
     /// Peers that wait for an answer. One that is not known to hear this node is asked whether it does.
