@@ -60,6 +60,8 @@
 //! * A node keeps O(logs) about a peer, and no copies of entries, but for the few messages of a burst
 //!   that wait for an earlier one. At most one fetch of a node is under way, and a log is one
 //!   life of a node that appended something.
+//! * A request, a message or a tick makes the node look only at peers that something is due for.
+//! * What a beat tells several peers is encoded once, and waits for the driver in one copy.
 //!
 //! The ideas: epidemic repair after a first push is Demers et al., *Epidemic Algorithms for
 //! Replicated Database Maintenance* (1987); deltas that are joined in order keep causality, Almeida
