@@ -1,7 +1,7 @@
 //! What a node has to say, until its driver takes it.
 //!
-//! A message that goes to many nodes is the same for all of them but for a few bytes. Its long parts
-//! wait here once, however many nodes it goes to, and a line is put together when it is taken.
+//! A message that goes to many nodes is the same for all of them but for a few bytes. Its long
+//! parts wait here once, however many nodes it goes to, and a line is put together when it is taken.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -106,8 +106,8 @@ impl Outputs {
         result
     }
 
-    /// The same for a line that goes on, after what is written, with texts that other lines may have
-    /// as well. There are commas between them.
+    /// The same for a line that goes on, after what is written, with texts that other lines may
+    /// have as well. There are commas between them.
     pub(crate) fn write_shared<E>(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,

@@ -105,8 +105,8 @@ impl<S: State> Bursts<S> {
         self.waiting = self.waiting.saturating_sub(waiting);
     }
 
-    /// Returns the messages that can be taken now that this one has come, in order. `note` sees it if
-    /// it comes early.
+    /// Returns the messages that can be taken now that this one has come, in order. `note`
+    /// sees it if it comes early.
     fn in_order(
         &mut self,
         src: &NodeId,

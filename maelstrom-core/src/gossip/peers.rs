@@ -1,8 +1,8 @@
 //! All peers, and an order for each thing that some of them may be due for.
 //!
 //! Work must not grow with the number of peers that nothing is due for, so the engine never looks
-//! through all peers to find those that it has to do something about: an index has them in the order
-//! in which they become due.
+//! through all peers to find those that it has to do something about: an index has them in the
+//! order in which they become due.
 //!
 //! The invariant: the index says of each peer what the peer itself says. A peer can be changed only
 //! through a [`Changing`], and that files the peer anew when it is dropped.

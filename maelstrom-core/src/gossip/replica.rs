@@ -207,7 +207,8 @@ impl<T: Entry> Log<T> {
         entries.map(|kept| &kept.entry)
     }
 
-    /// As many entries from `start` as take `bytes_max`, and how many bytes they take. O(log entries).
+    /// As many entries from `start` as take `bytes_max`, and how many bytes they take.
+    /// O(log entries).
     fn fit(&self, start: u64, bytes_max: u64) -> (u64, u64) {
         let skip = usize::try_from(start.saturating_sub(self.base)).unwrap_or(usize::MAX);
         let sum_at = |end: usize| end.checked_sub(1).and_then(|last| self.entries.get(last));
@@ -359,8 +360,8 @@ impl<T: Entry> Replica<T> {
         }
     }
 
-    /// As [`missing`](Self::missing), by name: the spans and whether something did not go in. `None`
-    /// if a snapshot is needed. O(origins × log).
+    /// As [`missing`](Self::missing), by name: the spans and whether something did not go in.
+    /// `None` if a snapshot is needed. O(origins × log).
     pub(super) fn lacking(
         &self,
         have: &[&VersionVector],
