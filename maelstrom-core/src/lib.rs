@@ -67,6 +67,7 @@ mod lines;
 pub mod message;
 mod names;
 pub mod node;
+mod outputs;
 pub mod raw_node;
 pub mod rpc;
 pub mod runtime;

@@ -1,6 +1,6 @@
 //! `Node`: all that a handler can touch of the world.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tracing::{debug, error, info};
 use crate::body::{self, Ids};
 use crate::error::Error;
 use crate::message::{MsgId, NodeId, Request};
+use crate::outputs::{Outputs, SharedText};
 use crate::rpc::{PENDING_RPCS_MAX, RpcError, RpcResult, RpcTable};
 use crate::timer::TimerQueue;
 
@@ -21,9 +22,6 @@ pub type NodeRng = ChaCha8Rng;
 /// How many requests may wait for a reply at a time. One more, and the oldest is given up: whoever
 /// sent it has long stopped waiting.
 pub const OPEN_REQUESTS_MAX: usize = 1 << 18;
-
-/// A larger buffer is not kept from one batch of lines to the next.
-const SPARE_BYTES_MAX: usize = 1 << 20;
 
 /// What time it is, as told by the driver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,9 +62,7 @@ pub struct Node<E> {
     newest_request: Option<u64>,
     pub(crate) timers: TimerQueue<E>,
     pub(crate) rpcs: RpcTable<E>,
-    pub(crate) outputs: VecDeque<Output>,
-    /// An empty buffer for the next lines.
-    spare: Vec<u8>,
+    pub(crate) outputs: Outputs,
 }
 
 impl<E> Node<E> {
@@ -88,8 +84,7 @@ impl<E> Node<E> {
             newest_request: None,
             timers: TimerQueue::new(),
             rpcs: RpcTable::new(),
-            outputs: VecDeque::new(),
-            spare: Vec::new(),
+            outputs: Outputs::default(),
         }
     }
 
@@ -214,10 +209,45 @@ impl<E> Node<E> {
         }
     }
 
-    /// Sends a message that wants no reply to each [peer](Self::peers).
+    /// Sends a message that wants no reply to each [peer](Self::peers). Its body is encoded once.
     pub fn send_to_peers<B: Serialize + ?Sized>(&mut self, body: &B) {
+        let mut encoded = Vec::new();
+        if let Err(error) = body::encode(&mut encoded, Ids::default(), body) {
+            return error!(%error, "a message has no JSON form and was not sent");
+        }
+        let encoded: SharedText = encoded.into();
         for peer in self.peers() {
-            self.send(&peer, body);
+            let id = &self.id;
+            let begin = |out: &mut Vec<u8>| begin_line(out, id, &peer);
+            let result = self.outputs.write_shared(begin, vec![encoded.clone()], LINE_END);
+            if let Err(error) = result {
+                error!(%peer, %error, "a message was not sent");
+            }
+        }
+    }
+
+    /// Sends a message that wants no reply. Its body has one more field: the list of these texts,
+    /// which other messages may have as well.
+    pub(crate) fn send_with_list<B: Serialize + ?Sized>(
+        &mut self,
+        dest: &NodeId,
+        body: &B,
+        field: &str,
+        texts: Vec<SharedText>,
+    ) {
+        let id = &self.id;
+        let begin = |out: &mut Vec<u8>| {
+            begin_line(out, id, dest)?;
+            body::encode(out, Ids::default(), body)?;
+            // An object that holds its type already.
+            out.pop();
+            out.push(b',');
+            serde_json::to_writer(&mut *out, field)?;
+            out.extend_from_slice(b":[");
+            Ok::<_, serde_json::Error>(())
+        };
+        if let Err(error) = self.outputs.write_shared(begin, texts, "]}}\n") {
+            error!(peer = %dest, %error, "a message has no JSON form and was not sent");
         }
     }
 
@@ -266,7 +296,7 @@ impl<E> Node<E> {
             return;
         }
         match serde_json::to_vec(record) {
-            Ok(bytes) => self.outputs.push_back(Output::Record(bytes)),
+            Ok(bytes) => self.outputs.record(bytes),
             Err(error) => error!(%error, "a record has no JSON form and is not durable"),
         }
     }
@@ -315,20 +345,6 @@ impl<E> Node<E> {
         Request::new(src, msg_id, serial, self.now())
     }
 
-    /// Keeps a buffer whose lines have been written, for the next ones.
-    pub(crate) fn reuse(&mut self, mut lines: Vec<u8>) {
-        if (self.spare.capacity()..=SPARE_BYTES_MAX).contains(&lines.capacity()) {
-            lines.clear();
-            self.spare = lines;
-        }
-    }
-
-    /// How much the next lines can take without a new buffer.
-    #[cfg(test)]
-    pub(crate) fn spare_bytes(&self) -> usize {
-        self.spare.capacity()
-    }
-
     /// Appends a line to the last output. On an error nothing has been written.
     fn write_line<B: Serialize + ?Sized>(
         &mut self,
@@ -336,40 +352,26 @@ impl<E> Node<E> {
         ids: Ids,
         body: &B,
     ) -> Result<(), serde_json::Error> {
-        if !matches!(self.outputs.back(), Some(Output::Lines(_))) {
-            self.outputs.push_back(Output::Lines(std::mem::take(&mut self.spare)));
-        }
-        let Some(Output::Lines(out)) = self.outputs.back_mut() else {
-            return Ok(());
-        };
-        let start = out.len();
-        let result = encode_line(out, &self.id, dest, ids, body);
-        if result.is_err() {
-            out.truncate(start);
-            if start == 0
-                && let Some(Output::Lines(out)) = self.outputs.pop_back()
-            {
-                self.spare = out;
-            }
-        }
-        result
+        let id = &self.id;
+        self.outputs.write(|out| {
+            begin_line(out, id, dest)?;
+            body::encode(out, ids, body)?;
+            out.extend_from_slice(LINE_END.as_bytes());
+            Ok(())
+        })
     }
 }
 
-fn encode_line<B: Serialize + ?Sized>(
-    out: &mut Vec<u8>,
-    src: &str,
-    dest: &str,
-    ids: Ids,
-    body: &B,
-) -> Result<(), serde_json::Error> {
+/// What follows the body.
+const LINE_END: &str = "}\n";
+
+/// Writes all that comes before the body.
+fn begin_line(out: &mut Vec<u8>, src: &str, dest: &str) -> Result<(), serde_json::Error> {
     out.extend_from_slice(br#"{"src":"#);
     serde_json::to_writer(&mut *out, src)?;
     out.extend_from_slice(br#","dest":"#);
     serde_json::to_writer(&mut *out, dest)?;
     out.extend_from_slice(br#","body":"#);
-    body::encode(out, ids, body)?;
-    out.extend_from_slice(b"}\n");
     Ok(())
 }
 

@@ -235,22 +235,30 @@ impl<H: MessageHandler> RawNode<H> {
 
     /// The next thing to do, in order. `None`: all is done until the next input.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.node.outputs.pop_front()
+        self.node.outputs.pop()
+    }
+
+    /// Takes the records among the outputs, past the lines before them. A driver that has made them
+    /// durable takes the rest with [`poll_lines`](Self::poll_lines).
+    pub(crate) fn poll_records(&mut self, records: &mut Vec<Vec<u8>>) {
+        self.node.outputs.pop_records(records);
+    }
+
+    /// The next lines, if no record comes first.
+    pub(crate) fn poll_lines(&mut self) -> Option<Vec<u8>> {
+        self.node.outputs.pop_lines()
     }
 
     /// Gives back the buffer of an [`Output::Lines`] that has been written, so that the next lines
     /// need no new one. A driver may leave this out.
     pub fn reuse(&mut self, lines: Vec<u8>) {
-        self.node.reuse(lines);
+        self.node.outputs.reuse(lines);
     }
 
     /// How many bytes of lines and records wait in [`poll_output`](Self::poll_output).
     #[must_use]
     pub fn output_bytes(&self) -> usize {
-        let lengths = self.node.outputs.iter().map(|output| match output {
-            Output::Lines(bytes) | Output::Record(bytes) => bytes.len(),
-        });
-        lengths.fold(0, usize::saturating_add)
+        self.node.outputs.bytes()
     }
 
     /// No reply can come any more: every open call has timed out.

@@ -2,7 +2,8 @@
 //!
 //! The invariant: every line that comes in is handled, in order, and everything the node says goes
 //! out, in order, before more is read. So a reader that stops reading stops the node, and memory
-//! stays bounded by one chunk of input, one line, and the replies of one line.
+//! stays bounded by one chunk of input, one line, and all that one line or one timeout makes the
+//! node say. What that has many nodes told is there once, and is put into one line at a time.
 
 #![expect(
     clippy::disallowed_methods,
@@ -20,7 +21,7 @@ use tracing::{debug, info, warn};
 
 use crate::handler::{MessageHandler, Records, SnapshotPosition};
 use crate::lines::{LINE_BYTES_MAX, Line, LineSplitter};
-use crate::node::{Clock, Output};
+use crate::node::Clock;
 use crate::raw_node::RawNode;
 use crate::stdio;
 use crate::store::{Store, StoreError};
@@ -161,8 +162,6 @@ struct Journal {
     store: Option<Store>,
     /// Those that are to be synced together.
     batch: Vec<Vec<u8>>,
-    /// The lines that wait for that.
-    lines: Vec<u8>,
     /// Where the next part of the snapshot begins that is being written.
     next_part: SnapshotPosition,
 }
@@ -229,33 +228,24 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
     /// Writes all that the node has to say, once all that it wants kept is safe: one sync for
     /// everything that waits.
     async fn write_out(&mut self) -> Result<(), DriveError> {
-        let Journal { store, batch, lines, next_part, .. } = &mut self.records;
-        let mut is_full = false;
-        while let Some(output) = self.node.poll_output() {
-            match output {
-                Output::Lines(bytes) if lines.is_empty() => *lines = bytes,
-                Output::Lines(bytes) => {
-                    lines.extend_from_slice(&bytes);
-                    self.node.reuse(bytes);
-                }
-                Output::Record(record) => batch.push(record),
-            }
-        }
+        let Journal { store, batch, next_part, .. } = &mut self.records;
+        let (mut is_full, mut has_written) = (false, false);
+        self.node.poll_records(batch);
         if let Some(store) = store
             && !batch.is_empty()
         {
             store.commit(batch)?;
             batch.clear();
-            if !store.is_replacing()
-                && self.node.snapshot_bytes().is_some_and(|bytes| store.is_worth_replacing(bytes))
-            {
-                is_full = true;
-            }
+            let bytes = self.node.snapshot_bytes().filter(|_| !store.is_replacing());
+            is_full = bytes.is_some_and(|bytes| store.is_worth_replacing(bytes));
         }
-        if !lines.is_empty() {
-            self.output.write_all(lines).await?;
+        while let Some(lines) = self.node.poll_lines() {
+            self.output.write_all(&lines).await?;
+            self.node.reuse(lines);
+            has_written = true;
+        }
+        if has_written {
             self.output.flush().await?;
-            self.node.reuse(std::mem::take(lines));
         }
         if let Some(store) = store.as_mut().filter(|_| is_full) {
             *next_part = SnapshotPosition::default();

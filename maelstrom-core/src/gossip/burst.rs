@@ -76,40 +76,84 @@ impl<S: State> Burst<S> {
     }
 }
 
-impl<S: State> Gossip<S> {
-    /// Returns the messages that the engine can take now that a message of a peer has come, in order.
-    pub(super) fn in_order(&mut self, src: &NodeId, message: Message<S>) -> Vec<Message<S>> {
-        let Some(Place { burst: number, index, .. }) = message.place else {
-            return vec![message];
-        };
-        let mut ready = Vec::new();
-        let waiting: usize = self.bursts.values().map(Burst::waiting).sum();
-        if !self.bursts.contains_key(src) {
-            self.bursts.insert(src.clone(), Burst::new(message.life, number));
-        }
-        let (Some(burst), Some(peer)) = (self.bursts.get_mut(src), self.peers.get_mut(src)) else {
-            return vec![message];
-        };
+/// The newest burst of each peer.
+#[derive(Debug)]
+pub(super) struct Bursts<S: State> {
+    newest: BTreeMap<NodeId, Burst<S>>,
+    /// How many messages wait in all of them.
+    waiting: usize,
+}
+
+impl<S: State> Default for Bursts<S> {
+    fn default() -> Self {
+        Self { newest: BTreeMap::new(), waiting: 0 }
+    }
+}
+
+impl<S: State> Bursts<S> {
+    /// How many messages wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        let waiting = self.newest.values().map(Burst::waiting).sum();
+        assert_eq!(self.waiting, waiting);
+        waiting
+    }
+
+    /// What waits of a peer's messages is as good as lost.
+    pub(super) fn remove(&mut self, id: &NodeId) {
+        let waiting = self.newest.remove(id).map_or(0, |burst| burst.waiting());
+        self.waiting = self.waiting.saturating_sub(waiting);
+    }
+
+    /// Returns the messages that can be taken now that this one has come, in order. `note`
+    /// sees it if it comes early.
+    fn in_order(
+        &mut self,
+        src: &NodeId,
+        message: Message<S>,
+        place: Place,
+        note: impl FnOnce(&Message<S>),
+    ) -> Vec<Message<S>> {
+        let Place { burst: number, index, .. } = place;
+        let newest = self.newest.entry(src.clone());
+        let burst = newest.or_insert_with(|| Burst::new(message.life, number));
+        let (others, mut ready) = (self.waiting.saturating_sub(burst.waiting()), Vec::new());
         if burst.life != message.life || burst.number < number {
             let old = std::mem::replace(burst, Burst::new(message.life, number));
             ready.extend(old.early.into_values());
         }
-        if burst.number == number && burst.next < index && waiting < EARLY_MAX {
-            if peer.life() == Some(message.life) {
-                peer.known.join(&message.have);
-            }
+        if burst.number == number && burst.next < index && self.waiting < EARLY_MAX {
+            note(&message);
             burst.early.insert(index, message);
-            return ready;
-        }
-        if burst.number == number && burst.next == index {
-            burst.next = burst.next.saturating_add(1);
-        }
-        ready.push(message);
-        while let Some(message) = burst.early.remove(&burst.next) {
-            burst.next = burst.next.saturating_add(1);
+        } else {
+            if burst.number == number && burst.next == index {
+                burst.next = burst.next.saturating_add(1);
+            }
             ready.push(message);
+            while let Some(message) = burst.early.remove(&burst.next) {
+                burst.next = burst.next.saturating_add(1);
+                ready.push(message);
+            }
         }
+        self.waiting = others.saturating_add(burst.waiting());
         ready
+    }
+}
+
+impl<S: State> Gossip<S> {
+    /// Returns the messages that the engine can take now that a message of a peer has come, in order.
+    pub(super) fn in_order(&mut self, src: &NodeId, message: Message<S>) -> Vec<Message<S>> {
+        let Some(place) = message.place else {
+            return vec![message];
+        };
+        let Some(mut peer) = self.peers.get_mut(src) else {
+            return vec![message];
+        };
+        self.bursts.in_order(src, message, place, |early| {
+            if peer.life() == Some(early.life) {
+                peer.known.join(&early.have);
+            }
+        })
     }
 
     /// Sends several messages to a peer at once.

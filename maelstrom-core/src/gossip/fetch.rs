@@ -168,14 +168,14 @@ impl<P> Fetching<P> {
 impl<S: State> Gossip<S> {
     /// After a message of `src`: if it has more, that will be fetched.
     pub(super) fn note_what_is_lacking(&mut self, now: Duration, src: &NodeId, wait: Wait) {
-        let Some(peer) = self.peers.get_mut(src).filter(|peer| peer.is_up()) else {
+        let Some(mut peer) = self.peers.get_mut(src).filter(|peer| peer.is_up()) else {
             return;
         };
         if self.replica.version().covers(&peer.known) {
             peer.fetch_at = None;
             return;
         }
-        let round_trip = slack(&self.config, self.usual_round_trip, peer);
+        let round_trip = slack(&self.config, self.usual_round_trip, &peer);
         let wait = match wait {
             Wait::None => Duration::ZERO,
             Wait::RoundTrip => round_trip,
@@ -197,29 +197,29 @@ impl<S: State> Gossip<S> {
             if now < asked.deadline {
                 return;
             }
-            if let Some(peer) = self.peers.get_mut(&asked.from).filter(|peer| peer.is_up()) {
+            if let Some(mut peer) = self.peers.get_mut(&asked.from).filter(|peer| peer.is_up()) {
                 // The others first.
-                peer.fetch_at =
-                    Some(now.saturating_add(slack(&self.config, self.usual_round_trip, peer)));
+                let slack = slack(&self.config, self.usual_round_trip, &peer);
+                peer.fetch_at = Some(now.saturating_add(slack));
             }
             self.bursts.remove(&asked.from);
             (self.fetching.asked, self.fetching.window) = (None, Window::default());
         }
-        let due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
-        for id in self.ids(|_, peer| due(peer.fetch_at) && peer.is_up()) {
-            let Some(peer) = self.peers.get_mut(&id) else {
+        for id in self.peers.to_fetch(now) {
+            let Some(mut peer) = self.peers.get_mut(&id) else {
                 continue;
             };
             peer.fetch_at = None;
             if self.replica.version().covers(&peer.known) {
                 continue;
             }
-            let slack = slack(&self.config, self.usual_round_trip, peer);
+            let slack = slack(&self.config, self.usual_round_trip, &peer);
             peer.fetch_at = Some(now.saturating_add(slack));
             let round_trip = peer.round_trip.estimate().or(self.usual_round_trip);
             let most = batches_max(self.config.batch_bytes_max, round_trip.unwrap_or_default());
             let batches = self.fetching.window.batches(most);
             let position = self.fetching.position(&id, peer.life(), self.replica.version());
+            drop(peer);
             let (sent, deadline) = (micros(now), now.saturating_add(slack));
             let (from, is_news, is_gap) = (id.clone(), false, false);
             self.fetching.asked = Some(Asked { from, sent, deadline, is_news, is_gap });
@@ -272,7 +272,7 @@ impl<S: State> Gossip<S> {
         match self.peers.get_mut(id) {
             // It has come twice, and a second burst would only disturb the first.
             Some(peer) if fetch.batches > 1 && peer.answered == request => return,
-            Some(peer) => peer.answered = request,
+            Some(mut peer) => peer.answered = request,
             None => return,
         }
         let count = fetch.batches.min(batches_max(self.config.batch_bytes_max, Duration::MAX));

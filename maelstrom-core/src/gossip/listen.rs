@@ -25,7 +25,7 @@ impl<S: State> Gossip<S> {
         message: Message<S>,
     ) -> Result<(), Error> {
         let now = node.now();
-        let Some(peer) = self.peers.get_mut(src) else {
+        let Some(mut peer) = self.peers.get_mut(src) else {
             return Ok(());
         };
         let echo = message.echo.filter(|echo| echo.life == self.life && echo.sent <= micros(now));
@@ -33,7 +33,9 @@ impl<S: State> Gossip<S> {
         let is_told = message.answer_within == Some(0);
         if standing == Standing::Unclear {
             peer.doubt(now);
+            drop(peer);
         } else {
+            drop(peer);
             self.silent_until = None;
             self.listen(now, src, &message);
         }
@@ -64,7 +66,7 @@ impl<S: State> Gossip<S> {
         let is_news = is_piece || self.generation > before;
         let left = message.fetched.then(|| message.place.map_or(0, |place| place.left));
         let answer = self.hear_answer(now, (src, echo), left, (is_news, is_gap));
-        if let Some(peer) = self.peers.get_mut(src).filter(|_| answer.is_some() || is_news) {
+        if let Some(mut peer) = self.peers.get_mut(src).filter(|_| answer.is_some() || is_news) {
             let is_fruitful = is_news || answer == Some(true);
             peer.fruitless = if is_fruitful { 0 } else { peer.fruitless.saturating_add(1) };
         }
@@ -108,17 +110,12 @@ impl<S: State> Gossip<S> {
 
     /// Takes in everything but the entries of a message from a peer's present life.
     fn listen(&mut self, now: Duration, src: &NodeId, message: &Message<S>) {
-        let Some(peer) = self.peers.get_mut(src) else {
+        let Some(mut peer) = self.peers.get_mut(src) else {
             return;
         };
-        let slack = slack(&self.config, self.usual_round_trip, peer);
+        let slack = slack(&self.config, self.usual_round_trip, &peer);
         peer.confirm(now, &message.have, slack);
-        if message.view >= peer.view {
-            // An earlier one that was overtaken must not stay.
-            peer.view = message.view;
-            peer.hub.clone_from(&message.hub);
-            peer.lost.clone_from(&message.lost);
-        }
+        peer.look_at(message.view, message.hub.as_ref(), &message.lost);
         if let Some(within) = message.answer_within.filter(|_| message.fetch.is_none()) {
             let at = now.saturating_add(Duration::from_micros(within));
             peer.answer_at = Some(peer.answer_at.map_or(at, |sooner| sooner.min(at)));
@@ -133,6 +130,7 @@ impl<S: State> Gossip<S> {
         }
         let is_back = peer.rise(now);
         peer.is_doubted = !peer.is_up();
+        drop(peer);
         self.learn();
         if is_back {
             info!(peer = %src, "is back");

@@ -1,5 +1,6 @@
 //! Who is there, who is the hub, and whom this node serves.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -7,7 +8,6 @@ use tracing::{debug, info};
 
 use super::peer::Peer;
 use super::push::LITTLE_BYTES;
-use super::replica::Missing;
 use super::{Config, Gossip, Parcel, Slot, State};
 use crate::message::NodeId;
 use crate::node::Node;
@@ -24,26 +24,47 @@ const VARIATION_USUAL: Duration = Duration::from_secs(1);
 /// No answer is waited for longer, beyond what its sender was allowed to wait.
 const PATIENCE_MAX: Duration = Duration::from_secs(10);
 
+/// What has been found out about the peers.
+#[derive(Debug, Default)]
+pub(super) struct Around {
+    /// What that follows from.
+    seen: Seen,
+    /// Those that the hub tries in vain to reach.
+    lost_by_hub: BTreeSet<NodeId>,
+    /// Those that are down and that this node tries, by name.
+    to_probe: Vec<NodeId>,
+}
+
+/// As long as this stays the same, only what changes at a peer itself says how to deal with it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Seen {
+    hub: Option<NodeId>,
+    lost_changes: Option<u64>,
+    down_changes: u64,
+}
+
 impl<S: State> Gossip<S> {
     /// Peers that have not confirmed in time what they were told. The hub, if it has been given up.
     pub(super) fn press<E>(&mut self, node: &mut Node<E>, now: Duration) -> Option<NodeId> {
         let mut gone = None;
-        for id in self.ids(|_, peer| peer.is_overdue(now)) {
-            let Some(peer) = self.peers.get_mut(&id) else {
+        for id in self.peers.overdue(now) {
+            let Some(mut peer) = self.peers.get_mut(&id) else {
                 continue;
             };
             if peer.is_silent() {
                 info!(peer = %id, "does not answer");
                 peer.fall(now);
+                drop(peer);
                 self.bursts.remove(&id);
                 if self.is_hub(&id) {
                     gone = Some(id);
                 }
                 continue;
             }
-            let slack = slack(&self.config, self.usual_round_trip, peer);
+            let slack = slack(&self.config, self.usual_round_trip, &peer);
             peer.told.clone_from(self.replica.version());
             peer.ask_again(now, slack);
+            drop(peer);
             let answer_within = Some(Duration::ZERO);
             self.send(node, &id, Parcel { answer_within, ..Parcel::default() });
         }
@@ -57,20 +78,19 @@ impl<S: State> Gossip<S> {
         }
         self.roll_called = Some(now);
         let known = self.peers.get(gone).map(|peer| peer.known.clone()).unwrap_or_default();
-        for id in self.ids(|_, peer| peer.is_up()) {
-            let Some(peer) = self.peers.get_mut(&id) else {
+        for id in self.peers.ids() {
+            let Some(mut peer) = self.peers.get_mut(&id).filter(|peer| peer.is_up()) else {
                 continue;
             };
             // Everyone says this to everyone: more than a little is for them to fetch.
             let have = [&known, &peer.known];
             let bytes_max = self.config.batch_bytes_max.min(LITTLE_BYTES);
-            let runs = match self.replica.missing(&have, bytes_max) {
-                Missing::Runs { runs, .. } => runs,
-                Missing::Snapshot => Vec::new(),
-            };
-            let slack = slack(&self.config, self.usual_round_trip, peer);
+            let lacking = self.replica.lacking(&have, bytes_max);
+            let runs = lacking.map_or(Vec::new(), |(spans, _)| spans);
+            let slack = slack(&self.config, self.usual_round_trip, &peer);
             peer.tell(self.replica.version(), self.generation);
             peer.ask_for_life(now, slack);
+            drop(peer);
             let answer_within = Some(Duration::ZERO);
             self.send(node, &id, Parcel { answer_within, runs, ..Parcel::default() });
         }
@@ -83,55 +103,77 @@ impl<S: State> Gossip<S> {
 
     /// Who is the hub, and who is lost?
     pub(super) fn look_around(&mut self, now: Duration) {
-        let candidates = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.rank < self.rank && peer.is_up() && peer.trusted_from <= now);
-        let hub = candidates.min_by_key(|(_, peer)| peer.rank).map(|(id, _)| id);
-        if hub != self.hub.as_ref() {
-            let hub = hub.cloned();
+        let best = self.peers.best(now).filter(|(rank, _)| *rank < self.rank);
+        let hub = best.map(|(_, id)| id);
+        if hub != self.hub {
             debug!(?hub, "has another hub");
             let old = std::mem::replace(&mut self.hub, hub);
             self.view = self.view.saturating_add(1);
             self.slot = Slot::default();
-            if let Some(peer) = old.and_then(|old| self.peers.get_mut(&old)) {
+            if let Some(mut peer) = old.and_then(|old| self.peers.get_mut(&old)) {
                 // So that it does not go on to serve this node.
                 peer.answer_at = Some(now).filter(|_| peer.is_up());
             }
         }
-        let lost = self.ids(|_, peer| !peer.is_up());
+        let unreviewed = self.peers.take_unreviewed();
+        let hub = self.hub.as_ref().and_then(|hub| self.peers.get(hub));
+        let seen = Seen {
+            hub: self.hub.clone(),
+            lost_changes: hub.map(|hub| hub.lost_changes),
+            down_changes: self.peers.down_changes(),
+        };
+        if seen == self.around.seen {
+            unreviewed.iter().for_each(|id| self.review(id));
+            return;
+        }
+        let lost_by_hub = hub.map(|hub| hub.lost.iter().cloned().collect());
+        self.around.lost_by_hub = lost_by_hub.unwrap_or_default();
+        let lost: Vec<NodeId> = self.peers.down().cloned().collect();
         if lost != self.lost.0 {
             self.view = self.view.saturating_add(1);
             self.lost = (lost, self.view);
         }
-        let served = self.ids(|id, peer| self.serves(id, peer));
-        for (id, peer) in &mut self.peers {
-            peer.is_served = served.binary_search(id).is_ok();
+        self.around.seen = seen;
+        self.around.to_probe =
+            self.peers.down().filter(|id| self.is_to_probe(id)).cloned().collect();
+        self.peers.ids().iter().for_each(|id| self.review(id));
+    }
+
+    /// Finds out whether this node serves a peer.
+    fn review(&mut self, id: &NodeId) {
+        let Some(is_served) = self.peers.get(id).map(|peer| self.serves(id, peer)) else {
+            return;
+        };
+        if let Some(mut peer) = self.peers.get_mut(id) {
+            peer.is_served = is_served;
             // Others bring it what is new; if this node serves it again, they begin anew.
-            peer.is_introduced &= peer.is_served;
+            peer.is_introduced &= is_served;
         }
     }
 
     /// Whether this node sees to it that the peer has all that it has.
     fn serves(&self, id: &NodeId, peer: &Peer) -> bool {
-        let hub = self.hub.as_ref().and_then(|hub| self.peers.get(hub).map(|peer| (hub, peer)));
         peer.is_up()
-            && hub.is_none_or(|(hub, of_hub)| {
+            && self.hub.as_ref().is_none_or(|hub| {
                 id == hub
                     || peer.hub.as_ref() == Some(&self.origin.node)
-                    || of_hub.lost.contains(id)
+                    || self.around.lost_by_hub.contains(id)
             })
+    }
+
+    /// Whether this node tries a peer that is down: nobody else is known to serve it.
+    fn is_to_probe(&self, id: &NodeId) -> bool {
+        let rank = |id| self.peers.get(id).map(|peer| peer.rank);
+        let Some(hub) = &self.hub else {
+            return true;
+        };
+        self.around.lost_by_hub.contains(id) || rank(id) < rank(hub)
     }
 
     /// Tries peers that are down and that nobody else is known to serve: one now and then, or all
     /// of them where one has just come back.
     pub(super) fn probe<E>(&mut self, node: &mut Node<E>, now: Duration) {
-        let hub = self.hub.as_ref().and_then(|hub| self.peers.get(hub));
-        let down = self.ids(|id, peer| {
-            let concerns = |hub: &Peer| hub.lost.contains(id) || peer.rank < hub.rank;
-            !peer.is_up() && hub.is_none_or(concerns)
-        });
-        if down.is_empty() {
+        if self.around.to_probe.is_empty() {
             self.probe_at = None;
             return;
         }
@@ -142,13 +184,14 @@ impl<S: State> Gossip<S> {
         }
         self.probe_at = Some(now.saturating_add(delay));
         let (first, count) = if std::mem::take(&mut self.probe_all) {
-            (0, down.len())
+            (0, self.around.to_probe.len())
         } else {
-            (node.rng().random_range(0..down.len()), 1)
+            (node.rng().random_range(0..self.around.to_probe.len()), 1)
         };
-        for id in down.iter().skip(first).take(count) {
+        let chosen = self.around.to_probe.iter().skip(first).take(count);
+        for id in chosen.cloned().collect::<Vec<_>>() {
             let answer_within = Some(Duration::ZERO);
-            self.send(node, id, Parcel { answer_within, ..Parcel::default() });
+            self.send(node, &id, Parcel { answer_within, ..Parcel::default() });
         }
     }
 

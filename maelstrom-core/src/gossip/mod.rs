@@ -60,6 +60,8 @@
 //! * A node keeps O(logs) about a peer, and no copies of entries, but for the few messages of a burst
 //!   that wait for an earlier one. At most one fetch of a node is under way, and a log is one
 //!   life of a node that appended something.
+//! * A request, a message or a tick makes the node look only at peers that something is due for.
+//! * What a beat tells several peers is encoded once, and waits for the driver in one copy.
 //!
 //! The ideas: epidemic repair after a first push is Demers et al., *Epidemic Algorithms for
 //! Replicated Database Maintenance* (1987); deltas that are joined in order keep causality, Almeida
@@ -72,7 +74,9 @@ mod fetch;
 mod forward;
 mod listen;
 mod members;
+mod parcel;
 mod peer;
+mod peers;
 mod push;
 mod record;
 mod replica;
@@ -85,18 +89,21 @@ use std::time::Duration;
 use rand::Rng;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tracing::{trace, warn};
+use tracing::warn;
 
 use crate::error::Error;
 use crate::message::NodeId;
 use crate::node::Node;
+use crate::outputs::SharedText;
 use beat::{Beat, Slot};
-use burst::{Burst, Place};
+use burst::Bursts;
 use fetch::Fetching;
-use members::slack;
+use members::Around;
+use parcel::Parcel;
 use peer::Peer;
+use peers::Peers;
 use record::{RecordRef, Recovering};
-use wire::{Body, Fetch, Piece, micros};
+use replica::Span;
 
 pub use args::GossipArgs;
 pub use replica::{Entry, Missing, Origin, Replica, Run, VersionVector};
@@ -205,8 +212,9 @@ pub struct Gossip<S: State> {
     /// Which life of this node it is.
     life: u64,
     rank: usize,
-    peers: BTreeMap<NodeId, Peer>,
+    peers: Peers,
     hub: Option<NodeId>,
+    around: Around,
     /// Rises with every change of `hub` and `lost`.
     view: u64,
     /// Who is down, and the view since which that is so.
@@ -218,7 +226,7 @@ pub struct Gossip<S: State> {
     slot: Slot,
     /// How many times it has sent several messages at once.
     burst: u64,
-    bursts: BTreeMap<NodeId, Burst<S>>,
+    bursts: Bursts<S>,
     fetching: Fetching<S::Piece>,
     probe_at: Option<Duration>,
     /// Whether all that are down are to be tried at once, next time.
@@ -229,25 +237,10 @@ pub struct Gossip<S: State> {
     silent_until: Option<Duration>,
     /// The snapshot that is being recovered.
     recovering: Option<Recovering<S>>,
+    /// What has just been sent to some peer, for the next one.
+    encoded: BTreeMap<Span, SharedText>,
     /// When the next tick comes that counts.
     tick_at: Option<Duration>,
-}
-
-/// What goes into a message besides what goes into every message.
-struct Parcel<S: State> {
-    answer_within: Option<Duration>,
-    runs: Vec<Run<S::Entry>>,
-    fetch: Option<Fetch>,
-    fetched: bool,
-    piece: Option<Piece<S>>,
-    place: Option<Place>,
-}
-
-impl<S: State> Default for Parcel<S> {
-    fn default() -> Self {
-        let (runs, fetch, piece, place) = (Vec::new(), None, None, None);
-        Self { answer_within: None, runs, fetch, fetched: false, piece, place }
-    }
 }
 
 impl<S: State> Gossip<S> {
@@ -264,21 +257,23 @@ impl<S: State> Gossip<S> {
             recovered: None,
             life: 0,
             rank: 0,
-            peers: BTreeMap::new(),
+            peers: Peers::default(),
             hub: None,
+            around: Around::default(),
             view: 1,
             lost: (Vec::new(), 1),
             usual_round_trip: None,
             beat: Beat::default(),
             slot: Slot::default(),
             burst: 0,
-            bursts: BTreeMap::new(),
+            bursts: Bursts::default(),
             fetching: Fetching::default(),
             probe_at: None,
             probe_all: true,
             roll_called: None,
             silent_until: None,
             recovering: None,
+            encoded: BTreeMap::new(),
             tick_at: None,
         }
     }
@@ -323,6 +318,7 @@ impl<S: State> Gossip<S> {
         if self.origin.node != *node.id() || self.recovered.is_some() {
             self.origin = Origin { node: node.id().clone(), incarnation: self.life };
         }
+        self.peers.set_own(node.id());
         for (rank, id) in node.node_ids().iter().enumerate() {
             if id == node.id() {
                 self.rank = rank;
@@ -362,7 +358,7 @@ impl<S: State> Gossip<S> {
         src: &NodeId,
         message: Message<S>,
     ) -> Result<(), Error> {
-        if !self.peers.contains_key(src) {
+        if !self.peers.contains(src) {
             return Err(Error::malformed_request("gossip is between the nodes of a cluster"));
         }
         let mut result = Ok(());
@@ -406,6 +402,7 @@ impl<S: State> Gossip<S> {
             self.push(node, now);
             self.probe(node, now);
         }
+        self.encoded.clear();
         let Some(next) = self.next_deadline(now) else {
             return;
         };
@@ -419,69 +416,18 @@ impl<S: State> Gossip<S> {
         self.hub.as_ref() == Some(id)
     }
 
-    fn send<E>(&mut self, node: &mut Node<E>, id: &NodeId, parcel: Parcel<S>) {
-        let now = node.now();
-        let Some(peer) = self.peers.get_mut(id) else {
-            return;
-        };
-        peer.answer_at = None;
-        if let Some(within) = parcel.answer_within.filter(|_| peer.is_up()) {
-            // Only what is awaited is sure to be told.
-            peer.view_told = self.view;
-            peer.ask(now, within, slack(&self.config, self.usual_round_trip, peer));
-        }
-        let message = Message {
-            life: self.life,
-            sent: micros(now),
-            echo: peer.echo(now),
-            answer_within: parcel.answer_within.map(micros),
-            have: self.replica.version().clone(),
-            hub: self.hub.clone(),
-            lost: self.lost.0.clone(),
-            view: self.view,
-            place: parcel.place,
-            beat: self.beat.last(now).map(|(age, period)| (micros(age), micros(period))),
-            runs: parcel.runs,
-            fetch: parcel.fetch,
-            fetched: parcel.fetched,
-            piece: parcel.piece,
-        };
-        trace!(
-            peer = %id,
-            entries = message.runs.iter().map(|run| run.entries.len()).sum::<usize>(),
-            beat = ?message.beat,
-            answer_within = message.answer_within,
-            fetch = message.fetch.is_some(),
-            fetched = message.fetched,
-            "tells"
-        );
-        node.send(id, &Body::Gossip(&message));
-    }
-
     fn next_deadline(&mut self, now: Duration) -> Option<Duration> {
         if self.silent_until.is_some() {
             return self.silent_until;
         }
-        let has_news = |(id, peer)| self.has_news_for(peer) && !self.is_hub(id);
-        let news = self.peers.iter().any(has_news);
-        let beat = news.then(|| self.beat.due(now));
+        let beat = self.has_news_for_others().then(|| self.beat.due(now));
         let slot = self.slot_at(now);
         let fetch = self.fetching.deadline();
+        let next_fetch = self.peers.next_fetch().filter(|_| fetch.is_none());
         let merge = self.fetching.is_merging().then_some(now);
-        let distrust = self.peers.values().map(|peer| peer.trusted_from).filter(|at| *at > now);
-        let peers = self.peers.values().flat_map(|peer| {
-            let awaited = peer.awaited.as_ref().map(|awaited| awaited.deadline);
-            let fetch_at = peer.fetch_at.filter(|_| fetch.is_none());
-            [awaited, peer.answer_at, fetch_at].into_iter().flatten()
-        });
-        let all = [beat, slot, fetch, merge, self.probe_at].into_iter().flatten();
-        all.chain(peers).chain(distrust).min().map(|at| at.max(now))
-    }
-
-    /// The peers for which something holds, by name.
-    fn ids(&self, holds: impl Fn(&NodeId, &Peer) -> bool) -> Vec<NodeId> {
-        let chosen = self.peers.iter().filter(|(id, peer)| holds(id, peer));
-        chosen.map(|(id, _)| id.clone()).collect()
+        let peers = self.peers.next_deadline();
+        let all = [beat, slot, fetch, next_fetch, merge, self.probe_at, peers];
+        all.into_iter().flatten().min().map(|at| at.max(now))
     }
 }
 

@@ -137,6 +137,8 @@ pub(super) struct Peer {
     pub(super) hub: Option<NodeId>,
     /// The nodes that it cannot reach.
     pub(super) lost: Vec<NodeId>,
+    /// Rises with every change of that.
+    pub(super) lost_changes: u64,
     pub(super) round_trip: RoundTrip,
     health: Health,
     /// How often it has gone down lately.
@@ -190,6 +192,7 @@ impl Peer {
             view: 0,
             hub: None,
             lost: Vec::new(),
+            lost_changes: 0,
             round_trip: RoundTrip::default(),
             health: Health::Up,
             falls: 0,
@@ -293,6 +296,20 @@ impl Peer {
         self.hub = None;
     }
 
+    /// Notes its view: whom it takes for its hub, and whom it cannot reach. An earlier one that was
+    /// overtaken is nothing.
+    pub(super) fn look_at(&mut self, view: u64, hub: Option<&NodeId>, lost: &[NodeId]) {
+        if view < self.view {
+            return;
+        }
+        self.view = view;
+        self.hub = hub.cloned();
+        if self.lost != lost {
+            self.lost = lost.to_vec();
+            self.lost_changes = self.lost_changes.saturating_add(1);
+        }
+    }
+
     /// Notes the version that it claims: this may be the awaited acknowledgement.
     pub(super) fn confirm(&mut self, now: Duration, have: &VersionVector, slack: Duration) {
         self.known.join(have);
@@ -341,7 +358,8 @@ impl Peer {
     }
 
     /// Whether what was awaited has not come in time.
-    pub(super) fn is_overdue(&self, now: Duration) -> bool {
+    #[cfg(test)]
+    fn is_overdue(&self, now: Duration) -> bool {
         self.awaited.as_ref().is_some_and(|awaited| awaited.deadline <= now)
     }
 

@@ -1,10 +1,11 @@
 //! Telling others what is new: when, to whom, and how soon they shall confirm it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::beat::margin;
 use super::peer::Peer;
-use super::replica::{Missing, Run};
+use super::replica::Span;
 use super::window::batches_max;
 use super::{Gossip, Parcel, State};
 use crate::message::NodeId;
@@ -41,6 +42,17 @@ impl<S: State> Gossip<S> {
         news && peer.is_served
     }
 
+    /// Peers on this node's own beat, for which there is news. In no order, and maybe twice.
+    fn others_with_news(&self) -> impl Iterator<Item = &NodeId> {
+        // Whoever is told of less than the newest generation or view has news: see `has_news_for`.
+        self.peers.with_news(self.generation, self.lost.1).filter(|id| !self.is_hub(id))
+    }
+
+    /// Whether there is news for any peer on this node's own beat.
+    pub(super) fn has_news_for_others(&self) -> bool {
+        self.others_with_news().next().is_some()
+    }
+
     /// Tells the hub when its slot has come, and all others that this node serves on its own beat.
     pub(super) fn push<E>(&mut self, node: &mut Node<E>, now: Duration) {
         if self.slot_at(now).is_some_and(|at| at <= now)
@@ -56,7 +68,8 @@ impl<S: State> Gossip<S> {
         let mut has_beaten = false;
         let last = self.beat;
         self.beat.begin(now, self.period);
-        for id in self.ids(|id, peer| self.has_news_for(peer) && !self.is_hub(id)) {
+        let told: BTreeSet<NodeId> = self.others_with_news().cloned().collect();
+        for id in told {
             has_beaten |= self.tell(node, &id);
         }
         if !has_beaten {
@@ -82,13 +95,11 @@ impl<S: State> Gossip<S> {
 
     /// The median round trip, and a period of a little more than twice that.
     pub(super) fn learn(&mut self) {
-        let up = || self.peers.values().filter(|peer| peer.is_up());
-        self.usual_round_trip = median(up().filter_map(|peer| peer.round_trip.estimate()));
-        let known = up().filter(|peer| !peer.round_trip.is_vague());
+        let (usual, sure) = self.peers.round_trips();
+        self.usual_round_trip = usual;
         // This node may have slept, and nothing is known but how long.
-        let vague = || self.usual_round_trip.map(|usual| usual.min(ROUND_TRIP_VAGUE_MAX));
-        let round_trip = median(known.filter_map(|peer| peer.round_trip.estimate()));
-        let round_trip = round_trip.or_else(vague).unwrap_or(ROUND_TRIP_UNKNOWN);
+        let vague = || usual.map(|usual| usual.min(ROUND_TRIP_VAGUE_MAX));
+        let round_trip = sure.or_else(vague).unwrap_or(ROUND_TRIP_UNKNOWN);
         let learned = round_trip.mul_f64(PERIOD_ROUND_TRIPS).min(PERIOD_MAX);
         self.period = self.config.period.unwrap_or(learned.max(self.config.period_min));
     }
@@ -106,11 +117,12 @@ impl<S: State> Gossip<S> {
         } else {
             (vec![self.introduction(id)], true)
         };
-        let Some(peer) = self.peers.get_mut(id) else {
+        let Some(mut peer) = self.peers.get_mut(id) else {
             return false;
         };
         peer.tell(self.replica.version(), self.generation);
         let view = peer.view_told < self.lost.1;
+        drop(peer);
         if batches.iter().all(Vec::is_empty) && !cut && !view {
             return false;
         }
@@ -137,29 +149,26 @@ impl<S: State> Gossip<S> {
     /// What a peer that is told of everything gets as well. A hub gives all that is missing. The
     /// others give their own entries, which nobody else will: what is older, the peer fetches from
     /// one node. While there is little, all of it goes without saying.
-    fn introduction(&self, id: &NodeId) -> Vec<Run<S::Entry>> {
+    fn introduction(&self, id: &NodeId) -> Vec<Span> {
         let Some(peer) = self.peers.get(id) else {
             return Vec::new();
         };
         let (have, bytes_max) = ([&peer.known], self.config.batch_bytes_max);
         let is_client = self.hub.is_none() || peer.hub.as_ref() == Some(&self.origin.node);
         let missing = if self.replica.log_bytes() < LITTLE_BYTES || (is_client && peer.is_known()) {
-            self.replica.missing(&have, bytes_max)
+            self.replica.lacking(&have, bytes_max)
         } else {
-            self.replica.missing_from(&self.origin, &have, bytes_max)
+            self.replica.lacking_from(&self.origin, &have, bytes_max)
         };
-        match missing {
-            Missing::Runs { runs, .. } => runs,
-            Missing::Snapshot => Vec::new(),
-        }
+        missing.map_or(Vec::new(), |(spans, _)| spans)
     }
 
     /// Peers that wait for an answer. One that is not known to hear this node is asked whether it does.
     pub(super) fn acknowledge<E>(&mut self, node: &mut Node<E>, now: Duration) {
-        for id in self.ids(|_, peer| peer.answer_at.is_some_and(|at| at <= now)) {
+        for id in self.peers.to_answer(now) {
             let introduction = self.introduction(&id);
             let within = self.acknowledge_within(&id);
-            let Some(peer) = self.peers.get_mut(&id) else {
+            let Some(mut peer) = self.peers.get_mut(&id) else {
                 continue;
             };
             // A leaf keeps time with its hub only if it knows how far that is.
@@ -171,13 +180,8 @@ impl<S: State> Gossip<S> {
                 runs = introduction;
                 answer_within = answer_within.or(Some(within));
             }
+            drop(peer);
             self.send(node, &id, Parcel { answer_within, runs, ..Parcel::default() });
         }
     }
-}
-
-fn median(times: impl Iterator<Item = Duration>) -> Option<Duration> {
-    let mut times: Vec<Duration> = times.collect();
-    times.sort_unstable();
-    times.get(times.len().saturating_sub(1) / 2).copied()
 }

@@ -127,12 +127,45 @@ pub enum Missing<T> {
     Snapshot,
 }
 
+/// The name of consecutive entries of one origin's log. It names the same ones at all times.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Span {
+    pub(super) origin: Origin,
+    /// The sequence number of the first entry.
+    start: u64,
+    /// The one after the last entry.
+    pub(super) end: u64,
+}
+
+impl Span {
+    pub(super) fn len(&self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+}
+
+/// A [`Run`] whose entries are somewhere else.
+#[derive(Serialize)]
+#[serde(bound = "T: Serialize")]
+struct RunRef<'a, T> {
+    origin: &'a Origin,
+    start: u64,
+    entries: Vec<&'a T>,
+}
+
+/// An entry of a log.
+#[derive(Clone, Debug)]
+struct Kept<T> {
+    entry: T,
+    /// The size in messages of all entries that were ever kept in this log, this one included.
+    sum: u64,
+}
+
 /// The newest entries of one origin.
 #[derive(Clone, Debug)]
 struct Log<T> {
     /// The sequence number of the first one that is kept.
     base: u64,
-    entries: VecDeque<T>,
+    entries: VecDeque<Kept<T>>,
     /// The size of the kept entries.
     bytes: usize,
 }
@@ -145,18 +178,49 @@ impl<T: Entry> Log<T> {
 
     /// The size of its newest entry.
     fn newest_bytes(&self) -> usize {
-        self.entries.back().map_or(0, footprint)
+        self.entries.back().map_or(0, |newest| footprint(&newest.entry))
     }
 
     /// Drops so many of the oldest entries.
     fn drop_oldest(&mut self, count: usize) {
-        let dropped: usize = self.entries.drain(..count).map(|entry| footprint(&entry)).sum();
+        let dropped: usize = self.entries.drain(..count).map(|old| footprint(&old.entry)).sum();
         self.bytes = self.bytes.saturating_sub(dropped);
         self.base = self.base.saturating_add(count as u64);
     }
 
     fn end(&self) -> u64 {
         self.base.saturating_add(self.entries.len() as u64)
+    }
+
+    fn push(&mut self, entry: T) {
+        let before = self.entries.back().map_or(0, |newest| newest.sum);
+        let sum = before.saturating_add(entry.encoded_len() as u64);
+        self.bytes = self.bytes.saturating_add(footprint(&entry));
+        self.entries.push_back(Kept { entry, sum });
+    }
+
+    /// The kept entries from one number to another.
+    fn range(&self, start: u64, end: u64) -> impl Iterator<Item = &T> {
+        let place = |number: u64| usize::try_from(number.saturating_sub(self.base));
+        let (start, end) = (place(start).unwrap_or(usize::MAX), place(end).unwrap_or(usize::MAX));
+        let entries = self.entries.iter().take(end).skip(start);
+        entries.map(|kept| &kept.entry)
+    }
+
+    /// As many entries from `start` as take `bytes_max`, and how many bytes they take.
+    /// O(log entries).
+    fn fit(&self, start: u64, bytes_max: u64) -> (u64, u64) {
+        let skip = usize::try_from(start.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        let sum_at = |end: usize| end.checked_sub(1).and_then(|last| self.entries.get(last));
+        let Some(first) = self.entries.get(skip) else {
+            return (0, 0);
+        };
+        let before = first.sum.saturating_sub(first.entry.encoded_len() as u64);
+        let limit = before.saturating_add(bytes_max);
+        let end = self.entries.partition_point(|kept| kept.sum <= limit).max(skip);
+        let sum = sum_at(end).map_or(before, |last| last.sum.max(before));
+        let bytes = sum.saturating_sub(before);
+        (end.saturating_sub(skip) as u64, bytes)
     }
 }
 
@@ -217,7 +281,7 @@ impl<T: Entry> Replica<T> {
         self.logs.iter().map(|(origin, log)| Run {
             origin: origin.clone(),
             start: log.base,
-            entries: log.entries.iter().cloned().collect(),
+            entries: log.entries.iter().map(|kept| kept.entry.clone()).collect(),
         })
     }
 
@@ -270,7 +334,7 @@ impl<T: Entry> Replica<T> {
     /// there is any. O(origins + what is returned).
     #[must_use]
     pub fn missing(&self, have: &[&VersionVector], bytes_max: usize) -> Missing<T> {
-        Self::missing_of(self.logs.iter(), have, bytes_max)
+        self.runs(self.lacking(have, bytes_max))
     }
 
     /// As [`missing`](Self::missing), of one origin only.
@@ -281,42 +345,84 @@ impl<T: Entry> Replica<T> {
         have: &[&VersionVector],
         bytes_max: usize,
     ) -> Missing<T> {
-        Self::missing_of(self.logs.get_key_value(origin).into_iter(), have, bytes_max)
+        self.runs(self.lacking_from(origin, have, bytes_max))
     }
 
-    fn missing_of<'a>(
+    fn runs(&self, lacking: Option<(Vec<Span>, bool)>) -> Missing<T> {
+        let run = |span: Span| Run {
+            entries: self.entries(&span).cloned().collect(),
+            origin: span.origin,
+            start: span.start,
+        };
+        match lacking {
+            Some((spans, cut)) => Missing::Runs { runs: spans.into_iter().map(run).collect(), cut },
+            None => Missing::Snapshot,
+        }
+    }
+
+    /// As [`missing`](Self::missing), by name: the spans and whether something did not go in.
+    /// `None` if a snapshot is needed. O(origins × log).
+    pub(super) fn lacking(
+        &self,
+        have: &[&VersionVector],
+        bytes_max: usize,
+    ) -> Option<(Vec<Span>, bool)> {
+        Self::lacking_of(self.logs.iter(), have, bytes_max)
+    }
+
+    /// As [`lacking`](Self::lacking), of one origin only.
+    pub(super) fn lacking_from(
+        &self,
+        origin: &Origin,
+        have: &[&VersionVector],
+        bytes_max: usize,
+    ) -> Option<(Vec<Span>, bool)> {
+        Self::lacking_of(self.logs.get_key_value(origin).into_iter(), have, bytes_max)
+    }
+
+    fn lacking_of<'a>(
         logs: impl Iterator<Item = (&'a Origin, &'a Log<T>)>,
         have: &[&VersionVector],
         bytes_max: usize,
-    ) -> Missing<T>
+    ) -> Option<(Vec<Span>, bool)>
     where
         T: 'a,
     {
-        let (mut bytes, mut cut, mut runs) = (0_usize, false, Vec::new());
+        let (mut left, mut cut, mut spans) = (bytes_max as u64, false, Vec::new());
         for (origin, log) in logs {
             let known = have.iter().map(|version| version.get(origin)).max().unwrap_or(0);
             if known >= log.end() {
                 continue;
             }
             if known < log.base && !T::CUMULATIVE {
-                return Missing::Snapshot;
+                return None;
             }
             let start = known.max(log.base);
-            let skip = usize::try_from(start.saturating_sub(log.base)).unwrap_or(usize::MAX);
-            let mut entries = Vec::new();
-            for entry in log.entries.iter().skip(skip) {
-                bytes = bytes.saturating_add(entry.encoded_len());
-                if bytes > bytes_max && !(runs.is_empty() && entries.is_empty()) {
-                    cut = true;
-                    break;
-                }
-                entries.push(entry.clone());
+            let (fitting, bytes) = if cut { (0, 0) } else { log.fit(start, left) };
+            left = left.saturating_sub(bytes);
+            let count = if spans.is_empty() { fitting.max(1) } else { fitting };
+            if count > fitting {
+                left = 0;
             }
-            if !entries.is_empty() {
-                runs.push(Run { origin: origin.clone(), start, entries });
+            let end = start.saturating_add(count);
+            cut |= end < log.end();
+            if count > 0 {
+                spans.push(Span { origin: origin.clone(), start, end });
             }
         }
-        Missing::Runs { runs, cut }
+        Some((spans, cut))
+    }
+
+    fn entries(&self, span: &Span) -> impl Iterator<Item = &T> {
+        let log = self.logs.get(&span.origin);
+        log.into_iter().flat_map(|log| log.range(span.start, span.end))
+    }
+
+    /// A span as a [`Run`] in JSON.
+    pub(super) fn encode(&self, span: &Span) -> serde_json::Result<Vec<u8>> {
+        let Span { origin, start, .. } = span;
+        let entries = self.entries(span).collect();
+        serde_json::to_vec(&RunRef { origin, start: *start, entries })
     }
 
     fn push(&mut self, origin: &Origin, start: u64, entries: impl IntoIterator<Item = T>) {
@@ -336,8 +442,7 @@ impl<T: Entry> Replica<T> {
                 log.drop_oldest(log.entries.len());
                 log.base = sequence;
             }
-            log.bytes = log.bytes.saturating_add(footprint(&entry));
-            log.entries.push_back(entry);
+            log.push(entry);
         }
         self.bytes = self.bytes.saturating_add(log.bytes);
         self.newest_bytes = self.newest_bytes.saturating_add(log.newest_bytes());

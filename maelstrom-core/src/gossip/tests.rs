@@ -17,6 +17,7 @@ mod lag;
 mod monotonic;
 mod restarts;
 mod states;
+mod work;
 
 use cluster::{Cluster, Faults, NO_RECORDS, Records, name};
 use states::{Set, Sums, VALUE_BYTES, Values};

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::replica::{Missing, Run, VersionVector};
+use super::replica::{Span, VersionVector};
 use super::{Gossip, State};
 
 /// As fast as this, a peer gets what it lacks.
@@ -48,7 +48,7 @@ impl Window {
 }
 
 /// The entries of one message.
-type Batch<S> = Vec<Run<<S as State>::Entry>>;
+type Batch = Vec<Span>;
 
 impl<S: State> Gossip<S> {
     /// Entries that are here and in none of `have`: at most `count` batches, and at least one, which may
@@ -57,17 +57,13 @@ impl<S: State> Gossip<S> {
         &self,
         have: &[&VersionVector],
         count: usize,
-    ) -> Option<(Vec<Batch<S>>, bool)> {
+    ) -> Option<(Vec<Batch>, bool)> {
         let (mut sent, mut batches) = (VersionVector::default(), Vec::new());
         have.iter().for_each(|have| sent.join(have));
         loop {
-            let Missing::Runs { runs, cut } =
-                self.replica.missing(&[&sent], self.config.batch_bytes_max)
-            else {
-                return None;
-            };
-            runs.iter().for_each(|run| sent.raise(&run.origin, run.end()));
-            batches.push(runs);
+            let (spans, cut) = self.replica.lacking(&[&sent], self.config.batch_bytes_max)?;
+            spans.iter().for_each(|span| sent.raise(&span.origin, span.end));
+            batches.push(spans);
             if !cut || batches.len() >= count {
                 return Some((batches, cut));
             }

@@ -533,7 +533,7 @@ fn a_buffer_that_is_given_back_takes_the_next_lines_unless_it_is_huge() {
          \"body\":{\"type\":\"echo_ok\",\"in_reply_to\":1,\"echo\":\"y\"}}\n"
     );
     next_lines(&"z".repeat(2 << 20));
-    assert_eq!(session.node.node.spare_bytes(), 0);
+    assert_eq!(session.node.node.outputs.spare_bytes(), 0);
 }
 
 #[test]

@@ -312,13 +312,14 @@ impl<S: Values> Cluster<S> {
         self.remember(&packet);
         self.send_out(to);
         let known = self.engine(to).state().values();
+        assert!(self.engine(to).peers.is_filed_right(), "n{to} does not know what is due");
         assert!(known.is_subset(&self.model[to]), "n{to} has what nobody can have told it");
     }
 
     /// What a node takes for the word of a peer's present life, it may rely on.
     fn remember(&mut self, packet: &Packet<S>) {
         let Packet { from, to, message, .. } = packet;
-        if self.engine(*to).peers[&name(*from)].life() != Some(message.life) {
+        if self.engine(*to).peers.get(&name(*from)).unwrap().life() != Some(message.life) {
             return;
         }
         let told = self.told.entry((*to, *from)).or_default();

@@ -277,7 +277,7 @@ fn an_introduction_that_is_lost_is_made_again() {
         cluster.cut.clear();
         cluster.cut_between(&[1], &[0]);
         cluster.append(1);
-        while !cluster.engine(1).peers[&name(2)].is_up() {
+        while !cluster.engine(1).peers.get(&name(2)).unwrap().is_up() {
             cluster.run_for(ms(1));
         }
         assert!(!cluster.intercept(1, 2).is_empty());
@@ -297,7 +297,7 @@ fn who_is_lost_is_told_again_if_nobody_confirms_it() {
     cluster.append(0);
     cluster.run_for(ms(7_900));
     cluster.append(0);
-    while cluster.engine(0).peers[&name(2)].is_up() {
+    while cluster.engine(0).peers.get(&name(2)).unwrap().is_up() {
         cluster.run_for(ms(1));
     }
     // Its client n1 shall be told of that with the next beat. It asks for something, late or twice,

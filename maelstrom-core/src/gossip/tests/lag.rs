@@ -103,7 +103,7 @@ impl Load {
         let Config { batch_bytes_max, .. } = self.cluster.config;
         let engine = self.cluster.engine(index);
         let (entries, pieces) = self.cluster.under_way_from(index);
-        let early: usize = engine.bursts.values().map(|burst| burst.waiting()).sum();
+        let early: usize = engine.bursts.waiting();
         let pieces = pieces + engine.fetching.waiting() + early;
         engine.replica.log_bytes() + entries * BYTES + pieces * batch_bytes_max
     }

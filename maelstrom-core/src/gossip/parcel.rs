@@ -1,0 +1,97 @@
+//! Sending a message. What several peers get is encoded once, and stands in memory once.
+
+use std::time::Duration;
+
+use tracing::{error, trace};
+
+use super::burst::Place;
+use super::members::slack;
+use super::replica::Span;
+use super::wire::{Body, Fetch, Message, Piece, micros};
+use super::{Gossip, State};
+use crate::message::NodeId;
+use crate::node::Node;
+use crate::outputs::SharedText;
+
+/// What goes into a message besides what goes into every message.
+pub(super) struct Parcel<S: State> {
+    pub(super) answer_within: Option<Duration>,
+    pub(super) runs: Vec<Span>,
+    pub(super) fetch: Option<Fetch>,
+    pub(super) fetched: bool,
+    pub(super) piece: Option<Piece<S>>,
+    pub(super) place: Option<Place>,
+}
+
+impl<S: State> Default for Parcel<S> {
+    fn default() -> Self {
+        let (runs, fetch, piece, place) = (Vec::new(), None, None, None);
+        Self { answer_within: None, runs, fetch, fetched: false, piece, place }
+    }
+}
+
+impl<S: State> Gossip<S> {
+    /// Sends a message to a peer.
+    pub(super) fn send<E>(&mut self, node: &mut Node<E>, id: &NodeId, parcel: Parcel<S>) {
+        let now = node.now();
+        let Some(mut peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        peer.answer_at = None;
+        if let Some(within) = parcel.answer_within.filter(|_| peer.is_up()) {
+            // Only what is awaited is sure to be told.
+            peer.view_told = self.view;
+            let slack = slack(&self.config, self.usual_round_trip, &peer);
+            peer.ask(now, within, slack);
+        }
+        let echo = peer.echo(now);
+        drop(peer);
+        let message = Message {
+            life: self.life,
+            sent: micros(now),
+            echo,
+            answer_within: parcel.answer_within.map(micros),
+            have: self.replica.version().clone(),
+            hub: self.hub.clone(),
+            lost: self.lost.0.clone(),
+            view: self.view,
+            place: parcel.place,
+            beat: self.beat.last(now).map(|(age, period)| (micros(age), micros(period))),
+            // They are added as they are sent: others may get the same.
+            runs: Vec::new(),
+            fetch: parcel.fetch,
+            fetched: parcel.fetched,
+            piece: parcel.piece,
+        };
+        trace!(
+            peer = %id,
+            entries = parcel.runs.iter().map(Span::len).sum::<u64>(),
+            beat = ?message.beat,
+            answer_within = message.answer_within,
+            fetch = message.fetch.is_some(),
+            fetched = message.fetched,
+            "tells"
+        );
+        match self.texts(&parcel.runs) {
+            Ok(texts) if texts.is_empty() => node.send(id, &Body::Gossip(&message)),
+            Ok(texts) => node.send_with_list(id, &Body::Gossip(&message), "runs", texts),
+            Err(error) => error!(peer = %id, %error, "entries have no JSON form and are not sent"),
+        }
+    }
+
+    /// Runs as they stand in a message. What goes to several peers is encoded once.
+    fn texts(&mut self, spans: &[Span]) -> serde_json::Result<Vec<SharedText>> {
+        let mut texts = Vec::with_capacity(spans.len());
+        for span in spans {
+            let text = if let Some(text) = self.encoded.get(span) {
+                text.clone()
+            } else {
+                let text: SharedText = self.replica.encode(span)?.into();
+                self.encoded.insert(span.clone(), text.clone());
+                text
+            };
+            texts.push(text);
+        }
+        Ok(texts)
+    }
+}

@@ -1,0 +1,343 @@
+//! All peers, and an order for each thing that some of them may be due for.
+//!
+//! Work must not grow with the number of peers that nothing is due for, so the engine never looks
+//! through all peers to find those that it has to do something about: an index has them in the
+//! order in which they become due.
+//!
+//! The invariant: the index says of each peer what the peer itself says. A peer can be changed only
+//! through a [`Changing`], and that files the peer anew when it is dropped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use super::peer::Peer;
+use crate::message::NodeId;
+
+/// All peers.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    all: BTreeMap<NodeId, Filed>,
+    index: Index,
+    /// How many times a peer was looked at.
+    #[cfg(test)]
+    pub(super) looks: std::cell::Cell<usize>,
+}
+
+/// A peer, and where it is filed.
+#[derive(Debug)]
+struct Filed {
+    peer: Peer,
+    place: Place,
+}
+
+/// Where a peer is filed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Place {
+    is_down: bool,
+    awaited: Option<Duration>,
+    answer: Option<Duration>,
+    fetch: Option<Duration>,
+    distrusted: Option<Duration>,
+    candidate: Option<usize>,
+    told: Option<u64>,
+    view_told: Option<u64>,
+    round_trip: Option<Duration>,
+    sure_round_trip: Option<Duration>,
+    /// Whether it is up, is introduced, and takes this node for its hub.
+    standing: (bool, bool, bool),
+}
+
+/// Peers in the order of one of their values. Those without it are not here.
+#[derive(Debug)]
+pub(super) struct Order<K>(BTreeSet<(K, NodeId)>);
+
+impl<K> Default for Order<K> {
+    fn default() -> Self {
+        Self(BTreeSet::new())
+    }
+}
+
+impl<K: Ord + Copy> Order<K> {
+    fn refile(&mut self, id: &NodeId, from: Option<K>, to: Option<K>) {
+        if from == to {
+            return;
+        }
+        if let Some(from) = from {
+            self.0.remove(&(from, id.clone()));
+        }
+        if let Some(to) = to {
+            self.0.insert((to, id.clone()));
+        }
+    }
+
+    /// The lowest value.
+    pub(super) fn first(&self) -> Option<K> {
+        self.0.first().map(|(key, _)| *key)
+    }
+}
+
+/// Values in ascending order, for their median.
+#[derive(Debug, Default)]
+struct Sorted(Vec<Duration>);
+
+impl Sorted {
+    fn refile(&mut self, from: Option<Duration>, to: Option<Duration>) {
+        if from == to {
+            return;
+        }
+        if let Some(Ok(at)) = from.map(|from| self.0.binary_search(&from)) {
+            self.0.remove(at);
+        }
+        if let Some(to) = to {
+            self.0.insert(self.0.partition_point(|other| *other < to), to);
+        }
+    }
+
+    fn median(&self) -> Option<Duration> {
+        self.0.get(self.0.len().saturating_sub(1) / 2).copied()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    /// The name of this node.
+    own: Option<NodeId>,
+    /// The time up to which distrust has been looked at.
+    now: Duration,
+    /// Those that are down.
+    down: BTreeSet<NodeId>,
+    /// Rises with every change of `down`.
+    down_changes: u64,
+    awaited: Order<Duration>,
+    answers: Order<Duration>,
+    fetches: Order<Duration>,
+    /// Those that are no hub before some time.
+    distrusted: Order<Duration>,
+    /// The others that are up, by rank.
+    candidates: Order<usize>,
+    /// Those that are served, by the generation that they were told of; 0 if not introduced.
+    told: Order<u64>,
+    /// The clients among them, by the view that they were told.
+    views: Order<u64>,
+    round_trips: Sorted,
+    sure_round_trips: Sorted,
+    /// Those for which it may have changed whether they are served.
+    unreviewed: BTreeSet<NodeId>,
+}
+
+impl Index {
+    fn place(&self, peer: &Peer) -> Place {
+        let (is_up, introduced) = (peer.is_up(), peer.is_introduced);
+        let is_client = peer.hub.is_some() && peer.hub == self.own;
+        let is_distrusted = peer.trusted_from > self.now;
+        let round_trip = peer.round_trip.estimate().filter(|_| is_up);
+        Place {
+            is_down: !is_up,
+            awaited: peer.awaited.as_ref().map(|awaited| awaited.deadline),
+            answer: peer.answer_at,
+            fetch: peer.fetch_at,
+            distrusted: is_distrusted.then_some(peer.trusted_from),
+            candidate: (is_up && !is_distrusted).then_some(peer.rank),
+            told: peer.is_served.then_some(if introduced { peer.told_generation } else { 0 }),
+            view_told: (peer.is_served && is_client).then_some(peer.view_told),
+            round_trip,
+            sure_round_trip: round_trip.filter(|_| !peer.round_trip.is_vague()),
+            standing: (is_up, introduced, is_client),
+        }
+    }
+
+    fn refile(&mut self, id: &NodeId, filed: &mut Filed) {
+        let to = self.place(&filed.peer);
+        if filed.place == to {
+            return;
+        }
+        let from = mem::replace(&mut filed.place, to);
+        if from.is_down != to.is_down {
+            self.down_changes = self.down_changes.saturating_add(1);
+            if to.is_down {
+                self.down.insert(id.clone());
+            } else {
+                self.down.remove(id);
+            }
+        }
+        if from.standing != to.standing {
+            self.unreviewed.insert(id.clone());
+        }
+        self.awaited.refile(id, from.awaited, to.awaited);
+        self.answers.refile(id, from.answer, to.answer);
+        self.fetches.refile(id, from.fetch, to.fetch);
+        self.distrusted.refile(id, from.distrusted, to.distrusted);
+        self.candidates.refile(id, from.candidate, to.candidate);
+        self.told.refile(id, from.told, to.told);
+        self.views.refile(id, from.view_told, to.view_told);
+        self.round_trips.refile(from.round_trip, to.round_trip);
+        self.sure_round_trips.refile(from.sure_round_trip, to.sure_round_trip);
+    }
+}
+
+/// A peer that may be changed. It is filed anew afterwards.
+pub(super) struct Changing<'a> {
+    id: &'a NodeId,
+    filed: &'a mut Filed,
+    index: &'a mut Index,
+}
+
+impl Deref for Changing<'_> {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        &self.filed.peer
+    }
+}
+
+impl DerefMut for Changing<'_> {
+    fn deref_mut(&mut self) -> &mut Peer {
+        &mut self.filed.peer
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.index.refile(self.id, self.filed);
+    }
+}
+
+impl Peers {
+    /// The node has its name.
+    pub(super) fn set_own(&mut self, own: &NodeId) {
+        self.index.own = Some(own.clone());
+    }
+
+    /// There is one more peer.
+    pub(super) fn insert(&mut self, id: NodeId, peer: Peer) {
+        self.all.insert(id.clone(), Filed { peer, place: Place::default() });
+        // To file it.
+        drop(self.get_mut(&id));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn contains(&self, id: &NodeId) -> bool {
+        self.all.contains_key(id)
+    }
+
+    pub(super) fn get(&self, id: &NodeId) -> Option<&Peer> {
+        self.look();
+        self.all.get(id).map(|filed| &filed.peer)
+    }
+
+    pub(super) fn get_mut(&mut self, id: &NodeId) -> Option<Changing<'_>> {
+        self.look();
+        let Self { all, index, .. } = self;
+        let (id, filed) = all.range_mut::<NodeId, _>(id..=id).next()?;
+        Some(Changing { id, filed, index })
+    }
+
+    /// The names of all, in their order.
+    pub(super) fn ids(&self) -> Vec<NodeId> {
+        self.all.keys().inspect(|_| self.look()).cloned().collect()
+    }
+
+    fn look(&self) {
+        #[cfg(test)]
+        self.looks.set(self.looks.get().saturating_add(1));
+    }
+
+    /// The first of an order, as long as they are before `end`.
+    fn before<'a, K: Ord>(
+        &'a self,
+        order: &'a Order<K>,
+        end: impl Fn(&K) -> bool + 'a,
+    ) -> impl Iterator<Item = &'a NodeId> {
+        let first = order.0.iter().inspect(|_| self.look());
+        first.take_while(move |(key, _)| end(key)).map(|(_, id)| id)
+    }
+
+    /// Those that are due by some order, by name.
+    fn due(&self, order: &Order<Duration>, now: Duration) -> Vec<NodeId> {
+        let mut due: Vec<_> = self.before(order, |at| *at <= now).cloned().collect();
+        due.sort_unstable();
+        due
+    }
+
+    /// Those that have not confirmed in time what they were told.
+    pub(super) fn overdue(&self, now: Duration) -> Vec<NodeId> {
+        self.due(&self.index.awaited, now)
+    }
+
+    /// Those that are to be answered by now.
+    pub(super) fn to_answer(&self, now: Duration) -> Vec<NodeId> {
+        self.due(&self.index.answers, now)
+    }
+
+    /// Those that have something which is to be fetched by now. All of them are up.
+    pub(super) fn to_fetch(&self, now: Duration) -> Vec<NodeId> {
+        self.due(&self.index.fetches, now)
+    }
+
+    /// Those that are served and were told of an older generation, or of an older view if this node
+    /// is their hub. In no order, and maybe twice.
+    pub(super) fn with_news(&self, generation: u64, view: u64) -> impl Iterator<Item = &NodeId> {
+        let told = self.before(&self.index.told, move |told| *told < generation);
+        told.chain(self.before(&self.index.views, move |told| *told < view))
+    }
+
+    /// When something is due for some peer: an answer of it, one to it, or the end of a distrust.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        let Index { awaited, answers, distrusted, .. } = &self.index;
+        [awaited, answers, distrusted].into_iter().filter_map(Order::first).min()
+    }
+
+    /// When something is to be fetched.
+    pub(super) fn next_fetch(&self) -> Option<Duration> {
+        self.index.fetches.first()
+    }
+
+    /// The lowest of the peers that may be a hub now.
+    pub(super) fn best(&mut self, now: Duration) -> Option<(usize, NodeId)> {
+        self.index.now = now;
+        for id in self.due(&self.index.distrusted, now) {
+            drop(self.get_mut(&id));
+        }
+        self.look();
+        self.index.candidates.0.first().cloned()
+    }
+
+    /// Those that are down, by name.
+    pub(super) fn down(&self) -> impl Iterator<Item = &NodeId> {
+        self.index.down.iter().inspect(|_| self.look())
+    }
+
+    /// A number that rises when a peer goes down or comes back.
+    pub(super) fn down_changes(&self) -> u64 {
+        self.index.down_changes
+    }
+
+    /// Those that have changed so that this node may have to begin or to cease to serve them.
+    pub(super) fn take_unreviewed(&mut self) -> BTreeSet<NodeId> {
+        mem::take(&mut self.index.unreviewed)
+    }
+
+    /// The median round trip to the peers that are up, and that of those with enough samples.
+    pub(super) fn round_trips(&self) -> (Option<Duration>, Option<Duration>) {
+        (self.index.round_trips.median(), self.index.sure_round_trips.median())
+    }
+
+    /// Whether the index says what all peers say.
+    #[cfg(test)]
+    pub(super) fn is_filed_right(&self) -> bool {
+        let Index { down, told, awaited, candidates, .. } = &self.index;
+        let count =
+            |has: fn(&Place) -> bool| self.all.values().filter(|filed| has(&filed.place)).count();
+        self.all.values().all(|filed| filed.place == self.index.place(&filed.peer))
+            && down.len() == count(|place| place.is_down)
+            && told.0.len() == count(|place| place.told.is_some())
+            && awaited.0.len() == count(|place| place.awaited.is_some())
+            && candidates.0.len() == count(|place| place.candidate.is_some())
+            && self.index.round_trips.0.len() == count(|place| place.round_trip.is_some())
+    }
+}

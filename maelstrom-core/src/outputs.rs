@@ -1,0 +1,299 @@
+//! What a node has to say, until its driver takes it.
+//!
+//! A message that goes to many nodes is the same for all of them but for a few bytes. Its long
+//! parts wait here once, however many nodes it goes to, and a line is put together when it is taken.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::node::Output;
+
+/// A larger buffer is not kept from one batch of lines to the next.
+const SPARE_BYTES_MAX: usize = 1 << 20;
+
+/// Shorter texts are copied at once: they would not be worth a buffer of their own.
+const SHARED_BYTES_MIN: usize = 4 << 10;
+
+/// Lines are taken together up to this length. A longer one is taken alone.
+pub(crate) const LINES_BYTES_MAX: usize = 256 << 10;
+
+/// JSON that several messages have in common.
+pub(crate) type SharedText = Arc<[u8]>;
+
+/// A line of which others have parts as well.
+#[derive(Debug)]
+struct SharedLine {
+    start: Vec<u8>,
+    /// These follow, with commas in between.
+    texts: Vec<SharedText>,
+    end: &'static str,
+}
+
+impl SharedLine {
+    fn len(&self) -> usize {
+        let commas = self.texts.len().saturating_sub(1);
+        let ends = self.start.len().saturating_add(self.end.len());
+        ends.saturating_add(commas).saturating_add(bytes(&self.texts))
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.reserve(self.len());
+        out.extend_from_slice(&self.start);
+        write_texts(out, &self.texts, self.end);
+    }
+}
+
+fn bytes(texts: &[SharedText]) -> usize {
+    texts.iter().map(|text| text.len()).fold(0, usize::saturating_add)
+}
+
+fn write_texts(out: &mut Vec<u8>, texts: &[SharedText], end: &str) {
+    for (at, text) in texts.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(text);
+    }
+    out.extend_from_slice(end.as_bytes());
+}
+
+#[derive(Debug)]
+enum Queued {
+    Lines(Vec<u8>),
+    Shared(SharedLine),
+    Record(Vec<u8>),
+}
+
+impl Queued {
+    fn len(&self) -> usize {
+        match self {
+            Self::Lines(bytes) | Self::Record(bytes) => bytes.len(),
+            Self::Shared(line) => line.len(),
+        }
+    }
+}
+
+/// The queue of all outputs.
+#[derive(Debug, Default)]
+pub(crate) struct Outputs {
+    queue: VecDeque<Queued>,
+    /// An empty buffer for the next lines.
+    spare: Vec<u8>,
+}
+
+impl Outputs {
+    /// Has a line written behind the others. On an error nothing has been written.
+    pub(crate) fn write<E>(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if !matches!(self.queue.back(), Some(Queued::Lines(_))) {
+            self.queue.push_back(Queued::Lines(std::mem::take(&mut self.spare)));
+        }
+        let Some(Queued::Lines(out)) = self.queue.back_mut() else {
+            return Ok(());
+        };
+        let start = out.len();
+        let result = write(out);
+        if result.is_err() {
+            out.truncate(start);
+            if start == 0
+                && let Some(Queued::Lines(out)) = self.queue.pop_back()
+            {
+                self.spare = out;
+            }
+        }
+        result
+    }
+
+    /// The same for a line that goes on, after what is written, with texts that other lines may
+    /// have as well. There are commas between them.
+    pub(crate) fn write_shared<E>(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        texts: Vec<SharedText>,
+        end: &'static str,
+    ) -> Result<(), E> {
+        if bytes(&texts) < SHARED_BYTES_MIN {
+            return self.write(|out| {
+                write(out)?;
+                write_texts(out, &texts, end);
+                Ok(())
+            });
+        }
+        let mut start = Vec::new();
+        write(&mut start)?;
+        self.queue.push_back(Queued::Shared(SharedLine { start, texts, end }));
+        Ok(())
+    }
+
+    pub(crate) fn record(&mut self, record: Vec<u8>) {
+        self.queue.push_back(Queued::Record(record));
+    }
+
+    /// The next output.
+    pub(crate) fn pop(&mut self) -> Option<Output> {
+        match self.queue.pop_front()? {
+            Queued::Record(record) => Some(Output::Record(record)),
+            first => Some(Output::Lines(self.put_together(first))),
+        }
+    }
+
+    /// The next lines, if no record comes first.
+    pub(crate) fn pop_lines(&mut self) -> Option<Vec<u8>> {
+        let first = self.pop_if(|next| !matches!(next, Queued::Record(_)))?;
+        Some(self.put_together(first))
+    }
+
+    /// Takes all records past the lines before them.
+    pub(crate) fn pop_records(&mut self, records: &mut Vec<Vec<u8>>) {
+        for _ in 0..self.queue.len() {
+            match self.queue.pop_front() {
+                Some(Queued::Record(record)) => records.push(record),
+                Some(lines) => self.queue.push_back(lines),
+                None => {}
+            }
+        }
+    }
+
+    fn pop_if(&mut self, is_it: impl FnOnce(&Queued) -> bool) -> Option<Queued> {
+        if self.queue.front().is_some_and(is_it) { self.queue.pop_front() } else { None }
+    }
+
+    /// The first lines, and as many of those behind them as go with them.
+    fn put_together(&mut self, first: Queued) -> Vec<u8> {
+        let mut lines = match first {
+            Queued::Lines(lines) => lines,
+            other => {
+                let mut lines = std::mem::take(&mut self.spare);
+                self.append(&mut lines, other);
+                lines
+            }
+        };
+        let fits = |lines: &[u8], next: &Queued| {
+            let len = lines.len().saturating_add(next.len());
+            len <= LINES_BYTES_MAX && !matches!(next, Queued::Record(_))
+        };
+        while let Some(next) = self.pop_if(|next| fits(&lines, next)) {
+            self.append(&mut lines, next);
+        }
+        lines
+    }
+
+    fn append(&mut self, lines: &mut Vec<u8>, next: Queued) {
+        match next {
+            Queued::Shared(line) => line.write(lines),
+            Queued::Lines(bytes) | Queued::Record(bytes) => {
+                lines.extend_from_slice(&bytes);
+                self.reuse(bytes);
+            }
+        }
+    }
+
+    /// How many bytes wait, those that are shared once for each line.
+    pub(crate) fn bytes(&self) -> usize {
+        self.queue.iter().map(Queued::len).fold(0, usize::saturating_add)
+    }
+
+    /// Keeps a buffer whose lines have been written, for the next ones.
+    pub(crate) fn reuse(&mut self, mut lines: Vec<u8>) {
+        if (self.spare.capacity()..=SPARE_BYTES_MAX).contains(&lines.capacity()) {
+            lines.clear();
+            self.spare = lines;
+        }
+    }
+
+    /// How much the next lines can take without a new buffer.
+    #[cfg(test)]
+    pub(crate) fn spare_bytes(&self) -> usize {
+        self.spare.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    fn put(outputs: &mut Outputs, text: &str) {
+        let write = |out: &mut Vec<u8>| {
+            out.extend_from_slice(text.as_bytes());
+            Ok::<_, Infallible>(())
+        };
+        outputs.write(write).unwrap();
+    }
+
+    fn share(outputs: &mut Outputs, start: &str, texts: &[&SharedText]) {
+        let write = |out: &mut Vec<u8>| {
+            out.extend_from_slice(start.as_bytes());
+            Ok::<_, Infallible>(())
+        };
+        let texts = texts.iter().map(|text| SharedText::clone(text)).collect();
+        outputs.write_shared(write, texts, "]\n").unwrap();
+    }
+
+    fn text(byte: u8, len: usize) -> SharedText {
+        vec![byte; len].into()
+    }
+
+    fn lines(outputs: &mut Outputs) -> Vec<String> {
+        let lines = std::iter::from_fn(|| outputs.pop_lines());
+        lines.map(|lines| String::from_utf8(lines).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_many_lines_share_is_there_once_until_a_line_is_taken() {
+        const LEN: usize = 1 << 20;
+        let (mut outputs, shared) = (Outputs::default(), text(b'x', LEN));
+        for _ in 0..100 {
+            share(&mut outputs, "[", &[&shared]);
+        }
+        assert_eq!(outputs.bytes(), 100 * (LEN + 3));
+        let own = |queued: &Queued| match queued {
+            Queued::Shared(line) => line.start.capacity(),
+            Queued::Lines(bytes) | Queued::Record(bytes) => bytes.capacity(),
+        };
+        assert!(outputs.queue.iter().map(own).sum::<usize>() < 100 * 100);
+        assert_eq!(SharedText::strong_count(&shared), 101);
+        let line = outputs.pop_lines().unwrap();
+        assert_eq!((line.len(), line.capacity()), (LEN + 3, LEN + 3), "no more than one line");
+    }
+
+    #[test]
+    fn lines_leave_in_their_order_whatever_their_length_and_together_up_to_a_limit() {
+        let mut outputs = Outputs::default();
+        let (short, long) = (text(b's', 3), text(b'l', SHARED_BYTES_MIN));
+        let huge = text(b'h', LINES_BYTES_MAX);
+        put(&mut outputs, "first\n");
+        share(&mut outputs, "[", &[&short, &short]);
+        share(&mut outputs, "[", &[&short, &long]);
+        put(&mut outputs, "second\n");
+        share(&mut outputs, "[", &[&huge]);
+        put(&mut outputs, "third\n");
+        let (long, huge) = ("l".repeat(SHARED_BYTES_MIN), "h".repeat(LINES_BYTES_MAX));
+        let together = format!("first\n[sss,sss]\n[sss,{long}]\nsecond\n");
+        assert_eq!(lines(&mut outputs), [together, format!("[{huge}]\n"), "third\n".to_owned()]);
+        assert_eq!(outputs.bytes(), 0);
+    }
+
+    #[test]
+    fn a_record_comes_before_the_lines_behind_it_or_is_taken_past_those_before_it() {
+        for past in [false, true] {
+            let mut outputs = Outputs::default();
+            put(&mut outputs, "first\n");
+            outputs.record(b"record".to_vec());
+            put(&mut outputs, "second\n");
+            if past {
+                let mut records = Vec::new();
+                outputs.pop_records(&mut records);
+                assert_eq!(records, [b"record"]);
+                assert_eq!(lines(&mut outputs), ["first\nsecond\n"]);
+            } else {
+                assert_eq!(lines(&mut outputs), ["first\n"]);
+                assert_eq!(outputs.pop(), Some(Output::Record(b"record".to_vec())));
+                assert_eq!(outputs.pop(), Some(Output::Lines(b"second\n".to_vec())));
+            }
+        }
+    }
+}
