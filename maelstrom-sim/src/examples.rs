@@ -1,8 +1,8 @@
-//! The examples, a page each: the problem, the wrong answer and the run that breaks it, the life of a
-//! request through the code, and what to try.
+//! The examples, a page each: the problem, the wrong answer, the idea, the life of a request through the
+//! code, and what to try.
 //!
-//! `make examples` runs each of them under the checker; `cargo test --examples` sweeps them in virtual
-//! time.
+//! `make examples` runs each node under the checker, with real processes. `cargo test --examples` sweeps
+//! the nodes in virtual time, and the tests of `own-workload` sweep the last one.
 //!
 //! | example | workload | shows |
 //! |---|---|---|

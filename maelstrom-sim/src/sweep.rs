@@ -206,15 +206,7 @@ impl Sweep {
         seeds: u64,
         build: impl Fn(&NodeId) -> H + Sync,
     ) {
-        self.test_cases(name, seeds, |mut test| {
-            let part_bytes = match test.options.seed % 3 {
-                0 => 1,
-                1 => 100,
-                _ => 1_000,
-            };
-            test.options.snapshot_part_bytes = Some(part_bytes);
-            Case::new(test, &build)
-        });
+        self.test_cases(name, seeds, |test| with_snapshots(test, &build));
     }
 
     /// Runs these seeds, which once showed a mistake, or the one that `SEED=n` asks for.
@@ -282,6 +274,18 @@ impl Sweep {
             }
         }
     }
+}
+
+/// The case in which nodes replace their records by snapshots all the time, in parts of one byte, 100, or
+/// 1,000.
+fn with_snapshots<B>(mut test: Test, build: B) -> Case<B> {
+    let part_bytes = match test.options.seed % 3 {
+        0 => 1,
+        1 => 100,
+        _ => 1_000,
+    };
+    test.options.snapshot_part_bytes = Some(part_bytes);
+    Case { test, about: String::new(), build }
 }
 
 /// Runs these seeds on all processors, up to the first finding; `done` is told of each run.

@@ -135,24 +135,26 @@ fn judge(
     let watchdog = watch(PATIENCE, name, (&test.options, about), again.clone());
     let plan = test.options.clone();
     // A handler's panic is the world's failure. This catches those of the checkers.
+    let mut ended = None;
     let judged = catch_unwind(AssertUnwindSafe(|| {
-        let world = simulate_within(budget, &watchdog.running, test, build);
-        let results = world.results();
-        (world, results)
+        ended.insert(simulate_within(budget, &watchdog.running, test, build)).results()
     }));
     let mut tells_nothing = false;
-    let (kind, size, drawn, text) = match judged {
-        Ok((world, results)) if ended_well(&world, &results) => return Ok((world, results)),
-        Ok((world, results)) => {
+    let said = judged.as_ref().err().map(|panic| text_of(panic)).unwrap_or_default();
+    let (kind, size, drawn, text) = match (judged, ended) {
+        (Ok(results), Some(world)) if ended_well(&world, &results) => return Ok((world, results)),
+        (Ok(results), Some(world)) => {
             tells_nothing = is_as_excused(&world, &results, true);
             let text = describe(name, about, &world, &results);
             (Kind::of(&world, &results), Size::of(&world), world.operations_drawn(), text)
         }
-        Err(panic) => {
-            let (said, plan) = (text_of(&panic), describe_plan(about, &plan));
+        (_, ended) => {
+            let plan = describe_plan(about, &plan);
             let text =
                 format!("{name}, seed {seed}: the simulator or a checker panicked: {said}\n{plan}");
-            (Kind::of_own_panic(&said), Size::default(), 0, text)
+            let size = ended.as_ref().map(Size::of).unwrap_or_default();
+            let drawn = ended.as_ref().map(World::operations_drawn).unwrap_or_default();
+            (Kind::of_own_panic(&said), size, drawn, text)
         }
     };
     let text = format!("{text}\n{again}");

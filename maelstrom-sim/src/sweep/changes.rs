@@ -75,20 +75,34 @@ impl Changes {
 /// A fault, and what ends it, if anything does before the time limit.
 pub(super) type Unit = Vec<(Duration, NemesisOp)>;
 
-/// The faults of the test with these options, in the order in which they begin.
+/// The faults of the test with these options, in the order in which they begin. Services that forget
+/// and the nodes that are down then are one fault, an outage: no node bears the one without the other.
 pub(super) fn faults(options: &Options) -> Vec<Unit> {
-    let mut units: Vec<(Option<NemesisOp>, Unit)> = Vec::new();
+    let mut units: Vec<(Vec<NemesisOp>, Unit)> = Vec::new();
     for (at, op) in Schedule::new(options).into_events() {
         let op = rounded(op);
-        let ended = units.iter_mut().find(|(mend, _)| mend.as_ref() == Some(&op));
-        if let Some((mend, unit)) = ended {
-            *mend = None;
+        let ended = units.iter_mut().find(|(mends, _)| mends.contains(&op));
+        if let Some((mends, unit)) = ended {
+            mends.retain(|mend| *mend != op);
             unit.push((at, op));
+        } else if op == NemesisOp::Forget {
+            let is_down = |(mends, _): &mut (Vec<NemesisOp>, Unit)| {
+                mends.iter().any(|mend| matches!(mend, NemesisOp::Restart(_)))
+            };
+            let (mends, down): (Vec<_>, Vec<_>) = units.extract_if(.., is_down).unzip();
+            let events = down.into_iter().flatten().chain([(at, op)]);
+            units.push((mends.concat(), events.collect()));
         } else if op.breaks() {
-            units.push((op.mend(), vec![(at, op)]));
+            units.push((op.mend().into_iter().collect(), vec![(at, op)]));
         }
     }
     units.into_iter().map(|(_, unit)| unit).collect()
+}
+
+/// The kind of a fault, as the nemesis calls it.
+pub(super) fn kind(unit: &Unit) -> Option<&'static str> {
+    let forgets = unit.iter().find(|(_, op)| *op == NemesisOp::Forget);
+    forgets.or(unit.first()).map(|(_, op)| op.name())
 }
 
 /// The schedule of these faults.

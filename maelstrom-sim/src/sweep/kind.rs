@@ -41,7 +41,12 @@ impl Kind {
 
     /// The kind of a run in which the simulator or a checker panicked with this text.
     pub(super) fn of_own_panic(said: &str) -> Self {
-        Self::new("panic of the simulator or a checker", said)
+        Self::of_panic("panic of the simulator or a checker", said)
+    }
+
+    /// All of a panic's first line matters: many begin with "assertion failed".
+    fn of_panic(category: &str, said: &str) -> Self {
+        Self::new(category, &said.replace(": ", " "))
     }
 
     fn of_failure(failure: &Failure) -> Self {
@@ -51,7 +56,7 @@ impl Kind {
             Failure::InitRefused(..) => ("another answer than init_ok", ""),
             Failure::SetupRefused(_, why) => ("set-up refused", why.as_str()),
             Failure::NodeGone(_, why) => ("node gone", why.as_str()),
-            Failure::Panicked(_, _, said) => ("panic", said.as_str()),
+            Failure::Panicked(_, _, said) => return Self::of_panic("panic", said),
             Failure::Livelock(..) => ("livelock", ""),
             Failure::OverBudget(..) => return Self::over_budget(),
             Failure::Flood(_) => ("flood", ""),
@@ -177,6 +182,9 @@ mod tests {
             assert_ne!(words(one), words(other));
         }
         assert_ne!(Kind::new("panic", "no"), Kind::new("invalid", "no"));
+        let panic = |said| Kind::of_panic("panic", said);
+        assert_ne!(panic("assertion failed: a < b"), panic("assertion failed: c < d"));
+        assert_eq!(panic("no entry: index 3"), panic("no entry: index 8"));
         assert_eq!(Kind::new("flood", "").to_string(), "flood");
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "it reads the environment, and a thread watches")]
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender};
 use std::time::Duration;
@@ -14,6 +15,8 @@ use crate::simulate::Running;
 pub(super) struct Replay {
     package: Option<String>,
     test: Option<String>,
+    /// The program, as cargo knows it: ` --example raft`, say.
+    target: String,
 }
 
 impl Replay {
@@ -21,7 +24,10 @@ impl Replay {
     pub(super) fn here() -> Self {
         let thread = std::thread::current();
         let test = thread.name().filter(|name| *name != "main").map(ToOwned::to_owned);
-        Self { package: std::env::var("CARGO_PKG_NAME").ok(), test }
+        let package = std::env::var("CARGO_PKG_NAME").ok();
+        let program = std::env::current_exe().ok();
+        let target = program.and_then(|program| target(&program, package.as_deref()));
+        Self { package, test, target: target.unwrap_or_default() }
     }
 
     /// How to run something again, in words: `what` is a variable of the environment and its value.
@@ -34,8 +40,20 @@ impl Replay {
         let package = self.package.as_ref().map(|name| format!(" -p {name}")).unwrap_or_default();
         let test = self.test.as_ref().map(|name| format!(" {name} -- --exact"));
         let test = test.unwrap_or_else(|| " (the test that prints this)".into());
-        format!("{what} RUST_LOG=debug cargo test{package}{test}")
+        format!("{what} RUST_LOG=debug cargo test{package}{}{test}", self.target)
     }
+}
+
+/// The flag for a test program of cargo: those of examples lie in a folder `examples`, those of `tests/`
+/// beside that of the library. A hash follows the name.
+fn target(program: &Path, package: Option<&str>) -> Option<String> {
+    let name = program.file_stem()?.to_str()?.rsplit_once('-')?.0;
+    let folder = program.parent()?.file_name()?;
+    if folder == "examples" {
+        return Some(format!(" --example {name}"));
+    }
+    let is_library = package.is_some_and(|package| package.replace('-', "_") == name);
+    (folder == "deps" && !is_library).then(|| format!(" --test {name}"))
 }
 
 /// Ends the process, with a finding on stderr, if a seed does not end: no thread can end another one.
@@ -67,5 +85,23 @@ impl Watchdog {
             }
         });
         Self { running, _seed_ends: seed_ends }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_for_a_program_follows_from_where_it_lies() {
+        let flag = |program: &str| target(Path::new(program), Some("kafka-log"));
+        for (program, expected) in [
+            ("/x/target/debug/examples/raft-0a1b", Some(" --example raft")),
+            ("/x/target/debug/deps/simulation-0a1b", Some(" --test simulation")),
+            ("/x/target/debug/deps/kafka_log-0a1b", None),
+            ("/x/bin/checker", None),
+        ] {
+            assert_eq!(flag(program).as_deref(), expected, "{program}");
+        }
     }
 }

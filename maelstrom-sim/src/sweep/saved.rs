@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::changes::Changes;
 use super::kind::{Kind, Size};
 
-/// A run of a sweep that did not end well, made as small as possible: all that it takes to run it
-/// again. As a file it is JSON.
+/// A run of a sweep that did not end well, made as small as possible: what the seed draws, and what
+/// is otherwise. As a file it is JSON. A sweep that draws something else by now refuses the file. What
+/// the sweep's case makes of the test is not in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SavedCase {
@@ -20,6 +21,8 @@ pub struct SavedCase {
     pub sweep: String,
     /// The seed.
     pub seed: u64,
+    /// What the seed drew when the file was made.
+    pub drawn: String,
     /// What the run showed.
     pub finding: Kind,
     /// How large the run of the seed was.
@@ -69,6 +72,9 @@ impl SavedCase {
         let mut paths = paths.map_err(cannot)?;
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         paths.sort();
+        if paths.is_empty() {
+            return Err(format!("there is no *.json in {}", folder.display()));
+        }
         let read = |path: PathBuf| {
             let saved = Self::read_for(&path, sweep)?;
             Ok((path, saved))

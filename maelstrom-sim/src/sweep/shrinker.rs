@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::changes::{Changes, Unit, faults, schedule};
+use super::changes::{Changes, Unit, faults, kind, schedule};
 use super::ddmin::ddmin;
 use super::kind::{Kind, Size};
 use crate::options::{LatencyDist, Options};
@@ -184,7 +184,6 @@ impl<G: FnMut() -> bool, R: FnMut(&Changes) -> Option<Found>> Search<'_, G, R> {
 
     /// Leaves out kinds of faults, then single ones.
     fn fewer_faults(&mut self) {
-        let kind = |unit: &Unit| unit.first().map(|(_, op)| op.name());
         let all = faults(&self.present());
         for name in all.iter().filter_map(kind).collect::<BTreeSet<_>>() {
             let mut others = faults(&self.present());

@@ -16,7 +16,8 @@ use super::changes::Changes;
 use super::replay::Replay;
 use super::saved::SavedCase;
 use super::shrinker::{Found, shrink};
-use super::{Sweep, number_from_env, tell};
+use super::{Sweep, number_from_env, tell, with_snapshots};
+use crate::options::Options;
 use crate::simulate::{Budget, Stopwatch};
 use crate::test::Test;
 
@@ -86,12 +87,46 @@ impl Sweep {
         let case = SavedCase {
             sweep: name.to_owned(),
             seed,
+            drawn: self.drawn(seed),
             finding: finding.kind.clone(),
             before: finding.size,
             after: smallest.size,
             changes,
         };
         Some(Shrunk { case, finding: *again.err()?, runs: smallest.runs })
+    }
+
+    /// What a seed draws, in words.
+    fn drawn(&self, seed: u64) -> String {
+        let Test { workload, options } = self.test_for(seed);
+        let Options { concurrency, rate, time_limit, latency, sync_max, .. } = &options;
+        let Options { nodes, nemesis, nemesis_interval, .. } = &options;
+        format!(
+            "{} nodes, {concurrency} threads, {rate} operations per second for {time_limit:?}, \
+             {latency:?}, syncs {sync_max:?}, {nemesis:?} every {nemesis_interval:?}, {workload:?}",
+            nodes.len(),
+        )
+    }
+
+    /// The case of a file.
+    ///
+    /// # Errors
+    ///
+    /// In words, if the seed draws something else than when the file was made.
+    fn case_of<B>(
+        &self,
+        saved: &SavedCase,
+        case: impl Fn(Test) -> Case<B>,
+    ) -> Result<Case<B>, String> {
+        let SavedCase { seed, drawn, changes, .. } = saved;
+        let now = self.drawn(*seed);
+        if *drawn != now {
+            return Err(format!(
+                "the sweep draws something else for seed {seed} than when this file was made, so it \
+                 may show nothing any more: make it anew, or remove it\nthen: {drawn}\nnow:  {now}"
+            ));
+        }
+        Ok(self.changed(*seed, changes, case))
     }
 
     /// The case of a seed with some changes.
@@ -125,9 +160,21 @@ impl Sweep {
              (SHRINK=0: not at all)"
         ));
         match self.shrink(name, finding, limit, case) {
-            Some(shrunk) => tell_of(&shrunk, finding),
+            Some(shrunk) => tell_of(&shrunk, finding, &self.how_to_keep(name)),
             None => format!("{}\nNo smaller run of it was found.", finding.text),
         }
+    }
+
+    /// What to do with a file of this sweep, in words.
+    fn how_to_keep(&self, name: &str) -> String {
+        if name == self.workload.name() {
+            return "copy it to tests/regressions/, for Sweep::test_regressions".to_owned();
+        }
+        format!(
+            "copy it to tests/regressions/{name}/, for Sweep::test_case_regressions with the name \
+             {name:?} and the case of this test (or Sweep::test_snapshot_regressions, if this is \
+             Sweep::test_snapshots)"
+        )
     }
 
     /// Runs all cases (`*.json`) of a folder. They are smaller runs that once showed something:
@@ -146,6 +193,20 @@ impl Sweep {
     ) {
         let case = |test| Case::new(test, &build);
         self.test_case_regressions(self.workload.name(), folder, case);
+    }
+
+    /// The same for the sweep called `name` of [`test_snapshots`](Self::test_snapshots).
+    ///
+    /// # Panics
+    ///
+    /// As [`test_regressions`](Self::test_regressions) does.
+    pub fn test_snapshot_regressions<H: MessageHandler>(
+        &self,
+        name: &str,
+        folder: impl AsRef<Path>,
+        build: impl Fn(&NodeId) -> H,
+    ) {
+        self.test_case_regressions(name, folder, |test| with_snapshots(test, &build));
     }
 
     /// The same for the sweep called `name` of [`test_cases`](Self::test_cases).
@@ -169,7 +230,10 @@ impl Sweep {
         };
         let findings = saved.iter().filter_map(|(path, saved)| {
             let again = Replay::here().again(&file_in_env(path));
-            let case = self.changed(saved.seed, &saved.changes, &case);
+            let case = match self.case_of(saved, &case) {
+                Ok(case) => case,
+                Err(why) => return Some(format!("{}: {why}", path.display())),
+            };
             let finding = case.run_within(name, BUDGET, again).err()?;
             // So small a run may tell nothing once the mistake is gone.
             if finding.tells_nothing && finding.kind != saved.finding {
@@ -193,8 +257,7 @@ impl Sweep {
         };
         init_logging(LogFormat::Text);
         let replayed = SavedCase::read_for(path.as_ref(), name).and_then(|saved| {
-            let case = self.changed(saved.seed, &saved.changes, case);
-            case.replay(name, Path::new("store/simulation"))
+            self.case_of(&saved, case)?.replay(name, Path::new("store/simulation"))
         });
         match replayed {
             Ok(text) => tell(&text),
@@ -205,12 +268,11 @@ impl Sweep {
 }
 
 /// Keeps a smaller run as a file, and tells of it and of the run of its seed.
-fn tell_of(shrunk: &Shrunk, finding: &Finding) -> String {
+fn tell_of(shrunk: &Shrunk, finding: &Finding, how_to_keep: &str) -> String {
     let Shrunk { case, finding: smaller, runs } = shrunk;
     let kept = match case.write(Path::new(FOLDER)) {
         Ok(path) => format!(
-            "The smaller run is in {}: copy it to tests/regressions/, for \
-             Sweep::test_regressions.\n{}",
+            "The smaller run is in {}: {how_to_keep}.\n{}",
             path.display(),
             Replay::here().again(&file_in_env(&path)),
         ),

@@ -16,8 +16,8 @@
 //! graph.add("T2", "T1", Class::Wr);
 //! graph.add("T2", "T3", Class::Ww);
 //!
-//! assert!(graph.find(Phenomenon::G0).is_none());
-//! let cycle = graph.find(Phenomenon::G1c).expect("T1 and T2 depend on each other");
+//! assert_eq!(graph.find(Phenomenon::G0), Ok(None));
+//! let cycle = graph.find(Phenomenon::G1c).unwrap().expect("T1 and T2 depend on each other");
 //! assert_eq!(cycle.name(), "G1c");
 //! assert_eq!(cycle.edges, [("T1", Class::Wr, "T2"), ("T2", Class::Wr, "T1")]);
 //! ```
@@ -25,6 +25,8 @@
 use std::collections::BTreeMap;
 
 use petgraph::graph::{DiGraph, NodeIndex};
+
+use thiserror::Error;
 
 use super::cycles;
 use super::graph::class;
@@ -83,6 +85,11 @@ impl Phenomenon {
         (Level { mask: mask | order, anti }, needed)
     }
 }
+
+/// The search for a cycle has reached its limit: there may be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the search for a cycle with one anti-dependency has reached its limit: there may be one")]
+pub struct GaveUp;
 
 /// A cycle in a [`Graph`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,22 +154,28 @@ impl<V: Clone + Ord> Graph<V> {
         node
     }
 
-    /// Finds a cycle that shows this phenomenon.
+    /// Finds a cycle that shows this phenomenon, if there is one.
     ///
     /// The cycle is a shortest one through one of the first 32 edges that matter (those of the first
-    /// component with such a cycle). Whether there is one is exact, but for [`Phenomenon::GSingle`]
-    /// in components so large that the search gives up after some millions of steps. Takes O(n)
-    /// time for n vertices and edges to find the components, and up to O(n) for each such edge.
-    #[must_use]
-    pub fn find(&self, phenomenon: Phenomenon) -> Option<Cycle<V>> {
+    /// component with such a cycle). Takes O(n) time for n vertices and edges to find the components,
+    /// and up to O(n) for each such edge.
+    ///
+    /// # Errors
+    ///
+    /// If there may be a cycle, but the search has reached its limit of some millions of steps. That
+    /// can only be for [`Phenomenon::GSingle`].
+    pub fn find(&self, phenomenon: Phenomenon) -> Result<Option<Cycle<V>>, GaveUp> {
         let (level, needed) = phenomenon.level();
         let found = cycles::find(&self.graph, level, needed, |class| class.mask());
-        let edges = found.cycles.first()?.iter().map(|edge| {
+        let Some(cycle) = found.cycles.first() else {
+            return if found.gave_up { Err(GaveUp) } else { Ok(None) };
+        };
+        let edges = cycle.iter().map(|edge| {
             let (from, to) = self.graph.edge_endpoints(*edge)?;
             let vertex = |node: NodeIndex| self.vertices.get(node.index()).cloned();
             Some((vertex(from)?, *self.graph.edge_weight(*edge)?, vertex(to)?))
         });
-        Some(Cycle { phenomenon, edges: edges.collect::<Option<_>>()? })
+        Ok(edges.collect::<Option<_>>().map(|edges| Cycle { phenomenon, edges }))
     }
 }
 
@@ -178,7 +191,8 @@ mod tests {
         for (from, class, to) in edges {
             graph.add(*from, *to, *class);
         }
-        let cycles = [G0, G1c, GSingle, G2Item].into_iter().filter_map(|kind| graph.find(kind));
+        let cycles =
+            [G0, G1c, GSingle, G2Item].into_iter().filter_map(|kind| graph.find(kind).unwrap());
         cycles.map(|cycle| (cycle.name(), cycle.edges.len())).collect()
     }
 

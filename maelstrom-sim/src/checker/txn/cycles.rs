@@ -1,7 +1,9 @@
 //! Cycles in the dependency graph: a short one for each strongly connected component.
 //!
 //! Whether there is a cycle is decided exactly, by components, in linear time. Which one is shown
-//! is a matter of taste: one with a single anti-dependency before others, then a short one.
+//! is a matter of taste: one with a single anti-dependency before others, then a short one. Where only
+//! cycles with a single anti-dependency count, components do not decide, and the search has a limit. It
+//! says so when it reaches that.
 
 use std::collections::VecDeque;
 
@@ -29,6 +31,9 @@ pub(super) struct Cycles {
     pub(super) components: usize,
     /// One of each, for the first of them: edges of the graph, each beginning where the last ends.
     pub(super) cycles: Vec<Vec<EdgeIndex>>,
+    /// Whether the search ended before it was sure that some component has none. That can only be
+    /// where a cycle must have a single anti-dependency.
+    pub(super) gave_up: bool,
 }
 
 /// Finds the cycles of a level that have an edge of a class in `fresh`. `class` tells an edge's
@@ -161,6 +166,8 @@ impl<'a, E, C: Fn(&E) -> u16> Search<'a, E, C> {
             let wanted = found.cycles.len() < COMPONENTS_MAX
                 && (self.steps < STEPS_MAX || found.cycles.is_empty());
             let cycle = if wanted { self.cycle(id, &starts) } else { Vec::new() };
+            let is_sure = !cycle.is_empty() || (wanted && self.steps <= STEPS_MAX);
+            found.gave_up |= self.level.anti == Anti::One && !is_sure;
             // A component has a cycle, but not always one with a single anti-dependency.
             if !cycle.is_empty() || self.level.anti != Anti::One {
                 found.components += 1;

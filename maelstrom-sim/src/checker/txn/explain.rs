@@ -24,11 +24,14 @@ pub(super) struct Findings<'a, 'h> {
     /// The first finding of each kind, in the words of a sentence.
     headlines: BTreeMap<&'static str, String>,
     more_cycles: usize,
+    /// Whether a search for cycles has reached its limit, so that there may be more.
+    pub(super) gave_up: bool,
 }
 
 impl<'a, 'h> Findings<'a, 'h> {
     pub(super) fn new(all: &'a Transactions<'h>) -> Self {
-        Self { all, kinds: BTreeMap::new(), headlines: BTreeMap::new(), more_cycles: 0 }
+        let (kinds, headlines) = (BTreeMap::new(), BTreeMap::new());
+        Self { all, kinds, headlines, more_cycles: 0, gave_up: false }
     }
 
     /// Adds a finding about these transactions.

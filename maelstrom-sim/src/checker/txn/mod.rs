@@ -163,7 +163,11 @@ fn judge(
     let findings = find(all, models, Rules::Strict);
     let unclear = !all.written_twice.is_empty();
     let verdict = |found: bool| if unclear { Verdict::Unknown } else { Verdict::invalid_if(found) };
-    let valid = verdict(!findings.is_empty());
+    let mut valid = verdict(!findings.is_empty());
+    let gave_up = findings.gave_up && valid == Verdict::Valid;
+    if gave_up {
+        valid = Verdict::Unknown;
+    }
     // Without a finding by all rules there is none by some of them.
     let maelstrom_valid =
         verdict(!findings.is_empty() && !find(as_elle, models, Rules::Elle).is_empty());
@@ -183,6 +187,8 @@ fn judge(
     }
     let cause = findings.headline();
     let cause = cause.or_else(|| unclear.then(|| "two writes of a key have the same value".into()));
+    let limit = || "the search for cycles with one anti-dependency has reached its limit".into();
+    let cause = cause.or_else(|| gave_up.then(limit));
     WorkloadResults::new(valid, maelstrom_valid, fields)
         .because(cause)
         .with_unanswered_finals(all.history)
@@ -260,6 +266,7 @@ fn cycles(
             }
         }
         findings.add_more_cycles(found.components - found.cycles.len());
+        findings.gave_up |= found.gave_up;
         done.push(level);
     }
 }

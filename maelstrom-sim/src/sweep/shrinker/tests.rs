@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::changes;
 use super::*;
 use crate::nemesis::{Fault, NemesisOp, Schedule};
 use crate::options::Latency;
@@ -140,4 +141,21 @@ fn larger_runs_are_not_kept() {
     );
     assert_eq!(smallest.changes, Changes::default());
     assert!(smallest.runs > 10);
+}
+
+/// Services never forget while nodes live: no node bears that.
+#[test]
+fn an_outage_is_one_fault() {
+    let options = Options { nemesis: [Fault::Outage, Fault::Crash].into(), ..options() };
+    let outages: Vec<Unit> =
+        faults(&options).into_iter().filter(|unit| changes::kind(unit) == Some("forget")).collect();
+    assert!(!outages.is_empty());
+    for outage in outages {
+        let is_down = |id: &_| {
+            let crash = NemesisOp::Crash(Clone::clone(id));
+            let at = outage.iter().position(|(_, op)| *op == crash);
+            at < outage.iter().position(|(_, op)| *op == NemesisOp::Forget) && at.is_some()
+        };
+        assert!(options.nodes.iter().all(is_down), "{outage:?}");
+    }
 }
