@@ -140,7 +140,7 @@ fn judge(
         ended.insert(simulate_within(budget, &watchdog.running, test, build)).results()
     }));
     let mut tells_nothing = false;
-    let said = judged.as_ref().err().map(|panic| text_of(panic)).unwrap_or_default();
+    let said = judged.as_ref().err().map(text_of).unwrap_or_default();
     let (kind, size, drawn, text) = match (judged, ended) {
         (Ok(results), Some(world)) if ended_well(&world, &results) => return Ok((world, results)),
         (Ok(results), Some(world)) => {
