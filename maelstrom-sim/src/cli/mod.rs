@@ -32,6 +32,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use self::doc::DocArgs;
 use self::limits::LimitsArgs;
 use self::test::TestArgs;
+use crate::excerpt::printable;
 use crate::options::Options;
 use crate::workload::{Entry, Workload};
 
@@ -92,15 +93,20 @@ pub fn main(workloads: impl IntoIterator<Item = Entry>) -> ExitCode {
                 if let Some(error) = error.downcast_ref::<clap::Error>() {
                     return bad_arguments(error);
                 }
-                writeln!(std::io::stderr(), "error: {error:#}").ok();
+                print_error(&error);
                 return ExitCode::from(BAD_ARGUMENTS);
             }
         },
     };
     result.unwrap_or_else(|error| {
-        writeln!(std::io::stderr(), "error: {error:#}").ok();
+        print_error(&error);
         ExitCode::from(CRASHED)
     })
+}
+
+fn print_error(error: &anyhow::Error) {
+    let text = printable(&format!("{error:#}"));
+    writeln!(std::io::stderr(), "error: {text}").ok();
 }
 
 /// Why these workloads cannot be in one command, if they cannot.

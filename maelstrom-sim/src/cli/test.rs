@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::arguments::{clojure_number, java_double, list_items, whole};
 use crate::checker::Verdict;
+use crate::excerpt::printable;
 use crate::nemesis::Fault;
 use crate::options::{Availability, Concurrency, Latency, LatencyDist, Options, node_names};
 use crate::process::{ProcessOptions, kill_all_on_panic};
@@ -238,10 +239,10 @@ fn test(args: &TestArgs, test: Test, interrupt: &Interrupt) -> anyhow::Result<u8
     let mut out = std::io::stdout();
     writeln!(out, "{}\n", report::summary(&results))?;
     if let Some(cause) = &results.cause {
-        writeln!(out, "{cause}\n")?;
+        writeln!(out, "{}\n", printable(cause))?;
     }
     if let Some(storm) = report::storm(&world) {
-        writeln!(out, "{storm}\n")?;
+        writeln!(out, "{}\n", printable(&storm))?;
     }
     if results.valid != results.maelstrom_valid {
         let text =

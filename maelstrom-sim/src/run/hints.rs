@@ -1,5 +1,6 @@
 //! Why a node most likely failed, in words that help its author.
 
+use crate::excerpt::log_line;
 use crate::process::{Printed, Processes};
 use crate::world::{Failure, World};
 
@@ -46,7 +47,7 @@ fn end(stderr: &[String], processes: &Processes) -> String {
     if let Some(line) = stderr.iter().rev().find(|line| line.contains(IN_USE)) {
         return format!(
             "Another process uses its data folder. Does another test run on the same one? It said: {}",
-            line.trim()
+            log_line(line.trim())
         );
     }
     if let Some(name) = processes.missing_to_env() {

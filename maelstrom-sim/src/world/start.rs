@@ -12,7 +12,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::calls::{Outcome, Purpose};
-use super::{Failure, News, Phase, World, reply};
+use super::{Failure, News, Phase, World};
+use crate::excerpt::excerpt;
 use crate::rng::{self, Stream};
 use crate::service::Services;
 use crate::stagger::random_below;
@@ -78,7 +79,7 @@ impl World {
         };
         let header: Option<Header<'_>> = serde_json::from_str(body.get()).ok();
         if header.is_none_or(|header| header.kind != "init_ok") {
-            self.fail(Failure::InitRefused(node, reply::preview(body.get())));
+            self.fail(Failure::InitRefused(node, excerpt(body.get())));
         }
     }
 
