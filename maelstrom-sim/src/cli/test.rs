@@ -245,8 +245,10 @@ fn test(args: &TestArgs, test: Test, interrupt: &Interrupt) -> anyhow::Result<u8
         writeln!(out, "{}\n", printable(&storm))?;
     }
     if results.valid != results.maelstrom_valid {
-        let text =
-            "This checker is stricter than Maelstrom here (see the README). With --as-maelstrom:";
+        let how = if results.valid > results.maelstrom_valid { "stricter" } else { "kinder" };
+        let text = format!(
+            "This checker is {how} than Maelstrom here (see the README). With --as-maelstrom:"
+        );
         writeln!(out, "{text} {}\n", report::closing_line(results.maelstrom_valid))?;
     }
     writeln!(out, "{}", report::closing_line(results.valid))?;

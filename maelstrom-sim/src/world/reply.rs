@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::calls::Outcome;
 use crate::excerpt::{excerpt, long_excerpt};
-use crate::history::OpType;
+use crate::history::{MALFORMED, OpType};
 use crate::json::{Fields, is_integer};
 use crate::workload::Workload;
 
@@ -69,7 +69,7 @@ fn result(
     request: &str,
     body: &RawValue,
 ) -> Result<Option<Box<RawValue>>, String> {
-    let malformed = |what: String| format!("malformed reply: {what}: {}", excerpt(body.get()));
+    let malformed = |what: String| format!("{MALFORMED}{what}: {}", excerpt(body.get()));
     let fields = Fields::of(body).map_err(|error| malformed(excerpt(&error.to_string())))?;
     let expected = format!("{request}_ok");
     if fields.string("type").as_deref() != Some(expected.as_str()) {
