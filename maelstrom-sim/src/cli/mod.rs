@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::ErrorKind;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::doc::DocArgs;
 use self::limits::LimitsArgs;
@@ -131,7 +131,7 @@ fn command(workloads: &[Entry]) -> clap::Command {
                 arg
             }
         });
-        workloads.iter().fold(test, |test, entry| entry.augment(test))
+        workloads.iter().fold(test, |test, entry| entry.augment(test)).mut_args(lenient)
     });
     command.mut_subcommand("doc", |doc| doc.mut_arg("workload", |arg| arg.value_parser(names)))
 }
@@ -152,6 +152,24 @@ fn plan(
 fn find<'a>(workloads: &'a [Entry], name: &str) -> anyhow::Result<&'a Entry> {
     let entry = workloads.iter().find(|entry| entry.workload().name() == name);
     entry.ok_or_else(|| anyhow::anyhow!("there is no workload {name}"))
+}
+
+/// The flag as Maelstrom takes it: one that is on or off takes `=true` and `=false` as well. A number
+/// with a minus sign is a value, so that the error tells which values there are.
+fn lenient(arg: Arg) -> Arg {
+    if !matches!(arg.get_action(), ArgAction::SetTrue) {
+        let is_number = !arg.is_positional() && arg.get_action().takes_values();
+        return if is_number { arg.allow_negative_numbers(true) } else { arg };
+    }
+    arg.action(ArgAction::Set)
+        .num_args(0..=1)
+        .require_equals(true)
+        .value_name("BOOL")
+        .value_parser(clap::value_parser!(bool))
+        .default_value("false")
+        .default_missing_value("true")
+        .hide_default_value(true)
+        .hide_possible_values(true)
 }
 
 fn bad_arguments(error: &clap::Error) -> ExitCode {
