@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::checker::Verdict;
 use crate::excerpt::{printable, sentence};
 use crate::history::Tally;
+use crate::nemesis::NemesisOp;
 use crate::results::Results;
 use crate::world::{News, World};
 
@@ -63,6 +64,10 @@ impl Progress {
                 } else {
                     line(now, name);
                 }
+            }
+            // The user asked for `kill`.
+            News::Nemesis(NemesisOp::Crash(node)) => {
+                self.print(now, &format!("nemesis: kill {node}"));
             }
             News::Nemesis(what) => self.print(now, &format!("nemesis: {what}")),
             News::Muted { node, why } => {

@@ -53,7 +53,8 @@ pub(super) struct TestArgs {
     latency_dist: LatencyDist,
     /// The faults to cause, separated by commas: partition, kill, pause. (Maelstrom 0.2.4 knows
     /// partitions only, its main branch all three.) A node that was paused or killed may answer what
-    /// waited for it too late; that is forgiven here.
+    /// waited for it too late; that is forgiven here. A node that was killed hears what waited for it
+    /// before it hears `init` again, as in Maelstrom's main branch.
     #[arg(long, value_name = "FAULTS", value_parser = faults)]
     nemesis: Option<Faults>,
     /// The mean time between two operations of the nemesis, in seconds.

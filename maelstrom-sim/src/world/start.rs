@@ -63,6 +63,12 @@ impl World {
         if self.phase == Phase::Init { self.calls.inits().cloned().collect() } else { Vec::new() }
     }
 
+    /// Whether a node was killed and started again, and has not answered `init` since.
+    #[must_use]
+    pub fn awaits_init_again(&self, node: &NodeId) -> bool {
+        self.phase != Phase::Init && self.calls.inits().any(|awaited| awaited == node)
+    }
+
     pub(super) fn init_ended(&mut self, node: NodeId, outcome: &Outcome) {
         #[derive(Deserialize)]
         struct Header<'a> {
