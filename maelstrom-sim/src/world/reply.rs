@@ -130,6 +130,20 @@ mod tests {
     }
 
     #[test]
+    fn the_history_keeps_the_beginning_of_a_long_text() {
+        let long = "x".repeat(1_000_000);
+        for body in [
+            format!(r#"{{"type":"read_ok","messages":[],"{long}":1}}"#),
+            format!(r#"{{"type":"{long}"}}"#),
+            format!(r#"{{"type":"error","code":11,"text":"{long}"}}"#),
+        ] {
+            let (kind, error) = read(&body);
+            assert_ne!(kind, OpType::Ok);
+            assert!(error.contains("xxx…") && error.len() < 11_000, "{} bytes", error.len());
+        }
+    }
+
+    #[test]
     fn an_error_is_as_definite_as_its_code_and_a_read_is_idempotent_anyway() {
         let (kind, text) = read(r#"{"type":"error","code":13}"#);
         assert_eq!((kind, text.as_str()), (OpType::Fail, "crash (13): "));

@@ -366,7 +366,8 @@ mod tests {
     #[test]
     fn all_names_of_elle_are_known() {
         let names = "1SR PRAM causal linearizable monotonic-reads monotonic-writes \
-            read-your-writes sequential writes-follow-reads PL-1 PL-2 PL-2+ PL-2.99 PL-2L PL-3 PL-3U PL-CS PL-FCV PL-MSR PL-SI PL-SS \
+            read-your-writes sequential writes-follow-reads \
+            PL-1 PL-2 PL-2+ PL-2.99 PL-2L PL-3 PL-3U PL-CS PL-FCV PL-MSR PL-SI PL-SS \
             causal-cerone conflict-serializable consistent-view cursor-stability \
             forward-consistent-view monotonic-atomic-view monotonic-snapshot-read monotonic-view \
             parallel-snapshot-isolation prefix read-atomic read-committed read-uncommitted \
