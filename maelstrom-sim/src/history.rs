@@ -8,6 +8,9 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+/// How the error of an operation begins whose reply has not the form that its workload asks for.
+pub(crate) const MALFORMED: &str = "malformed reply: ";
+
 /// What happened to an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]

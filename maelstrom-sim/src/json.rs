@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::excerpt::{LONG_MAX, long_excerpt};
+
 /// A field's name, not copied unless it has escapes.
 #[derive(Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -57,9 +59,10 @@ pub(crate) fn is_integer(raw: &RawValue) -> bool {
 }
 
 /// A JSON value to show to a person: itself or, where serde cannot hold it (numbers beyond all bounds,
-/// half a surrogate pair, nesting without end), its text.
+/// half a surrogate pair, nesting without end), its text. Of a long one, the beginning of its text.
 pub(crate) fn to_value(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+    let value = if text.len() <= LONG_MAX { serde_json::from_str(text).ok() } else { None };
+    value.unwrap_or_else(|| long_excerpt(text).into())
 }
 
 /// Objects and lists that are nested deeper than this are compared by their text.

@@ -30,6 +30,7 @@ pub mod cli;
 pub mod edn;
 #[cfg(doc)]
 pub mod examples;
+mod excerpt;
 mod fault;
 pub mod history;
 mod json;

@@ -16,6 +16,7 @@ use rand::RngExt;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::excerpt::excerpt;
 use crate::options::{Latency, LatencyDist};
 use crate::partition::Grudge;
 use crate::rng::SimRng;
@@ -43,7 +44,7 @@ fn is_service(address: &NodeId) -> bool {
 
 /// No node, client or service has this address (any more).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no {0} in the network")]
+#[error("there is no {} in the network", excerpt(.0))]
 pub struct NoSuchAddress(pub NodeId);
 
 /// The network.

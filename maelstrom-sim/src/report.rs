@@ -7,7 +7,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use crate::checker::Verdict;
+use crate::excerpt::{printable, sentence};
 use crate::history::Tally;
+use crate::nemesis::NemesisOp;
 use crate::results::Results;
 use crate::world::{News, World};
 
@@ -24,7 +26,7 @@ const LINE_CHARS: usize = 92;
 const STORM_MESSAGES: u64 = 5_000;
 const STORM_PER_OP: u64 = 500;
 
-/// Lists in the printed results are cut at this length; the file has them whole.
+/// Lists in the printed results are cut at this length.
 const LIST_MAX: usize = 16;
 
 /// Shows how a test is getting on: a bar on a terminal, plain lines elsewhere. All on stderr.
@@ -63,6 +65,10 @@ impl Progress {
                     line(now, name);
                 }
             }
+            // The user asked for `kill`.
+            News::Nemesis(NemesisOp::Crash(node)) => {
+                self.print(now, &format!("nemesis: kill {node}"));
+            }
             News::Nemesis(what) => self.print(now, &format!("nemesis: {what}")),
             News::Muted { node, why } => {
                 self.print(now, &format!("{node} is not listened to any more: {why}"));
@@ -98,9 +104,10 @@ impl Progress {
     }
 
     fn print(&self, now: Duration, text: &str) {
+        let text = printable(text);
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => line(now, text),
+            None => line(now, &text),
         }
     }
 }
@@ -109,7 +116,8 @@ fn line(now: Duration, text: &str) {
     writeln!(std::io::stderr(), "{:6.1} s  {text}", now.as_secs_f64()).ok();
 }
 
-/// The results as they are printed: whole, but for long lists; what is short stands in one line.
+/// The results as they are printed: whole, but for long lists and texts; what is short stands in one
+/// line.
 #[must_use]
 pub fn summary(results: &Results) -> String {
     let mut value = serde_json::to_value(results).unwrap_or_default();
@@ -148,7 +156,14 @@ fn cut(value: &mut Value) {
             }
             items.iter_mut().for_each(cut);
         }
-        Value::Object(fields) => fields.values_mut().for_each(cut),
+        Value::Object(fields) => {
+            let cut_field = |(name, mut value): (String, Value)| {
+                cut(&mut value);
+                (sentence(&name), value)
+            };
+            *fields = std::mem::take(fields).into_iter().map(cut_field).collect();
+        }
+        Value::String(text) => *text = sentence(text),
         _ => {}
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::checker::{Verdict, WorkloadResults, object};
+use crate::excerpt::sentence;
 use crate::history::{History, OpType};
 use crate::network::{Counts, NetStats};
 use crate::options::Availability;
@@ -208,7 +209,7 @@ fn never_succeeded(history: &History, by_f: &BTreeMap<&'static str, OpCounts>) -
     let (f, _) = never.next()?;
     let mut errors =
         history.client_ops().filter(|op| op.f == *f).filter_map(|op| op.error.as_ref());
-    let error = errors.next().map_or("none was answered", |error| error);
+    let error = errors.next().map_or("none was answered".into(), |error| sentence(error));
     Some(format!("no {f} succeeded; first error: {error}"))
 }
 
@@ -217,7 +218,7 @@ fn too_few(history: &History, all: OpCounts, valid: Verdict) -> Option<String> {
     let first = || {
         let mut ops = history.client_ops();
         let op = ops.find(|op| matches!(op.kind, OpType::Fail | OpType::Info))?;
-        let error = op.error.as_deref().unwrap_or("no answer");
+        let error = sentence(op.error.as_deref().unwrap_or("no answer"));
         Some(format!("; first error, of {}: {error}", op.f))
     };
     let text = || format!("only {} of {} operations succeeded", all.ok, all.invoked);

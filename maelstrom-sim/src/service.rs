@@ -30,6 +30,7 @@ use rand::seq::IndexedRandom;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::excerpt::excerpt;
 use crate::json::{Fields, canonical};
 use crate::rng::SimRng;
 
@@ -49,7 +50,7 @@ pub enum BadRequest {
     #[error("the body has no `type`")]
     NoType,
     /// The service knows no requests of this type.
-    #[error("{service} knows no requests of type `{kind}`")]
+    #[error("it knows no requests of type `{kind}`")]
     UnknownType {
         /// The service's name.
         service: String,
@@ -149,7 +150,7 @@ impl Services {
     ) -> Result<Box<RawValue>, BadRequest> {
         let fields = Fields::of(body).map_err(|_| BadRequest::NotAnObject)?;
         let kind = fields.string("type").ok_or(BadRequest::NoType)?;
-        let unknown = || BadRequest::UnknownType { service: service.into(), kind: kind.clone() };
+        let unknown = || BadRequest::UnknownType { service: service.into(), kind: excerpt(&kind) };
         let reply = if service == "lin-tso" {
             if kind != "ts" {
                 return Err(unknown());

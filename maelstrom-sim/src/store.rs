@@ -29,8 +29,7 @@ impl Store {
     /// If it cannot be created.
     pub fn create(root: &Path, workload: &str) -> anyhow::Result<Self> {
         let parent = root.join(workload);
-        fs::create_dir_all(&parent)
-            .with_context(|| format!("cannot create {}", parent.display()))?;
+        fs::create_dir_all(&parent).with_context(|| cannot_create(&parent))?;
         let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S.%3fZ").to_string();
         // Two tests that begin in the same millisecond get a folder each.
         let names = std::iter::once(stamp.clone()).chain((2..100).map(|n| format!("{stamp}-{n}")));
@@ -124,6 +123,18 @@ pub fn write_traces(dir: &Path, world: &World) -> io::Result<()> {
         events.flush()?;
     }
     Ok(())
+}
+
+/// That a folder cannot be created, and the dangling link in its path, if there is one.
+fn cannot_create(folder: &Path) -> String {
+    let mut text = format!("cannot create {}", folder.display());
+    let is_dangling = |path: &&Path| path.is_symlink() && !path.exists();
+    if let Some(link) = folder.ancestors().find(is_dangling) {
+        let target = fs::read_link(link).unwrap_or_default();
+        let (link, target) = (link.display(), target.display());
+        text.push_str(&format!(": {link} is a link to {target}, which is not there"));
+    }
+    text
 }
 
 /// Points `link` to `target`, in one step, so that it never dangles.

@@ -96,6 +96,13 @@ fn numbers_and_lists_take_every_form_that_maelstrom_reads() {
         ["--latency", "+5"],
         ["--consistency-models", "serializable , read-atomic , "],
         ["--nodes", "n0,n1,"],
+        ["--key-count", "1000"],
+        ["--max-txn-length", "10000"],
+        ["--consistency-models", "causal,linearizable,sequential,PRAM"],
+        ["--consistency-models", "writes-follow-reads,monotonic-reads"],
+        ["--consistency-models", "monotonic-writes,read-your-writes"],
+        ["--log-stderr=false", "--as-maelstrom=true"],
+        ["--trace=false", "--no-ssh=true"],
     ];
     // A refused test exits before it looks for the program.
     for flag in accepted {
@@ -128,6 +135,11 @@ fn unknown_values_are_refused_with_the_valid_ones() {
         (["--latency-dist", "normal"], "constant, uniform, exponential"),
         (["--topology", "ring"], "grid"),
         (["--consistency-models", "serialisable"], "strict-serializable"),
+        (["--key-count", "1000001"], "a whole number from 1 to 1000000"),
+        (["--max-txn-length", "10001"], "a whole number from 1 to 10000"),
+        (["--log-stderr=no", "--trace"], "invalid value 'no' for '--log-stderr"),
+        (["--rate", "-1"], "invalid value '-1' for '--rate <RATE>': must be a number from 0"),
+        (["--latency", "-1"], "invalid value '-1' for '--latency <MILLIS>': must be a whole"),
         (["--concurrency", "2m"], "n"),
         (["--nemesis", ""], "\"\" is none of partition, pause, kill"),
         (["--nemesis", "kill,,pause"], "\"\" is none of partition, pause, kill"),
@@ -149,6 +161,7 @@ fn unknown_values_are_refused_with_the_valid_ones() {
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(254), "{args:?}: {stderr}");
         assert!(stderr.contains(valid), "{args:?}: {stderr}");
+        assert!(!stderr.contains("tip: to pass"), "{args:?}: {stderr}");
     }
     assert!(!dir.path().join("store").exists(), "a refused test leaves nothing");
 }
@@ -165,6 +178,17 @@ fn as_maelstrom_judges_by_its_rules_alone_and_without_it_the_difference_is_said(
     assert!(stdout.contains("With --as-maelstrom: Everything looks good!"), "{stdout}");
     let lenient = run_in(dir.path(), &[&args[..], &["--as-maelstrom"], &node].concat());
     assert_eq!(lenient.status.code(), Some(0), "{}", text(&lenient.stdout));
+}
+
+#[test]
+fn a_switch_may_have_a_value() {
+    let dir = tempfile::tempdir().unwrap();
+    let shows = |args: &[&str]| {
+        let args = [args, &["--node-count", "1", "--", "--fault", "exit"]].concat();
+        text(&echo(dir.path(), &args).stderr).contains("n0 | ")
+    };
+    assert!(shows(&["--log-stderr"]) && shows(&["--log-stderr=true"]));
+    assert!(!shows(&["--log-stderr=false"]) && !shows(&["--log-stderr", "--log-stderr=false"]));
 }
 
 #[test]

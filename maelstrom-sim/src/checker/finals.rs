@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{Verdict, WorkloadResults};
+use crate::excerpt::sentence;
 use crate::history::{History, Op, OpType};
 
 /// How many are shown.
@@ -34,7 +35,7 @@ impl WorkloadResults {
             self.valid = Verdict::merge([self.valid, Verdict::Unknown]);
             if self.cause.is_none() {
                 let first = unanswered.values().next().and_then(|op| op.error.as_deref());
-                let error = first.unwrap_or("no answer");
+                let error = sentence(first.unwrap_or("no answer"));
                 self.cause = Some(format!("{} final operations failed: {error}", unanswered.len()));
             }
             let shown = unanswered.iter().take(SHOWN_MAX).map(|(invoked, op)| {

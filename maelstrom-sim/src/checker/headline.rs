@@ -4,6 +4,8 @@
 
 use std::fmt::Display;
 
+use crate::excerpt::cut;
+
 /// How many characters of a key or a value a sentence shows.
 const CHARS_MAX: usize = 24;
 
@@ -12,11 +14,7 @@ const ITEMS_MAX: usize = 3;
 
 /// A text, or its beginning if it is long.
 pub(crate) fn short(text: &str) -> String {
-    let mut short: String = text.chars().take(CHARS_MAX).collect();
-    if text.chars().nth(CHARS_MAX).is_some() {
-        short.push('…');
-    }
-    short
+    cut(text, CHARS_MAX)
 }
 
 /// `1, 2, 3 and 4 more`.

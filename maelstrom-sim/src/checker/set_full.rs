@@ -20,6 +20,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::{Verdict, WorkloadResults, object};
+use crate::excerpt::excerpt;
 use crate::history::{History, Op, OpType};
 use crate::json::to_value;
 
@@ -318,14 +319,14 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
     let firsts = [
         (
             lost.first().map(|(_, text)| *text),
-            "is lost: it was known, and later reads do not show it",
+            " is lost: it was known, and later reads do not show it",
         ),
-        (all.repeated.first_key_value().map(|(text, _)| *text), "stands twice in one read"),
-        (all.phantoms.first().copied(), "was read, and nobody added it"),
-        (resurrected.first().copied(), "was read, though a node refused to add it"),
-        (diverged.first().copied(), "was known when a final read began that does not show it"),
+        (all.repeated.first_key_value().map(|(text, _)| *text), " stands twice in one read"),
+        (all.phantoms.first().copied(), " was read, and nobody added it"),
+        (resurrected.first().copied(), " was read, though a node refused to add it"),
+        (diverged.first().copied(), " was known when a final read began that does not show it"),
     ];
-    let cause = firsts.into_iter().find_map(|(text, what)| Some(format!("{} {what}", text?)));
+    let cause = firsts.into_iter().find_map(|(text, what)| Some(excerpt(text?) + what));
     let cause = cause.or_else(|| stable.is_empty().then(|| "no value was ever read".into()));
     stale.sort_by_key(|(latency, _)| std::cmp::Reverse(*latency));
     let worst = stale.iter().take(SHOWN_MAX);

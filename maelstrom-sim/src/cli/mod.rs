@@ -27,11 +27,12 @@ use std::sync::Arc;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::ErrorKind;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::doc::DocArgs;
 use self::limits::LimitsArgs;
 use self::test::TestArgs;
+use crate::excerpt::printable;
 use crate::options::Options;
 use crate::workload::{Entry, Workload};
 
@@ -92,15 +93,20 @@ pub fn main(workloads: impl IntoIterator<Item = Entry>) -> ExitCode {
                 if let Some(error) = error.downcast_ref::<clap::Error>() {
                     return bad_arguments(error);
                 }
-                writeln!(std::io::stderr(), "error: {error:#}").ok();
+                print_error(&error);
                 return ExitCode::from(BAD_ARGUMENTS);
             }
         },
     };
     result.unwrap_or_else(|error| {
-        writeln!(std::io::stderr(), "error: {error:#}").ok();
+        print_error(&error);
         ExitCode::from(CRASHED)
     })
+}
+
+fn print_error(error: &anyhow::Error) {
+    let text = printable(&format!("{error:#}"));
+    writeln!(std::io::stderr(), "error: {text}").ok();
 }
 
 /// Why these workloads cannot be in one command, if they cannot.
@@ -125,7 +131,7 @@ fn command(workloads: &[Entry]) -> clap::Command {
                 arg
             }
         });
-        workloads.iter().fold(test, |test, entry| entry.augment(test))
+        workloads.iter().fold(test, |test, entry| entry.augment(test)).mut_args(lenient)
     });
     command.mut_subcommand("doc", |doc| doc.mut_arg("workload", |arg| arg.value_parser(names)))
 }
@@ -146,6 +152,24 @@ fn plan(
 fn find<'a>(workloads: &'a [Entry], name: &str) -> anyhow::Result<&'a Entry> {
     let entry = workloads.iter().find(|entry| entry.workload().name() == name);
     entry.ok_or_else(|| anyhow::anyhow!("there is no workload {name}"))
+}
+
+/// The flag as Maelstrom takes it: one that is on or off takes `=true` and `=false` as well. A number
+/// with a minus sign is a value, so that the error tells which values there are.
+fn lenient(arg: Arg) -> Arg {
+    if !matches!(arg.get_action(), ArgAction::SetTrue) {
+        let is_number = !arg.is_positional() && arg.get_action().takes_values();
+        return if is_number { arg.allow_negative_numbers(true) } else { arg };
+    }
+    arg.action(ArgAction::Set)
+        .num_args(0..=1)
+        .require_equals(true)
+        .value_name("BOOL")
+        .value_parser(clap::value_parser!(bool))
+        .default_value("false")
+        .default_missing_value("true")
+        .hide_default_value(true)
+        .hide_possible_values(true)
 }
 
 fn bad_arguments(error: &clap::Error) -> ExitCode {

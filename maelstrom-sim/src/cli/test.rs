@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::arguments::{clojure_number, java_double, list_items, whole};
 use crate::checker::Verdict;
+use crate::excerpt::printable;
 use crate::nemesis::Fault;
 use crate::options::{Availability, Concurrency, Latency, LatencyDist, Options, node_names};
 use crate::process::{ProcessOptions, kill_all_on_panic};
@@ -52,7 +53,8 @@ pub(super) struct TestArgs {
     latency_dist: LatencyDist,
     /// The faults to cause, separated by commas: partition, kill, pause. (Maelstrom 0.2.4 knows
     /// partitions only, its main branch all three.) A node that was paused or killed may answer what
-    /// waited for it too late; that is forgiven here.
+    /// waited for it too late; that is forgiven here. A node that was killed hears what waited for it
+    /// before it hears `init` again, as in Maelstrom's main branch.
     #[arg(long, value_name = "FAULTS", value_parser = faults)]
     nemesis: Option<Faults>,
     /// The mean time between two operations of the nemesis, in seconds.
@@ -238,14 +240,16 @@ fn test(args: &TestArgs, test: Test, interrupt: &Interrupt) -> anyhow::Result<u8
     let mut out = std::io::stdout();
     writeln!(out, "{}\n", report::summary(&results))?;
     if let Some(cause) = &results.cause {
-        writeln!(out, "{cause}\n")?;
+        writeln!(out, "{}\n", printable(cause))?;
     }
     if let Some(storm) = report::storm(&world) {
-        writeln!(out, "{storm}\n")?;
+        writeln!(out, "{}\n", printable(&storm))?;
     }
     if results.valid != results.maelstrom_valid {
-        let text =
-            "This checker is stricter than Maelstrom here (see the README). With --as-maelstrom:";
+        let how = if results.valid > results.maelstrom_valid { "stricter" } else { "kinder" };
+        let text = format!(
+            "This checker is {how} than Maelstrom here (see the README). With --as-maelstrom:"
+        );
         writeln!(out, "{text} {}\n", report::closing_line(results.maelstrom_valid))?;
     }
     writeln!(out, "{}", report::closing_line(results.valid))?;

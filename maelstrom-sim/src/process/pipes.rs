@@ -17,6 +17,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, PoisonError};
 
 use super::events::Reader;
+use crate::excerpt::log_line;
 
 /// The longest line that a node may print.
 const LINE_BYTES_MAX: usize = 64 << 20;
@@ -185,7 +186,7 @@ pub(super) fn keep_stderr(
         let text = String::from_utf8_lossy(&line).into_owned();
         writeln!(log, "{text}").ok();
         if let Some(id) = shown_as {
-            writeln!(io::stderr(), "{id} | {text}").ok();
+            writeln!(io::stderr(), "{id} | {}", log_line(&text)).ok();
         }
         let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
         if tail.len() == STDERR_LINES {

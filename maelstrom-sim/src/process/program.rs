@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::shebang::Shebang;
+use super::shebang::{self, Shebang};
 
 /// Why the program cannot be started. No process of it runs then.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +15,17 @@ pub enum StartError {
     /// It is a folder.
     #[error("cannot start {0}: it is a folder; --bin takes the program itself")]
     Folder(PathBuf),
+    /// It is a pipe, a socket or a device.
+    #[error("cannot start {0}: it is no regular file")]
+    NotAFile(PathBuf),
+    /// This user may not execute it.
+    #[error("cannot start {bin}: permission denied: {why}")]
+    Forbidden {
+        /// The program.
+        bin: PathBuf,
+        /// What is missing, and the remedy.
+        why: String,
+    },
     /// It may not be executed.
     #[error("cannot start {0}: it is not executable; run `chmod +x` on it")]
     NotExecutable(PathBuf),
@@ -29,6 +40,18 @@ pub enum StartError {
         /// Its interpreter.
         interpreter: String,
     },
+    /// It is a script, and its first line names nothing.
+    #[error(
+        "cannot start {0}: its first line names no program behind #!; it must be one such as \
+         #!/bin/sh"
+    )]
+    EmptyShebang(PathBuf),
+    /// It is a script, and begins with a byte order mark.
+    #[error(
+        "cannot start {0}: it begins with a byte order mark, which hides the #!; save the file as \
+         UTF-8 without one"
+    )]
+    ByteOrderMark(PathBuf),
     /// It is a script, and its lines end as on Windows.
     #[error(
         "cannot start {0}: its first line ends in a carriage return; save the file with Unix line \
@@ -68,10 +91,14 @@ impl Program {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                 StartError::Missing(bin.to_owned())
             }
-            _ => StartError::Other(bin.to_owned(), error),
+            _ => forbidden_or_other(bin.to_owned(), error),
         })?;
         if found.is_dir() {
             return Err(StartError::Folder(bin.to_owned()));
+        }
+        // Nobody opens it then: a named pipe would block.
+        if !found.is_file() {
+            return Err(StartError::NotAFile(bin.to_owned()));
         }
         Ok(Self { bin: found, args: args.to_vec() })
     }
@@ -97,6 +124,7 @@ impl Program {
             return StartError::CarriageReturn(bin);
         }
         match (error.kind(), interpreter) {
+            (_, Some(interpreter)) if interpreter.is_empty() => StartError::EmptyShebang(bin),
             (io::ErrorKind::NotFound | io::ErrorKind::NotADirectory, Some(interpreter)) => {
                 StartError::NoInterpreter { bin, interpreter }
             }
@@ -105,8 +133,11 @@ impl Program {
             {
                 StartError::NoInterpreter { bin, interpreter }
             }
+            _ if is_format_error(&error) && shebang::is_behind_bom(&bin) => {
+                StartError::ByteOrderMark(bin)
+            }
             _ if is_format_error(&error) => StartError::Format(bin),
-            _ => StartError::Other(bin, error),
+            _ => forbidden_or_other(bin, error),
         }
     }
 
@@ -130,6 +161,48 @@ impl Program {
         };
         (!is_there).then(|| name.to_owned())
     }
+}
+
+/// The error of a program that this user may not execute, if it can be told what is missing.
+fn forbidden_or_other(bin: PathBuf, error: io::Error) -> StartError {
+    let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+    match if is_denied { what_is_missing(&bin) } else { None } {
+        Some(why) => StartError::Forbidden { bin, why },
+        None => StartError::Other(bin, error),
+    }
+}
+
+/// The permission that this user lacks, and the remedy.
+fn what_is_missing(bin: &Path) -> Option<String> {
+    let path = std::path::absolute(bin).ok()?;
+    let mut folders: Vec<&Path> = path.ancestors().skip(1).collect();
+    folders.reverse();
+    let is_closed = |folder: &&Path| {
+        let inside = folder.join(".").metadata();
+        inside.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    };
+    match folders.into_iter().find(is_closed) {
+        Some(folder) => Some(format!(
+            "this user may not enter the folder {}; run `chmod +x` on it",
+            folder.display()
+        )),
+        None => missing_mode(bin).map(|mode| {
+            format!("its mode {mode:o} lets only some users execute it; run `chmod a+rx` on it")
+        }),
+    }
+}
+
+/// The mode of a file that not everybody may execute.
+#[cfg(unix)]
+fn missing_mode(bin: &Path) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = bin.metadata().ok()?.permissions().mode() & 0o777;
+    (mode & 0o111 != 0o111).then_some(mode)
+}
+
+#[cfg(not(unix))]
+fn missing_mode(_bin: &Path) -> Option<u32> {
+    None
 }
 
 #[cfg(unix)]

@@ -11,13 +11,23 @@ const BYTES_MAX: u64 = 512;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shebang(String);
 
+/// The first line of a regular file, or its beginning.
+fn first_line(path: &Path) -> Option<Vec<u8>> {
+    let mut line = Vec::new();
+    let file = File::open(path).ok()?;
+    BufReader::new(file.take(BYTES_MAX)).read_until(b'\n', &mut line).ok()?;
+    Some(line)
+}
+
+/// Whether the first line of a file would be that of a script without the byte order mark before it.
+pub(super) fn is_behind_bom(path: &Path) -> bool {
+    first_line(path).is_some_and(|line| line.starts_with(b"\xef\xbb\xbf#!"))
+}
+
 impl Shebang {
     /// That of a file. `None`: it is no script, or cannot be read.
     pub(super) fn of(path: &Path) -> Option<Self> {
-        let mut line = Vec::new();
-        let file = File::open(path).ok()?;
-        BufReader::new(file.take(BYTES_MAX)).read_until(b'\n', &mut line).ok()?;
-        Self::parse(&line)
+        Self::parse(&first_line(path)?)
     }
 
     fn parse(line: &[u8]) -> Option<Self> {

@@ -1,10 +1,15 @@
 //! Why a node most likely failed, in words that help its author.
 
+use crate::excerpt::log_line;
 use crate::process::{Printed, Processes};
 use crate::world::{Failure, World};
 
 /// The error that the nodes of this project print if another process uses their data folder.
 const IN_USE: &str = "in use by another process";
+
+/// Why a node may end that was killed and started again.
+const TOLD_LATE: &str = "It was killed and started again, and has not answered `init` since. Such a \
+                         node hears what waited for it before it hears `init`, as in Maelstrom.";
 
 /// The likely reason of a failure, as full sentences; empty if there is none to tell.
 pub(super) fn of(failure: &Failure, world: &World, processes: &Processes) -> String {
@@ -14,7 +19,11 @@ pub(super) fn of(failure: &Failure, world: &World, processes: &Processes) -> Str
     }
     match failure {
         Failure::InitTimeout(_) => silence(processes.printed(node).unwrap_or_default()),
-        Failure::NodeGone(..) => end(&processes.stderr_tail(node), processes),
+        Failure::NodeGone(..) => {
+            let hint = end(&processes.stderr_tail(node), processes);
+            let is_told_late = hint.is_empty() && world.awaits_init_again(node);
+            if is_told_late { TOLD_LATE.into() } else { hint }
+        }
         _ => String::new(),
     }
 }
@@ -46,7 +55,7 @@ fn end(stderr: &[String], processes: &Processes) -> String {
     if let Some(line) = stderr.iter().rev().find(|line| line.contains(IN_USE)) {
         return format!(
             "Another process uses its data folder. Does another test run on the same one? It said: {}",
-            line.trim()
+            log_line(line.trim())
         );
     }
     if let Some(name) = processes.missing_to_env() {

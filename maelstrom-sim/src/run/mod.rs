@@ -16,6 +16,7 @@ pub use self::data_dir::left_behind;
 pub use self::interrupt::{Interrupt, Signal};
 
 use self::early_exit::EarlyExits;
+use crate::excerpt::log_line;
 use crate::process::{ProcessEvent, ProcessOptions, Processes, UNREAD_BYTES_MAX};
 use crate::report::Progress;
 use crate::test::Test;
@@ -188,7 +189,7 @@ fn stderr_of(processes: &Processes, node: &NodeId) -> String {
     }
     let mut text = format!("\nThe end of {node}'s stderr:");
     for line in lines.iter().skip(lines.len().saturating_sub(STDERR_LINES)) {
-        write!(text, "\n    {line}").ok();
+        write!(text, "\n    {}", log_line(line)).ok();
     }
     text
 }

@@ -11,8 +11,8 @@ use crate::rng::SimRng;
 pub struct Keys {
     /// How many keys to use at a time, in workloads with keys.
     #[arg(long, value_name = "INT", default_value_t = Self::default().key_count,
-        value_parser = whole::<u8>(1..=32))]
-    pub key_count: u8,
+        value_parser = whole::<u32>(1..=1_000_000))]
+    pub key_count: u32,
     /// How often to write to a key before another one takes its place.
     #[arg(long, value_name = "INT", default_value_t = Self::default().max_writes_per_key,
         value_parser = whole::<u64>(1..=u64::MAX))]
@@ -29,7 +29,7 @@ impl Default for Keys {
 impl Keys {
     /// Those of a run of a sweep.
     pub(super) fn draw(rng: &mut SimRng) -> Self {
-        let key_count = rng.random_range(1..=10);
+        let key_count = rng.random_range(1..=10_u8).into();
         let max_writes_per_key = [4, 16, 64].choose(rng).copied().unwrap_or(16);
         Self { key_count, max_writes_per_key }
     }

@@ -80,10 +80,13 @@ impl fmt::Debug for Schema {
     }
 }
 
+/// Why an integer of more than 64 bits is refused.
+pub(super) const TOO_WIDE: &str = "does not fit in 64 bits";
+
 fn integer(value: &RawValue) -> Result<Box<RawValue>, String> {
     match value.get().parse::<i64>() {
         Ok(_) => Ok(value.to_owned()),
-        Err(_) if is_integer(value) => Err("does not fit in 64 bits".into()),
+        Err(_) if is_integer(value) => Err(TOO_WIDE.into()),
         Err(_) => Err("is not an integer".into()),
     }
 }

@@ -32,7 +32,7 @@ pub struct TxnOptions {
     pub consistency_models: Models,
     /// The most operations in a transaction.
     #[arg(long, value_name = "INT", default_value_t = 4,
-        value_parser = whole::<usize>(1..=1_000))]
+        value_parser = whole::<usize>(1..=10_000))]
     pub max_txn_length: usize,
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Transactions {
 impl Transactions {
     /// Transactions whose writes have this name, maybe with reads at the end.
     pub(super) fn new(options: &TxnOptions, write: &'static str, final_reads: bool) -> Self {
-        let keys: Vec<u64> = (0..options.keys.key_count.into()).collect();
+        let keys: Vec<u64> = (0..u64::from(options.keys.key_count)).collect();
         let next_key = keys.len() as u64;
         Self {
             write,

@@ -18,6 +18,7 @@ use serde::Deserialize as _;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::excerpt::excerpt;
 use crate::json::{Fields, is_integer};
 use crate::network::Message;
 
@@ -43,15 +44,15 @@ impl Line {
 
     fn parse(text: &str) -> Result<Self, String> {
         let mut json = serde_json::Deserializer::from_str(text);
-        let mut fields =
-            Fields::deserialize(&mut json).map_err(|error| format!("not a message ({error})"))?;
+        let mut fields = Fields::deserialize(&mut json)
+            .map_err(|error| format!("not a message ({})", excerpt(&error.to_string())))?;
         let (src, dest) = (address(&mut fields, "src")?, address(&mut fields, "dest")?);
         if fields.remove("id").is_some_and(|id| !is_integer(id)) {
             return Err("not a message (`id` is not an integer)".into());
         }
         let body = body(fields.remove("body"))?;
         match fields.names().next() {
-            Some(unknown) => Err(format!("not a message (unknown field `{unknown}`)")),
+            Some(unknown) => Err(format!("not a message (unknown field `{}`)", excerpt(unknown))),
             None => Ok(Self { src, dest, body }),
         }
     }

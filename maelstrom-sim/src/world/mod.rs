@@ -44,6 +44,7 @@ use self::calls::{Calls, INIT_TIMEOUT, Outcome, Purpose};
 use self::clients::Thread;
 use self::lines::{Line, node_line};
 use crate::checker::Verdict;
+use crate::excerpt::{excerpt, sentence};
 use crate::history::{History, Op, OpType};
 use crate::json::Fields;
 use crate::nemesis::{Schedule, ServiceMode};
@@ -229,7 +230,7 @@ impl World {
             let late = || advice::on_late_reply(line, &why, self.next_client);
             let advice = advice::on(line).or_else(late);
             let text = String::from_utf8_lossy(line);
-            let mut why = format!("{why}: {}", reply::preview(text.trim_end()));
+            let mut why = format!("{why}: {}", excerpt(text.trim_end()));
             if let Some(advice) = advice {
                 why.push_str(&format!(" ({advice})"));
             }
@@ -448,7 +449,7 @@ impl World {
         if let Some(purpose) = self.calls.reply(&message.dest, in_reply_to) {
             self.call_ended(now, &message.dest, purpose, &Outcome::Reply(message.body));
         } else if self.calls.was_answered(&message.dest, in_reply_to) {
-            let body = reply::preview(message.body.get());
+            let body = excerpt(message.body.get());
             let at = now.saturating_sub(self.began);
             let text = format!("after {at:.3?}, to {}: {body}", message.dest);
             self.replied_twice.entry(message.src).or_insert(text);
@@ -502,7 +503,8 @@ impl World {
                 let f = self.generator.setup().map_or("", |request| request.kind);
                 let ending = reply::ending(self.workload.as_ref(), f, f, outcome);
                 if ending.kind != OpType::Ok {
-                    self.fail(Failure::SetupRefused(node, ending.error.unwrap_or_default()));
+                    let why = sentence(&ending.error.unwrap_or_default());
+                    self.fail(Failure::SetupRefused(node, why));
                 }
             }
             Purpose::Op(thread) => self.call_answered(now, thread, outcome),

@@ -7,7 +7,8 @@ use maelstrom_core::{Error, ErrorCode};
 use serde_json::value::RawValue;
 
 use super::calls::Outcome;
-use crate::history::OpType;
+use crate::excerpt::{excerpt, long_excerpt};
+use crate::history::{MALFORMED, OpType};
 use crate::json::{Fields, is_integer};
 use crate::workload::Workload;
 
@@ -59,7 +60,7 @@ pub(super) fn error_in(body: &RawValue) -> Option<Error> {
     }
     let code = fields.get("code").and_then(|raw| serde_json::from_str(raw.get()).ok());
     let text = fields.string("text").unwrap_or_default();
-    Some(Error::new(code.map_or(ErrorCode::Crash, ErrorCode::from_code), text))
+    Some(Error::new(code.map_or(ErrorCode::Crash, ErrorCode::from_code), long_excerpt(&text)))
 }
 
 /// The result in a reply to `request`, or why the reply is malformed.
@@ -68,8 +69,8 @@ fn result(
     request: &str,
     body: &RawValue,
 ) -> Result<Option<Box<RawValue>>, String> {
-    let malformed = |what: String| format!("malformed reply: {what}: {}", preview(body.get()));
-    let fields = Fields::of(body).map_err(|error| malformed(error.to_string()))?;
+    let malformed = |what: String| format!("{MALFORMED}{what}: {}", excerpt(body.get()));
+    let fields = Fields::of(body).map_err(|error| malformed(excerpt(&error.to_string())))?;
     let expected = format!("{request}_ok");
     if fields.string("type").as_deref() != Some(expected.as_str()) {
         return Err(malformed(format!("its type is not `{expected}`")));
@@ -87,7 +88,7 @@ fn result(
             || wanted.iter().any(|field| field.name == name)
     };
     if let Some(extra) = fields.names().find(|name| !known(name)) {
-        return Err(malformed(format!("`{extra}` has no place in it")));
+        return Err(malformed(format!("`{}` has no place in it", excerpt(extra))));
     }
     let mut result = None;
     for field in wanted {
@@ -98,16 +99,6 @@ fn result(
         }
     }
     Ok(result)
-}
-
-/// The beginning of a text.
-pub(super) fn preview(text: &str) -> String {
-    const CHARS: usize = 200;
-    let mut short: String = text.chars().take(CHARS).collect();
-    if text.chars().nth(CHARS).is_some() {
-        short.push('…');
-    }
-    short
 }
 
 #[cfg(test)]
@@ -135,6 +126,20 @@ mod tests {
             let (kind, error) = read(bad);
             assert_eq!(kind, OpType::Info, "{bad}");
             assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_history_keeps_the_beginning_of_a_long_text() {
+        let long = "x".repeat(1_000_000);
+        for body in [
+            format!(r#"{{"type":"read_ok","messages":[],"{long}":1}}"#),
+            format!(r#"{{"type":"{long}"}}"#),
+            format!(r#"{{"type":"error","code":11,"text":"{long}"}}"#),
+        ] {
+            let (kind, error) = read(&body);
+            assert_ne!(kind, OpType::Ok);
+            assert!(error.contains("xxx…") && error.len() < 11_000, "{} bytes", error.len());
         }
     }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::{BAD_REQUESTS_MAX, World, reply};
+use super::{BAD_REQUESTS_MAX, World};
+use crate::excerpt::excerpt;
 use crate::nemesis::ServiceMode;
 use crate::network::Message;
 use crate::news::News;
@@ -36,7 +37,7 @@ impl World {
                 let is_news = self.bad_requests.len() < BAD_REQUESTS_MAX
                     && self.bad_requests.insert((src.clone(), error.clone()));
                 if is_news {
-                    let why = format!("{dest}: {error}: {}", reply::preview(message.body.get()));
+                    let why = format!("{dest}: {error}: {}", excerpt(message.body.get()));
                     self.tell(now, News::BadRequest { node: src.clone(), why });
                 }
                 None

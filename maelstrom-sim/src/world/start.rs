@@ -12,7 +12,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::calls::{Outcome, Purpose};
-use super::{Failure, News, Phase, World, reply};
+use super::{Failure, News, Phase, World};
+use crate::excerpt::excerpt;
 use crate::rng::{self, Stream};
 use crate::service::Services;
 use crate::stagger::random_below;
@@ -62,6 +63,12 @@ impl World {
         if self.phase == Phase::Init { self.calls.inits().cloned().collect() } else { Vec::new() }
     }
 
+    /// Whether a node was killed and started again, and has not answered `init` since.
+    #[must_use]
+    pub fn awaits_init_again(&self, node: &NodeId) -> bool {
+        self.phase != Phase::Init && self.calls.inits().any(|awaited| awaited == node)
+    }
+
     pub(super) fn init_ended(&mut self, node: NodeId, outcome: &Outcome) {
         #[derive(Deserialize)]
         struct Header<'a> {
@@ -78,7 +85,7 @@ impl World {
         };
         let header: Option<Header<'_>> = serde_json::from_str(body.get()).ok();
         if header.is_none_or(|header| header.kind != "init_ok") {
-            self.fail(Failure::InitRefused(node, reply::preview(body.get())));
+            self.fail(Failure::InitRefused(node, excerpt(body.get())));
         }
     }
 

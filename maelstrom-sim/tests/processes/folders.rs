@@ -49,6 +49,15 @@ fn a_data_folder_that_is_not_empty_is_named_in_a_warning() {
 }
 
 #[test]
+fn a_store_that_is_a_dangling_link_is_named() {
+    let place = Place::new();
+    std::os::unix::fs::symlink("/no/such/store", place.path("store")).unwrap();
+    let stderr = place.run(Path::new(NODE), ARGS).crashed();
+    let why = "cannot create store/echo: store is a link to /no/such/store, which is not there";
+    assert!(stderr.contains(why), "{stderr}");
+}
+
+#[test]
 fn what_is_no_link_in_the_store_stays_and_the_test_runs() {
     let place = Place::new();
     std::fs::create_dir_all(place.path("store/current")).unwrap();

@@ -97,6 +97,32 @@ fn a_kill_and_a_pause_reach_the_node_behind_its_wrapper() {
 }
 
 #[test]
+fn a_node_that_does_not_bear_a_message_before_init_gets_a_hint() {
+    let place = Place::new();
+    // It answers as whoever `init` said it is, and ends if nobody has said so.
+    let bin = place.script(
+        r#"#!/usr/bin/env python3
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    body = message["body"]
+    if body["type"] == "init":
+        me = body["node_id"]
+    reply = dict(body, type=body["type"] + "_ok", in_reply_to=body["msg_id"])
+    for name in "node_id", "node_ids":
+        reply.pop(name, None)
+    print(json.dumps({"src": me, "dest": message["src"], "body": reply}), flush=True)
+"#,
+    );
+    let args = "-w echo --node-count 1 --concurrency 4n --rate 50 --time-limit 20 --seed 1 \
+                --nemesis kill --nemesis-interval 1";
+    let stderr = place.run(&bin, args).crashed();
+    assert!(stderr.contains("nemesis: kill n0") && !stderr.contains("crash n0"), "{stderr}");
+    assert!(stderr.contains("n0 exited by itself (exit status: 1)"), "{stderr}");
+    assert!(stderr.contains("hears what waited for it before it hears `init`"), "{stderr}");
+}
+
+#[test]
 fn a_pause_stops_the_whole_group_and_a_kill_ends_a_paused_one() {
     let place = Place::new();
     let bin = place.script("#!/bin/sh\nsh -c 'while read -r line; do echo \"$line\"; done'\n");

@@ -10,6 +10,7 @@ mod signals;
 mod silence;
 mod starts;
 mod storms;
+mod texts;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -10,6 +10,7 @@ use super::graph::{Edge, Graph, What, class};
 use super::headline;
 use super::order::{Because, Order, Why};
 use super::transactions::{Transactions, TxnId, VersionId};
+use crate::json::to_value;
 
 /// How many findings of a kind are shown in detail.
 const SHOWN_MAX: usize = 8;
@@ -283,7 +284,7 @@ fn show_txn(all: &Transactions<'_>, id: TxnId) -> Value {
     };
     let op = all.history.ops().get(txn.ended.unwrap_or(txn.begun));
     let value = op.and_then(|op| op.value.as_ref());
-    let value: Option<Value> = value.and_then(|value| serde_json::from_str(value.get()).ok());
+    let value: Option<Value> = value.map(|value| to_value(value.get()));
     json!({
         "index": txn.ended.unwrap_or(txn.begun),
         "invoked": txn.begun,

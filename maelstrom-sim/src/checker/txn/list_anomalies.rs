@@ -23,6 +23,7 @@ use super::headline::{txn_name, version_name};
 use super::lists::{distinct, longest};
 use super::transactions::{KeyId, ListRead, Status, Transactions, VersionId};
 use crate::checker::headline::short;
+use crate::excerpt::long_excerpt;
 
 pub(super) fn check(all: &Transactions<'_>, rules: Rules, findings: &mut Findings<'_, '_>) {
     for lists in all.lists.chunk_by(|a, b| a.txn == b.txn) {
@@ -184,5 +185,5 @@ fn show(all: &Transactions<'_>, list: &ListRead) -> String {
     let name = all.keys.get(list.key).map_or("?", |key| &key.name);
     let elements = list.elements.iter().filter_map(|element| all.versions.get(*element));
     let elements: Vec<&str> = elements.filter_map(|version| version.value.as_deref()).collect();
-    format!("{name} = [{}]", elements.join(", "))
+    long_excerpt(&format!("{name} = [{}]", elements.join(", ")))
 }

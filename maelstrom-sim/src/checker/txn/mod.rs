@@ -213,7 +213,8 @@ fn find<'a, 'h>(
     local::check(all, rules, &mut findings);
     findings.retain(|name| models.iter().any(|model| model.forbids(name)));
     if rules == Rules::Elle {
-        findings.retain(|name| local::is_elles(name, all.data));
+        let judges = models.iter().any(|model| !model.is_of_single_operations());
+        findings.retain(|name| judges && local::is_elles(name, all.data));
     }
     cycles(all, models, rules, &mut findings);
     findings

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
+use crate::excerpt::excerpt;
 use crate::history::{History, Op, OpType, Process};
 use crate::json::canonical;
 
@@ -364,11 +365,12 @@ impl<'a> Transactions<'a> {
         let version = self.versions.get(version);
         let key = version.and_then(|version| self.keys.get(version.key));
         let key = key.map_or("?", |key| &key.name);
-        match (self.data, version.and_then(|version| version.value.as_deref())) {
+        let text = match (self.data, version.and_then(|version| version.value.as_deref())) {
             (Data::Registers, value) => format!("{key} = {}", value.unwrap_or("null")),
             (Data::Lists, None) => format!("{key} = []"),
             (Data::Lists, Some(element)) => format!("{key} = [.., {element}]"),
-        }
+        };
+        excerpt(&text)
     }
 }
 

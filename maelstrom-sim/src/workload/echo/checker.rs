@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::checker::{Verdict, WorkloadResults, object};
+use crate::excerpt::excerpt;
 use crate::history::{History, Op, OpType};
 use crate::json::{canonical, to_value};
 
@@ -32,6 +33,7 @@ pub fn check(history: &History) -> WorkloadResults {
     let valid = Verdict::invalid_if(!errors.is_empty());
     let first = errors.first();
     let cause = first
+        .map(|error| excerpt(&error.to_string()))
         .map(|error| format!("{} echos were refused or differ, such as {error}", errors.len()));
     WorkloadResults::new(valid, valid, object(json!({ "errors": errors }))).because(cause)
 }

@@ -28,11 +28,13 @@ use serde_json::{Value, json};
 pub use self::checker::check;
 
 use self::values::{Assign, Offsets, Polled, highest, value_of};
+use super::rpc::TOO_WIDE;
 use super::{
     Field, FinalOps, Generator, Invocation, Keys, RequestBody, Rpc, Schema, Step, Workload, raw,
 };
 use crate::checker::WorkloadResults;
 use crate::history::{History, Op, OpType, Process};
+use crate::json::is_integer;
 use crate::options::Options;
 use crate::rng::SimRng;
 
@@ -69,7 +71,7 @@ struct KeysInUse {
 
 impl KeysInUse {
     fn new(keys: Keys) -> Self {
-        let (count, writes_max) = (u64::from(keys.key_count.clamp(1, 32)), keys.max_writes_per_key);
+        let (count, writes_max) = (u64::from(keys.key_count.max(1)), keys.max_writes_per_key);
         Self { active: (0..count).map(|key| (key, 0)).collect(), next: count, writes_max }
     }
 
@@ -78,8 +80,12 @@ impl KeysInUse {
     fn draw(&mut self, rng: &mut SimRng) -> (bool, String) {
         loop {
             let is_send = rng.random_bool(0.5);
-            let place = rng.random_range(1..1_u64 << self.active.len()).ilog2();
-            let key = usize::try_from(place).ok().and_then(|place| self.active.get_mut(place));
+            // The keys before the last 63 are too unlikely to be drawn.
+            let likely = self.active.len().min(63);
+            let place = rng.random_range(1..1_u64 << likely).ilog2();
+            let skipped = self.active.len() - likely;
+            let place = usize::try_from(place).ok().map(|place| skipped + place);
+            let key = place.and_then(|place| self.active.get_mut(place));
             let Some((key, writes)) = key else {
                 continue;
             };
@@ -295,27 +301,46 @@ impl Generator for Clients {
 
 /// A reply's messages. Null in the place of a list, a nil slice of a Go program, has no messages.
 fn read_polled(value: &RawValue) -> Result<Box<RawValue>, String> {
-    type Lists<'a> = BTreeMap<String, Option<Vec<(i64, &'a RawValue)>>>;
+    type Lists<'a, Offset> = BTreeMap<String, Option<Vec<(Offset, &'a RawValue)>>>;
     if value_of::<Polled<'_>>(Some(value)).is_some() {
         return Ok(value.to_owned());
     }
-    let lists: Option<Lists<'_>> = value_of(Some(value));
+    let lists: Option<Lists<'_, i64>> = value_of(Some(value));
     let polled = lists.and_then(|lists| {
         let given = lists.into_iter().filter_map(|(key, list)| Some((key, list?)));
         serde_json::value::to_raw_value(&given.collect::<Polled<'_>>()).ok()
     });
-    polled.ok_or_else(|| "is not an object of lists of [offset, message]".into())
+    polled.ok_or_else(|| {
+        let lists: Option<Lists<'_, &RawValue>> = value_of(Some(value));
+        let pairs = lists.map(|lists| lists.into_values().flatten().flatten().collect());
+        let pairs: Option<Vec<_>> = pairs;
+        let offsets = pairs.map(|pairs| pairs.into_iter().map(|(offset, _)| offset).collect());
+        why_no_offsets(offsets, POLLED)
+    })
 }
 
 fn read_offsets(value: &RawValue) -> Result<Box<RawValue>, String> {
     let offsets: Option<Offsets> = value_of(Some(value));
     let offsets = offsets.and_then(|offsets| raw(&json!(offsets)));
-    offsets.ok_or_else(|| "is not an object of integers".into())
+    offsets.ok_or_else(|| {
+        let offsets: Option<BTreeMap<String, &RawValue>> = value_of(Some(value));
+        why_no_offsets(offsets.map(|offsets| offsets.into_values().collect()), OFFSETS)
+    })
+}
+
+/// Why a value with these offsets does not have this form.
+fn why_no_offsets(offsets: Option<Vec<&RawValue>>, form: Schema) -> String {
+    if offsets.is_some_and(|offsets| offsets.into_iter().all(is_integer)) {
+        format!("has an offset that {TOO_WIDE}")
+    } else {
+        format!("is not {}", form.name)
+    }
 }
 
 fn read_offset(value: &RawValue) -> Result<Box<RawValue>, String> {
     let offset: Option<i64> = value_of(Some(value));
-    offset.and_then(|offset| raw(&json!(offset))).ok_or_else(|| "is not an integer".into())
+    let why = if is_integer(value) { TOO_WIDE } else { "is not an integer" };
+    offset.and_then(|offset| raw(&json!(offset))).ok_or_else(|| why.into())
 }
 
 const OFFSET: Schema = Schema { name: "an integer", read: read_offset };

@@ -91,6 +91,30 @@ fn later_keys_are_likelier() {
 }
 
 #[test]
+fn of_many_keys_the_last_are_the_likeliest() {
+    let mut rng = stream(1, Stream::Generator);
+    let mut keys = KeysInUse::new(Keys { key_count: 1_000, max_writes_per_key: u64::MAX });
+    let drawn = (0..1_000).filter(|_| keys.draw(&mut rng).1 == "999").count();
+    assert!(drawn.abs_diff(500) < 100, "{drawn}");
+}
+
+#[test]
+fn an_offset_beyond_64_bits_is_told_apart_from_what_is_no_integer() {
+    let why = |schema: Schema, text: &str| {
+        (schema.read)(&RawValue::from_string(text.into()).unwrap()).unwrap_err()
+    };
+    let wide = "100000000000000000000";
+    assert_eq!(why(OFFSET, wide), "does not fit in 64 bits");
+    assert_eq!(why(OFFSET, "1.5"), "is not an integer");
+    let offsets = format!(r#"{{"a":{wide},"b":1}}"#);
+    assert_eq!(why(OFFSETS, &offsets), "has an offset that does not fit in 64 bits");
+    assert_eq!(why(OFFSETS, r#"{"a":"1"}"#), "is not an object of integers");
+    let polled = format!(r#"{{"a":[[{wide},1]],"b":null}}"#);
+    assert_eq!(why(POLLED, &polled), "has an offset that does not fit in 64 bits");
+    assert!(why(POLLED, r#"{"a":[["1",1]]}"#).starts_with("is not an object of lists"));
+}
+
+#[test]
 fn a_poll_commits_what_it_read_and_then_goes_on_behind_it() {
     let mut kafka = clients();
     assert_eq!(polls(&mut kafka), json!({}));

@@ -10,8 +10,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::checker::{Verdict, WorkloadResults, object};
+use crate::excerpt::excerpt;
 use crate::history::{History, OpType};
-use crate::json::canonical;
+use crate::json::{canonical, to_value};
 
 /// Lists within lists are compared down to this depth.
 const DEPTH_MAX: usize = 100;
@@ -36,7 +37,7 @@ pub fn check(history: &History) -> WorkloadResults {
         }
     }
     let range = [ids.first_key_value(), ids.last_key_value()];
-    let range = range.map(|pair| pair.and_then(|(id, _)| serde_json::from_str::<Value>(id).ok()));
+    let range = range.map(|pair| pair.map(|(id, _)| to_value(id)));
     let mut repeated: Vec<(String, u64)> =
         ids.into_iter().filter(|(_, count)| *count > 1).collect();
     repeated.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -47,7 +48,7 @@ pub fn check(history: &History) -> WorkloadResults {
     };
     let maelstrom_valid = if comparable { valid } else { Verdict::Unknown };
     let shown: serde_json::Map<String, Value> =
-        repeated.iter().take(SHOWN_MAX).map(|(id, count)| (id.clone(), json!(count))).collect();
+        repeated.iter().take(SHOWN_MAX).map(|(id, count)| (excerpt(id), json!(count))).collect();
     let fields = object(json!({
         "attempted-count": attempted,
         "acknowledged-count": acknowledged,
@@ -56,7 +57,7 @@ pub fn check(history: &History) -> WorkloadResults {
         "range": range,
     }));
     let first = repeated.first();
-    let cause = first.map(|(id, count)| format!("the id {id} came {count} times"));
+    let cause = first.map(|(id, count)| format!("the id {} came {count} times", excerpt(id)));
     let mixed = "some ids cannot be compared: objects, or several types";
     let cause = match (cause, comparable) {
         (Some(cause), false) => Some(format!("{cause}; {mixed}")),

@@ -16,7 +16,7 @@ fn each_kind_of_request_that_no_service_understands_is_told_once() {
     });
     let news: Vec<(NodeId, String)> = news.collect();
     assert_eq!(news.len(), 2, "{news:?}");
-    let why = "lin-kv: lin-kv knows no requests of type `no`: {";
+    let why = "lin-kv: it knows no requests of type `no`: {";
     assert!(news[0].0.as_ref() == "n0" && news[0].1.starts_with(why), "{news:?}");
 }
 

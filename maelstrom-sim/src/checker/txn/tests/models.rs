@@ -3,7 +3,7 @@
 use super::*;
 use Model::{
     ConsistentView as Pl2Plus, CursorStability as Cursor, MonotonicSnapshotRead as Msr,
-    MonotonicView as Pl2l, OneCopySerializable as OneCopy, ParallelSnapshotIsolation as Psi,
+    MonotonicView as Pl2l, OneCopySerializable as OneCopy, ParallelSnapshotIsolation as Psi, Pram,
     Prefix, StrongReadCommitted as StrongRc, StrongReadUncommitted as StrongRu,
     StrongSessionReadCommitted as SessionRc, StrongSessionReadUncommitted as SessionRu,
     StrongSessionSerializable as SessionSer, StrongSessionSnapshotIsolation as SessionSi,
@@ -12,6 +12,10 @@ use Model::{
 
 /// Models, and those that each implies, after Elle; but causal consistency knows sessions here.
 pub(in super::super) const IMPLIED: &[(Model, &[Model])] = &[
+    (Pram, &[Model::MonotonicReads, Model::MonotonicWrites, Model::ReadYourWrites]),
+    (Model::Causal, &[Model::WritesFollowReads, Pram]),
+    (Model::Sequential, &[Model::Causal]),
+    (Model::Linearizable, &[Model::Sequential]),
     (SessionRu, &[Ru]),
     (StrongRu, &[SessionRu]),
     (Rc, &[Ru]),
@@ -36,7 +40,7 @@ pub(in super::super) const IMPLIED: &[(Model, &[Model])] = &[
     (Model::SessionSerializable, &[OneCopy]),
     (Ser, &[Rr, Si, ViewSer, Model::UpdateSerializable]),
     (SessionSer, &[Ser, SessionSi]),
-    (Strict, &[SessionSer, StrongSi, Model::SessionSerializable]),
+    (Strict, &[SessionSer, StrongSi, Model::SessionSerializable, Model::Linearizable]),
 ];
 
 /// The models that find anything.
@@ -78,6 +82,21 @@ fn what_any_model_forbids_is_found_by_all_that_imply_it() {
     weakest.push(Rc);
     expect_from(&weakest, "1 begin x?1\n 2 fail x=1\n 1 end");
     expect_from(&weakest, "1 begin x=1 y?1\n 2 begin y=1 x?1\n 1 end\n 2 end");
+}
+
+#[test]
+fn models_of_single_operations_find_what_is_a_mistake_under_any_model() {
+    let singles = Model::ALL.into_iter().filter(|model| model.is_of_single_operations());
+    let singles: Vec<Model> = singles.collect();
+    assert_eq!(singles.len(), 8);
+    for model in singles {
+        for fine in ["1 ok x=1\n 1 ok x?", "1 begin x?1\n 2 fail x=1\n 1 end"] {
+            assert_eq!(anomalies(model, fine), [""; 0], "{model:?}");
+        }
+        let unwritten = judge(model, &history("1 ok x=1\n 1 ok x?7"));
+        assert_eq!(unwritten.valid, Verdict::Invalid, "{model:?}");
+        assert_eq!(unwritten.maelstrom_valid, Verdict::Valid, "{model:?}");
+    }
 }
 
 #[test]
