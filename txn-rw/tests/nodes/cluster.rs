@@ -155,6 +155,16 @@ impl Cluster {
         sent
     }
 
+    /// Turns the clock of a lone node to its next timer, and beyond by `late`. Returns how long
+    /// that took.
+    pub(crate) fn wait_for_timer(&mut self, late: Duration) -> Duration {
+        let before = self.now;
+        let next = self.nodes.values().filter_map(RawNode::poll_timeout).min();
+        self.now = next.unwrap().max(before) + late;
+        self.run_for(Duration::ZERO);
+        self.now - before
+    }
+
     fn clock(&self) -> Clock {
         Clock { monotonic: self.now, wall: Duration::ZERO }
     }
