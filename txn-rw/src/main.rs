@@ -64,7 +64,7 @@ fn main() -> anyhow::Result<()> {
     let config = Config {
         isolation: isolation.into(),
         operations_max: max_txn_operations,
-        gossip: gossip.config(PERIOD_MIN),
+        gossip: gossip.config(node.max_line_bytes(), PERIOD_MIN)?,
     };
     node.run_with(&data, TxnRw::new(config))
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use maelstrom_core::{Clock, Output, RawNode};
+use maelstrom_core::{Clock, LINE_BYTES_MAX, Output, RawNode};
 use serde_json::Value;
 use txn_rw::{Config, HELD_BYTES_MAX, Registers, TxnRw};
 
@@ -194,6 +194,7 @@ impl Cluster {
     fn deliver(&mut self) -> Vec<Value> {
         let mut bodies = Vec::new();
         while let Some(line) = self.under_way.pop_front() {
+            assert!(line.len() <= LINE_BYTES_MAX, "a line that nobody takes: {}", line.len());
             let message: Value = serde_json::from_str(&line).unwrap();
             let is_cut = ["src", "dest"]
                 .iter()
