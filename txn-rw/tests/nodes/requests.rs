@@ -288,7 +288,7 @@ fn a_long_transaction_is_done_in_time_and_not_at_once_and_others_run_meanwhile()
             took += cluster.wait_for_timer(LATE);
             between += 1;
         }
-        let most = (SPREAD_MAX + 2 * LATE).min(count as u32 * (STEP + LATE));
+        let most = (SPREAD_MAX + 2 * LATE).min(u32::try_from(count).unwrap() * (STEP + LATE));
         assert!(took <= most, "{count} operations took {took:?}");
         assert!(between >= count.min(100) / 2, "{between} times others were answered");
         let read = cluster.ask("n1", r#"{"type":"txn","msg_id":5,"txn":[["r",1,null]]}"#);

@@ -85,7 +85,7 @@ fn large_registers_come_in_pieces_that_fit_into_lines() {
     cluster.run_for(Duration::from_secs(5));
     cluster.cut_off("n2");
     // The first two are just short of a batch, so that a third one would go with them.
-    for (key, bytes) in [(1, 4 << 20), (2, (4 << 20) - 300), (3, (8 << 20) - 1_000)] {
+    for (key, bytes) in [(1, 4 << 20), (2, (4 << 20) - 150), (3, (8 << 20) - 100)] {
         cluster.txn("n1", &format!(r#"[["w",{key},"{}"]]"#, "x".repeat(bytes)));
     }
     cluster.run_for(Duration::from_secs(5));
