@@ -400,3 +400,29 @@ pub(crate) enum SystemReply<'a> {
     InitOk,
     Error(&'a Error),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handler::NoEvent;
+
+    #[test]
+    fn a_line_is_sent_if_it_is_as_long_as_is_taken_and_not_if_it_is_longer() {
+        for texts in [&[][..], &["1"], &["1", "22"], &[&"3".repeat(9_000), "4"]] {
+            let send = |limit: usize| {
+                let mut node = Node::<NoEvent>::new([0; 32], false, None);
+                node.set_names("n1".into(), ["n1".into(), "n2".into()].into());
+                let list = texts.iter().map(|text| text.as_bytes().into()).collect();
+                let body = serde_json::json!({ "type": "told" });
+                let result = node.send_with_list(&"n2".into(), &body, ("list", list), limit);
+                let lines = node.outputs.pop_lines().unwrap_or_default();
+                assert_eq!(result.is_ok(), !lines.is_empty());
+                lines
+            };
+            let line = send(usize::MAX);
+            assert!(line.ends_with(b"}\n"));
+            assert_eq!(send(line.len() - 1), line, "the newline is not counted");
+            assert!(send(line.len() - 2).is_empty());
+        }
+    }
+}

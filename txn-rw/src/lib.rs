@@ -29,8 +29,8 @@
 //! is gone gets the map itself. What waits for others is [folded](HELD_BYTES_MAX) into one value a
 //! key, or a few if those of one log do not fit into a line. Transactions that take a while are
 //! bounded in number and in [bytes](RUNNING_BYTES_MAX): one beyond that gets error 11, and nothing
-//! of it is done. Each of them is done after about [a second](SPREAD_MAX). A snapshot that is coming is kept until
-//! it is whole; of a register that changes meanwhile it may hold several copies.
+//! of it is done. Each of them is done after about [a second](SPREAD_MAX). A snapshot that is coming
+//! is kept until it is whole; of a register that changes meanwhile it may hold several copies.
 //!
 //! A clock can only count transactions: one that says more is refused, so that through its log no
 //! node can run ahead and let its writes win for ever, nor wear out the clocks of others. A snapshot

@@ -51,8 +51,8 @@ impl Window {
 type Batch = Vec<Span>;
 
 impl<S: State> Gossip<S> {
-    /// Entries that are here and in none of `have`: at most `count` batches of `bytes_max`, and at least one, which may
-    /// be empty. Whether something did not go in. `None` if the logs do not hold all of it any more.
+    /// Entries that are here and in none of `have`: at most `count` batches of `bytes_max`, and at
+    /// least one, which may be empty. Whether something did not go in. `None` if the logs do not hold all of it any more.
     pub(super) fn batches(
         &self,
         have: &[&VersionVector],
