@@ -29,5 +29,6 @@ fn main() -> anyhow::Result<()> {
         node.max_line_bytes() >= LINE_BYTES_MAX,
         "--max-line-bytes: nodes of a broadcast need at least {LINE_BYTES_MAX}"
     );
-    node.run_with(&data, Broadcast::new(gossip.config(PERIOD_MIN)))
+    let config = gossip.config(node.max_line_bytes(), PERIOD_MIN)?;
+    node.run_with(&data, Broadcast::new(config))
 }

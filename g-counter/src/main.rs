@@ -24,5 +24,6 @@ struct Cli {
 
 fn main() -> anyhow::Result<()> {
     let Cli { node, data, gossip } = Cli::parse();
-    node.run_with(&data, GCounter::new(gossip.config(PERIOD_MIN)))
+    let config = gossip.config(node.max_line_bytes(), PERIOD_MIN)?;
+    node.run_with(&data, GCounter::new(config))
 }

@@ -27,6 +27,7 @@ fn main() -> anyhow::Result<()> {
         node.max_line_bytes() >= LINE_BYTES_MAX,
         "--max-line-bytes: nodes of a log need at least {LINE_BYTES_MAX}"
     );
+    let gossip = gossip.config(node.max_line_bytes(), GOSSIP_PERIOD_MIN)?;
     let config = log.config(node.max_line_bytes());
-    node.run_with(&data, KafkaLog::new(config, gossip.config(GOSSIP_PERIOD_MIN)))
+    node.run_with(&data, KafkaLog::new(config, gossip))
 }

@@ -27,8 +27,10 @@
 //!
 //! The map grows with its keys, not with transactions: the engine trims its logs, and who needs what
 //! is gone gets the map itself. What waits for others is [folded](HELD_BYTES_MAX) into one value a
-//! key, or a few if those of one log do not fit into a line. A snapshot that is coming is kept until
-//! it is whole; of a register that changes meanwhile it may hold several copies.
+//! key, or a few if those of one log do not fit into a line. Transactions that take a while are
+//! bounded in number and in [bytes](RUNNING_BYTES_MAX): one beyond that gets error 11, and nothing
+//! of it is done. Each of them is done after about [a second](SPREAD_MAX). A snapshot that is coming
+//! is kept until it is whole; of a register that changes meanwhile it may hold several copies.
 //!
 //! A clock can only count transactions: one that says more is refused, so that through its log no
 //! node can run ahead and let its writes win for ever, nor wear out the clocks of others. A snapshot
@@ -49,6 +51,7 @@ mod held;
 mod json;
 mod registers;
 mod request;
+mod underway;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -65,6 +68,8 @@ pub use json::{Key, Value};
 pub use registers::{CLOCK_LEAP_MAX, CLOCK_MAX, HELD_BYTES_MAX, Map, Piece, Registers, Version};
 use request::Running;
 pub use request::{Operation, RESULT_BYTES_MAX};
+pub use underway::{RUNNING_BYTES_MAX, RUNNING_MAX, SPREAD_MAX, STEP};
+use underway::{Txn, Underway};
 
 #[doc = include_str!("../CONSISTENCY.md")]
 pub mod consistency {}
@@ -79,12 +84,6 @@ pub const WRITES_BYTES_MAX: usize = LINE_BYTES_MAX / 2;
 /// How many operations a transaction may have, unless it is told otherwise.
 pub const OPERATIONS_MAX: usize = 1_000;
 
-/// How long an operation takes where transactions do not run at once.
-pub const STEP: Duration = Duration::from_millis(5);
-
-/// How many transactions may be running at a time.
-pub const RUNNING_MAX: usize = 1 << 14;
-
 /// If a single message raises the clock by more than this, its sender's side has been much busier
 /// than this one: what was written here meanwhile loses against what was written there.
 pub const CLOCK_LEAP_NOTED: u64 = 1_000;
@@ -92,11 +91,12 @@ pub const CLOCK_LEAP_NOTED: u64 = 1_000;
 /// What transactions may see of each other. The weaker ones exist to show the difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isolation {
-    /// Operations run one by one, and a transaction that only reads may see what others have
+    /// Operations run one by one (those of a long transaction a few at a time, so that it is done
+    /// after [`SPREAD_MAX`]), and a transaction that only reads may see what others have
     /// written so far that are still running. (One that writes may not, as in SQL-92, where this
     /// level is for reading.)
     ReadUncommitted,
-    /// Operations run one by one, and each reads what is committed by then.
+    /// Operations run as in the level before, and each reads what is committed by then.
     ReadCommitted,
     /// Atomic visibility and causal order, for clients that stay at one node: about the strongest
     /// there is without waiting for others (see [`consistency`]).
@@ -170,9 +170,8 @@ pub struct TxnRw<M: Map = Registers> {
     gossip: Gossip<M>,
     /// What this node's log says that it was shown, and which log that is.
     said: (Option<Origin>, Clocks),
-    /// Transactions that take a while, in the order in which they began.
-    running: BTreeMap<u64, (Request, Running)>,
-    next_running: u64,
+    /// Transactions that take a while.
+    underway: Underway,
     /// How often a node said what makes no sense.
     refused: u64,
     /// How often a message raised the clock a lot.
@@ -196,8 +195,7 @@ impl<M: Map> TxnRw<M> {
             operations_max: config.operations_max,
             gossip: Gossip::new(config.gossip, map),
             said: (None, Clocks::default()),
-            running: BTreeMap::new(),
-            next_running: 0,
+            underway: Underway::default(),
             refused: 0,
             leaps: 0,
         }
@@ -239,38 +237,45 @@ impl<M: Map> TxnRw<M> {
             }
             return self.finish(node, request, &running);
         }
-        if self.running.len() >= RUNNING_MAX {
-            return Err(Error::temporarily_unavailable("too many transactions are running"));
-        }
-        let id = self.next_running;
-        self.next_running = id.saturating_add(1);
-        self.running.insert(id, (request.clone(), running));
+        let txn = Txn::new(request.clone(), running, node.now());
+        let id = self.underway.admit(&txn)?;
+        self.underway.keep(id, txn);
         self.step(node, id);
         Ok(())
     }
 
     /// Goes on with a transaction that does not run at once.
     fn step(&mut self, node: &mut Node<Event>, id: u64) {
-        let Some((request, mut running)) = self.running.remove(&id) else {
+        let Some(mut txn) = self.underway.take(id) else {
             return;
         };
-        let sees_all = self.isolation == Isolation::ReadUncommitted && !running.writes_anything();
-        let others = self.running.values().rev().filter(|_| sees_all);
-        let read = |key: &Key| {
-            let uncommitted = others.clone().find_map(|(_, other)| other.written(key));
-            uncommitted.or_else(|| self.gossip.state().get(key))
-        };
-        let result = match running.step(read) {
-            Ok(()) if !running.is_done() => {
-                self.running.insert(id, (request, running));
-                return node.set_timer(STEP, Event::Step(id));
+        let result = match self.run(&mut txn, node.now()) {
+            Ok(()) if !txn.running.is_done() => {
+                node.set_timer(txn.until_next(node.now()), Event::Step(id));
+                return self.underway.keep(id, txn);
             }
-            Ok(()) => self.finish(node, &request, &running),
+            Ok(()) => self.finish(node, &txn.request, &txn.running),
             Err(error) => Err(error),
         };
         if let Err(error) = result {
-            node.reply_error(&request, &error);
+            node.reply_error(&txn.request, &error);
         }
+    }
+
+    /// Runs the operations that are due.
+    fn run(&self, txn: &mut Txn, now: Duration) -> Result<(), Error> {
+        let end = txn.begin_step(now);
+        let sees_all =
+            self.isolation == Isolation::ReadUncommitted && !txn.running.writes_anything();
+        let others = self.underway.newest_first().filter(|_| sees_all);
+        while txn.running.done() < end && !txn.running.is_done() {
+            txn.running.step(|key| {
+                let uncommitted = others.clone().find_map(|other| other.written(key));
+                uncommitted.or_else(|| self.gossip.state().get(key))
+            })?;
+            self.underway.check(txn)?;
+        }
+        Ok(())
     }
 
     /// Commits and acknowledges a transaction that has run.

@@ -28,6 +28,13 @@ impl Operation {
     pub(crate) fn is_write(&self) -> bool {
         self.value.is_some()
     }
+
+    /// About how many bytes it takes.
+    fn bytes(&self) -> usize {
+        let value = self.value.as_ref().map_or(0, |value| value.text().len());
+        let texts = self.spelling.get().len().saturating_add(value);
+        texts.saturating_add(OPERATION_OVERHEAD_BYTES)
+    }
 }
 
 impl<'de> Deserialize<'de> for Operation {
@@ -35,6 +42,9 @@ impl<'de> Deserialize<'de> for Operation {
         deserializer.deserialize_seq(Elements)
     }
 }
+
+/// What an operation takes besides its texts, about: its signs, and where it is in memory.
+const OPERATION_OVERHEAD_BYTES: usize = 128;
 
 struct Elements;
 
@@ -88,11 +98,29 @@ pub(crate) struct Running {
     writes: BTreeMap<Key, Value>,
     /// What they came to: the inside of a list.
     text: String,
+    /// What the request takes.
+    request_bytes: usize,
 }
 
 impl Running {
     pub(crate) fn new(operations: Vec<Operation>) -> Self {
-        Self { operations, at: 0, writes: BTreeMap::new(), text: String::new() }
+        let request_bytes = operations.iter().map(Operation::bytes).fold(0, usize::saturating_add);
+        Self { operations, at: 0, writes: BTreeMap::new(), text: String::new(), request_bytes }
+    }
+
+    /// How many operations it has.
+    pub(crate) fn len(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// How many of these have been run.
+    pub(crate) fn done(&self) -> usize {
+        self.at
+    }
+
+    /// About how many bytes it holds: the request, and the results so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.request_bytes.saturating_add(self.text.len())
     }
 
     pub(crate) fn is_done(&self) -> bool {

@@ -8,6 +8,7 @@
 )]
 
 mod cluster;
+mod program;
 mod properties;
 mod requests;
 mod restarts;

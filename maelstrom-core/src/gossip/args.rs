@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
 use super::Config;
-use crate::lines::LINE_BYTES_MAX;
+use super::limits::{LINE_BYTES_MIN, batch_bytes_in};
 
 /// Flags of a node that gossips; flatten them into a program's own.
 #[derive(Args, Clone, Debug)]
@@ -21,10 +21,11 @@ pub struct GossipArgs {
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     gossip_period: Option<u64>,
 
-    /// About how many bytes of entries go into one message; a single entry always does.
-    #[arg(long, value_name = "BYTES", default_value_t = Config::default().batch_bytes_max,
-        value_parser = RangedU64ValueParser::<usize>::new().range(1..=BATCH_BYTES_MAX))]
-    gossip_batch_bytes: usize,
+    /// About how many bytes of entries go into one message; a single entry always does. At most a
+    /// quarter of --max-line-bytes. [default: 262144, or less if lines are short]
+    #[arg(long, value_name = "BYTES",
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    gossip_batch_bytes: Option<usize>,
 
     /// About how many bytes of the newest entries are kept in memory for nodes that lack them. Who
     /// lacks more gets a snapshot instead.
@@ -44,24 +45,83 @@ pub struct GossipArgs {
     gossip_probe: u64,
 }
 
-/// A message must go into a line, or it would be skipped by its receiver again and again.
-const BATCH_BYTES_MAX: u64 = LINE_BYTES_MAX as u64 / 2;
-
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl GossipArgs {
-    /// The engine's configuration; `period_min` is the shortest period that it learns by itself.
-    #[must_use]
-    pub fn config(&self, period_min: Duration) -> Config {
-        Config {
+    /// The engine's configuration, for a node that takes lines of up to `line_bytes_max` bytes;
+    /// `period_min` is the shortest period that it learns by itself.
+    ///
+    /// # Errors
+    ///
+    /// If lines are too short for gossip, or for batches of the size that is asked for. Such
+    /// messages would be skipped by their receivers again and again.
+    pub fn config(&self, line_bytes_max: usize, period_min: Duration) -> anyhow::Result<Config> {
+        anyhow::ensure!(
+            line_bytes_max >= LINE_BYTES_MIN,
+            "--max-line-bytes: nodes that gossip need at least {LINE_BYTES_MIN}"
+        );
+        let batch_bytes_max = batch_bytes_in(line_bytes_max);
+        let default = Config::default();
+        let batch_bytes =
+            self.gossip_batch_bytes.unwrap_or(default.batch_bytes_max.min(batch_bytes_max));
+        anyhow::ensure!(
+            batch_bytes <= batch_bytes_max,
+            "--gossip-batch-bytes: with lines of up to {line_bytes_max} bytes (see \
+             --max-line-bytes), at most {batch_bytes_max}"
+        );
+        Ok(Config {
             period: self.gossip_period.map(Duration::from_millis),
             period_min,
-            batch_bytes_max: self.gossip_batch_bytes,
+            batch_bytes_max: batch_bytes,
+            line_bytes_max,
             log_bytes_max: self.gossip_log_bytes,
             patience_min: Duration::from_millis(self.gossip_patience),
             probe_interval: Duration::from_millis(self.gossip_probe),
-        }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::lines::LINE_BYTES_MAX;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        gossip: GossipArgs,
+    }
+
+    /// The size of batches, or why a node does not start.
+    fn batch_bytes(line_bytes_max: usize, batch: Option<&str>) -> Result<usize, String> {
+        let flag = batch.map(|batch| ["--gossip-batch-bytes", batch]);
+        let words = ["node"].into_iter().chain(flag.into_iter().flatten());
+        let args = Cli::try_parse_from(words).map_err(|error| error.to_string())?.gossip;
+        let config =
+            args.config(line_bytes_max, Duration::ZERO).map_err(|error| error.to_string())?;
+        assert_eq!(config.line_bytes_max, line_bytes_max);
+        Ok(config.batch_bytes_max)
+    }
+
+    #[test]
+    fn a_node_does_not_start_with_lines_that_do_not_hold_its_messages() {
+        let why = batch_bytes(512, None).unwrap_err();
+        assert_eq!(why, "--max-line-bytes: nodes that gossip need at least 65536");
+        assert!(batch_bytes(LINE_BYTES_MIN - 1, None).is_err());
+        assert_eq!(batch_bytes(LINE_BYTES_MIN, None), Ok(16 << 10));
+        assert_eq!(batch_bytes(LINE_BYTES_MAX, None), Ok(256 << 10));
+        let why = batch_bytes(LINE_BYTES_MAX, Some("8388608")).unwrap_err();
+        let expected = "--gossip-batch-bytes: with lines of up to 16777216 bytes (see \
+                        --max-line-bytes), at most 4194304";
+        assert_eq!(why, expected);
+        assert_eq!(batch_bytes(2 * LINE_BYTES_MAX, Some("8388608")), Ok(8 << 20));
+        assert_eq!(batch_bytes(LINE_BYTES_MAX, Some("4194304")), Ok(4 << 20));
+        assert_eq!(batch_bytes(LINE_BYTES_MIN, Some("1")), Ok(1));
+        assert!(batch_bytes(LINE_BYTES_MIN, Some("20000")).is_err());
+        assert!(batch_bytes(LINE_BYTES_MAX, Some("0")).is_err());
     }
 }

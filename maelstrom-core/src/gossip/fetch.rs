@@ -206,6 +206,7 @@ impl<S: State> Gossip<S> {
             (self.fetching.asked, self.fetching.window) = (None, Window::default());
         }
         for id in self.peers.to_fetch(now) {
+            let batch_bytes = self.batch_bytes(&id);
             let Some(mut peer) = self.peers.get_mut(&id) else {
                 continue;
             };
@@ -216,7 +217,7 @@ impl<S: State> Gossip<S> {
             let slack = slack(&self.config, self.usual_round_trip, &peer);
             peer.fetch_at = Some(now.saturating_add(slack));
             let round_trip = peer.round_trip.estimate().or(self.usual_round_trip);
-            let most = batches_max(self.config.batch_bytes_max, round_trip.unwrap_or_default());
+            let most = batches_max(batch_bytes, round_trip.unwrap_or_default());
             let batches = self.fetching.window.batches(most);
             let position = self.fetching.position(&id, peer.life(), self.replica.version());
             drop(peer);
@@ -275,24 +276,27 @@ impl<S: State> Gossip<S> {
             Some(mut peer) => peer.answered = request,
             None => return,
         }
-        let count = fetch.batches.min(batches_max(self.config.batch_bytes_max, Duration::MAX));
+        let bytes_max = self.batch_bytes(id);
+        let count = fetch.batches.min(batches_max(bytes_max, Duration::MAX));
         let position = fetch.position;
-        let batches = if position.is_none() { self.batches(&[&have], count) } else { None };
+        let batches =
+            if position.is_none() { self.batches(&[&have], (count, bytes_max)) } else { None };
         let parcel = || Parcel { fetched: true, ..Parcel::default() };
         let parcels = if let Some((batches, _)) = batches {
             batches.into_iter().map(|runs| Parcel { runs, ..parcel() }).collect()
         } else {
-            let pieces = self.pieces(position.unwrap_or(0), count).into_iter();
+            let pieces = self.pieces(position.unwrap_or(0), count, bytes_max).into_iter();
             pieces.map(|piece| Parcel { piece: Some(piece), ..parcel() }).collect()
         };
         self.send_burst(node, id, parcels);
     }
 
-    /// Consecutive parts of the state: `count` at the most, and one at the least.
-    fn pieces(&self, mut position: u64, count: usize) -> Vec<Piece<S>> {
+    /// Consecutive parts of the state, of about `bytes_max` each: `count` at the most, and one at
+    /// the least.
+    fn pieces(&self, mut position: u64, count: usize, bytes_max: usize) -> Vec<Piece<S>> {
         let mut pieces = Vec::new();
         loop {
-            let (part, next) = self.state.piece(position, self.config.batch_bytes_max);
+            let (part, next) = self.state.piece(position, bytes_max);
             pieces.push(Piece { position, next, part });
             position = match next {
                 Some(next) if pieces.len() < count => next,

@@ -36,6 +36,7 @@ impl<S: State> Gossip<S> {
             drop(peer);
         } else {
             drop(peer);
+            self.hear_line_limit(src, message.line);
             self.silent_until = None;
             self.listen(now, src, &message);
         }

@@ -79,12 +79,12 @@ impl<S: State> Gossip<S> {
         self.roll_called = Some(now);
         let known = self.peers.get(gone).map(|peer| peer.known.clone()).unwrap_or_default();
         for id in self.peers.ids() {
+            let bytes_max = self.batch_bytes(&id).min(LITTLE_BYTES);
             let Some(mut peer) = self.peers.get_mut(&id).filter(|peer| peer.is_up()) else {
                 continue;
             };
             // Everyone says this to everyone: more than a little is for them to fetch.
             let have = [&known, &peer.known];
-            let bytes_max = self.config.batch_bytes_max.min(LITTLE_BYTES);
             let lacking = self.replica.lacking(&have, bytes_max);
             let runs = lacking.map_or(Vec::new(), |(spans, _)| spans);
             let slack = slack(&self.config, self.usual_round_trip, &peer);

@@ -72,6 +72,7 @@ mod beat;
 mod burst;
 mod fetch;
 mod forward;
+mod limits;
 mod listen;
 mod members;
 mod parcel;
@@ -92,6 +93,7 @@ use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use crate::error::Error;
+use crate::lines::LINE_BYTES_MAX;
 use crate::message::NodeId;
 use crate::node::Node;
 use crate::outputs::SharedText;
@@ -106,6 +108,7 @@ use record::{RecordRef, Recovering};
 use replica::Span;
 
 pub use args::GossipArgs;
+pub use limits::LINE_BYTES_MIN;
 pub use replica::{Entry, Missing, Origin, Replica, Run, VersionVector};
 pub use wire::Message;
 
@@ -116,8 +119,11 @@ pub struct Config {
     pub period: Option<Duration>,
     /// The shortest period that is learned.
     pub period_min: Duration,
-    /// About how many bytes of entries go into one message; a single entry always does.
+    /// About how many bytes of entries go into one message; a single entry always does. No more
+    /// than a quarter of the receiver's `line_bytes_max`, whatever this says.
     pub batch_bytes_max: usize,
+    /// Longer lines are skipped by this node's driver. Others are told, and send none.
+    pub line_bytes_max: usize,
     /// About how many bytes the newest entries may take, that are kept for who lacks them.
     pub log_bytes_max: usize,
     /// How long beyond the round trip an answer may take, at the least, before a peer is asked
@@ -133,6 +139,7 @@ impl Default for Config {
             period: None,
             period_min: Duration::from_millis(5),
             batch_bytes_max: 256 << 10,
+            line_bytes_max: LINE_BYTES_MAX,
             log_bytes_max: 4 << 20,
             patience_min: Duration::from_millis(100),
             probe_interval: Duration::from_secs(1),
@@ -326,6 +333,7 @@ impl<S: State> Gossip<S> {
                 self.peers.insert(id.clone(), Peer::new(rank));
             }
         }
+        self.check_room(node);
         self.learn();
         // A hub waits to be greeted, which is one message less for each.
         let wait = if self.rank == 0 { self.config.probe_interval } else { Duration::ZERO };

@@ -56,6 +56,7 @@ impl<S: State> Gossip<S> {
             lost: self.lost.0.clone(),
             view: self.view,
             place: parcel.place,
+            line: self.own_line_limit(),
             beat: self.beat.last(now).map(|(age, period)| (micros(age), micros(period))),
             // They are added as they are sent: others may get the same.
             runs: Vec::new(),
@@ -73,8 +74,14 @@ impl<S: State> Gossip<S> {
             "tells"
         );
         match self.texts(&parcel.runs) {
-            Ok(texts) if texts.is_empty() => node.send(id, &Body::Gossip(&message)),
-            Ok(texts) => node.send_with_list(id, &Body::Gossip(&message), "runs", texts),
+            Ok(texts) => {
+                let line_bytes_max = self.line_bytes_to(id).unwrap_or(usize::MAX);
+                let body = Body::Gossip(&message);
+                if let Err(error) = node.send_with_list(id, &body, ("runs", texts), line_bytes_max)
+                {
+                    self.note_unsent(id, &error);
+                }
+            }
             Err(error) => error!(peer = %id, %error, "entries have no JSON form and are not sent"),
         }
     }

@@ -140,6 +140,10 @@ pub(super) struct Peer {
     /// Rises with every change of that.
     pub(super) lost_changes: u64,
     pub(super) round_trip: RoundTrip,
+    /// The longest line that it takes, as it says.
+    pub(super) line_bytes_max: Option<usize>,
+    /// How many messages were too long for it.
+    pub(super) unsent: u64,
     health: Health,
     /// How often it has gone down lately.
     falls: u32,
@@ -194,6 +198,8 @@ impl Peer {
             lost: Vec::new(),
             lost_changes: 0,
             round_trip: RoundTrip::default(),
+            line_bytes_max: None,
+            unsent: 0,
             health: Health::Up,
             falls: 0,
             trusted_from: Duration::ZERO,

@@ -112,8 +112,10 @@ impl<S: State> Gossip<S> {
         };
         let (mut batches, cut) = if peer.is_introduced {
             let round_trip = self.round_trip_to(id);
-            let count = batches_max(self.config.batch_bytes_max, round_trip).min(PUSHED_MAX);
-            self.batches(&[&peer.known, &peer.told], count).unwrap_or((Vec::new(), true))
+            let bytes_max = self.batch_bytes(id);
+            let count = batches_max(bytes_max, round_trip).min(PUSHED_MAX);
+            self.batches(&[&peer.known, &peer.told], (count, bytes_max))
+                .unwrap_or((Vec::new(), true))
         } else {
             (vec![self.introduction(id)], true)
         };
@@ -153,7 +155,7 @@ impl<S: State> Gossip<S> {
         let Some(peer) = self.peers.get(id) else {
             return Vec::new();
         };
-        let (have, bytes_max) = ([&peer.known], self.config.batch_bytes_max);
+        let (have, bytes_max) = ([&peer.known], self.batch_bytes(id));
         let is_client = self.hub.is_none() || peer.hub.as_ref() == Some(&self.origin.node);
         let missing = if self.replica.log_bytes() < LITTLE_BYTES || (is_client && peer.is_known()) {
             self.replica.lacking(&have, bytes_max)

@@ -237,6 +237,12 @@ pub struct Replica<T> {
     bytes_max: usize,
 }
 
+/// What a run takes in a message besides its entries and the name of its node, at the most.
+const RUN_OVERHEAD_BYTES: usize = 96;
+
+/// The names of the logs of a batch take no more than its entries may, or this if it is more.
+const NAMES_BYTES_MIN: usize = 16 << 10;
+
 /// What an entry takes besides its own bytes, about: its place in a log and an allocation.
 const ENTRY_OVERHEAD_BYTES: usize = 48;
 
@@ -389,6 +395,7 @@ impl<T: Entry> Replica<T> {
         T: 'a,
     {
         let (mut left, mut cut, mut spans) = (bytes_max as u64, false, Vec::new());
+        let mut left_for_names = bytes_max.max(NAMES_BYTES_MIN);
         for (origin, log) in logs {
             let known = have.iter().map(|version| version.get(origin)).max().unwrap_or(0);
             if known >= log.end() {
@@ -398,7 +405,10 @@ impl<T: Entry> Replica<T> {
                 return None;
             }
             let start = known.max(log.base);
-            let (fitting, bytes) = if cut { (0, 0) } else { log.fit(start, left) };
+            let name = origin.node.len().saturating_add(RUN_OVERHEAD_BYTES);
+            let is_full = cut || name > left_for_names;
+            left_for_names = left_for_names.saturating_sub(name);
+            let (fitting, bytes) = if is_full { (0, 0) } else { log.fit(start, left) };
             left = left.saturating_sub(bytes);
             let count = if spans.is_empty() { fitting.max(1) } else { fitting };
             if count > fitting {

@@ -14,6 +14,7 @@ mod costs;
 mod hostile;
 mod hubs;
 mod lag;
+mod limits;
 mod monotonic;
 mod restarts;
 mod states;

@@ -51,17 +51,17 @@ impl Window {
 type Batch = Vec<Span>;
 
 impl<S: State> Gossip<S> {
-    /// Entries that are here and in none of `have`: at most `count` batches, and at least one, which may
-    /// be empty. Whether something did not go in. `None` if the logs do not hold all of it any more.
+    /// Entries that are here and in none of `have`: at most `count` batches of `bytes_max`, and at
+    /// least one, which may be empty. Whether something did not go in. `None` if the logs do not hold all of it any more.
     pub(super) fn batches(
         &self,
         have: &[&VersionVector],
-        count: usize,
+        (count, bytes_max): (usize, usize),
     ) -> Option<(Vec<Batch>, bool)> {
         let (mut sent, mut batches) = (VersionVector::default(), Vec::new());
         have.iter().for_each(|have| sent.join(have));
         loop {
-            let (spans, cut) = self.replica.lacking(&[&sent], self.config.batch_bytes_max)?;
+            let (spans, cut) = self.replica.lacking(&[&sent], bytes_max)?;
             spans.iter().for_each(|span| sent.raise(&span.origin, span.end));
             batches.push(spans);
             if !cut || batches.len() >= count {

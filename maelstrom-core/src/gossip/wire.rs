@@ -42,6 +42,9 @@ pub struct Message<S: State> {
     /// How long ago the sender last passed on what was new, and how long after that it may again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) beat: Option<(u64, u64)>,
+    /// The sender's limit on lines, unless it is the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) line: Option<usize>,
     /// Entries that the receiver lacks.
     #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
     pub(super) runs: Vec<Run<S::Entry>>,

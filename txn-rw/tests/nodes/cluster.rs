@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use maelstrom_core::{Clock, Output, RawNode};
+use maelstrom_core::{Clock, LINE_BYTES_MAX, Output, RawNode};
 use serde_json::Value;
 use txn_rw::{Config, HELD_BYTES_MAX, Registers, TxnRw};
 
@@ -155,6 +155,16 @@ impl Cluster {
         sent
     }
 
+    /// Turns the clock of a lone node to its next timer, and beyond by `late`. Returns how long
+    /// that took.
+    pub(crate) fn wait_for_timer(&mut self, late: Duration) -> Duration {
+        let before = self.now;
+        let next = self.nodes.values().filter_map(RawNode::poll_timeout).min();
+        self.now = next.unwrap().max(before) + late;
+        self.run_for(Duration::ZERO);
+        self.now - before
+    }
+
     fn clock(&self) -> Clock {
         Clock { monotonic: self.now, wall: Duration::ZERO }
     }
@@ -184,6 +194,7 @@ impl Cluster {
     fn deliver(&mut self) -> Vec<Value> {
         let mut bodies = Vec::new();
         while let Some(line) = self.under_way.pop_front() {
+            assert!(line.len() <= LINE_BYTES_MAX, "a line that nobody takes: {}", line.len());
             let message: Value = serde_json::from_str(&line).unwrap();
             let is_cut = ["src", "dest"]
                 .iter()

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use txn_rw::{CLOCK_LEAP_NOTED, Config, Isolation, OPERATIONS_MAX, STEP, WRITES_BYTES_MAX};
+use txn_rw::{
+    CLOCK_LEAP_NOTED, Config, Isolation, OPERATIONS_MAX, RUNNING_BYTES_MAX, SPREAD_MAX, STEP,
+    WRITES_BYTES_MAX,
+};
 
 use crate::cluster::Cluster;
 
@@ -259,4 +262,68 @@ fn the_levels_differ_in_what_a_transaction_sees_of_one_that_is_running() {
     let both = r#"[["r",1,null],["w",1,"c"]]"#;
     let replies = interleaved(Isolation::ReadUncommitted, writer, both);
     assert_eq!(replies[1], r#"[["r",1,"old"],["w",1,"c"]]"#);
+}
+
+/// A timer comes late, on any machine by 1 ms or so: 1,000 steps add that up.
+#[test]
+fn a_long_transaction_is_done_in_time_and_not_at_once_and_others_run_meanwhile() {
+    const LATE: Duration = Duration::from_micros(1_200);
+    for (isolation, count) in [
+        (Isolation::ReadCommitted, OPERATIONS_MAX),
+        (Isolation::ReadCommitted, 20 * OPERATIONS_MAX),
+        (Isolation::ReadUncommitted, OPERATIONS_MAX),
+        (Isolation::ReadCommitted, 30),
+    ] {
+        let config = Config { isolation, operations_max: count, ..Config::default() };
+        let mut cluster = Cluster::with(&["n1"], config);
+        let writes = vec![r#"["w",1,"a"],["w",2,"b"]"#; count / 2].join(",");
+        let begin = format!(r#"{{"type":"txn","msg_id":2,"txn":[{writes}]}}"#);
+        assert!(cluster.send("n1", "c1", &begin).is_empty());
+        let (mut took, mut between) = (Duration::ZERO, 0);
+        while cluster.late.is_empty() {
+            // Others are answered, and see nothing of it.
+            let read = cluster.ask("n1", r#"{"type":"txn","msg_id":4,"txn":[["r",1,null]]}"#);
+            let is_seen = !read.ends_with(r#"[["r",1,null]]}"#);
+            assert_eq!(is_seen, isolation == Isolation::ReadUncommitted, "{read}");
+            took += cluster.wait_for_timer(LATE);
+            between += 1;
+        }
+        let most = (SPREAD_MAX + 2 * LATE).min(u32::try_from(count).unwrap() * (STEP + LATE));
+        assert!(took <= most, "{count} operations took {took:?}");
+        assert!(between >= count.min(100) / 2, "{between} times others were answered");
+        let read = cluster.ask("n1", r#"{"type":"txn","msg_id":5,"txn":[["r",1,null]]}"#);
+        assert!(read.ends_with(r#"[["r",1,"a"]]}"#), "{read}");
+    }
+}
+
+#[test]
+fn running_transactions_hold_no_more_bytes_than_a_limit() {
+    let config = Config { isolation: Isolation::ReadCommitted, ..Config::default() };
+    let txn = |id: usize, operations: &str| {
+        format!(r#"{{"type":"txn","msg_id":{id},"txn":[{operations}]}}"#)
+    };
+    let large = "x".repeat(WRITES_BYTES_MAX / 4);
+    let (write, read) = (format!(r#"["w",1,"{large}"]"#), r#"["r",1,null]"#);
+    let refusal = format!("running transactions hold more than {RUNNING_BYTES_MAX} bytes");
+    let is_refusal = |reply: &str| reply.contains(r#""code":11,"#) && reply.contains(&refusal);
+    // Some hold large requests, and others large results of small requests.
+    for operations in [format!("{write},{read}"), format!(r#"["w",2,1],{read},["r",2,null]"#)] {
+        let mut cluster = Cluster::with(&["n1"], config.clone());
+        cluster.ask("n1", &txn(2, &write));
+        let count = 2 * RUNNING_BYTES_MAX / large.len();
+        let mut replies = Vec::new();
+        for id in 0..count {
+            replies.extend(cluster.send("n1", "c1", &txn(10 + id, &operations)));
+        }
+        cluster.run_for(SPREAD_MAX);
+        replies.append(&mut cluster.late);
+        assert_eq!(replies.len(), count, "all are answered");
+        let refused = replies.iter().filter(|reply| is_refusal(reply)).count();
+        let done = replies.iter().filter(|reply| reply.contains("txn_ok")).count();
+        assert_eq!((refused + done, refused * 2 >= count), (count, true), "{refused} are refused");
+        // There is room again, and no byte is counted for ever.
+        for id in 0..count {
+            assert!(cluster.send("n1", "c1", &txn(1_000 + id, read)).len() == 1);
+        }
+    }
 }

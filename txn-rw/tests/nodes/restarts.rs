@@ -76,6 +76,24 @@ fn of_lost_records_as_much_is_shown_as_still_makes_sense() {
     }
 }
 
+/// Each register takes almost half a line, and batches are as large as can be asked for.
+#[test]
+fn large_registers_come_in_pieces_that_fit_into_lines() {
+    let mut config = Config::default();
+    (config.gossip.batch_bytes_max, config.gossip.log_bytes_max) = (8 << 20, 0);
+    let mut cluster = Cluster::with(&["n1", "n2"], config);
+    cluster.run_for(Duration::from_secs(5));
+    cluster.cut_off("n2");
+    // The first two are just short of a batch, so that a third one would go with them.
+    for (key, bytes) in [(1, 4 << 20), (2, (4 << 20) - 150), (3, (8 << 20) - 100)] {
+        cluster.txn("n1", &format!(r#"[["w",{key},"{}"]]"#, "x".repeat(bytes)));
+    }
+    cluster.run_for(Duration::from_secs(5));
+    cluster.heal();
+    cluster.run_for(A_WHILE);
+    assert_eq!(cluster.node("n2").gossip().state().len(), 3);
+}
+
 /// Two others go on, each upon what the other one did: what it lacks comes in batches that are not
 /// cut along that, and so much of it waits that it is folded.
 #[test]

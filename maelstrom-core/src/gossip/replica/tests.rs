@@ -105,6 +105,31 @@ fn a_batch_keeps_to_its_limit_but_always_makes_progress_and_says_whether_it_was_
     assert_eq!(count(60), (6, false));
 }
 
+/// As many short entries as logs: their names take far more than the entries.
+#[test]
+fn the_names_of_the_logs_of_a_batch_are_bounded_as_well() {
+    let mut replica = Replica::new(usize::MAX);
+    for n in 0..1_000 {
+        replica.append(&origin(&format!("n{n}")), Total(n));
+    }
+    for bytes_max in [1, 5_000, 20_000, 1 << 20] {
+        let (mut have, mut batches) = (VersionVector::default(), 0);
+        loop {
+            let (spans, cut) = replica.lacking(&[&have], bytes_max).unwrap();
+            let bytes = |span: &Span| replica.encode(span).unwrap().len() + 1;
+            let bytes: usize = spans.iter().map(bytes).sum();
+            assert!(bytes <= bytes_max + bytes_max.max(NAMES_BYTES_MIN), "{bytes}, {bytes_max}");
+            spans.iter().for_each(|span| have.raise(&span.origin, span.end));
+            batches += 1;
+            if !cut {
+                break;
+            }
+        }
+        assert_eq!(&have, replica.version());
+        assert_eq!(batches == 1, bytes_max == 1 << 20, "{batches} of {bytes_max}");
+    }
+}
+
 #[test]
 fn old_entries_are_trimmed_and_who_lacks_one_of_them_needs_a_snapshot() {
     let mut replica = filled(&[("a", 8), ("b", 1)], 8 * FOOTPRINT);

@@ -50,7 +50,7 @@ pub(super) struct Packet<S: State> {
     from: usize,
     to: usize,
     message: Box<Message<S>>,
-    line: Vec<u8>,
+    pub(super) line: Vec<u8>,
     /// All that the sender may have known.
     flood: BTreeSet<u32>,
 }
@@ -89,6 +89,8 @@ pub(super) struct Cluster<S: Values> {
     pub(super) entries_sent: usize,
     pub(super) fetches_sent: u64,
     pub(super) pieces_sent: u64,
+    /// How many lines were longer than their receiver takes.
+    pub(super) skipped: u64,
     /// The last few lines, for who looks into a failure.
     transcript: VecDeque<String>,
 }
@@ -139,6 +141,7 @@ impl<S: Values> Cluster<S> {
             entries_sent: 0,
             fetches_sent: 0,
             pieces_sent: 0,
+            skipped: 0,
             transcript: VecDeque::new(),
         }
     }
@@ -306,6 +309,11 @@ impl<S: Values> Cluster<S> {
             return waiting.push(packet);
         }
         self.note(format!("n{to} <- n{from} {}", packet.message.sent));
+        // The newline is not counted.
+        if packet.line.len() - 1 > self.engine(to).config.line_bytes_max {
+            self.skipped += 1;
+            return;
+        }
         self.model[to].extend(&packet.flood);
         let clock = self.clock(to);
         self.nodes[to].as_mut().unwrap().handle_line(clock, &packet.line);

@@ -1,0 +1,124 @@
+//! Transactions that take a while, and how much of them a node holds.
+//!
+//! The invariant: their number and their bytes are bounded, whatever clients ask for. What a
+//! transaction holds is counted in encoded form: its request, and the results that it has so far.
+//! A transaction that runs alone is bounded by the longest line and the longest result.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use maelstrom_core::{Error, Request};
+
+use crate::request::Running;
+
+/// How long an operation takes where transactions do not run at once, unless there are very many.
+pub const STEP: Duration = Duration::from_millis(5);
+
+/// A transaction takes no longer than this, however many operations it has: clients wait for 5 s.
+pub const SPREAD_MAX: Duration = Duration::from_secs(1);
+
+/// How many transactions may be running at a time.
+pub const RUNNING_MAX: usize = 1 << 14;
+
+/// How many bytes all running transactions may hold together.
+pub const RUNNING_BYTES_MAX: usize = 64 << 20;
+
+/// A transaction that is running.
+#[derive(Debug)]
+pub(crate) struct Txn {
+    pub(crate) request: Request,
+    pub(crate) running: Running,
+    began: Duration,
+    /// How many operations run in one step.
+    stride: usize,
+    /// How many steps it has taken.
+    steps: u32,
+}
+
+impl Txn {
+    pub(crate) fn new(request: Request, running: Running, began: Duration) -> Self {
+        let steps_max = SPREAD_MAX.as_millis().checked_div(STEP.as_millis()).unwrap_or(1);
+        let steps_max = usize::try_from(steps_max).unwrap_or(usize::MAX);
+        let stride = running.len().div_ceil(steps_max.max(1)).max(1);
+        Self { request, running, began, stride, steps: 0 }
+    }
+
+    /// Begins a step, and returns how many operations are run by its end. A step that comes late
+    /// makes up for those that it has missed: so a transaction takes no longer on a slow timer.
+    pub(crate) fn begin_step(&mut self, now: Duration) -> usize {
+        let since = now.saturating_sub(self.began);
+        let due = since.as_micros().checked_div(STEP.as_micros()).unwrap_or(0);
+        let due = u32::try_from(due).unwrap_or(u32::MAX);
+        self.steps = self.steps.max(due).saturating_add(1);
+        usize::try_from(self.steps).unwrap_or(usize::MAX).saturating_mul(self.stride)
+    }
+
+    /// About how many bytes it holds.
+    fn bytes(&self) -> usize {
+        self.running.bytes().saturating_add(self.request.src().len())
+    }
+
+    /// How long it is until the next step.
+    pub(crate) fn until_next(&self, now: Duration) -> Duration {
+        let at = self.began.saturating_add(STEP.saturating_mul(self.steps));
+        at.saturating_sub(now)
+    }
+}
+
+/// The running transactions of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Underway {
+    /// In the order in which they began.
+    txns: BTreeMap<u64, Txn>,
+    next: u64,
+    /// What `txns` hold.
+    bytes: usize,
+}
+
+impl Underway {
+    /// A number for a transaction that begins, if there is room for it.
+    ///
+    /// # Errors
+    ///
+    /// Error 11 if too many are running, or they hold too much.
+    pub(crate) fn admit(&mut self, txn: &Txn) -> Result<u64, Error> {
+        if self.txns.len() >= RUNNING_MAX {
+            return Err(Error::temporarily_unavailable("too many transactions are running"));
+        }
+        self.check(txn)?;
+        let id = self.next;
+        self.next = id.saturating_add(1);
+        Ok(id)
+    }
+
+    /// Whether there is room for a transaction besides those that wait for their next step.
+    ///
+    /// # Errors
+    ///
+    /// Error 11 if they hold too much together. One that is alone always has room.
+    pub(crate) fn check(&self, txn: &Txn) -> Result<(), Error> {
+        if self.bytes.saturating_add(txn.bytes()) <= RUNNING_BYTES_MAX || self.txns.is_empty() {
+            return Ok(());
+        }
+        let text = format!("running transactions hold more than {RUNNING_BYTES_MAX} bytes");
+        Err(Error::temporarily_unavailable(text))
+    }
+
+    /// Takes out a transaction, for its next step.
+    pub(crate) fn take(&mut self, id: u64) -> Option<Txn> {
+        let txn = self.txns.remove(&id)?;
+        self.bytes = self.bytes.saturating_sub(txn.bytes());
+        Some(txn)
+    }
+
+    /// Keeps a transaction until its next step.
+    pub(crate) fn keep(&mut self, id: u64, txn: Txn) {
+        self.bytes = self.bytes.saturating_add(txn.bytes());
+        self.txns.insert(id, txn);
+    }
+
+    /// Those that wait for their next step, the last one that began first.
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Running> + Clone {
+        self.txns.values().rev().map(|txn| &txn.running)
+    }
+}
