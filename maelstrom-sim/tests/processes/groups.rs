@@ -93,7 +93,7 @@ fn a_kill_and_a_pause_reach_the_node_behind_its_wrapper() {
     let run = Finished::of(run);
     assert_eq!(most, 1, "{}", run.stderr());
     wait_until("nothing is left", || marked("7000004").is_empty());
-    assert!(run.stderr().contains("nemesis: crash"), "{}", run.stderr());
+    assert!(run.stderr().contains("nemesis: kill n0"), "{}", run.stderr());
 }
 
 #[test]
