@@ -380,7 +380,7 @@ impl<E> Node<E> {
     }
 }
 
-/// What follows the body.
+/// The end of the line, behind the body.
 const LINE_END: &str = "}\n";
 
 /// Writes all that comes before the body.

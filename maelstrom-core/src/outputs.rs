@@ -1,4 +1,4 @@
-//! What a node has to say, until its driver takes it.
+//! The outputs of a node, until its driver takes them.
 //!
 //! A message that goes to many nodes is the same for all of them but for a few bytes. Its long
 //! parts wait here once, however many nodes it goes to, and a line is put together when it is taken.

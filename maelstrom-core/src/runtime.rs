@@ -3,7 +3,7 @@
 //! The invariant: every line that comes in is handled, in order, and everything the node says goes
 //! out, in order, before more is read. So a reader that stops reading stops the node, and memory
 //! stays bounded by one chunk of input, one line, and all that one line or one timeout makes the
-//! node say. What that has many nodes told is there once, and is put into one line at a time.
+//! node say. A body that goes to many nodes is in memory once, and is put into one line at a time.
 
 #![expect(
     clippy::disallowed_methods,

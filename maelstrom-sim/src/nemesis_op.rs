@@ -21,7 +21,7 @@ pub enum ServiceMode {
     Errors,
 }
 
-/// What the nemesis does.
+/// An action of the nemesis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NemesisOp {
@@ -71,7 +71,7 @@ impl NemesisOp {
         }
     }
 
-    /// What mends it, if it breaks something that can be mended.
+    /// The action that mends it, if it breaks something that can be mended.
     pub(crate) fn mend(&self) -> Option<Self> {
         match self {
             Self::StartPartition(..) => Some(Self::StopPartition),

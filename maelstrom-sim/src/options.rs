@@ -45,7 +45,7 @@ pub struct Options {
     /// About how many bytes a part of a snapshot holds. In virtual time, nodes then replace their
     /// records by snapshots all the time. `None`: never.
     pub snapshot_part_bytes: Option<usize>,
-    /// What the nemesis does, and when, since the clients began. `None`: what the seed draws.
+    /// The actions of the nemesis, and when, since the clients began. `None`: the seed draws them.
     pub schedule: Option<Vec<(Duration, NemesisOp)>>,
     /// The operations that clients begin before the time limit, by their number from 0 on: the others
     /// are drawn and left out. `None`: all.

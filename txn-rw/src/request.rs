@@ -43,7 +43,7 @@ impl<'de> Deserialize<'de> for Operation {
     }
 }
 
-/// What an operation takes besides its texts, about: its signs, and where it is in memory.
+/// An operation takes about so many bytes besides its texts, for its signs and in memory.
 const OPERATION_OVERHEAD_BYTES: usize = 128;
 
 struct Elements;
@@ -98,7 +98,7 @@ pub(crate) struct Running {
     writes: BTreeMap<Key, Value>,
     /// What they came to: the inside of a list.
     text: String,
-    /// What the request takes.
+    /// How many bytes the request takes.
     request_bytes: usize,
 }
 

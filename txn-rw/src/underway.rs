@@ -1,7 +1,7 @@
 //! Transactions that take a while, and how much of them a node holds.
 //!
-//! The invariant: their number and their bytes are bounded, whatever clients ask for. What a
-//! transaction holds is counted in encoded form: its request, and the results that it has so far.
+//! The invariant: their number and their bytes are bounded, whatever clients ask for. A
+//! transaction counts in encoded form: its request, and the results that it has so far.
 //! A transaction that runs alone is bounded by the longest line and the longest result.
 
 use std::collections::BTreeMap;
@@ -71,7 +71,7 @@ pub(crate) struct Underway {
     /// In the order in which they began.
     txns: BTreeMap<u64, Txn>,
     next: u64,
-    /// What `txns` hold.
+    /// How many bytes `txns` hold.
     bytes: usize,
 }
 

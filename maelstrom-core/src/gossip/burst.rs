@@ -99,7 +99,7 @@ impl<S: State> Bursts<S> {
         waiting
     }
 
-    /// What waits of a peer's messages is as good as lost.
+    /// Drops the messages of a peer that wait for earlier ones: those are as good as lost.
     pub(super) fn remove(&mut self, id: &NodeId) {
         let waiting = self.newest.remove(id).map_or(0, |burst| burst.waiting());
         self.waiting = self.waiting.saturating_sub(waiting);

@@ -1,8 +1,8 @@
 //! How long a line may be, and how much of it a batch takes.
 //!
 //! A line that is longer than its receiver's limit is skipped, however often it comes. So one rule
-//! holds for every message: a batch takes a quarter of a line at the most. What does not fit into a
-//! batch (a single entry, a register of a snapshot) may take half a line, by the handler's own
+//! holds for every message: a batch takes a quarter of a line at the most. A single entry, or a
+//! register of a snapshot, that does not fit into a batch may take half a line, by the handler's own
 //! limit. The names of the logs take a quarter, and at least a quarter is left for versions and
 //! names, which every message has.
 //!
@@ -25,10 +25,10 @@ pub const LINE_BYTES_MIN: usize = 64 << 10;
 /// A batch takes this part of a line at the most.
 const PARTS: usize = 4;
 
-/// What every message takes besides versions and names, about.
+/// About so many bytes of a message are neither versions nor names.
 const ENVELOPE_BYTES: usize = 1 << 10;
 
-/// What a node takes in a message besides its name: an incarnation, a count, and signs.
+/// Each node adds so many bytes to a message besides its name: an incarnation, a count, and signs.
 const NODE_BYTES: usize = 64;
 
 /// The largest batch for lines of so many bytes.
@@ -49,7 +49,7 @@ impl<S: State> Gossip<S> {
         self.config.batch_bytes_max.min(batch_bytes_in(line_bytes))
     }
 
-    /// What this node says of its limit: nothing, if it is the default.
+    /// The limit that this node tells its peers. `None`: it is the default.
     pub(super) fn own_line_limit(&self) -> Option<usize> {
         Some(self.config.line_bytes_max).filter(|own| *own != LINE_BYTES_MAX)
     }

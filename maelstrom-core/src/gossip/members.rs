@@ -24,10 +24,10 @@ const VARIATION_USUAL: Duration = Duration::from_secs(1);
 /// No answer is waited for longer, beyond what its sender was allowed to wait.
 const PATIENCE_MAX: Duration = Duration::from_secs(10);
 
-/// What has been found out about the peers.
+/// The results of the last review of all peers.
 #[derive(Debug, Default)]
 pub(super) struct Around {
-    /// What that follows from.
+    /// The facts that the results follow from.
     seen: Seen,
     /// Those that the hub tries in vain to reach.
     lost_by_hub: BTreeSet<NodeId>,

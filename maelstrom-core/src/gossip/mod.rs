@@ -244,7 +244,7 @@ pub struct Gossip<S: State> {
     silent_until: Option<Duration>,
     /// The snapshot that is being recovered.
     recovering: Option<Recovering<S>>,
-    /// What has just been sent to some peer, for the next one.
+    /// Entries in JSON as the last peer got them: the next peer may get the same.
     encoded: BTreeMap<Span, SharedText>,
     /// When the next tick comes that counts.
     tick_at: Option<Duration>,

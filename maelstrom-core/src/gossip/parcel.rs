@@ -1,4 +1,4 @@
-//! Sending a message. What several peers get is encoded once, and stands in memory once.
+//! Sending a message. Entries that several peers get are encoded once, and stand in memory once.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::message::NodeId;
 use crate::node::Node;
 use crate::outputs::SharedText;
 
-/// What goes into a message besides what goes into every message.
+/// The parts of a message that not every message has.
 pub(super) struct Parcel<S: State> {
     pub(super) answer_within: Option<Duration>,
     pub(super) runs: Vec<Span>,
@@ -86,7 +86,7 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// Runs as they stand in a message. What goes to several peers is encoded once.
+    /// Runs as they stand in a message. A run that goes to several peers is encoded once.
     fn texts(&mut self, spans: &[Span]) -> serde_json::Result<Vec<SharedText>> {
         let mut texts = Vec::with_capacity(spans.len());
         for span in spans {

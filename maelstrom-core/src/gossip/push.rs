@@ -44,7 +44,7 @@ impl<S: State> Gossip<S> {
 
     /// Peers on this node's own beat, for which there is news. In no order, and maybe twice.
     fn others_with_news(&self) -> impl Iterator<Item = &NodeId> {
-        // Whoever is told of less than the newest generation or view has news: see `has_news_for`.
+        // A peer that was told of less than the newest generation or view has news: see `has_news_for`.
         self.peers.with_news(self.generation, self.lost.1).filter(|id| !self.is_hub(id))
     }
 

@@ -237,7 +237,7 @@ pub struct Replica<T> {
     bytes_max: usize,
 }
 
-/// What a run takes in a message besides its entries and the name of its node, at the most.
+/// A run adds at most so many bytes to a message besides its entries and the name of its node.
 const RUN_OVERHEAD_BYTES: usize = 96;
 
 /// The names of the logs of a batch take no more than its entries may, or this if it is more.

@@ -23,7 +23,7 @@ pub enum StartError {
     Forbidden {
         /// The program.
         bin: PathBuf,
-        /// What is missing, and the remedy.
+        /// The missing permission, and the remedy.
         why: String,
     },
     /// It may not be executed.

@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 pub struct Finding {
     /// Its seed.
     pub seed: u64,
-    /// What kind of finding it is.
+    /// Its kind.
     pub kind: Kind,
     /// How large the run was.
     pub size: Size,

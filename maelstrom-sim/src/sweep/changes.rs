@@ -1,4 +1,4 @@
-//! What a smaller run has otherwise than the run of its seed.
+//! The differences between a smaller run and the run of its seed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::nemesis::{NemesisOp, Schedule};
 use crate::options::{Latency, LatencyDist, Options};
 
-/// What a smaller run has otherwise than the run of its seed.
+/// The differences between a smaller run and the run of its seed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Changes {
@@ -30,7 +30,7 @@ pub struct Changes {
     /// Of the operations that are drawn for clients, only those with these numbers begin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operations: Option<BTreeSet<u64>>,
-    /// What the nemesis does, and how many nanoseconds after the clients began.
+    /// The actions of the nemesis, and how many nanoseconds after the clients began.
     #[serde(skip_serializing_if = "Option::is_none", with = "events")]
     pub schedule: Option<Vec<(Duration, NemesisOp)>>,
 }

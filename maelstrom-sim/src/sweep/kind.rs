@@ -1,4 +1,4 @@
-//! What kind of finding a run is, and how large the run was.
+//! The kind of a finding, and the size of its run.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::world::{Failure, World};
 /// How many characters of a cause a kind keeps.
 const CHARS_MAX: usize = 80;
 
-/// What kind of finding a run is: its category, and the words of its first cause without numbers,
+/// The kind of a finding: its category, and the words of its first cause without numbers,
 /// names of nodes and values. Two runs with the same mistake have the same kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -137,7 +137,7 @@ impl Size {
         }
     }
 
-    /// What a person has to read: an operation or a fault counts as several messages.
+    /// How much a person has to read: an operation or a fault counts as several messages.
     pub(super) fn weight(&self) -> u64 {
         let Self { messages, faults, operations, .. } = self;
         messages.saturating_add(faults.saturating_mul(20)).saturating_add(operations * 5)

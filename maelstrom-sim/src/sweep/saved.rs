@@ -21,15 +21,15 @@ pub struct SavedCase {
     pub sweep: String,
     /// The seed.
     pub seed: u64,
-    /// What the seed drew when the file was made.
+    /// The draw of the seed when the file was made, in words.
     pub drawn: String,
-    /// What the run showed.
+    /// The kind of the finding.
     pub finding: Kind,
     /// How large the run of the seed was.
     pub before: Size,
     /// How large this one was.
     pub after: Size,
-    /// What it has otherwise than the run of the seed.
+    /// The differences to the run of the seed.
     pub changes: Changes,
 }
 

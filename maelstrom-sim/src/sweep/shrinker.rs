@@ -13,7 +13,7 @@ use crate::options::{LatencyDist, Options};
 /// The shortest time limit that is tried.
 const TIME_LIMIT_MIN_MS: u64 = 50;
 
-/// What a run that did not end well was like.
+/// The kind and the size of a run that did not end well.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) kind: Kind,
@@ -66,7 +66,7 @@ struct Search<'a, G, R> {
 }
 
 impl<G: FnMut() -> bool, R: FnMut(&Changes) -> Option<Found>> Search<'_, G, R> {
-    /// Tries each kind of change. What takes most away comes first: later runs are faster then.
+    /// Tries each kind of change. The change that takes most away comes first: later runs are faster then.
     fn round(&mut self) {
         self.fewer_nodes();
         self.no_faults();
@@ -81,7 +81,7 @@ impl<G: FnMut() -> bool, R: FnMut(&Changes) -> Option<Found>> Search<'_, G, R> {
 
     /// Runs a candidate, and keeps it if it is smaller and shows the same.
     fn attempt(&mut self, candidate: Changes) -> bool {
-        // Whatever can be an option can be JSON.
+        // Every option can be JSON.
         let text = serde_json::to_string(&candidate).unwrap_or_default();
         if candidate == self.best || !self.tried.insert(text) {
             return false;

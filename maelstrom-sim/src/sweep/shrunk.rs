@@ -96,7 +96,7 @@ impl Sweep {
         Some(Shrunk { case, finding: *again.err()?, runs: smallest.runs })
     }
 
-    /// What a seed draws, in words.
+    /// The draw of a seed, in words.
     fn drawn(&self, seed: u64) -> String {
         let Test { workload, options } = self.test_for(seed);
         let Options { concurrency, rate, time_limit, latency, sync_max, .. } = &options;
@@ -165,7 +165,7 @@ impl Sweep {
         }
     }
 
-    /// What to do with a file of this sweep, in words.
+    /// Advice on a file of this sweep.
     fn how_to_keep(&self, name: &str) -> String {
         if name == self.workload.name() {
             return "copy it to tests/regressions/, for Sweep::test_regressions".to_owned();
@@ -288,7 +288,7 @@ fn tell_of(shrunk: &Shrunk, finding: &Finding, how_to_keep: &str) -> String {
     )
 }
 
-/// What a shell puts into the environment to have this file run.
+/// The variable of the environment, for a shell, with which a test runs this file.
 fn file_in_env(path: &Path) -> String {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     format!("CASE='{}'", path.display().to_string().replace('\'', r"'\''"))

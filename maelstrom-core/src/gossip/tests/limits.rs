@@ -21,7 +21,7 @@ fn nodes_with_different_limits_know_each_others_and_send_nothing_longer() {
     let limits = [LINE_BYTES_MAX, 8 * KIB, 64 * KIB];
     for log_bytes_max in [4 << 20, 0] {
         let mut cluster = with_limits(&limits, log_bytes_max);
-        // Whoever speaks first does not know the others.
+        // The node that speaks first does not know the others.
         cluster.append(0);
         cluster.run_for(secs(5));
         cluster.assert_converged();

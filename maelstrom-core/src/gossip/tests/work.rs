@@ -1,4 +1,4 @@
-//! What a node looks at for one request or one message: only at peers that something is due for.
+//! For one request or message, a node looks only at peers that something is due for.
 
 use super::*;
 

@@ -94,7 +94,7 @@ pub struct GaveUp;
 /// A cycle in a [`Graph`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cycle<V> {
-    /// What it shows.
+    /// The phenomenon that it shows.
     pub phenomenon: Phenomenon,
     /// Its edges, each beginning where the last one ends.
     pub edges: Vec<(V, Class, V)>,

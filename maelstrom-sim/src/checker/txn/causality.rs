@@ -75,7 +75,7 @@ impl Related {
         bounds.and_then(|(start, end)| self.ids.get(*start..*end)).unwrap_or_default()
     }
 
-    /// What each transaction depends on directly.
+    /// The direct dependencies of each transaction.
     fn causes(all: &Transactions<'_>, sessions: &Sessions) -> Self {
         let mut related = Self { starts: vec![0], ids: Vec::new() };
         let mut causes = Vec::new();
@@ -156,7 +156,7 @@ struct Write {
     matters: usize,
 }
 
-/// Who wrote a key so far, by chain and in order.
+/// The writes of a key so far, by chain and in order.
 type Writers = BTreeMap<ChainId, Vec<Write>>;
 
 struct Causality<'a, 'h> {

@@ -100,7 +100,7 @@ impl Clock {
     }
 }
 
-/// What a chain is used for.
+/// The use of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
     /// A session goes on.

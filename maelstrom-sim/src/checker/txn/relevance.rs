@@ -8,7 +8,7 @@
 use super::causality::Related;
 use super::transactions::{Transactions, TxnId, VersionId};
 
-/// What transactions know of markers. Those are numbered from one.
+/// Which markers each transaction knows of. Markers are numbered from one.
 #[derive(Debug)]
 struct Markers {
     /// The last marker that each transaction knows of, or is. Zero if there is none.
@@ -62,7 +62,7 @@ pub(super) fn of(
     let mut matters = vec![0; all.versions.len()];
     for key in &all.keys {
         let versions = || key.versions().chain([key.initial]);
-        // What each version's writer knows of, and where the version is read last.
+        // The last marker that each version's writer knows of, and the last read of the version.
         let mut reads: Vec<(usize, usize, VersionId)> = Vec::new();
         for version in versions() {
             let last = last_read.get(version).copied().flatten();

@@ -93,7 +93,7 @@ fn only_the_operations_that_are_asked_for_begin_and_are_the_same_ones() {
     assert!(still_drawn >= drawn);
 }
 
-/// What runs in the process that `output_of` starts: a sweep that fails, if that is asked for.
+/// The process that `output_of` starts runs this: a sweep that fails, if that is asked for.
 #[test]
 fn fails_on_request() {
     if std::env::var_os(FAILS).is_some() {

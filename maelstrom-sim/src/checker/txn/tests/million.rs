@@ -61,8 +61,8 @@ fn push_text(history: &mut History, process: u64, ops: &[String], begun: Option<
     history.push(Op { value, invocation: begun, ..op })
 }
 
-/// What replicas make of random transactions that apply the others' writes in one order, each later
-/// than the last: the later of two writes wins. That is causally consistent. Each transaction reads
+/// The history of replicas that apply each other's writes in one order, each later than the last. The
+/// later of two writes wins. That is causally consistent. Each transaction reads
 /// and writes up to three keys each, of which low ones are more frequent.
 fn causal_store(shape: Shape) -> History {
     let mut rng = rng::stream(7, Stream::Generator);
