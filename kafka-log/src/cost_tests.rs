@@ -37,7 +37,7 @@ impl World {
             silenced: None,
         };
         for name in &names[..up] {
-            let config = Config { partitions, ..Config::default() };
+            let config = Config { partitions, linger: Duration::ZERO, ..Config::default() };
             let handler = KafkaLog::new(config, gossip::Config::default());
             let node = RawNode::new(handler, [u8::try_from(name.len()).unwrap(); 32], true);
             world.nodes.insert((*name).to_owned(), node);

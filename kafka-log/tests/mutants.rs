@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests may fail")]
 #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "tests may fail")]
 
+use std::time::Duration;
+
 use kafka_log::{Config, KafkaLog, Rule, Rules};
 use maelstrom_core::{MessageHandler, NodeId, gossip};
 use maelstrom_sim::Test;
@@ -61,9 +63,14 @@ fn test_for(seed: u64) -> Test {
     sweep().test_for(seed)
 }
 
+/// Nodes with these rules that send every message at once. More messages show a fault sooner.
+fn config(rules: Rules) -> Config {
+    Config { linger: Duration::ZERO, rules, ..Config::default() }
+}
+
 /// One partition on all nodes, so that each fault meets it.
 fn handler(rules: Rules) -> KafkaLog {
-    let config = Config { partitions: 1, replication: 5, rules, ..Config::default() };
+    let config = Config { partitions: 1, replication: 5, ..config(rules) };
     KafkaLog::new(config, gossip::Config::default())
 }
 
@@ -74,7 +81,7 @@ fn with_all_faults(rules: Rules, seed: u64) -> Option<String> {
 fn with_a_bad_disk(rules: Rules, seed: u64) -> Option<String> {
     let test = with_one_bad_disk(test_for(seed));
     let bad = test.options.nodes[0].clone();
-    finding(test, |id| Forgetful::with_two_in_sync(*id == bad, rules))
+    finding(test, |id| Forgetful::with_two_in_sync(*id == bad, config(rules)))
 }
 
 fn with_outages(rules: Rules, seed: u64) -> Option<String> {

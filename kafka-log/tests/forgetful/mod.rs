@@ -13,8 +13,8 @@ pub(crate) struct Forgetful {
 
 impl Forgetful {
     /// A node of a cluster in which two replicas must be in sync.
-    pub(crate) fn with_two_in_sync(is_forgetful: bool, rules: Rules) -> Self {
-        let config = Config { partitions: 2, in_sync_min: 2, rules, ..Config::default() };
+    pub(crate) fn with_two_in_sync(is_forgetful: bool, config: Config) -> Self {
+        let config = Config { partitions: 2, in_sync_min: 2, ..config };
         let handler = KafkaLog::new(config, gossip::Config::default());
         Self { handler, is_forgetful }
     }

@@ -70,9 +70,10 @@ impl Cluster {
         cluster
     }
 
-    /// One partition, on three nodes.
+    /// One partition, on three nodes that send every message at once.
     pub(crate) fn three() -> Self {
-        Self::new(&["n1", "n2", "n3"], Config { partitions: 1, ..Config::default() })
+        let config = Config { partitions: 1, linger: Duration::ZERO, ..Config::default() };
+        Self::new(&["n1", "n2", "n3"], config)
     }
 
     /// Starts a node from its records.
