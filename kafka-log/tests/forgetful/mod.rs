@@ -1,6 +1,6 @@
 //! Nodes that lose their records.
 
-use kafka_log::{Config, Event, KafkaLog, Payload, Rules};
+use kafka_log::{Config, Event, KafkaLog, Payload};
 use maelstrom_core::{Error, MessageHandler, Node, Request, gossip};
 use maelstrom_sim::Test;
 use maelstrom_sim::nemesis::Fault;
