@@ -4,6 +4,7 @@
 //! comes of it is the handler's [`State`]: a set, a counter, a map. Entries are named (origin,
 //! incarnation, sequence), so a version vector says exactly what a node has, duplicates are
 //! harmless, and the acknowledgement of everything is one small vector that rides on every message.
+//! Rows of past lives go as one digest, so messages do not grow with restarts (`replica/claim.rs`).
 //!
 //! # Who talks to whom
 //!
@@ -364,11 +365,12 @@ impl<S: State> Gossip<S> {
         &mut self,
         node: &mut Node<E>,
         src: &NodeId,
-        message: Message<S>,
+        mut message: Message<S>,
     ) -> Result<(), Error> {
         if !self.peers.contains(src) {
             return Err(Error::malformed_request("gossip is between the nodes of a cluster"));
         }
+        self.resolve(src, &mut message);
         let mut result = Ok(());
         let ready = self.in_order(src, message);
         if ready.is_empty() {

@@ -6,7 +6,7 @@ use tracing::{error, trace};
 
 use super::burst::Place;
 use super::members::slack;
-use super::replica::Span;
+use super::replica::{Rest, Span, VersionVector};
 use super::wire::{Body, Fetch, Message, Piece, micros};
 use super::{Gossip, State};
 use crate::message::NodeId;
@@ -45,13 +45,16 @@ impl<S: State> Gossip<S> {
             peer.ask(now, within, slack);
         }
         let echo = peer.echo(now);
+        let names_all = parcel.piece.is_some() || std::mem::take(&mut peer.is_unresolved);
         drop(peer);
+        let (have, rest) = self.claim(id, names_all);
         let message = Message {
             life: self.life,
             sent: micros(now),
             echo,
             answer_within: parcel.answer_within.map(micros),
-            have: self.replica.version().clone(),
+            have,
+            rest,
             hub: self.hub.clone(),
             lost: self.lost.0.clone(),
             view: self.view,
@@ -83,6 +86,27 @@ impl<S: State> Gossip<S> {
                 }
             }
             Err(error) => error!(peer = %id, %error, "entries have no JSON form and are not sent"),
+        }
+    }
+
+    /// What this node tells a peer that it has: all rows, or some and a digest of the others.
+    fn claim(&self, id: &NodeId, names_all: bool) -> (VersionVector, Option<Rest>) {
+        let recent = self.peers.len().saturating_add(1).saturating_mul(2);
+        match self.peers.get(id).filter(|_| !names_all) {
+            Some(peer) => self.replica.claim(&peer.known, recent),
+            None => (self.replica.version().clone(), None),
+        }
+    }
+
+    /// Completes what a peer claims to have, if its other rows are those of this node.
+    pub(super) fn resolve(&mut self, src: &NodeId, message: &mut Message<S>) {
+        let Some(rest) = message.rest.take() else {
+            return;
+        };
+        if let Some(have) = self.replica.resolve(&message.have, &rest) {
+            message.have = have;
+        } else if let Some(mut peer) = self.peers.get_mut(src) {
+            peer.is_unresolved = true;
         }
     }
 

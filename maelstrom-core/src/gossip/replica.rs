@@ -163,6 +163,8 @@ struct Kept<T> {
 /// The newest entries of one origin.
 #[derive(Clone, Debug)]
 struct Log<T> {
+    /// How many changes of the replica there had been when this log changed last.
+    changed: u64,
     /// The sequence number of the first one that is kept.
     base: u64,
     entries: VecDeque<Kept<T>>,
@@ -173,7 +175,7 @@ struct Log<T> {
 impl<T: Entry> Log<T> {
     /// A log of which nothing is kept.
     const fn empty(base: u64) -> Self {
-        Self { base, entries: VecDeque::new(), bytes: 0 }
+        Self { changed: 0, base, entries: VecDeque::new(), bytes: 0 }
     }
 
     /// The size of its newest entry.
@@ -235,6 +237,8 @@ pub struct Replica<T> {
     /// The size of the newest entries of all logs together.
     newest_bytes: usize,
     bytes_max: usize,
+    /// How often a log has changed.
+    changes: u64,
 }
 
 /// A run adds at most so many bytes to a message besides its entries and the name of its node.
@@ -257,7 +261,7 @@ impl<T: Entry> Replica<T> {
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         let (logs, version) = (BTreeMap::new(), VersionVector::default());
-        Self { logs, version, bytes: 0, newest_bytes: 0, bytes_max }
+        Self { logs, version, bytes: 0, newest_bytes: 0, bytes_max, changes: 0 }
     }
 
     /// What this replica has.
@@ -327,7 +331,9 @@ impl<T: Entry> Replica<T> {
     pub fn advance(&mut self, version: &VersionVector, except: Option<&Origin>) {
         for (origin, count) in &version.0 {
             if Some(origin) != except && self.version.get(origin) < *count {
-                if let Some(old) = self.logs.insert(origin.clone(), Log::empty(*count)) {
+                self.changes = self.changes.saturating_add(1);
+                let log = Log { changed: self.changes, ..Log::empty(*count) };
+                if let Some(old) = self.logs.insert(origin.clone(), log) {
                     self.bytes = self.bytes.saturating_sub(old.bytes);
                     self.newest_bytes = self.newest_bytes.saturating_sub(old.newest_bytes());
                 }
@@ -442,6 +448,8 @@ impl<T: Entry> Replica<T> {
         let Some(log) = self.logs.get_mut(origin) else {
             return;
         };
+        self.changes = self.changes.saturating_add(1);
+        log.changed = self.changes;
         self.bytes = self.bytes.saturating_sub(log.bytes);
         self.newest_bytes = self.newest_bytes.saturating_sub(log.newest_bytes());
         if log.entries.is_empty() {
@@ -483,6 +491,10 @@ impl<T: Entry> Replica<T> {
         }
     }
 }
+
+mod claim;
+
+pub(super) use claim::Rest;
 
 #[cfg(test)]
 mod tests;

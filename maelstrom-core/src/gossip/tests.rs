@@ -15,6 +15,7 @@ mod hostile;
 mod hubs;
 mod lag;
 mod limits;
+mod many_lives;
 mod monotonic;
 mod restarts;
 mod states;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 use super::burst::Place;
-use super::replica::{Run, VersionVector};
+use super::replica::{Rest, Run, VersionVector};
 use crate::message::NodeId;
 
 /// A message between two engines. It tells what its sender has, whatever it is about: that is the
@@ -28,6 +28,9 @@ pub struct Message<S: State> {
     pub(super) answer_within: Option<u64>,
     /// What the sender has, the entries of this message included.
     pub(super) have: VersionVector,
+    /// The rows that `have` leaves out, in short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) rest: Option<Rest>,
     /// Whom the sender takes for its hub; itself, if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) hub: Option<NodeId>,

@@ -86,6 +86,7 @@ pub(super) struct Cluster<S: Values> {
     /// All that clients have appended.
     pub(super) appended: BTreeSet<u32>,
     pub(super) messages_sent: u64,
+    pub(super) bytes_sent: usize,
     pub(super) entries_sent: usize,
     pub(super) fetches_sent: u64,
     pub(super) pieces_sent: u64,
@@ -138,6 +139,7 @@ impl<S: Values> Cluster<S> {
             model: vec![BTreeSet::new(); size],
             appended: BTreeSet::new(),
             messages_sent: 0,
+            bytes_sent: 0,
             entries_sent: 0,
             fetches_sent: 0,
             pieces_sent: 0,
@@ -376,6 +378,7 @@ impl<S: Values> Cluster<S> {
             panic!("nodes gossip and nothing else");
         };
         self.check(from, to, &message);
+        self.bytes_sent += line.len();
         let mut copies = usize::from(!self.rng.random_bool(self.faults.loss));
         copies += usize::from(self.rng.random_bool(self.faults.duplication));
         let flood = if copies > 0 { self.model[from].clone() } else { BTreeSet::new() };
