@@ -111,6 +111,8 @@ mod rules;
 mod sending;
 mod sends;
 mod settings;
+#[cfg(test)]
+mod test_requests;
 mod wire;
 
 #[doc = include_str!("life_of_a_send.md")]

@@ -168,3 +168,7 @@ impl Polls {
         [self.questions.next_due(), self.asked.next_due()].into_iter().flatten().min()
     }
 }
+
+#[cfg(test)]
+#[path = "polls_tests.rs"]
+mod tests;

@@ -140,3 +140,7 @@ impl Sends {
         self.pending.next_due()
     }
 }
+
+#[cfg(test)]
+#[path = "sends_tests.rs"]
+mod tests;
