@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use maelstrom_core::LINE_BYTES_MAX;
 
-use crate::log::Retention;
+use crate::log::{Retention, WINDOW};
 use crate::rules::Rules;
 use crate::wire::PartitionId;
 
@@ -46,6 +46,9 @@ pub struct Config {
     /// sends that a node has taken, forwarded sends that wait at a leader in one partition,
     /// questions to other nodes, and answers to one of them.
     pub pending_bytes: usize,
+    /// How many sends of each producer a log remembers, and how far apart the numbers of two can be
+    /// that a node has under way in a partition.
+    pub window: u64,
     /// Whether a partition of which `lin-kv` has no record goes on after a while without the
     /// replicas that did not tell what they hold, or lost it.
     pub unclean_recovery: bool,
@@ -66,6 +69,7 @@ impl Default for Config {
             poll_bytes: 256 << 10,
             packet_bytes: LINE_BYTES_MAX / 2,
             pending_bytes: 4 * LINE_BYTES_MAX,
+            window: WINDOW,
             unclean_recovery: false,
             rules: Rules::default(),
         }

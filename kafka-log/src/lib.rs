@@ -302,7 +302,6 @@ impl KafkaLog {
     pub fn new(config: Config, gossip: gossip::Config) -> Self {
         Self {
             placement: Placement::new(&[], config.partitions, config.replication),
-            config,
             own: Identity { id: "".into(), life: 0, incarnation: 0 },
             has_settings: false,
             nodes: Vec::new(),
@@ -312,10 +311,11 @@ impl KafkaLog {
             refused: Indexed::default(),
             reported: None,
             links: BTreeMap::new(),
-            sends: Sends::default(),
+            sends: Sends::new(config.window),
             polls: Polls::default(),
             offsets: Gossip::new(gossip, Committed::default()),
             own_offsets: Committed::default(),
+            config,
             silent_until: None,
             tick_at: None,
         }
@@ -389,8 +389,9 @@ impl KafkaLog {
 
     /// The state of a partition, new if there is none.
     fn open(&mut self, id: PartitionId) -> &mut Partition {
-        let rules = self.config.rules;
-        self.partitions.get_or_insert_with(id, || Partition::new(id, rules))
+        let Config { rules, window, .. } = self.config;
+        let new = || Partition::new(id, rules).with_window(window);
+        self.partitions.get_or_insert_with(id, new)
     }
 
     /// Greets everybody, once it is sure that they have been started.

@@ -1,6 +1,7 @@
 use serde_json::value::to_raw_value;
 
 use super::*;
+use crate::log::WINDOW;
 use crate::test_requests::requests;
 
 const EVERYTHING: usize = usize::MAX;
@@ -31,7 +32,7 @@ fn pending(bytes: usize) -> Pending {
 
 /// Sends of so many bytes each, in this order, all to partition 0.
 fn sends_of(bytes: &[usize]) -> Sends {
-    let mut sends = Sends::default();
+    let mut sends = Sends::new(WINDOW);
     for bytes in bytes {
         sends.begin(0, pending(*bytes), EVERYTHING).unwrap();
     }
@@ -51,7 +52,7 @@ fn takes(sends: &mut Sends, partition: PartitionId, bytes: usize, bytes_max: usi
 
 #[test]
 fn a_send_gets_the_next_number_of_its_partition_and_never_one_twice() {
-    let mut sends = Sends::default();
+    let mut sends = Sends::new(WINDOW);
     for (partition, seq) in [(0, 0), (0, 1), (7, 0), (0, 2), (7, 1)] {
         assert_eq!(sends.begin(partition, pending(1), EVERYTHING).unwrap(), (partition, seq));
     }
@@ -95,24 +96,26 @@ fn a_send_that_ends_makes_room() {
 
 #[test]
 fn numbers_under_way_in_a_partition_are_less_than_a_window_apart() {
-    let mut sends = Sends::default();
-    for _ in 0..WINDOW {
+    for window in [1, 4, WINDOW] {
+        let mut sends = Sends::new(window);
+        for _ in 0..window {
+            assert!(takes(&mut sends, 0, 1, EVERYTHING));
+        }
+        assert!(!takes(&mut sends, 0, 1, EVERYTHING), "0 is under way");
+        assert!(takes(&mut sends, 1, 1, EVERYTHING), "another partition has its own numbers");
+        // It is not a matter of how many are under way.
+        for seq in 1..window {
+            sends.end((0, seq));
+        }
+        assert!(!takes(&mut sends, 0, 1, EVERYTHING), "0 is still under way");
+        sends.end((0, 0));
         assert!(takes(&mut sends, 0, 1, EVERYTHING));
     }
-    assert!(!takes(&mut sends, 0, 1, EVERYTHING), "0 is under way");
-    assert!(takes(&mut sends, 1, 1, EVERYTHING), "another partition has its own numbers");
-    // It is not a matter of how many are under way.
-    for seq in 1..WINDOW {
-        sends.end((0, seq));
-    }
-    assert!(!takes(&mut sends, 0, 1, EVERYTHING), "0 is still under way");
-    sends.end((0, 0));
-    assert!(takes(&mut sends, 0, 1, EVERYTHING));
 }
 
 #[test]
 fn the_number_of_sends_is_bounded() {
-    let mut sends = Sends::default();
+    let mut sends = Sends::new(WINDOW);
     let one = pending(0);
     for nth in 0..SENDS_MAX as u64 {
         let partition = u32::try_from(nth / WINDOW).unwrap();
@@ -128,7 +131,7 @@ fn the_number_of_sends_is_bounded() {
 fn a_send_is_due_at_the_earlier_of_its_retry_and_its_deadline() {
     // When it is to be looked at again, when its time is up, when it is due.
     for (retry_at, deadline, due_at) in [(1, 4, 1), (4, 4, 4), (9, 4, 4), (0, 4, 0)] {
-        let mut sends = Sends::default();
+        let mut sends = Sends::new(WINDOW);
         let one = Pending { retry_at: secs(retry_at), deadline: secs(deadline), ..pending(1) };
         let id = sends.begin(0, one, EVERYTHING).unwrap();
         assert_eq!(sends.next_due(), Some(secs(due_at)), "{retry_at}, {deadline}");
@@ -137,7 +140,7 @@ fn a_send_is_due_at_the_earlier_of_its_retry_and_its_deadline() {
             assert!(sends.due(before).is_empty(), "{retry_at}, {deadline}");
         }
     }
-    assert_eq!(Sends::default().next_due(), None);
+    assert_eq!(Sends::new(WINDOW).next_due(), None);
 }
 
 #[test]

@@ -82,6 +82,26 @@ fn sweep_with_outages() {
     });
 }
 
+/// A log remembers the last four sends of each node, and nodes have many more to send: most are
+/// refused, and sends that come again are at the edge of what is remembered.
+#[test]
+fn sweep_with_a_small_window() {
+    all_faults().test_cases("kafka-window", 3, |Test { workload, options }| {
+        let options = Options {
+            rate: 8.0 * options.rate,
+            concurrency: 8 * options.nodes.len(),
+            time_limit: Duration::from_secs(8),
+            ..options
+        };
+        let test = Test { workload, options };
+        let test = test.with_workload(|kafka: &mut Kafka| kafka.keys.max_writes_per_key = 1_024);
+        Case::new(test, |_| {
+            let config = Config { partitions: 1, window: 4, ..Config::default() };
+            KafkaLog::new(config, gossip::Config::default())
+        })
+    });
+}
+
 /// Runs one test, expects it to be valid, and returns the results.
 fn valid(options: Options) -> Value {
     valid_with(options, Config::default).0
