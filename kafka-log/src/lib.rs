@@ -151,7 +151,7 @@ use link::Link;
 use polls::Polls;
 use sends::Sends;
 
-/// The longest message that is taken, with its key, as JSON: other nodes can still be sent it in a
+/// The longest message that is taken by default, with its key, as JSON: other nodes can still be sent it in a
 /// line.
 pub const MESSAGE_BYTES_MAX: usize = maelstrom_core::LINE_BYTES_MAX / 4;
 

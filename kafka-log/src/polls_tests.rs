@@ -29,6 +29,15 @@ fn msgs(keys: &[&str]) -> Messages {
     keys.iter().map(list).collect()
 }
 
+/// What a poll shows of these keys, if it may show so many bytes.
+fn shown(keys: &[&str], bytes_max: usize) -> Shown {
+    let mut shown = Shown::new(bytes_max);
+    for (key, list) in msgs(keys) {
+        shown.add(&key, list);
+    }
+    shown
+}
+
 /// Begins a poll at a time that needs the answers of `n1`, `n2` and so on to a question each, and
 /// returns their names.
 fn begin(
@@ -41,7 +50,7 @@ fn begin(
     let request = requests(9).swap_remove(nth);
     let questions = (1..).zip(asked).map(|(number, keys)| (node(number), offsets(keys))).collect();
     let is_any = !own.is_empty();
-    let names = polls.begin(request, msgs(own), is_any, questions, now, RETRY);
+    let names = polls.begin(request, shown(own, 1_000), is_any, questions, now, RETRY);
     let targets: Vec<NodeId> = names.iter().map(|(_, target)| target.clone()).collect();
     assert_eq!(targets, (1..).map(node).take(asked.len()).collect::<Vec<_>>());
     names.into_iter().map(|(id, _)| id).collect()
@@ -223,7 +232,7 @@ fn the_number_of_open_questions_is_bounded() {
     let question = (node(1), offsets(&[]));
     let ask = |polls: &mut Polls, count: usize| {
         let questions = vec![question.clone(); count];
-        polls.begin(requests(1).remove(0), msgs(&[]), false, questions, secs(0), RETRY)
+        polls.begin(requests(1).remove(0), shown(&[], 0), false, questions, secs(0), RETRY)
     };
     let names = ask(&mut polls, POLLS_MAX - 2);
     for (count, has_room) in [(1, true), (2, true), (3, false)] {
@@ -234,4 +243,28 @@ fn the_number_of_open_questions_is_bounded() {
     assert!(!polls.has_room(std::slice::from_ref(&question), usize::MAX));
     polls.answered(names[7].0, msgs(&[]));
     assert!(polls.has_room(std::slice::from_ref(&question), usize::MAX));
+}
+
+#[test]
+fn a_poll_shows_no_more_bytes_than_it_may_but_one_message_always() {
+    // A key takes 15 bytes, with its comma and that of its message: "a":[[0,"a"],],
+    // How many bytes it may show, what it has of its own, what it is answered, and what it shows.
+    let table = [
+        (100, vec!["c"], vec!["a", "b"], vec!["a", "b", "c"]),
+        (30, vec![], vec!["a", "b", "c"], vec!["a", "b"]),
+        (29, vec![], vec!["a", "b", "c"], vec!["a"]),
+        (15, vec!["c"], vec!["a", "b"], vec!["c"]),
+        (1, vec!["c"], vec!["a", "b"], vec!["c"]),
+        (1, vec![], vec!["a", "b"], vec!["a"]),
+        (0, vec![], vec!["a"], vec!["a"]),
+    ];
+    for (bytes_max, own, answered, keys) in table {
+        let mut polls = Polls::default();
+        let questions = vec![(node(1), offsets(&answered))];
+        let request = requests(1).remove(0);
+        let own = shown(&own, bytes_max);
+        let names = polls.begin(request, own, false, questions, secs(0), RETRY);
+        let told = polls.answered(names[0].0, msgs(&answered)).map(told);
+        assert_eq!(told, Some(answer(0, &keys)), "{bytes_max}, {answered:?}");
+    }
 }

@@ -18,8 +18,10 @@ use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::{Case, Sweep};
 use maelstrom_sim::workload::Kafka;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 mod forgetful;
+mod sized;
 
 use forgetful::{Forgetful, with_one_bad_disk};
 
@@ -100,6 +102,47 @@ fn sweep_with_a_small_window() {
             KafkaLog::new(config, gossip::Config::default())
         })
     });
+}
+
+/// Messages are up to a quarter of the longest line in every second seed, and up to half of it in the
+/// others; some are longer, and refused. No node prints a line that the others would skip.
+#[test]
+fn sweep_with_large_values() {
+    all_faults().test_cases("kafka-large", 3, |test| {
+        let parts = if test.options.seed.is_multiple_of(2) { 4 } else { 2 };
+        let message_bytes = sized::LINE_BYTES / parts;
+        let test = sized::with_lengths(test, sized::lengths(message_bytes));
+        Case::new(test, move |_| sized::node(message_bytes))
+    });
+}
+
+/// Without faults, each message that is not too long is stored, and each that is, is refused.
+#[test]
+fn messages_of_every_length_that_nodes_take_are_stored() {
+    let message_bytes = sized::LINE_BYTES / 2;
+    for nodes in [1, 3, 5] {
+        let options = Options {
+            rate: 100.0,
+            time_limit: Duration::from_secs(4),
+            latency: Latency { mean_ms: 5, dist: LatencyDist::Uniform },
+            availability: None,
+            ..options(nodes, 0)
+        };
+        let test = Test::new(Kafka::default(), options);
+        let test = sized::with_lengths(test, sized::lengths(message_bytes));
+        let world = simulate(test, |_| sized::node(message_bytes));
+        world.assert_valid();
+        let (history, mut stored) = (world.history(), 0);
+        for op in history.client_ops().filter(|op| op.f == "send" && op.kind != OpType::Invoke) {
+            let sent = history.invocation(op).unwrap().value.as_ref().unwrap();
+            let (key, message): (String, Box<RawValue>) = serde_json::from_str(sent.get()).unwrap();
+            let fits = key.len() + 2 + message.get().len() <= message_bytes;
+            let kind = if fits { OpType::Ok } else { OpType::Fail };
+            assert_eq!(op.kind, kind, "{} bytes, {:?}", message.get().len(), op.error);
+            stored += usize::from(fits);
+        }
+        assert!(stored > 50, "{stored}");
+    }
 }
 
 /// Runs one test, expects it to be valid, and returns the results.
