@@ -20,9 +20,11 @@ use maelstrom_sim::workload::Kafka;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+mod damaged;
 mod forgetful;
 mod sized;
 
+use damaged::{Damaged, Reader};
 use forgetful::{Forgetful, with_one_bad_disk};
 
 fn all_faults() -> Sweep {
@@ -74,6 +76,21 @@ fn sweep_with_one_bad_disk() {
     });
 }
 
+/// The file of one node is damaged in every second of its lives, and two replicas must be in sync:
+/// nothing is lost, since the node is a new replica then, and does not lead before it has caught up.
+#[test]
+fn sweep_with_a_damaged_file() {
+    all_faults().test_cases("kafka-damaged", 4, |test| {
+        let mut test = with_one_bad_disk(test);
+        test.options.snapshot_part_bytes = test.options.seed.is_multiple_of(2).then_some(50);
+        let bad = test.options.nodes[0].clone();
+        Case::new(test, move |id| {
+            let reader = if *id == bad { Reader::Refuses } else { Reader::Lucky };
+            Damaged::new(reader, Rules::default())
+        })
+    });
+}
+
 /// All nodes lose their power at one instant, again and again, and `lin-kv` is empty after that.
 #[test]
 fn sweep_with_outages() {
@@ -88,7 +105,7 @@ fn sweep_with_outages() {
 /// refused, and sends that come again are at the edge of what is remembered.
 #[test]
 fn sweep_with_a_small_window() {
-    all_faults().test_cases("kafka-window", 3, |Test { workload, options }| {
+    all_faults().test_cases("kafka-window", 2, |Test { workload, options }| {
         let options = Options {
             rate: 8.0 * options.rate,
             concurrency: 8 * options.nodes.len(),
@@ -105,13 +122,16 @@ fn sweep_with_a_small_window() {
 }
 
 /// Messages are up to a quarter of the longest line in every second seed, and up to half of it in the
-/// others; some are longer, and refused. No node prints a line that the others would skip.
+/// others; some are longer, and refused. No node prints a line that the others would skip. Most are
+/// small: a poll shows one or two large ones, and in the end everybody reads all of them.
 #[test]
 fn sweep_with_large_values() {
-    all_faults().test_cases("kafka-large", 3, |test| {
+    all_faults().test_cases("kafka-large", 3, |mut test| {
         let parts = if test.options.seed.is_multiple_of(2) { 4 } else { 2 };
         let message_bytes = sized::LINE_BYTES / parts;
-        let test = sized::with_lengths(test, sized::lengths(message_bytes));
+        test.options.rate /= 2.0;
+        let lengths = [vec![20; 30], sized::lengths(message_bytes)].concat();
+        let test = sized::with_lengths(test, lengths);
         Case::new(test, move |_| sized::node(message_bytes))
     });
 }
@@ -122,7 +142,7 @@ fn messages_of_every_length_that_nodes_take_are_stored() {
     let message_bytes = sized::LINE_BYTES / 2;
     for nodes in [1, 3, 5] {
         let options = Options {
-            rate: 100.0,
+            rate: 30.0,
             time_limit: Duration::from_secs(4),
             latency: Latency { mean_ms: 5, dist: LatencyDist::Uniform },
             availability: None,
@@ -141,7 +161,7 @@ fn messages_of_every_length_that_nodes_take_are_stored() {
             assert_eq!(op.kind, kind, "{} bytes, {:?}", message.get().len(), op.error);
             stored += usize::from(fits);
         }
-        assert!(stored > 50, "{stored}");
+        assert!(stored > 15, "{stored}");
     }
 }
 

@@ -15,13 +15,13 @@ pub(crate) fn node(message_bytes: usize) -> KafkaLog {
     KafkaLog::new(config, gossip::Config { line_bytes_max, ..gossip::Config::default() })
 }
 
-/// The lengths of messages for nodes that take them up to `message_bytes`: small, near the limit, with
-/// a key at the limit, above it, and, of those that no node takes, the longest that go into a line.
+/// The lengths of messages for nodes that take them up to `message_bytes`: near the limit, with a key
+/// at the limit, above it, and, of those that no node takes, the longest that go into a line.
 pub(crate) fn lengths(message_bytes: usize) -> Vec<usize> {
-    let near = [20, message_bytes / 2, message_bytes / 2 + 200];
+    let near = [message_bytes / 2, message_bytes / 2 + 200];
     let at = [message_bytes - 100, message_bytes - 3, message_bytes + 1];
     let long = [LINE_BYTES / 2, LINE_BYTES / 2 + 100, LINE_BYTES - 300];
-    [near, at, long].concat()
+    [&near[..], &at, &long].concat()
 }
 
 /// The test with messages of these lengths.
