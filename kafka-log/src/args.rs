@@ -5,7 +5,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use maelstrom_core::LINE_BYTES_MAX;
 
-use crate::log::Retention;
+use crate::MESSAGE_BYTES_MAX;
+use crate::log::{Retention, WINDOW};
 use crate::rules::Rules;
 use crate::wire::PartitionId;
 
@@ -44,10 +45,16 @@ pub struct Config {
     /// How many bytes of JSON go into one packet between nodes, beside its head; a single item
     /// always does. At most half of the longest line that the nodes read.
     pub packet_bytes: usize,
+    /// The longest message that is taken, with its key, as JSON. With the head of a packet it must go
+    /// into the longest line that the nodes read.
+    pub message_bytes: usize,
     /// How many bytes of JSON may wait in each of these places; a single item always may. Clients'
     /// sends that a node has taken, forwarded sends that wait at a leader in one partition,
     /// questions to other nodes, and answers to one of them.
     pub pending_bytes: usize,
+    /// How many sends of each producer a log remembers, and how far apart the numbers of two can be
+    /// that a node has under way in a partition.
+    pub window: u64,
     /// Whether a partition of which `lin-kv` has no record goes on after a while without the
     /// replicas that did not tell what they hold, or lost it.
     pub unclean_recovery: bool,
@@ -67,7 +74,9 @@ impl Default for Config {
             batch_bytes: 256 << 10,
             poll_bytes: 256 << 10,
             packet_bytes: LINE_BYTES_MAX / 2,
+            message_bytes: MESSAGE_BYTES_MAX,
             pending_bytes: 4 * LINE_BYTES_MAX,
+            window: WINDOW,
             unclean_recovery: false,
             rules: Rules::default(),
         }

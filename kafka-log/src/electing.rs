@@ -392,14 +392,15 @@ impl KafkaLog {
         (log_id, epoch): (LogId, Epoch),
     ) {
         let now = node.now();
-        let (keeps, rules) = (self.keeps(id), self.config.rules);
+        let keeps = self.keeps(id);
+        let crate::Config { rules, window, .. } = self.config;
         let partition = self.open(id);
         if !partition.is_of(log_id) {
             if keeps {
                 return partition.request_metadata(now);
             }
             // This node keeps nothing of it, and follows whatever it hears of.
-            *partition = crate::Partition::new(id, rules);
+            *partition = crate::Partition::new(id, rules).with_window(window);
         }
         let before = (partition.epoch(), partition.leader().cloned());
         let record = partition.enter(log_id, epoch, leader.clone(), now);

@@ -112,6 +112,8 @@ mod rules;
 mod sending;
 mod sends;
 mod settings;
+#[cfg(test)]
+mod test_requests;
 mod wire;
 
 #[doc = include_str!("life_of_a_send.md")]
@@ -150,7 +152,7 @@ use link::Link;
 use polls::Polls;
 use sends::Sends;
 
-/// The longest message that is taken, with its key, as JSON: other nodes can still be sent it in a
+/// The longest message that is taken by default, with its key, as JSON: other nodes can still be sent it in a
 /// line.
 pub const MESSAGE_BYTES_MAX: usize = maelstrom_core::LINE_BYTES_MAX / 4;
 
@@ -301,7 +303,6 @@ impl KafkaLog {
     pub fn new(config: Config, gossip: gossip::Config) -> Self {
         Self {
             placement: Placement::new(&[], config.partitions, config.replication),
-            config,
             own: Identity { id: "".into(), life: 0, incarnation: 0 },
             has_settings: false,
             nodes: Vec::new(),
@@ -311,10 +312,11 @@ impl KafkaLog {
             refused: Indexed::default(),
             reported: None,
             links: BTreeMap::new(),
-            sends: Sends::default(),
+            sends: Sends::new(config.window),
             polls: Polls::default(),
             offsets: Gossip::new(gossip, Committed::default()),
             own_offsets: Committed::default(),
+            config,
             silent_until: None,
             tick_at: None,
         }
@@ -388,8 +390,9 @@ impl KafkaLog {
 
     /// The state of a partition, new if there is none.
     fn open(&mut self, id: PartitionId) -> &mut Partition {
-        let rules = self.config.rules;
-        self.partitions.get_or_insert_with(id, || Partition::new(id, rules))
+        let Config { rules, window, .. } = self.config;
+        let new = || Partition::new(id, rules).with_window(window);
+        self.partitions.get_or_insert_with(id, new)
     }
 
     /// Greets everybody, once it is sure that they have been started.

@@ -99,6 +99,12 @@ fn index(n: u64) -> usize {
 }
 
 impl PartitionLog {
+    /// An empty log that remembers so many sends of each producer; by default [`WINDOW`].
+    #[must_use]
+    pub fn new(window: u64) -> Self {
+        Self { producers: Producers::new(window), ..Self::default() }
+    }
+
     /// The first position that has not been deleted.
     #[must_use]
     pub fn start(&self) -> Position {
@@ -311,7 +317,8 @@ impl PartitionLog {
 
     /// Forgets everything and begins anew where `floor` says.
     pub fn reset(&mut self, floor: Floor) {
-        *self = Self { start: floor.at, end: floor.at, ..Self::default() };
+        let producers = self.producers.reset(floor.producers);
+        *self = Self { start: floor.at, end: floor.at, producers, ..Self::default() };
         if let Some(last) = floor.at.checked_sub(1) {
             self.epochs.push((floor.epoch, last));
         }
@@ -321,7 +328,6 @@ impl PartitionLog {
                 key.first = first;
             }
         }
-        self.producers = Producers::with_floors(floor.producers);
     }
 }
 

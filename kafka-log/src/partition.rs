@@ -105,6 +105,13 @@ impl Partition {
         }
     }
 
+    /// The same with a log that remembers so many sends of each producer, as long as it is empty.
+    #[must_use]
+    pub fn with_window(mut self, window: u64) -> Self {
+        self.log = PartitionLog::new(window);
+        self
+    }
+
     /// Its log.
     #[must_use]
     pub fn log(&self) -> &PartitionLog {

@@ -4,17 +4,21 @@
 //!
 //! * A poll ends within [`GIVE_UP_AFTER`], with what could be had by then. A key of which nothing
 //!   could be had is left out, as the protocol allows.
+//! * It shows no more bytes than [`Config::poll_bytes`](crate::Config), whoever answers: a key for
+//!   which there is no room is left out, or has fewer messages.
 //! * The number of open questions is bounded, and so are their bytes. A poll for which there is no
 //!   room is refused at once.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use maelstrom_core::{NodeId, Request};
+use serde_json::value::RawValue;
 
 use crate::indexed::{Facts, Index, Indexed};
 use crate::queue::encoded_len;
-use crate::wire::{Messages, Offsets};
+use crate::wire::{Messages, Offsets, string_len};
 
 /// How long other nodes may take to answer.
 pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_millis(2_000);
@@ -43,11 +47,59 @@ impl Index for Question {
     }
 }
 
+/// The messages that a poll shows: no more bytes of them than it may, or a single one.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    msgs: Messages,
+    /// How many bytes of JSON may still be added.
+    room: usize,
+}
+
+impl Shown {
+    /// Nothing yet, and up to so many bytes of JSON.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { msgs: Messages::new(), room: bytes_max }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.room == 0
+    }
+
+    /// Adds a key's messages, up to the first that does not fit: nothing fits after that one.
+    pub(crate) fn add(
+        &mut self,
+        key: &Arc<str>,
+        msgs: impl IntoIterator<Item = (u64, Arc<RawValue>)>,
+    ) {
+        let mut list = Vec::new();
+        for (offset, msg) in msgs {
+            // With brackets and commas; the first of a key brings the key along.
+            let mut bytes = encoded_len(&(offset, &msg)).saturating_add(1);
+            if list.is_empty() {
+                bytes = bytes.saturating_add(string_len(key)).saturating_add(4);
+            }
+            if bytes > self.room && !(self.msgs.is_empty() && list.is_empty()) {
+                self.room = 0;
+                break;
+            }
+            self.room = self.room.saturating_sub(bytes);
+            list.push((offset, msg));
+        }
+        if !list.is_empty() {
+            self.msgs.insert(key.clone(), list);
+        }
+    }
+
+    pub(crate) fn into_msgs(self) -> Messages {
+        self.msgs
+    }
+}
+
 /// A client's poll.
 #[derive(Clone, Debug)]
 struct Asked {
     request: Request,
-    msgs: Messages,
+    shown: Shown,
     open: BTreeSet<u64>,
     deadline: Duration,
     /// Whether anything at all was answered.
@@ -92,12 +144,12 @@ impl Polls {
             && (bytes <= bytes_max || self.questions.is_empty())
     }
 
-    /// A poll that needs the answers to these questions (whom, what); their names. `is_any` tells
+    /// A poll that shows this and needs the answers to these questions (whom, what); their names. `is_any` tells
     /// whether some of the keys are kept here.
     pub(crate) fn begin(
         &mut self,
         request: Request,
-        msgs: Messages,
+        shown: Shown,
         is_any: bool,
         questions: Vec<(NodeId, Offsets)>,
         now: Duration,
@@ -115,7 +167,7 @@ impl Polls {
         }
         let open = names.iter().map(|(id, _)| *id).collect();
         let deadline = now.saturating_add(GIVE_UP_AFTER);
-        self.asked.insert(poll, Asked { request, msgs, open, deadline, is_any });
+        self.asked.insert(poll, Asked { request, shown, open, deadline, is_any });
         names
     }
 
@@ -136,12 +188,12 @@ impl Polls {
         for (key, msgs) in msgs {
             // Nobody is told what was not asked for.
             if question.offsets.contains_key(&key) {
-                asked.msgs.insert(key, msgs);
+                asked.shown.add(&key, msgs);
             }
         }
         asked.open.is_empty().then_some(())?;
         let asked = self.asked.remove(&question.poll)?;
-        Some(Answer { request: asked.request, msgs: Some(asked.msgs) })
+        Some(Answer { request: asked.request, msgs: Some(asked.shown.into_msgs()) })
     }
 
     /// The questions that are to be asked again.
@@ -158,7 +210,7 @@ impl Polls {
         }
         let answers = asked.into_iter().map(|asked| Answer {
             request: asked.request,
-            msgs: asked.is_any.then_some(asked.msgs),
+            msgs: asked.is_any.then(|| asked.shown.into_msgs()),
         });
         answers.collect()
     }
@@ -168,3 +220,7 @@ impl Polls {
         [self.questions.next_due(), self.asked.next_due()].into_iter().flatten().min()
     }
 }
+
+#[cfg(test)]
+#[path = "polls_tests.rs"]
+mod tests;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use maelstrom_core::{Error, Node, NodeId, Request};
 
 use crate::packets::When;
-use crate::queue::encoded_len;
-use crate::wire::{Messages, Offsets, Poll, Polled, string_len};
-use crate::{Event, KafkaLog, MESSAGE_BYTES_MAX, Reply};
+use crate::polls::Shown;
+use crate::wire::{Offsets, Poll, Polled, string_len};
+use crate::{Event, KafkaLog, Reply};
 
 /// How long a question to another node waits at the least before it is asked again elsewhere.
 const RETRY_MIN: Duration = Duration::from_millis(300);
@@ -23,19 +23,21 @@ const MESSAGES_MAX: usize = 1_000;
 /// Collects the keys that other nodes are asked about into questions that fit into a packet.
 struct Questions {
     bytes_max: usize,
+    /// No key is longer than a message may be.
+    key_bytes_max: usize,
     /// For each node the last question, and how long it is.
     open: BTreeMap<NodeId, (Offsets, usize)>,
     full: Vec<(NodeId, Offsets)>,
 }
 
 impl Questions {
-    fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, open: BTreeMap::new(), full: Vec::new() }
+    fn new(bytes_max: usize, key_bytes_max: usize) -> Self {
+        Self { bytes_max, key_bytes_max, open: BTreeMap::new(), full: Vec::new() }
     }
 
     fn add(&mut self, target: NodeId, key: Arc<str>, from: u64) {
         let key_bytes = string_len(&key);
-        if key_bytes > MESSAGE_BYTES_MAX {
+        if key_bytes > self.key_bytes_max {
             // There cannot be any messages.
             return;
         }
@@ -57,32 +59,15 @@ impl Questions {
 
 impl KafkaLog {
     /// What is committed of these keys, as far as this node keeps them and knows.
-    fn read(&self, offsets: &Offsets) -> Messages {
-        let mut msgs = Messages::new();
-        let mut room = self.config.poll_bytes.min(self.config.packet_bytes);
+    fn read(&self, offsets: &Offsets) -> Shown {
+        let mut shown = Shown::new(self.config.poll_bytes.min(self.config.packet_bytes));
         for (key, from) in offsets {
             let partition = self.partitions.get(&self.placement.partition(key));
-            let Some(partition) = partition.filter(|_| room > 0) else { continue };
-            let mut list = Vec::new();
-            for (offset, msg) in partition.log.read(key, *from, partition.high()).take(MESSAGES_MAX)
-            {
-                // With brackets and commas; the first of a key brings the key along.
-                let mut bytes = encoded_len(&(offset, &msg)).saturating_add(1);
-                if list.is_empty() {
-                    bytes = bytes.saturating_add(string_len(key)).saturating_add(4);
-                }
-                if bytes > room && !(msgs.is_empty() && list.is_empty()) {
-                    room = 0;
-                    break;
-                }
-                room = room.saturating_sub(bytes);
-                list.push((offset, msg));
-            }
-            if !list.is_empty() {
-                msgs.insert(key.clone(), list);
-            }
+            let Some(partition) = partition.filter(|_| !shown.is_full()) else { continue };
+            let list = partition.log.read(key, *from, partition.high());
+            shown.add(key, list.take(MESSAGES_MAX));
         }
-        msgs
+        shown
     }
 
     /// Takes a client's poll.
@@ -94,7 +79,7 @@ impl KafkaLog {
     ) -> Result<(), Error> {
         let now = node.now();
         let mut kept = Offsets::new();
-        let mut elsewhere = Questions::new(self.config.packet_bytes);
+        let mut elsewhere = Questions::new(self.config.packet_bytes, self.config.message_bytes);
         for (key, from) in offsets {
             let id = self.placement.partition(&key);
             if self.keeps(id) {
@@ -104,9 +89,9 @@ impl KafkaLog {
             }
         }
         let questions = elsewhere.done();
-        let msgs = self.read(&kept);
+        let shown = self.read(&kept);
         if questions.is_empty() {
-            node.reply(request, &Reply::PollOk { msgs });
+            node.reply(request, &Reply::PollOk { msgs: shown.into_msgs() });
             return Ok(());
         }
         if !self.polls.has_room(&questions, self.config.pending_bytes) {
@@ -114,7 +99,7 @@ impl KafkaLog {
             return Err(Error::temporarily_unavailable(text));
         }
         let (request, is_any) = (request.clone(), !kept.is_empty());
-        let asked = self.polls.begin(request, msgs, is_any, questions, now, RETRY_MIN);
+        let asked = self.polls.begin(request, shown, is_any, questions, now, RETRY_MIN);
         for (id, target) in asked {
             self.ask(now, id, &target);
         }
@@ -141,7 +126,7 @@ impl KafkaLog {
 
     /// A peer asks for what is committed here.
     pub(crate) fn poll_from(&mut self, now: Duration, src: &NodeId, poll: Poll) {
-        let msgs = self.read(&poll.offsets);
+        let msgs = self.read(&poll.offsets).into_msgs();
         if let Some(link) = self.links.get_mut(src) {
             // If there is no room, the peer asks another node, or again.
             let polled = Polled { id: poll.id, msgs };

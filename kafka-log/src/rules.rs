@@ -50,6 +50,9 @@ pub enum Rule {
     ClearEligible,
     /// If `lin-kv` has no record, replicas that keep records compare them.
     CompareReplicas,
+    /// A node begins with all of its records, or with none and as another replica. Its store keeps
+    /// this rule: it does not read a file that is damaged.
+    WholeRecords,
 }
 
 /// Which rules hold: all of them, or all but one.

@@ -12,7 +12,7 @@ use crate::packets::When;
 use crate::rules::Rule;
 use crate::sends::{GIVE_UP_AFTER, Pending, SENDS_MAX, SendId};
 use crate::wire::{Entry, Outcome, PartitionId, Position, Producer, Sent, string_len};
-use crate::{Acks, Event, KafkaLog, MESSAGE_BYTES_MAX, Reply};
+use crate::{Acks, Event, KafkaLog, Reply};
 
 /// How long a send waits at the least before it is looked at again.
 const RETRY_MIN: Duration = Duration::from_millis(300);
@@ -31,10 +31,9 @@ impl KafkaLog {
         msg: Arc<RawValue>,
     ) -> Result<(), Error> {
         let bytes = string_len(&key).saturating_add(msg.get().len());
-        if bytes > MESSAGE_BYTES_MAX {
-            let text = format!(
-                "field `msg`: longer than {MESSAGE_BYTES_MAX} bytes, with the key, as JSON"
-            );
+        let bytes_max = self.config.message_bytes;
+        if bytes > bytes_max {
+            let text = format!("field `msg`: longer than {bytes_max} bytes, with the key, as JSON");
             return Err(Error::malformed_request(text));
         }
         let now = node.now();

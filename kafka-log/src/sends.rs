@@ -3,8 +3,8 @@
 //! The invariants:
 //!
 //! * A send keeps its name (this node's life, partition, sequence number) however often and to
-//!   whomever it is passed on, and sequence numbers that are under way at a time are less than
-//!   [`WINDOW`] apart: so no log has it twice.
+//!   whomever it is passed on, and sequence numbers that are under way at a time are less than a
+//!   window apart, which logs remember: so no log has it twice.
 //! * It ends in a definite error only if it was never passed on, or once, and was refused by the one
 //!   who got it: packets count once, so nobody can append it any more.
 //! * The number of sends under way is bounded, and so are their bytes. A send for which there is no
@@ -20,7 +20,6 @@ use maelstrom_core::{Error, ErrorCode, NodeId, Request};
 use serde_json::value::RawValue;
 
 use crate::indexed::{Facts, Index, Indexed};
-use crate::log::WINDOW;
 use crate::wire::PartitionId;
 
 /// How long a send may take. Maelstrom's clients wait 5 s.
@@ -74,13 +73,20 @@ impl Index for Pending {
 }
 
 /// All sends that are under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sends {
     pending: Indexed<SendId, Pending>,
     next: BTreeMap<PartitionId, u64>,
+    /// How far apart the numbers of two can be that are under way in a partition.
+    window: u64,
 }
 
 impl Sends {
+    /// None yet. Logs remember so many of them: see [`Config::window`](crate::Config).
+    pub(crate) fn new(window: u64) -> Self {
+        Self { pending: Indexed::default(), next: BTreeMap::new(), window }
+    }
+
     /// Takes a send, if then no more than `bytes_max` bytes are under way, or nothing else is.
     ///
     /// # Errors
@@ -94,7 +100,7 @@ impl Sends {
     ) -> Result<SendId, Error> {
         let next = self.next.entry(partition).or_default();
         let oldest = self.pending.range((partition, 0)..=(partition, u64::MAX)).next();
-        let is_far = oldest.is_some_and(|((_, seq), _)| next.saturating_sub(seq) >= WINDOW);
+        let is_far = oldest.is_some_and(|((_, seq), _)| next.saturating_sub(seq) >= self.window);
         let bytes = self.pending.bytes().saturating_add(pending.bytes);
         let is_long = bytes > bytes_max && !self.pending.is_empty();
         if is_far || is_long || self.pending.len() >= SENDS_MAX {
@@ -140,3 +146,7 @@ impl Sends {
         self.pending.next_due()
     }
 }
+
+#[cfg(test)]
+#[path = "sends_tests.rs"]
+mod tests;

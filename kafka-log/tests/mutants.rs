@@ -17,10 +17,12 @@ use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::Sweep;
 use maelstrom_sim::workload::Kafka;
 
+mod damaged;
 mod forgetful;
 #[path = "../../maelstrom-sim/tests/mutants/shrunk.rs"]
 mod shrunk;
 
+use damaged::{Damaged, Reader};
 use forgetful::{Forgetful, with_one_bad_disk};
 
 /// Within how many seeds a broken rule must be noticed.
@@ -84,6 +86,12 @@ fn with_a_bad_disk(rules: Rules, seed: u64) -> Option<String> {
     finding(test, |id| Forgetful::with_two_in_sync(*id == bad, config(rules)))
 }
 
+fn with_a_damaged_file(reader: Reader, rules: Rules, seed: u64) -> Option<String> {
+    let test = with_one_bad_disk(test_for(seed));
+    let bad = test.options.nodes[0].clone();
+    finding(test, |id| Damaged::new(if *id == bad { reader } else { Reader::Lucky }, rules))
+}
+
 fn with_outages(rules: Rules, seed: u64) -> Option<String> {
     let mut test = test_for(seed);
     test.options.nemesis.insert(Fault::Outage);
@@ -97,6 +105,7 @@ fn nothing_is_found_if_all_rules_hold() {
         assert_eq!(with_all_faults(rules, seed), None, "{seed}");
         assert_eq!(with_a_bad_disk(rules, seed), None, "{seed}");
         assert_eq!(with_outages(rules, seed), None, "{seed}");
+        assert_eq!(with_a_damaged_file(Reader::Refuses, rules, seed), None, "{seed}");
     }
 }
 
@@ -128,6 +137,15 @@ fn a_broken_rule_about_lost_records_is_noticed_by_the_sweep_with_a_bad_disk() {
         let find = |seed| with_a_bad_disk(Rules::without(rule), seed);
         is_noticed(rule, "a bad disk", first, find);
     }
+}
+
+/// A node goes on with the part of its file that is not damaged.
+#[test]
+fn a_broken_rule_about_damage_is_noticed_by_the_sweep_with_a_damaged_file() {
+    let rule = Rule::WholeRecords;
+    let find = |seed| with_a_damaged_file(Reader::Cuts, Rules::without(rule), seed);
+    // The seeds before this one show nothing.
+    is_noticed(rule, "a damaged file", 11, find);
 }
 
 #[test]

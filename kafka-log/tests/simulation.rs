@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use kafka_log::{Acks, Config, GOSSIP_PERIOD_MIN, KafkaLog};
+use kafka_log::{Acks, Config, GOSSIP_PERIOD_MIN, KafkaLog, Rules};
 use maelstrom_core::{NodeId, gossip};
 use maelstrom_sim::Test;
 use maelstrom_sim::history::{Op, OpType};
@@ -18,9 +18,13 @@ use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::{Case, Sweep};
 use maelstrom_sim::workload::Kafka;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+mod damaged;
 mod forgetful;
+mod sized;
 
+use damaged::{Damaged, Reader};
 use forgetful::{Forgetful, with_one_bad_disk};
 
 fn all_faults() -> Sweep {
@@ -72,6 +76,21 @@ fn sweep_with_one_bad_disk() {
     });
 }
 
+/// The file of one node is damaged in every second of its lives, and two replicas must be in sync:
+/// nothing is lost, since the node is a new replica then, and does not lead before it has caught up.
+#[test]
+fn sweep_with_a_damaged_file() {
+    all_faults().test_cases("kafka-damaged", 4, |test| {
+        let mut test = with_one_bad_disk(test);
+        test.options.snapshot_part_bytes = test.options.seed.is_multiple_of(2).then_some(50);
+        let bad = test.options.nodes[0].clone();
+        Case::new(test, move |id| {
+            let reader = if *id == bad { Reader::Refuses } else { Reader::Lucky };
+            Damaged::new(reader, Rules::default())
+        })
+    });
+}
+
 /// All nodes lose their power at one instant, again and again, and `lin-kv` is empty after that.
 #[test]
 fn sweep_with_outages() {
@@ -80,6 +99,70 @@ fn sweep_with_outages() {
         test.options.snapshot_part_bytes = test.options.seed.is_multiple_of(2).then_some(50);
         Case::new(test, |_| KafkaLog::default())
     });
+}
+
+/// A log remembers the last four sends of each node, and nodes have many more to send: most are
+/// refused, and sends that come again are at the edge of what is remembered.
+#[test]
+fn sweep_with_a_small_window() {
+    all_faults().test_cases("kafka-window", 2, |Test { workload, options }| {
+        let options = Options {
+            rate: 8.0 * options.rate,
+            concurrency: 8 * options.nodes.len(),
+            time_limit: Duration::from_secs(8),
+            ..options
+        };
+        let test = Test { workload, options };
+        let test = test.with_workload(|kafka: &mut Kafka| kafka.keys.max_writes_per_key = 1_024);
+        Case::new(test, |_| {
+            let config = Config { partitions: 1, window: 4, ..Config::default() };
+            KafkaLog::new(config, gossip::Config::default())
+        })
+    });
+}
+
+/// Messages are up to a quarter of the longest line in every second seed, and up to half of it in the
+/// others; some are longer, and refused. No node prints a line that the others would skip. Most are
+/// small: a poll shows one or two large ones, and in the end everybody reads all of them.
+#[test]
+fn sweep_with_large_values() {
+    all_faults().test_cases("kafka-large", 3, |mut test| {
+        let parts = if test.options.seed.is_multiple_of(2) { 4 } else { 2 };
+        let message_bytes = sized::LINE_BYTES / parts;
+        test.options.rate /= 2.0;
+        let lengths = [vec![20; 30], sized::lengths(message_bytes)].concat();
+        let test = sized::with_lengths(test, lengths);
+        Case::new(test, move |_| sized::node(message_bytes))
+    });
+}
+
+/// Without faults, each message that is not too long is stored, and each that is, is refused.
+#[test]
+fn messages_of_every_length_that_nodes_take_are_stored() {
+    let message_bytes = sized::LINE_BYTES / 2;
+    for nodes in [1, 3, 5] {
+        let options = Options {
+            rate: 30.0,
+            time_limit: Duration::from_secs(4),
+            latency: Latency { mean_ms: 5, dist: LatencyDist::Uniform },
+            availability: None,
+            ..options(nodes, 0)
+        };
+        let test = Test::new(Kafka::default(), options);
+        let test = sized::with_lengths(test, sized::lengths(message_bytes));
+        let world = simulate(test, |_| sized::node(message_bytes));
+        world.assert_valid();
+        let (history, mut stored) = (world.history(), 0);
+        for op in history.client_ops().filter(|op| op.f == "send" && op.kind != OpType::Invoke) {
+            let sent = history.invocation(op).unwrap().value.as_ref().unwrap();
+            let (key, message): (String, Box<RawValue>) = serde_json::from_str(sent.get()).unwrap();
+            let fits = key.len() + 2 + message.get().len() <= message_bytes;
+            let kind = if fits { OpType::Ok } else { OpType::Fail };
+            assert_eq!(op.kind, kind, "{} bytes, {:?}", message.get().len(), op.error);
+            stored += usize::from(fits);
+        }
+        assert!(stored > 15, "{stored}");
+    }
 }
 
 /// A node that sends every message at once.

@@ -45,6 +45,9 @@ pub struct Options {
     /// About how many bytes a part of a snapshot holds. In virtual time, nodes then replace their
     /// records by snapshots all the time. `None`: never.
     pub snapshot_part_bytes: Option<usize>,
+    /// The longest line that nodes in virtual time read, its newline not counted: they skip a longer
+    /// one, and the test fails if a node prints one. `None`: lines may have any length.
+    pub line_bytes_max: Option<usize>,
     /// The actions of the nemesis, and when, since the clients began. `None`: the seed draws them.
     pub schedule: Option<Vec<(Duration, NemesisOp)>>,
     /// The operations that clients begin before the time limit, by their number from 0 on: the others
@@ -75,6 +78,7 @@ impl Default for Options {
             forgive_silence: false,
             sync_max: None,
             snapshot_part_bytes: None,
+            line_bytes_max: None,
             schedule: None,
             operations: None,
             trace: false,

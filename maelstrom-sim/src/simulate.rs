@@ -140,6 +140,7 @@ struct Simulation<'a, 'b, 'h> {
     build: &'a mut Build<'b, 'h>,
     rng: SimRng,
     sync_max: Duration,
+    line_bytes_max: Option<usize>,
 }
 
 impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
@@ -150,7 +151,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         let drawn = SYNC_MAX_MS.choose(&mut rng).copied().unwrap_or_default();
         let sync_max = options.sync_max.unwrap_or(Duration::from_millis(drawn));
         let now = Duration::ZERO;
-        let part_bytes = options.snapshot_part_bytes;
+        let (part_bytes, line_bytes_max) = (options.snapshot_part_bytes, options.line_bytes_max);
         let world = World::new(test, now);
         let mut simulation = Self {
             now,
@@ -163,6 +164,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
             build,
             rng,
             sync_max,
+            line_bytes_max,
         };
         for id in ids {
             if let Some(node) = simulation.guard(&id, |simulation| simulation.start(&id, &[])) {
@@ -217,6 +219,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
             match action {
                 Action::Tell(_) => {}
                 Action::Disturb(disturbance) => self.disturb(disturbance),
+                Action::Deliver { line, .. } if is_longer(&line, self.line_bytes_max) => {}
                 Action::Deliver { node: id, line } => {
                     self.with(&id, |machine, now| machine.hear(now, line));
                     self.pass_on(&id);
@@ -315,10 +318,20 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         let mut sync_time = || random_below(self.sync_max, &mut self.rng);
         while let Some(lines) = machine.next_lines(self.now, &mut sync_time) {
             for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                if is_longer(line, self.line_bytes_max) {
+                    let bytes = line.trim_ascii_end().len();
+                    let failure = Failure::LongLine(id.clone(), self.now, bytes);
+                    return self.world.give_up(failure);
+                }
                 self.world.node_said(self.now, id, line);
             }
         }
     }
+}
+
+/// Whether a line has more than `max` bytes before its newline.
+fn is_longer(line: &[u8], max: Option<usize>) -> bool {
+    max.is_some_and(|max| line.trim_ascii_end().len() > max)
 }
 
 /// The text of a panic, if it has one.

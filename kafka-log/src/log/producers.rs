@@ -1,8 +1,8 @@
 //! Which sends are in a partition's log, so that one that comes again is known.
 //!
-//! A producer numbers its sends to a partition, and never has two under way whose numbers are
-//! [`WINDOW`] or more apart. So of each producer the last [`WINDOW`] that were appended are enough:
-//! what is older and not among them, nobody waits for any more.
+//! A producer numbers its sends to a partition, and never has two under way whose numbers are a
+//! window ([`WINDOW`]) or more apart. So of each producer the last of that number that were appended
+//! are enough: what is older and not among them, nobody waits for any more.
 //!
 //! A producer is one life of a node. Its sends are forgotten when another producer comes
 //! [`IDLE_MAX`] after its last one: no send is passed on for that long.
@@ -14,7 +14,8 @@ use maelstrom_core::NodeId;
 
 use crate::wire::{Position, Producer};
 
-/// How many sends of each producer are kept, and how far apart two can be that are under way.
+/// How many sends of each producer are kept by default, and how far apart two can be that are under
+/// way.
 pub const WINDOW: u64 = 512;
 
 /// How long after its last send a producer's sends are kept at the least.
@@ -56,8 +57,10 @@ impl Window {
 }
 
 /// The producers of a partition.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Producers {
+    /// How many sends of each one are kept.
+    window: u64,
     windows: Vec<Window>,
     places: BTreeMap<Producer, u32>,
 }
@@ -66,10 +69,21 @@ fn index(place: u32) -> usize {
     usize::try_from(place).unwrap_or(usize::MAX)
 }
 
+impl Default for Producers {
+    fn default() -> Self {
+        Self::new(WINDOW)
+    }
+}
+
 impl Producers {
-    /// Producers of whose sends nothing is left but how old they are.
-    pub(super) fn with_floors(floors: Vec<(NodeId, u64, u64)>) -> Self {
-        let mut producers = Self::default();
+    /// None yet. So many sends of each one will be kept.
+    pub(super) fn new(window: u64) -> Self {
+        Self { window, windows: Vec::new(), places: BTreeMap::new() }
+    }
+
+    /// As new, with producers of whose sends nothing is left but how old they are.
+    pub(super) fn reset(&self, floors: Vec<(NodeId, u64, u64)>) -> Self {
+        let mut producers = Self::new(self.window);
         for (node, life, floor) in floors {
             let place = producers.place(Producer { node, life }, Duration::ZERO);
             if let Some(window) = producers.windows.get_mut(index(place)) {
@@ -125,7 +139,7 @@ impl Producers {
         if let Some(window) = self.windows.get_mut(index(place)) {
             window.newest = window.newest.max(now);
             window.kept.insert(seq, (position, offset));
-            while window.kept.len() as u64 > WINDOW {
+            while window.kept.len() as u64 > self.window {
                 let oldest = window.kept.pop_first().map_or(0, |(seq, _)| seq);
                 window.floor = window.floor.max(oldest.saturating_add(1));
             }

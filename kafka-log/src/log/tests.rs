@@ -164,19 +164,29 @@ fn old_segments_go_by_age_and_the_newest_stays() {
 
 #[test]
 fn a_send_is_known_as_long_as_anybody_can_wait_for_it() {
-    let mut log = PartitionLog::default();
-    let producer = Producer { node: "n1".into(), life: 7 };
-    for seq in 0..2 * WINDOW {
-        assert_eq!(log.seen(&producer, seq), Seen::Never);
-        log.append(entry(1, seq, "a"), &Retention::default(), Duration::ZERO);
-        let oldest = seq.saturating_sub(WINDOW - 1);
-        let at = Seen::At { position: oldest, offset: oldest };
-        assert_eq!(log.seen(&producer, oldest), at);
-        if let Some(older) = oldest.checked_sub(1) {
-            assert_eq!(log.seen(&producer, older), Seen::Stale);
+    let logs = [(WINDOW, PartitionLog::default()), (4, PartitionLog::new(4))];
+    for (window, mut log) in logs {
+        let producer = Producer { node: "n1".into(), life: 7 };
+        for seq in 0..2 * window {
+            assert_eq!(log.seen(&producer, seq), Seen::Never);
+            log.append(entry(1, seq, "a"), &Retention::default(), Duration::ZERO);
+            let oldest = seq.saturating_sub(window - 1);
+            let at = Seen::At { position: oldest, offset: oldest };
+            assert_eq!(log.seen(&producer, oldest), at);
+            if let Some(older) = oldest.checked_sub(1) {
+                assert_eq!(log.seen(&producer, older), Seen::Stale);
+            }
         }
+        assert_eq!(log.seen(&Producer { life: 8, ..producer }, 3), Seen::Never);
+        // A log that begins anew remembers as many.
+        log.reset(log.floor());
+        for seq in 2 * window..4 * window {
+            log.append(entry(1, seq, "a"), &Retention::default(), Duration::ZERO);
+        }
+        let producer = Producer { node: "n1".into(), life: 7 };
+        let kept = (0..4 * window).filter(|seq| log.seen(&producer, *seq) != Seen::Stale);
+        assert_eq!(kept.count() as u64, window);
     }
-    assert_eq!(log.seen(&Producer { life: 8, ..producer }, 3), Seen::Never);
 }
 
 #[test]

@@ -164,6 +164,7 @@ impl TestArgs {
             forgive_silence: false,
             sync_max: None,
             snapshot_part_bytes: None,
+            line_bytes_max: None,
             schedule: None,
             operations: None,
             trace: self.trace,

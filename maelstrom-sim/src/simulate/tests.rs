@@ -46,6 +46,19 @@ impl MessageHandler for Chatty {
     }
 }
 
+/// Answers each request with a kilobyte.
+struct Loud;
+
+impl MessageHandler for Loud {
+    type Payload = Payload;
+    type Event = ();
+
+    fn message(&mut self, node: &mut Node<()>, request: &Request, _: Payload) -> Result<(), Error> {
+        node.reply(request, &Payload::EchoOk { echo: "x".repeat(1_000).into() });
+        Ok(())
+    }
+}
+
 fn test(faults: &[Fault]) -> Test {
     let mut options = Options::default().with_node_count(3);
     options.rate = 50.0;
@@ -69,6 +82,27 @@ fn messages(world: &World) -> Vec<Value> {
     world.trace().unwrap().write_messages(&mut out).unwrap();
     let lines = out.split_inclusive(|byte| *byte == b'\n');
     lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+}
+
+#[test]
+fn a_node_that_prints_a_line_longer_than_nodes_read_fails_the_test() {
+    let run = |line_bytes_max| {
+        let mut test = test(&[]);
+        test.options.line_bytes_max = Some(line_bytes_max);
+        simulate(test, |_| Loud).failure().map(ToString::to_string)
+    };
+    assert_eq!(run(2_000), None);
+    let failure = run(1_000).unwrap();
+    assert!(failure.contains(" printed a line of 10"), "{failure}");
+}
+
+#[test]
+fn nodes_skip_a_line_that_is_too_long_for_them() {
+    let mut test = test(&[]);
+    // Shorter than any `init`.
+    test.options.line_bytes_max = Some(60);
+    let failure = simulate(test, |_| Chatty).failure().cloned();
+    assert!(matches!(failure, Some(Failure::InitTimeout(_))), "{failure:?}");
 }
 
 #[test]

@@ -59,6 +59,7 @@ impl Kind {
             Failure::Panicked(_, _, said) => return Self::of_panic("panic", said),
             Failure::Livelock(..) => ("livelock", ""),
             Failure::OverBudget(..) => return Self::over_budget(),
+            Failure::LongLine(..) => ("long line", ""),
             Failure::Flood(_) => ("flood", ""),
         };
         Self::new(category, cause)

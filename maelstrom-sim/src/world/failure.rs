@@ -33,6 +33,9 @@ pub enum Failure {
         at = .1
     )]
     Livelock(NodeId, Duration, u64),
+    /// A node printed, at this time, a line of so many bytes, longer than nodes read.
+    #[error("{0} printed a line of {2} bytes, which is too long for nodes, after {at:.3?}", at = .1)]
+    LongLine(NodeId, Duration, usize),
     /// A run in virtual time took more than it may.
     #[error("given up after {at:.3?} of virtual time, {2}", at = .1)]
     OverBudget(NodeId, Duration, String),
@@ -53,6 +56,7 @@ impl Failure {
             | Self::NodeGone(node, _)
             | Self::Panicked(node, ..)
             | Self::Livelock(node, ..)
+            | Self::LongLine(node, ..)
             | Self::OverBudget(node, ..) => node,
             Self::Flood(Flood { most: Some((node, _)), .. } | Flood { to: node, .. }) => node,
         }

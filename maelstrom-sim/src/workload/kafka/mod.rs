@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
+use rand::seq::IndexedRandom;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -109,12 +110,24 @@ pub struct Kafka {
     /// Findings that do not make a test invalid: what nodes do not promise under their options.
     #[arg(skip)]
     pub harmless: Vec<&'static str>,
+    /// The lengths of the messages as JSON, in bytes: each is drawn from these, and is a string. Empty:
+    /// the messages are numbers.
+    #[arg(skip)]
+    pub lengths: Vec<usize>,
+}
+
+/// The message of that number, as a string of so many bytes as JSON, if the number leaves room.
+fn message_of_length(number: u64, bytes: usize) -> String {
+    let mut text = format!("{number} ");
+    text.extend(std::iter::repeat_n('x', bytes.saturating_sub(text.len() + 2)));
+    text
 }
 
 /// The operations of the clients.
 #[derive(Debug)]
 struct Clients {
     keys: KeysInUse,
+    lengths: Vec<usize>,
     next_message: u64,
     crash_probability: f64,
     concurrency: u64,
@@ -136,6 +149,7 @@ impl Clients {
             if options.rate > 0.0 { (crashes_per_second / options.rate).min(0.25) } else { 0.0 };
         Self {
             keys: KeysInUse::new(keys),
+            lengths: Vec::new(),
             next_message: 0,
             crash_probability,
             concurrency: options.concurrency.max(1) as u64,
@@ -242,8 +256,11 @@ impl Generator for Clients {
         if !is_send {
             return Invocation { f: "poll", value: None };
         }
-        let message = self.next_message;
+        let number = self.next_message;
         self.next_message += 1;
+        let length = self.lengths.choose(rng);
+        let message =
+            length.map_or(json!(number), |bytes| message_of_length(number, *bytes).into());
         Invocation { f: "send", value: raw(&json!([key, message])) }
     }
 
@@ -411,7 +428,8 @@ impl Workload for Kafka {
     }
 
     fn generator(&self, options: &Options) -> Box<dyn Generator> {
-        Box::new(Clients::new(self.keys, options))
+        let lengths = self.lengths.clone();
+        Box::new(Clients { lengths, ..Clients::new(self.keys, options) })
     }
 
     fn for_sweep(&self, rng: &mut SimRng, _options: &mut Options) -> Option<Arc<dyn Workload>> {

@@ -55,6 +55,24 @@ fn a_client_has_moved_on_even_if_its_commit_fails_and_is_gone_if_nobody_knows() 
 }
 
 #[test]
+fn messages_have_one_of_the_lengths_and_differ() {
+    let mut rng = stream(1, Stream::Generator);
+    let mut kafka = Clients { lengths: vec![5, 40], ..clients() };
+    let (mut messages, mut counts) = (BTreeSet::new(), BTreeMap::<usize, u64>::new());
+    for _ in 0..1_000 {
+        let op = kafka.next(0, &mut rng);
+        if op.f == "send" {
+            let (_, message): (String, &RawValue) = value_of(op.value.as_deref()).unwrap();
+            *counts.entry(message.get().len()).or_default() += 1;
+            assert!(messages.insert(message.get().to_owned()));
+        }
+    }
+    // A number of three digits has no room in five bytes.
+    assert_eq!(counts.keys().copied().collect::<Vec<_>>(), [5, 6, 40]);
+    assert!(counts.values().all(|count| *count > 50), "{counts:?}");
+}
+
+#[test]
 fn a_key_is_written_to_so_often_and_then_another_takes_its_place() {
     let mut rng = stream(1, Stream::Generator);
     let mut kafka = Clients::new(Keys { max_writes_per_key: 4, key_count: 3 }, &options());

@@ -1,0 +1,270 @@
+use std::sync::Arc;
+
+use maelstrom_core::MsgId;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::*;
+use crate::test_requests::requests;
+
+const RETRY: Duration = Duration::from_millis(300);
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn node(number: u64) -> NodeId {
+    format!("n{number}").as_str().into()
+}
+
+fn offsets(keys: &[&str]) -> Offsets {
+    keys.iter().map(|key| ((*key).into(), 0)).collect()
+}
+
+/// A message of each of these keys.
+fn msgs(keys: &[&str]) -> Messages {
+    let list = |key: &&str| {
+        let msg: Arc<RawValue> = to_raw_value(key).unwrap().into();
+        ((*key).into(), vec![(0, msg)])
+    };
+    keys.iter().map(list).collect()
+}
+
+/// What a poll shows of these keys, if it may show so many bytes.
+fn shown(keys: &[&str], bytes_max: usize) -> Shown {
+    let mut shown = Shown::new(bytes_max);
+    for (key, list) in msgs(keys) {
+        shown.add(&key, list);
+    }
+    shown
+}
+
+/// Begins a poll at a time that needs the answers of `n1`, `n2` and so on to a question each, and
+/// returns their names.
+fn begin(
+    polls: &mut Polls,
+    nth: usize,
+    asked: &[&[&str]],
+    own: &[&str],
+    now: Duration,
+) -> Vec<u64> {
+    let request = requests(9).swap_remove(nth);
+    let questions = (1..).zip(asked).map(|(number, keys)| (node(number), offsets(keys))).collect();
+    let is_any = !own.is_empty();
+    let names = polls.begin(request, shown(own, 1_000), is_any, questions, now, RETRY);
+    let targets: Vec<NodeId> = names.iter().map(|(_, target)| target.clone()).collect();
+    assert_eq!(targets, (1..).map(node).take(asked.len()).collect::<Vec<_>>());
+    names.into_iter().map(|(id, _)| id).collect()
+}
+
+/// The message id and the keys of an answer.
+fn told(answer: Answer) -> (Option<MsgId>, Option<Vec<String>>) {
+    let keys = answer.msgs.map(|msgs| msgs.keys().map(ToString::to_string).collect());
+    (answer.request.msg_id(), keys)
+}
+
+/// The same as it should be.
+fn answer(nth: u64, keys: &[&str]) -> (Option<MsgId>, Option<Vec<String>>) {
+    (Some(nth), Some(keys.iter().map(ToString::to_string).collect()))
+}
+
+fn nothing(nth: u64) -> (Option<MsgId>, Option<Vec<String>>) {
+    (Some(nth), None)
+}
+
+fn given_up(polls: &mut Polls, now: Duration) -> Vec<(Option<MsgId>, Option<Vec<String>>)> {
+    polls.give_up(now).into_iter().map(told).collect()
+}
+
+#[test]
+fn a_poll_ends_with_the_last_answer_whatever_the_order() {
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let mut polls = Polls::default();
+        let names = begin(&mut polls, 4, &[&["a"], &["b"], &["c"]], &["own"], secs(0));
+        let answers = order.map(|nth| polls.answered(names[nth], msgs(&[["a", "b", "c"][nth]])));
+        let told = answers.map(|answer| answer.map(told));
+        assert_eq!(told, [None, None, Some(answer(4, &["a", "b", "c", "own"]))], "{order:?}");
+        assert_eq!((polls.next_due(), polls.due(secs(99))), (None, vec![]));
+        assert!(given_up(&mut polls, secs(99)).is_empty());
+    }
+}
+
+#[test]
+fn an_answer_counts_once_and_one_that_nobody_waits_for_does_not() {
+    let mut polls = Polls::default();
+    let names = begin(&mut polls, 0, &[&["a"], &["b"]], &[], secs(0));
+    assert!(polls.answered(names[0], msgs(&["a"])).is_none());
+    for id in [names[0], 0, 99] {
+        assert!(polls.answered(id, msgs(&["a"])).is_none(), "{id}");
+    }
+    assert_eq!(polls.due(secs(99)), [names[1]]);
+    assert_eq!(polls.answered(names[1], msgs(&["b"])).map(told), Some(answer(0, &["a", "b"])));
+    assert!(polls.answered(names[1], msgs(&["b"])).is_none(), "it has been told");
+}
+
+#[test]
+fn an_answer_may_have_nothing_and_does_not_bring_what_was_not_asked_for() {
+    // What is asked, what is answered, what the client is told.
+    let table: [(&[&str], &[&str], &[&str]); 4] = [
+        (&["a", "b"], &["a", "b"], &["a", "b", "own"]),
+        (&["a", "b"], &["b"], &["b", "own"]),
+        (&["a", "b"], &[], &["own"]),
+        (&["a"], &["a", "other"], &["a", "own"]),
+    ];
+    for (asked, answered, shown) in table {
+        let mut polls = Polls::default();
+        let names = begin(&mut polls, 0, &[asked], &["own"], secs(0));
+        let told = polls.answered(names[0], msgs(answered)).map(told);
+        assert_eq!(told, Some(answer(0, shown)), "{asked:?}, {answered:?}");
+    }
+}
+
+#[test]
+fn a_poll_whose_time_is_up_ends_with_what_there_is() {
+    // What this node has, what comes in time, and what the client is told.
+    let table = [
+        (vec!["own"], vec!["a"], answer(3, &["a", "own"])),
+        (vec!["own"], vec![], answer(3, &["own"])),
+        (vec![], vec!["a"], answer(3, &["a"])),
+        (vec![], vec![], nothing(3)),
+    ];
+    for (own, in_time, shown) in table {
+        let mut polls = Polls::default();
+        let names = begin(&mut polls, 3, &[&["a"], &["b"]], &own, secs(1));
+        if !in_time.is_empty() {
+            assert!(polls.answered(names[0], msgs(&in_time)).is_none());
+        }
+        let ends_at = secs(1) + GIVE_UP_AFTER;
+        assert!(given_up(&mut polls, ends_at - Duration::from_nanos(1)).is_empty());
+        assert_eq!(given_up(&mut polls, ends_at), [shown], "{own:?}, {in_time:?}");
+        // Later answers come too late, and nothing waits any more.
+        assert!(polls.answered(names[1], msgs(&["b"])).is_none());
+        assert_eq!((polls.next_due(), polls.due(secs(99))), (None, vec![]));
+        assert!(polls.question(names[1]).is_none() && given_up(&mut polls, secs(99)).is_empty());
+    }
+}
+
+/// A node that has none of the messages answers, too.
+#[test]
+fn an_answer_without_messages_tells_that_somebody_could_be_asked() {
+    let mut polls = Polls::default();
+    let names = begin(&mut polls, 0, &[&["a"], &["b"]], &[], secs(0));
+    assert!(polls.answered(names[0], Messages::new()).is_none());
+    assert_eq!(given_up(&mut polls, GIVE_UP_AFTER), [answer(0, &[])]);
+}
+
+#[test]
+fn polls_end_each_at_its_own_time_in_the_order_in_which_they_came() {
+    let mut polls = Polls::default();
+    let names = [(1, 0), (2, 500), (3, 500)].map(|(nth, ms)| {
+        begin(&mut polls, nth, &[&["a"]], &[], Duration::from_millis(ms)).remove(0)
+    });
+    assert_eq!(given_up(&mut polls, GIVE_UP_AFTER), [nothing(1)]);
+    let second = GIVE_UP_AFTER + Duration::from_millis(500);
+    assert_eq!(polls.answered(names[1], msgs(&["a"])).map(told), Some(answer(2, &["a"])));
+    assert_eq!(given_up(&mut polls, second), [nothing(3)]);
+    // Several at once.
+    begin(&mut polls, 6, &[&["a"]], &[], secs(10));
+    begin(&mut polls, 5, &[&["a"], &["b"]], &[], secs(9));
+    assert_eq!(given_up(&mut polls, secs(20)), [nothing(6), nothing(5)]);
+}
+
+#[test]
+fn a_question_is_asked_again_when_nobody_has_answered_for_a_while() {
+    let mut polls = Polls::default();
+    let names = begin(&mut polls, 0, &[&["a"], &["b"]], &[], secs(0));
+    assert!(polls.due(RETRY - Duration::from_nanos(1)).is_empty());
+    assert_eq!((polls.next_due(), polls.due(RETRY)), (Some(RETRY), names.clone()));
+    let question = polls.question_mut(names[0]).unwrap();
+    assert_eq!((question.tries, &question.target), (0, &node(1)));
+    (question.tries, question.target, question.retry_at) = (1, node(2), 2 * RETRY);
+    // The other one keeps its time, and the poll its end.
+    assert_eq!((polls.next_due(), polls.due(RETRY)), (Some(RETRY), vec![names[1]]));
+    polls.question_mut(names[1]).unwrap().retry_at = secs(60);
+    assert_eq!((polls.next_due(), polls.due(2 * RETRY)), (Some(2 * RETRY), vec![names[0]]));
+    polls.question_mut(names[0]).unwrap().retry_at = secs(60);
+    assert_eq!(polls.next_due(), Some(GIVE_UP_AFTER));
+    // The node that was asked first may still answer.
+    assert!(polls.answered(names[0], msgs(&["a"])).is_none());
+    assert_eq!(polls.question(names[0]).map(|question| question.tries), None);
+    assert_eq!(polls.question(names[1]).map(|question| &question.target), Some(&node(2)));
+}
+
+#[test]
+fn questions_have_no_more_than_their_bytes_but_for_those_of_a_poll_alone() {
+    // As JSON: {"a":0}, {"\u0001":0}.
+    let (short, long) = ((node(1), offsets(&["a"])), (node(1), offsets(&["\u{1}"])));
+    let bytes = [&short, &long].map(|(_, offsets)| encoded_len(offsets));
+    assert_eq!(bytes, [7, 12]);
+    // How many short ones are open, what is to be asked, how much may be, whether there is room.
+    let table = [
+        (0, vec![short.clone()], 7, true),
+        (0, vec![long.clone(), short.clone()], 7, true),
+        (1, vec![short.clone()], 14, true),
+        (1, vec![short.clone()], 13, false),
+        (1, vec![long.clone()], 19, true),
+        (1, vec![long.clone()], 18, false),
+        (2, vec![short.clone(), long.clone()], 33, true),
+        (2, vec![short, long], 32, false),
+        (1, vec![], 7, true),
+    ];
+    for (open, questions, bytes_max, has_room) in table {
+        let mut polls = Polls::default();
+        for nth in 0..open {
+            begin(&mut polls, nth, &[&["a"]], &[], secs(0));
+        }
+        let about = format!("{open} open, {questions:?}, {bytes_max} bytes");
+        assert_eq!(polls.has_room(&questions, bytes_max), has_room, "{about}");
+        // Questions that were answered or given up make room.
+        polls.give_up(GIVE_UP_AFTER);
+        assert!(polls.has_room(&questions, bytes_max), "{about}, given up");
+    }
+    let mut polls = Polls::default();
+    let names = begin(&mut polls, 0, &[&["a"], &["a"]], &[], secs(0));
+    let one = [(node(1), offsets(&["a"]))];
+    assert!(!polls.has_room(&one, 14));
+    polls.answered(names[0], msgs(&[]));
+    assert!(polls.has_room(&one, 14));
+}
+
+#[test]
+fn the_number_of_open_questions_is_bounded() {
+    let mut polls = Polls::default();
+    let question = (node(1), offsets(&[]));
+    let ask = |polls: &mut Polls, count: usize| {
+        let questions = vec![question.clone(); count];
+        polls.begin(requests(1).remove(0), shown(&[], 0), false, questions, secs(0), RETRY)
+    };
+    let names = ask(&mut polls, POLLS_MAX - 2);
+    for (count, has_room) in [(1, true), (2, true), (3, false)] {
+        let questions = vec![question.clone(); count];
+        assert_eq!(polls.has_room(&questions, usize::MAX), has_room, "{count}");
+    }
+    ask(&mut polls, 2);
+    assert!(!polls.has_room(std::slice::from_ref(&question), usize::MAX));
+    polls.answered(names[7].0, msgs(&[]));
+    assert!(polls.has_room(std::slice::from_ref(&question), usize::MAX));
+}
+
+#[test]
+fn a_poll_shows_no_more_bytes_than_it_may_but_one_message_always() {
+    // A key takes 15 bytes, with its comma and that of its message: "a":[[0,"a"],],
+    // How many bytes it may show, what it has of its own, what it is answered, and what it shows.
+    let table = [
+        (100, vec!["c"], vec!["a", "b"], vec!["a", "b", "c"]),
+        (30, vec![], vec!["a", "b", "c"], vec!["a", "b"]),
+        (29, vec![], vec!["a", "b", "c"], vec!["a"]),
+        (15, vec!["c"], vec!["a", "b"], vec!["c"]),
+        (1, vec!["c"], vec!["a", "b"], vec!["c"]),
+        (1, vec![], vec!["a", "b"], vec!["a"]),
+        (0, vec![], vec!["a"], vec!["a"]),
+    ];
+    for (bytes_max, own, answered, keys) in table {
+        let mut polls = Polls::default();
+        let questions = vec![(node(1), offsets(&answered))];
+        let request = requests(1).remove(0);
+        let own = shown(&own, bytes_max);
+        let names = polls.begin(request, own, false, questions, secs(0), RETRY);
+        let told = polls.answered(names[0].0, msgs(&answered)).map(told);
+        assert_eq!(told, Some(answer(0, &keys)), "{bytes_max}, {answered:?}");
+    }
+}
