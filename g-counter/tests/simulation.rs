@@ -29,13 +29,13 @@ fn counter(_node: &NodeId) -> GCounter {
 #[test]
 fn sweep() {
     let sweep = Sweep::new(workload::GCounter::default(), Fault::ALL);
-    sweep.test(10, counter);
+    sweep.test(6, counter);
 }
 
 #[test]
 fn sweep_with_snapshots() {
     let sweep = Sweep::new(workload::GCounter::default(), Fault::ALL);
-    sweep.test_snapshots("g-counter-snapshots", 10, counter);
+    sweep.test_snapshots("g-counter-snapshots", 6, counter);
 }
 
 /// Runs one test, and expects it to be valid.

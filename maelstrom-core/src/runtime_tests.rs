@@ -228,7 +228,7 @@ impl MessageHandler for Keeper {
 #[tokio::test]
 async fn a_snapshot_is_taken_in_parts_while_messages_are_answered() {
     const KEYS: usize = 50;
-    const COUNT: usize = 3_000;
+    const COUNT: usize = 1_500;
     let dir = tempfile::tempdir().unwrap();
     let config = Config { data_dir: Some(dir.path().into()), ..Config::default() };
     let text = |n: usize| format!("{n} {}", "x".repeat(1_000));

@@ -164,12 +164,12 @@ mod tests {
 
     #[test]
     fn sweep() {
-        Sweep::new(workload::GSet::default(), Fault::ALL).test(10, |_| GSet::new());
+        Sweep::new(workload::GSet::default(), Fault::ALL).test(6, |_| GSet::new());
     }
 
     #[test]
     fn sweep_with_snapshots() {
         let sweep = Sweep::new(workload::GSet::default(), Fault::ALL);
-        sweep.test_snapshots("g-set-snapshots", 10, |_| GSet::new());
+        sweep.test_snapshots("g-set-snapshots", 6, |_| GSet::new());
     }
 }

@@ -169,12 +169,12 @@ mod tests {
 
     #[test]
     fn sweep() {
-        Sweep::new(PnCounter::default(), Fault::ALL).test(10, |_| Counter::new());
+        Sweep::new(PnCounter::default(), Fault::ALL).test(6, |_| Counter::new());
     }
 
     #[test]
     fn sweep_with_snapshots() {
         let sweep = Sweep::new(PnCounter::default(), Fault::ALL);
-        sweep.test_snapshots("pn-counter-snapshots", 10, |_| Counter::new());
+        sweep.test_snapshots("pn-counter-snapshots", 6, |_| Counter::new());
     }
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::hunt::is_caught;
 
 /// How many seeds the good handler is run with, unless `SEEDS` asks for others.
-const GOOD_SEEDS: u64 = 15;
+const GOOD_SEEDS: u64 = 8;
 
 /// How long a node waits until it asks again.
 const RETRY_AFTER: Duration = Duration::from_millis(700);

@@ -18,7 +18,7 @@ use maelstrom_sim::sweep::Sweep;
 use maelstrom_sim::workload::Workload;
 
 /// How many seeds a good handler is run with, unless `SEEDS` asks for others.
-const GOOD_SEEDS: u64 = 10;
+const GOOD_SEEDS: u64 = 6;
 
 /// All faults that the good handler of a workload can bear. An echo without an answer is an error
 /// whatever the cause, so no node may pause or crash.

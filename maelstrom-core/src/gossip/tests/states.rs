@@ -17,6 +17,11 @@ pub(super) trait Values: State + Clone + Default {
 
     fn values(&self) -> BTreeSet<u32>;
 
+    /// Whether it holds nothing but some of these.
+    fn is_within(&self, all: &BTreeSet<u32>) -> bool {
+        self.values().is_subset(all)
+    }
+
     /// Those that came as entries, so that the node has them by name.
     fn applied(&self) -> BTreeSet<u32> {
         self.values()
@@ -148,6 +153,10 @@ impl Values for Set {
 
     fn values(&self) -> BTreeSet<u32> {
         self.values.clone()
+    }
+
+    fn is_within(&self, all: &BTreeSet<u32>) -> bool {
+        self.values.is_subset(all)
     }
 
     fn applied(&self) -> BTreeSet<u32> {
