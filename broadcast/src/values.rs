@@ -3,6 +3,9 @@
 //! All texts stand in one buffer, separated by commas: the inside of the list that a read returns,
 //! so that a read copies bytes and nothing more. Beside a value's own text that costs a comma, where
 //! it ends, and its place in the index: about 20 bytes.
+//!
+//! The index is many small tables. One of them grows at a time, so no value takes long to add,
+//! however many there are.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
@@ -19,8 +22,42 @@ pub struct Values {
     text: String,
     /// Where each value ends in `text`.
     ends: Vec<usize>,
-    /// Places in `ends`, by the hash of the value's text. Never iterated.
-    index: HashTable<u32>,
+    index: Index,
+}
+
+/// Places in [`Values::ends`], by the hash of the value's text. Never iterated.
+#[derive(Clone, Debug, Default)]
+struct Index {
+    /// [`TABLES`] of them, or none yet.
+    tables: Vec<HashTable<u32>>,
+}
+
+/// With five million values, a table that grows moves 20,000 of them.
+const TABLES: usize = 256;
+
+/// The number of the table for a hash. The tables themselves use the lowest and the highest bits.
+fn table_of(hash: u64) -> usize {
+    let [_, _, _, _, byte, ..] = hash.to_le_bytes();
+    usize::from(byte)
+}
+
+impl Index {
+    fn find(&self, hash: u64, is_it: impl FnMut(&u32) -> bool) -> Option<u32> {
+        self.tables.get(table_of(hash))?.find(hash, is_it).copied()
+    }
+
+    fn insert(&mut self, hash: u64, at: u32, rehash: impl Fn(&u32) -> u64) {
+        if self.tables.is_empty() {
+            self.tables.resize_with(TABLES, HashTable::new);
+        }
+        if let Some(table) = self.tables.get_mut(table_of(hash)) {
+            table.insert_unique(hash, at, rehash);
+        }
+    }
+
+    fn allocation_size(&self) -> usize {
+        self.tables.iter().map(HashTable::allocation_size).sum()
+    }
 }
 
 /// The same numbers in every run.
@@ -67,7 +104,7 @@ impl Values {
     pub fn position(&self, text: &str) -> Option<usize> {
         let is_it = |at: &u32| value_at(&self.text, &self.ends, *at) == text;
         let at = self.index.find(hash(text), is_it)?;
-        usize::try_from(*at).ok()
+        usize::try_from(at).ok()
     }
 
     /// About how many bytes of memory this takes.
@@ -98,7 +135,7 @@ impl Values {
         self.ends.push(self.text.len());
         let Self { text, ends, index } = self;
         let rehash = |at: &u32| self::hash(value_at(text, ends, *at));
-        index.insert_unique(hash, at, rehash);
+        index.insert(hash, at, rehash);
         true
     }
 }
@@ -167,6 +204,23 @@ mod tests {
         assert!(values.contains("[1,2]") && !values.contains("2"));
         assert_eq!((values.position("1.0"), values.position("2")), (Some(3), None));
         assert_eq!(values.len(), 4);
+    }
+
+    #[test]
+    fn an_index_that_grows_moves_few_values_at_a_time() {
+        let (mut index, mut most) = (Index::default(), 0);
+        let hash_of = |at: u32| hash(&at.to_string());
+        for at in 0..200_000 {
+            let moved = std::cell::Cell::new(0);
+            index.insert(hash_of(at), at, |at| {
+                moved.set(moved.get() + 1);
+                hash_of(*at)
+            });
+            most = most.max(moved.get());
+        }
+        assert!(most <= 200_000 / 100, "{most}");
+        let is_found = |at: u32| index.find(hash_of(at), |other| *other == at) == Some(at);
+        assert!((0..200_000).all(is_found) && !is_found(200_000));
     }
 
     #[test]
