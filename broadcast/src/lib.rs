@@ -132,6 +132,7 @@ impl Broadcast {
             return Err(Error::malformed_request(text));
         }
         if !self.is_kept(node, value.text()) {
+            self.gossip.check_room_for(value.encoded_len())?;
             self.gossip.append(node, value.clone());
             self.note_on_record(node, value.text());
         }

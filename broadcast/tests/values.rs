@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use broadcast::{Broadcast, VALUE_BYTES_MAX};
+use maelstrom_core::gossip;
 use maelstrom_core::{Clock, LINE_BYTES_MAX, Output, RawNode};
 use proptest::prelude::*;
 
@@ -24,7 +25,11 @@ struct Server {
 
 impl Server {
     fn start(name: &'static str) -> Self {
-        let node = RawNode::new(Broadcast::default(), [0; 32], false);
+        Self::with(name, Broadcast::default())
+    }
+
+    fn with(name: &'static str, handler: Broadcast) -> Self {
+        let node = RawNode::new(handler, [0; 32], false);
         let mut server = Self { node, name, now: Duration::ZERO };
         let names = r#"["n1","n2"]"#;
         server
@@ -197,6 +202,23 @@ fn an_oversized_value_is_refused_and_the_longest_one_fits_a_line() {
     assert_eq!((reply.as_str(), gossip.len()), (OK, 1));
     // As far as one can tell: with names and version vectors of a large cluster beside it.
     assert!(gossip[0].len() < LINE_BYTES_MAX - 1_000_000);
+}
+
+#[test]
+fn a_full_node_refuses_new_values_of_clients_and_takes_those_of_other_nodes() {
+    let config = gossip::Config { state_bytes_max: 10, ..gossip::Config::default() };
+    let mut full = Server::with("n1", Broadcast::new(config));
+    assert_eq!(full.broadcast("12345").0, OK);
+    let (reply, gossip) = full.broadcast("67890");
+    let error =
+        r#"{"type":"error","in_reply_to":2,"code":11,"text":"this node's state takes 5 bytes "#;
+    assert!(reply.starts_with(error), "{reply}");
+    assert!(gossip.is_empty());
+    assert_eq!(full.broadcast("12345").0, OK, "it has that one");
+    let (_, gossip) = Server::start("n2").broadcast("\"of another node\"");
+    full.handle("n2", &gossip[0]);
+    full.assert_reads(&["12345", "\"of another node\""]);
+    assert!(full.broadcast("1").0.contains(r#""code":11"#));
 }
 
 #[test]

@@ -277,7 +277,7 @@ mod tests {
 
     /// The same by a parser that looks at each level anew.
     fn naive(text: &str, depth: usize) -> String {
-        let inner = |raw: &&RawValue| naive(raw.get(), depth + 1);
+        let inner = |raw: &&RawValue| naive(raw.get(), depth.saturating_add(1));
         let usual = match text.as_bytes()[0] {
             _ if depth >= DEPTH_MAX => None,
             b'"' => serde_json::from_str::<String>(text)

@@ -312,6 +312,7 @@ impl<M: Map> TxnRw<M> {
             let text = format!("field `txn`: more than {WRITES_BYTES_MAX} bytes to write");
             return Err(Error::malformed_request(text));
         }
+        self.gossip.check_room_for(transaction.encoded_len())?;
         self.said.1.join(transaction.after());
         self.gossip.append(node, transaction);
         Ok(())

@@ -32,6 +32,11 @@ pub struct GossipArgs {
     #[arg(long, value_name = "BYTES", default_value_t = Config::default().log_bytes_max)]
     gossip_log_bytes: usize,
 
+    /// Clients' writes are refused with error 11 when the node's values take more than about so many
+    /// bytes. What other nodes have taken still comes. [default: no limit]
+    #[arg(long, value_name = "BYTES")]
+    max_state_bytes: Option<usize>,
+
     /// How long beyond the measured round trip an answer may take at the least, in ms: then a node
     /// is asked again, and the second time it is taken to be down.
     #[arg(long, value_name = "MS", default_value_t = millis(Config::default().patience_min),
@@ -77,6 +82,7 @@ impl GossipArgs {
             batch_bytes_max: batch_bytes,
             line_bytes_max,
             log_bytes_max: self.gossip_log_bytes,
+            state_bytes_max: self.max_state_bytes.unwrap_or(default.state_bytes_max),
             patience_min: Duration::from_millis(self.gossip_patience),
             probe_interval: Duration::from_millis(self.gossip_probe),
         })

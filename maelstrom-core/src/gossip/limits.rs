@@ -14,6 +14,7 @@
 use tracing::{error, warn};
 
 use super::{Gossip, State};
+use crate::error::Error;
 use crate::lines::LINE_BYTES_MAX;
 use crate::message::NodeId;
 use crate::node::Node;
@@ -82,6 +83,24 @@ impl<S: State> Gossip<S> {
         if peer.unsent.is_power_of_two() {
             error!(peer = %id, times = peer.unsent, %error, "a message was not sent");
         }
+    }
+
+    /// Whether the state has room for a client's write of about so many bytes. A handler asks before it
+    /// [appends](Gossip::append).
+    ///
+    /// # Errors
+    ///
+    /// Error 11 if the state would take more than [`Config::state_bytes_max`](super::Config).
+    pub fn check_room_for(&self, bytes: usize) -> Result<(), Error> {
+        let (taken, most) = (self.state.bytes(), self.config.state_bytes_max);
+        if taken.saturating_add(bytes) <= most {
+            return Ok(());
+        }
+        let text = format!(
+            "this node's state takes {taken} bytes and has no room for {bytes} more: it may take \
+             {most} (--max-state-bytes)"
+        );
+        Err(Error::temporarily_unavailable(text))
     }
 
     /// Says so if lines are too short for as many nodes as there are.

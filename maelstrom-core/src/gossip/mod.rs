@@ -127,6 +127,9 @@ pub struct Config {
     pub line_bytes_max: usize,
     /// About how many bytes the newest entries may take, that are kept for who lacks them.
     pub log_bytes_max: usize,
+    /// How many bytes the state may take for [`check_room_for`](Gossip::check_room_for) to let a client
+    /// write more. What other nodes have taken is applied all the same.
+    pub state_bytes_max: usize,
     /// How long beyond the round trip an answer may take, at the least, before a peer is asked
     /// again; the second time it is believed to be down.
     pub patience_min: Duration,
@@ -142,6 +145,7 @@ impl Default for Config {
             batch_bytes_max: 256 << 10,
             line_bytes_max: LINE_BYTES_MAX,
             log_bytes_max: 4 << 20,
+            state_bytes_max: usize::MAX,
             patience_min: Duration::from_millis(100),
             probe_interval: Duration::from_secs(1),
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use maelstrom_core::gossip;
 use serde_json::json;
 use txn_rw::{
     CLOCK_LEAP_NOTED, Config, Isolation, OPERATIONS_MAX, RUNNING_BYTES_MAX, SPREAD_MAX, STEP,
@@ -130,6 +131,21 @@ fn a_transaction_that_is_too_long_is_refused_and_nothing_of_it_is_done() {
     let reply = cluster.ask("n1", body);
     assert!(reply.contains("\"code\":12,\"text\":\"field `txn[2]`: more than "), "{reply}");
     assert_eq!(cluster.read("n1", &["2"]), ["null"]);
+}
+
+#[test]
+fn a_full_node_refuses_writes_and_reads_on() {
+    let gossip = gossip::Config { state_bytes_max: 300, ..Config::default().gossip };
+    let mut cluster = Cluster::with(&["n1"], Config { gossip, ..Config::default() });
+    cluster.txn("n1", r#"[["w",1,5]]"#);
+    let large = "x".repeat(300);
+    let body = format!(r#"{{"type":"txn","msg_id":2,"txn":[["r",1,null],["w",2,"{large}"]]}}"#);
+    let reply = cluster.ask("n1", &body);
+    assert!(reply.starts_with(r#"{"type":"error","in_reply_to":2,"code":11,"#), "{reply}");
+    assert_eq!(
+        (cluster.read("n1", &["1", "2"]), cluster.records("n1")),
+        (vec!["5".into(), "null".into()], 1)
+    );
 }
 
 #[test]
