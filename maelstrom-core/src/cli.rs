@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt, registry};
 
 use crate::handler::MessageHandler;
 use crate::lines::LINE_BYTES_MAX;
@@ -98,24 +101,26 @@ impl NodeArgs {
 /// there. The price: whoever starts a node must read its stderr (or point it at a file, or close
 /// it). Once a pipe that nobody reads is full, the node stands still at its next event, and then
 /// only SIGKILL ends it. Maelstrom reads it.
+#[expect(clippy::disallowed_methods, reason = "users of tracing expect this variable")]
 pub fn init_logging(format: LogFormat) {
-    let filter = || EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
-    // Not the lossy way, which prints its complaints to stderr in a format of its own.
-    let (filter, refused) = match filter().from_env() {
-        Ok(filter) => (filter, None),
-        Err(error) => (filter().parse_lossy(""), Some(error)),
+    let wanted = std::env::var("RUST_LOG").unwrap_or_default();
+    let (filter, refused) = match wanted.parse::<Targets>() {
+        Ok(filter) if !wanted.trim().is_empty() => (filter, None),
+        Ok(_) => (Targets::new().with_default(LevelFilter::INFO), None),
+        Err(error) => (Targets::new().with_default(LevelFilter::INFO), Some(error)),
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let layer = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .log_internal_errors(false);
     let result = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => registry().with(layer.with_filter(filter)).try_init(),
+        LogFormat::Json => {
+            registry().with(layer.json().flatten_event(true).with_filter(filter)).try_init()
+        }
     };
     if let Err(error) = result {
-        tracing::debug!(error, "logging is set up already");
+        tracing::debug!(%error, "logging is set up already");
     }
     if let Some(error) = refused {
         tracing::warn!(%error, "RUST_LOG makes no sense and was ignored");

@@ -31,7 +31,7 @@ use crate::test::Test;
 use crate::world::{Action, Disturbance, Failure, World};
 
 /// How many moments may follow each other while no time passes. More is a livelock.
-const ROUNDS_MAX: u32 = 100_000;
+const ROUNDS_MAX: u32 = if cfg!(test) { 10_000 } else { 100_000 };
 
 /// How many messages nodes may get while no time passes. More is a livelock.
 const BURST_MAX: u32 = 100_000;

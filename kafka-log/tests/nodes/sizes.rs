@@ -54,19 +54,20 @@ fn sends_that_are_longer_than_a_line_together_all_arrive_and_hold_up_no_other() 
 
 #[test]
 fn keys_count_as_long_as_they_are_in_json() {
-    let mut cluster = Cluster::new(&["n1", "n2", "n3"], config());
+    let config = Config { packet_bytes: 1 << 20, message_bytes: 1 << 18, ..config() };
+    let mut cluster = Cluster::new(&["n1", "n2", "n3"], config);
     cluster.latency = Duration::from_millis(1);
     cluster.send("n1", 0, 0);
     cluster.run_for(A_WHILE);
     let follower = cluster.followers()[0];
-    let bodies = (0..6).map(|n| send(&format!("{}{n}", "\u{1}".repeat(600_000)), n)).collect();
+    let bodies = (0..6).map(|n| send(&format!("{}{n}", "\u{1}".repeat(40_000)), n)).collect();
     for reply in ask_at_once(&mut cluster, follower, bodies) {
         assert_eq!(reply["type"], "send_ok", "{reply}");
     }
     // Six times as long as it looks, which is more than is taken.
-    let reply = cluster.ask(follower, send(&"\u{1}".repeat(1_000_000), 0));
+    let reply = cluster.ask(follower, send(&"\u{1}".repeat(50_000), 0));
     assert_eq!((&reply["type"], &reply["code"]), (&json!("error"), &json!(12)));
-    assert_eq!(cluster.too_long, 0);
+    assert_packets_fit(&cluster, 1 << 20);
 }
 
 /// How long a packet's items are together, and how many they are.

@@ -50,15 +50,15 @@ fn with_a_dead_hub_everyone_else_gets_everything_from_the_next() {
 
 #[test]
 fn a_dead_node_costs_bounded_probes_and_nothing_else() {
-    for dead in [0, 3, 11] {
-        let mut cluster = settled(1, 12);
+    for dead in [0, 7] {
+        let mut cluster = settled(1, 8);
         cluster.kill(dead);
         cluster.append_anywhere(1);
         cluster.run_for(secs(10));
         cluster.assert_converged();
         // Everyone tries it once in half a probe interval to a whole one: who knows whom it reaches?
         let probes = cluster.messages_in(secs(60));
-        assert!((60 * 11..=120 * 11).contains(&probes), "{probes} probes of n{dead}");
+        assert!((60 * 7..=120 * 7).contains(&probes), "{probes} probes of n{dead}");
     }
 }
 
