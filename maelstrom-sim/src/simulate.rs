@@ -34,7 +34,7 @@ use crate::world::{Action, Disturbance, Failure, World};
 const ROUNDS_MAX: u32 = if cfg!(test) { 10_000 } else { 100_000 };
 
 /// How many messages nodes may get while no time passes. More is a livelock.
-const BURST_MAX: u32 = 100_000;
+const BURST_MAX: u32 = if cfg!(test) { 10_000 } else { 100_000 };
 
 /// How many steps are done between two looks at the budget.
 const STEPS_PER_LOOK: u32 = 256;

@@ -28,7 +28,7 @@ use crate::nemesis::NemesisOp;
 use crate::news::News;
 
 /// How many bytes of messages are kept.
-const BYTES_MAX: usize = 256 << 20;
+const BYTES_MAX: usize = if cfg!(test) { 16 << 20 } else { 256 << 20 };
 
 /// What a message takes beside its body, about.
 const MESSAGE_BYTES: usize = 256;

@@ -9,7 +9,7 @@ use std::fmt;
 use maelstrom_core::NodeId;
 
 /// How many messages may wait for one receiver.
-pub const WAITING_MAX: usize = 1_000_000;
+pub const WAITING_MAX: usize = if cfg!(test) { 100_000 } else { 1_000_000 };
 
 /// How many bytes of message bodies may wait for one receiver.
 pub const WAITING_BYTES_MAX: usize = 256 << 20;
