@@ -1,15 +1,16 @@
 //! The handler under the built-in checker, in virtual time: a fixed set of seeds.
-#![allow(clippy::unwrap_used, reason = "tests may fail")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may fail")]
 
 use std::time::Duration;
 
 use broadcast::Broadcast;
+use maelstrom_core::NodeId;
 use maelstrom_core::gossip::Config;
 use maelstrom_sim::Test;
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
 use maelstrom_sim::simulate::simulate;
-use maelstrom_sim::sweep::Sweep;
+use maelstrom_sim::sweep::{Case, Sweep};
 use maelstrom_sim::workload;
 use maelstrom_sim::world::World;
 
@@ -33,6 +34,22 @@ fn sweep_with_small_logs_and_batches() {
 #[test]
 fn sweep_with_snapshots() {
     all_faults().test_snapshots("broadcast-snapshots", 6, |_| Broadcast::default());
+}
+
+/// Links carry few bytes a second, and lines are short: a node that says much falls behind, and must
+/// not say more because of that.
+#[test]
+fn sweep_on_slow_links() {
+    let line_bytes_max = 8 << 10;
+    all_faults().test_cases("broadcast-slow-links", 3, |mut test| {
+        let bandwidths = [3_000, 10_000, 50_000];
+        let nth = usize::try_from(test.options.seed % 3).unwrap();
+        test.options.bandwidth = Some(bandwidths[nth]);
+        test.options.line_bytes_max = Some(line_bytes_max);
+        Case::new(test, move |_: &NodeId| {
+            Broadcast::new(Config { line_bytes_max, ..Config::default() })
+        })
+    });
 }
 
 #[test]

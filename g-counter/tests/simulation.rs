@@ -17,7 +17,7 @@ use maelstrom_sim::history::{History, Op, OpType, Process};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
 use maelstrom_sim::simulate::simulate;
-use maelstrom_sim::sweep::Sweep;
+use maelstrom_sim::sweep::{Case, Sweep};
 use maelstrom_sim::workload;
 use maelstrom_sim::world::World;
 
@@ -36,6 +36,27 @@ fn sweep() {
 fn sweep_with_snapshots() {
     let sweep = Sweep::new(workload::GCounter::default(), Fault::ALL);
     sweep.test_snapshots("g-counter-snapshots", 6, counter);
+}
+
+/// Links carry few bytes a second, and lines are short: a node that says much falls behind, and must
+/// not say more because of that.
+#[test]
+fn sweep_on_slow_links() {
+    let line_bytes_max = 8 << 10;
+    Sweep::new(workload::GCounter::default(), Fault::ALL).test_cases(
+        "g-counter-slow-links",
+        3,
+        |mut test| {
+            let bandwidths = [3_000, 10_000, 50_000];
+            let nth = usize::try_from(test.options.seed % 3).unwrap();
+            test.options.bandwidth = Some(bandwidths[nth]);
+            test.options.line_bytes_max = Some(line_bytes_max);
+            Case::new(test, move |_: &NodeId| {
+                let config = Config { line_bytes_max, period_min: PERIOD_MIN, ..Config::default() };
+                GCounter::new(config)
+            })
+        },
+    );
 }
 
 /// Runs one test, and expects it to be valid.

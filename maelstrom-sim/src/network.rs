@@ -64,6 +64,10 @@ pub struct Network {
     spare_services: bool,
     /// Extra latency of all messages that these send and get.
     slow: BTreeMap<NodeId, Duration>,
+    /// How many bytes a link carries in a second, if that has a limit.
+    bandwidth: Option<u32>,
+    /// Until when the links, from one end to the other, carry what was sent.
+    busy_until: BTreeMap<(NodeId, NodeId), Duration>,
     delivered: VecDeque<Message>,
     next_id: u64,
     stats: NetStats,
@@ -151,6 +155,8 @@ impl Network {
             duplication: 0.0,
             spare_services: false,
             slow: BTreeMap::new(),
+            bandwidth: None,
+            busy_until: BTreeMap::new(),
             delivered: VecDeque::new(),
             next_id: 0,
             stats: NetStats::default(),
@@ -207,6 +213,26 @@ impl Network {
         self.slow.insert(address, by);
     }
 
+    /// From now on each link between nodes or services carries so many bytes a second in each
+    /// direction, one message after the other; without a number, all at once. A message takes the
+    /// latency as well.
+    pub fn set_bandwidth(&mut self, bytes_per_second: Option<u32>) {
+        self.bandwidth = bytes_per_second;
+    }
+
+    /// When a link has carried a message that is sent now.
+    fn carried_at(&mut self, now: Duration, message: &Message) -> Duration {
+        let Some(bandwidth) = self.bandwidth else {
+            return now;
+        };
+        let ends = (message.src.clone(), message.dest.clone());
+        let busy_until = self.busy_until.entry(ends).or_default();
+        let bytes = u32::try_from(message.body.get().len()).unwrap_or(u32::MAX);
+        let takes = Duration::from_secs(1).saturating_mul(bytes) / bandwidth.max(1);
+        *busy_until = now.max(*busy_until).saturating_add(takes);
+        *busy_until
+    }
+
     /// The fate of every message, if that is kept.
     #[must_use]
     pub fn trace(&self) -> Option<&Trace> {
@@ -245,7 +271,12 @@ impl Network {
             return Err(NoSuchAddress(unknown.clone()));
         }
         let to_client = is_client(src) || is_client(dest);
-        self.stats.count(to_client, |counts| counts.sent += 1);
+        let bytes = message.body.get().len() as u64;
+        self.stats.count(to_client, |counts| {
+            counts.sent += 1;
+            counts.sent_bytes += bytes;
+        });
+        let carried_at = if to_client { now } else { self.carried_at(now, &message) };
         let is_spared =
             to_client || (self.spare_services && [src, dest].into_iter().any(is_service));
         let copies = self.copies(is_spared);
@@ -257,7 +288,7 @@ impl Network {
                 break;
             };
             receiver.count(src);
-            receiver.push(now + latency, message.clone());
+            receiver.push(carried_at + latency, message.clone());
         }
         if self.receivers.get(dest).is_some_and(|receiver| receiver.held.is_none()) {
             self.receive(now, dest);
@@ -421,6 +452,9 @@ pub struct Counts {
     /// Arrived.
     #[serde(rename = "recv-count")]
     pub received: u64,
+    /// The bytes of the bodies that were sent. Maelstrom's results do not have them.
+    #[serde(skip)]
+    pub sent_bytes: u64,
 }
 
 impl NetStats {
@@ -434,6 +468,7 @@ impl NetStats {
         Counts {
             sent: self.clients.sent + self.servers.sent,
             received: self.clients.received + self.servers.received,
+            sent_bytes: self.clients.sent_bytes + self.servers.sent_bytes,
         }
     }
 }

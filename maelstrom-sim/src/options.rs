@@ -48,6 +48,9 @@ pub struct Options {
     /// The longest line that nodes in virtual time read, its newline not counted: they skip a longer
     /// one, and the test fails if a node prints one. `None`: lines may have any length.
     pub line_bytes_max: Option<usize>,
+    /// How many bytes of messages a link between two nodes, or a node and a service, carries in a
+    /// second, in each direction: one message after the other. `None`: no limit, as in Maelstrom.
+    pub bandwidth: Option<u32>,
     /// The actions of the nemesis, and when, since the clients began. `None`: the seed draws them.
     pub schedule: Option<Vec<(Duration, NemesisOp)>>,
     /// The operations that clients begin before the time limit, by their number from 0 on: the others
@@ -79,6 +82,7 @@ impl Default for Options {
             sync_max: None,
             snapshot_part_bytes: None,
             line_bytes_max: None,
+            bandwidth: None,
             schedule: None,
             operations: None,
             trace: false,

@@ -20,7 +20,7 @@ use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
 use maelstrom_sim::results::Results;
 use maelstrom_sim::simulate::simulate;
-use maelstrom_sim::sweep::Sweep;
+use maelstrom_sim::sweep::{Case, Sweep};
 use maelstrom_sim::workload::{TxnOptions, TxnRwRegister};
 use maelstrom_sim::world::World;
 use txn_rw::{Config, Isolation, PERIOD_MIN, Registers, TxnRw};
@@ -65,6 +65,23 @@ fn small_batches_and_short_logs_do_no_harm() {
         TxnRw::with_map(config, Registers::with_held_bytes_max(1_000))
     };
     all_faults().test(6, small);
+}
+
+/// Links carry few bytes a second, and lines are short: a node that says much falls behind, and must
+/// not say more because of that.
+#[test]
+fn sweep_on_slow_links() {
+    let line_bytes_max = 8 << 10;
+    all_faults().test_cases("txn-rw-slow-links", 3, |mut test| {
+        let bandwidths = [3_000, 10_000, 50_000];
+        let nth = usize::try_from(test.options.seed % 3).unwrap();
+        test.options.bandwidth = Some(bandwidths[nth]);
+        test.options.line_bytes_max = Some(line_bytes_max);
+        Case::new(test, move |_: &NodeId| {
+            let gossip = gossip::Config { line_bytes_max, ..Config::default().gossip };
+            TxnRw::new(Config { gossip, ..Config::default() })
+        })
+    });
 }
 
 #[test]

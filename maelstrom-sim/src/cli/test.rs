@@ -165,6 +165,7 @@ impl TestArgs {
             sync_max: None,
             snapshot_part_bytes: None,
             line_bytes_max: None,
+            bandwidth: None,
             schedule: None,
             operations: None,
             trace: self.trace,

@@ -41,6 +41,29 @@ fn clients_are_at_once_and_nodes_and_services_take_the_latency() {
 }
 
 #[test]
+fn a_link_carries_so_many_bytes_a_second_one_message_after_the_other() {
+    let mut network = network(10, LatencyDist::Constant);
+    network.set_bandwidth(Some(1_000));
+    let hundred_bytes = |text: &str| text.repeat(98);
+    send(&mut network, 0, "n1", "n2", &hundred_bytes("a"));
+    send(&mut network, 0, "n1", "n2", &hundred_bytes("b"));
+    send(&mut network, 0, "n2", "n1", &hundred_bytes("c"));
+    send(&mut network, 0, "n1", "lin-kv", &hundred_bytes("d"));
+    send(&mut network, 0, "n1", "c1", &hundred_bytes("e"));
+    let mut arrived_at = |at| {
+        let mut texts: Vec<char> =
+            arrived(&mut network, at).chars().filter(|c| *c != ' ').collect();
+        texts.dedup();
+        texts.into_iter().collect::<String>()
+    };
+    assert_eq!([0, 109].map(&mut arrived_at), ["e", ""]);
+    assert_eq!([110, 209, 210].map(&mut arrived_at), ["dca", "", "b"]);
+    send(&mut network, 1_000, "n1", "n2", &hundred_bytes("f"));
+    assert_eq!(network.poll_timeout(), Some(ms(1_110)), "it does not save up");
+    assert_eq!(network.stats().servers.sent_bytes, 500);
+}
+
+#[test]
 fn a_message_that_is_not_due_yet_holds_back_a_client() {
     let mut network = network(100, LatencyDist::Constant);
     send(&mut network, 0, "n2", "n1", "held");

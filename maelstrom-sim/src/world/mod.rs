@@ -165,6 +165,7 @@ impl World {
         let latencies = rng::stream(options.seed, Stream::Latency);
         let trace = options.trace.then(Trace::default);
         let mut network = Network::new(options.latency, latencies, trace);
+        network.set_bandwidth(options.bandwidth);
         if options.spare_services {
             network.spare_services();
         }
