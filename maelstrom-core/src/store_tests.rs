@@ -87,6 +87,23 @@ fn a_snapshot_takes_the_place_of_all_before_it() {
     );
 }
 
+/// The first part tells of them, and a handler may not understand them before it.
+#[test]
+fn what_is_committed_before_the_first_part_is_not_put_before_the_snapshot() {
+    let dir = folder_with(100);
+    let mut store = open(dir.path()).unwrap();
+    read(&mut store).unwrap();
+    store.begin_snapshot();
+    store.commit(&batch(100..101)).unwrap();
+    store.commit(&[vec![b'x'; 2 << 20]]).unwrap();
+    store.add_part(Ok(part("one")), false);
+    store.commit(&batch(101..102)).unwrap();
+    store.add_part(Ok(part("two")), true);
+    drop(store);
+    let all = [part("one"), batch(101..102), part("two")].concat();
+    assert_eq!(found(dir.path()).unwrap(), all);
+}
+
 #[test]
 fn a_snapshot_that_fails_leaves_all_as_it_was() {
     let dir = folder_with(100);
