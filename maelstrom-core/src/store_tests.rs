@@ -4,11 +4,11 @@ use super::*;
 
 const FORMAT: &str = "test 1";
 
-fn open(dir: &Path) -> Result<Store, StoreError> {
+pub(super) fn open(dir: &Path) -> Result<Store, StoreError> {
     Store::open(dir, "n1", FORMAT)
 }
 
-fn read(store: &mut Store) -> Result<Vec<Vec<u8>>, StoreError> {
+pub(super) fn read(store: &mut Store) -> Result<Vec<Vec<u8>>, StoreError> {
     let mut all = Vec::new();
     let take = |record: &[u8]| {
         all.push(record.to_vec());
@@ -18,20 +18,20 @@ fn read(store: &mut Store) -> Result<Vec<Vec<u8>>, StoreError> {
 }
 
 /// What a process finds that opens the folder now.
-fn found(dir: &Path) -> Result<Vec<Vec<u8>>, StoreError> {
+pub(super) fn found(dir: &Path) -> Result<Vec<Vec<u8>>, StoreError> {
     read(&mut open(dir)?)
 }
 
-fn batch(numbers: std::ops::Range<u32>) -> Vec<Vec<u8>> {
+pub(super) fn batch(numbers: std::ops::Range<u32>) -> Vec<Vec<u8>> {
     numbers.map(|number| format!("record {number}").into_bytes()).collect()
 }
 
-fn part(name: &str) -> Vec<Vec<u8>> {
+pub(super) fn part(name: &str) -> Vec<Vec<u8>> {
     ["first", "second"].map(|number| format!("{name}: {number}").into_bytes()).to_vec()
 }
 
 /// The files of the node, in order.
-fn files(dir: &Path) -> Vec<String> {
+pub(super) fn files(dir: &Path) -> Vec<String> {
     let names = fs::read_dir(dir.join("n1")).unwrap();
     let mut names: Vec<String> =
         names.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
@@ -40,7 +40,7 @@ fn files(dir: &Path) -> Vec<String> {
 }
 
 /// A folder in which so many records were committed, in two batches.
-fn folder_with(count: u32) -> tempfile::TempDir {
+pub(super) fn folder_with(count: u32) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path()).unwrap();
     read(&mut store).unwrap();

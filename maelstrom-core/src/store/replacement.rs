@@ -15,6 +15,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use redb::Database;
@@ -122,11 +123,13 @@ impl Replacement {
 }
 
 /// Removes the file of a database that nobody needs any more, on a thread of its own.
-pub(super) fn remove(database: Database, path: PathBuf) {
-    std::thread::spawn(move || {
+pub(super) fn remove(database: Database, path: PathBuf) -> Option<JoinHandle<()>> {
+    // Its name may soon be another file's. If this fails, the next life removes the file.
+    let file = File::options().write(true).open(&path);
+    fs::remove_file(&path).ok();
+    let work = move || {
         drop(database);
-        // If this fails, the next life removes the file.
-        if let Ok(file) = File::options().write(true).open(&path) {
+        if let Ok(file) = file {
             let mut len = file.metadata().map_or(0, |metadata| metadata.len());
             while len > 0 {
                 len = len.saturating_sub(REMOVED_BYTES);
@@ -134,6 +137,6 @@ pub(super) fn remove(database: Database, path: PathBuf) {
                 std::thread::sleep(REMOVED_EVERY);
             }
         }
-        fs::remove_file(&path).ok();
-    });
+    };
+    std::thread::Builder::new().spawn(work).ok()
 }
