@@ -16,12 +16,13 @@ use std::time::Duration;
 
 use maelstrom_core::NodeId;
 
+use crate::floor::FloorSender;
 use crate::indexed::{Facts, Index, Indexed};
 use crate::log::PartitionLog;
 use crate::meta::Metadata;
 use crate::queue::{Budget, encoded_len};
 use crate::rules::{Rule, Rules};
-use crate::wire::{Ack, Append, Epoch, PartitionId, Position, ReplicaId};
+use crate::wire::{Ack, Append, Epoch, FloorPart, PartitionId, Position, ReplicaId};
 
 /// How long a follower that was taken out must have kept up before it is let in again, at first;
 /// doubled each time.
@@ -49,6 +50,8 @@ struct Progress {
     is_told: bool,
     /// Whether it holds a log of another name: it takes nothing.
     is_stranger: bool,
+    /// What it has been told of the deleted entries that it lacks.
+    floor: FloorSender,
     /// From when on it may be let in.
     welcome_at: Duration,
     probation: Duration,
@@ -65,14 +68,36 @@ impl Progress {
             high: 0,
             is_told: false,
             is_stranger: false,
+            floor: FloorSender::default(),
             welcome_at: now,
             probation: PROBATION_MIN,
         }
+    }
+
+    /// The next part of the floor of the log, if it goes into the packet with the rest of `append`.
+    fn next_floor(
+        &mut self,
+        append: &Append,
+        log: &PartitionLog,
+        budget: &Budget,
+        rules: Rules,
+    ) -> Option<Box<FloorPart>> {
+        let head = encoded_len(append).saturating_add(FLOOR_PUNCTUATION);
+        let bytes_max = budget.left().saturating_sub(head);
+        let next = self.floor.next_part(log, bytes_max, budget.is_empty())?;
+        let mut part = self.floor.send(next);
+        if !rules.hold(Rule::FloorNamesProducers) {
+            part.floor.producers.clear();
+        }
+        Some(Box::new(part))
     }
 }
 
 /// The field's name, colon, brackets and the commas around it.
 const ENTRIES_PUNCTUATION: usize = 16;
+
+/// The same for a floor.
+const FLOOR_PUNCTUATION: usize = 16;
 
 /// The next packet's entries for a follower.
 #[derive(Clone, Debug)]
@@ -308,21 +333,31 @@ impl Leader {
         if !is_news {
             return Next::Nothing;
         }
-        let mut floor = (progress.next < log.start()).then(|| Box::new(log.floor()));
-        if let Some(floor) = floor.as_mut().filter(|_| !self.rules.hold(Rule::FloorNamesProducers))
-        {
-            floor.producers.clear();
+        let needs_floor = progress.next < log.start();
+        if needs_floor && progress.floor.is_under_way() {
+            return Next::Nothing;
         }
         let at = progress.next.max(log.start());
-        let (prev, entries) = (log.epoch_before(at), Vec::new());
+        let (prev, entries, floor) = (log.epoch_before(at), Vec::new(), None);
         let mut append = Append { partition, log_id, epoch, at, prev, high, sole, entries, floor };
+        if needs_floor {
+            append.floor = progress.next_floor(&append, log, budget, self.rules);
+            if append.floor.is_none() {
+                return Next::Full;
+            }
+        }
         let head = encoded_len(&append).saturating_add(ENTRIES_PUNCTUATION);
         let first = log.entry(at).map_or(0, |entry| entry.encoded_len().saturating_add(1));
         // A floor can go without entries, entries come one by one.
         let is_alone = budget.is_empty() && append.floor.is_none();
+        if append.is_partial_floor() {
+            budget.take(head);
+            progress.sent = progress.sent.max(at);
+            return Next::Append(append);
+        }
         if is_alone || head.saturating_add(first) <= budget.left() {
             append.entries = log.entries(at, batch.min(budget.left().saturating_sub(head)));
-        } else if append.floor.is_none() || !budget.admits(head) {
+        } else if append.floor.is_none() {
             return Next::Full;
         }
         let entries = append.entries.iter().map(|entry| entry.encoded_len().saturating_add(1));
@@ -337,6 +372,7 @@ impl Leader {
     pub fn acknowledged(&mut self, node: &NodeId, ack: &Ack, log: &PartitionLog) {
         let counts = ack.epoch == self.record.epoch || !self.rules.hold(Rule::CheckAckEpoch);
         let Some(progress) = self.followers.get_mut(node).filter(|_| counts) else { return };
+        progress.floor.confirm(ack.floor_part);
         if !ack.matched {
             if progress.matched.is_none() {
                 progress.next = ack.end.min(log.end_of_epoch(ack.last));
@@ -351,6 +387,9 @@ impl Leader {
         progress.matched = Some(matched);
         progress.next = if ack.gap { matched } else { progress.next.max(matched) };
         progress.high = progress.high.max(ack.high.min(matched));
+        if matched >= log.start() {
+            progress.floor.restart();
+        }
     }
 
     /// All that was sent has been answered, or will not be: what the follower has not got is to be
@@ -362,6 +401,7 @@ impl Leader {
                 None => progress.is_told = false,
             }
             progress.told_high = progress.high;
+            progress.floor.lose();
         }
     }
 

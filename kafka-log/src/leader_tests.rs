@@ -48,7 +48,7 @@ fn leader(in_sync: &[u64], in_sync_min: usize, rules: Rules) -> Leader {
 
 fn ack(epoch: Epoch, end: Position) -> Ack {
     let (partition, log_id, matched, last, high) = (0, 7, true, EPOCH, 0);
-    Ack { partition, log_id, epoch, matched, end, last, high, gap: false }
+    Ack { partition, log_id, epoch, matched, end, last, high, gap: false, floor_part: 0 }
 }
 
 /// The follower is sent everything.
@@ -251,7 +251,7 @@ fn a_follower_that_begins_anew_gets_to_know_which_sends_are_too_old() {
         assert!(log.start() > 0);
         let appends = send_all(&mut leader, 2, &log);
         let floor = appends.into_iter().find_map(|append| append.floor).unwrap();
-        floor.producers == [(node(1), 1, log.start())]
+        floor.floor.producers == [(node(1), 1, log.start())]
     });
 }
 

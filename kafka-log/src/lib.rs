@@ -47,6 +47,8 @@
 //!   which go along, and by themselves only when nothing else goes for a while.
 //! * A peer that does not answer in time is asked again, and after a while taken to be down. Nothing
 //!   is asked of anybody while nobody waits for anything: an idle cluster is silent.
+//! * A follower that lags behind what has been deleted begins anew. It is told in bounded parts what
+//!   is left of that, and uses it once it has all of it.
 //! * A follower that lags gets the entries in bounded pieces, and is in sync again once it has reached
 //!   the end; the more often it fell behind, the longer it must keep up first.
 //!
@@ -72,6 +74,7 @@
 //! |---|---|
 //! | `placement`, `log`, `meta`, `offsets` | keys and nodes, one log, the record in `lin-kv`, committed offsets |
 //! | `leader`, `partition`, `role` | the two sides of replication: state machines that know no `Node` |
+//! | `floor` | what is left of deleted messages, on its way to a follower that begins anew |
 //! | `link` | one peer: its lives, and when something is to be said to it |
 //! | `failure_detector` | round trips with a peer, and whether it answers |
 //! | `queue` | what waits for a peer, and the budget of a packet |
@@ -92,6 +95,7 @@ mod args;
 mod cost_tests;
 mod electing;
 mod failure_detector;
+mod floor;
 mod indexed;
 mod leader;
 mod link;
@@ -143,7 +147,7 @@ pub use recovery::{Comparison, Decision, Holding, Reason, UNCLEAN_AFTER, UNCLEAN
 pub use rules::{Rule, Rules};
 pub use settings::Settings;
 pub use wire::{
-    Ack, Append, Entry, Epoch, Floor, Found, LogId, Messages, Offsets, Outcome, Packet,
+    Ack, Append, Entry, Epoch, Floor, FloorPart, Found, LogId, Messages, Offsets, Outcome, Packet,
     PartitionId, Poll, Polled, Position, Producer, Record, ReplicaId, Send, Sent,
 };
 

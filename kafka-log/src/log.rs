@@ -18,6 +18,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use maelstrom_core::NodeId;
 use serde_json::value::RawValue;
 
 use crate::wire::{Entry, Epoch, Floor, Position, Producer};
@@ -306,13 +307,26 @@ impl PartitionLog {
     /// What is left of what has been deleted, for a follower that has to begin at `start`.
     #[must_use]
     pub fn floor(&self) -> Floor {
-        let next = self.keys.iter().map(|key| (key.name.clone(), key.first));
+        let next = self.first_offsets().filter(|(_, first)| *first > 0);
         Floor {
             at: self.start,
             epoch: self.epoch_before(self.start),
-            next: next.filter(|(_, first)| *first > 0).collect(),
-            producers: self.producers.floors(self.start),
+            next: next.map(|(name, first)| (name.clone(), first)).collect(),
+            producers: self.producer_floors().filter(|(_, _, floor)| *floor > 0).collect(),
         }
+    }
+
+    /// For each key, the offset of the first message that is still there, or will be. A key has the
+    /// same place here as long as the log is not [reset](Self::reset), and its offset only rises.
+    pub(crate) fn first_offsets(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
+        self.keys.iter().map(|key| (&key.name, key.first))
+    }
+
+    /// For each producer, a number above all of its sends that have been deleted. A producer has the
+    /// same place here as long as the log is not [reset](Self::reset), and its number only rises
+    /// while nothing is cut off.
+    pub(crate) fn producer_floors(&self) -> impl Iterator<Item = (NodeId, u64, u64)> {
+        self.producers.floors(self.start)
     }
 
     /// Forgets everything and begins anew where `floor` says.

@@ -178,9 +178,11 @@ impl KafkaLog {
                 Some((Next::Append(append), is_urgent_here, end)) => {
                     let bytes = append.entries.iter().map(crate::Entry::encoded_len);
                     batch = batch.saturating_sub(bytes.fold(0, usize::saturating_add));
-                    is_urgent |= is_urgent_here;
+                    // The follower gets the next part of a floor when it has confirmed this one.
+                    let is_partial = append.is_partial_floor();
+                    is_urgent |= is_urgent_here || is_partial;
                     link.queue.appends.pop();
-                    if append.at.saturating_add(append.entries.len() as u64) < end {
+                    if !is_partial && append.at.saturating_add(append.entries.len() as u64) < end {
                         link.queue.appends.insert(id);
                         batch = 0;
                     }

@@ -327,9 +327,12 @@ impl Partition {
         }
         let Append { at, prev, high, sole, entries, floor, .. } = append;
         // Who has fallen behind what has been deleted by now begins anew as well.
-        let is_behind = floor.is_some() && at > self.log.end();
+        let is_behind = at > self.log.end();
+        let floor = floor.filter(|_| !self.is_matched() || is_behind);
+        let floor = floor.and_then(|part| self.role.as_follower_mut()?.floor.take(*part));
+        let is_behind = is_behind && floor.is_some();
         if !self.is_matched() || is_behind {
-            records.extend(self.match_log(at, prev, floor.map(|floor| *floor)));
+            records.extend(self.match_log(at, prev, floor));
         }
         let (is_matched, end) = (self.is_matched(), self.log.end());
         if let Some(follower) = self.role.as_follower_mut() {
@@ -436,6 +439,7 @@ impl Partition {
             last: self.log.epoch_before(end),
             high: self.high,
             gap: follower.is_some_and(|follower| follower.has_gap),
+            floor_part: follower.map_or(0, |follower| follower.floor.held()),
         }
     }
 

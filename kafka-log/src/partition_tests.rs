@@ -5,7 +5,7 @@ use serde_json::value::to_raw_value;
 use super::*;
 use crate::leader::Next;
 use crate::queue::Budget;
-use crate::wire::{Floor, Producer};
+use crate::wire::{Floor, FloorPart, Producer};
 
 fn id(node: &str, incarnation: u64) -> ReplicaId {
     ReplicaId { node: node.into(), incarnation }
@@ -63,7 +63,8 @@ fn nothing_above_the_end_of_the_log_is_committed_after_a_restart() {
 fn a_log_that_begins_anew_below_its_old_end_has_nothing_committed_above_it() {
     let mut partition = recovered(follower(4));
     let floor = Floor { at: 2, epoch: 5, ..Floor::default() };
-    let (log_id, entries, floor) = (7, vec![entry(9, 9)], Some(Box::new(floor)));
+    let part = FloorPart { number: 1, after: 0, more: false, floor };
+    let (log_id, entries, floor) = (7, vec![entry(9, 9)], Some(Box::new(part)));
     let append = Append {
         partition: 0,
         log_id,

@@ -2,6 +2,7 @@
 
 use maelstrom_core::NodeId;
 
+use crate::floor::FloorReceiver;
 use crate::leader::Leader;
 use crate::wire::Position;
 
@@ -18,7 +19,8 @@ impl Role {
     /// A follower of `leader`, if it is known, whose log ends at `end`.
     pub(crate) fn follower(leader: Option<NodeId>, end: Position) -> Self {
         let progress = Match::Unknown { guess: end };
-        Self::Follower(Follower { leader, led_by: None, progress, has_gap: false })
+        let floor = FloorReceiver::default();
+        Self::Follower(Follower { leader, led_by: None, progress, has_gap: false, floor })
     }
 
     pub(crate) fn as_leader(&self) -> Option<&Leader> {
@@ -60,6 +62,8 @@ pub(crate) struct Follower {
     pub(crate) progress: Match,
     /// Whether the leader sent something that does not follow what is here.
     pub(crate) has_gap: bool,
+    /// What the leader has told so far of what it has deleted.
+    pub(crate) floor: FloorReceiver,
 }
 
 /// How far a follower's log is known to be its leader's.

@@ -113,7 +113,7 @@ impl Entry {
 const ENTRY_PUNCTUATION: usize = 7;
 
 /// The length of a number as JSON, in bytes.
-fn number_len(number: u64) -> usize {
+pub(crate) fn number_len(number: u64) -> usize {
     number.checked_ilog10().map_or(1, |log| (log as usize).saturating_add(1))
 }
 
@@ -150,9 +150,18 @@ pub struct Append {
     /// In the order of their positions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<Entry>,
-    /// What came before `at`, where that has been deleted: the follower begins anew.
+    /// What came before `at`, where that has been deleted: the follower begins anew, once it has all
+    /// parts of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub floor: Option<Box<Floor>>,
+    pub floor: Option<Box<FloorPart>>,
+}
+
+impl Append {
+    /// Whether it brings a part of a floor, and not the last one.
+    #[must_use]
+    pub fn is_partial_floor(&self) -> bool {
+        self.floor.as_ref().is_some_and(|part| part.more)
+    }
 }
 
 /// What is left of the entries that have been deleted before a position.
@@ -166,6 +175,21 @@ pub struct Floor {
     pub next: Offsets,
     /// For each producer a sequence number below which its sends are too old to be taken.
     pub producers: Vec<(NodeId, u64, u64)>,
+}
+
+/// A part of a [`Floor`] on its way to a follower.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FloorPart {
+    /// Numbers the parts that a leader sends to a follower, from 1.
+    pub number: u64,
+    /// The part that the follower has confirmed last, 0 if there is none. It takes this one only if
+    /// it still holds all up to that one.
+    pub after: u64,
+    /// Whether there is more to come before the floor can be used.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
+    /// The keys and producers that the leader does not know the follower to hold, or some of them.
+    pub floor: Floor,
 }
 
 /// A follower tells its leader how much it has.
@@ -189,6 +213,9 @@ pub struct Ack {
     /// Whether it was sent something that does not follow what it has: something was lost.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gap: bool,
+    /// The newest part of a floor that it holds, 0 if there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub floor_part: u64,
 }
 
 /// A client's send, passed on to the leader.

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use kafka_log::{Acks, Config, GOSSIP_PERIOD_MIN, KafkaLog, Rules};
+use kafka_log::{Acks, Config, GOSSIP_PERIOD_MIN, KafkaLog, Retention, Rules};
 use maelstrom_core::{NodeId, gossip};
 use maelstrom_sim::Test;
 use maelstrom_sim::history::{Op, OpType};
@@ -73,6 +73,27 @@ fn sweep_with_one_bad_disk() {
         let bad = test.options.nodes[0].clone();
         let build = move |id: &NodeId| Forgetful::with_two_in_sync(*id == bad, Config::default());
         Case::new(test, build)
+    });
+}
+
+/// The same where most messages are deleted soon. That node begins anew again and again, and packets
+/// are so small that it is told in parts what has been deleted.
+#[test]
+fn sweep_of_a_follower_that_begins_anew() {
+    all_faults().test_cases("kafka-anew", 3, |test| {
+        let test = with_one_bad_disk(test);
+        let bad = test.options.nodes[0].clone();
+        let test = test.with_workload(|kafka: &mut Kafka| {
+            // What has been deleted is not read any more.
+            kafka.harmless.extend(["lost-write", "unseen", "poll-skip"]);
+            kafka.keys.max_writes_per_key = 4;
+        });
+        Case::new(test, move |id| {
+            let retention = Retention { segment_bytes: 10, bytes_max: Some(30), age_max: None };
+            let config =
+                Config { partitions: 1, packet_bytes: 150, retention, ..Config::default() };
+            Forgetful::with_two_in_sync(*id == bad, config)
+        })
     });
 }
 

@@ -6,6 +6,16 @@
 //! ([`Store::add_part`]), and then takes the place of the journal. Either happens wholly or not at
 //! all, whenever the process or the machine stops.
 //!
+//! | what fails | what the node does |
+//! |---|---|
+//! | the journal | ends; all that it acknowledged is there |
+//! | a write to the journal for lack of room, while a snapshot or a replaced file takes some | removes that and tries once more |
+//! | a snapshot's file: to create, write, sync or rename it | gives the snapshot up, removes its file, goes on |
+//! | the sync of the folder after that | ends before it acknowledges anything else |
+//! | the removal of a replaced file, or of one that a former life left | goes on; as long as it is there, no snapshot is taken |
+//!
+//! A snapshot that was given up is tried again when the journal has grown by what makes one worth it.
+//!
 //! The invariant: what [`Store::records`] returns is exactly what was committed since the last
 //! snapshot, in order, and the snapshot before it; or it is an error. Every page is checked by its
 //! checksum when the store is opened. (What cannot be told apart from a commit that was never
@@ -13,14 +23,20 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the driver's disk")]
 
+#[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
+mod faulty;
 mod replacement;
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
+use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use tracing::{error, info};
+use tracing::{info, warn};
 
 use crate::error::{Error, ErrorCode};
 use replacement::Replacement;
@@ -116,6 +132,10 @@ pub(crate) struct Store {
     snapshot_bytes: u64,
     /// The snapshot that is being written.
     replacement: Option<Replacement>,
+    /// The thread that removes the file that the last snapshot has replaced.
+    removal: Option<JoinHandle<()>>,
+    /// Makes durable which files are in a folder.
+    sync_folder: fn(&Path) -> Result<(), StoreError>,
     /// Why nothing more can be made durable, if that is known before it is tried.
     broken: Option<StoreError>,
 }
@@ -128,7 +148,9 @@ impl Store {
         let path = folder.join(FILE);
         let database = create(&path)?;
         for left_over in [NEW_EXTENSION, OLD_EXTENSION] {
-            replacement::remove_left_over(&path.with_extension(left_over))?;
+            if let Err(error) = replacement::remove_left_over(&path.with_extension(left_over)) {
+                warn!(%error, "cannot be removed: no snapshot can be taken");
+            }
         }
         sync_folder(&folder)?;
         check_owner(&path, &database, node, format)?;
@@ -142,6 +164,8 @@ impl Store {
             bytes: 0,
             snapshot_bytes: 0,
             replacement: None,
+            removal: None,
+            sync_folder,
             broken: None,
         })
     }
@@ -191,7 +215,12 @@ impl Store {
             return Err(error);
         }
         let bytes = append(&self.database, self.next, records);
-        let bytes = bytes.map_err(|error| failure(&self.path, error))?;
+        let bytes = match bytes.map_err(|error| failure(&self.path, error)) {
+            Err(error) if is_full(&error) && self.make_room(&error) => {
+                self.append_again(records, error)?
+            }
+            other => other?,
+        };
         self.next = self.next.saturating_add(records.len() as u64);
         self.bytes = self.bytes.saturating_add(bytes);
         if let Some(replacement) = &mut self.replacement
@@ -200,6 +229,33 @@ impl Store {
             self.give_up(&error);
         }
         Ok(())
+    }
+
+    /// Gives up the files besides the journal. Whether there were any.
+    fn make_room(&mut self, error: &StoreError) -> bool {
+        let is_replacing = self.is_replacing();
+        if is_replacing {
+            self.give_up(error);
+        }
+        let removal = self.removal.take();
+        let was_removing = removal.as_ref().is_some_and(|thread| !thread.is_finished());
+        removal.map(JoinHandle::join);
+        is_replacing || was_removing
+    }
+
+    /// Appends records that the journal did not take because of `error`. If they are there, only the
+    /// sync failed. Then a second one proves nothing, and the error stays.
+    fn append_again(&mut self, records: &[Vec<u8>], error: StoreError) -> Result<u64, StoreError> {
+        let failed = |error: redb::Error| failure(&self.path, error);
+        // A database does nothing more after an error. The file is locked until it is closed.
+        let closed = Database::builder().create_with_backend(InMemoryBackend::new());
+        drop(std::mem::replace(&mut self.database, closed.map_err(|error| failed(error.into()))?));
+        self.database = create(&self.path)?;
+        if count(&self.database).map_err(|error| failure(&self.path, error))? != self.next {
+            return Err(error);
+        }
+        let bytes = append(&self.database, self.next, records);
+        bytes.map_err(|error| failure(&self.path, error))
     }
 
     /// Whether a snapshot is worth taking that will have about `estimate` bytes: then all snapshots
@@ -245,9 +301,9 @@ impl Store {
                 info!(records = next, bytes, before_bytes = self.bytes, "a snapshot was taken");
                 (self.next, self.bytes, self.snapshot_bytes) = (next, bytes, bytes);
                 let old = std::mem::replace(&mut self.database, database);
-                match self.path.parent().map_or(Ok(()), sync_folder) {
+                match self.path.parent().map_or(Ok(()), self.sync_folder) {
                     // A loss of power cannot bring the old file back any more.
-                    Ok(()) => replacement::remove(old, old_path),
+                    Ok(()) => self.removal = replacement::remove(old, old_path),
                     // It can, without the records that come from now on.
                     Err(error) => self.broken = Some(error),
                 }
@@ -257,7 +313,7 @@ impl Store {
     }
 
     fn give_up(&mut self, error: &dyn std::error::Error) {
-        error!(%error, "no snapshot was taken");
+        warn!(%error, "no snapshot was taken: the next one is tried once there is as much again to keep");
         self.replacement = None;
         // Not with the next record again.
         self.bytes = 0;
@@ -268,7 +324,11 @@ impl Store {
 fn create(path: &Path) -> Result<Database, StoreError> {
     let builder = &mut Database::builder();
     let builder = builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
-    builder.create(path).map_err(|error| failure(path, error.into()))
+    #[cfg(not(test))]
+    let database = builder.create(path);
+    #[cfg(test)]
+    let database = faulty::create(builder, path);
+    database.map_err(|error| failure(path, error.into()))
 }
 
 /// Makes a new database this node's, or sees to it that an old one is.
@@ -301,6 +361,18 @@ fn check_owner(
         None => Ok(()),
         Some((what, found, wanted)) => Err(StoreError::Foreign { path, what, found, wanted }),
     }
+}
+
+/// Whether a file had no room.
+fn is_full(error: &StoreError) -> bool {
+    let StoreError::Io { source, .. } = error else { return false };
+    matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// How many records a journal holds.
+fn count(database: &Database) -> Result<u64, redb::Error> {
+    let table = database.begin_read()?.open_table(JOURNAL)?;
+    Ok(table.last()?.map_or(0, |(number, _)| number.value().saturating_add(1)))
 }
 
 /// Appends records to a journal from the number `start` on, with one sync. Their size in bytes.

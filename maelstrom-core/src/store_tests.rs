@@ -4,11 +4,11 @@ use super::*;
 
 const FORMAT: &str = "test 1";
 
-fn open(dir: &Path) -> Result<Store, StoreError> {
+pub(super) fn open(dir: &Path) -> Result<Store, StoreError> {
     Store::open(dir, "n1", FORMAT)
 }
 
-fn read(store: &mut Store) -> Result<Vec<Vec<u8>>, StoreError> {
+pub(super) fn read(store: &mut Store) -> Result<Vec<Vec<u8>>, StoreError> {
     let mut all = Vec::new();
     let take = |record: &[u8]| {
         all.push(record.to_vec());
@@ -18,20 +18,20 @@ fn read(store: &mut Store) -> Result<Vec<Vec<u8>>, StoreError> {
 }
 
 /// What a process finds that opens the folder now.
-fn found(dir: &Path) -> Result<Vec<Vec<u8>>, StoreError> {
+pub(super) fn found(dir: &Path) -> Result<Vec<Vec<u8>>, StoreError> {
     read(&mut open(dir)?)
 }
 
-fn batch(numbers: std::ops::Range<u32>) -> Vec<Vec<u8>> {
+pub(super) fn batch(numbers: std::ops::Range<u32>) -> Vec<Vec<u8>> {
     numbers.map(|number| format!("record {number}").into_bytes()).collect()
 }
 
-fn part(name: &str) -> Vec<Vec<u8>> {
+pub(super) fn part(name: &str) -> Vec<Vec<u8>> {
     ["first", "second"].map(|number| format!("{name}: {number}").into_bytes()).to_vec()
 }
 
 /// The files of the node, in order.
-fn files(dir: &Path) -> Vec<String> {
+pub(super) fn files(dir: &Path) -> Vec<String> {
     let names = fs::read_dir(dir.join("n1")).unwrap();
     let mut names: Vec<String> =
         names.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
@@ -40,7 +40,7 @@ fn files(dir: &Path) -> Vec<String> {
 }
 
 /// A folder in which so many records were committed, in two batches.
-fn folder_with(count: u32) -> tempfile::TempDir {
+pub(super) fn folder_with(count: u32) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path()).unwrap();
     read(&mut store).unwrap();
@@ -85,6 +85,23 @@ fn a_snapshot_takes_the_place_of_all_before_it() {
         found(dir.path()).unwrap(),
         parts.into_iter().chain(rest).flatten().collect::<Vec<_>>()
     );
+}
+
+/// The first part tells of them, and a handler may not understand them before it.
+#[test]
+fn what_is_committed_before_the_first_part_is_not_put_before_the_snapshot() {
+    let dir = folder_with(100);
+    let mut store = open(dir.path()).unwrap();
+    read(&mut store).unwrap();
+    store.begin_snapshot();
+    store.commit(&batch(100..101)).unwrap();
+    store.commit(&[vec![b'x'; 2 << 20]]).unwrap();
+    store.add_part(Ok(part("one")), false);
+    store.commit(&batch(101..102)).unwrap();
+    store.add_part(Ok(part("two")), true);
+    drop(store);
+    let all = [part("one"), batch(101..102), part("two")].concat();
+    assert_eq!(found(dir.path()).unwrap(), all);
 }
 
 #[test]

@@ -153,13 +153,13 @@ impl Producers {
         }
     }
 
-    /// For each producer, a number above all of its sends before `start`.
-    pub(super) fn floors(&self, start: Position) -> Vec<(NodeId, u64, u64)> {
-        let floors = self.windows.iter().map(|window| {
+    /// For each producer, in the order of their places, a number above all of its sends before
+    /// `start`; 0 if there are none.
+    pub(super) fn floors(&self, start: Position) -> impl Iterator<Item = (NodeId, u64, u64)> {
+        self.windows.iter().map(move |window| {
             let before = window.kept.iter().rev().find(|(_, (position, _))| *position < start);
             let floor = before.map_or(0, |(seq, _)| seq.saturating_add(1)).max(window.floor);
             (window.name.node.clone(), window.name.life, floor)
-        });
-        floors.filter(|(_, _, floor)| *floor > 0).collect()
+        })
     }
 }

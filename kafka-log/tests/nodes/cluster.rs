@@ -143,6 +143,12 @@ impl Cluster {
         self.nodes[name].handler().partition(0).unwrap()
     }
 
+    /// Whether a node has any of the messages.
+    pub(crate) fn has_messages(&self, name: &str) -> bool {
+        let partition = self.nodes[name].handler().partition(0);
+        partition.is_some_and(|partition| partition.log().end() > 0)
+    }
+
     /// Who leads, in its own eyes.
     pub(crate) fn leaders(&self) -> Vec<&'static str> {
         let leads = |node: &RawNode<KafkaLog>| {

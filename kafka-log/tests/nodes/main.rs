@@ -4,6 +4,7 @@
 
 mod cluster;
 mod failures;
+mod floors;
 mod life_of_a_send;
 mod recovery;
 mod requests;

@@ -5,7 +5,8 @@
 //! * The journal stays valid, and complete, until one rename puts the new file in its place. Whatever
 //!   happens before that, the new file is removed, at the latest when the store is opened again.
 //! * The new file holds the parts and the records that were committed between them in the order in
-//!   which they were made. Every part is durable when the next one is asked for, so the last one
+//!   which they were made. The first part comes first: a handler may not understand the records
+//!   without it. Every part is durable when the next one is asked for, so the last one
 //!   does not take longer than any other.
 //! * A new file has no free space, so the journal's file shrinks with each snapshot. The old file is
 //!   removed bit by bit, once the folder is synced: a file system that frees a large file at once
@@ -14,6 +15,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use redb::Database;
@@ -37,6 +39,8 @@ pub(super) struct Replacement {
     /// Records that are in the journal, and not yet here.
     waiting: Vec<Vec<u8>>,
     waiting_bytes: usize,
+    /// Whether a part has been added.
+    has_begun: bool,
 }
 
 /// A file that is removed when it is not needed any more.
@@ -68,11 +72,16 @@ impl Replacement {
         let database = create(&file.0)?;
         super::check_owner(&file.0, &database, node, format)?;
         let (waiting, waiting_bytes) = (Vec::new(), 0);
-        Ok(Self { file, database, next: 0, bytes: 0, waiting, waiting_bytes })
+        let has_begun = false;
+        Ok(Self { file, database, next: 0, bytes: 0, waiting, waiting_bytes, has_begun })
     }
 
-    /// These records have been committed to the journal.
+    /// These records have been committed to the journal. The first part tells of those that come
+    /// before it is asked for.
     pub(super) fn committed(&mut self, records: &[Vec<u8>]) -> Result<(), StoreError> {
+        if !self.has_begun {
+            return Ok(());
+        }
         let bytes = records.iter().map(Vec::len);
         self.waiting_bytes = bytes.fold(self.waiting_bytes, usize::saturating_add);
         self.waiting.extend_from_slice(records);
@@ -81,6 +90,7 @@ impl Replacement {
 
     /// Adds the next part, and makes it durable.
     pub(super) fn add(&mut self, part: Vec<Vec<u8>>) -> Result<(), StoreError> {
+        self.has_begun = true;
         let mut records = std::mem::take(&mut self.waiting);
         self.waiting_bytes = 0;
         records.extend(part);
@@ -113,11 +123,13 @@ impl Replacement {
 }
 
 /// Removes the file of a database that nobody needs any more, on a thread of its own.
-pub(super) fn remove(database: Database, path: PathBuf) {
-    std::thread::spawn(move || {
+pub(super) fn remove(database: Database, path: PathBuf) -> Option<JoinHandle<()>> {
+    // Its name may soon be another file's. If this fails, the next life removes the file.
+    let file = File::options().write(true).open(&path);
+    fs::remove_file(&path).ok();
+    let work = move || {
         drop(database);
-        // If this fails, the next life removes the file.
-        if let Ok(file) = File::options().write(true).open(&path) {
+        if let Ok(file) = file {
             let mut len = file.metadata().map_or(0, |metadata| metadata.len());
             while len > 0 {
                 len = len.saturating_sub(REMOVED_BYTES);
@@ -125,6 +137,6 @@ pub(super) fn remove(database: Database, path: PathBuf) {
                 std::thread::sleep(REMOVED_EVERY);
             }
         }
-        fs::remove_file(&path).ok();
-    });
+    };
+    std::thread::Builder::new().spawn(work).ok()
 }

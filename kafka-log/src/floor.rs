@@ -1,0 +1,208 @@
+//! What is left of deleted entries goes to a follower that begins anew in parts.
+//!
+//! A log may have deleted messages of many keys and producers, and keys may be long: a whole
+//! [`Floor`] can be longer than a line. So the leader sends it in parts ([`FloorPart`]), one at a
+//! time, each within the budget of a packet. If more is deleted meanwhile, the numbers that have
+//! changed are sent again.
+//!
+//! The invariants:
+//!
+//! * A part names the part that its follower has confirmed last. The follower takes it only if it
+//!   still holds all up to that one. The leader counts as known only what confirmed parts said. So a
+//!   follower that takes a part holds all that the leader counts as known.
+//! * The last part says all that the leader does not count as known. So a follower that takes it
+//!   holds the leader's floor at that part's position. Until then its log stays as it is: no
+//!   follower uses a partial floor.
+//! * While a replica leads, the numbers of a key or producer only rise. So of two parts that name one
+//!   of them, the larger number is the newer one.
+//! * A leader never uses the number of a part again, so a part counts once, and a late one never.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use maelstrom_core::NodeId;
+
+use crate::log::PartitionLog;
+use crate::queue::encoded_len;
+use crate::wire::{Floor, FloorPart, number_len, string_len};
+
+/// The quotes do not count, the colon and the comma do.
+const KEY_PUNCTUATION: usize = 2;
+
+/// Two brackets and three commas.
+const PRODUCER_PUNCTUATION: usize = 5;
+
+/// A number in a floor: of the key or of the producer at a place in the log.
+#[derive(Clone, Copy, Debug)]
+enum Item {
+    Key(usize, u64),
+    Producer(usize, u64),
+}
+
+/// What a leader knows of the floor that it sends to a follower.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FloorSender {
+    /// What the follower is known to hold of each key and of each producer.
+    keys: Vec<u64>,
+    producers: Vec<u64>,
+    /// The part that the follower has confirmed last, 0 if there is none.
+    confirmed: u64,
+    /// The part that was sent last.
+    sent: u64,
+    /// What that part says, if no answer has come yet.
+    under_way: Option<Vec<Item>>,
+}
+
+/// A part that can be sent.
+#[derive(Debug)]
+pub(crate) struct NextPart {
+    pub(crate) part: FloorPart,
+    items: Vec<Item>,
+}
+
+fn known(numbers: &[u64], place: usize) -> u64 {
+    numbers.get(place).copied().unwrap_or(0)
+}
+
+fn note(numbers: &mut Vec<u64>, place: usize, number: u64) {
+    if numbers.len() <= place {
+        numbers.resize(place.saturating_add(1), 0);
+    }
+    if let Some(known) = numbers.get_mut(place) {
+        *known = number;
+    }
+}
+
+impl FloorSender {
+    /// Whether an answer to a part is awaited.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// The next part of the floor of `log`, in up to `bytes_max` bytes of JSON; none if nothing fits.
+    /// With `is_alone`, one item always does.
+    pub(crate) fn next_part(
+        &self,
+        log: &PartitionLog,
+        bytes_max: usize,
+        is_alone: bool,
+    ) -> Option<NextPart> {
+        let (at, number) = (log.start(), self.sent.saturating_add(1));
+        let floor = Floor { at, epoch: log.epoch_before(at), ..Floor::default() };
+        let mut part = FloorPart { number, after: self.confirmed, more: true, floor };
+        let mut left = bytes_max.checked_sub(encoded_len(&part)).or(is_alone.then_some(0))?;
+        let mut items = Vec::new();
+        let mut take = |bytes: usize, item| {
+            let fits = bytes <= left || (is_alone && items.is_empty());
+            if fits {
+                left = left.saturating_sub(bytes);
+                items.push(item);
+            }
+            fits
+        };
+        let keys = log.first_offsets().enumerate();
+        let mut keys = keys.filter(|(at, (_, first))| *first > known(&self.keys, *at));
+        let are_all_keys = keys.all(|(at, (name, first))| {
+            let parts = [string_len(name), number_len(first), KEY_PUNCTUATION];
+            let fits = take(parts.into_iter().fold(0, usize::saturating_add), Item::Key(at, first));
+            if fits {
+                part.floor.next.insert(name.clone(), first);
+            }
+            fits
+        });
+        let producers = log.producer_floors().enumerate();
+        let mut producers =
+            producers.filter(|(at, (_, _, floor))| *floor > known(&self.producers, *at));
+        let are_all = are_all_keys
+            && producers.all(|(at, (node, life, floor))| {
+                let parts = [string_len(&node), number_len(life), number_len(floor)];
+                let bytes = parts.into_iter().fold(PRODUCER_PUNCTUATION, usize::saturating_add);
+                let fits = take(bytes, Item::Producer(at, floor));
+                if fits {
+                    part.floor.producers.push((node, life, floor));
+                }
+                fits
+            });
+        part.more = !are_all;
+        (are_all || !items.is_empty()).then_some(NextPart { part, items })
+    }
+
+    /// The part goes to the follower.
+    pub(crate) fn send(&mut self, next: NextPart) -> FloorPart {
+        (self.sent, self.under_way) = (next.part.number, Some(next.items));
+        next.part
+    }
+
+    /// The follower holds all parts up to this one, 0 if it holds none.
+    pub(crate) fn confirm(&mut self, held: u64) {
+        if held < self.confirmed {
+            return self.restart();
+        }
+        let Some(items) = self.under_way.take_if(|_| held == self.sent) else { return };
+        for item in items {
+            match item {
+                Item::Key(place, number) => note(&mut self.keys, place, number),
+                Item::Producer(place, number) => note(&mut self.producers, place, number),
+            }
+        }
+        self.confirmed = held;
+    }
+
+    /// The part under way got lost, as far as can be told.
+    pub(crate) fn lose(&mut self) {
+        self.under_way = None;
+    }
+
+    /// The follower does not need the floor any more, or has lost what it held of it.
+    pub(crate) fn restart(&mut self) {
+        *self = Self { sent: self.sent, ..Self::default() };
+    }
+}
+
+/// The parts of a floor that a follower has taken.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FloorReceiver {
+    /// The newest part that was taken.
+    newest: u64,
+    /// The same, as long as what the parts said is here.
+    held: u64,
+    next: BTreeMap<Arc<str>, u64>,
+    producers: BTreeMap<(NodeId, u64), u64>,
+}
+
+impl FloorReceiver {
+    /// The newest of the parts that are held, 0 if there is none.
+    pub(crate) fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Takes a part. Returns the whole floor, if this was the last part of it.
+    pub(crate) fn take(&mut self, part: FloorPart) -> Option<Floor> {
+        let FloorPart { number, after, more, floor } = part;
+        if number <= self.newest || after > self.held {
+            return None;
+        }
+        (self.newest, self.held) = (number, number);
+        for (key, first) in floor.next {
+            let known = self.next.entry(key).or_default();
+            *known = first.max(*known);
+        }
+        for (node, life, number) in floor.producers {
+            let known = self.producers.entry((node, life)).or_default();
+            *known = number.max(*known);
+        }
+        if more {
+            return None;
+        }
+        self.held = 0;
+        let producers = std::mem::take(&mut self.producers);
+        let producers = producers.into_iter().map(|((node, life), number)| (node, life, number));
+        let next = std::mem::take(&mut self.next);
+        Some(Floor { next, producers: producers.collect(), ..floor })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
+#[path = "floor_tests.rs"]
+mod tests;

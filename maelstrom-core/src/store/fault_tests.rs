@@ -1,0 +1,153 @@
+//! What a node does about each error of the disk.
+
+#![expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
+
+use std::fs;
+use std::path::Path;
+
+use super::faulty::{Call, fill_disk};
+use super::tests::{batch, files, folder_with, found, open, part, read};
+use super::*;
+
+fn is_new(path: &Path, _: Call) -> bool {
+    path.extension().is_some_and(|extension| extension == NEW_EXTENSION)
+}
+
+fn never(_: &Path, _: Call) -> bool {
+    false
+}
+
+fn always(_: &Path, _: Call) -> bool {
+    true
+}
+
+/// There is room for the journal, or for it and no other file.
+fn journal_while_there_is_another(path: &Path, call: Call) -> bool {
+    !is_new(path, call) && path.with_extension(NEW_EXTENSION).exists()
+}
+
+/// The same, but only the sync tells so.
+fn sync_while_there_is_another(path: &Path, call: Call) -> bool {
+    call == Call::Sync && journal_while_there_is_another(path, call)
+}
+
+/// A store with 100 records, and the records of a snapshot that it has begun to write.
+fn replacing() -> (tempfile::TempDir, Store) {
+    let dir = folder_with(100);
+    let mut store = open(dir.path()).unwrap();
+    read(&mut store).unwrap();
+    store.begin_snapshot();
+    store.add_part(Ok(part("one")), false);
+    assert!(store.is_replacing());
+    (dir, store)
+}
+
+/// The store goes on without a snapshot, takes records, and a snapshot later.
+fn goes_on(dir: &Path, mut store: Store, count: u32) {
+    assert!(!store.is_replacing());
+    assert_eq!(files(dir), [FILE]);
+    fill_disk(never);
+    store.commit(&batch(count..count + 1)).unwrap();
+    assert!(!store.is_worth_replacing(0), "not with the next record again");
+    store.commit(&[vec![0; 3 << 20]]).unwrap();
+    assert!(store.is_worth_replacing(1 << 10), "but later");
+    drop(store);
+    let mut all = batch(0..count + 1);
+    all.push(vec![0; 3 << 20]);
+    assert_eq!(found(dir).unwrap(), all);
+}
+
+#[test]
+fn a_snapshot_for_which_the_disk_has_no_room_is_given_up() {
+    // When it begins, with a part, with the last part, with records between the parts.
+    let dir = folder_with(100);
+    let mut store = open(dir.path()).unwrap();
+    read(&mut store).unwrap();
+    fill_disk(is_new);
+    store.begin_snapshot();
+    goes_on(dir.path(), store, 100);
+    for is_last in [false, true] {
+        let (dir, mut store) = replacing();
+        fill_disk(is_new);
+        store.add_part(Ok(part("two")), is_last);
+        goes_on(dir.path(), store, 100);
+    }
+    let (dir, mut store) = replacing();
+    fill_disk(is_new);
+    // They are more than wait for the next part.
+    let large = vec![b'x'; 2 << 20];
+    store.commit(std::slice::from_ref(&large)).unwrap();
+    assert!(!store.is_replacing());
+    assert_eq!(files(dir.path()), [FILE]);
+    drop(store);
+    fill_disk(never);
+    assert_eq!(found(dir.path()).unwrap(), [batch(0..100), vec![large]].concat());
+}
+
+#[test]
+fn a_snapshot_gives_way_if_the_journal_has_no_room() {
+    let (dir, mut store) = replacing();
+    fill_disk(journal_while_there_is_another);
+    store.commit(&batch(100..103)).unwrap();
+    goes_on(dir.path(), store, 103);
+}
+
+/// A system may take what it could not sync for synced the next time.
+#[test]
+fn a_sync_that_failed_is_not_tried_again() {
+    let (dir, mut store) = replacing();
+    fill_disk(sync_while_there_is_another);
+    assert!(matches!(store.commit(&batch(100..103)), Err(StoreError::Io { .. })));
+    drop(store);
+    fill_disk(never);
+    let records = found(dir.path()).unwrap();
+    assert!(records == batch(0..103) || records == batch(0..100));
+}
+
+#[test]
+fn a_journal_that_has_no_room_ends_the_node_with_all_that_was_acknowledged() {
+    // Without a snapshot, and though one has given way.
+    let dir = folder_with(100);
+    let mut store = open(dir.path()).unwrap();
+    read(&mut store).unwrap();
+    for (dir, mut store) in [(dir, store), replacing()] {
+        fill_disk(always);
+        let error = store.commit(&batch(100..101)).unwrap_err();
+        assert!(matches!(error, StoreError::Io { .. }), "{error}");
+        drop(store);
+        fill_disk(never);
+        assert_eq!(found(dir.path()).unwrap(), batch(0..100));
+        assert_eq!(files(dir.path()), [FILE]);
+    }
+}
+
+/// A loss of power could bring the old file back, without what comes now.
+#[test]
+fn a_folder_that_cannot_be_synced_ends_the_node_before_anything_is_acknowledged() {
+    let (dir, mut store) = replacing();
+    store.sync_folder = |folder| {
+        let source = io::ErrorKind::Other.into();
+        Err(StoreError::Io { path: folder.to_owned(), source })
+    };
+    store.add_part(Ok(part("two")), true);
+    assert!(matches!(store.commit(&batch(100..101)), Err(StoreError::Io { .. })));
+    drop(store);
+    assert_eq!(found(dir.path()).unwrap(), [part("one"), part("two")].concat());
+}
+
+#[test]
+fn a_file_that_cannot_be_removed_keeps_no_node_from_its_records() {
+    let dir = folder_with(100);
+    for left_over in ["records.new", "records.old"] {
+        // A folder is no file that one could remove.
+        let folder = dir.path().join("n1").join(left_over);
+        fs::create_dir(&folder).unwrap();
+        let mut store = open(dir.path()).unwrap();
+        assert_eq!(read(&mut store).unwrap(), batch(0..100));
+        store.begin_snapshot();
+        store.add_part(Ok(part("all")), true);
+        drop(store);
+        fs::remove_dir(&folder).unwrap();
+        assert_eq!(found(dir.path()).unwrap(), batch(0..100));
+    }
+}
