@@ -144,6 +144,15 @@ impl Held {
         self.bytes
     }
 
+    /// The number of each, with its origin.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = (&Origin, u64)> {
+        let of = |(origin, list)| {
+            let list: &VecDeque<(u64, Waiting)> = list;
+            list.iter().map(move |(number, _)| (origin, *number))
+        };
+        self.origins.iter().flat_map(of)
+    }
+
     /// The clock of the last one of an origin.
     pub(crate) fn last(&self, origin: &Origin) -> Option<u64> {
         self.origins.get(origin)?.back().map(|(_, waiting)| waiting.clock)

@@ -9,8 +9,8 @@
 //! and a transaction names what its node had learned of others since the one before it; so it is
 //! shown when all of that is, and until then it is held back ([`Held`]). Where several were folded
 //! into one, these are shown with all that they need at once: a set that is closed, added to one
-//! that is, makes one that is. A snapshot is merged when
-//! it is whole: the union of two such sets is such a set.
+//! that is, makes one that is. A snapshot is merged when it is whole, and shown at once ([`staging`]):
+//! the union of two such sets is such a set.
 //!
 //! # Snapshots of a map that changes
 //!
@@ -18,6 +18,8 @@
 //! changes while it is under way moves to the end and is read again: so what has been read when the
 //! end is reached is what the map is at that moment, whole, with no copy kept for the reader. Who
 //! reads has what it was before as well, until it has all: pieces grow with the changes meanwhile.
+
+mod staging;
 
 use std::collections::BTreeMap;
 
@@ -29,6 +31,7 @@ use crate::clocks::Clocks;
 use crate::entry::Transaction;
 use crate::held::{Held, Waiting};
 use crate::json::{Key, Value};
+use staging::{Old, Staging};
 
 /// What is held back takes about so much memory at most, or twice what its keys and last values
 /// take. (If those of one log do not fit into a line, they are several, and a key may be in each.)
@@ -82,6 +85,10 @@ pub struct Registers {
     next_stamp: u64,
     /// What the registers take in a message, about.
     bytes: usize,
+    /// A snapshot that is being merged.
+    staging: Option<Box<Staging>>,
+    /// What the last merge has left.
+    old: Old,
 }
 
 /// What a handler of transactions needs to know of the map.
@@ -129,6 +136,8 @@ impl Registers {
             changes: BTreeMap::new(),
             next_stamp: 0,
             bytes: 0,
+            staging: None,
+            old: Old::default(),
         }
     }
 
@@ -354,40 +363,17 @@ impl State for Registers {
     }
 
     fn merge(&mut self, pieces: Vec<Piece>) -> Result<(), Error> {
-        let refuse = |why: &str| Err(Error::malformed_request(format!("field `piece`: {why}")));
-        let Some(shown) = pieces.last().and_then(|piece| piece.shown.clone()) else {
-            return refuse("the end of the snapshot is missing");
-        };
-        // What is held back raises nobody's clock, whatever it says.
-        if shown.max() > self.clock.saturating_add(CLOCK_LEAP_MAX).min(CLOCK_MAX) {
-            return refuse("its clock is further ahead than can be");
-        }
-        if let Some(fault) = pieces.iter().find_map(|piece| piece.fault(&shown)) {
-            return refuse(fault);
-        }
-        let mut held = Vec::new();
-        for piece in pieces {
-            for (key, value, clock, node, incarnation) in piece.registers {
-                let version = Version { clock, origin: Origin { node, incarnation } };
-                self.write(key, value, version);
-            }
-            held.extend(piece.held);
-        }
-        self.shown.join(&shown);
-        self.clock = self.shown.max();
-        let shown = self.shown.clone();
-        let is_old = |origin: &Origin, first: &Waiting| first.clock <= shown.get(origin);
-        while let Some((_, stamp, _)) = self.held.pop(is_old) {
-            self.changes.remove(&stamp);
-        }
-        for (node, incarnation, waiting) in held {
-            let origin = Origin { node, incarnation };
-            if waiting.clock > self.known(&origin) {
-                self.hold(&origin, waiting);
-            }
-        }
-        self.release();
+        while !self.stage(&pieces)? {}
+        while !self.discard() {}
         Ok(())
+    }
+
+    fn merge_step(&mut self, pieces: &[Piece]) -> Result<bool, Error> {
+        self.stage(pieces)
+    }
+
+    fn discard_step(&mut self) -> bool {
+        self.discard()
     }
 }
 

@@ -60,6 +60,20 @@ pub(super) struct Fetching<P> {
     /// Pieces of a complete snapshot that still have to be merged. The last piece carries the version
     /// that the whole snapshot covers.
     merging: VecDeque<(P, Option<VersionVector>)>,
+    /// The complete snapshot that a monotonic state is joining.
+    joining: Option<Joining<P>>,
+    /// Whether the state has to free what the last snapshot has left.
+    is_discarding: bool,
+}
+
+/// A complete snapshot for a monotonic state. Its pieces are recorded one by one, then the state joins
+/// them step by step.
+#[derive(Debug)]
+struct Joining<P> {
+    pieces: Vec<P>,
+    /// How many pieces are on record.
+    recorded: usize,
+    version: VersionVector,
 }
 
 /// So many snapshots may be coming at a time: their pieces wait in memory.
@@ -71,7 +85,8 @@ const FRUITLESS_DOUBLINGS_MAX: u32 = 6;
 impl<P> Default for Fetching<P> {
     fn default() -> Self {
         let (loading, merging) = (BTreeMap::new(), VecDeque::new());
-        Self { asked: None, window: Window::default(), loading, merging }
+        let window = Window::default();
+        Self { asked: None, window, loading, merging, joining: None, is_discarding: false }
     }
 }
 
@@ -127,11 +142,17 @@ impl<P> Fetching<P> {
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         let loading = self.loading.values().map(|loading| loading.pieces.len());
-        loading.sum::<usize>().saturating_add(self.merging.len())
+        let joining = self.joining.as_ref().map_or(0, |joining| joining.pieces.len());
+        loading.sum::<usize>().saturating_add(self.merging.len()).saturating_add(joining)
     }
 
     pub(super) fn is_merging(&self) -> bool {
-        !self.merging.is_empty()
+        !self.merging.is_empty() || self.joining.is_some()
+    }
+
+    /// Whether something is to be done at once.
+    pub(super) fn has_work(&self) -> bool {
+        self.is_merging() || self.is_discarding
     }
 
     /// A piece fits if it is the next of the snapshot that is coming, or the first of another.
@@ -329,20 +350,28 @@ impl<S: State> Gossip<S> {
             Taken::Whole(pieces) => pieces,
         };
         if S::MONOTONIC {
-            self.state.merge(pieces.clone())?;
-            node.persist(&RecordRef::<S>::Snapshot(have, &pieces));
-            self.advance(have);
+            if self.fetching.joining.is_none() {
+                let joining = Joining { pieces, recorded: 0, version: have.clone() };
+                self.fetching.joining = Some(joining);
+                self.merge_next(node)?;
+            }
             return Ok(true);
         }
         self.fetching.merging.extend(pieces.into_iter().map(|piece| (piece, None)));
         if let Some((_, covers)) = self.fetching.merging.back_mut() {
             *covers = Some(have.clone());
         }
-        self.merge_next().map(|()| true)
+        self.merge_next(node).map(|()| true)
     }
 
-    /// Merges the next piece of a snapshot that has come.
-    pub(super) fn merge_next(&mut self) -> Result<(), Error> {
+    /// Does the next step with a snapshot that is complete.
+    pub(super) fn merge_next<E>(&mut self, node: &mut Node<E>) -> Result<(), Error> {
+        if let Some(joining) = self.fetching.joining.take() {
+            return self.join_next(node, joining);
+        }
+        if self.fetching.is_discarding {
+            self.fetching.is_discarding = !self.state.discard_step();
+        }
         let Some((piece, covers)) = self.fetching.merging.pop_front() else {
             return Ok(());
         };
@@ -356,6 +385,31 @@ impl<S: State> Gossip<S> {
         if let Some(version) = covers {
             self.advance(&version);
         }
+        Ok(())
+    }
+
+    /// Records the next piece of a snapshot, or joins a little of it. When all of it is joined, it is on
+    /// record as a whole before anybody sees it.
+    fn join_next<E>(
+        &mut self,
+        node: &mut Node<E>,
+        mut joining: Joining<S::Piece>,
+    ) -> Result<(), Error> {
+        let is_recorded = || !node.is_durable() || joining.recorded >= joining.pieces.len();
+        if !is_recorded() {
+            if let Some(piece) = joining.pieces.get(joining.recorded) {
+                node.persist(&RecordRef::<S>::Part(joining.recorded, piece));
+            }
+            joining.recorded = joining.recorded.saturating_add(1);
+        } else {
+            self.fetching.is_discarding = true;
+            if self.state.merge_step(&joining.pieces)? {
+                node.persist(&RecordRef::<S>::Whole(&joining.version));
+                self.advance(&joining.version);
+                return Ok(());
+            }
+        }
+        self.fetching.joining = Some(joining);
         Ok(())
     }
 

@@ -201,6 +201,24 @@ pub trait State {
     ///
     /// If they make no sense. The state is as before then.
     fn merge(&mut self, pieces: Vec<Self::Piece>) -> Result<(), Error>;
+
+    /// Joins a little of another node's state into this [monotonic](Self::MONOTONIC) one: `pieces` are
+    /// all its parts, from the first to the last. Returns whether all of it is joined. Until then
+    /// nothing of it is shown, and the engine calls this again with the same parts. By default
+    /// everything is joined at once.
+    ///
+    /// # Errors
+    ///
+    /// If they make no sense. Nothing of them is shown then.
+    fn merge_step(&mut self, pieces: &[Self::Piece]) -> Result<bool, Error> {
+        self.merge(pieces.to_vec()).map(|()| true)
+    }
+
+    /// Frees a little of the memory that [`merge_step`](Self::merge_step) has left. Returns whether
+    /// nothing is left.
+    fn discard_step(&mut self) -> bool {
+        true
+    }
 }
 
 /// Something may have to be done. A handler's event type holds it, or is it.
@@ -249,6 +267,8 @@ pub struct Gossip<S: State> {
     silent_until: Option<Duration>,
     /// The snapshot that is being recovered.
     recovering: Option<Recovering<S>>,
+    /// The parts of a peer's snapshot that are being recovered, if they come one by one.
+    recovered_parts: Vec<S::Piece>,
     /// Entries in JSON as the last peer got them: the next peer may get the same.
     encoded: BTreeMap<Span, SharedText>,
     /// When the next tick comes that counts.
@@ -285,6 +305,7 @@ impl<S: State> Gossip<S> {
             roll_called: None,
             silent_until: None,
             recovering: None,
+            recovered_parts: Vec::new(),
             encoded: BTreeMap::new(),
             tick_at: None,
         }
@@ -330,6 +351,7 @@ impl<S: State> Gossip<S> {
         if self.origin.node != *node.id() || self.recovered.is_some() {
             self.origin = Origin { node: node.id().clone(), incarnation: self.life };
         }
+        self.recovered_parts = Vec::new();
         self.peers.set_own(node.id());
         for (rank, id) in node.node_ids().iter().enumerate() {
             if id == node.id() {
@@ -402,7 +424,7 @@ impl<S: State> Gossip<S> {
     /// Does all that is due, and has itself woken for the rest.
     fn drive<E: From<Tick>>(&mut self, node: &mut Node<E>) {
         let now = node.now();
-        if let Err(error) = self.merge_next() {
+        if let Err(error) = self.merge_next(node) {
             warn!(%error, "a snapshot makes no sense: what is left of it is not taken");
         }
         if self.silent_until.is_none() {
@@ -438,7 +460,7 @@ impl<S: State> Gossip<S> {
         let slot = self.slot_at(now);
         let fetch = self.fetching.deadline();
         let next_fetch = self.peers.next_fetch().filter(|_| fetch.is_none());
-        let merge = self.fetching.is_merging().then_some(now);
+        let merge = self.fetching.has_work().then_some(now);
         let peers = self.peers.next_deadline();
         let all = [beat, slot, fetch, next_fetch, merge, self.probe_at, peers];
         all.into_iter().flatten().min().map(|at| at.max(now))

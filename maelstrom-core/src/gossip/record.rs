@@ -19,8 +19,12 @@ pub(super) enum Record<S: State> {
     Own(Run<S::Entry>),
     /// What it was told and has shown.
     Others(Run<S::Entry>),
-    /// A whole snapshot of a peer, and all that is in it.
+    /// A whole snapshot of a peer, and all that is in it. Earlier versions wrote it in one record.
     Snapshot(VersionVector, Vec<S::Piece>),
+    /// A part of a peer's snapshot, and its number.
+    Part(usize, S::Piece),
+    /// All parts of the peer's snapshot are there: all of this version is in it.
+    Whole(VersionVector),
     /// A snapshot begins. All that this version counts is in the pieces that follow, and the kept
     /// entries follow as runs.
     Start(VersionVector),
@@ -36,7 +40,8 @@ pub(super) enum Record<S: State> {
 pub(super) enum RecordRef<'a, S: State> {
     Own(&'a Run<S::Entry>),
     Others(&'a Run<S::Entry>),
-    Snapshot(&'a VersionVector, &'a [S::Piece]),
+    Part(usize, &'a S::Piece),
+    Whole(&'a VersionVector),
     Start(&'a VersionVector),
     Piece(&'a S::Piece),
     End,
@@ -71,12 +76,19 @@ impl<S: State> Gossip<S> {
                 self.recover_run(run)
             }
             Record::Others(run) => self.recover_run(run),
-            Record::Snapshot(version, pieces) => {
-                if !pieces.is_empty() {
-                    self.state.merge(pieces)?;
+            Record::Snapshot(version, pieces) => self.recover_peers_snapshot(&version, pieces),
+            Record::Part(number, piece) => {
+                if number > self.recovered_parts.len() {
+                    return Err(Error::crash("a part of a snapshot is missing before this one"));
                 }
-                self.replica.advance(&version, None);
+                // Parts of a snapshot that never became whole count for nothing.
+                self.recovered_parts.truncate(number);
+                self.recovered_parts.push(piece);
                 Ok(())
+            }
+            Record::Whole(version) => {
+                let parts = std::mem::take(&mut self.recovered_parts);
+                self.recover_peers_snapshot(&version, parts)
             }
             Record::Start(version) => {
                 self.replica.advance(&version, None);
@@ -93,6 +105,18 @@ impl<S: State> Gossip<S> {
             },
             Record::End => self.end_snapshot(),
         }
+    }
+
+    fn recover_peers_snapshot(
+        &mut self,
+        version: &VersionVector,
+        pieces: Vec<S::Piece>,
+    ) -> Result<(), Error> {
+        if !pieces.is_empty() {
+            self.state.merge(pieces)?;
+        }
+        self.replica.advance(version, None);
+        Ok(())
     }
 
     /// What is persisted while a snapshot is taken follows the snapshot.

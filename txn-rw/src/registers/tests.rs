@@ -260,6 +260,8 @@ enum Step {
     Repeat { to: usize, of: usize, from: Index },
     /// A node gets the next piece of another one's map, or begins with it.
     Piece { to: usize, from: usize, bytes_max: usize },
+    /// A node does the next step with a map that it has got.
+    Merge(usize),
 }
 
 const NODES: usize = 3;
@@ -272,6 +274,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (node(), node(), any::<Index>()).prop_map(|(to, of, from)| Step::Repeat { to, of, from }),
         3 => (node(), node(), 1..100_usize)
             .prop_map(|(to, from, bytes_max)| Step::Piece { to, from, bytes_max }),
+        4 => node().prop_map(Step::Merge),
     ]
 }
 
@@ -288,6 +291,8 @@ struct Model {
     have: [[usize; NODES]; NODES],
     said: [Clocks; NODES],
     loading: BTreeMap<(usize, usize), (u64, Vec<Piece>)>,
+    /// The maps that nodes have got and are merging, and what their senders had.
+    merging: BTreeMap<usize, (Vec<Piece>, [usize; NODES])>,
     values: u32,
 }
 
@@ -300,6 +305,7 @@ impl Model {
             have: Default::default(),
             said: Default::default(),
             loading: BTreeMap::new(),
+            merging: BTreeMap::new(),
             values: 0,
         }
     }
@@ -335,6 +341,7 @@ impl Model {
             }
             Step::Repeat { .. } => {}
             Step::Piece { to, from, bytes_max } => self.load(to, from, bytes_max),
+            Step::Merge(node) => drop(self.merge(node)),
         }
     }
 
@@ -370,11 +377,23 @@ impl Model {
             self.loading.insert((to, from), (next, pieces));
             return;
         }
-        self.maps[to].merge(pieces).unwrap();
-        let theirs = self.have[from];
-        for (mine, theirs) in self.have[to].iter_mut().zip(theirs) {
-            *mine = theirs.max(*mine);
+        let have = self.have[from];
+        self.merging.entry(to).or_insert((pieces, have));
+    }
+
+    /// Whether there was something to merge.
+    fn merge(&mut self, node: usize) -> bool {
+        let Some((pieces, theirs)) = self.merging.get(&node) else { return false };
+        let before = contents(&self.maps[node]);
+        if self.maps[node].merge_step(pieces).unwrap() {
+            for (mine, theirs) in self.have[node].iter_mut().zip(theirs) {
+                *mine = (*theirs).max(*mine);
+            }
+            self.merging.remove(&node);
+        } else {
+            assert_eq!(contents(&self.maps[node]), before, "a part of it is shown");
         }
+        true
     }
 
     /// The map that a set of transactions makes.
@@ -410,6 +429,41 @@ impl Model {
     }
 }
 
+#[test]
+fn a_step_of_a_merge_moves_few_registers_however_many_there_are() {
+    let map = |n: usize, keys: std::ops::Range<u64>| {
+        let mut map = Registers::default();
+        for (clock, key) in (1..).zip(keys) {
+            map.apply(&origin(n), vec![upon(clock, &[], &[&key.to_string()], "1")]);
+        }
+        map
+    };
+    let (mut map, other) = (map(1, 0..100), map(2, 50..150));
+    let pieces = pieces(&other, 500);
+    let (mut steps, registers) = (0, |map: &Registers| {
+        let staged = map.staging.as_ref().map_or(0, |staging| staging.map.len());
+        (staged, map.old.registers.len())
+    });
+    let mut before = registers(&map);
+    let most = pieces.iter().map(|piece| piece.registers.len()).max().unwrap();
+    loop {
+        let is_merged = map.merge_step(&pieces).unwrap();
+        if is_merged {
+            break;
+        }
+        let after = registers(&map);
+        assert!(after.0 - before.0 <= most && map.len() == 100, "{after:?}");
+        (steps, before) = (steps + 1, after);
+    }
+    assert_eq!((map.len(), registers(&map)), (150, (0, 100)));
+    assert!(steps > pieces.len(), "{steps}");
+    // A reader that is in the midst of the old map gets all of the new one.
+    assert_eq!(map.piece(before.0 as u64, usize::MAX).0.registers.len(), 150);
+    assert!(!map.discard_step() && registers(&map).1 >= 100 - 2);
+    while !map.discard_step() {}
+    assert_eq!(registers(&map), (0, 0));
+}
+
 proptest! {
     #[test]
     fn whatever_comes_in_whatever_order_what_is_shown_is_whole_and_causal(
@@ -419,6 +473,9 @@ proptest! {
         let mut model = Model::new(held_bytes_max);
         for step in steps {
             model.step(step);
+            model.assert_right();
+        }
+        while (0..NODES).any(|node| model.merge(node)) {
             model.assert_right();
         }
         for (to, of) in (0..NODES).flat_map(|to| (0..NODES).map(move |of| (to, of))) {

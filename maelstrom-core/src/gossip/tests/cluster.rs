@@ -364,7 +364,8 @@ impl<S: Values> Cluster<S> {
                             let end = run.end();
                             vec![(run.origin.node, run.origin.incarnation, end)].into()
                         }
-                        Record::Snapshot(version, _) => version,
+                        Record::Part(..) => VersionVector::default(),
+                        Record::Whole(version) => version,
                         _ => panic!("a node persists no part of a snapshot of its own"),
                     };
                     self.durable[from].join(&durable);

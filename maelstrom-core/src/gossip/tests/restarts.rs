@@ -187,12 +187,24 @@ fn a_snapshot_on_record_brings_what_is_missing_of_the_own_log() {
     };
     let version = VersionVector::from(vec![("n1".into(), 5, 10)]);
     let (own, others) = (run(0, &[1, 2]), run(10, &[3]));
-    let records: [RecordRef<'_, Set>; 3] =
-        [RecordRef::Own(&own), RecordRef::Snapshot(&version, &[]), RecordRef::Others(&others)];
+    let parts = [vec![90_u32], vec![91], vec![3, 4], vec![5, 6]];
+    let records: [RecordRef<'_, Set>; 7] = [
+        RecordRef::Own(&own),
+        // The node died before it had the other parts of this one.
+        RecordRef::Part(0, &parts[0]),
+        RecordRef::Part(1, &parts[1]),
+        RecordRef::Part(0, &parts[2]),
+        RecordRef::Part(1, &parts[3]),
+        RecordRef::Whole(&version),
+        RecordRef::Others(&others),
+    ];
     for record in records {
         gossip.recover(&serde_json::to_vec(&record).unwrap()).unwrap();
     }
     assert_eq!(gossip.replica().version().get(&origin), 11);
+    assert_eq!(gossip.state().values(), (1..=6).collect());
+    let late = serde_json::to_vec(&RecordRef::<Set>::Part(1, &parts[0])).unwrap();
+    assert!(gossip.recover(&late).is_err(), "the first part is missing");
 }
 
 #[test]

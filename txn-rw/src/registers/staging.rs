@@ -1,0 +1,163 @@
+//! A snapshot of another node is merged a little at a time, and shown at once.
+//!
+//! The steps ([`Registers::merge_step`]):
+//!
+//! 1. The registers of the snapshot go into a map of their own, one piece a step.
+//! 2. The registers that are shown go there as well, some a step, in the order in which they last
+//!    changed. One that changes meanwhile stands at the end, and goes there again.
+//! 3. When the end is reached, the new map holds both, and takes the place of the old one.
+//! 4. The old map is freed, some entries a step ([`Registers::discard_step`]).
+//!
+//! So reads show the old map until they show the union of both, and no step takes long, however many
+//! registers there are.
+//!
+//! Every register of the new map has a stamp beyond all stamps of the old one. A node that is reading
+//! a snapshot of this map thus reads all of it again, as [`State::piece`] demands.
+
+use std::collections::BTreeMap;
+
+use maelstrom_core::Error;
+use maelstrom_core::gossip::Origin;
+#[cfg(doc)]
+use maelstrom_core::gossip::State;
+
+use super::{CLOCK_LEAP_MAX, CLOCK_MAX, Change, Piece, Register, Registers, Version};
+use crate::clocks::Clocks;
+use crate::held::Waiting;
+use crate::json::Key;
+
+/// So many registers are copied or freed in a step.
+const STEP: usize = if cfg!(test) { 2 } else { 2_000 };
+
+/// So many stamps may be drawn while a snapshot is merged.
+const STAMPS: u64 = 1 << 32;
+
+/// A map that is about to take the place of the one that is shown.
+#[derive(Clone, Debug)]
+pub(super) struct Staging {
+    pub(super) map: Registers,
+    /// How many pieces of the snapshot are in it.
+    pieces: usize,
+    /// The stamp from which on the registers that are shown are not in it yet.
+    position: u64,
+}
+
+/// What is left of a map whose place another one has taken.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Old {
+    pub(super) registers: BTreeMap<Key, Register>,
+    changes: BTreeMap<u64, Change>,
+}
+
+/// The reason to refuse a snapshot.
+fn refused(why: &str) -> Error {
+    Error::malformed_request(format!("field `piece`: {why}"))
+}
+
+impl Registers {
+    /// Merges a little of a snapshot. Returns whether all of it is merged, and shown.
+    ///
+    /// # Errors
+    ///
+    /// If the snapshot makes no sense. Nothing of it is shown then.
+    pub(super) fn stage(&mut self, pieces: &[Piece]) -> Result<bool, Error> {
+        if !self.discard() {
+            return Ok(false);
+        }
+        let shown = self.shown_by(pieces)?;
+        let mut staging = match self.staging.take() {
+            Some(staging) => *staging,
+            None => Staging { map: self.empty(), pieces: 0, position: 0 },
+        };
+        if let Some(piece) = pieces.get(staging.pieces) {
+            if let Some(fault) = piece.fault(shown) {
+                self.old = Old { registers: staging.map.registers, changes: staging.map.changes };
+                return Err(refused(fault));
+            }
+            staging.add(piece);
+        } else if staging.copy(self) {
+            self.replace(staging.map, shown, pieces);
+            return Ok(true);
+        }
+        self.staging = Some(Box::new(staging));
+        Ok(false)
+    }
+
+    /// What a snapshot shows, if it can be.
+    fn shown_by<'a>(&self, pieces: &'a [Piece]) -> Result<&'a Clocks, Error> {
+        let shown = pieces.last().and_then(|piece| piece.shown.as_ref());
+        let shown = shown.ok_or_else(|| refused("the end of the snapshot is missing"))?;
+        // What is held back raises nobody's clock, whatever it says.
+        if shown.max() > self.clock.saturating_add(CLOCK_LEAP_MAX).min(CLOCK_MAX) {
+            return Err(refused("its clock is further ahead than can be"));
+        }
+        Ok(shown)
+    }
+
+    /// A map without registers, whose stamps are beyond those of this map.
+    fn empty(&self) -> Self {
+        let next_stamp = self.next_stamp.saturating_add(STAMPS);
+        Self { next_stamp, ..Self::with_held_bytes_max(self.held_bytes_max) }
+    }
+
+    /// Takes over a map that has all registers of this one and of a snapshot.
+    fn replace(&mut self, map: Self, shown: &Clocks, pieces: &[Piece]) {
+        let before = std::mem::replace(self, map);
+        self.old = Old { registers: before.registers, changes: before.changes };
+        self.shown = before.shown;
+        self.shown.join(shown);
+        self.clock = self.shown.max();
+        // What is held back stays where it is among the changes.
+        self.held = before.held;
+        for (origin, stamp) in self.held.numbers() {
+            self.changes.insert(stamp, Change::Held(origin.clone()));
+        }
+        let now_shown = self.shown.clone();
+        let is_old = |origin: &Origin, first: &Waiting| first.clock <= now_shown.get(origin);
+        while let Some((_, stamp, _)) = self.held.pop(is_old) {
+            self.changes.remove(&stamp);
+        }
+        for (node, incarnation, waiting) in pieces.iter().flat_map(|piece| &piece.held) {
+            let origin = Origin { node: node.clone(), incarnation: *incarnation };
+            if waiting.clock > self.known(&origin) {
+                self.hold(&origin, waiting.clone());
+            }
+        }
+        self.release();
+    }
+
+    /// Frees a little of the map that was shown before. Returns whether nothing is left of it.
+    pub(super) fn discard(&mut self) -> bool {
+        for _ in 0..STEP {
+            if self.old.registers.pop_first().is_none() && self.old.changes.pop_first().is_none() {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Staging {
+    /// Takes in the registers of the next piece of the snapshot.
+    fn add(&mut self, piece: &Piece) {
+        for (key, value, clock, node, incarnation) in &piece.registers {
+            let origin = Origin { node: node.clone(), incarnation: *incarnation };
+            self.map.write(key.clone(), value.clone(), Version { clock: *clock, origin });
+        }
+        self.pieces = self.pieces.saturating_add(1);
+    }
+
+    /// Takes in some registers that are shown. Returns whether that was all.
+    fn copy(&mut self, shown: &Registers) -> bool {
+        let mut changes = shown.changes.range(self.position..);
+        for (stamp, change) in changes.by_ref().take(STEP) {
+            self.position = stamp.saturating_add(1);
+            if let Change::Register(key) = change
+                && let Some(Register { value, version, .. }) = shown.registers.get(key)
+            {
+                self.map.write(key.clone(), value.clone(), version.clone());
+            }
+        }
+        changes.next().is_none()
+    }
+}
