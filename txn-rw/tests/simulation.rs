@@ -73,7 +73,8 @@ fn small_batches_and_short_logs_do_no_harm() {
 fn sweep_on_slow_links() {
     let line_bytes_max = 8 << 10;
     all_faults().test_cases("txn-rw-slow-links", 3, |mut test| {
-        let bandwidths = [3_000, 10_000, 50_000];
+        // The transactions of all clients take up to 5,000.
+        let bandwidths = [10_000, 30_000, 100_000];
         let nth = usize::try_from(test.options.seed % 3).unwrap();
         test.options.bandwidth = Some(bandwidths[nth]);
         test.options.line_bytes_max = Some(line_bytes_max);
