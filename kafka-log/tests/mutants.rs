@@ -133,7 +133,8 @@ fn a_broken_rule_is_noticed_by_the_sweep_of_all_faults() {
 
 #[test]
 fn a_broken_rule_about_lost_records_is_noticed_by_the_sweep_with_a_bad_disk() {
-    for (rule, first) in [(Rule::MinInSync, 1), (Rule::ClearEligible, 4)] {
+    for (rule, first) in [(Rule::MinInSync, 1), (Rule::ClearEligible, 4), (Rule::PersistEpoch, 80)]
+    {
         let find = |seed| with_a_bad_disk(Rules::without(rule), seed);
         is_noticed(rule, "a bad disk", first, find);
     }
