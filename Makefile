@@ -187,7 +187,7 @@ test: ## Run the tests, those of the scripts too
 sweep_of = $(or $(sweep_$(1)),-p $(1) --test simulation -- sweep)
 sweep_gossip := -p maelstrom-core --lib -- gossip::tests
 sweep_checkers := -p maelstrom-sim --lib -- checker
-sweep_kafka := -p kafka-log --test simulation -- sweep
+sweep_kafka := -p kafka-log --test simulation --test configurations -- sweep
 sweep_txn-rw-register := -p txn-rw --test simulation -- sweep
 sweep_g-set := -p maelstrom-sim --example g_set -- sweep
 sweep_pn-counter := -p maelstrom-sim --example pn_counter -- sweep
