@@ -4,7 +4,9 @@
 //! The invariants:
 //!
 //! * What a packet says counts only between two lives that know each other, and counts once: a
-//!   packet to an earlier life, of an earlier life, or that comes again is not looked at.
+//!   packet to an earlier life, of an earlier life, or that comes again is not looked at. If packets
+//!   of an earlier life come later than those of the next one, that one is recognized by what it has
+//!   got.
 //! * Packets name the settings of their sender until the receiver is known to know the sender's life,
 //!   and the first packet to each new life of the receiver does: that one may have got to know the
 //!   sender from a packet to its former life.
@@ -135,8 +137,13 @@ impl Link {
         pause: Duration,
     ) -> Heard {
         let mut heard = Heard::default();
-        if self.former.contains(&packet.life) {
-            return heard;
+        if let Some(at) = self.former.iter().position(|life| *life == packet.life) {
+            if packet.to != Some(own) || packet.echo <= self.met_at {
+                return heard;
+            }
+            // It has got a packet that was sent after the present life was first heard. So it lived after
+            // that one began, and is the later one: packets of an earlier life came late.
+            self.former.remove(at);
         }
         if self.life != Some(packet.life) {
             heard.is_new_life = true;
@@ -325,6 +332,32 @@ mod tests {
     fn introduction(life: u64, has_records: bool) -> Packet {
         let settings = Some(Config::default().settings());
         Packet { life, number: 1, settings, has_records, ..Packet::default() }
+    }
+
+    /// This node restarted, and a packet of the peer's earlier life comes after one of its present life.
+    #[test]
+    fn a_life_that_packets_of_an_earlier_one_overtook_is_heard_again() {
+        let (mut link, now, own) = (Link::default(), Duration::ZERO, 1);
+        let hear = |link: &mut Link, packet: &Packet| link.hear(now, packet, own, Duration::ZERO);
+        let ask = |link: &mut Link| {
+            link.probe(now);
+            link.head(now, (own, 5), Some(Duration::ZERO), true)
+        };
+        let of =
+            |life, number, echo| Packet { life, number, echo, to: Some(own), ..Packet::default() };
+        let (earlier, present) = (2, 3);
+        assert!(hear(&mut link, &introduction(present, false)).is_new_life);
+        let first = ask(&mut link);
+        let late = Packet { to: Some(99), number: 40, ..introduction(earlier, false) };
+        assert!(hear(&mut link, &late).is_new_life);
+        // This was sent before the late packet came, and proves nothing.
+        assert_eq!(hear(&mut link, &of(present, 2, first.number)), Heard::default());
+        let second = ask(&mut link);
+        assert_eq!(second.to, Some(earlier));
+        let heard = hear(&mut link, &of(present, 3, second.number));
+        assert!(heard.is_new_life && heard.counts && link.life() == Some(present), "{heard:?}");
+        assert_eq!(hear(&mut link, &Packet { number: 41, ..late }), Heard::default());
+        assert_eq!(hear(&mut link, &of(earlier, 42, second.number)), Heard::default());
     }
 
     #[test]

@@ -115,11 +115,20 @@ fn sweep_with_a_damaged_file() {
 /// All nodes lose their power at one instant, again and again, and `lin-kv` is empty after that.
 #[test]
 fn sweep_with_outages() {
-    all_faults().test_cases("kafka-outages", 6, |mut test| {
-        test.options.nemesis.insert(Fault::Outage);
-        test.options.snapshot_part_bytes = test.options.seed.is_multiple_of(2).then_some(50);
-        Case::new(test, |_| KafkaLog::default())
-    });
+    all_faults().test_cases("kafka-outages", 6, with_outages);
+}
+
+fn with_outages(mut test: Test) -> Case<impl FnMut(&NodeId) -> KafkaLog> {
+    test.options.nemesis.insert(Fault::Outage);
+    test.options.snapshot_part_bytes = test.options.seed.is_multiple_of(2).then_some(50);
+    Case::new(test, |_| KafkaLog::default())
+}
+
+/// Packets of a node's earlier life came later than those of the next one, which was then taken for
+/// an earlier life for ever.
+#[test]
+fn seeds_with_outages_that_once_showed_a_mistake() {
+    all_faults().test_seeds("kafka-outages", [1_872], with_outages);
 }
 
 /// A log remembers the last four sends of each node, and nodes have many more to send: most are
