@@ -215,7 +215,6 @@ impl<S: State> Gossip<S> {
                 continue;
             }
             let slack = slack(&self.config, self.usual_round_trip, &peer);
-            peer.fetch_at = Some(now.saturating_add(slack));
             let round_trip = peer.round_trip.estimate().or(self.usual_round_trip);
             let most = batches_max(batch_bytes, round_trip.unwrap_or_default());
             let batches = self.fetching.window.batches(most);
