@@ -75,11 +75,11 @@ impl<S: State> Gossip<S> {
                 if !pieces.is_empty() {
                     self.state.merge(pieces)?;
                 }
-                self.replica.advance(&version, None);
+                self.replica.advance(&version);
                 Ok(())
             }
             Record::Start(version) => {
-                self.replica.advance(&version, None);
+                self.replica.advance(&version);
                 self.recovering = Some(Recovering { pieces: Vec::new(), runs: Vec::new() });
                 Ok(())
             }
