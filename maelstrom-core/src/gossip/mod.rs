@@ -374,7 +374,7 @@ impl<S: State> Gossip<S> {
         if !self.peers.contains(src) {
             return Err(Error::malformed_request("gossip is between the nodes of a cluster"));
         }
-        self.resolve(src, &mut message);
+        self.resolve(&mut message);
         let mut result = Ok(());
         let ready = self.in_order(src, message);
         if ready.is_empty() {
