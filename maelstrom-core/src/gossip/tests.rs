@@ -17,6 +17,8 @@ mod lag;
 mod limits;
 mod many_lives;
 mod monotonic;
+mod other_nodes;
+mod outages;
 mod restarts;
 mod states;
 mod work;

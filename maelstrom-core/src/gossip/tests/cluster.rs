@@ -155,6 +155,23 @@ impl<S: Values> Cluster<S> {
         }
     }
 
+    /// Another run, of nodes that begin with these records of this one. Nothing is under way.
+    pub(super) fn next_run(&self, records: Vec<Vec<Vec<u8>>>) -> Self {
+        let (config, faults) = (self.config.clone(), self.faults.clone());
+        let mut next = Self::without_nodes(0, records.len(), config, faults);
+        (next.rng, next.now, next.appended) = (self.rng.clone(), self.now, self.appended.clone());
+        next.records = records;
+        for index in 0..next.size() {
+            next.start(index, Records::All);
+        }
+        next
+    }
+
+    /// All records that node `index` has written.
+    pub(super) fn records(&self, index: usize) -> Vec<Vec<u8>> {
+        self.records[index].clone()
+    }
+
     pub(super) fn size(&self) -> usize {
         self.nodes.len()
     }
