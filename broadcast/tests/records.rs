@@ -233,6 +233,34 @@ fn without_records_a_known_value_costs_no_message() {
     assert_eq!(pair.gossip_bytes, before);
 }
 
+/// The last piece of the snapshot makes no sense, so its values never get the names that they have at
+/// its sender, which nobody may ask any more.
+#[test]
+fn a_value_that_is_sent_while_a_snapshot_is_being_merged_gets_a_name() {
+    let mut node = RawNode::new(Broadcast::default(), [0; 32], false);
+    let clock = Clock { monotonic: Duration::ZERO, wall: Duration::ZERO };
+    let mut hear = |src: &str, body: Value| {
+        let line = json!({"src": src, "dest": "n1", "body": body}).to_string();
+        node.handle_line(clock, line.as_bytes());
+        let gossip = node.handler().gossip();
+        (gossip.is_merging(), gossip.replica().version().get(gossip.origin()))
+    };
+    hear("c1", json!({"type": "init", "msg_id": 1, "node_id": "n1", "node_ids": NAMES}));
+    let parts = [json!([7]), json!([8]), json!([9]), json!({"not": "a list"})];
+    for (position, part) in (0_u64..).zip(parts) {
+        let next = (position < 3).then_some(position + 1);
+        let piece = json!({"position": position, "next": next, "part": part});
+        let (is_merging, _) = hear(
+            "n2",
+            json!({"type": "gossip", "life": 5, "sent": position, "view": 1,
+                "have": [["n3", 1, 3]], "piece": piece}),
+        );
+        assert_eq!(is_merging, next.is_none());
+    }
+    let (_, appended) = hear("c1", json!({"type": "broadcast", "msg_id": 2, "message": 7}));
+    assert_eq!(appended, 1);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Add(usize, u64),

@@ -236,7 +236,6 @@ impl<S: State> Gossip<S> {
                 continue;
             }
             let slack = slack(&self.config, self.usual_round_trip, &peer);
-            peer.fetch_at = Some(now.saturating_add(slack));
             let round_trip = peer.round_trip.estimate().or(self.usual_round_trip);
             let most = batches_max(batch_bytes, round_trip.unwrap_or_default());
             let batches = self.fetching.window.batches(most);
@@ -414,7 +413,8 @@ impl<S: State> Gossip<S> {
     }
 
     fn advance(&mut self, version: &VersionVector) {
-        self.replica.advance(version, Some(&self.origin));
+        // It names no more of this node's log than there is: see `keep_own_log_apart`.
+        self.replica.advance(version);
         self.generation = self.generation.saturating_add(1);
     }
 }

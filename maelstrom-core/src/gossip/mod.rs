@@ -43,6 +43,13 @@
 //!   is on record as well.)
 //!   Every message says which life of its sender speaks, and what is known of a peer is
 //!   forgotten with its life. A node that begins greets its hub, whatever it recovered.
+//! * *All nodes restart at once*: each goes on with what its own records hold, and gets the rest from
+//!   the others. All that was acknowledged is on the record of the node that did so. Without records
+//!   everything is gone, and the nodes begin anew.
+//! * *A link carries messages in one direction only*: it counts as cut. Each of its ends takes the other
+//!   for down, since it gets no answer or is not heard, and tries it now and then.
+//! * *A partition lasts for hours*: each side goes on by itself. Nodes keep no more for the other side
+//!   than their logs hold anyway. Afterwards it gets entries, or the state if these were trimmed.
 //! * *A log has been trimmed*: a node that needs what is no longer there gets the state itself, in
 //!   pieces, and joins it when all of them are there. (All that is appended meanwhile is in
 //!   it. Entries that are appended after the last piece was taken, until the node asks for more, must
@@ -51,6 +58,19 @@
 //!   A node that restarts never appends to a log that it has recovered: it begins a new one. So no two
 //!   entries share a name. The node gets lost entries back from the others like those of any other
 //!   log, and logs a warning.
+//! * *A node gets another name* and keeps its records: the logs of its old name stay as they are, like
+//!   those of a past life, and the node begins a log under its new name. It does not matter whether
+//!   another node has the old name by now, nor whether that one has a copy of the same records.
+//! * *A node is added*: it gets everything, as a node does that comes back with nothing. All nodes must
+//!   be restarted with the new list of names. A node that is not on a node's list is refused (error 12).
+//! * *A node is removed*: the others keep what they have, and the rows of its logs for ever. What only
+//!   its records held goes with it. Where the state may go back, that is all that it acknowledged itself:
+//!   the others know that from gossip alone, so it is lost once all of them have restarted, unless they
+//!   have snapshots of their own state on record. Its records bring everything back under any name.
+//!   So they should be kept, and best be run once more under the name of a node that is added.
+//! * *A node is left alone* on the list: nobody else can have entries of its log, so it goes on with the
+//!   log of its earlier life. Its records must not be an older copy then, if other nodes are ever to be
+//!   added again.
 //!
 //! The invariants:
 //!
@@ -396,7 +416,7 @@ impl<S: State> Gossip<S> {
         if !self.peers.contains(src) {
             return Err(Error::malformed_request("gossip is between the nodes of a cluster"));
         }
-        self.resolve(src, &mut message);
+        self.resolve(&mut message);
         let mut result = Ok(());
         let ready = self.in_order(src, message);
         if ready.is_empty() {

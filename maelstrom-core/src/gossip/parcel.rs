@@ -45,9 +45,8 @@ impl<S: State> Gossip<S> {
             peer.ask(now, within, slack);
         }
         let echo = peer.echo(now);
-        let names_all = parcel.piece.is_some() || std::mem::take(&mut peer.is_unresolved);
         drop(peer);
-        let (have, rest) = self.claim(id, names_all);
+        let (have, rest) = self.claim(id, parcel.piece.is_some());
         let message = Message {
             life: self.life,
             sent: micros(now),
@@ -99,14 +98,10 @@ impl<S: State> Gossip<S> {
     }
 
     /// Completes what a peer claims to have, if its other rows are those of this node.
-    pub(super) fn resolve(&mut self, src: &NodeId, message: &mut Message<S>) {
-        let Some(rest) = message.rest.take() else {
-            return;
-        };
-        if let Some(have) = self.replica.resolve(&message.have, &rest) {
+    pub(super) fn resolve(&self, message: &mut Message<S>) {
+        let rest = message.rest.take();
+        if let Some(have) = rest.and_then(|rest| self.replica.resolve(&message.have, &rest)) {
             message.have = have;
-        } else if let Some(mut peer) = self.peers.get_mut(src) {
-            peer.is_unresolved = true;
         }
     }
 

@@ -104,8 +104,6 @@ pub(super) struct Peer {
     life: Option<u64>,
     /// The version that it claimed in that life.
     pub(super) known: VersionVector,
-    /// Whether it claimed something that this node cannot resolve: it is told all rows next time.
-    pub(super) is_unresolved: bool,
     /// The version that this node told it of. The peer fetches all that it lacks of that version.
     pub(super) told: VersionVector,
     /// The replica's generation when it was last told.
@@ -181,7 +179,6 @@ impl Peer {
             rank,
             life: None,
             known: VersionVector::default(),
-            is_unresolved: false,
             told: VersionVector::default(),
             told_generation: 0,
             is_served: false,

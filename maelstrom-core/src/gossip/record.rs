@@ -91,7 +91,7 @@ impl<S: State> Gossip<S> {
                 self.recover_peers_snapshot(&version, parts)
             }
             Record::Start(version) => {
-                self.replica.advance(&version, None);
+                self.replica.advance(&version);
                 self.recovering = Some(Recovering { pieces: Vec::new(), runs: Vec::new() });
                 Ok(())
             }
@@ -115,7 +115,7 @@ impl<S: State> Gossip<S> {
         if !pieces.is_empty() {
             self.state.merge(pieces)?;
         }
-        self.replica.advance(version, None);
+        self.replica.advance(version);
         Ok(())
     }
 

@@ -327,10 +327,10 @@ impl<T: Entry> Replica<T> {
     }
 
     /// Takes over a state that has all of `version`: nothing of that will be asked for any more,
-    /// and it is not here to be given. `except` is an origin that nobody else can speak for.
-    pub fn advance(&mut self, version: &VersionVector, except: Option<&Origin>) {
+    /// and it is not here to be given.
+    pub fn advance(&mut self, version: &VersionVector) {
         for (origin, count) in &version.0 {
-            if Some(origin) != except && self.version.get(origin) < *count {
+            if self.version.get(origin) < *count {
                 self.changes = self.changes.saturating_add(1);
                 let log = Log { changed: self.changes, ..Log::empty(*count) };
                 if let Some(old) = self.logs.insert(origin.clone(), log) {

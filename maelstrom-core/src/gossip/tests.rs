@@ -7,6 +7,7 @@ use rand::RngExt;
 use super::*;
 
 mod bursts;
+mod bytes;
 mod catching_up;
 mod cluster;
 mod convergence;
@@ -17,7 +18,10 @@ mod lag;
 mod limits;
 mod many_lives;
 mod monotonic;
+mod other_nodes;
+mod outages;
 mod restarts;
+mod sized;
 mod states;
 mod work;
 
@@ -40,12 +44,16 @@ fn steady(delay_ms: u64) -> Faults {
     Faults { delay_ms: delay_ms..=delay_ms, loss: 0.0, duplication: 0.0 }
 }
 
-/// Runs `test` with so many seeds, or with as many as the environment asks for (`SEEDS`), and says which
-/// one failed.
+/// As many seeds as the environment asks for (`SEEDS`), if it does: then a test may take its time.
 #[expect(clippy::disallowed_methods, reason = "a test has no other command line")]
-fn with_seeds(count: u64, test: impl Fn(u64)) {
+fn seeds_asked_for() -> Option<u64> {
     let asked = std::env::var("SEEDS").ok().filter(|text| !text.is_empty());
-    for seed in 0..asked.map_or(count, |text| text.parse().unwrap()) {
+    asked.map(|text| text.parse().unwrap())
+}
+
+/// Runs `test` with so many seeds, or with as many as the environment asks for, and says which one failed.
+fn with_seeds(count: u64, test: impl Fn(u64)) {
+    for seed in 0..seeds_asked_for().unwrap_or(count) {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(seed)));
         if let Err(panic) = result {
             println!("with seed {seed}");

@@ -1,5 +1,7 @@
 //! What a push did not bring is fetched: once, batch by batch.
 
+use serde_json::json;
+
 use super::hostile::words;
 use super::*;
 
@@ -229,4 +231,88 @@ fn a_snapshot_begins_anew_if_its_sender_does() {
             cluster.assert_converged();
         });
     }
+}
+
+/// Six nodes that have settled.
+fn six() -> Cluster<Set> {
+    let mut cluster = Cluster::new(9, 6, Config::default(), steady(10));
+    (0..6).for_each(|index| _ = cluster.append(index));
+    cluster.run_for(secs(10));
+    cluster.assert_converged();
+    cluster
+}
+
+/// Node 0 hears a piece of a snapshot of node `from`, with one value.
+fn hear_piece(
+    cluster: &mut Cluster<Set>,
+    (from, life): (usize, u64),
+    (position, next): (u64, Option<u64>),
+    value: u32,
+) {
+    let piece = json!({"position": position, "next": next, "part": [value]});
+    let said = json!({"life": life, "piece": piece, "have": [["n9", 1, 3]]});
+    let words = words(cluster, from, said);
+    cluster.hear(0, &name(from), &words);
+}
+
+#[test]
+fn a_late_piece_of_an_earlier_life_does_not_disturb_the_snapshot_that_is_coming() {
+    let mut cluster = six();
+    let before = cluster.values(0);
+    let present = cluster.engine(1).life;
+    hear_piece(&mut cluster, (1, present), (0, Some(5)), 70);
+    hear_piece(&mut cluster, (1, 77), (0, Some(5)), 71);
+    hear_piece(&mut cluster, (1, present), (5, None), 72);
+    cluster.run_for(ms(1));
+    assert_eq!(cluster.values(0), &before | &[70, 72].into());
+}
+
+/// Until the last piece is merged, the state holds values that the node cannot name.
+#[test]
+fn a_node_that_merges_a_snapshot_makes_none_itself() {
+    let mut cluster = six();
+    let life = cluster.engine(1).life;
+    for (value, part) in (70..).zip([(0, Some(5)), (5, Some(6)), (6, None)]) {
+        assert!(cluster.engine(0).snapshot_bytes().is_some());
+        hear_piece(&mut cluster, (1, life), part, value);
+    }
+    assert!(cluster.engine(0).is_merging());
+    assert_eq!(cluster.engine(0).snapshot_bytes(), None);
+    cluster.run_for(ms(1));
+    assert!(cluster.engine(0).snapshot_bytes().is_some());
+}
+
+#[test]
+fn the_snapshots_that_are_coming_are_few_and_those_of_dead_peers_make_room() {
+    let mut cluster = six();
+    let begin = |cluster: &mut Cluster<Set>, from: usize| {
+        let life = cluster.engine(from).life;
+        hear_piece(cluster, (from, life), (0, Some(5)), 70);
+        cluster.engine(0).fetching.waiting()
+    };
+    let waiting: Vec<_> = (1..6).map(|from| begin(&mut cluster, from)).collect();
+    assert_eq!(waiting, [1, 2, 3, 4, 4]);
+    for from in 1..5 {
+        cluster.cut_between(&[0], &[from]);
+    }
+    cluster.append(0);
+    cluster.run_for(secs(5));
+    assert_eq!(begin(&mut cluster, 5), 1);
+}
+
+#[test]
+fn who_has_nothing_to_give_is_asked_less_and_less_often_up_to_a_limit() {
+    let mut cluster = six();
+    let claim = words(&cluster, 1, json!({"have": [["n9", 1, 3]], "answer_within": 0}));
+    cluster.fetches_sent = 0;
+    cluster.hear(0, &name(1), &claim);
+    let patience = cluster.config.patience_min + ms(20);
+    let period = cluster.engine(0).period;
+    // All waits until the longest, which is 64 times the first.
+    cluster.run_for(127 * (patience + period));
+    let fetches = cluster.fetches_sent;
+    assert!((6..=8).contains(&fetches), "{fetches} fetches");
+    cluster.run_for(10 * 65 * (patience + period));
+    let fetches = cluster.fetches_sent - fetches;
+    assert!((9..=11).contains(&fetches), "{fetches} fetches");
 }

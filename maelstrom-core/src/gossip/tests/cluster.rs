@@ -93,6 +93,8 @@ pub(super) struct Cluster<S: Values> {
     pub(super) entries_sent: usize,
     pub(super) fetches_sent: u64,
     pub(super) pieces_sent: u64,
+    /// How many values were in these.
+    pub(super) piece_values_sent: usize,
     /// How many lines were longer than their receiver takes.
     pub(super) skipped: u64,
     /// The last few lines, for who looks into a failure.
@@ -150,9 +152,27 @@ impl<S: Values> Cluster<S> {
             entries_sent: 0,
             fetches_sent: 0,
             pieces_sent: 0,
+            piece_values_sent: 0,
             skipped: 0,
             transcript: VecDeque::new(),
         }
+    }
+
+    /// Another run, of nodes that begin with these records of this one. Nothing is under way.
+    pub(super) fn next_run(&self, records: Vec<Vec<Vec<u8>>>) -> Self {
+        let (config, faults) = (self.config.clone(), self.faults.clone());
+        let mut next = Self::without_nodes(0, records.len(), config, faults);
+        (next.rng, next.now, next.appended) = (self.rng.clone(), self.now, self.appended.clone());
+        next.records = records;
+        for index in 0..next.size() {
+            next.start(index, Records::All);
+        }
+        next
+    }
+
+    /// All records that node `index` has written.
+    pub(super) fn records(&self, index: usize) -> Vec<Vec<u8>> {
+        self.records[index].clone()
     }
 
     pub(super) fn size(&self) -> usize {
@@ -429,6 +449,8 @@ impl<S: Values> Cluster<S> {
         self.entries_sent += entries;
         self.fetches_sent += u64::from(message.fetch.is_some());
         self.pieces_sent += u64::from(message.piece.is_some());
+        let values = message.piece.as_ref().map_or(0, |piece| S::values_in(&piece.part));
+        self.piece_values_sent += values;
     }
 
     /// How many entries and how many pieces are on their way from a node.

@@ -144,6 +144,21 @@ fn who_claims_to_have_more_of_a_nodes_own_log_makes_it_begin_another_and_no_more
 }
 
 #[test]
+fn a_snapshot_that_names_more_of_a_nodes_own_log_makes_it_begin_another() {
+    let mut cluster = settled(3);
+    let origin = cluster.engine(0).origin.clone();
+    let piece = json!({"position": 0, "part": []});
+    let have = json!([[origin.node, origin.incarnation, 5]]);
+    let words = words(&cluster, 1, json!({"piece": piece, "have": have}));
+    cluster.hear(0, &name(1), &words);
+    assert_eq!(cluster.version(0).get(&origin), 5, "it is taken");
+    cluster.append(0);
+    assert_eq!(cluster.version(0).get(&origin), 5);
+    assert_eq!(cluster.version(0).get(&cluster.engine(0).origin), 1);
+    assert_still_works(&mut cluster);
+}
+
+#[test]
 fn times_that_make_no_sense_do_no_harm() {
     let absurd = [
         json!({"answer_within": u64::MAX}),

@@ -308,3 +308,32 @@ fn who_is_lost_is_told_again_if_nobody_confirms_it() {
     cluster.run_for(bound(&cluster));
     cluster.assert_converged();
 }
+
+/// The hub has nothing to say, and takes the node for one that is up: it would not try it.
+#[test]
+fn a_node_that_gave_up_its_hub_alone_finds_it_back_though_the_hub_is_silent() {
+    let mut cluster = settled(1, 3);
+    cluster.cut.insert((0, 2));
+    cluster.append(2);
+    cluster.run_until(secs(3), |cluster| cluster.hub(2) == Some(1));
+    cluster.run_for(secs(10));
+    assert!(cluster.engine(0).peers.get(&name(2)).unwrap().is_up());
+    cluster.cut.clear();
+    cluster.run_for(cluster.config.probe_interval + 2 * ms(DELAY_MS));
+    assert_eq!(cluster.hub(2), Some(0));
+}
+
+/// Everyone says what it has to everyone else: more than a little, they fetch.
+#[test]
+fn nodes_that_lose_their_hub_tell_each_other_little() {
+    let mut cluster = settled(1, 3);
+    cluster.kill(0);
+    for _ in 0..3 * push::LITTLE_BYTES / VALUE_BYTES {
+        cluster.append(1);
+    }
+    cluster.run_until(secs(3), |cluster| cluster.hub(1).is_none());
+    let (entries, _) = cluster.under_way_from(1);
+    assert!(entries > 0 && entries * VALUE_BYTES <= push::LITTLE_BYTES, "{entries} entries");
+    cluster.run_for(bound(&cluster));
+    cluster.assert_converged();
+}

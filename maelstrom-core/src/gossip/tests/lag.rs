@@ -8,54 +8,7 @@ use super::*;
 /// The size in bytes that each value claims.
 const BYTES: usize = 64 << 10;
 
-/// A value that says it is large.
-#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
-struct Large(u32);
-
-impl Entry for Large {
-    fn encoded_len(&self) -> usize {
-        BYTES
-    }
-}
-
-/// As a [`Set`], of large values.
-#[derive(Clone, Debug, Default)]
-struct Larges(Set);
-
-impl State for Larges {
-    type Entry = Large;
-    type Piece = Vec<u32>;
-
-    fn apply(&mut self, origin: &Origin, entries: Vec<Large>) {
-        self.0.apply(origin, entries.into_iter().map(|Large(value)| value).collect());
-    }
-
-    fn piece(&self, position: u64, bytes_max: usize) -> (Vec<u32>, Option<u64>) {
-        self.0.piece(position, bytes_max / BYTES * VALUE_BYTES)
-    }
-
-    fn bytes(&self) -> usize {
-        self.0.len() * BYTES
-    }
-
-    fn merge(&mut self, pieces: Vec<Vec<u32>>) -> Result<(), Error> {
-        self.0.merge(pieces)
-    }
-}
-
-impl Values for Larges {
-    fn entry(&self, _origin: &Origin, value: u32) -> Large {
-        Large(value)
-    }
-
-    fn values(&self) -> std::collections::BTreeSet<u32> {
-        self.0.values()
-    }
-
-    fn applied(&self) -> std::collections::BTreeSet<u32> {
-        self.0.applied()
-    }
-}
+type Larges = sized::Sized<BYTES>;
 
 /// Measurements made while clients append values.
 #[derive(Debug, Default)]

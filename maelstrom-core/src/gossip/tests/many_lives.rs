@@ -42,3 +42,29 @@ fn past_lives_take_no_bytes_of_a_message() {
     costs_no_more_after_many_lives::<Set>(count);
     costs_no_more_after_many_lives::<Sums>(count);
 }
+
+/// The receiver takes over what a snapshot covers, so it must be told all of it.
+#[test]
+fn a_message_that_brings_a_piece_of_a_snapshot_names_all_rows() {
+    let config = Config { batch_bytes_max: 4 * VALUE_BYTES, log_bytes_max: 0, ..Config::default() };
+    let mut cluster: Cluster<Set> = Cluster::new(3, 2, config, steady(10));
+    lives(&mut cluster, 12);
+    cluster.run_for(secs(10));
+    cluster.cut_between(&[0], &[1]);
+    (0..20).for_each(|_| _ = cluster.append(0));
+    cluster.run_for(secs(3));
+    cluster.cut.clear();
+    let (mut pieces, mut in_short) = (0, 0);
+    while !cluster.is_converged() {
+        cluster.run_for(ms(1));
+        for packet in cluster.intercept(0, 1) {
+            let has = |field: &[u8]| packet.line.windows(field.len()).any(|part| part == field);
+            let (is_piece, is_short) = (has(br#""piece":"#), has(br#""rest":"#));
+            assert!(!is_piece || !is_short);
+            pieces += usize::from(is_piece);
+            in_short += usize::from(is_short);
+            cluster.deliver(packet);
+        }
+    }
+    assert!(pieces > 0 && in_short > 0, "{pieces} pieces, {in_short} other messages in short");
+}

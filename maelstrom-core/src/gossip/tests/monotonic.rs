@@ -9,7 +9,7 @@ use super::*;
 
 /// As a [`Set`], and it expects snapshots to be whole.
 #[derive(Clone, Debug, Default)]
-struct Whole {
+pub(super) struct Whole {
     set: Set,
     snapshots: usize,
 }

@@ -31,6 +31,11 @@ pub(super) trait Values: State + Clone + Default {
         self.values().len()
     }
 
+    /// How many values are in a piece of a snapshot, where a test asks for that.
+    fn values_in(_piece: &Self::Piece) -> usize {
+        0
+    }
+
     /// Whether it holds all numbers below `count`.
     fn has_first(&self, count: u32) -> bool {
         (0..count).all(|value| self.values().contains(&value))
@@ -137,6 +142,10 @@ impl State for Set {
 }
 
 impl Set {
+    pub(super) fn has(&self, value: u32) -> bool {
+        self.values.contains(&value)
+    }
+
     fn insert(&mut self, value: u32) {
         if self.values.insert(value) {
             self.list.push(value);
