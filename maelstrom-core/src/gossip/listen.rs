@@ -56,7 +56,7 @@ impl<S: State> Gossip<S> {
             }
         }
         let mut is_piece = false;
-        // The state of an earlier life may be gone by now.
+        // One of an earlier life that comes late must not displace the snapshot that is coming.
         if let Some(piece) = message.piece.filter(|_| standing != Standing::Unclear) {
             let taken = self.take_piece(node, src, message.life, &message.have, piece);
             is_piece = taken == Ok(true);

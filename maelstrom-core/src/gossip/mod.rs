@@ -46,8 +46,8 @@
 //! * *All nodes restart at once*: each goes on with what its own records hold, and gets the rest from
 //!   the others. All that was acknowledged is on the record of the node that did so. Without records
 //!   everything is gone, and the nodes begin anew.
-//! * *A link carries messages in one direction only*: it counts as cut. Each of its ends takes the other
-//!   for down, since it gets no answer or is not heard, and tries it now and then.
+//! * *A link carries messages in one direction only*: it counts as cut. Each end that wants an answer
+//!   gets none, takes the other for down, and tries it now and then. Other nodes bring what is new.
 //! * *A partition lasts for hours*: each side goes on by itself. Nodes keep no more for the other side
 //!   than their logs hold anyway. Afterwards it gets entries, or the state if these were trimmed.
 //! * *A log has been trimmed*: a node that needs what is no longer there gets the state itself, in
@@ -68,9 +68,9 @@
 //!   the others know that from gossip alone, so it is lost once all of them have restarted, unless they
 //!   have snapshots of their own state on record. Its records bring everything back under any name.
 //!   So they should be kept, and best be run once more under the name of a node that is added.
-//! * *A node is left alone* on the list: nobody else can have entries of its log, so it goes on with the
-//!   log of its earlier life. Its records must not be an older copy then, if other nodes are ever to be
-//!   added again.
+//! * *A node is alone* on the list: it goes on with the log of its earlier life, since nobody can have
+//!   more of that. So neither an older copy of its records, nor a second copy on which another node ran
+//!   alone, may ever be used in a cluster again.
 //!
 //! The invariants:
 //!
