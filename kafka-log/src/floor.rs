@@ -1,4 +1,4 @@
-//! What is left of deleted entries goes to a follower that begins anew in parts.
+//! A follower that begins anew gets the numbers of deleted entries in parts.
 //!
 //! A log may have deleted messages of many keys and producers, and keys may be long: a whole
 //! [`Floor`] can be longer than a line. So the leader sends it in parts ([`FloorPart`]), one at a
@@ -39,17 +39,17 @@ enum Item {
     Producer(usize, u64),
 }
 
-/// What a leader knows of the floor that it sends to a follower.
+/// A leader's knowledge of the floor that it sends to a follower.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FloorSender {
-    /// What the follower is known to hold of each key and of each producer.
+    /// The numbers of each key and each producer that the follower is known to hold.
     keys: Vec<u64>,
     producers: Vec<u64>,
     /// The part that the follower has confirmed last, 0 if there is none.
     confirmed: u64,
     /// The part that was sent last.
     sent: u64,
-    /// What that part says, if no answer has come yet.
+    /// The contents of that part, if no answer has come yet.
     under_way: Option<Vec<Item>>,
 }
 

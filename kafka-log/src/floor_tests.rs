@@ -26,7 +26,7 @@ fn sorted(floor: Floor) -> Floor {
     floor
 }
 
-/// What happens next.
+/// The next event.
 #[derive(Clone, Debug)]
 enum Step {
     /// The leader takes a message of a key from a life of a node.
@@ -124,7 +124,7 @@ impl Pair {
 }
 
 proptest! {
-    /// Whatever is lost, late or comes again, and whatever is deleted meanwhile.
+    /// Packets are lost, come late or twice, and entries are deleted meanwhile.
     #[test]
     fn a_follower_that_takes_the_last_part_has_the_floor_of_the_leader_and_gets_there(
         steps in prop::collection::vec(any_step(), 0..150),

@@ -50,7 +50,7 @@ struct Progress {
     is_told: bool,
     /// Whether it holds a log of another name: it takes nothing.
     is_stranger: bool,
-    /// What it has been told of the deleted entries that it lacks.
+    /// The parts of the floor that it has been told.
     floor: FloorSender,
     /// From when on it may be let in.
     welcome_at: Duration,

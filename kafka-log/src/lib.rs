@@ -34,7 +34,7 @@
 //!
 //! All that one node has for another goes into one packet: entries, acknowledgements, high watermarks,
 //! sends passed on and their outcomes, polls. While an answer is under way what is new waits for it, so
-//! under load a round trip is a packet each way. What is new also waits for `--linger`, 1 ms unless
+//! under load a round trip is a packet each way. New items also wait for `--linger`, 1 ms unless
 //! told otherwise: with a thousand operations a second that saves a third of the packets.
 //!
 //! * A packet has one budget of bytes for all that it holds, half of the longest line that a node

@@ -29,7 +29,7 @@ fn msgs(keys: &[&str]) -> Messages {
     keys.iter().map(list).collect()
 }
 
-/// What a poll shows of these keys, if it may show so many bytes.
+/// The messages that a poll shows of these keys, if it may show so many bytes.
 fn shown(keys: &[&str], bytes_max: usize) -> Shown {
     let mut shown = Shown::new(bytes_max);
     for (key, list) in msgs(keys) {
@@ -103,7 +103,7 @@ fn an_answer_counts_once_and_one_that_nobody_waits_for_does_not() {
 
 #[test]
 fn an_answer_may_have_nothing_and_does_not_bring_what_was_not_asked_for() {
-    // What is asked, what is answered, what the client is told.
+    // The question, the answer, and the reply to the client.
     let table: [(&[&str], &[&str], &[&str]); 4] = [
         (&["a", "b"], &["a", "b"], &["a", "b", "own"]),
         (&["a", "b"], &["b"], &["b", "own"]),
@@ -120,7 +120,7 @@ fn an_answer_may_have_nothing_and_does_not_bring_what_was_not_asked_for() {
 
 #[test]
 fn a_poll_whose_time_is_up_ends_with_what_there_is() {
-    // What this node has, what comes in time, and what the client is told.
+    // The messages of this node, those that come in time, and the reply to the client.
     let table = [
         (vec!["own"], vec!["a"], answer(3, &["a", "own"])),
         (vec!["own"], vec![], answer(3, &["own"])),

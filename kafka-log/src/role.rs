@@ -62,7 +62,7 @@ pub(crate) struct Follower {
     pub(crate) progress: Match,
     /// Whether the leader sent something that does not follow what is here.
     pub(crate) has_gap: bool,
-    /// What the leader has told so far of what it has deleted.
+    /// The parts of its floor that the leader has told so far.
     pub(crate) floor: FloorReceiver,
 }
 

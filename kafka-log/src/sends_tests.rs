@@ -67,7 +67,7 @@ fn a_send_gets_the_next_number_of_its_partition_and_never_one_twice() {
 
 #[test]
 fn bytes_are_bounded_but_for_a_send_alone() {
-    // What is under way, how long the next one is, how much may be under way, whether it is taken.
+    // The bytes under way, those of the next send, the limit, and whether the send is taken.
     let table: [(&[usize], usize, usize, bool); 7] = [
         (&[], 10, 10, true),
         (&[], 11, 10, true),

@@ -150,7 +150,7 @@ pub struct Append {
     /// In the order of their positions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<Entry>,
-    /// What came before `at`, where that has been deleted: the follower begins anew, once it has all
+    /// The entries before `at` in short, where they have been deleted: the follower begins anew, once it has all
     /// parts of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub floor: Option<Box<FloorPart>>,

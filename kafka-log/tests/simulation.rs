@@ -84,7 +84,7 @@ fn sweep_of_a_follower_that_begins_anew() {
         let test = with_one_bad_disk(test);
         let bad = test.options.nodes[0].clone();
         let test = test.with_workload(|kafka: &mut Kafka| {
-            // What has been deleted is not read any more.
+            // Nobody reads deleted messages any more.
             kafka.harmless.extend(["lost-write", "unseen", "poll-skip"]);
             kafka.keys.max_writes_per_key = 4;
         });

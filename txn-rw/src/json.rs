@@ -86,7 +86,7 @@ impl Ord for Key {
     }
 }
 
-/// How deep spellings are looked into. What is deeper is the same if its text is. Each level may copy the
+/// How deep spellings are looked into. Deeper values are the same if their texts are. Each level may copy the
 /// text once.
 const DEPTH_MAX: usize = 16;
 

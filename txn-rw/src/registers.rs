@@ -87,7 +87,7 @@ pub struct Registers {
     bytes: usize,
     /// A snapshot that is being merged.
     staging: Option<Box<Staging>>,
-    /// What the last merge has left.
+    /// The rest of the map before the last merge.
     old: Old,
 }
 

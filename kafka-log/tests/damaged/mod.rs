@@ -10,7 +10,7 @@ use maelstrom_core::{Error, MessageHandler, Node, Records, Request, SnapshotPosi
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-/// What becomes of a damaged file.
+/// The fate of a damaged file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reader {
     /// The file is never damaged.

@@ -33,7 +33,7 @@ pub struct GossipArgs {
     gossip_log_bytes: usize,
 
     /// Clients' writes are refused with error 11 when the node's values take more than about so many
-    /// bytes. What other nodes have taken still comes. [default: no limit]
+    /// bytes. Values that other nodes took still come. [default: no limit]
     #[arg(long, value_name = "BYTES")]
     max_state_bytes: Option<usize>,
 

@@ -63,8 +63,8 @@
 //!   another node has the old name by now, nor whether that one has a copy of the same records.
 //! * *A node is added*: it gets everything, as a node does that comes back with nothing. All nodes must
 //!   be restarted with the new list of names. A node that is not on a node's list is refused (error 12).
-//! * *A node is removed*: the others keep what they have, and the rows of its logs for ever. What only
-//!   its records held goes with it. Where the state may go back, that is all that it acknowledged itself:
+//! * *A node is removed*: the others keep what they have, and the rows of its logs for ever. Entries
+//!   that only its records held go with it. Where the state may go back, that is all that it acknowledged itself:
 //!   the others know that from gossip alone, so it is lost once all of them have restarted, unless they
 //!   have snapshots of their own state on record. Its records bring everything back under any name.
 //!   So they should be kept, and best be run once more under the name of a node that is added.
@@ -148,7 +148,7 @@ pub struct Config {
     /// About how many bytes the newest entries may take, that are kept for who lacks them.
     pub log_bytes_max: usize,
     /// How many bytes the state may take for [`check_room_for`](Gossip::check_room_for) to let a client
-    /// write more. What other nodes have taken is applied all the same.
+    /// write more. Entries of other nodes are applied all the same.
     pub state_bytes_max: usize,
     /// How long beyond the round trip an answer may take, at the least, before a peer is asked
     /// again; the second time it is believed to be down.

@@ -88,7 +88,7 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// What this node tells a peer that it has: all rows, or some and a digest of the others.
+    /// The claim that this node makes to a peer: all rows, or some and a digest of the others.
     fn claim(&self, id: &NodeId, names_all: bool) -> (VersionVector, Option<Rest>) {
         let recent = self.peers.len().saturating_add(1).saturating_mul(2);
         match self.peers.get(id).filter(|_| !names_all) {

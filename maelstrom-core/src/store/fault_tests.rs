@@ -1,4 +1,4 @@
-//! What a node does about each error of the disk.
+//! The reaction of a node to each error of the disk.
 
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
 

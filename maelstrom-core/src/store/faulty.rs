@@ -13,7 +13,7 @@ thread_local! {
     static FAILS: Cell<fn(&Path, Call) -> bool> = const { Cell::new(|_, _| false) };
 }
 
-/// What can fail.
+/// The operations that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Call {
     Write,

@@ -42,7 +42,7 @@ pub(super) struct Staging {
     position: u64,
 }
 
-/// What is left of a map whose place another one has taken.
+/// The rest of a map whose place another one has taken.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Old {
     pub(super) registers: BTreeMap<Key, Register>,
@@ -83,11 +83,11 @@ impl Registers {
         Ok(false)
     }
 
-    /// What a snapshot shows, if it can be.
+    /// The clocks that a snapshot shows, if they can be.
     fn shown_by<'a>(&self, pieces: &'a [Piece]) -> Result<&'a Clocks, Error> {
         let shown = pieces.last().and_then(|piece| piece.shown.as_ref());
         let shown = shown.ok_or_else(|| refused("the end of the snapshot is missing"))?;
-        // What is held back raises nobody's clock, whatever it says.
+        // Transactions that are held back raise nobody's clock, whatever they say.
         if shown.max() > self.clock.saturating_add(CLOCK_LEAP_MAX).min(CLOCK_MAX) {
             return Err(refused("its clock is further ahead than can be"));
         }
@@ -107,7 +107,7 @@ impl Registers {
         self.shown = before.shown;
         self.shown.join(shown);
         self.clock = self.shown.max();
-        // What is held back stays where it is among the changes.
+        // Transactions that are held back stay where they are among the changes.
         self.held = before.held;
         for (origin, stamp) in self.held.numbers() {
             self.changes.insert(stamp, Change::Held(origin.clone()));

@@ -1,4 +1,4 @@
-//! What a node claims to have, in few bytes: rows that both nodes have alike go as one digest.
+//! A node claims its version in few bytes: rows that both nodes have alike go as one digest.
 //!
 //! A version vector has a row for each life of a node that appended something, and a row stays for
 //! ever. So a message does not name all rows, but
@@ -175,7 +175,7 @@ mod tests {
         }
     }
 
-    /// What a node knows of a peer that has `rows`: no more than that.
+    /// The rows that a node knows of a peer that has `rows`: no more than these.
     fn known(rows: &BTreeMap<u64, u64>, at_most: &BTreeMap<u64, u64>) -> VersionVector {
         let mut known = VersionVector::default();
         for (life, count) in rows {

@@ -1,4 +1,4 @@
-//! What past lives cost: nodes without a disk begin a new log each time they restart.
+//! The cost of past lives: nodes without a disk begin a new log each time they restart.
 
 use super::*;
 
