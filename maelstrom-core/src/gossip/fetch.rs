@@ -62,8 +62,9 @@ pub(super) struct Fetching<P> {
     merging: VecDeque<(P, Option<VersionVector>)>,
     /// The complete snapshot that a monotonic state is joining.
     joining: Option<Joining<P>>,
-    /// Whether the state has to free what the last snapshot has left.
+    /// Whether memory of the last snapshot is to be freed: that of the state, and these pieces.
     is_discarding: bool,
+    discarded: Vec<P>,
 }
 
 /// A complete snapshot for a monotonic state. Its pieces are recorded one by one, then the state joins
@@ -86,7 +87,8 @@ impl<P> Default for Fetching<P> {
     fn default() -> Self {
         let (loading, merging) = (BTreeMap::new(), VecDeque::new());
         let window = Window::default();
-        Self { asked: None, window, loading, merging, joining: None, is_discarding: false }
+        let (joining, discarded) = (None, Vec::new());
+        Self { asked: None, window, loading, merging, joining, is_discarding: false, discarded }
     }
 }
 
@@ -369,7 +371,8 @@ impl<S: State> Gossip<S> {
             return self.join_next(node, joining);
         }
         if self.fetching.is_discarding {
-            self.fetching.is_discarding = !self.state.discard_step();
+            let is_piece_left = self.fetching.discarded.pop().is_some();
+            self.fetching.is_discarding = !self.state.discard_step() || is_piece_left;
         }
         let Some((piece, covers)) = self.fetching.merging.pop_front() else {
             return Ok(());
@@ -402,10 +405,18 @@ impl<S: State> Gossip<S> {
             joining.recorded = joining.recorded.saturating_add(1);
         } else {
             self.fetching.is_discarding = true;
-            if self.state.merge_step(&joining.pieces)? {
-                node.persist(&RecordRef::<S>::Whole(&joining.version));
-                self.advance(&joining.version);
-                return Ok(());
+            match self.state.merge_step(&joining.pieces) {
+                Ok(false) => {}
+                Ok(true) => {
+                    node.persist(&RecordRef::<S>::Whole(&joining.version));
+                    self.advance(&joining.version);
+                    self.fetching.discarded = joining.pieces;
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.fetching.discarded = joining.pieces;
+                    return Err(error);
+                }
             }
         }
         self.fetching.joining = Some(joining);
