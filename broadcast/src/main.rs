@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use broadcast::Broadcast;
 use clap::Parser;
-use maelstrom_core::gossip::GossipArgs;
+use maelstrom_core::gossip::{GossipArgs, StateArgs};
 use maelstrom_core::{DataArgs, LINE_BYTES_MAX, NodeArgs};
 
 /// A set of JSON values, replicated to every node. Speaks Maelstrom's protocol on stdin and stdout.
@@ -17,18 +17,20 @@ struct Cli {
     data: DataArgs,
     #[command(flatten)]
     gossip: GossipArgs,
+    #[command(flatten)]
+    state: StateArgs,
 }
 
 /// The shortest period that the engine learns by itself: short enough that nobody waits for it.
 const PERIOD_MIN: Duration = Duration::from_millis(5);
 
 fn main() -> anyhow::Result<()> {
-    let Cli { node, data, gossip } = Cli::parse();
+    let Cli { node, data, gossip, state } = Cli::parse();
     // A batch of values has to fit into a line, or it would be skipped by its receiver for ever.
     anyhow::ensure!(
         node.max_line_bytes() >= LINE_BYTES_MAX,
         "--max-line-bytes: nodes of a broadcast need at least {LINE_BYTES_MAX}"
     );
     let config = gossip.config(node.max_line_bytes(), PERIOD_MIN)?;
-    node.run_with(&data, Broadcast::new(config))
+    node.run_with(&data, Broadcast::new(state.limit(config)))
 }

@@ -409,7 +409,10 @@ impl Leader {
     pub fn reset_progress(&mut self, node: &NodeId, incarnation: Option<u64>, end: Position) {
         if let Some(progress) = self.followers.get_mut(node) {
             let kept = (progress.welcome_at, progress.probation);
-            *progress = Progress::new(end, incarnation, Duration::ZERO);
+            // The follower may be the same after all, and hold parts: no number comes again.
+            let mut floor = std::mem::take(&mut progress.floor);
+            floor.restart();
+            *progress = Progress { floor, ..Progress::new(end, incarnation, Duration::ZERO) };
             (progress.welcome_at, progress.probation) = kept;
         }
     }

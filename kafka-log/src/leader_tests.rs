@@ -280,3 +280,16 @@ fn a_follower_of_another_log_gets_nothing_and_that_is_news_once() {
     assert!(send_all(&mut leader, 3, &log).is_empty());
     assert!(!leader.mark_other_log(&node(9)));
 }
+
+#[test]
+fn a_follower_whose_progress_is_reset_gets_no_part_of_a_floor_with_an_earlier_number() {
+    let mut leader = leader(&[1, 2], 1, Rules::default());
+    let number_of_next_part = |leader: &mut Leader| {
+        let floor = &mut leader.followers.get_mut(&node(2)).unwrap().floor;
+        let next = floor.next_part(&log_of(2), 1_000, true).unwrap();
+        floor.send(next).number
+    };
+    let first = number_of_next_part(&mut leader);
+    leader.reset_progress(&node(2), Some(2), 2);
+    assert!(number_of_next_part(&mut leader) > first);
+}

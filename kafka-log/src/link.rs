@@ -137,7 +137,8 @@ impl Link {
         pause: Duration,
     ) -> Heard {
         let mut heard = Heard::default();
-        if let Some(at) = self.former.iter().position(|life| *life == packet.life) {
+        let former = self.former.iter().position(|life| *life == packet.life);
+        if let Some(at) = former {
             if packet.to != Some(own) || packet.echo <= self.met_at {
                 return heard;
             }
@@ -148,6 +149,10 @@ impl Link {
         if self.life != Some(packet.life) {
             heard.is_new_life = true;
             self.begin(packet);
+            if former.is_some() {
+                // Some of its earlier packets have counted.
+                (self.newest, self.came) = (packet.number.saturating_sub(1), u128::MAX);
+            }
         }
         if !self.is_first_time(packet.number) {
             return heard;
@@ -356,6 +361,10 @@ mod tests {
         assert_eq!(second.to, Some(earlier));
         let heard = hear(&mut link, &of(present, 3, second.number));
         assert!(heard.is_new_life && heard.counts && link.life() == Some(present), "{heard:?}");
+        // A packet that has counted comes again.
+        for number in [1, 2, 3] {
+            assert_eq!(hear(&mut link, &of(present, number, second.number)), Heard::default());
+        }
         assert_eq!(hear(&mut link, &Packet { number: 41, ..late }), Heard::default());
         assert_eq!(hear(&mut link, &of(earlier, 42, second.number)), Heard::default());
     }

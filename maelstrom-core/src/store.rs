@@ -238,7 +238,8 @@ impl Store {
             self.give_up(error);
         }
         let removal = self.removal.take();
-        let was_removing = removal.as_ref().is_some_and(|thread| !thread.is_finished());
+        // It may have ended just now: there may be room by now.
+        let was_removing = removal.is_some();
         removal.map(JoinHandle::join);
         is_replacing || was_removing
     }

@@ -1,7 +1,7 @@
 //! Maelstrom's `txn-rw-register` node.
 
 use clap::{Parser, ValueEnum};
-use maelstrom_core::gossip::GossipArgs;
+use maelstrom_core::gossip::{GossipArgs, StateArgs};
 use maelstrom_core::{DataArgs, LINE_BYTES_MAX, NodeArgs};
 use txn_rw::{Config, Isolation, OPERATIONS_MAX, PERIOD_MIN, TxnRw};
 
@@ -30,6 +30,8 @@ struct Cli {
 
     #[command(flatten)]
     gossip: GossipArgs,
+    #[command(flatten)]
+    state: StateArgs,
 }
 
 /// The levels by name.
@@ -54,7 +56,7 @@ impl From<Level> for Isolation {
 }
 
 fn main() -> anyhow::Result<()> {
-    let Cli { node, data, isolation, max_txn_operations, gossip } = Cli::parse();
+    let Cli { node, data, isolation, max_txn_operations, gossip, state } = Cli::parse();
     // What a transaction writes has to fit into a line, or it would be skipped by its receiver for
     // ever.
     anyhow::ensure!(
@@ -64,7 +66,7 @@ fn main() -> anyhow::Result<()> {
     let config = Config {
         isolation: isolation.into(),
         operations_max: max_txn_operations,
-        gossip: gossip.config(node.max_line_bytes(), PERIOD_MIN)?,
+        gossip: state.limit(gossip.config(node.max_line_bytes(), PERIOD_MIN)?),
     };
     node.run_with(&data, TxnRw::new(config))
 }

@@ -32,11 +32,6 @@ pub struct GossipArgs {
     #[arg(long, value_name = "BYTES", default_value_t = Config::default().log_bytes_max)]
     gossip_log_bytes: usize,
 
-    /// Clients' writes are refused with error 11 when the node's values take more than about so many
-    /// bytes. Values that other nodes took still come. [default: no limit]
-    #[arg(long, value_name = "BYTES")]
-    max_state_bytes: Option<usize>,
-
     /// How long beyond the measured round trip an answer may take at the least, in ms: then a node
     /// is asked again, and the second time it is taken to be down.
     #[arg(long, value_name = "MS", default_value_t = millis(Config::default().patience_min),
@@ -48,6 +43,24 @@ pub struct GossipArgs {
     #[arg(long, value_name = "MS", default_value_t = millis(Config::default().probe_interval),
         value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     gossip_probe: u64,
+}
+
+/// How much a node takes that keeps all values of its clients; flatten it into such a program's flags.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct StateArgs {
+    /// Refuse all writes of clients with error 11 when the node's values take more than about so many
+    /// bytes. Values that other nodes took still come. [default: no limit]
+    #[arg(long, value_name = "BYTES")]
+    max_state_bytes: Option<usize>,
+}
+
+impl StateArgs {
+    /// The engine's configuration with this limit.
+    #[must_use]
+    pub fn limit(self, config: Config) -> Config {
+        let state_bytes_max = self.max_state_bytes.unwrap_or(config.state_bytes_max);
+        Config { state_bytes_max, ..config }
+    }
 }
 
 fn millis(time: Duration) -> u64 {
@@ -82,7 +95,7 @@ impl GossipArgs {
             batch_bytes_max: batch_bytes,
             line_bytes_max,
             log_bytes_max: self.gossip_log_bytes,
-            state_bytes_max: self.max_state_bytes.unwrap_or(default.state_bytes_max),
+            state_bytes_max: default.state_bytes_max,
             patience_min: Duration::from_millis(self.gossip_patience),
             probe_interval: Duration::from_millis(self.gossip_probe),
         })

@@ -71,6 +71,7 @@ pub(super) struct Fetching<P> {
 /// them step by step.
 #[derive(Debug)]
 struct Joining<P> {
+    from: NodeId,
     pieces: Vec<P>,
     /// How many pieces are on record.
     recorded: usize,
@@ -79,6 +80,9 @@ struct Joining<P> {
 
 /// So many snapshots may be coming at a time: their pieces wait in memory.
 const LOADING_MAX: usize = 4;
+
+/// So many pieces of a snapshot are recorded in a step: one sync for all of them.
+const PARTS_PER_STEP: usize = 4;
 
 /// A peer that has nothing to give after all is asked again after twice as long each time.
 const FRUITLESS_DOUBLINGS_MAX: u32 = 6;
@@ -327,8 +331,8 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// Takes a piece of a snapshot; whether it fits. When all are there, they are merged: at once, or
-    /// one by one if nobody minds, so that clients are answered in between. Never before, since the
+    /// Takes a piece of a snapshot; whether it fits. When all are there, they are merged a few at
+    /// a time, so that clients are answered in between. A monotonic state shows all of them at once. Never before, since the
     /// sender may die: then what this node shows would have no name by which others could ever learn
     /// of it.
     pub(super) fn take_piece<E>(
@@ -352,7 +356,8 @@ impl<S: State> Gossip<S> {
         };
         if S::MONOTONIC {
             if self.fetching.joining.is_none() {
-                let joining = Joining { pieces, recorded: 0, version: have.clone() };
+                let joining =
+                    Joining { from: src.clone(), pieces, recorded: 0, version: have.clone() };
                 self.fetching.joining = Some(joining);
                 self.merge_next(node)?;
             }
@@ -367,11 +372,11 @@ impl<S: State> Gossip<S> {
 
     /// Does the next step with a snapshot that is complete.
     pub(super) fn merge_next<E>(&mut self, node: &mut Node<E>) -> Result<(), Error> {
+        let is_piece_left = self.fetching.discarded.pop().is_some();
         if let Some(joining) = self.fetching.joining.take() {
             return self.join_next(node, joining);
         }
         if self.fetching.is_discarding {
-            let is_piece_left = self.fetching.discarded.pop().is_some();
             self.fetching.is_discarding = !self.state.discard_step() || is_piece_left;
         }
         let Some((piece, covers)) = self.fetching.merging.pop_front() else {
@@ -399,10 +404,11 @@ impl<S: State> Gossip<S> {
     ) -> Result<(), Error> {
         let is_recorded = || !node.is_durable() || joining.recorded >= joining.pieces.len();
         if !is_recorded() {
-            if let Some(piece) = joining.pieces.get(joining.recorded) {
-                node.persist(&RecordRef::<S>::Part(joining.recorded, piece));
+            let parts = joining.pieces.iter().enumerate().skip(joining.recorded);
+            for (number, piece) in parts.take(PARTS_PER_STEP) {
+                node.persist(&RecordRef::<S>::Part(number, piece));
             }
-            joining.recorded = joining.recorded.saturating_add(1);
+            joining.recorded = joining.recorded.saturating_add(PARTS_PER_STEP);
         } else {
             self.fetching.is_discarding = true;
             match self.state.merge_step(&joining.pieces) {
@@ -410,11 +416,15 @@ impl<S: State> Gossip<S> {
                 Ok(true) => {
                     node.persist(&RecordRef::<S>::Whole(&joining.version));
                     self.advance(&joining.version);
-                    self.fetching.discarded = joining.pieces;
+                    self.fetching.discarded.extend(joining.pieces);
                     return Ok(());
                 }
                 Err(error) => {
-                    self.fetching.discarded = joining.pieces;
+                    self.fetching.discarded.extend(joining.pieces);
+                    if let Some(mut peer) = self.peers.get_mut(&joining.from) {
+                        // It is not asked for the same at once.
+                        peer.fruitless = FRUITLESS_DOUBLINGS_MAX;
+                    }
                     return Err(error);
                 }
             }

@@ -52,7 +52,8 @@
 //!   than their logs hold anyway. Afterwards it gets entries, or the state if these were trimmed.
 //! * *A log has been trimmed*: a node that needs what is no longer there gets the state itself, in
 //!   pieces, and joins it when all of them are there. (All that is appended meanwhile is in
-//!   it. Entries that are appended after the last piece was taken, until the node asks for more, must
+//!   it. Entries that are appended after the last piece was taken, until the node has joined the state
+//!   and asks for more, must
 //!   fit into half of the logs, or the next fetch is one of the whole state again.)
 //! * *A folder is restored from an older copy*, or a disk lies: records are gone that others know of.
 //!   A node that restarts never appends to a log that it has recovered: it begins a new one. So no two
@@ -128,7 +129,7 @@ use peers::Peers;
 use record::{RecordRef, Recovering};
 use replica::Span;
 
-pub use args::GossipArgs;
+pub use args::{GossipArgs, StateArgs};
 pub use limits::LINE_BYTES_MIN;
 pub use replica::{Entry, Missing, Origin, Replica, Run, VersionVector};
 pub use wire::Message;

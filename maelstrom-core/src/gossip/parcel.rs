@@ -46,7 +46,8 @@ impl<S: State> Gossip<S> {
         }
         let echo = peer.echo(now);
         drop(peer);
-        let (have, rest) = self.claim(id, parcel.piece.is_some());
+        let names_all = parcel.piece.is_some() || parcel.fetch.is_some();
+        let (have, rest) = self.claim(id, names_all);
         let message = Message {
             life: self.life,
             sent: micros(now),

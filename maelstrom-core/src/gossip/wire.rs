@@ -26,7 +26,7 @@ pub struct Message<S: State> {
     /// How soon the sender wants to hear what the receiver has; not at all if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) answer_within: Option<u64>,
-    /// What the sender has, the entries of this message included.
+    /// Rows of what the sender has, the entries of this message included: all rows without a `rest`.
     pub(super) have: VersionVector,
     /// The rows that `have` leaves out, in short.
     #[serde(default, skip_serializing_if = "Option::is_none")]

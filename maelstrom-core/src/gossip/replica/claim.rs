@@ -10,8 +10,9 @@
 //!
 //! The receiver leaves the named rows out of its own version. If what remains has the same digest, the
 //! sender has exactly these rows. If not, the receiver takes the named rows alone for a lower bound of
-//! what the sender has. A message that brings a piece of a snapshot names all rows: the receiver takes
-//! over that version.
+//! what the sender has. Two kinds of messages name all rows: one that brings a piece of a snapshot,
+//! since the receiver takes over that version, and one that asks for missing entries, since the answer
+//! would else be the whole state.
 //!
 //! Why nothing is lost and nothing waits for ever:
 //!
@@ -24,7 +25,8 @@
 //!   message names the row, and then the sender names it, too. Only a row that changes at the receiver
 //!   meanwhile, and has not changed at the sender for long, can delay this. Present lives are fewer
 //!   than the rows that are named because they changed last. A past life has an end, so its row
-//!   changes finitely often.
+//!   changes finitely often. (After a snapshot, the rows that changed last are any of those that
+//!   it brought, until entries come.)
 //! * Two different sets of rows have the same digest of 53 bits with a chance of one in 10^16.
 //!
 //! Rows of past lives are not removed from memory. That would take a point in time from which on all

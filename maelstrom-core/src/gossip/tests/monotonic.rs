@@ -12,6 +12,8 @@ use super::*;
 pub(super) struct Whole {
     set: Set,
     snapshots: usize,
+    /// How many pieces of how many have been joined, of which nothing is shown.
+    joined: (usize, usize),
 }
 
 impl State for Whole {
@@ -40,6 +42,17 @@ impl State for Whole {
 
     fn bytes(&self) -> usize {
         self.set.bytes()
+    }
+
+    fn merge_step(&mut self, pieces: &[Self::Piece]) -> Result<bool, Error> {
+        let (joined, of) = self.joined;
+        assert!(joined == 0 || of == pieces.len(), "another snapshot comes in between");
+        self.joined = (joined + 1, pieces.len());
+        if joined + 1 < pieces.len() {
+            return Ok(false);
+        }
+        self.joined = (0, 0);
+        self.merge(pieces.to_vec()).map(|()| true)
     }
 
     fn merge(&mut self, pieces: Vec<Self::Piece>) -> Result<(), Error> {
