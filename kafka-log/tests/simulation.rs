@@ -247,9 +247,6 @@ fn challenge_5c_on_a_network_without_any_latency() {
     // Nothing ever meets on the way: two messages for a send, and the messages at the start.
     let (results, _) = valid_with(options(2, 0), at_once);
     assert!(cost(&results) < 1.05, "{}", cost(&results));
-    // Messages that linger meet others.
-    let results = valid(options(2, 0));
-    assert!(cost(&results) < 0.95, "{}", cost(&results));
 }
 
 #[test]
@@ -259,8 +256,9 @@ fn challenge_5c_on_a_fast_network() {
     for (linger, cost_max) in [(Duration::ZERO, 1.0), (default, 0.95), (ms(5), 0.6)] {
         let config = || Config { linger, ..Config::default() };
         let latency = Latency { mean_ms: 1, dist: LatencyDist::Constant };
-        // The beginning costs more than its share.
-        let time_limit = Duration::from_secs(10);
+        // The start costs more than its share: without a linger it takes ten seconds to come below 1.
+        let time_limit = if linger == Duration::ZERO { 10 } else { 5 };
+        let time_limit = Duration::from_secs(time_limit);
         let (results, _) = valid_with(Options { latency, time_limit, ..options(2, 0) }, config);
         println!("{linger:?}: {}", cost(&results));
         assert!(cost(&results) < cost_max, "{linger:?}: {}", cost(&results));

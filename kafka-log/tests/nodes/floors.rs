@@ -47,12 +47,18 @@ fn parts(cluster: &Cluster) -> usize {
 }
 
 #[test]
-fn deleted_messages_of_keys_that_are_longer_than_a_line_together_keep_no_follower_out() {
-    let keys: Vec<String> = (0..5).map(|n| format!("{n}{}", "x".repeat(4_000_000))).collect();
-    let (mut cluster, anew) = with_deleted_keys(Config::default(), &keys);
+fn deleted_messages_of_keys_that_are_longer_than_a_packet_together_keep_no_follower_out() {
+    // As 8 MiB are to keys of 4 MB.
+    const BUDGET: usize = 1 << 20;
+    let keys: Vec<String> = (0..5).map(|n| format!("{n}{}", "x".repeat(500_000))).collect();
+    let config = Config { packet_bytes: BUDGET, ..Config::default() };
+    let (mut cluster, anew) = with_deleted_keys(config, &keys);
     cluster.start(anew);
     cluster.run_for(Duration::from_secs(1));
-    assert_eq!(cluster.too_long, 0);
+    for message in &cluster.said {
+        let bytes = message["body"]["appends"].to_string().len();
+        assert!(bytes <= BUDGET, "{bytes} bytes");
+    }
     knows_all(&cluster, anew, &keys);
     assert_eq!(parts(&cluster), 3);
 }

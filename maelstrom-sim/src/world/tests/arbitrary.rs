@@ -185,8 +185,10 @@ fn each_hard_value_alone_is_judged() {
     let values = values();
     for workload in built_in().iter().map(defaults) {
         for at in 0..values.len() {
-            run(&workload, &[Answer::Value(at), Answer::Right], &values, 1);
             run(&workload, &[Answer::Value(at)], &values, 1);
+            if at % 3 == 0 {
+                run(&workload, &[Answer::Value(at), Answer::Right], &values, 1);
+            }
         }
     }
 }
