@@ -156,8 +156,8 @@ use link::Link;
 use polls::Polls;
 use sends::Sends;
 
-/// The longest message that is taken by default, with its key, as JSON: other nodes can still be sent it in a
-/// line.
+/// The longest message that is taken by default, with its key, as JSON. It still goes into a line for
+/// other nodes.
 pub const MESSAGE_BYTES_MAX: usize = maelstrom_core::LINE_BYTES_MAX / 4;
 
 /// The shortest period in which committed offsets gossip: they are a few messages, and nobody waits.

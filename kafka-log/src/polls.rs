@@ -144,8 +144,8 @@ impl Polls {
             && (bytes <= bytes_max || self.questions.is_empty())
     }
 
-    /// A poll that shows this and needs the answers to these questions (whom, what); their names. `is_any` tells
-    /// whether some of the keys are kept here.
+    /// Begins a poll that shows this, and needs the answers to these questions (whom, what). Returns
+    /// the names of the questions. `is_any` tells whether some of the keys are kept here.
     pub(crate) fn begin(
         &mut self,
         request: Request,

@@ -150,8 +150,8 @@ pub struct Append {
     /// In the order of their positions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<Entry>,
-    /// The entries before `at` in short, where they have been deleted: the follower begins anew, once it has all
-    /// parts of that.
+    /// The entries before `at` in short, where they have been deleted: the follower begins anew, once
+    /// it has all parts of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub floor: Option<Box<FloorPart>>,
 }

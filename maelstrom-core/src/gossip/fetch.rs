@@ -395,15 +395,15 @@ impl<S: State> Gossip<S> {
         Ok(())
     }
 
-    /// Records the next piece of a snapshot, or joins a little of it. When all of it is joined, it is on
+    /// Records the next pieces of a snapshot, or joins a little of it. When all of it is joined, it is on
     /// record as a whole before anybody sees it.
     fn join_next<E>(
         &mut self,
         node: &mut Node<E>,
         mut joining: Joining<S::Piece>,
     ) -> Result<(), Error> {
-        let is_recorded = || !node.is_durable() || joining.recorded >= joining.pieces.len();
-        if !is_recorded() {
+        let is_recorded = !node.is_durable() || joining.recorded >= joining.pieces.len();
+        if !is_recorded {
             let parts = joining.pieces.iter().enumerate().skip(joining.recorded);
             for (number, piece) in parts.take(PARTS_PER_STEP) {
                 node.persist(&RecordRef::<S>::Part(number, piece));
