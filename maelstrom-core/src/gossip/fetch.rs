@@ -67,8 +67,8 @@ pub(super) struct Fetching<P> {
     discarded: Vec<P>,
 }
 
-/// A complete snapshot for a monotonic state. Its pieces are recorded one by one, then the state joins
-/// them step by step.
+/// A complete snapshot for a monotonic state. Its pieces are recorded a few at a time, then the state
+/// joins them step by step.
 #[derive(Debug)]
 struct Joining<P> {
     from: NodeId,
@@ -331,10 +331,10 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// Takes a piece of a snapshot; whether it fits. When all are there, they are merged a few at
-    /// a time, so that clients are answered in between. A monotonic state shows all of them at once. Never before, since the
-    /// sender may die: then what this node shows would have no name by which others could ever learn
-    /// of it.
+    /// Takes a piece of a snapshot. Returns whether it fits. When all pieces are there, they are merged a
+    /// few at a time, so that clients are answered in between; a monotonic state shows all of them at
+    /// once. No piece is merged before: the sender may die, and then no other node could ever learn by
+    /// name what this node shows.
     pub(super) fn take_piece<E>(
         &mut self,
         node: &mut Node<E>,
