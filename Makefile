@@ -158,6 +158,9 @@ kills: ## Nodes that keep their records are killed, paused and cut off, by the b
 example = $(check) example-$(1) $(2) $(bin)/examples/$(1) -- --node-count 3 --time-limit 10 --rate 50 \
   --nemesis partition --nemesis-interval 3 $(3) $(node_args)
 
+# A package of its own, as a user would write it; its lock file is its own too.
+own_workload := maelstrom-sim/examples/own-workload/Cargo.toml
+
 .PHONY: examples
 examples: ## The examples: each node in its workload, through partitions, and a workload of one's own
 	scripts/build examples/g_set examples/lin_kv_proxy examples/list_append examples/pn_counter \
@@ -167,7 +170,7 @@ examples: ## The examples: each node in its workload, through partitions, and a 
 	@$(call example,lin_kv_proxy,lin-kv,--concurrency 2n)
 	@$(call example,raft,lin-kv,--concurrency 2n)
 	@$(call example,list_append,txn-list-append,--concurrency 2n)
-	cargo test --locked --manifest-path maelstrom-sim/examples/own-workload/Cargo.toml
+	cargo test --locked --manifest-path $(own_workload)
 
 ##@ Development
 
@@ -227,6 +230,8 @@ corpus: ## Run the corpus of odd nodes under the built-in checker (LAUNCHER=/pat
 .PHONY: lint
 lint: ## Check formatting, clippy and the documentation: no warnings
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path $(own_workload)
+	cargo clippy --all-targets --locked --manifest-path $(own_workload) -- -D warnings
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 
