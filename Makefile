@@ -188,6 +188,7 @@ test: ## Run the tests, those of the scripts too
 
 # The test that sweeps each workload.
 sweep_of = $(or $(sweep_$(1)),-p $(1) --test simulation -- sweep)
+sweep_echo := -p echo --test nodes -- sweep
 sweep_gossip := -p maelstrom-core --lib -- gossip::tests
 sweep_checkers := -p maelstrom-sim --lib -- checker
 sweep_kafka := -p kafka-log --test simulation --test configurations -- sweep

@@ -1,6 +1,6 @@
 //! Many values: what they take in memory, and how long an empty node needs to catch up.
 //!
-//! `VALUES=1000000 cargo test --release -p broadcast --test many -- --nocapture` for a million.
+//! `VALUES=1000000 cargo test --release -p broadcast --test nodes many:: -- --nocapture` for a million.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
