@@ -8,7 +8,7 @@
 //! | module | what it is for |
 //! |---|---|
 //! | [`options`], [`arguments`] | the options of any test: Maelstrom's names and defaults, and how it reads their values |
-//! | [`history`], [`checker`] | what clients saw, and the checkers that several workloads share |
+//! | [`history`], [`checker`], [`chart`] | what clients saw, and the checkers and charts that several workloads share |
 //! | [`workload`] | what clients do, and how it is judged: the trait, and Maelstrom's workloads |
 //! | [`network`], [`service`], [`nemesis`], [`partition`], [`stagger`], [`trace`] | the parts of the world |
 //! | [`world`], [`results`] | a whole test as one event loop without I/O: what the nodes say and the time go in, what they are to hear comes out; and its verdict |
@@ -25,6 +25,7 @@
 #![allow(clippy::arithmetic_side_effects)]
 
 pub mod arguments;
+pub mod chart;
 pub mod checker;
 pub mod cli;
 pub mod edn;

@@ -10,6 +10,7 @@ use anyhow::Context;
 use serde_json::Value;
 
 use crate::edn;
+use crate::results::Results;
 
 /// The figures of one test.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -27,7 +28,8 @@ pub struct Figures {
 /// Limits: figures must be strictly below them. Without one, anything is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, clap::Args)]
 pub struct Limits {
-    /// Messages between servers per operation must be below this.
+    /// Messages between servers per operation must be below this. (The report shows limits beside the
+    /// figures; `limits` checks them.)
     #[arg(long, value_name = "N")]
     pub max_msgs_per_op: Option<f64>,
     /// The median of the stable latencies must be below this, in milliseconds.
@@ -57,6 +59,12 @@ impl Figures {
             edn::parse(&text).with_context(|| edn.display().to_string())?
         };
         Ok(Self::of(&value))
+    }
+
+    /// The figures of results of this checker.
+    #[must_use]
+    pub fn of_results(results: &Results) -> Self {
+        Self::of(&serde_json::to_value(results).unwrap_or_default())
     }
 
     fn of(results: &Value) -> Self {

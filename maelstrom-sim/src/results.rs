@@ -62,6 +62,10 @@ pub struct Results {
     /// The first cause of a verdict that is not valid, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// The operations that prove the cause: places in the history, in the order in which a person
+    /// should look at them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<usize>,
     /// Why the test ended before its time, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
@@ -98,11 +102,13 @@ impl Results {
         let with = |own| Verdict::merge([stats_valid, availability_valid, own]);
         let maelstrom_valid = with(workload.maelstrom_valid);
         let valid = with(workload.valid);
+        let own = || workload.cause.clone().map(|text| (text, workload.evidence.clone()));
         let cause = never_succeeded(history, &by_f)
-            .or_else(|| workload.cause.clone().filter(|_| workload.valid == Verdict::Invalid))
+            .or_else(|| own().filter(|_| workload.valid == Verdict::Invalid))
             .or_else(|| too_few(history, all, availability_valid))
-            .or_else(|| workload.cause.clone())
+            .or_else(own)
             .filter(|_| valid != Verdict::Valid);
+        let (cause, evidence) = cause.map_or((None, Vec::new()), |(text, ops)| (Some(text), ops));
         let net = net_results(net, all.invoked);
         let is_bad = |verdict| verdict == Verdict::Invalid;
         let is_uninformative = is_bad(valid)
@@ -115,6 +121,7 @@ impl Results {
             net,
             workload,
             cause,
+            evidence,
             failure,
             muted,
             replied_twice,
@@ -131,6 +138,7 @@ impl Results {
         self.maelstrom_valid = self.maelstrom_valid.max(Verdict::Unknown);
         self.is_uninformative = false;
         self.cause = Some(why.clone());
+        self.evidence.clear();
         self.failure = Some(why);
         self
     }
@@ -165,6 +173,7 @@ impl Results {
             self.is_uninformative = false;
             let text = || format!("{node} was not listened to from some moment on: {why}");
             self.cause = self.failure.clone().or_else(|| Some(text()));
+            self.evidence.clear();
             self.muted = muted.clone();
         }
         self
@@ -177,6 +186,7 @@ impl Results {
         self.workload.valid = self.workload.maelstrom_valid;
         if self.valid == Verdict::Valid {
             self.cause = None;
+            self.evidence.clear();
         }
         self
     }
@@ -203,26 +213,34 @@ fn stats(all: OpCounts, by_f: &BTreeMap<&'static str, OpCounts>) -> (Verdict, Va
     (valid, stats.into())
 }
 
-/// In words: the first function that never succeeded, and its first error.
-fn never_succeeded(history: &History, by_f: &BTreeMap<&'static str, OpCounts>) -> Option<String> {
+/// The cause of a verdict in words, and the operations that prove it.
+type Cause = (String, Vec<usize>);
+
+/// The first function that never succeeded, and its first error.
+fn never_succeeded(history: &History, by_f: &BTreeMap<&'static str, OpCounts>) -> Option<Cause> {
     let mut never = by_f.iter().filter(|(f, counts)| **f != "crash" && counts.ok == 0);
     let (f, _) = never.next()?;
-    let mut errors =
-        history.client_ops().filter(|op| op.f == *f).filter_map(|op| op.error.as_ref());
-    let error = errors.next().map_or("none was answered".into(), |error| sentence(error));
-    Some(format!("no {f} succeeded; first error: {error}"))
+    let mut failed = history.client_ops().filter(|op| op.f == *f && op.error.is_some());
+    let first = failed.next();
+    let error = first.and_then(|op| op.error.as_deref());
+    let error = error.map_or("none was answered".into(), sentence);
+    let text = format!("no {f} succeeded; first error: {error}");
+    Some((text, first.map(|op| op.index).into_iter().collect()))
 }
 
-/// In words: how many operations succeeded, and the first one that did not.
-fn too_few(history: &History, all: OpCounts, valid: Verdict) -> Option<String> {
-    let first = || {
-        let mut ops = history.client_ops();
-        let op = ops.find(|op| matches!(op.kind, OpType::Fail | OpType::Info))?;
+/// How many operations succeeded, and the first one that did not.
+fn too_few(history: &History, all: OpCounts, valid: Verdict) -> Option<Cause> {
+    if valid != Verdict::Invalid {
+        return None;
+    }
+    let mut text = format!("only {} of {} operations succeeded", all.ok, all.invoked);
+    let mut ops = history.client_ops();
+    let first = ops.find(|op| matches!(op.kind, OpType::Fail | OpType::Info));
+    if let Some(op) = first {
         let error = sentence(op.error.as_deref().unwrap_or("no answer"));
-        Some(format!("; first error, of {}: {error}", op.f))
-    };
-    let text = || format!("only {} of {} operations succeeded", all.ok, all.invoked);
-    (valid == Verdict::Invalid).then(|| text() + &first().unwrap_or_default())
+        text.push_str(&format!("; first error, of {}: {error}", op.f));
+    }
+    Some((text, first.map(|op| op.index).into_iter().collect()))
 }
 
 fn check_availability(all: OpCounts, expected: Option<Availability>) -> (Verdict, Value) {

@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::Context;
 
@@ -30,7 +31,7 @@ impl Store {
     pub fn create(root: &Path, workload: &str) -> anyhow::Result<Self> {
         let parent = root.join(workload);
         fs::create_dir_all(&parent).with_context(|| cannot_create(&parent))?;
-        let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S.%3fZ").to_string();
+        let stamp = stamp(SystemTime::now());
         // Two tests that begin in the same millisecond get a folder each.
         let names = std::iter::once(stamp.clone()).chain((2..100).map(|n| format!("{stamp}-{n}")));
         for name in names {
@@ -61,15 +62,6 @@ impl Store {
     #[must_use]
     pub fn log_dir(&self) -> PathBuf {
         self.dir.join("node-logs")
-    }
-
-    /// Writes what has happened.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be written.
-    pub fn write_traces(&self, world: &World) -> io::Result<()> {
-        write_traces(&self.dir, world)
     }
 
     /// Writes `results.json`, and makes this test the latest.
@@ -105,24 +97,38 @@ impl Store {
     }
 }
 
-/// Writes `history.jsonl` and, where a trace was kept, `messages.jsonl` and `events.jsonl`.
+/// A time as the name of a folder: the basic format of ISO 8601, such as `20260131T235959.123Z`.
+fn stamp(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string().replace(['-', ':'], "")
+}
+
+/// Writes `history.jsonl`.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn write_history(dir: &Path, world: &World) -> io::Result<()> {
+    write_file(&dir.join("history.jsonl"), |out| world.history().write_jsonl(out))
+}
+
+/// Writes `messages.jsonl` and `events.jsonl`, where a trace was kept.
 ///
 /// # Errors
 ///
 /// If they cannot be written.
-pub fn write_traces(dir: &Path, world: &World) -> io::Result<()> {
-    let create = |name: &str| File::create(dir.join(name)).map(BufWriter::new);
-    let mut out = create("history.jsonl")?;
-    world.history().write_jsonl(&mut out)?;
-    out.flush()?;
-    if let Some(trace) = world.trace() {
-        let (mut messages, mut events) = (create("messages.jsonl")?, create("events.jsonl")?);
-        trace.write_messages(&mut messages)?;
-        trace.write_events(&mut events)?;
-        messages.flush()?;
-        events.flush()?;
-    }
-    Ok(())
+pub fn write_trace(dir: &Path, world: &World) -> io::Result<()> {
+    let Some(trace) = world.trace() else { return Ok(()) };
+    write_file(&dir.join("messages.jsonl"), |out| trace.write_messages(out))?;
+    write_file(&dir.join("events.jsonl"), |out| trace.write_events(out))
+}
+
+fn write_file(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut out = BufWriter::new(File::create(path)?);
+    write(&mut out)?;
+    out.flush()
 }
 
 /// That a folder cannot be created, and the dangling link in its path, if there is one.
@@ -164,4 +170,17 @@ fn symlink(target: &Path, link: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn symlink(_target: &Path, _link: &Path) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "there are no symbolic links here"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_folder_is_its_time() {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_769_903_999_123);
+        assert_eq!(stamp(time), "20260131T235959.123Z");
+    }
 }

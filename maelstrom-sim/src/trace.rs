@@ -53,6 +53,35 @@ pub enum Fate {
     Muted,
 }
 
+/// A message of a trace.
+#[derive(Debug, Serialize)]
+pub struct Sent<'a> {
+    /// Its number. `None`: the network never saw it, since its sender was muted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// When it was sent, in nanoseconds.
+    pub time: i64,
+    /// Its sender.
+    pub src: &'a str,
+    /// Its receiver.
+    pub dest: &'a str,
+    /// Its body.
+    pub body: &'a RawValue,
+    /// In how many copies the network carried it.
+    pub copies: usize,
+    /// What became of the copies, as far as the test saw it.
+    pub ends: Vec<End>,
+}
+
+/// The end of a copy of a message.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct End {
+    /// When, in nanoseconds.
+    pub time: i64,
+    /// What became of it.
+    pub fate: Fate,
+}
+
 /// The trace of a test under way.
 #[derive(Debug, Default)]
 pub struct Trace {
@@ -175,6 +204,22 @@ impl Trace {
         }
     }
 
+    /// The messages that were kept, in the order in which they were sent.
+    pub fn messages(&self) -> impl ExactSizeIterator<Item = Sent<'_>> {
+        self.messages.iter().map(|message| self.view(message))
+    }
+
+    /// How many messages did not fit.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// What happened beside the history, each with its time in nanoseconds.
+    pub fn events(&self) -> impl Iterator<Item = (i64, &News)> {
+        self.events.iter().map(|(at, news)| (self.since_zero(*at), news))
+    }
+
     /// Writes `messages.jsonl`.
     ///
     /// # Errors
@@ -182,7 +227,7 @@ impl Trace {
     /// If writing fails.
     pub fn write_messages(&self, out: &mut impl Write) -> io::Result<()> {
         for message in &self.messages {
-            write_line(out, &self.line(message))?;
+            write_line(out, &self.view(message))?;
         }
         if self.left_out > 0 {
             write_line(out, &Cut { cut: true, left_out: self.left_out })?;
@@ -202,10 +247,10 @@ impl Trace {
         Ok(())
     }
 
-    fn line<'a>(&self, message: &'a Traced) -> MessageLine<'a> {
+    fn view<'a>(&self, message: &'a Traced) -> Sent<'a> {
         let ends = message.ends.iter();
         let ends = ends.map(|(at, fate)| End { time: self.since_zero(*at), fate: *fate });
-        MessageLine {
+        Sent {
             id: message.id,
             time: self.since_zero(message.sent),
             src: &message.src,
@@ -225,24 +270,6 @@ impl Trace {
 fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, line)?;
     out.write_all(b"\n")
-}
-
-#[derive(Serialize)]
-struct MessageLine<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<u64>,
-    time: i64,
-    src: &'a str,
-    dest: &'a str,
-    body: &'a RawValue,
-    copies: usize,
-    ends: Vec<End>,
-}
-
-#[derive(Serialize)]
-struct End {
-    time: i64,
-    fate: Fate,
 }
 
 #[derive(Serialize)]

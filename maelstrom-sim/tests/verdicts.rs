@@ -267,13 +267,16 @@ fn models_come_with_spaces_around_their_commas_or_without() {
         let dir = tempfile::tempdir().unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_maelstrom-sim"))
             .current_dir(&dir)
-            .args(["test", "--bin", NODE, "--consistency-models", models])
+            .args(["test", "--json", "--bin", NODE, "--consistency-models", models])
             .args("-w txn-rw-register --node-count 1 --rate 100 --time-limit 1".split(' '))
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(0), "{models}");
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(stdout.contains(r#"["read-committed","read-atomic"]"#), "{stdout}");
+        let json = stdout.split("\nReport: ").next().unwrap_or_default();
+        let results: serde_json::Value = serde_json::from_str(json).unwrap();
+        let found = &results["workload"]["consistency-models"];
+        assert_eq!(*found, serde_json::json!(["read-committed", "read-atomic"]), "{stdout}");
     }
 }
 

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Verdict, WorkloadResults, object};
+use super::{Verdict, WorkloadResults, indexes_in, object};
 use crate::history::{History, Op, OpType};
 
 /// A set of integers as disjoint intervals that do not touch: from each key to its value, both in. All
@@ -122,7 +122,7 @@ pub fn check(history: &History) -> WorkloadResults {
                     too_small.push(shown(begun.low));
                 }
                 if op.is_final {
-                    final_reads.push(read);
+                    final_reads.push((read, op.index));
                 }
             }
             _ => {}
@@ -138,27 +138,19 @@ pub fn check(history: &History) -> WorkloadResults {
     for delta in refused {
         with_refused.add_maybe(delta);
     }
-    let unexplained = final_reads.iter().copied().filter(|read| !acceptable.contains(*read));
-    let (counted, wrong): (Vec<i64>, Vec<i64>) =
-        unexplained.partition(|read| with_refused.contains(*read));
+    let unexplained = final_reads.iter().copied().filter(|(read, _)| !acceptable.contains(*read));
+    let (counted, wrong): (Vec<_>, Vec<_>) =
+        unexplained.partition(|(read, _)| with_refused.contains(*read));
+    let evidence = wrong.first().or(counted.first()).map(|(_, index)| *index);
+    let values = |reads: &[(i64, usize)]| reads.iter().map(|(read, _)| *read).collect::<Vec<_>>();
+    let (counted, wrong, final_reads) = (values(&counted), values(&wrong), values(&final_reads));
     let maelstrom_valid = Verdict::invalid_if(!wrong.is_empty());
     let beyond = !counted.is_empty() || !too_large.is_empty() || !too_small.is_empty();
     let beyond = Verdict::invalid_if(beyond);
     let valid = Verdict::merge([maelstrom_valid, beyond]);
-    let cause = wrong
-        .first()
-        .map(|read| format!("a final read shows {read}, which no sum of the adds explains"))
-        .or_else(|| {
-            counted.first().map(|read| {
-                format!("a final read shows {read}, which counts an add that was refused")
-            })
-        })
-        .or_else(|| {
-            too_large.first().map(|read| format!("a read shows more than all adds: {read}"))
-        })
-        .or_else(|| {
-            too_small.first().map(|read| format!("a read shows less than all adds: {read}"))
-        });
+    let cause = cause(&wrong, &counted, [&too_large, &too_small]);
+    let beyond = too_large.first().or(too_small.first()).map(indexes_in).unwrap_or_default();
+    let evidence = evidence.map_or(beyond, |index| vec![index]);
     let fields = object(json!({
         "errors": wrong,
         "failed-but-counted": counted,
@@ -169,7 +161,22 @@ pub fn check(history: &History) -> WorkloadResults {
     }));
     WorkloadResults::new(valid, maelstrom_valid, fields)
         .because(cause)
+        .proved_by(evidence)
         .with_unanswered_finals(history)
+}
+
+/// The first cause of a verdict, in words.
+fn cause(wrong: &[i64], counted: &[i64], [too_large, too_small]: [&[Value]; 2]) -> Option<String> {
+    if let Some(read) = wrong.first() {
+        return Some(format!("a final read shows {read}, which no sum of the adds explains"));
+    }
+    if let Some(read) = counted.first() {
+        return Some(format!("a final read shows {read}, which counts an add that was refused"));
+    }
+    let large = too_large.first().map(|read| format!("a read shows more than all adds: {read}"));
+    large.or_else(|| {
+        too_small.first().map(|read| format!("a read shows less than all adds: {read}"))
+    })
 }
 
 fn open_adds(history: &History) -> Vec<i128> {

@@ -15,6 +15,21 @@ pub use crate::json::canonical;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
+/// How many operations prove a cause.
+const EVIDENCE_MAX: usize = 16;
+
+/// The places in the history (`"index"`) that a finding names, at any depth.
+pub(crate) fn indexes_in(finding: &Value) -> Vec<usize> {
+    let own = finding.get("index").and_then(Value::as_u64).and_then(|at| usize::try_from(at).ok());
+    let mut all: Vec<usize> = own.into_iter().collect();
+    match finding {
+        Value::Array(items) => all.extend(items.iter().flat_map(indexes_in)),
+        Value::Object(fields) => all.extend(fields.values().flat_map(indexes_in)),
+        _ => {}
+    }
+    all
+}
+
 /// What a checker says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
@@ -63,6 +78,10 @@ pub struct WorkloadResults {
     /// The first cause of a verdict that is not valid, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// The operations that prove the cause: places in the history, in the order in which a person
+    /// should look at them.
+    #[serde(skip)]
+    pub evidence: Vec<usize>,
     /// Whether it is invalid only because the history tells nothing: faults may be the reason.
     #[serde(skip)]
     pub(crate) is_uninformative: bool,
@@ -74,8 +93,9 @@ pub struct WorkloadResults {
 impl WorkloadResults {
     /// A verdict, that by Maelstrom's rules alone, and the findings.
     #[must_use]
-    pub const fn new(valid: Verdict, maelstrom_valid: Verdict, fields: Map<String, Value>) -> Self {
-        Self { valid, maelstrom_valid, cause: None, is_uninformative: false, fields }
+    pub fn new(valid: Verdict, maelstrom_valid: Verdict, fields: Map<String, Value>) -> Self {
+        let (cause, evidence, is_uninformative) = (None, Vec::new(), false);
+        Self { valid, maelstrom_valid, cause, evidence, is_uninformative, fields }
     }
 
     /// Invalid because of `cause`, in the words of a sentence; valid without one. The verdict by
@@ -90,6 +110,18 @@ impl WorkloadResults {
     #[must_use]
     pub fn uninformative(mut self) -> Self {
         self.is_uninformative = true;
+        self
+    }
+
+    /// Names the operations that prove the cause, by their places in the history. Only the first
+    /// ones are kept.
+    #[must_use]
+    pub fn proved_by(mut self, operations: impl IntoIterator<Item = usize>) -> Self {
+        for at in operations.into_iter().take(EVIDENCE_MAX) {
+            if !self.evidence.contains(&at) {
+                self.evidence.push(at);
+            }
+        }
         self
     }
 

@@ -13,13 +13,14 @@
 //! was known when a final read began, which missed it (**diverged**: for Jepsen it is enough that
 //! the very last read shows it).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::{Verdict, WorkloadResults, object};
+use crate::chart::{Chart, Series};
 use crate::excerpt::excerpt;
 use crate::history::{History, Op, OpType};
 use crate::json::to_value;
@@ -75,6 +76,13 @@ impl Element<'_> {
         Outcome::NeverRead
     }
 
+    /// The events that show what became of it: its adding began, it was known, the last read that
+    /// showed it began, and the last one that missed it.
+    fn evidence(&self) -> impl Iterator<Item = usize> {
+        let moments = [self.known, self.present, self.absent_in_the_end.or(self.absent)];
+        std::iter::once(self.added).chain(moments.into_iter().flatten().map(|(index, _)| index))
+    }
+
     fn diverged(&self) -> bool {
         self.known.is_some_and(|known| Some(known) < self.absent_in_the_end)
     }
@@ -96,8 +104,10 @@ struct Elements<'h> {
     by_number: Vec<Option<usize>>,
     /// The places of all others.
     by_text: BTreeMap<&'h str, usize>,
-    repeated: BTreeMap<&'h str, u64>,
-    phantoms: BTreeSet<&'h str>,
+    /// How often at most a value stands in one read, if more than once, and the end of such a read.
+    repeated: BTreeMap<&'h str, (u64, usize)>,
+    /// What nobody added, and the end of the first read that showed it.
+    phantoms: BTreeMap<&'h str, usize>,
 }
 
 impl<'h> Elements<'h> {
@@ -118,6 +128,15 @@ impl<'h> Elements<'h> {
         }
         all.read(reads);
         all
+    }
+
+    /// The events that show what became of a value.
+    fn evidence(&self, text: &str) -> Vec<usize> {
+        let element = self.place(text).and_then(|at| self.elements.get(at));
+        let phantom = self.phantoms.get(text).copied();
+        let repeated = self.repeated.get(text).map(|(_, read)| *read);
+        let known = element.into_iter().flat_map(Element::evidence);
+        known.chain(phantom).chain(repeated).collect()
     }
 
     fn place(&self, text: &str) -> Option<usize> {
@@ -189,13 +208,14 @@ impl<'h> Elements<'h> {
         let element = place.and_then(|at| self.elements.get_mut(at));
         let element = element.filter(|element| element.added < read.ended.0);
         let (Some(element), Some(shown)) = (element, place.and_then(|at| shown.get_mut(at))) else {
-            self.phantoms.insert(text);
+            let first = self.phantoms.entry(text).or_insert(read.ended.0);
+            *first = read.ended.0.min(*first);
             return;
         };
         if shown.0 == round {
             shown.1 += 1;
             let most = self.repeated.entry(element.text).or_default();
-            *most = shown.1.max(*most);
+            *most = (shown.1, read.ended.0).max(*most);
             return;
         }
         *shown = (round, 1);
@@ -308,25 +328,19 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
         "stale-count": stale.len(),
         "stale": stale.iter().map(|(_, text)| to_value(text)).collect::<Vec<_>>(),
         "duplicated-count": all.repeated.len(),
-        "duplicated": all.repeated,
+        "duplicated": all.repeated.iter().map(|(text, (most, _))| (*text, most)).collect::<BTreeMap<_, _>>(),
         "phantom-count": all.phantoms.len(),
-        "phantom": all.phantoms.iter().take(SHOWN_MAX).map(|text| to_value(text)).collect::<Vec<_>>(),
+        "phantom": all.phantoms.keys().take(SHOWN_MAX).map(|text| to_value(text)).collect::<Vec<_>>(),
         "resurrected-count": resurrected.len(),
         "resurrected": resurrected.iter().map(|text| to_value(text)).collect::<Vec<_>>(),
         "diverged-count": diverged.len(),
         "diverged": diverged.iter().map(|text| to_value(text)).collect::<Vec<_>>(),
     }));
-    let firsts = [
-        (
-            lost.first().map(|(_, text)| *text),
-            " is lost: it was known, and later reads do not show it",
-        ),
-        (all.repeated.first_key_value().map(|(text, _)| *text), " stands twice in one read"),
-        (all.phantoms.first().copied(), " was read, and nobody added it"),
-        (resurrected.first().copied(), " was read, though a node refused to add it"),
-        (diverged.first().copied(), " was known when a final read began that does not show it"),
-    ];
-    let cause = firsts.into_iter().find_map(|(text, what)| Some(excerpt(text?) + what));
+    let lost_text = lost.first().map(|(_, text)| *text);
+    let first =
+        first_error(&all, [lost_text, resurrected.first().copied(), diverged.first().copied()]);
+    let evidence = first.map(|(text, _)| all.evidence(text)).unwrap_or_default();
+    let cause = first.map(|(text, what)| excerpt(text) + what);
     let cause = cause.or_else(|| stable.is_empty().then(|| "no value was ever read".into()));
     stale.sort_by_key(|(latency, _)| std::cmp::Reverse(*latency));
     let worst = stale.iter().take(SHOWN_MAX);
@@ -339,7 +353,46 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
     }
     WorkloadResults::new(valid, maelstrom_valid, fields)
         .because(cause)
+        .proved_by(evidence)
         .with_unanswered_finals(history)
+}
+
+/// A chart of the stable latencies: a point for each value, at the time from which on it was known.
+#[must_use]
+pub fn chart(history: &History, add: &str) -> Chart {
+    let all = Elements::of(history, add);
+    let point = |element: &Element<'_>| match (element.known, element.outcome()) {
+        #[expect(clippy::cast_precision_loss, reason = "a test does not last that long")]
+        (Some((_, known)), Outcome::Stable(ms)) => Some((known, ms as f64)),
+        _ => None,
+    };
+    let points = all.elements.iter().filter_map(point).collect();
+    Chart {
+        title: "Stable latency of values".into(),
+        about: "A point is a value: when it was acknowledged or first read, and how long some reads \
+                still missed it. The network answers a read only after the message that its node waits \
+                for, so this leaves out the last hop."
+            .into(),
+        unit: "ms".into(),
+        series: vec![Series { name: "stable latency".into(), is_line: false, points }],
+    }
+}
+
+/// The first value that something happened to, and the rest of the sentence about it.
+fn first_error<'h>(
+    all: &Elements<'h>,
+    [lost, resurrected, diverged]: [Option<&'h str>; 3],
+) -> Option<(&'h str, &'static str)> {
+    let repeated = all.repeated.first_key_value().map(|(text, _)| *text);
+    let phantom = all.phantoms.first_key_value().map(|(text, _)| *text);
+    let firsts = [
+        (lost, " is lost: it was known, and later reads do not show it"),
+        (repeated, " stands twice in one read"),
+        (phantom, " was read, and nobody added it"),
+        (resurrected, " was read, though a node refused to add it"),
+        (diverged, " was known when a final read began that does not show it"),
+    ];
+    firsts.into_iter().find_map(|(text, what)| Some((text?, what)))
 }
 
 /// Jepsen's `frequency-distribution`: the element at ⌊n·p⌋ of the sorted list.

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use crate::arguments::{clojure_number, java_double, list_items, whole};
 use crate::checker::Verdict;
-use crate::excerpt::printable;
+use crate::limits::Limits;
 use crate::nemesis::Fault;
 use crate::options::{Availability, Concurrency, Latency, LatencyDist, Options, node_names};
 use crate::process::{ProcessOptions, kill_all_on_panic};
-use crate::report::{self, Progress};
+use crate::report::{self, Progress, Report};
 use crate::run::{Interrupt, RunError, left_behind, run_until};
 use crate::service::Services;
-use crate::store::Store;
+use crate::store::{Store, write_history, write_trace};
 use crate::test::Test;
 use crate::workload::Workload;
 use crate::world::expected_length;
@@ -74,9 +74,15 @@ pub(super) struct TestArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = 1,
         value_parser = whole::<u64>(1..=u64::MAX))]
     test_count: u64,
-    /// Keep every message and what became of it, in messages.jsonl and events.jsonl.
+    /// Keep every message and what became of it in messages.jsonl and events.jsonl, too. The report
+    /// shows them in any case.
     #[arg(long)]
     trace: bool,
+    /// Print the whole results as JSON, as in results.json, rather than a short summary.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    limits: Limits,
     /// The seed of all random choices. Without it, each test has another one.
     #[arg(long)]
     seed: Option<u64>,
@@ -168,7 +174,7 @@ impl TestArgs {
             bandwidth: None,
             schedule: None,
             operations: None,
-            trace: self.trace,
+            trace: true,
             seed,
         })
     }
@@ -222,7 +228,15 @@ fn test(args: &TestArgs, test: Test, interrupt: &Interrupt) -> anyhow::Result<u8
     let mut progress = Progress::new(expected_length(&test));
     interrupt.begin();
     let (world, outcome) = run_until(test, &process_options, &mut progress, interrupt)?;
-    store.write_traces(&world)?;
+    write_history(store.dir(), &world)?;
+    if args.trace {
+        write_trace(store.dir(), &world)?;
+    }
+    let results = world.results();
+    Report::new(&world, &results)
+        .with_limits(args.limits)
+        .replayed_by(command_line(world.options().seed))
+        .write(store.dir())?;
     if let Some(signal) = interrupt.end_at_once() {
         let (error, dir) = (RunError::Interrupted(signal), store.dir().display());
         // The terminal may be closed.
@@ -230,7 +244,6 @@ fn test(args: &TestArgs, test: Test, interrupt: &Interrupt) -> anyhow::Result<u8
         return Ok(signal.exit_code());
     }
     outcome?;
-    let results = world.results();
     if let Some(folder) = left_behind.first().filter(|_| results.valid != Verdict::Valid) {
         anyhow::bail!(
             "there is no verdict: the nodes began with data that an earlier run left in {}, which \
@@ -240,20 +253,27 @@ fn test(args: &TestArgs, test: Test, interrupt: &Interrupt) -> anyhow::Result<u8
     }
     store.write_results(&results)?;
     let mut out = std::io::stdout();
-    writeln!(out, "{}\n", report::summary(&results))?;
-    if let Some(cause) = &results.cause {
-        writeln!(out, "{}\n", printable(cause))?;
+    if args.json {
+        writeln!(out, "{}\n", serde_json::to_string_pretty(&results)?)?;
+    } else {
+        writeln!(out, "{}", report::brief(&world, &results, &args.limits))?;
     }
-    if let Some(storm) = report::storm(&world) {
-        writeln!(out, "{}\n", printable(&storm))?;
-    }
-    if results.valid != results.maelstrom_valid {
-        let how = if results.valid > results.maelstrom_valid { "stricter" } else { "kinder" };
-        let text = format!(
-            "This checker is {how} than Maelstrom here (see the README). With --as-maelstrom:"
-        );
-        writeln!(out, "{text} {}\n", report::closing_line(results.maelstrom_valid))?;
-    }
+    writeln!(out, "Report: {}", store.dir().join("report.html").display())?;
     writeln!(out, "{}", report::closing_line(results.valid))?;
     Ok(report::exit_code(results.valid))
+}
+
+/// The command that runs a test again, for a shell: that of this process, with the seed.
+fn command_line(seed: u64) -> String {
+    let quoted = |arg: String| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+        let plain = !arg.is_empty() && arg.chars().all(is_plain);
+        if plain { arg } else { format!("'{}'", arg.replace('\'', r"'\''")) }
+    };
+    let mut args: Vec<String> =
+        std::env::args_os().map(|arg| quoted(arg.to_string_lossy().into_owned())).collect();
+    // The last of several flags counts. Those of the node come behind a `--`.
+    let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
+    args.splice(end..end, ["--seed".to_owned(), seed.to_string()]);
+    args.join(" ")
 }

@@ -1,23 +1,13 @@
-//! What a person gets to see while a test runs and when it is over.
+//! The end of a test on a terminal.
 
-use std::io::{IsTerminal, Write};
-use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
+use super::figures::{Figure, figures};
 use crate::checker::Verdict;
 use crate::excerpt::{printable, sentence};
-use crate::history::Tally;
-use crate::nemesis::NemesisOp;
+use crate::limits::Limits;
 use crate::results::Results;
-use crate::world::{News, World};
-
-/// How often a line is printed where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(5);
-
-/// How often a bar is drawn.
-const DRAW_EVERY: Duration = Duration::from_millis(100);
+use crate::world::World;
 
 /// What is longer is spread over several lines.
 const LINE_CHARS: usize = 92;
@@ -29,94 +19,47 @@ const STORM_PER_OP: u64 = 500;
 /// Lists in the printed results are cut at this length.
 const LIST_MAX: usize = 16;
 
-/// Shows how a test is getting on: a bar on a terminal, plain lines elsewhere. All on stderr.
-#[derive(Debug)]
-pub struct Progress {
-    bar: Option<ProgressBar>,
-    last: Duration,
-    tally: Tally,
+/// A test in a dozen lines: the verdict, its first cause, and the figures beside their limits.
+#[must_use]
+pub fn brief(world: &World, results: &Results, limits: &Limits) -> String {
+    let mut lines = vec![format!("{}: {}", world.workload().name(), verdict(results.valid))];
+    if let Some(cause) = &results.cause {
+        lines.push(format!("First cause: {}", printable(cause)));
+    }
+    if !results.evidence.is_empty() {
+        let events: Vec<String> = results.evidence.iter().map(ToString::to_string).collect();
+        lines.push(format!("Events of the history that prove it: {}", events.join(", ")));
+    }
+    if results.valid != results.maelstrom_valid {
+        let how = if results.valid > results.maelstrom_valid { "stricter" } else { "kinder" };
+        lines.push(format!(
+            "This checker is {how} than Maelstrom here (see the README). With --as-maelstrom: {}",
+            closing_line(results.maelstrom_valid)
+        ));
+    }
+    lines.extend(storm(world));
+    lines.push(String::new());
+    let figures = figures(world, results, limits);
+    let width = figures.iter().map(|figure| figure.name.len()).max().unwrap_or(0);
+    for Figure { name, value, limit, is_missed, .. } in figures {
+        let mark = if is_missed { "MISSED" } else { "ok" };
+        let limit = limit.map(|limit| format!("  (limit {limit}: {mark})")).unwrap_or_default();
+        lines.push(format!("  {name:<width$}  {value}{limit}"));
+    }
+    lines.push(String::new());
+    lines.join("\n")
 }
 
-impl Progress {
-    /// For a test of about this length.
-    #[must_use]
-    pub fn new(length: Duration) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
-            let style = ProgressStyle::with_template("{prefix:>20} {wide_bar} {elapsed} {msg}");
-            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        });
-        Self { bar, last: Duration::ZERO, tally: Tally::default() }
-    }
-
-    /// How long a test may run without [`update`](Self::update).
-    #[must_use]
-    pub fn interval(&self) -> Duration {
-        if self.bar.is_some() { DRAW_EVERY } else { LINE_EVERY }
-    }
-
-    /// Something has happened.
-    pub fn tell(&mut self, now: Duration, news: &News) {
-        match news {
-            News::Phase(name) => {
-                if let Some(bar) = &self.bar {
-                    bar.set_prefix(*name);
-                } else {
-                    line(now, name);
-                }
-            }
-            // The user asked for `kill`.
-            News::Nemesis(NemesisOp::Crash(node)) => {
-                self.print(now, &format!("nemesis: kill {node}"));
-            }
-            News::Nemesis(what) => self.print(now, &format!("nemesis: {what}")),
-            News::Muted { node, why } => {
-                self.print(now, &format!("{node} is not listened to any more: {why}"));
-            }
-            News::BadRequest { node, why } => {
-                self.print(now, &format!("{node} asked for something that makes no sense: {why}"));
-            }
-        }
-    }
-
-    /// So far the test has come.
-    pub fn update(&mut self, now: Duration, tally: Tally) {
-        self.tally = tally;
-        if now.saturating_sub(self.last) < self.interval() {
-            return;
-        }
-        self.last = now;
-        let text = format!("{} ok, {} fail, {} info", tally.ok, tally.fail, tally.info);
-        match &self.bar {
-            Some(bar) => {
-                bar.set_position(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-                bar.set_message(text);
-            }
-            None => line(now, &text),
-        }
-    }
-
-    /// The test is over.
-    pub fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-
-    fn print(&self, now: Duration, text: &str) {
-        let text = printable(text);
-        match &self.bar {
-            Some(bar) => bar.println(text),
-            None => line(now, &text),
-        }
+/// A verdict in words.
+pub(super) const fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Valid => "valid",
+        Verdict::Invalid => "not valid",
+        Verdict::Unknown => "verdict unknown",
     }
 }
 
-fn line(now: Duration, text: &str) {
-    writeln!(std::io::stderr(), "{:6.1} s  {text}", now.as_secs_f64()).ok();
-}
-
-/// The results as they are printed: whole, but for long lists and texts; what is short stands in one
+/// The results as a person reads them: whole, but for long lists and texts; what is short stands in one
 /// line.
 #[must_use]
 pub fn summary(results: &Results) -> String {
@@ -171,7 +114,7 @@ fn cut(value: &mut Value) {
 /// A sentence about a storm of messages between nodes, if there was one: it names the node that sent
 /// most. Such nodes do not scale, even if the verdict is valid.
 #[must_use]
-pub fn storm(world: &World) -> Option<String> {
+fn storm(world: &World) -> Option<String> {
     let (sent, tally) = (world.net_stats().servers.sent, world.history().tally());
     let per_op = sent / (tally.ok + tally.fail + tally.info).max(1);
     let (node, most) = world.busiest_node();

@@ -15,9 +15,10 @@ use crate::checker::{Verdict, finals};
 use crate::nemesis::Schedule;
 use crate::options::Options;
 use crate::report;
+use crate::report::Report;
 use crate::results::Results;
 use crate::simulate::{Budget, Build, program, simulate_within, text_of};
-use crate::store::write_traces;
+use crate::store::{write_history, write_trace};
 use crate::test::Test;
 use crate::world::World;
 
@@ -164,13 +165,19 @@ fn judge(
 fn keep_traces(name: &str, about: &str, world: &World, store: &Path) -> Result<String, String> {
     let (options, results) = (world.options(), world.results());
     let dir = store.join(format!("{name}-{}", options.seed));
+    let title = format!("{name}, seed {}", options.seed);
     let written = std::fs::create_dir_all(&dir)
         .and_then(|()| std::fs::write(dir.join("schedule.txt"), Schedule::new(options).to_string()))
-        .and_then(|()| write_traces(&dir, world));
+        .and_then(|()| write_history(&dir, world))
+        .and_then(|()| write_trace(&dir, world))
+        .and_then(|()| Report::new(world, &results).titled(title).write(&dir));
     let kept = match written {
         Ok(()) => {
             let dir = dir.canonicalize().unwrap_or(dir);
-            format!("\nSchedule, history, messages and events are in {}", dir.display())
+            format!(
+                "\nreport.html, schedule, history, messages and events are in {}",
+                dir.display()
+            )
         }
         Err(error) => format!("\nIts traces could not be kept: {error}"),
     };

@@ -122,6 +122,7 @@ use std::time::Duration;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::chart::Chart;
 use crate::checker::WorkloadResults;
 use crate::history::{History, Op};
 use crate::options::Options;
@@ -174,6 +175,12 @@ pub trait Workload: Any + Debug + Send + Sync {
 
     /// Judges the history of a test.
     fn check(&self, history: &History) -> WorkloadResults;
+
+    /// Charts of what the workload measures over the time of a test, for its report.
+    fn charts(&self, history: &History) -> Vec<Chart> {
+        let _ = history;
+        Vec::new()
+    }
 
     /// The workload as a [sweep](crate::sweep) tests it in one of its runs, with random numbers of
     /// the run: with other options of its own, or with stricter ones of the test. `None`: as it is.

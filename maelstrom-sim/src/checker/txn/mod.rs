@@ -85,7 +85,7 @@ use self::graph::class;
 use self::model::{Anti, Level};
 use self::order::Orders;
 use self::transactions::{Data, Transactions, Trust};
-use super::{Verdict, WorkloadResults, object};
+use super::{Verdict, WorkloadResults, indexes_in, object};
 use crate::history::History;
 
 /// Judges the history of a `txn-rw-register` test by these models.
@@ -172,6 +172,8 @@ fn judge(
     let maelstrom_valid =
         verdict(!findings.is_empty() && !find(as_elle, models, Rules::Elle).is_empty());
     let (names, counts, examples) = findings.to_json();
+    let first = names.first().and_then(|name| examples.get(name)?.get(0)?.get("ops"));
+    let evidence = first.map(indexes_in).unwrap_or_default();
     let written_twice: Vec<String> =
         all.written_twice.iter().map(|version| all.show(*version)).collect();
     let mut fields = object(json!({
@@ -191,6 +193,7 @@ fn judge(
     let cause = cause.or_else(|| gave_up.then(limit));
     WorkloadResults::new(valid, maelstrom_valid, fields)
         .because(cause)
+        .proved_by(evidence)
         .with_unanswered_finals(all.history)
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 pub use self::topology::Topology;
 
 use super::{Field, FinalOps, Generator, Invocation, RequestBody, Rpc, Schema, Workload};
+use crate::chart::Chart;
 use crate::checker::{WorkloadResults, set_full};
 use crate::history::History;
 use crate::options::Options;
@@ -73,6 +74,10 @@ impl Workload for Broadcast {
 
     fn check(&self, history: &History) -> WorkloadResults {
         set_full::check(history, "broadcast")
+    }
+
+    fn charts(&self, history: &History) -> Vec<Chart> {
+        vec![set_full::chart(history, "broadcast")]
     }
 }
 

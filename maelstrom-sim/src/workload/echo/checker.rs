@@ -17,15 +17,17 @@ pub fn check(history: &History) -> WorkloadResults {
             *slot = Some(op);
         }
     }
-    let mut errors = Vec::new();
+    let (mut errors, mut evidence) = (Vec::new(), Vec::new());
     for op in history.client_ops().filter(|op| op.kind == OpType::Invoke) {
         let answer = answers.get(op.index).copied().flatten();
         match answer {
             Some(answer) if answer.kind == OpType::Ok && text(answer) != text(op) => {
                 errors.push(json!({ "expected": shown(op), "received": shown(answer) }));
+                evidence.push(answer.index);
             }
             Some(answer) if answer.kind == OpType::Fail => {
                 errors.push(json!({ "expected": shown(op), "error": answer.error }));
+                evidence.push(answer.index);
             }
             _ => {}
         }
@@ -35,7 +37,9 @@ pub fn check(history: &History) -> WorkloadResults {
     let cause = first
         .map(|error| excerpt(&error.to_string()))
         .map(|error| format!("{} echos were refused or differ, such as {error}", errors.len()));
-    WorkloadResults::new(valid, valid, object(json!({ "errors": errors }))).because(cause)
+    WorkloadResults::new(valid, valid, object(json!({ "errors": errors })))
+        .because(cause)
+        .proved_by(evidence)
 }
 
 fn shown(op: &Op) -> Option<Value> {

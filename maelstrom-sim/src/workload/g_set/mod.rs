@@ -4,6 +4,7 @@ use rand::RngExt;
 use serde_json::{Value, json};
 
 use super::{Field, FinalOps, Generator, Invocation, RequestBody, Rpc, Schema, Workload};
+use crate::chart::Chart;
 use crate::checker::{WorkloadResults, set_full};
 use crate::history::History;
 use crate::options::Options;
@@ -54,6 +55,10 @@ impl Workload for GSet {
 
     fn check(&self, history: &History) -> WorkloadResults {
         set_full::check(history, "add")
+    }
+
+    fn charts(&self, history: &History) -> Vec<Chart> {
+        vec![set_full::chart(history, "add")]
     }
 }
 

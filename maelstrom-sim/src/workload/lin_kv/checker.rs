@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::checker::headline::short;
 use crate::checker::linearizable::{
-    Limits, Operation, Outcome, Parts, Register, RegisterOp, check_by_key,
+    Explanation, Limits, Operation, Outcome, Parts, Register, RegisterOp, check_by_key,
 };
 use crate::checker::{Verdict, WorkloadResults};
 use crate::history::{History, Op, OpType};
@@ -19,6 +19,9 @@ use crate::json::{canonical, to_value};
 
 /// How many keys that are not linearizable are shown.
 const SHOWN_MAX: usize = 8;
+
+/// How many operations before the one that cannot be linearized belong to the evidence.
+const BEFORE: usize = 3;
 
 /// A value in its canonical form. People see it as it is, without quotes around it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,7 +67,18 @@ pub fn check(history: &History) -> WorkloadResults {
         Some(format!("whether key {} is linearizable is unknown: {reason}", short(&key.0)))
     };
     let cause = cause.or_else(unknown);
-    WorkloadResults::new(valid, maelstrom_valid, fields(&parts, history, &indexes)).because(cause)
+    let evidence = parts.first_error().map(|(_, explanation)| evidence(explanation));
+    let evidence = evidence.into_iter().flatten().filter_map(|at| indexes.get(at).copied());
+    WorkloadResults::new(valid, maelstrom_valid, fields(&parts, history, &indexes))
+        .because(cause)
+        .proved_by(evidence)
+}
+
+/// The operation that cannot be linearized, the last ones before it, and those at the same time.
+fn evidence(explanation: &Explanation) -> impl Iterator<Item = usize> {
+    let Explanation { operation, prefix, window, .. } = explanation;
+    let last = prefix.iter().rev().take(BEFORE);
+    std::iter::once(*operation).chain(last.chain(window).copied())
 }
 
 fn verdict(parts: &Parts<Text>) -> Verdict {

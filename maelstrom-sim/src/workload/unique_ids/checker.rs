@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::checker::{Verdict, WorkloadResults, object};
 use crate::excerpt::excerpt;
-use crate::history::{History, OpType};
+use crate::history::{History, Op, OpType};
 use crate::json::{canonical, to_value};
 
 /// Lists within lists are compared down to this depth.
@@ -30,8 +30,7 @@ pub fn check(history: &History) -> WorkloadResults {
             OpType::Invoke => attempted += 1,
             OpType::Ok => {
                 acknowledged += 1;
-                let id = op.value.as_ref().map_or_else(|| "null".into(), |raw| canonical(raw));
-                *ids.entry(id).or_default() += 1;
+                *ids.entry(id_of(op)).or_default() += 1;
             }
             OpType::Fail | OpType::Info => {}
         }
@@ -64,7 +63,18 @@ pub fn check(history: &History) -> WorkloadResults {
         (None, false) => Some(mixed.to_owned()),
         (cause, true) => cause,
     };
-    WorkloadResults::new(valid, maelstrom_valid, fields).because(cause)
+    let evidence = first.map(|(id, _)| with_id(history, id)).unwrap_or_default();
+    WorkloadResults::new(valid, maelstrom_valid, fields).because(cause).proved_by(evidence)
+}
+
+/// The operations that got this id.
+fn with_id(history: &History, id: &str) -> Vec<usize> {
+    let ok = history.client_ops().filter(|op| op.kind == OpType::Ok);
+    ok.filter(|op| id_of(op) == id).map(|op| op.index).collect()
+}
+
+fn id_of(op: &Op) -> String {
+    op.value.as_ref().map_or_else(|| "null".into(), |raw| canonical(raw))
 }
 
 /// Whether Jepsen can tell the lowest and the highest id.

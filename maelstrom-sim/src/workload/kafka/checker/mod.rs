@@ -35,7 +35,7 @@ use serde_json::{Map, Value, json};
 
 use self::log::{Event, What};
 use crate::checker::headline::short;
-use crate::checker::{Verdict, WorkloadResults};
+use crate::checker::{Verdict, WorkloadResults, indexes_in};
 use crate::history::{History, MALFORMED, OpType};
 use crate::json::to_value;
 use crate::workload::rpc::TOO_WIDE;
@@ -141,11 +141,14 @@ pub fn check(history: &History, harmless: &[&str]) -> WorkloadResults {
         let headline = headlines.get(kind.as_str())?;
         Some(format!("{count} × {kind}: {headline}"))
     });
+    let proof = first.and_then(|kind| fields.get(*kind)?.get("errs")?.get(0)).map(indexes_in);
+    let missing = || unseen_send(&unseen, &logs, &events).map(|index| vec![index]);
+    let evidence = proof.filter(|all| !all.is_empty()).or_else(missing).unwrap_or_default();
     fields.insert("bad-error-types".into(), json!(bad));
     fields.insert("error-types".into(), json!(kinds));
     fields.insert("info-txn-causes".into(), json!(info_causes(history)));
     fields.insert("worst-realtime-lag".into(), worst_lag);
-    WorkloadResults::new(valid, maelstrom_valid, fields).because(cause)
+    WorkloadResults::new(valid, maelstrom_valid, fields).because(cause).proved_by(evidence)
 }
 
 fn unseen_json(unseen: &BTreeMap<&str, Vec<&str>>) -> Value {
@@ -175,6 +178,17 @@ fn unseen_headline(
     let (sender, offset) = (process(events, message.send), message.offsets.last()?);
     let (key, text) = (short(key), short(text));
     Some(format!("{sender} sent {text} to offset {offset} of key {key}, and no poll shows it"))
+}
+
+/// The send of the first message that no poll shows.
+fn unseen_send(
+    unseen: &BTreeMap<&str, Vec<&str>>,
+    logs: &BTreeMap<String, log::Log<'_>>,
+    events: &[Event<'_>],
+) -> Option<usize> {
+    let (key, texts) = unseen.iter().next()?;
+    let message = logs.get(*key)?.messages.get(texts.first()?)?;
+    Some(events.get(message.send?)?.op.index)
 }
 
 /// The process of an event.

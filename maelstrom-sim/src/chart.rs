@@ -1,0 +1,38 @@
+//! Charts of what a workload measures over the time of a test, for its report.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// A chart.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Chart {
+    /// Its title.
+    pub title: String,
+    /// One or two sentences: the meaning of a point.
+    pub about: String,
+    /// The unit of the values: `ms`, say.
+    pub unit: String,
+    /// Its series, each with a colour.
+    pub series: Vec<Series>,
+}
+
+/// A series of a chart.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Series {
+    /// Its name.
+    pub name: String,
+    /// Whether lines join the points.
+    pub is_line: bool,
+    /// The points: the time since the first operation could begin, and the value.
+    #[serde(serialize_with = "points")]
+    pub points: Vec<(Duration, f64)>,
+}
+
+/// Times in microseconds, which a page can hold as whole numbers.
+fn points<S: serde::Serializer>(
+    points: &[(Duration, f64)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(points.iter().map(|(at, value)| (at.as_micros(), value)))
+}

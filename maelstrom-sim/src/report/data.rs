@@ -1,0 +1,331 @@
+//! What the scripts of the page draw: operations, messages, faults and charts, as JSON.
+//!
+//! Times are whole microseconds since the first operation could begin. Texts are excerpts, so that a
+//! page stays small. Limits hold for the number of operations and messages: a page keeps those around
+//! the evidence, or else the first ones, and says how many it left out.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::bands::Band;
+use crate::chart::Chart;
+use crate::excerpt::cut;
+use crate::history::{Op, OpType, Process};
+use crate::network::is_client;
+use crate::news::News;
+use crate::trace::{Fate, Sent, Trace};
+use crate::world::World;
+
+/// How many operations a page shows.
+const OPS_MAX: usize = 100_000;
+
+/// How many messages a page shows.
+const MESSAGES_MAX: usize = 100_000;
+
+/// How many bytes the excerpts of all bodies may have together, about.
+const BODIES_BYTES: usize = 8 << 20;
+
+/// The limits of an excerpt of a body, in characters.
+const BODY_CHARS: Range<usize> = 60..400;
+
+/// How many characters of a value or an error of an operation are shown.
+const VALUE_CHARS: usize = 160;
+
+/// The line of all clients in the space-time diagram.
+const CLIENTS: &str = "clients";
+
+/// Everything that the scripts know.
+#[derive(Debug, Serialize)]
+pub(super) struct Data<'a> {
+    /// The end of the test.
+    end: i64,
+    threads: usize,
+    nodes: usize,
+    /// The lines of the space-time diagram: the clients, the nodes, the services.
+    lines: Vec<String>,
+    /// The names of the functions, of the types of messages, and of the fates, which the rows below
+    /// give by number.
+    functions: Vec<&'a str>,
+    types: Vec<String>,
+    fates: [&'static str; 8],
+    ops: Vec<OpRow>,
+    messages: Vec<MessageRow>,
+    events: Vec<EventRow>,
+    bands: Vec<Band>,
+    charts: &'a [Chart],
+    /// The operations that prove the cause, by their place in `ops`.
+    evidence: Vec<usize>,
+    /// How many operations and messages are not shown.
+    left_out: (usize, u64),
+}
+
+/// An operation: thread, process, function, beginning, end (or -1), outcome, value, error, whether it is
+/// a final one, and its places in the history: of its beginning, and of its end (or -1).
+type OpRow = (usize, u64, usize, i64, i64, u8, String, String, u8, usize, i64);
+
+/// A message: sender and receiver by line, type, sent, ended (or -1), fate, an excerpt of its body, its
+/// `msg_id` and `in_reply_to` (or null), and its client, if it is of one.
+type MessageRow =
+    (usize, usize, usize, i64, i64, usize, String, Option<u64>, Option<u64>, Option<String>);
+
+/// An event: time, kind, line (or -1), and text.
+type EventRow = (i64, &'static str, i64, String);
+
+/// The outcome of an operation as a number.
+const fn outcome(end: Option<&Op>) -> u8 {
+    match end {
+        Some(Op { kind: OpType::Ok, .. }) => 0,
+        Some(Op { kind: OpType::Fail, .. }) => 1,
+        Some(_) => 2,
+        None => 3,
+    }
+}
+
+/// A fate as a number. The last one is of messages that are still under way.
+const FATES: [(&str, Option<Fate>); 8] = [
+    ("delivered", Some(Fate::Delivered)),
+    ("lost", Some(Fate::Lost)),
+    ("stopped by a partition", Some(Fate::Refused)),
+    ("its receiver was down", Some(Fate::Down)),
+    ("the service was unreachable", Some(Fate::Unreachable)),
+    ("no such address", Some(Fate::NoAddress)),
+    ("its sender was muted", Some(Fate::Muted)),
+    ("under way when the test ended", None),
+];
+
+/// Numbers for names, in the order in which they come.
+#[derive(Debug, Default)]
+struct Names {
+    numbers: BTreeMap<String, usize>,
+    names: Vec<String>,
+}
+
+impl Names {
+    fn number(&mut self, name: &str) -> usize {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = self.names.len();
+        self.names.push(name.to_owned());
+        self.numbers.insert(name.to_owned(), number);
+        number
+    }
+}
+
+/// The parts of a body that the page shows as such.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Body<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    #[serde(borrow)]
+    msg_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    in_reply_to: Option<&'a RawValue>,
+}
+
+/// An id, if it is a number. Links between messages take those only.
+fn id(raw: Option<&RawValue>) -> Option<u64> {
+    raw?.get().parse().ok()
+}
+
+impl<'a> Data<'a> {
+    pub(super) fn of(
+        world: &'a World,
+        evidence: &[usize],
+        bands: Vec<Band>,
+        charts: &'a [Chart],
+    ) -> Self {
+        let (mut functions, mut types, mut lines) =
+            (Vec::new(), Names::default(), Names::default());
+        lines.number(CLIENTS);
+        for node in &world.options().nodes {
+            lines.number(node);
+        }
+        let ops = operations(world, &mut functions);
+        let at = evidence.iter().filter_map(|index| world.history().ops().get(*index));
+        let at = at.map(|op| micros(op.time)).max();
+        let first = at.map(|at| ops.partition_point(|op| op.3 <= at));
+        let kept = window(ops.len(), first, OPS_MAX);
+        let ops_left_out = ops.len() - kept.len();
+        let ops: Vec<OpRow> = ops.into_iter().skip(kept.start).take(kept.len()).collect();
+        let is_evidence = |op: &OpRow| {
+            let end = usize::try_from(op.10).ok();
+            evidence.iter().position(|index| *index == op.9 || Some(*index) == end)
+        };
+        let mut proof: Vec<(usize, usize)> = (0..)
+            .zip(&ops)
+            .filter_map(|(place, op)| is_evidence(op).map(|rank| (rank, place)))
+            .collect();
+        proof.sort_unstable();
+        let (messages, messages_left_out) = world
+            .trace()
+            .map(|trace| messages(trace, at, (&mut lines, &mut types)))
+            .unwrap_or_default();
+        let events = world.trace().map(|trace| events(trace, &mut lines)).unwrap_or_default();
+        let ends = ops.iter().map(|op| op.4.max(op.3));
+        let end = ends.chain(messages.iter().map(|message| message.4)).max().unwrap_or(0);
+        Self {
+            end: events.iter().map(|event| event.0).fold(end, i64::max),
+            threads: world.options().concurrency,
+            nodes: world.options().nodes.len(),
+            lines: lines.names,
+            functions,
+            types: types.names,
+            fates: FATES.map(|(name, _)| name),
+            ops,
+            messages,
+            events,
+            bands,
+            charts,
+            evidence: proof.into_iter().map(|(_, place)| place).collect(),
+            left_out: (ops_left_out, messages_left_out),
+        }
+    }
+
+    /// How many operations and messages are not shown.
+    pub(super) fn left_out(&self) -> (usize, u64) {
+        self.left_out
+    }
+
+    /// As JSON that may stand in an element `script`: without the character that could end it.
+    pub(super) fn to_script(&self) -> serde_json::Result<String> {
+        Ok(serde_json::to_string(self)?.replace('<', "\\u003c"))
+    }
+}
+
+/// Which of `count` things in the order of time are kept, if `max` fit: those around the place of
+/// interest, most of them before it; or the first ones.
+fn window(count: usize, interest: Option<usize>, max: usize) -> Range<usize> {
+    let before = max - max / 4;
+    let first = interest.unwrap_or(0).saturating_sub(before).min(count.saturating_sub(max));
+    first..(first + max).min(count)
+}
+
+fn operations<'a>(world: &'a World, functions: &mut Vec<&'a str>) -> Vec<OpRow> {
+    let history = world.history();
+    let mut ends: Vec<Option<&Op>> = vec![None; history.ops().len()];
+    for op in history.client_ops() {
+        if let Some(slot) = op.invocation.and_then(|index| ends.get_mut(index)) {
+            *slot = Some(op);
+        }
+    }
+    let begins = history.client_ops().filter(|op| op.kind == OpType::Invoke);
+    let row = |begin: &'a Op| {
+        let end = ends.get(begin.index).copied().flatten();
+        let Process::Client(process) = begin.process else { return None };
+        let function = functions.iter().position(|f| *f == begin.f).unwrap_or_else(|| {
+            functions.push(begin.f);
+            functions.len() - 1
+        });
+        let threads = world.options().concurrency.max(1) as u64;
+        let value = end.and_then(|end| end.value.as_ref()).or(begin.value.as_ref());
+        let error = end.and_then(|end| end.error.as_deref()).unwrap_or_default();
+        Some((
+            usize::try_from(process % threads).unwrap_or(0),
+            process,
+            function,
+            micros(begin.time),
+            end.map_or(-1, |end| micros(end.time)),
+            outcome(end),
+            value.map(|raw| cut(raw.get(), VALUE_CHARS)).unwrap_or_default(),
+            cut(error, VALUE_CHARS),
+            u8::from(begin.is_final),
+            begin.index,
+            end.map_or(-1, |end| i64::try_from(end.index).unwrap_or(-1)),
+        ))
+    };
+    begins.filter_map(row).collect()
+}
+
+fn messages(
+    trace: &Trace,
+    interest: Option<i64>,
+    (lines, types): (&mut Names, &mut Names),
+) -> (Vec<MessageRow>, u64) {
+    let all = trace.messages();
+    let count = all.len();
+    let place = interest.map(|at| {
+        let earlier = trace.messages().take_while(|message| message.time / 1_000 <= at);
+        earlier.count()
+    });
+    let kept = window(count, place, MESSAGES_MAX);
+    let chars = (BODIES_BYTES / kept.len().max(1)).clamp(BODY_CHARS.start, BODY_CHARS.end);
+    let mut rows = Vec::with_capacity(kept.len());
+    for message in all.skip(kept.start).take(kept.len()) {
+        push_copies(&mut rows, &message, chars, (lines, types));
+    }
+    let cut = u64::try_from(count - kept.len()).unwrap_or(u64::MAX);
+    (rows, cut.saturating_add(trace.left_out()))
+}
+
+/// A row for each copy of a message.
+fn push_copies(
+    rows: &mut Vec<MessageRow>,
+    message: &Sent<'_>,
+    chars: usize,
+    (lines, types): (&mut Names, &mut Names),
+) {
+    let body: Body<'_> = serde_json::from_str(message.body.get()).unwrap_or_default();
+    let mut line = |address: &str| lines.number(if is_client(address) { CLIENTS } else { address });
+    let (src, dest) = (line(message.src), line(message.dest));
+    let kind = types.number(&body.r#type);
+    let client = [message.src, message.dest].into_iter().find(|address| is_client(address));
+    let text = cut(message.body.get(), chars);
+    let ended = message.ends.iter().map(|end| (end.time / 1_000, Some(end.fate)));
+    let open = message.copies.max(1).saturating_sub(message.ends.len());
+    for (end, fate) in ended.chain(std::iter::repeat_n((-1, None), open)) {
+        let fate = FATES.iter().position(|(_, known)| *known == fate).unwrap_or(FATES.len() - 1);
+        rows.push((
+            src,
+            dest,
+            kind,
+            message.time / 1_000,
+            end,
+            fate,
+            text.clone(),
+            id(body.msg_id),
+            id(body.in_reply_to),
+            client.map(ToOwned::to_owned),
+        ));
+    }
+}
+
+fn events(trace: &Trace, lines: &mut Names) -> Vec<EventRow> {
+    let mut line = |name: &str| i64::try_from(lines.number(name)).unwrap_or(-1);
+    let row = |(at, news): (i64, &News)| {
+        let (kind, line, text) = match news {
+            News::Phase(name) => ("phase", -1, (*name).to_owned()),
+            News::Nemesis(op) => {
+                (op.name(), op.target().map_or(-1, |node| line(node)), op.to_string())
+            }
+            News::Muted { node, why } => ("muted", line(node), why.clone()),
+            News::BadRequest { node, why } => ("bad-request", line(node), why.clone()),
+        };
+        (at / 1_000, kind, line, cut(&text, VALUE_CHARS))
+    };
+    trace.events().map(row).collect()
+}
+
+fn micros(time: std::time::Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_keeps_what_is_around_the_evidence() {
+        assert_eq!(window(10, None, 100), 0..10);
+        assert_eq!(window(10, Some(9), 100), 0..10);
+        assert_eq!(window(1_000, None, 100), 0..100);
+        assert_eq!(window(1_000, Some(500), 100), 425..525);
+        assert_eq!(window(1_000, Some(10), 100), 0..100);
+        assert_eq!(window(1_000, Some(1_000), 100), 900..1_000);
+    }
+}

@@ -1,0 +1,23 @@
+//! The report of a test: what a person gets to see of it, while it runs and when it is over.
+//!
+//! | part | what it shows |
+//! |---|---|
+//! | [`Progress`] | a running test, on stderr |
+//! | [`brief`], [`closing_line`], [`exit_code`] | the end of a test, on a terminal |
+//! | [`summary`] | all results of a test, for the text of a finding |
+//! | [`Report`] | the whole test as one page, `report.html` |
+//!
+//! The page is one file without links to other files, so that people can send it around and open it
+//! from disk. Its verdict, cause, figures and faults are plain HTML. Its charts, the timeline and the
+//! space-time diagram take JavaScript.
+
+mod bands;
+mod data;
+mod figures;
+mod page;
+mod progress;
+mod terminal;
+
+pub use self::page::Report;
+pub use self::progress::Progress;
+pub use self::terminal::{brief, closing_line, exit_code, summary};

@@ -1,0 +1,104 @@
+//! The progress of a test that runs.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::excerpt::printable;
+use crate::history::Tally;
+use crate::nemesis::NemesisOp;
+use crate::news::News;
+
+/// How often a line is printed where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// How often a bar is drawn.
+const DRAW_EVERY: Duration = Duration::from_millis(100);
+
+/// Shows how a test is getting on: a bar on a terminal, plain lines elsewhere. All on stderr.
+#[derive(Debug)]
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    last: Duration,
+    tally: Tally,
+}
+
+impl Progress {
+    /// For a test of about this length.
+    #[must_use]
+    pub fn new(length: Duration) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
+            let style = ProgressStyle::with_template("{prefix:>20} {wide_bar} {elapsed} {msg}");
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        Self { bar, last: Duration::ZERO, tally: Tally::default() }
+    }
+
+    /// How long a test may run without [`update`](Self::update).
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        if self.bar.is_some() { DRAW_EVERY } else { LINE_EVERY }
+    }
+
+    /// Something has happened.
+    pub fn tell(&mut self, now: Duration, news: &News) {
+        match news {
+            News::Phase(name) => {
+                if let Some(bar) = &self.bar {
+                    bar.set_prefix(*name);
+                } else {
+                    line(now, name);
+                }
+            }
+            // The user asked for `kill`.
+            News::Nemesis(NemesisOp::Crash(node)) => {
+                self.print(now, &format!("nemesis: kill {node}"));
+            }
+            News::Nemesis(what) => self.print(now, &format!("nemesis: {what}")),
+            News::Muted { node, why } => {
+                self.print(now, &format!("{node} is not listened to any more: {why}"));
+            }
+            News::BadRequest { node, why } => {
+                self.print(now, &format!("{node} asked for something that makes no sense: {why}"));
+            }
+        }
+    }
+
+    /// So far the test has come.
+    pub fn update(&mut self, now: Duration, tally: Tally) {
+        self.tally = tally;
+        if now.saturating_sub(self.last) < self.interval() {
+            return;
+        }
+        self.last = now;
+        let text = format!("{} ok, {} fail, {} info", tally.ok, tally.fail, tally.info);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+                bar.set_message(text);
+            }
+            None => line(now, &text),
+        }
+    }
+
+    /// The test is over.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn print(&self, now: Duration, text: &str) {
+        let text = printable(text);
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => line(now, &text),
+        }
+    }
+}
+
+fn line(now: Duration, text: &str) {
+    writeln!(std::io::stderr(), "{:6.1} s  {text}", now.as_secs_f64()).ok();
+}
