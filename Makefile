@@ -228,6 +228,13 @@ corpus: ## Run the corpus of odd nodes under the built-in checker (LAUNCHER=/pat
 	scripts/build echo unique-ids broadcast g-counter kafka-log txn-rw maelstrom-sim broken-node
 	scripts/corpus "$${LAUNCHER:-$(bin)/maelstrom-sim}"
 
+.PHONY: reports
+reports: ## Open reports in a browser, those of the newest runs and a bad one (needs Chromium)
+	cargo build --locked -p maelstrom-sim --bins
+	target/debug/maelstrom-sim test -w broadcast --bin target/debug/broken-node --node-count 3 \
+	  --time-limit 3 --rate 50 --nemesis partition --nemesis-interval 1 -- --fault forget || [ $$? -eq 1 ]
+	scripts/test-report --screenshots store/screenshots store/*/latest/report.html
+
 .PHONY: lint
 lint: ## Check formatting, clippy and the documentation: no warnings
 	cargo fmt --all --check

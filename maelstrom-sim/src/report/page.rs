@@ -193,7 +193,7 @@ impl<'a> Report<'a> {
         let figures = figures(self.world, self.results, &self.limits);
         let has_limits = figures.iter().any(|figure| figure.limit.is_some());
         html! {
-            section {
+            section #figures {
                 h2 { "Figures" }
                 div.scroll { table {
                     tr { th { "figure" } th { "value" } @if has_limits { th { "limit" } } th { "meaning" } }

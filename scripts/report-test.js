@@ -1,0 +1,69 @@
+// Uses a report as a person would, in a browser, and leaves what it found in an element of the page.
+// `scripts/test-report` puts this behind the page's own scripts.
+"use strict";
+(async () => {
+  const found = { errors: window.reportErrors, checks: [] };
+  const check = (name, passed) => found.checks.push({ name, passed: Boolean(passed) });
+  const frames = async () => { for (let n = 0; n < 3; n++) await new Promise((done) => setTimeout(done, 60)); };
+  const one = (selector) => document.querySelector(selector);
+  try {
+    await frames();
+    check("the scripts ran to their end", document.body.dataset.ready === "true");
+    check("there is a verdict", one("header .verdict").textContent);
+    check("there are figures", one("#figures table").rows.length > 2);
+    check("there are charts", document.querySelectorAll(".uplot canvas").length >= 2);
+    const isDrawn = (canvas) => {
+      const { width, height } = canvas;
+      const pixels = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+      return pixels.some((value) => value !== 0);
+    };
+    check("the timeline is drawn", isDrawn(one("#timeline canvas")));
+    check("the space-time diagram is drawn", isDrawn(one("#spacetime canvas")));
+    const shown = () => Number(one("#spacetime").dataset.shown);
+    const button = (place, text) => [...document.querySelectorAll(`${place} .tools button`)]
+      .find((it) => it.textContent === text);
+    button("#spacetime", "whole test").click();
+    await frames();
+    const all = shown();
+    check("messages are shown", all > 0);
+    const types = [...document.querySelectorAll("#spacetime .tools button .swatch")].map((it) => it.parentElement);
+    types[0].click();
+    await frames();
+    check("a click on a type hides its messages", shown() < all);
+    types[0].click();
+    const search = one("#spacetime input");
+    search.value = "no body has this text";
+    search.dispatchEvent(new Event("input"));
+    await frames();
+    check("a text filters messages", shown() === 0);
+    search.value = "";
+    search.dispatchEvent(new Event("input"));
+    button("#spacetime", "+").click();
+    await frames();
+    check("zooming in shows fewer messages", shown() > 0 && shown() <= all);
+    // A row of places over the diagram: a click on one of them meets a message.
+    const canvas = one("#spacetime canvas");
+    const at = (type, x, y) => canvas.dispatchEvent(new PointerEvent(type,
+      { clientX: canvas.getBoundingClientRect().left + x, clientY: canvas.getBoundingClientRect().top + y, pointerId: 1, bubbles: true }));
+    canvas.setPointerCapture = () => {};
+    for (let x = 100; x < canvas.clientWidth && one("#selected").hidden; x += 3) {
+      at("pointerdown", x, 64);
+      at("pointerup", x, 64);
+    }
+    await frames();
+    check("a click selects a message", !one("#selected").hidden && one("#selected h3").textContent.includes("→"));
+    const link = one("a[data-event]");
+    if (link) {
+      link.click();
+      await frames();
+      check("a click on the evidence selects its operation", one("#selected h3").textContent.includes("of process"));
+    }
+  } catch (error) {
+    found.errors.push(String(error && error.stack || error));
+  }
+  const place = document.createElement("script");
+  place.type = "application/json";
+  place.id = "report-test";
+  place.textContent = JSON.stringify(found).replaceAll("<", "\\u003c");
+  document.body.append(place);
+})();
