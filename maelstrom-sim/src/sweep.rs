@@ -149,7 +149,8 @@ impl Sweep {
     ///
     /// If a seed shows something, the test looks for a smaller run that shows the same kind of thing,
     /// for 60 seconds at most (`SHRINK=n`: n seconds; `SHRINK=0`: not at all). It keeps that run in
-    /// `store/shrunk/`, as a file for [`test_regressions`](Self::test_regressions), and tells of both.
+    /// `store/shrunk/`, as a file for [`test_regressions`](Self::test_regressions) and as a
+    /// [report](crate::report::Report), and tells of both runs.
     ///
     /// # Panics
     ///

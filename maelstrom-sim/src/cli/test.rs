@@ -236,7 +236,7 @@ fn test(args: &TestArgs, test: Test, interrupt: &Interrupt) -> anyhow::Result<u8
     Report::new(&world, &results)
         .with_limits(args.limits)
         .replayed_by(command_line(world.options().seed))
-        .write(store.dir())?;
+        .write(&store.dir().join("report.html"))?;
     if let Some(signal) = interrupt.end_at_once() {
         let (error, dir) = (RunError::Interrupted(signal), store.dir().display());
         // The terminal may be closed.

@@ -91,14 +91,14 @@ impl<'a> Report<'a> {
         Self { replay: Some(command.into()), ..self }
     }
 
-    /// Writes `report.html` in a folder.
+    /// Writes the page as a file.
     ///
     /// # Errors
     ///
     /// If it cannot be written.
     #[expect(clippy::disallowed_methods, reason = "a report is a file")]
-    pub fn write(&self, folder: &Path) -> io::Result<()> {
-        std::fs::write(folder.join("report.html"), self.to_html()?)
+    pub fn write(&self, file: &Path) -> io::Result<()> {
+        std::fs::write(file, self.to_html()?)
     }
 
     /// The page.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "traces are written to files")]
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
@@ -125,6 +126,27 @@ impl<B> Case<B> {
     }
 }
 
+impl<B> Case<B> {
+    /// Runs the test and writes its report. `again` is the command that runs it again.
+    pub(super) fn report<H: MessageHandler>(
+        self,
+        name: &str,
+        again: String,
+        file: &Path,
+    ) -> io::Result<()>
+    where
+        B: FnMut(&NodeId) -> H,
+    {
+        let Self { mut test, about, mut build } = self;
+        test.options.trace = true;
+        let watchdog = watch(PATIENCE, name, (&test.options, &about), String::new());
+        let title = format!("{name}, seed {}", test.options.seed);
+        let mut build = |id: &NodeId, seed| program(build(id), seed);
+        let world = simulate_within(BUDGET, &watchdog.running, test, &mut build);
+        Report::new(&world, &world.results()).titled(title).replayed_by(again).write(file)
+    }
+}
+
 /// Runs a test, and tells whether it ended well.
 fn judge(
     name: &str,
@@ -170,7 +192,7 @@ fn keep_traces(name: &str, about: &str, world: &World, store: &Path) -> Result<S
         .and_then(|()| std::fs::write(dir.join("schedule.txt"), Schedule::new(options).to_string()))
         .and_then(|()| write_history(&dir, world))
         .and_then(|()| write_trace(&dir, world))
-        .and_then(|()| Report::new(world, &results).titled(title).write(&dir));
+        .and_then(|()| Report::new(world, &results).titled(title).write(&dir.join("report.html")));
     let kept = match written {
         Ok(()) => {
             let dir = dir.canonicalize().unwrap_or(dir);

@@ -36,7 +36,7 @@ impl Replay {
     }
 
     /// A command for a shell, anywhere in the workspace.
-    fn command(&self, what: &str) -> String {
+    pub(super) fn command(&self, what: &str) -> String {
         let package = self.package.as_ref().map(|name| format!(" -p {name}")).unwrap_or_default();
         let test = self.test.as_ref().map(|name| format!(" {name} -- --exact"));
         let test = test.unwrap_or_else(|| " (the test that prints this)".into());

@@ -151,17 +151,59 @@ impl Sweep {
         case: impl Fn(Test) -> Case<B>,
     ) -> String {
         let limit = Duration::from_secs(number_from_env("SHRINK").unwrap_or(LIMIT_S));
+        let seed = finding.seed;
         if limit.is_zero() {
             return finding.text.clone();
         }
-        let seed = finding.seed;
         tell(&format!(
             "{name}, seed {seed} shows something: a smaller run is looked for, for {limit:?} at most \
              (SHRINK=0: not at all)"
         ));
-        match self.shrink(name, finding, limit, case) {
-            Some(shrunk) => tell_of(&shrunk, finding, &self.how_to_keep(name)),
-            None => format!("{}\nNo smaller run of it was found.", finding.text),
+        match self.shrink(name, finding, limit, &case) {
+            Some(shrunk) => {
+                let report = self.report(name, finding, Some(&shrunk), case);
+                tell_of(&shrunk, finding, &report, &self.how_to_keep(name))
+            }
+            None => {
+                let report = self.report(name, finding, None, case);
+                format!("{}\nNo smaller run of it was found.{report}", finding.text)
+            }
+        }
+    }
+
+    /// Writes the report of a finding, or of a smaller run that shows the same. Returns a line that
+    /// tells where it is.
+    fn report<H: MessageHandler, B: FnMut(&NodeId) -> H>(
+        &self,
+        name: &str,
+        finding: &Finding,
+        smaller: Option<&Shrunk>,
+        case: impl Fn(Test) -> Case<B>,
+    ) -> String {
+        if finding.kind.is_over_budget() {
+            return String::new();
+        }
+        let seed = finding.seed;
+        let changes = smaller.map(|shrunk| shrunk.case.changes.clone()).unwrap_or_default();
+        let (folder, file) = (Path::new(FOLDER), format!("{name}-{seed}"));
+        let again = match smaller {
+            Some(_) => file_in_env(&folder.join(format!("{file}.json"))),
+            None => format!("SEED={seed}"),
+        };
+        let page = folder.join(format!("{file}.html"));
+        let write = || {
+            std::fs::create_dir_all(folder)?;
+            let case = self.changed(seed, &changes, case);
+            case.report(name, Replay::here().command(&again), &page)
+        };
+        // A checker that panics has no results to show.
+        match quietly(write) {
+            Some(Ok(())) => {
+                let page = page.canonicalize().unwrap_or(page);
+                format!("\nA report of it is in {}", page.display())
+            }
+            Some(Err(error)) => format!("\nIts report could not be kept: {error}"),
+            None => String::new(),
         }
     }
 
@@ -268,7 +310,7 @@ impl Sweep {
 }
 
 /// Keeps a smaller run as a file, and tells of it and of the run of its seed.
-fn tell_of(shrunk: &Shrunk, finding: &Finding, how_to_keep: &str) -> String {
+fn tell_of(shrunk: &Shrunk, finding: &Finding, report: &str, how_to_keep: &str) -> String {
     let Shrunk { case, finding: smaller, runs } = shrunk;
     let kept = match case.write(Path::new(FOLDER)) {
         Ok(path) => format!(
@@ -280,7 +322,7 @@ fn tell_of(shrunk: &Shrunk, finding: &Finding, how_to_keep: &str) -> String {
     };
     let (before, after) = (case.before, case.after);
     format!(
-        "{}\nThis run is smaller than that of its seed, and shows the same ({}); found in {runs} \
+        "{}{report}\nThis run is smaller than that of its seed, and shows the same ({}); found in {runs} \
          runs:\nbefore: {before}\nafter:  {after}\n{kept}\n\nThe run of the seed itself:\n{}",
         smaller.text.trim_end(),
         case.finding,

@@ -121,9 +121,11 @@ fn a_test_that_fails_tells_of_the_smaller_run_first_and_keeps_it_and_it_replays(
     let (folder, seed) = (tempfile::tempdir().unwrap(), large_seed());
     let (is_ok, text) = output_of(folder.path(), ("SHRINK", ""));
     let path = folder.path().join(format!("store/shrunk/echo-{seed}.json"));
+    let page = path.with_extension("html");
     let parts = [
         "I have had enough",
         "\n1 nodes, ",
+        &format!("\nA report of it is in {}\n", page.canonicalize().unwrap().display()),
         "shows the same (panic: I have had enough)",
         "\nbefore: ",
         "\nafter:  ",
@@ -139,6 +141,8 @@ fn a_test_that_fails_tells_of_the_smaller_run_first_and_keeps_it_and_it_replays(
     }
     // The candidates' panics are not told: there is that of the seed, and that of the test.
     assert!(!is_ok && text.matches(" panicked at ").count() <= 3, "{text}");
+    let html = std::fs::read_to_string(page).unwrap();
+    assert!(html.contains("I have had enough") && html.contains("CASE="), "{html}");
 
     let (is_ok, text) = output_of(folder.path(), ("CASE", path.to_str().unwrap()));
     assert!(!is_ok && text.contains("I have had enough"), "{text}");
