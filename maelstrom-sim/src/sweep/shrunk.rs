@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "it reads the environment, and cases are files")]
 
 use std::cell::Cell;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Once;
@@ -161,19 +162,18 @@ impl Sweep {
         ));
         match self.shrink(name, finding, limit, &case) {
             Some(shrunk) => {
-                let report = self.report(name, finding, Some(&shrunk), case);
+                let report = self.keep_report(name, finding, Some(&shrunk), case);
                 tell_of(&shrunk, finding, &report, &self.how_to_keep(name))
             }
             None => {
-                let report = self.report(name, finding, None, case);
+                let report = self.keep_report(name, finding, None, case);
                 format!("{}\nNo smaller run of it was found.{report}", finding.text)
             }
         }
     }
 
-    /// Writes the report of a finding, or of a smaller run that shows the same. Returns a line that
-    /// tells where it is.
-    fn report<H: MessageHandler, B: FnMut(&NodeId) -> H>(
+    /// Keeps the report of a finding. Returns a line that tells where it is.
+    fn keep_report<H: MessageHandler, B: FnMut(&NodeId) -> H>(
         &self,
         name: &str,
         finding: &Finding,
@@ -183,21 +183,9 @@ impl Sweep {
         if finding.kind.is_over_budget() {
             return String::new();
         }
-        let seed = finding.seed;
-        let changes = smaller.map(|shrunk| shrunk.case.changes.clone()).unwrap_or_default();
-        let (folder, file) = (Path::new(FOLDER), format!("{name}-{seed}"));
-        let again = match smaller {
-            Some(_) => file_in_env(&folder.join(format!("{file}.json"))),
-            None => format!("SEED={seed}"),
-        };
-        let page = folder.join(format!("{file}.html"));
-        let write = || {
-            std::fs::create_dir_all(folder)?;
-            let case = self.changed(seed, &changes, case);
-            case.report(name, Replay::here().command(&again), &page)
-        };
+        let page = Path::new(FOLDER).join(format!("{name}-{}.html", finding.seed));
         // A checker that panics has no results to show.
-        match quietly(write) {
+        match quietly(|| self.write_report(name, finding, smaller, case, &page)) {
             Some(Ok(())) => {
                 let page = page.canonicalize().unwrap_or(page);
                 format!("\nA report of it is in {}", page.display())
@@ -205,6 +193,33 @@ impl Sweep {
             Some(Err(error)) => format!("\nIts report could not be kept: {error}"),
             None => String::new(),
         }
+    }
+
+    /// Runs a finding once more, or the smaller run that shows the same, and writes its
+    /// [report](crate::report::Report) as a file.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn write_report<H: MessageHandler, B: FnMut(&NodeId) -> H>(
+        &self,
+        name: &str,
+        finding: &Finding,
+        smaller: Option<&Shrunk>,
+        case: impl Fn(Test) -> Case<B>,
+        file: &Path,
+    ) -> io::Result<()> {
+        if let Some(folder) = file.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let seed = finding.seed;
+        let again = match smaller {
+            Some(_) => file_in_env(&Path::new(FOLDER).join(format!("{name}-{seed}.json"))),
+            None => format!("SEED={seed}"),
+        };
+        let changes = smaller.map(|shrunk| shrunk.case.changes.clone()).unwrap_or_default();
+        let case = self.changed(seed, &changes, case);
+        case.report(name, Replay::here().command(&again), file)
     }
 
     /// Advice on a file of this sweep.

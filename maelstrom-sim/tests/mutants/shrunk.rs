@@ -7,9 +7,12 @@
 //! ```text
 //! for package in maelstrom-sim txn-rw kafka-log; do
 //!   SHRUNK=1 HUNTS=1 cargo test --profile sim -p $package --test mutants -- --nocapture
-//! done | grep '^| shrunk'
+//! done | grep "^| shrunk"
 //! ```
+//!
+//! With `REPORTS=/a/folder` beside it, each smaller run leaves its report there.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use maelstrom_core::{MessageHandler, NodeId};
@@ -38,6 +41,11 @@ pub(crate) fn row<H: MessageHandler>(
     let shrunk = sweep.shrink(name, &finding, LIMIT, |test| Case::new(test, &build));
     let seconds = begun.elapsed().as_secs_f64();
     let Some(shrunk) = shrunk else { panic!("{mutant}: no smaller run") };
+    if let Some(folder) = std::env::var_os("REPORTS") {
+        let file = Path::new(&folder).join(format!("{mutant}.html"));
+        let case = |test| Case::new(test, &build);
+        sweep.write_report(name, &finding, Some(&shrunk), case, &file).unwrap();
+    }
     assert_eq!(shrunk.finding.kind, finding.kind);
     let (before, after) = (cells(finding.size), cells(shrunk.case.after));
     let both = before.into_iter().zip(after).map(|(before, after)| format!("{before} → {after}"));
