@@ -66,6 +66,18 @@ impl Serialize for Verdict {
     }
 }
 
+/// One operation that depends on another one: the first comes before the second in any order that
+/// explains the history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Dependency {
+    /// The operation that comes first, by its place in the history. `None`: the initial state.
+    pub from: Option<usize>,
+    /// The operation that comes after it.
+    pub to: Option<usize>,
+    /// The kind of dependency, in a word or two: `read its write`, say.
+    pub kind: &'static str,
+}
+
 /// What the workload's own checker found.
 #[derive(Clone, Debug, Serialize)]
 pub struct WorkloadResults {
@@ -82,6 +94,12 @@ pub struct WorkloadResults {
     /// should look at them.
     #[serde(skip)]
     pub evidence: Vec<usize>,
+    /// The cause at length, in a few lines.
+    #[serde(skip)]
+    pub explanation: Vec<String>,
+    /// How operations depend on each other, where that is the cause.
+    #[serde(skip)]
+    pub dependencies: Vec<Dependency>,
     /// Whether it is invalid only because the history tells nothing: faults may be the reason.
     #[serde(skip)]
     pub(crate) is_uninformative: bool,
@@ -94,8 +112,16 @@ impl WorkloadResults {
     /// A verdict, that by Maelstrom's rules alone, and the findings.
     #[must_use]
     pub fn new(valid: Verdict, maelstrom_valid: Verdict, fields: Map<String, Value>) -> Self {
-        let (cause, evidence, is_uninformative) = (None, Vec::new(), false);
-        Self { valid, maelstrom_valid, cause, evidence, is_uninformative, fields }
+        Self {
+            valid,
+            maelstrom_valid,
+            cause: None,
+            evidence: Vec::new(),
+            explanation: Vec::new(),
+            dependencies: Vec::new(),
+            is_uninformative: false,
+            fields,
+        }
     }
 
     /// Invalid because of `cause`, in the words of a sentence; valid without one. The verdict by
@@ -122,6 +148,13 @@ impl WorkloadResults {
                 self.evidence.push(at);
             }
         }
+        self
+    }
+
+    /// Tells the cause at length.
+    #[must_use]
+    pub fn explained_by(mut self, lines: impl IntoIterator<Item = String>) -> Self {
+        self.explanation.extend(lines);
         self
     }
 

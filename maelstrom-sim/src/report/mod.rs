@@ -14,6 +14,7 @@
 mod bands;
 mod data;
 mod figures;
+mod graph;
 mod page;
 mod progress;
 mod terminal;

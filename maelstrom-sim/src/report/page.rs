@@ -8,6 +8,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::bands::{Band, bands};
 use super::data::Data;
 use super::figures::figures;
+use super::graph::graph;
 use super::terminal::{closing_line, verdict};
 use crate::checker::Verdict;
 use crate::excerpt::{printable, sentence};
@@ -126,6 +127,7 @@ impl<'a> Report<'a> {
                 body {
                     main {
                         (self.head())
+                        (self.explanation())
                         (self.evidence())
                         (self.figures())
                         (diagrams(&data))
@@ -169,6 +171,22 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// The cause at length.
+    fn explanation(&self) -> Markup {
+        let found = &self.results.workload;
+        // The checker explains its own cause only, which another one may have come before.
+        let is_shown = self.results.cause.is_some() && self.results.cause == found.cause;
+        html! {
+            @if is_shown && !found.explanation.is_empty() {
+                section {
+                    h2 { "Why" }
+                    ul { @for line in &found.explanation { li { (sentence(line)) } } }
+                    (graph(&found.dependencies))
+                }
+            }
+        }
+    }
+
     /// The operations that prove the cause.
     fn evidence(&self) -> Markup {
         let history = self.world.history();
@@ -180,7 +198,7 @@ impl<'a> Report<'a> {
                     h2 { "The operations that prove it" }
                     p.about { "A click shows an operation where it happens, in the diagrams below." }
                     div.scroll { table {
-                        tr { th { "event" } th { "time" } th { "process" } th { "operation" }
+                        tr { th { "op" } th { "time" } th { "process" } th { "operation" }
                             th { "outcome" } th { "value" } }
                         @for op in ops { (event_row(op)) }
                     } }
@@ -224,7 +242,7 @@ impl<'a> Report<'a> {
             ("workload", format!("{:?}", self.world.workload())),
             ("nodes", options.nodes.iter().map(|id| sentence(id)).collect::<Vec<_>>().join(", ")),
             ("client threads", options.concurrency.to_string()),
-            ("rate", format!("{} operations a second", options.rate)),
+            ("rate", format!("{:.4} operations a second", options.rate)),
             ("time limit", format!("{:?}", options.time_limit)),
             ("latency", format!("{} ms, {:?}", options.latency.mean_ms, options.latency.dist)),
             ("faults", format!("{nemesis}, every {:?}", options.nemesis_interval)),
@@ -264,9 +282,10 @@ const fn class(verdict: Verdict) -> &'static str {
 fn what_it_was(options: &Options) -> String {
     let Options { nodes, rate, time_limit, latency, nemesis, .. } = options;
     let mut text = format!(
-        "{} node{}, {rate} operations a second for {} s, {} ms between nodes",
+        "{} node{}, {} operations a second for {} s, {} ms between nodes",
         nodes.len(),
         if nodes.len() == 1 { "" } else { "s" },
+        (rate * 100.0).round() / 100.0,
         time_limit.as_secs_f64(),
         latency.mean_ms
     );

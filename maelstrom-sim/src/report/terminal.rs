@@ -27,8 +27,8 @@ pub fn brief(world: &World, results: &Results, limits: &Limits) -> String {
         lines.push(format!("First cause: {}", printable(cause)));
     }
     if !results.evidence.is_empty() {
-        let events: Vec<String> = results.evidence.iter().map(ToString::to_string).collect();
-        lines.push(format!("Events of the history that prove it: {}", events.join(", ")));
+        let ops: Vec<String> = results.evidence.iter().map(ToString::to_string).collect();
+        lines.push(format!("Proved by these ops of the history: {}", ops.join(", ")));
     }
     if results.valid != results.maelstrom_valid {
         let how = if results.valid > results.maelstrom_valid { "stricter" } else { "kinder" };

@@ -10,6 +10,7 @@ use super::graph::{Edge, Graph, What, class};
 use super::headline;
 use super::order::{Because, Order, Why};
 use super::transactions::{Transactions, TxnId, VersionId};
+use crate::checker::Dependency;
 use crate::json::to_value;
 
 /// How many findings of a kind are shown in detail.
@@ -24,6 +25,8 @@ pub(super) struct Findings<'a, 'h> {
     kinds: BTreeMap<&'static str, (usize, Vec<Value>)>,
     /// The first finding of each kind, in the words of a sentence.
     headlines: BTreeMap<&'static str, String>,
+    /// The first cycle of each kind: in words, and as edges.
+    first_cycles: BTreeMap<&'static str, (Vec<String>, Vec<Dependency>)>,
     more_cycles: usize,
     /// Whether a search for cycles has reached its limit, so that there may be more.
     pub(super) gave_up: bool,
@@ -31,8 +34,8 @@ pub(super) struct Findings<'a, 'h> {
 
 impl<'a, 'h> Findings<'a, 'h> {
     pub(super) fn new(all: &'a Transactions<'h>) -> Self {
-        let (kinds, headlines) = (BTreeMap::new(), BTreeMap::new());
-        Self { all, kinds, headlines, more_cycles: 0, gave_up: false }
+        let (kinds, headlines, first_cycles) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { all, kinds, headlines, first_cycles, more_cycles: 0, gave_up: false }
     }
 
     /// Adds a finding about these transactions.
@@ -69,6 +72,7 @@ impl<'a, 'h> Findings<'a, 'h> {
         let cycle: Vec<Step> = edges.iter().filter_map(|edge| step(graph, *edge)).collect();
         let all = self.all;
         let name = classify(all, sessions, &cycle);
+        self.first_cycles.entry(name).or_insert_with(|| explain(all, &cycle).into_iter().unzip());
         let ids: Vec<TxnId> =
             cycle.iter().map(|step| step.from).filter(|id| *id < all.txns.len()).collect();
         self.add(
@@ -76,7 +80,8 @@ impl<'a, 'h> Findings<'a, 'h> {
             &ids,
             || headline::cycle(all, &cycle, &ids),
             || {
-                let mut steps = explain(all, &cycle);
+                let mut steps: Vec<String> =
+                    explain(all, &cycle).into_iter().map(|(text, _)| text).collect();
                 let more = steps.len().saturating_sub(OPS_MAX);
                 if more > 0 {
                     steps.truncate(OPS_MAX);
@@ -110,6 +115,12 @@ impl<'a, 'h> Findings<'a, 'h> {
         let (name, _) = self.kinds.first_key_value()?;
         let headline = self.headlines.get(name)?;
         Some(format!("the transactions show {name}: {headline}"))
+    }
+
+    /// The first cycle of the first kind, in words and as edges.
+    pub(super) fn first_cycle(&mut self) -> (Vec<String>, Vec<Dependency>) {
+        let first = self.kinds.first_key_value().map(|(name, _)| *name);
+        first.and_then(|name| self.first_cycles.remove(name)).unwrap_or_default()
     }
 
     /// The names of what was found, how often, and examples of each.
@@ -210,7 +221,7 @@ fn causal_kind(all: &Transactions<'_>, sessions: &Sessions, step: &Step) -> Opti
 }
 
 /// The steps of a cycle in words. Moments in time between two transactions are left out.
-fn explain(all: &Transactions<'_>, cycle: &[Step]) -> Vec<String> {
+fn explain(all: &Transactions<'_>, cycle: &[Step]) -> Vec<(String, Dependency)> {
     let is_moment = |node: usize| node >= all.txns.len() + all.keys.len();
     // Begin with a transaction.
     let skip = cycle.iter().position(|step| !is_moment(step.from)).unwrap_or(0);
@@ -219,11 +230,23 @@ fn explain(all: &Transactions<'_>, cycle: &[Step]) -> Vec<String> {
     for step in turned {
         let first = *from.get_or_insert(step.from);
         if !is_moment(step.to) {
-            words.push(explain_step(all, first, step));
+            words.push((explain_step(all, first, step), dependency(all, first, step)));
             from = None;
         }
     }
     words
+}
+
+fn dependency(all: &Transactions<'_>, from: usize, step: &Step) -> Dependency {
+    let event = |node: usize| all.txn(node).map(|txn| txn.ended.unwrap_or(txn.begun));
+    let kind = match step.edge.what {
+        What::Wrote(_) => "its write came first",
+        What::WasRead(_) => "its write was read",
+        What::Read(_) => "it read an older value",
+        What::Session => "same process",
+        What::Realtime => "ended before",
+    };
+    Dependency { from: event(from), to: event(step.to), kind }
 }
 
 fn explain_step(all: &Transactions<'_>, from: usize, step: &Step) -> String {

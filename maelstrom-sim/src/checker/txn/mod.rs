@@ -160,7 +160,7 @@ fn judge(
     as_elle: &Transactions<'_>,
     models: &BTreeSet<Model>,
 ) -> WorkloadResults {
-    let findings = find(all, models, Rules::Strict);
+    let mut findings = find(all, models, Rules::Strict);
     let unclear = !all.written_twice.is_empty();
     let verdict = |found: bool| if unclear { Verdict::Unknown } else { Verdict::invalid_if(found) };
     let mut valid = verdict(!findings.is_empty());
@@ -191,7 +191,9 @@ fn judge(
     let cause = cause.or_else(|| unclear.then(|| "two writes of a key have the same value".into()));
     let limit = || "the search for cycles with one anti-dependency has reached its limit".into();
     let cause = cause.or_else(|| gave_up.then(limit));
-    WorkloadResults::new(valid, maelstrom_valid, fields)
+    let (lines, dependencies) = findings.first_cycle();
+    let results = WorkloadResults::new(valid, maelstrom_valid, fields).explained_by(lines);
+    WorkloadResults { dependencies, ..results }
         .because(cause)
         .proved_by(evidence)
         .with_unanswered_finals(all.history)

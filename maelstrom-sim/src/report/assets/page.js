@@ -178,8 +178,8 @@
       const op = selected.op;
       const took = op.end < 0 ? "no end" : `${OUTCOMES[op.outcome]} after ${span(op.end - op.start)}`;
       panel.replaceChildren(close, element("h3", { textContent: `${op.f} of process ${op.process}` }),
-        element("div", { textContent: `begun at ${seconds(op.start)} (event ${op.from}), ${took}` +
-          (op.to >= 0 ? ` (event ${op.to})` : "") + (op.final ? ", a final operation" : "") }),
+        element("div", { textContent: `begun at ${seconds(op.start)} (op ${op.from} of the history), ${took}` +
+          (op.to >= 0 ? ` (op ${op.to})` : "") + (op.final ? ", a final operation" : "") }),
         element("pre", { textContent: op.error ? `${pretty(op.value)}\n${op.error}` : pretty(op.value) }),
         ...list("Its messages", messagesOf(op)));
     }

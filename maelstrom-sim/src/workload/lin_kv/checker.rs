@@ -67,10 +67,14 @@ pub fn check(history: &History) -> WorkloadResults {
         Some(format!("whether key {} is linearizable is unknown: {reason}", short(&key.0)))
     };
     let cause = cause.or_else(unknown);
+    let lines = parts.first_error().map(|(_, explanation)| explanation.to_string());
+    let lines: Vec<String> =
+        lines.iter().flat_map(|text| text.lines()).map(str::to_owned).collect();
     let evidence = parts.first_error().map(|(_, explanation)| evidence(explanation));
     let evidence = evidence.into_iter().flatten().filter_map(|at| indexes.get(at).copied());
     WorkloadResults::new(valid, maelstrom_valid, fields(&parts, history, &indexes))
         .because(cause)
+        .explained_by(lines)
         .proved_by(evidence)
 }
 
