@@ -1,6 +1,8 @@
 //! The protocol is broken on purpose, one rule at a time, and the checker must notice: not the node's
 //! own assertions, which are off then.
 //!
+//! No hunt finds [`Rule::CheckAckEpoch`] broken: its documentation says why.
+//!
 //! `make hunts HUNTS=21 | grep '^|'` prints after how many seeds: the median and the most of so many
 //! hunts.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests may fail")]

@@ -134,8 +134,8 @@ pub(crate) fn with_a_former_leader(test: Test) -> Test {
     test
 }
 
-/// A leader has hardly any room for sends, and too few replicas are in sync again and again. Packets
-/// overtake each other, so the copy of a send that is refused is often not the first one.
+/// A leader has hardly any room for sends, and too few replicas are in sync again and again.
+/// Packets overtake each other, so the copy of a send that is refused is often not the only one.
 pub(crate) fn with_refusals(test: Test) -> Test {
     let mut test = three_nodes(test);
     test.options.rate = 200.0;
@@ -150,8 +150,9 @@ pub(crate) fn refusing(rules: Rules) -> Config {
     Config { in_sync_min: 2, pending_bytes: 40, ..config(rules) }
 }
 
-/// Two of five nodes keep a partition of a few messages. A replica that was away for a moment begins
-/// anew, and may soon lead, while another node still waits for the answer to a deleted message.
+/// Two of five nodes keep a partition of a few messages. A replica that was away for a moment
+/// begins anew and may soon lead, while another node still waits for the answer to a deleted
+/// message.
 pub(crate) fn with_deletions(test: Test) -> Test {
     let mut test = three_nodes(test);
     test.options = test.options.with_node_count(5);
