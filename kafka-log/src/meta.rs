@@ -32,7 +32,8 @@
 //! Not covered: with N = 1, the default, no replica is ever eligible. With an empty `lin-kv`
 //! ([recovery](crate::Comparison)), all replicas that are in sync or eligible must be there: if one
 //! lost its records, the partition stays unavailable. The record that a recovery creates names no
-//! eligible replica, although others may have all that is committed.
+//! eligible replica, although others may have all that is committed. A replica that lost only the
+//! last commit of a killed process counts as one that lost nothing: see the same module.
 
 use std::collections::BTreeSet;
 

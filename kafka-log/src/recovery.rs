@@ -38,6 +38,25 @@
 //! commits alone, then loses its records, and no other replica heard from it in between, nobody
 //! names it.
 //!
+//! # The last commit of a process that was killed
+//!
+//! One loss is not noticed: a store cannot tell damage to the very last commit of a process that
+//! was killed from a commit that was never finished. The replica comes back in the same
+//! incarnation, and without its newest records.
+//!
+//! * While a leader runs that has these entries, nothing is lost: it learns in the replica's new
+//!   life where the log ends, and sends the rest again. With an empty `lin-kv`, nothing is lost
+//!   either as long as another log is more complete.
+//! * If the leader fails before that, the replica can take over, since it still counts as in sync.
+//!   Then an acknowledged message is lost, also with `--min-isr 2`. The same can happen if the
+//!   newest epoch was in that commit: the replica then follows a leader that was replaced.
+//!
+//! In Kafka, a broker that restarts after an unclean stop is not in sync any more (KIP-966). Here a
+//! replica stays in sync, since every restart after a kill is such a stop. If all nodes were killed
+//! at once, nobody would be in sync. All replicas that were in sync would have to be there to
+//! compare their logs, so one of them that stays away would make the partition unavailable. A crash
+//! alone never causes this loss: the disk has to damage what it has synced.
+//!
 //! # Unclean recovery
 //!
 //! An unclean recovery goes on without what is missing. It skips at least [`UNCLEAN_EPOCHS`] epochs,

@@ -37,6 +37,13 @@ pub enum Rule {
     /// An acknowledgement counts for the incarnation that gave it.
     CheckIncarnation,
     /// An acknowledgement counts in its epoch only.
+    ///
+    /// Only unit tests notice if this rule is broken: it is about a packet that comes two
+    /// elections late. The same node leads again then, in the same life, and the follower has cut
+    /// off meanwhile what it acknowledged. The other checks let such a packet pass if it is among
+    /// the 128 newest ones and the leader has sent as much in its new epoch. In the simulated
+    /// network a receiver waits for the message that is due first, so a packet hardly ever comes
+    /// that late.
     CheckAckEpoch,
     /// A definite error tells that no copy of the send is anywhere.
     RefuseUnsent,

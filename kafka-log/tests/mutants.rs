@@ -1,6 +1,8 @@
 //! The protocol is broken on purpose, one rule at a time, and the checker must notice: not the node's
 //! own assertions, which are off then.
 //!
+//! No hunt finds [`Rule::CheckAckEpoch`] broken: its documentation says why.
+//!
 //! `make hunts HUNTS=21 | grep '^|'` prints after how many seeds: the median and the most of so many
 //! hunts.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests may fail")]
@@ -21,6 +23,7 @@ mod damaged;
 mod forgetful;
 #[path = "../../maelstrom-sim/tests/mutants/shrunk.rs"]
 mod shrunk;
+mod staged;
 
 use damaged::{Damaged, Reader};
 use forgetful::{Forgetful, with_one_bad_disk};
@@ -98,6 +101,23 @@ fn with_outages(rules: Rules, seed: u64) -> Option<String> {
     finding(test, |_| handler(rules))
 }
 
+/// A test of [`staged`] of nodes with this configuration.
+fn with_staged(
+    stage: fn(Test) -> Test,
+    config: fn(Rules) -> Config,
+    rules: Rules,
+    seed: u64,
+) -> Option<String> {
+    finding(stage(test_for(seed)), |_| KafkaLog::new(config(rules), gossip::Config::default()))
+}
+
+/// The same where the first node forgets everything in each crash.
+fn with_a_former_leader(rules: Rules, seed: u64) -> Option<String> {
+    let test = staged::with_a_former_leader(test_for(seed));
+    let bad = test.options.nodes[0].clone();
+    finding(test, |id| Forgetful::with_two_in_sync(*id == bad, config(rules)))
+}
+
 #[test]
 fn nothing_is_found_if_all_rules_hold() {
     let rules = Rules::default();
@@ -153,4 +173,38 @@ fn a_broken_rule_about_damage_is_noticed_by_the_sweep_with_a_damaged_file() {
 fn a_broken_rule_about_outages_is_noticed_by_the_sweep_with_outages() {
     let rule = Rule::CompareReplicas;
     is_noticed(rule, "outages", 0, |seed| with_outages(Rules::without(rule), seed));
+}
+
+#[test]
+fn a_broken_rule_about_joining_is_noticed_where_the_others_crash_then() {
+    // The seeds before the second number show nothing.
+    for (rule, first) in [(Rule::CountJoining, 69), (Rule::JoinCaughtUp, 86)] {
+        let find =
+            |seed| with_staged(staged::with_joins, staged::joining, Rules::without(rule), seed);
+        is_noticed(rule, "joins", first, find);
+    }
+}
+
+#[test]
+fn a_broken_rule_about_incarnations_is_noticed_where_a_former_leader_goes_on() {
+    let rule = Rule::CheckIncarnation;
+    let find = |seed| with_a_former_leader(Rules::without(rule), seed);
+    is_noticed(rule, "a former leader", 2, find);
+}
+
+#[test]
+fn a_broken_rule_about_errors_is_noticed_where_sends_are_refused() {
+    let rule = Rule::RefuseUnsent;
+    let find =
+        |seed| with_staged(staged::with_refusals, staged::refusing, Rules::without(rule), seed);
+    is_noticed(rule, "refusals", 1, find);
+}
+
+#[test]
+fn a_broken_rule_about_floors_is_noticed_where_messages_are_deleted_soon() {
+    let rule = Rule::FloorNamesProducers;
+    let find =
+        |seed| with_staged(staged::with_deletions, staged::deleting, Rules::without(rule), seed);
+    // The seeds before this one show nothing.
+    is_noticed(rule, "deletions", 77, find);
 }

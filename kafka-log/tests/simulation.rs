@@ -23,6 +23,7 @@ use serde_json::value::RawValue;
 mod damaged;
 mod forgetful;
 mod sized;
+mod staged;
 
 use damaged::{Damaged, Reader};
 use forgetful::{Forgetful, with_one_bad_disk};
@@ -110,6 +111,45 @@ fn sweep_with_a_damaged_file() {
             Damaged::new(reader, Rules::default())
         })
     });
+}
+
+/// A replica is in sync again, and alone at once.
+#[test]
+fn sweep_with_joins() {
+    all_faults().test_cases("kafka-joins", 1, |test| {
+        staged_case(staged::with_joins(test), staged::joining(Rules::default()))
+    });
+}
+
+/// A leader that was replaced goes on with the only node that knew so, and forgot it.
+#[test]
+fn sweep_with_a_former_leader() {
+    all_faults().test_cases("kafka-former-leader", 1, |test| {
+        let test = staged::with_a_former_leader(test);
+        let bad = test.options.nodes[0].clone();
+        let build = move |id: &NodeId| Forgetful::with_two_in_sync(*id == bad, at_once());
+        Case::new(test, build)
+    });
+}
+
+/// Most sends are refused, and many of them are under way twice.
+#[test]
+fn sweep_with_refusals() {
+    all_faults().test_cases("kafka-refusals", 1, |test| {
+        staged_case(staged::with_refusals(test), staged::refusing(Rules::default()))
+    });
+}
+
+/// Messages are deleted before the nodes that passed them on know their offsets.
+#[test]
+fn sweep_with_deletions() {
+    all_faults().test_cases("kafka-deletions", 1, |test| {
+        staged_case(staged::with_deletions(test), staged::deleting(Rules::default()))
+    });
+}
+
+fn staged_case(test: Test, config: Config) -> Case<impl FnMut(&NodeId) -> KafkaLog> {
+    Case::new(test, move |_| KafkaLog::new(config.clone(), gossip::Config::default()))
 }
 
 /// All nodes lose their power at one instant, again and again, and `lin-kv` is empty after that.

@@ -1,0 +1,172 @@
+//! Tests whose faults come in the order that one rule of the protocol is there for, at random times
+//! and again and again: where faults come in any order, that one is too rare to be found.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use kafka_log::{Config, Retention, Rules};
+use maelstrom_core::NodeId;
+use maelstrom_sim::Test;
+use maelstrom_sim::nemesis::{Fault, NemesisOp};
+use maelstrom_sim::options::{Latency, LatencyDist, Options};
+use maelstrom_sim::partition::{Grudge, PartitionKind};
+use maelstrom_sim::rng::{self, SimRng, Stream};
+use maelstrom_sim::workload::Kafka;
+use rand::RngExt;
+use rand::seq::SliceRandom;
+
+/// A schedule that is being written.
+struct Script {
+    rng: SimRng,
+    at: Duration,
+    events: Vec<(Duration, NemesisOp)>,
+}
+
+impl Script {
+    fn new(options: &Options) -> Self {
+        let rng = rng::stream(options.seed, Stream::Settings);
+        Self { rng, at: Duration::from_millis(500), events: Vec::new() }
+    }
+
+    fn wait(&mut self, ms: std::ops::Range<u64>) {
+        self.at += Duration::from_millis(self.rng.random_range(ms));
+    }
+
+    fn then(&mut self, op: NemesisOp) {
+        self.events.push((self.at, op));
+    }
+
+    /// Only these two groups are cut off from each other.
+    fn split(&mut self, one: &[NodeId], other: &[NodeId]) {
+        self.then(NemesisOp::StopPartition);
+        let refuse = |nodes: &[NodeId], from: &[NodeId]| {
+            let from: Vec<NodeId> = from.to_vec();
+            let refused = move |node: &NodeId| (node.clone(), from.iter().cloned().collect());
+            nodes.iter().map(refused).collect::<Vec<_>>()
+        };
+        let grudge: Grudge = refuse(one, other).into_iter().chain(refuse(other, one)).collect();
+        self.then(NemesisOp::StartPartition(PartitionKind::Split, grudge));
+    }
+
+    fn slow(&mut self, node: &NodeId, ms: std::ops::Range<u64>) {
+        let by = Duration::from_millis(self.rng.random_range(ms));
+        self.then(NemesisOp::Slow(node.clone(), by));
+    }
+}
+
+/// Three nodes, with five clients each, on a network that is fast unless the faults make it slow.
+fn three_nodes(Test { workload, options }: Test) -> Test {
+    let options = Options {
+        rate: 60.0,
+        concurrency: 15,
+        latency: Latency { mean_ms: 10, dist: LatencyDist::Exponential },
+        nemesis: BTreeSet::new(),
+        ..options.with_node_count(3)
+    };
+    Test { workload, options }
+}
+
+/// One partition on up to three nodes.
+fn config(rules: Rules) -> Config {
+    Config { partitions: 1, linger: Duration::ZERO, rules, ..Config::default() }
+}
+
+/// A replica is cut off until it is not in sync any more, comes back slowly, and is alone at about
+/// the time at which it is in sync again: the others crash, and what they sent to it is lost.
+pub(crate) fn with_joins(test: Test) -> Test {
+    let mut test = three_nodes(test);
+    let options = &mut test.options;
+    let mut script = Script::new(options);
+    while script.at < options.time_limit {
+        let mut nodes = options.nodes.clone();
+        nodes.shuffle(&mut script.rng);
+        let (joining, others) = nodes.split_at(1);
+        script.split(joining, others);
+        script.wait(1_000..3_000);
+        script.then(NemesisOp::StopPartition);
+        script.slow(&joining[0], 0..800);
+        script.wait(200..3_000);
+        script.split(joining, others);
+        script.then(NemesisOp::Slow(joining[0].clone(), Duration::ZERO));
+        others.iter().for_each(|node| script.then(NemesisOp::Crash(node.clone())));
+        script.wait(1_500..3_000);
+        script.then(NemesisOp::StopPartition);
+        others.iter().for_each(|node| script.then(NemesisOp::Restart(node.clone())));
+        script.wait(1_000..3_000);
+    }
+    options.schedule = Some(script.events);
+    test
+}
+
+pub(crate) fn joining(rules: Rules) -> Config {
+    config(rules)
+}
+
+/// The first node has a bad disk, and is one of two that are in sync. The other one stops while it
+/// leads, so that the first one leads in a newer epoch. Then the first one forgets that, and the
+/// earlier leader goes on and finds it before anybody else does.
+pub(crate) fn with_a_former_leader(test: Test) -> Test {
+    let mut test = three_nodes(test);
+    let options = &mut test.options;
+    let lin_kv: NodeId = "lin-kv".into();
+    let mut script = Script::new(options);
+    while script.at < options.time_limit {
+        let mut nodes = options.nodes.clone();
+        nodes[1..].shuffle(&mut script.rng);
+        let [bad, former, third] = [0, 1, 2].map(|place: usize| nodes[place].clone());
+        script.split(&[bad.clone(), former.clone()], std::slice::from_ref(&third));
+        script.wait(1_000..2_500);
+        script.split(&[bad.clone(), third.clone()], std::slice::from_ref(&former));
+        script.then(NemesisOp::Pause(former.clone()));
+        script.wait(1_500..4_000);
+        script.split(&[bad.clone(), former.clone()], std::slice::from_ref(&third));
+        script.then(NemesisOp::Crash(bad.clone()));
+        script.slow(&lin_kv, 0..400);
+        script.wait(1..300);
+        script.then(NemesisOp::Restart(bad));
+        script.then(NemesisOp::Resume(former));
+        script.wait(500..1_500);
+        script.then(NemesisOp::StopPartition);
+        script.then(NemesisOp::Slow(lin_kv.clone(), Duration::ZERO));
+        script.wait(1_000..3_000);
+    }
+    options.schedule = Some(script.events);
+    test
+}
+
+/// A leader has hardly any room for sends, and too few replicas are in sync again and again.
+/// Packets overtake each other, so the copy of a send that is refused is often not the only one.
+pub(crate) fn with_refusals(test: Test) -> Test {
+    let mut test = three_nodes(test);
+    test.options.rate = 200.0;
+    test.options.concurrency = 24;
+    test.options.latency.mean_ms = 100;
+    test.options.nemesis = [Fault::Cut, Fault::Slow, Fault::Crash].into_iter().collect();
+    test.options.nemesis_interval = Duration::from_millis(700);
+    test
+}
+
+pub(crate) fn refusing(rules: Rules) -> Config {
+    Config { in_sync_min: 2, pending_bytes: 40, ..config(rules) }
+}
+
+/// Two of five nodes keep a partition of a few messages. A replica that was away for a moment
+/// begins anew and may soon lead, while another node still waits for the answer to a deleted
+/// message.
+pub(crate) fn with_deletions(test: Test) -> Test {
+    let mut test = three_nodes(test);
+    test.options = test.options.with_node_count(5);
+    test.options.concurrency = 20;
+    test.options.nemesis = [Fault::Cut, Fault::Crash].into_iter().collect();
+    test.options.nemesis_interval = Duration::from_millis(700);
+    test.with_workload(|kafka: &mut Kafka| {
+        // Nobody reads deleted messages any more.
+        kafka.harmless.extend(["lost-write", "unseen", "poll-skip"]);
+        (kafka.keys.key_count, kafka.keys.max_writes_per_key) = (1, 1_024);
+    })
+}
+
+pub(crate) fn deleting(rules: Rules) -> Config {
+    let retention = Retention { segment_bytes: 10, bytes_max: Some(30), age_max: None };
+    Config { replication: 2, retention, ..config(rules) }
+}
