@@ -9,9 +9,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+#[path = "../../maelstrom-sim/tests/restored/mod.rs"]
+mod restored;
+
 use g_counter::{GCounter, PERIOD_MIN};
 use maelstrom_core::NodeId;
-use maelstrom_core::gossip::Config;
+use maelstrom_core::gossip::{Config, VersionVector};
 use maelstrom_sim::Test;
 use maelstrom_sim::history::{History, Op, OpType, Process};
 use maelstrom_sim::nemesis::Fault;
@@ -20,6 +23,8 @@ use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::{Case, Sweep};
 use maelstrom_sim::workload;
 use maelstrom_sim::world::World;
+
+use restored::{Replicated, restored};
 
 /// What the program runs with.
 fn counter(_node: &NodeId) -> GCounter {
@@ -56,6 +61,51 @@ fn sweep_on_slow_links() {
                 GCounter::new(config)
             })
         },
+    );
+}
+
+/// A message of this engine is large if the names of the nodes are: each log is named by one. Numbers
+/// are large, too.
+#[test]
+fn sweep_with_large_values() {
+    let line_bytes_max = 16 << 10;
+    Sweep::new(workload::GCounter::default(), Fault::ALL).test_cases(
+        "g-counter-large",
+        3,
+        |mut test| {
+            let bandwidths = [40_000, 100_000, 300_000];
+            let nth = usize::try_from(test.options.seed % 3).unwrap();
+            test.options.bandwidth = Some(bandwidths[nth]);
+            test.options.line_bytes_max = Some(line_bytes_max);
+            let lengths = [2, 10, 50, 100, 200, 400];
+            for (nth, id) in test.options.nodes.iter_mut().enumerate() {
+                let length = lengths[(usize::try_from(test.options.seed).unwrap() + nth) % 6];
+                *id = format!("{id:x<length$}").into();
+            }
+            let test = test.with_workload(|counter: &mut workload::GCounter| {
+                counter.factor = Some(1_000_000_000_000_007);
+            });
+            Case::new(test, move |_: &NodeId| {
+                let config = Config { line_bytes_max, period_min: PERIOD_MIN, ..Config::default() };
+                GCounter::new(config)
+            })
+        },
+    );
+}
+
+impl Replicated for GCounter {
+    fn version(&self) -> &VersionVector {
+        self.gossip().replica().version()
+    }
+}
+
+/// One node gets back an older copy of its folder now and then. The others have what it lacks.
+#[test]
+fn sweep_with_restored_folders() {
+    Sweep::new(workload::GCounter::default(), Fault::ALL).test_cases(
+        "g-counter-restored",
+        4,
+        |test| restored(test, false, counter),
     );
 }
 
