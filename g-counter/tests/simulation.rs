@@ -14,7 +14,7 @@ mod restored;
 
 use g_counter::{GCounter, PERIOD_MIN};
 use maelstrom_core::NodeId;
-use maelstrom_core::gossip::{Config, VersionVector};
+use maelstrom_core::gossip::{Config, LINE_BYTES_MIN, VersionVector};
 use maelstrom_sim::Test;
 use maelstrom_sim::history::{History, Op, OpType, Process};
 use maelstrom_sim::nemesis::Fault;
@@ -64,23 +64,23 @@ fn sweep_on_slow_links() {
     );
 }
 
-/// A message of this engine is large if the names of the nodes are: each log is named by one. Numbers
-/// are large, too.
+/// A message is large here if the names of the nodes are long, since each log has one: with so many
+/// lives of nodes, the names of all logs take up to two thirds of a line. Numbers are large, too.
 #[test]
 fn sweep_with_large_values() {
-    let line_bytes_max = 16 << 10;
+    let line_bytes_max = LINE_BYTES_MIN;
     Sweep::new(workload::GCounter::default(), Fault::ALL).test_cases(
         "g-counter-large",
         3,
         |mut test| {
-            let bandwidths = [40_000, 100_000, 300_000];
-            let nth = usize::try_from(test.options.seed % 3).unwrap();
-            test.options.bandwidth = Some(bandwidths[nth]);
+            let seed = usize::try_from(test.options.seed).unwrap();
+            test.options.bandwidth = Some([100_000, 300_000, 1_000_000][seed % 3]);
             test.options.line_bytes_max = Some(line_bytes_max);
-            let lengths = [2, 10, 50, 100, 200, 400];
+            let lengths = [10, 100, 500, 1_500];
             for (nth, id) in test.options.nodes.iter_mut().enumerate() {
-                let length = lengths[(usize::try_from(test.options.seed).unwrap() + nth) % 6];
-                *id = format!("{id:x<length$}").into();
+                // All names have the same length, or each has another one.
+                let nth = if seed.is_multiple_of(2) { seed / 2 } else { nth };
+                *id = format!("{id:x<0$}", lengths[nth % 4]).into();
             }
             let test = test.with_workload(|counter: &mut workload::GCounter| {
                 counter.factor = Some(1_000_000_000_000_007);

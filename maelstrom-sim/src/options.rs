@@ -120,7 +120,9 @@ pub fn node_names(count: usize) -> Vec<NodeId> {
 /// durable, unless their disks lose it. A test in which disks lose records can still be judged if
 /// only those are lost that other nodes can bring back.
 #[derive(Clone)]
-pub struct Losable(Arc<dyn Fn(&[u8]) -> bool + Send + Sync>);
+pub struct Losable(Arc<IsLosable>);
+
+type IsLosable = dyn Fn(&[u8]) -> bool + Send + Sync;
 
 impl Losable {
     /// Asks `is_losable`.
