@@ -60,7 +60,7 @@ fn sweep_on_slow_links() {
 /// Most values are small. Some take up to half of a line, which is as much as a node takes.
 #[test]
 fn sweep_with_large_values() {
-    all_faults().test_cases("broadcast-large", 3, with_large_values);
+    all_faults().test_cases("broadcast-large", 2, with_large_values);
 }
 
 fn with_large_values(mut test: Test) -> Case<impl FnMut(&NodeId) -> Broadcast> {
@@ -97,7 +97,7 @@ impl Replicated for Broadcast {
 /// One node gets back an older copy of its folder now and then. The others have what it lacks.
 #[test]
 fn sweep_with_restored_folders() {
-    all_faults().test_cases("broadcast-restored", 4, |test| {
+    all_faults().test_cases("broadcast-restored", 3, |test| {
         restored(test, false, |_| Broadcast::default())
     });
 }

@@ -95,7 +95,7 @@ fn sweep_on_slow_links() {
 /// as much as a node takes.
 #[test]
 fn sweep_with_large_values() {
-    all_faults().test_cases("txn-rw-large", 3, with_large_values);
+    all_faults().test_cases("txn-rw-large", 2, with_large_values);
 }
 
 fn with_large_values(mut test: Test) -> Case<impl FnMut(&NodeId) -> TxnRw> {
@@ -137,7 +137,7 @@ impl Replicated for TxnRw {
 /// shows an older state until they have told it, so sessions do not hold.
 #[test]
 fn sweep_with_restored_folders() {
-    all_faults().test_cases("txn-rw-restored", 4, |test| {
+    all_faults().test_cases("txn-rw-restored", 3, |test| {
         let test = test.with_workload(|txns: &mut TxnRwRegister| {
             txns.options.consistency_models = vec![Model::ReadAtomic];
         });
