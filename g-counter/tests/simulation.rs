@@ -74,13 +74,16 @@ fn sweep_with_large_values() {
         3,
         |mut test| {
             let seed = usize::try_from(test.options.seed).unwrap();
-            test.options.bandwidth = Some([100_000, 300_000, 1_000_000][seed % 3]);
+            test.options.bandwidth = Some([200_000, 500_000, 2_000_000][seed % 3]);
             test.options.line_bytes_max = Some(line_bytes_max);
-            let lengths = [10, 100, 500, 1_500];
+            // So there are some ten lives more than nodes.
+            test.options.nemesis_interval = Duration::from_secs(1);
+            test.options.nemesis.insert(Fault::Crash);
+            let lengths = [2_000, 10, 500, 100];
             for (nth, id) in test.options.nodes.iter_mut().enumerate() {
-                // All names have the same length, or each has another one.
-                let nth = if seed.is_multiple_of(2) { seed / 2 } else { nth };
-                *id = format!("{id:x<0$}", lengths[nth % 4]).into();
+                // All names are long, or each has another length.
+                let length = if seed.is_multiple_of(2) { 2_000 } else { lengths[nth % 4] };
+                *id = format!("{id:x<length$}").into();
             }
             let test = test.with_workload(|counter: &mut workload::GCounter| {
                 counter.factor = Some(1_000_000_000_000_007);
