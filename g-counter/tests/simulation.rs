@@ -71,7 +71,7 @@ fn sweep_with_large_values() {
     let line_bytes_max = LINE_BYTES_MIN;
     Sweep::new(workload::GCounter::default(), Fault::ALL).test_cases(
         "g-counter-large",
-        3,
+        2,
         |mut test| {
             let seed = usize::try_from(test.options.seed).unwrap();
             test.options.bandwidth = Some([200_000, 500_000, 2_000_000][seed % 3]);
