@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
+#[path = "../../maelstrom-sim/tests/restored/mod.rs"]
+mod restored;
+
 use broadcast::Broadcast;
 use maelstrom_core::NodeId;
-use maelstrom_core::gossip::Config;
+use maelstrom_core::gossip::{Config, VersionVector};
 use maelstrom_sim::Test;
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
@@ -13,6 +16,8 @@ use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::{Case, Sweep};
 use maelstrom_sim::workload;
 use maelstrom_sim::world::World;
+
+use restored::{Replicated, restored};
 
 fn all_faults() -> Sweep {
     Sweep::new(workload::Broadcast::default(), Fault::ALL)
@@ -49,6 +54,51 @@ fn sweep_on_slow_links() {
         Case::new(test, move |_: &NodeId| {
             Broadcast::new(Config { line_bytes_max, ..Config::default() })
         })
+    });
+}
+
+/// Most values are small. Some take up to half of a line, which is as much as a node takes.
+#[test]
+fn sweep_with_large_values() {
+    all_faults().test_cases("broadcast-large", 2, with_large_values);
+}
+
+fn with_large_values(mut test: Test) -> Case<impl FnMut(&NodeId) -> Broadcast> {
+    let line_bytes_max = 16 << 10;
+    let bandwidths = [40_000, 100_000, 300_000];
+    let nth = usize::try_from(test.options.seed % 3).unwrap();
+    test.options.bandwidth = Some(bandwidths[nth]);
+    test.options.line_bytes_max = Some(line_bytes_max);
+    // A read shows all values in one line.
+    test.options.long_lines_to_clients = true;
+    test.options.rate /= 2.0;
+    let large = [1_000, 3_900, 4_200, 8_100, line_bytes_max / 2];
+    let lengths = [[10, 20, 50, 200].repeat(8), large.into()].concat();
+    let test =
+        test.with_workload(|broadcast: &mut workload::Broadcast| broadcast.lengths = lengths);
+    Case::new(test, move |_: &NodeId| {
+        Broadcast::new(Config { line_bytes_max, ..Config::default() })
+    })
+}
+
+/// A node that had been paused sent a fetch, which was lost. It took the pause for a part of the round
+/// trip, and waited for 10 s.
+#[test]
+fn seeds_with_large_values_that_once_showed_a_mistake() {
+    all_faults().test_seeds("broadcast-large", [276], with_large_values);
+}
+
+impl Replicated for Broadcast {
+    fn version(&self) -> &VersionVector {
+        self.gossip().replica().version()
+    }
+}
+
+/// One node gets back an older copy of its folder now and then. The others have what it lacks.
+#[test]
+fn sweep_with_restored_folders() {
+    all_faults().test_cases("broadcast-restored", 3, |test| {
+        restored(test, false, |_| Broadcast::default())
     });
 }
 

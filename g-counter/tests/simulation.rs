@@ -9,9 +9,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+#[path = "../../maelstrom-sim/tests/restored/mod.rs"]
+mod restored;
+
 use g_counter::{GCounter, PERIOD_MIN};
 use maelstrom_core::NodeId;
-use maelstrom_core::gossip::Config;
+use maelstrom_core::gossip::{Config, LINE_BYTES_MIN, VersionVector};
 use maelstrom_sim::Test;
 use maelstrom_sim::history::{History, Op, OpType, Process};
 use maelstrom_sim::nemesis::Fault;
@@ -20,6 +23,8 @@ use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::{Case, Sweep};
 use maelstrom_sim::workload;
 use maelstrom_sim::world::World;
+
+use restored::{Replicated, restored};
 
 /// What the program runs with.
 fn counter(_node: &NodeId) -> GCounter {
@@ -56,6 +61,54 @@ fn sweep_on_slow_links() {
                 GCounter::new(config)
             })
         },
+    );
+}
+
+/// A message is large here if the names of the nodes are long, since each log has one: with so many
+/// lives of nodes, the names of all logs take up to two thirds of a line. Numbers are large, too.
+#[test]
+fn sweep_with_large_values() {
+    let line_bytes_max = LINE_BYTES_MIN;
+    Sweep::new(workload::GCounter::default(), Fault::ALL).test_cases(
+        "g-counter-large",
+        2,
+        |mut test| {
+            let seed = usize::try_from(test.options.seed).unwrap();
+            test.options.bandwidth = Some([200_000, 500_000, 2_000_000][seed % 3]);
+            test.options.line_bytes_max = Some(line_bytes_max);
+            // So there are some ten lives more than nodes.
+            test.options.nemesis_interval = Duration::from_secs(1);
+            test.options.nemesis.insert(Fault::Crash);
+            let lengths = [2_000, 10, 500, 100];
+            for (nth, id) in test.options.nodes.iter_mut().enumerate() {
+                // All names are long, or each has another length.
+                let length = if seed.is_multiple_of(2) { 2_000 } else { lengths[nth % 4] };
+                *id = format!("{id:x<length$}").into();
+            }
+            let test = test.with_workload(|counter: &mut workload::GCounter| {
+                counter.factor = Some(1_000_000_000_000_007);
+            });
+            Case::new(test, move |_: &NodeId| {
+                let config = Config { line_bytes_max, period_min: PERIOD_MIN, ..Config::default() };
+                GCounter::new(config)
+            })
+        },
+    );
+}
+
+impl Replicated for GCounter {
+    fn version(&self) -> &VersionVector {
+        self.gossip().replica().version()
+    }
+}
+
+/// One node gets back an older copy of its folder now and then. The others have what it lacks.
+#[test]
+fn sweep_with_restored_folders() {
+    Sweep::new(workload::GCounter::default(), Fault::ALL).test_cases(
+        "g-counter-restored",
+        4,
+        |test| restored(test, false, counter),
     );
 }
 

@@ -34,11 +34,16 @@ pub enum Fault {
     /// within some seconds, in any order.
     #[value(skip)]
     Outage,
+    /// Ends a node, the same one each time, and starts it anew with an older copy of its records: as
+    /// if somebody had restored a backup of its folder, or as if its disk had lied about a sync.
+    /// [`Options::losable`](crate::options::Options::losable) says how old the copy may be.
+    #[value(skip)]
+    Restore,
 }
 
 impl Fault {
     /// All kinds that a node can be asked to bear whatever it is for: all but an outage, after which
-    /// the services are empty.
+    /// the services are empty, and a restored folder, in which records are missing.
     pub const ALL: [Self; 9] = [
         Self::Partition,
         Self::Cut,
@@ -65,6 +70,7 @@ impl Fault {
             Self::Clock => "clock",
             Self::Services => "services",
             Self::Outage => "outage",
+            Self::Restore => "restore",
         }
     }
 }

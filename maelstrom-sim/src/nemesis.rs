@@ -119,6 +119,8 @@ struct Plan<'a> {
     state: BTreeMap<Option<NodeId>, NemesisOp>,
     /// What is out of order now.
     broken: BTreeSet<Option<NodeId>>,
+    /// The node whose folder is restored, once it is drawn.
+    bad: Option<NodeId>,
 }
 
 impl<'a> Plan<'a> {
@@ -127,7 +129,7 @@ impl<'a> Plan<'a> {
         // Each kind has numbers of its own: switching one off leaves the others as they were.
         rng.set_word_pos(u128::from(fault as u8) << 32);
         let (events, state, broken) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        Self { options, fault, rng, events, state, broken }
+        Self { options, fault, rng, events, state, broken, bad: None }
     }
 
     fn run(&mut self) {
@@ -145,6 +147,12 @@ impl<'a> Plan<'a> {
             }
             stagger.advance(at, &mut self.rng);
             let op = self.next_op();
+            if let (Fault::Restore, NemesisOp::Restart(node)) = (self.fault, &op) {
+                // Every other time all that may be lost is lost.
+                let some = self.rng.random_range(1..=100);
+                let percent = if self.rng.random_bool(0.5) { 100 } else { some };
+                self.events.push((at, NemesisOp::Restore(node.clone(), percent)));
+            }
             self.events.push((at, op));
         }
         if self.fault == Fault::Partition {
@@ -185,7 +193,11 @@ impl<'a> Plan<'a> {
             return mend;
         }
         let node = self.options.nodes.choose(&mut self.rng).cloned();
-        let node = node.unwrap_or_else(|| "n0".into());
+        let mut node = node.unwrap_or_else(|| "n0".into());
+        if self.fault == Fault::Restore {
+            // One disk is bad, and it stays the same one.
+            node = self.bad.get_or_insert(node).clone();
+        }
         let (target, op, mend) = match self.fault {
             Fault::Partition => self.cut(PartitionKind::MAELSTROMS),
             Fault::Cut => self.cut(PartitionKind::ALL),
@@ -204,7 +216,7 @@ impl<'a> Plan<'a> {
             Fault::Pause => {
                 (Some(node.clone()), NemesisOp::Pause(node.clone()), NemesisOp::Resume(node))
             }
-            Fault::Crash => {
+            Fault::Crash | Fault::Restore => {
                 (Some(node.clone()), NemesisOp::Crash(node.clone()), NemesisOp::Restart(node))
             }
             Fault::Clock => {
@@ -350,6 +362,21 @@ mod tests {
     }
 
     #[test]
+    fn the_folder_of_one_node_is_restored_each_time_before_the_node_is_back() {
+        let mut schedule = Schedule::new(&options(&[Fault::Restore]));
+        let events = events(&mut schedule);
+        let nodes: BTreeSet<_> = events.iter().filter_map(|(_, op)| op.target()).collect();
+        assert_eq!(nodes.len(), 1);
+        let names: Vec<&str> = events.iter().map(|(_, op)| op.name()).collect();
+        assert!(names.len() > 3);
+        for (nth, name) in names.iter().enumerate() {
+            assert_eq!(*name, ["crash", "restore", "restart"][nth % 3]);
+        }
+        let pairs = events.windows(2).filter(|pair| pair[0].1.name() == "restore");
+        assert!(pairs.into_iter().all(|pair| pair[0].0 == pair[1].0));
+    }
+
+    #[test]
     fn a_given_schedule_is_kept_and_whatever_it_breaks_is_mended_in_the_end() {
         let [first, second]: [NodeId; 2] = ["n1".into(), "n2".into()];
         let at = Duration::from_secs;
@@ -375,7 +402,7 @@ mod tests {
 
     #[test]
     fn a_drawn_schedule_can_be_given_again_and_is_the_same() {
-        for fault in Fault::ALL.into_iter().chain([Fault::Outage]) {
+        for fault in Fault::ALL.into_iter().chain([Fault::Outage, Fault::Restore]) {
             let drawn = Schedule::new(&options(&[fault]));
             let text = serde_json::to_string(&drawn.clone().into_events()).unwrap();
             let given = Some(serde_json::from_str(&text).unwrap());

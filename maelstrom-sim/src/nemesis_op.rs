@@ -43,6 +43,9 @@ pub enum NemesisOp {
     Crash(NodeId),
     /// Starts it anew, if it is down: another kind of fault may have had it back already.
     Restart(NodeId),
+    /// Replaces the records of a node that is down by an older copy, which lacks this many percent
+    /// of the newest records that [may be lost](crate::options::Options::losable).
+    Restore(NodeId, u8),
     /// Sets a node's wall clock this far off, in milliseconds.
     Clock(NodeId, i64),
     /// Changes how the services behave.
@@ -65,6 +68,7 @@ impl NemesisOp {
             Self::Resume(_) => "resume",
             Self::Crash(_) => "crash",
             Self::Restart(_) => "restart",
+            Self::Restore(..) => "restore",
             Self::Clock(..) => "clock",
             Self::Services(_) => "services",
             Self::Forget => "forget",
@@ -90,7 +94,7 @@ impl NemesisOp {
 
     /// Whether it is a fault, and not the end of one.
     pub(crate) fn breaks(&self) -> bool {
-        *self == Self::Forget || self.mend().is_some()
+        matches!(self, Self::Forget | Self::Restore(..)) || self.mend().is_some()
     }
 
     /// The node or service that it is about, if it is about one.
@@ -101,6 +105,7 @@ impl NemesisOp {
             | Self::Resume(id)
             | Self::Crash(id)
             | Self::Restart(id)
+            | Self::Restore(id, _)
             | Self::Clock(id, _) => Some(id),
             _ => None,
         }
@@ -118,6 +123,7 @@ impl fmt::Display for NemesisOp {
             Self::Pause(node) | Self::Resume(node) | Self::Crash(node) | Self::Restart(node) => {
                 write!(f, "{name} {node}")
             }
+            Self::Restore(node, percent) => write!(f, "{name} {node} without {percent} %"),
             Self::Clock(node, ms) => write!(f, "{name} {node} {ms:+} ms"),
             Self::Services(mode) => write!(f, "{name} {mode:?}"),
         }

@@ -2,7 +2,9 @@
 //! in the workload.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use maelstrom_core::NodeId;
@@ -48,6 +50,11 @@ pub struct Options {
     /// The longest line that nodes in virtual time read, its newline not counted: they skip a longer
     /// one, and the test fails if a node prints one. `None`: lines may have any length.
     pub line_bytes_max: Option<usize>,
+    /// Whether nodes may print longer lines than that to clients, which read lines of any length.
+    pub long_lines_to_clients: bool,
+    /// Which records an older copy of a node's folder may lack, where there is the fault
+    /// [`Fault::Restore`]: the newest ones, back to the first that may not be lost. `None`: all.
+    pub losable: Option<Losable>,
     /// How many bytes of messages a link between two nodes, or a node and a service, carries in a
     /// second, in each direction: one message after the other. `None`: no limit, as in Maelstrom.
     pub bandwidth: Option<u32>,
@@ -82,6 +89,8 @@ impl Default for Options {
             sync_max: None,
             snapshot_part_bytes: None,
             line_bytes_max: None,
+            long_lines_to_clients: false,
+            losable: None,
             bandwidth: None,
             schedule: None,
             operations: None,
@@ -105,6 +114,33 @@ impl Options {
 #[must_use]
 pub fn node_names(count: usize) -> Vec<NodeId> {
     (0..count).map(|n| format!("n{n}").into()).collect()
+}
+
+/// Tells whether a record may be lost at that moment. Nodes promise to keep what they have made
+/// durable, unless their disks lose it. A test in which disks lose records can still be judged if
+/// only those are lost that other nodes can bring back.
+#[derive(Clone)]
+pub struct Losable(Arc<IsLosable>);
+
+type IsLosable = dyn Fn(&[u8]) -> bool + Send + Sync;
+
+impl Losable {
+    /// Asks `is_losable`.
+    pub fn new(is_losable: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_losable))
+    }
+
+    /// Whether this record may be lost now.
+    #[must_use]
+    pub fn is_losable(&self, record: &[u8]) -> bool {
+        (self.0)(record)
+    }
+}
+
+impl fmt::Debug for Losable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Losable")
+    }
 }
 
 /// How long messages between nodes take. Drawn for each message.

@@ -24,6 +24,8 @@ use rand::seq::IndexedRandom;
 
 use self::disk::Disk;
 use self::machine::{Machine, Program};
+use crate::nemesis::{Fault, NemesisOp};
+use crate::options::Losable;
 use crate::process::UNREAD_BYTES_MAX;
 use crate::rng::{self, SimRng, Stream};
 use crate::stagger::random_below;
@@ -141,6 +143,8 @@ struct Simulation<'a, 'b, 'h> {
     rng: SimRng,
     sync_max: Duration,
     line_bytes_max: Option<usize>,
+    long_lines_to_clients: bool,
+    losable: Option<Losable>,
 }
 
 impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
@@ -152,6 +156,13 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         let sync_max = options.sync_max.unwrap_or(Duration::from_millis(drawn));
         let now = Duration::ZERO;
         let (part_bytes, line_bytes_max) = (options.snapshot_part_bytes, options.line_bytes_max);
+        let long_lines_to_clients = options.long_lines_to_clients;
+        let losable = options.losable.clone();
+        let restores = |(_, op): &(Duration, NemesisOp)| matches!(op, NemesisOp::Restore(..));
+        let restores = match &options.schedule {
+            Some(events) => events.iter().any(restores),
+            None => options.nemesis.contains(&Fault::Restore),
+        };
         let world = World::new(test, now);
         let mut simulation = Self {
             now,
@@ -165,10 +176,13 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
             rng,
             sync_max,
             line_bytes_max,
+            long_lines_to_clients,
+            losable,
         };
         for id in ids {
             if let Some(node) = simulation.guard(&id, |simulation| simulation.start(&id, &[])) {
-                simulation.nodes.insert(id, Machine::new(node, Disk::new(part_bytes)));
+                let disk = Disk::new(part_bytes).keeping_older(restores);
+                simulation.nodes.insert(id, Machine::new(node, disk));
             }
         }
         simulation.carry_out();
@@ -249,6 +263,12 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
                 self.with(&id, |machine, _| machine.clock_offset_ms = ms);
             }
             Disturbance::Crash(id) => self.with(&id, |machine, _| machine.crash()),
+            Disturbance::Restore(id, percent) => {
+                let losable = self.losable.clone();
+                let may_lose =
+                    |record: &[u8]| losable.as_ref().is_none_or(|it| it.is_losable(record));
+                self.with(&id, |machine, _| machine.disk.restore(percent, may_lose));
+            }
             Disturbance::Restart(id) => {
                 let Some(machine) = self.nodes.get_mut(&id) else {
                     return;
@@ -318,7 +338,9 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         let mut sync_time = || random_below(self.sync_max, &mut self.rng);
         while let Some(lines) = machine.next_lines(self.now, &mut sync_time) {
             for line in lines.split_inclusive(|byte| *byte == b'\n') {
-                if is_longer(line, self.line_bytes_max) {
+                if is_longer(line, self.line_bytes_max)
+                    && !(self.long_lines_to_clients && self.world.is_to_client(line))
+                {
                     let bytes = line.trim_ascii_end().len();
                     let failure = Failure::LongLine(id.clone(), self.now, bytes);
                     return self.world.give_up(failure);

@@ -11,6 +11,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+#[path = "../../maelstrom-sim/tests/restored/mod.rs"]
+mod restored;
+
+use maelstrom_core::gossip::VersionVector;
 use maelstrom_core::{NodeId, gossip};
 use maelstrom_sim::Test;
 use maelstrom_sim::checker::Verdict;
@@ -24,6 +28,8 @@ use maelstrom_sim::sweep::{Case, Sweep};
 use maelstrom_sim::workload::{TxnOptions, TxnRwRegister};
 use maelstrom_sim::world::World;
 use txn_rw::{Config, Isolation, PERIOD_MIN, Registers, TxnRw};
+
+use restored::{Replicated, restored};
 
 /// What the program runs with.
 fn node(_node: &NodeId) -> TxnRw {
@@ -82,6 +88,61 @@ fn sweep_on_slow_links() {
             let gossip = gossip::Config { line_bytes_max, ..Config::default().gossip };
             TxnRw::new(Config { gossip, ..Config::default() })
         })
+    });
+}
+
+/// Most values are small. With some, the writes of a transaction take up to half of a line, which is
+/// as much as a node takes.
+#[test]
+fn sweep_with_large_values() {
+    all_faults().test_cases("txn-rw-large", 2, with_large_values);
+}
+
+fn with_large_values(mut test: Test) -> Case<impl FnMut(&NodeId) -> TxnRw> {
+    let line_bytes_max = 16 << 10;
+    let seed = usize::try_from(test.options.seed).unwrap();
+    test.options.bandwidth = Some([40_000, 100_000, 300_000][seed % 3]);
+    test.options.line_bytes_max = Some(line_bytes_max);
+    // A reply shows as many values as the transaction reads.
+    test.options.long_lines_to_clients = true;
+    test.options.rate /= 2.0;
+    let writes_max = seed % 4 + 1;
+    let largest = (line_bytes_max / 2 - 700) / writes_max;
+    let large = [largest / 4, largest / 2, largest - 100, largest];
+    let lengths = [[10, 20, 50, 200].repeat(8), large.into()].concat();
+    let test = test.with_workload(|txns: &mut TxnRwRegister| {
+        txns.options.max_txn_length = writes_max;
+        txns.lengths = lengths;
+    });
+    Case::new(test, move |_: &NodeId| {
+        let gossip = gossip::Config { line_bytes_max, ..Config::default().gossip };
+        TxnRw::new(Config { gossip, ..Config::default() })
+    })
+}
+
+/// A node that had been paused sent a fetch, which was lost. It took the pause for a part of the round
+/// trip, and waited for 10 s.
+#[test]
+fn seeds_with_large_values_that_once_showed_a_mistake() {
+    all_faults().test_seeds("txn-rw-large", [276], with_large_values);
+}
+
+impl Replicated for TxnRw {
+    fn version(&self) -> &VersionVector {
+        self.gossip().replica().version()
+    }
+}
+
+/// One node gets back an older copy of its folder now and then. The others have what it lacks. It
+/// shows an older state until they have told it, so sessions do not hold.
+#[test]
+fn sweep_with_restored_folders() {
+    all_faults().test_cases("txn-rw-restored", 3, |test| {
+        let test = test.with_workload(|txns: &mut TxnRwRegister| {
+            txns.options.consistency_models = vec![Model::ReadAtomic];
+        });
+        let crash = test.options.nemesis.contains(&Fault::Crash);
+        restored(test, crash, node)
     });
 }
 

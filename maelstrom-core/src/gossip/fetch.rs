@@ -102,7 +102,9 @@ struct Asked {
     from: NodeId,
     sent: u64,
     deadline: Duration,
-    /// Whether any message of the answer has brought something, and whether any did not fit.
+    /// Whether any message of the answer has come, whether any has brought something, and whether any
+    /// did not fit.
+    is_begun: bool,
     is_news: bool,
     is_gap: bool,
 }
@@ -132,10 +134,6 @@ struct Loading<P> {
 }
 
 impl<P> Fetching<P> {
-    pub(super) fn deadline(&self) -> Option<Duration> {
-        self.asked.as_ref().map(|asked| asked.deadline)
-    }
-
     /// Where to go on with a snapshot of a peer, if one has begun that is still of use to a node that
     /// has `have`.
     fn position(&mut self, id: &NodeId, life: Option<u64>, have: &VersionVector) -> Option<u64> {
@@ -215,13 +213,29 @@ impl<S: State> Gossip<S> {
         peer.fetch_at = Some(peer.fetch_at.map_or(at, |sooner| sooner.min(at)));
     }
 
+    /// When the answer to a fetch is late. A node that has been paused takes the pause for a part of
+    /// the round trip. If it asks then, it knows better soon, and must not wait as long as it meant to.
+    fn fetch_deadline(&self, asked: &Asked) -> Duration {
+        let peer = self.peers.get(&asked.from).filter(|_| !asked.is_begun);
+        let now_expected = peer.map(|peer| {
+            let slack = slack(&self.config, self.usual_round_trip, peer);
+            Duration::from_micros(asked.sent).saturating_add(slack)
+        });
+        now_expected.map_or(asked.deadline, |expected| expected.min(asked.deadline))
+    }
+
+    /// When the answer that is waited for is late, if one is.
+    pub(super) fn next_fetch_deadline(&self) -> Option<Duration> {
+        self.fetching.asked.as_ref().map(|asked| self.fetch_deadline(asked))
+    }
+
     /// Fetches from one peer what is lacking.
     pub(super) fn fetch<E>(&mut self, node: &mut Node<E>, now: Duration) {
         if self.fetching.is_merging() {
             return;
         }
         if let Some(asked) = &self.fetching.asked {
-            if now < asked.deadline {
+            if now < self.fetch_deadline(asked) {
                 return;
             }
             if let Some(mut peer) = self.peers.get_mut(&asked.from).filter(|peer| peer.is_up()) {
@@ -248,8 +262,8 @@ impl<S: State> Gossip<S> {
             let position = self.fetching.position(&id, peer.life(), self.replica.version());
             drop(peer);
             let (sent, deadline) = (micros(now), now.saturating_add(slack));
-            let (from, is_news, is_gap) = (id.clone(), false, false);
-            self.fetching.asked = Some(Asked { from, sent, deadline, is_news, is_gap });
+            let (from, is_begun, is_news, is_gap) = (id.clone(), false, false, false);
+            self.fetching.asked = Some(Asked { from, sent, deadline, is_begun, is_news, is_gap });
             let (answer_within, fetch) = (Some(Duration::ZERO), Some(Fetch { position, batches }));
             return self.send(node, &id, Parcel { answer_within, fetch, ..Parcel::default() });
         }
@@ -271,6 +285,7 @@ impl<S: State> Gossip<S> {
         let echoed = echo.map(|echo| echo.sent);
         let is_it = |asked: &&mut Asked| asked.from == *src && echoed >= Some(asked.sent);
         let (awaited, left) = asked.as_mut().filter(is_it).zip(left)?;
+        awaited.is_begun = true;
         awaited.is_news |= is_news;
         awaited.is_gap |= is_gap;
         if left > 0 {

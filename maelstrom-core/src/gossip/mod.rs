@@ -479,7 +479,7 @@ impl<S: State> Gossip<S> {
         }
         let beat = self.has_news_for_others().then(|| self.beat.due(now));
         let slot = self.slot_at(now);
-        let fetch = self.fetching.deadline();
+        let fetch = self.next_fetch_deadline();
         let next_fetch = self.peers.next_fetch().filter(|_| fetch.is_none());
         let merge = self.fetching.has_work().then_some(now);
         let peers = self.peers.next_deadline();

@@ -171,6 +171,8 @@ impl TestArgs {
             sync_max: None,
             snapshot_part_bytes: None,
             line_bytes_max: None,
+            long_lines_to_clients: false,
+            losable: None,
             bandwidth: None,
             schedule: None,
             operations: None,

@@ -178,6 +178,7 @@ fn disturb(
             Ok(())
         }
         Disturbance::Clock(..) => anyhow::bail!("real processes share one clock"),
+        Disturbance::Restore(..) => anyhow::bail!("the folders of real processes stay as they are"),
     }
 }
 

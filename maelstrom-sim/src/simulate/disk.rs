@@ -16,6 +16,13 @@ pub(super) struct Disk {
     /// How many records have been added since the last snapshot was taken or given up.
     since: usize,
     replacement: Option<Replacement>,
+    /// How many of the records were there when the last snapshot had replaced the others. Those
+    /// behind them have been added since.
+    replaced: usize,
+    /// The records that snapshots have replaced, the oldest first, with the same number of each. Empty
+    /// unless the folder may be restored.
+    older: Vec<(Vec<Vec<u8>>, usize)>,
+    keeps_older: bool,
 }
 
 /// A snapshot that is not complete.
@@ -30,6 +37,11 @@ impl Disk {
         Self { part_bytes, ..Self::default() }
     }
 
+    /// The same disk, of which older copies are kept or not.
+    pub(super) fn keeping_older(self, keeps_older: bool) -> Self {
+        Self { keeps_older, ..self }
+    }
+
     /// A record is safe.
     pub(super) fn add(&mut self, record: Vec<u8>) {
         self.since += 1;
@@ -42,6 +54,28 @@ impl Disk {
     /// The process has ended. A snapshot that it had not completed is gone.
     pub(super) fn crash(&mut self) {
         self.replacement = None;
+    }
+
+    /// The process is down, and somebody puts an older copy into the place of the folder. The copy
+    /// lacks `percent` of the newest records that may be lost, but at least one if there is any.
+    pub(super) fn restore(&mut self, percent: u8, is_losable: impl Fn(&[u8]) -> bool) {
+        // A snapshot that takes the place of records stands behind all of them.
+        let present = (&self.records, self.replaced);
+        let older = self.older.iter().rev().map(|(records, replaced)| (records, *replaced));
+        let added = std::iter::once(present).chain(older);
+        let added = added.flat_map(|(records, replaced)| records.iter().skip(replaced).rev());
+        let losable = added.take_while(|record| is_losable(record)).count();
+        let mut lost = (losable * usize::from(percent)).div_ceil(100);
+        while lost > 0 {
+            let added = self.records.len() - self.replaced;
+            let lost_here = lost.min(added);
+            self.records.truncate(self.records.len() - lost_here);
+            lost -= lost_here;
+            if lost > 0 {
+                let Some(older) = self.older.pop() else { return };
+                (self.records, self.replaced) = older;
+            }
+        }
     }
 
     /// Takes the next part of a snapshot of a node whose records are all safe, if there are to be any.
@@ -65,8 +99,73 @@ impl Disk {
         if let Ok(Some(next)) = next {
             replacement.next_part = next;
         } else if let Some(replacement) = self.replacement.take() {
-            self.records = replacement.records;
+            let replaced = replacement.records.len();
+            let replaced = std::mem::replace(&mut self.replaced, replaced);
+            let records = std::mem::replace(&mut self.records, replacement.records);
+            if self.keeps_older {
+                self.older.push((records, replaced));
+            }
             self.since = 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(disk: &Disk) -> Vec<String> {
+        disk.records.iter().map(|record| String::from_utf8(record.clone()).unwrap()).collect()
+    }
+
+    /// As if the node had written a snapshot of this record.
+    fn replace(disk: &mut Disk, snapshot: &str) {
+        let older = std::mem::replace(&mut disk.records, vec![snapshot.as_bytes().to_vec()]);
+        disk.older.push((older, std::mem::replace(&mut disk.replaced, 1)));
+    }
+
+    /// `1 2 3`, a snapshot of them, `4 5`, a snapshot of all, `6`.
+    fn disk() -> Disk {
+        let mut disk = Disk::new(None).keeping_older(true);
+        ["1", "2", "3"].into_iter().for_each(|it| disk.add(it.into()));
+        replace(&mut disk, "123");
+        ["4", "5"].into_iter().for_each(|it| disk.add(it.into()));
+        replace(&mut disk, "12345");
+        disk.add("6".into());
+        disk
+    }
+
+    fn restored(percent: u8, kept: &str) -> Vec<String> {
+        let mut disk = disk();
+        disk.restore(percent, |record| !kept.as_bytes().contains(&record[0]));
+        texts(&disk)
+    }
+
+    #[test]
+    fn an_older_copy_is_the_folder_as_it_once_was() {
+        assert_eq!(restored(100, "6"), ["12345", "6"]);
+        assert_eq!(restored(100, "5"), ["12345"]);
+        assert_eq!(restored(100, "4"), ["123", "4"]);
+        assert_eq!(restored(100, "3"), ["123"]);
+        assert_eq!(restored(100, "2"), ["1", "2"]);
+        assert!(restored(100, "").is_empty());
+    }
+
+    #[test]
+    fn a_part_of_the_records_that_may_be_lost_is_lost_at_least_one_and_none_that_may_not() {
+        assert_eq!(restored(1, ""), ["12345"]);
+        assert_eq!(restored(50, ""), ["123"]);
+        assert_eq!(restored(100, "4"), ["123", "4"]);
+        assert_eq!(restored(1, "6"), ["12345", "6"]);
+    }
+
+    #[test]
+    fn what_is_added_to_an_older_copy_stands_behind_it() {
+        let mut disk = disk();
+        disk.restore(100, |record| *record != *b"4");
+        disk.add("7".into());
+        assert_eq!(texts(&disk), ["123", "4", "7"]);
+        disk.restore(100, |_| true);
+        assert!(disk.records.is_empty());
     }
 }

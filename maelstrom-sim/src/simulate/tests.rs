@@ -59,6 +59,25 @@ impl MessageHandler for Loud {
     }
 }
 
+/// Does the same, and may tell the last node a kilobyte besides.
+struct Shouting {
+    is_to_node: bool,
+}
+
+impl MessageHandler for Shouting {
+    type Payload = Payload;
+    type Event = ();
+
+    fn message(&mut self, node: &mut Node<()>, request: &Request, _: Payload) -> Result<(), Error> {
+        let long = Payload::EchoOk { echo: "x".repeat(1_000).into() };
+        node.reply(request, &long);
+        if self.is_to_node {
+            node.send(&"n2".into(), &long);
+        }
+        Ok(())
+    }
+}
+
 fn test(faults: &[Fault]) -> Test {
     let mut options = Options::default().with_node_count(3);
     options.rate = 50.0;
@@ -94,6 +113,18 @@ fn a_node_that_prints_a_line_longer_than_nodes_read_fails_the_test() {
     assert_eq!(run(2_000), None);
     let failure = run(1_000).unwrap();
     assert!(failure.contains(" printed a line of 10"), "{failure}");
+}
+
+#[test]
+fn lines_to_clients_may_be_longer_where_the_options_say_so() {
+    let run = |is_to_node: bool| {
+        let mut test = test(&[]);
+        test.options.line_bytes_max = Some(1_000);
+        test.options.long_lines_to_clients = true;
+        simulate(test, |_| Shouting { is_to_node }).failure().cloned()
+    };
+    assert_eq!(run(false), None);
+    assert!(matches!(run(true), Some(Failure::LongLine(..))));
 }
 
 #[test]
@@ -248,6 +279,31 @@ fn disturbances_reach_their_node_and_a_restarted_one_is_another_process_with_the
     lucks.sort();
     lucks.dedup();
     assert_eq!(lucks.len(), 3, "no two processes have the same luck: {lucks:?}");
+}
+
+#[test]
+fn a_node_that_is_down_can_get_an_older_copy_of_its_records_and_one_that_is_up_keeps_them() {
+    let seen: Rc<RefCell<Vec<String>>> = Rc::default();
+    let mut test = Test::new(Echo::default(), Options::default().with_node_count(2));
+    test.options.losable = Some(Losable::new(|record| record != b"2"));
+    test.options.schedule = Some(vec![
+        (Duration::from_secs(1), NemesisOp::Restore("n0".into(), 100)),
+        (Duration::from_secs(2), NemesisOp::Crash("n0".into())),
+        (Duration::from_secs(3), NemesisOp::Restart("n0".into())),
+        (Duration::from_secs(4), NemesisOp::Crash("n0".into())),
+        (Duration::from_secs(5), NemesisOp::Restore("n0".into(), 100)),
+        (Duration::from_secs(6), NemesisOp::Restart("n0".into())),
+    ]);
+    let mut build = |_: &NodeId, seed| program(Witness(Rc::clone(&seen)), seed);
+    let mut simulation = Simulation::new(test, &mut build, None);
+    let records = ["1", "2", "3", "4"].map(Into::into);
+    simulation.with(&"n0".into(), |machine, _| machine.disk.records.extend(records));
+    while simulation.now < Duration::from_secs(8) {
+        simulation.step();
+    }
+    let had: Vec<String> =
+        seen.borrow().iter().filter(|it| it.starts_with("had")).cloned().collect();
+    assert_eq!(had, ["had 1", "had 2", "had 3", "had 4", "had 1", "had 2"]);
 }
 
 #[test]

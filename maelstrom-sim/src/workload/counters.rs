@@ -17,13 +17,16 @@ pub(super) const READ: Rpc = Rpc {
 pub(super) struct Counting {
     /// Draws the next add. `None`: the next operation reads.
     pub(super) next_add: fn(&mut SimRng) -> Option<i64>,
+    /// Every add is multiplied by this.
+    pub(super) factor: i64,
 }
 
 const READ_OP: Invocation = Invocation { f: "read", value: None };
 
 impl Generator for Counting {
     fn next(&mut self, _process: u64, rng: &mut SimRng) -> Invocation {
-        (self.next_add)(rng).map_or(READ_OP, |delta| Invocation::new("add", &json!(delta)))
+        let add = (self.next_add)(rng).map(|delta| delta * self.factor);
+        add.map_or(READ_OP, |delta| Invocation::new("add", &json!(delta)))
     }
 
     fn final_ops(&self) -> FinalOps {

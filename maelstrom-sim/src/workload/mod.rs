@@ -325,6 +325,15 @@ pub enum FinalOps {
     },
 }
 
+/// The value of that number: itself, or a string of so many bytes as JSON that begins with it, if the
+/// number leaves room.
+fn numbered(number: u64, bytes: Option<&usize>) -> Value {
+    let Some(bytes) = bytes else { return number.into() };
+    let mut text = format!("{number} ");
+    text.extend(std::iter::repeat_n('x', bytes.saturating_sub(text.len() + 2)));
+    text.into()
+}
+
 /// A value as raw JSON.
 fn raw(value: &Value) -> Option<Box<RawValue>> {
     serde_json::value::to_raw_value(value).ok()

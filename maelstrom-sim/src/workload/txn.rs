@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use rand::RngExt;
+use rand::seq::IndexedRandom;
 use serde_json::{Value, json};
 
-use super::{FinalOps, Generator, Invocation, Keys, RequestBody};
+use super::{FinalOps, Generator, Invocation, Keys, RequestBody, numbered};
 use crate::arguments::{list_items, whole};
 use crate::checker::txn::Model;
 use crate::rng::SimRng;
@@ -71,6 +72,8 @@ pub(super) struct Transactions {
     max_length: usize,
     final_reads: bool,
     max_writes_per_key: u64,
+    /// The lengths of the values as JSON. Empty: the values are numbers.
+    lengths: Vec<usize>,
     /// The keys in use. A later place is a likelier one.
     keys: Vec<u64>,
     next_key: u64,
@@ -88,10 +91,16 @@ impl Transactions {
             max_length: options.max_txn_length.max(1),
             final_reads,
             max_writes_per_key: options.keys.max_writes_per_key,
+            lengths: Vec::new(),
             keys,
             next_key,
             next_values: BTreeMap::new(),
         }
+    }
+
+    /// The same with strings of these lengths, as JSON, for values.
+    pub(super) fn with_lengths(self, lengths: Vec<usize>) -> Self {
+        Self { lengths, ..self }
     }
 
     /// A place among the keys: the last one half of the time, and so on.
@@ -120,7 +129,8 @@ impl Transactions {
             let value = self.next_values.entry(*key).or_insert(1);
             if *value <= self.max_writes_per_key {
                 *value += 1;
-                return json!([self.write, *key, *value - 1]);
+                let written = numbered(*value - 1, self.lengths.choose(rng));
+                return json!([self.write, *key, written]);
             }
             self.next_values.remove(key);
             *key = self.next_key;

@@ -51,6 +51,8 @@ impl World {
                 Disturbance::Crash(node)
             }
             NemesisOp::Clock(node, ms) => Disturbance::Clock(node, ms),
+            NemesisOp::Restore(node, _) if !self.down.contains(&node) => return,
+            NemesisOp::Restore(node, percent) => Disturbance::Restore(node, percent),
             NemesisOp::Restart(node) => {
                 if !self.down.remove(&node) {
                     return;

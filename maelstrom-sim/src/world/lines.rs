@@ -18,9 +18,18 @@ use serde::Deserialize as _;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::World;
 use crate::excerpt::excerpt;
 use crate::json::{Fields, is_integer};
 use crate::network::Message;
+
+impl World {
+    /// Whether a line that a node printed is for a client, which reads lines of any length.
+    pub(crate) fn is_to_client(&self, line: &[u8]) -> bool {
+        let is_node = |line: &Line| self.options.nodes.iter().any(|id| **id == *line.dest);
+        Line::read(line).is_ok_and(|line| !is_node(&line))
+    }
+}
 
 /// A line that a node printed, if it is a message.
 #[derive(Debug)]

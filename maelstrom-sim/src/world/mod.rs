@@ -102,6 +102,9 @@ pub enum Disturbance {
     Crash(NodeId),
     /// Start it anew, from what it has made durable. It will be sent `init`.
     Restart(NodeId),
+    /// While it is down: replace what it has made durable by an older copy, which lacks this many
+    /// percent of the newest records that may be lost.
+    Restore(NodeId, u8),
     /// Set its wall clock so many milliseconds off.
     Clock(NodeId, i64),
 }

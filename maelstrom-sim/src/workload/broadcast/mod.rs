@@ -4,11 +4,12 @@ mod topology;
 
 use maelstrom_core::NodeId;
 use rand::RngExt;
-use serde_json::{Value, json};
+use rand::seq::IndexedRandom;
+use serde_json::Value;
 
 pub use self::topology::Topology;
 
-use super::{Field, FinalOps, Generator, Invocation, RequestBody, Rpc, Schema, Workload};
+use super::{Field, FinalOps, Generator, Invocation, RequestBody, Rpc, Schema, Workload, numbered};
 use crate::chart::Chart;
 use crate::checker::{WorkloadResults, set_full};
 use crate::history::History;
@@ -21,6 +22,10 @@ pub struct Broadcast {
     /// The neighbours to suggest to nodes, in workloads that suggest any.
     #[arg(long, value_name = "SPEC", value_enum, default_value_t)]
     pub topology: Topology,
+    /// The lengths of the values as JSON, in bytes: each is drawn from these, and is a string. Empty:
+    /// the values are numbers.
+    #[arg(skip)]
+    pub lengths: Vec<usize>,
 }
 
 const RPCS: &[Rpc] = &[
@@ -65,7 +70,12 @@ impl Workload for Broadcast {
 
     fn generator(&self, options: &Options) -> Box<dyn Generator> {
         let nodes = options.nodes.clone();
-        Box::new(Values { topology: self.topology, nodes, next_value: 0 })
+        Box::new(Values {
+            topology: self.topology,
+            nodes,
+            lengths: self.lengths.clone(),
+            next_value: 0,
+        })
     }
 
     fn is_idempotent(&self, f: &str) -> bool {
@@ -86,6 +96,7 @@ impl Workload for Broadcast {
 struct Values {
     topology: Topology,
     nodes: Vec<NodeId>,
+    lengths: Vec<usize>,
     next_value: u64,
 }
 
@@ -102,9 +113,9 @@ impl Generator for Values {
         if rng.random_bool(0.5) {
             return Invocation { f: "read", value: None };
         }
-        let value = self.next_value;
+        let value = numbered(self.next_value, self.lengths.choose(rng));
         self.next_value += 1;
-        Invocation::new("broadcast", &json!(value))
+        Invocation::new("broadcast", &value)
     }
 
     fn final_ops(&self) -> FinalOps {

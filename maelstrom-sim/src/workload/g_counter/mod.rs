@@ -12,7 +12,11 @@ use crate::rng::SimRng;
 
 /// The workload `g-counter`.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct GCounter {}
+pub struct GCounter {
+    /// All adds are multiplied by this. `None`: they are 0 to 4.
+    #[arg(skip)]
+    pub factor: Option<i64>,
+}
 
 const RPCS: &[Rpc] = &[
     Rpc {
@@ -39,7 +43,7 @@ impl Workload for GCounter {
     }
 
     fn generator(&self, _options: &Options) -> Box<dyn Generator> {
-        Box::new(Counting { next_add })
+        Box::new(Counting { next_add, factor: self.factor.unwrap_or(1) })
     }
 
     /// Maelstrom's client for counters catches no errors, so it never knows.

@@ -31,7 +31,8 @@ pub use self::checker::check;
 use self::values::{Assign, Offsets, Polled, highest, value_of};
 use super::rpc::TOO_WIDE;
 use super::{
-    Field, FinalOps, Generator, Invocation, Keys, RequestBody, Rpc, Schema, Step, Workload, raw,
+    Field, FinalOps, Generator, Invocation, Keys, RequestBody, Rpc, Schema, Step, Workload,
+    numbered, raw,
 };
 use crate::checker::WorkloadResults;
 use crate::history::{History, Op, OpType, Process};
@@ -114,13 +115,6 @@ pub struct Kafka {
     /// the messages are numbers.
     #[arg(skip)]
     pub lengths: Vec<usize>,
-}
-
-/// The message of that number, as a string of so many bytes as JSON, if the number leaves room.
-fn message_of_length(number: u64, bytes: usize) -> String {
-    let mut text = format!("{number} ");
-    text.extend(std::iter::repeat_n('x', bytes.saturating_sub(text.len() + 2)));
-    text
 }
 
 /// The operations of the clients.
@@ -258,9 +252,7 @@ impl Generator for Clients {
         }
         let number = self.next_message;
         self.next_message += 1;
-        let length = self.lengths.choose(rng);
-        let message =
-            length.map_or(json!(number), |bytes| message_of_length(number, *bytes).into());
+        let message = numbered(number, self.lengths.choose(rng));
         Invocation { f: "send", value: raw(&json!([key, message])) }
     }
 

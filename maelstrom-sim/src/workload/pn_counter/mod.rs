@@ -39,7 +39,7 @@ impl Workload for PnCounter {
     }
 
     fn generator(&self, _options: &Options) -> Box<dyn Generator> {
-        Box::new(Counting { next_add })
+        Box::new(Counting { next_add, factor: 1 })
     }
 
     /// Maelstrom's client for counters catches no errors, so it never knows.

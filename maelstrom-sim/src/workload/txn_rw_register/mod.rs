@@ -24,6 +24,10 @@ pub struct TxnRwRegister {
     /// must see the same. Maelstrom's workload has no such end.
     #[arg(skip)]
     pub final_reads: bool,
+    /// The lengths of the values as JSON, in bytes: each is drawn from these, and is a string. Empty:
+    /// the values are numbers.
+    #[arg(skip)]
+    pub lengths: Vec<usize>,
 }
 
 impl TxnRwRegister {
@@ -33,7 +37,7 @@ impl TxnRwRegister {
     pub fn strongest_available() -> Self {
         let consistency_models = vec![Model::CausalCerone];
         let options = TxnOptions { consistency_models, ..TxnOptions::default() };
-        Self { options, final_reads: true }
+        Self { options, final_reads: true, lengths: Vec::new() }
     }
 }
 
@@ -82,7 +86,8 @@ impl Workload for TxnRwRegister {
     }
 
     fn generator(&self, _options: &Options) -> Box<dyn Generator> {
-        Box::new(Transactions::new(&self.options, "w", self.final_reads))
+        let transactions = Transactions::new(&self.options, "w", self.final_reads);
+        Box::new(transactions.with_lengths(self.lengths.clone()))
     }
 
     fn for_sweep(&self, rng: &mut SimRng, _options: &mut Options) -> Option<Arc<dyn Workload>> {
