@@ -15,6 +15,7 @@
 //! | [`process`], [`run`] | a test with real processes, over pipes, in real time |
 //! | [`simulate`], [`sweep`] | tests with handlers in-process, in virtual time: one, or many with other faults each |
 //! | [`store`], [`report`], [`edn`], [`limits`] | what is left of a test, and what a person gets to see |
+//! | [`serve`] | a web page over a store |
 //! | [`cli`] | the command, for the built-in workloads and those of users |
 //!
 //! The module `examples` has a page for each example: nodes for most workloads, and a workload of one's
@@ -48,6 +49,7 @@ pub mod report;
 pub mod results;
 pub mod rng;
 pub mod run;
+pub mod serve;
 pub mod service;
 pub mod simulate;
 pub mod stagger;

@@ -11,8 +11,18 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 
+use crate::report::write_shiviz;
 use crate::results::Results;
 use crate::world::World;
+
+/// The files of a run: its results, its report, and, as long as it is under way, how far it is.
+pub const RESULTS: &str = "results.json";
+/// See [`RESULTS`].
+pub const REPORT: &str = "report.html";
+/// See [`RESULTS`].
+pub const PROGRESS: &str = "progress.json";
+/// The command that began the run.
+pub const COMMAND: &str = "command.json";
 
 /// The folder of one test.
 #[derive(Clone, Debug)]
@@ -71,7 +81,7 @@ impl Store {
     /// If it cannot be written.
     pub fn write_results(&self, results: &Results) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(results)?;
-        fs::write(self.dir.join("results.json"), text + "\n")?;
+        fs::write(self.dir.join(RESULTS), text + "\n")?;
         self.link("latest");
         Ok(())
     }
@@ -111,7 +121,7 @@ pub fn write_history(dir: &Path, world: &World) -> io::Result<()> {
     write_file(&dir.join("history.jsonl"), |out| world.history().write_jsonl(out))
 }
 
-/// Writes `messages.jsonl` and `events.jsonl`, where a trace was kept.
+/// Writes `messages.jsonl`, `events.jsonl` and `shiviz.log`, where a trace was kept.
 ///
 /// # Errors
 ///
@@ -119,7 +129,8 @@ pub fn write_history(dir: &Path, world: &World) -> io::Result<()> {
 pub fn write_trace(dir: &Path, world: &World) -> io::Result<()> {
     let Some(trace) = world.trace() else { return Ok(()) };
     write_file(&dir.join("messages.jsonl"), |out| trace.write_messages(out))?;
-    write_file(&dir.join("events.jsonl"), |out| trace.write_events(out))
+    write_file(&dir.join("events.jsonl"), |out| trace.write_events(out))?;
+    write_file(&dir.join("shiviz.log"), |out| write_shiviz(trace, out))
 }
 
 fn write_file(

@@ -19,8 +19,11 @@
 mod doc;
 mod jepsen;
 mod limits;
+mod replay;
+mod serve;
 mod test;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,6 +34,8 @@ use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, S
 
 use self::doc::DocArgs;
 use self::limits::LimitsArgs;
+use self::replay::ReplayArgs;
+use self::serve::ServeArgs;
 use self::test::TestArgs;
 use crate::excerpt::printable;
 use crate::options::Options;
@@ -65,6 +70,11 @@ enum Command {
     Test(Box<TestArgs>),
     /// Print the figures of a test (of this checker or of Maelstrom) and check them against limits.
     Limits(LimitsArgs),
+    /// Show a list of all runs and their reports, as a web page for this machine.
+    Serve(ServeArgs),
+    /// Run a kept test again, with the same command and seed. Real processes have their own timing, so
+    /// the run is alike and not the same.
+    Replay(ReplayArgs),
     /// Print what a node must understand: the requests of a workload and their replies.
     Doc(DocArgs),
 }
@@ -76,15 +86,26 @@ pub fn main(workloads: impl IntoIterator<Item = Entry>) -> ExitCode {
         writeln!(std::io::stderr(), "error: {clash}").ok();
         return ExitCode::from(CRASHED);
     }
-    let matches = match command(&workloads).try_get_matches() {
+    run(&workloads, std::env::args_os().collect())
+}
+
+/// Runs the command with these arguments.
+fn run(workloads: &[Entry], args: Vec<OsString>) -> ExitCode {
+    let matches = match command(workloads).try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => return bad_arguments(&error),
     };
     let result = match Cli::from_arg_matches(&matches).map(|cli| cli.command) {
         Err(error) => return bad_arguments(&error),
         Ok(Command::Limits(args)) => limits::limits(&args),
-        Ok(Command::Doc(args)) => doc::doc(&args, &workloads),
-        Ok(Command::Test(args)) => match plan(&args, &matches, &workloads) {
+        Ok(Command::Doc(args)) => doc::doc(&args, workloads),
+        Ok(Command::Serve(args)) => serve::serve(&args),
+        Ok(Command::Replay(args)) => match replay::prepare(&args) {
+            // A kept command is a test, so this goes one level deep.
+            Ok(args) => return run(workloads, args),
+            Err(error) => Err(error),
+        },
+        Ok(Command::Test(args)) => match plan(&args, &matches, workloads) {
             Ok((workload, options)) => match workload.validate(&options) {
                 Ok(()) => test::tests(&args, &workload, &options),
                 Err(why) => Err(anyhow::anyhow!(why)),

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::replay::Command;
 use crate::arguments::{clojure_number, java_double, list_items, whole};
 use crate::checker::Verdict;
 use crate::limits::Limits;
@@ -16,7 +17,7 @@ use crate::process::{ProcessOptions, kill_all_on_panic};
 use crate::report::{self, Progress, Report};
 use crate::run::{Interrupt, RunError, left_behind, run_until};
 use crate::service::Services;
-use crate::store::{Store, write_history, write_trace};
+use crate::store::{PROGRESS, REPORT, Store, write_history, write_trace};
 use crate::test::Test;
 use crate::workload::Workload;
 use crate::world::expected_length;
@@ -227,7 +228,10 @@ fn test(args: &TestArgs, test: Test, interrupt: &Interrupt) -> anyhow::Result<u8
              remove it for a fresh run"
         )?;
     }
-    let mut progress = Progress::new(expected_length(&test));
+    let command = Command::of_this_process(test.options.seed)?;
+    command.write(store.dir())?;
+    let progress = Progress::new(expected_length(&test));
+    let mut progress = progress.in_file(store.dir().join(PROGRESS));
     interrupt.begin();
     let (world, outcome) = run_until(test, &process_options, &mut progress, interrupt)?;
     write_history(store.dir(), &world)?;
@@ -237,8 +241,8 @@ fn test(args: &TestArgs, test: Test, interrupt: &Interrupt) -> anyhow::Result<u8
     let results = world.results();
     Report::new(&world, &results)
         .with_limits(args.limits)
-        .replayed_by(command_line(world.options().seed))
-        .write(&store.dir().join("report.html"))?;
+        .replayed_by(command.for_shell())
+        .write(&store.dir().join(REPORT))?;
     if let Some(signal) = interrupt.end_at_once() {
         let (error, dir) = (RunError::Interrupted(signal), store.dir().display());
         // The terminal may be closed.
@@ -260,22 +264,7 @@ fn test(args: &TestArgs, test: Test, interrupt: &Interrupt) -> anyhow::Result<u8
     } else {
         writeln!(out, "{}", report::brief(&world, &results, &args.limits))?;
     }
-    writeln!(out, "Report: {}", store.dir().join("report.html").display())?;
+    writeln!(out, "Report: {}", store.dir().join(REPORT).display())?;
     writeln!(out, "{}", report::closing_line(results.valid))?;
     Ok(report::exit_code(results.valid))
-}
-
-/// The command that runs a test again, for a shell: that of this process, with the seed.
-fn command_line(seed: u64) -> String {
-    let quoted = |arg: String| {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-        let plain = !arg.is_empty() && arg.chars().all(is_plain);
-        if plain { arg } else { format!("'{}'", arg.replace('\'', r"'\''")) }
-    };
-    let mut args: Vec<String> =
-        std::env::args_os().map(|arg| quoted(arg.to_string_lossy().into_owned())).collect();
-    // The last of several flags counts. Those of the node come behind a `--`.
-    let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
-    args.splice(end..end, ["--seed".to_owned(), seed.to_string()]);
-    args.join(" ")
 }

@@ -6,6 +6,7 @@
 //! | [`brief`], [`closing_line`], [`exit_code`] | the end of a test, on a terminal |
 //! | [`summary`] | all results of a test, for the text of a finding |
 //! | [`Report`] | the whole test as one page, `report.html` |
+//! | [`write_shiviz`] | the messages as a log for ShiViz |
 //!
 //! The page is one file without links to other files, so that people can send it around and open it
 //! from disk. Its verdict, cause, figures and faults are plain HTML. Its charts, the timeline and the
@@ -17,8 +18,10 @@ mod figures;
 mod graph;
 mod page;
 mod progress;
+mod shiviz;
 mod terminal;
 
 pub use self::page::Report;
-pub use self::progress::Progress;
+pub use self::progress::{Progress, ProgressFile};
+pub use self::shiviz::write_shiviz;
 pub use self::terminal::{brief, closing_line, exit_code, summary};

@@ -1,9 +1,13 @@
 //! The progress of a test that runs.
 
+#![expect(clippy::disallowed_methods, reason = "other processes read a file")]
+
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
 
 use crate::excerpt::printable;
 use crate::history::Tally;
@@ -12,6 +16,9 @@ use crate::news::News;
 
 /// How often a line is printed where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// How often other processes are told.
+const WRITE_EVERY: Duration = Duration::from_secs(1);
 
 /// How often a bar is drawn.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
@@ -22,6 +29,26 @@ pub struct Progress {
     bar: Option<ProgressBar>,
     last: Duration,
     tally: Tally,
+    length: Duration,
+    phase: &'static str,
+    file: Option<(PathBuf, Duration)>,
+}
+
+/// How far a test is, for other processes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProgressFile {
+    /// The part of the test.
+    pub phase: String,
+    /// Seconds since it began.
+    pub seconds: f64,
+    /// About how many it takes in all.
+    pub of: f64,
+    /// Operations that succeeded.
+    pub ok: u64,
+    /// Operations that failed.
+    pub fail: u64,
+    /// Operations of unknown outcome.
+    pub info: u64,
 }
 
 impl Progress {
@@ -33,7 +60,14 @@ impl Progress {
             let style = ProgressStyle::with_template("{prefix:>20} {wide_bar} {elapsed} {msg}");
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        Self { bar, last: Duration::ZERO, tally: Tally::default() }
+        let (last, tally) = (Duration::ZERO, Tally::default());
+        Self { bar, last, tally, length, phase: "", file: None }
+    }
+
+    /// Also tells other processes, in this file, which is removed in the end.
+    #[must_use]
+    pub fn in_file(self, file: PathBuf) -> Self {
+        Self { file: Some((file, Duration::ZERO)), ..self }
     }
 
     /// How long a test may run without [`update`](Self::update).
@@ -46,6 +80,7 @@ impl Progress {
     pub fn tell(&mut self, now: Duration, news: &News) {
         match news {
             News::Phase(name) => {
+                self.phase = name;
                 if let Some(bar) = &self.bar {
                     bar.set_prefix(*name);
                 } else {
@@ -69,6 +104,7 @@ impl Progress {
     /// So far the test has come.
     pub fn update(&mut self, now: Duration, tally: Tally) {
         self.tally = tally;
+        self.write_file(now);
         if now.saturating_sub(self.last) < self.interval() {
             return;
         }
@@ -83,8 +119,31 @@ impl Progress {
         }
     }
 
+    /// Tells other processes, at a bounded rate. That is a convenience: errors are no reason to end a
+    /// test.
+    fn write_file(&mut self, now: Duration) {
+        let Some((file, last)) = &mut self.file else { return };
+        if now.saturating_sub(*last) < WRITE_EVERY {
+            return;
+        }
+        *last = now;
+        let Tally { ok, fail, info } = self.tally;
+        let (seconds, of) = (now.as_secs_f64(), self.length.as_secs_f64());
+        let progress = ProgressFile { phase: self.phase.to_owned(), seconds, of, ok, fail, info };
+        // In one step, so that nobody reads half of it.
+        let new = file.with_extension("new");
+        if let Ok(text) = serde_json::to_string(&progress)
+            && std::fs::write(&new, text).is_ok()
+        {
+            std::fs::rename(&new, file).ok();
+        }
+    }
+
     /// The test is over.
     pub fn finish(&self) {
+        if let Some((file, _)) = &self.file {
+            std::fs::remove_file(file).ok();
+        }
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

@@ -1,0 +1,91 @@
+//! The sub-command `replay`: runs a kept test again, with the same command and seed.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::store::COMMAND;
+
+#[derive(Args, Debug)]
+pub(super) struct ReplayArgs {
+    /// The folder of the run.
+    #[arg(default_value = "store/latest")]
+    dir: PathBuf,
+}
+
+/// The command that began a run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Command {
+    /// The folder in which it began.
+    folder: PathBuf,
+    /// Its arguments, with the seed.
+    args: Vec<String>,
+}
+
+impl Command {
+    /// The command of this process, with the seed of a test of it.
+    pub(super) fn of_this_process(seed: u64) -> anyhow::Result<Self> {
+        let mut args: Vec<String> =
+            std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        // The last of several flags counts. Those of the node come behind a `--`.
+        let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
+        args.splice(end..end, ["--seed".to_owned(), seed.to_string()]);
+        Ok(Self { folder: std::env::current_dir()?, args })
+    }
+
+    /// The command for a shell.
+    pub(super) fn for_shell(&self) -> String {
+        let quoted = |arg: &String| {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+            let plain = !arg.is_empty() && arg.chars().all(is_plain);
+            if plain { arg.clone() } else { format!("'{}'", arg.replace('\'', r"'\''")) }
+        };
+        self.args.iter().map(quoted).collect::<Vec<_>>().join(" ")
+    }
+
+    pub(super) fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        Ok(fs::write(folder.join(COMMAND), text + "\n")?)
+    }
+}
+
+/// Goes to the folder in which a kept run began, and returns its arguments.
+pub(super) fn prepare(args: &ReplayArgs) -> anyhow::Result<Vec<OsString>> {
+    let path = args.dir.join(COMMAND);
+    let text = fs::read_to_string(&path)
+        .with_context(|| format!("cannot replay {}: there is no {COMMAND}", args.dir.display()))?;
+    let command: Command =
+        serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+    std::env::set_current_dir(&command.folder)
+        .with_context(|| format!("cannot go to {}", command.folder.display()))?;
+    anyhow::ensure!(
+        command.args.get(1).is_some_and(|name| name == "test"),
+        "{} holds no test",
+        path.display()
+    );
+    Ok(command.args.into_iter().map(OsString::from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_for_a_shell_is_quoted() {
+        let args = ["maelstrom-sim", "test", "--bin", "a b", "", "it's", "--rate=1,5"];
+        let command = Command { folder: "/".into(), args: args.map(str::to_owned).to_vec() };
+        assert_eq!(command.for_shell(), r"maelstrom-sim test --bin 'a b' '' 'it'\''s' --rate=1,5");
+    }
+
+    #[test]
+    fn a_folder_without_a_command_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = ReplayArgs { dir: folder.path().to_owned() };
+        let error = prepare(&args).unwrap_err().to_string();
+        assert!(error.contains("there is no command.json"), "{error}");
+    }
+}

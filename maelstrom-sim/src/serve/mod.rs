@@ -1,0 +1,184 @@
+//! A local web page over a store: the list of runs, and their reports.
+//!
+//! The server answers `GET` only, and serves nothing but the page itself and files below the store:
+//! [`resolve`] follows all links and refuses what leads out of it.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/` | the list of runs, as a page |
+//! | `/runs.json` | the same as JSON, which the page asks for each second |
+//! | `/store/…` | a file of a run |
+
+#![expect(clippy::disallowed_methods, reason = "it serves files")]
+
+mod page;
+mod runs;
+
+use std::fs::File;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::Context;
+use tiny_http::{Header, Method, Request, Response, ResponseBox, Server};
+
+pub use self::runs::{Run, State, runs};
+
+/// The threads that answer. A browser asks for few files at a time.
+const THREADS: usize = 4;
+
+/// A page over the runs of a store.
+pub struct Page {
+    server: Server,
+    store: PathBuf,
+    address: SocketAddr,
+}
+
+impl Page {
+    /// Listens on an address. Port 0 is any that is free.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such folder, or the address is in use or not one of this machine.
+    pub fn bind(store: &Path, address: SocketAddr) -> anyhow::Result<Self> {
+        let cannot = || format!("cannot serve {}: there is no such folder", store.display());
+        let store = store.canonicalize().with_context(cannot)?;
+        let listener =
+            TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+        let address = listener.local_addr()?;
+        let server =
+            Server::from_listener(listener, None).map_err(|error| anyhow::anyhow!(error))?;
+        Ok(Self { server, store, address })
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until [`stop`](Self::stop).
+    pub fn serve(&self) {
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    while let Ok(request) = self.server.recv() {
+                        // A browser that went away wants no answer.
+                        respond(&self.store, request).ok();
+                    }
+                });
+            }
+        });
+    }
+
+    /// Ends [`serve`](Self::serve).
+    pub fn stop(&self) {
+        for _ in 0..THREADS {
+            self.server.unblock();
+        }
+    }
+}
+
+fn respond(store: &Path, request: Request) -> std::io::Result<()> {
+    if *request.method() != Method::Get {
+        return request.respond(text(405, "only GET"));
+    }
+    if !is_local_name(&request) {
+        return request.respond(text(403, "ask by the address, or as localhost"));
+    }
+    let path = request.url().split(['?', '#']).next().unwrap_or_default();
+    let response = match path {
+        "/" => typed(Response::from_string(page::page(&runs(store))), HTML),
+        "/runs.json" => match serde_json::to_string(&runs(store)) {
+            Ok(json) => typed(Response::from_string(json), "application/json"),
+            Err(error) => text(500, &error.to_string()),
+        },
+        _ => match path.strip_prefix("/store/").and_then(|path| resolve(store, path)) {
+            Some(file) => match File::open(&file) {
+                Ok(opened) => typed(Response::from_file(opened), media_type(&file)),
+                Err(error) => text(404, &error.to_string()),
+            },
+            None => text(404, "there is no such file in the store"),
+        },
+    };
+    request.respond(response)
+}
+
+/// Whether a request names the server by an address or as `localhost`. A page of another site could
+/// have its own name point here, and read the answers (DNS rebinding).
+fn is_local_name(request: &Request) -> bool {
+    let host = request.headers().iter().find(|header| header.field.equiv("Host"));
+    host.is_some_and(|header| {
+        let host = header.value.as_str();
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        name == "localhost"
+            || host.parse::<SocketAddr>().is_ok()
+            || host.parse::<IpAddr>().is_ok()
+            || name.parse::<IpAddr>().is_ok()
+    })
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+
+fn typed<R: std::io::Read + Send + 'static>(
+    response: Response<R>,
+    media_type: &str,
+) -> ResponseBox {
+    let headers = [
+        ("Content-Type", media_type),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+    ];
+    let headers = headers
+        .into_iter()
+        .filter_map(|(name, value)| Header::from_bytes(name.as_bytes(), value.as_bytes()).ok());
+    headers.fold(response, Response::with_header).boxed()
+}
+
+fn text(status: u16, text: &str) -> ResponseBox {
+    typed(Response::from_string(format!("{text}\n")).with_status_code(status), "text/plain")
+}
+
+/// Everything but pages is shown as text: a node chose parts of it.
+fn media_type(file: &Path) -> &'static str {
+    match file.extension().and_then(|extension| extension.to_str()) {
+        Some("html") => HTML,
+        Some("json") => "application/json",
+        _ => "text/plain; charset=utf-8",
+    }
+}
+
+/// The file that a path of a request stands for: a plain file of the store, behind all links.
+#[must_use]
+pub fn resolve(store: &Path, path: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(decode(path)?);
+    let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+    if path.as_os_str().is_empty() || !path.components().all(is_plain) {
+        return None;
+    }
+    let (store, file) = (store.canonicalize().ok()?, store.join(path).canonicalize().ok()?);
+    (file.starts_with(store) && file.is_file()).then_some(file)
+}
+
+/// A path without its percent signs.
+fn decode(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, after @ ..] = rest {
+        (rest, bytes) = match (first, after) {
+            (b'%', [high, low, after @ ..]) => {
+                let hex = |digit: &u8| char::from(*digit).to_digit(16);
+                let byte = u8::try_from(hex(high)? * 16 + hex(low)?).ok()?;
+                bytes.push(byte);
+                (after, bytes)
+            }
+            (byte, after) => {
+                bytes.push(*byte);
+                (after, bytes)
+            }
+        };
+    }
+    String::from_utf8(bytes).ok().filter(|path| !path.contains('\0'))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! The runs of a store.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::excerpt::sentence;
+use crate::limits::Figures;
+use crate::report::ProgressFile;
+use crate::store::{PROGRESS, REPORT, RESULTS};
+
+/// How many runs are listed, the newest first.
+const RUNS_MAX: usize = 500;
+
+/// A run that has told nothing for so long does not go on: its process was killed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A run of a store.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Run {
+    /// The workload.
+    pub workload: String,
+    /// The name of its folder: the time at which it began.
+    pub name: String,
+    /// The state it is in.
+    pub state: State,
+    /// Its figures in words, or how far it is.
+    pub figures: String,
+    /// The first cause of a verdict that is not valid.
+    pub cause: Option<String>,
+    /// The files that there are to be looked at.
+    pub files: Vec<String>,
+}
+
+/// The state of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It is under way.
+    Running,
+    /// It is over, and valid.
+    Valid,
+    /// It is over, and not valid.
+    Invalid,
+    /// It is over, and nobody knows.
+    Unknown,
+    /// It ended before its time.
+    Failed,
+}
+
+/// The runs of a store, the newest first.
+#[must_use]
+pub fn runs(store: &Path) -> Vec<Run> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    for workload in names(store) {
+        let runs = names(&store.join(&workload));
+        all.extend(runs.into_iter().map(|name| (name, workload.clone())));
+    }
+    all.sort_unstable_by(|a, b| b.cmp(a));
+    let all = all.into_iter().filter_map(|(name, workload)| read(store, workload, name));
+    all.take(RUNS_MAX).collect()
+}
+
+/// The names of the folders in a folder, without links.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+/// A run, if a folder is one: a test writes its history, or tells how far it is.
+fn read(store: &Path, workload: String, name: String) -> Option<Run> {
+    let folder = store.join(&workload).join(&name);
+    let has = |file: &str| folder.join(file).is_file();
+    let results: Option<Value> = fs::read_to_string(folder.join(RESULTS))
+        .ok()
+        .and_then(|text| serde_json::from_str(&text).ok());
+    let progress = progress(&folder);
+    if results.is_none() && progress.is_none() && !has("history.jsonl") {
+        return None;
+    }
+    let state = match (&results, &progress) {
+        (Some(results), _) => match results.get("valid?") {
+            Some(Value::Bool(true)) => State::Valid,
+            Some(Value::Bool(false)) => State::Invalid,
+            _ => State::Unknown,
+        },
+        (None, Some(_)) => State::Running,
+        (None, None) => State::Failed,
+    };
+    let figures = match (&results, &progress) {
+        (Some(_), _) => Figures::read(&folder).map(|figures| figures.to_string()).ok(),
+        (None, Some(ProgressFile { phase, seconds, of, ok, fail, info })) => Some(format!(
+            "{phase}, {seconds:.0} of about {of:.0} s; {ok} ok, {fail} fail, {info} info"
+        )),
+        (None, None) => None,
+    };
+    let cause = results.as_ref().and_then(|results| results.get("cause")?.as_str());
+    let files = [REPORT, RESULTS, "history.jsonl", "messages.jsonl", "events.jsonl", "shiviz.log"];
+    let cause = cause.map(sentence);
+    Some(Run {
+        files: files.into_iter().filter(|file| has(file)).map(ToOwned::to_owned).collect(),
+        figures: figures.unwrap_or_default(),
+        workload,
+        name,
+        state,
+        cause,
+    })
+}
+
+/// How far a run is, if it goes on.
+fn progress(folder: &Path) -> Option<ProgressFile> {
+    let path = folder.join(PROGRESS);
+    let changed = fs::metadata(&path).and_then(|data| data.modified()).ok()?;
+    let age = SystemTime::now().duration_since(changed).unwrap_or_default();
+    let text = fs::read_to_string(path).ok()?;
+    serde_json::from_str(&text).ok().filter(|_| age < PATIENCE)
+}

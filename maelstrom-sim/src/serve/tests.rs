@@ -1,0 +1,107 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use super::*;
+
+fn store() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("store/echo/20260101T000000.000Z");
+    std::fs::create_dir_all(&run).unwrap();
+    std::fs::write(run.join("results.json"), r#"{"valid?":false,"cause":"<b>lost</b>"}"#).unwrap();
+    std::fs::write(run.join("report.html"), "<p>report").unwrap();
+    std::fs::write(folder.path().join("secret"), "secret").unwrap();
+    folder
+}
+
+/// The whole answer to a request.
+fn ask(address: SocketAddr, method: &str, path: &str) -> String {
+    ask_host(address, &address.to_string(), method, path)
+}
+
+fn ask_host(address: SocketAddr, host: &str, method: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn nothing_outside_the_store_is_served() {
+    let folder = store();
+    let root = folder.path().join("store");
+    let run = "echo/20260101T000000.000Z";
+    assert!(resolve(&root, &format!("{run}/report.html")).is_some());
+    assert!(resolve(&root, &format!("{run}/r%65port.html")).is_some());
+    for path in [
+        "",
+        run,
+        "../secret",
+        "echo/../../secret",
+        "%2e%2e/secret",
+        "..%2fsecret",
+        "/etc/passwd",
+        "%2fetc/passwd",
+        "echo/%",
+        "echo/%zz",
+        "echo/%00",
+        "./echo",
+    ] {
+        assert_eq!(resolve(&root, path), None, "{path}");
+    }
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("../../secret", root.join("echo/link")).unwrap();
+        assert_eq!(resolve(&root, "echo/link"), None);
+        std::os::unix::fs::symlink("echo/20260101T000000.000Z", root.join("latest")).unwrap();
+        assert!(resolve(&root, "latest/report.html").is_some());
+    }
+}
+
+#[test]
+fn a_page_lists_the_runs_and_links_to_their_reports() {
+    let folder = store();
+    let local: SocketAddr = ([127, 0, 0, 1], 0).into();
+    let page = Page::bind(&folder.path().join("store"), local).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| page.serve());
+        let list = ask(page.address(), "GET", "/?x=1");
+        assert!(list.starts_with("HTTP/1.1 200") && list.contains("not valid"), "{list}");
+        // A node chose the cause.
+        assert!(list.contains("&lt;b&gt;lost"), "{list}");
+        let link = "/store/echo/20260101T000000.000Z/report.html";
+        assert!(list.contains(link), "{list}");
+        assert!(ask(page.address(), "GET", link).ends_with("<p>report"));
+        let json = ask(page.address(), "GET", "/runs.json");
+        assert!(json.contains(r#""state":"invalid""#), "{json}");
+        for path in ["/store/../secret", "/secret", "/store/", "/etc/passwd"] {
+            assert!(ask(page.address(), "GET", path).starts_with("HTTP/1.1 404"), "{path}");
+        }
+        assert!(ask(page.address(), "POST", "/").starts_with("HTTP/1.1 405"));
+        for (host, status) in
+            [("localhost:1", "200"), ("[::1]:1", "200"), ("evil.example:1", "403")]
+        {
+            let answer = ask_host(page.address(), host, "GET", "/runs.json");
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{host}: {answer}");
+        }
+        page.stop();
+    });
+    assert!(Page::bind(&folder.path().join("nothing"), local).is_err());
+}
+
+#[test]
+fn a_run_is_under_way_as_long_as_it_tells_how_far_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("kafka/20260102T000000.000Z");
+    std::fs::create_dir_all(&run).unwrap();
+    assert!(runs(folder.path()).is_empty());
+    let progress = r#"{"phase":"testing","seconds":3.2,"of":20.0,"ok":7,"fail":0,"info":1}"#;
+    std::fs::write(run.join("progress.json"), progress).unwrap();
+    let all = runs(folder.path());
+    assert_eq!(all[0].state, State::Running);
+    assert_eq!(all[0].figures, "testing, 3 of about 20 s; 7 ok, 0 fail, 1 info");
+    std::fs::remove_file(run.join("progress.json")).unwrap();
+    std::fs::write(run.join("history.jsonl"), "").unwrap();
+    assert_eq!(runs(folder.path())[0].state, State::Failed);
+}
