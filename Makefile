@@ -191,8 +191,8 @@ sweep_of = $(or $(sweep_$(1)),-p $(1) --test simulation -- sweep)
 sweep_echo := -p echo --test nodes -- sweep
 sweep_gossip := -p maelstrom-core --lib -- gossip::tests
 sweep_checkers := -p maelstrom-sim --lib -- checker
-sweep_kafka := -p kafka-log --test simulation --test configurations -- sweep
-sweep_txn-rw-register := -p txn-rw --test simulation -- sweep
+sweep_kafka := -p kafka-log --test simulation -- ::sweep
+sweep_txn-rw-register := -p txn-rw --test simulation -- ::sweep
 sweep_g-set := -p maelstrom-sim --example g_set -- sweep
 sweep_pn-counter := -p maelstrom-sim --example pn_counter -- sweep
 sweep_lin-kv := -p maelstrom-sim --example lin_kv_proxy --example raft -- sweep
@@ -221,7 +221,7 @@ hunts: export HUNTS := $(HUNTS)
 hunts: export SEEDS := $(SEEDS)
 hunts: ## Hunt each broken node from HUNTS=21 seeds, and sweep the sound ones with SEEDS=1000
 	cargo test --profile sim --locked -p maelstrom-sim --test mutants --test transactions -- --nocapture
-	cargo test --profile sim --locked -p kafka-log -p txn-rw --test mutants -- --nocapture
+	cargo test --profile sim --locked -p kafka-log -p txn-rw --test simulation mutants:: -- --nocapture
 
 .PHONY: corpus
 corpus: ## Run the corpus of odd nodes under the built-in checker (LAUNCHER=/path/to/maelstrom: that one)

@@ -5,8 +5,8 @@
 //! seconds), the candidates that it took and the time, in seconds. All rows:
 //!
 //! ```text
-//! for package in maelstrom-sim txn-rw kafka-log; do
-//!   SHRUNK=1 HUNTS=1 cargo test --profile sim -p $package --test mutants -- --nocapture
+//! for program in "maelstrom-sim --test mutants" "txn-rw --test simulation" "kafka-log --test simulation"; do
+//!   SHRUNK=1 HUNTS=1 cargo test --profile sim -p $program broken -- --nocapture
 //! done | grep "^| shrunk"
 //! ```
 //!

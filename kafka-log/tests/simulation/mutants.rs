@@ -19,14 +19,8 @@ use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::Sweep;
 use maelstrom_sim::workload::Kafka;
 
-mod damaged;
-mod forgetful;
-#[path = "../../maelstrom-sim/tests/mutants/shrunk.rs"]
-mod shrunk;
-mod staged;
-
-use damaged::{Damaged, Reader};
-use forgetful::{Forgetful, with_one_bad_disk};
+use crate::damaged::{Damaged, Reader};
+use crate::forgetful::{Forgetful, with_one_bad_disk};
 
 /// Within how many seeds a broken rule must be noticed.
 const SEEDS_MAX: u64 = 1_000;
@@ -113,7 +107,7 @@ fn with_staged(
 
 /// The same where the first node forgets everything in each crash.
 fn with_a_former_leader(rules: Rules, seed: u64) -> Option<String> {
-    let test = staged::with_a_former_leader(test_for(seed));
+    let test = crate::staged::with_a_former_leader(test_for(seed));
     let bad = test.options.nodes[0].clone();
     finding(test, |id| Forgetful::with_two_in_sync(*id == bad, config(rules)))
 }
@@ -147,7 +141,9 @@ fn a_broken_rule_is_noticed_by_the_sweep_of_all_faults() {
     ] {
         let find = |seed| with_all_faults(Rules::without(rule), seed);
         is_noticed(rule, "all faults", first, find);
-        shrunk::row(&sweep(), &format!("{rule:?}"), first, |_| handler(Rules::without(rule)));
+        crate::shrunk::row(&sweep(), &format!("{rule:?}"), first, |_| {
+            handler(Rules::without(rule))
+        });
     }
 }
 
@@ -179,8 +175,14 @@ fn a_broken_rule_about_outages_is_noticed_by_the_sweep_with_outages() {
 fn a_broken_rule_about_joining_is_noticed_where_the_others_crash_then() {
     // The seeds before the second number show nothing.
     for (rule, first) in [(Rule::CountJoining, 69), (Rule::JoinCaughtUp, 86)] {
-        let find =
-            |seed| with_staged(staged::with_joins, staged::joining, Rules::without(rule), seed);
+        let find = |seed| {
+            with_staged(
+                crate::staged::with_joins,
+                crate::staged::joining,
+                Rules::without(rule),
+                seed,
+            )
+        };
         is_noticed(rule, "joins", first, find);
     }
 }
@@ -195,16 +197,28 @@ fn a_broken_rule_about_incarnations_is_noticed_where_a_former_leader_goes_on() {
 #[test]
 fn a_broken_rule_about_errors_is_noticed_where_sends_are_refused() {
     let rule = Rule::RefuseUnsent;
-    let find =
-        |seed| with_staged(staged::with_refusals, staged::refusing, Rules::without(rule), seed);
+    let find = |seed| {
+        with_staged(
+            crate::staged::with_refusals,
+            crate::staged::refusing,
+            Rules::without(rule),
+            seed,
+        )
+    };
     is_noticed(rule, "refusals", 1, find);
 }
 
 #[test]
 fn a_broken_rule_about_floors_is_noticed_where_messages_are_deleted_soon() {
     let rule = Rule::FloorNamesProducers;
-    let find =
-        |seed| with_staged(staged::with_deletions, staged::deleting, Rules::without(rule), seed);
+    let find = |seed| {
+        with_staged(
+            crate::staged::with_deletions,
+            crate::staged::deleting,
+            Rules::without(rule),
+            seed,
+        )
+    };
     // The seeds before this one show nothing.
     is_noticed(rule, "deletions", 77, find);
 }

@@ -11,9 +11,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-#[path = "../../maelstrom-sim/tests/restored/mod.rs"]
-mod restored;
-
 use maelstrom_core::gossip::VersionVector;
 use maelstrom_core::{NodeId, gossip};
 use maelstrom_sim::Test;
@@ -29,7 +26,7 @@ use maelstrom_sim::workload::{TxnOptions, TxnRwRegister};
 use maelstrom_sim::world::World;
 use txn_rw::{Config, Isolation, PERIOD_MIN, Registers, TxnRw};
 
-use restored::{Replicated, restored};
+use crate::restored::{Replicated, restored};
 
 /// What the program runs with.
 fn node(_node: &NodeId) -> TxnRw {

@@ -11,9 +11,6 @@
     reason = "tests may fail"
 )]
 
-#[path = "../../maelstrom-sim/tests/mutants/hunt.rs"]
-mod hunt;
-
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -31,7 +28,7 @@ use txn_rw::{
     Value,
 };
 
-use self::hunt::is_caught;
+use crate::hunt::is_caught;
 
 /// What is wrong with a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

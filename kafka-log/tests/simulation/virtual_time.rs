@@ -20,13 +20,8 @@ use maelstrom_sim::workload::Kafka;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-mod damaged;
-mod forgetful;
-mod sized;
-mod staged;
-
-use damaged::{Damaged, Reader};
-use forgetful::{Forgetful, with_one_bad_disk};
+use crate::damaged::{Damaged, Reader};
+use crate::forgetful::{Forgetful, with_one_bad_disk};
 
 fn all_faults() -> Sweep {
     Sweep::new(Kafka::default(), Fault::ALL)
@@ -117,7 +112,7 @@ fn sweep_with_a_damaged_file() {
 #[test]
 fn sweep_with_joins() {
     all_faults().test_cases("kafka-joins", 1, |test| {
-        staged_case(staged::with_joins(test), staged::joining(Rules::default()))
+        staged_case(crate::staged::with_joins(test), crate::staged::joining(Rules::default()))
     });
 }
 
@@ -125,7 +120,7 @@ fn sweep_with_joins() {
 #[test]
 fn sweep_with_a_former_leader() {
     all_faults().test_cases("kafka-former-leader", 1, |test| {
-        let test = staged::with_a_former_leader(test);
+        let test = crate::staged::with_a_former_leader(test);
         let bad = test.options.nodes[0].clone();
         let build = move |id: &NodeId| Forgetful::with_two_in_sync(*id == bad, at_once());
         Case::new(test, build)
@@ -136,7 +131,7 @@ fn sweep_with_a_former_leader() {
 #[test]
 fn sweep_with_refusals() {
     all_faults().test_cases("kafka-refusals", 1, |test| {
-        staged_case(staged::with_refusals(test), staged::refusing(Rules::default()))
+        staged_case(crate::staged::with_refusals(test), crate::staged::refusing(Rules::default()))
     });
 }
 
@@ -144,7 +139,7 @@ fn sweep_with_refusals() {
 #[test]
 fn sweep_with_deletions() {
     all_faults().test_cases("kafka-deletions", 1, |test| {
-        staged_case(staged::with_deletions(test), staged::deleting(Rules::default()))
+        staged_case(crate::staged::with_deletions(test), crate::staged::deleting(Rules::default()))
     });
 }
 
@@ -198,18 +193,18 @@ fn sweep_with_a_small_window() {
 fn sweep_with_large_values() {
     all_faults().test_cases("kafka-large", 3, |mut test| {
         let parts = if test.options.seed.is_multiple_of(2) { 4 } else { 2 };
-        let message_bytes = sized::LINE_BYTES / parts;
+        let message_bytes = crate::sized::LINE_BYTES / parts;
         test.options.rate /= 2.0;
-        let lengths = [vec![20; 30], sized::lengths(message_bytes)].concat();
-        let test = sized::with_lengths(test, lengths);
-        Case::new(test, move |_| sized::node(message_bytes))
+        let lengths = [vec![20; 30], crate::sized::lengths(message_bytes)].concat();
+        let test = crate::sized::with_lengths(test, lengths);
+        Case::new(test, move |_| crate::sized::node(message_bytes))
     });
 }
 
 /// Without faults, each message that is not too long is stored, and each that is, is refused.
 #[test]
 fn messages_of_every_length_that_nodes_take_are_stored() {
-    let message_bytes = sized::LINE_BYTES / 2;
+    let message_bytes = crate::sized::LINE_BYTES / 2;
     for nodes in [1, 3, 5] {
         let options = Options {
             rate: 30.0,
@@ -219,8 +214,8 @@ fn messages_of_every_length_that_nodes_take_are_stored() {
             ..options(nodes, 0)
         };
         let test = Test::new(Kafka::default(), options);
-        let test = sized::with_lengths(test, sized::lengths(message_bytes));
-        let world = simulate(test, |_| sized::node(message_bytes));
+        let test = crate::sized::with_lengths(test, crate::sized::lengths(message_bytes));
+        let world = simulate(test, |_| crate::sized::node(message_bytes));
         world.assert_valid();
         let (history, mut stored) = (world.history(), 0);
         for op in history.client_ops().filter(|op| op.f == "send" && op.kind != OpType::Invoke) {

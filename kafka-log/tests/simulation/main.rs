@@ -1,0 +1,19 @@
+//! The handler in virtual time: sweeps with all kinds of faults, and the protocol broken on purpose.
+//! One program for all of it, since each more is a build.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    reason = "tests may fail"
+)]
+#![allow(clippy::print_stdout, clippy::indexing_slicing, reason = "tests may fail")]
+
+mod configurations;
+mod damaged;
+mod forgetful;
+mod mutants;
+#[path = "../../../maelstrom-sim/tests/mutants/shrunk.rs"]
+mod shrunk;
+mod sized;
+mod staged;
+mod virtual_time;

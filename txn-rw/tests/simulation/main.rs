@@ -1,0 +1,16 @@
+//! The handler in virtual time: sweeps with all kinds of faults, and the handler broken on purpose.
+//! One program for both, since each more is a build.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    reason = "tests may fail"
+)]
+#![allow(clippy::print_stdout, clippy::indexing_slicing, reason = "tests may fail")]
+
+#[path = "../../../maelstrom-sim/tests/mutants/hunt.rs"]
+mod hunt;
+mod mutants;
+#[path = "../../../maelstrom-sim/tests/restored/mod.rs"]
+mod restored;
+mod virtual_time;
