@@ -214,6 +214,10 @@ sim: export PROPTEST_CASES := $(SEEDS)
 sim: ## Sweep SEEDS=1000 seeds in virtual time (WORKLOAD=broadcast: one; SEED=42: replay one)
 	$(foreach w,$(WORKLOAD),$(call sweep,$(w)))
 
+.PHONY: shards
+shards: ## Put the results of SHARD=3/20 make sim together, from all shards
+	cargo run --locked -p maelstrom-sim --bin maelstrom-sim -- shards $(wildcard */store/shards)
+
 HUNTS ?= 21
 
 .PHONY: hunts

@@ -8,6 +8,7 @@ mod restored;
 
 use broadcast::Broadcast;
 use maelstrom_core::NodeId;
+use maelstrom_core::gossip::marks::{MARKS, RESTORE_MARKS, SNAPSHOT_MARKS};
 use maelstrom_core::gossip::{Config, VersionVector};
 use maelstrom_sim::Test;
 use maelstrom_sim::nemesis::Fault;
@@ -25,7 +26,7 @@ fn all_faults() -> Sweep {
 
 #[test]
 fn sweep() {
-    all_faults().test(6, |_| Broadcast::default());
+    all_faults().expecting(MARKS.iter().copied()).test(6, |_| Broadcast::default());
 }
 
 /// Who falls behind gets the state itself, piece by piece. (With fewer bytes a snapshot may take
@@ -33,7 +34,8 @@ fn sweep() {
 #[test]
 fn sweep_with_small_logs_and_batches() {
     let config = Config { log_bytes_max: 3_000, batch_bytes_max: 1_000, ..Config::default() };
-    all_faults().test(6, |_| Broadcast::new(config.clone()));
+    let marks = MARKS.iter().chain(SNAPSHOT_MARKS).copied();
+    all_faults().expecting(marks).test(6, |_| Broadcast::new(config.clone()));
 }
 
 #[test]
@@ -97,7 +99,8 @@ impl Replicated for Broadcast {
 /// One node gets back an older copy of its folder now and then. The others have what it lacks.
 #[test]
 fn sweep_with_restored_folders() {
-    all_faults().test_cases("broadcast-restored", 3, |test| {
+    let marks = MARKS.iter().chain(RESTORE_MARKS).copied();
+    all_faults().expecting(marks).test_cases("broadcast-restored", 3, |test| {
         restored(test, false, |_| Broadcast::default())
     });
 }

@@ -14,6 +14,7 @@ mod restored;
 
 use g_counter::{GCounter, PERIOD_MIN};
 use maelstrom_core::NodeId;
+use maelstrom_core::gossip::marks::MARKS;
 use maelstrom_core::gossip::{Config, LINE_BYTES_MIN, VersionVector};
 use maelstrom_sim::Test;
 use maelstrom_sim::history::{History, Op, OpType, Process};
@@ -34,7 +35,7 @@ fn counter(_node: &NodeId) -> GCounter {
 #[test]
 fn sweep() {
     let sweep = Sweep::new(workload::GCounter::default(), Fault::ALL);
-    sweep.test(6, counter);
+    sweep.expecting(MARKS.iter().copied()).test(6, counter);
 }
 
 #[test]

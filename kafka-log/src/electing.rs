@@ -8,6 +8,7 @@ use rand::RngExt;
 use tracing::{debug, info};
 
 use crate::leader::Leader;
+use crate::marks;
 use crate::meta::Metadata;
 use crate::packets::When;
 use crate::recovering::draw_name;
@@ -86,6 +87,8 @@ impl KafkaLog {
         }
         if let Some((from, to)) = self.next_in_sync_change(now, id) {
             debug!(partition = id, ?to, "proposes");
+            let is_smaller = to.in_sync.len() < from.in_sync.len();
+            node.mark(if is_smaller { marks::SHRINKS } else { marks::EXPANDS });
             self.swap(node, id, from, to, false);
         }
     }
@@ -241,6 +244,7 @@ impl KafkaLog {
         if record.leader == own {
             // An earlier life led, or this one without having heard so. It leads on, in a new epoch:
             // whatever that had under way comes too late then.
+            node.mark(marks::LEADS_ON);
             return self.take_over(node, id, &record);
         }
         let Metadata { log_id, epoch, leader, .. } = record.clone();
@@ -256,12 +260,15 @@ impl KafkaLog {
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         let peace = partition.changed_at.saturating_add(GRACE);
         if peace > now && partition.changed_at > Duration::ZERO && !self.is_reborn(&leader) {
+            node.mark(marks::LEAVES_IN_PEACE);
             if let Some(partition) = self.partitions.get_mut(&id) {
                 partition.request_metadata(now);
                 (partition.metadata.not_before, partition.due_at) = (peace, Some(peace));
             }
             return;
         }
+        let is_eligible = !record.in_sync.contains(&own);
+        node.mark(if is_eligible { marks::ELIGIBLE_TAKES_OVER } else { marks::TAKES_OVER });
         self.take_over(node, id, &record);
     }
 
@@ -326,13 +333,17 @@ impl KafkaLog {
                     _ => self.begin_to_lead(node, id, record),
                 }
             }
-            Ok(Cas::Mismatch) => partition.request_metadata(now),
+            Ok(Cas::Mismatch) => {
+                node.mark(marks::CAS_MISMATCH);
+                partition.request_metadata(now);
+            }
             Ok(Cas::Missing) => {
                 partition.request_metadata(now);
                 self.postpone(node, id, 100..300);
             }
             Err(error) => {
                 debug!(partition = id, %error, "lin-kv cannot be changed");
+                node.mark(marks::CAS_UNKNOWN);
                 if partition.leadership().is_none() {
                     partition.request_metadata(now);
                 }

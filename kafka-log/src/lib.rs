@@ -100,6 +100,7 @@ mod indexed;
 mod leader;
 mod link;
 mod log;
+pub mod marks;
 mod meta;
 mod offsets;
 mod packets;

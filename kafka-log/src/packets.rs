@@ -6,7 +6,8 @@ use maelstrom_core::{Error, Node, NodeId};
 use tracing::{debug, info, trace, warn};
 
 use crate::link::{LAZY, part};
-use crate::wire::{Ack, Append, Packet, PartitionId};
+use crate::marks;
+use crate::wire::{Ack, Append, Packet, PartitionId, Record};
 use crate::{Event, KafkaLog};
 
 /// Who has waited already waits for so small a part of `--linger` more. With a half, two nodes that
@@ -85,6 +86,7 @@ impl KafkaLog {
             self.compare_settings(src, theirs);
         }
         if heard.is_new_life {
+            node.mark(marks::NEW_LIFE);
             self.peer_restarted(now, src);
         }
         if heard.is_new_life || heard.is_back {
@@ -92,6 +94,7 @@ impl KafkaLog {
         }
         if heard.is_back {
             info!(peer = %src, "is back");
+            node.mark(marks::BACK);
             self.peer_is_back(now, src);
         }
         if !heard.counts {
@@ -119,7 +122,7 @@ impl KafkaLog {
             self.found_from(node, src, found);
         }
         if heard.is_answered {
-            self.send_again_what_was_lost(now, src);
+            self.send_again_what_was_lost(node, src);
         }
         Ok(())
     }
@@ -190,6 +193,9 @@ impl KafkaLog {
         let partition = self.open(id);
         let is_stranger = !partition.is_of(append.log_id);
         let before = (partition.epoch(), partition.leader().cloned());
+        if epoch < partition.epoch() && !is_stranger {
+            node.mark(marks::FENCED);
+        }
         // An unclean recovery may have cut off what was committed.
         let committed = partition.high().min(append.at);
         let mut records = partition.replicate(src, append, &retention, now);
@@ -203,6 +209,15 @@ impl KafkaLog {
         let is_change = before != (partition.epoch(), partition.leader().cloned());
         let ack = partition.ack();
         let is_soon = !ack.matched || ack.gap || ack.epoch > epoch;
+        if records.iter().any(|record| matches!(record, Record::Truncate { .. })) {
+            node.mark(marks::TRUNCATES);
+        }
+        if !ack.matched && !is_stranger {
+            node.mark(marks::MISMATCH);
+        }
+        if ack.gap {
+            node.mark(marks::GAP);
+        }
         if is_stranger {
             partition.request_metadata(now);
         }
@@ -236,6 +251,7 @@ impl KafkaLog {
         }
         if ack.epoch > lead.epoch() {
             info!(partition = id, epoch = ack.epoch, peer = %src, "knows a newer leader");
+            node.mark(marks::STEPS_DOWN);
             partition.step_down();
             partition.request_metadata(now);
             return self.leader_changed(node, id);
@@ -249,13 +265,17 @@ impl KafkaLog {
     }
 
     /// All that was demanded of a peer has been answered: what it still lacks got lost.
-    fn send_again_what_was_lost(&mut self, now: Duration, peer: &NodeId) {
+    fn send_again_what_was_lost(&mut self, node: &mut Node<Event>, peer: &NodeId) {
+        let now = node.now();
         for id in self.partitions.waiting_for(peer) {
             let Some(partition) = self.partitions.get_mut(&id) else { continue };
             let end = partition.log.end();
             let Some(lead) = partition.role.as_leader_mut() else { continue };
             lead.rewind(peer);
             let is_behind = !lead.has_all(peer, end);
+            if is_behind {
+                node.mark(marks::LOST_PACKETS);
+            }
             let when = if is_behind { When::Fresh } else { When::Lazy };
             self.touch_follower(now, peer, id, when);
         }
@@ -282,6 +302,7 @@ impl KafkaLog {
             }
             if falls {
                 info!(peer = %peer, "does not answer");
+                node.mark(marks::DOWN);
                 self.peer_failed(node, &peer);
             }
         }

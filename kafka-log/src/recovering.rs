@@ -19,6 +19,7 @@ use maelstrom_core::{Node, NodeId};
 use rand::Rng;
 use tracing::{debug, info, warn};
 
+use crate::marks;
 use crate::meta::Metadata;
 use crate::packets::When;
 use crate::recovery::{Comparison, Decision, Holding, Reason, UNCLEAN_EPOCHS};
@@ -41,6 +42,7 @@ impl KafkaLog {
             return self.create(node, id);
         }
         let led = partition.leadership().is_some();
+        node.mark(marks::COMPARES);
         partition.metadata.is_wanted = false;
         partition.begin_recovery(now).postpone(now);
         if led {
@@ -208,6 +210,7 @@ impl KafkaLog {
                     record.log_id = draw_name(node);
                 }
                 info!(partition = id, epoch = record.epoch, is_unclean, "recovers");
+                node.mark(marks::RECOVERS);
                 return self.swap(node, id, record.clone(), record, true);
             }
             Decision::Follow(leader) if self.links.get(&leader).is_some_and(Link::is_down) => {
@@ -218,7 +221,10 @@ impl KafkaLog {
                 }
                 return self.recover_partition(node, id);
             }
-            Decision::Follow(leader) => (vec![leader], None),
+            Decision::Follow(leader) => {
+                node.mark(marks::FOLLOWS_MORE);
+                (vec![leader], None)
+            }
             Decision::Wait(Reason::Silent(nodes)) => (nodes.clone(), Some(Reason::Silent(nodes))),
             Decision::Wait(reason) => (Vec::new(), Some(reason)),
         };

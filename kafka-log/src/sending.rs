@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use tracing::debug;
 
 use crate::log::Seen;
+use crate::marks;
 use crate::packets::When;
 use crate::rules::Rule;
 use crate::sends::{GIVE_UP_AFTER, Pending, SENDS_MAX, SendId};
@@ -151,9 +152,11 @@ impl KafkaLog {
         let bytes = string_len(&key).saturating_add(msg.get().len());
         match if config.rules.hold(Rule::AppendOnce) { seen } else { Seen::Never } {
             Seen::At { position, offset } if position < high || is_early => {
+                node.mark(marks::RETRY_COMMITTED);
                 return Some(Outcome::Offset(offset));
             }
             Seen::At { position, .. } => {
+                node.mark(marks::RETRY_WAITS);
                 lead.wait(position, origin.clone(), bytes, now);
                 return None;
             }
@@ -162,6 +165,9 @@ impl KafkaLog {
         }
         let is_long = lead.waiting_bytes().saturating_add(bytes) > config.pending_bytes;
         let is_full = lead.waiting() >= SENDS_MAX || (is_long && lead.is_waited_for());
+        if !lead.is_safe() {
+            node.mark(marks::BELOW_MIN_IN_SYNC);
+        }
         if !lead.is_safe() || is_full {
             return Some(Outcome::Refused);
         }
@@ -198,6 +204,7 @@ impl KafkaLog {
             self.advance_high_watermark(node, id);
             outcome
         } else {
+            node.mark(marks::REDIRECTS);
             Some(self.redirect(now, id))
         };
         if let Some(outcome) = outcome
@@ -259,7 +266,10 @@ impl KafkaLog {
             && let Some(pending) = self.sends.end(id)
         {
             let error = Error::temporarily_unavailable(REFUSED);
+            node.mark(marks::REFUSES);
             node.reply_error(&pending.request, &error);
+        } else if self.sends.get(id).is_some() {
+            node.mark(marks::KEEPS_REFUSED);
         }
     }
 
@@ -366,6 +376,7 @@ impl KafkaLog {
                     Some(reason) => pending.failure(reason.to_string()),
                     None => pending.failure("no leader has taken the message in time"),
                 };
+                node.mark(marks::GIVES_UP);
                 if let Some(pending) = self.sends.end(id) {
                     node.reply_error(&pending.request, &error);
                 }

@@ -64,6 +64,7 @@ pub mod error;
 pub mod gossip;
 pub mod handler;
 mod lines;
+mod marks;
 pub mod message;
 mod names;
 pub mod node;

@@ -12,6 +12,7 @@ use tracing::{debug, error, info};
 
 use crate::body::{self, Ids};
 use crate::error::Error;
+use crate::marks::Marks;
 use crate::message::{MsgId, NodeId, Request};
 use crate::outputs::{Outputs, SharedText};
 use crate::rpc::{PENDING_RPCS_MAX, RpcError, RpcResult, RpcTable};
@@ -64,6 +65,7 @@ pub struct Node<E> {
     pub(crate) timers: TimerQueue<E>,
     pub(crate) rpcs: RpcTable<E>,
     pub(crate) outputs: Outputs,
+    pub(crate) marks: Marks,
 }
 
 impl<E> Node<E> {
@@ -86,6 +88,7 @@ impl<E> Node<E> {
             timers: TimerQueue::new(),
             rpcs: RpcTable::new(),
             outputs: Outputs::default(),
+            marks: Marks::default(),
         }
     }
 
@@ -145,6 +148,20 @@ impl<E> Node<E> {
     /// [`rand::RngExt`], which are found at [`crate::rand`].
     pub fn rng(&mut self) -> &mut NodeRng {
         &mut self.rng
+    }
+
+    /// Says that something rare and interesting has happened, for sweeps in virtual time: they tell
+    /// which marks their seeds reached. Other drivers take no notice. The name begins with that of the
+    /// part that it is about:
+    ///
+    /// ```
+    /// # use maelstrom_core::Node;
+    /// # fn truncate<E>(node: &mut Node<E>) {
+    /// node.mark("log: cut off a diverging suffix");
+    /// # }
+    /// ```
+    pub fn mark(&mut self, name: &'static str) {
+        self.marks.mark(name);
     }
 
     /// Answers a request. Without effect where no reply is wanted.

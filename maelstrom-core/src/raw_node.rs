@@ -255,6 +255,17 @@ impl<H: MessageHandler> RawNode<H> {
         self.node.outputs.reuse(lines);
     }
 
+    /// Keeps the [marks](Node::mark) of the handler from now on, until they are
+    /// [taken](Self::take_marks).
+    pub fn record_marks(&mut self) {
+        self.node.marks.record();
+    }
+
+    /// The marks since they were taken last, in order. None if nobody asked for them.
+    pub fn take_marks(&mut self) -> Vec<&'static str> {
+        self.node.marks.take()
+    }
+
     /// How many bytes of lines and records wait in [`poll_output`](Self::poll_output).
     #[must_use]
     pub fn output_bytes(&self) -> usize {

@@ -20,6 +20,13 @@ pub enum News {
         /// The line that it printed, and the mistake in it.
         why: String,
     },
+    /// A node reached a [mark](maelstrom_core::Node::mark). Only a trace tells of it.
+    Mark {
+        /// Which node.
+        node: NodeId,
+        /// The name of the mark.
+        name: &'static str,
+    },
     /// A node asked a service something that makes no sense, and gets no answer. Told once for each
     /// node and kind of mistake.
     BadRequest {

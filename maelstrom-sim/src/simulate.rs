@@ -68,7 +68,9 @@ pub(crate) fn program<'h, H: MessageHandler + 'h>(
     handler: H,
     seed: [u8; 32],
 ) -> Box<dyn Program + 'h> {
-    Box::new(RawNode::new(handler, seed, true))
+    let mut node = RawNode::new(handler, seed, true);
+    node.record_marks();
+    Box::new(node)
 }
 
 /// The limits of a run, which is given up beyond them.
@@ -335,6 +337,9 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         let Some(machine) = self.nodes.get_mut(id) else {
             return;
         };
+        for mark in machine.take_marks() {
+            self.world.marked(self.now, id, mark);
+        }
         let mut sync_time = || random_below(self.sync_max, &mut self.rng);
         while let Some(lines) = machine.next_lines(self.now, &mut sync_time) {
             for line in lines.split_inclusive(|byte| *byte == b'\n') {

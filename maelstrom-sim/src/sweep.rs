@@ -16,8 +16,10 @@ mod case;
 mod changes;
 mod ddmin;
 mod kind;
+mod marks;
 mod replay;
 mod saved;
+pub mod shard;
 mod shrinker;
 mod shrunk;
 
@@ -45,10 +47,15 @@ use crate::world::World;
 pub use self::case::{Case, Finding, Outcome};
 pub use self::changes::Changes;
 pub use self::kind::{Kind, Size};
+pub use self::marks::Reached;
 pub use self::saved::SavedCase;
 pub use self::shrunk::Shrunk;
 
 use self::replay::Replay;
+use self::shard::{Shard, ShardResult};
+
+/// A sweep of so many seeds is a full one, which must reach all marks that it expects.
+pub const FULL: u64 = 1_000;
 
 /// What a sweep is about.
 #[derive(Clone, Debug)]
@@ -57,6 +64,8 @@ pub struct Sweep {
     pub workload: Arc<dyn Workload>,
     /// The faults that the nodes are meant to bear. Each seed switches some of them off.
     pub faults: Vec<Fault>,
+    /// The [marks](maelstrom_core::Node::mark) that a full sweep must reach.
+    pub marks: Vec<&'static str>,
 }
 
 /// A sweep without findings.
@@ -72,13 +81,24 @@ pub struct Summary {
     pub faults: BTreeMap<Fault, u64>,
     /// In how many of them there were no faults at all.
     pub faultless: u64,
+    /// The marks that nodes reached.
+    pub marks: BTreeMap<&'static str, Reached>,
 }
 
 impl Sweep {
     /// A sweep of this workload with these faults.
     #[must_use]
     pub fn new(workload: impl Workload, faults: impl IntoIterator<Item = Fault>) -> Self {
-        Self { workload: Arc::new(workload), faults: faults.into_iter().collect() }
+        let faults = faults.into_iter().collect();
+        Self { workload: Arc::new(workload), faults, marks: Vec::new() }
+    }
+
+    /// Expects that a full sweep, one of [`FULL`] seeds or more, reaches each of these
+    /// [marks](maelstrom_core::Node::mark).
+    #[must_use]
+    pub fn expecting(mut self, marks: impl IntoIterator<Item = &'static str>) -> Self {
+        self.marks.extend(marks);
+        self
     }
 
     /// The test that a seed stands for.
@@ -145,7 +165,8 @@ impl Sweep {
     /// What a test of a handler calls: runs `seeds` seeds, or what the environment asks for:
     /// `SEEDS=n` that many, with a progress bar; `SEED=n` that one, with the nodes' log on stderr
     /// (`RUST_LOG`) and its traces in `store/simulation/`; `CASE=file` the same with a small run that
-    /// was kept.
+    /// was kept. `SHARD=3/20` beside `SEEDS` runs the third of 20 parts of these seeds and leaves the
+    /// result in `store/shards/`: see [`shard`].
     ///
     /// If a seed shows something, the test looks for a smaller run that shows the same kind of thing,
     /// for 60 seconds at most (`SHRINK=n`: n seconds; `SHRINK=0`: not at all). It keeps that run in
@@ -180,18 +201,44 @@ impl Sweep {
         }
         let asked = number_from_env("SEEDS");
         let seeds = asked.unwrap_or(seeds);
-        let bar = if asked.is_some() { ProgressBar::new(seeds) } else { ProgressBar::hidden() };
+        let shard = match Shard::from_env() {
+            Ok(shard) => shard,
+            Err(error) => panic!("{error}"),
+        };
+        let range = shard.map_or(0..seeds, |shard| shard.part(seeds));
+        let bar = if asked.is_some() {
+            ProgressBar::new(range.end - range.start)
+        } else {
+            ProgressBar::hidden()
+        };
         bar.set_prefix(name.to_owned());
         let started = bar.elapsed();
         let style = ProgressStyle::with_template("{prefix:>16} {wide_bar} {pos}/{len} seeds {eta}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let result = self.run_cases(name, 0..seeds, &case, |_| bar.inc(1));
+        let result = self.run_cases(name, range, &case, |_| bar.inc(1));
         let elapsed = bar.elapsed().saturating_sub(started).as_secs_f64().max(1e-9);
         bar.finish_and_clear();
+        if let Some(shard) = shard {
+            let both = result.as_ref().map_err(|finding| &**finding);
+            let kept = ShardResult::new(name, (shard, seeds), &self.marks, both).write();
+            tell(&match kept {
+                Ok(path) => format!("{name}: the result of this shard is in {}", path.display()),
+                Err(error) => panic!("the result of a shard could not be kept: {error}"),
+            });
+        }
         match result {
             Err(finding) => panic!("{}", self.told_with_smaller(name, &finding, case)),
-            Ok(summary) if asked.is_some() => tell(&summary.describe(name, elapsed)),
-            Ok(_) => {}
+            Ok(summary) => {
+                if asked.is_some() {
+                    tell(&summary.describe(name, elapsed));
+                    tell(&marks::table(name, &self.marks, &summary));
+                }
+                // All shards together must reach them.
+                let seeds = if shard.is_some() { 0 } else { seeds };
+                if let Some(missed) = marks::missed(&self.marks, &summary, seeds) {
+                    panic!("{name}: {missed}");
+                }
+            }
         }
     }
 
@@ -335,6 +382,9 @@ impl Summary {
         self.messages += world.net_stats().all().sent;
         self.operations += tally.ok + tally.fail + tally.info;
         self.faultless += u64::from(faults.is_empty());
+        for (name, count) in world.marks() {
+            self.marks.entry(name).or_default().count(world.options().seed, *count);
+        }
         for fault in faults {
             *self.faults.entry(*fault).or_default() += 1;
         }

@@ -147,6 +147,11 @@ pub enum Reply<'a> {
     },
 }
 
+/// The [marks](Node::mark) of this crate. A transaction depends on what others wrote:
+pub const DEPENDS: &str = "txn-rw: a transaction depends on another node's";
+/// and where transactions do not run at once, one takes several steps.
+pub const STEPS: &str = "txn-rw: a transaction takes another step";
+
 /// What comes back to the node later.
 #[derive(Clone, Copy, Debug)]
 pub enum Event {
@@ -251,6 +256,7 @@ impl<M: Map> TxnRw<M> {
         };
         let result = match self.run(&mut txn, node.now()) {
             Ok(()) if !txn.running.is_done() => {
+                node.mark(STEPS);
                 node.set_timer(txn.until_next(node.now()), Event::Step(id));
                 return self.underway.keep(id, txn);
             }
@@ -304,6 +310,9 @@ impl<M: Map> TxnRw<M> {
             self.said = (Some(origin.clone()), Clocks::default());
         }
         let after = map.shown().since(&self.said.1, origin);
+        if !after.is_empty() {
+            node.mark(DEPENDS);
+        }
         let Some(clock) = map.clock().checked_add(1).filter(|clock| *clock <= CLOCK_MAX) else {
             return Err(Error::new(ErrorCode::Abort, "this node's clock is at its end"));
         };

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use kafka_log::marks::{MARKS, MIN_IN_SYNC_MARKS};
 use kafka_log::{Acks, Config, KafkaLog};
 use maelstrom_core::{NodeId, gossip};
 use maelstrom_sim::Test;
@@ -90,7 +91,8 @@ fn case(test: Test) -> Case<impl FnMut(&NodeId) -> KafkaLog> {
 
 #[test]
 fn sweep_configurations() {
-    all_faults().test_cases(NAME, 10, case_with_snapshots);
+    let marks = MARKS.iter().chain(MIN_IN_SYNC_MARKS).copied();
+    all_faults().expecting(marks).test_cases(NAME, 10, case_with_snapshots);
 }
 
 /// Thousands of operations a second: packets are full, and sends wait for room.

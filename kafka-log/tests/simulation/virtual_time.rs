@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use kafka_log::marks::MARKS;
 use kafka_log::{Acks, Config, GOSSIP_PERIOD_MIN, KafkaLog, Retention, Rules};
 use maelstrom_core::{NodeId, gossip};
 use maelstrom_sim::Test;
@@ -29,7 +30,7 @@ fn all_faults() -> Sweep {
 
 #[test]
 fn sweep() {
-    all_faults().test(6, |_| KafkaLog::default());
+    all_faults().expecting(MARKS.iter().copied()).test(6, |_| KafkaLog::default());
 }
 
 #[test]
@@ -150,7 +151,7 @@ fn staged_case(test: Test, config: Config) -> Case<impl FnMut(&NodeId) -> KafkaL
 /// All nodes lose their power at one instant, again and again, and `lin-kv` is empty after that.
 #[test]
 fn sweep_with_outages() {
-    all_faults().test_cases("kafka-outages", 6, with_outages);
+    all_faults().expecting(MARKS.iter().copied()).test_cases("kafka-outages", 6, with_outages);
 }
 
 fn with_outages(mut test: Test) -> Case<impl FnMut(&NodeId) -> KafkaLog> {

@@ -28,6 +28,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::marks;
 use super::members::slack;
 use super::peer::Peer;
 use super::record::RecordRef;
@@ -243,6 +244,7 @@ impl<S: State> Gossip<S> {
                 let slack = slack(&self.config, self.usual_round_trip, &peer);
                 peer.fetch_at = Some(now.saturating_add(slack));
             }
+            node.mark(marks::LATE);
             self.bursts.remove(&asked.from);
             (self.fetching.asked, self.fetching.window) = (None, Window::default());
         }
@@ -261,6 +263,9 @@ impl<S: State> Gossip<S> {
             let batches = self.fetching.window.batches(most);
             let position = self.fetching.position(&id, peer.life(), self.replica.version());
             drop(peer);
+            if position.is_some() {
+                node.mark(marks::GOES_ON);
+            }
             let (sent, deadline) = (micros(now), now.saturating_add(slack));
             let (from, is_begun, is_news, is_gap) = (id.clone(), false, false, false);
             self.fetching.asked = Some(Asked { from, sent, deadline, is_begun, is_news, is_gap });
@@ -313,7 +318,9 @@ impl<S: State> Gossip<S> {
         let request = Some((sent, fetch, have.clone()));
         match self.peers.get_mut(id) {
             // It has come twice, and a second burst would only disturb the first.
-            Some(peer) if fetch.batches > 1 && peer.answered == request => return,
+            Some(peer) if fetch.batches > 1 && peer.answered == request => {
+                return node.mark(marks::REPEATED);
+            }
             Some(mut peer) => peer.answered = request,
             None => return,
         }
@@ -323,6 +330,7 @@ impl<S: State> Gossip<S> {
         let batches =
             if position.is_none() { self.batches(&[&have], (count, bytes_max)) } else { None };
         let parcel = || Parcel { fetched: true, ..Parcel::default() };
+        node.mark(if batches.is_some() { marks::ANSWERED } else { marks::PIECES });
         let parcels = if let Some((batches, _)) = batches {
             batches.into_iter().map(|runs| Parcel { runs, ..parcel() }).collect()
         } else {
@@ -365,10 +373,14 @@ impl<S: State> Gossip<S> {
             loading.retain(|id, _| self.peers.get(id).is_some_and(Peer::is_up));
         }
         let pieces = match self.fetching.take((src, life), have, (position, next), part) {
-            Taken::Not => return Ok(false),
+            Taken::Not => {
+                node.mark(marks::UNFIT);
+                return Ok(false);
+            }
             Taken::Part => return Ok(true),
             Taken::Whole(pieces) => pieces,
         };
+        node.mark(marks::WHOLE);
         if S::MONOTONIC {
             if self.fetching.joining.is_none() {
                 let joining =

@@ -6,6 +6,7 @@ use rand::Rng;
 use tracing::{info, warn};
 
 use super::fetch::Wait;
+use super::marks;
 use super::members::slack;
 use super::peer::Standing;
 use super::record::RecordRef;
@@ -15,6 +16,14 @@ use super::{Gossip, State, Tick, push};
 use crate::error::Error;
 use crate::message::NodeId;
 use crate::node::Node;
+
+fn mark_standing<E>(node: &mut Node<E>, standing: Standing, was_known: bool) {
+    match standing {
+        Standing::Reborn if was_known => node.mark(marks::NEW_LIFE),
+        Standing::Unclear => node.mark(marks::UNCLEAR),
+        Standing::Reborn | Standing::Same => {}
+    }
+}
 
 impl<S: State> Gossip<S> {
     /// Takes a message whose turn it is.
@@ -29,7 +38,9 @@ impl<S: State> Gossip<S> {
             return Ok(());
         };
         let echo = message.echo.filter(|echo| echo.life == self.life && echo.sent <= micros(now));
+        let was_known = peer.is_known();
         let standing = peer.hear(now, message.life, message.sent, echo);
+        mark_standing(node, standing, was_known);
         let is_told = message.answer_within == Some(0);
         if standing == Standing::Unclear {
             peer.doubt(now);
@@ -38,7 +49,7 @@ impl<S: State> Gossip<S> {
             drop(peer);
             self.hear_line_limit(src, message.line);
             self.silent_until = None;
-            self.listen(now, src, &message);
+            self.listen(node, src, &message);
         }
         self.keep_own_log_apart(node, src, &message.have);
         let (mut is_gap, before, mut result) = (false, self.generation, Ok(()));
@@ -65,11 +76,17 @@ impl<S: State> Gossip<S> {
         }
         // A peer whose answer brings nothing has no more to give: it is not asked again at once.
         let is_news = is_piece || self.generation > before;
+        if is_gap {
+            node.mark(marks::GAP);
+        }
         let left = message.fetched.then(|| message.place.map_or(0, |place| place.left));
         let answer = self.hear_answer(now, (src, echo), left, (is_news, is_gap));
         if let Some(mut peer) = self.peers.get_mut(src).filter(|_| answer.is_some() || is_news) {
             let is_fruitful = is_news || answer == Some(true);
             peer.fruitless = if is_fruitful { 0 } else { peer.fruitless.saturating_add(1) };
+        }
+        if answer == Some(false) {
+            node.mark(marks::FRUITLESS);
         }
         let is_alone = self.has_just_lost_its_hub(now) && answer.is_none();
         let wait = if is_told || is_alone || answer == Some(true) {
@@ -110,7 +127,8 @@ impl<S: State> Gossip<S> {
     }
 
     /// Takes in everything but the entries of a message from a peer's present life.
-    fn listen(&mut self, now: Duration, src: &NodeId, message: &Message<S>) {
+    fn listen<E>(&mut self, node: &mut Node<E>, src: &NodeId, message: &Message<S>) {
+        let now = node.now();
         let Some(mut peer) = self.peers.get_mut(src) else {
             return;
         };
@@ -135,6 +153,7 @@ impl<S: State> Gossip<S> {
         self.learn();
         if is_back {
             info!(peer = %src, "is back");
+            node.mark(marks::BACK);
             let best = self.hub.as_ref().and_then(|hub| self.peers.get(hub)).map(|hub| hub.rank);
             let rank = self.peers.get(src).map(|peer| peer.rank);
             if best.is_none() || rank < best {
@@ -152,6 +171,7 @@ impl<S: State> Gossip<S> {
             let lost = have.get(origin).saturating_sub(*end);
             if lost > 0 {
                 warn!(peer = %src, lost, "this node lost records: it gets them from other nodes");
+                node.mark(marks::LOST_RECORDS);
                 self.recovered = None;
             }
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::RngExt;
 use tracing::{debug, info};
 
+use super::marks;
 use super::peer::Peer;
 use super::push::LITTLE_BYTES;
 use super::{Config, Gossip, Parcel, Slot, State};
@@ -53,6 +54,7 @@ impl<S: State> Gossip<S> {
             };
             if peer.is_silent() {
                 info!(peer = %id, "does not answer");
+                node.mark(marks::DOWN);
                 peer.fall(now);
                 drop(peer);
                 self.bursts.remove(&id);
@@ -77,6 +79,7 @@ impl<S: State> Gossip<S> {
             return;
         }
         self.roll_called = Some(now);
+        node.mark(marks::HUB_GONE);
         let known = self.peers.get(gone).map(|peer| peer.known.clone()).unwrap_or_default();
         for id in self.peers.ids() {
             let bytes_max = self.batch_bytes(&id).min(LITTLE_BYTES);
@@ -189,6 +192,7 @@ impl<S: State> Gossip<S> {
             (node.rng().random_range(0..self.around.to_probe.len()), 1)
         };
         let chosen = self.around.to_probe.iter().skip(first).take(count);
+        node.mark(marks::PROBED);
         for id in chosen.cloned().collect::<Vec<_>>() {
             let answer_within = Some(Duration::ZERO);
             self.send(node, &id, Parcel { answer_within, ..Parcel::default() });

@@ -96,6 +96,7 @@ mod fetch;
 mod forward;
 mod limits;
 mod listen;
+pub mod marks;
 mod members;
 mod parcel;
 mod peer;

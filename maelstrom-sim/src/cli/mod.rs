@@ -21,6 +21,7 @@ mod jepsen;
 mod limits;
 mod replay;
 mod serve;
+mod shards;
 mod test;
 
 use std::ffi::OsString;
@@ -36,6 +37,7 @@ use self::doc::DocArgs;
 use self::limits::LimitsArgs;
 use self::replay::ReplayArgs;
 use self::serve::ServeArgs;
+use self::shards::ShardsArgs;
 use self::test::TestArgs;
 use crate::excerpt::printable;
 use crate::options::Options;
@@ -72,6 +74,8 @@ enum Command {
     Limits(LimitsArgs),
     /// Show a list of all runs and their reports, as a web page for this machine.
     Serve(ServeArgs),
+    /// Put the results of the parts of sweeps (SHARD=3/20 make sim) together.
+    Shards(ShardsArgs),
     /// Run a kept test again, with the same command and seed. Real processes have their own timing, so
     /// the run is alike and not the same.
     Replay(ReplayArgs),
@@ -100,6 +104,7 @@ fn run(workloads: &[Entry], args: Vec<OsString>) -> ExitCode {
         Ok(Command::Limits(args)) => limits::limits(&args),
         Ok(Command::Doc(args)) => doc::doc(&args, workloads),
         Ok(Command::Serve(args)) => serve::serve(&args),
+        Ok(Command::Shards(args)) => shards::shards(&args),
         Ok(Command::Replay(args)) => match replay::prepare(&args) {
             // A kept command is a test, so this goes one level deep.
             Ok(args) => return run(workloads, args),

@@ -303,6 +303,7 @@ fn events(trace: &Trace, lines: &mut Names) -> Vec<EventRow> {
             News::Nemesis(op) => {
                 (op.name(), op.target().map_or(-1, |node| line(node)), op.to_string())
             }
+            News::Mark { node, name } => ("mark", line(node), (*name).to_owned()),
             News::Muted { node, why } => ("muted", line(node), why.clone()),
             News::BadRequest { node, why } => ("bad-request", line(node), why.clone()),
         };

@@ -92,6 +92,7 @@ impl Progress {
                 self.print(now, &format!("nemesis: kill {node}"));
             }
             News::Nemesis(what) => self.print(now, &format!("nemesis: {what}")),
+            News::Mark { node, name } => self.print(now, &format!("{node}: {name}")),
             News::Muted { node, why } => {
                 self.print(now, &format!("{node} is not listened to any more: {why}"));
             }

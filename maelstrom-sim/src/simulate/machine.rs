@@ -27,6 +27,7 @@ pub(crate) trait Program {
     fn handle_timeout(&mut self, clock: Clock);
     fn poll_timeout(&self) -> Option<Duration>;
     fn poll_output(&mut self) -> Option<Output>;
+    fn take_marks(&mut self) -> Vec<&'static str>;
     fn snapshot_bytes(&self) -> Option<usize>;
     fn snapshot(
         &self,
@@ -55,6 +56,10 @@ impl<H: MessageHandler> Program for RawNode<H> {
 
     fn poll_output(&mut self) -> Option<Output> {
         self.poll_output()
+    }
+
+    fn take_marks(&mut self) -> Vec<&'static str> {
+        self.take_marks()
     }
 
     fn snapshot_bytes(&self) -> Option<usize> {
@@ -128,6 +133,11 @@ impl<'h> Machine<'h> {
         if let Some(node) = self.node.as_mut().filter(|_| !self.paused) {
             node.handle_timeout(clock);
         }
+    }
+
+    /// The marks that its handler has reached since they were taken last.
+    pub(super) fn take_marks(&mut self) -> Vec<&'static str> {
+        self.node.as_mut().map(|node| node.take_marks()).unwrap_or_default()
     }
 
     /// Whether more waits for it than for a real process may wait.

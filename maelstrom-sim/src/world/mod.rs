@@ -152,6 +152,8 @@ pub struct World {
     muted: BTreeMap<NodeId, String>,
     /// The nodes that replied twice to one request, each with its first second reply.
     replied_twice: BTreeMap<NodeId, String>,
+    /// How often nodes reached each [mark](maelstrom_core::Node::mark).
+    marks: BTreeMap<&'static str, u64>,
     /// Requests to services that make no sense: told once for each node and kind of mistake.
     bad_requests: BTreeSet<(NodeId, BadRequest)>,
     actions: VecDeque<Action>,
@@ -194,6 +196,7 @@ impl World {
             drawn: 0,
             muted: BTreeMap::new(),
             replied_twice: BTreeMap::new(),
+            marks: BTreeMap::new(),
             bad_requests: BTreeSet::new(),
             actions: VecDeque::new(),
             undelivered: (0, 0),
@@ -255,6 +258,20 @@ impl World {
             self.mute(now, node, "it closed its stdout".into());
         }
         self.advance(now);
+    }
+
+    /// A node has reached a mark.
+    pub(crate) fn marked(&mut self, now: Duration, node: &NodeId, name: &'static str) {
+        *self.marks.entry(name).or_default() += 1;
+        if let Some(trace) = self.network.trace_mut() {
+            trace.happened(now, News::Mark { node: node.clone(), name });
+        }
+    }
+
+    /// How often nodes reached each [mark](maelstrom_core::Node::mark), in virtual time.
+    #[must_use]
+    pub fn marks(&self) -> &BTreeMap<&'static str, u64> {
+        &self.marks
     }
 
     /// The driver cannot go on: the test has failed.

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use maelstrom_core::gossip::VersionVector;
+use maelstrom_core::gossip::marks::{MARKS, RESTORE_MARKS, SNAPSHOT_MARKS};
 use maelstrom_core::{NodeId, gossip};
 use maelstrom_sim::Test;
 use maelstrom_sim::checker::Verdict;
@@ -24,7 +25,7 @@ use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::{Case, Sweep};
 use maelstrom_sim::workload::{TxnOptions, TxnRwRegister};
 use maelstrom_sim::world::World;
-use txn_rw::{Config, Isolation, PERIOD_MIN, Registers, TxnRw};
+use txn_rw::{Config, DEPENDS, Isolation, PERIOD_MIN, Registers, STEPS, TxnRw};
 
 use crate::restored::{Replicated, restored};
 
@@ -43,7 +44,8 @@ fn all_faults() -> Sweep {
 
 #[test]
 fn sweep() {
-    all_faults().test(6, node);
+    let marks = MARKS.iter().copied().chain([DEPENDS]);
+    all_faults().expecting(marks).test(6, node);
 }
 
 #[test]
@@ -56,7 +58,7 @@ fn sweep_with_snapshots() {
 /// to a node that had slept, it takes ten seconds until the next one; and the sizes bound how much is
 /// left to fetch then, before all replicas are compared.)
 #[test]
-fn small_batches_and_short_logs_do_no_harm() {
+fn sweep_with_small_batches_and_short_logs() {
     let gossip = || gossip::Config {
         batch_bytes_max: 4_000,
         log_bytes_max: 6_000,
@@ -67,7 +69,8 @@ fn small_batches_and_short_logs_do_no_harm() {
         let config = Config { gossip: gossip(), ..Config::default() };
         TxnRw::with_map(config, Registers::with_held_bytes_max(1_000))
     };
-    all_faults().test(6, small);
+    let marks = MARKS.iter().chain(SNAPSHOT_MARKS).copied().chain([DEPENDS]);
+    all_faults().expecting(marks).test(6, small);
 }
 
 /// Links carry few bytes a second, and lines are short: a node that says much falls behind, and must
@@ -134,7 +137,8 @@ impl Replicated for TxnRw {
 /// shows an older state until they have told it, so sessions do not hold.
 #[test]
 fn sweep_with_restored_folders() {
-    all_faults().test_cases("txn-rw-restored", 3, |test| {
+    let marks = MARKS.iter().chain(RESTORE_MARKS).copied().chain([DEPENDS]);
+    all_faults().expecting(marks).test_cases("txn-rw-restored", 3, |test| {
         let test = test.with_workload(|txns: &mut TxnRwRegister| {
             txns.options.consistency_models = vec![Model::ReadAtomic];
         });
@@ -303,7 +307,10 @@ fn the_weaker_levels_show_what_the_next_stronger_model_forbids() {
         (Isolation::Causal, Model::CausalCerone, Model::SnapshotIsolation, "lost-update"),
     ] {
         let test = |model, seed| test(2, 200.0, model, seed);
-        valid(test(holds, 0), isolated(isolation));
+        let world = simulate(test(holds, 0), isolated(isolation));
+        world.assert_valid();
+        let in_steps = isolation != Isolation::Causal;
+        assert_eq!(world.marks().contains_key(STEPS), in_steps, "{isolation:?}");
         assert!(shows(anomaly, test(broken, 0), isolation), "{isolation:?}: {anomaly}");
     }
 }

@@ -645,9 +645,10 @@
     if (chosen) strong(chosen, "--ink", 2.6);
     ctx.globalAlpha = 1;
     for (const [at, kind, line, text] of data.events) {
-      if (at < view.from || at > view.to || !["clock", "muted", "bad-request", "forget"].includes(kind)) continue;
-      const y = rows.has(line) ? lineY(line) : RULER + 8;
-      ctx.fillStyle = color("--lost");
+      if (at < view.from || at > view.to || !["clock", "muted", "bad-request", "forget", "mark"].includes(kind)) continue;
+      if (line >= 0 && !rows.has(line)) continue;
+      const y = line >= 0 ? lineY(line) : RULER + 8;
+      ctx.fillStyle = color(kind === "mark" ? "--open" : "--lost");
       ctx.beginPath();
       ctx.arc(x(at), y, 4, 0, 7);
       ctx.fill();

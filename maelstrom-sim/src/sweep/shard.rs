@@ -1,0 +1,265 @@
+//! A part of a sweep, for many machines: `SHARD=3/20` runs the third of 20 equal parts of the seeds, and
+//! leaves the result as JSON. [`merge`] puts the results of all parts together.
+
+#![expect(clippy::disallowed_methods, reason = "it reads the environment, and results are files")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use super::{FULL, Finding, Reached, Summary};
+
+/// Where results are kept, from the folder of the crate.
+const FOLDER: &str = "store/shards";
+
+/// The part of a sweep that one machine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shard {
+    /// Its number, from 1 on.
+    pub number: u64,
+    /// How many there are.
+    pub of: u64,
+}
+
+impl Shard {
+    /// The shard that the environment asks for, if it asks for one.
+    ///
+    /// # Errors
+    ///
+    /// In words, if it asks for something else.
+    pub(super) fn from_env() -> Result<Option<Self>, String> {
+        let text = std::env::var("SHARD").unwrap_or_default();
+        if text.is_empty() { Ok(None) } else { Self::parse(&text).map(Some) }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').map(|(a, b)| (a.parse(), b.parse()));
+        match parts {
+            Some((Ok(number), Ok(of))) if (1..=of).contains(&number) => Ok(Self { number, of }),
+            _ => Err(format!("SHARD must be like 3/20, the third of 20, not {text:?}")),
+        }
+    }
+
+    /// Its part of so many seeds.
+    pub(super) fn part(self, seeds: u64) -> Range<u64> {
+        let until = |number: u64| {
+            u64::try_from(u128::from(seeds) * u128::from(number) / u128::from(self.of))
+                .unwrap_or(seeds)
+        };
+        until(self.number - 1)..until(self.number)
+    }
+}
+
+/// The result of one shard, as its file has it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ShardResult {
+    /// The name of the sweep.
+    pub sweep: String,
+    /// Which part of it.
+    pub shard: Shard,
+    /// How many seeds all parts have together.
+    pub seeds: u64,
+    /// How many this part ran. Fewer than its share if it found something.
+    pub ran: u64,
+    /// How many operations were begun.
+    pub operations: u64,
+    /// How many messages were sent.
+    pub messages: u64,
+    /// The marks that the whole sweep must reach.
+    pub expected: BTreeSet<String>,
+    /// The marks that this part reached.
+    pub marks: BTreeMap<String, Reached>,
+    /// What it found.
+    pub finding: Option<Found>,
+}
+
+/// A finding of a shard.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Found {
+    /// Its seed.
+    pub seed: u64,
+    /// All about it.
+    pub text: String,
+}
+
+impl ShardResult {
+    pub(super) fn new(
+        sweep: &str,
+        (shard, seeds): (Shard, u64),
+        expected: &[&'static str],
+        result: Result<&Summary, &Finding>,
+    ) -> Self {
+        let name = |mark: &&str| (*mark).to_owned();
+        let (summary, finding) = match result {
+            Ok(summary) => (Some(summary), None),
+            Err(Finding { seed, text, .. }) => {
+                (None, Some(Found { seed: *seed, text: text.clone() }))
+            }
+        };
+        let marks = summary.into_iter().flat_map(|summary| &summary.marks);
+        Self {
+            sweep: sweep.to_owned(),
+            shard,
+            seeds,
+            ran: summary.map_or(0, |summary| summary.seeds),
+            operations: summary.map_or(0, |summary| summary.operations),
+            messages: summary.map_or(0, |summary| summary.messages),
+            expected: expected.iter().map(name).collect(),
+            marks: marks.map(|(mark, reached)| (name(mark), *reached)).collect(),
+            finding,
+        }
+    }
+
+    /// Writes it as a file, whose path it returns.
+    pub(super) fn write(&self) -> std::io::Result<PathBuf> {
+        std::fs::create_dir_all(FOLDER)?;
+        let Shard { number, of } = self.shard;
+        let path = Path::new(FOLDER).join(format!("{}-{number}-of-{of}.json", self.sweep));
+        std::fs::write(&path, serde_json::to_string_pretty(self)? + "\n")?;
+        Ok(path)
+    }
+}
+
+/// Reads all results in folders, also in folders below them.
+///
+/// # Errors
+///
+/// If a folder or a file cannot be read.
+pub fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<ShardResult>> {
+    let mut all = Vec::new();
+    let mut todo: Vec<PathBuf> = paths.to_vec();
+    while let Some(path) = todo.pop() {
+        let cannot = || format!("cannot read {}", path.display());
+        if path.is_dir() {
+            for entry in std::fs::read_dir(&path).with_context(cannot)? {
+                todo.push(entry.with_context(cannot)?.path());
+            }
+        } else if path.extension().is_some_and(|extension| extension == "json") {
+            let text = std::fs::read_to_string(&path).with_context(cannot)?;
+            all.push(serde_json::from_str(&text).with_context(cannot)?);
+        }
+    }
+    Ok(all)
+}
+
+/// The results of all shards in words, for each sweep a paragraph; and whether all is well: no finding,
+/// no shard missing, and no declared mark that a full sweep did not reach.
+#[must_use]
+pub fn merge(results: &[ShardResult]) -> (String, bool) {
+    let mut sweeps: BTreeMap<&str, Vec<&ShardResult>> = BTreeMap::new();
+    for result in results {
+        sweeps.entry(&result.sweep).or_default().push(result);
+    }
+    let mut lines = Vec::new();
+    let mut is_well = !sweeps.is_empty();
+    if sweeps.is_empty() {
+        lines.push("there is no result of any shard".to_owned());
+    }
+    for (sweep, results) in sweeps {
+        let sum = |count: fn(&ShardResult) -> u64| results.iter().map(|it| count(it)).sum::<u64>();
+        let of = results.iter().map(|it| it.shard.of).max().unwrap_or(0);
+        let seeds = results.iter().map(|it| it.seeds).max().unwrap_or(0);
+        let there: BTreeSet<u64> = results.iter().map(|it| it.shard.number).collect();
+        let missing: Vec<u64> = (1..=of).filter(|number| !there.contains(number)).collect();
+        lines.push(format!(
+            "{sweep}: {} of {seeds} seeds, {} operations, {} messages",
+            sum(|it| it.ran),
+            sum(|it| it.operations),
+            sum(|it| it.messages)
+        ));
+        if !missing.is_empty() {
+            is_well = false;
+            lines.push(format!("  missing: {missing:?} of {of} shards"));
+        }
+        if results.iter().any(|it| (it.shard.of, it.seeds) != (of, seeds)) {
+            is_well = false;
+            lines.push("  the shards are not parts of one sweep".into());
+        }
+        for found in results.iter().filter_map(|it| it.finding.as_ref()) {
+            is_well = false;
+            let first = found.text.lines().next().unwrap_or_default();
+            lines.push(format!("  seed {}: {first}", found.seed));
+        }
+        let mut marks: BTreeMap<&str, Reached> = BTreeMap::new();
+        for (mark, reached) in results.iter().flat_map(|it| &it.marks) {
+            marks.entry(mark).or_default().join(reached);
+        }
+        for (mark, Reached { seeds, times, first }) in &marks {
+            lines.push(format!("  {mark}: {seeds} seeds, {times} times, first {first}"));
+        }
+        let expected: BTreeSet<&String> = results.iter().flat_map(|it| &it.expected).collect();
+        let missed = expected.iter().filter(|mark| !marks.contains_key(mark.as_str()));
+        for mark in missed.filter(|_| seeds >= FULL && missing.is_empty()) {
+            is_well = false;
+            lines.push(format!("  not reached: {mark}"));
+        }
+    }
+    (lines.join("\n"), is_well)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_sweep_are_all_of_it_and_nothing_twice() {
+        for (seeds, of) in [(1_000, 7), (3, 20), (u64::MAX, 3), (0, 2)] {
+            let parts = (1..=of).map(|number| Shard { number, of }.part(seeds));
+            let mut next = 0;
+            for part in parts {
+                assert_eq!(part.start, next);
+                next = part.end;
+            }
+            assert_eq!(next, seeds);
+        }
+        assert_eq!(Shard::parse("3/20"), Ok(Shard { number: 3, of: 20 }));
+        for bad in ["0/3", "4/3", "3", "a/b", "1/0", ""] {
+            assert!(Shard::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    fn result(number: u64, mark: Option<&str>) -> ShardResult {
+        let mut summary = Summary { seeds: 500, operations: 10, ..Summary::default() };
+        if mark == Some("a") {
+            summary.marks.entry("a").or_default().count(number, 2);
+        }
+        let shard = (Shard { number, of: 2 }, 1_000);
+        ShardResult::new("echo", shard, &["a"], Ok(&summary))
+    }
+
+    #[test]
+    fn all_shards_together_are_well_if_each_is_and_none_is_missing() {
+        let (text, is_well) = merge(&[result(2, Some("a")), result(1, Some("a"))]);
+        assert!(is_well, "{text}");
+        assert!(text.contains("echo: 1000 of 1000 seeds, 20 operations"), "{text}");
+        assert!(text.contains("a: 2 seeds, 4 times, first 1"), "{text}");
+        let (text, is_well) = merge(&[result(1, Some("a"))]);
+        assert!(!is_well && text.contains("missing: [2] of 2 shards"), "{text}");
+        let (text, is_well) = merge(&[result(1, None), result(2, None)]);
+        assert!(!is_well && text.contains("not reached: a"), "{text}");
+        let mut bad = result(2, Some("a"));
+        bad.finding = Some(Found { seed: 7, text: "lost\nmore".into() });
+        let (text, is_well) = merge(&[result(1, Some("a")), bad]);
+        assert!(!is_well && text.contains("seed 7: lost"), "{text}");
+        assert!(!merge(&[]).1);
+    }
+
+    #[test]
+    fn results_are_read_from_all_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = folder.path().join("a/b");
+        std::fs::create_dir_all(&below).unwrap();
+        let text = serde_json::to_string(&result(1, Some("a"))).unwrap();
+        std::fs::write(below.join("x.json"), &text).unwrap();
+        std::fs::write(below.join("y.txt"), "no result").unwrap();
+        let all = read_all(&[folder.path().to_owned()]).unwrap();
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].marks["a"].times, 2);
+        std::fs::write(below.join("z.json"), "{}").unwrap();
+        assert!(read_all(&[folder.path().to_owned()]).is_err());
+    }
+}
