@@ -175,7 +175,7 @@ examples: ## The examples: each node in its workload, through partitions, and a 
 ##@ Development
 
 .PHONY: all
-all: lint test echo unique-ids broadcast g-counter kafka-log txn-rw ## Everything: lint, test and every challenge
+all: lint features test echo unique-ids broadcast g-counter kafka-log txn-rw ## Everything: lint, features, test and every challenge
 
 .PHONY: build
 build: ## Build all programs in release mode, in target/release/
@@ -246,6 +246,26 @@ lint: ## Check formatting, clippy and the documentation: no warnings
 	cargo clippy --all-targets --locked --manifest-path $(own_workload) -- -D warnings
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+
+# The features of maelstrom-core, as its Cargo.toml lists them.
+core_features = $(shell sed -n '/^\[features\]/,/^$$/s/^\([a-z0-9_-]*\) = .*/\1/p' maelstrom-core/Cargo.toml)
+comma := ,
+core_wasm = $(shell rustup target list --installed 2>/dev/null | sed -n '/^wasm32-unknown-unknown$$/p')
+
+# One line of the recipe for each set of features, hence the empty line at its end.
+define core_clippy
+cargo clippy --locked -p maelstrom-core --no-default-features $(1) -- -D warnings
+
+endef
+
+# A flag belongs to two features: `cli`, and the one whose flag it is.
+.PHONY: features
+features: ## Check maelstrom-core with no feature, with each alone, with each and its flags, and with all
+	$(call core_clippy)
+	$(foreach f,$(core_features),$(call core_clippy,--features $(f)))
+	$(foreach f,$(filter-out cli default,$(core_features)),$(call core_clippy,--features cli$(comma)$(f)))
+	$(call core_clippy,--all-features)
+	$(foreach t,$(core_wasm),$(call core_clippy,--target $(t)))
 
 .PHONY: maelstrom
 maelstrom: ## Install the real Maelstrom in .cache/ (67 MB; needs Java 11 or newer to run)

@@ -46,6 +46,24 @@
 //! | [`raw_node`] | a node without I/O, and the contract of whoever drives it |
 //! | [`runtime`], [`cli`] | the driver for real use: stdin, stdout, clocks, disk; flags and logging |
 //!
+//! # Features
+//!
+//! A node binary needs the default features: all of those below. Without default features this
+//! crate is the state machine: [`RawNode`], [`Node`], [`rpc`], [`service`] and [`task`], for a
+//! driver of your own. That part depends on `memchr`, `rand`, `rand_chacha`, `serde`,
+//! `serde_json`, `serde_path_to_error`, `thiserror` and `tracing`, and asks the system for nothing.
+//!
+//! | feature | what it adds | what it brings in |
+//! |---|---|---|
+//! | `gossip` | [`gossip`]: replication for handlers | no dependency |
+//! | `runtime` | [`runtime`]: the driver for stdin and stdout | `tokio`, `getrandom`, `anyhow` |
+//! | `disk` | records on disk, with [`Config::data_dir`](runtime::Config) | `redb`; `runtime` |
+//! | `cli` | [`cli`]: logging, and the flags below | `clap`, `tracing-subscriber`, `anyhow` |
+//!
+//! Flags belong to two features. [`NodeArgs`] needs `cli` and `runtime`; [`DataArgs`] needs `cli`
+//! and `disk`; [`GossipArgs`](gossip::GossipArgs) and [`StateArgs`](gossip::StateArgs) need `cli`
+//! and `gossip`.
+//!
 //! # Rules
 //!
 //! * A handler is a function of its state and its input. Time, randomness and I/O come through
@@ -56,13 +74,22 @@
 //! * Outputs are data: what a handler wants sent or kept is queued, and a test can look at it.
 //! * Nothing that a peer or a client sends can panic a node.
 
+// Links from the documentation lead to all modules, so they resolve with all features only.
+#![cfg_attr(
+    not(all(feature = "cli", feature = "disk", feature = "gossip", feature = "runtime")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
+
 #[cfg(test)]
 mod any_json;
 pub mod body;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod error;
+#[cfg(feature = "gossip")]
 pub mod gossip;
 pub mod handler;
+#[cfg(feature = "runtime")]
 mod lines;
 mod marks;
 pub mod message;
@@ -71,23 +98,34 @@ pub mod node;
 mod outputs;
 pub mod raw_node;
 pub mod rpc;
+#[cfg(feature = "runtime")]
 pub mod runtime;
 pub mod service;
+#[cfg(feature = "runtime")]
 mod stdio;
+#[cfg(feature = "disk")]
 mod store;
+#[cfg(all(feature = "runtime", not(feature = "disk")))]
+#[path = "no_store.rs"]
+mod store;
+#[cfg(feature = "runtime")]
+mod store_error;
 pub mod task;
 mod timer;
 
 pub use body::Verbatim;
-pub use cli::{DataArgs, NodeArgs};
+#[cfg(all(feature = "cli", feature = "disk"))]
+pub use cli::DataArgs;
+#[cfg(all(feature = "cli", feature = "runtime"))]
+pub use cli::NodeArgs;
 pub use error::{Error, ErrorCode};
 pub use handler::{MessageHandler, NoEvent, Records, SnapshotPosition};
-pub use lines::LINE_BYTES_MAX;
-pub use message::{MsgId, NodeId, Request};
+pub use message::{LINE_BYTES_MAX, MsgId, NodeId, Request};
 pub use node::{Clock, Node, NodeRng, OPEN_REQUESTS_MAX, Output};
 /// For what [`Node::rng`] can do, in the version that it speaks: a handler that draws numbers names
 /// `maelstrom_core::rand::RngExt` and needs no dependency of its own.
 pub use rand;
 pub use raw_node::{EARLY_BYTES_MAX, RawNode};
 pub use rpc::{PENDING_RPCS_MAX, Reply, RpcError, RpcResult};
-pub use store::StoreError;
+#[cfg(feature = "runtime")]
+pub use store_error::StoreError;

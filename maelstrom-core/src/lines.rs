@@ -5,9 +5,6 @@
 
 use memchr::memchr;
 
-/// The default limit on a line's length: 16 MiB, the newline not counted.
-pub const LINE_BYTES_MAX: usize = 16 << 20;
-
 /// Above this, a buffer that held a long line is given back.
 const KEEP_BYTES: usize = 1 << 20;
 

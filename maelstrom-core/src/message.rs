@@ -13,6 +13,9 @@ pub type NodeId = Arc<str>;
 /// Names a request, so that its reply can be told apart. Unique per sender.
 pub type MsgId = u64;
 
+/// The default limit on a line's length: 16 MiB, the newline not counted.
+pub const LINE_BYTES_MAX: usize = 16 << 20;
+
 /// A message as it stands on a line, its body not yet decoded.
 ///
 /// Fields beside these (Maelstrom adds an `id`) are ignored.

@@ -1,5 +1,8 @@
 //! `Node`: all that a handler can touch of the world.
 
+#[cfg(feature = "gossip")]
+mod send_list;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +10,6 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
-use serde::ser::Error as _;
 use tracing::{debug, error, info};
 
 use crate::body::{self, Ids};
@@ -244,48 +246,6 @@ impl<E> Node<E> {
         }
     }
 
-    /// Sends a message that wants no reply. Its body has one more field, unless the list is empty:
-    /// the list of these texts, which other messages may have as well.
-    ///
-    /// # Errors
-    ///
-    /// If the line would be longer than `line_bytes_max` (the newline not counted), or the body has
-    /// no JSON form: nothing is sent then.
-    pub(crate) fn send_with_list<B: Serialize + ?Sized>(
-        &mut self,
-        dest: &NodeId,
-        body: &B,
-        (field, texts): (&str, Vec<SharedText>),
-        line_bytes_max: usize,
-    ) -> Result<(), serde_json::Error> {
-        let id = &self.id;
-        let is_empty = texts.is_empty();
-        let end = if is_empty { LINE_END } else { "]}}\n" };
-        let more = texts.iter().map(|text| text.len().saturating_add(1));
-        // A comma less than texts, and a newline that is not counted.
-        let more = more.fold(end.len(), usize::saturating_add);
-        let more = more.saturating_sub(1).saturating_sub(usize::from(!is_empty));
-        let begin = |out: &mut Vec<u8>| {
-            let before = out.len();
-            begin_line(out, id, dest)?;
-            body::encode(out, Ids::default(), body)?;
-            if !is_empty {
-                // An object that holds its type already.
-                out.pop();
-                out.push(b',');
-                serde_json::to_writer(&mut *out, field)?;
-                out.extend_from_slice(b":[");
-            }
-            let bytes = out.len().saturating_sub(before).saturating_add(more);
-            if bytes > line_bytes_max {
-                let text = format!("a line of {bytes} bytes, where {line_bytes_max} are taken");
-                return Err(serde_json::Error::custom(text));
-            }
-            Ok(())
-        };
-        self.outputs.write_shared(begin, texts, end)
-    }
-
     /// Calls another node or a service. `then` turns the outcome into the event that
     /// [`MessageHandler::event`](crate::MessageHandler::event) gets: the reply, the other side's
     /// error, or [`RpcError::Timeout`] after `timeout`. A tuple variant is such a function.
@@ -416,30 +376,4 @@ fn begin_line(out: &mut Vec<u8>, src: &str, dest: &str) -> Result<(), serde_json
 pub(crate) enum SystemReply<'a> {
     InitOk,
     Error(&'a Error),
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::handler::NoEvent;
-
-    #[test]
-    fn a_line_is_sent_if_it_is_as_long_as_is_taken_and_not_if_it_is_longer() {
-        for texts in [&[][..], &["1"], &["1", "22"], &[&"3".repeat(9_000), "4"]] {
-            let send = |limit: usize| {
-                let mut node = Node::<NoEvent>::new([0; 32], false, None);
-                node.set_names("n1".into(), ["n1".into(), "n2".into()].into());
-                let list = texts.iter().map(|text| text.as_bytes().into()).collect();
-                let body = serde_json::json!({ "type": "told" });
-                let result = node.send_with_list(&"n2".into(), &body, ("list", list), limit);
-                let lines = node.outputs.pop_lines().unwrap_or_default();
-                assert_eq!(result.is_ok(), !lines.is_empty());
-                lines
-            };
-            let line = send(usize::MAX);
-            assert!(line.ends_with(b"}\n"));
-            assert_eq!(send(line.len() - 1), line, "the newline is not counted");
-            assert!(send(line.len() - 2).is_empty());
-        }
-    }
 }

@@ -26,7 +26,9 @@ use crate::rpc::Reply;
 /// 4. When the clock reaches [`poll_timeout`](Self::poll_timeout):
 ///    [`handle_timeout`](Self::handle_timeout). Calling it early is harmless.
 /// 5. After each of 2 to 4, take all outputs with [`poll_output`](Self::poll_output), in order:
-///    write lines to the network; make a record durable before anything after it leaves.
+///    write lines to the network; make a record durable before anything after it leaves. Or take
+///    all records with [`poll_records`](Self::poll_records), sync them once, and then take the
+///    lines with [`poll_lines`](Self::poll_lines).
 /// 6. When no more input can come: [`handle_end_of_input`](Self::handle_end_of_input).
 ///
 /// The clock that is passed in must never go back (its monotonic part).
@@ -238,14 +240,15 @@ impl<H: MessageHandler> RawNode<H> {
         self.node.outputs.pop()
     }
 
-    /// Takes the records among the outputs, past the lines before them. A driver that has made them
-    /// durable takes the rest with [`poll_lines`](Self::poll_lines).
-    pub(crate) fn poll_records(&mut self, records: &mut Vec<Vec<u8>>) {
+    /// Moves the records among the outputs to the end of `records`, past the lines before them, so
+    /// that one sync is enough for all of them. A driver that has made them durable takes the rest
+    /// with [`poll_lines`](Self::poll_lines).
+    pub fn poll_records(&mut self, records: &mut Vec<Vec<u8>>) {
         self.node.outputs.pop_records(records);
     }
 
-    /// The next lines, if no record comes first.
-    pub(crate) fn poll_lines(&mut self) -> Option<Vec<u8>> {
+    /// The next lines. `None`: nothing waits, or the next output is a record.
+    pub fn poll_lines(&mut self) -> Option<Vec<u8>> {
         self.node.outputs.pop_lines()
     }
 

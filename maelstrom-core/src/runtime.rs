@@ -20,11 +20,13 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::handler::{MessageHandler, Records, SnapshotPosition};
-use crate::lines::{LINE_BYTES_MAX, Line, LineSplitter};
+use crate::lines::{Line, LineSplitter};
+use crate::message::LINE_BYTES_MAX;
 use crate::node::Clock;
 use crate::raw_node::RawNode;
 use crate::stdio;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
+use crate::store_error::StoreError;
 
 /// How much is read at a time: what a pipe holds.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -46,7 +48,8 @@ const DRAIN_ROUNDS_MAX: usize = 16;
 pub struct Config {
     /// Longer lines are skipped, with a warning. See [`LINE_BYTES_MAX`] for the default.
     pub line_bytes_max: usize,
-    /// Where records are kept, each node's in a folder of its own. `None`: nowhere.
+    /// Where records are kept, each node's in a folder of its own. `None`: nowhere. Without the
+    /// feature `disk` a node with a folder ends with an error when it is told its name.
     pub data_dir: Option<PathBuf>,
 }
 

@@ -39,6 +39,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use tracing::{info, warn};
 
 use crate::error::{Error, ErrorCode};
+use crate::store_error::StoreError;
 use replacement::Replacement;
 
 /// The records, by number.
@@ -62,60 +63,6 @@ const CACHE_BYTES: usize = 4 << 20;
 /// How much more than its snapshot would take a journal may take before it is replaced by one:
 /// twice as much, and this.
 const SLACK_BYTES: u64 = 1 << 20;
-
-/// Why records cannot be kept or had back. Nothing that was acknowledged is lost by any of these:
-/// the node does not go on.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Another process has it open.
-    #[error("{0}: in use by another process")]
-    InUse(PathBuf),
-    /// It holds what another node keeps.
-    #[error("{path}: holds the {what} `{found}`, not `{wanted}`")]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-        /// What is not as it should be.
-        what: &'static str,
-        /// What it is.
-        found: String,
-        /// What it should be.
-        wanted: String,
-    },
-    /// A later version of this program, or of its store, has written it.
-    #[error("{path}: written by another version ({what})")]
-    OtherVersion {
-        /// The file.
-        path: PathBuf,
-        /// What tells so.
-        what: String,
-    },
-    /// It does not go with how this node was started.
-    #[error("{path}: {what}")]
-    Mismatch {
-        /// The file.
-        path: PathBuf,
-        /// The handler's error text.
-        what: String,
-    },
-    /// Its content makes no sense. It is left as it is; a copy of it may be had from a backup, or
-    /// the node starts anew once the folder is gone: the others then take it for a new replica.
-    #[error("{path}: damaged: {what}")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What was found.
-        what: String,
-    },
-    /// The disk is full, or fails, or the folder may not be written to.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-}
 
 /// The records of a node.
 #[derive(Debug)]

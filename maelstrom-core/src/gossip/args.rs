@@ -107,7 +107,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::lines::LINE_BYTES_MAX;
+    use crate::message::LINE_BYTES_MAX;
 
     #[derive(Parser)]
     struct Cli {

@@ -15,8 +15,7 @@ use tracing::{error, warn};
 
 use super::{Gossip, State};
 use crate::error::Error;
-use crate::lines::LINE_BYTES_MAX;
-use crate::message::NodeId;
+use crate::message::{LINE_BYTES_MAX, NodeId};
 use crate::node::Node;
 
 /// Nodes that gossip take no shorter limit on lines: half of it has room for the versions of some

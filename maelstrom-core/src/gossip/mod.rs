@@ -89,6 +89,7 @@
 //! Replicated Database Maintenance* (1987); deltas that are joined in order keep causality, Almeida
 //! et al., *Delta State Replicated Data Types* (2018).
 
+#[cfg(feature = "cli")]
 mod args;
 mod beat;
 mod burst;
@@ -116,8 +117,7 @@ use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use crate::error::Error;
-use crate::lines::LINE_BYTES_MAX;
-use crate::message::NodeId;
+use crate::message::{LINE_BYTES_MAX, NodeId};
 use crate::node::Node;
 use crate::outputs::SharedText;
 use beat::{Beat, Slot};
@@ -130,6 +130,7 @@ use peers::Peers;
 use record::{RecordRef, Recovering};
 use replica::Span;
 
+#[cfg(feature = "cli")]
 pub use args::{GossipArgs, StateArgs};
 pub use limits::LINE_BYTES_MIN;
 pub use replica::{Entry, Missing, Origin, Replica, Run, VersionVector};

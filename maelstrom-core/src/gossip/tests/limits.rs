@@ -1,7 +1,7 @@
 //! Lines that their receivers take, whatever the limits of the nodes are.
 
 use super::*;
-use crate::lines::LINE_BYTES_MAX;
+use crate::message::LINE_BYTES_MAX;
 
 const KIB: usize = 1 << 10;
 

@@ -1,0 +1,15 @@
+//! The command line that all nodes share: a node's `main` is flags, logging, run, nothing else.
+//!
+//! [`NodeArgs`] needs the feature `runtime`, and [`DataArgs`] the feature `disk`.
+
+#[cfg(feature = "disk")]
+mod data_args;
+mod logging;
+#[cfg(feature = "runtime")]
+mod node_args;
+
+#[cfg(feature = "disk")]
+pub use data_args::DataArgs;
+pub use logging::{LogFormat, init_logging};
+#[cfg(feature = "runtime")]
+pub use node_args::NodeArgs;
