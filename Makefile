@@ -210,6 +210,7 @@ endef
 .PHONY: sim
 sim: export SEEDS := $(SEEDS)
 sim: export SEED := $(SEED)
+sim: export SHARD := $(SHARD)
 sim: export PROPTEST_CASES := $(SEEDS)
 sim: ## Sweep SEEDS=1000 seeds in virtual time (WORKLOAD=broadcast: one; SEED=42: replay one)
 	$(foreach w,$(WORKLOAD),$(call sweep,$(w)))

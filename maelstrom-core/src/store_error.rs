@@ -15,11 +15,11 @@ pub enum StoreError {
     Foreign {
         /// The file.
         path: PathBuf,
-        /// What is not as it should be.
+        /// The mistake in it.
         what: &'static str,
-        /// What it is.
+        /// The value found.
         found: String,
-        /// What it should be.
+        /// The value expected.
         wanted: String,
     },
     /// A later version of this program, or of its store, has written it.
@@ -27,7 +27,7 @@ pub enum StoreError {
     OtherVersion {
         /// The file.
         path: PathBuf,
-        /// What tells so.
+        /// The evidence.
         what: String,
     },
     /// It does not go with how this node was started.
@@ -44,7 +44,7 @@ pub enum StoreError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What was found.
+        /// The contents found.
         what: String,
     },
     /// The disk is full, or fails, or the folder may not be written to.
@@ -52,7 +52,7 @@ pub enum StoreError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
