@@ -15,7 +15,7 @@ pub enum StoreError {
     Foreign {
         /// The file.
         path: PathBuf,
-        /// The mistake in it.
+        /// The part that differs: a name, say.
         what: &'static str,
         /// The value found.
         found: String,
