@@ -12,10 +12,12 @@
 //! - `too-small`: a read at any time that shows less than the sum of all negative ones.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{Verdict, WorkloadResults, indexes_in, object};
+use crate::chart::{Chart, Series};
 use crate::history::{History, Op, OpType};
 
 /// A set of integers as disjoint intervals that do not touch: from each key to its value, both in. All
@@ -163,6 +165,34 @@ pub fn check(history: &History) -> WorkloadResults {
         .because(cause)
         .proved_by(evidence)
         .with_unanswered_finals(history)
+}
+
+/// A chart of what reads show, beside the sum of the adds that were acknowledged by then.
+#[must_use]
+pub fn chart(history: &History) -> Chart {
+    let (mut sum, mut sums, mut reads) = (0.0, vec![(Duration::ZERO, 0.0)], Vec::new());
+    for op in history.client_ops().filter(|op| op.kind == OpType::Ok) {
+        #[expect(clippy::cast_precision_loss, reason = "for people to look at")]
+        let Some(n) = number(op).map(|n| n as f64) else { continue };
+        if op.f == "add" {
+            sum += n;
+            sums.push((op.time, sum));
+        } else {
+            reads.push((op.time, n));
+        }
+    }
+    Chart {
+        title: "The counter".into(),
+        about:
+            "A point is a read. The line is the sum of all adds that were acknowledged by then: a \
+                read may show less, and more by adds that are under way."
+                .into(),
+        unit: "value".into(),
+        series: vec![
+            Series { name: "acknowledged".into(), is_line: true, points: sums },
+            Series { name: "read".into(), is_line: false, points: reads },
+        ],
+    }
 }
 
 /// The first cause of a verdict, in words.

@@ -5,6 +5,7 @@ use rand::RngExt;
 
 use super::counters::{Counting, READ};
 use super::{Field, Generator, Rpc, Schema, Workload};
+use crate::chart::Chart;
 use crate::checker::{WorkloadResults, counter};
 use crate::history::History;
 use crate::options::Options;
@@ -53,6 +54,10 @@ impl Workload for GCounter {
 
     fn check(&self, history: &History) -> WorkloadResults {
         counter::check(history)
+    }
+
+    fn charts(&self, history: &History) -> Vec<Chart> {
+        vec![counter::chart(history)]
     }
 }
 

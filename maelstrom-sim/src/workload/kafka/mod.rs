@@ -26,7 +26,7 @@ use rand::seq::IndexedRandom;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-pub use self::checker::check;
+pub use self::checker::{charts, check};
 
 use self::values::{Assign, Offsets, Polled, highest, value_of};
 use super::rpc::TOO_WIDE;
@@ -34,6 +34,7 @@ use super::{
     Field, FinalOps, Generator, Invocation, Keys, RequestBody, Rpc, Schema, Step, Workload,
     numbered, raw,
 };
+use crate::chart::Chart;
 use crate::checker::WorkloadResults;
 use crate::history::{History, Op, OpType, Process};
 use crate::json::is_integer;
@@ -435,6 +436,10 @@ impl Workload for Kafka {
 
     fn check(&self, history: &History) -> WorkloadResults {
         checker::check(history, &self.harmless)
+    }
+
+    fn charts(&self, history: &History) -> Vec<Chart> {
+        charts(history)
     }
 }
 

@@ -24,6 +24,7 @@
 //! one process, it is a `nonmonotonic-commit`: shown, but not held against the nodes: Maelstrom
 //! allows that a client starts lower than it has to.
 
+mod chart;
 mod content;
 mod lag;
 mod log;
@@ -32,6 +33,8 @@ mod sessions;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
+
+pub use self::chart::charts;
 
 use self::log::{Event, What};
 use crate::checker::headline::short;
