@@ -16,10 +16,19 @@ use std::time::Duration;
 
 /// A hub's side: when it last beat, and how long after that it may again. It keeps to that even if it
 /// learns better, since its leaves count on it.
+///
+/// A hub that knows no round trip yet cannot tell its leaves when it beats next. It waits for the first
+/// answers, which show the round trip.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Beat {
     last: Option<(Duration, Duration)>,
+    /// Whether the last one waits for the round trip.
+    is_provisional: bool,
 }
+
+/// A hub that learns no round trip beats again after this time, and a leaf that learns none tells its
+/// hub what else is new.
+pub(super) const PROVISIONAL: Duration = Duration::from_secs(1);
 
 impl Beat {
     /// When the next one may come.
@@ -27,13 +36,34 @@ impl Beat {
         self.last.map_or(now, |(last, period)| last.saturating_add(period).max(now))
     }
 
-    /// How long ago the last one was, and its period.
+    /// How long ago the last one was, and its period, if leaves can count on that.
     pub(super) fn last(&self, now: Duration) -> Option<(Duration, Duration)> {
-        self.last.map(|(last, period)| (now.saturating_sub(last), period))
+        let last = self.last.filter(|_| !self.is_provisional);
+        last.map(|(last, period)| (now.saturating_sub(last), period))
     }
 
-    pub(super) fn begin(&mut self, now: Duration, period: Duration) {
-        self.last = Some((now, period));
+    /// How long ago the last one was.
+    pub(super) fn age(&self, now: Duration) -> Option<Duration> {
+        self.last.map(|(last, _)| now.saturating_sub(last))
+    }
+
+    /// A beat begins. `period` is `None` if that is not known yet.
+    pub(super) fn begin(&mut self, now: Duration, period: Option<Duration>) {
+        self.last = Some((now, period.unwrap_or(PROVISIONAL)));
+        self.is_provisional = period.is_none();
+    }
+
+    /// Whether the last one waits for the round trip.
+    pub(super) fn is_provisional(&self) -> bool {
+        self.is_provisional
+    }
+
+    /// The round trip is known now, so the next beat comes after `wait`.
+    pub(super) fn settle(&mut self, now: Duration, wait: Duration) {
+        if let Some((last, period)) = &mut self.last {
+            *period = now.saturating_add(wait).saturating_sub(*last);
+        }
+        self.is_provisional = false;
     }
 }
 
@@ -48,7 +78,7 @@ pub(super) struct Slot {
 
 /// How early a leaf aims to reach its hub: late by a little, it waits for a whole period more.
 pub(super) fn margin(period: Duration, variation: Duration) -> Duration {
-    const USUAL: Duration = Duration::from_millis(30);
+    const USUAL: Duration = Duration::from_millis(20);
     let part = |n| period.checked_div(n).unwrap_or_default();
     part(12).min(USUAL).saturating_add(variation.saturating_mul(2)).min(part(4))
 }
@@ -203,7 +233,7 @@ mod tests {
     fn a_hub_beats_once_a_period_and_at_once_after_a_pause() {
         let mut beat = Beat::default();
         assert_eq!(beat.due(ms(5)), ms(5));
-        beat.begin(ms(5), ms(400));
+        beat.begin(ms(5), Some(ms(400)));
         assert_eq!(beat.due(ms(6)), ms(405));
         assert_eq!(beat.last(ms(9)), Some((ms(4), ms(400))));
         assert_eq!(beat.due(ms(900)), ms(900));

@@ -27,7 +27,8 @@
 //! A hub passes on what is new once a period, and a leaf times its word so that it comes just before
 //! that (see the source of `beat`): 2(n − 1) messages a period whatever the load, and an entry is
 //! everywhere within a period and two hops. While there is little to say, it is said at once. The
-//! period is about twice the round trip, which every message measures.
+//! period is a little more than two round trips, which every message measures. A hub that knows no
+//! round trip yet beats once and waits for an answer; a leaf that knows none waits for its hub's.
 //!
 //! # What if
 //!
@@ -455,6 +456,7 @@ impl<S: State> Gossip<S> {
                 self.roll_call(node, now, &hub);
             }
             self.fetch(node, now);
+            self.settle_beat(now);
             self.acknowledge(node, now);
             self.push(node, now);
             self.probe(node, now);

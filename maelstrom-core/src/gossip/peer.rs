@@ -346,6 +346,12 @@ impl Peer {
         }
     }
 
+    /// When it was last asked, if it has not answered yet.
+    pub(super) fn asked_at(&self) -> Option<Duration> {
+        let asked = self.asked.filter(|_| self.awaited.is_some());
+        asked.map(|(sent, _)| Duration::from_micros(sent))
+    }
+
     /// As [`ask`](Self::ask), but one silence is enough.
     pub(super) fn ask_for_life(&mut self, now: Duration, slack: Duration) {
         self.ask(now, Duration::ZERO, slack);
