@@ -70,8 +70,9 @@ fn challenge_3e_with_a_longer_period() {
     assert!(figures.median_ms < 1_000 && figures.max_ms < 2_000, "{figures:?}");
 }
 
-/// The first beat measures the round trip, and the second one keeps the period. So the first two seconds
-/// cost 2(n − 1) messages for each period, another 2(n − 1) for the round trip, and acknowledgements.
+/// The first beat measures the round trip, and the second one keeps the period. So the first two
+/// seconds cost 2(n − 1) messages for each period, another 2(n − 1) for the round trip, and
+/// acknowledgements.
 #[test]
 fn the_start_costs_one_round_more_than_the_periods_that_follow() {
     for seed in 0..5 {

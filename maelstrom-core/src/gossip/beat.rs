@@ -17,8 +17,8 @@ use std::time::Duration;
 /// A hub's side: when it last beat, and how long after that it may again. It keeps to that even if it
 /// learns better, since its leaves count on it.
 ///
-/// A hub that knows no round trip yet cannot tell its leaves when it beats next. It waits for the first
-/// answers, which show the round trip.
+/// A hub that knows no round trip yet cannot tell its leaves when it beats next. It waits for the
+/// first answers, which show the round trip.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Beat {
     last: Option<(Duration, Duration)>,
@@ -26,8 +26,8 @@ pub(super) struct Beat {
     is_provisional: bool,
 }
 
-/// A hub that learns no round trip beats again after this time, and a leaf that learns none tells its
-/// hub what else is new.
+/// A hub that learns no round trip beats again after this time, and a leaf that learns none tells
+/// its hub what else is new.
 pub(super) const PROVISIONAL: Duration = Duration::from_secs(1);
 
 impl Beat {

@@ -29,8 +29,8 @@ const ACKNOWLEDGE_WITHIN_MIN: Duration = Duration::from_millis(1_500);
 /// No period is learned that is longer.
 pub(super) const PERIOD_MAX: Duration = Duration::from_secs(10);
 
-/// A learned period, in round trips: the longest with which a value on 25 nodes at hops of 100 ms is
-/// everywhere in less than 600 ms, with some room for nodes that are late.
+/// A learned period, in round trips: the longest with which a value on 25 nodes at hops of 100 ms
+/// is everywhere in less than 600 ms, with some room for nodes that are late.
 const PERIOD_ROUND_TRIPS: f64 = 2.28;
 
 impl<S: State> Gossip<S> {
@@ -94,9 +94,10 @@ impl<S: State> Gossip<S> {
         Some(self.slot.flush_at(now, hub.round_trip.estimate(), hub.round_trip.variation()))
     }
 
-    /// The first answers to the first beat have come, so this hub knows the round trip. If they brought
-    /// news, the next beat waits a little for the other answers, and so it is the reply to all of them.
-    /// Otherwise leaves get a reply at once, and time to send what they took meanwhile.
+    /// The first answers to the first beat have come, so this hub knows the round trip. If they
+    /// brought news, the next beat waits a little for the other answers, and so it is the reply to
+    /// all of them. Otherwise leaves get a reply at once, and time to send what they took
+    /// meanwhile.
     pub(super) fn settle_beat(&mut self, now: Duration) {
         let Some(round_trip) = self.usual_round_trip.filter(|_| self.beat.is_provisional()) else {
             return;
@@ -152,6 +153,7 @@ impl<S: State> Gossip<S> {
         let Some(mut peer) = self.peers.get_mut(id) else {
             return false;
         };
+        let was_introduced = peer.is_introduced;
         peer.tell(self.replica.version(), self.generation);
         let view = peer.view_told < self.lost.1;
         drop(peer);
@@ -163,6 +165,12 @@ impl<S: State> Gossip<S> {
             Parcel { answer_within, runs: batches.pop().unwrap_or_default(), ..Parcel::default() };
         let others = batches.into_iter().map(|runs| Parcel { runs, ..Parcel::default() });
         self.send_burst(node, id, others.chain([last]).collect());
+        if !was_introduced && self.is_lost_by_hub(id) {
+            // The hub has asked it in vain before.
+            if let Some(mut peer) = self.peers.get_mut(id) {
+                peer.expect_life();
+            }
+        }
         true
     }
 

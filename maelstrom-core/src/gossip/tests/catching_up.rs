@@ -72,8 +72,8 @@ fn a_fetch_that_is_lost_is_made_again() {
     });
 }
 
-/// The first answer that a node gets comes while it is paused, so it takes the pause for a part of the
-/// round trip. Its fetch is lost.
+/// The first answer that a node gets comes while it is paused, so it takes the pause for a part of
+/// the round trip. Its fetch is lost.
 #[test]
 fn a_fetch_that_is_lost_after_a_pause_is_made_again_when_the_round_trip_turns_out_shorter() {
     let config = Config { batch_bytes_max: 4 * VALUE_BYTES, ..Config::default() };

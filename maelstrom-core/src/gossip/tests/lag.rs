@@ -124,10 +124,12 @@ fn a_hub_that_comes_back_empty_under_load_catches_up_and_so_do_its_leaves() {
     load.run(secs(2), &[1]);
     let seen = load.run(secs(10), &[1]);
     let new = load.times.len() - count;
-    // As above, and the leaf that did not append may get all that there was, from the hub.
+    // A value waits for a period of 228 ms, is early for the beat by 19 ms, takes two hops, and the
+    // test looks once in 105 ms. The leaf that did not append may get all that there was, from the
+    // hub.
     let (bytes, bytes_max) = (load.bytes_sent() - sent, 2 * (count + new) * BYTES + (8 << 20));
     println!("{seen:?}, {bytes} bytes of {bytes_max}");
-    assert!(seen.behind <= ms(400), "{seen:?}");
+    assert!(seen.behind <= ms(460), "{seen:?}");
     assert!(bytes <= bytes_max, "{bytes} of {bytes_max}");
 }
 
