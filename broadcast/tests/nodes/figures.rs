@@ -58,16 +58,32 @@ fn options(nodes: usize, rate: f64, mean_ms: u64, seed: u64) -> Options {
 fn challenge_3d_with_the_default_settings() {
     let (_, figures) = run(options(25, 100.0, 100, 0), None);
     println!("{figures:?}");
-    assert!(figures.msgs_per_op <= 1.1, "{figures:?}");
-    assert!(figures.median_ms < 400 && figures.max_ms < 600, "{figures:?}");
+    assert!(figures.msgs_per_op <= 0.97, "{figures:?}");
+    assert!(figures.median_ms < 350 && figures.max_ms < 590, "{figures:?}");
 }
 
 #[test]
 fn challenge_3e_with_a_longer_period() {
     let (_, figures) = run(options(25, 100.0, 100, 1), Some(1_700));
     println!("{figures:?}");
-    assert!(figures.msgs_per_op <= 0.35, "{figures:?}");
+    assert!(figures.msgs_per_op <= 0.34, "{figures:?}");
     assert!(figures.median_ms < 1_000 && figures.max_ms < 2_000, "{figures:?}");
+}
+
+/// The first beat measures the round trip, and the second one keeps the period. So the first two
+/// seconds cost 2(n − 1) messages for each period, another 2(n − 1) for the round trip, and
+/// acknowledgements.
+#[test]
+fn the_start_costs_one_round_more_than_the_periods_that_follow() {
+    for seed in 0..5 {
+        let mut options = options(25, 100.0, 100, seed);
+        options.time_limit = Duration::from_secs(2);
+        let (world, figures) = run(options, None);
+        let sent = world.net_stats().servers.sent;
+        println!("seed {seed}: {sent} messages, {figures:?}");
+        assert!(sent <= 310, "seed {seed}: {sent} messages");
+        assert!(figures.max_ms < 600, "seed {seed}: {figures:?}");
+    }
 }
 
 #[test]
@@ -106,7 +122,7 @@ fn messages_grow_with_the_nodes_and_not_with_the_load() {
             let of_run = u32::try_from(world.net_stats().servers.sent).unwrap();
             sent += f64::from(of_run) / f64::from(seeds);
         }
-        let periods = 12.0 / 0.41;
+        let periods = 12.0 / 0.456;
         let optimum = 2.0 * f64::from(u32::try_from(nodes - 1).unwrap()) * periods;
         println!("{nodes} nodes, {rate} per second, {dist:?}: {sent} of {optimum:.0}");
         assert!(sent < optimum * allowed, "{nodes} {rate} {dist:?}: {sent} of {optimum}");

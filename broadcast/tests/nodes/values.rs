@@ -48,9 +48,10 @@ impl Server {
         Clock { monotonic: self.now, wall: self.now }
     }
 
-    /// Lets a period of the gossip pass, and returns the bodies of what goes to the other node.
+    /// The other node never answers, so the period is not known. Waits as long as a node then does
+    /// between two beats, and returns the bodies of what goes to the other node.
     fn wait(&mut self) -> Vec<String> {
-        self.now += Duration::from_millis(150);
+        self.now += Duration::from_millis(1_050);
         self.node.handle_timeout(self.clock());
         let lines = self.lines();
         let bodies = lines.iter().map(|line| line.split_once(r#","body":"#).unwrap().1);

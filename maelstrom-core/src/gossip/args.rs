@@ -16,7 +16,7 @@ pub struct GossipArgs {
     /// later news; what got lost is noticed later, too. By default a little more than twice the
     /// round trip, which is measured: at least what suits the node, at most 10 s.
     ///
-    /// With a hop of 100 ms that is 410; 1700 makes a quarter of the messages, and a value is
+    /// With a hop of 100 ms that is 456; 1700 makes a third of the messages, and a value is
     /// everywhere after 2 s.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     gossip_period: Option<u64>,

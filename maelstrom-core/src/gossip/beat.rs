@@ -16,10 +16,19 @@ use std::time::Duration;
 
 /// A hub's side: when it last beat, and how long after that it may again. It keeps to that even if it
 /// learns better, since its leaves count on it.
+///
+/// A hub that knows no round trip yet cannot tell its leaves when it beats next. It waits for the
+/// first answers, which show the round trip.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Beat {
     last: Option<(Duration, Duration)>,
+    /// Whether the last one waits for the round trip.
+    is_provisional: bool,
 }
+
+/// A hub that learns no round trip beats again after this time, and a leaf that learns none tells
+/// its hub what else is new.
+pub(super) const PROVISIONAL: Duration = Duration::from_secs(1);
 
 impl Beat {
     /// When the next one may come.
@@ -27,13 +36,34 @@ impl Beat {
         self.last.map_or(now, |(last, period)| last.saturating_add(period).max(now))
     }
 
-    /// How long ago the last one was, and its period.
+    /// How long ago the last one was, and its period, if leaves can count on that.
     pub(super) fn last(&self, now: Duration) -> Option<(Duration, Duration)> {
-        self.last.map(|(last, period)| (now.saturating_sub(last), period))
+        let last = self.last.filter(|_| !self.is_provisional);
+        last.map(|(last, period)| (now.saturating_sub(last), period))
     }
 
-    pub(super) fn begin(&mut self, now: Duration, period: Duration) {
-        self.last = Some((now, period));
+    /// How long ago the last one was.
+    pub(super) fn age(&self, now: Duration) -> Option<Duration> {
+        self.last.map(|(last, _)| now.saturating_sub(last))
+    }
+
+    /// A beat begins. `period` is `None` if that is not known yet.
+    pub(super) fn begin(&mut self, now: Duration, period: Option<Duration>) {
+        self.last = Some((now, period.unwrap_or(PROVISIONAL)));
+        self.is_provisional = period.is_none();
+    }
+
+    /// Whether the last one waits for the round trip.
+    pub(super) fn is_provisional(&self) -> bool {
+        self.is_provisional
+    }
+
+    /// The round trip is known now, so the next beat comes after `wait`.
+    pub(super) fn settle(&mut self, now: Duration, wait: Duration) {
+        if let Some((last, period)) = &mut self.last {
+            *period = now.saturating_add(wait).saturating_sub(*last);
+        }
+        self.is_provisional = false;
     }
 }
 
@@ -48,7 +78,7 @@ pub(super) struct Slot {
 
 /// How early a leaf aims to reach its hub: late by a little, it waits for a whole period more.
 pub(super) fn margin(period: Duration, variation: Duration) -> Duration {
-    const USUAL: Duration = Duration::from_millis(30);
+    const USUAL: Duration = Duration::from_millis(20);
     let part = |n| period.checked_div(n).unwrap_or_default();
     part(12).min(USUAL).saturating_add(variation.saturating_mul(2)).min(part(4))
 }
@@ -145,21 +175,21 @@ mod tests {
 
     #[test]
     fn a_leaf_reaches_its_hub_just_before_the_next_beat() {
-        // The hub beat at 900 and will at 1300; sent at 1170, it is there at 1270.
-        assert_eq!(slot().flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_170));
+        // The hub beat at 900 and will at 1300; sent at 1180, it is there at 1280.
+        assert_eq!(slot().flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_180));
         // Later news waits for the same slot.
         let mut slot = slot();
-        assert_eq!(slot.flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_170));
-        assert_eq!(slot.flush_at(ms(1_170), Some(ms(200)), ms(0)), ms(1_170));
+        assert_eq!(slot.flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_180));
+        assert_eq!(slot.flush_at(ms(1_180), Some(ms(200)), ms(0)), ms(1_180));
     }
 
     #[test]
     fn who_missed_a_slot_waits_for_the_next_or_until_the_hub_is_idle() {
         let mut slot = slot();
-        assert_eq!(slot.flush_at(ms(1_200), Some(ms(200)), ms(0)), ms(1_430));
+        assert_eq!(slot.flush_at(ms(1_200), Some(ms(200)), ms(0)), ms(1_420));
         // The hub goes on beating: now the next slot is known.
         slot.hear_beat(ms(1_400), ms(0), ms(400));
-        assert_eq!(slot.flush_at(ms(1_401), Some(ms(200)), ms(0)), ms(1_570));
+        assert_eq!(slot.flush_at(ms(1_401), Some(ms(200)), ms(0)), ms(1_580));
     }
 
     #[test]
@@ -168,27 +198,27 @@ mod tests {
         assert_eq!(slot.flush_at(ms(9_000), Some(ms(200)), ms(0)), ms(9_000));
         slot.pass(true, ms(9_000), ms(200), ms(7));
         // The hub beats at 9100 and next at 9500.
-        assert_eq!(slot.flush_at(ms(9_010), Some(ms(200)), ms(0)), ms(9_370));
+        assert_eq!(slot.flush_at(ms(9_010), Some(ms(200)), ms(0)), ms(9_380));
         assert_eq!(Slot::default().flush_at(ms(5), Some(ms(200)), ms(0)), ms(5));
     }
 
     #[test]
     fn a_leaf_that_has_told_its_hub_in_time_counts_on_the_next_beat_whether_it_hears_it_or_not() {
         let mut slot = slot();
-        assert_eq!(slot.flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_170));
-        slot.pass(true, ms(1_170), ms(200), ms(7));
+        assert_eq!(slot.flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_180));
+        slot.pass(true, ms(1_180), ms(200), ms(7));
         // The hub beats at 1300, but maybe only to others.
-        assert_eq!(slot.flush_at(ms(1_180), Some(ms(200)), ms(0)), ms(1_570));
-        slot.pass(true, ms(1_570), ms(200), ms(7));
-        assert_eq!(slot.flush_at(ms(1_900), Some(ms(200)), ms(0)), ms(1_970));
+        assert_eq!(slot.flush_at(ms(1_180), Some(ms(200)), ms(0)), ms(1_580));
+        slot.pass(true, ms(1_580), ms(200), ms(7));
+        assert_eq!(slot.flush_at(ms(1_900), Some(ms(200)), ms(0)), ms(1_980));
     }
 
     #[test]
     fn a_slot_in_which_there_was_nothing_to_say_is_over_all_the_same() {
         let mut slot = slot();
-        assert_eq!(slot.flush_at(ms(1_040), Some(ms(200)), ms(0)), ms(1_170));
-        slot.pass(false, ms(1_170), ms(200), ms(7));
-        assert_eq!(slot.flush_at(ms(1_190), Some(ms(200)), ms(0)), ms(1_430));
+        assert_eq!(slot.flush_at(ms(1_040), Some(ms(200)), ms(0)), ms(1_180));
+        slot.pass(false, ms(1_180), ms(200), ms(7));
+        assert_eq!(slot.flush_at(ms(1_190), Some(ms(200)), ms(0)), ms(1_420));
     }
 
     #[test]
@@ -200,10 +230,20 @@ mod tests {
     }
 
     #[test]
+    fn a_hub_that_knows_no_round_trip_promises_no_beat_and_waits_for_an_answer() {
+        let mut beat = Beat::default();
+        beat.begin(ms(5), None);
+        assert_eq!((beat.last(ms(6)), beat.due(ms(6))), (None, ms(1_005)));
+        beat.settle(ms(205), ms(30));
+        assert_eq!((beat.last(ms(205)), beat.due(ms(205))), (Some((ms(200), ms(230))), ms(235)));
+        assert!(!beat.is_provisional());
+    }
+
+    #[test]
     fn a_hub_beats_once_a_period_and_at_once_after_a_pause() {
         let mut beat = Beat::default();
         assert_eq!(beat.due(ms(5)), ms(5));
-        beat.begin(ms(5), ms(400));
+        beat.begin(ms(5), Some(ms(400)));
         assert_eq!(beat.due(ms(6)), ms(405));
         assert_eq!(beat.last(ms(9)), Some((ms(4), ms(400))));
         assert_eq!(beat.due(ms(900)), ms(900));

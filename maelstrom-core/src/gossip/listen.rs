@@ -156,7 +156,7 @@ impl<S: State> Gossip<S> {
             node.mark(marks::BACK);
             let best = self.hub.as_ref().and_then(|hub| self.peers.get(hub)).map(|hub| hub.rank);
             let rank = self.peers.get(src).map(|peer| peer.rank);
-            if best.is_none() || rank < best {
+            if (best.is_none() || rank < best) && !self.has_just_tried_all(now) {
                 // One seldom comes back alone.
                 (self.probe_all, self.probe_at) = (true, Some(now));
             }

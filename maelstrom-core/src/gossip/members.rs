@@ -16,6 +16,14 @@ use crate::node::Node;
 /// At most so often everyone is asked at once.
 const ROLL_CALL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A node that has lost its hub asks so many of the others, the lowest: one of them is the next
+/// hub, and that passes on what it is told. All nodes of a side do this at once, so to ask everyone
+/// would cost as many messages as there are pairs.
+const ROLL_CALL_PEERS_MAX: usize = 8;
+
+/// At most so often all peers that are down are tried at once.
+const PROBE_ALL_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long an answer takes, as long as none has ever come.
 const PATIENCE_UNKNOWN: Duration = Duration::from_secs(3);
 
@@ -73,7 +81,8 @@ impl<S: State> Gossip<S> {
         gone
     }
 
-    /// The hub is gone: whoever is there gets what it may lack, and shall say so.
+    /// The hub is gone: the lowest nodes get what they may lack, and shall say whether they are
+    /// there.
     pub(super) fn roll_call<E>(&mut self, node: &mut Node<E>, now: Duration, gone: &NodeId) {
         if self.has_just_lost_its_hub(now) {
             return;
@@ -81,7 +90,7 @@ impl<S: State> Gossip<S> {
         self.roll_called = Some(now);
         node.mark(marks::HUB_GONE);
         let known = self.peers.get(gone).map(|peer| peer.known.clone()).unwrap_or_default();
-        for id in self.peers.ids() {
+        for id in self.peers.lowest_up(ROLL_CALL_PEERS_MAX) {
             let bytes_max = self.batch_bytes(&id).min(LITTLE_BYTES);
             let Some(mut peer) = self.peers.get_mut(&id).filter(|peer| peer.is_up()) else {
                 continue;
@@ -102,6 +111,11 @@ impl<S: State> Gossip<S> {
     /// Then nobody may be about to bring what it lacks.
     pub(super) fn has_just_lost_its_hub(&self, now: Duration) -> bool {
         self.roll_called.is_some_and(|last| now < last.saturating_add(ROLL_CALL_INTERVAL))
+    }
+
+    /// Then the answers of peers that are back may be under way.
+    pub(super) fn has_just_tried_all(&self, now: Duration) -> bool {
+        self.probed_all.is_some_and(|last| now < last.saturating_add(PROBE_ALL_INTERVAL))
     }
 
     /// Who is the hub, and who is lost?
@@ -164,6 +178,11 @@ impl<S: State> Gossip<S> {
             })
     }
 
+    /// Whether this node serves a peer because its hub tries that in vain.
+    pub(super) fn is_lost_by_hub(&self, id: &NodeId) -> bool {
+        self.around.lost_by_hub.contains(id)
+    }
+
     /// Whether this node tries a peer that is down: nobody else is known to serve it.
     fn is_to_probe(&self, id: &NodeId) -> bool {
         let rank = |id| self.peers.get(id).map(|peer| peer.rank);
@@ -187,6 +206,7 @@ impl<S: State> Gossip<S> {
         }
         self.probe_at = Some(now.saturating_add(delay));
         let (first, count) = if std::mem::take(&mut self.probe_all) {
+            self.probed_all = Some(now);
             (0, self.around.to_probe.len())
         } else {
             (node.rng().random_range(0..self.around.to_probe.len()), 1)

@@ -27,7 +27,8 @@
 //! A hub passes on what is new once a period, and a leaf times its word so that it comes just before
 //! that (see the source of `beat`): 2(n − 1) messages a period whatever the load, and an entry is
 //! everywhere within a period and two hops. While there is little to say, it is said at once. The
-//! period is about twice the round trip, which every message measures.
+//! period is a little more than two round trips, which every message measures. A hub that knows no
+//! round trip yet beats once and waits for an answer; a leaf that knows none waits for its hub's.
 //!
 //! # What if
 //!
@@ -35,9 +36,10 @@
 //!   the rest, a few batches at a time, from one node at a time; a node that does not confirm in time is
 //!   told again, less and less often. A log has no holes, so a later batch shows that one is missing.
 //! * *A peer does not answer*, twice in a row: it is believed to be down. If it was the hub,
-//!   everyone is told what it may lack, and asked who is there. The new hub is the lowest who is not
-//!   known to be down: if that does not answer either, the next. A node that went down is asked now and
-//!   then, at a bounded rate, and is up again once it answers something that was sent since. A hub that comes and goes is trusted less each time.
+//!   the lowest nodes are told what they may lack, and asked whether they are there. The new hub is
+//!   the lowest that is not known to be down: if that does not answer either, the next. A node that
+//!   went down is asked now and then, at a bounded rate, and is up again once it answers something
+//!   that was sent since. A hub that comes and goes is trusted less each time.
 //! * *A node restarts.* Its own log comes back from its records, and stays as it is. New entries go to
 //!   a new log, under a new incarnation. (Where the state must not go back, all that the node was told
 //!   is on record as well.)
@@ -284,7 +286,9 @@ pub struct Gossip<S: State> {
     probe_at: Option<Duration>,
     /// Whether all that are down are to be tried at once, next time.
     probe_all: bool,
-    /// When everyone was last told that the hub is gone.
+    /// When that was last done.
+    probed_all: Option<Duration>,
+    /// When the lowest nodes were last told that the hub is gone.
     roll_called: Option<Duration>,
     /// Until then a new node is silent: its peers may not have been started yet.
     silent_until: Option<Duration>,
@@ -325,6 +329,7 @@ impl<S: State> Gossip<S> {
             fetching: Fetching::default(),
             probe_at: None,
             probe_all: true,
+            probed_all: None,
             roll_called: None,
             silent_until: None,
             recovering: None,
@@ -457,6 +462,7 @@ impl<S: State> Gossip<S> {
                 self.roll_call(node, now, &hub);
             }
             self.fetch(node, now);
+            self.settle_beat(now);
             self.acknowledge(node, now);
             self.push(node, now);
             self.probe(node, now);

@@ -346,13 +346,26 @@ impl Peer {
         }
     }
 
+    /// When it was last asked, if it has not answered yet.
+    pub(super) fn asked_at(&self) -> Option<Duration> {
+        let asked = self.asked.filter(|_| self.awaited.is_some());
+        asked.map(|(sent, _)| Duration::from_micros(sent))
+    }
+
     /// As [`ask`](Self::ask), but one silence is enough.
     pub(super) fn ask_for_life(&mut self, now: Duration, slack: Duration) {
         self.ask(now, Duration::ZERO, slack);
+        self.expect_life();
         if let Some(awaited) = &mut self.awaited {
-            awaited.silences = awaited.silences.max(SILENCES_MAX);
             // Whatever it owed before, it has the time to answer this.
             awaited.deadline = awaited.deadline.max(now.saturating_add(slack));
+        }
+    }
+
+    /// One silence is enough for what is awaited.
+    pub(super) fn expect_life(&mut self) {
+        if let Some(awaited) = &mut self.awaited {
+            awaited.silences = awaited.silences.max(SILENCES_MAX);
         }
     }
 

@@ -307,6 +307,12 @@ impl Peers {
         self.index.candidates.0.first().cloned()
     }
 
+    /// The lowest peers that are up and may be hubs, by rank: `count` at the most.
+    pub(super) fn lowest_up(&self, count: usize) -> Vec<NodeId> {
+        let lowest = self.index.candidates.0.iter().take(count).inspect(|_| self.look());
+        lowest.map(|(_, id)| id.clone()).collect()
+    }
+
     /// Those that are down, by name.
     pub(super) fn down(&self) -> impl Iterator<Item = &NodeId> {
         self.index.down.iter().inspect(|_| self.look())

@@ -72,6 +72,35 @@ fn a_fetch_that_is_lost_is_made_again() {
     });
 }
 
+/// The first answer that a node gets comes while it is paused, so it takes the pause for a part of
+/// the round trip. Its fetch is lost.
+#[test]
+fn a_fetch_that_is_lost_after_a_pause_is_made_again_when_the_round_trip_turns_out_shorter() {
+    let config = Config { batch_bytes_max: 4 * VALUE_BYTES, ..Config::default() };
+    let mut cluster: Cluster<Set> = Cluster::without_nodes(5, 2, config, steady(10));
+    cluster.start(0, Records::All);
+    for _ in 0..40 {
+        cluster.append(0);
+    }
+    cluster.run_for(secs(20));
+    cluster.start(1, Records::All);
+    cluster.append(1);
+    cluster.run_for(ms(15));
+    cluster.pause(1);
+    cluster.run_for(secs(8));
+    cluster.resume(1);
+    assert!(cluster.fetches_sent > 0 && !cluster.intercept(1, 0).is_empty());
+    cluster.fetches_sent = 0;
+    // Meanwhile the nodes talk, which shows how far they are from each other.
+    for _ in 0..8 {
+        cluster.append(1);
+        cluster.run_for(ms(100));
+    }
+    assert!(cluster.engine(1).usual_round_trip < Some(ms(100)));
+    let took = cluster.run_until(secs(20), Cluster::is_converged);
+    assert!(took <= secs(1), "{took:?}");
+}
+
 /// Three nodes of which the last is told by `first` and then by the other one that it lacks a value.
 fn told_by_two(first: usize) -> Cluster<Set> {
     let mut cluster: Cluster<Set> = Cluster::new(5, 3, Config::default(), steady(10));

@@ -94,3 +94,33 @@ fn under_load_a_period_costs_two_messages_for_each_node_and_delays_by_a_period_a
         }
     }
 }
+
+/// Each node loses half of the others, and half of the nodes lose their hub.
+#[test]
+fn a_partition_costs_few_messages_when_it_begins_and_when_it_ends() {
+    const SIZE: usize = 24;
+    let mut cluster = settled(3, SIZE, 20);
+    let (left, right): (Vec<_>, Vec<_>) = (0..SIZE).partition(|index| index % 2 == 0);
+    cluster.cut_between(&left, &right);
+    let begin = load_for(&mut cluster, secs(5));
+    cluster.cut.clear();
+    let end = load_for(&mut cluster, secs(5));
+    cluster.run_for(secs(20));
+    cluster.assert_converged();
+    let pairs = (left.len() * right.len()) as u64;
+    println!("{begin} messages when it begins, {end} when it ends, {pairs} pairs");
+    // The values alone take 460 messages each time. When the partition begins, a node asks once for
+    // each that its hub has lost.
+    assert!(begin <= 8 * pairs, "{begin} messages, {pairs} pairs");
+    assert!(end <= 5 * pairs, "{end} messages, {pairs} pairs");
+}
+
+/// Appends a value somewhere now and then, and tells how many messages that took.
+fn load_for(cluster: &mut Cluster<Set>, time: Duration) -> u64 {
+    let (before, until) = (cluster.messages_sent, cluster.now + time);
+    while cluster.now < until {
+        cluster.append_anywhere(1);
+        cluster.run_for(ms(500));
+    }
+    cluster.messages_sent - before
+}

@@ -124,10 +124,12 @@ fn a_hub_that_comes_back_empty_under_load_catches_up_and_so_do_its_leaves() {
     load.run(secs(2), &[1]);
     let seen = load.run(secs(10), &[1]);
     let new = load.times.len() - count;
-    // As above, and the leaf that did not append may get all that there was, from the hub.
+    // A value waits for a period of 228 ms, is early for the beat by 19 ms, takes two hops, and the
+    // test looks once in 105 ms. The leaf that did not append may get all that there was, from the
+    // hub.
     let (bytes, bytes_max) = (load.bytes_sent() - sent, 2 * (count + new) * BYTES + (8 << 20));
     println!("{seen:?}, {bytes} bytes of {bytes_max}");
-    assert!(seen.behind <= ms(400), "{seen:?}");
+    assert!(seen.behind <= ms(460), "{seen:?}");
     assert!(bytes <= bytes_max, "{bytes} of {bytes_max}");
 }
 
@@ -143,9 +145,9 @@ fn nobody_falls_behind_under_load_nor_holds_much_beside_its_state() {
             load.cluster.fetches_sent,
             load.cluster.pieces_sent
         );
-        // A value waits for a period of 410 ms at most, is early for the beat by a margin of 34 ms,
+        // A value waits for a period of 456 ms at most, is early for the beat by a margin of 20 ms,
         // and takes two hops.
-        assert!(seen.behind <= ms(660), "at {at:?}: {seen:?}");
+        assert!(seen.behind <= ms(680), "at {at:?}: {seen:?}");
         // The log takes 4 MiB. The values of a period take less than 1 MiB, and are on their way to
         // two nodes.
         assert!(seen.beside <= 6 << 20, "at {at:?}: {seen:?}");
