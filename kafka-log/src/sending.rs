@@ -118,12 +118,20 @@ impl KafkaLog {
         msg: Arc<RawValue>,
     ) {
         let (producer, own) = (self.own.producer(), self.own.id.clone());
+        let now = node.now();
         match self.append_or_dedupe(node, id.0, &own, producer, id.1, (key, msg)) {
-            Some(Outcome::Refused) => self.reply_refused(node, id, 0),
+            Some(Outcome::Refused) => {
+                self.reply_refused(node, id, 0);
+                // Another copy may be in a log, so it waits until this leader takes it.
+                if let Some(pending) = self.sends.get_mut(id) {
+                    pending.target = None;
+                    pending.retry_at = now.saturating_add(RETRY_MIN);
+                }
+                return;
+            }
             Some(Outcome::Ask { .. }) | None => {}
             Some(Outcome::Offset(offset)) => self.reply_send_ok(node, id, offset),
         }
-        let now = node.now();
         if let Some(pending) = self.sends.get_mut(id) {
             pending.copies = pending.copies.saturating_add(1);
             pending.target = None;

@@ -293,3 +293,31 @@ fn a_replica_that_lost_its_records_is_not_eligible() {
     }
     assert_eq!(cluster.kv["partition-0"].get("eligible"), None);
 }
+
+/// The node that takes over is the only replica in sync at first, and refuses what it is sent. A send
+/// of its own may be in another log by then, so it waits, and gets on once there are enough in sync.
+#[test]
+fn a_send_of_the_node_that_takes_over_does_not_wait_for_its_deadline() {
+    for kv_latency in [0, 20, 100] {
+        let config =
+            Config { partitions: 1, in_sync_min: 2, linger: Duration::ZERO, ..Config::default() };
+        let mut cluster = Cluster::new(&["n1", "n2", "n3"], config);
+        cluster.send("n1", 0, 0);
+        cluster.run_for(A_WHILE);
+        cluster.latency = Duration::from_millis(20);
+        cluster.kv_latency = Duration::from_millis(kv_latency);
+        let (leader, followers) = (cluster.leader(), cluster.followers());
+        cluster.cut_off(followers[1]);
+        while cluster.in_sync().len() == 3 {
+            cluster.begin(leader, json!({"type": "send", "key": "k", "msg": 1}));
+            cluster.run_for(Duration::from_millis(50));
+        }
+        let send = cluster.begin(followers[0], json!({"type": "send", "key": "k", "msg": 2}));
+        cluster.heal();
+        cluster.cut_off(leader);
+        cluster.run_for(ELECTED_WITHIN);
+        let reply = cluster.reply(send);
+        let kind = reply.as_ref().and_then(|reply| reply["type"].as_str());
+        assert_eq!(kind, Some("send_ok"), "{kv_latency} ms: {reply:?}");
+    }
+}
