@@ -295,7 +295,7 @@ fn write_skew_is_found() {
         let mut skew = pairs.filter(|(one, other)| is_write_skew(one, other));
         skew.next().map(|(one, other)| format!("{one:?} and {other:?}"))
     };
-    let (seed, found) = (0..60).find_map(|seed| Some((seed, skew_of(seed)?))).unwrap();
+    let (seed, found) = (12..60).find_map(|seed| Some((seed, skew_of(seed)?))).unwrap();
     println!("write skew, seed {seed}, reads and writes of {found}");
 }
 
