@@ -38,9 +38,19 @@
     check("a text filters messages", shown() === 0);
     search.value = "";
     search.dispatchEvent(new Event("input"));
+    const span = () => one("#spacetime .span").textContent;
+    const before = span();
     button("#spacetime", "+").click();
     await frames();
-    check("zooming in shows fewer messages", shown() > 0 && shown() <= all);
+    check("zooming in shows less time", span() !== before && shown() <= all);
+    button("#spacetime", "whole test").click();
+    await frames();
+    check("the whole test comes back", span() === before && shown() === all);
+    const bars = one("#timeline canvas");
+    const move = (x, y) => bars.dispatchEvent(new PointerEvent("pointermove",
+      { clientX: bars.getBoundingClientRect().left + x, clientY: bars.getBoundingClientRect().top + y, bubbles: true }));
+    for (let x = 88; x < bars.clientWidth && one("div#tip").hidden; x += 2) move(x, 34);
+    check("hovering over a bar shows its operation", !one("div#tip").hidden && one("div#tip").textContent.includes("of process"));
     // A row of places over the diagram: a click on one of them meets a message.
     const canvas = one("#spacetime canvas");
     const at = (type, x, y) => canvas.dispatchEvent(new PointerEvent(type,

@@ -29,13 +29,16 @@ fn sweep() {
     all_faults().expecting(MARKS.iter().copied()).test(6, |_| Broadcast::default());
 }
 
-/// Who falls behind gets the state itself, piece by piece. (With fewer bytes a snapshot may take
+/// A node that falls behind gets the state itself, piece by piece. (With fewer bytes a snapshot may take
 /// longer than the ten seconds in which a cluster has to recover.)
 #[test]
 fn sweep_with_small_logs_and_batches() {
     let config = Config { log_bytes_max: 3_000, batch_bytes_max: 1_000, ..Config::default() };
     let marks = MARKS.iter().chain(SNAPSHOT_MARKS).copied();
-    all_faults().expecting(marks).test(6, |_| Broadcast::new(config.clone()));
+    let node = |_: &NodeId| Broadcast::new(config.clone());
+    all_faults()
+        .expecting(marks)
+        .test_cases("broadcast-small-logs", 6, |test| Case::new(test, node));
 }
 
 #[test]

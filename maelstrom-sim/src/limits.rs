@@ -67,7 +67,7 @@ impl Figures {
         Self::of(&serde_json::to_value(results).unwrap_or_default())
     }
 
-    fn of(results: &Value) -> Self {
+    pub(crate) fn of(results: &Value) -> Self {
         let number = |path: &[&str]| {
             path.iter().try_fold(results, |value, key| value.get(key)).and_then(Value::as_f64)
         };

@@ -148,16 +148,18 @@ impl Sweep {
         done: impl Fn(u64) + Sync,
     ) -> Result<Summary, Box<Finding>> {
         let case = |test| Case::new(test, &build);
-        self.run_cases(self.workload.name(), seeds, case, done)
+        let (summary, finding) = self.run_cases(self.workload.name(), seeds, case, done);
+        finding.map_or(Ok(summary), Err)
     }
 
+    /// Returns the summary of all runs that ended well, and the finding with the smallest seed.
     fn run_cases<H: MessageHandler, B: FnMut(&NodeId) -> H>(
         &self,
         name: &str,
         seeds: std::ops::Range<u64>,
         case: impl Fn(Test) -> Case<B> + Sync,
         done: impl Fn(u64) + Sync,
-    ) -> Result<Summary, Box<Finding>> {
+    ) -> (Summary, Option<Box<Finding>>) {
         let replay = Replay::here();
         run_seeds(seeds, &done, &|seed| case(self.test_for(seed)).run_for(name, &replay))
     }
@@ -215,20 +217,20 @@ impl Sweep {
         let started = bar.elapsed();
         let style = ProgressStyle::with_template("{prefix:>16} {wide_bar} {pos}/{len} seeds {eta}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let result = self.run_cases(name, range, &case, |_| bar.inc(1));
+        let (summary, finding) = self.run_cases(name, range, &case, |_| bar.inc(1));
         let elapsed = bar.elapsed().saturating_sub(started).as_secs_f64().max(1e-9);
         bar.finish_and_clear();
         if let Some(shard) = shard {
-            let both = result.as_ref().map_err(|finding| &**finding);
+            let both = (&summary, finding.as_deref());
             let kept = ShardResult::new(name, (shard, seeds), &self.marks, both).write();
             tell(&match kept {
                 Ok(path) => format!("{name}: the result of this shard is in {}", path.display()),
                 Err(error) => panic!("the result of a shard could not be kept: {error}"),
             });
         }
-        match result {
-            Err(finding) => panic!("{}", self.told_with_smaller(name, &finding, case)),
-            Ok(summary) => {
+        match finding {
+            Some(finding) => panic!("{}", self.told_with_smaller(name, &finding, case)),
+            None => {
                 if asked.is_some() {
                     tell(&summary.describe(name, elapsed));
                     tell(&marks::table(name, &self.marks, &summary));
@@ -290,7 +292,8 @@ impl Sweep {
         case: impl Fn(Test) -> Case<B>,
     ) {
         init_logging(LogFormat::Text);
-        match case(self.test_for(seed)).replay(name, Path::new("store/simulation")) {
+        let again = Replay::here().command(&format!("SEED={seed}"));
+        match case(self.test_for(seed)).replay(name, Path::new("store/simulation"), again) {
             Ok(text) => tell(&text),
             Err(text) => panic!("{text}"),
         }
@@ -341,7 +344,7 @@ fn run_seeds(
     seeds: std::ops::Range<u64>,
     done: &(dyn Fn(u64) + Sync),
     run: &(dyn Fn(u64) -> Outcome + Sync),
-) -> Result<Summary, Box<Finding>> {
+) -> (Summary, Option<Box<Finding>>) {
     let next = AtomicU64::new(seeds.start);
     let outcome = Mutex::new((Summary::default(), None::<Box<Finding>>));
     let work = || {
@@ -370,8 +373,7 @@ fn run_seeds(
             scope.spawn(work);
         }
     });
-    let (summary, finding) = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
-    finding.map_or(Ok(summary), Err)
+    outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Summary {

@@ -78,7 +78,7 @@ pub(super) struct Slot {
 
 /// How early a leaf aims to reach its hub: late by a little, it waits for a whole period more.
 pub(super) fn margin(period: Duration, variation: Duration) -> Duration {
-    const USUAL: Duration = Duration::from_millis(20);
+    const USUAL: Duration = Duration::from_millis(30);
     let part = |n| period.checked_div(n).unwrap_or_default();
     part(12).min(USUAL).saturating_add(variation.saturating_mul(2)).min(part(4))
 }
@@ -175,21 +175,21 @@ mod tests {
 
     #[test]
     fn a_leaf_reaches_its_hub_just_before_the_next_beat() {
-        // The hub beat at 900 and will at 1300; sent at 1180, it is there at 1280.
-        assert_eq!(slot().flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_180));
+        // The hub beat at 900 and will at 1300; sent at 1170, it is there at 1270.
+        assert_eq!(slot().flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_170));
         // Later news waits for the same slot.
         let mut slot = slot();
-        assert_eq!(slot.flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_180));
-        assert_eq!(slot.flush_at(ms(1_180), Some(ms(200)), ms(0)), ms(1_180));
+        assert_eq!(slot.flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_170));
+        assert_eq!(slot.flush_at(ms(1_170), Some(ms(200)), ms(0)), ms(1_170));
     }
 
     #[test]
     fn who_missed_a_slot_waits_for_the_next_or_until_the_hub_is_idle() {
         let mut slot = slot();
-        assert_eq!(slot.flush_at(ms(1_200), Some(ms(200)), ms(0)), ms(1_420));
+        assert_eq!(slot.flush_at(ms(1_200), Some(ms(200)), ms(0)), ms(1_430));
         // The hub goes on beating: now the next slot is known.
         slot.hear_beat(ms(1_400), ms(0), ms(400));
-        assert_eq!(slot.flush_at(ms(1_401), Some(ms(200)), ms(0)), ms(1_580));
+        assert_eq!(slot.flush_at(ms(1_401), Some(ms(200)), ms(0)), ms(1_570));
     }
 
     #[test]
@@ -198,27 +198,27 @@ mod tests {
         assert_eq!(slot.flush_at(ms(9_000), Some(ms(200)), ms(0)), ms(9_000));
         slot.pass(true, ms(9_000), ms(200), ms(7));
         // The hub beats at 9100 and next at 9500.
-        assert_eq!(slot.flush_at(ms(9_010), Some(ms(200)), ms(0)), ms(9_380));
+        assert_eq!(slot.flush_at(ms(9_010), Some(ms(200)), ms(0)), ms(9_370));
         assert_eq!(Slot::default().flush_at(ms(5), Some(ms(200)), ms(0)), ms(5));
     }
 
     #[test]
     fn a_leaf_that_has_told_its_hub_in_time_counts_on_the_next_beat_whether_it_hears_it_or_not() {
         let mut slot = slot();
-        assert_eq!(slot.flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_180));
-        slot.pass(true, ms(1_180), ms(200), ms(7));
+        assert_eq!(slot.flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_170));
+        slot.pass(true, ms(1_170), ms(200), ms(7));
         // The hub beats at 1300, but maybe only to others.
-        assert_eq!(slot.flush_at(ms(1_180), Some(ms(200)), ms(0)), ms(1_580));
-        slot.pass(true, ms(1_580), ms(200), ms(7));
-        assert_eq!(slot.flush_at(ms(1_900), Some(ms(200)), ms(0)), ms(1_980));
+        assert_eq!(slot.flush_at(ms(1_170), Some(ms(200)), ms(0)), ms(1_570));
+        slot.pass(true, ms(1_570), ms(200), ms(7));
+        assert_eq!(slot.flush_at(ms(1_900), Some(ms(200)), ms(0)), ms(1_970));
     }
 
     #[test]
     fn a_slot_in_which_there_was_nothing_to_say_is_over_all_the_same() {
         let mut slot = slot();
-        assert_eq!(slot.flush_at(ms(1_040), Some(ms(200)), ms(0)), ms(1_180));
-        slot.pass(false, ms(1_180), ms(200), ms(7));
-        assert_eq!(slot.flush_at(ms(1_190), Some(ms(200)), ms(0)), ms(1_420));
+        assert_eq!(slot.flush_at(ms(1_040), Some(ms(200)), ms(0)), ms(1_170));
+        slot.pass(false, ms(1_170), ms(200), ms(7));
+        assert_eq!(slot.flush_at(ms(1_190), Some(ms(200)), ms(0)), ms(1_430));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(super) const PERIOD_MAX: Duration = Duration::from_secs(10);
 
 /// A learned period, in round trips: the longest with which a value on 25 nodes at hops of 100 ms
 /// is everywhere in less than 600 ms, with some room for nodes that are late.
-const PERIOD_ROUND_TRIPS: f64 = 2.28;
+const PERIOD_ROUND_TRIPS: f64 = 2.2;
 
 impl<S: State> Gossip<S> {
     /// Whether a peer may have to be told something.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Verdict, WorkloadResults, indexes_in, object};
+use super::{Verdict, WorkloadResults, object};
 use crate::chart::{Chart, Series};
 use crate::history::{History, Op, OpType};
 
@@ -151,8 +151,9 @@ pub fn check(history: &History) -> WorkloadResults {
     let beyond = Verdict::invalid_if(beyond);
     let valid = Verdict::merge([maelstrom_valid, beyond]);
     let cause = cause(&wrong, &counted, [&too_large, &too_small]);
-    let beyond = too_large.first().or(too_small.first()).map(indexes_in).unwrap_or_default();
-    let evidence = evidence.map_or(beyond, |index| vec![index]);
+    let beyond =
+        too_large.first().or(too_small.first()).and_then(|read| read.get("index")?.as_u64());
+    let evidence = evidence.or_else(|| usize::try_from(beyond?).ok());
     let fields = object(json!({
         "errors": wrong,
         "failed-but-counted": counted,

@@ -18,13 +18,19 @@ use serde_json::{Map, Value};
 /// How many operations prove a cause.
 const EVIDENCE_MAX: usize = 16;
 
-/// The places in the history (`"index"`) that a finding names, at any depth.
+/// The places in the history of the operations that a finding shows, at any depth. An operation is
+/// shown with its `index` and its `process`; nodes choose its value, which is not looked into.
 pub(crate) fn indexes_in(finding: &Value) -> Vec<usize> {
-    let own = finding.get("index").and_then(Value::as_u64).and_then(|at| usize::try_from(at).ok());
+    let own = finding.get("process").and_then(|_| finding.get("index")?.as_u64());
+    let own = own.and_then(|at| usize::try_from(at).ok());
     let mut all: Vec<usize> = own.into_iter().collect();
     match finding {
         Value::Array(items) => all.extend(items.iter().flat_map(indexes_in)),
-        Value::Object(fields) => all.extend(fields.values().flat_map(indexes_in)),
+        Value::Object(fields) => {
+            let fields =
+                fields.iter().filter(|(name, _)| !["value", "txn"].contains(&name.as_str()));
+            all.extend(fields.flat_map(|(_, field)| indexes_in(field)));
+        }
         _ => {}
     }
     all

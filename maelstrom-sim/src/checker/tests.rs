@@ -1,5 +1,6 @@
 //! Hand-written histories: for each anomaly one that has it, and near misses that do not.
 
+mod evidence;
 mod properties;
 mod scale;
 
@@ -45,6 +46,7 @@ pub(crate) fn history(text: &str) -> History {
             "crash",
             "write",
             "cas",
+            "txn",
         ];
         let name = word();
         let f = f.into_iter().find(|f| *f == name).unwrap();

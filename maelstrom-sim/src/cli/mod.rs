@@ -95,7 +95,7 @@ pub fn main(workloads: impl IntoIterator<Item = Entry>) -> ExitCode {
 
 /// Runs the command with these arguments.
 fn run(workloads: &[Entry], args: Vec<OsString>) -> ExitCode {
-    let matches = match command(workloads).try_get_matches_from(args) {
+    let matches = match command(workloads).try_get_matches_from(&args) {
         Ok(matches) => matches,
         Err(error) => return bad_arguments(&error),
     };
@@ -110,9 +110,9 @@ fn run(workloads: &[Entry], args: Vec<OsString>) -> ExitCode {
             Ok(args) => return run(workloads, args),
             Err(error) => Err(error),
         },
-        Ok(Command::Test(args)) => match plan(&args, &matches, workloads) {
+        Ok(Command::Test(test_args)) => match plan(&test_args, &matches, workloads) {
             Ok((workload, options)) => match workload.validate(&options) {
-                Ok(()) => test::tests(&args, &workload, &options),
+                Ok(()) => test::tests(&test_args, &args, &workload, &options),
                 Err(why) => Err(anyhow::anyhow!(why)),
             },
             Err(error) => {

@@ -27,14 +27,18 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// The command of this process, with the seed of a test of it.
-    pub(super) fn of_this_process(seed: u64) -> anyhow::Result<Self> {
-        let mut args: Vec<String> =
-            std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    /// The command with these arguments, for one test with this seed. `None`: a part of it is not
+    /// UTF-8, so that it cannot be written down.
+    pub(super) fn new(args: &[OsString], seed: u64) -> Option<Self> {
+        let args = args.iter().map(|arg| Some(arg.to_str()?.to_owned()));
+        let mut args = args.collect::<Option<Vec<String>>>()?;
+        let folder = std::env::current_dir().ok()?;
+        folder.to_str()?;
         // The last of several flags counts. Those of the node come behind a `--`.
         let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
-        args.splice(end..end, ["--seed".to_owned(), seed.to_string()]);
-        Ok(Self { folder: std::env::current_dir()?, args })
+        let once = ["--test-count", "1", "--seed"].map(ToOwned::to_owned);
+        args.splice(end..end, once.into_iter().chain([seed.to_string()]));
+        Some(Self { folder, args })
     }
 
     /// The command for a shell.
@@ -79,6 +83,15 @@ mod tests {
         let args = ["maelstrom-sim", "test", "--bin", "a b", "", "it's", "--rate=1,5"];
         let command = Command { folder: "/".into(), args: args.map(str::to_owned).to_vec() };
         assert_eq!(command.for_shell(), r"maelstrom-sim test --bin 'a b' '' 'it'\''s' --rate=1,5");
+    }
+
+    #[test]
+    fn one_test_with_its_seed_is_run_again() {
+        let args = ["x", "test", "--test-count", "9", "--seed=1", "--", "--seed", "2"];
+        let args = args.map(OsString::from);
+        let command = Command::new(&args, 7).unwrap();
+        let text = "x test --test-count 9 --seed=1 --test-count 1 --seed 7 -- --seed 2";
+        assert_eq!(command.for_shell(), text);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The sub-command `test`: runs real nodes under the built-in checker.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -187,6 +188,7 @@ impl TestArgs {
 /// valid.
 pub(super) fn tests(
     args: &TestArgs,
+    command: &[OsString],
     workload: &Arc<dyn Workload>,
     options: &Options,
 ) -> anyhow::Result<ExitCode> {
@@ -198,7 +200,8 @@ pub(super) fn tests(
     for nth in 0..args.test_count {
         let seed = options.seed.wrapping_add(nth);
         let options = Options { seed, ..options.clone() };
-        let code = test(args, Test { workload: Arc::clone(workload), options }, &interrupt)?;
+        let code =
+            test((args, command), Test { workload: Arc::clone(workload), options }, &interrupt)?;
         if code != 0 {
             return Ok(ExitCode::from(code));
         }
@@ -207,7 +210,11 @@ pub(super) fn tests(
 }
 
 /// Runs the test once, and returns the exit code.
-fn test(args: &TestArgs, test: Test, interrupt: &Interrupt) -> anyhow::Result<u8> {
+fn test(
+    (args, command): (&TestArgs, &[OsString]),
+    test: Test,
+    interrupt: &Interrupt,
+) -> anyhow::Result<u8> {
     let store = Store::create(Path::new("store"), test.workload.name())?;
     let process_options = ProcessOptions {
         bin: args.bin.clone(),
@@ -228,8 +235,10 @@ fn test(args: &TestArgs, test: Test, interrupt: &Interrupt) -> anyhow::Result<u8
              remove it for a fresh run"
         )?;
     }
-    let command = Command::of_this_process(test.options.seed)?;
-    command.write(store.dir())?;
+    let command = Command::new(command, test.options.seed);
+    if let Some(command) = &command {
+        command.write(store.dir())?;
+    }
     let progress = Progress::new(expected_length(&test));
     let mut progress = progress.in_file(store.dir().join(PROGRESS));
     interrupt.begin();
@@ -238,33 +247,54 @@ fn test(args: &TestArgs, test: Test, interrupt: &Interrupt) -> anyhow::Result<u8
     if args.trace {
         write_trace(store.dir(), &world)?;
     }
-    let results = world.results();
-    Report::new(&world, &results)
-        .with_limits(args.limits)
-        .replayed_by(command.for_shell())
-        .write(&store.dir().join(REPORT))?;
-    if let Some(signal) = interrupt.end_at_once() {
+    let left_behind = left_behind.first().filter(|_| world.results().valid != Verdict::Valid);
+    let (interrupted, is_judged) = (interrupt.end_at_once(), left_behind.is_none());
+    let results = match left_behind {
+        Some(folder) => world.results().with_failure(why_no_verdict(folder)),
+        None => world.results(),
+    };
+    if outcome.is_ok() && is_judged && interrupted.is_none() {
+        store.write_results(&results)?;
+    }
+    let page = Report::new(&world, &results).with_limits(args.limits);
+    let page = match &command {
+        Some(command) => page.replayed_by(command.for_shell()),
+        None => page,
+    };
+    if let Err(error) = page.write(&store.dir().join(REPORT)) {
+        writeln!(err, "warning: there is no report: {error}").ok();
+    }
+    progress.remove_file();
+    if let Some(signal) = interrupted {
         let (error, dir) = (RunError::Interrupted(signal), store.dir().display());
         // The terminal may be closed.
         writeln!(err, "error: {error}; what happened until then is in {dir}").ok();
         return Ok(signal.exit_code());
     }
     outcome?;
-    if let Some(folder) = left_behind.first().filter(|_| results.valid != Verdict::Valid) {
-        anyhow::bail!(
-            "there is no verdict: the nodes began with data that an earlier run left in {}, which \
-             may be why the test is not valid; remove that folder and run the test again",
-            folder.display()
-        );
+    if let Some(folder) = left_behind {
+        anyhow::bail!(why_no_verdict(folder));
     }
-    store.write_results(&results)?;
     let mut out = std::io::stdout();
+    let end = format!(
+        "Report: {}\n{}",
+        store.dir().join(REPORT).display(),
+        report::closing_line(results.valid)
+    );
     if args.json {
-        writeln!(out, "{}\n", serde_json::to_string_pretty(&results)?)?;
+        writeln!(out, "{}", serde_json::to_string_pretty(&results)?)?;
+        writeln!(err, "{end}")?;
     } else {
-        writeln!(out, "{}", report::brief(&world, &results, &args.limits))?;
+        writeln!(out, "{}\n{end}", report::brief(&world, &results, &args.limits))?;
     }
-    writeln!(out, "Report: {}", store.dir().join(REPORT).display())?;
-    writeln!(out, "{}", report::closing_line(results.valid))?;
     Ok(report::exit_code(results.valid))
+}
+
+/// Why a test is not judged whose nodes began with data that an earlier run left in a folder.
+fn why_no_verdict(folder: &Path) -> String {
+    format!(
+        "there is no verdict: the nodes began with data that an earlier run left in {}, which may be why \
+         the test is not valid; remove that folder and run the test again",
+        folder.display()
+    )
 }

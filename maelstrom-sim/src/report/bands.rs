@@ -54,7 +54,9 @@ pub(super) fn bands(trace: &Trace, end: i64) -> Vec<Band> {
         let node = op.target().cloned();
         // An operation that nothing mends is over at once.
         let to = if op.mend().is_some() { end.max(at) } else { at };
-        open.push(all.len());
+        if op.mend().is_some() {
+            open.push(all.len());
+        }
         all.push((op.clone(), Band { name: op.to_string(), kind: op.name(), from: at, to, node }));
     }
     all.into_iter().map(|(_, band)| band).collect()
@@ -92,6 +94,7 @@ mod tests {
             (8, NemesisOp::Loss(0.2)),
             (9, NemesisOp::Loss(0.0)),
             (10, NemesisOp::Forget),
+            (12, NemesisOp::Forget),
         ]);
         let all: Vec<_> = all.iter().map(|(name, from, to)| (name.as_str(), *from, *to)).collect();
         assert_eq!(
@@ -104,6 +107,7 @@ mod tests {
                 ("loss 10 %", 7, 8),
                 ("loss 20 %", 8, 9),
                 ("forget", 10, 10),
+                ("forget", 12, 12),
             ]
         );
     }

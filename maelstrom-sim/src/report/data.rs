@@ -26,6 +26,12 @@ const OPS_MAX: usize = 100_000;
 /// How many messages a page shows.
 const MESSAGES_MAX: usize = 100_000;
 
+/// How many events a page shows.
+const EVENTS_MAX: usize = 20_000;
+
+/// In how many parts of the test its messages are counted.
+const BUCKETS: usize = 120;
+
 /// How many bytes the excerpts of all bodies may have together, about.
 const BODIES_BYTES: usize = 8 << 20;
 
@@ -54,6 +60,9 @@ pub(super) struct Data<'a> {
     fates: [&'static str; 8],
     ops: Vec<OpRow>,
     messages: Vec<MessageRow>,
+    /// The messages between servers in each of equal parts of the test, from its first operation to its
+    /// end: by type, also of those that are not shown.
+    traffic: Vec<(String, Vec<u32>)>,
     events: Vec<EventRow>,
     bands: Vec<Band>,
     charts: &'a [Chart],
@@ -67,10 +76,20 @@ pub(super) struct Data<'a> {
 /// a final one, and its places in the history: of its beginning, and of its end (or -1).
 type OpRow = (usize, u64, usize, i64, i64, u8, String, String, u8, usize, i64);
 
-/// A message: sender and receiver by line, type, sent, ended (or -1), fate, an excerpt of its body, its
+/// A message: sender and receiver by line, type, sent, ended (or null), fate, an excerpt of its body, its
 /// `msg_id` and `in_reply_to` (or null), and its client, if it is of one.
-type MessageRow =
-    (usize, usize, usize, i64, i64, usize, String, Option<u64>, Option<u64>, Option<String>);
+type MessageRow = (
+    usize,
+    usize,
+    usize,
+    i64,
+    Option<i64>,
+    usize,
+    String,
+    Option<u64>,
+    Option<u64>,
+    Option<String>,
+);
 
 /// An event: time, kind, line (or -1), and text.
 type EventRow = (i64, &'static str, i64, String);
@@ -168,9 +187,11 @@ impl<'a> Data<'a> {
             .unwrap_or_default();
         let events = world.trace().map(|trace| events(trace, &mut lines)).unwrap_or_default();
         let ends = ops.iter().map(|op| op.4.max(op.3));
-        let end = ends.chain(messages.iter().map(|message| message.4)).max().unwrap_or(0);
+        let end = ends.chain(messages.iter().filter_map(|message| message.4)).max().unwrap_or(0);
+        let end = events.iter().map(|event| event.0).fold(end, i64::max);
         Self {
-            end: events.iter().map(|event| event.0).fold(end, i64::max),
+            end,
+            traffic: world.trace().map(|trace| traffic(trace, end)).unwrap_or_default(),
             threads: world.options().concurrency,
             nodes: world.options().nodes.len(),
             lines: lines.names,
@@ -263,6 +284,25 @@ fn messages(
     (rows, cut.saturating_add(trace.left_out()))
 }
 
+/// Counts the messages between servers by type, in equal parts of the time up to `end`.
+fn traffic(trace: &Trace, end: i64) -> Vec<(String, Vec<u32>)> {
+    let mut counts: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+    let is_of_servers = |sent: &Sent<'_>| !is_client(sent.src) && !is_client(sent.dest);
+    for message in trace.messages().filter(is_of_servers) {
+        let Ok(at) = usize::try_from(message.time / 1_000) else { continue };
+        let body: Body<'_> = serde_json::from_str(message.body.get()).unwrap_or_default();
+        let end = usize::try_from(end.max(1)).unwrap_or(usize::MAX);
+        let part = (at.saturating_mul(BUCKETS) / end).min(BUCKETS - 1);
+        let row = counts.entry(body.r#type.into_owned()).or_insert_with(|| vec![0; BUCKETS]);
+        if let Some(count) = row.get_mut(part) {
+            *count += 1;
+        }
+    }
+    let mut rows: Vec<(String, Vec<u32>)> = counts.into_iter().collect();
+    rows.sort_by_key(|(_, row)| std::cmp::Reverse(row.iter().map(|n| u64::from(*n)).sum::<u64>()));
+    rows
+}
+
 /// A row for each copy of a message.
 fn push_copies(
     rows: &mut Vec<MessageRow>,
@@ -276,9 +316,9 @@ fn push_copies(
     let kind = types.number(&body.r#type);
     let client = [message.src, message.dest].into_iter().find(|address| is_client(address));
     let text = cut(message.body.get(), chars);
-    let ended = message.ends.iter().map(|end| (end.time / 1_000, Some(end.fate)));
+    let ended = message.ends.iter().map(|end| (Some(end.time / 1_000), Some(end.fate)));
     let open = message.copies.max(1).saturating_sub(message.ends.len());
-    for (end, fate) in ended.chain(std::iter::repeat_n((-1, None), open)) {
+    for (end, fate) in ended.chain(std::iter::repeat_n((None, None), open)) {
         let fate = FATES.iter().position(|(_, known)| *known == fate).unwrap_or(FATES.len() - 1);
         rows.push((
             src,
@@ -309,7 +349,7 @@ fn events(trace: &Trace, lines: &mut Names) -> Vec<EventRow> {
         };
         (at / 1_000, kind, line, cut(&text, VALUE_CHARS))
     };
-    trace.events().map(row).collect()
+    trace.events().take(EVENTS_MAX).map(row).collect()
 }
 
 fn micros(time: std::time::Duration) -> i64 {

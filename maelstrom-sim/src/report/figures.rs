@@ -28,6 +28,8 @@ pub(super) fn figures(world: &World, results: &Results, limits: &Limits) -> Vec<
     let figures = Figures::of_results(results);
     let mut all = Vec::new();
     let mut add = |name, value: Option<String>, limit: Option<String>, is_missed, about| {
+        // A figure that is missing misses its limit.
+        let value = value.or_else(|| limit.is_some().then(|| "unknown".to_owned()));
         all.extend(value.map(|value| Figure { name, value, limit, is_missed, about }));
     };
     let tally = world.history().tally();

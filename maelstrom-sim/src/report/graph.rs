@@ -20,7 +20,9 @@ const BOX: (f64, f64) = (110.0, 28.0);
 
 /// The drawing. Nothing, if there are no dependencies or too many to be drawn.
 pub(super) fn graph(dependencies: &[Dependency]) -> Markup {
-    let is_drawn = !dependencies.is_empty() && dependencies.len() <= EDGES_MAX;
+    if dependencies.is_empty() || dependencies.len() > EDGES_MAX {
+        return html! {};
+    }
     let (places, height) = places(dependencies);
     let edges = dependencies.iter().zip(0_u32..).filter_map(|(edge, nth)| {
         let (from, to) = (*places.get(&edge.from)?, *places.get(&edge.to)?);
@@ -28,12 +30,11 @@ pub(super) fn graph(dependencies: &[Dependency]) -> Markup {
         Some((curve(from, to, nth), edge.kind))
     });
     html! {
-        @if is_drawn {
-            svg.graph viewBox={ "0 0 " (WIDTH) " " (height) } role="img" aria-label="Dependencies" {
-                defs { marker id="tip" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8"
+        svg.graph viewBox={ "0 0 " (WIDTH) " " (height) } role="img" aria-label="Dependencies" {
+                defs { marker id="arrow" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8"
                     markerHeight="8" orient="auto-start-reverse" { path d="M0 0L10 5L0 10z" {} } }
                 @for (curve, kind) in edges {
-                    path.edge d=(curve.path) marker-end="url(#tip)" {}
+                    path.edge d=(curve.path) marker-end="url(#arrow)" {}
                     text.kind x=(curve.label.0) y=(curve.label.1) { (kind) }
                 }
                 @for (event, (x, y)) in &places {
@@ -47,7 +48,6 @@ pub(super) fn graph(dependencies: &[Dependency]) -> Markup {
                     }
                 }
             }
-        }
     }
 }
 
@@ -116,6 +116,7 @@ mod tests {
         assert_eq!(text.matches("class=\"edge\"").count(), 3);
         assert!(text.contains("op 3") && text.contains("op 9") && text.contains("initial state"));
         assert_eq!(graph(&[]).into_string(), "");
+        assert!(text.contains("url(#arrow)") && text.contains("id=\"arrow\""), "{text}");
     }
 
     #[test]

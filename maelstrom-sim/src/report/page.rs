@@ -26,6 +26,9 @@ const SCRIPT: &str = include_str!("assets/page.js");
 /// How many faults the page lists.
 const FAULTS_MAX: usize = 200;
 
+/// How many lines explain a cause.
+const LINES_MAX: usize = 32;
+
 /// How many characters of a value the evidence shows.
 const VALUE_CHARS: usize = 400;
 
@@ -180,7 +183,7 @@ impl<'a> Report<'a> {
             @if is_shown && !found.explanation.is_empty() {
                 section {
                     h2 { "Why" }
-                    ul { @for line in &found.explanation { li { (sentence(line)) } } }
+                    ul { @for line in found.explanation.iter().take(LINES_MAX) { li { (sentence(line)) } } }
                     (graph(&found.dependencies))
                 }
             }
@@ -304,7 +307,7 @@ fn event_row(op: &Op) -> Markup {
     let kind = serde_json::to_value(op.kind).unwrap_or_default();
     let value = op.value.as_ref().map(|raw| crate::excerpt::cut(raw.get(), VALUE_CHARS));
     html! {
-        tr {
+        tr id={ "event-" (op.index) } {
             td { a href={ "#event-" (op.index) } data-event=(op.index) { (op.index) } }
             td.number { (seconds(op.time.as_nanos())) }
             td.number { (process) }
@@ -346,7 +349,8 @@ fn diagrams(data: &Data<'_>) -> Markup {
             p.about {
                 "A line for each node and service. Time goes to the right. An arrow is a message, from "
                 "when it was sent to when it arrived; a cross marks one that did not. A click on a "
-                "message marks its likely causes and effects."
+                "message marks its likely causes and effects. Bodies are cut after some hundred characters, and "
+                "so is what the search field looks into."
             }
             div.tools {}
             div.canvas { canvas tabindex="0" aria-label="Space-time diagram of the messages" {} }
@@ -362,7 +366,10 @@ fn faults(bands: &[Band]) -> Markup {
             section {
                 h2 { "Faults" }
                 details {
-                    summary { (bands.len()) " faults" }
+                    summary {
+                        (bands.len()) " faults"
+                        @if bands.len() > FAULTS_MAX { ", of which these are the first " (FAULTS_MAX) }
+                    }
                     div.scroll { table {
                         tr { th { "from" } th { "to" } th { "fault" } }
                         @for band in bands.iter().take(FAULTS_MAX) {

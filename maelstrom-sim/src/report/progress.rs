@@ -141,12 +141,21 @@ impl Progress {
     }
 
     /// The test is over.
-    pub fn finish(&self) {
-        if let Some((file, _)) = &self.file {
-            std::fs::remove_file(file).ok();
+    pub fn finish(&mut self) {
+        self.phase = "judging";
+        if let Some((_, last)) = &mut self.file {
+            let now = last.saturating_add(WRITE_EVERY);
+            self.write_file(now);
         }
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+        }
+    }
+
+    /// Other processes are told by other files from now on.
+    pub fn remove_file(&self) {
+        if let Some((file, _)) = &self.file {
+            std::fs::remove_file(file).ok();
         }
     }
 

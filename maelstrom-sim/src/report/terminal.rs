@@ -9,7 +9,7 @@ use crate::limits::Limits;
 use crate::results::Results;
 use crate::world::World;
 
-/// What is longer is spread over several lines.
+/// A longer value is spread over several lines.
 const LINE_CHARS: usize = 92;
 
 /// From how many messages between nodes on, in all and for each operation, a test reports a storm.

@@ -19,7 +19,8 @@
   const refresh = async () => {
     try {
       const runs = await (await fetch("/runs.json")).text();
-      if (last && runs !== last) {
+      const isOther = last ? runs !== last : JSON.parse(runs).length !== document.querySelectorAll("#runs tr").length;
+      if (isOther) {
         const page = new DOMParser().parseFromString(await (await fetch("/")).text(), "text/html");
         document.getElementById("runs").replaceWith(page.getElementById("runs"));
         apply();

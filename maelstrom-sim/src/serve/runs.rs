@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::excerpt::sentence;
 use crate::limits::Figures;
 use crate::report::ProgressFile;
-use crate::store::{PROGRESS, REPORT, RESULTS};
+use crate::store::{COMMAND, PROGRESS, REPORT, RESULTS};
 
 /// How many runs are listed, the newest first.
 const RUNS_MAX: usize = 500;
@@ -52,16 +52,19 @@ pub enum State {
     Failed,
 }
 
-/// The runs of a store, the newest first.
+/// The runs of a store, the one that was changed last first.
 #[must_use]
 pub fn runs(store: &Path) -> Vec<Run> {
-    let mut all: Vec<(String, String)> = Vec::new();
+    let mut all: Vec<(Option<SystemTime>, String, String)> = Vec::new();
     for workload in names(store) {
-        let runs = names(&store.join(&workload));
-        all.extend(runs.into_iter().map(|name| (name, workload.clone())));
+        let folder = store.join(&workload);
+        all.extend(names(&folder).into_iter().map(|name| {
+            let changed = fs::metadata(folder.join(&name)).and_then(|data| data.modified()).ok();
+            (changed, name, workload.clone())
+        }));
     }
     all.sort_unstable_by(|a, b| b.cmp(a));
-    let all = all.into_iter().filter_map(|(name, workload)| read(store, workload, name));
+    let all = all.into_iter().filter_map(|(_, name, workload)| read(store, workload, name));
     all.take(RUNS_MAX).collect()
 }
 
@@ -80,7 +83,8 @@ fn read(store: &Path, workload: String, name: String) -> Option<Run> {
         .ok()
         .and_then(|text| serde_json::from_str(&text).ok());
     let progress = progress(&folder);
-    if results.is_none() && progress.is_none() && !has("history.jsonl") {
+    let is_run = has(COMMAND) || has("history.jsonl") || results.is_some() || progress.is_some();
+    if !is_run {
         return None;
     }
     let state = match (&results, &progress) {
@@ -93,7 +97,7 @@ fn read(store: &Path, workload: String, name: String) -> Option<Run> {
         (None, None) => State::Failed,
     };
     let figures = match (&results, &progress) {
-        (Some(_), _) => Figures::read(&folder).map(|figures| figures.to_string()).ok(),
+        (Some(results), _) => Some(Figures::of(results).to_string()),
         (None, Some(ProgressFile { phase, seconds, of, ok, fail, info })) => Some(format!(
             "{phase}, {seconds:.0} of about {of:.0} s; {ok} ok, {fail} fail, {info} info"
         )),

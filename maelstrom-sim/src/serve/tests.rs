@@ -59,12 +59,22 @@ fn nothing_outside_the_store_is_served() {
     }
 }
 
+/// Ends the server, also if an assertion fails.
+struct Stop<'a>(&'a Page);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 #[test]
 fn a_page_lists_the_runs_and_links_to_their_reports() {
     let folder = store();
     let local: SocketAddr = ([127, 0, 0, 1], 0).into();
     let page = Page::bind(&folder.path().join("store"), local).unwrap();
     std::thread::scope(|scope| {
+        let _stop = Stop(&page);
         scope.spawn(|| page.serve());
         let list = ask(page.address(), "GET", "/?x=1");
         assert!(list.starts_with("HTTP/1.1 200") && list.contains("not valid"), "{list}");
@@ -85,7 +95,6 @@ fn a_page_lists_the_runs_and_links_to_their_reports() {
             let answer = ask_host(page.address(), host, "GET", "/runs.json");
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{host}: {answer}");
         }
-        page.stop();
     });
     assert!(Page::bind(&folder.path().join("nothing"), local).is_err());
 }

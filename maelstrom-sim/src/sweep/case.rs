@@ -19,7 +19,7 @@ use crate::report;
 use crate::report::Report;
 use crate::results::Results;
 use crate::simulate::{Budget, Build, program, simulate_within, text_of};
-use crate::store::{write_history, write_trace};
+use crate::store::{REPORT, RESULTS, write_history, write_trace};
 use crate::test::Test;
 use crate::world::World;
 
@@ -113,6 +113,7 @@ impl<B> Case<B> {
         self,
         name: &str,
         store: &Path,
+        again: String,
     ) -> Result<String, String>
     where
         B: FnMut(&NodeId) -> H,
@@ -122,7 +123,7 @@ impl<B> Case<B> {
         let watchdog = watch(PATIENCE, name, (&test.options, &about), String::new());
         let mut build = |id: &NodeId, seed| program(build(id), seed);
         let world = simulate_within(BUDGET, &watchdog.running, test, &mut build);
-        keep_traces(name, &about, &world, store)
+        keep_traces(name, &about, (&world, again), store)
     }
 }
 
@@ -184,7 +185,12 @@ fn judge(
     Err(Box::new(Finding { seed, kind, size, drawn, tells_nothing, text }))
 }
 
-fn keep_traces(name: &str, about: &str, world: &World, store: &Path) -> Result<String, String> {
+fn keep_traces(
+    name: &str,
+    about: &str,
+    (world, again): (&World, String),
+    store: &Path,
+) -> Result<String, String> {
     let (options, results) = (world.options(), world.results());
     let dir = store.join(format!("{name}-{}", options.seed));
     let title = format!("{name}, seed {}", options.seed);
@@ -192,7 +198,11 @@ fn keep_traces(name: &str, about: &str, world: &World, store: &Path) -> Result<S
         .and_then(|()| std::fs::write(dir.join("schedule.txt"), Schedule::new(options).to_string()))
         .and_then(|()| write_history(&dir, world))
         .and_then(|()| write_trace(&dir, world))
-        .and_then(|()| Report::new(world, &results).titled(title).write(&dir.join("report.html")));
+        .and_then(|()| std::fs::write(dir.join(RESULTS), json!(results).to_string()))
+        .and_then(|()| {
+            let page = Report::new(world, &results).titled(title).replayed_by(again);
+            page.write(&dir.join(REPORT))
+        });
     let kept = match written {
         Ok(()) => {
             let dir = dir.canonicalize().unwrap_or(dir);

@@ -91,26 +91,20 @@ impl ShardResult {
         sweep: &str,
         (shard, seeds): (Shard, u64),
         expected: &[&'static str],
-        result: Result<&Summary, &Finding>,
+        (summary, finding): (&Summary, Option<&Finding>),
     ) -> Self {
         let name = |mark: &&str| (*mark).to_owned();
-        let (summary, finding) = match result {
-            Ok(summary) => (Some(summary), None),
-            Err(Finding { seed, text, .. }) => {
-                (None, Some(Found { seed: *seed, text: text.clone() }))
-            }
-        };
-        let marks = summary.into_iter().flat_map(|summary| &summary.marks);
+        let found = |it: &Finding| Found { seed: it.seed, text: it.text.clone() };
         Self {
             sweep: sweep.to_owned(),
             shard,
             seeds,
-            ran: summary.map_or(0, |summary| summary.seeds),
-            operations: summary.map_or(0, |summary| summary.operations),
-            messages: summary.map_or(0, |summary| summary.messages),
+            ran: summary.seeds,
+            operations: summary.operations,
+            messages: summary.messages,
             expected: expected.iter().map(name).collect(),
-            marks: marks.map(|(mark, reached)| (name(mark), *reached)).collect(),
-            finding,
+            marks: summary.marks.iter().map(|(mark, reached)| (name(mark), *reached)).collect(),
+            finding: finding.map(found),
         }
     }
 
@@ -175,6 +169,10 @@ pub fn merge(results: &[ShardResult]) -> (String, bool) {
             is_well = false;
             lines.push(format!("  missing: {missing:?} of {of} shards"));
         }
+        if there.len() < results.len() {
+            is_well = false;
+            lines.push("  a shard is there twice".into());
+        }
         if results.iter().any(|it| (it.shard.of, it.seeds) != (of, seeds)) {
             is_well = false;
             lines.push("  the shards are not parts of one sweep".into());
@@ -193,7 +191,9 @@ pub fn merge(results: &[ShardResult]) -> (String, bool) {
         }
         let expected: BTreeSet<&String> = results.iter().flat_map(|it| &it.expected).collect();
         let missed = expected.iter().filter(|mark| !marks.contains_key(mark.as_str()));
-        for mark in missed.filter(|_| seeds >= FULL && missing.is_empty()) {
+        // A shard that found something stopped early.
+        let is_whole = missing.is_empty() && results.iter().all(|it| it.finding.is_none());
+        for mark in missed.filter(|_| seeds >= FULL && is_whole) {
             is_well = false;
             lines.push(format!("  not reached: {mark}"));
         }
@@ -228,7 +228,7 @@ mod tests {
             summary.marks.entry("a").or_default().count(number, 2);
         }
         let shard = (Shard { number, of: 2 }, 1_000);
-        ShardResult::new("echo", shard, &["a"], Ok(&summary))
+        ShardResult::new("echo", shard, &["a"], (&summary, None))
     }
 
     #[test]
@@ -245,6 +245,8 @@ mod tests {
         bad.finding = Some(Found { seed: 7, text: "lost\nmore".into() });
         let (text, is_well) = merge(&[result(1, Some("a")), bad]);
         assert!(!is_well && text.contains("seed 7: lost"), "{text}");
+        let (text, is_well) = merge(&[result(1, Some("a")), result(2, None), result(2, Some("a"))]);
+        assert!(!is_well && text.contains("a shard is there twice"), "{text}");
         assert!(!merge(&[]).1);
     }
 

@@ -314,7 +314,8 @@ impl Sweep {
         };
         init_logging(LogFormat::Text);
         let replayed = SavedCase::read_for(path.as_ref(), name).and_then(|saved| {
-            self.case_of(&saved, case)?.replay(name, Path::new("store/simulation"))
+            let again = Replay::here().command(&file_in_env(path.as_ref()));
+            self.case_of(&saved, case)?.replay(name, Path::new("store/simulation"), again)
         });
         match replayed {
             Ok(text) => tell(&text),

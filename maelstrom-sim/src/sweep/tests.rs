@@ -269,9 +269,9 @@ fn a_case_may_change_the_test_of_its_seed_and_its_finding_says_so() {
             build: move |_: &NodeId| Echo(wrong),
         }
     };
-    let summary = echo(&[]).run_cases("pairs", 0..5, case(Wrong::Nothing), |_| {}).unwrap();
+    let summary = echo(&[]).run_cases("pairs", 0..5, case(Wrong::Nothing), |_| {}).0;
     assert_eq!(summary.seeds, 5);
-    let finding = echo(&[]).run_cases("pairs", 3..5, case(Wrong::Answer), |_| {}).unwrap_err();
+    let finding = echo(&[]).run_cases("pairs", 3..5, case(Wrong::Answer), |_| {}).1.unwrap();
     for part in ["pairs, seed 3: ", "2 nodes", "seed 3 with two nodes", "SEED=3 "] {
         assert!(finding.text.contains(part), "{}", finding.text);
     }
@@ -291,7 +291,7 @@ fn silence_may_be_forgiven() {
             test.options.forgive_silence = forgive_silence;
             Case::new(test, |_| Counter { sum: 0, takes: true, until })
         };
-        sweep.run_cases("counter", seed..seed + 1, case, |_| {}).is_ok()
+        sweep.run_cases("counter", seed..seed + 1, case, |_| {}).1.is_none()
     };
     assert_eq!((run(false), run(true)), (false, true));
 }
@@ -323,8 +323,9 @@ fn a_replay_keeps_schedule_history_messages_and_events() {
     let store = tempfile::tempdir().unwrap();
     let sweep = echo(&[Fault::Clock]);
     let seed = (0..).find(|seed| !sweep.test_for(*seed).options.nemesis.is_empty()).unwrap();
-    let replay =
-        |wrong| Case::new(sweep.test_for(seed), |_| Echo(wrong)).replay("echo", store.path());
+    let replay = |wrong| {
+        Case::new(sweep.test_for(seed), |_| Echo(wrong)).replay("echo", store.path(), String::new())
+    };
     assert!(replay(Wrong::Answer).unwrap_err().contains("Analysis invalid!"));
     assert!(replay(Wrong::Panic).unwrap_err().contains(" panicked after 3."), "a panic, too");
     let text = replay(Wrong::Nothing).unwrap();

@@ -39,7 +39,7 @@ pub(crate) fn restored<H: Replicated>(
     }
     options.nemesis.insert(Fault::Restore);
     if crash {
-        // What a node has is on its records, then, whenever it crashes.
+        // All that a node has is then on its records, whenever it crashes.
         options.sync_max = Some(Duration::ZERO);
     } else {
         options.nemesis.remove(&Fault::Crash);

@@ -70,7 +70,9 @@ fn sweep_with_small_batches_and_short_logs() {
         TxnRw::with_map(config, Registers::with_held_bytes_max(1_000))
     };
     let marks = MARKS.iter().chain(SNAPSHOT_MARKS).copied().chain([DEPENDS]);
-    all_faults().expecting(marks).test(6, small);
+    all_faults()
+        .expecting(marks)
+        .test_cases("txn-rw-small-batches", 6, |test| Case::new(test, small));
 }
 
 /// Links carry few bytes a second, and lines are short: a node that says much falls behind, and must

@@ -15,6 +15,7 @@
     ({ i, src, dest, type, sent, end, fate, body, id, re, client }));
   const evidence = new Set(data.evidence);
   const LAST_FATE = data.fates.length - 1;
+  const endOfMessage = (m) => m.end ?? data.end;
   const CLIENTS = 0;
 
   const root = document.documentElement;
@@ -80,7 +81,10 @@
       if (!replies.has(key)) replies.set(key, m);
     }
   }
-  const requestOf = (m) => m.re == null ? null : requests.get(pair(m.dest, m.src, m.re, m.client));
+  const requestOf = (m) => {
+    const request = m.re == null ? null : requests.get(pair(m.dest, m.src, m.re, m.client));
+    return request && request.sent <= m.sent ? request : null;
+  };
   const replyTo = (m) => m.id == null ? null : replies.get(pair(m.src, m.dest, m.id, m.client));
   const causesOf = (m) => {
     const found = new Set();
@@ -121,11 +125,15 @@
     const until = op.end < 0 ? data.end : op.end;
     const node = 1 + op.thread % data.nodes;
     const found = [];
+    // Of operations that began at once on one node, the first one in the history has the first client.
+    const rivals = ops.filter((one) => one.start === op.start && 1 + one.thread % data.nodes === node);
+    const rank = rivals.sort((a, b) => a.from - b.from).indexOf(op);
+    const clients = new Set();
     for (let at = lowerBound(messages, op.start, (m) => m.sent); at < messages.length; at++) {
       const m = messages[at];
-      if (m.sent > until || !found.length && m.sent > op.start) break;
-      const isFirst = m.src === CLIENTS && m.dest === node;
-      if (found.length ? m.client === found[0].client : isFirst) found.push(m);
+      if (m.sent > until) break;
+      if (m.sent === op.start && m.src === CLIENTS && m.dest === node) clients.add(m.client);
+      if (m.client != null && m.client === [...clients][rank]) found.push(m);
     }
     return found;
   };
@@ -140,7 +148,7 @@
       causes = chain(thing.message, causesOf);
       effects = chain(thing.message, effectsOf);
       const m = thing.message;
-      if (show && (m.sent < view.from || m.sent > view.to)) around(m.sent, Math.max(m.end, m.sent));
+      if (show && (m.sent < view.from || m.sent > view.to)) around(m.sent, Math.max(endOfMessage(m), m.sent));
     }
     if (thing && thing.op && show) {
       const { start, end } = thing.op;
@@ -169,7 +177,7 @@
     const close = element("button", { className: "close", textContent: "✕", title: "Close", onclick: () => select(null) });
     if (selected.message) {
       const m = selected.message;
-      const took = m.end < 0 ? data.fates[LAST_FATE] : `${data.fates[m.fate]} after ${span(m.end - m.sent)}`;
+      const took = m.end == null ? data.fates[LAST_FATE] : `${data.fates[m.fate]} after ${span(m.end - m.sent)}`;
       panel.replaceChildren(close, element("h3", { textContent: describe(m) }),
         element("div", { textContent: `sent at ${seconds(m.sent)}, ${took}` }),
         element("pre", { textContent: pretty(m.body) }),
@@ -257,7 +265,7 @@
   const aligned = (series) => {
     const points = series.flatMap((one, s) => one.points.map(([x, y]) => [x, y, s]));
     points.sort((a, b) => a[0] - b[0]);
-    const ys = series.map(() => new Array(points.length).fill(null));
+    const ys = series.map(() => new Array(points.length).fill(undefined));
     points.forEach(([, y, s], at) => { ys[s][at] = y; });
     return { xs: points.map((p) => p[0]), series: series.map((one, s) => ({ ...one, ys: ys[s] })) };
   };
@@ -303,17 +311,18 @@
       (op) => op.f + (op.outcome ? ", " + OUTCOMES[op.outcome] : ""));
     addChart({ title: "Operations that ended", unit: "per second", xs: rate.xs,
       series: rate.rows.map((row, at) => ({ ...row, color: PALETTE[at % PALETTE.length] })) });
-    const isOfServers = (m) => m.src !== CLIENTS && m.dest !== CLIENTS;
-    const traffic = perSecond(messages.filter(isOfServers), (m) => m.sent, (m) => data.types[m.type] || "?");
-    const shown = traffic.rows.slice(0, PALETTE.length - 1);
-    const rest = traffic.rows.slice(PALETTE.length - 1);
+    const part = Math.max(data.end, 1) / data.traffic.reduce((most, [, row]) => Math.max(most, row.length), 1);
+    const traffic = data.traffic.map(([name, row]) =>
+      ({ name: name || "?", type: name, isLine: true, ys: row.map((n) => n * 1e6 / part) }));
+    const shown = traffic.slice(0, PALETTE.length - 1);
+    const rest = traffic.slice(PALETTE.length - 1);
     if (rest.length) {
-      shown.push({ name: OTHERS, isLine: true, ys: traffic.xs.map((_, at) => rest.reduce((sum, row) => sum + row.ys[at], 0)) });
+      shown.push({ name: OTHERS, isLine: true, ys: rest[0].ys.map((_, at) => rest.reduce((sum, row) => sum + row.ys[at], 0)) });
     }
     if (shown.length) {
-      addChart({ title: "Messages between servers", unit: "per second", xs: traffic.xs,
-        series: shown.map((row) => ({ ...row, color: row.name === OTHERS ? PALETTE[PALETTE.length - 1]
-          : typeColor(data.types.indexOf(row.name === "?" ? "" : row.name)) })) });
+      const typeOf = (row) => data.types.indexOf(row.type);
+      addChart({ title: "Messages between servers", unit: "per second", xs: shown[0].ys.map((_, at) => (at + 0.5) * part),
+        series: shown.map((row, at) => ({ ...row, color: typeOf(row) >= 0 ? typeColor(typeOf(row)) : PALETTE[at] })) });
     }
     for (const chart of data.charts) {
       const series = chart.series.map((one, at) =>
@@ -467,6 +476,13 @@
     const colors = OUTCOME_COLORS.map(color);
     byThread.forEach((list, thread) => {
       const y = barY(thread);
+      // The faults of its node.
+      for (const band of data.bands) {
+        if (band.node !== data.lines[1 + thread % data.nodes] || band.to < view.from || band.from > view.to) continue;
+        ctx.fillStyle = color("--band");
+        const a = Math.max(x(band.from), GUTTER);
+        ctx.fillRect(a, y, Math.max(Math.min(x(band.to), width) - a, 1), rowHeight);
+      }
       ctx.fillStyle = color("--faint");
       if (rowHeight >= 12 || thread % 4 === 0) ctx.fillText(`thread ${thread}`, 4, y + rowHeight / 2);
       const first = Math.max(lowerBound(list, view.from, endOf) - 1, 0);
@@ -550,18 +566,18 @@
   const lineY = (line) => RULER + 22 + rows.get(line) * lineStep();
   const isShown = (m) => rows.has(m.src) && rows.has(m.dest) && !hiddenTypes.has(m.type)
     && (!filter || m.body.includes(filter));
-  const longest = messages.reduce((most, m) => Math.max(most, m.end - m.sent), 0);
+  const longest = messages.reduce((most, m) => Math.max(most, endOfMessage(m) - m.sent), 0);
   const inWindow = function* () {
     const first = lowerBound(messages, view.from - longest, (m) => m.sent);
     for (let at = first; at < messages.length && messages[at].sent <= view.to; at++) {
       const m = messages[at];
-      if (Math.max(m.end, m.sent) >= view.from && isShown(m)) yield m;
+      if (endOfMessage(m) >= view.from && isShown(m)) yield m;
     }
   };
   // Where an arrow ends: one that did not arrive ends on its way.
   const tipOf = (m) => {
     const x1 = diagram.x(m.sent), y1 = lineY(m.src), y2 = lineY(m.dest);
-    const end = m.end < 0 ? data.end : m.end;
+    const end = endOfMessage(m);
     const part = m.fate === 0 ? 1 : m.fate === LAST_FATE ? 1 : 0.6;
     const x2 = Math.max(diagram.x(end), x1 + (m.fate === 0 ? 0 : 12));
     return [x1, y1, x1 + (x2 - x1) * part, y1 + (y2 - y1) * part];
@@ -679,7 +695,7 @@
       if (away < nearest) { nearest = away; best = m; }
     }
     if (!best) return null;
-    const took = best.end < 0 ? "" : ` after ${span(best.end - best.sent)}`;
+    const took = best.end == null ? "" : ` after ${span(best.end - best.sent)}`;
     return { thing: { message: best }, text: `${describe(best)}\n${data.fates[best.fate]}${took}\n${best.body.slice(0, 200)}` };
   };
 
@@ -688,6 +704,7 @@
   for (const link of document.querySelectorAll("a[data-event]")) {
     link.onclick = (event) => {
       const index = Number(link.dataset.event);
+      // An operation that was left out has its row in the table above.
       const op = ops.find((one) => one.from === index || one.to === index);
       if (!op) return;
       event.preventDefault();
@@ -703,6 +720,9 @@
     setWindow(0, messages[Math.min(3000, messages.length - 1)].sent);
   }
   draw();
+  addEventListener("beforeprint", () => {
+    for (const one of document.querySelectorAll("details")) one.open = true;
+  });
   addEventListener("resize", () => {
     for (const { chart, box } of allCharts) chart.setSize({ width: box.clientWidth, height: 230 });
     requestAnimationFrame(draw);

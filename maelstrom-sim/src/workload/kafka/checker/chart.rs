@@ -12,19 +12,25 @@ use crate::history::History;
 pub fn charts(history: &History) -> Vec<Chart> {
     let events = log::events(history);
     let mut sent_at: BTreeMap<(&str, &str), Duration> = BTreeMap::new();
-    let mut unread: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let (mut seen, mut unread) = (BTreeSet::<(&str, &str)>::new(), BTreeSet::new());
     let (mut counts, mut ages) = (Vec::new(), Vec::new());
     for event in &events {
         let time = event.op.time;
         match &event.what {
             What::Sent { key, offset: Some(_), message } => {
-                sent_at.insert((key, message), time);
-                unread.insert((key, message));
+                let id = (key.as_str(), *message);
+                if seen.contains(&id) {
+                    ages.push((time, 0.0));
+                } else {
+                    sent_at.insert(id, time);
+                    unread.insert(id);
+                }
             }
             What::Polled(polled) => {
                 for (key, pairs) in polled {
                     for (_, message) in pairs {
                         let id = (key.as_str(), message.get());
+                        seen.insert(id);
                         if unread.remove(&id)
                             && let Some(sent) = sent_at.get(&id)
                         {
@@ -78,5 +84,18 @@ mod tests {
         };
         assert_eq!(points(&charts[0]), [1.0, 2.0, 1.0]);
         assert_eq!(points(&charts[1]).len(), 1);
+    }
+
+    #[test]
+    fn a_message_that_is_read_before_its_acknowledgement_is_never_unread() {
+        let charts = charts(&history(
+            "0 1 invoke send [\"a\",7]
+             1 2 invoke poll null
+             2 2 ok poll {\"a\":[[0,7]]}
+             3 1 ok send [\"a\",[0,7]]",
+        ));
+        let last = charts[0].series[0].points.last().map(|(_, count)| *count);
+        assert_eq!(last, Some(0.0));
+        assert_eq!(charts[1].series[0].points.len(), 1);
     }
 }
