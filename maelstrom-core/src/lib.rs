@@ -42,6 +42,7 @@
 //! | [`handler`], [`node`] | what a program implements, and all that it can touch |
 //! | [`rpc`], [`service`] | calls with timeouts; clients of `lin-kv`, `seq-kv`, `lww-kv`, `lin-tso` |
 //! | [`task`] | calls that follow each other, as one `async` block |
+//! | [`metrics`] | counters, gauges and histograms, and the list of all that a node has |
 //! | [`gossip`] | replication by per-origin logs and version vectors |
 //! | [`raw_node`] | a node without I/O, and the contract of whoever drives it |
 //! | [`runtime`], [`cli`] | the driver for real use: stdin, stdout, clocks, disk; flags and logging |
@@ -93,6 +94,7 @@ pub mod handler;
 mod lines;
 mod marks;
 pub mod message;
+pub mod metrics;
 mod names;
 pub mod node;
 mod outputs;

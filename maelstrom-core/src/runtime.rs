@@ -22,6 +22,7 @@ use tracing::{debug, info, warn};
 use crate::handler::{MessageHandler, Records, SnapshotPosition};
 use crate::lines::{Line, LineSplitter};
 use crate::message::LINE_BYTES_MAX;
+use crate::metrics;
 use crate::node::Clock;
 use crate::raw_node::RawNode;
 use crate::stdio;
@@ -206,10 +207,13 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
                 }
                 self.node.handle_line(self.clock(), line);
             }
-            Line::TooLong => warn!(
-                limit_bytes = self.line_bytes_max,
-                "a line is longer than the limit (see --max-line-bytes) and was skipped"
-            ),
+            Line::TooLong => {
+                self.node.recorder().count(&metrics::SKIPPED, &["too_long"], 1);
+                warn!(
+                    limit_bytes = self.line_bytes_max,
+                    "a line is longer than the limit (see --max-line-bytes) and was skipped"
+                );
+            }
         }
         Ok(())
     }
@@ -223,6 +227,7 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         let mut store = Store::open(dir, &name, H::RECORD_FORMAT.unwrap_or_default())?;
         let records = store.records(|record| self.node.recover(record))?;
         self.records.store = Some(store);
+        self.node.recorder().gauge(&metrics::RECOVERED, &[], metrics::float(records));
         let took = begun.elapsed();
         info!(node = %name, dir = %dir.display(), records, ?took, "has its records back");
         Ok(())
@@ -237,7 +242,11 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         if let Some(store) = store
             && !batch.is_empty()
         {
+            let begun = Instant::now();
             store.commit(batch)?;
+            let recorder = self.node.recorder();
+            recorder.observe(&metrics::SYNC_SECONDS, &[], begun.elapsed().as_secs_f64());
+            recorder.observe(&metrics::SYNC_RECORDS, &[], metrics::float(batch.len() as u64));
             batch.clear();
             let bytes = self.node.snapshot_bytes().filter(|_| !store.is_replacing());
             is_full = bytes.is_some_and(|bytes| store.is_worth_replacing(bytes));
