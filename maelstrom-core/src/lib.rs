@@ -49,7 +49,7 @@
 //!
 //! # Features
 //!
-//! A node binary needs the default features: all of those below. Without default features this
+//! A node binary needs the default features: all of those below but `metrics`. Without default features this
 //! crate is the state machine: [`RawNode`], [`Node`], [`rpc`], [`service`] and [`task`], for a
 //! driver of your own. That part depends on `memchr`, `rand`, `rand_chacha`, `serde`,
 //! `serde_json`, `serde_path_to_error`, `thiserror` and `tracing`, and asks the system for nothing.
@@ -59,6 +59,7 @@
 //! | `gossip` | [`gossip`]: replication for handlers | no dependency |
 //! | `runtime` | [`runtime`]: the driver for stdin and stdout | `tokio`, `getrandom`, `anyhow` |
 //! | `disk` | records on disk, with [`Config::data_dir`](runtime::Config) | `redb`; `runtime` |
+//! | `metrics` | `--metrics`: Prometheus text and health over HTTP | `metrics`, `metrics-exporter-prometheus`; `runtime` |
 //! | `cli` | [`cli`]: logging, and the flags below | `clap`, `tracing-subscriber`, `anyhow` |
 //!
 //! Flags belong to two features. [`NodeArgs`] needs `cli` and `runtime`; [`DataArgs`] needs `cli`
@@ -87,6 +88,11 @@ pub mod body;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod error;
+#[cfg(feature = "metrics")]
+mod exporter;
+#[cfg(all(feature = "runtime", not(feature = "metrics")))]
+#[path = "no_exporter.rs"]
+mod exporter;
 #[cfg(feature = "gossip")]
 pub mod gossip;
 pub mod handler;

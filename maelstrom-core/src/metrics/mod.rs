@@ -24,6 +24,21 @@
 //! * A peer's text becomes a label only if the handler decoded the message, or waited for it.
 //! * Numbers start at zero with each process.
 //!
+//! # Over HTTP
+//!
+//! A node that was built with the feature `metrics` (`cargo build --release -p echo --features
+//! metrics`) has the flag `--metrics [ADDR:]PORT`, off by default. A port alone is one of the loopback
+//! interface. The node then answers these requests of HTTP/1:
+//!
+//! | path | status 200 | status 503 |
+//! |---|---|---|
+//! | `/metrics` | Prometheus text | the node's loop does not answer within 2 s |
+//! | `/health` | the node is live and ready | it is not |
+//! | `/health/live` | its loop answers | it does not, since nobody reads its stdout, say |
+//! | `/health/ready` | `init` was answered | not yet, or the loop does not answer |
+//!
+//! At most 16 clients are served at a time. Each has 10 s for its one request.
+//!
 //! # Metrics of every node
 //!
 //! Times are in seconds and sizes in bytes. Lines are counted without their newline.
@@ -65,7 +80,7 @@ pub(crate) use self::core::{
     RECORDS, REQUESTS_OPEN, SKIPPED, TIMERS,
 };
 #[cfg(feature = "runtime")]
-pub(crate) use self::core::{RECOVERED, SYNC_RECORDS, SYNC_SECONDS};
+pub(crate) use self::core::{DISK_BYTES, RECOVERED, SNAPSHOTS, SYNC_RECORDS, SYNC_SECONDS};
 pub use self::histogram::{Histogram, SECONDS, SIZES};
 pub(crate) use self::recorder::{Outcome, Recorder, TypeId};
 pub use self::snapshot::{Family, Gauges, Sample, Snapshot, Value};
