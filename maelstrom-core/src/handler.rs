@@ -33,8 +33,9 @@ pub trait MessageHandler {
     /// no such time.
     const REPLY_WITHIN: Option<Duration> = None;
 
-    /// The handler's own metrics. Those without labels are exported from the start, as zero.
-    const METRICS: &'static [&'static Metric] = &[];
+    /// The handler's own metrics: one list for each part of it that has some. Those without labels are
+    /// exported from the start, as zero.
+    const METRICS: &'static [&'static [&'static Metric]] = &[];
 
     /// The requests and messages that the node understands: an enum whose variants are the types,
     /// in snake case, and whose named fields are the bodies' fields. See [`crate::body`].

@@ -8,7 +8,7 @@ static TIMES: Metric = Metric::histogram("test_seconds", &[], &[0.5, 2.0], "Time
 
 fn snapshot() -> Snapshot {
     let mut recorder = Recorder::default();
-    recorder.record(false, &[&TIMES]);
+    recorder.record(false, &[&[&TIMES]]);
     recorder.count(&CALLED, &["a\"b\nc"], 3);
     recorder.observe(&TIMES, &[], 1.0);
     recorder.observe(&TIMES, &[], 4.0);

@@ -67,7 +67,8 @@
 //! | `maelstrom_disk_bytes` | gauge | | Size of the file of records. |
 //! | `maelstrom_snapshots_total` | counter | `outcome` | Snapshots that were taken or given_up. |
 //!
-//! The last five come from the runtime, and only with `--data-dir`.
+//! The last five come from the runtime, and only with `--data-dir`. A handler with gossip also has the
+//! [metrics of the engine](crate::gossip::metrics).
 
 mod core;
 mod histogram;
@@ -181,6 +182,25 @@ impl Metric {
 #[must_use]
 pub const fn float(count: u64) -> f64 {
     count as f64
+}
+
+/// For the test that holds the documentation of metrics against their list.
+///
+/// # Panics
+///
+/// If the table in the module documentation of `source` does not have just these metrics, in their
+/// order, with their kinds, labels and meanings.
+#[expect(clippy::panic, reason = "it is an assertion")]
+pub fn assert_documented(source: &str, metrics: &[&Metric]) {
+    let rows = source.lines().filter_map(|line| line.strip_prefix("//! | `"));
+    let is_metric = |row: &&str| {
+        ["| counter |", "| gauge |", "| histogram |"].iter().any(|kind| row.contains(kind))
+    };
+    let found: Vec<String> = rows.filter(is_metric).map(|row| format!("| `{row}")).collect();
+    let listed: Vec<String> = metrics.iter().map(|metric| metric.documentation()).collect();
+    if found != listed {
+        panic!("the documentation should say:\n{}", listed.join("\n"));
+    }
 }
 
 #[cfg(test)]

@@ -78,9 +78,9 @@ impl Type {
 
 impl Recorder {
     /// Records from now on: the metrics of every node, and those that the handler has.
-    pub(crate) fn record(&mut self, is_durable: bool, handlers: &[&'static Metric]) {
+    pub(crate) fn record(&mut self, is_durable: bool, handlers: &[&[&'static Metric]]) {
         let own = METRICS.len().saturating_sub(if is_durable { 0 } else { DISK_METRICS });
-        let metrics = METRICS.iter().take(own).chain(handlers);
+        let metrics = METRICS.iter().take(own).chain(handlers.iter().copied().flatten());
         let families = metrics.map(|metric| (metric.name, Family::new(metric))).collect();
         let types = vec![Type::new(OTHER)];
         self.0.get_or_insert_with(|| Box::new(Recording { types, families }));

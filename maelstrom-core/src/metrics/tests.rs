@@ -39,7 +39,7 @@ enum Event {
 }
 
 impl MessageHandler for Puppet {
-    const METRICS: &'static [&'static Metric] = &[&CALLED, &PLAIN, &HELD];
+    const METRICS: &'static [&'static [&'static Metric]] = &[&[&CALLED, &PLAIN], &[&HELD]];
     const REPLY_WITHIN: Option<Duration> = Some(Duration::from_secs(5));
     type Payload = Payload;
     type Event = Event;
@@ -235,17 +235,14 @@ fn a_metric_without_labels_is_there_from_the_start() {
 
 #[test]
 fn the_documentation_lists_every_metric_and_no_other() {
-    let source = include_str!("mod.rs");
-    let rows = source.lines().filter_map(|line| line.strip_prefix("//! "));
-    let rows: Vec<&str> = rows.filter(|line| line.starts_with("| `maelstrom_")).collect();
-    let listed: Vec<String> = METRICS.iter().map(|metric| metric.documentation()).collect();
-    assert_eq!(rows, listed);
+    assert_documented(include_str!("mod.rs"), METRICS);
 }
 
 #[test]
 fn a_node_with_records_exports_just_the_metrics_that_are_listed() {
     let metrics = started().metrics().unwrap();
-    let mut listed: Vec<&str> = METRICS.iter().chain(Puppet::METRICS).map(|m| m.name).collect();
+    let mut listed: Vec<&str> =
+        METRICS.iter().chain(Puppet::METRICS.concat().iter()).map(|m| m.name).collect();
     listed.sort_unstable();
     let exported: Vec<&str> = metrics.families().iter().map(|f| f.metric.name).collect();
     assert_eq!(exported, listed);
@@ -253,7 +250,11 @@ fn a_node_with_records_exports_just_the_metrics_that_are_listed() {
 
 #[test]
 fn names_follow_the_conventions() {
-    for metric in METRICS {
+    #[cfg(feature = "gossip")]
+    let metrics = METRICS.iter().chain(crate::gossip::metrics::METRICS);
+    #[cfg(not(feature = "gossip"))]
+    let metrics = METRICS.iter();
+    for metric in metrics {
         assert_eq!(
             metric.kind == Kind::Counter,
             metric.name.ends_with("_total"),
