@@ -34,6 +34,9 @@ pub(crate) enum Outcome {
 struct Recording {
     /// By [`TypeId`]. The first is everything that is not told apart.
     types: Vec<Type>,
+    /// The types of the newest message received and sent: the next one is often of the same.
+    newest_received: TypeId,
+    newest_sent: TypeId,
     families: BTreeMap<&'static str, Family>,
 }
 
@@ -82,8 +85,13 @@ impl Recorder {
         let own = METRICS.len().saturating_sub(if is_durable { 0 } else { DISK_METRICS });
         let metrics = METRICS.iter().take(own).chain(handlers.iter().copied().flatten());
         let families = metrics.map(|metric| (metric.name, Family::new(metric))).collect();
-        let types = vec![Type::new(OTHER)];
-        self.0.get_or_insert_with(|| Box::new(Recording { types, families }));
+        let recording = Recording {
+            types: vec![Type::new(OTHER)],
+            newest_received: TypeId::default(),
+            newest_sent: TypeId::default(),
+            families,
+        };
+        self.0.get_or_insert_with(|| Box::new(recording));
     }
 
     /// Whether somebody listens.
@@ -118,7 +126,9 @@ impl Recorder {
     /// A message has come on a line of so many bytes. `kind` is a type that the node knows, or `None`.
     pub(crate) fn received(&mut self, kind: Option<&str>, bytes: usize) -> TypeId {
         let Some(recording) = &mut self.0 else { return TypeId::default() };
-        let id = kind.map_or(TypeId::default(), |kind| recording.type_id(kind));
+        let newest = recording.newest_received;
+        let id = kind.map_or(TypeId::default(), |kind| recording.type_id(kind, newest));
+        recording.newest_received = id;
         recording.with(id, |kind| kind.received.add(bytes));
         id
     }
@@ -126,7 +136,9 @@ impl Recorder {
     /// A message has been written on a line of so many bytes. `body` is its beginning, or all of it.
     pub(crate) fn sent(&mut self, body: &[u8], bytes: usize) {
         let Some(recording) = &mut self.0 else { return };
-        let id = type_of(body).map_or(TypeId::default(), |kind| recording.type_id(&kind));
+        let newest = recording.newest_sent;
+        let id = type_of(body).map_or(TypeId::default(), |kind| recording.type_id(&kind, newest));
+        recording.newest_sent = id;
         recording.with(id, |kind| kind.sent.add(bytes));
     }
 
@@ -140,7 +152,9 @@ impl Recorder {
                 Outcome::Late => &mut kind.late,
             };
             *count = count.saturating_add(1);
-            kind.duration.observe(after.as_secs_f64());
+            // Most requests are answered at once.
+            let seconds = if after.is_zero() { 0.0 } else { after.as_secs_f64() };
+            kind.duration.observe(seconds);
         });
         if let Outcome::Error(code) = outcome {
             self.count(&ERRORS, &[code.name()], 1);
@@ -175,7 +189,11 @@ impl Recording {
         family.value(labels)
     }
 
-    fn type_id(&mut self, name: &str) -> TypeId {
+    /// The type of this name, which may be that of the newest message.
+    fn type_id(&mut self, name: &str, newest: TypeId) -> TypeId {
+        if self.types.get(usize::from(newest.0)).is_some_and(|kind| *kind.name == *name) {
+            return newest;
+        }
         let known = self.types.iter().position(|kind| *kind.name == *name);
         let at = known.unwrap_or_else(|| {
             if self.types.len() >= TYPES_MAX {
@@ -225,7 +243,7 @@ fn type_of(body: &[u8]) -> Option<Cow<'_, str>> {
         kind: Cow<'a, str>,
     }
     if let Some(rest) = body.strip_prefix(br#"{"type":""#) {
-        let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        let end = memchr::memchr2(b'"', b'\\', rest)?;
         if rest.get(end) == Some(&b'"') {
             return std::str::from_utf8(rest.get(..end)?).ok().map(Cow::Borrowed);
         }
