@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::metrics::Snapshot;
 
-/// What nobody asks for.
+/// A request that nobody makes.
 pub(crate) struct Asked(Infallible);
 
 impl Asked {
@@ -19,7 +19,7 @@ impl Asked {
 pub(crate) struct Exporter;
 
 impl Exporter {
-    /// Fails if there is an address: whoever scrapes it would wait in vain.
+    /// Fails if there is an address: nobody would listen there.
     pub(crate) async fn start(addr: Option<SocketAddr>) -> io::Result<Self> {
         if addr.is_none() {
             return Ok(Self);

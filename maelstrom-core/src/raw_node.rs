@@ -273,7 +273,7 @@ impl<H: MessageHandler> RawNode<H> {
         self.node.marks.take()
     }
 
-    /// Records the [metrics](crate::metrics) of the node and of its handler from now on.
+    /// Records the [metrics] of the node and of its handler from now on.
     pub fn record_metrics(&mut self) {
         self.node.metrics.record(self.node.is_durable(), H::METRICS);
     }

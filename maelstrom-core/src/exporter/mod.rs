@@ -1,12 +1,13 @@
 //! Serves metrics as Prometheus text, and the health of the node, over HTTP.
 //!
-//! The server runs beside the node, on the same thread, and asks the node's loop for everything that
-//! it tells. Invariants:
+//! The server runs beside the node, on the same thread, and asks the node's loop for everything
+//! that it tells. Invariants:
 //!
 //! * *A client cannot hold up the node.* The loop only answers what it is [asked](Exporter::asked),
 //!   and never waits for a client.
 //! * *A client cannot take memory or time without end.* There are at most [`CONNECTIONS_MAX`]
-//!   connections, each for one request of at most [`HEAD_BYTES_MAX`] and at most [`CONNECTION_TIME`].
+//!   connections. Each is for one request of at most [`HEAD_BYTES_MAX`], and lasts at most
+//!   [`CONNECTION_TIME`].
 //! * *A node whose loop stands still is not alive.* If no answer comes within [`LOOP_TIME`], the
 //!   server says so with status 503.
 //!
@@ -50,10 +51,10 @@ const LOOP_TIME: Duration = Duration::from_secs(2);
 /// How long to wait after a connection could not be accepted: descriptors may be free again then.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the node's loop is asked for.
+/// A request to the node's loop for its state.
 pub(crate) struct Asked(oneshot::Sender<State>);
 
-/// What the loop answers.
+/// The state that the loop answers with.
 struct State {
     is_ready: bool,
     metrics: Snapshot,

@@ -19,16 +19,16 @@
 //! # Invariants
 //!
 //! * If nobody listens (the default), each call costs one comparison.
-//! * Memory is bounded. A metric has at most [`SERIES_MAX`] combinations of label values, and at most
-//!   [`TYPES_MAX`] types of messages are told apart. Everything beyond them counts as `other`.
+//! * Memory is bounded. A metric has at most [`SERIES_MAX`] combinations of label values, and at
+//!   most [`TYPES_MAX`] types of messages are told apart. Everything beyond them counts as `other`.
 //! * A peer's text becomes a label only if the handler decoded the message, or waited for it.
 //! * Numbers start at zero with each process.
 //!
 //! # Over HTTP
 //!
 //! A node that was built with the feature `metrics` (`cargo build --release -p echo --features
-//! metrics`) has the flag `--metrics [ADDR:]PORT`, off by default. A port alone is one of the loopback
-//! interface. The node then answers these requests of HTTP/1:
+//! metrics`) has the flag `--metrics [ADDR:]PORT`, off by default. A port alone is one of the
+//! loopback interface. The node then answers these requests of HTTP/1:
 //!
 //! | path | status 200 | status 503 |
 //! |---|---|---|
@@ -67,8 +67,8 @@
 //! | `maelstrom_disk_bytes` | gauge | | Size of the file of records. |
 //! | `maelstrom_snapshots_total` | counter | `outcome` | Snapshots that were taken or given_up. |
 //!
-//! The last five come from the runtime, and only with `--data-dir`. A handler with gossip also has the
-//! [metrics of the engine](crate::gossip::metrics).
+//! The last five come from the runtime, and only with `--data-dir`. A handler with gossip also has
+//! the [metrics of the engine](crate::gossip::metrics).
 
 mod core;
 mod histogram;
@@ -95,10 +95,10 @@ pub const TYPES_MAX: usize = 64;
 /// The label value of everything beyond the limits.
 pub const OTHER: &str = "other";
 
-/// What a metric is: its name, and what a reader must know to make sense of its numbers.
+/// The description of a metric: its name, and what a reader must know to understand its numbers.
 ///
-/// The name follows Prometheus' conventions: a prefix that tells whose it is, the unit in the plural
-/// (`_seconds`, `_bytes`), and `_total` at the end of a counter.
+/// The name follows Prometheus' conventions: a prefix that tells whose it is, the unit in the
+/// plural (`_seconds`, `_bytes`), and `_total` at the end of a counter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metric {
     /// Its name.

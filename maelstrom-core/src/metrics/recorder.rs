@@ -1,4 +1,4 @@
-//! What a node keeps of its metrics while somebody listens.
+//! The metrics of a node, kept while somebody listens.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,11 +18,11 @@ use crate::error::ErrorCode;
 #[derive(Debug, Default)]
 pub(crate) struct Recorder(Option<Box<Recording>>);
 
-/// Which type of message it is, among those that are told apart.
+/// The type of a message, among those that are told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TypeId(u8);
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Ok,
@@ -40,7 +40,7 @@ struct Recording {
     families: BTreeMap<&'static str, Family>,
 }
 
-/// What is counted with every message: no map is searched for it.
+/// The numbers of a type, which change with every message: no map is searched for them.
 #[derive(Debug)]
 struct Type {
     name: Box<str>,

@@ -26,7 +26,7 @@ pub struct Sample {
     pub value: Value,
 }
 
-/// What a sample holds.
+/// The number of a sample.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// Of a counter.
