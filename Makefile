@@ -175,7 +175,7 @@ examples: ## The examples: each node in its workload, through partitions, and a 
 ##@ Development
 
 .PHONY: all
-all: lint features test echo unique-ids broadcast g-counter kafka-log txn-rw ## Everything: lint, features, test and every challenge
+all: lint features test metrics echo unique-ids broadcast g-counter kafka-log txn-rw ## Everything: lint, features, test, metrics and every challenge
 
 .PHONY: build
 build: ## Build all programs in release mode, in target/release/
@@ -267,6 +267,12 @@ features: ## Check maelstrom-core with no feature, with each alone, with each an
 	$(foreach f,$(filter-out cli default,$(core_features)),$(call core_clippy,--features cli$(comma)$(f)))
 	$(call core_clippy,--all-features)
 	$(foreach t,$(core_wasm),$(call core_clippy,--target $(t)))
+
+# A build of its own: only --metrics needs the crates that it brings in.
+.PHONY: metrics
+metrics: ## Test the server behind --metrics, which the other tests do not build
+	cargo test --locked -p maelstrom-core --features metrics --lib -- exporter:: node_args::
+	cargo test --locked -p maelstrom-core --features metrics --test metrics
 
 .PHONY: maelstrom
 maelstrom: ## Install the real Maelstrom in .cache/ (67 MB; needs Java 11 or newer to run)

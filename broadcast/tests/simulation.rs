@@ -184,3 +184,33 @@ fn partitions(ops: &[maelstrom_sim::history::Op]) -> impl Iterator<Item = u64> +
         u64::try_from(length.as_millis()).unwrap()
     })
 }
+
+#[test]
+fn metrics_tell_that_peers_failed_and_that_all_nodes_caught_up() {
+    let mut options = options(5, 0);
+    options.nemesis.insert(Fault::Partition);
+    options.nemesis_interval = Duration::from_secs(3);
+    let world = valid(options);
+    let nodes = &world.options().nodes;
+    let of_each = |name: &str| -> Vec<f64> {
+        nodes.iter().map(|id| world.metrics(id).unwrap().sum(name, &[])).collect()
+    };
+    let sum = |name| of_each(name).iter().sum::<f64>();
+    let broadcasts: f64 = nodes
+        .iter()
+        .map(|id| {
+            let answered = [("type", "broadcast"), ("outcome", "ok")];
+            world.metrics(id).unwrap().sum("maelstrom_requests_total", &answered)
+        })
+        .sum();
+    assert!(broadcasts > 50.0, "{broadcasts}");
+    assert_eq!(of_each("gossip_entries"), vec![broadcasts; 5]);
+    assert_eq!(of_each("gossip_peers_down"), [0.0; 5]);
+    // Each loses all or some of the others, and some of them lose their hub.
+    assert!(sum("gossip_failures_total") > 0.0 && sum("gossip_hub_changes_total") > 4.0);
+    // Every entry is sent to four nodes, in batches.
+    let batches = nodes.iter().map(|id| world.metrics(id).unwrap());
+    let batches = batches.map(|metrics| metrics.histogram("gossip_batch_entries").unwrap().sum());
+    assert!(batches.sum::<f64>() >= 4.0 * broadcasts);
+    assert_eq!(sum("gossip_is_hub"), 1.0);
+}

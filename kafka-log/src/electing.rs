@@ -1,5 +1,6 @@
 //! Elections: a partition's record in `lin-kv` is read and changed, and its leader begins and ends.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use maelstrom_core::service::{Cas, KvClient};
@@ -10,6 +11,7 @@ use tracing::{debug, info};
 use crate::leader::Leader;
 use crate::marks;
 use crate::meta::Metadata;
+use crate::metrics;
 use crate::packets::When;
 use crate::recovering::draw_name;
 use crate::rules::Rule;
@@ -293,6 +295,14 @@ impl KafkaLog {
         node.persist(&partition.know(record.clone()));
         partition.due_at = Some(now);
         if let Some(lead) = partition.role.as_leader_mut() {
+            let change = match record.in_sync.len().cmp(&lead.record().in_sync.len()) {
+                Ordering::Less => Some("shrink"),
+                Ordering::Equal => None,
+                Ordering::Greater => Some("expand"),
+            };
+            if let Some(change) = change {
+                node.count(&metrics::IN_SYNC_CHANGES, &[change], 1);
+            }
             lead.adopt(record, now);
         }
         self.advance_high_watermark(node, id);
@@ -360,6 +370,7 @@ impl KafkaLog {
             return;
         }
         info!(partition = id, epoch = record.epoch, "leads");
+        node.count(&metrics::ELECTIONS, &[], 1);
         if !self.config.rules.hold(Rule::LeadWithWholeLog) {
             let to = partition.high();
             partition.log.truncate(to);

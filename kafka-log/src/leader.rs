@@ -211,6 +211,12 @@ impl Leader {
         self.followers.keys()
     }
 
+    /// How many entries each follower is not known to have, of a log that ends at `end`.
+    pub(crate) fn lags(&self, end: Position) -> impl Iterator<Item = (&NodeId, u64)> {
+        let lag = move |known: &Progress| end.saturating_sub(known.matched.unwrap_or_default());
+        self.followers.iter().map(move |(node, known)| (node, lag(known)))
+    }
+
     /// Whether anybody waits for an entry to be committed.
     #[must_use]
     pub fn is_waited_for(&self) -> bool {

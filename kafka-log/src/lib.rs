@@ -102,6 +102,7 @@ mod link;
 mod log;
 pub mod marks;
 mod meta;
+pub mod metrics;
 mod offsets;
 mod packets;
 mod packing;
@@ -129,6 +130,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use maelstrom_core::gossip::{self, Gossip, Tick};
+use maelstrom_core::metrics::{Gauges, Metric};
 use maelstrom_core::service::Cas;
 use maelstrom_core::{
     Error, MessageHandler, Node, NodeId, Records, Request, RpcError, SnapshotPosition,
@@ -449,6 +451,9 @@ impl MessageHandler for KafkaLog {
 
     const RECORD_FORMAT: Option<&'static str> = Some("kafka-log 1");
 
+    const METRICS: &'static [&'static [&'static Metric]] =
+        &[metrics::METRICS, gossip::metrics::METRICS];
+
     const REPLY_WITHIN: Option<Duration> = Some(Duration::from_secs(5));
 
     fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
@@ -553,6 +558,11 @@ impl MessageHandler for KafkaLog {
         };
         self.drive(node);
         result
+    }
+
+    fn gauges(&self, now: Duration, gauges: &mut Gauges) {
+        self.tell_gauges(gauges);
+        self.offsets.gauges(now, gauges);
     }
 
     fn event(&mut self, node: &mut Node<Event>, event: Event) {

@@ -7,6 +7,7 @@ use tracing::{debug, info, trace, warn};
 
 use crate::link::{LAZY, part};
 use crate::marks;
+use crate::metrics;
 use crate::wire::{Ack, Append, Packet, PartitionId, Record};
 use crate::{Event, KafkaLog};
 
@@ -211,6 +212,7 @@ impl KafkaLog {
         let is_soon = !ack.matched || ack.gap || ack.epoch > epoch;
         if records.iter().any(|record| matches!(record, Record::Truncate { .. })) {
             node.mark(marks::TRUNCATES);
+            node.count(&metrics::TRUNCATIONS, &[], 1);
         }
         if !ack.matched && !is_stranger {
             node.mark(marks::MISMATCH);
@@ -252,6 +254,7 @@ impl KafkaLog {
         if ack.epoch > lead.epoch() {
             info!(partition = id, epoch = ack.epoch, peer = %src, "knows a newer leader");
             node.mark(marks::STEPS_DOWN);
+            node.count(&metrics::STEP_DOWNS, &[], 1);
             partition.step_down();
             partition.request_metadata(now);
             return self.leader_changed(node, id);
@@ -303,6 +306,7 @@ impl KafkaLog {
             if falls {
                 info!(peer = %peer, "does not answer");
                 node.mark(marks::DOWN);
+                node.count(&metrics::FAILURES, &[], 1);
                 self.peer_failed(node, &peer);
             }
         }

@@ -9,6 +9,7 @@ use tracing::debug;
 
 use crate::log::Seen;
 use crate::marks;
+use crate::metrics;
 use crate::packets::When;
 use crate::rules::Rule;
 use crate::sends::{GIVE_UP_AFTER, Pending, SENDS_MAX, SendId};
@@ -213,6 +214,7 @@ impl KafkaLog {
             outcome
         } else {
             node.mark(marks::REDIRECTS);
+            node.count(&metrics::REDIRECTS, &[], 1);
             Some(self.redirect(now, id))
         };
         if let Some(outcome) = outcome
@@ -385,6 +387,7 @@ impl KafkaLog {
                     None => pending.failure("no leader has taken the message in time"),
                 };
                 node.mark(marks::GIVES_UP);
+                node.count(&metrics::TIMED_OUT, &[], 1);
                 if let Some(pending) = self.sends.end(id) {
                     node.reply_error(&pending.request, &error);
                 }

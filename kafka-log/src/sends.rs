@@ -113,6 +113,16 @@ impl Sends {
         Ok(id)
     }
 
+    /// How many are under way.
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// How many bytes they take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.pending.bytes()
+    }
+
     pub(crate) fn get(&self, id: SendId) -> Option<&Pending> {
         self.pending.get(&id)
     }

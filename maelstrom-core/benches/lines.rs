@@ -210,6 +210,10 @@ fn table() {
     println!("\n| line | node | serde_json, flat structs | quotient |\n|---|--:|--:|--:|");
     row("gossip of 1,000 integers", || take(&mut node, &gossip), || read_flat_gossip(&gossip));
     row("echo", || take(&mut other, ECHO), || answer_flat_echo(ECHO, &mut out));
+    let mut counting = started();
+    counting.record_metrics();
+    let metered = "echo, with metrics on";
+    row(metered, || take(&mut counting, ECHO), || answer_flat_echo(ECHO, &mut out));
 }
 
 criterion_group!(benches, criterion_benches);

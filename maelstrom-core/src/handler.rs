@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Error;
 use crate::message::Request;
+use crate::metrics::{Gauges, Metric};
 use crate::node::Node;
 
 /// The event type of a handler that sets no timers and makes no calls.
@@ -31,6 +32,10 @@ pub trait MessageHandler {
     /// a node that writes to a client that is gone. Its clients give up after 5 s. `None`: there is
     /// no such time.
     const REPLY_WITHIN: Option<Duration> = None;
+
+    /// The handler's own metrics: one list for each part of it that has some. Those without labels are
+    /// exported from the start, as zero.
+    const METRICS: &'static [&'static [&'static Metric]] = &[];
 
     /// The requests and messages that the node understands: an enum whose variants are the types,
     /// in snake case, and whose named fields are the bodies' fields. See [`crate::body`].
@@ -111,6 +116,12 @@ pub trait MessageHandler {
     /// Timers are never cancelled, so an event may be stale: check it against the state.
     fn event(&mut self, node: &mut Node<Self::Event>, event: Self::Event) {
         let _ = (node, event);
+    }
+
+    /// Tells the handler's gauges, as they are at the monotonic time `now`. Called only when somebody
+    /// reads the [metrics](crate::metrics), so it costs a node nothing otherwise.
+    fn gauges(&self, now: Duration, gauges: &mut Gauges) {
+        let _ = (now, gauges);
     }
 }
 

@@ -42,13 +42,14 @@
 //! | [`handler`], [`node`] | what a program implements, and all that it can touch |
 //! | [`rpc`], [`service`] | calls with timeouts; clients of `lin-kv`, `seq-kv`, `lww-kv`, `lin-tso` |
 //! | [`task`] | calls that follow each other, as one `async` block |
+//! | [`metrics`] | counters, gauges and histograms, and the list of all that a node has |
 //! | [`gossip`] | replication by per-origin logs and version vectors |
 //! | [`raw_node`] | a node without I/O, and the contract of whoever drives it |
 //! | [`runtime`], [`cli`] | the driver for real use: stdin, stdout, clocks, disk; flags and logging |
 //!
 //! # Features
 //!
-//! A node binary needs the default features: all of those below. Without default features this
+//! A node binary needs the default features: all of those below but `metrics`. Without default features this
 //! crate is the state machine: [`RawNode`], [`Node`], [`rpc`], [`service`] and [`task`], for a
 //! driver of your own. That part depends on `memchr`, `rand`, `rand_chacha`, `serde`,
 //! `serde_json`, `serde_path_to_error`, `thiserror` and `tracing`, and asks the system for nothing.
@@ -58,6 +59,7 @@
 //! | `gossip` | [`gossip`]: replication for handlers | no dependency |
 //! | `runtime` | [`runtime`]: the driver for stdin and stdout | `tokio`, `getrandom`, `anyhow` |
 //! | `disk` | records on disk, with [`Config::data_dir`](runtime::Config) | `redb`; `runtime` |
+//! | `metrics` | `--metrics`: Prometheus text and health over HTTP | `metrics`, `metrics-exporter-prometheus`; `runtime` |
 //! | `cli` | [`cli`]: logging, and the flags below | `clap`, `tracing-subscriber`, `anyhow` |
 //!
 //! Flags belong to two features. [`NodeArgs`] needs `cli` and `runtime`; [`DataArgs`] needs `cli`
@@ -86,6 +88,11 @@ pub mod body;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod error;
+#[cfg(feature = "metrics")]
+mod exporter;
+#[cfg(all(feature = "runtime", not(feature = "metrics")))]
+#[path = "no_exporter.rs"]
+mod exporter;
 #[cfg(feature = "gossip")]
 pub mod gossip;
 pub mod handler;
@@ -93,6 +100,7 @@ pub mod handler;
 mod lines;
 mod marks;
 pub mod message;
+pub mod metrics;
 mod names;
 pub mod node;
 mod outputs;

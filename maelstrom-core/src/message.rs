@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::metrics::TypeId;
+
 /// The name of a node, a client or a service. Cheap to clone.
 pub type NodeId = Arc<str>;
 
@@ -54,11 +56,13 @@ pub struct Request {
     /// How many requests came before: tells apart those to which a sender gave the same id.
     serial: u64,
     came_at: Duration,
+    /// Its type, for the metrics.
+    pub(crate) kind: TypeId,
 }
 
 impl Request {
     pub(crate) fn new(src: NodeId, msg_id: Option<MsgId>, serial: u64, came_at: Duration) -> Self {
-        Self { src, msg_id, serial, came_at }
+        Self { src, msg_id, serial, came_at, kind: TypeId::default() }
     }
 
     /// The time of [`Node::now`](crate::Node::now) when the node took the message.

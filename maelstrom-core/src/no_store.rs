@@ -34,6 +34,14 @@ impl Store {
         match self.0 {}
     }
 
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        match self.0 {}
+    }
+
+    pub(crate) fn take_snapshot_counts(&mut self) -> [(&'static str, u64); 2] {
+        match self.0 {}
+    }
+
     pub(crate) fn is_replacing(&self) -> bool {
         match self.0 {}
     }

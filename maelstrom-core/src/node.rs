@@ -13,9 +13,10 @@ use serde::Serialize;
 use tracing::{debug, error, info};
 
 use crate::body::{self, Ids};
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::marks::Marks;
 use crate::message::{MsgId, NodeId, Request};
+use crate::metrics::{self, CallOutcome, Metric, Outcome, Recorder};
 use crate::outputs::{Outputs, SharedText};
 use crate::rpc::{PENDING_RPCS_MAX, RpcError, RpcResult, RpcTable};
 use crate::timer::TimerQueue;
@@ -68,6 +69,7 @@ pub struct Node<E> {
     pub(crate) rpcs: RpcTable<E>,
     pub(crate) outputs: Outputs,
     pub(crate) marks: Marks,
+    pub(crate) metrics: Recorder,
 }
 
 impl<E> Node<E> {
@@ -91,6 +93,7 @@ impl<E> Node<E> {
             rpcs: RpcTable::new(),
             outputs: Outputs::default(),
             marks: Marks::default(),
+            metrics: Recorder::default(),
         }
     }
 
@@ -166,6 +169,25 @@ impl<E> Node<E> {
         self.marks.mark(name);
     }
 
+    /// Adds `n` to a counter. `labels` are the values of the metric's labels, in their order.
+    ///
+    /// A label must have few values: an outcome, the name of a node, never a client's text. See
+    /// [`metrics`] for what becomes of the numbers.
+    pub fn count(&mut self, metric: &'static Metric, labels: &[&str], n: u64) {
+        self.metrics.count(metric, labels, n);
+    }
+
+    /// Sets a gauge. A gauge that follows from the handler's state is better told when somebody
+    /// asks: see [`MessageHandler::gauges`](crate::MessageHandler::gauges).
+    pub fn gauge(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
+        self.metrics.gauge(metric, labels, value);
+    }
+
+    /// Adds an observation to a histogram, in the unit that its name tells.
+    pub fn observe(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
+        self.metrics.observe(metric, labels, value);
+    }
+
     /// Answers a request. Without effect where no reply is wanted.
     ///
     /// A second reply is a mistake in the program: it is logged and not sent, since its receiver
@@ -178,6 +200,16 @@ impl<E> Node<E> {
     /// `body` is a variant of an enum (its name is the reply's type) with named fields. One that
     /// has no JSON form is a mistake in the program: it is logged, and the client gets error 13.
     pub fn reply<B: Serialize + ?Sized>(&mut self, request: &Request, body: &B) {
+        self.reply_as(request, body, None);
+    }
+
+    /// The same, for a body that is an error of this code.
+    fn reply_as<B: Serialize + ?Sized>(
+        &mut self,
+        request: &Request,
+        body: &B,
+        code: Option<ErrorCode>,
+    ) {
         let Some(in_reply_to) = request.msg_id() else {
             debug!(peer = %request.src(), "no reply: the message has no msg_id");
             return;
@@ -188,25 +220,34 @@ impl<E> Node<E> {
         }
         if self.is_too_late(request) {
             info!(peer = %request.src(), msg_id = in_reply_to, "the client has given up: no reply");
-            return;
+            return self.metrics.answered(request.kind, Outcome::Late, self.age(request));
         }
+        let mut outcome = code.map_or(Outcome::Ok, Outcome::Error);
         let ids = Ids { msg_id: None, in_reply_to: Some(in_reply_to) };
         if let Err(error) = self.write_line(request.src(), ids, body) {
             error!(peer = %request.src(), msg_id = in_reply_to, %error, "a reply has no JSON form");
             let error = Error::crash("the reply has no JSON form");
             self.write_line(request.src(), ids, &SystemReply::Error(&error)).ok();
+            outcome = Outcome::Error(error.code);
+        }
+        if self.metrics.is_on() {
+            self.metrics.answered(request.kind, outcome, self.age(request));
         }
     }
 
+    /// How long ago the request came.
+    fn age(&self, request: &Request) -> Duration {
+        self.now().saturating_sub(request.came_at())
+    }
+
     fn is_too_late(&self, request: &Request) -> bool {
-        let age = self.now().saturating_sub(request.came_at());
-        self.reply_within.is_some_and(|within| age > within)
+        self.reply_within.is_some_and(|within| self.age(request) > within)
             && !self.node_ids.contains(request.src())
     }
 
     /// Answers a request with an error.
     pub fn reply_error(&mut self, request: &Request, error: &Error) {
-        self.reply(request, &SystemReply::Error(error));
+        self.reply_as(request, &SystemReply::Error(error), Some(error.code));
     }
 
     /// Answers a request with `body`, or with an error: a [`RpcError`] of a call that was made for the
@@ -238,7 +279,14 @@ impl<E> Node<E> {
         let encoded: SharedText = encoded.into();
         for peer in self.peers() {
             let id = &self.id;
-            let begin = |out: &mut Vec<u8>| begin_line(out, id, &peer);
+            let metrics = &mut self.metrics;
+            let begin = |out: &mut Vec<u8>| {
+                let start = out.len();
+                begin_line(out, id, &peer)?;
+                let bytes = out.len().saturating_sub(start).saturating_add(encoded.len());
+                metrics.sent(&encoded, bytes.saturating_add(BRACE));
+                Ok::<_, serde_json::Error>(())
+            };
             let result = self.outputs.write_shared(begin, vec![encoded.clone()], LINE_END);
             if let Err(error) = result {
                 error!(%peer, %error, "a message was not sent");
@@ -260,6 +308,7 @@ impl<E> Node<E> {
         then: impl FnOnce(RpcResult) -> E + Send + 'static,
     ) {
         if self.rpcs.len() >= PENDING_RPCS_MAX {
+            self.call_ended(CallOutcome::Unsent);
             let event = then(Err(RpcError::Overloaded));
             return self.set_timer(Duration::ZERO, event);
         }
@@ -268,6 +317,7 @@ impl<E> Node<E> {
         if let Err(error) = self.write_line(dest, Ids { msg_id: Some(id), in_reply_to: None }, body)
         {
             error!(peer = %dest, %error, "a call has no JSON form and was not sent");
+            self.call_ended(CallOutcome::Unsent);
             let event = then(Err(RpcError::NoJsonForm(error.to_string())));
             return self.set_timer(Duration::ZERO, event);
         }
@@ -291,7 +341,11 @@ impl<E> Node<E> {
             return;
         }
         match serde_json::to_vec(record) {
-            Ok(bytes) => self.outputs.record(bytes),
+            Ok(bytes) => {
+                self.metrics.count(&metrics::RECORDS, &[], 1);
+                self.metrics.count(&metrics::RECORD_BYTES, &[], bytes.len() as u64);
+                self.outputs.record(bytes);
+            }
             Err(error) => error!(%error, "a record has no JSON form and is not durable"),
         }
     }
@@ -301,6 +355,11 @@ impl<E> Node<E> {
     #[must_use]
     pub fn is_durable(&self) -> bool {
         self.durable
+    }
+
+    /// A call that ended is counted.
+    pub(crate) fn call_ended(&mut self, outcome: CallOutcome) {
+        self.metrics.count(&metrics::CALLS, &[outcome.name()], 1);
     }
 
     /// A number that no other task of this node has.
@@ -334,6 +393,7 @@ impl<E> Node<E> {
             }
             if self.unanswered() > OPEN_REQUESTS_MAX {
                 self.open_requests.pop_first();
+                self.metrics.count(&metrics::GIVEN_UP, &[], 1);
                 debug!("more requests wait for a reply than can be kept: the oldest is given up");
             }
         }
@@ -347,10 +407,16 @@ impl<E> Node<E> {
         ids: Ids,
         body: &B,
     ) -> Result<(), serde_json::Error> {
-        let id = &self.id;
+        let (id, metrics) = (&self.id, &mut self.metrics);
         self.outputs.write(|out| {
+            let start = out.len();
             begin_line(out, id, dest)?;
+            let body_at = out.len();
             body::encode(out, ids, body)?;
+            if metrics.is_on() {
+                let bytes = out.len().saturating_sub(start).saturating_add(BRACE);
+                metrics.sent(out.get(body_at..).unwrap_or_default(), bytes);
+            }
             out.extend_from_slice(LINE_END.as_bytes());
             Ok(())
         })
@@ -359,6 +425,9 @@ impl<E> Node<E> {
 
 /// The end of the line, behind the body.
 const LINE_END: &str = "}\n";
+
+/// The bytes of it that are not the newline.
+const BRACE: usize = 1;
 
 /// Writes all that comes before the body.
 fn begin_line(out: &mut Vec<u8>, src: &str, dest: &str) -> Result<(), serde_json::Error> {

@@ -12,6 +12,7 @@ use crate::body;
 use crate::error::{Error, ErrorCode};
 use crate::handler::{MessageHandler, Records, SnapshotPosition};
 use crate::message::{Envelope, Header, MsgId, NodeId, Request};
+use crate::metrics::{self, CallOutcome, Gauges, Snapshot};
 use crate::names::Names;
 use crate::node::{Clock, Node, Output, SystemReply};
 use crate::rpc::Reply;
@@ -196,6 +197,7 @@ impl<H: MessageHandler> RawNode<H> {
             Err(error) => {
                 let line =
                     preview(&String::from_utf8_lossy(line.get(..PREVIEW_BYTES).unwrap_or(line)));
+                self.node.count(&metrics::SKIPPED, &["not_utf8"], 1);
                 return warn!(%error, line, "a line is not UTF-8 and was skipped");
             }
         };
@@ -209,6 +211,7 @@ impl<H: MessageHandler> RawNode<H> {
         match read_envelope(text) {
             Ok(envelope) => self.handle_envelope(text, &envelope),
             Err(error) => {
+                self.node.count(&metrics::SKIPPED, &["no_message"], 1);
                 warn!(%error, line = preview(text), "a line is not a message and was skipped");
             }
         }
@@ -228,6 +231,7 @@ impl<H: MessageHandler> RawNode<H> {
         let now = self.node.now();
         let (mark, call_mark) = (self.node.timers.mark(), self.node.next_msg_id);
         while let Some(event) = self.node.rpcs.pop_due(now, call_mark) {
+            self.node.call_ended(CallOutcome::Timeout);
             self.handler.event(&mut self.node, event);
         }
         while let Some(event) = self.node.timers.pop_due(now, mark) {
@@ -269,6 +273,40 @@ impl<H: MessageHandler> RawNode<H> {
         self.node.marks.take()
     }
 
+    /// Records the [metrics] of the node and of its handler from now on.
+    pub fn record_metrics(&mut self) {
+        self.node.metrics.record(self.node.is_durable(), H::METRICS);
+    }
+
+    /// The metrics as they are now. `None` if nobody asked to [record](Self::record_metrics) them.
+    #[must_use]
+    pub fn metrics(&self) -> Option<Snapshot> {
+        if !self.node.metrics.is_on() {
+            return None;
+        }
+        let mut gauges = Gauges::default();
+        gauges.set_count(&metrics::REQUESTS_OPEN, self.unanswered());
+        gauges.set_count(&metrics::CALLS_OPEN, self.open_rpcs());
+        gauges.set_count(&metrics::TIMERS, self.node.timers.len());
+        gauges.set_count(&metrics::OUTPUT_BYTES, self.output_bytes());
+        gauges.set_count(&metrics::EARLY_BYTES, self.early.bytes);
+        gauges.set_count(&metrics::READY, usize::from(self.is_ready()));
+        self.handler.gauges(self.node.now(), &mut gauges);
+        self.node.metrics.snapshot(gauges)
+    }
+
+    /// Whether the node has been told its name.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.init.is_some()
+    }
+
+    /// The metrics that the driver adds to.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn recorder(&mut self) -> &mut metrics::Recorder {
+        &mut self.node.metrics
+    }
+
     /// How many bytes of lines and records wait in [`poll_output`](Self::poll_output).
     #[must_use]
     pub fn output_bytes(&self) -> usize {
@@ -286,6 +324,7 @@ impl<H: MessageHandler> RawNode<H> {
         }
         let mark = self.node.next_msg_id;
         while let Some(event) = self.node.rpcs.pop_open(mark) {
+            self.node.call_ended(CallOutcome::Timeout);
             self.handler.event(&mut self.node, event);
         }
     }
@@ -319,7 +358,8 @@ impl<H: MessageHandler> RawNode<H> {
             return false;
         }
         let src = self.names.get(message.src, self.node.node_ids());
-        let request = self.node.accept(src, message.msg_id);
+        let mut request = self.node.accept(src, message.msg_id);
+        request.kind = self.node.metrics.received(Some(message.kind), line_bytes(line));
         trace!(peer = %request.src(), msg_id = request.msg_id(), kind = message.kind, "message");
         self.serve(&request, message.kind, message.payload);
         true
@@ -344,12 +384,15 @@ impl<H: MessageHandler> RawNode<H> {
             Ok(header) => header,
             Err((msg_id, error)) => {
                 let request = self.node.accept(src, msg_id);
+                self.node.metrics.received(None, line_bytes(line));
                 return self.refuse(&request, "?", &error);
             }
         };
         let kind = header.kind.as_ref();
         if let Some(in_reply_to) = header.in_reply_to {
-            return self.handle_reply(src, kind, in_reply_to, envelope.body);
+            let is_known = self.handle_reply(src, kind, in_reply_to, envelope.body);
+            self.node.metrics.received(is_known.then_some(kind), line_bytes(line));
+            return;
         }
         if self.init.is_none() && kind != "init" && self.early.push(line) {
             if self.early.lines.len() == 1 {
@@ -357,12 +400,13 @@ impl<H: MessageHandler> RawNode<H> {
             }
             return;
         }
-        let request = self.node.accept(src, header.msg_id);
+        let mut request = self.node.accept(src, header.msg_id);
         trace!(peer = %request.src(), msg_id = request.msg_id(), kind, "message");
         let result = if kind == "init" {
+            request.kind = self.node.metrics.received(Some(kind), line_bytes(line));
             self.handle_init(&request, envelope.body)
         } else {
-            self.dispatch(&request, envelope, kind)
+            self.dispatch(&mut request, line, envelope, kind)
         };
         if let Err(error) = result {
             self.refuse(&request, kind, &error);
@@ -371,10 +415,20 @@ impl<H: MessageHandler> RawNode<H> {
 
     fn dispatch(
         &mut self,
-        request: &Request,
+        request: &mut Request,
+        line: &str,
         envelope: &Envelope<'_>,
         kind: &str,
     ) -> Result<(), Error> {
+        let payload = self.decode_request(envelope, kind);
+        // Only what the handler understands has a name: anybody can make up others.
+        let known = payload.is_ok().then_some(kind);
+        request.kind = self.node.metrics.received(known, line_bytes(line));
+        self.serve(request, kind, payload?);
+        Ok(())
+    }
+
+    fn decode_request(&self, envelope: &Envelope<'_>, kind: &str) -> Result<H::Payload, Error> {
         if self.init.is_none() {
             return Err(not_initialized());
         }
@@ -382,9 +436,7 @@ impl<H: MessageHandler> RawNode<H> {
             let text = format!("this is {}, not {}", self.node.id(), envelope.dest);
             return Err(Error::new(ErrorCode::NodeNotFound, text));
         }
-        let payload = body::decode(kind, envelope.body)?;
-        self.serve(request, kind, payload);
-        Ok(())
+        Ok(body::decode(kind, envelope.body)?)
     }
 
     /// `init` makes the node what it is. Sent again unchanged it is a retry, and harmless.
@@ -421,18 +473,35 @@ impl<H: MessageHandler> RawNode<H> {
         self.node.set_names(envelope.dest.as_ref().into(), Arc::new([]));
         let src = self.names.get(&envelope.src, self.node.node_ids());
         let request = self.node.accept(src, header.msg_id);
+        self.node.metrics.received(None, line_bytes(line));
         self.refuse(&request, header.kind.as_ref(), &not_initialized());
     }
 
-    fn handle_reply(&mut self, src: NodeId, kind: &str, in_reply_to: MsgId, body: &RawValue) {
-        let result = if kind == "error" {
+    /// Whether somebody waited for the reply.
+    fn handle_reply(
+        &mut self,
+        src: NodeId,
+        kind: &str,
+        in_reply_to: MsgId,
+        body: &RawValue,
+    ) -> bool {
+        let is_error = kind == "error";
+        let result = if is_error {
             Err(read_error(body).into())
         } else {
             Ok(Reply::new(src.clone(), kind.to_owned(), body.to_owned()))
         };
         match self.node.rpcs.complete(in_reply_to, &src, result) {
-            Some(event) => self.handler.event(&mut self.node, event),
-            None => debug!(peer = %src, in_reply_to, kind, "a reply that nobody waits for"),
+            Some(event) => {
+                let outcome = if is_error { CallOutcome::Error } else { CallOutcome::Ok };
+                self.node.call_ended(outcome);
+                self.handler.event(&mut self.node, event);
+                true
+            }
+            None => {
+                debug!(peer = %src, in_reply_to, kind, "a reply that nobody waits for");
+                false
+            }
         }
     }
 
@@ -470,6 +539,11 @@ fn read_error(body: &RawValue) -> Error {
     serde_json::from_str(body.get()).unwrap_or_else(|error| {
         Error::crash(format!("an error reply that makes no sense: {error}"))
     })
+}
+
+/// The length of a line without its newline.
+fn line_bytes(line: &str) -> usize {
+    line.strip_suffix('\n').unwrap_or(line).len()
 }
 
 /// More than enough of a line for its preview.

@@ -12,6 +12,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,9 +20,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
+use crate::exporter::{Asked, Exporter};
 use crate::handler::{MessageHandler, Records, SnapshotPosition};
 use crate::lines::{Line, LineSplitter};
 use crate::message::LINE_BYTES_MAX;
+use crate::metrics::{self, Snapshot};
 use crate::node::Clock;
 use crate::raw_node::RawNode;
 use crate::stdio;
@@ -51,11 +54,15 @@ pub struct Config {
     /// Where records are kept, each node's in a folder of its own. `None`: nowhere. Without the
     /// feature `disk` a node with a folder ends with an error when it is told its name.
     pub data_dir: Option<PathBuf>,
+    /// Where Prometheus text is served at `/metrics` and the node's health at `/health`. `None`:
+    /// nowhere, and no metrics are recorded. Without the feature `metrics` a node with an address
+    /// ends with an error.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { line_bytes_max: LINE_BYTES_MAX, data_dir: None }
+        Self { line_bytes_max: LINE_BYTES_MAX, data_dir: None, metrics: None }
     }
 }
 
@@ -105,13 +112,17 @@ pub fn run<H: MessageHandler>(handler: H, config: &Config) -> anyhow::Result<()>
 /// If the input or the output fails other than by being closed, or the records cannot be kept or had
 /// back: then nothing has left the node that depends on them.
 pub async fn drive<H: MessageHandler>(
-    node: RawNode<H>,
+    mut node: RawNode<H>,
     config: &Config,
     mut input: impl AsyncRead + Unpin,
     output: impl AsyncWrite + Unpin,
     stop: impl Future<Output = ()>,
 ) -> Result<(), DriveError> {
     let line_bytes_max = config.line_bytes_max;
+    let mut exporter = Exporter::start(config.metrics).await?;
+    if exporter.is_on() {
+        node.record_metrics();
+    }
     let records = Journal { dir: config.data_dir.clone(), ..Journal::default() };
     let mut driver = Driver { node, output, started: Instant::now(), line_bytes_max, records };
     let mut lines = LineSplitter::new(line_bytes_max);
@@ -127,6 +138,7 @@ pub async fn drive<H: MessageHandler>(
                     driver.node.handle_timeout(driver.clock());
                     driver.write_out().await?;
                 }
+                asked = exporter.asked() => driver.tell(asked),
                 // This yields first: without it, nobody would notice that there is input.
                 () = tokio::task::yield_now(), if driver.can_snapshot() => driver.add_part(),
             }
@@ -206,10 +218,13 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
                 }
                 self.node.handle_line(self.clock(), line);
             }
-            Line::TooLong => warn!(
-                limit_bytes = self.line_bytes_max,
-                "a line is longer than the limit (see --max-line-bytes) and was skipped"
-            ),
+            Line::TooLong => {
+                self.node.recorder().count(&metrics::SKIPPED, &["too_long"], 1);
+                warn!(
+                    limit_bytes = self.line_bytes_max,
+                    "a line is longer than the limit (see --max-line-bytes) and was skipped"
+                );
+            }
         }
         Ok(())
     }
@@ -223,6 +238,7 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         let mut store = Store::open(dir, &name, H::RECORD_FORMAT.unwrap_or_default())?;
         let records = store.records(|record| self.node.recover(record))?;
         self.records.store = Some(store);
+        self.node.recorder().gauge(&metrics::RECOVERED, &[], metrics::float(records));
         let took = begun.elapsed();
         info!(node = %name, dir = %dir.display(), records, ?took, "has its records back");
         Ok(())
@@ -237,7 +253,11 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         if let Some(store) = store
             && !batch.is_empty()
         {
+            let begun = Instant::now();
             store.commit(batch)?;
+            let recorder = self.node.recorder();
+            recorder.observe(&metrics::SYNC_SECONDS, &[], begun.elapsed().as_secs_f64());
+            recorder.observe(&metrics::SYNC_RECORDS, &[], metrics::float(batch.len() as u64));
             batch.clear();
             let bytes = self.node.snapshot_bytes().filter(|_| !store.is_replacing());
             is_full = bytes.is_some_and(|bytes| store.is_worth_replacing(bytes));
@@ -277,6 +297,19 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
             }
             Err(error) => store.add_part(Err(error), true),
         }
+    }
+
+    /// Tells a reader of the metrics what they are now.
+    fn tell(&mut self, asked: Asked) {
+        if let Some(store) = &mut self.records.store {
+            let recorder = self.node.recorder();
+            recorder.gauge(&metrics::DISK_BYTES, &[], metrics::float(store.disk_bytes()));
+            for (outcome, count) in store.take_snapshot_counts() {
+                recorder.count(&metrics::SNAPSHOTS, &[outcome], count);
+            }
+        }
+        let metrics: Snapshot = self.node.metrics().unwrap_or_default();
+        asked.answer(self.node.is_ready(), metrics);
     }
 
     /// Answers what can still be answered: calls fail, since no reply can come, and a handler that

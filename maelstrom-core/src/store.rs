@@ -83,6 +83,8 @@ pub(crate) struct Store {
     removal: Option<JoinHandle<()>>,
     /// Makes durable which files are in a folder.
     sync_folder: fn(&Path) -> Result<(), StoreError>,
+    /// How many snapshots were taken and given up, since somebody asked.
+    snapshots: (u64, u64),
     /// Why nothing more can be made durable, if that is known before it is tried.
     broken: Option<StoreError>,
 }
@@ -113,6 +115,7 @@ impl Store {
             replacement: None,
             removal: None,
             sync_folder,
+            snapshots: (0, 0),
             broken: None,
         })
     }
@@ -214,6 +217,17 @@ impl Store {
         self.bytes > snapshot_bytes.saturating_mul(2).saturating_add(SLACK_BYTES)
     }
 
+    /// The size of the journal's file. 0 if the file system does not tell.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
+
+    /// How many snapshots had which outcome since this was asked last.
+    pub(crate) fn take_snapshot_counts(&mut self) -> [(&'static str, u64); 2] {
+        let (taken, given_up) = std::mem::take(&mut self.snapshots);
+        [("taken", taken), ("given_up", given_up)]
+    }
+
     /// Whether a snapshot is being written.
     pub(crate) fn is_replacing(&self) -> bool {
         self.replacement.is_some()
@@ -248,6 +262,7 @@ impl Store {
             Ok((database, next, bytes)) => {
                 info!(records = next, bytes, before_bytes = self.bytes, "a snapshot was taken");
                 (self.next, self.bytes, self.snapshot_bytes) = (next, bytes, bytes);
+                self.snapshots.0 = self.snapshots.0.saturating_add(1);
                 let old = std::mem::replace(&mut self.database, database);
                 match self.path.parent().map_or(Ok(()), self.sync_folder) {
                     // A loss of power cannot bring the old file back any more.
@@ -263,6 +278,7 @@ impl Store {
     fn give_up(&mut self, error: &dyn std::error::Error) {
         warn!(%error, "no snapshot was taken: the next one is tried once there is as much again to keep");
         self.replacement = None;
+        self.snapshots.1 = self.snapshots.1.saturating_add(1);
         // Not with the next record again.
         self.bytes = 0;
     }

@@ -56,6 +56,10 @@ impl<E> TimerQueue<E> {
         self.heap.push(Timer { deadline, sequence, event });
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         self.heap.peek().map(|timer| timer.deadline)
     }

@@ -70,6 +70,7 @@ pub(crate) fn program<'h, H: MessageHandler + 'h>(
 ) -> Box<dyn Program + 'h> {
     let mut node = RawNode::new(handler, seed, true);
     node.record_marks();
+    node.record_metrics();
     Box::new(node)
 }
 
@@ -129,6 +130,7 @@ fn run(
             simulation.check(*budget, watch.elapsed());
         }
     }
+    simulation.keep_metrics();
     (simulation.world, simulation.panic)
 }
 
@@ -189,6 +191,18 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         }
         simulation.carry_out();
         simulation
+    }
+
+    /// The metrics outlive the nodes. After a panic nothing is asked of any node.
+    fn keep_metrics(&mut self) {
+        if self.panic.is_some() {
+            return;
+        }
+        for (id, machine) in &self.nodes {
+            if let Some(metrics) = machine.metrics() {
+                self.world.keep_metrics(id, metrics);
+            }
+        }
     }
 
     /// A new process for a node.

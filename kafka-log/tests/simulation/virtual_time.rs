@@ -334,3 +334,35 @@ fn latency_nodes_and_acknowledgements() {
         }
     }
 }
+
+#[test]
+fn metrics_tell_of_elections_and_that_followers_caught_up() {
+    let time_limit = Duration::from_secs(20);
+    let mut options = Options { rate: 50.0, time_limit, availability: None, ..options(5, 0) };
+    options.nemesis.insert(Fault::Partition);
+    options.nemesis_interval = Duration::from_secs(3);
+    let world = simulate(Test::new(Kafka::default(), options), |_| KafkaLog::default());
+    world.assert_valid();
+    let sum = |name: &str, labels: &[(&str, &str)]| -> f64 {
+        let nodes = world.options().nodes.iter();
+        nodes.map(|id| world.metrics(id).unwrap().sum(name, labels)).sum()
+    };
+    // As many as once at the start, and some that took over in partitions.
+    let led = sum("kafka_partitions_led", &[]);
+    assert!(led > 0.0 && sum("kafka_elections_total", &[]) > led);
+    assert!(sum("kafka_in_sync_changes_total", &[("change", "shrink")]) > 0.0);
+    assert!(sum("kafka_in_sync_changes_total", &[("change", "expand")]) > 0.0);
+    assert!(sum("kafka_failures_total", &[]) > 0.0);
+    // Partitions ended long before the test did.
+    for name in [
+        "kafka_partitions_under_replicated",
+        "kafka_partitions_unavailable",
+        "kafka_follower_lag_entries",
+        "kafka_uncommitted_entries",
+        "kafka_sends_pending",
+    ] {
+        assert_eq!(sum(name, &[]), 0.0, "{name}");
+    }
+    assert!(sum("kafka_in_sync_replicas", &[]) >= led);
+    assert!(sum("kafka_log_entries", &[]) > 0.0);
+}

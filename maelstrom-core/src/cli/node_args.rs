@@ -1,5 +1,7 @@
 //! The flags of every node.
 
+#[cfg(feature = "metrics")]
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -41,6 +43,24 @@ pub struct NodeArgs {
     /// Skip input lines of more bytes than this.
     #[arg(long, value_name = "BYTES", default_value_t = LINE_BYTES_MAX)]
     max_line_bytes: usize,
+
+    /// Serve Prometheus text at /metrics and the node's health at /health. A port alone is one of
+    /// the loopback interface; port 0 is any free one, and the log tells which. [default: off]
+    #[cfg(feature = "metrics")]
+    #[arg(long, value_name = "[ADDR:]PORT", value_parser = metrics_address)]
+    metrics: Option<SocketAddr>,
+}
+
+/// An address, or a port of the loopback interface.
+#[cfg(feature = "metrics")]
+fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<u16>() {
+        Ok(port) => Ok((Ipv4Addr::LOCALHOST, port).into()),
+        Err(_) => text.parse().map_err(|_| {
+            "neither a port nor an IP address with a port, such as 127.0.0.1:9100 or [::1]:9100"
+                .into()
+        }),
+    }
 }
 
 impl NodeArgs {
@@ -66,6 +86,36 @@ impl NodeArgs {
         handler: H,
     ) -> anyhow::Result<()> {
         init_logging(self.log_format);
-        runtime::run(handler, &Config { line_bytes_max: self.max_line_bytes, data_dir })
+        runtime::run(
+            handler,
+            &Config {
+                line_bytes_max: self.max_line_bytes,
+                data_dir,
+                #[cfg(feature = "metrics")]
+                metrics: self.metrics,
+                #[cfg(not(feature = "metrics"))]
+                metrics: None,
+            },
+        )
+    }
+}
+
+#[cfg(all(test, feature = "metrics"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_alone_is_one_of_the_loopback_interface() {
+        for (text, addr) in [
+            ("9100", "127.0.0.1:9100"),
+            ("0", "127.0.0.1:0"),
+            ("0.0.0.0:9100", "0.0.0.0:9100"),
+            ("[::1]:9100", "[::1]:9100"),
+        ] {
+            assert_eq!(metrics_address(text), Ok(addr.parse().unwrap()), "{text}");
+        }
+        for text in ["", "65536", "localhost:9100", ":9100", "127.0.0.1"] {
+            assert!(metrics_address(text).is_err(), "{text}");
+        }
     }
 }

@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use super::marks;
 use super::members::slack;
+use super::metrics;
 use super::peer::Peer;
 use super::record::RecordRef;
 use super::replica::VersionVector;
@@ -245,6 +246,7 @@ impl<S: State> Gossip<S> {
                 peer.fetch_at = Some(now.saturating_add(slack));
             }
             node.mark(marks::LATE);
+            node.count(&metrics::FETCHES_LATE, &[], 1);
             self.bursts.remove(&asked.from);
             (self.fetching.asked, self.fetching.window) = (None, Window::default());
         }
@@ -266,6 +268,7 @@ impl<S: State> Gossip<S> {
             if position.is_some() {
                 node.mark(marks::GOES_ON);
             }
+            node.count(&metrics::FETCHES, &[], 1);
             let (sent, deadline) = (micros(now), now.saturating_add(slack));
             let (from, is_begun, is_news, is_gap) = (id.clone(), false, false, false);
             self.fetching.asked = Some(Asked { from, sent, deadline, is_begun, is_news, is_gap });
@@ -331,6 +334,8 @@ impl<S: State> Gossip<S> {
             if position.is_none() { self.batches(&[&have], (count, bytes_max)) } else { None };
         let parcel = || Parcel { fetched: true, ..Parcel::default() };
         node.mark(if batches.is_some() { marks::ANSWERED } else { marks::PIECES });
+        let with = if batches.is_some() { "entries" } else { "state" };
+        node.count(&metrics::REPAIRS, &[with], 1);
         let parcels = if let Some((batches, _)) = batches {
             batches.into_iter().map(|runs| Parcel { runs, ..parcel() }).collect()
         } else {

@@ -3,14 +3,15 @@
 /// Writes the methods of a [`MessageHandler`](crate::MessageHandler) that only forward to its
 /// [`Gossip`](crate::gossip::Gossip), which is the named field of the handler.
 ///
-/// `forward_to_gossip!(gossip)` writes all five: [`recover`], [`snapshot_bytes`], [`snapshot`],
-/// [`started`] and [`event`]. The handler's `Event` is [`Tick`](crate::gossip::Tick) then.
-/// `forward_to_gossip!(gossip, records)` writes the first three, for a handler that has more to do
+/// `forward_to_gossip!(gossip)` writes all six: [`recover`], [`snapshot_bytes`], [`snapshot`],
+/// [`gauges`], [`started`] and [`event`], and names the engine's [metrics](crate::gossip::metrics). The handler's `Event` is [`Tick`](crate::gossip::Tick) then.
+/// `forward_to_gossip!(gossip, records)` writes the first four, for a handler that has more to do
 /// when it starts, or timers of its own.
 ///
 /// [`recover`]: crate::MessageHandler::recover
 /// [`snapshot_bytes`]: crate::MessageHandler::snapshot_bytes
 /// [`snapshot`]: crate::MessageHandler::snapshot
+/// [`gauges`]: crate::MessageHandler::gauges
 /// [`started`]: crate::MessageHandler::started
 /// [`event`]: crate::MessageHandler::event
 ///
@@ -112,6 +113,13 @@ macro_rules! forward_to_gossip {
         }
     };
     ($gossip:ident, records) => {
+        const METRICS: &'static [&'static [&'static $crate::metrics::Metric]] =
+            &[$crate::gossip::metrics::METRICS];
+
+        fn gauges(&self, now: ::core::time::Duration, gauges: &mut $crate::metrics::Gauges) {
+            self.$gossip.gauges(now, gauges);
+        }
+
         fn recover(&mut self, record: &[u8]) -> ::core::result::Result<(), $crate::Error> {
             self.$gossip.recover(record)
         }

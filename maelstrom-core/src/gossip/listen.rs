@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use super::fetch::Wait;
 use super::marks;
 use super::members::slack;
+use super::metrics;
 use super::peer::Standing;
 use super::record::RecordRef;
 use super::replica::{Entry, Run, VersionVector};
@@ -23,6 +24,11 @@ fn mark_standing<E>(node: &mut Node<E>, standing: Standing, was_known: bool) {
         Standing::Unclear => node.mark(marks::UNCLEAR),
         Standing::Reborn | Standing::Same => {}
     }
+}
+
+fn note_gap<E>(node: &mut Node<E>) {
+    node.mark(marks::GAP);
+    node.count(&metrics::GAPS, &[], 1);
 }
 
 impl<S: State> Gossip<S> {
@@ -77,7 +83,7 @@ impl<S: State> Gossip<S> {
         // A peer whose answer brings nothing has no more to give: it is not asked again at once.
         let is_news = is_piece || self.generation > before;
         if is_gap {
-            node.mark(marks::GAP);
+            note_gap(node);
         }
         let left = message.fetched.then(|| message.place.map_or(0, |place| place.left));
         let answer = self.hear_answer(now, (src, echo), left, (is_news, is_gap));

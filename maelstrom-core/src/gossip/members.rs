@@ -7,6 +7,7 @@ use rand::RngExt;
 use tracing::{debug, info};
 
 use super::marks;
+use super::metrics;
 use super::peer::Peer;
 use super::push::LITTLE_BYTES;
 use super::{Config, Gossip, Parcel, Slot, State};
@@ -63,6 +64,7 @@ impl<S: State> Gossip<S> {
             if peer.is_silent() {
                 info!(peer = %id, "does not answer");
                 node.mark(marks::DOWN);
+                node.count(&metrics::FAILURES, &[], 1);
                 peer.fall(now);
                 drop(peer);
                 self.bursts.remove(&id);

@@ -101,6 +101,7 @@ mod limits;
 mod listen;
 pub mod marks;
 mod members;
+pub mod metrics;
 mod parcel;
 mod peer;
 mod peers;
@@ -457,7 +458,11 @@ impl<S: State> Gossip<S> {
         }
         if self.silent_until.is_none() {
             let gone = self.press(node, now);
+            let hub = self.hub.clone();
             self.look_around(now);
+            if self.hub != hub {
+                node.count(&metrics::HUB_CHANGES, &[], 1);
+            }
             if let Some(hub) = gone {
                 self.roll_call(node, now, &hub);
             }

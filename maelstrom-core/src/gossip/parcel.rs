@@ -6,10 +6,12 @@ use tracing::{error, trace};
 
 use super::burst::Place;
 use super::members::slack;
+use super::metrics;
 use super::replica::{Rest, Span, VersionVector};
 use super::wire::{Body, Fetch, Message, Piece, micros};
 use super::{Gossip, State};
 use crate::message::NodeId;
+use crate::metrics::float;
 use crate::node::Node;
 use crate::outputs::SharedText;
 
@@ -67,9 +69,10 @@ impl<S: State> Gossip<S> {
             fetched: parcel.fetched,
             piece: parcel.piece,
         };
+        let entries = parcel.runs.iter().map(Span::len).fold(0, u64::saturating_add);
         trace!(
             peer = %id,
-            entries = parcel.runs.iter().map(Span::len).sum::<u64>(),
+            entries,
             beat = ?message.beat,
             answer_within = message.answer_within,
             fetch = message.fetch.is_some(),
@@ -83,6 +86,8 @@ impl<S: State> Gossip<S> {
                 if let Err(error) = node.send_with_list(id, &body, ("runs", texts), line_bytes_max)
                 {
                     self.note_unsent(id, &error);
+                } else if entries > 0 {
+                    node.observe(&metrics::BATCH_ENTRIES, &[], float(entries));
                 }
             }
             Err(error) => error!(peer = %id, %error, "entries have no JSON form and are not sent"),

@@ -318,6 +318,11 @@ impl Peers {
         self.index.down.iter().inspect(|_| self.look())
     }
 
+    /// How many are down.
+    pub(super) fn down_count(&self) -> usize {
+        self.index.down.len()
+    }
+
     /// A number that rises when a peer goes down or comes back.
     pub(super) fn down_changes(&self) -> u64 {
         self.index.down_changes

@@ -56,6 +56,12 @@ impl VersionVector {
         self.0.get(origin).copied().unwrap_or(0)
     }
 
+    /// How many entries of all origins together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.values().copied().fold(0, u64::saturating_add)
+    }
+
     /// Whether everything that `other` has is here as well. O(origins of `other` × log).
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {

@@ -23,7 +23,7 @@ impl<E> Node<E> {
         (field, texts): (&str, Vec<SharedText>),
         line_bytes_max: usize,
     ) -> Result<(), serde_json::Error> {
-        let id = &self.id;
+        let (id, metrics) = (&self.id, &mut self.metrics);
         let is_empty = texts.is_empty();
         let end = if is_empty { LINE_END } else { "]}}\n" };
         let more = texts.iter().map(|text| text.len().saturating_add(1));
@@ -33,6 +33,7 @@ impl<E> Node<E> {
         let begin = |out: &mut Vec<u8>| {
             let before = out.len();
             begin_line(out, id, dest)?;
+            let body_at = out.len();
             body::encode(out, Ids::default(), body)?;
             if !is_empty {
                 // An object that holds its type already.
@@ -46,6 +47,7 @@ impl<E> Node<E> {
                 let text = format!("a line of {bytes} bytes, where {line_bytes_max} are taken");
                 return Err(serde_json::Error::custom(text));
             }
+            metrics.sent(out.get(body_at..).unwrap_or_default(), bytes);
             Ok(())
         };
         self.outputs.write_shared(begin, texts, end)

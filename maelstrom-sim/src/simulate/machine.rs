@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use maelstrom_core::metrics::Snapshot;
 use maelstrom_core::{Clock, Error, MessageHandler, Output, RawNode, Records, SnapshotPosition};
 
 use super::disk::Disk;
@@ -28,6 +29,7 @@ pub(crate) trait Program {
     fn poll_timeout(&self) -> Option<Duration>;
     fn poll_output(&mut self) -> Option<Output>;
     fn take_marks(&mut self) -> Vec<&'static str>;
+    fn metrics(&self) -> Option<Snapshot>;
     fn snapshot_bytes(&self) -> Option<usize>;
     fn snapshot(
         &self,
@@ -60,6 +62,10 @@ impl<H: MessageHandler> Program for RawNode<H> {
 
     fn take_marks(&mut self) -> Vec<&'static str> {
         self.take_marks()
+    }
+
+    fn metrics(&self) -> Option<Snapshot> {
+        self.metrics()
     }
 
     fn snapshot_bytes(&self) -> Option<usize> {
@@ -138,6 +144,11 @@ impl<'h> Machine<'h> {
     /// The marks that its handler has reached since they were taken last.
     pub(super) fn take_marks(&mut self) -> Vec<&'static str> {
         self.node.as_mut().map(|node| node.take_marks()).unwrap_or_default()
+    }
+
+    /// The metrics of its process. `None` while it is down.
+    pub(super) fn metrics(&self) -> Option<Snapshot> {
+        self.node.as_ref()?.metrics()
     }
 
     /// Whether more waits for it than for a real process may wait.

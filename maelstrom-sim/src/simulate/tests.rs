@@ -104,6 +104,28 @@ fn messages(world: &World) -> Vec<Value> {
 }
 
 #[test]
+fn the_metrics_of_nodes_count_what_clients_and_services_answered() {
+    let world = simulate(test(&[]), |_| Chatty);
+    let sum = |name: &str, labels: &[(&str, &str)]| -> f64 {
+        let nodes = world.options().nodes.iter();
+        nodes.map(|id| world.metrics(id).unwrap().sum(name, labels)).sum()
+    };
+    let answered = world.history().tally().ok as f64;
+    assert!(answered > 0.0);
+    assert_eq!(sum("maelstrom_requests_total", &[("type", "echo"), ("outcome", "ok")]), answered);
+    // Each request is told to two peers.
+    let notes = |direction| [("type", "note"), ("direction", direction)];
+    assert_eq!(sum("maelstrom_messages_total", &notes("sent")), 2.0 * answered);
+    // The last ones may still be under way when the test ends.
+    let most = |all: f64| all - 10.0..=all;
+    let received = sum("maelstrom_messages_total", &notes("received"));
+    assert!(most(2.0 * answered).contains(&received), "{received} of {answered}");
+    // The key that they ask for does not exist.
+    let failed = sum("maelstrom_calls_total", &[("outcome", "error")]);
+    assert!(most(answered).contains(&failed), "{failed} of {answered}");
+}
+
+#[test]
 fn a_node_that_prints_a_line_longer_than_nodes_read_fails_the_test() {
     let run = |line_bytes_max| {
         let mut test = test(&[]);

@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use maelstrom_core::NodeId;
+use maelstrom_core::metrics::Snapshot;
 
 pub use self::failure::Failure;
 pub use crate::news::News;
@@ -154,6 +155,7 @@ pub struct World {
     replied_twice: BTreeMap<NodeId, String>,
     /// How often nodes reached each [mark](maelstrom_core::Node::mark).
     marks: BTreeMap<&'static str, u64>,
+    metrics: BTreeMap<NodeId, Snapshot>,
     /// Requests to services that make no sense: told once for each node and kind of mistake.
     bad_requests: BTreeSet<(NodeId, BadRequest)>,
     actions: VecDeque<Action>,
@@ -197,6 +199,7 @@ impl World {
             muted: BTreeMap::new(),
             replied_twice: BTreeMap::new(),
             marks: BTreeMap::new(),
+            metrics: BTreeMap::new(),
             bad_requests: BTreeSet::new(),
             actions: VecDeque::new(),
             undelivered: (0, 0),
@@ -272,6 +275,17 @@ impl World {
     #[must_use]
     pub fn marks(&self) -> &BTreeMap<&'static str, u64> {
         &self.marks
+    }
+
+    pub(crate) fn keep_metrics(&mut self, node: &NodeId, metrics: Snapshot) {
+        self.metrics.insert(node.clone(), metrics);
+    }
+
+    /// The [metrics](maelstrom_core::metrics) of a node's last process when the test ended, in virtual
+    /// time. `None` if the node was down, or a handler panicked.
+    #[must_use]
+    pub fn metrics(&self, node: &str) -> Option<&Snapshot> {
+        self.metrics.get(node)
     }
 
     /// The driver cannot go on: the test has failed.

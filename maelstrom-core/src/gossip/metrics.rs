@@ -1,0 +1,129 @@
+//! The [metrics](crate::metrics) of the engine. A handler that
+//! [forwards](crate::forward_to_gossip) to its engine has them.
+//!
+//! | name | kind | labels | meaning |
+//! |---|---|---|---|
+//! | `gossip_entries` | gauge | | Entries of all logs that this node knows, those in snapshots among them. |
+//! | `gossip_log_bytes` | gauge | | Bytes of the entries that this node still keeps for its peers. |
+//! | `gossip_state_bytes` | gauge | | Estimated bytes of the state. |
+//! | `gossip_round_trip_seconds` | gauge | | Median over all peers of the round trip, 0 if unknown. |
+//! | `gossip_peers` | gauge | | Other nodes of the cluster. |
+//! | `gossip_peers_down` | gauge | | Peers that do not answer. |
+//! | `gossip_is_hub` | gauge | | 1 if this node has no other node for its hub, 0 otherwise. |
+//! | `gossip_hub_changes_total` | counter | | Changes of this node's hub. |
+//! | `gossip_failures_total` | counter | | Times that a peer was found not to answer. |
+//! | `gossip_batch_entries` | histogram | | Entries in a message to a peer that has any. |
+//! | `gossip_fetches_total` | counter | | Requests to a peer for what this node lacks. |
+//! | `gossip_fetches_late_total` | counter | | Such requests that were given up, since no answer came in time. |
+//! | `gossip_repairs_total` | counter | `with` | Answers to such requests of peers, with entries or with parts of the state. |
+//! | `gossip_gaps_total` | counter | | Messages before which something was missing. |
+
+use std::time::Duration;
+
+use super::{Gossip, State};
+use crate::metrics::{Gauges, Metric, SIZES, float};
+
+/// The metrics of the engine, in the order of the documentation.
+pub const METRICS: &[&Metric] = &[
+    &ENTRIES,
+    &LOG_BYTES,
+    &STATE_BYTES,
+    &ROUND_TRIP,
+    &PEERS,
+    &PEERS_DOWN,
+    &IS_HUB,
+    &HUB_CHANGES,
+    &FAILURES,
+    &BATCH_ENTRIES,
+    &FETCHES,
+    &FETCHES_LATE,
+    &REPAIRS,
+    &GAPS,
+];
+
+static ENTRIES: Metric = Metric::gauge(
+    "gossip_entries",
+    &[],
+    "Entries of all logs that this node knows, those in snapshots among them.",
+);
+
+static LOG_BYTES: Metric = Metric::gauge(
+    "gossip_log_bytes",
+    &[],
+    "Bytes of the entries that this node still keeps for its peers.",
+);
+
+static STATE_BYTES: Metric =
+    Metric::gauge("gossip_state_bytes", &[], "Estimated bytes of the state.");
+
+static ROUND_TRIP: Metric = Metric::gauge(
+    "gossip_round_trip_seconds",
+    &[],
+    "Median over all peers of the round trip, 0 if unknown.",
+);
+
+static PEERS: Metric = Metric::gauge("gossip_peers", &[], "Other nodes of the cluster.");
+
+static PEERS_DOWN: Metric = Metric::gauge("gossip_peers_down", &[], "Peers that do not answer.");
+
+static IS_HUB: Metric = Metric::gauge(
+    "gossip_is_hub",
+    &[],
+    "1 if this node has no other node for its hub, 0 otherwise.",
+);
+
+pub(super) static HUB_CHANGES: Metric =
+    Metric::counter("gossip_hub_changes_total", &[], "Changes of this node's hub.");
+
+pub(super) static FAILURES: Metric =
+    Metric::counter("gossip_failures_total", &[], "Times that a peer was found not to answer.");
+
+pub(super) static BATCH_ENTRIES: Metric = Metric::histogram(
+    "gossip_batch_entries",
+    &[],
+    SIZES,
+    "Entries in a message to a peer that has any.",
+);
+
+pub(super) static FETCHES: Metric =
+    Metric::counter("gossip_fetches_total", &[], "Requests to a peer for what this node lacks.");
+
+pub(super) static FETCHES_LATE: Metric = Metric::counter(
+    "gossip_fetches_late_total",
+    &[],
+    "Such requests that were given up, since no answer came in time.",
+);
+
+pub(super) static REPAIRS: Metric = Metric::counter(
+    "gossip_repairs_total",
+    &["with"],
+    "Answers to such requests of peers, with entries or with parts of the state.",
+);
+
+pub(super) static GAPS: Metric =
+    Metric::counter("gossip_gaps_total", &[], "Messages before which something was missing.");
+
+impl<S: State> Gossip<S> {
+    /// Tells the gauges of the engine. The handler forwards
+    /// [`MessageHandler::gauges`](crate::MessageHandler::gauges) to this.
+    pub fn gauges(&self, _now: Duration, gauges: &mut Gauges) {
+        gauges.set(&ENTRIES, &[], float(self.replica.version().total()));
+        gauges.set_count(&LOG_BYTES, self.replica.log_bytes());
+        gauges.set_count(&STATE_BYTES, self.state.bytes());
+        let round_trip = self.usual_round_trip.unwrap_or_default();
+        gauges.set(&ROUND_TRIP, &[], round_trip.as_secs_f64());
+        gauges.set_count(&PEERS, self.peers.len());
+        gauges.set_count(&PEERS_DOWN, self.peers.down_count());
+        gauges.set_count(&IS_HUB, usize::from(self.hub.is_none()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_every_metric_and_no_other() {
+        crate::metrics::assert_documented(include_str!("metrics.rs"), METRICS);
+    }
+}

@@ -1,0 +1,207 @@
+//! Metrics: counters, gauges and histograms that tell an operator what a node is doing.
+//!
+//! A handler stays deterministic: it counts through [`Node`](crate::Node), and it tells its gauges
+//! when it is [asked](crate::MessageHandler::gauges). The driver decides whether anybody listens.
+//! The runtime serves the numbers as Prometheus text (feature `metrics`, flag `--metrics`), and a
+//! test in virtual time asserts on a [`Snapshot`] of them.
+//!
+//! ```
+//! use maelstrom_core::{Node, metrics::Metric};
+//!
+//! static MERGES: Metric =
+//!     Metric::counter("book_merges_total", &["source"], "Pages merged, by source.");
+//!
+//! fn merged<E>(node: &mut Node<E>, pages: u64) {
+//!     node.count(&MERGES, &["peer"], pages);
+//! }
+//! ```
+//!
+//! # Invariants
+//!
+//! * If nobody listens (the default), each call costs one comparison.
+//! * Memory is bounded. A metric has at most [`SERIES_MAX`] combinations of label values, and at
+//!   most [`TYPES_MAX`] types of messages are told apart. Everything beyond them counts as `other`.
+//! * A peer's text becomes a label only if the handler decoded the message, or waited for it.
+//! * Numbers start at zero with each process.
+//!
+//! # Over HTTP
+//!
+//! A node that was built with the feature `metrics` (`cargo build --release -p echo --features
+//! metrics`) has the flag `--metrics [ADDR:]PORT`, off by default. A port alone is one of the
+//! loopback interface. The node then answers these requests of HTTP/1:
+//!
+//! | path | status 200 | status 503 |
+//! |---|---|---|
+//! | `/metrics` | Prometheus text | the node's loop does not answer within 2 s |
+//! | `/health` | the node is live and ready | it is not |
+//! | `/health/live` | its loop answers | it does not, since nobody reads its stdout, say |
+//! | `/health/ready` | `init` was answered | not yet, or the loop does not answer |
+//!
+//! At most 16 clients are served at a time. Each has 10 s for its one request.
+//!
+//! # Metrics of every node
+//!
+//! Times are in seconds and sizes in bytes. Lines are counted without their newline.
+//!
+//! | name | kind | labels | meaning |
+//! |---|---|---|---|
+//! | `maelstrom_messages_total` | counter | `direction`, `type` | Messages received and sent, by type. |
+//! | `maelstrom_message_bytes_total` | counter | `direction`, `type` | Bytes of these messages. |
+//! | `maelstrom_lines_skipped_total` | counter | `reason` | Lines of input that are no message or too long. |
+//! | `maelstrom_requests_total` | counter | `type`, `outcome` | Requests answered: ok, error, or late (the client had given up, so no reply was sent). |
+//! | `maelstrom_requests_given_up_total` | counter | | Requests given up since too many waited for a reply. |
+//! | `maelstrom_errors_total` | counter | `code` | Error replies, by the protocol's name of the code. |
+//! | `maelstrom_request_duration_seconds` | histogram | `type` | Time from a request to its reply, by the clock that the handler sees. |
+//! | `maelstrom_requests_open` | gauge | | Requests that wait for a reply. |
+//! | `maelstrom_calls_total` | counter | `outcome` | Calls that ended: ok, error, timeout, or unsent. |
+//! | `maelstrom_calls_open` | gauge | | Calls that wait for a reply. |
+//! | `maelstrom_timers` | gauge | | Timers that have not fired yet. |
+//! | `maelstrom_output_bytes` | gauge | | Bytes of output that the driver has not taken yet. |
+//! | `maelstrom_early_bytes` | gauge | | Bytes of requests that wait for init. |
+//! | `maelstrom_ready` | gauge | | 1 once init was answered, 0 before. |
+//! | `maelstrom_records_total` | counter | | Records that the handler persisted. |
+//! | `maelstrom_record_bytes_total` | counter | | Bytes of these records. |
+//! | `maelstrom_recovered_records` | gauge | | Records that this process recovered when it started. |
+//! | `maelstrom_sync_duration_seconds` | histogram | | Time to make a batch of records durable. |
+//! | `maelstrom_sync_records` | histogram | | Records in such a batch. |
+//! | `maelstrom_disk_bytes` | gauge | | Size of the file of records. |
+//! | `maelstrom_snapshots_total` | counter | `outcome` | Snapshots that were taken or given_up. |
+//!
+//! The last five come from the runtime, and only with `--data-dir`. A handler with gossip also has
+//! the [metrics of the engine](crate::gossip::metrics).
+
+mod core;
+mod histogram;
+mod recorder;
+mod snapshot;
+
+pub use self::core::METRICS;
+pub(crate) use self::core::{
+    CALLS, CALLS_OPEN, CallOutcome, EARLY_BYTES, GIVEN_UP, OUTPUT_BYTES, READY, RECORD_BYTES,
+    RECORDS, REQUESTS_OPEN, SKIPPED, TIMERS,
+};
+#[cfg(feature = "runtime")]
+pub(crate) use self::core::{DISK_BYTES, RECOVERED, SNAPSHOTS, SYNC_RECORDS, SYNC_SECONDS};
+pub use self::histogram::{Histogram, SECONDS, SIZES};
+pub(crate) use self::recorder::{Outcome, Recorder, TypeId};
+pub use self::snapshot::{Family, Gauges, Sample, Snapshot, Value};
+
+/// How many combinations of label values a metric may have. Further ones count as `other`.
+pub const SERIES_MAX: usize = 64;
+
+/// How many types of messages are told apart. Further ones count as `other`.
+pub const TYPES_MAX: usize = 64;
+
+/// The label value of everything beyond the limits.
+pub const OTHER: &str = "other";
+
+/// The description of a metric: its name, and what a reader must know to understand its numbers.
+///
+/// The name follows Prometheus' conventions: a prefix that tells whose it is, the unit in the
+/// plural (`_seconds`, `_bytes`), and `_total` at the end of a counter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it is a counter, a gauge or a histogram.
+    pub kind: Kind,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// One sentence for people.
+    pub help: &'static str,
+}
+
+/// The kinds of metrics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Only ever rises.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+    /// Counts observations by the first of these upper bounds that they do not exceed.
+    Histogram(&'static [f64]),
+}
+
+impl Kind {
+    /// Prometheus' name for the kind.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram(_) => "histogram",
+        }
+    }
+}
+
+impl Metric {
+    /// A counter.
+    #[must_use]
+    pub const fn counter(
+        name: &'static str,
+        labels: &'static [&'static str],
+        help: &'static str,
+    ) -> Self {
+        Self { name, kind: Kind::Counter, labels, help }
+    }
+
+    /// A gauge.
+    #[must_use]
+    pub const fn gauge(
+        name: &'static str,
+        labels: &'static [&'static str],
+        help: &'static str,
+    ) -> Self {
+        Self { name, kind: Kind::Gauge, labels, help }
+    }
+
+    /// A histogram with these upper bounds, in rising order: [`SECONDS`] or [`SIZES`], say.
+    #[must_use]
+    pub const fn histogram(
+        name: &'static str,
+        labels: &'static [&'static str],
+        bounds: &'static [f64],
+        help: &'static str,
+    ) -> Self {
+        Self { name, kind: Kind::Histogram(bounds), labels, help }
+    }
+
+    /// The row of the table that documents the metric, as in this module's documentation.
+    #[must_use]
+    pub fn documentation(&self) -> String {
+        let labels: Vec<String> = self.labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels = labels.join(", ");
+        let space = if labels.is_empty() { "" } else { " " };
+        let (name, kind, help) = (self.name, self.kind.name(), self.help);
+        format!("| `{name}` | {kind} |{space}{labels} | {help} |")
+    }
+}
+
+/// An integer as Prometheus keeps it.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus keeps 53 bits as well")]
+#[must_use]
+pub const fn float(count: u64) -> f64 {
+    count as f64
+}
+
+/// For the test that holds the documentation of metrics against their list.
+///
+/// # Panics
+///
+/// If the table in the module documentation of `source` does not have just these metrics, in their
+/// order, with their kinds, labels and meanings.
+#[expect(clippy::panic, reason = "it is an assertion")]
+pub fn assert_documented(source: &str, metrics: &[&Metric]) {
+    let rows = source.lines().filter_map(|line| line.strip_prefix("//! | `"));
+    let is_metric = |row: &&str| {
+        ["| counter |", "| gauge |", "| histogram |"].iter().any(|kind| row.contains(kind))
+    };
+    let found: Vec<String> = rows.filter(is_metric).map(|row| format!("| `{row}")).collect();
+    let listed: Vec<String> = metrics.iter().map(|metric| metric.documentation()).collect();
+    if found != listed {
+        panic!("the documentation should say:\n{}", listed.join("\n"));
+    }
+}
+
+#[cfg(test)]
+mod tests;

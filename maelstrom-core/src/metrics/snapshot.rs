@@ -1,0 +1,153 @@
+//! The numbers of a node at one moment.
+
+use super::{Histogram, Kind, Metric, OTHER, SERIES_MAX, float};
+
+/// All metrics of a node at one moment, sorted by name. The same run gives the same snapshot.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    pub(super) families: Vec<Family>,
+}
+
+/// A metric and its numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Family {
+    /// The metric.
+    pub metric: &'static Metric,
+    /// One for each combination of label values, in their order.
+    pub samples: Vec<Sample>,
+}
+
+/// A number with its labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The values of the metric's labels, in the order of [`Metric::labels`].
+    pub labels: Vec<Box<str>>,
+    /// The number.
+    pub value: Value,
+}
+
+/// The number of a sample.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Of a counter.
+    Counter(u64),
+    /// Of a gauge.
+    Gauge(f64),
+    /// Of a histogram.
+    Histogram(Histogram),
+}
+
+impl Value {
+    pub(super) fn zero(metric: &Metric) -> Self {
+        match metric.kind {
+            Kind::Counter => Self::Counter(0),
+            Kind::Gauge => Self::Gauge(0.0),
+            Kind::Histogram(bounds) => Self::Histogram(Histogram::new(bounds)),
+        }
+    }
+
+    /// The count of a counter, the value of a gauge, the number of observations of a histogram.
+    #[must_use]
+    pub fn number(&self) -> f64 {
+        match self {
+            Self::Counter(count) => float(*count),
+            Self::Gauge(value) => *value,
+            Self::Histogram(histogram) => float(histogram.count()),
+        }
+    }
+}
+
+impl Family {
+    /// A metric without labels begins at zero. Any other one has no series yet.
+    pub(super) fn new(metric: &'static Metric) -> Self {
+        let mut samples = Vec::new();
+        if metric.labels.is_empty() {
+            samples.push(Sample { labels: Vec::new(), value: Value::zero(metric) });
+        }
+        Self { metric, samples }
+    }
+
+    /// The value with these labels. The labels of a value beyond the limit are all `other`.
+    pub(super) fn value(&mut self, labels: &[&str]) -> Option<&mut Value> {
+        let count = self.metric.labels.len();
+        debug_assert_eq!(labels.len(), count, "{}: labels {labels:?}", self.metric.name);
+        let mut at = self.find(labels);
+        if at.is_none() && self.samples.len() >= SERIES_MAX {
+            let others = vec![OTHER; count];
+            at = self.find(&others);
+            if at.is_none() {
+                at = Some(self.add(&others));
+            }
+        }
+        let at = at.unwrap_or_else(|| self.add(labels));
+        self.samples.get_mut(at).map(|sample| &mut sample.value)
+    }
+
+    fn find(&self, labels: &[&str]) -> Option<usize> {
+        let is_it =
+            |sample: &Sample| sample.labels.iter().map(|label| &**label).eq(labels.iter().copied());
+        self.samples.iter().position(is_it)
+    }
+
+    fn add(&mut self, labels: &[&str]) -> usize {
+        let labels = labels.iter().map(|label| (*label).into()).collect();
+        self.samples.push(Sample { labels, value: Value::zero(self.metric) });
+        self.samples.len().saturating_sub(1)
+    }
+}
+
+impl Snapshot {
+    /// The metrics, sorted by name.
+    #[must_use]
+    pub fn families(&self) -> &[Family] {
+        &self.families
+    }
+
+    /// The sum over all samples of the metric of this name that have these labels, by their names:
+    /// the [number](Value::number) of each. 0 if there are none.
+    #[must_use]
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let families = self.families.iter().filter(|family| family.metric.name == name);
+        let mut sum = 0.0;
+        for family in families {
+            let fits = |sample: &&Sample| {
+                labels.iter().all(|(label, wanted)| {
+                    let mut found = family.metric.labels.iter().zip(&sample.labels);
+                    found.any(|(name, value)| name == label && **value == **wanted)
+                })
+            };
+            sum +=
+                family.samples.iter().filter(fits).map(|sample| sample.value.number()).sum::<f64>();
+        }
+        sum
+    }
+
+    /// The histogram of this name without labels, if there is one.
+    #[must_use]
+    pub fn histogram(&self, name: &str) -> Option<&Histogram> {
+        let family = self.families.iter().find(|family| family.metric.name == name)?;
+        match &family.samples.first()?.value {
+            Value::Histogram(histogram) => Some(histogram),
+            _ => None,
+        }
+    }
+}
+
+/// Where a handler's gauges go. See [`MessageHandler::gauges`](crate::MessageHandler::gauges).
+#[derive(Debug, Default)]
+pub struct Gauges {
+    pub(super) set: Vec<(&'static Metric, Vec<Box<str>>, f64)>,
+}
+
+impl Gauges {
+    /// Sets a gauge with these label values, in the order of [`Metric::labels`].
+    pub fn set(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
+        let labels = labels.iter().map(|label| (*label).into()).collect();
+        self.set.push((metric, labels, value));
+    }
+
+    /// Sets a gauge without labels to a number of things.
+    pub fn set_count(&mut self, metric: &'static Metric, count: usize) {
+        self.set(metric, &[], float(count as u64));
+    }
+}
