@@ -53,7 +53,14 @@ const SYNC_MAX_MS: [u64; 3] = [1, 20, 300];
 ///
 /// If a handler does, or cannot recover what it has persisted.
 pub fn simulate<H: MessageHandler>(test: Test, mut build: impl FnMut(&NodeId) -> H) -> World {
-    let (world, panic) = run(test, &mut |id, seed| program(build(id), seed), None);
+    let measured = &mut |id: &NodeId, seed| -> Box<dyn Program> {
+        let mut node = RawNode::new(build(id), seed, true);
+        node.record_marks();
+        // Sweeps do without: it takes time.
+        node.record_metrics();
+        Box::new(node)
+    };
+    let (world, panic) = run(test, measured, None);
     match panic {
         Some(panic) => std::panic::resume_unwind(panic),
         None => world,
@@ -70,7 +77,6 @@ pub(crate) fn program<'h, H: MessageHandler + 'h>(
 ) -> Box<dyn Program + 'h> {
     let mut node = RawNode::new(handler, seed, true);
     node.record_marks();
-    node.record_metrics();
     Box::new(node)
 }
 
