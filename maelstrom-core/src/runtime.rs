@@ -34,7 +34,8 @@ use crate::store_error::StoreError;
 /// How much is read at a time: what a pipe holds.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// About how many bytes of a snapshot are written at a time: a node is silent for that long.
+/// About how many bytes of a snapshot are written at a time. The node is silent while it puts them
+/// together, and not while they are written.
 const PART_BYTES: usize = 1 << 20;
 
 /// Replies are written out when there are this many bytes of them, even in the middle of a chunk.
@@ -139,8 +140,7 @@ pub async fn drive<H: MessageHandler>(
                     driver.write_out().await?;
                 }
                 asked = exporter.asked() => driver.tell(asked),
-                // This yields first: without it, nobody would notice that there is input.
-                () = tokio::task::yield_now(), if driver.can_snapshot() => driver.add_part(),
+                () = driver.part_written(), if driver.can_snapshot() => driver.snapshot_next(),
             }
         }
         driver.end_of_input(&mut lines).await
@@ -277,13 +277,34 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         Ok(())
     }
 
-    /// Whether a snapshot is being written, and can go on.
+    /// Whether a snapshot is being written, and can go on once its last part is durable.
     fn can_snapshot(&self) -> bool {
-        let is_replacing = self.records.store.as_ref().is_some_and(Store::is_replacing);
-        is_replacing && self.node.snapshot_bytes().is_some()
+        let Some(store) = &self.records.store else { return false };
+        let is_part_written = store.part_written().is_some();
+        is_part_written || store.is_replacing() && self.node.snapshot_bytes().is_some()
     }
 
-    /// Writes the next part of the snapshot. Everything that the node has persisted is durable.
+    /// Ready when no part of a snapshot is being written any more.
+    fn part_written(&self) -> impl Future<Output = ()> + use<H, W> {
+        let written = self.records.store.as_ref().and_then(Store::part_written);
+        async move {
+            match written {
+                Some(written) => written.notified().await,
+                // Without this, nobody would notice that there is input.
+                None => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    /// Completes the part of the snapshot that is durable by now, or begins to write the next one.
+    fn snapshot_next(&mut self) {
+        match &mut self.records.store {
+            Some(store) if store.part_written().is_some() => store.complete_part(),
+            _ => self.add_part(),
+        }
+    }
+
+    /// Begins to write the next part of the snapshot. Everything that the node has persisted is durable.
     fn add_part(&mut self) {
         let Some(store) = &mut self.records.store else { return };
         let mut part = Vec::new();

@@ -3,8 +3,9 @@
 //! Each node has a folder of its own, and in it a database of the [`redb`] crate with one table of
 //! records, numbered in the order in which they were persisted. [`Store::commit`] makes a batch of
 //! them durable with one sync (group commit). A snapshot is written to a second file, part by part
-//! ([`Store::add_part`]), and then takes the place of the journal. Either happens wholly or not at
-//! all, whenever the process or the machine stops.
+//! ([`Store::add_part`], [`Store::complete_part`]), and then takes the place of the journal. Either
+//! happens wholly or not at all, whenever the process or the machine stops. The node does not wait
+//! while a part is written and synced: that has a thread of its own.
 //!
 //! | what fails | what the node does |
 //! |---|---|
@@ -32,15 +33,17 @@ mod replacement;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use crate::error::{Error, ErrorCode};
 use crate::store_error::StoreError;
-use replacement::Replacement;
+use replacement::{Removal, Replacement};
 
 /// The records, by number.
 const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
@@ -64,6 +67,8 @@ const CACHE_BYTES: usize = 4 << 20;
 /// twice as much, and this.
 const SLACK_BYTES: u64 = 1 << 20;
 
+type SyncFolder = fn(&Path) -> Result<(), StoreError>;
+
 /// The records of a node.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -80,9 +85,11 @@ pub(crate) struct Store {
     /// The snapshot that is being written.
     replacement: Option<Replacement>,
     /// The thread that removes the file that the last snapshot has replaced.
-    removal: Option<JoinHandle<()>>,
+    removal: Option<Removal>,
+    /// Whether it may not have synced the folder yet.
+    is_unsynced: bool,
     /// Makes durable which files are in a folder.
-    sync_folder: fn(&Path) -> Result<(), StoreError>,
+    sync_folder: SyncFolder,
     /// How many snapshots were taken and given up, since somebody asked.
     snapshots: (u64, u64),
     /// Why nothing more can be made durable, if that is known before it is tried.
@@ -114,6 +121,7 @@ impl Store {
             snapshot_bytes: 0,
             replacement: None,
             removal: None,
+            is_unsynced: false,
             sync_folder,
             snapshots: (0, 0),
             broken: None,
@@ -164,6 +172,7 @@ impl Store {
         if let Some(error) = self.broken.take() {
             return Err(error);
         }
+        self.sync_replaced()?;
         let bytes = append(&self.database, self.next, records);
         let bytes = match bytes.map_err(|error| failure(&self.path, error)) {
             Err(error) if is_full(&error) && self.make_room(&error) => {
@@ -181,6 +190,16 @@ impl Store {
         Ok(())
     }
 
+    /// Waits until the folder is synced in which a snapshot has taken the journal's place. Without that, a
+    /// loss of power could bring the old file back, without the records that come from now on.
+    fn sync_replaced(&mut self) -> Result<(), StoreError> {
+        if !std::mem::take(&mut self.is_unsynced) {
+            return Ok(());
+        }
+        let synced = self.removal.as_ref().and_then(|removal| removal.synced.recv().ok());
+        synced.unwrap_or_else(|| self.path.parent().map_or(Ok(()), self.sync_folder))
+    }
+
     /// Gives up the files besides the journal. Whether there were any.
     fn make_room(&mut self, error: &StoreError) -> bool {
         let is_replacing = self.is_replacing();
@@ -190,7 +209,7 @@ impl Store {
         let removal = self.removal.take();
         // It may have ended just now: there may be room by now.
         let was_removing = removal.is_some();
-        removal.map(JoinHandle::join);
+        removal.and_then(|removal| removal.thread).map(JoinHandle::join);
         is_replacing || was_removing
     }
 
@@ -235,6 +254,11 @@ impl Store {
 
     /// Begins to write a snapshot: its parts are to be [added](Self::add_part).
     pub(crate) fn begin_snapshot(&mut self) {
+        if let Err(error) = self.sync_replaced() {
+            self.give_up(&error);
+            self.broken = Some(error);
+            return;
+        }
         let path = self.path.with_extension(NEW_EXTENSION);
         match Replacement::begin(path, &self.node, &self.format) {
             Ok(replacement) => self.replacement = Some(replacement),
@@ -242,21 +266,39 @@ impl Store {
         }
     }
 
-    /// Adds a part of the snapshot that is being written. After the last one, the snapshot takes the
-    /// place of all records. If anything fails, all is as before.
+    /// Begins to write the next part of the snapshot. It is to be [completed](Self::complete_part)
+    /// before the next one is added.
     pub(crate) fn add_part(&mut self, part: Result<Vec<Vec<u8>>, Error>, is_last: bool) {
-        let Some(mut replacement) = self.replacement.take() else { return };
-        let part = match part {
-            Ok(part) => part,
+        let Some(replacement) = &mut self.replacement else { return };
+        let result = match part {
+            Ok(part) => replacement.add(part, is_last),
             Err(error) => return self.give_up(&error),
         };
-        if let Err(error) = replacement.add(part) {
-            return self.give_up(&error);
+        if let Err(error) = result {
+            self.give_up(&error);
         }
-        if !is_last {
-            self.replacement = Some(replacement);
-            return;
+    }
+
+    /// Notified when the part that is being written can be [completed](Self::complete_part)
+    /// without a wait. `None`: no part is being written.
+    pub(crate) fn part_written(&self) -> Option<Arc<Notify>> {
+        self.replacement.as_ref().and_then(|replacement| replacement.written().cloned())
+    }
+
+    /// Waits until the part that is being written is durable. After the last one, the snapshot takes
+    /// the place of all records. If anything fails, all is as before.
+    pub(crate) fn complete_part(&mut self) {
+        let Some(mut replacement) = self.replacement.take() else { return };
+        let is_complete = replacement.finish().and_then(|()| replacement.is_complete());
+        match is_complete {
+            Ok(true) => self.replace(replacement),
+            Ok(false) => self.replacement = Some(replacement),
+            Err(error) => self.give_up(&error),
         }
+    }
+
+    /// Has a snapshot that is whole take the place of the journal.
+    fn replace(&mut self, replacement: Replacement) {
         let old_path = self.path.with_extension(OLD_EXTENSION);
         match replacement.take_place(&self.path, &old_path) {
             Ok((database, next, bytes)) => {
@@ -264,12 +306,8 @@ impl Store {
                 (self.next, self.bytes, self.snapshot_bytes) = (next, bytes, bytes);
                 self.snapshots.0 = self.snapshots.0.saturating_add(1);
                 let old = std::mem::replace(&mut self.database, database);
-                match self.path.parent().map_or(Ok(()), self.sync_folder) {
-                    // A loss of power cannot bring the old file back any more.
-                    Ok(()) => self.removal = replacement::remove(old, old_path),
-                    // It can, without the records that come from now on.
-                    Err(error) => self.broken = Some(error),
-                }
+                self.removal = Some(replacement::remove(old, old_path, self.sync_folder));
+                self.is_unsynced = true;
             }
             Err(error) => self.give_up(&error),
         }

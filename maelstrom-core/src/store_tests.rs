@@ -30,6 +30,19 @@ pub(super) fn part(name: &str) -> Vec<Vec<u8>> {
     ["first", "second"].map(|number| format!("{name}: {number}").into_bytes()).to_vec()
 }
 
+/// Adds a part of a snapshot, and waits until it is durable.
+pub(super) fn add(store: &mut Store, part: Result<Vec<Vec<u8>>, Error>, is_last: bool) {
+    store.add_part(part, is_last);
+    complete(store);
+}
+
+/// Waits until nothing of a snapshot is being written.
+pub(super) fn complete(store: &mut Store) {
+    while store.part_written().is_some() {
+        store.complete_part();
+    }
+}
+
 /// The files of the node, in order.
 pub(super) fn files(dir: &Path) -> Vec<String> {
     let names = fs::read_dir(dir.join("n1")).unwrap();
@@ -66,14 +79,14 @@ fn a_snapshot_takes_the_place_of_all_before_it() {
     let mut store = open(dir.path()).unwrap();
     read(&mut store).unwrap();
     store.begin_snapshot();
-    store.add_part(Ok(part("one")), false);
+    add(&mut store, Ok(part("one")), false);
     store.commit(&batch(100..101)).unwrap();
-    store.add_part(Ok(part("two")), false);
+    add(&mut store, Ok(part("two")), false);
     // Large ones are not kept in memory until the next part.
     store.commit(&[vec![b'x'; 2 << 20]]).unwrap();
     store.commit(&batch(101..102)).unwrap();
     assert_eq!(files(dir.path()), ["records.new", "records.redb"]);
-    store.add_part(Ok(part("three")), true);
+    add(&mut store, Ok(part("three")), true);
     assert!(!store.is_replacing());
     store.commit(&batch(102..103)).unwrap();
     assert!(!files(dir.path()).contains(&"records.new".into()));
@@ -96,9 +109,9 @@ fn what_is_committed_before_the_first_part_is_not_put_before_the_snapshot() {
     store.begin_snapshot();
     store.commit(&batch(100..101)).unwrap();
     store.commit(&[vec![b'x'; 2 << 20]]).unwrap();
-    store.add_part(Ok(part("one")), false);
+    add(&mut store, Ok(part("one")), false);
     store.commit(&batch(101..102)).unwrap();
-    store.add_part(Ok(part("two")), true);
+    add(&mut store, Ok(part("two")), true);
     drop(store);
     let all = [part("one"), batch(101..102), part("two")].concat();
     assert_eq!(found(dir.path()).unwrap(), all);
@@ -110,8 +123,8 @@ fn a_snapshot_that_fails_leaves_all_as_it_was() {
     let mut store = open(dir.path()).unwrap();
     read(&mut store).unwrap();
     store.begin_snapshot();
-    store.add_part(Ok(part("half of it")), false);
-    store.add_part(Err(Error::crash("no more")), true);
+    add(&mut store, Ok(part("half of it")), false);
+    add(&mut store, Err(Error::crash("no more")), true);
     assert!(!store.is_replacing());
     store.commit(&batch(100..101)).unwrap();
     assert_eq!(files(dir.path()), ["records.redb"]);
@@ -125,7 +138,7 @@ fn a_process_that_ends_before_its_snapshot_does_leaves_all_as_it_was() {
     let mut store = open(dir.path()).unwrap();
     read(&mut store).unwrap();
     store.begin_snapshot();
-    store.add_part(Ok(part("half of it")), false);
+    add(&mut store, Ok(part("half of it")), false);
     store.commit(&batch(100..101)).unwrap();
     // It is killed: nothing is tidied up.
     std::mem::forget(store.replacement.take());
@@ -152,7 +165,7 @@ fn a_snapshot_that_the_disk_does_not_take_does_no_harm() {
     let aside = dir.path().join("aside");
     fs::rename(&journal, &aside).unwrap();
     fs::create_dir(&journal).unwrap();
-    store.add_part(Ok(part("all")), true);
+    add(&mut store, Ok(part("all")), true);
     assert!(!store.is_replacing());
     assert_eq!(files(dir.path()), ["records.redb"]);
     fs::remove_dir(&journal).unwrap();
@@ -160,7 +173,7 @@ fn a_snapshot_that_the_disk_does_not_take_does_no_harm() {
     store.begin_snapshot();
     // The file disappears before it can take the journal's place.
     fs::remove_file(dir.path().join("n1").join("records.new")).unwrap();
-    store.add_part(Ok(part("all")), true);
+    add(&mut store, Ok(part("all")), true);
     assert_eq!(files(dir.path()), ["records.redb"]);
     store.commit(&batch(101..102)).unwrap();
     drop(store);
@@ -184,7 +197,7 @@ fn an_estimate_that_is_too_low_does_not_cause_snapshots_without_end() {
     let dir = folder_with(0);
     let mut store = open(dir.path()).unwrap();
     store.begin_snapshot();
-    store.add_part(Ok(vec![vec![0; 3 << 20]]), true);
+    add(&mut store, Ok(vec![vec![0; 3 << 20]]), true);
     assert!(!store.is_worth_replacing(1));
     store.commit(&[vec![0; 3 << 20]]).unwrap();
     assert!(!store.is_worth_replacing(1));
@@ -200,7 +213,7 @@ fn a_snapshot_needs_no_file_system_that_links() {
     store.begin_snapshot();
     let (path, old) = (dir.path().join("n1/records.redb"), dir.path().join("none/records.old"));
     let mut replacement = store.replacement.take().unwrap();
-    replacement.add(part("all")).unwrap();
+    replacement.add(part("all"), true).unwrap();
     replacement.take_place(&path, &old).unwrap();
     drop(store);
     assert_eq!(found(dir.path()).unwrap(), part("all"));

@@ -85,6 +85,8 @@
 //!   that wait for an earlier one. At most one fetch of a node is under way, and a log is one
 //!   life of a node that appended something.
 //! * A request, a message or a tick makes the node look only at peers that something is due for.
+//! * A snapshot is merged in small steps, one for each tick that is due. A request or a message makes
+//!   no step, except for the first one, which the last piece makes.
 //! * What a beat tells several peers is encoded once, and waits for the driver in one copy.
 //!
 //! The ideas: epidemic repair after a first push is Demers et al., *Epidemic Algorithms for
@@ -443,6 +445,11 @@ impl<S: State> Gossip<S> {
     pub fn tick<E: From<Tick>>(&mut self, node: &mut Node<E>, _tick: Tick) {
         if self.tick_at.is_some_and(|at| at <= node.now()) {
             self.tick_at = None;
+            // Here only: requests and messages would each wait for a step, and those behind them for
+            // all of these steps.
+            if let Err(error) = self.merge_next(node) {
+                warn!(%error, "a snapshot makes no sense: what is left of it is not taken");
+            }
         }
         if self.silent_until.is_some_and(|until| until <= node.now()) {
             self.silent_until = None;
@@ -453,9 +460,6 @@ impl<S: State> Gossip<S> {
     /// Does all that is due, and has itself woken for the rest.
     fn drive<E: From<Tick>>(&mut self, node: &mut Node<E>) {
         let now = node.now();
-        if let Err(error) = self.merge_next(node) {
-            warn!(%error, "a snapshot makes no sense: what is left of it is not taken");
-        }
         if self.silent_until.is_none() {
             let gone = self.press(node, now);
             let hub = self.hub.clone();

@@ -2,11 +2,12 @@
 
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
 
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 
 use super::faulty::{Call, fill_disk};
-use super::tests::{batch, files, folder_with, found, open, part, read};
+use super::tests::{add, batch, complete, files, folder_with, found, open, part, read};
 use super::*;
 
 fn is_new(path: &Path, _: Call) -> bool {
@@ -37,7 +38,7 @@ fn replacing() -> (tempfile::TempDir, Store) {
     let mut store = open(dir.path()).unwrap();
     read(&mut store).unwrap();
     store.begin_snapshot();
-    store.add_part(Ok(part("one")), false);
+    add(&mut store, Ok(part("one")), false);
     assert!(store.is_replacing());
     (dir, store)
 }
@@ -69,7 +70,7 @@ fn a_snapshot_for_which_the_disk_has_no_room_is_given_up() {
     for is_last in [false, true] {
         let (dir, mut store) = replacing();
         fill_disk(is_new);
-        store.add_part(Ok(part("two")), is_last);
+        add(&mut store, Ok(part("two")), is_last);
         goes_on(dir.path(), store, 100);
     }
     let (dir, mut store) = replacing();
@@ -77,6 +78,7 @@ fn a_snapshot_for_which_the_disk_has_no_room_is_given_up() {
     // They are more than wait for the next part.
     let large = vec![b'x'; 2 << 20];
     store.commit(std::slice::from_ref(&large)).unwrap();
+    complete(&mut store);
     assert!(!store.is_replacing());
     assert_eq!(files(dir.path()), [FILE]);
     drop(store);
@@ -129,7 +131,7 @@ fn a_folder_that_cannot_be_synced_ends_the_node_before_anything_is_acknowledged(
         let source = io::ErrorKind::Other.into();
         Err(StoreError::Io { path: folder.to_owned(), source })
     };
-    store.add_part(Ok(part("two")), true);
+    add(&mut store, Ok(part("two")), true);
     assert!(matches!(store.commit(&batch(100..101)), Err(StoreError::Io { .. })));
     drop(store);
     assert_eq!(found(dir.path()).unwrap(), [part("one"), part("two")].concat());
@@ -145,9 +147,58 @@ fn a_file_that_cannot_be_removed_keeps_no_node_from_its_records() {
         let mut store = open(dir.path()).unwrap();
         assert_eq!(read(&mut store).unwrap(), batch(0..100));
         store.begin_snapshot();
-        store.add_part(Ok(part("all")), true);
+        add(&mut store, Ok(part("all")), true);
         drop(store);
         fs::remove_dir(&folder).unwrap();
         assert_eq!(found(dir.path()).unwrap(), batch(0..100));
     }
+}
+
+thread_local! {
+    /// Whether this is the thread on which the node works.
+    static IS_NODE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A sync may take as long as the disk likes. A node waits for its journal's, and for no other.
+#[test]
+fn a_snapshot_is_written_and_put_in_place_without_a_sync_on_the_nodes_thread() {
+    let (dir, mut store) = replacing();
+    IS_NODE.set(true);
+    fill_disk(|path, call| is_new(path, call) && IS_NODE.get());
+    store.sync_folder = |folder| {
+        let source = io::ErrorKind::Other.into();
+        let failed = || StoreError::Io { path: folder.to_owned(), source };
+        if IS_NODE.get() { Err(failed()) } else { sync_folder(folder) }
+    };
+    add(&mut store, Ok(part("two")), false);
+    store.add_part(Ok(part("three")), true);
+    // More than is written when the last part is complete.
+    let large = vec![b'x'; 1 << 17];
+    store.commit(std::slice::from_ref(&large)).unwrap();
+    complete(&mut store);
+    store.commit(&batch(100..101)).unwrap();
+    drop(store);
+    fill_disk(never);
+    let snapshot = ["one", "two", "three"].map(part).concat();
+    assert_eq!(found(dir.path()).unwrap(), [snapshot, vec![large], batch(100..101)].concat());
+}
+
+#[test]
+fn records_that_come_while_parts_are_written_keep_their_place_whatever_their_size() {
+    let (dir, mut store) = replacing();
+    let mut all = part("one");
+    for (number, bytes) in (100..).zip([10, 3 << 20, 9 << 20, 10]) {
+        let name = number.to_string();
+        store.add_part(Ok(part(&name)), false);
+        let records = [batch(number..number + 1), vec![vec![b'x'; bytes]]].concat();
+        store.commit(&records).unwrap();
+        all.extend([part(&name), records].concat());
+        complete(&mut store);
+    }
+    store.add_part(Ok(part("last")), true);
+    store.commit(&batch(104..105)).unwrap();
+    complete(&mut store);
+    assert!(!store.is_replacing());
+    drop(store);
+    assert_eq!(found(dir.path()).unwrap(), [all, part("last"), batch(104..105)].concat());
 }

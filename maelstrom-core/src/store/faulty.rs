@@ -25,6 +25,11 @@ pub(in crate::store) fn fill_disk(fails: fn(&Path, Call) -> bool) {
     FAILS.set(fails);
 }
 
+/// The errors of this thread.
+pub(in crate::store) fn fails() -> fn(&Path, Call) -> bool {
+    FAILS.get()
+}
+
 pub(in crate::store) fn create(builder: &Builder, path: &Path) -> Result<Database, DatabaseError> {
     let file = File::options().read(true).write(true).create(true).truncate(false).open(path);
     let inner = FileBackend::new(file.map_err(redb::StorageError::Io)?)?;

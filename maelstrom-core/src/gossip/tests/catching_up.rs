@@ -311,6 +311,28 @@ fn a_node_that_merges_a_snapshot_makes_none_itself() {
     assert!(cluster.engine(0).snapshot_bytes().is_some());
 }
 
+/// Each step may take milliseconds, and many requests may be in the input at once.
+#[test]
+fn neither_requests_nor_messages_make_a_node_merge_more_of_a_snapshot() {
+    const PIECES: u64 = 50;
+    let mut cluster = six();
+    let life = cluster.engine(1).life;
+    for position in 0..PIECES {
+        let next = (position + 1 < PIECES).then_some(position + 1);
+        hear_piece(&mut cluster, (1, life), (position, next), 70);
+    }
+    let before = cluster.engine(0).fetching.waiting();
+    assert!(before > 40, "{before} pieces wait");
+    for _ in 0..20 {
+        cluster.append(0);
+        let words = words(&cluster, 2, json!({}));
+        cluster.hear(0, &name(2), &words);
+    }
+    assert_eq!(cluster.engine(0).fetching.waiting(), before);
+    cluster.run_for(ms(1));
+    assert_eq!(cluster.engine(0).fetching.waiting(), 0);
+}
+
 #[test]
 fn the_snapshots_that_are_coming_are_few_and_those_of_dead_peers_make_room() {
     let mut cluster = six();
