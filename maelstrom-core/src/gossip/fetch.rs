@@ -104,9 +104,9 @@ struct Asked {
     from: NodeId,
     sent: u64,
     deadline: Duration,
-    /// Whether any message of the answer has come, whether any has brought something, and whether any
-    /// did not fit.
-    is_begun: bool,
+    /// When the last message of the answer came, or else when it was asked for.
+    heard: Duration,
+    /// Whether any message of the answer has brought something, and whether any did not fit.
     is_news: bool,
     is_gap: bool,
 }
@@ -215,15 +215,15 @@ impl<S: State> Gossip<S> {
         peer.fetch_at = Some(peer.fetch_at.map_or(at, |sooner| sooner.min(at)));
     }
 
-    /// When the answer to a fetch is late. A node that has been paused takes the pause for a part of
-    /// the round trip. If it asks then, it knows better soon, and must not wait as long as it meant to.
+    /// When the next part of the answer to a fetch is late. A node that has been paused takes the pause
+    /// for a part of the round trip. If it asks then, it knows better soon, and must not wait as long as
+    /// it meant to: also if a part of the answer comes at once, and the rest is lost.
     fn fetch_deadline(&self, asked: &Asked) -> Duration {
-        let peer = self.peers.get(&asked.from).filter(|_| !asked.is_begun);
-        let now_expected = peer.map(|peer| {
+        let expected = self.peers.get(&asked.from).map(|peer| {
             let slack = slack(&self.config, self.usual_round_trip, peer);
-            Duration::from_micros(asked.sent).saturating_add(slack)
+            asked.heard.saturating_add(slack)
         });
-        now_expected.map_or(asked.deadline, |expected| expected.min(asked.deadline))
+        expected.map_or(asked.deadline, |expected| expected.min(asked.deadline))
     }
 
     /// When the answer that is waited for is late, if one is.
@@ -270,8 +270,8 @@ impl<S: State> Gossip<S> {
             }
             node.count(&metrics::FETCHES, &[], 1);
             let (sent, deadline) = (micros(now), now.saturating_add(slack));
-            let (from, is_begun, is_news, is_gap) = (id.clone(), false, false, false);
-            self.fetching.asked = Some(Asked { from, sent, deadline, is_begun, is_news, is_gap });
+            let (from, heard, is_news, is_gap) = (id.clone(), now, false, false);
+            self.fetching.asked = Some(Asked { from, sent, deadline, heard, is_news, is_gap });
             let (answer_within, fetch) = (Some(Duration::ZERO), Some(Fetch { position, batches }));
             return self.send(node, &id, Parcel { answer_within, fetch, ..Parcel::default() });
         }
@@ -293,7 +293,7 @@ impl<S: State> Gossip<S> {
         let echoed = echo.map(|echo| echo.sent);
         let is_it = |asked: &&mut Asked| asked.from == *src && echoed >= Some(asked.sent);
         let (awaited, left) = asked.as_mut().filter(is_it).zip(left)?;
-        awaited.is_begun = true;
+        awaited.heard = now;
         awaited.is_news |= is_news;
         awaited.is_gap |= is_gap;
         if left > 0 {
