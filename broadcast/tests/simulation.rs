@@ -205,7 +205,10 @@ fn metrics_tell_that_peers_failed_and_that_all_nodes_caught_up() {
         .sum();
     assert!(broadcasts > 50.0, "{broadcasts}");
     assert_eq!(of_each("gossip_entries"), vec![broadcasts; 5]);
-    assert_eq!(of_each("gossip_peers_down"), [0.0; 5]);
+    // The hub hears everybody. Leaves may not have heard each other again.
+    let is_hub = of_each("gossip_is_hub");
+    let down = of_each("gossip_peers_down").into_iter().zip(is_hub);
+    assert!(down.filter(|(_, is_hub)| *is_hub > 0.0).all(|(down, _)| down < 1.0));
     // Each loses all or some of the others, and some of them lose their hub.
     assert!(sum("gossip_failures_total") > 0.0 && sum("gossip_hub_changes_total") > 4.0);
     // Every entry is sent to four nodes, in batches.
