@@ -8,7 +8,7 @@
 //! | `gossip_state_bytes` | gauge | | Estimated bytes of the state. |
 //! | `gossip_round_trip_seconds` | gauge | | Median over all peers of the round trip, 0 if unknown. |
 //! | `gossip_peers` | gauge | | Other nodes of the cluster. |
-//! | `gossip_peers_down` | gauge | | Peers that do not answer, as far as this node knows: leaves seldom hear from each other. |
+//! | `gossip_peers_down` | gauge | | Peers that did not answer when they were last needed. |
 //! | `gossip_is_hub` | gauge | | 1 if this node has no other node for its hub, 0 otherwise. |
 //! | `gossip_hub_changes_total` | counter | | Changes of this node's hub. |
 //! | `gossip_failures_total` | counter | | Times that a peer was found not to answer. |
@@ -67,7 +67,7 @@ static PEERS: Metric = Metric::gauge("gossip_peers", &[], "Other nodes of the cl
 static PEERS_DOWN: Metric = Metric::gauge(
     "gossip_peers_down",
     &[],
-    "Peers that do not answer, as far as this node knows: leaves seldom hear from each other.",
+    "Peers that did not answer when they were last needed.",
 );
 
 static IS_HUB: Metric = Metric::gauge(
