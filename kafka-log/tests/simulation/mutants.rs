@@ -132,10 +132,10 @@ fn a_broken_rule_is_noticed_by_the_sweep_of_all_faults() {
         (Rule::CommitWithAll, 2),
         (Rule::ElectInSync, 0),
         (Rule::Truncate, 0),
-        (Rule::TruncateByEpoch, 1_384),
+        (Rule::TruncateByEpoch, 1_884),
         (Rule::AppendOnce, 0),
         (Rule::LeadWithWholeLog, 1),
-        (Rule::CountProposed, 129),
+        (Rule::CountProposed, 155),
         (Rule::SoleFollower, 0),
         (Rule::CompareAndSet, 9),
     ] {
@@ -149,7 +149,7 @@ fn a_broken_rule_is_noticed_by_the_sweep_of_all_faults() {
 
 #[test]
 fn a_broken_rule_about_lost_records_is_noticed_by_the_sweep_with_a_bad_disk() {
-    for (rule, first) in [(Rule::MinInSync, 1), (Rule::ClearEligible, 4), (Rule::PersistEpoch, 80)]
+    for (rule, first) in [(Rule::MinInSync, 7), (Rule::ClearEligible, 4), (Rule::PersistEpoch, 82)]
     {
         let find = |seed| with_a_bad_disk(Rules::without(rule), seed);
         is_noticed(rule, "a bad disk", first, find);
@@ -174,7 +174,7 @@ fn a_broken_rule_about_outages_is_noticed_by_the_sweep_with_outages() {
 #[test]
 fn a_broken_rule_about_joining_is_noticed_where_the_others_crash_then() {
     // The seeds before the second number show nothing.
-    for (rule, first) in [(Rule::CountJoining, 69), (Rule::JoinCaughtUp, 86)] {
+    for (rule, first) in [(Rule::CountJoining, 209), (Rule::JoinCaughtUp, 413)] {
         let find = |seed| {
             with_staged(
                 crate::staged::with_joins,
