@@ -1,6 +1,6 @@
 //! The [marks](maelstrom_core::Node::mark) of this crate: what its sweeps in virtual time must reach.
 
-/// What a sweep with all faults reaches.
+/// The marks that a sweep with all faults reaches.
 pub const MARKS: &[&str] = &[
     BACK,
     CAS_MISMATCH,
@@ -27,7 +27,7 @@ pub const MARKS: &[&str] = &[
     TRUNCATES,
 ];
 
-/// What a sweep reaches beside those if its nodes demand more than one replica in sync.
+/// The marks that a sweep reaches as well if its nodes demand more than one replica in sync.
 pub const MIN_IN_SYNC_MARKS: &[&str] =
     &[BELOW_MIN_IN_SYNC, ELIGIBLE_TAKES_OVER, KEEPS_REFUSED, REFUSES];
 

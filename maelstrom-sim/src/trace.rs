@@ -69,7 +69,7 @@ pub struct Sent<'a> {
     pub body: &'a RawValue,
     /// In how many copies the network carried it.
     pub copies: usize,
-    /// What became of the copies, as far as the test saw it.
+    /// The ends of the copies, as far as the test saw them.
     pub ends: Vec<End>,
 }
 
@@ -78,7 +78,7 @@ pub struct Sent<'a> {
 pub struct End {
     /// When, in nanoseconds.
     pub time: i64,
-    /// What became of it.
+    /// Its fate.
     pub fate: Fate,
 }
 
@@ -215,7 +215,7 @@ impl Trace {
         self.left_out
     }
 
-    /// What happened beside the history, each with its time in nanoseconds.
+    /// The events beside the history, each with its time in nanoseconds.
     pub fn events(&self) -> impl Iterator<Item = (i64, &News)> {
         self.events.iter().map(|(at, news)| (self.since_zero(*at), news))
     }

@@ -1,4 +1,4 @@
-//! What nodes do, one by one or a few together. One program for all of it, since each more is a build.
+//! Tests of nodes, one by one or a few together. They are one program, since each program is a build.
 
 mod data_dir;
 mod figures;

@@ -106,7 +106,7 @@ struct Elements<'h> {
     by_text: BTreeMap<&'h str, usize>,
     /// How often at most a value stands in one read, if more than once, and the end of such a read.
     repeated: BTreeMap<&'h str, (u64, usize)>,
-    /// What nobody added, and the end of the first read that showed it.
+    /// Each value that nobody added, and the end of the first read that showed it.
     phantoms: BTreeMap<&'h str, usize>,
 }
 

@@ -10,7 +10,7 @@ use crate::trace::Trace;
 /// A fault, from its beginning to its end.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Band {
-    /// What the nemesis did, in words.
+    /// The action of the nemesis, in words.
     pub(super) name: String,
     /// The kind of fault, as in the history.
     pub(super) kind: &'static str,

@@ -1,4 +1,4 @@
-//! What the scripts of the page draw: operations, messages, faults and charts, as JSON.
+//! The data that the scripts of the page draw: operations, messages, faults and charts, as JSON.
 //!
 //! Times are whole microseconds since the first operation could begin. Texts are excerpts, so that a
 //! page stays small. Limits hold for the number of operations and messages: a page keeps those around

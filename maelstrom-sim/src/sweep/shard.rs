@@ -73,7 +73,7 @@ pub struct ShardResult {
     pub expected: BTreeSet<String>,
     /// The marks that this part reached.
     pub marks: BTreeMap<String, Reached>,
-    /// What it found.
+    /// Its finding, if it has one.
     pub finding: Option<Found>,
 }
 

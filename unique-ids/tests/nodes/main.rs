@@ -1,4 +1,4 @@
-//! What nodes do, one by one or a few together.
+//! Tests of nodes, one by one or a few together.
 
 mod process;
 mod properties;
