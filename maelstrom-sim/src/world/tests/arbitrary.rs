@@ -6,6 +6,7 @@ use super::*;
 use std::sync::Arc;
 
 use crate::nemesis::Fault;
+use crate::results::Results;
 use crate::workload::{Entry, Workload, built_in};
 
 /// Values that are hard on somebody: huge, tiny, of the wrong type, null, long, deep, or nearly right.
