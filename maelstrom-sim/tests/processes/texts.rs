@@ -58,7 +58,7 @@ fn a_long_text_is_cut_wherever_it_appears() {
             r#"reply({"type": "read_ok", "value": [*range(99), "v" * 1_000_000]} if request["body"]["type"] == "read" else {"type": "add_ok"})"#,
             "nobody added it",
         ),
-        ("g-set", r#"reply({"type": "o" * 3_000_000})"#, "no add succeeded"),
+        ("g-set", r#"reply({"type": "o" * 3_000_000})"#, "type is not `"),
     ];
     let threads = cases.map(|(workload, odd, part)| {
         let script = format!("    {odd}");
