@@ -185,6 +185,12 @@ build: ## Build all programs in release mode, in target/release/
 test: ## Run the tests, those of the scripts too
 	cargo test --workspace --locked
 	scripts/test-scripts
+	scripts/test-guide
+
+.PHONY: guide
+guide: ## Run the broken nodes of the guide: each must fail as its chapter says
+	scripts/build maelstrom-sim
+	scripts/test-guide --run
 
 # The test that sweeps each workload.
 sweep_of = $(or $(sweep_$(1)),-p $(1) --test simulation -- sweep)
