@@ -47,7 +47,8 @@ impl Workload for GCounter {
         Box::new(Counting { next_add, factor: self.factor.unwrap_or(1) })
     }
 
-    /// Maelstrom's client for counters does not catch errors, so an error leaves the outcome unknown.
+    /// Maelstrom's client for counters does not catch errors, so an error leaves the outcome
+    /// unknown.
     fn heeds_errors(&self) -> bool {
         false
     }

@@ -43,7 +43,8 @@ impl Workload for PnCounter {
         Box::new(Counting { next_add, factor: 1 })
     }
 
-    /// Maelstrom's client for counters does not catch errors, so an error leaves the outcome unknown.
+    /// Maelstrom's client for counters does not catch errors, so an error leaves the outcome
+    /// unknown.
     fn heeds_errors(&self) -> bool {
         false
     }
