@@ -72,7 +72,7 @@ impl Beat {
 /// The schedule of a leaf.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Slot {
-    /// The time of the hub's last beat, as heard or as predicted, and the period after it.
+    /// The arrival of the hub's last beat at this node, real or predicted, and the period after it.
     beat: Option<(Duration, Duration)>,
     /// When this node sends its news to the hub.
     flush_at: Option<Duration>,
@@ -93,7 +93,7 @@ fn whole_periods(time: Duration, period: Duration) -> Duration {
 }
 
 impl Slot {
-    /// Records a message of the hub. The hub's last beat was `age` before it arrived.
+    /// Records a message that the hub sent `age` after its last beat.
     pub(super) fn hear_beat(&mut self, now: Duration, age: Duration, period: Duration) {
         *self = Self { beat: Some((now.saturating_sub(age), period)), flush_at: None };
     }
@@ -171,8 +171,8 @@ mod tests {
         Duration::from_millis(n)
     }
 
-    /// The slot of a leaf with a round trip of 200 ms to its hub. The hub beats every 400 ms. The
-    /// last beat was heard at 1030 ms and was 30 ms old.
+    /// The slot of a leaf 100 ms away from a hub that beats every 400 ms. The last beat arrived at
+    /// 1 s.
     fn slot() -> Slot {
         let mut slot = Slot::default();
         slot.hear_beat(ms(1_030), ms(30), ms(400));
@@ -181,8 +181,7 @@ mod tests {
 
     #[test]
     fn a_leaf_reaches_its_hub_just_before_the_next_beat() {
-        // The hub beat at 1000 and beats next at 1400. A message sent at 1170 arrives at 1270, in
-        // time.
+        // The hub beat at 900 and beats next at 1300. A message sent at 1170 arrives at 1270.
         assert_eq!(slot().flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_170));
         // Later news waits for the same slot.
         let mut slot = slot();

@@ -226,7 +226,7 @@ impl<S: State> Gossip<S> {
     }
 
     /// Answers the peers that wait for an answer. If a peer may not hear this node, the answer asks
-    /// it.
+    /// whether it does.
     pub(super) fn acknowledge<E>(&mut self, node: &mut Node<E>, now: Duration) {
         for id in self.peers.to_answer(now) {
             if self.answers_with_beat(&id, now) {

@@ -142,8 +142,8 @@ impl<S: State> Gossip<S> {
         runs.into_iter().try_for_each(|run| self.recover_run(run))
     }
 
-    /// Estimated size in bytes of a [`snapshot`](Self::snapshot). `None` while a snapshot of a peer is
-    /// being merged: the state then holds entries that this node cannot name.
+    /// Estimated size in bytes of a [`snapshot`](Self::snapshot). `None` while a snapshot of a peer
+    /// is being merged: the state then holds entries that this node cannot name.
     #[must_use]
     pub fn snapshot_bytes(&self) -> Option<usize> {
         let bytes = self.state.bytes().saturating_add(self.replica.log_bytes());
