@@ -100,7 +100,6 @@ mod tests {
     /// that a service receives twice is not linearizable, so this sweep spares services. After all
     /// faults have ended, every operation must get a reply within one second. A request takes four
     /// hops, so the network must not be too slow.
-    /// the network is not too slow.
     #[test]
     fn sweep() {
         Sweep::new(LinKv::default(), Fault::ALL).test_cases("lin-kv-proxy", 10, |mut test| {

@@ -5,9 +5,9 @@
 //! that arrives early is held until the messages before it have arrived. To the rest of the engine
 //! this looks like a slower network.
 //!
-//! If a message of the burst is lost, the later ones wait until one of two events: a later burst of
-//! the same peer arrives and releases them, or the peer fails to answer and they are dropped. In
-//! both cases the node fetches the missing part, as after any lost message.
+//! If a message of the burst is lost, the later ones wait. Either a later burst of the same peer
+//! arrives and releases them, or the peer fails to answer and they are dropped. In both cases the
+//! node fetches the missing part, as after any lost message.
 //!
 //! At most [`EARLY_MAX`] messages wait, for all peers together. A message that arrives early and
 //! finds no room is processed at once. It does not fit, so the node fetches its contents.

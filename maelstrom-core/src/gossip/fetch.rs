@@ -26,7 +26,6 @@
 //!
 //! So a snapshot contains everything that was appended before its last piece was taken. Afterwards
 //! the node lacks only later entries, and the logs still hold those.
-//! came after the last piece was taken, and the logs hold that.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -49,10 +49,10 @@
 //!   is up again once it answers a message that was sent since. A hub that goes down repeatedly is
 //!   trusted less each time.
 //! * *A node restarts.* Its records restore its own log, which never grows again. New entries go to
-//!   a new log with a new incarnation. (If the state is monotonic, the records also hold all
-//!   entries of other nodes that the node has applied.) Every message names the life of its sender.
-//!   What a node knows about a peer is forgotten when the peer's life ends. A node that starts
-//!   greets its hub, whatever it recovered.
+//!   a new log with a new incarnation. If the state is monotonic, the records also hold all entries
+//!   of other nodes that the node has applied. Every message names the life of its sender. A node
+//!   forgets its knowledge of a peer when the peer's life ends. A node that starts greets its hub,
+//!   whatever it recovered.
 //! * *All nodes restart at once.* Each node continues with its own records, and gets the rest from
 //!   the others. Every acknowledged entry is in the records of the node that acknowledged it.
 //!   Without records everything is lost, and the nodes start empty.
@@ -76,12 +76,12 @@
 //!   have the old name by now, even with a copy of the same records.
 //! * *A node is added.* It receives everything, like a node that restarts without records. All
 //!   nodes must restart with the new list of names. A node refuses messages from nodes that are not
-//!   on its list (error 12).
 //! * *A node is removed.* The others keep their entries, and the rows of its logs forever. Entries
 //!   that only its records hold are lost with it. If the state is not monotonic, these may include
-//!   all entries that it acknowledged itself: the other nodes know them from gossip only, so they
-//!   lose them once all of them have restarted, unless the records of one hold a snapshot of its
-//!   state. Its records bring everything back, under any name. So keep them, and ideally start them
+//!   all entries that it acknowledged itself. The other nodes know these from gossip only. So they
+//!   lose them once all of them have restarted, unless the records of one node hold a snapshot of
+//!   its state. The records of the removed node bring everything back, under any name. So keep
+//!   them, and ideally start them once more as a node that is added.
 //!   once more as a node that is added.
 //! * *A node is alone* on the list. It continues the log of its earlier life, because no other node
 //!   can have more of it. So a cluster must never again use an older copy of its records, or a

@@ -165,7 +165,7 @@ const BACKOFF_DOUBLINGS_MAX: u32 = 4;
 /// After this long without a failure, earlier failures are forgiven.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 
-/// What a message proves about the life of its sender.
+/// The proof that a message gives about the life of its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// The message is from the known life.
@@ -228,7 +228,6 @@ impl Peer {
     /// A message of an ended life may arrive late. It must not count as the version of the new
     /// life. The echoes distinguish two lives: the later life has heard a message that the earlier
     /// one cannot have heard.
-    /// earlier one never can have.
     pub(super) fn hear(
         &mut self,
         now: Duration,

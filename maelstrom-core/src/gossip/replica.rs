@@ -486,7 +486,6 @@ impl<T: Entry> Replica<T> {
     ///
     /// O(origins) for each log that is halved. Amortized, this happens once per as many appended
     /// bytes as it drops.
-    /// drops.
     fn trim(&mut self) {
         while self.bytes > self.limit() {
             let long = self.logs.values_mut().filter(|log| log.entries.len() > 1);

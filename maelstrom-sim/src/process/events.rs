@@ -14,7 +14,6 @@
 //!   never wait for each other. Another reader may do so once the test has taken the excess lines.
 //! * A short line enters an empty queue at once, whatever the readers hold.
 //! * Events leave in the order in which they came.
-//! * Events leave in the order in which they came.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

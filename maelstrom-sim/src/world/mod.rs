@@ -137,7 +137,7 @@ pub struct World {
     stagger: Option<Stagger>,
     rng: SimRng,
     threads: Vec<Thread>,
-    /// Whose turn it is: the index of a thread, or the number of threads for the nemesis.
+    /// The current turn: the index of a thread, or the number of threads for the nemesis.
     turn: usize,
     calls: Calls,
     next_client: u64,

@@ -35,7 +35,6 @@
 //! Rows of past lives stay in memory. To remove one, all nodes would have to agree to refuse late
 //! entries of that life. Nodes without a disk forget such an agreement when they restart, and a
 //! single node that is down would prevent it.
-//! restart, and one node that is down would prevent it.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
 //! A cluster in virtual time, with a network that delays, reorders, loses, duplicates and cuts.
 //!
-//! Everything derives from one seed. Whatever a test is about, the cluster checks
+//! Everything derives from one seed. In every test, the cluster checks
 //!
 //! * each message when it is sent: it holds nothing that its receiver is known to have, at most one
 //!   batch, nothing that its sender lacks, and no entry of its sender's own that a crash could

@@ -20,9 +20,11 @@
 //! to continue from A if there is one, in whichever order it tries the operations.
 //!
 //! Both configurations know the same calls. So the operations that A has left beyond B are those
-//! that B used beyond A. Partners exist if A used no more of each head than B did, and if A has at
-//! least as many additional heads left as B has additional other operations of the group left.
-//! at least as many as the other operations of the group that B has left over beyond A.
+//! that B used beyond A. In each group, partners exist under two conditions:
+//!
+//! * A used no more heads than B.
+//! * The number of heads that B used beyond A is at least the number of other operations that A
+//!   used beyond B, summed over their classes.
 
 use super::model::Model;
 

@@ -27,7 +27,6 @@ pub(super) struct Policy {
     pub(super) slack: Option<usize>,
     /// How often a pass that drops configurations goes back when it is stuck. Each try goes back
     /// farther and keeps more configurations.
-    /// with more configurations.
     pub(super) tries: u32,
 }
 

@@ -33,7 +33,6 @@ pub(super) fn distinct(list: &ListRead) -> Vec<VersionId> {
 ///
 /// Elle ignores an element that nobody appended, so it does not relate the elements before and
 /// after it. The strict rules relate them.
-/// before and after it are related. The strict rules look past it.
 pub(super) fn infer(all: &Transactions<'_>, rules: Rules, orders: &mut Orders) {
     for (key, longest) in all.keys.iter().zip(longest(all)) {
         let mut chain = Chain { all, rules, orders, below: vec![key.initial] };
