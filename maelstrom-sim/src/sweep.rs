@@ -118,7 +118,7 @@ impl Sweep {
         let mean_ms = [0, 1, 10, 50, 100].choose(&mut rng).copied().unwrap_or(0);
         options.latency = Latency { mean_ms, dist };
         for fault in Fault::ALL {
-            // Drawn for every kind, so that a sweep with another set of faults gives the same runs.
+            // Drawn for every kind, so that another set of faults does not change the other draws.
             if rng.random_bool(0.5) && self.faults.contains(&fault) {
                 options.nemesis.insert(fault);
             }

@@ -76,13 +76,13 @@
 //!   have the old name by now, even with a copy of the same records.
 //! * *A node is added.* It receives everything, like a node that restarts without records. All
 //!   nodes must restart with the new list of names. A node refuses messages from nodes that are not
+//!   on its list (error 12).
 //! * *A node is removed.* The others keep their entries, and the rows of its logs forever. Entries
 //!   that only its records hold are lost with it. If the state is not monotonic, these may include
 //!   all entries that it acknowledged itself. The other nodes know these from gossip only. So they
 //!   lose them once all of them have restarted, unless the records of one node hold a snapshot of
 //!   its state. The records of the removed node bring everything back, under any name. So keep
 //!   them, and ideally start them once more as a node that is added.
-//!   once more as a node that is added.
 //! * *A node is alone* on the list. It continues the log of its earlier life, because no other node
 //!   can have more of it. So a cluster must never again use an older copy of its records, or a
 //!   second copy with which another node ran alone.
