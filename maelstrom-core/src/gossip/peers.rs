@@ -213,7 +213,7 @@ impl Peers {
     /// Adds a peer.
     pub(super) fn insert(&mut self, id: NodeId, peer: Peer) {
         self.all.insert(id.clone(), Filed { peer, place: Place::default() });
-        // Adds the peer to the index.
+        // Dropping the guard adds the peer to the index.
         drop(self.get_mut(&id));
     }
 

@@ -168,7 +168,7 @@ impl<S: State> Gossip<S> {
         let others = batches.into_iter().map(|runs| Parcel { runs, ..Parcel::default() });
         self.send_burst(node, id, others.chain([last]).collect());
         if !was_introduced && self.is_lost_by_hub(id) {
-            // The peer did not answer the hub either.
+            // The peer did not answer the hub, so a single silence is enough.
             if let Some(mut peer) = self.peers.get_mut(id) {
                 peer.expect_life();
             }

@@ -73,7 +73,7 @@ pub(super) struct Open {
     pub(super) overwrites: bool,
 }
 
-/// For how many events behind the place where it was stuck a pass keeps more configurations.
+/// For how many events after the place where it was stuck a pass keeps more configurations.
 const MARGIN: usize = 32;
 
 /// A configuration counts as one more entry for each of this many classes.

@@ -118,7 +118,8 @@ pub enum Model {
     /// View serializable, for several copies (Bernstein et al. 1987).
     #[value(name = "1SR")]
     OneCopySerializable,
-    /// The same, in the order of each session (Zuikeviciute & Pedone 2008). Judged as `1SR`.
+    /// One-copy serializable, in the order of each session (Zuikeviciute & Pedone 2008). Judged as
+    /// `1SR`.
     SessionSerializable,
     /// Transactions behave as if they ran one after the other (Adya 1999, PL-3).
     #[value(alias = "PL-3", alias = "conflict-serializable")]
