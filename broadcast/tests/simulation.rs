@@ -38,12 +38,12 @@ fn sweep_with_small_logs_and_batches() {
     let node = |_: &NodeId| Broadcast::new(config.clone());
     all_faults()
         .expecting(marks)
-        .test_cases("broadcast-small-logs", 6, |test| Case::new(test, node));
+        .test_cases("broadcast-small-logs", 4, |test| Case::new(test, node));
 }
 
 #[test]
 fn sweep_with_snapshots() {
-    all_faults().test_snapshots("broadcast-snapshots", 6, |_| Broadcast::default());
+    all_faults().test_snapshots("broadcast-snapshots", 4, |_| Broadcast::default());
 }
 
 /// Links carry few bytes a second, and lines are short: a node that says much falls behind, and must

@@ -41,7 +41,7 @@ fn sweep() {
 #[test]
 fn sweep_with_snapshots() {
     let sweep = Sweep::new(workload::GCounter::default(), Fault::ALL);
-    sweep.test_snapshots("g-counter-snapshots", 6, counter);
+    sweep.test_snapshots("g-counter-snapshots", 4, counter);
 }
 
 /// Links carry few bytes a second, and lines are short: a node that says much falls behind, and must

@@ -3,6 +3,7 @@
 #![allow(clippy::arithmetic_side_effects, reason = "tests may fail")]
 
 mod cluster;
+mod data_dir;
 mod failures;
 mod floors;
 mod life_of_a_send;

@@ -92,7 +92,7 @@ fn case(test: Test) -> Case<impl FnMut(&NodeId) -> KafkaLog> {
 #[test]
 fn sweep_configurations() {
     let marks = MARKS.iter().chain(MIN_IN_SYNC_MARKS).copied();
-    all_faults().expecting(marks).test_cases(NAME, 10, case_with_snapshots);
+    all_faults().expecting(marks).test_cases(NAME, 4, case_with_snapshots);
 }
 
 /// Thousands of operations a second: packets are full, and sends wait for room.

@@ -11,6 +11,7 @@ mod ids;
 mod kafka;
 mod registers;
 mod replicated;
+mod transactions;
 
 use maelstrom_core::{MessageHandler, NodeId};
 use maelstrom_sim::nemesis::Fault;
@@ -18,7 +19,7 @@ use maelstrom_sim::sweep::Sweep;
 use maelstrom_sim::workload::Workload;
 
 /// How many seeds a good handler is run with, unless `SEEDS` asks for others.
-const GOOD_SEEDS: u64 = 6;
+const GOOD_SEEDS: u64 = 4;
 
 /// All faults that the good handler of a workload can bear. An echo without an answer is an error
 /// whatever the cause, so no node may pause or crash.

@@ -228,7 +228,7 @@ fn the_weaker_levels_are_not_blamed_for_what_they_permit() {
         (Isolation::ReadCommitted, Model::ReadCommitted),
         (Isolation::ReadUncommitted, Model::ReadUncommitted),
     ] {
-        for seed in 0..8 {
+        for seed in 0..4 {
             let mut workload = TxnRwRegister::strongest_available();
             workload.options.consistency_models = vec![model];
             let test = Sweep::new(workload, Fault::ALL).test_for(seed);

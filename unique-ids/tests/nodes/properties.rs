@@ -235,7 +235,7 @@ fn after_the_last_stamp_a_node_begins_again_with_a_new_incarnation() {
 /// that stays wrong.
 #[test]
 fn ids_stay_unique_whether_or_not_the_clock_comes_back_from_the_far_future() {
-    for later in [TODAY, MILLIS_MAX, u64::MAX] {
+    for later in [TODAY, u64::MAX] {
         let mut process = Process::start("n1", 7);
         let mut ids = BTreeSet::from([process.generate(u64::MAX)]);
         for _ in 0..66_000 {

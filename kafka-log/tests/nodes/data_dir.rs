@@ -1,6 +1,4 @@
 //! The program with `--data-dir`: it goes on with what is there, or says why it does not.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail")]
-#![allow(clippy::arithmetic_side_effects, reason = "tests may fail")]
 #![expect(clippy::disallowed_methods, reason = "processes and disks are what this is about")]
 
 use std::collections::BTreeMap;

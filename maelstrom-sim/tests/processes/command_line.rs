@@ -1,11 +1,9 @@
 //! The command line: everything that `maelstrom test` accepts, and clear words for what it refuses.
-#![allow(clippy::unwrap_used, reason = "tests may fail")]
-#![expect(clippy::disallowed_methods, reason = "processes are what this is about")]
 
 use std::path::Path;
 use std::process::{Command, Output};
 
-const NODE: &str = env!("CARGO_BIN_EXE_broken-node");
+use super::NODE;
 
 fn run_in(dir: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_maelstrom-sim"));
