@@ -11,9 +11,9 @@
 //! If the node's driver keeps records, these are the invariants:
 //!
 //! * *An acknowledged value is on the disk of the node that acknowledged it*, before the reply
-//!   leaves: in an entry of its own log, or among the values that it recovered. A value that the
-//!   node knows only from gossip is not on its disk, since the node that accepted it has it on its
-//!   own disk. If a client sends that value to this node, the node appends it to its own log as
+//!   leaves. It is in an entry of the node's own log, or among the values that the node recovered.
+//!   A value that a node knows only from gossip is not on its disk, but on that of the node that
+//!   accepted it. If a client sends that value to this node, the node appends it to its own log as
 //!   well. That costs a record and one more entry for the other nodes, once for each value and
 //!   node. Without records it costs nothing.
 //! * *A read is no promise.* It includes values that this node knows only from gossip. Each of them
@@ -146,8 +146,8 @@ impl Broadcast {
         match self.gossip.state().position(text) {
             None => false,
             Some(at) if node.is_durable() => self.on_record.get(at).copied().unwrap_or(false),
-            // The value is under way already: the request may be a retry. (While a snapshot is
-            // being merged, a value from it may not be in the log of any origin yet.)
+            // The value is under way already: the request may be a retry. (But while a snapshot is
+            // being merged, the node may know a value without the entry that names it.)
             Some(_) => !self.gossip.is_merging(),
         }
     }

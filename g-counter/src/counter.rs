@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 /// The entry that a node appends: the present total of its row.
 ///
-/// A total replaces all earlier totals of the row. So a node keeps one of them for each row, a
-/// message holds no more than that at any rate of adds, and no node ever needs a snapshot.
+/// A total replaces all earlier totals of the row. So a node keeps one total for each row, and a
+/// message has no more than that, at any rate of adds. No node ever needs a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Total(pub u64);
 

@@ -8,17 +8,17 @@
 //! # Repeated adds
 //!
 //! A node acknowledges a repeated add again, and counts it once. It recognizes the add if the same
-//! life of the node took it, from the same client and with the same `msg_id`, among the last
-//! [`RETRIES_KEPT`] adds (fewer if the names of the clients take more than 4 MiB). It cannot
-//! recognize any other retry: one at another node, one after the node's restart, or one with a new
-//! `msg_id`. An add without a `msg_id`, which wants no reply, counts each time it comes.
+//! life of the node took it before, from the same client and with the same `msg_id`. It remembers
+//! the last [`RETRIES_KEPT`] adds (fewer if the names of the clients take more than 4 MiB). It
+//! cannot recognize any other retry: one at another node, one after the node's restart, or one with
+//! a new `msg_id`. An add without a `msg_id`, which wants no reply, counts each time it comes.
 //!
 //! # Restarts
 //!
 //! If the node's driver keeps records, an acknowledged add is durable on the node that acknowledged
 //! it, before the reply leaves. Every add except that of 0 appends the new total to the node's own
-//! log. A repeated add needs no record of its own: a reply leaves after all records before it, and
-//! so after the record of the add that it repeats.
+//! log. A repeated add needs no record of its own: its reply leaves after all earlier records, and
+//! so after that of the first add.
 //!
 //! A read is no promise. It includes rows of other nodes as gossip has brought them, and each total
 //! is durable on its own writer only. A node that restarts has its own row, and the other rows as

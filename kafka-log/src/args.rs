@@ -48,15 +48,15 @@ pub struct Config {
     /// The longest message that the node takes, in bytes of JSON, with its key. With the head of a
     /// packet it must fit into the longest line that the nodes read.
     pub message_bytes: usize,
-    /// Bytes of JSON that may wait in each of these places: clients' sends that a node has taken,
-    /// forwarded sends that wait at a leader in one partition, questions to other nodes, and
-    /// answers to one of them. A single item may be longer.
+    /// Bytes of JSON that may wait in each of four places: the sends of a node's clients, the
+    /// forwarded sends at a leader of one partition, the questions to other nodes, and the answers
+    /// to one other node. A single item may be longer.
     pub pending_bytes: usize,
     /// Number of sends of each producer that a log remembers. The sequence numbers of the sends
     /// that a node has under way in a partition are less than this apart.
     pub window: u64,
-    /// True if a partition without a record in `lin-kv` goes on after a while without the replicas
-    /// that did not report their records, or lost them.
+    /// True if a partition without a record in `lin-kv` does not wait for ever. After a while it
+    /// goes on without the replicas that did not describe their records, or lost them.
     pub unclean_recovery: bool,
     /// The rules of the protocol that hold: all of them, except in tests.
     pub rules: Rules,

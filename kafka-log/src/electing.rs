@@ -4,8 +4,8 @@
 //!
 //! 1. `request_metadata` marks the record as wanted, and [`KafkaLog::drive_partitions`] reads it
 //!    from `lin-kv`.
-//! 2. [`KafkaLog::record_read`] takes the reply. `apply_metadata` acts on it: the node follows the
-//!    leader that the record names, or takes over if that leader is gone and the node may lead.
+//! 2. [`KafkaLog::record_read`] takes the reply. `apply_metadata` acts on it. The node follows the
+//!    leader that the record names. If that leader is gone and the node may lead, it takes over.
 //! 3. `take_over` proposes the next epoch by compare-and-set ([`KafkaLog::swap`]).
 //! 4. [`KafkaLog::record_swapped`] takes the outcome. On success, `begin_to_lead` starts to lead.
 //!

@@ -6,12 +6,12 @@
 //! * An entry is committed when every replica has it that might be in sync. These are the replicas
 //!   in the record in `lin-kv`, and those that a compare-and-set of this leader with unknown
 //!   outcome may have added. So any replica that takes over has all committed entries.
-//! * The leader tells a follower that it is the only other replica in sync ([`Append::sole`]) only
-//!   with entries that are in the log before another replica begins to join. A replica that joins
-//!   must first have all these entries.
-//! * An acknowledgement of a follower counts only in the leader's epoch, only up to the position
-//!   that the leader has sent, and only for the incarnation that is in sync. Another incarnation
-//!   may have forgotten that it follows a newer leader.
+//! * The leader may tell a follower that it is the only other replica in sync ([`Append::sole`]).
+//!   All entries that it sends with this news are in the log before another replica begins to join.
+//!   That replica must first have all of them.
+//! * A follower's acknowledgement counts only in the leader's epoch, and only up to the position
+//!   that the leader has sent. It counts only for the incarnation that is in sync: another
+//!   incarnation may have forgotten that it follows a newer leader.
 //! * A send waits since its first attempt: a retry never hides that a follower stalls.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,8 +50,8 @@ struct Progress {
     /// The last high watermark that the leader sent, and the last one that the follower confirmed.
     told_high: Position,
     high: Position,
-    /// False if a message is due even without news: none was sent in this epoch, or the last one
-    /// was lost or did not match the follower's log.
+    /// False if a message is due even without news. No message of this epoch was sent, or the last
+    /// one was lost, or it did not match the follower's log.
     is_told: bool,
     /// True if the follower keeps a log of another name. It then gets nothing.
     is_stranger: bool,
@@ -446,8 +446,8 @@ impl Leader {
         Some(all.fold(end, Position::min))
     }
 
-    /// The record without the replicas that hold up commits: those that are `gone`, and those that
-    /// are up but lack an entry that a send has waited for too long.
+    /// The record without the replicas that hold up commits. These are the ones that are `gone`,
+    /// and the ones that stall: they are up, and lack an entry that a send has waited for too long.
     #[must_use]
     pub fn shrunk_in_sync(
         &self,

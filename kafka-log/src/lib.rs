@@ -11,14 +11,14 @@
 //!
 //! A record in `lin-kv` ([`Metadata`]) names the leader of a partition, its epoch, and the replicas
 //! in sync. Nodes change the record by compare-and-set only. They create it when a client first
-//! writes to the partition, and they read it only when something goes wrong: in steady state
-//! `lin-kv` gets no message. The epoch is the fencing token. Every message of replication carries
-//! it. A replica refuses an older epoch, and a leader that meets a newer one steps down.
+//! writes to the partition. They read it only when something goes wrong: in steady state `lin-kv`
+//! gets no message. The epoch is the fencing token. Every message of replication carries it. A
+//! replica refuses an older epoch, and a leader that meets a newer one steps down.
 //!
 //! * Only a replica in sync can take over, since only these replicas are sure to have all committed
-//!   entries. With `--min-isr`, there is one exception: a replica that left the in-sync set while
-//!   nothing could be committed can take over if all replicas in sync are gone (KIP-966, see
-//!   [`Metadata::eligible`]).
+//!   entries. With `--min-isr`, there is one exception (KIP-966, see [`Metadata::eligible`]). A
+//!   replica that left the in-sync set while nothing could be committed can take over if all
+//!   replicas in sync are gone.
 //! * In a new epoch a follower first truncates its log to the part that it shares with the leader.
 //!   It compares the epochs of the entries (KIP-101), never the length of the log or its high
 //!   watermark.
@@ -28,11 +28,11 @@
 //!   names as the leader although it does not know that it leads.
 //! * A replica is a node *and an incarnation*, a number that the node draws when its records begin.
 //!   A node that restarts with its records is the same replica. A node that restarts without them
-//!   is another replica: it is out of sync until it has caught up, and the leader takes the old
-//!   replica out of the record. If no replica in sync has its records any more, the messages are
+//!   is another replica. It is out of sync until it has caught up, and the leader removes the old
+//!   replica from the in-sync set. If no replica in sync has its records any more, the messages are
 //!   lost. The partition then stays unavailable: no election hides the loss.
 //! * If `lin-kv` has no record of a partition, but nodes keep records of it, all replicas compare
-//!   their logs, and the node with the most complete log leads ([`Comparison`]).
+//!   their logs ([`Comparison`]). The node with the most complete log leads.
 //! * Each log has a random name. A replica refuses messages about a log of another name.
 //!
 //! # Packets
@@ -47,8 +47,8 @@
 //!   reads. The other items stay queued, in order, for the next packet. If the queues have no room
 //!   for a send, the node refuses it at once, with error 11.
 //! * A node that forwards a send gets it back as an entry. If this node and the leader are the only
-//!   replicas that must have the entry, the node knows that it is committed as soon as it has it.
-//!   So a send costs two packets, whichever node takes it.
+//!   replicas in sync, the entry is committed as soon as the node has it. So a send costs two
+//!   packets, whichever node takes it.
 //! * Acknowledgements are watermarks: a lost, repeated or late one does no harm. So are high
 //!   watermarks. They travel with other items, and alone only if nothing else is sent for a while.
 //! * A node asks a silent peer again, and after a while suspects it to be down. A node asks for
@@ -70,7 +70,7 @@
 //!   another node only about keys that it does not keep.
 //! * Committed offsets gossip, and only rise ([`Committed`]). A node acknowledges them once it has
 //!   made them durable. The other nodes know them a little later. Only the node that took them has
-//!   them on its disk: another node that restarts lists lower offsets than before, until it hears
+//!   them on its disk. Another node that restarts lists lower offsets than before until it hears
 //!   from a node that has them.
 //!
 //! If the node's driver keeps records, everything is durable before the node acknowledges it.
@@ -281,13 +281,13 @@ impl Identity {
 pub struct KafkaLog {
     config: Config,
     own: Identity,
-    /// Whether the records name the incarnation and the settings.
+    /// True if the records name the incarnation and the settings.
     has_settings: bool,
     /// The nodes that the records are valid for, sorted. Empty: the records do not say.
     nodes: Vec<NodeId>,
     /// Set if this node serves nothing, because its records belong to another cluster: the reason.
     refusal: Option<String>,
-    /// Whether recovery is between the start and the end of a snapshot.
+    /// True while recovery is between the start and the end of a snapshot.
     is_recovering_snapshot: bool,
     placement: Placement,
     partitions: Indexed<PartitionId, Partition>,

@@ -1,16 +1,16 @@
-//! One node's state of a peer: the peer's lives, the queue of items for it, the times at which
-//! packets are due, and the failure detector.
+//! One node's state of a peer: the peer's lives, the queue of items for it, the deadlines of
+//! packets, and the failure detector.
 //!
 //! The invariants:
 //!
 //! * The content of a packet counts only between two lives that know each other, and counts once. A
-//!   node ignores the content of a packet to an earlier life of its own, of an earlier life of the
-//!   peer, or that comes again. Late packets of an earlier life can arrive after those of a later
-//!   one, so that the earlier life looks new. The later life then proves that it is later: it has
-//!   received a packet that this node sent after that.
+//!   node ignores the content of a packet that comes again, and of a packet to or from an earlier
+//!   life. Late packets of an earlier life can arrive after those of a later one, so that the
+//!   earlier life looks new. The later life then proves that it is later: it has received a packet
+//!   that this node sent after that.
 //! * A node puts its settings into its packets until the peer is known to know the node's present
-//!   life, and at least into the first packet to each new life of the peer. The new life may
-//!   already know the node, from a packet to the peer's former life.
+//!   life. It puts them at least into the first packet to each new life of the peer. The new life
+//!   may already know the node, from a packet to the peer's former life.
 //! * A packet with items that must arrive is a *demand*: it wants an answer. The node asks the peer
 //!   again, less and less often, until an answer comes. A peer that does not answer for a while
 //!   counts as down.

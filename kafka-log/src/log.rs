@@ -1,5 +1,5 @@
 //! One partition's log: its entries by position, an index by key, the epochs of the entries, and
-//! the names of the sends that must not be appended again.
+//! the names of recent sends, which must not be appended again.
 //!
 //! The invariants:
 //!

@@ -197,8 +197,8 @@ impl KafkaLog {
         if epoch < partition.epoch() && !is_stranger {
             node.mark(marks::FENCED);
         }
-        // An unclean recovery may truncate committed entries. Sends above that place get their
-        // answers anew.
+        // An unclean recovery may truncate committed entries. So sends above that place get their
+        // answers now.
         let committed = partition.high().min(append.at);
         let mut records = partition.replicate(src, append, &retention, now);
         if partition.leader() == Some(src) && partition.epoch() == epoch && !is_stranger {

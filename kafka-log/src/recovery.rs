@@ -11,8 +11,8 @@
 //!   or while its own compare-and-set is under way, since its log could still grow. So one of the
 //!   logs has all committed entries. The log whose last entry has the highest epoch has them, and
 //!   of several such logs the longest one. This is the election restriction of Raft (section 5.4.1
-//!   of its paper). It holds here since each leader was in sync, so that its log had everything
-//!   committed before, and since an entry's epoch and position name it.
+//!   of its paper). It applies here for two reasons. Each leader was in sync, so its log had all
+//!   entries that were committed before. And an entry's epoch and position name it.
 //! * The new leader's epoch is above every epoch that any replica knows or has proposed, so two
 //!   logs never share one.
 //! * A replica that was in sync and lost its records may have been the only one with a committed
@@ -24,9 +24,9 @@
 //! # How the replicas notice a loss
 //!
 //! A replica keeps the newest leader that it heard from ([`Holding::leader`]). Before it asks for a
-//! change of the record in `lin-kv`, it makes the change durable, with all replicas that are in
-//! sync or eligible before or after it ([`Holding::known`]). A recovery needs all replicas that the
-//! newest leaders and the newest changes name, in the same incarnation.
+//! change of the record in `lin-kv`, it makes the change durable ([`Holding::known`]). The durable
+//! record names all replicas that are in sync or eligible before or after the change. A recovery
+//! needs all replicas that the newest leaders and the newest changes name, in the same incarnation.
 //!
 //! Proof: let `K` be the newest change that a present replica has kept, made from the record `R`
 //! with the version before. Assume that no present replica knows of the next change of `R` in
@@ -56,9 +56,9 @@
 //!
 //! In Kafka, a broker that restarts after an unclean stop is not in sync any more (KIP-966). Here
 //! it stays in sync, since every restart after a kill is such a stop. If all nodes were killed at
-//! once, no replica would be in sync. To compare their logs, all replicas that were in sync before
-//! would have to be present, so a single absent one would make the partition unavailable. A crash
-//! alone never causes this loss: the disk has to damage data that it has synced.
+//! once, no replica would be in sync. All replicas that were in sync before would then have to be
+//! present, to compare their logs. A single absent one would make the partition unavailable. A
+//! crash alone never causes this loss: the disk has to damage data that it has synced.
 //!
 //! # Unclean recovery
 //!

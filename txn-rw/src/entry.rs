@@ -14,8 +14,8 @@ use crate::registers::CLOCK_MAX;
 ///
 /// The invariant: the clock is 1 more than the largest clock of a transaction that it depends on.
 /// The earlier transactions of the same log are among these. So a clock is never more than the
-/// number of transactions before it in causal order, and every node that gets the log in order can
-/// check this.
+/// number of transactions up to it in causal order. Every node that gets the log in order can check
+/// this.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Transaction(Arc<Body>);

@@ -28,10 +28,10 @@
 //! # Limits
 //!
 //! The map grows with its keys, not with transactions. The gossip engine trims its logs, and sends
-//! the map itself to a node that needs a trimmed entry. Transactions that wait for their
-//! dependencies are [folded](HELD_BYTES_MAX) into one value for each key, or a few if those of one
-//! log do not fit into a line. Transactions that take several steps are limited in number and in
-//! [bytes](RUNNING_BYTES_MAX). A transaction above the limit gets error 11, and none of it is
+//! the map itself to a node that needs a trimmed entry. If many transactions wait for their
+//! dependencies, the node [folds](HELD_BYTES_MAX) them into one value for each key of a log (or a
+//! few, if one line is too short). Transactions that take several steps are limited in number and
+//! in [bytes](RUNNING_BYTES_MAX). A transaction above the limit gets error 11, and none of it is
 //! executed. Each of them ends after about [a second](SPREAD_MAX). A node keeps the pieces of a
 //! snapshot until it has all of them. They may hold several copies of a register that changes
 //! meanwhile.
@@ -45,10 +45,10 @@
 //!
 //! # Assumptions
 //!
-//! Records that the disk has reported as durable are there after a restart. If the last ones are
-//! lost, for example because the folder is an older copy, the node shows an older state until the
-//! other nodes have sent it what it lost. Transactions that it had sent to no node are gone. All
-//! replicas still converge: each life of a node has a log of its own.
+//! Records that the disk has reported as durable are there after a restart. The last records can be
+//! lost, for example if the folder is an older copy. The node then shows an older state until the
+//! other nodes have sent it the lost transactions. Transactions that it had sent to no node are
+//! gone. All replicas still converge: each life of a node has a log of its own.
 
 mod clocks;
 mod entry;

@@ -234,7 +234,7 @@ fn without_records_a_known_value_costs_no_message() {
 }
 
 /// The last piece of the snapshot is invalid. So its values never become entries here, and their
-/// sender is gone.
+/// sender may be gone.
 #[test]
 fn a_value_that_is_sent_while_a_snapshot_is_being_merged_gets_a_name() {
     let mut node = RawNode::new(Broadcast::default(), [0; 32], false);

@@ -4,8 +4,8 @@
 //! never a window ([`WINDOW`]) or more apart. So a log keeps the last `window` sends of each
 //! producer. No client waits for an older send any more.
 //!
-//! A producer is one life of a node. When a new producer comes, the log forgets the sends of all
-//! producers whose last send is older than [`IDLE_MAX`]: no node forwards a send for that long.
+//! A producer is one life of a node. When a new producer comes, the log forgets the sends of
+//! producers that were idle for longer than [`IDLE_MAX`]: no node forwards a send for that long.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

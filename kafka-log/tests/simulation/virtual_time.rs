@@ -329,8 +329,8 @@ fn latency_nodes_and_acknowledgements() {
                 at(50),
                 at(99)
             );
-            // To the leader, to its followers, back, and to the origin. At either end, items wait for
-            // an answer that is under way.
+            // To the leader, to its followers, back, and to the origin. At either end, items also
+            // wait for an answer that is under way.
             let ways = if acks == Acks::All { 6 } else { 4 };
             assert!(at(50) <= u128::from(ways * mean_ms), "{nodes} {mean_ms} {acks:?}");
         }
