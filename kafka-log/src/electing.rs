@@ -253,7 +253,7 @@ impl KafkaLog {
         if let Some(lead) =
             partition.role.as_leader_mut().filter(|lead| lead.epoch() == record.epoch)
         {
-            // The leader handles now what happened while it read the record.
+            // The leader now handles the events that came while it read the record.
             let is_news = record.version > lead.record().version;
             partition.due_at = Some(now);
             if is_news {
@@ -262,9 +262,9 @@ impl KafkaLog {
             return;
         }
         if record.leader == own {
-            // An earlier life of this node led, or this life does without knowing: its
+            // An earlier life of this node led. Or this life leads and does not know it: its
             // compare-and-set succeeded, and the reply was lost. The node leads on in a new epoch,
-            // so that all that is under way in the old epoch comes too late.
+            // so that messages and changes of the old epoch come too late.
             node.mark(marks::LEADS_ON);
             return self.take_over(node, id, &record);
         }

@@ -26,7 +26,6 @@ fn sorted(floor: Floor) -> Floor {
     floor
 }
 
-/// The next event.
 #[derive(Clone, Debug)]
 enum Step {
     /// The leader appends a message of a key from a life of a node.

@@ -40,7 +40,6 @@ struct Slot<V> {
     facts: Facts,
 }
 
-/// The map.
 #[derive(Clone, Debug)]
 pub(crate) struct Indexed<K, V> {
     slots: BTreeMap<K, Slot<V>>,
@@ -122,12 +121,12 @@ impl<K: Ord + Copy, V: Index> Indexed<K, V> {
         self.slots.range(range).inspect(|_| look()).map(|(key, slot)| (*key, &slot.value))
     }
 
-    /// All values.
+    /// Looks at all values, so this is for rare events only.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> {
         self.range(..)
     }
 
-    /// Changes all values.
+    /// May change all values, so this is for rare events only.
     pub(crate) fn for_each_mut(&mut self, mut change: impl FnMut(K, &mut V)) {
         let keys: Vec<K> = self.slots.keys().copied().collect();
         for key in keys {

@@ -278,7 +278,8 @@ impl Leader {
         self.identity(node).is_some_and(|id| self.needed.contains(&id))
     }
 
-    /// True if `node` is the only follower that must have an entry.
+    /// True if `node` is the only follower that must have an entry, and enough replicas are in sync
+    /// to commit.
     fn is_sole(&self, node: &NodeId) -> bool {
         let is_only = self.needed.len() == 1 || !self.rules.hold(Rule::SoleFollower);
         is_only && self.needs(node) && self.is_safe()

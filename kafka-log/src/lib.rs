@@ -283,7 +283,7 @@ pub struct KafkaLog {
     own: Identity,
     /// True if the records name the incarnation and the settings.
     has_settings: bool,
-    /// The nodes that the records are valid for, sorted. Empty: the records do not say.
+    /// The nodes that the records are valid for, sorted. Empty: the records do not name them.
     nodes: Vec<NodeId>,
     /// Set if this node serves nothing, because its records belong to another cluster: the reason.
     refusal: Option<String>,

@@ -251,7 +251,7 @@ impl Link {
         self.fresh_since.get_or_insert(now);
     }
 
-    /// Asks the peer for an answer, even if no item is for it.
+    /// Asks the peer for an answer, even if the queue is empty.
     pub(crate) fn probe(&mut self, now: Duration) {
         if !self.detector.is_waiting() && !self.is_probing {
             self.is_probing = true;

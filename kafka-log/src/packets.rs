@@ -128,7 +128,8 @@ impl KafkaLog {
         Ok(())
     }
 
-    /// The peer has begun a new life. This node must learn again what the peer has and knows.
+    /// The peer has begun a new life. This node must learn again which entries and watermarks the
+    /// peer has.
     fn peer_restarted(&mut self, now: Duration, peer: &NodeId) {
         debug!(peer = %peer, "has begun a life");
         let incarnation = self.links.get(peer).and_then(crate::Link::incarnation);
@@ -197,8 +198,8 @@ impl KafkaLog {
         if epoch < partition.epoch() && !is_stranger {
             node.mark(marks::FENCED);
         }
-        // An unclean recovery may truncate committed entries. So sends above that place get their
-        // answers now.
+        // An unclean recovery may truncate committed entries, and the high watermark with them.
+        // Sends from the lower position on may be committed now.
         let committed = partition.high().min(append.at);
         let mut records = partition.replicate(src, append, &retention, now);
         if partition.leader() == Some(src) && partition.epoch() == epoch && !is_stranger {
@@ -285,7 +286,7 @@ impl KafkaLog {
         }
     }
 
-    /// Asks again where answers are late, and takes peers that stay silent to be down.
+    /// Asks again where answers are late, and marks peers that stay silent as down.
     pub(crate) fn time_out_links(&mut self, node: &mut Node<Event>) {
         let now = node.now();
         let late =

@@ -1,9 +1,9 @@
 //! The handler fills packets for a peer from the peer's queue.
 //!
 //! The invariant: beside its head, a packet holds no more than
-//! [`Config::packet_bytes`](crate::Config), or a single item. Items that do not fit stay queued.
-//! The next packet goes at once if answers are left. If only requests are left, it goes when the
-//! peer has answered this packet, or should have.
+//! [`Config::packet_bytes`](crate::Config), or a single item. Items that do not fit stay queued. If
+//! answers are left, the next packet goes at once. If only requests are left, it goes when the peer
+//! has answered this packet, or is late.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //!
 //! The invariants:
 //!
-//! * A packet has one budget of bytes for all its items. They count with their length as JSON: a
+//! * A packet has one budget of bytes for all its items. An item counts with its length as JSON: a
 //!   key of control characters is six times longer there. The budget is half of the longest line,
 //!   so the rest of the line always fits.
 //! * Items of one kind leave in the order in which they came. An item that does not fit stays at
@@ -198,9 +198,9 @@ impl Kind {
 /// The items that wait for one peer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
-    /// Partitions that this node leads, and of which the peer may lack something.
+    /// Partitions that this node leads, if the peer may lack some of their entries.
     pub(crate) appends: Fifo<PartitionId>,
-    /// Partitions that the peer leads, or may lead, and for which it gets an acknowledgement.
+    /// Partitions that the peer leads, or may lead. It gets an acknowledgement for each.
     pub(crate) acks: Fifo<PartitionId>,
     /// Sends that this node forwards.
     pub(crate) sends: Fifo<(PartitionId, u64)>,
@@ -210,8 +210,8 @@ pub(crate) struct Queue {
     pub(crate) sent: Bounded<Sent>,
     /// Answers to the peer's polls. If one is lost, the peer asks again.
     pub(crate) polled: Bounded<Polled>,
-    /// Partitions about which the peer gets a description of this node's records, or a question for
-    /// its own.
+    /// Partitions without a record in `lin-kv`. For each, the peer gets a description of this
+    /// node's records, or a question for its own.
     pub(crate) found: Fifo<PartitionId>,
 }
 

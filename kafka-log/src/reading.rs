@@ -1,4 +1,4 @@
-//! The handler's part of polls and committed offsets. A node answers from its own records where it
+//! The handler's part for polls and committed offsets. A node answers from its own records where it
 //! can.
 
 use std::collections::BTreeMap;
@@ -187,7 +187,6 @@ impl KafkaLog {
         node.reply(request, &Reply::CommitOffsetsOk);
     }
 
-    /// Lists committed offsets.
     pub(crate) fn list_committed_offsets(
         &mut self,
         node: &mut Node<Event>,

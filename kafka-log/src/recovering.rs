@@ -1,5 +1,6 @@
-//! The handler's part of partitions that `lin-kv` has no record of. A new partition is created. Any
-//! other one is recovered from the records of its replicas ([`crate::recovery`]).
+//! The handler's part for partitions that `lin-kv` has no record of. The handler creates a new
+//! partition. It recovers any other partition from the records of its replicas
+//! ([`crate::recovery`]).
 //!
 //! The steps, at each replica:
 //!

@@ -1,4 +1,5 @@
-//! The handler's part of sends: from a client to the leader, into the log, and back with an offset.
+//! The handler's part for sends: from a client to the leader, into the log, and back with an
+//! offset.
 //!
 //! [`life_of_a_send`](crate::life_of_a_send) lists the steps with their functions.
 

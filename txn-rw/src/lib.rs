@@ -30,9 +30,9 @@
 //! The map grows with its keys, not with transactions. The gossip engine trims its logs, and sends
 //! the map itself to a node that needs a trimmed entry. If many transactions wait for their
 //! dependencies, the node [folds](HELD_BYTES_MAX) them into one value for each key of a log (or a
-//! few, if one line is too short). Transactions that take several steps are limited in number and
-//! in [bytes](RUNNING_BYTES_MAX). A transaction above the limit gets error 11, and none of it is
-//! executed. Each of them ends after about [a second](SPREAD_MAX). A node keeps the pieces of a
+//! few, if one line is too short). A transaction that takes several steps ends after about [a
+//! second](SPREAD_MAX). Such transactions are limited in number and in [bytes](RUNNING_BYTES_MAX):
+//! one above the limit gets error 11, and none of it is executed. A node keeps the pieces of a
 //! snapshot until it has all of them. They may hold several copies of a register that changes
 //! meanwhile.
 //!
@@ -40,14 +40,14 @@
 //! run ahead through its log, win all conflicts for ever, or use up the clocks of other nodes. A
 //! snapshot names the clock of its sender, and the receiver cannot verify it. The receiver accepts
 //! it unless it raises the clock by [more than is possible](CLOCK_LEAP_MAX). The node logs and
-//! counts what it refuses. It also logs and counts the leaps of its clock that honest transactions
-//! of other nodes caused.
+//! counts refused messages. It also logs and counts leaps of its clock by honest transactions of
+//! other nodes.
 //!
 //! # Assumptions
 //!
 //! Records that the disk has reported as durable are there after a restart. The last records can be
 //! lost, for example if the folder is an older copy. The node then shows an older state until the
-//! other nodes have sent it the lost transactions. Transactions that it had sent to no node are
+//! other nodes have sent it the lost transactions. Lost transactions that no other node has are
 //! gone. All replicas still converge: each life of a node has a log of its own.
 
 mod clocks;
@@ -152,9 +152,9 @@ pub enum Reply<'a> {
     },
 }
 
-/// The [marks](Node::mark) of this crate. A transaction depends on what others wrote:
+/// A [mark](Node::mark): a transaction depends on one of another node.
 pub const DEPENDS: &str = "txn-rw: a transaction depends on another node's";
-/// and where transactions do not run at once, one takes several steps.
+/// A [mark](Node::mark): a transaction of a weaker isolation level takes another step.
 pub const STEPS: &str = "txn-rw: a transaction takes another step";
 
 /// The timers of the node.

@@ -1,7 +1,7 @@
 //! Many values: their size in memory, and the time in which an empty node catches up.
 //!
-//! With a million values: `VALUES=1000000 cargo test --release -p broadcast --test nodes many:: --
-//! --nocapture`
+//! With a million values:
+//! `VALUES=1000000 cargo test --release -p broadcast --test nodes many:: -- --nocapture`
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
