@@ -54,7 +54,7 @@ pub(crate) struct Answered {
 pub(crate) struct TimedOut {
     /// True if the node must ask the peer again.
     pub(crate) asks_again: bool,
-    /// True if this timeout is the one that makes the peer suspect.
+    /// True if the peer is suspected now, and was not before.
     pub(crate) is_failure: bool,
 }
 

@@ -49,9 +49,9 @@ pub struct Metadata {
     /// The name of the log.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub log_id: LogId,
-    /// Number of changes of the record.
+    /// Rises with every change of the record.
     pub version: u64,
-    /// Number of changes of the leader.
+    /// Rises with every change of the leader.
     pub epoch: Epoch,
     /// The leader.
     pub leader: ReplicaId,

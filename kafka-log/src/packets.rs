@@ -1,4 +1,5 @@
-//! The handler takes packets of a peer apart, and acts when a peer stays silent.
+//! The handler's part for packets: it takes apart the packets of a peer, and acts when a peer stays
+//! silent.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The handler fills packets for a peer from the peer's queue.
+//! The handler's part for outgoing packets: it fills them from the peer's queue.
 //!
 //! The invariant: beside its head, a packet holds no more than
 //! [`Config::packet_bytes`](crate::Config), or a single item. Items that do not fit stay queued. If

@@ -17,8 +17,8 @@ use crate::settings::Settings;
 /// The number of a partition.
 pub type PartitionId = u32;
 
-/// Number of changes of a partition's leader: the fencing token. The first epoch is 1, and 0 means
-/// none.
+/// A number that rises with every change of a partition's leader: the fencing token. The first
+/// epoch is 1, and 0 means none.
 pub type Epoch = u64;
 
 /// The name of one log: a random number, drawn when the partition is created, like Kafka's topic id
@@ -250,7 +250,7 @@ pub struct Sent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It is committed at this offset.
+    /// It has this offset. It is committed, or only appended with `--acks leader`.
     Offset(u64),
     /// The receiver of the send does not lead the partition.
     Ask {
