@@ -55,7 +55,7 @@ fn a_leader_without_its_followers_and_lin_kv_acknowledges_nothing() {
     cluster.send(followers[0], 1, 1);
     cluster.heal();
     cluster.run_for(A_WHILE);
-    // It has truncated its own messages.
+    // The old leader has truncated its own message.
     assert_eq!(cluster.poll(leader, 0), all(2));
 }
 

@@ -97,7 +97,7 @@ fn a_floor_arrives_in_parts_though_some_are_lost_and_more_is_deleted_meanwhile()
         let bytes = message["body"]["appends"].to_string().len();
         assert!(bytes <= BUDGET, "{bytes}: {message}");
     }
-    // Its disk has the floor.
+    // The floor is on the follower's disk.
     cluster.crash(anew);
     cluster.start(anew);
     cluster.run_for(A_WHILE);

@@ -53,7 +53,8 @@ fn refusal(cluster: &mut Cluster, name: &'static str) -> String {
     reply["text"].as_str().unwrap().to_owned()
 }
 
-/// Checks that all nodes show `count` messages, take one more each, and are in sync.
+/// Checks that all nodes show `count` messages, that the cluster takes one more, and that all
+/// replicas are in sync.
 fn go_on(cluster: &mut Cluster, count: u64) {
     cluster.run_for(A_WHILE);
     for name in NAMES {
@@ -303,7 +304,7 @@ fn a_chosen_leader_that_dies_counts_as_silent() {
     }
 }
 
-/// Keeps requests to create a record from `lin-kv`.
+/// Turns each request to create a record into a plain change, which fails.
 fn hide_creation(message: &mut Value) {
     if message["body"]["create_if_not_exists"] == true {
         message["body"]["create_if_not_exists"] = json!(false);
@@ -361,7 +362,7 @@ fn records_of_another_log_are_refused_and_kept() {
         cluster.lose_records(name);
         cluster.start(name);
     }
-    // The first message comes too early.
+    // The first send comes too early: the unclean recovery has not happened yet.
     let _ = cluster.ask(others[0], json!({"type": "send", "key": "k", "msg": 9}));
     cluster.run_for(A_WHILE);
     for n in 0..5 {
