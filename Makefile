@@ -231,7 +231,7 @@ HUNTS ?= 21
 hunts: export HUNTS := $(HUNTS)
 hunts: export SEEDS := $(SEEDS)
 hunts: ## Hunt each broken node from HUNTS=21 seeds, and sweep the sound ones with SEEDS=1000
-	cargo test --profile sim --locked -p maelstrom-sim --test mutants --test transactions -- --nocapture
+	cargo test --profile sim --locked -p maelstrom-sim --test mutants -- --nocapture
 	cargo test --profile sim --locked -p kafka-log -p txn-rw --test simulation mutants:: -- --nocapture
 
 .PHONY: corpus

@@ -1,28 +1,29 @@
-//! Challenge 3: a set of values that every node takes and every node ends up with.
+//! Challenge 3: a set of values. Every node accepts values, and every node ends up with all of
+//! them.
 //!
-//! A value is acknowledged as soon as the node that took it has it; [`gossip`] brings it to all
-//! others, through any partition that ends. Values are never parsed: any JSON is a value, and two
-//! values are the same if their text is. A value that comes twice, to one node or to several, is
-//! read once.
+//! A node acknowledges a value as soon as it has it. [`gossip`] brings it to all other nodes,
+//! through any partition that ends. Nodes never parse values: any JSON is a value, and two values
+//! are the same if their text is. A value that comes twice, to one node or to several, is in a read
+//! once.
 //!
 //! # Durability
 //!
-//! Where the node's driver keeps records, these are the invariants:
+//! If the node's driver keeps records, these are the invariants:
 //!
-//! * *An acknowledged value is on a record of the node that acknowledged it*, before the reply
-//!   leaves: in an entry of its own log, or among what it recovered. A value that the node knows
-//!   from gossip alone is not on its records, since the node that took it has it on its own. When a
-//!   client sends that value to this node, the node appends it to its own log as well. That costs a
-//!   record and one more entry for the others to be sent, once for each value and node. Without
-//!   records it costs nothing.
-//! * *A read is no promise.* It shows values that this node knows from gossip alone, and each of
-//!   them is on a record of the node that took it. A node that restarts reads what its own records
-//!   hold, and reads the others again when it has caught up. So a later read may show less for a
-//!   while, and for ever if the disk of the node that took the value is lost. For reads to be a
-//!   promise, every node would have to write every value to its disk.
+//! * *An acknowledged value is on the disk of the node that acknowledged it*, before the reply
+//!   leaves. It is in an entry of the node's own log, or among the values that the node recovered.
+//!   A value that a node knows only from gossip is not on its disk, but on that of the node that
+//!   accepted it. If a client sends that value to this node, the node appends it to its own log as
+//!   well. That costs a record and one more entry for the other nodes, once for each value and
+//!   node. Without records it costs nothing.
+//! * *A read is no promise.* It includes values that this node knows only from gossip. Each of them
+//!   is on the disk of the node that accepted it. A node that restarts reads the values of its own
+//!   records. It reads the other values again when it has caught up. So a later read may return
+//!   fewer values for a while, and for ever if the disk of the node that accepted a value is lost.
+//!   For reads to be a promise, every node would have to write every value to its disk.
 //!
-//! The values are the [state](gossip::State) of the gossip engine; see [`Values`] for how they are
-//! kept.
+//! The values are the [state](gossip::State) of the gossip engine. See [`Values`] for the way they
+//! are kept.
 
 mod values;
 
@@ -36,7 +37,7 @@ use serde_json::value::RawValue;
 
 pub use values::Values;
 
-/// The longest value that is taken: one that other nodes can still be sent in a single line.
+/// The longest value that a node accepts, in bytes: it still fits into one line to another node.
 pub const VALUE_BYTES_MAX: usize = LINE_BYTES_MAX / 2;
 
 /// A value: the text of any JSON. Cheap to clone.
@@ -62,7 +63,7 @@ impl Entry for Value {
     }
 }
 
-/// What the node understands.
+/// The messages that the node understands.
 #[derive(Debug, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "one at a time, and gossip is the commonest")]
 #[serde(rename_all = "snake_case")]
@@ -72,9 +73,10 @@ pub enum Payload {
         /// Any JSON value of at most [`VALUE_BYTES_MAX`] bytes.
         message: Value,
     },
-    /// Asks for all values that this node knows.
+    /// Reads all values that this node knows.
     Read,
-    /// Suggests who talks to whom. Taken note of politely: every node talks to every other.
+    /// Suggests the neighbours of each node. The node acknowledges and ignores it: every node may
+    /// send to every other.
     Topology {
         /// The neighbours of each node.
         topology: BTreeMap<String, Vec<String>>,
@@ -83,7 +85,7 @@ pub enum Payload {
     Gossip(gossip::Message<Values>),
 }
 
-/// What the node answers.
+/// The replies of the node.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply<'a> {
@@ -102,8 +104,8 @@ pub enum Reply<'a> {
 #[derive(Debug)]
 pub struct Broadcast {
     gossip: Gossip<Values>,
-    /// By position: whether a value is in an entry on this node's records. False beyond the end.
-    /// Empty where nothing is recorded.
+    /// For each position in the set: true if the value is in an entry on this node's disk. False
+    /// beyond the end. Empty if the node keeps no records.
     on_record: Vec<bool>,
 }
 
@@ -114,13 +116,13 @@ impl Default for Broadcast {
 }
 
 impl Broadcast {
-    /// A node that has no values yet.
+    /// A node without values.
     #[must_use]
     pub fn new(config: gossip::Config) -> Self {
         Self { gossip: Gossip::new(config, Values::default()), on_record: Vec::new() }
     }
 
-    /// The engine, and in it all values that this node knows.
+    /// The gossip engine, with all values that this node knows as its state.
     #[must_use]
     pub fn gossip(&self) -> &Gossip<Values> {
         &self.gossip
@@ -139,18 +141,18 @@ impl Broadcast {
         Ok(())
     }
 
-    /// Whether a value that is acknowledged now stays in the cluster without another entry.
+    /// True if a value that is acknowledged now stays in the cluster without another entry.
     fn is_kept(&self, node: &Node<Tick>, text: &str) -> bool {
         match self.gossip.state().position(text) {
             None => false,
             Some(at) if node.is_durable() => self.on_record.get(at).copied().unwrap_or(false),
-            // It is under way already: the request may be a retry. (But while a snapshot is being
-            // merged, the value may be one that has no name yet.)
+            // The value is under way already: the request may be a retry. (But while a snapshot is
+            // being merged, the node may know a value without the entry that names it.)
             Some(_) => !self.gossip.is_merging(),
         }
     }
 
-    /// A value has just been appended.
+    /// Notes that the value has just been appended.
     fn note_on_record(&mut self, node: &Node<Tick>, text: &str) {
         let position = self.gossip.state().position(text).filter(|_| node.is_durable());
         let Some(at) = position else { return };
@@ -173,7 +175,7 @@ impl MessageHandler for Broadcast {
 
     fn started(&mut self, node: &mut Node<Tick>) {
         if node.is_durable() {
-            // All that it knows by now it has recovered.
+            // The node has recovered all values that it knows by now.
             self.on_record = vec![true; self.gossip.state().len()];
         }
         self.gossip.start(node);

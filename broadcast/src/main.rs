@@ -21,12 +21,12 @@ struct Cli {
     state: StateArgs,
 }
 
-/// The shortest period that the engine learns by itself: short enough that nobody waits for it.
+/// The default for the shortest gossip period: so short that no client notices it.
 const PERIOD_MIN: Duration = Duration::from_millis(5);
 
 fn main() -> anyhow::Result<()> {
     let Cli { node, data, gossip, state } = Cli::parse();
-    // A batch of values has to fit into a line, or it would be skipped by its receiver for ever.
+    // A batch of values must fit into a line. If it did not, its receiver would skip it for ever.
     anyhow::ensure!(
         node.max_line_bytes() >= LINE_BYTES_MAX,
         "--max-line-bytes: nodes of a broadcast need at least {LINE_BYTES_MAX}"

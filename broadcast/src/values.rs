@@ -1,11 +1,11 @@
 //! The set: JSON texts, each once, in the order in which this node learned of them.
 //!
-//! All texts stand in one buffer, separated by commas: the inside of the list that a read returns,
-//! so that a read copies bytes and nothing more. Beside a value's own text that costs a comma, where
-//! it ends, and its place in the index: about 20 bytes.
+//! All texts are in one buffer, separated by commas. This is the inside of the list that a read
+//! returns, so a read only copies bytes. Beside its own text, a value costs a comma, the position
+//! of its end, and its place in the index: about 20 bytes.
 //!
-//! The index is many small tables. One of them grows at a time, so no value takes long to add,
-//! however many there are.
+//! The index is many small tables. They grow one at a time, so no value takes long to add, however
+//! many there are.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
@@ -20,7 +20,7 @@ use crate::Value;
 #[derive(Clone, Debug, Default)]
 pub struct Values {
     text: String,
-    /// Where each value ends in `text`.
+    /// The position in `text` at which each value ends.
     ends: Vec<usize>,
     index: Index,
 }
@@ -32,7 +32,7 @@ struct Index {
     tables: Vec<HashTable<u32>>,
 }
 
-/// With five million values, a table that grows moves 20,000 of them.
+/// Number of tables. With five million values, a table that grows moves 20,000 of them.
 const TABLES: usize = 256;
 
 /// The number of the table for a hash. The tables themselves use the lowest and the highest bits.
@@ -60,7 +60,7 @@ impl Index {
     }
 }
 
-/// The same numbers in every run.
+/// A hash that is the same in every run.
 fn hash(text: &str) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(text)
 }
@@ -75,13 +75,13 @@ fn value_at<'a>(text: &'a str, ends: &[usize], at: u32) -> &'a str {
 }
 
 impl Values {
-    /// How many values there are.
+    /// Number of values.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there is none.
+    /// True if there are no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
@@ -93,13 +93,13 @@ impl Values {
         &self.text
     }
 
-    /// Whether this text is one of the values.
+    /// True if this text is one of the values.
     #[must_use]
     pub fn contains(&self, text: &str) -> bool {
         self.position(text).is_some()
     }
 
-    /// How many values this node learned of before this one. It never changes.
+    /// Number of values that this node learned of before this one. It never changes.
     #[must_use]
     pub fn position(&self, text: &str) -> Option<usize> {
         let is_it = |at: &u32| value_at(&self.text, &self.ends, *at) == text;
@@ -107,7 +107,7 @@ impl Values {
         usize::try_from(at).ok()
     }
 
-    /// About how many bytes of memory this takes.
+    /// Estimated size in memory, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let ends = self.ends.capacity().saturating_mul(size_of::<usize>());
@@ -119,7 +119,7 @@ impl Values {
         (0_u32..).take(self.ends.len()).map(|at| value_at(&self.text, &self.ends, at))
     }
 
-    /// Adds a text that is JSON. Whether it is new.
+    /// Adds a text that is JSON. Returns true if it is new.
     fn insert(&mut self, text: &str) -> bool {
         let Ok(at) = u32::try_from(self.ends.len()) else {
             return false;
@@ -151,7 +151,7 @@ impl State for Values {
         }
     }
 
-    /// The position is that in `text`. What is added later stands behind it.
+    /// The position is one in `text`. Values that are added later come behind it.
     fn piece(&self, position: u64, bytes_max: usize) -> (Box<RawValue>, Option<u64>) {
         let start = usize::try_from(position).unwrap_or(usize::MAX);
         let limit = start.saturating_add(bytes_max);

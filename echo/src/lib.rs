@@ -1,7 +1,7 @@
-//! Challenge 1: answers every `echo` with the value it was sent, exactly as it came.
+//! Challenge 1: answers every `echo` with the value of the request, exactly as it came.
 //!
-//! The value is never parsed, only passed on as text: a number keeps all its digits, an object the
-//! order of its keys.
+//! The node never parses the value, and passes it on as text. So a number keeps all its digits, and
+//! an object keeps the order of its keys.
 
 use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
 use serde::{Deserialize, Serialize};
@@ -11,24 +11,24 @@ use serde_json::value::RawValue;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Echo;
 
-/// What it understands.
+/// The requests that the node understands.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Payload {
-    /// Asks for an [`Reply::EchoOk`] with the same value.
+    /// Asks for a [`Reply::EchoOk`] with the same value.
     Echo {
         /// Any JSON value.
         echo: Box<RawValue>,
     },
 }
 
-/// What it answers.
+/// The replies of the node.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// The answer to [`Payload::Echo`].
     EchoOk {
-        /// The value that came.
+        /// The value of the request.
         echo: Box<RawValue>,
     },
 }

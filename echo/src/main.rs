@@ -4,7 +4,8 @@ use clap::Parser;
 use echo::Echo;
 use maelstrom_core::NodeArgs;
 
-/// Answers every `echo` with the value it was sent. Speaks Maelstrom's protocol on stdin and stdout.
+/// Answers every `echo` with the value of the request. Speaks Maelstrom's protocol on stdin and
+/// stdout.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {

@@ -1,10 +1,11 @@
-//! The counter: a row for each writer, which is one life of one node. Only the writer says how much
-//! its row is.
+//! The counter: a row for each writer. A writer is one life of one node, and only the writer
+//! changes its row.
 //!
-//! The invariant: a row only grows, and what its writer said first it never takes back. So of two
-//! totals of a row the larger one is the newer one, and the larger of each row is the join of two
-//! replicas, whatever was lost, came twice or came late. (Shapiro, Preguiça, Baquero, Zawirski, *A
-//! comprehensive study of convergent and commutative replicated data types*, 2011, section 3.1.1.)
+//! The invariant: a row only grows, and its writer never takes back a total that it has sent. So of
+//! two totals of a row the larger one is the newer one. The join of two replicas takes the larger
+//! total of each row. Lost, repeated and late messages do no harm. (Shapiro, Preguiça, Baquero,
+//! Zawirski, *A comprehensive study of convergent and commutative replicated data types*, 2011,
+//! section 3.1.1.)
 
 use std::collections::BTreeMap;
 
@@ -12,10 +13,10 @@ use maelstrom_core::Error;
 use maelstrom_core::gossip::{Entry, Origin, State};
 use serde::{Deserialize, Serialize};
 
-/// What a node appends: how much its row is by now.
+/// The entry that a node appends: the present total of its row.
 ///
-/// It says all that earlier totals of the row said. So a node keeps one of them for each row, a
-/// message holds no more than that at any rate of adds, and nobody ever needs a snapshot.
+/// A total replaces all earlier totals of the row. So a node keeps one total for each row, and a
+/// message has no more than that, at any rate of adds. No node ever needs a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Total(pub u64);
 
@@ -29,7 +30,7 @@ impl Entry for Total {
     }
 }
 
-/// What a row takes in a record, about.
+/// Estimated size of a row in a record, in bytes.
 const ROW_BYTES: usize = 96;
 
 /// A sum of rows, none of which ever shrinks.
@@ -47,13 +48,13 @@ impl Counter {
         self.sum
     }
 
-    /// How much a row is, as far as this replica knows.
+    /// The total of a row, as far as this replica knows.
     #[must_use]
     pub fn row(&self, row: &Origin) -> u64 {
         self.rows.get(row).copied().unwrap_or(0)
     }
 
-    /// How many rows there are.
+    /// Number of rows.
     #[must_use]
     pub fn row_count(&self) -> usize {
         self.rows.len()
@@ -82,7 +83,8 @@ impl State for Counter {
         self.rows.len().saturating_mul(ROW_BYTES)
     }
 
-    /// Refused: it would let this node believe that it has what it has not.
+    /// Refuses a snapshot. If it did not, this node would believe that it has entries that it
+    /// lacks.
     fn merge(&mut self, _pieces: Vec<()>) -> Result<(), Error> {
         Err(Error::malformed_request("field `piece`: a counter has no snapshots"))
     }
@@ -99,7 +101,7 @@ mod tests {
         Origin { node: format!("n{node}").into(), incarnation }
     }
 
-    /// Every row as the adds to it: of so many nodes, each with some rows.
+    /// Up to seven rows, each as the list of its adds.
     fn any_adds() -> impl Strategy<Value = Vec<Vec<u64>>> {
         let delta = prop_oneof![0..5_u64, Just(u64::MAX / 32), any::<u32>().prop_map(u64::from)];
         prop::collection::vec(prop::collection::vec(delta, 1..12), 1..8)
@@ -123,8 +125,8 @@ mod tests {
             let rows: Vec<Vec<u64>> = adds.iter().map(|adds| totals(adds)).collect();
             let mut counter = Counter::default();
             let mut naive = vec![0; rows.len()];
-            // Any total of any row, some never, some twice, the later ones before the earlier ones;
-            // and in the end the last one of each row.
+            // Totals of any row in any order. Some never come, some come twice, and some come
+            // before earlier ones. In the end comes the last total of each row.
             let ends = (0..rows.len()).map(|n| (n, usize::MAX));
             let some = deliveries.iter().map(|(row, at)| (row.index(rows.len()), *at));
             for (n, at) in some.chain(ends) {

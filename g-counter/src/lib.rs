@@ -1,34 +1,34 @@
-//! Challenge 4: a counter that every node adds to and that only grows.
+//! Challenge 4: a counter that every node adds to. It only grows.
 //!
-//! An add is acknowledged as soon as the node that took it has it (and has made it durable, where
-//! the node's driver keeps records), and a read shows what its node knows: both work whoever else
-//! can be reached. [`gossip`] brings every node's [row](Counter) to all others, through any
+//! A node acknowledges an add as soon as it has it (and has made it durable, if the node's driver
+//! keeps records). A read returns the sum that its node knows. Both work even if no other node can
+//! be reached. [`gossip`] brings each node's [row](Counter) to all other nodes, through any
 //! partition that ends.
 //!
-//! # What counts once
+//! # Repeated adds
 //!
-//! An add that is repeated is acknowledged again and counted once, if it comes to the same life of
-//! the same node, from the same client and with the same `msg_id`, among the last
-//! [`RETRIES_KEPT`] adds (fewer if the names of the clients take more than 4 MiB). Nothing else can be recognised: not a retry at another node, nor after
-//! the node's restart, nor under a new `msg_id`; and an add without a `msg_id`, which wants no reply,
-//! counts each time it comes.
+//! A node acknowledges a repeated add again, and counts it once. It recognizes the add if the same
+//! life of the node took it before, from the same client and with the same `msg_id`. It remembers
+//! the last [`RETRIES_KEPT`] adds (fewer if the names of the clients take more than 4 MiB). It
+//! cannot recognize any other retry: one at another node, one after the node's restart, or one with
+//! a new `msg_id`. An add without a `msg_id`, which wants no reply, counts each time it comes.
 //!
 //! # Restarts
 //!
-//! Where the node's driver keeps records, an acknowledged add is on a record of the node that
-//! acknowledged it, before the reply leaves: every add but that of 0 appends the new total to the
-//! node's own log. A repeated add needs no record of its own, since a reply leaves after all records
-//! before it, and so after that of the add that it repeats.
+//! If the node's driver keeps records, an acknowledged add is durable on the node that acknowledged
+//! it, before the reply leaves. Every add except that of 0 appends the new total to the node's own
+//! log. A repeated add needs no record of its own: its reply leaves after all earlier records, and
+//! so after that of the first add.
 //!
-//! A read is no promise. It shows rows of other nodes as gossip has brought them, and each total is
-//! on a record of its own writer. A node that restarts reads its own row, and the others as its
-//! records hold them; so a later read may show less until the node has caught up, and for ever if a
-//! writer's disk is lost. For reads to be a promise, every node would have to write every total to
-//! its disk.
+//! A read is no promise. It includes rows of other nodes as gossip has brought them, and each total
+//! is durable on its own writer only. A node that restarts has its own row, and the other rows as
+//! its records have them. So a later read may return less until the node has caught up, and for
+//! ever if a writer's disk is lost. For reads to be a promise, every node would have to write every
+//! total to its disk.
 //!
 //! Each life of a node that adds something has a row of its own. The rows of earlier lives stay as
-//! they are: the node's records hold them, or other nodes do. So a folder that was restored from an
-//! older copy does no harm. The old row rises again when another node tells its newest total.
+//! they are, in the node's records or at other nodes. So a folder that was restored from an older
+//! copy does no harm: the old row rises again when another node sends its newest total.
 
 mod counter;
 mod retries;
@@ -42,39 +42,39 @@ use serde::{Deserialize, Serialize};
 pub use counter::{Counter, Total};
 use retries::Recent;
 
-/// How many adds a node knows again when they are repeated, at most: the last ones.
+/// The largest number of recent adds that a node recognizes when they come again.
 pub const RETRIES_KEPT: usize = 10_000;
 
-/// The shortest period that the engine shall learn by itself. Whoever reads a counter would rather
-/// have few messages than the very last add: this makes 2(n − 1) messages in 420 ms, and leaves time
-/// for two short hops until 0.5 s are over.
+/// The default for the shortest gossip period. Readers of a counter prefer few messages to the very
+/// last add. This makes 2(n − 1) messages in 420 ms, and leaves time for two short hops within 0.5
+/// s.
 pub const PERIOD_MIN: Duration = Duration::from_millis(420);
 
-/// What the node understands.
+/// The messages that the node understands.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(clippy::large_enum_variant, reason = "decoded, taken apart, and gone")]
 pub enum Payload {
     /// Adds to the counter.
     Add {
-        /// How much.
+        /// The amount to add.
         delta: u64,
     },
-    /// Asks for the sum, as far as this node knows.
+    /// Reads the sum, as far as this node knows it.
     Read,
     /// From another node.
     Gossip(gossip::Message<Counter>),
 }
 
-/// What the node answers.
+/// The replies of the node.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// It counts, and will be counted by every node.
+    /// The add is counted, and every node will count it.
     AddOk,
-    /// The sum of all adds that this node knows of.
+    /// The sum of all adds that this node knows.
     ReadOk {
-        /// Exact, with as many digits as it takes.
+        /// The exact sum, with as many digits as it needs.
         value: u128,
     },
 }
@@ -93,7 +93,7 @@ impl GCounter {
         Self { gossip: Gossip::new(config, Counter::default()), recent: Recent::new(RETRIES_KEPT) }
     }
 
-    /// The engine, and in it the counter.
+    /// The gossip engine, with the counter as its state.
     #[must_use]
     pub fn gossip(&self) -> &Gossip<Counter> {
         &self.gossip

@@ -8,7 +8,7 @@ use maelstrom_core::{DataArgs, NodeArgs};
 /// A counter that only grows, replicated to every node. Speaks Maelstrom's protocol on stdin and
 /// stdout.
 ///
-/// Unless --gossip-period says otherwise, nodes collect for at least 420 ms: on a fast network
+/// Unless --gossip-period says otherwise, nodes collect for at least 420 ms. On a fast network
 /// reads are then at most 0.5 s behind, and n nodes send 2(n-1) messages in that time, whatever the
 /// load.
 #[derive(Parser)]

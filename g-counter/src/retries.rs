@@ -1,22 +1,23 @@
-//! Which requests have been served lately, so that one that comes again is known.
+//! The names of recent requests, so that a node recognizes a request that comes again.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use maelstrom_core::{MsgId, NodeId, Request};
 
-/// A sender names each of its requests once: the two together name a request of anybody.
+/// The name of a request: a sender uses each message id once.
 type Name = (NodeId, MsgId);
 
-/// How many bytes of names are kept. A client whose name is long is recognised for fewer requests.
+/// Largest size of all senders' names, in bytes. If a client's name is long, the node recognizes
+/// fewer of its requests.
 const BYTES_MAX: usize = 4 << 20;
 
-/// The names of the last few requests. Beyond a number of them, or [`BYTES_MAX`], the oldest is
+/// The names of the last requests. Above the limits of their number and bytes, the oldest is
 /// forgotten.
 #[derive(Debug)]
 pub(crate) struct Recent {
     /// The oldest first.
     order: VecDeque<Name>,
-    /// Always what is in `order`.
+    /// The same names as in `order`.
     names: BTreeSet<Name>,
     /// The size of the senders' names.
     bytes: usize,
@@ -28,12 +29,12 @@ impl Recent {
         Self { order: VecDeque::new(), names: BTreeSet::new(), bytes: 0, len_max }
     }
 
-    /// Whether a request is among them. One without a name never is.
+    /// True if the request is among them. A request without a message id never is.
     pub(crate) fn contains(&self, request: &Request) -> bool {
         name(request).is_some_and(|name| self.names.contains(&name))
     }
 
-    /// Adds a request, if it has a name.
+    /// Adds a request, if it has a message id.
     pub(crate) fn insert(&mut self, request: &Request) {
         let Some(name) = name(request) else {
             return;

@@ -1,6 +1,6 @@
-//! The cost of one message as the node has more to keep in mind: `cargo bench -p kafka-log`.
+//! The cost of one message as the node's state grows: `cargo bench -p kafka-log`.
 //!
-//! Each figure is the median over batches of messages, so that a busy machine shows less.
+//! Each figure is the median over batches of messages, so that load on the machine matters less.
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 #![expect(clippy::print_stdout, reason = "this is where the results go")]
 #![expect(clippy::panic, reason = "a benchmark of the wrong thing must not go on")]
@@ -29,7 +29,7 @@ impl Bench {
         bench
     }
 
-    /// Hands over a request as a driver does, with all that follows. The lines that come of it.
+    /// Hands over a request as a driver does, and returns the lines that come of it.
     fn ask(&mut self, body: &str) -> Vec<u8> {
         self.msg_id += 1;
         let id = self.msg_id;

@@ -1,4 +1,4 @@
-//! The node's parameters, and the same as flags.
+//! The node's parameters, and the flags that set them.
 
 use std::time::Duration;
 
@@ -10,55 +10,55 @@ use crate::log::{Retention, WINDOW};
 use crate::rules::Rules;
 use crate::wire::PartitionId;
 
-/// When a send is acknowledged.
+/// The time at which a send is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Acks {
-    /// When all replicas that are in sync have it.
+    /// When all replicas in sync have it.
     #[default]
     All,
-    /// When the leader has it. Faster, and lost with the leader if that fails.
+    /// When the leader has it. This is faster. A message that only the leader has is lost with it.
     Leader,
 }
 
-/// How the node behaves. All nodes of a cluster must agree on [its settings](Self::settings), and
-/// so must all lives of a node that keeps its records.
+/// The parameters of the node. All nodes of a cluster must have the same
+/// [settings](Self::settings), and so must all lives of a node that keeps its records.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// How many partitions there are.
+    /// Number of partitions.
     pub partitions: PartitionId,
-    /// How many nodes keep a partition, if there are as many.
+    /// Number of nodes that keep a partition; all, if there are fewer.
     pub replication: usize,
-    /// When a send is acknowledged.
+    /// The time at which a send is acknowledged.
     pub acks: Acks,
-    /// How many replicas must be in sync for a send to be taken.
+    /// Number of replicas that must be in sync for the leader to accept a send.
     pub in_sync_min: usize,
-    /// How long what is fresh waits for more. 1 ms costs a send about 1 to 2 ms, and saves a third of
-    /// the messages between two nodes with a thousand operations a second. Kafka's producers wait 5 ms
-    /// by default (KIP-1030). With 0, everything is sent at once.
+    /// How long a new item waits for more items. 1 ms costs a send about 1 to 2 ms. It saves a
+    /// third of the messages between two nodes at a thousand operations a second. Kafka's producers
+    /// wait 5 ms by default (KIP-1030). With 0, items go at once.
     pub linger: Duration,
-    /// What is kept.
+    /// The limits above which old messages are deleted.
     pub retention: Retention,
-    /// About how many bytes of entries go into one packet.
+    /// Bytes of entries in one packet, approximately.
     pub batch_bytes: usize,
-    /// About how many bytes of messages a poll returns.
+    /// Bytes of messages that a poll returns, approximately.
     pub poll_bytes: usize,
-    /// How many bytes of JSON go into one packet between nodes, beside its head; a single item
-    /// always does. At most half of the longest line that the nodes read.
+    /// Bytes of JSON in one packet between nodes, without its head. A single item may be longer. At
+    /// most half of the longest line that the nodes read.
     pub packet_bytes: usize,
-    /// The longest message that is taken, with its key, as JSON. With the head of a packet it must go
-    /// into the longest line that the nodes read.
+    /// The longest message that the node takes, in bytes of JSON, with its key. With the head of a
+    /// packet it must fit into the longest line that the nodes read.
     pub message_bytes: usize,
-    /// How many bytes of JSON may wait in each of these places; a single item always may. Clients'
-    /// sends that a node has taken, forwarded sends that wait at a leader in one partition,
-    /// questions to other nodes, and answers to one of them.
+    /// Bytes of JSON that may wait in each of four places: the sends of a node's clients, the
+    /// forwarded sends at a leader of one partition, the questions to other nodes, and the answers
+    /// to one other node. A single item may be longer.
     pub pending_bytes: usize,
-    /// How many sends of each producer a log remembers, and how far apart the numbers of two can be
-    /// that a node has under way in a partition.
+    /// Number of sends of each producer that a log remembers. The sequence numbers of the sends
+    /// that a node has under way in a partition are less than this apart.
     pub window: u64,
-    /// Whether a partition of which `lin-kv` has no record goes on after a while without the
-    /// replicas that did not tell what they hold, or lost it.
+    /// True if a partition without a record in `lin-kv` does not wait for ever. After a while it
+    /// goes on without the replicas that did not describe their records, or lost them.
     pub unclean_recovery: bool,
-    /// Which rules of the protocol hold: all of them, but in tests.
+    /// The rules of the protocol that hold: all of them, except in tests.
     pub rules: Rules,
 }
 
@@ -83,18 +83,18 @@ impl Default for Config {
     }
 }
 
-/// The flags of a node. Those of a cluster must be given the same ones.
+/// The flags of a node. All nodes of a cluster need the same ones.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Log")]
 pub struct LogArgs {
-    /// How many partitions there are. All nodes must agree, and what is in `--data-dir` goes with
+    /// Number of partitions. All nodes must agree, and the records in `--data-dir` are valid with
     /// this number only.
     #[arg(long, value_name = "N", default_value_t = Config::default().partitions,
         value_parser = clap::value_parser!(u32).range(1..=4_096))]
     partitions: u32,
 
-    /// How many nodes keep each partition; all, if there are fewer. All nodes must agree, and what
-    /// is in `--data-dir` goes with this number only.
+    /// Number of nodes that keep each partition; all, if there are fewer. All nodes must agree, and
+    /// the records in `--data-dir` are valid with this number only.
     #[arg(long, value_name = "N", default_value_t = Config::default().replication,
         value_parser = at_least_one)]
     replication_factor: usize,
@@ -103,33 +103,33 @@ pub struct LogArgs {
     #[arg(long, value_enum, default_value_t = Acks::All)]
     acks: Acks,
 
-    /// How many replicas must be in sync: with fewer, sends get error 11.
+    /// Number of replicas that must be in sync. With fewer, sends get error 11.
     #[arg(long, value_name = "N", default_value_t = Config::default().in_sync_min,
         value_parser = at_least_one)]
     min_isr: usize,
 
-    /// How long a message for another node may wait for more messages, such as 5ms. 0ms: not at all.
+    /// How long a message for another node may wait for more messages, such as 5ms. 0ms: not at
+    /// all.
     #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = duration)]
     linger: Duration,
 
-    /// About how many bytes of messages a segment holds. Old messages are deleted by segments.
+    /// Bytes of messages in a segment, approximately. Old messages are deleted by segments.
     #[arg(long, value_name = "BYTES", default_value_t = Retention::default().segment_bytes)]
     segment_bytes: usize,
 
-    /// About how many bytes of messages a partition keeps. [default: all]
+    /// Bytes of messages that a partition keeps, approximately. [default: all]
     #[arg(long, value_name = "BYTES")]
     retention_bytes: Option<usize>,
 
-    /// How long messages are kept at the least, such as 30s or 5m. [default: for ever]
+    /// How long messages are kept at least, such as 30s or 5m. [default: for ever]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     retention_time: Option<Duration>,
 
-    /// About how many bytes of entries go into one message between nodes; a single entry always
-    /// does.
+    /// Bytes of entries in one message between nodes, approximately. A single entry may be longer.
     #[arg(long, value_name = "BYTES", default_value_t = Config::default().batch_bytes)]
     batch_bytes: usize,
 
-    /// About how many bytes of messages a poll returns; a single message always is.
+    /// Bytes of messages that a poll returns, approximately. A single message may be longer.
     #[arg(long, value_name = "BYTES", default_value_t = Config::default().poll_bytes)]
     poll_bytes: usize,
 
@@ -140,8 +140,8 @@ pub struct LogArgs {
 }
 
 impl LogArgs {
-    /// The configuration of a node that reads lines of up to `line_bytes_max` bytes, as all others
-    /// of its cluster do.
+    /// The configuration of a node that reads lines of up to `line_bytes_max` bytes. All nodes of
+    /// its cluster must read lines of that length.
     #[must_use]
     pub fn config(&self, line_bytes_max: usize) -> Config {
         Config {
@@ -169,7 +169,8 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     if number == 0 { Err("must be at least 1".into()) } else { Ok(number) }
 }
 
-/// A number with a unit: `5ms`, `30s`, `5m`. Without one it is milliseconds, as in Kafka.
+/// Parses a number with a unit: `5ms`, `30s`, `5m`. A number without a unit is in milliseconds, as
+/// in Kafka.
 fn duration(text: &str) -> Result<Duration, String> {
     let units: [(&str, u64); 3] = [("ms", 1), ("s", 1_000), ("m", 60_000)];
     let with_unit = units.into_iter().find_map(|(unit, ms)| Some((text.strip_suffix(unit)?, ms)));

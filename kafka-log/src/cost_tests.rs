@@ -1,6 +1,7 @@
-//! A message makes a node look at as much when there is a lot as when there is little.
+//! The cost of a message does not grow with the number of pending sends or of partitions.
 //!
-//! Work is counted, not timed: each map counts the values that it looks at ([`crate::indexed`]).
+//! The tests count work, and do not measure time: each map counts the values that it looks at
+//! ([`crate::indexed`]).
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,12 +21,12 @@ struct World {
     msg_id: usize,
     replies: Vec<Value>,
     under_way: VecDeque<Value>,
-    /// Nobody hears this node.
+    /// The messages of this node are lost.
     silenced: Option<&'static str>,
 }
 
 impl World {
-    /// Nodes of that configuration. Only the first `up` of those that are named ever say anything.
+    /// A cluster of nodes with these names. Only the first `up` of them exist.
     fn new(partitions: u32, names: &[&str], up: usize) -> Self {
         let mut world = Self {
             nodes: BTreeMap::new(),
@@ -87,7 +88,7 @@ impl World {
         }
     }
 
-    /// What `lin-kv` does: nobody competes here.
+    /// Answers for `lin-kv`. No two nodes compete here, so a compare-and-set always succeeds.
     fn serve(&mut self, message: &Value) {
         let body = &message["body"];
         let key = body["key"].as_str().unwrap().to_owned();
@@ -134,7 +135,8 @@ impl World {
         keys.into_values().collect()
     }
 
-    /// How many values are looked at until `count` more replies of that type have come.
+    /// Number of values that the nodes look at during `act`. Checks that `count` replies of that
+    /// type come.
     fn looks(&mut self, kind: &str, count: usize, act: impl FnOnce(&mut Self)) -> usize {
         self.replies.clear();
         let before = LOOKS.get();
@@ -157,7 +159,7 @@ fn a_message_costs_the_same_however_many_sends_are_pending() {
     });
     let [(poll, send), (poll_with_many, send_with_many)] = looks;
     assert!(poll_with_many <= poll, "a poll: {poll_with_many} instead of {poll}");
-    // The first send of all makes the node look for a leader.
+    // The very first send also makes the node look for a leader.
     assert!(send_with_many <= 2 * send, "a send: {send_with_many} instead of {send}");
 }
 
@@ -176,7 +178,7 @@ fn what_a_leader_tells_costs_a_follower_the_same_however_many_sends_are_pending(
         let send = json!({"type": "send", "key": "k", "msg": 1});
         world.silenced = Some(follower);
         (0..pending).for_each(|_| world.ask(follower, send.clone()));
-        // All of them have been passed on, in vain.
+        // All of these sends have been forwarded, and no answer has come.
         world.run_for(Duration::from_millis(20));
         assert_eq!(world.nodes[follower].unanswered(), pending);
         let before = partition(&world, follower).log().end();
@@ -187,7 +189,7 @@ fn what_a_leader_tells_costs_a_follower_the_same_however_many_sends_are_pending(
     assert!(looks[1] <= looks[0] + looks[0] / 4, "{looks:?}");
 }
 
-/// Opens all partitions, and then counts for one more send to each of a few.
+/// Opens all partitions. Then counts the looks for one more send to each of a few partitions.
 fn looks_for_sends(partitions: u32, names: &[&str]) -> usize {
     let mut world = World::new(partitions, names, names.len());
     world.run_for(Duration::from_secs(2));

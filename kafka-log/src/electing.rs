@@ -1,4 +1,16 @@
-//! Elections: a partition's record in `lin-kv` is read and changed, and its leader begins and ends.
+//! Elections: nodes read and change a partition's record in `lin-kv`, and leaders begin and end.
+//!
+//! The steps of an election, at a replica that misses its leader:
+//!
+//! 1. `request_metadata` marks the record as wanted, and [`KafkaLog::drive_partitions`] reads it
+//!    from `lin-kv`.
+//! 2. [`KafkaLog::record_read`] takes the reply. `apply_metadata` acts on it. The node follows the
+//!    leader that the record names. If that leader is gone and the node may lead, it takes over.
+//! 3. `take_over` proposes the next epoch by compare-and-set ([`KafkaLog::swap`]).
+//! 4. [`KafkaLog::record_swapped`] takes the outcome. On success, `begin_to_lead` starts to lead.
+//!
+//! A leader changes the in-sync set of its own epoch by the same compare-and-set
+//! (`next_in_sync_change`, `adopt`).
 
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -21,11 +33,12 @@ use crate::{Config, Event, KafkaLog};
 /// How long `lin-kv` may take to answer.
 const KV_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// How long a leader is left in peace after it has begun.
+/// How long after a change of the leader no replica replaces the new leader, even if it seems to be
+/// gone.
 const GRACE: Duration = Duration::from_millis(1_000);
 
-/// How long a partition's first leader waits to hear from its followers, so that they are in sync
-/// from the start.
+/// How long the first leader of a new partition waits for the first packets of its followers.
+/// Followers that it knows by then are in sync from the start.
 const INTRODUCTION: Duration = Duration::from_millis(250);
 
 impl KafkaLog {
@@ -33,7 +46,8 @@ impl KafkaLog {
         KvClient::lin_kv(KV_TIMEOUT)
     }
 
-    /// Whether a replica cannot be counted on: it does not answer, or what it kept is gone.
+    /// True if a replica is not available: its node does not answer, or is another incarnation by
+    /// now.
     fn is_gone(&self, id: &ReplicaId) -> bool {
         id.node != self.own.id
             && self.links.get(&id.node).is_none_or(|link| {
@@ -46,13 +60,13 @@ impl KafkaLog {
         link.and_then(crate::Link::incarnation).is_some_and(|known| known != id.incarnation)
     }
 
-    /// Who a peer is, if it is there.
+    /// The identity of a peer that is up and has told its incarnation.
     fn present(&self, node: &NodeId) -> Option<ReplicaId> {
         let link = self.links.get(node).filter(|link| !link.is_down())?;
         Some(ReplicaId { node: node.clone(), incarnation: link.incarnation()? })
     }
 
-    /// Does what is due for partitions.
+    /// Does everything that is due for partitions.
     pub(crate) fn drive_partitions(&mut self, node: &mut Node<Event>) {
         let now = node.now();
         for id in self.partitions.due(now) {
@@ -95,8 +109,8 @@ impl KafkaLog {
         }
     }
 
-    /// Who follows and cannot tell yet whether all it has is committed sees to it that somebody
-    /// leads, though nobody may be waiting for that.
+    /// Makes sure that the partition has a leader, even if no client waits. Only a follower that
+    /// may have uncommitted entries, or has not heard from the leader, checks this.
     fn check_leader(&mut self, now: Duration, id: PartitionId) {
         let keeps = self.keeps(id);
         let Some(partition) = self.partitions.get_mut(&id).filter(|_| keeps) else { return };
@@ -112,13 +126,15 @@ impl KafkaLog {
         }
     }
 
-    /// What a leader would change about who is in sync; or when to look again.
+    /// The change of the in-sync set that the leader needs now: the old record and the new one. If
+    /// there is none, sets the time of the next check.
     fn next_in_sync_change(
         &mut self,
         now: Duration,
         id: PartitionId,
     ) -> Option<(Metadata, Metadata)> {
-        // Who is there, as the leader is to see it while it is looked at.
+        // The partition is taken out of the map, so that `self` can be read while its leader
+        // changes.
         let mut partition = self.partitions.remove(&id)?;
         let change = self.in_sync_change_of(now, &mut partition);
         self.partitions.insert(id, partition);
@@ -146,7 +162,8 @@ impl KafkaLog {
         None
     }
 
-    /// Asks `lin-kv` to replace a record, or to create it. The change is durable here before.
+    /// Asks `lin-kv` to replace a record, or to create it. This node makes the proposal durable
+    /// first.
     pub(crate) fn swap(
         &mut self,
         node: &mut Node<Event>,
@@ -172,7 +189,7 @@ impl KafkaLog {
         });
     }
 
-    /// `lin-kv` did not answer, or badly: once more, a little later.
+    /// Tries `lin-kv` again after a random time in this range, in milliseconds.
     fn postpone(&mut self, node: &mut Node<Event>, id: PartitionId, by: std::ops::Range<u64>) {
         let wait = Duration::from_millis(node.rng().random_range(by));
         let at = node.now().saturating_add(wait);
@@ -182,7 +199,7 @@ impl KafkaLog {
         }
     }
 
-    /// `lin-kv` has been asked.
+    /// Takes the reply of `lin-kv` to a read of the record.
     pub(crate) fn record_read(
         &mut self,
         node: &mut Node<Event>,
@@ -204,7 +221,8 @@ impl KafkaLog {
         }
     }
 
-    /// There is no record: this node begins, as soon as it has been introduced to its followers.
+    /// Creates the record of a new partition, with this node as the leader. Waits a moment for the
+    /// followers that have not said anything yet.
     pub(crate) fn create(&mut self, node: &mut Node<Event>, id: PartitionId) {
         let now = node.now();
         let replicas = self.placement.replicas(id).to_vec();
@@ -221,7 +239,7 @@ impl KafkaLog {
         self.swap(node, id, first.clone(), first, true);
     }
 
-    /// This is what `lin-kv` holds.
+    /// Acts on the record that `lin-kv` holds.
     fn apply_metadata(&mut self, node: &mut Node<Event>, id: PartitionId, record: Metadata) {
         let now = node.now();
         let own = self.own.replica();
@@ -235,7 +253,7 @@ impl KafkaLog {
         if let Some(lead) =
             partition.role.as_leader_mut().filter(|lead| lead.epoch() == record.epoch)
         {
-            // The leader handles now what happened while it read the record.
+            // The leader now handles the events that came while it read the record.
             let is_news = record.version > lead.record().version;
             partition.due_at = Some(now);
             if is_news {
@@ -244,15 +262,17 @@ impl KafkaLog {
             return;
         }
         if record.leader == own {
-            // An earlier life led, or this one without having heard so. It leads on, in a new epoch:
-            // whatever that had under way comes too late then.
+            // An earlier life of this node led. Or this life leads and does not know it: its
+            // compare-and-set succeeded, and the reply was lost. The node leads on in a new epoch,
+            // so that messages and changes of the old epoch come too late.
             node.mark(marks::LEADS_ON);
             return self.take_over(node, id, &record);
         }
         let Metadata { log_id, epoch, leader, .. } = record.clone();
         self.observe_leader(node, id, &leader.node, (log_id, epoch));
         if !self.may_lead(&record) || !self.is_gone(&leader) {
-            // An eligible replica has to know whether all that are in sync are gone.
+            // An eligible replica may lead only if all replicas in sync are gone, so it probes all
+            // of them. Any other replica probes the leader only.
             let is_eligible = record.eligible.contains(&own);
             for replica in record.in_sync.iter().filter(|id| is_eligible || **id == leader) {
                 self.links.get_mut(&replica.node).into_iter().for_each(|link| link.probe(now));
@@ -274,7 +294,7 @@ impl KafkaLog {
         self.take_over(node, id, &record);
     }
 
-    /// Whether this node has all that is committed and may take over.
+    /// True if this replica is certain to have all committed entries, and so may take over.
     fn may_lead(&self, record: &Metadata) -> bool {
         let own = self.own.replica();
         record.in_sync.contains(&own)
@@ -282,13 +302,13 @@ impl KafkaLog {
             || !self.config.rules.hold(Rule::ElectInSync)
     }
 
-    /// Whether this replica is eligible, and all that are in sync are gone.
+    /// True if this replica is eligible, and all replicas in sync are gone.
     fn is_last_resort(&self, record: &Metadata) -> bool {
         let own = self.own.replica();
         record.eligible.contains(&own) && record.in_sync.iter().all(|id| self.is_gone(id))
     }
 
-    /// The record of the epoch in which this node leads has changed.
+    /// Takes a newer version of the record for the epoch in which this node leads.
     fn adopt(&mut self, node: &mut Node<Event>, id: PartitionId, record: Metadata) {
         let now = node.now();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
@@ -324,7 +344,7 @@ impl KafkaLog {
         }
     }
 
-    /// A compare-and-set has ended.
+    /// Takes the outcome of a compare-and-set.
     pub(crate) fn record_swapped(
         &mut self,
         node: &mut Node<Event>,
@@ -392,7 +412,7 @@ impl KafkaLog {
         self.leader_changed(node, id);
     }
 
-    /// There are no other nodes: no record, and nobody to agree with.
+    /// Leads a partition in a cluster of one node. It needs no record in `lin-kv`.
     pub(crate) fn lead_alone(&mut self, node: &mut Node<Event>, id: PartitionId) {
         let own = self.own.replica();
         let partition = self.open(id);
@@ -405,7 +425,7 @@ impl KafkaLog {
         }
     }
 
-    /// Somebody says who leads, in which epoch of which log.
+    /// Takes the news that `leader` leads a log in an epoch. Enters that epoch, if it is newer.
     pub(crate) fn observe_leader(
         &mut self,
         node: &mut Node<Event>,
@@ -421,7 +441,8 @@ impl KafkaLog {
             if keeps {
                 return partition.request_metadata(now);
             }
-            // This node keeps nothing of it, and follows whatever it hears of.
+            // This node keeps no replica of the partition, so it follows any log of it that it
+            // hears of.
             *partition = crate::Partition::new(id, rules).with_window(window);
         }
         let before = (partition.epoch(), partition.leader().cloned());

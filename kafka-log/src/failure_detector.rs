@@ -1,39 +1,40 @@
-//! Tells whether a peer answers.
+//! Finds out whether a peer answers.
 //!
 //! A packet that wants an answer is a *demand*. The detector measures how long answers take, by
-//! Jacobson's estimate (RFC 6298), and gives the time at which an unanswered demand is to be repeated.
-//! A peer that does not answer for a while is suspected to be down. It is up again with its next
-//! answer.
+//! Jacobson's estimate (RFC 6298). From the estimate it computes the time at which a node repeats a
+//! demand that has no answer. The detector suspects a peer that does not answer for a while. The
+//! next answer clears the suspicion.
 //!
-//! The detector is complete: while a demand is open, a peer that never answers is suspected, at the
-//! earliest when the first repeat is late and the patience is over. It is not accurate, and need not
-//! be: a wrong suspicion costs messages and an election, and never an entry.
+//! The detector is complete: while a demand is open, it will suspect a peer that never answers. At
+//! the earliest, this happens when the first repeat is late and the time `patience` is over. The
+//! detector is not accurate, and need not be: a wrong suspicion costs messages and an election, but
+//! never an entry.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::link::{LAZY, part};
 
-/// Bounds of the time after which a demand is repeated.
+/// Bounds of the time after which a node repeats a demand.
 const RETRY_MIN: Duration = Duration::from_millis(60);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// The same, before anything has been measured.
+/// That time before the first measurement.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 
-/// Bounds of the silence after which a peer is down.
+/// Bounds of the silence after which a peer is suspected to be down.
 const PATIENCE_MIN: Duration = Duration::from_millis(400);
 const PATIENCE_MAX: Duration = Duration::from_secs(2);
 
-/// How many demands are remembered to measure round trips.
+/// Number of open demands whose send times are kept, to measure round trips.
 const DEMANDS_MAX: usize = 16;
 
-/// A demand that is not answered yet.
+/// The demands that have no answer yet.
 #[derive(Clone, Debug)]
 struct Awaited {
     /// The number of the newest packet that wants an answer.
     number: u64,
-    /// The earliest time at which an answer to what the peer has not confirmed could arrive.
+    /// The earliest time at which an answer to the open demands could arrive.
     since: Duration,
     deadline: Duration,
     tries: u32,
@@ -42,18 +43,18 @@ struct Awaited {
 /// The consequences of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answered {
-    /// Whether all demands have been answered now.
+    /// True if no demand is open any more.
     pub(crate) is_all: bool,
-    /// Whether the peer was suspected.
+    /// True if the peer was suspected until now.
     pub(crate) is_back: bool,
 }
 
 /// The consequences of a deadline that has passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TimedOut {
-    /// Whether the peer is to be asked again.
+    /// True if the node must ask the peer again.
     pub(crate) asks_again: bool,
-    /// Whether the peer is suspected now, and was not.
+    /// True if the peer is suspected now, and was not before.
     pub(crate) is_failure: bool,
 }
 
@@ -61,7 +62,7 @@ pub(crate) struct TimedOut {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FailureDetector {
     awaited: Option<Awaited>,
-    /// Demands that want an answer at once, and the times at which they were sent.
+    /// The demands that want an answer at once, and their send times.
     demands: VecDeque<(u64, Duration)>,
     /// The mean and the mean deviation of round trips.
     round_trip: Option<(Duration, Duration)>,
@@ -69,27 +70,27 @@ pub(crate) struct FailureDetector {
 }
 
 impl FailureDetector {
-    /// Whether the peer is suspected to be down.
+    /// True if the peer is suspected to be down.
     pub(crate) fn is_down(&self) -> bool {
         self.is_down
     }
 
-    /// The mean round trip, 0 before anything has been measured.
+    /// The mean round trip, 0 before the first measurement.
     pub(crate) fn round_trip(&self) -> Duration {
         self.round_trip.map_or(Duration::ZERO, |(mean, _)| mean)
     }
 
-    /// Whether a demand is not answered yet.
+    /// True if a demand has no answer yet.
     pub(crate) fn is_waiting(&self) -> bool {
         self.awaited.is_some()
     }
 
-    /// The time at which the unanswered demand counts as lost.
+    /// The time at which the open demand counts as lost.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         self.awaited.as_ref().map(|awaited| awaited.deadline)
     }
 
-    /// The time after which an unanswered demand is to be repeated.
+    /// The time after which a node repeats a demand that has no answer.
     pub(crate) fn retry_after(&self) -> Duration {
         let Some((mean, deviation)) = self.round_trip else {
             return RETRY_FIRST;
@@ -103,13 +104,13 @@ impl FailureDetector {
         patience.clamp(PATIENCE_MIN, PATIENCE_MAX)
     }
 
-    /// The peer has begun a new life: it is up. Its first packet may answer a demand to its former
-    /// life.
+    /// The peer has begun a new life, so it is up. The detector keeps its open demand: the first
+    /// packet of the new life may answer a demand to the old one.
     pub(crate) fn peer_restarted(&mut self) {
         self.is_down = false;
     }
 
-    /// A packet with this number goes out and wants an answer within that time.
+    /// A packet with this number goes out, and wants an answer within that time.
     pub(crate) fn demand(&mut self, now: Duration, number: u64, within: Duration) {
         let at = now.saturating_add(within);
         let deadline = at.saturating_add(self.retry_after());
@@ -130,7 +131,7 @@ impl FailureDetector {
         }
     }
 
-    /// A packet of the peer names this demand as the newest one that it got.
+    /// A packet of the peer names this demand as the newest one that the peer received.
     pub(crate) fn measure(&mut self, now: Duration, number: u64) {
         let Some(at) = self.demands.iter().position(|(demand, _)| *demand == number) else {
             return;
@@ -147,7 +148,7 @@ impl FailureDetector {
         });
     }
 
-    /// The peer is known to have got all demands up to this one.
+    /// The peer is known to have received all demands up to this one.
     pub(crate) fn answered(&mut self, now: Duration, number: u64) -> Answered {
         let is_back = std::mem::take(&mut self.is_down);
         let retry = self.retry_after();
@@ -165,8 +166,8 @@ impl FailureDetector {
         Answered { is_all, is_back }
     }
 
-    /// The [deadline](Self::deadline) has passed. A peer that is down is asked again only if
-    /// somebody needs it.
+    /// The [deadline](Self::deadline) has passed. A peer that is down is asked again only if this
+    /// node needs it.
     pub(crate) fn time_out(&mut self, now: Duration, is_needed: bool) -> TimedOut {
         let (patience, retry) = (self.patience(), self.retry_after());
         let Some(awaited) = &mut self.awaited else { return TimedOut::default() };
@@ -192,7 +193,7 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// A detector with so many round trips of that time behind it, and the next number.
+    /// A detector that has measured `count` round trips of that time, and the next demand's number.
     fn measured(round_trip: Duration, count: u64) -> (FailureDetector, u64) {
         let mut detector = FailureDetector::default();
         for number in 1..=count {
@@ -203,7 +204,7 @@ mod tests {
         (detector, count.saturating_add(1))
     }
 
-    /// The time after which a silent peer is suspected, and how often it was asked again until then.
+    /// The time after which a silent peer is suspected, and the number of timeouts until then.
     fn suspected(detector: &mut FailureDetector, number: u64, is_needed: bool) -> (Duration, u32) {
         detector.demand(Duration::ZERO, number, Duration::ZERO);
         let mut tries: u32 = 0;
@@ -254,7 +255,7 @@ mod tests {
         let answered = detector.answered(ms(5_001), number);
         assert_eq!(answered, Answered { is_all: false, is_back: true });
         assert!(!detector.is_down() && detector.is_waiting());
-        // It gets its patience anew.
+        // The detector waits for the full patience again.
         let timed_out = detector.time_out(ms(9_000), true);
         assert_eq!(timed_out, TimedOut { asks_again: true, is_failure: false });
         let answered = detector.answered(ms(9_001), number.saturating_add(1));
@@ -266,7 +267,7 @@ mod tests {
         let (mut detector, number) = measured(ms(1), 1);
         detector.demand(Duration::ZERO, number, ms(100));
         assert_eq!(detector.deadline(), Some(ms(160)));
-        // A demand that wants an answer at once does not wait for the other one.
+        // A demand that wants an answer at once has its own, earlier deadline.
         detector.demand(ms(10), number.saturating_add(1), Duration::ZERO);
         assert_eq!(detector.deadline(), Some(ms(70)));
     }
@@ -281,7 +282,7 @@ mod tests {
         detector.demand(ms(101), 3, Duration::ZERO);
         detector.measure(ms(111), 3);
         assert_eq!(detector.round_trip(), ms(10));
-        // The older one is answered with it.
+        // The measurement of demand 3 covered the older demand.
         detector.measure(ms(500), 2);
         assert_eq!(detector.round_trip(), ms(10));
     }

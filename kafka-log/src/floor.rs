@@ -1,21 +1,23 @@
-//! A follower that begins anew gets the numbers of deleted entries in parts.
+//! A follower that starts again gets a summary of the deleted entries, in parts.
 //!
 //! A log may have deleted messages of many keys and producers, and keys may be long: a whole
 //! [`Floor`] can be longer than a line. So the leader sends it in parts ([`FloorPart`]), one at a
-//! time, each within the budget of a packet. If more is deleted meanwhile, the numbers that have
-//! changed are sent again.
+//! time, each within the budget of a packet. If the log deletes more entries meanwhile, the leader
+//! sends the numbers that have changed again.
 //!
 //! The invariants:
 //!
-//! * A part names the part that its follower has confirmed last. The follower takes it only if it
-//!   still holds all up to that one. The leader counts as known only what confirmed parts said. So a
-//!   follower that takes a part holds all that the leader counts as known.
-//! * The last part says all that the leader does not count as known. So a follower that takes it
-//!   holds the leader's floor at that part's position. Until then its log stays as it is: no
-//!   follower uses a partial floor.
-//! * While a replica leads, the numbers of a key or producer only rise. So of two parts that name one
-//!   of them, the larger number is the newer one.
-//! * A leader never uses the number of a part again, so a part counts once, and a late one never.
+//! * A part names the newest part that its follower has confirmed. The follower takes the part only
+//!   if it still holds all parts up to that one. The leader counts a number as known only if a
+//!   confirmed part had it. So a follower that takes a part holds every number that the leader
+//!   counts as known.
+//! * The last part has all numbers that the leader does not count as known. So a follower that
+//!   takes it holds the leader's floor at that part's position. Until then the follower's log stays
+//!   as it is: no follower uses a partial floor.
+//! * While a replica leads, the numbers of a key or producer only rise. So if two parts name the
+//!   same key or producer, the larger number is the newer one.
+//! * A leader never uses the number of a part again. So a part counts once, and a late part never
+//!   counts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,13 +28,13 @@ use crate::log::PartitionLog;
 use crate::queue::encoded_len;
 use crate::wire::{Floor, FloorPart, number_len, string_len};
 
-/// The quotes do not count, the colon and the comma do.
+/// The colon and the comma. `string_len` counts the quotes.
 const KEY_PUNCTUATION: usize = 2;
 
 /// Two brackets and three commas.
 const PRODUCER_PUNCTUATION: usize = 5;
 
-/// A number in a floor: of the key or of the producer at a place in the log.
+/// A number in a floor, with the log's index of its key or its producer.
 #[derive(Clone, Copy, Debug)]
 enum Item {
     Key(usize, u64),
@@ -42,12 +44,12 @@ enum Item {
 /// A leader's knowledge of the floor that it sends to a follower.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FloorSender {
-    /// The numbers of each key and each producer that the follower is known to hold.
+    /// The numbers that the follower is known to hold, by the index of the key and of the producer.
     keys: Vec<u64>,
     producers: Vec<u64>,
-    /// The part that the follower has confirmed last, 0 if there is none.
+    /// The newest part that the follower has confirmed, 0 if there is none.
     confirmed: u64,
-    /// The part that was sent last.
+    /// The number of the newest part that was sent.
     sent: u64,
     /// The contents of that part, if no answer has come yet.
     under_way: Option<Vec<Item>>,
@@ -74,13 +76,13 @@ fn note(numbers: &mut Vec<u64>, place: usize, number: u64) {
 }
 
 impl FloorSender {
-    /// Whether an answer to a part is awaited.
+    /// True if an answer to a part is awaited.
     pub(crate) fn is_under_way(&self) -> bool {
         self.under_way.is_some()
     }
 
-    /// The next part of the floor of `log`, in up to `bytes_max` bytes of JSON; none if nothing fits.
-    /// With `is_alone`, one item always does.
+    /// The next part of the floor of `log`, in up to `bytes_max` bytes of JSON. `None` if nothing
+    /// fits. With `is_alone`, one item always fits.
     pub(crate) fn next_part(
         &self,
         log: &PartitionLog,
@@ -127,7 +129,7 @@ impl FloorSender {
         (are_all || !items.is_empty()).then_some(NextPart { part, items })
     }
 
-    /// The part goes to the follower.
+    /// Notes that the part goes to the follower.
     pub(crate) fn send(&mut self, next: NextPart) -> FloorPart {
         (self.sent, self.under_way) = (next.part.number, Some(next.items));
         next.part
@@ -148,12 +150,12 @@ impl FloorSender {
         self.confirmed = held;
     }
 
-    /// The part under way got lost, as far as can be told.
+    /// The part under way is probably lost.
     pub(crate) fn lose(&mut self) {
         self.under_way = None;
     }
 
-    /// The follower does not need the floor any more, or has lost what it held of it.
+    /// The follower does not need the floor any more, or has lost its parts.
     pub(crate) fn restart(&mut self) {
         *self = Self { sent: self.sent, ..Self::default() };
     }
@@ -162,21 +164,21 @@ impl FloorSender {
 /// The parts of a floor that a follower has taken.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FloorReceiver {
-    /// The newest part that was taken.
+    /// The number of the newest part that was taken.
     newest: u64,
-    /// The same, as long as what the parts said is here.
+    /// The same, as long as the follower holds the contents of the parts.
     held: u64,
     next: BTreeMap<Arc<str>, u64>,
     producers: BTreeMap<(NodeId, u64), u64>,
 }
 
 impl FloorReceiver {
-    /// The newest of the parts that are held, 0 if there is none.
+    /// The newest of the parts that the follower holds, 0 if there is none.
     pub(crate) fn held(&self) -> u64 {
         self.held
     }
 
-    /// Takes a part. Returns the whole floor, if this was the last part of it.
+    /// Takes a part. Returns the whole floor if this was the last part.
     pub(crate) fn take(&mut self, part: FloorPart) -> Option<Floor> {
         let FloorPart { number, after, more, floor } = part;
         if number <= self.newest || after > self.held {

@@ -19,31 +19,30 @@ fn one_each() -> Retention {
     Retention { segment_bytes: 1, bytes_max: Some(0), age_max: None }
 }
 
-/// A floor without what it says of order.
+/// A floor with its producers sorted.
 fn sorted(floor: Floor) -> Floor {
     let mut floor = floor;
     floor.producers.sort();
     floor
 }
 
-/// The next event.
 #[derive(Clone, Debug)]
 enum Step {
-    /// The leader takes a message of a key from a life of a node.
+    /// The leader appends a message of a key from a life of a node.
     Append(u8, u8),
-    /// It deletes all but so many messages.
+    /// The leader deletes all but that many messages.
     Retain(u64),
-    /// It sends a part of so many bytes, if it may.
+    /// The leader sends a part of that many bytes, if it may.
     Send(usize),
-    /// A part arrives that was sent, whichever, and maybe again.
+    /// Any part that was sent arrives, perhaps again.
     Arrive(prop::sample::Index),
-    /// The follower tells what it holds.
+    /// The follower acknowledges the parts that it holds.
     Tell,
-    /// That arrives, whichever, and maybe again.
+    /// Any acknowledgement arrives, perhaps again.
     Hear(prop::sample::Index),
-    /// The leader gives up to wait.
+    /// The leader gives up waiting for an answer.
     Lose,
-    /// The leader takes it that the follower needs no floor.
+    /// The leader decides that the follower needs no floor.
     Restart,
 }
 
@@ -68,10 +67,10 @@ struct Pair {
     seq: u64,
     sender: FloorSender,
     receiver: FloorReceiver,
-    /// Each part with the floor of the log when it was sent.
+    /// Each part, with the floor of the log when the leader sent it.
     parts: Vec<(FloorPart, Floor)>,
     told: Vec<u64>,
-    /// How many whole floors the follower got.
+    /// Number of whole floors that the follower got.
     whole: usize,
 }
 
@@ -124,7 +123,7 @@ impl Pair {
 }
 
 proptest! {
-    /// Packets are lost, come late or twice, and entries are deleted meanwhile.
+    /// Packets are lost, come late or come twice. The log deletes entries meanwhile.
     #[test]
     fn a_follower_that_takes_the_last_part_has_the_floor_of_the_leader_and_gets_there(
         steps in prop::collection::vec(any_step(), 0..150),
@@ -163,7 +162,7 @@ fn an_item_that_is_longer_than_a_packet_goes_alone() {
     assert_eq!(sizes, [(1, 0, true), (1, 0, true), (1, 1, false)]);
 }
 
-/// The leader does not know that the follower has the whole floor and has put away the parts.
+/// The leader does not know that the follower has the whole floor and has dropped the parts.
 #[test]
 fn a_part_that_follows_others_is_not_taken_without_them() {
     let mut pair = Pair::default();
@@ -179,7 +178,7 @@ fn a_part_that_follows_others_is_not_taken_without_them() {
         pair.arrive(pair.parts.len() - 1);
     }
     assert!(pair.sender.confirmed > 0);
-    // The answer is lost, and more is deleted.
+    // The answer is lost, and the log deletes more.
     pair.sender.lose();
     pair.step(Step::Append(0, 0));
     pair.step(Step::Retain(0));
@@ -187,7 +186,7 @@ fn a_part_that_follows_others_is_not_taken_without_them() {
     assert!(!pair.parts[pair.parts.len() - 1].0.more);
     pair.arrive(pair.parts.len() - 1);
     assert_eq!((pair.whole, pair.receiver.held()), (1, 0));
-    // The leader hears so, and begins anew.
+    // The leader gets the answer, and starts again.
     pair.sender.confirm(0);
     pair.send(160);
     assert_eq!(pair.parts[pair.parts.len() - 1].0.after, 0);

@@ -1,15 +1,15 @@
-//! A map that finds the values that are due, and those that wait for a node, without looking at the
-//! others, and that knows how much all of them weigh.
+//! A map that finds the values that are due, and those that wait for a node, without a look at the
+//! other values. It also knows the total size of its values.
 //!
 //! The invariants:
 //!
-//! * No change is missed. The map remembers the key of the value that it handed out last to be
-//!   changed, and indexes that value anew before it hands out another one. Until then, each answer
-//!   takes this one value as it is now, and the index for all others.
-//! * An answer costs as much as it names, and not as much as there is. Only [`Indexed::iter`] and
-//!   [`Indexed::for_each_mut`] look at all values: they are for what happens rarely, and never for
-//!   each message.
-//! * Keys come in their order, whatever the times.
+//! * The index misses no change. The map remembers the key of the last value that it handed out to
+//!   be changed. It updates the index for this value before it hands out another one. Until then,
+//!   each query uses this one value as it is now, and the index for all others.
+//! * The cost of a query depends on the size of its result, not on the size of the map. Only
+//!   [`Indexed::iter`] and [`Indexed::for_each_mut`] look at all values. They are for rare events,
+//!   never for each message.
+//! * The keys in a result are in the order of keys, not in the order of times.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeBounds;
@@ -17,18 +17,18 @@ use std::time::Duration;
 
 use maelstrom_core::NodeId;
 
-/// The properties by which values are found.
+/// The properties by which the map finds values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
-    /// When something is to be done for the value.
+    /// The time at which something is due for the value.
     pub(crate) due_at: Option<Duration>,
-    /// Which nodes it waits for.
+    /// The nodes that the value waits for.
     pub(crate) waits_for: Vec<NodeId>,
-    /// How much it weighs.
+    /// The size of the value.
     pub(crate) bytes: usize,
 }
 
-/// A value whose properties depend on nothing but itself.
+/// A value whose properties depend only on the value itself.
 pub(crate) trait Index {
     fn facts(&self) -> Facts;
 }
@@ -36,18 +36,17 @@ pub(crate) trait Index {
 #[derive(Clone, Debug)]
 struct Slot<V> {
     value: V,
-    /// Its properties when it was indexed.
+    /// The properties when the value was indexed.
     facts: Facts,
 }
 
-/// The map.
 #[derive(Clone, Debug)]
 pub(crate) struct Indexed<K, V> {
     slots: BTreeMap<K, Slot<V>>,
     due: BTreeSet<(Duration, K)>,
     waiting: BTreeMap<NodeId, BTreeSet<K>>,
     bytes: usize,
-    /// Whose value may have changed since it was indexed.
+    /// The key of the value that may have changed since it was indexed.
     open: Option<K>,
 }
 
@@ -65,11 +64,11 @@ impl<K, V> Default for Indexed<K, V> {
 
 #[cfg(test)]
 thread_local! {
-    /// How many values this thread has looked at, in all maps.
+    /// Number of looks at values of this thread, in all maps.
     pub(crate) static LOOKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// A value is looked at: tests count that.
+/// Counts a look at a value, for tests.
 fn look() {
     #[cfg(test)]
     LOOKS.set(LOOKS.get().saturating_add(1));
@@ -117,17 +116,17 @@ impl<K: Ord + Copy, V: Index> Indexed<K, V> {
         Some(value)
     }
 
-    /// The keys in a range.
+    /// The values in a range of keys.
     pub(crate) fn range(&self, range: impl RangeBounds<K>) -> impl Iterator<Item = (K, &V)> {
         self.slots.range(range).inspect(|_| look()).map(|(key, slot)| (*key, &slot.value))
     }
 
-    /// Looks at all values.
+    /// Looks at all values, so this is for rare events only.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> {
         self.range(..)
     }
 
-    /// Changes all values.
+    /// May change all values, so this is for rare events only.
     pub(crate) fn for_each_mut(&mut self, mut change: impl FnMut(K, &mut V)) {
         let keys: Vec<K> = self.slots.keys().copied().collect();
         for key in keys {
@@ -137,27 +136,27 @@ impl<K: Ord + Copy, V: Index> Indexed<K, V> {
         }
     }
 
-    /// The values for which something is to be done by now.
+    /// The keys of the values that are due by now.
     pub(crate) fn due(&self, now: Duration) -> Vec<K> {
         let due = self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| *key);
         let is_due = |facts: &Facts| facts.due_at.is_some_and(|at| at <= now);
         self.with_open(due, is_due)
     }
 
-    /// When something is to be done next.
+    /// The time at which the next value is due.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         let first = self.due.iter().find(|(_, key)| self.is_closed(key)).map(|(at, _)| *at);
         let open = self.open_slot().and_then(|(_, slot)| slot.value.facts().due_at);
         first.into_iter().chain(open).min()
     }
 
-    /// The values that wait for a node.
+    /// The keys of the values that wait for a node.
     pub(crate) fn waiting_for(&self, node: &NodeId) -> Vec<K> {
         let waiting = self.waiting.get(node).into_iter().flatten().copied();
         self.with_open(waiting, |facts| facts.waits_for.contains(node))
     }
 
-    /// How much all values weigh.
+    /// The total size of all values.
     pub(crate) fn bytes(&self) -> usize {
         self.open_slot().map_or(self.bytes, |(_, slot)| {
             let others = self.bytes.saturating_sub(slot.facts.bytes);
@@ -165,14 +164,13 @@ impl<K: Ord + Copy, V: Index> Indexed<K, V> {
         })
     }
 
-    /// The same from all values, to check the other.
+    /// The same without the index, to check it.
     pub(crate) fn sum(&self) -> usize {
         let bytes = self.slots.values().map(|slot| slot.value.facts().bytes);
         bytes.fold(0, usize::saturating_add)
     }
 
-    /// Those keys of the index that are right in any case, and the open one if its value `is_one`,
-    /// in order.
+    /// The keys that the index is right about, and the open key if its value `is_one`. Sorted.
     fn with_open(
         &self,
         indexed: impl Iterator<Item = K>,
@@ -194,7 +192,8 @@ impl<K: Ord + Copy, V: Index> Indexed<K, V> {
         Some((key, self.slots.get(&key)?))
     }
 
-    /// The value of this key is about to change; the one that was open before has its final state.
+    /// The value of this key is about to change. Updates the index for the value that was open
+    /// before.
     fn open(&mut self, key: K) {
         look();
         if let Some(before) = self.open.replace(key).filter(|before| *before != key)
@@ -244,7 +243,7 @@ mod tests {
         Insert(u8, Facts),
         /// Changes the value in place, if there is one.
         Change(u8, Facts),
-        /// Changes the value, new or not.
+        /// Changes the value, and creates it if there is none.
         Open(u8, Facts),
         ChangeAll(Option<u8>),
         Remove(u8),

@@ -1,15 +1,18 @@
-//! A partition's leader: what each follower has, and so what is committed.
+//! A partition's leader: the progress of each follower, and the committed part of the log that
+//! follows from it.
 //!
 //! The invariants:
 //!
-//! * An entry is committed when everybody has it who might be in sync: all that the record in
-//!   `lin-kv` names, and all that a compare-and-set of this leader may have put there whose outcome
-//!   is not known. So whoever takes over has all that is committed.
-//! * What is told to a follower as the only other one ([`Append::sole`]) is in the log before
-//!   anybody else is asked to join: whoever joins has it first.
-//! * A follower's acknowledgement counts in the leader's epoch only, and only up to what it was sent;
-//!   and only for the incarnation that is in sync: another one may have forgotten a newer leader.
-//! * A send waits since its first attempt: a retry never makes a follower that stalls look better.
+//! * An entry is committed when every replica has it that might be in sync. These are the replicas
+//!   in the record in `lin-kv`, and those that a compare-and-set of this leader with unknown
+//!   outcome may have added. So any replica that takes over has all committed entries.
+//! * The leader may tell a follower that it is the only other replica in sync ([`Append::sole`]).
+//!   All entries that it sends with this news are in the log before another replica begins to join.
+//!   That replica must first have all of them.
+//! * A follower's acknowledgement counts only in the leader's epoch, and only up to the position
+//!   that the leader has sent. It counts only for the incarnation that is in sync: another
+//!   incarnation may have forgotten that it follows a newer leader.
+//! * A send waits since its first attempt: a retry never hides that a follower stalls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,35 +27,37 @@ use crate::queue::{Budget, encoded_len};
 use crate::rules::{Rule, Rules};
 use crate::wire::{Ack, Append, Epoch, FloorPart, PartitionId, Position, ReplicaId};
 
-/// How long a follower that was taken out must have kept up before it is let in again, at first;
-/// doubled each time.
+/// How long a follower that left the in-sync set waits before it can join again. The time doubles
+/// whenever it leaves, up to the maximum.
 const PROBATION_MIN: Duration = Duration::from_millis(250);
 const PROBATION_MAX: Duration = Duration::from_secs(4);
 
-/// How long a follower may hold up an entry, though it is there.
+/// How long a follower that is up may delay an entry before it counts as stalled.
 const STALLED_AFTER: Duration = Duration::from_millis(2_500);
 
-/// What a leader knows of a follower.
+/// The leader's knowledge of a follower.
 #[derive(Clone, Debug)]
 struct Progress {
-    /// Which incarnation it is, if that is known.
+    /// The follower's incarnation, if it is known.
     incarnation: Option<u64>,
-    /// Up to where its log is known to be the leader's; `None` until it has said so.
+    /// The end of the part of the follower's log that equals the leader's; `None` if it is not
+    /// known yet.
     matched: Option<Position>,
-    /// What it is sent next.
+    /// The position that the leader sends next.
     next: Position,
-    /// Up to where it was ever sent something.
+    /// The end of all entries that the leader has ever sent to it.
     sent: Position,
-    /// The high watermark that it was told last, and that it has confirmed.
+    /// The last high watermark that the leader sent, and the last one that the follower confirmed.
     told_high: Position,
     high: Position,
-    /// Whether it was told of this epoch since it was last lost sight of.
+    /// False if a message is due even without news. No message of this epoch was sent, or the last
+    /// one was lost, or it did not match the follower's log.
     is_told: bool,
-    /// Whether it holds a log of another name: it takes nothing.
+    /// True if the follower keeps a log of another name. It then gets nothing.
     is_stranger: bool,
-    /// The parts of the floor that it has been told.
+    /// The parts of the floor that it has got.
     floor: FloorSender,
-    /// From when on it may be let in.
+    /// The earliest time at which it may join the in-sync set.
     welcome_at: Duration,
     probation: Duration,
 }
@@ -74,7 +79,8 @@ impl Progress {
         }
     }
 
-    /// The next part of the floor of the log, if it goes into the packet with the rest of `append`.
+    /// The next part of the floor of the log, if it fits into the packet beside the rest of
+    /// `append`.
     fn next_floor(
         &mut self,
         append: &Append,
@@ -93,62 +99,62 @@ impl Progress {
     }
 }
 
-/// The field's name, colon, brackets and the commas around it.
+/// Bytes of the field's name, its colon and brackets, and the commas around it.
 const ENTRIES_PUNCTUATION: usize = 16;
 
-/// The same for a floor.
+/// The same for the field `floor`.
 const FLOOR_PUNCTUATION: usize = 16;
 
-/// The next packet's entries for a follower.
+/// The next entries of a packet to a follower.
 #[derive(Clone, Debug)]
 pub(crate) enum Next {
-    /// It has been told everything.
+    /// The follower has been sent everything.
     Nothing,
-    /// It is more than the packet has room for.
+    /// There are entries, but the packet has no room for them.
     Full,
-    /// This.
+    /// These entries.
     Append(Append),
 }
 
-/// A send that waits until it is committed.
+/// A send that waits until its entry is committed.
 #[derive(Clone, Debug)]
 struct Waiting {
-    /// The node that took it from its client.
+    /// The node that took the send from its client.
     origin: NodeId,
     since: Duration,
-    /// The length of its message and key.
+    /// The length of its message and key, in bytes.
     bytes: usize,
 }
 
 impl Index for Waiting {
-    /// It is due when it has waited for so long that whoever holds it up stalls.
+    /// Due when it has waited for so long that a replica that lacks it counts as stalled.
     fn facts(&self) -> Facts {
         let due_at = Some(self.since.saturating_add(STALLED_AFTER));
         Facts { due_at, bytes: self.bytes, ..Facts::default() }
     }
 }
 
-/// The state of a leader.
+/// The state of a leader in one epoch.
 #[derive(Clone, Debug)]
 pub struct Leader {
-    /// What `lin-kv` holds, as far as is known.
+    /// The record in `lin-kv`, as far as this leader knows.
     record: Metadata,
     /// The other replicas that must have an entry before it is committed.
     needed: BTreeSet<ReplicaId>,
     followers: BTreeMap<NodeId, Progress>,
-    /// Who waits for which entries, and since when.
+    /// The sends that wait, by the position of their entry.
     waiting: Indexed<Position, Waiting>,
-    /// Who is about to be let in, once it has all up to there.
+    /// The replica that is about to join, and the position that its log must reach first.
     joining: Option<(ReplicaId, Position)>,
-    /// Who would be in sync if what was proposed since the record had come true.
+    /// The replicas that would be in sync if the proposals since `record` had succeeded.
     proposed: BTreeSet<ReplicaId>,
-    /// How many replicas must be in sync for anything to be committed.
+    /// Number of replicas that must be in sync before anything is committed.
     in_sync_min: usize,
     rules: Rules,
 }
 
 impl Leader {
-    /// The leader of the epoch that `record` begins, whose log ends at `end`.
+    /// The leader of the epoch in `record`, with a log that ends at `end`.
     #[must_use]
     pub fn new(
         record: Metadata,
@@ -186,7 +192,7 @@ impl Leader {
         self.needed = all.filter(|id| id.node != self.record.leader.node).cloned().collect();
     }
 
-    /// Whether as many replicas are in sync as there must be.
+    /// True if enough replicas are in sync to commit.
     #[must_use]
     pub fn is_safe(&self) -> bool {
         let are_enough = self.record.in_sync.len() >= self.in_sync_min;
@@ -200,57 +206,58 @@ impl Leader {
         self.record.epoch
     }
 
-    /// What `lin-kv` holds, as far as is known.
+    /// The record in `lin-kv`, as far as this leader knows.
     #[must_use]
     pub fn record(&self) -> &Metadata {
         &self.record
     }
 
-    /// The followers.
+    /// The nodes of the other replicas.
     pub fn followers(&self) -> impl Iterator<Item = &NodeId> {
         self.followers.keys()
     }
 
-    /// How many entries each follower is not known to have, of a log that ends at `end`.
+    /// Number of entries that each follower may lack, of a log that ends at `end`.
     pub(crate) fn lags(&self, end: Position) -> impl Iterator<Item = (&NodeId, u64)> {
         let lag = move |known: &Progress| end.saturating_sub(known.matched.unwrap_or_default());
         self.followers.iter().map(move |(node, known)| (node, lag(known)))
     }
 
-    /// Whether anybody waits for an entry to be committed.
+    /// True if a send waits for its entry to be committed.
     #[must_use]
     pub fn is_waited_for(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// How many wait.
+    /// Number of sends that wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// How many bytes of messages and keys they wait for.
+    /// Bytes of the messages and keys of these sends.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
         self.waiting.bytes()
     }
 
-    /// `origin` waits until the entry at `position`, of `bytes` bytes, is committed. A retry keeps
-    /// the time of the first attempt, so that it does not reset the clock by which followers are
-    /// found to stall.
+    /// Notes that a send of `origin` waits until the entry at `position`, of `bytes` bytes, is
+    /// committed. A retry keeps the time of the first attempt. So retries do not reset the clock by
+    /// which the leader finds followers that stall.
     pub fn wait(&mut self, position: Position, origin: NodeId, bytes: usize, now: Duration) {
         self.waiting.get_or_insert_with(position, || Waiting { origin, since: now, bytes });
     }
 
-    /// The nodes that have waited for what is now below `high`, in order.
+    /// Removes and returns the sends whose entries are below `high`, in order: positions and
+    /// origins.
     pub fn take_committed(&mut self, high: Position) -> Vec<(Position, NodeId)> {
         let done: Vec<Position> = self.waiting.range(..high).map(|(at, _)| at).collect();
         let origin = |at| Some((at, self.waiting.remove(&at)?.origin));
         done.into_iter().filter_map(origin).collect()
     }
 
-    /// How much a replica has. Another incarnation of the node is another replica: it may have
-    /// forgotten that it follows a newer leader.
+    /// The end of the part of the log that a replica has. Another incarnation of the node is
+    /// another replica: it may have forgotten that it follows a newer leader.
     fn matched(&self, id: &ReplicaId) -> Position {
         let progress = self.followers.get(&id.node);
         let counts = |known: &&Progress| known.incarnation == Some(id.incarnation);
@@ -259,26 +266,27 @@ impl Leader {
         progress.and_then(|progress| progress.matched).unwrap_or(0)
     }
 
-    /// Who a follower is, if that is known.
+    /// The identity of a follower, if it is known.
     fn identity(&self, node: &NodeId) -> Option<ReplicaId> {
         let incarnation = self.followers.get(node)?.incarnation?;
         Some(ReplicaId { node: node.clone(), incarnation })
     }
 
-    /// Whether the follower must have an entry before it is committed.
+    /// True if the follower must have an entry before it is committed.
     #[must_use]
     pub fn needs(&self, node: &NodeId) -> bool {
         self.identity(node).is_some_and(|id| self.needed.contains(&id))
     }
 
-    /// Whether `node` is the only one that must have an entry besides the leader.
+    /// True if `node` is the only follower that must have an entry, and enough replicas are in sync
+    /// to commit.
     fn is_sole(&self, node: &NodeId) -> bool {
         let is_only = self.needed.len() == 1 || !self.rules.hold(Rule::SoleFollower);
         is_only && self.needs(node) && self.is_safe()
     }
 
-    /// Whether somebody waits for this follower's acknowledgement. One that knows by itself what is
-    /// committed need not be asked about what came from it.
+    /// True if a send waits for this follower's acknowledgement. If the follower is the only one in
+    /// sync, it knows by itself that its own sends are committed, so these do not count.
     #[must_use]
     pub fn is_urgent_for(&self, node: &NodeId) -> bool {
         let matched = self.followers.get(node).and_then(|progress| progress.matched).unwrap_or(0);
@@ -287,40 +295,41 @@ impl Leader {
         self.needs(node) && waiting.any(|(_, waiting)| !is_sole || waiting.origin != *node)
     }
 
-    /// Whether a follower has told that it knows that much to be committed.
+    /// True if a follower has confirmed a high watermark of at least `high`.
     #[must_use]
     pub fn knows(&self, node: &NodeId, high: Position) -> bool {
         self.followers.get(node).is_some_and(|progress| progress.high >= high)
     }
 
-    /// Whether a follower has everything that it takes.
+    /// True if a follower has all entries up to `end`, or takes none.
     #[must_use]
     pub fn has_all(&self, node: &NodeId, end: Position) -> bool {
         let has_all = |known: &Progress| known.is_stranger || known.matched == Some(end);
         self.followers.get(node).is_none_or(has_all)
     }
 
-    /// Whether a follower has, and knows, everything that it takes.
+    /// True if a follower has all entries and the newest high watermark, or takes none.
     #[must_use]
     pub fn is_done_with(&self, node: &NodeId, end: Position, high: Position) -> bool {
         let knows = |known: &Progress| known.is_stranger || known.high >= high;
         self.has_all(node, end) && self.followers.get(node).is_none_or(knows)
     }
 
-    /// The followers that lack something, or do not know all that is committed.
+    /// The followers that lack an entry or the newest high watermark.
     pub(crate) fn behind(&self, end: Position, high: Position) -> impl Iterator<Item = &NodeId> {
         self.followers().filter(move |node| !self.is_done_with(node, end, high))
     }
 
-    /// The follower holds a log of another name. It takes nothing from this leader as long as its
-    /// life lasts. Returns whether that is news.
+    /// Notes that the follower keeps a log of another name. It gets nothing from this leader until
+    /// it begins a new life. Returns true if this is news.
     pub fn mark_other_log(&mut self, node: &NodeId) -> bool {
         let progress = self.followers.get_mut(node);
         progress.is_some_and(|progress| !std::mem::replace(&mut progress.is_stranger, true))
     }
 
-    /// The follower's next entries, with about `batch` bytes of entries, or one entry, as
-    /// far as the packet's budget goes. Takes its length from that.
+    /// Makes the follower's next message of replication. It has about `batch` bytes of entries, or
+    /// a single entry, and no more than the packet's budget allows. Takes its length from the
+    /// budget.
     pub(crate) fn next_append(
         &mut self,
         node: &NodeId,
@@ -354,7 +363,7 @@ impl Leader {
         }
         let head = encoded_len(&append).saturating_add(ENTRIES_PUNCTUATION);
         let first = log.entry(at).map_or(0, |entry| entry.encoded_len().saturating_add(1));
-        // A floor can go without entries, entries come one by one.
+        // A floor can go without entries. Entries go one by one.
         let is_alone = budget.is_empty() && append.floor.is_none();
         if append.is_partial_floor() {
             budget.take(head);
@@ -374,7 +383,7 @@ impl Leader {
         Next::Append(append)
     }
 
-    /// Takes an acknowledgement in this epoch.
+    /// Takes an acknowledgement. It counts only in this epoch.
     pub fn acknowledged(&mut self, node: &NodeId, ack: &Ack, log: &PartitionLog) {
         let counts = ack.epoch == self.record.epoch || !self.rules.hold(Rule::CheckAckEpoch);
         let Some(progress) = self.followers.get_mut(node).filter(|_| counts) else { return };
@@ -398,8 +407,8 @@ impl Leader {
         }
     }
 
-    /// All that was sent has been answered, or will not be: what the follower has not got is to be
-    /// sent again.
+    /// The follower has answered all packets, or is silent. Entries that it has not acknowledged
+    /// are sent again.
     pub fn rewind(&mut self, node: &NodeId) {
         if let Some(progress) = self.followers.get_mut(node) {
             match progress.matched {
@@ -411,11 +420,12 @@ impl Leader {
         }
     }
 
-    /// Who the follower is by now. If it has begun a new life, nothing else is known of it.
+    /// Notes the follower's incarnation. If its life is new, the leader knows nothing else of it.
     pub fn reset_progress(&mut self, node: &NodeId, incarnation: Option<u64>, end: Position) {
         if let Some(progress) = self.followers.get_mut(node) {
             let kept = (progress.welcome_at, progress.probation);
-            // The follower may be the same after all, and hold parts: no number comes again.
+            // The follower may still have parts of the floor, so no number of a part may come
+            // again.
             let mut floor = std::mem::take(&mut progress.floor);
             floor.restart();
             *progress = Progress { floor, ..Progress::new(end, incarnation, Duration::ZERO) };
@@ -423,7 +433,7 @@ impl Leader {
         }
     }
 
-    /// Up to where everything is committed, if as many replicas are in sync as there must be.
+    /// The end of the committed part of the log. `None`: too few replicas are in sync to commit.
     #[must_use]
     pub fn committed(&self, end: Position) -> Option<Position> {
         self.is_safe().then_some(())?;
@@ -437,8 +447,8 @@ impl Leader {
         Some(all.fold(end, Position::min))
     }
 
-    /// The record without those who hold things up: who is `gone`, and who is there but has not got
-    /// what somebody has been waiting for for long.
+    /// The record without the replicas that hold up commits. These are the ones that are `gone`,
+    /// and the ones that stall: they are up, and lack an entry that a send has waited for too long.
     #[must_use]
     pub fn shrunk_in_sync(
         &self,
@@ -448,14 +458,14 @@ impl Leader {
         let is_stalled = |id: &ReplicaId| self.is_stalled_by(id, now);
         let goes =
             |id: &ReplicaId| id.node != self.record.leader.node && (gone(id) || is_stalled(id));
-        // Any change settles the outcome of the one before.
+        // A proposal of unknown outcome is settled by any change after it, so one is due.
         let is_due = !self.proposed.is_empty()
             || self.record.has_needless_eligible(self.in_sync_min)
             || self.record.in_sync.iter().any(goes);
         is_due.then(|| self.record.without(goes)).flatten().map(|next| self.with_eligible(next))
     }
 
-    /// This change of the record, with the replicas that are eligible after it.
+    /// A changed record, with the replicas that are eligible after the change.
     fn with_eligible(&self, next: Metadata) -> Metadata {
         if self.rules.hold(Rule::ClearEligible) {
             return next.with_eligible(&self.record, self.in_sync_min);
@@ -464,7 +474,7 @@ impl Leader {
         Metadata { eligible, ..next }
     }
 
-    /// Whether a follower has not got what somebody has been waiting for for long.
+    /// True if a replica lacks an entry that a send has waited for too long.
     fn is_stalled_by(&self, id: &ReplicaId, now: Duration) -> bool {
         if self.waiting.next_due().is_none_or(|at| at >= now) {
             return false;
@@ -474,14 +484,16 @@ impl Leader {
         stalled.is_some_and(|(position, _)| self.matched(id) <= position)
     }
 
-    /// When the first who waits will have done so for too long.
+    /// The time at which the first send will have waited for too long.
     #[must_use]
     pub fn stalled_at(&self) -> Option<Duration> {
         Some(self.waiting.next_due()?.saturating_add(Duration::from_millis(1)))
     }
 
-    /// The record with a follower that has caught up: first it becomes one of those who must have
-    /// an entry, and once it has all that came before, it can be named. `may` tells who is there.
+    /// The record with one more follower that has caught up. The follower joins in two steps: first
+    /// it becomes one of the replicas that must have an entry before it is committed. The record
+    /// names it once it has all entries that came before. `may` gives the identity of a node that
+    /// is up.
     pub fn expanded_in_sync(
         &mut self,
         now: Duration,
@@ -512,15 +524,15 @@ impl Leader {
         is_caught_up.then(|| self.with_eligible(self.record.with(id.clone())))
     }
 
-    /// When the next follower may be let in that is not now.
+    /// The next time after `now` at which a follower may join.
     #[must_use]
     pub fn welcome_at(&self, now: Duration) -> Option<Duration> {
         let out = self.followers.iter().filter(|(node, _)| !self.needs(node));
         out.map(|(_, progress)| progress.welcome_at).filter(|at| *at > now).min()
     }
 
-    /// A compare-and-set to `record` is about to be tried: whoever is in sync in it must have what
-    /// is committed from now on.
+    /// Prepares for a compare-and-set to `record`. From now on, replicas that are in sync in
+    /// `record` must have an entry before it is committed.
     pub fn propose(&mut self, record: &Metadata) {
         if self.rules.hold(Rule::CountProposed) {
             self.proposed.extend(record.in_sync.iter().cloned());
@@ -529,8 +541,7 @@ impl Leader {
         self.count_needed();
     }
 
-    /// `lin-kv` holds this record of the same epoch: nothing that was proposed before it can come
-    /// true any more.
+    /// Takes a newer version of the record of this epoch. No earlier proposal can succeed any more.
     pub fn adopt(&mut self, record: Metadata, now: Duration) {
         debug_assert!(record.epoch == self.record.epoch && record.version > self.record.version);
         let before = std::mem::replace(&mut self.record, record);

@@ -34,7 +34,7 @@ const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// `n1` leads three nodes, of which these are in sync, and has been sent nothing.
+/// `n1` leads three nodes with this in-sync set. It has not sent anything yet.
 fn leader(in_sync: &[u64], in_sync_min: usize, rules: Rules) -> Leader {
     let record =
         Metadata { epoch: EPOCH, ..Metadata::first(7, id(1), in_sync.iter().map(|n| id(*n))) };
@@ -51,7 +51,7 @@ fn ack(epoch: Epoch, end: Position) -> Ack {
     Ack { partition, log_id, epoch, matched, end, last, high, gap: false, floor_part: 0 }
 }
 
-/// The follower is sent everything.
+/// Sends the follower everything.
 fn send_all(leader: &mut Leader, follower: u64, log: &PartitionLog) -> Vec<Append> {
     let mut all = Vec::new();
     while let Next::Append(append) =
@@ -62,13 +62,13 @@ fn send_all(leader: &mut Leader, follower: u64, log: &PartitionLog) -> Vec<Appen
     all
 }
 
-/// The follower is sent everything, and has that much of it.
+/// Sends the follower everything. The follower acknowledges up to `end`.
 fn acknowledge(leader: &mut Leader, follower: u64, log: &PartitionLog, end: Position) {
     send_all(leader, follower, log);
     leader.acknowledged(&node(follower), &ack(EPOCH, end), log);
 }
 
-/// The test holds with all rules, and does not without this one.
+/// Checks that the test holds with all rules, and fails without this one.
 fn depends_on(rule: Rule, holds: impl Fn(Rules) -> bool) {
     assert!(holds(Rules::default()), "{rule:?} holds");
     assert!(!holds(Rules::without(rule)), "{rule:?} is broken, and nothing shows it");
@@ -77,7 +77,8 @@ fn depends_on(rule: Rule, holds: impl Fn(Rules) -> bool) {
 #[test]
 fn what_all_that_may_be_in_sync_have_is_committed() {
     let table: [(&[u64], [u64; 2], u64); 7] = [
-        // In sync besides the leader, what n2 and n3 have, and what is committed of 5.
+        // The followers in sync, the acknowledgements of n2 and n3, and the committed part of 5
+        // entries.
         (&[2, 3], [5, 5], 5),
         (&[2, 3], [4, 2], 2),
         (&[2, 3], [0, 5], 0),
@@ -137,19 +138,19 @@ fn a_late_acknowledgement_takes_nothing_back() {
     acknowledge(&mut leader, 2, &log, 5);
     leader.acknowledged(&node(2), &ack(EPOCH, 3), &log);
     assert_eq!(leader.committed(5), Some(5));
-    // But what was not confirmed is sent again if it may be lost.
+    // An entry without acknowledgement is sent again if it may be lost.
     acknowledge(&mut leader, 3, &log, 3);
     leader.rewind(&node(3));
     let again = send_all(&mut leader, 3, &log);
     assert_eq!(again.iter().map(|append| append.at).collect::<Vec<_>>(), [3]);
 }
 
-/// The one that is about to be let in, if its acknowledgements suffice.
+/// The record that lets n3 in, if its acknowledgements suffice.
 fn let_in(leader: &mut Leader, high: Position, end: Position) -> Option<Metadata> {
     leader.expanded_in_sync(secs(9), high, end, |peer| (**peer == *"n3").then(|| id(3)))
 }
 
-/// KIP-903: the leader is asked for entries while a replica joins.
+/// KIP-903: the leader appends entries while a replica joins.
 #[test]
 fn a_replica_that_joins_must_have_what_is_committed_meanwhile() {
     depends_on(Rule::CountJoining, |rules| {
@@ -163,7 +164,7 @@ fn a_replica_that_joins_must_have_what_is_committed_meanwhile() {
     });
 }
 
-/// The other follower was told, as the only one, that what it has is committed.
+/// The leader told the other follower that it is the only one, so all that it has is committed.
 #[test]
 fn a_replica_joins_when_it_has_all_that_was_there_when_it_began_to() {
     depends_on(Rule::JoinCaughtUp, |rules| {
@@ -187,7 +188,7 @@ fn a_change_whose_outcome_is_not_known_counts() {
         leader.propose(&next);
         leader.committed(5) == Some(0)
     });
-    // Any later version settles it.
+    // Any later version settles the proposal.
     let (log, mut leader) = (log_of(5), leader(&[2], 1, Rules::default()));
     acknowledge(&mut leader, 2, &log, 5);
     let next = leader.record().with(id(3));
@@ -208,7 +209,7 @@ fn a_follower_is_told_to_commit_what_it_has_only_if_it_is_the_only_one() {
     assert!(send_all(&mut leader, 3, &log).iter().all(|append| !append.sole));
 }
 
-/// KIP-966: a replica that was eligible lacks what is committed without it.
+/// KIP-966: a replica that was eligible lacks entries that were committed without it.
 #[test]
 fn a_replica_is_not_eligible_any_more_when_enough_are_in_sync() {
     depends_on(Rule::ClearEligible, |rules| {
@@ -239,7 +240,7 @@ fn nothing_is_committed_before_eligible_replicas_are_forgotten() {
     assert_eq!(leader.committed(5), Some(5));
 }
 
-/// KIP-360: a retry that outlives the retention of the entry.
+/// KIP-360: a retry comes after its entry has been deleted.
 #[test]
 fn a_follower_that_begins_anew_gets_to_know_which_sends_are_too_old() {
     depends_on(Rule::FloorNamesProducers, |rules| {

@@ -1,94 +1,103 @@
 //! Challenge 5: logs of messages, replicated as Kafka replicates them.
 //!
-//! Keys hash onto a fixed number of partitions, partitions onto nodes ([`Placement`]). A partition is
-//! one log ([`PartitionLog`]) in which the messages of its keys stand in the order they came; a key's
-//! offsets count its own. One replica leads: it appends, the others follow, and what all replicas
-//! *in sync* have is committed: acknowledged, shown to polls, and never lost while one of them keeps
-//! its records.
+//! Keys hash onto a fixed number of partitions, and partitions onto nodes ([`Placement`]). A
+//! partition is one log ([`PartitionLog`]) with the messages of all its keys, in the order in which
+//! they were appended. Each key counts its own offsets in that log. One replica of a partition
+//! leads: it appends, and the others follow. An entry is *committed* once all replicas *in sync*
+//! have it. Sends are acknowledged, and polls show messages, only when they are committed. A
+//! committed message is never lost while one replica in sync keeps its records.
 //!
-//! # Who leads
+//! # Election
 //!
-//! A record in `lin-kv` ([`Metadata`]) names the leader, its epoch, and who is in sync. It is changed
-//! by compare-and-set only, created when a partition is first written to, and not looked at while all
-//! goes well: in steady state `lin-kv` gets no message. The epoch is the fencing token. It is in every
-//! word of replication; an older one is refused, and a leader that hears a newer one steps down.
+//! A record in `lin-kv` ([`Metadata`]) names the leader of a partition, its epoch, and the replicas
+//! in sync. Nodes change the record by compare-and-set only. They create it when a client first
+//! writes to the partition. They read it only when something goes wrong: in steady state `lin-kv`
+//! gets no message. The epoch is the fencing token. Every message of replication carries it. A
+//! replica refuses an older epoch, and a leader that meets a newer one steps down.
 //!
-//! * Only a replica that is in sync can take over, since only these are sure to have all that is
-//!   committed. With `--min-isr`, replicas that left while nothing could be committed can as well, if
-//!   all others are gone (KIP-966, see [`Metadata::eligible`]).
-//! * In a new epoch a follower first cuts its log back to where it is the leader's: by the epochs of
-//!   the entries (KIP-101), never by how long it is or what it took to be committed.
-//! * A leader counts an entry as committed when everybody has it who *might* be in sync: a
-//!   compare-and-set whose outcome is not known may have come true, or may yet.
-//! * A leader that restarts begins a new epoch before it serves. So does whoever turns out to have been
-//!   made leader without having heard so.
-//! * A replica is a node *and an incarnation*, drawn when its records begin. Who comes back with its
-//!   records is the same replica; who comes back without is another one, out of sync until it has
-//!   caught up, and its old self is taken out. If no such replica has its records any more, the messages
-//!   are gone, and the partition stays unavailable: no election makes that look well.
-//! * If `lin-kv` has no record of a partition that nodes keep records of, all replicas compare what
-//!   they hold, and the most complete log goes on ([`Comparison`]).
-//! * Each log has a random name. What is said of a log of another name is refused.
+//! * Only a replica in sync can take over, since only these replicas are sure to have all committed
+//!   entries. With `--min-isr`, there is one exception (KIP-966, see [`Metadata::eligible`]). A
+//!   replica that left the in-sync set while nothing could be committed can take over if all
+//!   replicas in sync are gone.
+//! * In a new epoch a follower first truncates its log to the part that it shares with the leader.
+//!   It compares the epochs of the entries (KIP-101), never the length of the log or its high
+//!   watermark.
+//! * A leader counts an entry as committed when every replica has it that *might* be in sync. A
+//!   compare-and-set of unknown outcome may have succeeded, or may succeed later.
+//! * A leader that restarts begins a new epoch before it serves. So does a node that the record
+//!   names as the leader although it does not know that it leads.
+//! * A replica is a node *and an incarnation*, a number that the node draws when its records begin.
+//!   A node that restarts with its records is the same replica. A node that restarts without them
+//!   is another replica. It is out of sync until it has caught up, and the leader removes the old
+//!   replica from the in-sync set. If no replica in sync has its records any more, the messages are
+//!   lost. The partition then stays unavailable: no election hides the loss.
+//! * If `lin-kv` has no record of a partition, but nodes keep records of it, all replicas compare
+//!   their logs ([`Comparison`]). The node with the most complete log leads.
+//! * Each log has a random name. A replica refuses messages about a log of another name.
 //!
-//! # What is said
+//! # Packets
 //!
-//! All that one node has for another goes into one packet: entries, acknowledgements, high watermarks,
-//! sends passed on and their outcomes, polls. While an answer is under way what is new waits for it, so
-//! under load a round trip is a packet each way. New items also wait for `--linger`, 1 ms unless
-//! told otherwise: with a thousand operations a second that saves a third of the packets.
+//! All that one node has for another goes into one packet: entries, acknowledgements, high
+//! watermarks, forwarded sends and their outcomes, polls. While an answer is under way, new items
+//! wait for it. So under load a round trip costs one packet each way. New items also wait for
+//! `--linger`, 1 ms by default: at a thousand operations a second that saves a third of the
+//! packets.
 //!
-//! * A packet has one budget of bytes for all that it holds, half of the longest line that a node
-//!   reads. The rest stays queued, in order, for the next packet. A send for which the queues have
-//!   no room is refused at once, with error 11.
-//! * A send that its node passes on comes back as an entry. If the node and the leader are all that
-//!   have to have it, having it is knowing that it is committed: two packets for a send, whoever takes
-//!   it.
-//! * Acknowledgements are watermarks: lost, repeated or late ones do no harm. So are high watermarks,
-//!   which go along, and by themselves only when nothing else goes for a while.
-//! * A peer that does not answer in time is asked again, and after a while taken to be down. Nothing
-//!   is asked of anybody while nobody waits for anything: an idle cluster is silent.
-//! * A follower that lags behind what has been deleted begins anew. It is told in bounded parts what
-//!   is left of that, and uses it once it has all of it.
-//! * A follower that lags gets the entries in bounded pieces, and is in sync again once it has reached
-//!   the end; the more often it fell behind, the longer it must keep up first.
+//! * A packet has one budget of bytes for all its items, half of the longest line that a node
+//!   reads. The other items stay queued, in order, for the next packet. If the queues have no room
+//!   for a send, the node refuses it at once, with error 11.
+//! * A node that forwards a send gets it back as an entry. If this node and the leader are the only
+//!   replicas in sync, the entry is committed as soon as the node has it. So a send costs two
+//!   packets, whichever node takes it.
+//! * Acknowledgements are watermarks: a lost, repeated or late one does no harm. So are high
+//!   watermarks. They travel with other items, and alone only if nothing else is sent for a while.
+//! * A node asks a silent peer again, and after a while suspects it to be down. A node asks for
+//!   nothing while no request waits: an idle cluster is silent.
+//! * A follower whose log ends before the leader's first entry starts again from there. The leader
+//!   sends it a summary of the deleted entries ([`Floor`]) in bounded parts. The follower uses the
+//!   summary once it has all parts.
+//! * A follower that lags gets the entries in bounded pieces. It is in sync again once it has
+//!   reached the end of the log. The more often it fell behind, the longer the leader waits before
+//!   it lets the follower in again.
 //!
-//! # What clients see
+//! # Guarantees for clients
 //!
-//! * A send is named by its node's life and a sequence number, and no log takes a name twice: it can be
-//!   passed on again, and to the next leader, without appearing twice. It is answered within 4 s. An
-//!   error is definite only if nothing can have happened; if the outcome is not known, it says so.
-//! * A poll is answered from the node's own replica, up to the high watermark that it knows; only for
-//!   keys that it does not keep it asks another node.
-//! * Committed offsets gossip, and only rise ([`Committed`]). They are acknowledged once the node that
-//!   took them has made them durable, and everywhere a little later. Only that node has them on its
-//!   disk: another node that restarts lists lower offsets than before, until it hears from a node that
-//!   has them.
+//! * A send has a name: the life of its node, the partition, and a sequence number. No log takes a
+//!   name twice. So a node can forward a send again, also to the next leader, and it appears once.
+//!   A node answers a send within 4 s. An error is definite only if nothing can have happened. If
+//!   the outcome is not known, the error says so.
+//! * A node answers a poll from its own replica, up to the high watermark that it knows. It asks
+//!   another node only about keys that it does not keep.
+//! * Committed offsets gossip, and only rise ([`Committed`]). A node acknowledges them once it has
+//!   made them durable. The other nodes know them a little later. Only the node that took them has
+//!   them on its disk. Another node that restarts lists lower offsets than before until it hears
+//!   from a node that has them.
 //!
-//! What is acknowledged is made durable before it is said, if the node's driver keeps records.
+//! If the node's driver keeps records, everything is durable before the node acknowledges it.
 //!
 //! [`life_of_a_send`] follows one message through the code.
 //!
 //! # Layout
 //!
-//! | module | what it is for |
+//! | module | purpose |
 //! |---|---|
-//! | `placement`, `log`, `meta`, `offsets` | keys and nodes, one log, the record in `lin-kv`, committed offsets |
-//! | `leader`, `partition`, `role` | the two sides of replication: state machines that know no `Node` |
-//! | `floor` | what is left of deleted messages, on its way to a follower that begins anew |
-//! | `link` | one peer: its lives, and when something is to be said to it |
+//! | `placement`, `log`, `meta`, `offsets` | keys and nodes, logs, records in `lin-kv`, offsets |
+//! | `leader`, `partition`, `role` | both sides of replication: state machines without a `Node` |
+//! | `floor` | the summary of deleted entries, on its way to a follower that starts again |
+//! | `link` | one peer: its lives, and the times at which packets to it are due |
 //! | `failure_detector` | round trips with a peer, and whether it answers |
-//! | `queue` | what waits for a peer, and the budget of a packet |
-//! | `sends`, `polls` | what clients wait for |
-//! | `indexed` | a map that finds what is due without looking at the rest |
-//! | `recovery` | who goes on with a partition that `lin-kv` has no record of |
-//! | `packets`, `packing`, `sending`, `reading`, `electing`, `recovering` | the handler, by what it does |
-//! | `wire`, `args` | what nodes say and keep; flags |
-//! | `settings` | which flags the records go with |
+//! | `queue` | the items that wait for a peer, and the byte budget of a packet |
+//! | `sends`, `polls` | clients' requests that wait |
+//! | `indexed` | a map that finds the values that are due without a look at the rest |
+//! | `recovery` | the choice of a leader for a partition that `lin-kv` has no record of |
+//! | `packets`, `packing`, `sending`, `reading`, `electing`, `recovering` | the handler, by task |
+//! | `wire`, `args` | messages and records; flags |
+//! | `settings` | the flags with which the records are valid |
 //! | `rules` | the rules of the protocol, which tests break one by one |
 //!
 //! The ideas: Kreps et al., *Kafka: a Distributed Messaging System for Log Processing* (2011), and
-//! Kafka's design of replication and its KIPs 98 (idempotent producers), 101 and 279 (leader epochs),
-//! and 516 (topic identifiers).
+//! Kafka's design of replication and its KIPs 98 (idempotent producers), 101 and 279 (leader
+//! epochs), and 516 (topic identifiers).
 
 mod args;
 #[cfg(test)]
@@ -159,22 +168,22 @@ use link::Link;
 use polls::Polls;
 use sends::Sends;
 
-/// The longest message that is taken by default, with its key, as JSON. It still goes into a line for
-/// other nodes.
+/// The default for the longest message that a node takes, in bytes of JSON, with its key. Such a
+/// message fits into a line for other nodes.
 pub const MESSAGE_BYTES_MAX: usize = maelstrom_core::LINE_BYTES_MAX / 4;
 
-/// The shortest period in which committed offsets gossip: they are a few messages, and nobody waits.
+/// The shortest gossip period of committed offsets. They are a few messages, and no client waits
+/// for them.
 pub const GOSSIP_PERIOD_MIN: Duration = Duration::from_secs(1);
 
-/// How long a node that begins waits before it greets the others, who may not have been started.
+/// How long a node that starts waits before it greets the others, which may not have started yet.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// The section of a snapshot that holds the committed offsets. Those behind it are the partitions.
-/// The offsets come first, so that their snapshot has begun before any record is made that is to
-/// follow it.
+/// The section of a snapshot that holds the committed offsets. The sections after it are the
+/// partitions. The offsets come first: their snapshot must begin before any record that follows it.
 const OFFSETS_SECTION: u64 = 0;
 
-/// What the node understands.
+/// The requests that the node understands.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(clippy::large_enum_variant, reason = "decoded, taken apart, and gone")]
@@ -186,28 +195,28 @@ pub enum Payload {
         /// Any JSON.
         msg: Box<RawValue>,
     },
-    /// Asks for messages.
+    /// Reads messages.
     Poll {
-        /// From which offset on, of each key.
+        /// The first offset to read, by key.
         offsets: Offsets,
     },
-    /// Commits offsets.
+    /// Commits the offsets of processed messages.
     CommitOffsets {
-        /// Of each key, the offset up to which messages have been processed.
+        /// The committed offset, by key.
         offsets: Offsets,
     },
-    /// Asks for committed offsets.
+    /// Reads committed offsets.
     ListCommittedOffsets {
-        /// Of these keys.
+        /// The keys to list.
         keys: Vec<Arc<str>>,
     },
-    /// From another node: about logs.
+    /// From another node: replication, forwarded requests and their answers.
     Packet(Packet),
-    /// From another node: about committed offsets.
+    /// From another node: committed offsets.
     Gossip(gossip::Message<Committed>),
 }
 
-/// What the node answers.
+/// The replies of the node.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
@@ -216,30 +225,30 @@ pub enum Reply {
         /// Its offset.
         offset: u64,
     },
-    /// Messages, as many as there are or go into a reply.
+    /// The messages that exist, as far as they fit into one reply.
     PollOk {
-        /// Of each key that has any: offsets and messages, without gaps.
+        /// By key, if it has any: offsets and messages, without gaps.
         msgs: Messages,
     },
-    /// The offsets are committed.
+    /// The offsets are durable on this node.
     CommitOffsetsOk,
-    /// What is committed.
+    /// The committed offsets.
     ListCommittedOffsetsOk {
-        /// Of each key that has one.
+        /// By key, if it has one.
         offsets: Offsets,
     },
 }
 
-/// What timers and calls bring back.
+/// The results of timers and calls.
 #[derive(Debug)]
 pub enum Event {
-    /// Something may have to be done.
+    /// Something may be due.
     Tick,
-    /// The same for committed offsets.
+    /// Gossip of committed offsets is due.
     Gossip(Tick),
-    /// `lin-kv` was asked for a partition's record.
+    /// The reply of `lin-kv` to a read of a partition's record.
     Read(PartitionId, Result<Option<Metadata>, RpcError>),
-    /// A partition's record was to become this one.
+    /// The outcome of a compare-and-set of a partition's record to this value.
     Swapped(PartitionId, Metadata, Result<Cas, RpcError>),
 }
 
@@ -249,7 +258,7 @@ impl From<Tick> for Event {
     }
 }
 
-/// Who this node is.
+/// The identity of this node.
 #[derive(Clone, Debug)]
 struct Identity {
     id: NodeId,
@@ -267,34 +276,35 @@ impl Identity {
     }
 }
 
-/// The handler.
+/// The handler of all messages and timers of a node.
 #[derive(Debug)]
 pub struct KafkaLog {
     config: Config,
     own: Identity,
-    /// Whether the records name the incarnation and the settings.
+    /// True if the records name the incarnation and the settings.
     has_settings: bool,
-    /// The nodes that the records are valid for, sorted. Empty: the records do not say.
+    /// The nodes that the records are valid for, sorted. Empty: the records do not name them.
     nodes: Vec<NodeId>,
-    /// Why this node serves nothing, if that is so: its records are of another cluster.
+    /// Set if this node serves nothing, because its records belong to another cluster: the reason.
     refusal: Option<String>,
-    /// Whether a snapshot is being recovered.
+    /// True while recovery is between the start and the end of a snapshot.
     is_recovering_snapshot: bool,
     placement: Placement,
     partitions: Indexed<PartitionId, Partition>,
-    /// What this node has records of, although `lin-kv` names another log.
+    /// The logs that this node has records of although `lin-kv` names another log for the
+    /// partition.
     refused: Indexed<PartitionId, Partition>,
-    /// Why partitions are unavailable, as was logged last.
+    /// The reason that was last logged why partitions are unavailable.
     reported: Option<Reason>,
     links: BTreeMap<NodeId, Link>,
     sends: Sends,
     polls: Polls,
     offsets: Gossip<Committed>,
-    /// What of them this node itself has made durable.
+    /// The offsets that this node itself has made durable.
     own_offsets: Committed,
-    /// Until then a new node greets nobody, unless it is spoken to.
+    /// Until then a node that started greets no peer, unless a message comes first.
     silent_until: Option<Duration>,
-    /// When the next tick comes that counts.
+    /// The time of the next timer that counts.
     tick_at: Option<Duration>,
 }
 
@@ -329,13 +339,13 @@ impl KafkaLog {
         }
     }
 
-    /// What this node knows of a partition.
+    /// This node's state of a partition.
     #[must_use]
     pub fn partition(&self, id: PartitionId) -> Option<&Partition> {
         self.partitions.get(&id)
     }
 
-    /// Where partitions are kept.
+    /// The placement of partitions on nodes.
     #[must_use]
     pub fn placement(&self) -> &Placement {
         &self.placement
@@ -351,8 +361,8 @@ impl KafkaLog {
         self.placement.keeps(&self.own.id, partition) && !self.refused.contains_key(&partition)
     }
 
-    /// Adds a part of a snapshot of the partitions, from a position in one of them on. Returns where
-    /// the next part begins.
+    /// Adds a part of a snapshot of the partitions, from a position in partition `first` on.
+    /// Returns the partition and the position at which the next part begins.
     fn snapshot_partitions(
         &self,
         (first, mut at): (PartitionId, Position),
@@ -395,14 +405,14 @@ impl KafkaLog {
         });
     }
 
-    /// The state of a partition, new if there is none.
+    /// The state of a partition. Creates it if there is none.
     fn open(&mut self, id: PartitionId) -> &mut Partition {
         let Config { rules, window, .. } = self.config;
         let new = || Partition::new(id, rules).with_window(window);
         self.partitions.get_or_insert_with(id, new)
     }
 
-    /// Greets everybody, once it is sure that they have been started.
+    /// Probes all peers, once, when they have probably started.
     fn greet(&mut self, now: Duration) {
         if self.silent_until.take().is_some() {
             for link in self.links.values_mut() {
@@ -411,7 +421,7 @@ impl KafkaLog {
         }
     }
 
-    /// Does all that is due, and has itself woken for the rest.
+    /// Does everything that is due, and sets a timer for the next deadline.
     fn drive(&mut self, node: &mut Node<Event>) {
         let now = node.now();
         if self.silent_until.is_some_and(|until| until <= now) {
@@ -464,7 +474,7 @@ impl MessageHandler for KafkaLog {
     }
 
     fn snapshot_bytes(&self) -> Option<usize> {
-        // What stands for a refused log among the partitions is empty, and counts as such.
+        // An empty partition takes the place of a refused log, and counts as well.
         let logs = self.partitions.bytes().saturating_add(self.refused.bytes());
         debug_assert_eq!(logs, self.partitions.sum().saturating_add(self.refused.sum()));
         Some(self.offsets.snapshot_bytes()?.saturating_add(logs))
@@ -497,7 +507,7 @@ impl MessageHandler for KafkaLog {
     }
 
     fn started(&mut self, node: &mut Node<Event>) {
-        // 53 bits, so that any JSON parser keeps all their digits.
+        // 53 bits: any JSON parser keeps all digits of such a number.
         self.own.life = node.rng().next_u64() >> 11;
         self.own.id = node.id().clone();
         if self.own.incarnation == 0 {
@@ -519,8 +529,9 @@ impl MessageHandler for KafkaLog {
         let until = node.now().saturating_add(SILENCE).saturating_add(jitter);
         self.silent_until = (!self.is_alone()).then_some(until);
         self.commit_sole_replicas();
-        // What it led it leads again, in a new epoch, if nobody else does by now; and what it may
-        // have been about to lead, unless somebody else turns out to lead it.
+        // A partition that this node led before: read its record, and lead again in a new epoch if
+        // no other node leads by now. Any other partition: an earlier life may have been about to
+        // lead it, so check a little later whether another node leads.
         let own = self.own.id.clone();
         self.partitions.for_each_mut(|_, partition| {
             let leads = partition.leader() == Some(&own);

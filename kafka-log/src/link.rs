@@ -1,20 +1,22 @@
-//! What a node keeps about a peer: who it is, what is to be said to it and when, and whether it
-//! answers.
+//! One node's state of a peer: the peer's lives, the queue of items for it, the deadlines of
+//! packets, and the failure detector.
 //!
 //! The invariants:
 //!
-//! * What a packet says counts only between two lives that know each other, and counts once: a
-//!   packet to an earlier life, of an earlier life, or that comes again is not looked at. If packets
-//!   of an earlier life come later than those of the next one, that one is recognized by what it has
-//!   got.
-//! * Packets name the settings of their sender until the receiver is known to know the sender's life,
-//!   and the first packet to each new life of the receiver does: that one may have got to know the
-//!   sender from a packet to its former life.
-//! * Whatever must arrive is *demanded*: the packet wants an answer, and until one comes the peer is
-//!   asked again, less and less often. A peer that does not answer for a while is taken to be down.
-//! * What one has to tell at once goes at once, and takes all else along. What is fresh waits for
-//!   `--linger`, and while an answer is under way, for that: under load a round trip is one packet
-//!   each way. What can wait goes along, and goes alone only if nothing else goes.
+//! * The content of a packet counts only between two lives that know each other, and counts once. A
+//!   node ignores the content of a packet that comes again, and of a packet to or from an earlier
+//!   life. Late packets of an earlier life can arrive after those of a later one, so that the
+//!   earlier life looks new. The later life then proves that it is later: it has received a packet
+//!   that this node sent after that.
+//! * A node puts its settings into its packets until the peer is known to know the node's present
+//!   life. It puts them at least into the first packet to each new life of the peer. The new life
+//!   may already know the node, from a packet to the peer's former life.
+//! * A packet with items that must arrive is a *demand*: it wants an answer. The node asks the peer
+//!   again, less and less often, until an answer comes. A peer that does not answer for a while
+//!   counts as down.
+//! * Urgent items go at once, and the packet takes all other items along. Fresh items wait for
+//!   `--linger`, and for an answer that is under way: under load a round trip is one packet each
+//!   way. Lazy items go along with others. They go alone only if nothing else goes for a while.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,70 +26,71 @@ use crate::queue::Queue;
 use crate::settings::Settings;
 use crate::wire::Packet;
 
-/// How long what can wait may wait.
+/// How long a lazy item may wait.
 pub(crate) const LAZY: Duration = Duration::from_millis(50);
 
-/// How many former lives of a peer are remembered.
+/// Number of former lives of a peer that a node remembers.
 const REMEMBERED: usize = 16;
 
-/// A part of a time.
+/// A fraction of a time.
 pub(crate) fn part(time: Duration, of: u32) -> Duration {
     time.checked_div(of).unwrap_or(time)
 }
 
-/// What a packet is to its receiver.
+/// The meaning of a packet for its receiver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Heard {
-    /// Whether what it says counts.
+    /// True if the content counts.
     pub(crate) counts: bool,
-    /// Whether it is the first of a new life of the peer.
+    /// True if the packet is the first of a new life of the peer.
     pub(crate) is_new_life: bool,
-    /// Whether all that was demanded has been answered now.
+    /// True if no demand is open any more.
     pub(crate) is_answered: bool,
-    /// Whether the peer was taken to be down, and is not.
+    /// True if the peer counted as down, and is up.
     pub(crate) is_back: bool,
-    /// The peer's settings, if they are not those that it named last.
+    /// The peer's settings, if they differ from those that it named before.
     pub(crate) settings: Option<Settings>,
 }
 
-/// What is known of a peer.
+/// The state of one peer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Link {
-    /// The present life of the peer.
+    /// The present life of the peer, if it has been heard.
     life: Option<u64>,
     former: VecDeque<u64>,
     incarnation: Option<u64>,
-    /// How many packets had been sent to the peer when its present life was first heard.
+    /// Number of packets that had been sent to the peer when its present life was first heard.
     met_at: u64,
-    /// Whether that life is known to know this one, and was sent a packet.
+    /// True if the peer's present life knows this node's life, and has been sent a packet.
     is_introduced: bool,
-    /// The settings that the peer named last, in whatever life.
+    /// The settings that the peer named last, in any life.
     settings: Option<Settings>,
-    /// Whether the peer told, in its present life, that it holds nothing of any partition.
+    /// True if the peer's present life has said that it holds nothing of any partition.
     told_empty: bool,
-    /// How many packets were sent to it.
+    /// Number of packets that were sent to the peer.
     number: u64,
-    /// The newest packet that came, and which of the 128 before it did.
+    /// The number of the newest packet that came, and a bit for it and each of the 127 before: 1 if
+    /// that one came.
     newest: u64,
     came: u128,
-    /// The newest packet that wanted an answer.
+    /// The newest packet of the peer that wanted an answer.
     echo: u64,
-    /// The newest of this node's demands that the peer is known to have got.
+    /// The newest demand of this node that the peer is known to have received.
     echoed: u64,
     detector: FailureDetector,
     pub(crate) queue: Queue,
-    /// Since when something fresh waits.
+    /// The time since which a fresh item waits.
     fresh_since: Option<Duration>,
-    /// Fresh things wait for the answer to that demand, but not longer than until then.
+    /// Fresh items wait for the answer to this demand, but no longer than until this time.
     hold: Option<(u64, Duration)>,
-    /// When the peer is to hear something.
+    /// The time at which a packet to the peer is due.
     due_at: Option<Duration>,
-    /// Whether the next packet wants an answer, whatever it holds.
+    /// True if the next packet must want an answer, even without items.
     is_probing: bool,
 }
 
 impl Link {
-    /// The incarnation of what the peer keeps, if it has told.
+    /// The incarnation of the peer's records, if the peer has told it.
     pub(crate) fn incarnation(&self) -> Option<u64> {
         self.incarnation
     }
@@ -96,39 +99,39 @@ impl Link {
         self.life
     }
 
-    /// Whether the peer is known to know this node's life, and was told its settings.
+    /// True if the peer is known to know this node's life, and has been sent its settings.
     pub(crate) fn is_introduced(&self) -> bool {
         self.is_introduced
     }
 
-    /// Whether the peer told, when its present life began, that it holds nothing of any partition,
-    /// and nothing else was heard of it since.
+    /// True if the peer said that it holds nothing of any partition when its present life began,
+    /// and no later packet contradicts that.
     pub(crate) fn told_empty(&self) -> bool {
         self.told_empty
     }
 
-    /// The peer leads a partition, or told that it holds one.
+    /// The peer leads a partition, or said that it holds one.
     pub(crate) fn holds_something(&mut self) {
         self.told_empty = false;
     }
 
-    /// How many packets were sent to the peer.
+    /// Number of packets that were sent to the peer.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
-    /// Whether the peer is taken to be down.
+    /// True if the peer is suspected to be down.
     pub(crate) fn is_down(&self) -> bool {
         self.detector.is_down()
     }
 
-    /// The time after which an unanswered demand is to be repeated.
+    /// The time after which a demand without an answer is repeated.
     pub(crate) fn retry_after(&self) -> Duration {
         self.detector.retry_after()
     }
 
-    /// Takes a packet to this node's life `own`. What is to be answered at once may still wait for
-    /// `pause`.
+    /// Takes a packet, for this node's life `own`. An answer that is wanted at once may still wait
+    /// for `pause`.
     pub(crate) fn hear(
         &mut self,
         now: Duration,
@@ -142,15 +145,16 @@ impl Link {
             if packet.to != Some(own) || packet.echo <= self.met_at {
                 return heard;
             }
-            // It has got a packet that was sent after the present life was first heard. So it lived after
-            // that one began, and is the later one: packets of an earlier life came late.
+            // The sender has received a packet that this node sent after it first heard
+            // `self.life`. So the sender lived after that life began, and is the later one: the
+            // packets of `self.life` came late.
             self.former.remove(at);
         }
         if self.life != Some(packet.life) {
             heard.is_new_life = true;
             self.begin(packet);
             if former.is_some() {
-                // Some of its earlier packets have counted.
+                // Some packets of this life have counted already. None of them may count again.
                 (self.newest, self.came) = (packet.number.saturating_sub(1), u128::MAX);
             }
         }
@@ -168,7 +172,7 @@ impl Link {
             self.owe(now.saturating_add(pause.max(Duration::from_micros(within))));
         }
         if packet.to != Some(own) {
-            // Whoever does not know this life is told of it.
+            // The sender does not know this node's life. It must get an answer that names it.
             self.owe(now);
             return heard;
         }
@@ -208,7 +212,8 @@ impl Link {
         *self = fresh;
     }
 
-    /// A packet that comes again, or so late that nobody can tell, is none.
+    /// True if a packet comes for the first time. A packet so old that this cannot be known does
+    /// not count.
     fn is_first_time(&mut self, number: u64) -> bool {
         if number > self.newest {
             let shift = u32::try_from(number.saturating_sub(self.newest)).unwrap_or(u32::MAX);
@@ -236,17 +241,17 @@ impl Link {
         (heard.is_answered, heard.is_back) = (answered.is_all, answered.is_back);
     }
 
-    /// The peer is to hear something at that time at the latest.
+    /// Makes a packet to the peer due at this time at the latest.
     pub(crate) fn owe(&mut self, at: Duration) {
         self.due_at = Some(self.due_at.map_or(at, |due| due.min(at)));
     }
 
-    /// Something fresh is in the queue.
+    /// Notes that a fresh item is in the queue.
     pub(crate) fn freshen(&mut self, now: Duration) {
         self.fresh_since.get_or_insert(now);
     }
 
-    /// The peer is to answer, whatever there is to say.
+    /// Asks the peer for an answer, even if the queue is empty.
     pub(crate) fn probe(&mut self, now: Duration) {
         if !self.detector.is_waiting() && !self.is_probing {
             self.is_probing = true;
@@ -254,7 +259,7 @@ impl Link {
         }
     }
 
-    /// When something is to be said next.
+    /// The time at which the next packet to the peer is due.
     pub(crate) fn due(&self, linger: Duration) -> Option<Duration> {
         let may = !self.is_down() && (self.life.is_some() || !self.detector.is_waiting());
         let fresh = self.fresh_since.filter(|_| may).map(|since| {
@@ -264,13 +269,13 @@ impl Link {
         fresh.into_iter().chain(self.due_at).min()
     }
 
-    /// When the demand that is not answered is given up as lost.
+    /// The time at which the open demand counts as lost.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         self.detector.deadline()
     }
 
-    /// No answer has come in time. A peer that is down is asked again only if somebody needs it.
-    /// Returns whether the peer is down now, and was not.
+    /// No answer has come in time. A peer that is down is asked again only if this node needs it.
+    /// Returns true if the peer is down from now on.
     pub(crate) fn time_out(&mut self, now: Duration, is_needed: bool) -> bool {
         let timed_out = self.detector.time_out(now, is_needed);
         self.hold = None;
@@ -281,18 +286,18 @@ impl Link {
         timed_out.is_failure
     }
 
-    /// Whether something is to be sent now even if there is nothing to say.
+    /// True if a packet is due now even without items.
     pub(crate) fn is_owed(&self, now: Duration) -> bool {
         self.due_at.is_some_and(|at| at <= now) || self.is_probing || self.life.is_none()
     }
 
-    /// There was nothing fresh after all.
+    /// The queue has no fresh item after all.
     pub(crate) fn calm(&mut self) {
         self.fresh_since = None;
     }
 
-    /// Takes the head of the next packet. `within` tells how soon what it holds is to be answered,
-    /// if at all; `holds` whether what is fresh shall wait for that.
+    /// Makes the head of the next packet. `within`: how soon the peer must answer the items, if at
+    /// all. `holds`: true if fresh items wait for that answer.
     pub(crate) fn head(
         &mut self,
         now: Duration,
@@ -333,13 +338,14 @@ mod tests {
     use super::*;
     use crate::Config;
 
-    /// The first packet of a life that names its settings.
+    /// The first packet of a life, with its settings.
     fn introduction(life: u64, has_records: bool) -> Packet {
         let settings = Some(Config::default().settings());
         Packet { life, number: 1, settings, has_records, ..Packet::default() }
     }
 
-    /// This node restarted, and a packet of the peer's earlier life comes after one of its present life.
+    /// This node restarted. A packet of the peer's earlier life comes after one of its present
+    /// life.
     #[test]
     fn a_life_that_packets_of_an_earlier_one_overtook_is_heard_again() {
         let (mut link, now, own) = (Link::default(), Duration::ZERO, 1);
@@ -355,7 +361,7 @@ mod tests {
         let first = ask(&mut link);
         let late = Packet { to: Some(99), number: 40, ..introduction(earlier, false) };
         assert!(hear(&mut link, &late).is_new_life);
-        // This was sent before the late packet came, and proves nothing.
+        // The sender has no packet that was sent after the late one came, so this proves nothing.
         assert_eq!(hear(&mut link, &of(present, 2, first.number)), Heard::default());
         let second = ask(&mut link);
         assert_eq!(second.to, Some(earlier));

@@ -1,15 +1,16 @@
-//! One partition's log: entries in the order of their positions, an index by key, the epochs in
-//! which they were appended, and the sends that must not be appended again.
+//! One partition's log: its entries by position, an index by key, the epochs of the entries, and
+//! the names of recent sends, which must not be appended again.
 //!
 //! The invariants:
 //!
-//! * A key's offsets are dense and follow its entries' positions: the n-th entry of a key that was
-//!   ever appended (and not truncated) has offset n, on every replica.
+//! * A key's offsets are dense and follow the positions of its entries. The n-th entry of a key
+//!   that was ever appended, and not truncated, has offset n, on every replica.
 //! * Epochs never fall from one position to the next.
 //! * A producer's sequence number is in the log at most once.
 //!
-//! Entries stand in segments, so that old ones are deleted whole and appending never moves what is
-//! there. To find an offset costs one step in the key's index and a binary search for its segment.
+//! Entries are in segments. So old segments are deleted whole, and an append never moves older
+//! entries. To find an offset costs one step in the key's index and a binary search for its
+//! segment.
 
 mod producers;
 
@@ -25,17 +26,17 @@ use crate::wire::{Entry, Epoch, Floor, Position, Producer};
 use producers::Producers;
 pub use producers::{Seen, WINDOW};
 
-/// How many entries a segment has at most.
+/// The largest number of entries in a segment.
 const SEGMENT_ENTRIES_MAX: usize = 4_096;
 
-/// What is kept and for how long. By default everything is, for ever.
+/// The limits above which old messages are deleted. By default there are none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// About how many bytes of messages a segment has at most.
+    /// Largest size of a segment in bytes of messages, approximately.
     pub segment_bytes: usize,
-    /// About how many bytes of messages a partition keeps.
+    /// Bytes of messages that a partition keeps, approximately.
     pub bytes_max: Option<usize>,
-    /// How long they are kept.
+    /// How long a partition keeps messages.
     pub age_max: Option<Duration>,
 }
 
@@ -45,14 +46,14 @@ impl Default for Retention {
     }
 }
 
-/// An entry as it is kept.
+/// An entry in memory.
 #[derive(Clone, Debug)]
 struct Slot {
     msg: Arc<RawValue>,
     seq: u64,
-    /// A place in `keys`.
+    /// The key's index in `keys`.
     key: u32,
-    /// A place in `producers`.
+    /// The index of the producer in `producers`.
     producer: u32,
 }
 
@@ -61,15 +62,15 @@ struct Segment {
     base: Position,
     slots: Vec<Slot>,
     bytes: usize,
-    /// When its last entry was appended here.
+    /// The time at which this node appended its last entry.
     newest: Duration,
 }
 
-/// A key's entries.
+/// The positions of a key's entries.
 #[derive(Clone, Debug)]
 struct KeyIndex {
     name: Arc<str>,
-    /// The offset of the first one that is still there.
+    /// The offset of the first entry that has not been deleted.
     first: u64,
     positions: VecDeque<Position>,
 }
@@ -84,13 +85,14 @@ impl KeyIndex {
 #[derive(Clone, Debug, Default)]
 pub struct PartitionLog {
     segments: VecDeque<Segment>,
-    /// The first position that is still there.
+    /// The first position that has not been deleted.
     start: Position,
     end: Position,
     bytes: usize,
     keys: Vec<KeyIndex>,
     places: BTreeMap<Arc<str>, u32>,
-    /// Where each epoch begins, in order: the one before `start`, if any, and all after.
+    /// The epochs, each with the position of its first entry, in order: the last one that begins
+    /// before `start`, if any, and all later ones.
     epochs: Vec<(Epoch, Position)>,
     producers: Producers,
 }
@@ -100,7 +102,7 @@ fn index(n: u64) -> usize {
 }
 
 impl PartitionLog {
-    /// An empty log that remembers so many sends of each producer; by default [`WINDOW`].
+    /// An empty log that remembers `window` sends of each producer. The default is [`WINDOW`].
     #[must_use]
     pub fn new(window: u64) -> Self {
         Self { producers: Producers::new(window), ..Self::default() }
@@ -118,7 +120,7 @@ impl PartitionLog {
         self.end
     }
 
-    /// About how many bytes of messages there are.
+    /// Bytes of all messages.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -132,26 +134,26 @@ impl PartitionLog {
         run.map_or(0, |(epoch, _)| *epoch)
     }
 
-    /// Where the first entry of a later epoch is, or the end.
+    /// The position of the first entry of a later epoch, or the end.
     #[must_use]
     pub fn end_of_epoch(&self, epoch: Epoch) -> Position {
         let later = self.epochs.partition_point(|(known, _)| *known <= epoch);
         self.epochs.get(later).map_or(self.end, |(_, start)| *start)
     }
 
-    /// The largest position up to `position` before which no entry is of a later epoch than `epoch`.
+    /// The largest position up to `position` with no entry of a later epoch than `epoch` before it.
     #[must_use]
     pub fn not_after_epoch(&self, position: Position, epoch: Epoch) -> Position {
         position.min(self.end).min(self.end_of_epoch(epoch)).max(self.start)
     }
 
-    /// Whether a send is in the log.
+    /// The place of a send in the log, if the log has it.
     #[must_use]
     pub fn seen(&self, producer: &Producer, seq: u64) -> Seen {
         self.producers.seen(producer, seq)
     }
 
-    /// The numbers of a producer's sends in a range of positions, in order.
+    /// The sequence numbers of a producer's sends in a range of positions, sorted.
     #[must_use]
     pub fn seqs_of(&self, producer: &Producer, range: Range<Position>) -> Vec<u64> {
         let Some(place) = self.producers.find(producer) else { return Vec::new() };
@@ -162,8 +164,8 @@ impl PartitionLog {
         seqs
     }
 
-    /// Appends an entry, and tells its offset. `now` counts for its age. The entry's epoch must not
-    /// be lower than the last one's, and its send must not be in the log.
+    /// Appends an entry, and returns its offset. Its age counts from `now`. The entry's epoch must
+    /// not be lower than the last one's, and its send must not be in the log.
     pub fn append(&mut self, entry: Entry, retention: &Retention, now: Duration) -> u64 {
         let Entry { epoch, producer, seq, key, msg } = entry;
         if self.epoch_before(self.end) < epoch {
@@ -199,7 +201,7 @@ impl PartitionLog {
         place
     }
 
-    /// Sees to it that the last segment has room.
+    /// Opens a new segment, if the last one has no room.
     fn open_segment(&mut self, retention: &Retention, bytes: usize) {
         let is_open = self.segments.back().is_some_and(|segment| {
             segment.slots.len() < SEGMENT_ENTRIES_MAX
@@ -246,8 +248,8 @@ impl PartitionLog {
         Some(Entry { epoch, producer, seq, key, msg: slot.msg.clone() })
     }
 
-    /// The entries from a position on, up to about `bytes_max` bytes of them; at least one, if there
-    /// is any.
+    /// The entries from a position on, up to about `bytes_max` bytes of them. At least one, if
+    /// there is any.
     #[must_use]
     pub fn entries(&self, at: Position, bytes_max: usize) -> Vec<Entry> {
         let (mut entries, mut bytes) = (Vec::new(), 0_usize);
@@ -261,8 +263,8 @@ impl PartitionLog {
         entries
     }
 
-    /// The entries of a key from an offset on that stand before the position `high`, in order and
-    /// without gaps. From the first that is there, if older ones have been deleted.
+    /// The entries of a key from an offset on with positions below `high`, in order and without
+    /// gaps. If the first of them have been deleted, begins with the oldest one that is left.
     pub fn read(
         &self,
         key: &str,
@@ -279,7 +281,7 @@ impl PartitionLog {
         before.filter_map(|(offset, position)| Some((offset, self.slot(*position)?.msg.clone())))
     }
 
-    /// Deletes the oldest segments that are wholly below `high` and more than is to be kept.
+    /// Deletes the oldest segments that are wholly below `high` and above the limits.
     pub fn retain(&mut self, retention: &Retention, high: Position, now: Duration) {
         while let Some(oldest) = self.segments.front() {
             let next = oldest.base.saturating_add(oldest.slots.len() as u64);
@@ -304,7 +306,7 @@ impl PartitionLog {
         }
     }
 
-    /// What is left of what has been deleted, for a follower that has to begin at `start`.
+    /// A summary of the deleted entries, for a follower that has to start at `start`.
     #[must_use]
     pub fn floor(&self) -> Floor {
         let next = self.first_offsets().filter(|(_, first)| *first > 0);
@@ -316,20 +318,20 @@ impl PartitionLog {
         }
     }
 
-    /// For each key, the offset of the first message that is still there, or will be. A key has the
-    /// same place here as long as the log is not [reset](Self::reset), and its offset only rises.
+    /// For each key, the offset of its first message that is not deleted, or of its next one. A key
+    /// keeps its index here until the log is [reset](Self::reset), and its offset only rises.
     pub(crate) fn first_offsets(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
         self.keys.iter().map(|key| (&key.name, key.first))
     }
 
-    /// For each producer, a number above all of its sends that have been deleted. A producer has the
-    /// same place here as long as the log is not [reset](Self::reset), and its number only rises
-    /// while nothing is cut off.
+    /// For each producer, a number above all of its sends that have been deleted. A producer keeps
+    /// its index here until the log is [reset](Self::reset), and its number only rises while
+    /// nothing is truncated.
     pub(crate) fn producer_floors(&self) -> impl Iterator<Item = (NodeId, u64, u64)> {
         self.producers.floors(self.start)
     }
 
-    /// Forgets everything and begins anew where `floor` says.
+    /// Forgets everything, and starts again from `floor`.
     pub fn reset(&mut self, floor: Floor) {
         let producers = self.producers.reset(floor.producers);
         *self = Self { start: floor.at, end: floor.at, producers, ..Self::default() };

@@ -5,8 +5,8 @@ use kafka_log::{GOSSIP_PERIOD_MIN, KafkaLog, LogArgs};
 use maelstrom_core::gossip::GossipArgs;
 use maelstrom_core::{DataArgs, LINE_BYTES_MAX, NodeArgs};
 
-/// Logs of messages, replicated by leaders, epochs and in-sync replicas. Speaks Maelstrom's protocol
-/// on stdin and stdout.
+/// Logs of messages, replicated by leaders, epochs and in-sync replicas. Speaks Maelstrom's
+/// protocol on stdin and stdout.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -22,7 +22,7 @@ struct Cli {
 
 fn main() -> anyhow::Result<()> {
     let Cli { node, data, log, gossip } = Cli::parse();
-    // A batch of entries has to fit into a line, or it would be skipped by its receiver for ever.
+    // A batch of entries must fit into a line. If it did not, its receiver would skip it for ever.
     anyhow::ensure!(
         node.max_line_bytes() >= LINE_BYTES_MAX,
         "--max-line-bytes: nodes of a log need at least {LINE_BYTES_MAX}"

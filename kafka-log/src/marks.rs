@@ -1,4 +1,5 @@
-//! The [marks](maelstrom_core::Node::mark) of this crate: what its sweeps in virtual time must reach.
+//! The [marks](maelstrom_core::Node::mark) of this crate: events that its sweeps in virtual time
+//! must reach.
 
 /// The marks that a sweep with all faults reaches.
 pub const MARKS: &[&str] = &[
@@ -27,7 +28,7 @@ pub const MARKS: &[&str] = &[
     TRUNCATES,
 ];
 
-/// The marks that a sweep reaches as well if its nodes demand more than one replica in sync.
+/// More marks, which a sweep reaches if its nodes demand more than one replica in sync.
 pub const MIN_IN_SYNC_MARKS: &[&str] =
     &[BELOW_MIN_IN_SYNC, ELIGIBLE_TAKES_OVER, KEEPS_REFUSED, REFUSES];
 

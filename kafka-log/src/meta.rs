@@ -1,39 +1,40 @@
-//! Who leads a partition and who is in sync: one record in `lin-kv` for each partition, changed only
-//! by compare-and-set.
+//! The leader and the in-sync set of each partition: one record in `lin-kv` for each, which nodes
+//! change only by compare-and-set.
 //!
 //! The invariants:
 //!
-//! * Every change raises the version, so a value never comes twice and a compare-and-set that is
-//!   late does nothing.
-//! * Every change of the leader raises the epoch. Only a replica that is in sync can become the
-//!   leader, or, if all of these are gone, one that is eligible (see below).
-//! * At least one replica is in sync: the last one is never taken out.
+//! * Every change raises the version. So a value never comes twice, and a late compare-and-set does
+//!   nothing.
+//! * Every change of the leader raises the epoch. Only a replica in sync can become the leader or,
+//!   if all of these are gone, an eligible one (see below).
+//! * At least one replica is in sync: no change removes the last one.
 //! * The log's name never changes.
 //!
 //! # Eligible leader replicas (KIP-966)
 //!
-//! With `--min-isr N`, nothing is committed while fewer than N replicas are in sync. So a replica that
-//! leaves the in-sync set at that point keeps everything that is committed for as long as this lasts.
+//! With `--min-isr N`, nothing is committed while fewer than N replicas are in sync. So a replica
+//! that leaves the in-sync set at that point has all committed entries for as long as this lasts.
 //! The record names it as *eligible*. If all replicas in sync are gone, an eligible one takes over.
 //! So as long as all nodes have the same N, a partition is lost only if at least N replicas lose
-//! their records. (With `--acks leader`, a message that was acknowledged may not be committed yet.)
+//! their records. (With `--acks leader`, an acknowledged message may not be committed yet.)
 //!
-//! The rule: a change that leaves fewer than N in sync makes eligible what was in sync or eligible
-//! before it and is not in sync after it. Any other change makes the set empty. A leader commits
-//! nothing while the set is not empty and N are in sync: first it asks for the change that makes it
-//! empty, for example when N was lowered.
+//! The rule: a change that leaves fewer than N replicas in sync makes replicas eligible. These are
+//! the ones that were in sync or eligible before the change and are not in sync after it. Any other
+//! change makes the set of eligible replicas empty. Fewer than N may suddenly be enough, for
+//! example if N was lowered. A leader then commits nothing until it has made the change that
+//! empties the set.
 //!
-//! Proof idea: let `e` be eligible in the record R. Go back to the last change that took `e` out of
-//! the in-sync set. Before it, each committed entry was in the log of `e`. From it on, every record up
-//! to R has fewer than N replicas in sync, or `e` would have been dropped. So nothing was committed
-//! since. A later leader that `e` follows has everything that is committed, so what `e` cuts off in
-//! its favour was not.
+//! Proof idea: let `e` be eligible in the record R. Take the last change that removed `e` from the
+//! in-sync set. Before it, the log of `e` had every committed entry. From it on, every record up to
+//! R has fewer than N replicas in sync, or `e` would not be eligible any more. So nothing was
+//! committed since. A later leader that `e` follows has every committed entry. So an entry that `e`
+//! truncates to follow that leader was not committed.
 //!
 //! Not covered: with N = 1, the default, no replica is ever eligible. With an empty `lin-kv`
-//! ([recovery](crate::Comparison)), all replicas that are in sync or eligible must be there: if one
-//! lost its records, the partition stays unavailable. The record that a recovery creates names no
-//! eligible replica, although others may have all that is committed. A replica that lost only the
-//! last commit of a killed process counts as one that lost nothing: see the same module.
+//! ([recovery](crate::Comparison)), all replicas in sync or eligible must be present: if one lost
+//! its records, the partition stays unavailable. The record that a recovery creates names no
+//! eligible replica, although other replicas may have all committed entries. A replica that lost
+//! only the last commit of a killed process counts as one that lost nothing: see the same module.
 
 use std::collections::BTreeSet;
 
@@ -42,21 +43,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::{Epoch, LogId, PartitionId, ReplicaId, is_zero};
 
-/// What `lin-kv` holds of a partition.
+/// The value in `lin-kv` for a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// Names the log.
+    /// The name of the log.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub log_id: LogId,
-    /// Counts the changes.
+    /// Rises with every change of the record.
     pub version: u64,
-    /// Counts the changes of the leader.
+    /// Rises with every change of the leader.
     pub epoch: Epoch,
     /// The leader.
     pub leader: ReplicaId,
-    /// The replicas that must have an entry before it is committed, the leader among them.
+    /// The in-sync set: the replicas that must have an entry before it is committed, and the
+    /// leader.
     pub in_sync: BTreeSet<ReplicaId>,
-    /// The replicas that left the in-sync set, and have all that is committed.
+    /// Replicas that have left the in-sync set, and have all committed entries.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub eligible: BTreeSet<ReplicaId>,
 }
@@ -68,8 +70,8 @@ impl Metadata {
         format!("partition-{partition}")
     }
 
-    /// The record of a partition that has never had a leader: all logs are empty, so whoever can be
-    /// named is in sync.
+    /// The record of a partition that has never had a leader. All logs are empty, so every replica
+    /// that is known is in sync.
     #[must_use]
     pub fn first(
         log_id: LogId,
@@ -80,7 +82,8 @@ impl Metadata {
         Self { log_id, version: 1, epoch: 1, leader, in_sync, eligible: BTreeSet::new() }
     }
 
-    /// `by` takes over, and `gone` are no longer in sync. `None` if it may not.
+    /// The record after `by` takes over and `gone` replicas leave the in-sync set. `None` if `by`
+    /// may not.
     #[must_use]
     pub fn taken_over(&self, by: &ReplicaId, gone: impl Fn(&ReplicaId) -> bool) -> Option<Self> {
         let mut next = self.without(|id| id != by && gone(id))?;
@@ -90,7 +93,7 @@ impl Metadata {
         Some(next)
     }
 
-    /// `gone` are no longer in sync. `None` if nobody is left.
+    /// The record after `gone` replicas leave the in-sync set. `None` if no replica is left.
     #[must_use]
     pub fn without(&self, gone: impl Fn(&ReplicaId) -> bool) -> Option<Self> {
         let mut next = Self { version: self.version.saturating_add(1), ..self.clone() };
@@ -98,7 +101,7 @@ impl Metadata {
         (!next.in_sync.is_empty()).then_some(next)
     }
 
-    /// `joined` is in sync, and no other incarnation of its node.
+    /// The record after `joined` joins the in-sync set. Other incarnations of its node leave.
     #[must_use]
     pub fn with(&self, joined: ReplicaId) -> Self {
         let mut next = Self { version: self.version.saturating_add(1), ..self.clone() };
@@ -107,8 +110,8 @@ impl Metadata {
         next
     }
 
-    /// This change of `before`, with the replicas that are eligible after it if `in_sync_min`
-    /// replicas must be in sync.
+    /// This record, as a change of `before`, with its eligible replicas. `in_sync_min` replicas
+    /// must be in sync to commit.
     #[must_use]
     pub fn with_eligible(mut self, before: &Self, in_sync_min: usize) -> Self {
         self.eligible = if self.in_sync.len() < in_sync_min {
@@ -120,13 +123,13 @@ impl Metadata {
         self
     }
 
-    /// Whether an eligible replica is named although enough are in sync to commit.
+    /// True if the record names an eligible replica although enough are in sync to commit.
     #[must_use]
     pub fn has_needless_eligible(&self, in_sync_min: usize) -> bool {
         !self.eligible.is_empty() && self.in_sync.len() >= in_sync_min
     }
 
-    /// The incarnation of a node that is in sync, if one is.
+    /// The incarnation of a node that is in sync, if it is.
     #[must_use]
     pub fn in_sync_as(&self, node: &NodeId) -> Option<u64> {
         self.in_sync.iter().find(|id| id.node == *node).map(|id| id.incarnation)
@@ -177,16 +180,16 @@ mod tests {
             let all = record.eligible.iter().map(|id| id.node.to_string());
             all.collect::<Vec<_>>().join(" ")
         };
-        // With so many that must be in sync: eligible after n3 left, then n2.
+        // The minimum, the eligible replicas after n3 left, and those after n2 left as well.
         for (min, first, second) in [(1, "", ""), (2, "", "n2"), (3, "n3", "n2 n3")] {
             let two = out(&three(), "n3", min);
             let one = out(&two, "n2", min);
             assert_eq!((&*names(&two), &*names(&one)), (first, second), "{min}");
         }
-        // Both at once: both have all that is committed.
+        // Both leave at once: both have all committed entries.
         let one = three().without(|gone| gone.incarnation > 1).unwrap().with_eligible(&three(), 2);
         assert_eq!(names(&one), "n2 n3");
-        // Either of them is enough to commit again without the other one.
+        // With either of them, the leader can commit again without the other one.
         let two = one.with(id("n3", 3)).with_eligible(&one, 2);
         assert_eq!(names(&two), "");
         let two = one.with(id("n3", 3)).with_eligible(&one, 3);

@@ -1,7 +1,7 @@
-//! The [metrics](maelstrom_core::metrics) of this crate. The committed offsets have those of
-//! [gossip](maelstrom_core::gossip::metrics) besides.
+//! The [metrics](maelstrom_core::metrics) of this crate. The committed offsets have the metrics of
+//! [gossip](maelstrom_core::gossip::metrics) as well.
 //!
-//! Numbers over partitions are of this node alone: of the partitions that it keeps, or leads.
+//! Metrics about partitions count only the partitions that this node keeps, or leads.
 //!
 //! | name | kind | labels | meaning |
 //! |---|---|---|---|

@@ -1,9 +1,9 @@
-//! Committed offsets: the largest that was ever committed of each key. They gossip.
+//! Committed offsets: the largest offset that was ever committed, by key. They gossip.
 //!
-//! The invariant: an offset only rises. So the larger one is the newer one, and the larger of each
-//! key is the join of two replicas, whatever was lost, came twice or came late. That is a map of
-//! max-registers (Shapiro et al., *A comprehensive study of convergent and commutative replicated
-//! data types*, 2011).
+//! The invariant: an offset only rises. So the larger of two offsets is the newer one, and the join
+//! of two replicas takes the larger one for each key. Lost, repeated and late messages do no harm.
+//! This is a map of max-registers (Shapiro et al., *A comprehensive study of convergent and
+//! commutative replicated data types*, 2011).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::Offsets;
 
-/// What a node appends: offsets that rose by one request.
+/// The offsets that rose by one request: the entry that a node gossips.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Rise(pub Offsets);
@@ -31,10 +31,10 @@ impl Entry for Rise {
 #[derive(Clone, Debug, Default)]
 pub struct Committed {
     offsets: BTreeMap<Arc<str>, Place>,
-    /// The keys by their stamps, so that a key moves to the end whenever its offset rises.
+    /// The keys by their stamps. A key moves to the end whenever its offset rises.
     order: BTreeMap<u64, Arc<str>>,
     next_stamp: u64,
-    /// What they take in a message, about.
+    /// Estimated size in a message, in bytes.
     bytes: usize,
 }
 
@@ -53,7 +53,7 @@ impl Committed {
         self.offsets.get(key).map(|place| place.offset)
     }
 
-    /// Those of the offsets that are above what is committed.
+    /// The offsets that are above the committed ones.
     #[must_use]
     pub fn rise(&self, offsets: Offsets) -> Rise {
         let rises =
@@ -61,7 +61,7 @@ impl Committed {
         Rise(offsets.into_iter().filter(|(key, offset)| rises(key, offset)).collect())
     }
 
-    /// Takes offsets that rose.
+    /// Merges offsets that rose.
     pub fn take(&mut self, rise: Rise) {
         for (key, offset) in rise.0 {
             self.raise(key, offset);
@@ -94,7 +94,7 @@ impl State for Committed {
         entries.into_iter().for_each(|rise| self.take(rise));
     }
 
-    /// The position is a stamp. An offset that rises later comes again in a later part.
+    /// The position is a stamp. An offset that rises later comes again in a later piece.
     fn piece(&self, position: u64, bytes_max: usize) -> (Offsets, Option<u64>) {
         let (mut piece, mut bytes) = (BTreeMap::new(), 0_usize);
         for (stamp, key) in self.order.range(position..) {

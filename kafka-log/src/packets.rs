@@ -1,4 +1,5 @@
-//! Packets that come from a peer are taken apart, and the peer's silence is judged.
+//! The handler's part for packets: it takes apart the packets of a peer, and acts when a peer stays
+//! silent.
 
 use std::time::Duration;
 
@@ -11,32 +12,32 @@ use crate::metrics;
 use crate::wire::{Ack, Append, Packet, PartitionId, Record};
 use crate::{Event, KafkaLog};
 
-/// Who has waited already waits for so small a part of `--linger` more. With a half, two nodes that
-/// linger for 5 ms need a seventh less messages and get on 5 % more slowly.
+/// A request that already waited gets only this fraction of `--linger`. With a half, two nodes that
+/// linger for 5 ms would send a seventh fewer messages, and would be 5 % slower.
 const SOON_PART: u32 = 4;
 
-/// How long a follower waits to be told that what it has is committed, before it looks after its
+/// How long a follower with uncommitted entries waits for a new high watermark before it checks its
 /// leader.
 const UNSURE_MAX: Duration = Duration::from_secs(1);
 
-/// How urgent something is.
+/// The urgency of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
-    /// It is news, and may be collected.
+    /// The item is new, and may wait for others.
     Fresh,
-    /// Somebody waits for it who has waited already.
+    /// A request waits for the item, and has already waited.
     Soon,
-    /// Nobody waits for it.
+    /// No request waits for the item.
     Lazy,
 }
 
 impl KafkaLog {
-    /// Something is in the queue for `peer`.
+    /// Schedules a packet to `peer`, for an item that was put into its queue.
     pub(crate) fn touch(&mut self, now: Duration, peer: &NodeId, when: When) {
         let linger = self.config.linger;
         if let Some(link) = self.links.get_mut(peer) {
             if link.is_down() {
-                // It would wait in vain, unless the peer turns out to be up.
+                // The item waits as long as the peer is down, so ask whether the peer is up.
                 link.probe(now);
             }
             match when {
@@ -47,7 +48,7 @@ impl KafkaLog {
         }
     }
 
-    /// There is something of a partition that a follower has not been told.
+    /// Schedules a message of replication for a follower.
     pub(crate) fn touch_follower(
         &mut self,
         now: Duration,
@@ -128,7 +129,8 @@ impl KafkaLog {
         Ok(())
     }
 
-    /// The peer has begun a new life: what it has and knows is to be found out anew.
+    /// The peer has begun a new life. This node must learn again which entries and watermarks the
+    /// peer has.
     fn peer_restarted(&mut self, now: Duration, peer: &NodeId) {
         debug!(peer = %peer, "has begun a life");
         let incarnation = self.links.get(peer).and_then(crate::Link::incarnation);
@@ -142,7 +144,7 @@ impl KafkaLog {
             }
         }
         self.peer_is_back(now, peer);
-        // Its records may be gone, and what it led with them.
+        // The peer's records may be gone, and its leadership with them.
         let own = self.own.id.clone();
         self.partitions.for_each_mut(|id, partition| {
             if let Some(recovery) = &mut partition.recovery {
@@ -197,7 +199,8 @@ impl KafkaLog {
         if epoch < partition.epoch() && !is_stranger {
             node.mark(marks::FENCED);
         }
-        // An unclean recovery may have cut off what was committed.
+        // An unclean recovery may truncate committed entries, and the high watermark with them.
+        // Sends from the lower position on may be committed now.
         let committed = partition.high().min(append.at);
         let mut records = partition.replicate(src, append, &retention, now);
         if partition.leader() == Some(src) && partition.epoch() == epoch && !is_stranger {
@@ -267,7 +270,7 @@ impl KafkaLog {
         self.advance_high_watermark(node, id);
     }
 
-    /// All that was demanded of a peer has been answered: what it still lacks got lost.
+    /// The peer has answered all demands, so entries that it still lacks were lost.
     fn send_again_what_was_lost(&mut self, node: &mut Node<Event>, peer: &NodeId) {
         let now = node.now();
         for id in self.partitions.waiting_for(peer) {
@@ -284,7 +287,7 @@ impl KafkaLog {
         }
     }
 
-    /// Repeats what was not answered in time, and takes who stays silent to be down.
+    /// Asks again where answers are late, and marks peers that stay silent as down.
     pub(crate) fn time_out_links(&mut self, node: &mut Node<Event>) {
         let now = node.now();
         let late =
@@ -312,7 +315,7 @@ impl KafkaLog {
         }
     }
 
-    /// Whether anything depends on whether this peer is there.
+    /// True if this node needs to know whether the peer is up.
     fn is_wanted(&self, peer: &NodeId) -> bool {
         !self.sends.at(peer).is_empty()
             || self.links.get(peer).is_some_and(|link| link.life().is_none())

@@ -1,8 +1,9 @@
-//! Packets for a peer are put together from its queue.
+//! The handler's part for outgoing packets: it fills them from the peer's queue.
 //!
-//! The invariant: a packet holds no more than [`Config::packet_bytes`](crate::Config), or a single
-//! item, beside its head. Items that do not fit stay queued: answers go at once in the next packet,
-//! requests when the peer has answered this one, or would have by now.
+//! The invariant: beside its head, a packet holds no more than
+//! [`Config::packet_bytes`](crate::Config), or a single item. Items that do not fit stay queued. If
+//! answers are left, the next packet goes at once. If only requests are left, it goes when the peer
+//! has answered this packet, or is late.
 
 use std::time::Duration;
 
@@ -15,12 +16,12 @@ use crate::queue::{Budget, Kind};
 use crate::wire::{Body, Packet};
 use crate::{Event, KafkaLog};
 
-/// How soon a peer that was asked to append or to look something up has to say that it got that, if
-/// the answer takes longer.
+/// How soon a peer must confirm that it got a send, a poll or a question, if the answer itself
+/// takes longer.
 const ANSWER_WITHIN: Duration = Duration::from_millis(100);
 
 impl KafkaLog {
-    /// Sends what is due.
+    /// Sends the packets that are due.
     pub(crate) fn flush_links(&mut self, node: &mut Node<Event>) {
         let (now, linger) = (node.now(), self.config.linger);
         let due = |link: &crate::Link| link.due(linger).is_some_and(|at| at <= now);
@@ -75,7 +76,7 @@ impl KafkaLog {
             Packet { life, incarnation, to, number, within, echo, settings, has_records, ..body };
         trace!(peer = %peer, ?packet, "tells");
         node.send(peer, &Body::Packet(&packet));
-        // There may have been more than goes into a packet.
+        // The queue may have held more than one packet can take.
         if is_known && link.queue.has_answers() {
             link.owe(now);
         }
@@ -109,7 +110,7 @@ impl KafkaLog {
         while let Some(id) = link.queue.found.front() {
             let partition = self.refused.get(&id).or_else(|| self.partitions.get(&id));
             if partition.is_some_and(|partition| !partition.may_tell()) {
-                // The peer asks again, if it still has to know.
+                // The peer asks again, if it still needs the answer.
                 link.queue.found.pop();
                 continue;
             }
@@ -129,7 +130,7 @@ impl KafkaLog {
         let Some(link) = self.links.get_mut(peer) else { return };
         while let Some(id) = link.queue.sends.front() {
             let pending = self.sends.get_mut(id);
-            // It may have ended, or go to another node by now.
+            // The send may have ended, or may go to another node by now.
             let pending = pending.filter(|pending| pending.target.as_ref() == Some(peer));
             if let Some(pending) = pending {
                 let (key, msg) = (pending.key.clone(), pending.msg.clone());
@@ -159,12 +160,13 @@ impl KafkaLog {
         }
     }
 
-    /// Puts in what the peer lacks of the partitions that this node leads, as much as goes into a
-    /// packet, and tells whether somebody waits for the answer, be it to send more.
+    /// Adds the entries that the peer lacks of the partitions that this node leads, as many as fit.
+    /// Returns true if the answer is urgent: a send waits for it, or the next piece does.
     fn pack_appends(&mut self, peer: &NodeId, body: &mut Packet, budget: &mut Budget) -> bool {
         let (mut batch, mut is_urgent) = (self.config.batch_bytes.max(1), false);
         let Some(link) = self.links.get_mut(peer) else { return false };
-        // A partition of which there is more goes to the end: the others have their turn first.
+        // A partition that has more entries goes to the end, so that the others have their turn
+        // first.
         for _ in 0..link.queue.appends.len() {
             let Some(id) = link.queue.appends.front().filter(|_| batch > 0) else { break };
             let next = self.partitions.get_mut(&id).and_then(|partition| {
@@ -193,7 +195,7 @@ impl KafkaLog {
                 }
             }
         }
-        // A follower that lags gets the next piece when it has answered this one, not all at once.
+        // A follower that lags gets the next piece when it has answered this one.
         is_urgent || !link.queue.appends.is_empty()
     }
 }

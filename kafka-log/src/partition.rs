@@ -1,16 +1,16 @@
-//! One partition as one node sees it: its log, who leads, and what is committed.
+//! One partition as one node sees it: its log, its leader, and its high watermark.
 //!
-//! A follower's side of replication is here, the leader's in [`Leader`]. The invariants:
+//! A follower's side of replication is here. The leader's side is in [`Leader`]. The invariants:
 //!
-//! * The epoch never falls, and is durable before anything is said in it: whoever has once followed
-//!   a newer leader has nothing to do with an older one.
-//! * A follower appends and acknowledges only once its log is known to be its leader's: in each
-//!   epoch it first cuts off what the leader does not have (Kafka's KIP-101: by the epochs of the
-//!   entries, never by its own high watermark).
-//! * The high watermark never falls, and nothing below it is ever cut off, but after an
-//!   [unclean recovery](crate::recovery).
-//! * A partition follows one log. What is said of a log of another name is refused.
-//! * The only replica of a partition that restarts has committed all that is in its log.
+//! * The epoch never falls, and is durable before the node sends anything in it. So a replica that
+//!   has once followed a newer leader never obeys an older one.
+//! * A follower appends and acknowledges only once its log is known to be a prefix of its leader's.
+//!   In each epoch it first truncates the entries that the leader does not have. It finds them by
+//!   the epochs of the entries, never by its own high watermark (KIP-101).
+//! * The high watermark never falls, and nothing below it is ever truncated. An [unclean
+//!   recovery](crate::recovery) is the only exception.
+//! * A partition follows one log. It refuses messages about a log of another name.
+//! * A replica that is the only one of its partition commits its whole log when it restarts.
 
 use std::time::Duration;
 
@@ -26,21 +26,21 @@ use crate::role::{Match, Role};
 use crate::rules::{Rule, Rules};
 use crate::wire::{Ack, Append, Entry, Epoch, LogId, PartitionId, Position, Record, ReplicaId};
 
-/// What an entry takes in a record besides its message, about.
+/// Estimated size of an entry in a record beside its message, in bytes.
 const ENTRY_BYTES: usize = 96;
 
-/// What a node does about a partition's record in `lin-kv`.
+/// The state of this node's requests to `lin-kv` about a partition's record.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MetadataRequest {
-    /// Whether the record must be looked at.
+    /// True if the node must read the record.
     pub(crate) is_wanted: bool,
-    /// Since when.
+    /// The time since which it must.
     pub(crate) since: Duration,
-    /// Whether an answer of `lin-kv` is awaited.
+    /// True while a reply of `lin-kv` is awaited.
     pub(crate) is_busy: bool,
-    /// Whether it is the answer to a compare-and-set.
+    /// True while that reply is the outcome of a compare-and-set.
     pub(crate) is_swapping: bool,
-    /// Not before then.
+    /// The earliest time of the next request.
     pub(crate) not_before: Duration,
 }
 
@@ -50,29 +50,30 @@ pub struct Partition {
     id: PartitionId,
     rules: Rules,
     pub(crate) log: PartitionLog,
-    /// Names the log; 0 as long as it is not known.
+    /// The log's name, 0 while it is not known.
     log_id: LogId,
-    /// Everything below it is committed, as far as this node knows.
+    /// The high watermark: everything below it is committed, as far as this node knows.
     high: Position,
     epoch: Epoch,
     /// The role of this node in `epoch`.
     pub(crate) role: Role,
-    /// The newest leader that was heard from, and its epoch: on the record, and not forgotten.
+    /// The newest leader that this node heard from, and its epoch. It is durable, and never
+    /// forgotten.
     last_leader: Option<(Epoch, ReplicaId)>,
-    /// The newest change of the record in `lin-kv` that this node asked for, with every replica that
-    /// may be in sync since.
+    /// The newest change of the record in `lin-kv` that this node asked for, with every replica
+    /// that may be in sync since.
     known: Option<Metadata>,
     pub(crate) metadata: MetadataRequest,
-    /// The comparison of the replicas, if `lin-kv` turned out to have no record.
+    /// The comparison of the replicas, if `lin-kv` has no record.
     pub(crate) recovery: Option<Recovery>,
-    /// When the epoch last changed.
+    /// The time of the last change of the epoch.
     pub(crate) changed_at: Duration,
-    /// When something is to be done for it.
+    /// The time at which something is due.
     pub(crate) due_at: Option<Duration>,
 }
 
 impl Index for Partition {
-    /// It waits for the followers that lack something. Its weight is that of its snapshot.
+    /// It waits for the followers that lack something. Its size is the size of its snapshot.
     fn facts(&self) -> Facts {
         let behind = self.role.as_leader().into_iter();
         let behind = behind.flat_map(|leader| leader.behind(self.log.end(), self.high));
@@ -85,7 +86,7 @@ impl Index for Partition {
 }
 
 impl Partition {
-    /// A partition of which nothing is known.
+    /// A partition without any state.
     #[must_use]
     pub fn new(id: PartitionId, rules: Rules) -> Self {
         Self {
@@ -105,14 +106,14 @@ impl Partition {
         }
     }
 
-    /// The same with a log that remembers so many sends of each producer, as long as it is empty.
+    /// The same with an empty log that remembers `window` sends of each producer.
     #[must_use]
     pub fn with_window(mut self, window: u64) -> Self {
         self.log = PartitionLog::new(window);
         self
     }
 
-    /// Its log.
+    /// The log.
     #[must_use]
     pub fn log(&self) -> &PartitionLog {
         &self.log
@@ -124,18 +125,18 @@ impl Partition {
         self.high
     }
 
-    /// The name of the log; 0 as long as it is not known.
+    /// The name of the log, 0 while it is not known.
     #[must_use]
     pub fn log_id(&self) -> LogId {
         self.log_id
     }
 
-    /// Whether this partition follows a log of that name, or may.
+    /// True if this partition follows a log of that name, or may.
     pub(crate) fn is_of(&self, log_id: LogId) -> bool {
         self.log_id == log_id || self.log_id == 0 || log_id == 0
     }
 
-    /// Describes the records of this node about it.
+    /// A description of this node's records of the partition, for a comparison.
     pub(crate) fn holding(&self) -> Holding {
         let end = self.log.end();
         let last = self.log.epoch_before(end);
@@ -144,8 +145,8 @@ impl Partition {
         Holding { log_id, epoch, leader, last, end, known }
     }
 
-    /// Whether this node's log stays as it is until the node has heard from others. False while it
-    /// leads, or may be about to.
+    /// True if this node's log cannot grow before the node has heard from others. False while it
+    /// leads, or while its own compare-and-set may make it the leader.
     pub(crate) fn may_tell(&self) -> bool {
         self.leadership().is_none() && !self.metadata.is_swapping
     }
@@ -161,7 +162,7 @@ impl Partition {
         self.epoch
     }
 
-    /// Who leads, as far as this node knows.
+    /// The leader, as far as this node knows.
     #[must_use]
     pub fn leader(&self) -> Option<&NodeId> {
         match &self.role {
@@ -170,7 +171,7 @@ impl Partition {
         }
     }
 
-    /// The incarnation of the leader that was heard to lead, if this node follows it.
+    /// The incarnation of the leader, if this node follows it and has heard from it.
     pub(crate) fn led_by(&self) -> Option<u64> {
         self.role.as_follower()?.led_by
     }
@@ -181,7 +182,8 @@ impl Partition {
         self.role.as_leader()
     }
 
-    /// Enters an epoch of the log, if it is newer, and steps down from an older one.
+    /// Enters an epoch of the log, if it is newer, and steps down from an older one. Returns the
+    /// record to persist, if there is one.
     pub(crate) fn enter(
         &mut self,
         log_id: LogId,
@@ -196,7 +198,7 @@ impl Partition {
             return None;
         }
         if epoch == self.epoch {
-            // Nothing changes but that the leader is known now.
+            // Nothing changes, except that the leader may be known only now.
             let follower = self.role.as_follower_mut()?;
             follower.leader.get_or_insert(leader);
             return None;
@@ -213,7 +215,7 @@ impl Partition {
         self.rules.hold(Rule::PersistEpoch).then(|| self.epoch_record())
     }
 
-    /// The replica that leads in the present epoch, if it was heard from.
+    /// The leader of the present epoch, if this node has heard from it.
     fn led_in_epoch(&self) -> Option<&ReplicaId> {
         self.last_leader.as_ref().filter(|(epoch, _)| *epoch == self.epoch).map(|(_, id)| id)
     }
@@ -227,7 +229,7 @@ impl Partition {
         Record::Epoch { partition, log_id, epoch, leader, incarnation }
     }
 
-    /// The record that names the newest leader that was heard from, if a newer epoch is known.
+    /// The record of the newest leader that this node heard from, if a newer epoch is known.
     fn last_leader_record(&self) -> Option<Record> {
         let Self { id: partition, log_id, .. } = *self;
         let (epoch, leader) = self.last_leader.clone().filter(|(epoch, _)| *epoch < self.epoch)?;
@@ -235,7 +237,7 @@ impl Partition {
         Some(Record::Epoch { partition, log_id, epoch, leader, incarnation })
     }
 
-    /// The leader of the epoch is this incarnation of its node. A record, if that is news.
+    /// Notes that this incarnation leads the epoch. Returns a record if this is news.
     pub(crate) fn learn_leader(&mut self, incarnation: u64) -> Option<Record> {
         if let Some(follower) = self.role.as_follower_mut() {
             follower.led_by = Some(incarnation);
@@ -246,7 +248,7 @@ impl Partition {
         self.epoch_to_persist()
     }
 
-    /// The record in `lin-kv` must be looked at.
+    /// Asks for a read of the record in `lin-kv`.
     pub(crate) fn request_metadata(&mut self, now: Duration) {
         if !self.metadata.is_wanted {
             (self.metadata.is_wanted, self.metadata.since) = (true, now);
@@ -254,14 +256,15 @@ impl Partition {
         self.due_at = Some(self.due_at.map_or(now, |at| at.min(now)));
     }
 
-    /// This node does not lead any more, and the leader is not known.
+    /// Stops leading. The new leader is not known.
     pub(crate) fn step_down(&mut self) {
         if self.leadership().is_some() {
             self.role = Role::follower(None, self.log.end());
         }
     }
 
-    /// `lin-kv` has no record: the replicas compare what they hold, and nobody leads until then.
+    /// Begins to compare the replicas, since `lin-kv` has no record. No replica leads until the
+    /// comparison ends.
     pub(crate) fn begin_recovery(&mut self, now: Duration) -> &mut Recovery {
         self.step_down();
         if let Some(follower) = self.role.as_follower_mut() {
@@ -270,20 +273,20 @@ impl Partition {
         self.recovery.get_or_insert_with(|| Recovery::new(now))
     }
 
-    /// Why nobody can lead, if that is known.
+    /// The reason why no replica can lead, if there is one.
     pub(crate) fn unavailable(&self) -> Option<&Reason> {
         self.recovery.as_ref()?.reason.as_ref()
     }
 
-    /// `lin-kv` holds `record`, which this node asked for.
+    /// Notes that `lin-kv` holds `record`, a change that this node asked for.
     pub(crate) fn know(&mut self, record: Metadata) -> Record {
         self.known = Some(record.clone());
         Record::Metadata { partition: self.id, record }
     }
 
-    /// `lin-kv` is about to be asked to replace `from` by `to`. Every replica that may be in sync
-    /// from then on is in the record that is returned, also if earlier changes of `from` may have
-    /// come true.
+    /// Prepares for a request to `lin-kv` to replace `from` by `to`. The record that this returns
+    /// names every replica that may be in sync from then on. Earlier changes of `from` may have
+    /// succeeded, so it includes their replicas.
     pub(crate) fn propose(&mut self, from: &Metadata, to: &Metadata) -> Record {
         let earlier = self.known.iter().filter(|known| known.version > from.version);
         let all = [from, to].into_iter().chain(earlier);
@@ -292,8 +295,8 @@ impl Partition {
         self.know(Metadata { in_sync, ..to.clone() })
     }
 
-    /// Takes what a node says who leads. The records are to be made durable before anything is
-    /// said; then the follower owes an [`ack`](Self::ack).
+    /// Takes a message of replication from a node that says it leads. The caller makes the records
+    /// durable before the follower sends its [`ack`](Self::ack).
     pub(crate) fn replicate(
         &mut self,
         leader: &NodeId,
@@ -326,7 +329,7 @@ impl Partition {
             return Vec::new();
         }
         let Append { at, prev, high, sole, entries, floor, .. } = append;
-        // Who has fallen behind what has been deleted by now begins anew as well.
+        // A follower whose log ends before the leader's first entry starts again, too.
         let is_behind = at > self.log.end();
         let floor = floor.filter(|_| !self.is_matched() || is_behind);
         let floor = floor.and_then(|part| self.role.as_follower_mut()?.floor.take(*part));
@@ -347,7 +350,7 @@ impl Partition {
         records
     }
 
-    /// Whether this node follows, and its log is known to be its leader's.
+    /// True if this node follows, and its log is known to be a prefix of its leader's.
     fn is_matched(&self) -> bool {
         self.role.as_follower().is_some_and(|follower| follower.progress == Match::Whole)
     }
@@ -358,8 +361,8 @@ impl Partition {
         }
     }
 
-    /// Cuts off what the leader does not have, if this log is the leader's up to `at`; or says where
-    /// to look next, which is always further down.
+    /// Truncates the entries that the leader does not have, if this log equals the leader's up to
+    /// `at`. If not, chooses the position to compare next, which is always lower.
     fn match_log(
         &mut self,
         at: Position,
@@ -404,7 +407,7 @@ impl Partition {
         self.log.append(entry, retention, now)
     }
 
-    /// Appends those of the entries that are new.
+    /// Appends the entries that are new.
     fn extend(
         &mut self,
         at: Position,
@@ -423,7 +426,7 @@ impl Partition {
         (!entries.is_empty()).then_some(Record::Append { partition, at: start, high, entries })
     }
 
-    /// What the follower has to say to its leader.
+    /// The follower's acknowledgement for its leader.
     pub(crate) fn ack(&self) -> Ack {
         let follower = self.role.as_follower();
         let end = match follower.map(|follower| follower.progress) {
@@ -443,7 +446,7 @@ impl Partition {
         }
     }
 
-    /// Appends an entry as the leader. Its position and offset, and what is to be made durable.
+    /// Appends an entry as the leader. Returns its position, its offset, and the record to persist.
     pub(crate) fn append_as_leader(
         &mut self,
         mut entry: Entry,
@@ -458,7 +461,7 @@ impl Partition {
         (at, offset, Record::Append { partition, at, high, entries: vec![entry] })
     }
 
-    /// Leads from now on.
+    /// Begins to lead. Returns the records to persist.
     pub(crate) fn become_leader(&mut self, leader: Leader, now: Duration) -> Vec<Record> {
         let metadata = leader.record().clone();
         let Metadata { log_id, epoch, .. } = metadata;
@@ -468,7 +471,7 @@ impl Partition {
         met.or(entered).into_iter().chain([self.know(metadata)]).collect()
     }
 
-    /// Everything below `high` is committed. Whether that is news.
+    /// Raises the high watermark to `high`. Returns true if this is news.
     pub(crate) fn raise_high(&mut self, high: Position) -> bool {
         let high = high.min(self.log.end());
         let is_news = high > self.high;
@@ -476,19 +479,20 @@ impl Partition {
         is_news
     }
 
-    /// About how many bytes its [`snapshot`](Self::snapshot) takes.
+    /// Estimated size of a [`snapshot`](Self::snapshot), in bytes.
     fn snapshot_bytes(&self) -> usize {
         let entries = self.log.end().saturating_sub(self.log.start());
         let names = usize::try_from(entries).unwrap_or(usize::MAX).saturating_mul(ENTRY_BYTES);
         self.log.bytes().saturating_add(names).saturating_add(ENTRY_BYTES)
     }
 
-    /// Adds the records of a snapshot from a position on: about `bytes_max` bytes of entries, or, if
-    /// there are none, all else. Returns their size, and where to go on, unless that was all.
+    /// Adds the records of a snapshot from a position on: about `bytes_max` bytes of entries or,
+    /// behind the last entry, all other records. Returns their size, and the position of the next
+    /// part. `None`: this was the last part.
     ///
-    /// The log may have changed since the last part. If it was cut off below `at`, the record that
-    /// says so is among the snapshot's. If entries from `at` on have been deleted, it goes on behind
-    /// them.
+    /// The log may have changed since the last part. If it was truncated below `at`, the record of
+    /// that is among those of the snapshot. If entries from `at` on have been deleted, the snapshot
+    /// goes on behind them.
     pub(crate) fn snapshot(
         &self,
         at: Position,
@@ -517,8 +521,9 @@ impl Partition {
         Ok((ENTRY_BYTES, None))
     }
 
-    /// Takes back what this node made durable in an earlier life. Whether it makes sense. While a
-    /// snapshot is being recovered, the log `is_partial`: entries that do not follow come later.
+    /// Applies a record that this node made durable in an earlier life. Returns false if the record
+    /// does not fit the ones before it. While a snapshot is being recovered, the log `is_partial`:
+    /// entries that leave a gap come again later.
     pub(crate) fn recover(
         &mut self,
         record: Record,

@@ -26,7 +26,7 @@ fn recovered(records: impl IntoIterator<Item = Record>) -> Partition {
     partition
 }
 
-/// A follower of epoch 1 with `count` entries that are all committed.
+/// A follower of epoch 1 with `count` entries, all of them committed.
 fn follower(count: u64) -> Vec<Record> {
     let (partition, log_id, leader) = (0, 7, Some("n1".into()));
     let epoch = Record::Epoch { partition, log_id, epoch: 1, leader, incarnation: Some(1) };
@@ -51,7 +51,7 @@ fn nothing_above_the_end_of_the_log_is_committed_after_a_restart() {
     let more = Record::Append { partition: 0, at: 2, high: 2, entries: vec![entry(2, 9)] };
     let partition = recovered(follower(4).into_iter().chain([cut, more]));
     assert_eq!((partition.high(), partition.log().end()), (2, 3));
-    // The log begins anew below its old end.
+    // The log starts again below its old end.
     let floor = Floor { at: 2, epoch: 1, ..Floor::default() };
     let floor = Record::Floor { partition: 0, floor };
     let more = Record::Append { partition: 0, at: 2, high: 2, entries: vec![entry(2, 9)] };
@@ -90,7 +90,7 @@ fn the_last_leader_is_kept_when_a_newer_epoch_is_heard_of() {
     let restarted = recovered(follower(1).into_iter().chain([heard]));
     assert_eq!(restarted.holding(), holding);
     assert_eq!(recovered(snapshot(&partition)).holding(), holding);
-    // Until the newer leader is heard from.
+    // Now the newer leader has been heard from.
     partition.learn_leader(5).unwrap();
     let second = Some((2, id("n2", 5)));
     assert_eq!(partition.holding().leader, second);
@@ -135,12 +135,12 @@ fn a_proposal_names_everyone_who_may_be_in_sync() {
     };
     let joins = from.with(id("n3", 3));
     assert_eq!(names(&partition.propose(&from, &joins)), ["n1", "n2", "n3"]);
-    // Its outcome is not known when the next one is tried.
+    // The outcome of the first proposal is not known when the next one begins.
     let leaves = from.without(|id| *id.node == *"n2").unwrap();
     let record = partition.propose(&from, &leaves);
     assert_eq!(names(&record), ["n1", "n2", "n3"]);
     assert_eq!(recovered([record]).holding().known, partition.holding().known);
-    // This one came true.
+    // The second proposal succeeded.
     partition.know(leaves.clone());
     let next = leaves.with(id("n4", 4));
     assert_eq!(names(&partition.propose(&leaves, &next)), ["n1", "n4"]);
@@ -178,8 +178,8 @@ fn all_logs() -> Vec<Vec<Epoch>> {
     all
 }
 
-/// Whether both logs can exist: an epoch has one leader, so where both have an entry of it, they agree
-/// on all before that.
+/// True if both logs can exist. An epoch has one leader, so if both have an entry of it, all
+/// entries before that are equal.
 fn can_both_exist(one: &[Epoch], other: &[Epoch]) -> bool {
     let common = one.iter().zip(other).take_while(|(a, b)| a == b).count();
     let (one, other) = (&one[common..], &other[common..]);
@@ -219,7 +219,7 @@ fn followed(led: &[Epoch], followed: &[Epoch], rules: Rules) -> Vec<(Epoch, u64)
     names(&follower)
 }
 
-/// KIP-101 and KIP-279: whatever failovers came before, a follower ends with its leader's log.
+/// KIP-101 and KIP-279: a follower ends with its leader's log, whatever failovers came before.
 #[test]
 fn a_follower_of_any_log_gets_the_log_of_a_leader_of_any_other() {
     let (mut count, mut broken) = (0, 0);

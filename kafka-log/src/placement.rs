@@ -1,10 +1,11 @@
-//! Which partition a key is in, and which nodes keep a partition: the same answer on every node,
-//! without a word between them.
+//! The partition of each key, and the nodes that keep each partition. All nodes compute the same
+//! answer, without a message.
 //!
-//! Keys hash onto a fixed number of partitions, partitions onto nodes by rendezvous hashing (Thaler
-//! and Ravishankar, *Using name-based mappings to increase hit rates*, 1998): each node draws a score
-//! for each partition, and the highest ones keep it, the first of them as the preferred leader. So
-//! if a node joins, nothing moves but what it takes over; if one leaves, nothing but what it had.
+//! Keys hash onto a fixed number of partitions. Partitions hash onto nodes by rendezvous hashing
+//! (Thaler and Ravishankar, *Using name-based mappings to increase hit rates*, 1998): each node has
+//! a score for each partition. The nodes with the highest scores keep the partition, and the first
+//! of them is its preferred leader. So a node that joins only takes over its own share. A node that
+//! leaves only gives up its own share.
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ fn fnv(seed: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325 ^ seed, step)
 }
 
-/// The finalizer of `SplitMix64`: every bit of the input changes half of the output's.
+/// The finalizer of `SplitMix64`: each bit of the input changes half of the bits of the output.
 fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -33,8 +34,8 @@ fn mix(mut x: u64) -> u64 {
 }
 
 impl Placement {
-    /// Places `partitions` partitions on these nodes, each on `factor` of them (or all, if there are
-    /// fewer). There is always at least one partition.
+    /// Places `partitions` partitions on these nodes, each on `factor` of them (or all, if there
+    /// are fewer). There is always at least one partition.
     #[must_use]
     pub fn new(nodes: &[NodeId], partitions: PartitionId, factor: usize) -> Self {
         let replicas = (0..partitions.max(1)).map(|partition| {
@@ -55,21 +56,21 @@ impl Placement {
         PartitionId::try_from(slot).unwrap_or(0)
     }
 
-    /// The nodes that keep a partition, the preferred leader first; none for a partition that there
-    /// is not.
+    /// The nodes that keep a partition, the preferred leader first. Empty if there is no such
+    /// partition.
     #[must_use]
     pub fn replicas(&self, partition: PartitionId) -> &[NodeId] {
         let place = usize::try_from(partition).unwrap_or(usize::MAX);
         self.replicas.get(place).map(AsRef::as_ref).unwrap_or_default()
     }
 
-    /// Whether `node` keeps a partition.
+    /// True if `node` keeps a partition.
     #[must_use]
     pub fn keeps(&self, node: &NodeId, partition: PartitionId) -> bool {
         self.replicas(partition).contains(node)
     }
 
-    /// How many partitions there are.
+    /// Number of partitions.
     #[must_use]
     pub fn partitions(&self) -> PartitionId {
         PartitionId::try_from(self.replicas.len()).unwrap_or(PartitionId::MAX)

@@ -1,13 +1,13 @@
-//! Clients' polls that need another node, from when a node takes one until it answers.
+//! Clients' polls that need other nodes, from the request until the answer.
 //!
 //! The invariants:
 //!
-//! * A poll ends within [`GIVE_UP_AFTER`], with what could be had by then. A key of which nothing
-//!   could be had is left out, as the protocol allows.
-//! * It shows no more bytes than [`Config::poll_bytes`](crate::Config), whoever answers: a key for
-//!   which there is no room is left out, or has fewer messages.
-//! * The number of open questions is bounded, and so are their bytes. A poll for which there is no
-//!   room is refused at once.
+//! * A poll ends within [`GIVE_UP_AFTER`], with the messages that have come by then. It leaves out
+//!   a key without messages, as the protocol allows.
+//! * A poll returns no more bytes than [`Config::poll_bytes`](crate::Config), whichever nodes
+//!   answer. If a key does not fit, the poll leaves it out or returns fewer of its messages.
+//! * The number of open questions is bounded, and so are their bytes. If there is no room for a
+//!   poll, the node refuses it at once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ use crate::wire::{Messages, Offsets, string_len};
 /// How long other nodes may take to answer.
 pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_millis(2_000);
 
-/// How many questions to other nodes may be open.
+/// The largest number of open questions to other nodes.
 pub(crate) const POLLS_MAX: usize = 16_384;
 
 /// A question to another node.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
-    /// The poll that it is a part of.
+    /// The poll that the question is a part of.
     pub(crate) poll: u64,
     pub(crate) offsets: Offsets,
     pub(crate) target: NodeId,
@@ -40,23 +40,23 @@ pub(crate) struct Question {
 }
 
 impl Index for Question {
-    /// It is due when it is to be asked again.
+    /// Due when the question must be asked again.
     fn facts(&self) -> Facts {
         let Self { retry_at, bytes, .. } = *self;
         Facts { due_at: Some(retry_at), bytes, ..Facts::default() }
     }
 }
 
-/// The messages that a poll shows: no more bytes of them than it may, or a single one.
+/// The messages in the answer to a poll: no more bytes than allowed, or a single message.
 #[derive(Clone, Debug)]
 pub(crate) struct Shown {
     msgs: Messages,
-    /// How many bytes of JSON may still be added.
+    /// Bytes of JSON that may still be added.
     room: usize,
 }
 
 impl Shown {
-    /// Nothing yet, and up to so many bytes of JSON.
+    /// No messages yet, and up to `bytes_max` bytes of JSON.
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self { msgs: Messages::new(), room: bytes_max }
     }
@@ -65,7 +65,7 @@ impl Shown {
         self.room == 0
     }
 
-    /// Adds a key's messages, up to the first that does not fit: nothing fits after that one.
+    /// Adds a key's messages, up to the first that does not fit. After that one, nothing fits.
     pub(crate) fn add(
         &mut self,
         key: &Arc<str>,
@@ -73,7 +73,7 @@ impl Shown {
     ) {
         let mut list = Vec::new();
         for (offset, msg) in msgs {
-            // With brackets and commas; the first of a key brings the key along.
+            // With brackets and commas. The first message of a key also pays for the key.
             let mut bytes = encoded_len(&(offset, &msg)).saturating_add(1);
             if list.is_empty() {
                 bytes = bytes.saturating_add(string_len(key)).saturating_add(4);
@@ -102,12 +102,12 @@ struct Asked {
     shown: Shown,
     open: BTreeSet<u64>,
     deadline: Duration,
-    /// Whether anything at all was answered.
+    /// True if any key was answered, even without messages.
     is_any: bool,
 }
 
 impl Index for Asked {
-    /// It is due when its time is up.
+    /// Due when its time is up.
     fn facts(&self) -> Facts {
         Facts { due_at: Some(self.deadline), ..Facts::default() }
     }
@@ -121,11 +121,11 @@ pub(crate) struct Polls {
     next: u64,
 }
 
-/// What a poll has come to.
+/// The end of a poll.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) request: Request,
-    /// `None` if nothing at all could be had.
+    /// `None` if no node answered any key.
     pub(crate) msgs: Option<Messages>,
 }
 
@@ -135,8 +135,8 @@ impl Polls {
         self.next
     }
 
-    /// Whether these questions can be asked as well: then there are not too many, and they have no
-    /// more than `bytes_max` bytes, or no others are open.
+    /// True if these questions can be asked, too: the number of open questions stays within its
+    /// limit, and so do their bytes. Bytes have no limit while no other question is open.
     pub(crate) fn has_room(&self, questions: &[(NodeId, Offsets)], bytes_max: usize) -> bool {
         let bytes = questions.iter().map(|(_, offsets)| encoded_len(offsets));
         let bytes = bytes.fold(self.questions.bytes(), usize::saturating_add);
@@ -144,8 +144,9 @@ impl Polls {
             && (bytes <= bytes_max || self.questions.is_empty())
     }
 
-    /// Begins a poll that shows this, and needs the answers to these questions (whom, what). Returns
-    /// the names of the questions. `is_any` tells whether some of the keys are kept here.
+    /// Begins a poll that has these messages so far, and needs the answers to these questions (the
+    /// node to ask, and offsets). Returns the names of the questions. `is_any`: this node keeps
+    /// some of the keys.
     pub(crate) fn begin(
         &mut self,
         request: Request,
@@ -179,14 +180,15 @@ impl Polls {
         self.questions.get_mut(&id)
     }
 
-    /// A question is answered. What its poll has come to, if that was the last one.
+    /// Takes the answer to a question. Returns the answer to its poll, if this was the last
+    /// question.
     pub(crate) fn answered(&mut self, id: u64, msgs: Messages) -> Option<Answer> {
         let question = self.questions.remove(&id)?;
         let asked = self.asked.get_mut(&question.poll)?;
         asked.open.remove(&id);
         asked.is_any = true;
         for (key, msgs) in msgs {
-            // Nobody is told what was not asked for.
+            // A client gets only keys that it asked for.
             if question.offsets.contains_key(&key) {
                 asked.shown.add(&key, msgs);
             }
@@ -196,12 +198,12 @@ impl Polls {
         Some(Answer { request: asked.request, msgs: Some(asked.shown.into_msgs()) })
     }
 
-    /// The questions that are to be asked again.
+    /// The questions that must be asked again.
     pub(crate) fn due(&self, now: Duration) -> Vec<u64> {
         self.questions.due(now)
     }
 
-    /// Ends the polls whose time is up.
+    /// Ends the polls that ran out of time.
     pub(crate) fn give_up(&mut self, now: Duration) -> Vec<Answer> {
         let late = self.asked.due(now);
         let asked: Vec<Asked> = late.iter().filter_map(|poll| self.asked.remove(poll)).collect();
@@ -215,7 +217,7 @@ impl Polls {
         answers.collect()
     }
 
-    /// When the next one is due.
+    /// The time at which the next question or poll is due.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         [self.questions.next_due(), self.asked.next_due()].into_iter().flatten().min()
     }

@@ -29,7 +29,7 @@ fn msgs(keys: &[&str]) -> Messages {
     keys.iter().map(list).collect()
 }
 
-/// The messages that a poll shows of these keys, if it may show so many bytes.
+/// The messages of these keys in a poll of up to `bytes_max` bytes.
 fn shown(keys: &[&str], bytes_max: usize) -> Shown {
     let mut shown = Shown::new(bytes_max);
     for (key, list) in msgs(keys) {
@@ -38,8 +38,8 @@ fn shown(keys: &[&str], bytes_max: usize) -> Shown {
     shown
 }
 
-/// Begins a poll at a time that needs the answers of `n1`, `n2` and so on to a question each, and
-/// returns their names.
+/// Begins a poll that asks `n1`, `n2` and so on one question each. Returns the names of the
+/// questions.
 fn begin(
     polls: &mut Polls,
     nth: usize,
@@ -62,7 +62,7 @@ fn told(answer: Answer) -> (Option<MsgId>, Option<Vec<String>>) {
     (answer.request.msg_id(), keys)
 }
 
-/// The same as it should be.
+/// The expected value of the same.
 fn answer(nth: u64, keys: &[&str]) -> (Option<MsgId>, Option<Vec<String>>) {
     (Some(nth), Some(keys.iter().map(ToString::to_string).collect()))
 }
@@ -143,7 +143,7 @@ fn a_poll_whose_time_is_up_ends_with_what_there_is() {
     }
 }
 
-/// A node that has none of the messages answers, too.
+/// A node without any of the messages answers, too.
 #[test]
 fn an_answer_without_messages_tells_that_somebody_could_be_asked() {
     let mut polls = Polls::default();
@@ -162,7 +162,7 @@ fn polls_end_each_at_its_own_time_in_the_order_in_which_they_came() {
     let second = GIVE_UP_AFTER + Duration::from_millis(500);
     assert_eq!(polls.answered(names[1], msgs(&["a"])).map(told), Some(answer(2, &["a"])));
     assert_eq!(given_up(&mut polls, second), [nothing(3)]);
-    // Several at once.
+    // Several polls end at once.
     begin(&mut polls, 6, &[&["a"]], &[], secs(10));
     begin(&mut polls, 5, &[&["a"], &["b"]], &[], secs(9));
     assert_eq!(given_up(&mut polls, secs(20)), [nothing(6), nothing(5)]);
@@ -177,7 +177,7 @@ fn a_question_is_asked_again_when_nobody_has_answered_for_a_while() {
     let question = polls.question_mut(names[0]).unwrap();
     assert_eq!((question.tries, &question.target), (0, &node(1)));
     (question.tries, question.target, question.retry_at) = (1, node(2), 2 * RETRY);
-    // The other one keeps its time, and the poll its end.
+    // The other question keeps its time, and the poll its deadline.
     assert_eq!((polls.next_due(), polls.due(RETRY)), (Some(RETRY), vec![names[1]]));
     polls.question_mut(names[1]).unwrap().retry_at = secs(60);
     assert_eq!((polls.next_due(), polls.due(2 * RETRY)), (Some(2 * RETRY), vec![names[0]]));
@@ -195,7 +195,8 @@ fn questions_have_no_more_than_their_bytes_but_for_those_of_a_poll_alone() {
     let (short, long) = ((node(1), offsets(&["a"])), (node(1), offsets(&["\u{1}"])));
     let bytes = [&short, &long].map(|(_, offsets)| encoded_len(offsets));
     assert_eq!(bytes, [7, 12]);
-    // How many short ones are open, what is to be asked, how much may be, whether there is room.
+    // Number of open short questions, the new questions, the limit of bytes, and whether there is
+    // room.
     let table = [
         (0, vec![short.clone()], 7, true),
         (0, vec![long.clone(), short.clone()], 7, true),
@@ -248,7 +249,7 @@ fn the_number_of_open_questions_is_bounded() {
 #[test]
 fn a_poll_shows_no_more_bytes_than_it_may_but_one_message_always() {
     // A key takes 15 bytes, with its comma and that of its message: "a":[[0,"a"],],
-    // How many bytes it may show, what it has of its own, what it is answered, and what it shows.
+    // The limit of bytes, the keys of this node, the keys in the answer, and those in the reply.
     let table = [
         (100, vec!["c"], vec!["a", "b"], vec!["a", "b", "c"]),
         (30, vec![], vec!["a", "b", "c"], vec!["a", "b"]),

@@ -1,10 +1,10 @@
-//! The messages that wait for a peer, and how much of them goes into one packet.
+//! The items that wait for a peer, and the byte budget of one packet.
 //!
 //! The invariants:
 //!
-//! * A packet has one budget of bytes for all that it holds, counted as JSON: a key of control
-//!   characters is six times longer there. The budget is half of the longest line, so the rest of
-//!   the line always fits.
+//! * A packet has one budget of bytes for all its items. An item counts with its length as JSON: a
+//!   key of control characters is six times longer there. The budget is half of the longest line,
+//!   so the rest of the line always fits.
 //! * Items of one kind leave in the order in which they came. An item that does not fit stays at
 //!   the front until the next packet.
 //! * The kinds take turns to be packed first ([`Kind::turns`]), so no kind starves another.
@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::wire::{PartitionId, Polled, Sent};
 
-/// Counts the bytes that are written to it.
+/// A writer that only counts bytes.
 struct Counter(usize);
 
 impl io::Write for Counter {
@@ -31,7 +31,7 @@ impl io::Write for Counter {
     }
 }
 
-/// The length of `value` as JSON, in bytes. A value that cannot be written has no length that fits.
+/// The length of `value` as JSON, in bytes. `usize::MAX`, if the value cannot be written.
 pub(crate) fn encoded_len<T: Serialize + ?Sized>(value: &T) -> usize {
     let mut counter = Counter(0);
     serde_json::to_writer(&mut counter, value).map_or(usize::MAX, |()| counter.0)
@@ -53,17 +53,17 @@ impl Budget {
         self.left
     }
 
-    /// Whether nothing has been taken yet.
+    /// True if the packet has no item yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.is_empty
     }
 
-    /// Whether an item of that length may still go into the packet.
+    /// True if an item of that length may go into the packet.
     pub(crate) fn admits(&self, bytes: usize) -> bool {
         self.is_empty || bytes <= self.left
     }
 
-    /// Takes an item into the packet, if it may go there; whether it may.
+    /// Takes an item of that length into the packet, if it may go there. Returns true if it may.
     pub(crate) fn take(&mut self, bytes: usize) -> bool {
         let fits = self.admits(bytes);
         if fits {
@@ -78,7 +78,7 @@ impl Budget {
     }
 }
 
-/// Names in the order in which they came, each once.
+/// A queue of names that holds each name once.
 #[derive(Clone, Debug)]
 pub(crate) struct Fifo<T> {
     order: VecDeque<T>,
@@ -92,7 +92,7 @@ impl<T> Default for Fifo<T> {
 }
 
 impl<T: Ord + Copy> Fifo<T> {
-    /// Adds a name at the end, unless it waits already.
+    /// Adds a name at the end, unless it is in the queue.
     pub(crate) fn insert(&mut self, name: T) {
         if self.members.insert(name) {
             self.order.push_back(name);
@@ -122,7 +122,7 @@ impl<T: Ord + Copy> Fifo<T> {
     }
 }
 
-/// Items in the order in which they came, up to a number of bytes.
+/// A queue of items with a limit of bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounded<T> {
     items: VecDeque<(usize, T)>,
@@ -136,8 +136,8 @@ impl<T> Default for Bounded<T> {
 }
 
 impl<T: Serialize> Bounded<T> {
-    /// Adds an item at the end, unless there would be more than `bytes_max` then; whether it did.
-    /// Alone, an item may have any length.
+    /// Adds an item at the end, if the queue then has no more than `bytes_max` bytes, or was empty.
+    /// Returns true if it did.
     pub(crate) fn push(&mut self, item: T, bytes_max: usize) -> bool {
         let len = encoded_len(&item).saturating_add(1);
         let bytes = self.bytes.saturating_add(len);
@@ -149,7 +149,7 @@ impl<T: Serialize> Bounded<T> {
         fits
     }
 
-    /// Moves as many items into `list` as the budget has room for.
+    /// Moves as many items into `list` as the budget allows.
     pub(crate) fn pack(&mut self, list: &mut Vec<T>, budget: &mut Budget) {
         while self.items.front().is_some_and(|(len, _)| budget.take(*len)) {
             let Some((len, item)) = self.items.pop_front() else { return };
@@ -186,7 +186,7 @@ impl Kind {
         Self::Found,
     ];
 
-    /// All kinds, in the order in which they are packed into the packet of that number.
+    /// All kinds, in the order in which they go into the packet of that number.
     pub(crate) fn turns(number: u64) -> impl Iterator<Item = Self> {
         let count = Self::ALL.len();
         let first = number.checked_rem(count as u64).unwrap_or(0);
@@ -195,22 +195,23 @@ impl Kind {
     }
 }
 
-/// An item for a peer.
+/// The items that wait for one peer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
-    /// Partitions led by this node of which the peer may lack something.
+    /// Partitions that this node leads, if the peer may lack some of their entries.
     pub(crate) appends: Fifo<PartitionId>,
-    /// Partitions of which the peer is to be told what this node has.
+    /// Partitions that the peer leads, or may lead. It gets an acknowledgement for each.
     pub(crate) acks: Fifo<PartitionId>,
-    /// Sends that this node passes on.
+    /// Sends that this node forwards.
     pub(crate) sends: Fifo<(PartitionId, u64)>,
-    /// Polls that it passes on.
+    /// Polls that this node forwards.
     pub(crate) polls: Fifo<u64>,
-    /// Outcomes of the peer's sends. A peer asks again for one that is lost.
+    /// Outcomes of the peer's sends. If one is lost, the peer asks again.
     pub(crate) sent: Bounded<Sent>,
-    /// Answers to the peer's polls. A peer asks again for one that is lost.
+    /// Answers to the peer's polls. If one is lost, the peer asks again.
     pub(crate) polled: Bounded<Polled>,
-    /// Partitions of which the peer is to be told what this node holds, or asked what it holds.
+    /// Partitions without a record in `lin-kv`. For each, the peer gets a description of this
+    /// node's records, or a question for its own.
     pub(crate) found: Fifo<PartitionId>,
 }
 
@@ -223,7 +224,7 @@ impl Queue {
             && !self.has_answers()
     }
 
-    /// Whether the peer is to be told anything that it waits for.
+    /// True if an answer for the peer waits.
     pub(crate) fn has_answers(&self) -> bool {
         !(self.acks.is_empty()
             && self.sent.is_empty()
@@ -231,7 +232,7 @@ impl Queue {
             && self.found.is_empty())
     }
 
-    /// Whether anything waits that a peer is asked to do.
+    /// True if a request to the peer waits.
     pub(crate) fn has_requests(&self) -> bool {
         !(self.appends.is_empty() && self.sends.is_empty() && self.polls.is_empty())
     }

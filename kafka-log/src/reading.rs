@@ -1,4 +1,5 @@
-//! Polls and committed offsets: answered from what this node has, as far as it has it.
+//! The handler's part for polls and committed offsets. A node answers from its own records where it
+//! can.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,21 +12,21 @@ use crate::polls::Shown;
 use crate::wire::{Offsets, Poll, Polled, string_len};
 use crate::{Event, KafkaLog, Reply};
 
-/// How long a question to another node waits at the least before it is asked again elsewhere.
+/// The shortest time after which a node asks another node the same question.
 const RETRY_MIN: Duration = Duration::from_millis(300);
 
 /// The largest size of an offset as JSON, with colon and comma.
 const OFFSET_BYTES: usize = 22;
 
-/// How many messages of a key a poll returns at most.
+/// The largest number of messages of a key in the answer to a poll.
 const MESSAGES_MAX: usize = 1_000;
 
-/// Collects the keys that other nodes are asked about into questions that fit into a packet.
+/// Collects the keys that this node does not keep into questions that fit into a packet.
 struct Questions {
     bytes_max: usize,
-    /// No key is longer than a message may be.
+    /// The longest key that any message can have.
     key_bytes_max: usize,
-    /// For each node the last question, and how long it is.
+    /// The last question to each node, and its length.
     open: BTreeMap<NodeId, (Offsets, usize)>,
     full: Vec<(NodeId, Offsets)>,
 }
@@ -38,7 +39,7 @@ impl Questions {
     fn add(&mut self, target: NodeId, key: Arc<str>, from: u64) {
         let key_bytes = string_len(&key);
         if key_bytes > self.key_bytes_max {
-            // There cannot be any messages.
+            // No message can have such a key.
             return;
         }
         let (offsets, bytes) = self.open.entry(target.clone()).or_default();
@@ -58,7 +59,7 @@ impl Questions {
 }
 
 impl KafkaLog {
-    /// What is committed of these keys, as far as this node keeps them and knows.
+    /// The committed messages of these keys, as far as this node keeps and knows them.
     fn read(&self, offsets: &Offsets) -> Shown {
         let mut shown = Shown::new(self.config.poll_bytes.min(self.config.packet_bytes));
         for (key, from) in offsets {
@@ -70,7 +71,7 @@ impl KafkaLog {
         shown
     }
 
-    /// Takes a client's poll.
+    /// Takes a poll of a client.
     pub(crate) fn poll(
         &mut self,
         node: &mut Node<Event>,
@@ -113,7 +114,8 @@ impl KafkaLog {
         self.touch(now, target, When::Fresh);
     }
 
-    /// Who is asked for what this node does not keep: the leader, and in turns the others.
+    /// The node to ask about a partition that this node does not keep. Retries go through the
+    /// leader and the other replicas in turn.
     fn reader(&self, id: crate::PartitionId, tries: usize) -> Option<NodeId> {
         let leader = self.partitions.get(&id).and_then(|partition| partition.leader());
         let replicas = self.placement.replicas(id).iter().filter(|node| leader != Some(*node));
@@ -124,18 +126,18 @@ impl KafkaLog {
         tries.checked_rem(from.len()).and_then(|at| from.get(at)).map(|node| (*node).clone())
     }
 
-    /// A peer asks for what is committed here.
+    /// Takes a poll of a peer.
     pub(crate) fn poll_from(&mut self, now: Duration, src: &NodeId, poll: Poll) {
         let msgs = self.read(&poll.offsets).into_msgs();
         if let Some(link) = self.links.get_mut(src) {
-            // If there is no room, the peer asks another node, or again.
+            // If there is no room, the peer asks again, or asks another node.
             let polled = Polled { id: poll.id, msgs };
             link.queue.polled.push(polled, self.config.pending_bytes);
         }
         self.touch(now, src, When::Soon);
     }
 
-    /// A peer has answered.
+    /// Takes a peer's answer.
     pub(crate) fn polled_by(&mut self, node: &mut Node<Event>, polled: Polled) {
         if let Some(answer) = self.polls.answered(polled.id, polled.msgs) {
             let msgs = answer.msgs.unwrap_or_default();
@@ -143,7 +145,7 @@ impl KafkaLog {
         }
     }
 
-    /// Asks others where nobody has answered, and ends the polls whose time is up.
+    /// Asks again where no answer has come, and ends the polls that ran out of time.
     pub(crate) fn retry_polls(&mut self, node: &mut Node<Event>) {
         let now = node.now();
         for answer in self.polls.give_up(now) {
@@ -169,8 +171,8 @@ impl KafkaLog {
         }
     }
 
-    /// Commits offsets: here, and soon everywhere. What this node has not made durable itself it does
-    /// now, though another one may have.
+    /// Commits offsets: here, and soon on all nodes. This node makes all of them durable that it
+    /// has not made durable itself, even if another node has.
     pub(crate) fn commit_offsets(
         &mut self,
         node: &mut Node<Event>,
@@ -185,7 +187,6 @@ impl KafkaLog {
         node.reply(request, &Reply::CommitOffsetsOk);
     }
 
-    /// Lists committed offsets.
     pub(crate) fn list_committed_offsets(
         &mut self,
         node: &mut Node<Event>,

@@ -1,16 +1,18 @@
-//! Partitions that `lin-kv` has no record of: created if they are new, else recovered from what the
-//! replicas hold ([`crate::recovery`]).
+//! The handler's part for partitions that `lin-kv` has no record of. The handler creates a new
+//! partition. It recovers any other partition from the records of its replicas
+//! ([`crate::recovery`]).
 //!
 //! The steps, at each replica:
 //!
 //! 1. `lin-kv` has no record ([`KafkaLog::record_missing`]). A leader steps down.
-//! 2. The replica tells all others what it holds, and asks them for the same
-//!    ([`KafkaLog::found_from`]). It does not ask a peer about a new partition if that peer told, in
-//!    its first packets, that it holds nothing of any: a fresh cluster needs no message for this.
-//! 3. When all have told, the most complete log's node creates the record, and leads
-//!    ([`KafkaLog::recover_partition`]). The others follow it like any new leader.
+//! 2. The replica sends all others a description of its records, and asks for theirs
+//!    ([`KafkaLog::found_from`]). A new partition in a fresh cluster costs no message: a peer that
+//!    holds nothing of any partition has said so in its first packets, and is not asked.
+//! 3. When all descriptions are there, the node with the most complete log creates the record, and
+//!    leads ([`KafkaLog::recover_partition`]). The others follow it like any new leader.
 //!
-//! A node without a disk cannot know of earlier lives, and creates what it knows nothing of.
+//! A node without a disk cannot know of earlier lives. It creates a partition that it knows nothing
+//! of.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,13 +29,13 @@ use crate::rules::Rule;
 use crate::wire::{Found, LogId, PartitionId};
 use crate::{Event, KafkaLog, Link};
 
-/// The name of a new log. 53 bits, so that any JSON parser keeps all their digits.
+/// Draws the name of a new log. 53 bits: any JSON parser keeps all digits of such a number.
 pub(crate) fn draw_name(node: &mut Node<Event>) -> LogId {
     (node.rng().next_u64() >> 11).max(1)
 }
 
 impl KafkaLog {
-    /// `lin-kv` has no record of a partition.
+    /// Takes the news that `lin-kv` has no record of a partition.
     pub(crate) fn record_missing(&mut self, node: &mut Node<Event>, id: PartitionId) {
         let now = node.now();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
@@ -52,13 +54,13 @@ impl KafkaLog {
         self.recover_partition(node, id);
     }
 
-    /// Asks the other replicas what they hold, as far as they have not told.
+    /// Asks the replicas that have not described their records yet.
     fn ask_others(&mut self, node: &mut Node<Event>, id: PartitionId) {
         let now = node.now();
         for peer in self.silent_replicas(id) {
             let Some(link) = self.links.get_mut(&peer) else { continue };
             if link.life().is_none() {
-                // Its first word may be enough.
+                // Its first packet may be enough.
                 link.probe(now);
             } else {
                 link.queue.found.insert(id);
@@ -67,7 +69,7 @@ impl KafkaLog {
         }
     }
 
-    /// What is known of what the replicas hold.
+    /// The descriptions of the replicas' records that this node has.
     fn holdings(&self, id: PartitionId) -> BTreeMap<NodeId, (u64, Holding)> {
         let Some(partition) = self.partitions.get(&id) else { return BTreeMap::new() };
         let recovery = partition.recovery.as_ref();
@@ -85,7 +87,7 @@ impl KafkaLog {
         holdings
     }
 
-    /// The other replicas of which is not known what they hold.
+    /// The other replicas whose records are not known.
     fn silent_replicas(&self, id: PartitionId) -> Vec<NodeId> {
         let holdings = self.holdings(id);
         let silent =
@@ -93,7 +95,7 @@ impl KafkaLog {
         silent.cloned().collect()
     }
 
-    /// A peer tells what it holds of a partition, and may ask for the same.
+    /// Takes a peer's description of its records of a partition. The peer may ask for this node's.
     pub(crate) fn found_from(&mut self, node: &mut Node<Event>, src: &NodeId, found: Found) {
         let (now, id) = (node.now(), found.partition);
         if ![src, &self.own.id].into_iter().all(|end| self.placement.keeps(end, id)) {
@@ -121,7 +123,8 @@ impl KafkaLog {
         }
     }
 
-    /// A peer may have something new to tell about partitions that are being recovered.
+    /// Looks again at the partitions that are being recovered, since a peer may now describe other
+    /// records.
     pub(crate) fn recover_with(&mut self, now: Duration, peer: &NodeId) {
         let placement = &self.placement;
         self.partitions.for_each_mut(|id, partition| {
@@ -131,7 +134,7 @@ impl KafkaLog {
         });
     }
 
-    /// Whether a partition waits to be told what a peer holds.
+    /// True if the recovery of a partition waits for a peer's description.
     pub(crate) fn is_waited_for_by_recovery(&self, peer: &NodeId) -> bool {
         let mut all = self.partitions.iter();
         all.any(|(id, partition)| {
@@ -140,8 +143,8 @@ impl KafkaLog {
         })
     }
 
-    /// `lin-kv` names another log than the one that this node has records of. It keeps the records,
-    /// and does not use them.
+    /// Takes the news that `lin-kv` names another log than this node's records. The node keeps the
+    /// records, and does not use them.
     pub(crate) fn refuse_log(
         &mut self,
         node: &mut Node<Event>,
@@ -160,7 +163,7 @@ impl KafkaLog {
         self.observe_leader(node, id, &leader.node, (*log_id, *epoch));
     }
 
-    /// A leader of another log is told that this node does not follow it.
+    /// Tells a leader of another log that this node does not follow it.
     pub(crate) fn refuse_leader_of_other_log(
         &mut self,
         now: Duration,
@@ -173,7 +176,7 @@ impl KafkaLog {
         self.touch(now, leader, When::Lazy);
     }
 
-    /// Logs why a partition is unavailable: once, if it is the same for several ones.
+    /// Logs why a partition is unavailable. Logs a reason once, even if several partitions have it.
     fn report(&mut self, id: PartitionId, reason: Reason) {
         if self.reported.as_ref() != Some(&reason) {
             warn!(partition = id, "{reason}: the partition is unavailable");
@@ -181,14 +184,15 @@ impl KafkaLog {
         }
     }
 
-    /// Whether this node holds anything of any partition.
+    /// True if this node has records of any partition.
     pub(crate) fn has_records(&self) -> bool {
         let mut all = self.partitions.iter();
         !self.refused.is_empty()
             || all.any(|(id, partition)| self.keeps(id) && !partition.holding().is_empty())
     }
 
-    /// Decides whether enough is known of the replicas' logs, and acts on it.
+    /// Decides on the partition, if enough of the replicas' records is known, and acts on the
+    /// decision.
     pub(crate) fn recover_partition(&mut self, node: &mut Node<Event>, id: PartitionId) {
         let now = node.now();
         let Some(recovery) = self.partitions.get(&id).and_then(|p| p.recovery.as_ref()) else {
@@ -214,7 +218,8 @@ impl KafkaLog {
                 return self.swap(node, id, record.clone(), record, true);
             }
             Decision::Follow(leader) if self.links.get(&leader).is_some_and(Link::is_down) => {
-                // It told, and died before it led. It counts as silent until it tells again.
+                // That node described its records, and failed before it led. It counts as silent
+                // until it does so again.
                 let partition = self.partitions.get_mut(&id);
                 if let Some(recovery) = partition.and_then(|p| p.recovery.as_mut()) {
                     recovery.forget(&leader);
@@ -228,14 +233,14 @@ impl KafkaLog {
             Decision::Wait(Reason::Silent(nodes)) => (nodes.clone(), Some(Reason::Silent(nodes))),
             Decision::Wait(reason) => (Vec::new(), Some(reason)),
         };
-        // Nobody is asked who is down: a link to such a node finds out when it is back.
+        // Nodes that are down are not asked. The link to such a node notices when it is back.
         let is_down = |peer: &NodeId| self.links.get(peer).is_some_and(Link::is_down);
         let is_in_vain = !waits_for.is_empty() && waits_for.iter().all(is_down);
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         let Some(recovery) = &mut partition.recovery else { return };
         recovery.reason = reason;
         if !is_in_vain && recovery.retry_at <= now {
-            // A node that should lead, and does not, may hold less by now.
+            // A node that should lead and does not may have other records by now.
             waits_for.iter().for_each(|peer| recovery.forget(peer));
             return partition.request_metadata(now);
         }

@@ -1,69 +1,72 @@
-//! A partition that has records on disks, but none in `lin-kv`: the replicas compare what they hold,
-//! and the most complete log leads on.
+//! Recovery of a partition that has records on disks, but none in `lin-kv`. The replicas compare
+//! their records, and the most complete log becomes the leader's.
 //!
 //! This happens whenever a cluster with records is started with an empty `lin-kv`.
 //!
 //! The invariants, for a `lin-kv` that is emptied only while no node runs:
 //!
-//! * A node that keeps records creates a partition as new only if every replica holds nothing of it.
-//! * Without [`unclean`](Comparison::unclean), nothing that was committed is lost. Every replica has
-//!   told what it holds. A replica tells nothing while it leads, or while its own compare-and-set is
-//!   under way: what it holds could grow. So one of the logs holds all that was committed, and the
-//!   one whose last entry has the highest epoch does, and the longest of those (the election
-//!   restriction of Raft, section 5.4.1 of its paper: each leader was in sync, so its log held what
-//!   was committed before, and an entry's epoch and position name it).
-//! * The new leader's epoch is above every epoch that any replica knows or has proposed, so two logs
-//!   never share one.
-//! * A replica that was in sync and lost its records may have been the only one to hold a committed
-//!   entry. This is noticed, with one exception below, and the partition stays unavailable.
-//! * Logs of different names are not compared: the partition stays unavailable, also with `unclean`.
+//! * A node that keeps records creates a partition as new only if no replica holds anything of it.
+//! * Without [`unclean`](Comparison::unclean), no committed entry is lost. The node decides only
+//!   when every replica has described its records. A replica sends no description while it leads,
+//!   or while its own compare-and-set is under way, since its log could still grow. So one of the
+//!   logs has all committed entries. The log whose last entry has the highest epoch has them, and
+//!   of several such logs the longest one. This is the election restriction of Raft (section 5.4.1
+//!   of its paper). It applies here for two reasons. Each leader was in sync, so its log had all
+//!   entries that were committed before. And an entry's epoch and position name it.
+//! * The new leader's epoch is above every epoch that any replica knows or has proposed, so two
+//!   logs never share one.
+//! * A replica that was in sync and lost its records may have been the only one with a committed
+//!   entry. The other replicas notice this, with one exception below, and the partition stays
+//!   unavailable.
+//! * Logs of different names are not compared. The partition then stays unavailable, even with
+//!   `unclean`.
 //!
-//! # How a loss is noticed
+//! # How the replicas notice a loss
 //!
-//! A replica keeps the newest leader that it heard from ([`Holding::leader`]). It makes every
-//! change of the record in `lin-kv` durable before it asks for it, with all replicas that are in
-//! sync or eligible before or after it ([`Holding::known`]). All replicas that the newest of these
-//! name must be there, in the same incarnation.
+//! A replica keeps the newest leader that it heard from ([`Holding::leader`]). Before it asks for a
+//! change of the record in `lin-kv`, it makes the change durable ([`Holding::known`]). The durable
+//! record names all replicas that are in sync or eligible before or after the change. A recovery
+//! needs all replicas that the newest leaders and the newest changes name, in the same incarnation.
 //!
 //! Proof: let `K` be the newest change that a present replica has kept, made from the record `R`
-//! with the version before. Assume that the next change of `R` in `lin-kv` is not known to any
-//! present replica. The replica that asked for it was in sync or eligible in `R`, and made it
-//! durable first. So it has lost its records since. `K` names it, because `K` names all that were
-//! in sync or [eligible](crate::Metadata::eligible) in `R`. The same holds for `K` itself in the
-//! place of `R`, if it came true. If no present replica has kept any change, each of them was a
-//! follower only. The newest leader that one of them heard from had kept the change that made it
-//! the leader, so it has lost its records, and is named.
+//! with the version before. Assume that no present replica knows of the next change of `R` in
+//! `lin-kv`. The replica that asked for it was in sync or eligible in `R`, and made it durable
+//! first. So it has lost its records since. `K` names it, because `K` names all replicas that were
+//! in sync or [eligible](crate::Metadata::eligible) in `R`. If `K` itself succeeded, the same holds
+//! with `K` in the place of `R`. If no present replica has kept any change, all of them were
+//! followers only. The newest leader that one of them heard from had kept the change that made it
+//! the leader. So it has lost its records, and a follower names it.
 //!
-//! The exception is a leader that a recovery chose, although it was not in sync before: if it
-//! commits alone, then loses its records, and no other replica heard from it in between, nobody
-//! names it.
+//! The exception is a leader that a recovery chose, although it was not in sync before. Assume that
+//! it commits alone and then loses its records, and that no other replica heard from it in between.
+//! Then no replica names it.
 //!
 //! # The last commit of a process that was killed
 //!
-//! One loss is not noticed: a store cannot tell damage to the very last commit of a process that
-//! was killed from a commit that was never finished. The replica comes back in the same
-//! incarnation, and without its newest records.
+//! The replicas do not notice one kind of loss. A store cannot tell apart damage to the very last
+//! commit of a killed process and a commit that was never finished. The replica restarts in the
+//! same incarnation, without its newest records.
 //!
-//! * While a leader runs that has these entries, nothing is lost: it learns in the replica's new
-//!   life where the log ends, and sends the rest again. With an empty `lin-kv`, nothing is lost
-//!   either as long as another log is more complete.
+//! * While a leader with these entries runs, nothing is lost: it learns in the replica's new life
+//!   where the log ends, and sends the rest again. With an empty `lin-kv`, nothing is lost either,
+//!   as long as another log is more complete.
 //! * If the leader fails before that, the replica can take over, since it still counts as in sync.
-//!   Then an acknowledged message is lost, also with `--min-isr 2`. The same can happen if the
-//!   newest epoch was in that commit: the replica then follows a leader that was replaced.
+//!   Then an acknowledged message is lost, even with `--min-isr 2`. The same can happen if the
+//!   newest epoch was in that commit: the replica then follows a leader that has been replaced.
 //!
-//! In Kafka, a broker that restarts after an unclean stop is not in sync any more (KIP-966). Here a
-//! replica stays in sync, since every restart after a kill is such a stop. If all nodes were killed
-//! at once, nobody would be in sync. All replicas that were in sync would have to be there to
-//! compare their logs, so one of them that stays away would make the partition unavailable. A crash
-//! alone never causes this loss: the disk has to damage what it has synced.
+//! In Kafka, a broker that restarts after an unclean stop is not in sync any more (KIP-966). Here
+//! it stays in sync, since every restart after a kill is such a stop. If all nodes were killed at
+//! once, no replica would be in sync. All replicas that were in sync before would then have to be
+//! present, to compare their logs. A single absent one would make the partition unavailable. A
+//! crash alone never causes this loss: the disk has to damage data that it has synced.
 //!
 //! # Unclean recovery
 //!
-//! An unclean recovery goes on without what is missing. It skips at least [`UNCLEAN_EPOCHS`] epochs,
-//! more than a missing replica can have seen, and a random number of them beyond that. So if two
-//! groups of replicas recover like this without each other, their epochs differ (the probability that
-//! they do not is 2^-32). If a replica comes back, the ordinary comparison of epochs (KIP-101) finds
-//! the entries that it alone has, and cuts them off.
+//! An unclean recovery does not wait for the replicas that are missing. It skips at least
+//! [`UNCLEAN_EPOCHS`] epochs, more than a missing replica can have seen, and a random number of
+//! epochs beyond that. So if two groups of replicas recover like this without each other, their
+//! epochs differ (they are equal with a probability of 2^-32). When a missing replica returns, the
+//! ordinary comparison of epochs (KIP-101) finds the entries that only it has, and truncates them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -75,47 +78,47 @@ use serde::{Deserialize, Serialize};
 use crate::meta::Metadata;
 use crate::wire::{Epoch, LogId, Position, ReplicaId, is_zero};
 
-/// How many epochs an unclean recovery skips at least: more than a missing replica can have seen, at
-/// one election a second for a hundred years.
+/// Number of epochs that an unclean recovery skips at least: more than a missing replica can have
+/// seen, at one election a second for a hundred years.
 pub const UNCLEAN_EPOCHS: Epoch = 1 << 32;
 
-/// What a replica holds of a partition.
+/// A description of a replica's records of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Holding {
-    /// Of which log.
+    /// The log.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub log_id: LogId,
-    /// The newest epoch that it knows.
+    /// The newest epoch that the replica knows.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: Epoch,
-    /// The newest leader that it heard from, and that leader's epoch.
+    /// The newest leader that the replica heard from, and that leader's epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<(Epoch, ReplicaId)>,
-    /// The epoch of its last entry.
+    /// The epoch of the last entry.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub last: Epoch,
-    /// Where its log ends.
+    /// The end of the log.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub end: Position,
-    /// The newest change of the record in `lin-kv` that it asked for, with every replica that may
-    /// have been in sync.
+    /// The newest change of the record in `lin-kv` that the replica asked for, with every replica
+    /// that may have been in sync.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<Metadata>,
 }
 
 impl Holding {
-    /// Whether the replica knows nothing of the partition.
+    /// True if the replica knows nothing of the partition.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.has_log() && self.known.is_none()
     }
 
-    /// Whether the replica has followed a leader, or led.
+    /// True if the replica has followed a leader, or led.
     pub(crate) fn has_log(&self) -> bool {
         self.epoch != 0 || self.end != 0
     }
 
-    /// How complete the log is: the higher one holds all that is committed.
+    /// How complete the log is. The log with the highest rank has all committed entries.
     fn rank(&self) -> (Epoch, Position) {
         (self.last, self.end)
     }
@@ -126,10 +129,10 @@ impl Holding {
     }
 }
 
-/// Why a partition stays unavailable.
+/// The reason why a partition stays unavailable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// These nodes have not told yet what they hold.
+    /// These nodes have not described their records yet.
     Silent(Vec<NodeId>),
     /// These replicas may have been in sync, and their nodes have lost their records since.
     Lost(BTreeSet<ReplicaId>),
@@ -159,32 +162,32 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What is to be done about a partition that `lin-kv` has no record of.
+/// The decision about a partition that `lin-kv` has no record of.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// It is new.
+    /// The partition is new.
     Create,
-    /// This node leads on, with this record. It has no name if the log had none.
+    /// This node leads, with this record. `log_id` is 0 if the log has no name yet.
     Lead(Metadata),
-    /// That node leads on.
+    /// That node leads.
     Follow(NodeId),
-    /// Nothing, yet.
+    /// No decision yet, for this reason.
     Wait(Reason),
 }
 
-/// What the replicas of a partition hold, as far as they have told.
+/// The comparison of the records of a partition's replicas, as far as they have described them.
 #[derive(Clone, Debug)]
 pub struct Comparison<'a> {
     /// The replicas, the preferred leader first.
     pub replicas: &'a [NodeId],
-    /// What each of them holds, this node too, and in which incarnation.
+    /// The incarnation of each node, and its records. This node is among them.
     pub holdings: BTreeMap<NodeId, (u64, Holding)>,
-    /// How many epochs to skip, if the recovery may go on without what is missing.
+    /// Number of epochs to skip, if the recovery may go on without the missing replicas.
     pub unclean: Option<u64>,
 }
 
 impl Comparison<'_> {
-    /// What `own` is to do.
+    /// The decision for the node `own`.
     #[must_use]
     pub fn decide(&self, own: &NodeId) -> Decision {
         if let Some(strangers) = self.strangers() {
@@ -210,7 +213,7 @@ impl Comparison<'_> {
         let version = all().filter_map(|holding| holding.known.as_ref().map(|known| known.version));
         Decision::Lead(Metadata {
             log_id: all().map(|holding| holding.log_id).max().unwrap_or(0),
-            // A replica that is missing has no newer change than this one, either.
+            // A missing replica has no newer change than this one.
             version: version.max().unwrap_or(0).saturating_add(step),
             epoch: epoch.saturating_add(step),
             in_sync: in_sync.chain([leader.clone()]).collect(),
@@ -219,7 +222,8 @@ impl Comparison<'_> {
         })
     }
 
-    /// The replica that holds the most, the first of several; none if nobody holds anything.
+    /// The replica with the most complete log, the first of several. `None` if no replica holds
+    /// anything.
     fn most_complete(&self) -> Option<(ReplicaId, &Holding)> {
         let all = self.replicas.iter().rev().filter_map(|node| {
             let (incarnation, holding) = self.holdings.get(node)?;
@@ -237,7 +241,7 @@ impl Comparison<'_> {
         (names.len() > 1).then(|| Reason::Strangers(named.map(|(node, _)| node.clone()).collect()))
     }
 
-    /// The reason why nobody can tell yet which log holds all that is committed.
+    /// The reason why no node can know yet which log has all committed entries.
     fn missing(&self) -> Option<Reason> {
         let silent = self.replicas.iter().filter(|node| !self.holdings.contains_key(*node));
         let silent: Vec<NodeId> = silent.cloned().collect();
@@ -250,7 +254,7 @@ impl Comparison<'_> {
         let leaders = leaders().filter(|(epoch, _)| Some(*epoch) == newest).map(|(_, id)| id);
         let known = || all().filter_map(|holding| holding.known.as_ref());
         let version = known().map(|known| known.version).max();
-        // Of one version there can be several: at most one of them came true.
+        // There can be several changes with this version. At most one of them succeeded.
         let known = known().filter(|known| Some(known.version) == version);
         let is_here = |id: &ReplicaId| {
             self.holdings
@@ -264,22 +268,22 @@ impl Comparison<'_> {
     }
 }
 
-/// Bounds of the time after which `lin-kv` and the other replicas are asked again.
+/// Bounds of the time after which a node asks `lin-kv` and the other replicas again.
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(4);
 
-/// How long an unclean recovery waits for what is missing.
+/// How long an unclean recovery waits for missing replicas.
 pub const UNCLEAN_AFTER: Duration = Duration::from_secs(5);
 
-/// A comparison that is under way at one replica.
+/// A recovery in progress at one replica.
 #[derive(Clone, Debug)]
 pub(crate) struct Recovery {
     since: Duration,
-    /// When to ask again.
+    /// The time at which to ask again.
     pub(crate) retry_at: Duration,
     retry_after: Duration,
     answers: BTreeMap<NodeId, (u64, Holding)>,
-    /// Why the partition is unavailable, when this was last looked at.
+    /// The reason why the partition is unavailable, as of the last decision.
     pub(crate) reason: Option<Reason>,
     /// The reason that was last logged.
     logged: Option<Reason>,
@@ -297,12 +301,12 @@ impl Recovery {
         }
     }
 
-    /// Another replica has told what it holds.
+    /// Notes another replica's description of its records.
     pub(crate) fn answered(&mut self, node: NodeId, incarnation: u64, holding: Holding) {
         self.answers.insert(node, (incarnation, holding));
     }
 
-    /// The node has begun a new life: it may hold something else.
+    /// Forgets a node's description: in its new life, the node may have other records.
     pub(crate) fn forget(&mut self, node: &NodeId) {
         self.answers.remove(node);
     }
@@ -315,26 +319,26 @@ impl Recovery {
         &self.answers
     }
 
-    /// The reason why the partition is unavailable, once it is to be logged.
+    /// The reason why the partition is unavailable, if it must be logged now.
     pub(crate) fn reason_to_log(&mut self, now: Duration) -> Option<Reason> {
         let is_due = self.log_at().is_some_and(|at| at <= now);
         is_due.then(|| self.logged.clone_from(&self.reason));
         self.logged.clone().filter(|_| is_due)
     }
 
-    /// The time at which the reason is to be logged, if it is not yet: a cluster that starts has a
-    /// moment to come together.
+    /// The time at which the reason must be logged, if it is not logged yet. A cluster that starts
+    /// gets a moment first.
     pub(crate) fn log_at(&self) -> Option<Duration> {
         let is_news = self.reason.is_some() && self.reason != self.logged;
         is_news.then(|| self.since.saturating_add(RETRY_MIN))
     }
 
-    /// The time from which on an unclean recovery goes on without what is missing.
+    /// The time from which on an unclean recovery goes on without missing replicas.
     pub(crate) fn unclean_at(&self) -> Duration {
         self.since.saturating_add(UNCLEAN_AFTER)
     }
 
-    /// `lin-kv` and the others are being asked. Each time they are asked again after twice the time.
+    /// Sets the time of the next question. The interval doubles each time.
     pub(crate) fn postpone(&mut self, now: Duration) {
         self.retry_at = now.saturating_add(self.retry_after);
         self.retry_after = self.retry_after.saturating_mul(2).min(RETRY_MAX);
@@ -351,12 +355,13 @@ mod tests {
         ReplicaId { node: node.into(), incarnation }
     }
 
-    /// A log of the name 7.
+    /// The records of a log with the name 7.
     fn log(epoch: Epoch, last: Epoch, end: Position) -> Holding {
         Holding { log_id: 7, epoch, last, end, ..Holding::default() }
     }
 
-    /// What is decided if `n1`, `n2`, and so on hold this. Everyone decides the same.
+    /// The decision if `n1`, `n2`, and so on hold these records. Checks that all nodes decide
+    /// alike.
     fn decide(holdings: &[Option<Holding>], unclean: bool) -> Decision {
         let replicas = NAMES.map(NodeId::from);
         let told = NAMES.iter().zip(1..).zip(holdings);
@@ -380,7 +385,7 @@ mod tests {
         leads.unwrap_or(first)
     }
 
-    /// Who leads, in which epoch, and who is in sync.
+    /// The leader, its epoch, and the in-sync set.
     fn led(holdings: &[Option<Holding>], unclean: bool) -> (String, Epoch, Vec<String>) {
         let Decision::Lead(record) = decide(holdings, unclean) else { panic!("nobody leads") };
         let in_sync = record.nodes().map(ToString::to_string).collect();
@@ -392,15 +397,15 @@ mod tests {
         let table = [
             // One log is longer.
             ([log(1, 1, 3), log(1, 1, 5), log(1, 1, 4)], "n2", 2, "n2"),
-            // A longer one is of an older epoch: what it has more was not committed.
+            // A longer one is of an older epoch: the entries that only it has were not committed.
             ([log(1, 1, 9), log(2, 2, 4), log(2, 2, 3)], "n2", 3, "n2"),
-            // Whoever knows of a newer epoch, but has no entry of it, does not lead.
+            // A replica that knows of a newer epoch, but has no entry of it, does not lead.
             ([log(9, 1, 3), log(2, 2, 4), log(2, 2, 4)], "n2", 10, "n2 n3"),
             // Equal logs are in sync.
             ([log(3, 2, 4), log(3, 2, 4), log(3, 2, 4)], "n1", 4, "n1 n2 n3"),
-            // Nobody has any message.
+            // No replica has a message.
             ([log(1, 0, 0), log(1, 0, 0), Holding::default()], "n1", 2, "n1 n2 n3"),
-            // One holds nothing.
+            // Only one holds anything.
             ([Holding::default(), log(4, 4, 1), Holding::default()], "n2", 5, "n2"),
         ];
         for (holdings, leader, epoch, in_sync) in table {
@@ -419,7 +424,7 @@ mod tests {
         assert_eq!(decide(&[nothing(), nothing(), None], true), Decision::Create);
     }
 
-    /// It asked for the creation of the partition, and does not know whether that came true.
+    /// It asked for the creation of the partition, and does not know whether that succeeded.
     #[test]
     fn a_replica_that_proposed_a_record_holds_something() {
         let proposed = Metadata::first(7, id("n1", 1), [id("n2", 9)]);
@@ -447,7 +452,7 @@ mod tests {
     #[test]
     fn the_leader_of_the_newest_epoch_must_be_there_with_its_records() {
         for (incarnation, is_lost) in [(3, false), (8, true)] {
-            // The follower has heard of a newer epoch, but not from its leader.
+            // The follower knows of a newer epoch, but has not heard from its leader.
             let leader = Some((2, id("n3", incarnation)));
             let follower = Holding { leader, ..log(3, 2, 4) };
             // An older leader does not matter.
@@ -481,7 +486,7 @@ mod tests {
             let first = Metadata::first(7, leader.clone(), in_sync.iter().cloned());
             Some(Metadata { version: 5, epoch, ..first })
         };
-        // The leader of epoch 1 lets `n3` in, at the same time `n2` takes over without it.
+        // The leader of epoch 1 lets `n3` in. At the same time `n2` takes over without it.
         let led = Holding { known: change(1, &id("n1", 1), &[id("n3", 9)]), ..log(1, 1, 4) };
         let taken = Holding { known: change(2, &id("n2", 2), &[]), ..log(1, 1, 4) };
         let lost = Reason::Lost(BTreeSet::from([id("n3", 9)]));

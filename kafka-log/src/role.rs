@@ -16,7 +16,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// A follower of `leader`, if it is known, whose log ends at `end`.
+    /// A follower with a log that ends at `end`. It follows `leader`, if that is known.
     pub(crate) fn follower(leader: Option<NodeId>, end: Position) -> Self {
         let progress = Match::Unknown { guess: end };
         let floor = FloorReceiver::default();
@@ -55,23 +55,23 @@ impl Role {
 /// The state of a follower in one epoch.
 #[derive(Clone, Debug)]
 pub(crate) struct Follower {
-    /// The leader of the epoch, if it is known. It may not have been heard from.
+    /// The leader of the epoch, if it is known. The follower may not have heard from it yet.
     pub(crate) leader: Option<NodeId>,
-    /// The incarnation of the leader that was heard to lead.
+    /// The incarnation of the leader, once the follower has heard from it.
     pub(crate) led_by: Option<u64>,
     pub(crate) progress: Match,
-    /// Whether the leader sent something that does not follow what is here.
+    /// True if the leader sent entries that do not follow this log.
     pub(crate) has_gap: bool,
-    /// The parts of its floor that the leader has told so far.
+    /// The parts of the leader's floor that have come so far.
     pub(crate) floor: FloorReceiver,
 }
 
-/// How far a follower's log is known to be its leader's.
+/// The part of a follower's log that is known to equal the leader's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Match {
-    /// Up to its end. Only now the follower appends and acknowledges.
+    /// The whole log. Only now the follower appends and acknowledges.
     Whole,
-    /// It is not known. The follower asks its leader to look at this position.
+    /// Not known. The follower asks its leader to compare this position.
     Unknown {
         /// The position.
         guess: Position,

@@ -1,68 +1,70 @@
-//! The rules of the replication protocol, by name, so that a test can break one of them and see that
-//! it notices.
+//! The rules of the replication protocol, by name. A test can break one of them, and check that it
+//! notices.
 //!
 //! All rules hold by default ([`Rules::default`]). A handler gets its rules with its
-//! [`Config`](crate::Config), so tests break the same library that is shipped, and each node of a test
-//! can have other rules. No flag of the node breaks a rule.
+//! [`Config`](crate::Config). So tests break the same library that is shipped, and each node of a
+//! test can have other rules. No flag of the node breaks a rule.
 
 /// A rule of the replication protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// A follower refuses what comes in an older epoch.
+    /// A follower refuses messages of an older epoch.
     Fencing,
-    /// An entry is committed only if a follower has it, unless the leader is alone in sync.
+    /// An entry is committed only if a follower has it, unless the leader is the only replica in
+    /// sync.
     CommitWithFollowers,
-    /// An entry is committed only if every replica has it that may be in sync.
+    /// An entry is committed only if every replica that may be in sync has it.
     CommitWithAll,
-    /// Only a replica that is in sync takes over.
+    /// Only a replica in sync takes over.
     ElectInSync,
-    /// A follower cuts off what its leader does not have.
+    /// A follower truncates the entries that its leader does not have.
     Truncate,
-    /// A follower cuts its log by the epochs of the entries, and not by its high watermark.
+    /// A follower truncates its log by the epochs of the entries, and not by its high watermark.
     TruncateByEpoch,
     /// A leader appends a send once.
     AppendOnce,
-    /// A new leader keeps what is above its high watermark.
+    /// A new leader keeps the entries above its high watermark.
     LeadWithWholeLog,
-    /// A replica that a compare-and-set of unknown outcome may have let in counts as in sync.
+    /// A replica that a compare-and-set of unknown outcome may have added counts as in sync.
     CountProposed,
-    /// A replica counts as in sync before the compare-and-set that lets it in.
+    /// A replica counts as in sync before the compare-and-set that adds it.
     CountJoining,
-    /// A replica is let in only if it has caught up.
+    /// A replica joins the in-sync set only if it has caught up.
     JoinCaughtUp,
-    /// A follower may commit what it has only if leader and follower are all that is in sync.
+    /// A follower may commit everything that it has only if it and the leader are the only replicas
+    /// in sync.
     SoleFollower,
-    /// A node makes an epoch durable before it says anything in it.
+    /// A node makes an epoch durable before it sends anything in it.
     PersistEpoch,
-    /// An acknowledgement counts for the incarnation that gave it.
+    /// An acknowledgement counts only for the incarnation that gave it.
     CheckIncarnation,
-    /// An acknowledgement counts in its epoch only.
+    /// An acknowledgement counts only in its epoch.
     ///
-    /// Only unit tests notice if this rule is broken: it is about a packet that comes two
-    /// elections late. The same node leads again then, in the same life, and the follower has cut
-    /// off meanwhile what it acknowledged. The other checks let such a packet pass if it is among
-    /// the 128 newest ones and the leader has sent as much in its new epoch. In the simulated
-    /// network a receiver waits for the message that is due first, so a packet hardly ever comes
-    /// that late.
+    /// Only unit tests notice if this rule is broken. It is about a packet that comes two elections
+    /// late. The same node leads again, in the same life. The follower has truncated entries that
+    /// it acknowledged in the packet. The other checks let such a packet pass if it is among the
+    /// 128 newest ones and the leader has sent at least as many entries in its new epoch. In the
+    /// simulated network a receiver waits for the message that is due first, so a packet hardly
+    /// ever comes that late.
     CheckAckEpoch,
-    /// A definite error tells that no copy of the send is anywhere.
+    /// A definite error means that no copy of the send is left anywhere.
     RefuseUnsent,
-    /// A follower that begins anew gets to know which sends are too old to be appended.
+    /// A follower that starts again learns which sends are too old to be appended.
     FloorNamesProducers,
-    /// The record in `lin-kv` is changed only if nobody else has changed it.
+    /// A node changes the record in `lin-kv` only if no other node has changed it.
     CompareAndSet,
-    /// A leader takes no sends while too few replicas are in sync.
+    /// A leader accepts no sends while too few replicas are in sync.
     MinInSync,
     /// A replica is eligible only while nothing can be committed without it.
     ClearEligible,
     /// If `lin-kv` has no record, replicas that keep records compare them.
     CompareReplicas,
-    /// A node begins with all of its records, or with none and as another replica. Its store keeps
-    /// this rule: it does not read a file that is damaged.
+    /// A node starts with all of its records, or with none and as another replica. Its store keeps
+    /// this rule: it does not read a damaged file.
     WholeRecords,
 }
 
-/// Which rules hold: all of them, or all but one.
+/// The rules that hold: all of them, or all but one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     broken: Option<Rule>,
@@ -75,12 +77,12 @@ impl Rules {
         Self { broken: Some(rule) }
     }
 
-    /// Whether the rule holds.
+    /// True if the rule holds.
     pub(crate) fn hold(self, rule: Rule) -> bool {
         self.broken != Some(rule)
     }
 
-    /// Whether all rules hold. If not, the checker is to find what follows, and not an assertion.
+    /// True if all rules hold. If not, the checker must find the consequences, not an assertion.
     pub(crate) fn all_hold(self) -> bool {
         self.broken.is_none()
     }

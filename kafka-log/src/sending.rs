@@ -1,4 +1,7 @@
-//! Sends: from a client to whoever leads, into the log, and back with an offset.
+//! The handler's part for sends: from a client to the leader, into the log, and back with an
+//! offset.
+//!
+//! [`life_of_a_send`](crate::life_of_a_send) lists the steps with their functions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +19,15 @@ use crate::sends::{GIVE_UP_AFTER, Pending, SENDS_MAX, SendId};
 use crate::wire::{Entry, Outcome, PartitionId, Position, Producer, Sent, string_len};
 use crate::{Acks, Event, KafkaLog, Reply};
 
-/// How long a send waits at the least before it is looked at again.
+/// The shortest time after which a send is tried again.
 const RETRY_MIN: Duration = Duration::from_millis(300);
 
-/// Why a leader takes no sends.
+/// The reason for which a leader refuses sends.
 const REFUSED: &str =
     "too few replicas are in sync, or too many messages wait for them: try again later";
 
 impl KafkaLog {
-    /// Takes a client's send.
+    /// Takes a send of a client.
     pub(crate) fn send(
         &mut self,
         node: &mut Node<Event>,
@@ -56,7 +59,8 @@ impl KafkaLog {
         Ok(())
     }
 
-    /// Brings a send on its way: into the log, if this node leads, or to whoever may.
+    /// Dispatches a send: appends it if this node leads, or queues it for the node that probably
+    /// leads.
     pub(crate) fn dispatch(&mut self, node: &mut Node<Event>, id: SendId) {
         let now = node.now();
         if self.is_alone() {
@@ -83,8 +87,9 @@ impl KafkaLog {
         }
     }
 
-    /// Whom to ask who leads a partition that this node does not lead; itself, in vain, if it keeps
-    /// the partition and is as good as any other.
+    /// The node to forward a send to, if this node does not lead the partition. Retries go through
+    /// the leader and the other replicas in turn. `None`: no other node is up, or it is this
+    /// replica's turn. A replica then reads the record in `lin-kv`.
     fn choose_target(&mut self, now: Duration, id: PartitionId, tries: usize) -> Option<NodeId> {
         let own = self.own.id.clone();
         let keeps = self.keeps(id);
@@ -102,7 +107,7 @@ impl KafkaLog {
             self.open(id).request_metadata(now);
         }
         if candidates.iter().all(|node| *node == own) {
-            // Nobody else is up, as far as is known.
+            // No other replica is up, as far as this node knows.
             for replica in self.placement.replicas(id) {
                 self.links.get_mut(replica).into_iter().for_each(|link| link.probe(now));
             }
@@ -110,7 +115,7 @@ impl KafkaLog {
         choice.filter(|node| *node != own)
     }
 
-    /// Appends a client's send of this node, which leads.
+    /// Appends a send of this node's own client. This node leads.
     fn append_own(
         &mut self,
         node: &mut Node<Event>,
@@ -123,7 +128,8 @@ impl KafkaLog {
         match self.append_or_dedupe(node, id.0, &own, producer, id.1, (key, msg)) {
             Some(Outcome::Refused) => {
                 self.reply_refused(node, id, 0);
-                // Another copy may be in a log, so it waits until this leader takes it.
+                // A log may already have another copy, so the send waits until this leader accepts
+                // it.
                 if let Some(pending) = self.sends.get_mut(id) {
                     pending.target = None;
                     pending.retry_at = now.saturating_add(RETRY_MIN);
@@ -141,7 +147,8 @@ impl KafkaLog {
         self.advance_high_watermark(node, id.0);
     }
 
-    /// What the leader does with a send of `origin`: its outcome, if that is known already.
+    /// Appends a send of `origin` as the leader, unless the log has it. Returns the outcome if it
+    /// is known already.
     fn append_or_dedupe(
         &mut self,
         node: &mut Node<Event>,
@@ -188,14 +195,14 @@ impl KafkaLog {
         }
         node.persist(&record);
         for follower in followers {
-            // Who sent it waits for it to come back.
+            // The origin waits for its own send to come back as an entry.
             let when = if follower == *origin { When::Soon } else { When::Fresh };
             self.touch_follower(now, &follower, id, when);
         }
         is_early.then_some(Outcome::Offset(offset))
     }
 
-    /// A peer has passed on a client's send.
+    /// Takes a send that a peer forwarded.
     pub(crate) fn send_from(
         &mut self,
         node: &mut Node<Event>,
@@ -225,8 +232,8 @@ impl KafkaLog {
         }
     }
 
-    /// What is said to who takes this node for a leader that it is not. It makes sure that the leader
-    /// is there, since somebody doubts it.
+    /// The answer to a peer that takes this node for the leader. It names the leader, if that one
+    /// is up. The peer may doubt the leader, so this node probes it.
     fn redirect(&mut self, now: Duration, id: PartitionId) -> Outcome {
         let keeps = self.keeps(id);
         let partition = self.open(id);
@@ -245,7 +252,7 @@ impl KafkaLog {
         Outcome::Ask { leader: leader.filter(|_| !is_down), epoch, log_id }
     }
 
-    /// A peer has told what came of a send.
+    /// Takes the outcome of a send from a peer.
     pub(crate) fn sent_by(&mut self, node: &mut Node<Event>, src: &NodeId, sent: &Sent) {
         let id = (sent.partition, sent.seq);
         match &sent.outcome {
@@ -259,7 +266,8 @@ impl KafkaLog {
                 }
             }
             Outcome::Ask { leader, epoch, log_id } => {
-                // If that is news, all that waits goes there. If not, it has been tried, or will be.
+                // If this is news, all sends that wait go to that leader. If not, that leader has
+                // been tried, or will be.
                 if let Some(leader) = leader {
                     self.observe_leader(node, sent.partition, leader, (*log_id, *epoch));
                 }
@@ -267,8 +275,9 @@ impl KafkaLog {
         }
     }
 
-    /// Whoever leads takes no sends. Unless there are more copies than the one that was `refused`,
-    /// that is the end of it: another one may be under way, or in a log.
+    /// Takes a leader's refusal of a send. It covers `refused` forwarded copies. If there is no
+    /// other copy, the client gets a definite error. If there is one, it may be under way or in a
+    /// log, so the send stays.
     fn reply_refused(&mut self, node: &mut Node<Event>, id: SendId, refused: u32) {
         let is_sure =
             |copies: u32| copies <= refused || !self.config.rules.hold(Rule::RefuseUnsent);
@@ -283,7 +292,8 @@ impl KafkaLog {
         }
     }
 
-    /// Somebody else leads a partition, or nobody is known to.
+    /// Dispatches all sends of a partition again, since its leader has changed or is not known any
+    /// more.
     pub(crate) fn leader_changed(&mut self, node: &mut Node<Event>, id: PartitionId) {
         for send in self.sends.of(id) {
             if let Some(pending) = self.sends.get_mut(send) {
@@ -293,15 +303,15 @@ impl KafkaLog {
         }
     }
 
-    /// A send has its offset, and its client is told.
+    /// Ends a send, and tells its client the offset.
     fn reply_send_ok(&mut self, node: &mut Node<Event>, id: SendId, offset: u64) {
         if let Some(pending) = self.sends.end(id) {
             node.reply(&pending.request, &Reply::SendOk { offset });
         }
     }
 
-    /// Answers the sends to a partition that stand from the position `from` on, and of which is known
-    /// by now that they are committed.
+    /// Answers this node's own sends to a partition that are committed now, from the position
+    /// `from` on.
     pub(crate) fn reply_to_committed(
         &mut self,
         node: &mut Node<Event>,
@@ -320,7 +330,8 @@ impl KafkaLog {
         }
     }
 
-    /// What this node leads may have been committed: who waits for it is told.
+    /// Raises the high watermark of a partition that this node leads, as far as followers have
+    /// acknowledged. Answers the sends that are committed now.
     pub(crate) fn advance_high_watermark(&mut self, node: &mut Node<Event>, id: PartitionId) {
         let now = node.now();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
@@ -350,8 +361,8 @@ impl KafkaLog {
         }
     }
 
-    /// Tells who passed on a send that it is committed: a follower in sync by the high watermark,
-    /// anybody else by its offset.
+    /// Tells the origin of a send that it is committed. A follower in sync learns it from the high
+    /// watermark. Any other node gets the offset.
     fn tell_committed(&mut self, now: Duration, id: PartitionId, position: u64, origin: &NodeId) {
         let Some(partition) = self.partitions.get(&id) else { return };
         let Some(lead) = partition.leadership().filter(|_| *origin != self.own.id) else { return };
@@ -375,7 +386,7 @@ impl KafkaLog {
         }
     }
 
-    /// Looks again at sends that do not get on, and ends those whose time is up.
+    /// Tries sends again that made no progress, and ends those that ran out of time.
     pub(crate) fn retry_sends(&mut self, node: &mut Node<Event>) {
         let now = node.now();
         for id in self.sends.due(now) {
@@ -395,7 +406,7 @@ impl KafkaLog {
             }
             let link = pending.target.as_ref().and_then(|target| self.links.get(target));
             if link.is_some_and(|link| !link.is_down() && link.queue.sends.contains(&id)) {
-                // It has not had its turn yet.
+                // The send still waits in the queue for its turn.
                 pending.retry_at = now.saturating_add(RETRY_MIN);
                 continue;
             }

@@ -1,15 +1,15 @@
-//! Clients' sends, from when a node takes one until it answers.
+//! Clients' sends, from the request until the answer.
 //!
 //! The invariants:
 //!
-//! * A send keeps its name (this node's life, partition, sequence number) however often and to
-//!   whomever it is passed on, and sequence numbers that are under way at a time are less than a
-//!   window apart, which logs remember: so no log has it twice.
-//! * It ends in a definite error only if it was never passed on, or once, and was refused by the one
-//!   who got it: packets count once, so nobody can append it any more.
-//! * The number of sends under way is bounded, and so are their bytes. A send for which there is no
-//!   room is refused at once.
-//! * It ends within [`GIVE_UP_AFTER`], before its client gives up.
+//! * A send keeps its name (this node's life, partition, sequence number) whenever and wherever it
+//!   is forwarded. The sequence numbers of sends that are under way are less than a window apart,
+//!   and logs remember a window of them. So no log has a send twice.
+//! * A send ends in a definite error only if no node can append it any more. Either it was never
+//!   forwarded, or it was forwarded once and its receiver refused it: a packet counts once.
+//! * The number of sends under way is bounded, and so are their bytes. If there is no room for a
+//!   send, the node refuses it at once.
+//! * A send ends within [`GIVE_UP_AFTER`], before its client gives up.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ use crate::wire::PartitionId;
 /// How long a send may take. Maelstrom's clients wait 5 s.
 pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_millis(4_000);
 
-/// How many sends may be under way.
+/// The largest number of sends under way.
 pub(crate) const SENDS_MAX: usize = 16_384;
 
 /// A send's name within this life of its node.
@@ -38,20 +38,20 @@ pub(crate) struct Pending {
     pub(crate) key: Arc<str>,
     pub(crate) msg: Arc<RawValue>,
     pub(crate) deadline: Duration,
-    /// When to look again whether it gets on.
+    /// The time of the next retry.
     pub(crate) retry_at: Duration,
-    /// Whom it has been passed on to.
+    /// The node that it was forwarded to.
     pub(crate) target: Option<NodeId>,
-    /// How often it was looked at again.
+    /// Number of retries.
     pub(crate) tries: usize,
-    /// How often it was really sent, or appended here.
+    /// Number of times that it went into a packet, or into this node's log.
     pub(crate) copies: u32,
-    /// The length of its message and key as JSON.
+    /// The length of its message and key as JSON, in bytes.
     pub(crate) bytes: usize,
 }
 
 impl Pending {
-    /// The error that says what is known.
+    /// The error for a send that ran out of time. It is definite if there is no copy of the send.
     pub(crate) fn failure(&self, why: impl Into<Cow<'static, str>>) -> Error {
         if self.copies == 0 {
             Error::temporarily_unavailable(why)
@@ -62,7 +62,7 @@ impl Pending {
 }
 
 impl Index for Pending {
-    /// It is due when its time is up, or when it is to be looked at again.
+    /// Due when its time is up, or at the next retry.
     fn facts(&self) -> Facts {
         Facts {
             due_at: Some(self.deadline.min(self.retry_at)),
@@ -77,21 +77,21 @@ impl Index for Pending {
 pub(crate) struct Sends {
     pending: Indexed<SendId, Pending>,
     next: BTreeMap<PartitionId, u64>,
-    /// How far apart the numbers of two can be that are under way in a partition.
+    /// The sequence numbers of the sends under way in a partition are less than this apart.
     window: u64,
 }
 
 impl Sends {
-    /// None yet. Logs remember so many of them: see [`Config::window`](crate::Config).
+    /// No sends yet. Logs remember `window` sends: see [`Config::window`](crate::Config).
     pub(crate) fn new(window: u64) -> Self {
         Self { pending: Indexed::default(), next: BTreeMap::new(), window }
     }
 
-    /// Takes a send, if then no more than `bytes_max` bytes are under way, or nothing else is.
+    /// Takes a send if no more than `bytes_max` bytes are then under way, or nothing else is.
     ///
     /// # Errors
     ///
-    /// If too many are under way: nothing has happened then.
+    /// If too many sends are under way. Nothing has happened then.
     pub(crate) fn begin(
         &mut self,
         partition: PartitionId,
@@ -113,12 +113,12 @@ impl Sends {
         Ok(id)
     }
 
-    /// How many are under way.
+    /// Number of sends under way.
     pub(crate) fn len(&self) -> usize {
         self.pending.len()
     }
 
-    /// How many bytes they take.
+    /// Bytes of these sends.
     pub(crate) fn bytes(&self) -> usize {
         self.pending.bytes()
     }
@@ -135,23 +135,23 @@ impl Sends {
         self.pending.remove(&id)
     }
 
-    /// Those to a partition.
+    /// The sends to a partition.
     pub(crate) fn of(&self, partition: PartitionId) -> Vec<SendId> {
         let all = self.pending.range((partition, 0)..=(partition, u64::MAX));
         all.map(|(id, _)| id).collect()
     }
 
-    /// Those that wait for a node.
+    /// The sends that wait for a node.
     pub(crate) fn at(&self, node: &NodeId) -> Vec<SendId> {
         self.pending.waiting_for(node)
     }
 
-    /// Those whose time is up, or who are to be looked at again.
+    /// The sends whose time is up, or whose retry is due.
     pub(crate) fn due(&self, now: Duration) -> Vec<SendId> {
         self.pending.due(now)
     }
 
-    /// When the next one is due.
+    /// The time at which the next send is due.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         self.pending.next_due()
     }

@@ -14,7 +14,7 @@ fn node(number: u64) -> NodeId {
     format!("n{number}").as_str().into()
 }
 
-/// A client's send of so many bytes that has just come, at 0 s.
+/// A client's send of that many bytes that has just come, at 0 s.
 fn pending(bytes: usize) -> Pending {
     let msg = to_raw_value(&"m").unwrap().into();
     Pending {
@@ -30,7 +30,7 @@ fn pending(bytes: usize) -> Pending {
     }
 }
 
-/// Sends of so many bytes each, in this order, all to partition 0.
+/// Sends of these sizes in bytes, in this order, all to partition 0.
 fn sends_of(bytes: &[usize]) -> Sends {
     let mut sends = Sends::new(WINDOW);
     for bytes in bytes {
@@ -39,7 +39,7 @@ fn sends_of(bytes: &[usize]) -> Sends {
     sends
 }
 
-/// Whether one more of so many bytes is taken, if no more than `bytes_max` may be under way.
+/// True if one more send of `bytes` bytes is taken, with up to `bytes_max` bytes under way.
 fn takes(sends: &mut Sends, partition: PartitionId, bytes: usize, bytes_max: usize) -> bool {
     let before = sends.of(partition).len();
     let result = sends.begin(partition, pending(bytes), bytes_max);
@@ -56,7 +56,7 @@ fn a_send_gets_the_next_number_of_its_partition_and_never_one_twice() {
     for (partition, seq) in [(0, 0), (0, 1), (7, 0), (0, 2), (7, 1)] {
         assert_eq!(sends.begin(partition, pending(1), EVERYTHING).unwrap(), (partition, seq));
     }
-    // Not even when all that had it have ended, or when one was refused.
+    // Not even when all sends with these numbers have ended, or when one was refused.
     for id in sends.of(0) {
         sends.end(id);
     }
@@ -103,7 +103,7 @@ fn numbers_under_way_in_a_partition_are_less_than_a_window_apart() {
         }
         assert!(!takes(&mut sends, 0, 1, EVERYTHING), "0 is under way");
         assert!(takes(&mut sends, 1, 1, EVERYTHING), "another partition has its own numbers");
-        // It is not a matter of how many are under way.
+        // The number of sends under way does not matter.
         for seq in 1..window {
             sends.end((0, seq));
         }
@@ -129,7 +129,7 @@ fn the_number_of_sends_is_bounded() {
 
 #[test]
 fn a_send_is_due_at_the_earlier_of_its_retry_and_its_deadline() {
-    // When it is to be looked at again, when its time is up, when it is due.
+    // The time of the retry, the deadline, and the time at which the send is due.
     for (retry_at, deadline, due_at) in [(1, 4, 1), (4, 4, 4), (9, 4, 4), (0, 4, 0)] {
         let mut sends = Sends::new(WINDOW);
         let one = Pending { retry_at: secs(retry_at), deadline: secs(deadline), ..pending(1) };
@@ -184,7 +184,7 @@ fn a_send_waits_for_the_node_that_it_was_passed_on_to_last() {
     assert_eq!(waiting(&sends), [vec![one, other], vec![]]);
     sends.get_mut(one).unwrap().target = Some(node(2));
     assert_eq!(waiting(&sends), [vec![other], vec![one]]);
-    // This node leads by now, and has appended it.
+    // This node leads by now, and has appended the send.
     sends.get_mut(one).unwrap().target = None;
     assert_eq!(waiting(&sends), [vec![other], vec![]]);
     sends.end(other);

@@ -1,18 +1,18 @@
-//! The settings that all nodes of a cluster must share: they decide which key is in which partition,
+//! The settings that all nodes of a cluster must share. They decide which partition a key is in,
 //! and which nodes keep it. The records on a node's disk are valid with these settings only.
 //!
 //! The invariants:
 //!
 //! * The first record that a node makes durable names its settings, and so does each snapshot. A
-//!   node does not start from records that name other ones.
-//! * Records of earlier versions name none. They are taken if each of their keys is in its
-//!   partition; then a record that names the settings follows them.
-//! * So do the names of the nodes, in a record behind that one: they decide where partitions are. A node
-//!   that gets another list in `init` serves nothing. If it did, a partition whose replicas are all
-//!   new to it would begin again, without what was acknowledged. (A node that is new in the list has no
-//!   records to compare with. It may still begin partitions that new nodes keep.)
-//! * Nodes tell each other their settings when they first meet. A node logs one warning for a peer
-//!   that has other settings, and another one if that peer comes back with yet other settings.
+//!   node does not start from records with other settings.
+//! * Records of earlier versions name no settings. The node accepts them if each of their keys is
+//!   in its partition. It then adds a record with the settings.
+//! * Another record names the nodes of the cluster, since they decide where partitions are. A node
+//!   that gets another list in `init` serves nothing. If it served, a partition with only new
+//!   replicas would start again, without its acknowledged messages. (A node that is new in the list
+//!   has no records to compare with. It may still begin partitions that only new nodes keep.)
+//! * Nodes exchange their settings when they first meet. A node logs one warning for a peer with
+//!   other settings. It logs another one if that peer comes back with yet other settings.
 
 use std::fmt;
 
@@ -26,14 +26,14 @@ use crate::{Config, Event, KafkaLog};
 /// The settings that all nodes of a cluster must share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// How many partitions there are.
+    /// Number of partitions.
     pub partitions: PartitionId,
-    /// How many nodes keep a partition, if there are as many.
+    /// Number of nodes that keep a partition; all, if there are fewer.
     pub replication: u64,
 }
 
 impl fmt::Display for Settings {
-    /// As flags.
+    /// Writes the settings as flags.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { partitions, replication } = self;
         write!(f, "--partitions {partitions} --replication-factor {replication}")
@@ -50,13 +50,13 @@ impl Config {
 }
 
 impl KafkaLog {
-    /// The record that tells which replica this is, and with which settings its records are written.
+    /// The record that names this replica, and the settings with which its records are written.
     pub(crate) fn replica_record(&self) -> Record {
         Record::Replica { incarnation: self.own.incarnation, settings: self.config.settings() }
     }
 
-    /// Compares the nodes of the records with those that `init` names. Without any in the records, those
-    /// of `init` go on record.
+    /// Compares the nodes in the records with those in `init`. If the records name none, writes a
+    /// record with those of `init`.
     pub(crate) fn check_nodes(&mut self, node: &mut Node<Event>) {
         let mut nodes = node.node_ids().to_vec();
         nodes.sort_unstable();
@@ -75,12 +75,13 @@ impl KafkaLog {
         }
     }
 
-    /// Takes back one record, of this version or of an earlier one; those of offsets are not among
-    /// them.
+    /// Applies one record, of this version or of an earlier one. The records of committed offsets
+    /// are not among them.
     ///
     /// # Errors
     ///
-    /// Error 22 if it was written with other settings; error 13 if one before it is missing.
+    /// Error 22 if the record was written with other settings. Error 13 if a record before it is
+    /// missing.
     pub(crate) fn recover_own(&mut self, record: Record) -> Result<(), Error> {
         if !self.has_settings {
             self.check_places(&record)?;

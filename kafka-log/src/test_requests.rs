@@ -1,4 +1,4 @@
-//! Requests for tests of what clients wait for: only a node can make one.
+//! Clients' requests for unit tests. Only a node can make a [`Request`].
 
 use maelstrom_core::{Clock, Error, MessageHandler, NoEvent, Node, RawNode, Request};
 use serde::Deserialize;
@@ -10,7 +10,7 @@ enum Payload {
     Ask,
 }
 
-/// Keeps all requests.
+/// A handler that keeps all requests.
 #[derive(Default)]
 struct Keeper(Vec<Request>);
 
@@ -29,7 +29,7 @@ impl MessageHandler for Keeper {
     }
 }
 
-/// So many requests of a client, with the message ids from 0 on.
+/// `count` requests of a client, with the message ids from 0 on.
 pub(crate) fn requests(count: u64) -> Vec<Request> {
     let mut node = RawNode::new(Keeper::default(), [0; 32], false);
     let init = json!({"type": "init", "msg_id": 0, "node_id": "n1", "node_ids": ["n1"]});

@@ -1,5 +1,7 @@
-//! What nodes say to each other: packets of one type, `packet`, each with everything that its sender
-//! has for its receiver at that moment; and what they keep in `lin-kv`.
+//! The messages between nodes, the values in `lin-kv`, and the records on disk.
+//!
+//! Nodes exchange messages of one type, `packet`. Each packet has everything that its sender has
+//! for its receiver at that moment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,14 +14,15 @@ use crate::meta::Metadata;
 use crate::recovery::Holding;
 use crate::settings::Settings;
 
-/// Names a partition.
+/// The number of a partition.
 pub type PartitionId = u32;
 
-/// How often a partition has changed its leader: the fencing token. The first is 1; 0 is none.
+/// A number that rises with every change of a partition's leader: the fencing token. The first
+/// epoch is 1, and 0 means none.
 pub type Epoch = u64;
 
-/// Names one log for ever: a random number, drawn when the partition is created, like Kafka's topic
-/// id (KIP-516). Epochs and positions of different logs cannot be compared. 0: not known, in the
+/// The name of one log: a random number, drawn when the partition is created, like Kafka's topic id
+/// (KIP-516). Epochs and positions of different logs cannot be compared. 0 means not known, in the
 /// records of earlier versions.
 pub type LogId = u64;
 
@@ -32,7 +35,7 @@ pub type Offsets = BTreeMap<Arc<str>, u64>;
 /// Messages by key, each with its offset.
 pub type Messages = BTreeMap<Arc<str>, Vec<(u64, Arc<RawValue>)>>;
 
-/// A node together with what it keeps. One that has lost its records is another replica.
+/// A node together with its records. A node that has lost its records is another replica.
 ///
 /// On the wire: `[node, incarnation]`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,7 +43,7 @@ pub type Messages = BTreeMap<Arc<str>, Vec<(u64, Arc<RawValue>)>>;
 pub struct ReplicaId {
     /// The node.
     pub node: NodeId,
-    /// A number drawn at random when its records began.
+    /// A random number, drawn when the node's records began.
     pub incarnation: u64,
 }
 
@@ -56,12 +59,12 @@ impl From<ReplicaId> for (NodeId, u64) {
     }
 }
 
-/// Who sends: one life of one node, so that no two sends ever share a name.
+/// The sender of a send: one life of one node. So no two sends ever share a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Producer {
     /// The node that took the send from its client.
     pub node: NodeId,
-    /// Which life of it.
+    /// The life of the node.
     pub life: u64,
 }
 
@@ -71,13 +74,13 @@ pub struct Producer {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(from = "WireEntry", into = "WireEntry")]
 pub struct Entry {
-    /// The epoch of the leader that appended it. With its position, this names the entry.
+    /// The epoch of the leader that appended it. Epoch and position together name the entry.
     pub epoch: Epoch,
-    /// Who sent it.
+    /// The producer of its send.
     pub producer: Producer,
-    /// Which of its producer's sends to this partition it is.
+    /// The number of the send, among the producer's sends to this partition.
     pub seq: u64,
-    /// Whose log it is in.
+    /// The key to whose log it belongs.
     pub key: Arc<str>,
     /// Any JSON.
     pub msg: Arc<RawValue>,
@@ -99,7 +102,7 @@ impl From<Entry> for WireEntry {
 }
 
 impl Entry {
-    /// Its length as JSON, in bytes.
+    /// The length as JSON, in bytes.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         let texts = string_len(&self.producer.node).saturating_add(string_len(&self.key));
@@ -117,7 +120,7 @@ pub(crate) fn number_len(number: u64) -> usize {
     number.checked_ilog10().map_or(1, |log| (log as usize).saturating_add(1))
 }
 
-/// The length of a text as JSON, in bytes, with its quotes and with what `serde_json` escapes.
+/// The length of a text as JSON, in bytes, with its quotes and the escapes of `serde_json`.
 pub(crate) fn string_len(text: &str) -> usize {
     let more = text.bytes().map(|byte| match byte {
         b'"' | b'\\' | 8 | b'\t' | b'\n' | 12 | b'\r' => 1_usize,
@@ -127,215 +130,216 @@ pub(crate) fn string_len(text: &str) -> usize {
     more.fold(text.len().saturating_add(2), usize::saturating_add)
 }
 
-/// A leader tells a follower what comes next in its log.
+/// A leader sends a follower the next part of its log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Append {
-    /// Of which partition.
+    /// The partition.
     pub partition: PartitionId,
-    /// Of which log.
+    /// The log.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub log_id: LogId,
-    /// The leader's.
+    /// The leader's epoch.
     pub epoch: Epoch,
-    /// Where `entries` begin.
+    /// The position of the first entry.
     pub at: Position,
-    /// The epoch of the entry before that, 0 if there is none.
+    /// The epoch of the entry before `at`, 0 if there is none.
     pub prev: Epoch,
     /// The leader's high watermark.
     pub high: Position,
-    /// Whether leader and follower are all the replicas that have to have an entry: what the
-    /// follower has is committed then.
+    /// True if leader and follower are the only replicas that must have an entry. Everything that
+    /// the follower has is then committed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sole: bool,
-    /// In the order of their positions.
+    /// Entries, in the order of their positions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<Entry>,
-    /// The entries before `at` in short, where they have been deleted: the follower begins anew, once
-    /// it has all parts of that.
+    /// A part of the summary of the entries before `at`, if those have been deleted. The follower
+    /// starts again from `at` once it has all parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub floor: Option<Box<FloorPart>>,
 }
 
 impl Append {
-    /// Whether it brings a part of a floor, and not the last one.
+    /// True if the message has a part of a floor, and not the last one.
     #[must_use]
     pub fn is_partial_floor(&self) -> bool {
         self.floor.as_ref().is_some_and(|part| part.more)
     }
 }
 
-/// What is left of the entries that have been deleted before a position.
+/// A summary of the entries before a position, which have been deleted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Floor {
     /// The position.
     pub at: Position,
-    /// The epoch of the entry before it.
+    /// The epoch of the entry before that position.
     pub epoch: Epoch,
-    /// The next offset of every key.
+    /// The next offset of each key.
     pub next: Offsets,
-    /// For each producer a sequence number below which its sends are too old to be taken.
+    /// For each producer, a sequence number. The log refuses sends of the producer below it as too
+    /// old.
     pub producers: Vec<(NodeId, u64, u64)>,
 }
 
 /// A part of a [`Floor`] on its way to a follower.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FloorPart {
-    /// Numbers the parts that a leader sends to a follower, from 1.
+    /// The number of the part: a leader numbers the parts for a follower from 1.
     pub number: u64,
-    /// The part that the follower has confirmed last, 0 if there is none. It takes this one only if
-    /// it still holds all up to that one.
+    /// The newest part that the follower has confirmed, 0 if there is none. The follower takes this
+    /// part only if it still holds all parts up to that one.
     pub after: u64,
-    /// Whether there is more to come before the floor can be used.
+    /// True if more parts must come before the follower can use the floor.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
-    /// The keys and producers that the leader does not know the follower to hold, or some of them.
+    /// Some or all of the keys and producers that the follower is not known to hold.
     pub floor: Floor,
 }
 
-/// A follower tells its leader how much it has.
+/// A follower tells its leader how far its log goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
-    /// Of which partition.
+    /// The partition.
     pub partition: PartitionId,
-    /// Of which log.
+    /// The log.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub log_id: LogId,
     /// The newest epoch that the follower knows.
     pub epoch: Epoch,
-    /// Whether its log is the leader's, up to `end`.
+    /// True if its log equals the leader's up to `end`.
     pub matched: bool,
-    /// Where its log ends, or where to look for the place from which on it differs.
+    /// The end of its log. If `matched` is false, the position that the leader must compare next.
     pub end: Position,
     /// The epoch of the entry before `end`.
     pub last: Epoch,
-    /// Its high watermark.
+    /// The follower's high watermark.
     pub high: Position,
-    /// Whether it was sent something that does not follow what it has: something was lost.
+    /// True if the follower got entries that do not follow its log: entries before them were lost.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gap: bool,
-    /// The newest part of a floor that it holds, 0 if there is none.
+    /// The newest part of a floor that the follower holds, 0 if there is none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub floor_part: u64,
 }
 
-/// A client's send, passed on to the leader.
+/// A client's send that its node forwards to the leader.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Send {
-    /// To which partition.
+    /// The partition.
     pub partition: PartitionId,
-    /// Which of the sender's sends to this partition it is.
+    /// The number of the send, among the sender's sends to this partition.
     pub seq: u64,
-    /// To which key.
+    /// The key.
     pub key: Arc<str>,
-    /// What.
+    /// The message.
     pub msg: Arc<RawValue>,
 }
 
-/// What came of a [`Send`].
+/// The outcome of a [`Send`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
-    /// To which partition.
+    /// The partition of the send.
     pub partition: PartitionId,
-    /// Which of them.
+    /// The number of the send.
     pub seq: u64,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
-/// What came of a [`Send`].
+/// The outcome of a [`Send`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It is committed at this offset.
+    /// It has this offset. It is committed, or only appended with `--acks leader`.
     Offset(u64),
-    /// The node that was asked does not lead the partition.
+    /// The receiver of the send does not lead the partition.
     Ask {
-        /// The leader, as far as that node knows.
+        /// The leader, as far as the receiver knows.
         leader: Option<NodeId>,
-        /// In this epoch.
+        /// The epoch of that leader.
         epoch: Epoch,
-        /// Of this log.
+        /// The log of that leader.
         log_id: LogId,
     },
-    /// Too few replicas are in sync, or no message can be taken: nothing has been appended.
+    /// The leader appended nothing: too few replicas are in sync, or too many sends wait.
     Refused,
 }
 
-/// Asks for what is committed.
+/// A question for committed messages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Poll {
-    /// Names the question.
+    /// The name of the question.
     pub id: u64,
-    /// From where on, for each key.
+    /// The first offset, by key.
     pub offsets: Offsets,
 }
 
 /// The answer to a [`Poll`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Polled {
-    /// The question's.
+    /// The name of the question.
     pub id: u64,
-    /// What there is.
+    /// The messages.
     pub msgs: Messages,
 }
 
-/// A replica tells another one what it holds of a partition of which `lin-kv` has no record.
+/// A replica describes its records of a partition that `lin-kv` has no record of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Found {
-    /// Of which partition.
+    /// The partition.
     pub partition: PartitionId,
-    /// What it holds.
+    /// The description.
     pub holding: Holding,
-    /// Whether the sender asks the receiver for the same.
+    /// True if the sender asks the receiver for its own description.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asks: bool,
 }
 
-/// Everything that one node has to tell another.
+/// Everything that one node has for another.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Packet {
-    /// Which life of the sender speaks: a number drawn at random when it began.
+    /// The life of the sender: a number drawn at random when the process started.
     pub life: u64,
-    /// The incarnation of what the sender keeps.
+    /// The incarnation of the sender's records.
     pub incarnation: u64,
-    /// The life of the receiver that is spoken to; none if it is not known. Only who is meant may
-    /// look at the rest.
+    /// The life of the receiver, if the sender knows it. Only that life may use the items of the
+    /// packet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<u64>,
-    /// Numbers the packets to the receiver, from 1.
+    /// The number of the packet: a sender numbers its packets to each receiver from 1.
     pub number: u64,
-    /// Within how many microseconds an answer is wanted, if one is.
+    /// The time within which the sender wants an answer, in microseconds, if it wants one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<u64>,
     /// The newest packet of the receiver that wanted an answer, 0 if there was none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub echo: u64,
-    /// The sender's settings, until the receiver is known to know the sender's life and to have been
-    /// sent them once.
+    /// The sender's settings. It sends them until the receiver is known to know the sender's life
+    /// and to have been sent them once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Settings>,
-    /// Goes with the settings: whether the sender holds anything of any partition.
+    /// With the settings: true if the sender holds anything of any partition.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_records: bool,
-    /// To a follower.
+    /// From the leader: entries for a follower.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub appends: Vec<Append>,
-    /// To a leader.
+    /// From a follower: acknowledgements for the leader.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acks: Vec<Ack>,
-    /// To a leader.
+    /// Forwarded sends, for the leader.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sends: Vec<Send>,
-    /// From a leader.
+    /// From a leader: the outcomes of sends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sent: Vec<Sent>,
-    /// To a replica.
+    /// Forwarded polls, for a replica.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub polls: Vec<Poll>,
-    /// From a replica.
+    /// From a replica: answers to polls.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub polled: Vec<Polled>,
-    /// To a replica.
+    /// Between replicas: descriptions of their records.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found: Vec<Found>,
 }
@@ -345,78 +349,78 @@ pub(crate) fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// The body of a [`Packet`]: the handler's payload has the same variant.
+/// The body of a [`Packet`]. The handler's payload has the same variant.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Body<'a> {
     Packet(&'a Packet),
 }
 
-/// What a node makes durable.
+/// A record that a node makes durable.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Record {
-    /// The first record: which replica this is.
+    /// The first record: the identity of this replica.
     Replica {
-        /// Which incarnation of its node.
+        /// The incarnation of its node.
         incarnation: u64,
         /// The settings with which all records are written.
         settings: Settings,
     },
-    /// The nodes of the cluster, sorted: all records are valid for these only.
+    /// The nodes of the cluster, sorted. All records are valid for this cluster only.
     Nodes(Vec<NodeId>),
-    /// A snapshot begins, part by part. Records that were made between the parts are among them, and
-    /// may be about entries that a later part brings.
+    /// A snapshot begins. It comes in parts. Records that were made between the parts are among
+    /// them, and may be about entries that a later part brings.
     SnapshotStart,
-    /// It ends.
+    /// A snapshot ends.
     SnapshotEnd,
-    /// The first record that earlier versions wrote, which did not name the settings.
+    /// The first record that earlier versions wrote. It does not name the settings.
     Incarnation(u64),
-    /// A node has entered an epoch, and who leads in it.
+    /// The node entered an epoch.
     Epoch {
-        /// Of which partition.
+        /// The partition.
         partition: PartitionId,
-        /// Of which log.
+        /// The log.
         #[serde(default, skip_serializing_if = "is_zero")]
         log_id: LogId,
         /// The epoch.
         epoch: Epoch,
-        /// Its leader, if that is known.
+        /// The leader of the epoch, if it is known.
         leader: Option<NodeId>,
-        /// The leader's incarnation, if that is known.
+        /// The leader's incarnation, if it is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         incarnation: Option<u64>,
     },
-    /// A node has changed the record in `lin-kv`, or is about to.
+    /// The node changed the record in `lin-kv`, or is about to.
     Metadata {
-        /// Of which partition.
+        /// The partition.
         partition: PartitionId,
         /// The newest version, with every replica that may be in sync.
         record: Metadata,
     },
-    /// Entries have been appended.
+    /// Entries were appended.
     Append {
-        /// To which partition.
+        /// The partition.
         partition: PartitionId,
-        /// Where.
+        /// The position of the first entry.
         at: Position,
-        /// The high watermark, as far as it was known.
+        /// The high watermark, as far as the node knew it.
         high: Position,
-        /// What.
+        /// The entries.
         entries: Vec<Entry>,
     },
-    /// The entries from a position on have been removed.
+    /// The entries from a position on were removed.
     Truncate {
-        /// Of which partition.
+        /// The partition.
         partition: PartitionId,
         /// The position.
         to: Position,
     },
-    /// The log begins anew behind what has been deleted elsewhere.
+    /// The log starts again behind entries that the leader has deleted.
     Floor {
-        /// Of which partition.
+        /// The partition.
         partition: PartitionId,
-        /// What is left of that.
+        /// The summary of the deleted entries.
         floor: Floor,
     },
 }

@@ -172,6 +172,6 @@ mod tests {
     #[test]
     fn sweep_with_snapshots() {
         let sweep = Sweep::new(workload::GSet::default(), Fault::ALL);
-        sweep.test_snapshots("g-set-snapshots", 6, |_| GSet::new());
+        sweep.test_snapshots("g-set-snapshots", 4, |_| GSet::new());
     }
 }

@@ -102,7 +102,7 @@ mod tests {
     /// hops, so the network must not be too slow.
     #[test]
     fn sweep() {
-        Sweep::new(LinKv::default(), Fault::ALL).test_cases("lin-kv-proxy", 10, |mut test| {
+        Sweep::new(LinKv::default(), Fault::ALL).test_cases("lin-kv-proxy", 5, |mut test| {
             test.options.spare_services = true;
             test.options.latency.mean_ms = test.options.latency.mean_ms.min(20);
             Case::new(test, |_| Proxy::new())

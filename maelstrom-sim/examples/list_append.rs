@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn sweep() {
         let workload = TxnListAppend { final_reads: true, ..TxnListAppend::default() };
-        Sweep::new(workload, Fault::ALL).test_cases("list-append", 10, |mut test| {
+        Sweep::new(workload, Fault::ALL).test_cases("list-append", 5, |mut test| {
             test.options.spare_services = true;
             test.options.latency.mean_ms = test.options.latency.mean_ms.min(10);
             Case::new(test, |_| ListAppend::default())

@@ -175,6 +175,6 @@ mod tests {
     #[test]
     fn sweep_with_snapshots() {
         let sweep = Sweep::new(PnCounter::default(), Fault::ALL);
-        sweep.test_snapshots("pn-counter-snapshots", 6, |_| Counter::new());
+        sweep.test_snapshots("pn-counter-snapshots", 4, |_| Counter::new());
     }
 }

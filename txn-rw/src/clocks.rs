@@ -1,8 +1,8 @@
-//! How far a map of transactions has got: the clock of the newest one of each origin.
+//! The visible part of each log: the clock of its newest visible transaction.
 //!
-//! A version vector that counts in Lamport time (Lamport, *Time, Clocks, and the Ordering of Events
-//! in a Distributed System*, 1978). In an origin's log clocks rise, so that the newest one says
-//! which of its transactions are there: all up to that.
+//! This is a version vector that counts in Lamport time (Lamport, *Time, Clocks, and the Ordering
+//! of Events in a Distributed System*, 1978). The clocks in an origin's log rise. So the clock of
+//! one transaction stands for all transactions of the log up to it.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use maelstrom_core::NodeId;
 use maelstrom_core::gossip::Origin;
 use serde::{Deserialize, Serialize};
 
-/// A clock for each origin; none is 0.
+/// A clock for each origin. An origin without an entry has clock 0.
 ///
 /// On the wire: a list of `[node, incarnation, clock]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,19 +24,19 @@ impl Clocks {
         self.0.get(origin).copied().unwrap_or(0)
     }
 
-    /// Whether there is none.
+    /// True if no origin has a clock.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The largest of them.
+    /// The largest clock.
     #[must_use]
     pub fn max(&self) -> u64 {
         self.0.values().copied().max().unwrap_or(0)
     }
 
-    /// Whether none is behind that of `other`.
+    /// True if no clock is behind the one in `other`.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         other.0.iter().all(|(origin, clock)| self.get(origin) >= *clock)
@@ -49,7 +49,7 @@ impl Clocks {
         }
     }
 
-    /// `origin` has got to this clock, at least.
+    /// Raises the clock of `origin` to at least this one.
     pub fn raise(&mut self, origin: &Origin, clock: u64) {
         match self.0.get_mut(origin) {
             Some(mine) => *mine = clock.max(*mine),
@@ -58,7 +58,7 @@ impl Clocks {
         }
     }
 
-    /// The clocks of all other origins than `own` that are ahead of those in `before`.
+    /// The clocks that are ahead of those in `before`, without the one of `own`.
     #[must_use]
     pub fn since(&self, before: &Self, own: &Origin) -> Self {
         let is_new =
@@ -67,7 +67,7 @@ impl Clocks {
         Self(rows.map(|(origin, clock)| (origin.clone(), *clock)).collect())
     }
 
-    /// About how many bytes they take in a message.
+    /// Estimated size in a message, in bytes.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         let digits = |n: u64| usize::try_from(n.checked_ilog10().unwrap_or(0)).unwrap_or(20);

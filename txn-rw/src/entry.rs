@@ -1,4 +1,4 @@
-//! What a transaction that writes leaves in its node's log.
+//! The entry of a transaction in its node's log.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,11 +10,12 @@ use crate::clocks::Clocks;
 use crate::json::{Key, Value};
 use crate::registers::CLOCK_MAX;
 
-/// The write set of a transaction, when it was made, and what it was made upon. Cheap to clone.
+/// The write set of a transaction, its clock, and its dependencies. Cheap to clone.
 ///
-/// The invariant: its clock is 1 more than the largest one among what it was made upon, its node's
-/// own transactions included. So a clock is never more than the number of transactions that led to
-/// it, and who sees the log in order can tell.
+/// The invariant: the clock is 1 more than the largest clock of a transaction that it depends on.
+/// The earlier transactions of the same log are among these. So a clock is never more than the
+/// number of transactions up to it in causal order. Every node that gets the log in order can check
+/// this.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Transaction(Arc<Body>);
@@ -28,31 +29,32 @@ struct Body {
 }
 
 impl Transaction {
-    /// `after` is what its node has learned of others since the entry before this one in its log.
+    /// `after`: the clocks of other logs that became visible since the entry before this one in its
+    /// log.
     #[must_use]
     pub fn new(clock: u64, after: Clocks, writes: BTreeMap<Key, Value>) -> Self {
         Self(Arc::new(Body { clock, after, writes: writes.into_iter().collect() }))
     }
 
-    /// Its place in Lamport time.
+    /// The transaction's place in Lamport time.
     #[must_use]
     pub fn clock(&self) -> u64 {
         self.0.clock
     }
 
-    /// What has to be there before it, besides the entries before it in its log.
+    /// The transactions that must be visible before it, besides those before it in its log.
     #[must_use]
     pub fn after(&self) -> &Clocks {
         &self.0.after
     }
 
-    /// What it wrote: each key once.
+    /// Its writes, each key once.
     #[must_use]
     pub fn writes(&self) -> &[(Key, Value)] {
         &self.0.writes
     }
 
-    /// What is wrong with it, if anything, as the one after `before` in the log of `origin`.
+    /// The fault of this entry, if it has one, as the one after `before` in the log of `origin`.
     pub(crate) fn fault(&self, before: u64, origin: &Origin) -> Option<&'static str> {
         if !self.follows(before, origin) {
             return Some("its clock follows from nothing");
@@ -63,15 +65,15 @@ impl Transaction {
         fault_of_writes(self.writes().iter().map(|(key, value)| (key, value)))
     }
 
-    /// Whether its clock follows from the one before it in the log and from what it was made upon.
+    /// True if its clock follows from the one before it in the log and from its dependencies.
     fn follows(&self, before: u64, origin: &Origin) -> bool {
         let newest = before.max(self.after().max());
         Some(self.clock()) == newest.checked_add(1) && self.after().get(origin) == 0
     }
 }
 
-/// What is wrong with a write set, if anything. Each key stands there once, in order: else it would
-/// depend on who takes it apart which of two writes wins.
+/// The fault of a write set, if it has one. Each key must come once, in order. If a key came twice,
+/// the winner would depend on the reader.
 pub(crate) fn fault_of_writes<'a>(
     writes: impl Iterator<Item = (&'a Key, &'a Value)>,
 ) -> Option<&'static str> {

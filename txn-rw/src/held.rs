@@ -1,15 +1,18 @@
-//! Transactions that have come before something they depend on.
+//! Transactions that came before one that they depend on. They are held until that one is visible.
 //!
-//! The invariant: of each origin these are the ones right after those that are shown, in the order
-//! of its log, without a hole; the first of them lacks something, or it would be shown.
+//! The invariant: the held transactions of an origin directly follow its visible ones, in the order
+//! of its log, without a gap. The first of them misses a dependency. If it did not, it would be
+//! visible.
 //!
 //! # Folding
 //!
-//! Where there are very many, those of an origin become one, which is shown when all that any of
-//! them needs is. That takes no more than their keys do, but it can make a circle: if the ninth of
-//! a needs the eighth of b, and the third of b needs the second of a, then the two folded ones need
-//! each other. So where anything is folded, what can be shown is looked for as a
-//! [set](Held::closed), and not one by one.
+//! If a great many transactions are held, those of an origin are folded into one. It becomes
+//! visible when the dependencies of all its parts are there. Its size grows only with the keys of
+//! its parts. But folding can make a cycle. Assume that the ninth transaction of `a` depends on the
+//! eighth of `b`, and the third of `b` on the second of `a`. If both logs are folded, the two
+//! results depend on each other. So once anything is folded, the map looks for a
+//! [set](Held::closed) of transactions that can become visible together, and not only for single
+//! ones.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -22,24 +25,24 @@ use crate::entry::{Transaction, fault_of_writes};
 use crate::json::{Key, Value};
 use crate::registers::CLOCK_MAX;
 
-/// A transaction that waits, or several consecutive ones of an origin, to be shown at once.
+/// A held transaction, or several consecutive ones of an origin that become visible together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Waiting {
-    /// The clock of the last.
+    /// The clock of the last one.
     pub(crate) clock: u64,
-    /// What has to be shown before.
+    /// Their dependencies.
     pub(crate) after: Clocks,
-    /// What they wrote: each key once, with the clock of the transaction that wrote it last.
+    /// Their writes: each key once, with the clock of the transaction that wrote it last.
     pub(crate) writes: Vec<(Key, Value, u64)>,
-    /// Whether it stands for several.
+    /// True if it stands for several transactions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     folded: bool,
 }
 
-/// What a write takes besides its texts, about.
+/// Estimated size of a write beside its texts, in bytes.
 const WRITE_OVERHEAD_BYTES: usize = 64;
 
-/// What is folded becomes no larger than this, so that it can be sent in a line.
+/// The largest size of a folded transaction: it must fit into a line.
 const FOLDED_BYTES_MAX: usize = LINE_BYTES_MAX / 2;
 
 fn bytes_of_write(key: &Key, value: &Value) -> usize {
@@ -54,8 +57,8 @@ impl Waiting {
         Self { clock, after: transaction.after().clone(), writes, folded: false }
     }
 
-    /// What is wrong with it, if anything: see [`Transaction::fault`]. Of those that it may stand
-    /// for, each needs what has smaller clocks.
+    /// The fault of this transaction, if it has one: see [`Transaction::fault`]. All dependencies
+    /// have smaller clocks, also if it stands for several transactions.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         if self.clock > CLOCK_MAX {
             return Some("its clock is beyond the largest one");
@@ -76,7 +79,7 @@ impl Waiting {
     }
 }
 
-/// Several consecutive ones of an origin that become one.
+/// Consecutive transactions of an origin that are being folded into one.
 struct Fold {
     waiting: Waiting,
     writes: BTreeMap<Key, (Value, u64)>,
@@ -91,7 +94,7 @@ impl Fold {
         Self { waiting: first, writes, bytes }
     }
 
-    /// Takes in the next one, or gives it back if that makes too much.
+    /// Adds the next transaction. Returns it if the result would be too large.
     fn push(&mut self, next: Waiting) -> Result<(), Waiting> {
         let old = |(key, ..): &(Key, Value, u64)| {
             self.writes.get(key).map_or(0, |(value, _)| bytes_of_write(key, value))
@@ -116,17 +119,18 @@ impl Fold {
     }
 }
 
-/// All that waits.
+/// All held transactions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Held {
-    /// Each with a number of the caller's; these rise. No list is empty.
+    /// The held transactions of each origin. The caller gives each one a number. The numbers of an
+    /// origin rise. No list is empty.
     origins: BTreeMap<Origin, VecDeque<(u64, Waiting)>>,
     bytes: usize,
-    /// How many of them stand for several.
+    /// Number of folded ones among them.
     folded: usize,
-    /// What the last folding has left, or less.
+    /// The size that the last folding left, or the size now if it is smaller.
     bytes_left: usize,
-    /// How often it was folded.
+    /// Number of foldings.
     folds: u64,
 }
 
@@ -139,12 +143,12 @@ impl Held {
         self.origins.values().map(VecDeque::len).sum()
     }
 
-    /// About how much memory it takes.
+    /// Estimated size in memory, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The number of each, with its origin.
+    /// The numbers of all held transactions, with their origins.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = (&Origin, u64)> {
         let of = |(origin, list)| {
             let list: &VecDeque<(u64, Waiting)> = list;
@@ -153,7 +157,7 @@ impl Held {
         self.origins.iter().flat_map(of)
     }
 
-    /// The clock of the last one of an origin.
+    /// The clock of an origin's last held transaction.
     pub(crate) fn last(&self, origin: &Origin) -> Option<u64> {
         self.origins.get(origin)?.back().map(|(_, waiting)| waiting.clock)
     }
@@ -170,7 +174,7 @@ impl Held {
         self.origins.entry(origin.clone()).or_default().push_back((number, waiting));
     }
 
-    /// Takes out the first one of an origin for which `is_due` holds.
+    /// Removes the first transaction of some origin for which `is_due` holds, and returns it.
     pub(crate) fn pop(
         &mut self,
         is_due: impl Fn(&Origin, &Waiting) -> bool,
@@ -190,12 +194,14 @@ impl Held {
         Some((origin, number, waiting))
     }
 
-    /// How many of each origin's can be shown together: the largest set that is closed, that is,
-    /// with each of its members it has, or `shown` covers, all that this one needs.
+    /// The largest closed set of held transactions, as a number of transactions of each origin. A
+    /// set is closed if it or `shown` has all dependencies of its members. Such a set can become
+    /// visible as a whole.
     ///
-    /// From all that waits it drops what lacks something, with all that comes later in that log,
-    /// until nothing is left that does. Those that were never folded need what has smaller clocks;
-    /// so there are few rounds: no more than there are origins and folded ones.
+    /// Begins with all held transactions. Drops each one that misses a dependency, and all later
+    /// ones of its log, until no transaction misses any. Transactions that were never folded depend
+    /// on smaller clocks. So there are few rounds: at most as many as there are origins and folded
+    /// transactions.
     fn closed(&self, shown: &Clocks) -> Vec<(Origin, usize)> {
         let all = self.origins.iter();
         let mut all: Vec<_> = all.map(|(origin, list)| (origin, list, list.len())).collect();
@@ -219,8 +225,8 @@ impl Held {
         }
     }
 
-    /// Takes out what can be shown together and not one by one, which is so only where anything is
-    /// folded.
+    /// Removes and returns the transactions that can only become visible together. There can be
+    /// some only if anything is folded.
     pub(crate) fn pop_closed(&mut self, shown: &Clocks) -> Vec<(Origin, u64, Waiting)> {
         let closed = if self.folded > 0 { self.closed(shown) } else { Vec::new() };
         let mut popped = Vec::new();
@@ -231,20 +237,21 @@ impl Held {
         popped
     }
 
-    /// How often it was folded.
+    /// Number of foldings.
     pub(crate) fn folds(&self) -> u64 {
         self.folds
     }
 
-    /// Whether it takes more than `bytes_max`, and so much more than the last folding has left that
-    /// another one is worth its while: each looks at all that there is.
+    /// True if a folding is due: the size is above `bytes_max`, and at least twice the size that
+    /// the last folding left. Each folding looks at all held transactions, so it must be worth its
+    /// cost.
     pub(crate) fn is_to_be_folded(&self, bytes_max: usize) -> bool {
         self.bytes > bytes_max.max(self.bytes_left.saturating_mul(2))
     }
 
-    /// Makes one of all that waits of each origin, or a few if it is very large: that takes no more
-    /// than its keys do, and is shown when the last of it can be. Tells the numbers that are gone;
-    /// the new ones are drawn.
+    /// Folds the held transactions of each origin into one, or into a few if they are large. The
+    /// result takes no more room than its keys do, and becomes visible when its last part can.
+    /// Returns the numbers that are gone. `draw` gives the new ones.
     pub(crate) fn fold(&mut self, mut draw: impl FnMut(&Origin) -> u64) -> Vec<u64> {
         let mut gone = Vec::new();
         for (origin, mut list) in std::mem::take(&mut self.origins) {

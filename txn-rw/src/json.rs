@@ -20,13 +20,13 @@ impl From<Box<RawValue>> for Value {
 }
 
 impl Value {
-    /// Its JSON.
+    /// The JSON text.
     #[must_use]
     pub fn text(&self) -> &str {
         self.0.get()
     }
 
-    /// Whether it is what nobody writes: a key reads as null that was never written.
+    /// True for null. No client writes it: a key that was never written reads as null.
     pub(crate) fn is_null(&self) -> bool {
         self.text() == "null"
     }
@@ -40,9 +40,9 @@ impl PartialEq for Value {
 
 /// The name of a register: any JSON. Cheap to clone.
 ///
-/// Two spellings of one string, list or object are the same key, whatever space there is, however
-/// characters are escaped and in whatever order the members stand. A number is what its digits say:
-/// `1` and `1.0` are two keys, and no digit is lost.
+/// Two spellings of one string, list or object are the same key. Space, escapes and the order of
+/// members do not matter. A number is the same only with the same text: `1` and `1.0` are two keys,
+/// and no digit is lost.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(from = "Box<RawValue>")]
 pub struct Key(Arc<RawValue>);
@@ -53,13 +53,13 @@ impl From<Box<RawValue>> for Key {
             Cow::Owned(text) if text != raw.get() => text,
             _ => return Self(raw.into()),
         };
-        // The same value, so it is JSON.
+        // It is the same value, so it is JSON.
         Self(RawValue::from_string(text).map_or_else(|_| raw.into(), Into::into))
     }
 }
 
 impl Key {
-    /// Its JSON, the same for all spellings.
+    /// The JSON text, the same for all spellings.
     #[must_use]
     pub fn text(&self) -> &str {
         self.0.get()
@@ -86,12 +86,13 @@ impl Ord for Key {
     }
 }
 
-/// How deep spellings are looked into. Deeper values are the same if their texts are. Each level may copy the
-/// text once.
+/// The depth to which spellings are compared. Deeper values are equal only if their texts are. Each
+/// level may copy the text once.
 const DEPTH_MAX: usize = 16;
 
-/// The usual spelling of a value. What has none, such as half of a surrogate pair, stays as it is.
-/// O(length × depth), with a depth of [`DEPTH_MAX`] at most, beside the order of an object's members.
+/// The canonical spelling of a value. A value without one, such as half of a surrogate pair, stays
+/// as it is. O(length × depth), with a depth of at most [`DEPTH_MAX`], and the cost to sort the
+/// members of an object.
 fn canonical(text: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| !matches!(byte, b'\\' | b'{' | b' ' | b'\t' | b'\n' | b'\r');
     if text.bytes().all(is_plain) {
@@ -104,19 +105,19 @@ fn canonical(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Reads a text that is known to be JSON, and writes its usual spelling. `None`: it is no JSON.
+/// Reads a text that is known to be JSON, and writes its canonical spelling. `None`: it is no JSON.
 struct Scanner<'a> {
     rest: &'a str,
 }
 
 impl<'a> Scanner<'a> {
-    /// The next character but space.
+    /// The next character that is no space.
     fn peek(&mut self) -> Option<u8> {
         self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
         self.rest.as_bytes().first().copied()
     }
 
-    /// Takes so many bytes.
+    /// Takes `count` bytes.
     fn take(&mut self, count: usize) -> Option<&'a str> {
         let (taken, rest) = self.rest.split_at_checked(count)?;
         self.rest = rest;
@@ -184,8 +185,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Members by name; the last one of a name counts. An object with a name that is no string of
-    /// characters stays as it is.
+    /// Writes the members in the order of their names. Of members with the same name, the last one
+    /// counts. If a name is no valid string, the object stays as it is.
     fn object(&mut self, usual: &mut String, depth: usize) -> Option<()> {
         let (whole, mut members, mut is_usual) = (self.rest, BTreeMap::new(), true);
         while self.peek()? != b'}' {
@@ -218,7 +219,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The usual spelling of a string with its quotes.
+/// The canonical spelling of a string with its quotes.
 fn canonical_string(text: &str) -> Cow<'_, str> {
     let usual = || {
         let string: String = serde_json::from_str(text).ok()?;
@@ -275,7 +276,7 @@ mod tests {
         assert!(texts.iter().all(|text| key(text).text() == *text));
     }
 
-    /// The same by a parser that looks at each level anew.
+    /// The same by a parser that reads each level again.
     fn naive(text: &str, depth: usize) -> String {
         let inner = |raw: &&RawValue| naive(raw.get(), depth.saturating_add(1));
         let usual = match text.as_bytes()[0] {

@@ -1,49 +1,54 @@
-//! Challenge 6: transactions over a map of registers, that every node runs at once and by itself.
+//! Challenge 6: transactions over a map of registers. Every node runs them at once, and alone.
 //!
-//! A transaction runs against its node's own map and is acknowledged without waiting for anyone
-//! (but for the node's disk, where the driver keeps records). What it wrote becomes one
-//! [entry](Transaction) of its node's log; [`gossip`] brings that to all others, through any
-//! partition that ends; they show it [whole and in causal order](Registers), and of two writes of a
-//! key the one with the larger [`Version`] wins on all of them alike.
+//! A transaction runs on its node's own map. The node acknowledges it without a message to other
+//! nodes. (If the driver keeps records, the node waits for its own disk.) The writes of the
+//! transaction become one [entry](Transaction) of the node's log. [`gossip`] brings the entry to
+//! all other nodes, through any partition that ends. They make it visible [whole and in causal
+//! order](Registers). Of two writes of a key, all nodes keep the one with the larger [`Version`].
 //!
-//! Which consistency models that gives, why it can give no more, and what the weaker [`Isolation`]s
-//! are for: see [`consistency`].
+//! See [`consistency`] for the consistency models that this gives, the reason why it cannot give
+//! more, and the purpose of the weaker [`Isolation`] levels.
 //!
-//! # What a client may rely on
+//! # Guarantees for clients
 //!
-//! * A key is any JSON, and so is a value but for null, which is what a key reads as that was never
-//!   written. Both keep all their digits.
-//! * The reply has the operations of the request, in their order, with the values of reads filled
-//!   in. A transaction reads one snapshot and what it has written itself.
-//! * With records, all that a reply shows is on a record of the node that replied, before the reply
-//!   leaves: writes and reads alike, since a node records the transactions of others when it applies
-//!   them. So a node that restarts shows at least what it showed before. ([`Isolation`]s that run
-//!   operations one by one may read what is not committed: of that nothing is promised.)
-//! * What is malformed, or too long, gets error 12 that names the place, and nothing of it is done.
-//! * A transaction that comes again runs again: it writes what it wrote before once more. Who
-//!   retries without knowing better may undo a later write.
+//! * A key is any JSON. A value is any JSON except null: a key that was never written reads as
+//!   null. Keys and values keep all their digits.
+//! * The reply has the operations of the request, in their order, with the values of the reads. A
+//!   transaction reads from one snapshot, and sees its own writes.
+//! * With records, everything that a reply shows is on the disk of the node that replied, before
+//!   the reply leaves. This holds for reads as well, since a node records the transactions of other
+//!   nodes when it applies them. So a node that restarts shows at least as much as before. (With
+//!   the weaker [`Isolation`] levels, a transaction may read uncommitted writes. Nothing is
+//!   promised about those.)
+//! * A malformed or too long request gets error 12 with the place of the fault. None of it is
+//!   executed.
+//! * A request that comes again runs again, and writes its values again. So a client that retries
+//!   after an unknown outcome may overwrite a later write.
 //!
-//! # Bounds
+//! # Limits
 //!
-//! The map grows with its keys, not with transactions: the engine trims its logs, and who needs what
-//! is gone gets the map itself. What waits for others is [folded](HELD_BYTES_MAX) into one value a
-//! key, or a few if those of one log do not fit into a line. Transactions that take a while are
-//! bounded in number and in [bytes](RUNNING_BYTES_MAX): one beyond that gets error 11, and nothing
-//! of it is done. Each of them is done after about [a second](SPREAD_MAX). A snapshot that is coming
-//! is kept until it is whole; of a register that changes meanwhile it may hold several copies.
+//! The map grows with its keys, not with transactions. The gossip engine trims its logs, and sends
+//! the map itself to a node that needs a trimmed entry. If many transactions wait for their
+//! dependencies, the node [folds](HELD_BYTES_MAX) them into one value for each key of a log (or a
+//! few, if one line is too short). A transaction that takes several steps ends after about [a
+//! second](SPREAD_MAX). Such transactions are limited in number and in [bytes](RUNNING_BYTES_MAX):
+//! one above the limit gets error 11, and none of it is executed. A node keeps the pieces of a
+//! snapshot until it has all of them. They may hold several copies of a register that changes
+//! meanwhile.
 //!
-//! A clock can only count transactions: one that says more is refused, so that through its log no
-//! node can run ahead and let its writes win for ever, nor wear out the clocks of others. A snapshot
-//! says how far its sender has got, and nobody can tell whether that is so: it is taken unless it
-//! raises the clock by [more than can be](CLOCK_LEAP_MAX). What is refused, and how often others
-//! were far ahead by honest work, is logged and counted.
+//! A clock can only count transactions. A node refuses an entry with a larger clock. So no node can
+//! run ahead through its log, win all conflicts for ever, or use up the clocks of other nodes. A
+//! snapshot names the clock of its sender, and the receiver cannot verify it. The receiver accepts
+//! it unless it raises the clock by [more than is possible](CLOCK_LEAP_MAX). The node logs and
+//! counts refused messages. It also logs and counts leaps of its clock by honest transactions of
+//! other nodes.
 //!
-//! # What it relies on
+//! # Assumptions
 //!
-//! That records which the disk has called durable are there after a restart. If the last ones are
-//! lost, for example because the folder is an older copy, then the node shows an older state until
-//! other nodes have told it what it lost, and what it told nobody is gone. All replicas still end up
-//! alike: each life of a node has a log of its own.
+//! Records that the disk has reported as durable are there after a restart. The last records can be
+//! lost, for example if the folder is an older copy. The node then shows an older state until the
+//! other nodes have sent it the lost transactions. Lost transactions that no other node has are
+//! gone. All replicas still converge: each life of a node has a log of its own.
 
 mod clocks;
 mod entry;
@@ -74,44 +79,44 @@ use underway::{Txn, Underway};
 #[doc = include_str!("../CONSISTENCY.md")]
 pub mod consistency {}
 
-/// The shortest period that the engine shall learn by itself: n nodes send 2(n − 1) messages in it,
-/// whatever the load, and on a fast network nobody is more than 100 ms behind.
+/// The default for the shortest gossip period. In it n nodes send 2(n − 1) messages, whatever the
+/// load. On a fast network no node is more than 100 ms behind.
 pub const PERIOD_MIN: Duration = Duration::from_millis(60);
 
-/// The longest write set that is taken: one that other nodes can be sent in a single line.
+/// The largest write set that a node accepts, in bytes: it fits into one line to another node.
 pub const WRITES_BYTES_MAX: usize = LINE_BYTES_MAX / 2;
 
-/// How many operations a transaction may have, unless it is told otherwise.
+/// Default for the largest number of operations in a transaction.
 pub const OPERATIONS_MAX: usize = 1_000;
 
-/// If a single message raises the clock by more than this, its sender's side has been much busier
-/// than this one: what was written here meanwhile loses against what was written there.
+/// A leap of the clock that is worth a log line. If a single message raises the clock by more than
+/// this, the sender's side has been much busier. Writes of this node in the meantime lose against
+/// the writes there.
 pub const CLOCK_LEAP_NOTED: u64 = 1_000;
 
-/// What transactions may see of each other. The weaker ones exist to show the difference.
+/// The isolation between transactions. The weaker levels exist to show the difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isolation {
-    /// Operations run one by one (those of a long transaction a few at a time, so that it is done
-    /// after [`SPREAD_MAX`]), and a transaction that only reads may see what others have
-    /// written so far that are still running. (One that writes may not, as in SQL-92, where this
-    /// level is for reading.)
+    /// Operations run one by one. (In a long transaction they run a few at a time, so that it ends
+    /// after [`SPREAD_MAX`].) A read-only transaction may see the writes of transactions that still
+    /// run. (A transaction that writes may not: SQL-92 has this level for reading.)
     ReadUncommitted,
-    /// Operations run as in the level before, and each reads what is committed by then.
+    /// Operations run as in the level before. Each one reads the values that are committed by then.
     ReadCommitted,
-    /// Atomic visibility and causal order, for clients that stay at one node: about the strongest
-    /// there is without waiting for others (see [`consistency`]).
+    /// Atomic visibility and causal order, for clients that stay at one node. This is about the
+    /// strongest level that is possible without waiting for other nodes (see [`consistency`]).
     #[default]
     Causal,
 }
 
-/// How a node behaves.
+/// The parameters of a node.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What transactions may see of each other.
+    /// The isolation between transactions.
     pub isolation: Isolation,
-    /// How many operations a transaction may have.
+    /// The largest number of operations in a transaction.
     pub operations_max: usize,
-    /// The engine.
+    /// The gossip engine.
     pub gossip: gossip::Config,
 }
 
@@ -122,7 +127,7 @@ impl Default for Config {
     }
 }
 
-/// What the node understands.
+/// The messages that the node understands.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case", bound = "M: Map")]
 #[allow(clippy::large_enum_variant, reason = "decoded, taken apart, and gone")]
@@ -136,28 +141,28 @@ pub enum Payload<M: Map> {
     Gossip(gossip::Message<M>),
 }
 
-/// What the node answers.
+/// The replies of the node.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply<'a> {
-    /// The transaction is done, and all nodes will show what it wrote.
+    /// The transaction is committed. All nodes will show its writes.
     TxnOk {
-        /// Its operations, reads with what they saw.
+        /// Its operations, with the values of the reads.
         txn: Verbatim<'a>,
     },
 }
 
-/// The [marks](Node::mark) of this crate. A transaction depends on what others wrote:
+/// A [mark](Node::mark): a transaction depends on one of another node.
 pub const DEPENDS: &str = "txn-rw: a transaction depends on another node's";
-/// and where transactions do not run at once, one takes several steps.
+/// A [mark](Node::mark): a transaction of a weaker isolation level takes another step.
 pub const STEPS: &str = "txn-rw: a transaction takes another step";
 
-/// What comes back to the node later.
+/// The timers of the node.
 #[derive(Clone, Copy, Debug)]
 pub enum Event {
-    /// For the engine.
+    /// For the gossip engine.
     Gossip(Tick),
-    /// A running transaction goes on.
+    /// The next step of a running transaction.
     Step(u64),
 }
 
@@ -167,24 +172,24 @@ impl From<Tick> for Event {
     }
 }
 
-/// The handler. It is generic over the map for tests alone, which break it.
+/// The handler. It is generic over the map only so that tests can use a broken one.
 #[derive(Debug)]
 pub struct TxnRw<M: Map = Registers> {
     isolation: Isolation,
     operations_max: usize,
     gossip: Gossip<M>,
-    /// What this node's log says that it was shown, and which log that is.
+    /// This node's log, and the clocks of other logs that its entries name so far.
     said: (Option<Origin>, Clocks),
-    /// Transactions that take a while.
+    /// Transactions that take several steps.
     underway: Underway,
-    /// How often a node said what makes no sense.
+    /// Number of messages that were refused as invalid.
     refused: u64,
-    /// How often a message raised the clock a lot.
+    /// Number of messages that raised the clock by a leap.
     leaps: u64,
 }
 
 impl TxnRw {
-    /// A node that knows of no transaction yet.
+    /// A node without any transaction.
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self::with_map(config, Registers::default())
@@ -192,7 +197,7 @@ impl TxnRw {
 }
 
 impl<M: Map> TxnRw<M> {
-    /// The same, with another map, which is empty.
+    /// The same with another map, which is empty.
     #[must_use]
     pub fn with_map(config: Config, map: M) -> Self {
         Self {
@@ -206,19 +211,19 @@ impl<M: Map> TxnRw<M> {
         }
     }
 
-    /// The engine, and in it the map.
+    /// The gossip engine, with the map as its state.
     #[must_use]
     pub fn gossip(&self) -> &Gossip<M> {
         &self.gossip
     }
 
-    /// How many messages of nodes were refused, since they made no sense.
+    /// Number of messages from nodes that were refused as invalid.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused
     }
 
-    /// How often a message raised the clock by more than [`CLOCK_LEAP_NOTED`].
+    /// Number of messages that raised the clock by more than [`CLOCK_LEAP_NOTED`].
     #[must_use]
     pub fn leaps(&self) -> u64 {
         self.leaps
@@ -249,7 +254,7 @@ impl<M: Map> TxnRw<M> {
         Ok(())
     }
 
-    /// Goes on with a transaction that does not run at once.
+    /// Runs the next step of a transaction that takes several.
     fn step(&mut self, node: &mut Node<Event>, id: u64) {
         let Some(mut txn) = self.underway.take(id) else {
             return;
@@ -284,7 +289,7 @@ impl<M: Map> TxnRw<M> {
         Ok(())
     }
 
-    /// Commits and acknowledges a transaction that has run.
+    /// Commits a transaction that has run to its end, and replies.
     fn finish(
         &mut self,
         node: &mut Node<Event>,
@@ -306,7 +311,7 @@ impl<M: Map> TxnRw<M> {
     ) -> Result<(), Error> {
         let (origin, map) = (self.gossip.origin(), self.gossip.state());
         if self.said.0.as_ref() != Some(origin) {
-            // A new log, or a new life: it begins with all that this node was shown.
+            // A new log, or a new life: its first entry names everything that is visible here.
             self.said = (Some(origin.clone()), Clocks::default());
         }
         let after = map.shown().since(&self.said.1, origin);

@@ -8,9 +8,9 @@ use txn_rw::{Config, Isolation, OPERATIONS_MAX, PERIOD_MIN, TxnRw};
 /// Transactions over a replicated map, run at once on any node. Speaks Maelstrom's protocol on
 /// stdin and stdout.
 ///
-/// Unless --gossip-period says otherwise, nodes collect for at least 60 ms: on a fast network they
-/// are then at most 0.1 s behind each other, and n nodes send 2(n-1) messages in that time, whatever
-/// the load.
+/// Unless --gossip-period says otherwise, nodes collect for at least 60 ms. On a fast network they
+/// are then at most 0.1 s behind each other, and n nodes send 2(n-1) messages in that time,
+/// whatever the load.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -19,8 +19,8 @@ struct Cli {
     #[command(flatten)]
     data: DataArgs,
 
-    /// What transactions may see of each other. The weaker levels are there to show the difference:
-    /// with them, operations take 5 ms each, one by one; a transaction of more than 200 takes 1 s.
+    /// The isolation between transactions. The weaker levels exist to show the difference: with
+    /// them, operations take 5 ms each, one by one. A transaction of more than 200 takes 1 s.
     #[arg(long, value_enum, default_value_t = Level::Causal)]
     isolation: Level,
 
@@ -37,11 +37,11 @@ struct Cli {
 /// The levels by name.
 #[derive(Clone, Copy, ValueEnum)]
 enum Level {
-    /// Who only reads may see the writes of transactions that are still running.
+    /// A read-only transaction may see the writes of transactions that still run.
     ReadUncommitted,
-    /// Each operation sees what is committed by then.
+    /// Each operation reads the values that are committed by then.
     ReadCommitted,
-    /// A transaction sees one snapshot, and all that led to what it sees.
+    /// A transaction reads from one snapshot, which is causally consistent.
     Causal,
 }
 
@@ -57,8 +57,8 @@ impl From<Level> for Isolation {
 
 fn main() -> anyhow::Result<()> {
     let Cli { node, data, isolation, max_txn_operations, gossip, state } = Cli::parse();
-    // What a transaction writes has to fit into a line, or it would be skipped by its receiver for
-    // ever.
+    // The writes of a transaction must fit into a line. If they did not, a receiver would skip them
+    // for ever.
     anyhow::ensure!(
         node.max_line_bytes() >= LINE_BYTES_MAX,
         "--max-line-bytes: nodes with transactions need at least {LINE_BYTES_MAX}"

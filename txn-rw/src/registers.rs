@@ -1,23 +1,28 @@
-//! The map: what each node makes of all transactions, whole and in causal order.
+//! The map: the result of all visible transactions, whole and in causal order.
 //!
 //! # The invariant
 //!
-//! What is *shown* is a set of transactions that holds, with each of them, all that it was made
-//! upon; and the value of each key is what the one with the largest [`Version`] among them wrote.
+//! The visible transactions are a causally closed set: with each of them, all its dependencies are
+//! visible. The value of each key is the one that the visible transaction with the largest
+//! [`Version`] wrote.
 //!
-//! It holds whatever the engine brings in whatever order. A log comes in order ([`State::apply`]),
-//! and a transaction names what its node had learned of others since the one before it; so it is
-//! shown when all of that is, and until then it is held back ([`Held`]). Where several were folded
-//! into one, these are shown with all that they need at once: a set that is closed, added to one
-//! that is, makes one that is. A snapshot is merged when it is whole, and shown at once ([`staging`]):
-//! the union of two such sets is such a set.
+//! The invariant holds whatever the gossip engine delivers, in any order:
+//!
+//! * A log comes in order ([`State::apply`]). A transaction names what became visible at its node
+//!   since the transaction before it in the log. It becomes visible here when all of that is
+//!   visible. Until then it is held ([`Held`]).
+//! * Several folded transactions become visible at once, with all their dependencies: a closed set
+//!   that is added to a closed set makes a closed set.
+//! * A snapshot is merged when it is whole, and becomes visible at once ([`staging`]): the union of
+//!   two closed sets is closed.
 //!
 //! # Snapshots of a map that changes
 //!
-//! Every register knows when it last changed here, and a snapshot is read in that order. One that
-//! changes while it is under way moves to the end and is read again: so what has been read when the
-//! end is reached is what the map is at that moment, whole, with no copy kept for the reader. Who
-//! reads has what it was before as well, until it has all: pieces grow with the changes meanwhile.
+//! Every register has a stamp of its last change here, and a snapshot is read in the order of
+//! stamps. A register that changes during the read moves to the end, and is read again. So when the
+//! reader reaches the end, it has the whole map as of that moment, and the map keeps no copy for
+//! the reader. Until then, the reader keeps older values as well: the pieces grow with the changes
+//! meanwhile.
 
 mod staging;
 
@@ -33,25 +38,26 @@ use crate::held::{Held, Waiting};
 use crate::json::{Key, Value};
 use staging::{Old, Staging};
 
-/// What is held back takes about so much memory at most, or twice what its keys and last values
-/// take. (If those of one log do not fit into a line, they are several, and a key may be in each.)
+/// Limit for the size of all held transactions in memory, approximately. Above it they are folded.
+/// They may still take twice the size of their keys and last values. (If those of one log do not
+/// fit into a line, they are several, and a key may be in each of them.)
 pub const HELD_BYTES_MAX: usize = 4 << 20;
 
-/// The largest clock: 53 bits, so that any JSON parser keeps all its digits. At a million
-/// transactions a second, that is 285 years.
+/// The largest clock: 53 bits, so that any JSON parser keeps all digits. At a million transactions
+/// a second, it lasts 285 years.
 pub const CLOCK_MAX: u64 = (1 << 53) - 1;
 
-/// A snapshot that raises the clock by more than this is refused. Nobody has run so many
-/// transactions (at 10,000 a second it takes a century), so its sender is out of order.
+/// A snapshot that raises the clock by more than this is refused. No system has run so many
+/// transactions (at 10,000 a second it takes a century), so its sender is faulty.
 pub const CLOCK_LEAP_MAX: u64 = 1 << 45;
 
-/// Which of two writes of a key wins: the larger one, the same on every node. Whoever had seen the
-/// other one has the larger clock.
+/// The order of the writes of a key: the larger version wins, on every node. If one of two
+/// transactions had seen the other one, it has the larger clock.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     /// The transaction's place in Lamport time.
     pub clock: u64,
-    /// Whose it is.
+    /// The log that the transaction is in.
     pub origin: Origin,
 }
 
@@ -59,15 +65,15 @@ pub struct Version {
 struct Register {
     value: Value,
     version: Version,
-    /// When it last changed here.
+    /// The stamp of its last change here.
     stamp: u64,
 }
 
-/// What changed here at some time.
+/// A change of this map.
 #[derive(Clone, Debug)]
 enum Change {
     Register(Key),
-    /// Something came that is held back.
+    /// A transaction came, and is held.
     Held(Origin),
 }
 
@@ -76,14 +82,14 @@ enum Change {
 pub struct Registers {
     registers: BTreeMap<Key, Register>,
     shown: Clocks,
-    /// Always the largest of `shown`.
+    /// The largest clock in `shown`.
     clock: u64,
     held: Held,
     held_bytes_max: usize,
-    /// Exactly the registers and what is held back, by when each last changed.
+    /// The last change of each register and of each held transaction, by stamp.
     changes: BTreeMap<u64, Change>,
     next_stamp: u64,
-    /// What the registers take in a message, about.
+    /// Estimated size of the registers in a message, in bytes.
     bytes: usize,
     /// A snapshot that is being merged.
     staging: Option<Box<Staging>>,
@@ -91,15 +97,15 @@ pub struct Registers {
     old: Old,
 }
 
-/// What a handler of transactions needs to know of the map.
+/// The part of the map that the handler of transactions needs.
 pub trait Map: State<Entry = Transaction> {
     /// The value of a key, if it was ever written.
     fn get(&self, key: &Key) -> Option<&Value>;
 
-    /// The transactions that are shown.
+    /// The visible transactions.
     fn shown(&self) -> &Clocks;
 
-    /// The largest clock among these.
+    /// The largest clock among them.
     fn clock(&self) -> u64;
 }
 
@@ -124,7 +130,7 @@ impl Default for Registers {
 }
 
 impl Registers {
-    /// No register yet. What is held back is folded when it takes more than this.
+    /// A map without registers. Held transactions are folded when they take more bytes than this.
     #[must_use]
     pub fn with_held_bytes_max(held_bytes_max: usize) -> Self {
         Self {
@@ -141,13 +147,13 @@ impl Registers {
         }
     }
 
-    /// How many keys have been written.
+    /// Number of keys that have been written.
     #[must_use]
     pub fn len(&self) -> usize {
         self.registers.len()
     }
 
-    /// Whether no key has been written.
+    /// True if no key has been written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.registers.is_empty()
@@ -158,20 +164,19 @@ impl Registers {
         self.registers.iter().map(|(key, register)| (key, &register.value, &register.version))
     }
 
-    /// How many transactions have come that wait for others. Several count as one where there are
-    /// very many.
+    /// Number of held transactions. A folded one counts as one.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held.len()
     }
 
-    /// How often what waits was folded.
+    /// Number of foldings of held transactions.
     #[must_use]
     pub fn folds(&self) -> u64 {
         self.held.folds()
     }
 
-    /// The clock of the last transaction of an origin that has come, shown or not.
+    /// The clock of an origin's last transaction that has come, visible or held.
     fn known(&self, origin: &Origin) -> u64 {
         self.held.last(origin).unwrap_or_else(|| self.shown.get(origin))
     }
@@ -201,7 +206,8 @@ impl Registers {
         self.changes.insert(stamp, Change::Register(key));
     }
 
-    /// Shows all of a transaction, or of several. All that these need is shown, or about to be.
+    /// Makes a transaction visible, or a folded one. Its dependencies are visible, or become so in
+    /// the same step.
     fn show(&mut self, origin: &Origin, waiting: Waiting) {
         debug_assert!(self.shown.covers(&waiting.after));
         for (key, value, clock) in waiting.writes {
@@ -211,7 +217,7 @@ impl Registers {
         self.clock = self.clock.max(waiting.clock);
     }
 
-    /// Shows what can be shown.
+    /// Makes all transactions visible that can be.
     fn release(&mut self) {
         loop {
             let shown = &self.shown;
@@ -222,7 +228,7 @@ impl Registers {
             self.changes.remove(&stamp);
             self.show(&origin, waiting);
         }
-        // They may need each other: none of them before all of them.
+        // These may depend on each other, so all of their clocks rise first.
         let together = self.held.pop_closed(&self.shown);
         for (origin, _, waiting) in &together {
             self.shown.raise(origin, waiting.clock);
@@ -256,7 +262,7 @@ pub struct Piece {
     registers: Vec<Row>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     held: Vec<(NodeId, u64, Waiting)>,
-    /// What is shown when all of the map has been read, in the last piece.
+    /// In the last piece: the transactions that are visible in the snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     shown: Option<Clocks>,
 }
@@ -265,7 +271,7 @@ pub struct Piece {
 type Row = (Key, Value, u64, NodeId, u64);
 
 impl Piece {
-    /// Tells of a change, and returns about how many bytes that takes.
+    /// Adds a change, and returns its estimated size in bytes.
     fn push(&mut self, map: &Registers, stamp: u64, change: &Change) -> usize {
         match change {
             Change::Register(key) => {
@@ -288,7 +294,7 @@ impl Piece {
         }
     }
 
-    /// What is wrong with it as a part of a snapshot of `shown`, if anything.
+    /// The fault of this piece, if it has one, in a snapshot that shows `shown`.
     fn fault(&self, shown: &Clocks) -> Option<&'static str> {
         let beyond = |(_, _, clock, node, incarnation): &Row| {
             *clock > shown.get(&Origin { node: node.clone(), incarnation: *incarnation })
@@ -303,7 +309,7 @@ impl Piece {
     }
 }
 
-/// What the numbers and the signs of a [`Row`] take, at about the most.
+/// Upper estimate for the numbers and punctuation of a [`Row`], in bytes.
 const NUMBERS_BYTES: usize = 48;
 
 impl State for Registers {
@@ -312,8 +318,8 @@ impl State for Registers {
 
     const MONOTONIC: bool = true;
 
-    /// A clock that does not follow from what the transaction was made upon is refused: through its
-    /// log, no node can run ahead in Lamport time but by running transactions.
+    /// Refuses a clock that does not follow from the transaction's dependencies. So no node can run
+    /// ahead in Lamport time through its log, except by running transactions.
     fn check(&self, origin: &Origin, transactions: &[Transaction]) -> Result<(), Error> {
         let mut before = self.known(origin);
         for transaction in transactions.iter().filter(|it| it.clock() > self.known(origin)) {

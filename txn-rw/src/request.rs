@@ -1,4 +1,4 @@
-//! What clients ask for, and how a transaction runs.
+//! Clients' requests, and the execution of a transaction.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,14 +13,14 @@ use crate::json::{Key, Value};
 
 /// One operation of a transaction.
 ///
-/// On the wire: `["r", key, null]` (what stands for the value is not looked at) or
-/// `["w", key, value]`, where the value is not null: that is what a missing key reads as.
+/// On the wire: `["r", key, null]` or `["w", key, value]`. The node ignores the value of a read.
+/// The value of a write is not null: a key that was never written reads as null.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    /// The key as the client spelt it.
+    /// The key, as the client spelt it.
     spelling: Box<RawValue>,
     key: Key,
-    /// What is written; nothing by a read.
+    /// The value to write. `None`: the operation is a read.
     value: Option<Value>,
 }
 
@@ -29,7 +29,7 @@ impl Operation {
         self.value.is_some()
     }
 
-    /// About how many bytes it takes.
+    /// Estimated size in bytes.
     fn bytes(&self) -> usize {
         let value = self.value.as_ref().map_or(0, |value| value.text().len());
         let texts = self.spelling.get().len().saturating_add(value);
@@ -43,7 +43,7 @@ impl<'de> Deserialize<'de> for Operation {
     }
 }
 
-/// An operation takes about so many bytes besides its texts, for its signs and in memory.
+/// Estimated size of an operation beside its texts: punctuation and memory, in bytes.
 const OPERATION_OVERHEAD_BYTES: usize = 128;
 
 struct Elements;
@@ -86,19 +86,19 @@ impl<'de> Visitor<'de> for Elements {
     }
 }
 
-/// What a transaction may read at most, so that its reply fits into a line.
+/// The largest result of a transaction, in bytes: its reply must fit into a line.
 pub const RESULT_BYTES_MAX: usize = LINE_BYTES_MAX / 2;
 
 /// A transaction that is running.
 #[derive(Debug)]
 pub(crate) struct Running {
     operations: Vec<Operation>,
-    /// How many of these have been run.
+    /// Number of operations that have run.
     at: usize,
     writes: BTreeMap<Key, Value>,
-    /// What they came to: the inside of a list.
+    /// Their results: the inside of a list.
     text: String,
-    /// How many bytes the request takes.
+    /// The size of the request in bytes.
     request_bytes: usize,
 }
 
@@ -108,17 +108,17 @@ impl Running {
         Self { operations, at: 0, writes: BTreeMap::new(), text: String::new(), request_bytes }
     }
 
-    /// How many operations it has.
+    /// Number of operations.
     pub(crate) fn len(&self) -> usize {
         self.operations.len()
     }
 
-    /// How many of these have been run.
+    /// Number of operations that have run.
     pub(crate) fn done(&self) -> usize {
         self.at
     }
 
-    /// About how many bytes it holds: the request, and the results so far.
+    /// Estimated size in bytes: the request, and the results so far.
     pub(crate) fn bytes(&self) -> usize {
         self.request_bytes.saturating_add(self.text.len())
     }
@@ -131,27 +131,27 @@ impl Running {
         self.operations.iter().any(Operation::is_write)
     }
 
-    /// What it has written to a key so far.
+    /// The value that it has written to a key so far.
     pub(crate) fn written(&self, key: &Key) -> Option<&Value> {
         self.writes.get(key)
     }
 
-    /// All that it has written.
+    /// All its writes so far.
     pub(crate) fn writes(&self) -> &BTreeMap<Key, Value> {
         &self.writes
     }
 
-    /// The operations with what they came to, the inside of a list.
+    /// The operations with their results: the inside of a list.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Runs the next operation. A read sees what the transaction itself has written, or what `read`
-    /// finds.
+    /// Runs the next operation. A read returns the transaction's own write, or the value that
+    /// `read` finds.
     ///
     /// # Errors
     ///
-    /// Error 12 if it reads more than [`RESULT_BYTES_MAX`].
+    /// Error 12 if the results take more than [`RESULT_BYTES_MAX`].
     pub(crate) fn step<'a>(
         &'a mut self,
         read: impl FnOnce(&Key) -> Option<&'a Value>,

@@ -1,8 +1,8 @@
-//! Transactions that take a while, and how much of them a node holds.
+//! Transactions that take several steps.
 //!
-//! The invariant: their number and their bytes are bounded, whatever clients ask for. A
-//! transaction counts in encoded form: its request, and the results that it has so far.
-//! A transaction that runs alone is bounded by the longest line and the longest result.
+//! The invariant: their number and their bytes are bounded, whatever clients request. A transaction
+//! counts in encoded form: its request, and its results so far. The limits of lines and of results
+//! bound a transaction that is alone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,16 +11,17 @@ use maelstrom_core::{Error, Request};
 
 use crate::request::Running;
 
-/// How long an operation takes where transactions do not run at once, unless there are very many.
+/// The time of an operation at the levels where transactions take several steps. In a very long
+/// transaction, several operations share a step.
 pub const STEP: Duration = Duration::from_millis(5);
 
-/// A transaction takes no longer than this, however many operations it has: clients wait for 5 s.
+/// The longest time of a transaction, however many operations it has: clients wait for 5 s.
 pub const SPREAD_MAX: Duration = Duration::from_secs(1);
 
-/// How many transactions may be running at a time.
+/// The largest number of running transactions.
 pub const RUNNING_MAX: usize = 1 << 14;
 
-/// How many bytes all running transactions may hold together.
+/// The largest size of all running transactions together, in bytes.
 pub const RUNNING_BYTES_MAX: usize = 64 << 20;
 
 /// A transaction that is running.
@@ -29,9 +30,9 @@ pub(crate) struct Txn {
     pub(crate) request: Request,
     pub(crate) running: Running,
     began: Duration,
-    /// How many operations run in one step.
+    /// Number of operations in one step.
     stride: usize,
-    /// How many steps it has taken.
+    /// Number of steps so far.
     steps: u32,
 }
 
@@ -43,8 +44,9 @@ impl Txn {
         Self { request, running, began, stride, steps: 0 }
     }
 
-    /// Begins a step, and returns how many operations are run by its end. A step that comes late
-    /// makes up for those that it has missed: so a transaction takes no longer on a slow timer.
+    /// Begins a step, and returns the number of operations that must have run at its end. A late
+    /// step also does the work of steps that were missed. So a slow timer does not make a
+    /// transaction longer.
     pub(crate) fn begin_step(&mut self, now: Duration) -> usize {
         let since = now.saturating_sub(self.began);
         let due = since.as_micros().checked_div(STEP.as_micros()).unwrap_or(0);
@@ -53,12 +55,12 @@ impl Txn {
         usize::try_from(self.steps).unwrap_or(usize::MAX).saturating_mul(self.stride)
     }
 
-    /// About how many bytes it holds.
+    /// Estimated size in bytes.
     fn bytes(&self) -> usize {
         self.running.bytes().saturating_add(self.request.src().len())
     }
 
-    /// How long it is until the next step.
+    /// The time until the next step.
     pub(crate) fn until_next(&self, now: Duration) -> Duration {
         let at = self.began.saturating_add(STEP.saturating_mul(self.steps));
         at.saturating_sub(now)
@@ -71,16 +73,16 @@ pub(crate) struct Underway {
     /// In the order in which they began.
     txns: BTreeMap<u64, Txn>,
     next: u64,
-    /// How many bytes `txns` hold.
+    /// The size of `txns` in bytes.
     bytes: usize,
 }
 
 impl Underway {
-    /// A number for a transaction that begins, if there is room for it.
+    /// Draws a number for a new transaction, if there is room for it.
     ///
     /// # Errors
     ///
-    /// Error 11 if too many are running, or they hold too much.
+    /// Error 11 if too many transactions are running, or if they are too large together.
     pub(crate) fn admit(&mut self, txn: &Txn) -> Result<u64, Error> {
         if self.txns.len() >= RUNNING_MAX {
             return Err(Error::temporarily_unavailable("too many transactions are running"));
@@ -91,11 +93,11 @@ impl Underway {
         Ok(id)
     }
 
-    /// Whether there is room for a transaction besides those that wait for their next step.
+    /// Checks that there is room for a transaction beside those that wait for their next step.
     ///
     /// # Errors
     ///
-    /// Error 11 if they hold too much together. One that is alone always has room.
+    /// Error 11 if they are too large together. A transaction that is alone always has room.
     pub(crate) fn check(&self, txn: &Txn) -> Result<(), Error> {
         if self.bytes.saturating_add(txn.bytes()) <= RUNNING_BYTES_MAX || self.txns.is_empty() {
             return Ok(());
@@ -104,7 +106,7 @@ impl Underway {
         Err(Error::temporarily_unavailable(text))
     }
 
-    /// Takes out a transaction, for its next step.
+    /// Removes a transaction, for its next step.
     pub(crate) fn take(&mut self, id: u64) -> Option<Txn> {
         let txn = self.txns.remove(&id)?;
         self.bytes = self.bytes.saturating_sub(txn.bytes());
@@ -117,7 +119,7 @@ impl Underway {
         self.txns.insert(id, txn);
     }
 
-    /// Those that wait for their next step, the last one that began first.
+    /// The transactions that wait for their next step, the newest first.
     pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Running> + Clone {
         self.txns.values().rev().map(|txn| &txn.running)
     }

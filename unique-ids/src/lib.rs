@@ -8,35 +8,37 @@
 //! ```
 //!
 //! * **stamp**: 16 hex digits, a hybrid logical clock (Kulkarni et al., *Logical Physical Clocks*,
-//!   2014): milliseconds since the Unix epoch in the upper 48 bits, a counter in the lower 16. Each
-//!   stamp is at least one more than the last one; the wall clock only ever pulls it forward.
-//! * **incarnation**: 16 hex digits, drawn at random when the process starts, and again when it has
-//!   used up all stamps.
+//!   2014). The upper 48 bits are milliseconds since the Unix epoch, the lower 16 a counter. Each
+//!   stamp is at least one more than the last one. The wall clock can only pull it forward.
+//! * **incarnation**: 16 hex digits. A process draws them at random when it starts, and again when
+//!   it has used up all stamps.
 //! * **node**: the node's name, to the end.
 //!
 //! # Why no id repeats
 //!
 //! Both numbers have a fixed width, so ids are equal only if all three parts are.
 //!
-//! * *Within one process* the stamp strictly rises, whatever the wall clock does: while it stands
-//!   still or is behind, the stamp counts on alone.
+//! * *Within one process* the stamp strictly rises, whatever the wall clock does: while the wall
+//!   clock stands still or is behind, the stamp counts on.
 //! * *Across nodes* the names differ.
-//! * *Across restarts of a node*, and across the end of the stamps, the incarnations differ: two of
-//!   them are equal with probability 2⁻⁶⁴, and even then an id repeats only if the stamps meet.
+//! * *Across restarts of a node*, and across the end of the stamps, the incarnations differ. Two of
+//!   them are equal with probability 2⁻⁶⁴, and even then an id repeats only if the stamps are equal
+//!   as well.
 //!
 //! # Order
 //!
-//! Ids of one incarnation sort, as text, by time of creation. So do those of one node across restarts,
-//! if its wall clock is past the last stamp when the process comes back (and not set back, or
-//! outrun by a burst of ids just before): nothing is stored.
+//! Ids of one incarnation sort, as text, by time of creation. So do ids of one node across
+//! restarts, under one condition: its wall clock must be past the last stamp when the process
+//! restarts. (It is not if the clock was set back, or if a burst of ids just before ran ahead of
+//! it.) The node stores nothing.
 //!
 //! # Limits
 //!
-//! A process that makes more than 65,536 ids in a millisecond, or whose wall clock stands still,
-//! counts on into the coming milliseconds: 10 million ids run 153 ms ahead at most. The stamp holds
-//! times until the year 10889. A single reading of the clock beyond that leaves 65,536 stamps. The
-//! process then draws a new incarnation, and its stamps begin again at what the clock shows: ids stay
-//! unique, but later ones sort before earlier ones, once.
+//! A process runs ahead of the wall clock if it makes more than 65,536 ids in a millisecond, or if
+//! the wall clock stands still: 10 million ids run 153 ms ahead at most. The stamp holds times
+//! until the year 10889. After a single reading of the clock beyond that, 65,536 stamps are left.
+//! Then the process draws a new incarnation, and its stamps begin again at the time of the clock.
+//! Ids stay unique, but later ones sort before earlier ones, once.
 
 use maelstrom_core::rand::Rng;
 use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
@@ -48,35 +50,35 @@ const COUNTER_BITS: u32 = 16;
 /// The last millisecond that a stamp can hold.
 const MILLIS_MAX: u64 = u64::MAX >> COUNTER_BITS;
 
-/// The handler: the last stamp given, and the suffix that makes it this incarnation's own.
+/// The handler: the last stamp, and the suffix of all ids of this incarnation.
 #[derive(Clone, Debug, Default)]
 pub struct UniqueIds {
     last: Option<u64>,
     suffix: String,
 }
 
-/// What it understands.
+/// The requests that the node understands.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Payload {
-    /// Asks for a [`Reply::GenerateOk`].
+    /// Makes an id.
     Generate,
 }
 
-/// What it answers.
+/// The replies of the node.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// The answer to [`Payload::Generate`].
     GenerateOk {
-        /// The id. See the [crate's documentation](crate) for its form.
+        /// The id. See the [crate's documentation](crate) for its format.
         id: String,
     },
 }
 
 impl UniqueIds {
-    /// The next stamp: the wall clock's millisecond, or one more than the last, whichever is later.
-    /// `None` after the last one of all.
+    /// The next stamp: the wall clock's millisecond, or one more than the last stamp, whichever is
+    /// later. `None` if no stamp is left.
     fn stamp(&mut self, wall_millis: u64) -> Option<u64> {
         let wall = wall_millis.min(MILLIS_MAX) << COUNTER_BITS;
         let stamp = match self.last {

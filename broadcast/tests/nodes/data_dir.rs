@@ -1,4 +1,4 @@
-//! The program with `--data-dir`: what is acknowledged outlives any end of its process.
+//! The program with `--data-dir`: acknowledged values survive any end of the process.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may fail")]
 #![allow(clippy::arithmetic_side_effects, reason = "tests may fail")]
@@ -29,7 +29,7 @@ struct Process {
 }
 
 impl Process {
-    /// Runs a shell's command line, in which `$0` is the program and `$1` the folder.
+    /// Runs a command line of the shell, in which `$0` is the program and `$1` the folder.
     fn with_shell(line: &str, dir: &Path) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", line, NODE]).arg(dir);
@@ -57,7 +57,7 @@ impl Process {
         self.ask(&json!({ "type": "init", "msg_id": 1, "node_id": "n1", "node_ids": ["n1"] }))
     }
 
-    /// Whether the value is acknowledged.
+    /// True if the node acknowledges the value.
     fn add(&mut self, value: impl Into<Value>) -> bool {
         let value: Value = value.into();
         let reply = self.ask(&json!({ "type": "broadcast", "msg_id": 2, "message": value }));
@@ -74,7 +74,7 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    /// What it says when it has ended by itself with an error.
+    /// The error text of a process that has ended by itself.
     fn complaint(mut self) -> String {
         drop(self.stdin);
         let mut text = String::new();
@@ -130,7 +130,7 @@ fn a_damaged_file_is_named_and_left_alone() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "no records");
 }
 
-/// A file that may not grow is as good as a full disk.
+/// A file that may not grow is like a full disk.
 #[test]
 fn a_full_disk_ends_the_node_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -145,7 +145,7 @@ fn a_full_disk_ends_the_node_and_loses_nothing() {
     let mut node = Process::start(dir.path());
     node.init().unwrap();
     let values = node.values();
-    // One more may be there: the one that was not acknowledged.
+    // The value without an acknowledgement may be there, too.
     assert!((0_u32..).map(long).zip(values.iter()).all(|(sent, kept)| *kept == sent));
     assert!((acknowledged..=acknowledged + 1).contains(&values.len()));
     node.kill();

@@ -1,6 +1,7 @@
-//! Many values: what they take in memory, and how long an empty node needs to catch up.
+//! Many values: their size in memory, and the time in which an empty node catches up.
 //!
-//! `VALUES=1000000 cargo test --release -p broadcast --test nodes many:: -- --nocapture` for a million.
+//! With a million values:
+//! `VALUES=1000000 cargo test --release -p broadcast --test nodes many:: -- --nocapture`
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -134,7 +135,7 @@ fn memory_stays_close_to_the_values_and_an_empty_node_catches_up_in_bounded_piec
         cluster.sent, cluster.longest
     );
     assert!(logs <= log_max, "{logs}");
-    // Vectors and tables double when they are full: up to twice of 13 bytes, and of the text.
+    // Vectors and tables double when they are full: up to twice the 13 bytes, and twice the text.
     assert!(state <= 2 * (text + 13 * total) + 1_000, "{state}");
 
     cluster.nodes[3] = new_node(3, 1);

@@ -1,4 +1,4 @@
-//! The memory of a real process that has much to say to many nodes.
+//! The memory of a real process with many messages for many nodes.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail")]
 #![expect(clippy::disallowed_methods, reason = "a real process is what this is about")]
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 const NODES: usize = 100;
 const VALUE_BYTES: usize = 8_000_000;
 
-/// The most memory that a process has had, in bytes.
+/// The largest size of a process so far, in bytes.
 fn peak_bytes(id: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

@@ -1,5 +1,5 @@
-//! A node that keeps records: each value that it acknowledged is among them, wherever the node
-//! learned of it first.
+//! A node that keeps records: each value that it acknowledged is among them, even if it learned of
+//! the value from gossip.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -21,7 +21,7 @@ const NAMES: [&str; 2] = ["n1", "n2"];
 /// How long a message is under way.
 const HOP: Duration = Duration::from_millis(1);
 
-/// Longer than any period or patience of the engine on such a network.
+/// Longer than any period or timeout of the gossip engine on such a network.
 const A_WHILE: Duration = Duration::from_secs(5);
 
 /// Two nodes, a network that delivers one message at a time, and a disk for each node.
@@ -31,7 +31,7 @@ struct Pair {
     is_durable: bool,
     config: Config,
     is_cut: bool,
-    /// Messages between the nodes, with the place of their receiver.
+    /// Messages between the nodes, each with the index of its receiver.
     under_way: VecDeque<(usize, Value)>,
     /// The bytes of all messages between the nodes.
     gossip_bytes: usize,
@@ -65,7 +65,7 @@ impl Pair {
         Self::new(true, Config::default())
     }
 
-    /// Kills a node; its next life has what is on its disk.
+    /// Kills a node. Its next life has the records on its disk.
     fn restart(&mut self, at: usize) {
         self.lives += 1;
         let mut seed = [0; 32];
@@ -101,7 +101,7 @@ impl Pair {
         self.flush(at).pop().unwrap()
     }
 
-    /// Takes all outputs of a node, and all that come of them, and returns the replies to clients.
+    /// Handles all outputs of a node, and their consequences. Returns the replies to clients.
     fn flush(&mut self, at: usize) -> Vec<Value> {
         let mut replies = Vec::new();
         self.take_outputs(at, &mut replies);
@@ -148,7 +148,7 @@ impl Pair {
         serde_json::from_value(reply["messages"].clone()).unwrap()
     }
 
-    /// Lets both nodes do what they have to do for a while.
+    /// Lets both nodes run for a while.
     fn run(&mut self) {
         let end = self.now + A_WHILE;
         loop {
@@ -174,12 +174,12 @@ fn a_value_known_from_gossip_is_on_record_once_it_is_acknowledged() {
     pair.run();
     assert_eq!(pair.read(0), [7].into());
     pair.add(0, 7);
-    // Only the disk of the node that acknowledged it last is left.
+    // The disk of the node that acknowledged the value last is the only one left.
     pair.is_cut = true;
     pair.replace(1);
     pair.restart(0);
     assert_eq!(pair.read(0), [7].into());
-    // It has a name there, by which the other node learns of it.
+    // The value is in an entry there, by which the other node learns of it.
     pair.is_cut = false;
     pair.run();
     assert_eq!(pair.read(1), [7].into());
@@ -187,7 +187,7 @@ fn a_value_known_from_gossip_is_on_record_once_it_is_acknowledged() {
 
 #[test]
 fn a_value_known_from_a_snapshot_is_on_record_once_it_is_acknowledged() {
-    // Nothing but the newest entry is kept, and a piece of a snapshot holds about three values.
+    // The log keeps only the newest entry, and a piece of a snapshot has about three values.
     let config = Config { log_bytes_max: 0, batch_bytes_max: 6, ..Config::default() };
     let mut pair = Pair::new(true, config);
     pair.is_cut = true;
@@ -221,7 +221,7 @@ fn a_value_goes_on_record_once_however_often_it_is_sent() {
     }
 }
 
-/// A node that can keep nothing has nothing to pay for.
+/// A node without records has no such cost.
 #[test]
 fn without_records_a_known_value_costs_no_message() {
     let mut pair = Pair::new(false, Config::default());
@@ -233,8 +233,8 @@ fn without_records_a_known_value_costs_no_message() {
     assert_eq!(pair.gossip_bytes, before);
 }
 
-/// The last piece of the snapshot makes no sense, so its values never get the names that they have at
-/// its sender, which nobody may ask any more.
+/// The last piece of the snapshot is invalid. So its values never become entries here, and their
+/// sender may be gone.
 #[test]
 fn a_value_that_is_sent_while_a_snapshot_is_being_merged_gets_a_name() {
     let mut node = RawNode::new(Broadcast::default(), [0; 32], false);

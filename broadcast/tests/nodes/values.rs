@@ -1,4 +1,4 @@
-//! What a node does with values and requests, seen from its clients.
+//! Values and requests, as clients see them.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -48,8 +48,8 @@ impl Server {
         Clock { monotonic: self.now, wall: self.now }
     }
 
-    /// The other node never answers, so the period is not known. Waits as long as a node then does
-    /// between two beats, and returns the bodies of what goes to the other node.
+    /// The other node never answers, so the period is not known. Waits for the time that a node
+    /// then leaves between two beats. Returns the bodies of messages to the other node.
     fn wait(&mut self) -> Vec<String> {
         self.now += Duration::from_millis(1_050);
         self.node.handle_timeout(self.clock());
@@ -70,7 +70,7 @@ impl Server {
         lines
     }
 
-    /// The body of the reply to `body`, and the bodies of what goes to the other node.
+    /// The body of the reply to `body`, and the bodies of messages to the other node.
     fn ask_and_gossip(&mut self, body: &str) -> (String, Vec<String>) {
         let (mut replies, mut gossip) = (Vec::new(), Vec::new());
         for line in self.handle("c1", body) {
@@ -201,7 +201,7 @@ fn an_oversized_value_is_refused_and_the_longest_one_fits_a_line() {
     server.assert_reads(&[]);
     let (reply, gossip) = server.broadcast(&longest);
     assert_eq!((reply.as_str(), gossip.len()), (OK, 1));
-    // As far as one can tell: with names and version vectors of a large cluster beside it.
+    // There is room left for the names and version vectors of a large cluster.
     assert!(gossip[0].len() < LINE_BYTES_MAX - 1_000_000);
 }
 

@@ -1,4 +1,4 @@
-//! Nodes by themselves, and under the built-in checker.
+//! Nodes alone, and under the built-in checker.
 
 mod simulation;
 mod values;

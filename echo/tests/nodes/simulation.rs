@@ -5,7 +5,7 @@ use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::sweep::Sweep;
 use maelstrom_sim::workload;
 
-/// An echo without an answer counts as an error, so nobody may pause or crash.
+/// An echo without an answer counts as an error, so no node may pause or crash.
 const FAULTS: [Fault; 7] = [
     Fault::Partition,
     Fault::Cut,

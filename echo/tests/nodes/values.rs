@@ -1,4 +1,4 @@
-//! Any value comes back as it went, byte for byte.
+//! Any value comes back unchanged, byte for byte.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,7 +9,7 @@ use echo::Echo;
 use maelstrom_core::{Clock, Output, RawNode};
 use proptest::prelude::*;
 
-/// What a node that was just started says to the body of a message from c1.
+/// The reply of a node that has just started to the body of a message from c1.
 fn answer(body: &str) -> String {
     let mut node = RawNode::new(Echo, [0; 32], false);
     let init = r#"{"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1"]}"#;

@@ -1,4 +1,4 @@
-//! A few nodes between which messages take no time, on a clock that the test turns.
+//! A few nodes, between which messages take no time, on a clock that the test sets.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -8,15 +8,15 @@ use maelstrom_core::gossip::Config;
 use maelstrom_core::{Clock, Output, RawNode};
 use serde_json::Value;
 
-/// Longer than it takes until everyone has everything, whoever was thought to be down.
+/// Long enough for all nodes to get everything, even if they counted each other as down.
 pub(crate) const A_WHILE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Cluster {
     now: Duration,
     nodes: BTreeMap<&'static str, RawNode<GCounter>>,
-    /// What each node's driver has made durable.
+    /// The records that each node's driver has made durable.
     records: BTreeMap<&'static str, Vec<Vec<u8>>>,
-    /// Who hears nobody and is heard by nobody.
+    /// The nodes that get no messages, and whose messages are lost.
     cut_off: BTreeSet<&'static str>,
     /// Lines between nodes, in the order in which they were sent.
     under_way: VecDeque<String>,
@@ -41,7 +41,7 @@ impl Cluster {
         cluster
     }
 
-    /// Ends the node and starts it with the first records of its earlier lives.
+    /// Ends the node and starts it with the first `records_kept` records of its earlier lives.
     pub(crate) fn restart(&mut self, name: &'static str, records_kept: usize) {
         self.lives += 1;
         let config = Config { period_min: PERIOD_MIN, ..Config::default() };
@@ -84,7 +84,7 @@ impl Cluster {
         self.take_outputs(name)
     }
 
-    /// Asks as the client c1, and returns the one reply.
+    /// Sends a request as the client c1, and returns the one reply.
     pub(crate) fn ask(&mut self, name: &'static str, body: &str) -> String {
         let mut replies = self.send(name, "c1", body);
         assert_eq!(replies.len(), 1, "one reply to {body}");
@@ -114,13 +114,13 @@ impl Cluster {
         names.into_iter().map(|name| self.read(name)).collect()
     }
 
-    /// Expects that everybody reads this, after a while.
+    /// Checks that all nodes read this value, after a while.
     pub(crate) fn assert_all_read(&mut self, value: u128) {
         self.run_for(A_WHILE);
         assert_eq!(self.read_all(), vec![value; self.nodes.len()]);
     }
 
-    /// Turns the clock, and returns the bodies that nodes have sent each other.
+    /// Lets time pass, and returns the bodies that nodes have sent each other.
     pub(crate) fn run_for(&mut self, time: Duration) -> Vec<Value> {
         let end = self.now + time;
         let mut sent = self.deliver();
@@ -146,7 +146,7 @@ impl Cluster {
         Clock { monotonic: self.now, wall: Duration::ZERO }
     }
 
-    /// Keeps the records and the lines to nodes, and returns the bodies of what goes to clients.
+    /// Keeps the records and the lines to nodes, and returns the bodies of messages to clients.
     fn take_outputs(&mut self, name: &'static str) -> Vec<String> {
         let mut replies = Vec::new();
         while let Some(output) = self.nodes.get_mut(name).unwrap().poll_output() {
@@ -167,7 +167,7 @@ impl Cluster {
         replies
     }
 
-    /// Delivers what is under way, and returns the bodies.
+    /// Delivers the messages under way, and returns their bodies.
     fn deliver(&mut self) -> Vec<Value> {
         let mut bodies = Vec::new();
         while let Some(line) = self.under_way.pop_front() {

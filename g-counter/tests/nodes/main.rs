@@ -1,4 +1,4 @@
-//! What nodes do with requests, with what others tell them, and with restarts, without a simulator.
+//! Nodes with requests, messages of other nodes and restarts, without a simulator.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! The program's flags, and what it says on stderr.
+//! The program's flags, and its output on stderr.
 #![expect(clippy::disallowed_methods, reason = "processes are what this is about")]
 
 use std::io::Write;
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-/// Runs the program on these lines, and returns whether it ended well, and its stderr.
+/// Runs the program on these lines. Returns whether it succeeded, and its stderr.
 fn run(args: &[&str], lines: &[serde_json::Value]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_g-counter"));
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());

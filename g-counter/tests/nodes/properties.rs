@@ -1,4 +1,4 @@
-//! Nodes against a number that a test adds to: whatever happens, everybody ends up with it.
+//! Nodes against a number that the test adds to: whatever happens, all nodes end up with it.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ proptest! {
                 Step::Run(ms) => drop(cluster.run_for(Duration::from_millis(ms))),
                 Step::Restart(n) => {
                     cluster.restart(NAMES[n], usize::MAX);
-                    // What is repeated after a restart counts again.
+                    // An add that is repeated after a restart counts again.
                     last[n] = None;
                 }
                 Step::CutOff(n) => cluster.cut_off(NAMES[n]),

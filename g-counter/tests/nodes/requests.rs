@@ -1,4 +1,4 @@
-//! What a client gets to see.
+//! Requests of clients, and their replies.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ fn alone() -> Cluster {
     Cluster::new(&["n1"])
 }
 
-/// The reply to an add with these fields, in the end of a body.
+/// The reply to an add, with these fields at the end of the body.
 fn add(cluster: &mut Cluster, fields: &str) -> String {
     cluster.ask("n1", &format!(r#"{{"type":"add","msg_id":2{fields}}}"#))
 }
@@ -72,7 +72,7 @@ fn an_add_beyond_a_nodes_largest_total_is_refused_for_good_and_changes_nothing()
         assert!(reply.starts_with(refused), "{reply}");
         assert_eq!((cluster.read("n1"), cluster.records("n1")), (u128::from(u64::MAX) - 1, 1));
     }
-    // What still fits, fits, under the same name even: nothing has been done under it yet.
+    // A smaller add still fits, even with the same message id: no add was counted under it.
     assert_eq!(add(&mut cluster, r#","delta":1"#), r#"{"type":"add_ok","in_reply_to":2}"#);
     cluster.add("n1", 0);
     assert_eq!(cluster.read("n1"), u128::from(u64::MAX));
@@ -109,9 +109,9 @@ fn adds_of_other_names_count_each() {
     cluster.add_as("n1", "c1", 7, 1);
     cluster.add_as("n1", "c1", 8, 10);
     cluster.add_as("n1", "c2", 7, 100);
-    // Another node cannot know.
+    // Another node cannot recognize the request.
     cluster.add_as("n2", "c1", 7, 1_000);
-    // Nor are other requests adds.
+    // A request of another type is no add, either.
     cluster.ask("n1", r#"{"type":"read","msg_id":9}"#);
     cluster.add_as("n1", "c1", 9, 10_000);
     cluster.assert_all_read(11_111);
@@ -137,7 +137,7 @@ fn as_many_adds_as_promised_are_known_again_and_no_more() {
         cluster.add_as("n1", "c1", msg_id, 1);
     }
     assert_eq!(cluster.read("n1"), u128::from(last));
-    // The first has been forgotten; taken anew, it displaces the second.
+    // The first add has been forgotten. It counts again, and displaces the second one.
     cluster.add_as("n1", "c1", 1, 1);
     cluster.add_as("n1", "c1", 1, 1);
     assert_eq!(cluster.read("n1"), u128::from(last) + 1);
@@ -145,7 +145,7 @@ fn as_many_adds_as_promised_are_known_again_and_no_more() {
     assert_eq!(cluster.read("n1"), u128::from(last) + 2);
 }
 
-/// The memory of recent requests is bounded in bytes, too.
+/// The memory of recent requests is limited in bytes, too.
 #[test]
 fn fewer_adds_are_known_again_where_the_names_of_clients_are_long() {
     let mut cluster = alone();
@@ -195,12 +195,12 @@ fn however_many_adds_there_are_a_message_holds_one_total() {
     }
     let sent = cluster.run_for(Duration::from_secs(5));
     let totals: Vec<_> = sent.iter().flat_map(|body| body["runs"].as_array()).flatten().collect();
-    // The first add goes out at once, the others together.
+    // The first add leaves at once, the others together.
     assert_eq!(totals.len(), 2);
     assert!(totals.iter().all(|run| run["entries"].as_array().unwrap().len() == 1));
     assert!(sent.len() <= 4, "{sent:?}");
     assert_eq!(cluster.read_all(), [3_000, 3_000]);
-    // Nor does a node keep more than that.
+    // A node does not keep more than that, either.
     for name in ["n1", "n2"] {
         assert!(cluster.node(name).gossip().replica().log_bytes() < 100);
     }

@@ -1,4 +1,4 @@
-//! What becomes of a node's adds when it ends and begins again.
+//! The adds of a node that ends and starts again.
 
 use crate::cluster::{A_WHILE, Cluster};
 
@@ -46,7 +46,7 @@ fn without_records_what_others_have_seen_stays_and_what_is_added_comes_on_top() 
     cluster.add("n1", 5);
     cluster.assert_all_read(5);
     cluster.restart("n1", 0);
-    // Before it has heard of anybody.
+    // Adds before it has heard from any other node.
     cluster.add("n1", 2);
     assert_eq!(cluster.read("n1"), 2);
     cluster.assert_all_read(7);
@@ -78,14 +78,15 @@ fn a_node_that_has_lost_records_counts_nothing_twice_and_hides_nothing_that_it_a
             cluster.add("n1", delta);
         }
         cluster.assert_all_read(41_111);
-        // Its last records are of the new row: that goes on.
+        // Its last records are of the new row, which goes on.
         cluster.restart("n1", ALL);
         cluster.add("n1", 1);
         cluster.assert_all_read(41_112);
     }
 }
 
-/// A repeated add is answered from memory: its reply must not overtake the record of the first.
+/// A node answers a repeated add from memory. The reply must not overtake the record of the first
+/// add.
 #[test]
 fn an_add_and_its_repetition_are_acknowledged_after_its_record() {
     use g_counter::GCounter;
@@ -121,7 +122,7 @@ fn what_was_acknowledged_is_on_the_nodes_own_disk_and_what_was_read_need_not_be(
     }
     cluster.restart("n1", ALL);
     assert_eq!(cluster.read("n1"), 10);
-    // The writer has it on record, so it comes back.
+    // The writer has it on its disk, so it comes back.
     cluster.heal();
     cluster.assert_all_read(15);
 }

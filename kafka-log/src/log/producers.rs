@@ -1,11 +1,11 @@
-//! Which sends are in a partition's log, so that one that comes again is known.
+//! The sends that are in a partition's log, so that the log recognizes one that comes again.
 //!
-//! A producer numbers its sends to a partition, and never has two under way whose numbers are a
-//! window ([`WINDOW`]) or more apart. So of each producer the last of that number that were appended
-//! are enough: what is older and not among them, nobody waits for any more.
+//! A producer numbers its sends to a partition. The numbers of two sends that it has under way are
+//! never a window ([`WINDOW`]) or more apart. So a log keeps the last `window` sends of each
+//! producer. No client waits for an older send any more.
 //!
-//! A producer is one life of a node. Its sends are forgotten when another producer comes
-//! [`IDLE_MAX`] after its last one: no send is passed on for that long.
+//! A producer is one life of a node. When a new producer comes, the log forgets the sends of
+//! producers that were idle for longer than [`IDLE_MAX`]: no node forwards a send for that long.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,36 +14,36 @@ use maelstrom_core::NodeId;
 
 use crate::wire::{Position, Producer};
 
-/// How many sends of each producer are kept by default, and how far apart two can be that are under
-/// way.
+/// Default number of sends of each producer that a log keeps. The numbers of sends that are under
+/// way are less than this apart.
 pub const WINDOW: u64 = 512;
 
-/// How long after its last send a producer's sends are kept at the least.
+/// How long after its last send a producer's sends are kept at least.
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(600);
 
-/// What a log knows of a send.
+/// A log's knowledge of a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// It is not in the log.
     Never,
     /// It is in the log.
     At {
-        /// Where.
+        /// The position.
         position: Position,
-        /// The key's offset there.
+        /// The offset among the entries of its key.
         offset: u64,
     },
-    /// It is too old to tell, and nobody waits for it.
+    /// It is too old to know, and no client waits for it.
     Stale,
 }
 
 #[derive(Clone, Debug)]
 struct Window {
     name: Producer,
-    /// Below this, only what is in `kept` is known.
+    /// Below this number, only sends in `kept` are known.
     floor: u64,
     kept: BTreeMap<u64, (Position, u64)>,
-    /// When the last one came.
+    /// The time of the last send.
     newest: Duration,
 }
 
@@ -59,7 +59,7 @@ impl Window {
 /// The producers of a partition.
 #[derive(Clone, Debug)]
 pub(super) struct Producers {
-    /// How many sends of each one are kept.
+    /// Number of sends of each producer that are kept.
     window: u64,
     windows: Vec<Window>,
     places: BTreeMap<Producer, u32>,
@@ -76,12 +76,13 @@ impl Default for Producers {
 }
 
 impl Producers {
-    /// None yet. So many sends of each one will be kept.
+    /// No producers yet. `window` sends of each one will be kept.
     pub(super) fn new(window: u64) -> Self {
         Self { window, windows: Vec::new(), places: BTreeMap::new() }
     }
 
-    /// As new, with producers of whose sends nothing is left but how old they are.
+    /// The same window, and producers without sends: of each, only the number below which its sends
+    /// are too old.
     pub(super) fn reset(&self, floors: Vec<(NodeId, u64, u64)>) -> Self {
         let mut producers = Self::new(self.window);
         for (node, life, floor) in floors {
@@ -106,7 +107,7 @@ impl Producers {
         place
     }
 
-    /// The place of a producer, if there is anything of it.
+    /// The index of a producer, if the log has one.
     pub(super) fn find(&self, name: &Producer) -> Option<u32> {
         self.places.get(name).copied()
     }
@@ -126,7 +127,7 @@ impl Producers {
         }
     }
 
-    /// Notes a send, and tells the producer's place.
+    /// Notes a send, and returns the producer's index.
     pub(super) fn insert(
         &mut self,
         producer: Producer,
@@ -153,8 +154,8 @@ impl Producers {
         }
     }
 
-    /// For each producer, in the order of their places, a number above all of its sends before
-    /// `start`; 0 if there are none.
+    /// For each producer, in the order of their indexes, a number above all of its sends before
+    /// `start`. 0 if there are none.
     pub(super) fn floors(&self, start: Position) -> impl Iterator<Item = (NodeId, u64, u64)> {
         self.windows.iter().map(move |window| {
             let before = window.kept.iter().rev().find(|(_, (position, _))| *position < start);

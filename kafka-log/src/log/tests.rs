@@ -17,16 +17,16 @@ fn texts(log: &PartitionLog, key: &str, from: u64, high: Position) -> Vec<(u64, 
     log.read(key, from, high).map(|(offset, msg)| (offset, msg.get().to_owned())).collect()
 }
 
-/// What is done to a log.
+/// An operation on a log.
 #[derive(Clone, Debug)]
 enum Step {
     Append {
         key: u8,
         epoch: u64,
     },
-    /// To so much of its length, in percent.
+    /// Truncates to a percentage of the log's length.
     Truncate(u64),
-    /// So many bytes, of what is committed: so much of it, in percent.
+    /// Deletes down to a number of bytes, below a high watermark in percent of the log's length.
     Retain(usize, u64),
 }
 
@@ -45,7 +45,7 @@ proptest! {
         from in 0..8_u64,
     ) {
         let mut log = PartitionLog::default();
-        // All entries that were ever appended and not cut off: epoch, number, key.
+        // All entries that were ever appended and not truncated: epoch, number, key.
         let mut naive: Vec<(u64, u64, String)> = Vec::new();
         let (mut epoch, mut seq) = (1, 0);
         for step in steps {
@@ -178,7 +178,7 @@ fn a_send_is_known_as_long_as_anybody_can_wait_for_it() {
             }
         }
         assert_eq!(log.seen(&Producer { life: 8, ..producer }, 3), Seen::Never);
-        // A log that begins anew remembers as many.
+        // A log that starts again remembers as many.
         log.reset(log.floor());
         for seq in 2 * window..4 * window {
             log.append(entry(1, seq, "a"), &Retention::default(), Duration::ZERO);
@@ -217,7 +217,7 @@ fn the_sends_of_an_idle_producer_are_forgotten_when_a_new_one_comes() {
     assert_eq!(seen(&log, 3), Seen::At { position: 0, offset: 0 });
     append(&mut log, 9, 0, IDLE_MAX + Duration::from_millis(1));
     assert_eq!((seen(&log, 3), seen(&log, 4)), (Seen::Stale, Seen::Never));
-    // Its next send is taken, and replicas get the old one with its name.
+    // The log accepts the producer's next send, and replicas get the old one with its name.
     assert_eq!(append(&mut log, 7, 4, IDLE_MAX), 3);
     assert!(matches!(seen(&log, 4), Seen::At { position: 3, .. }));
     assert_eq!(log.entry(0).map(|entry| (entry.producer.life, entry.seq)), Some((7, 3)));

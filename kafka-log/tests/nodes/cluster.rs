@@ -1,4 +1,4 @@
-//! The cluster.
+//! A cluster of nodes in memory, with `lin-kv` and clients.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,35 +9,35 @@ use maelstrom_core::{
 };
 use serde_json::{Value, json};
 
-/// Longer than it takes until everyone has everything, whoever was thought to be down.
+/// Long enough for all nodes to get everything, even if they counted each other as down.
 pub(crate) const A_WHILE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Cluster {
     config: Config,
     pub(crate) now: Duration,
     names: Vec<&'static str>,
-    /// Who is up.
+    /// The nodes that are up.
     nodes: BTreeMap<&'static str, RawNode<KafkaLog>>,
-    /// What each node's driver has made durable.
+    /// The records that each node's driver has made durable.
     records: BTreeMap<&'static str, Vec<Vec<u8>>>,
-    /// Who hears nobody and is heard by nobody; `lin-kv` may be among them.
+    /// The nodes that get no messages, and whose messages are lost. `lin-kv` may be one of them.
     cut_off: BTreeSet<&'static str>,
     /// Changes a message between nodes on its way.
     pub(crate) on_the_way: Option<fn(&mut Value)>,
-    /// How many messages between nodes were longer than a node reads.
+    /// Number of messages between nodes that were longer than a node reads.
     pub(crate) too_long: usize,
     /// How long a message between nodes takes.
     pub(crate) latency: Duration,
     /// How long a message to or from `lin-kv` takes.
     pub(crate) kv_latency: Duration,
-    /// By when they arrive, and in order.
+    /// The messages under way, by time of arrival and order.
     under_way: BTreeMap<(Duration, u64), Value>,
     count: u64,
     pub(crate) kv: BTreeMap<String, Value>,
     lives: u8,
     msg_id: u64,
     replies: BTreeMap<u64, Value>,
-    /// Everything between nodes, and to and from `lin-kv`.
+    /// All messages between nodes, and to and from `lin-kv`.
     pub(crate) said: Vec<Value>,
 }
 
@@ -85,7 +85,7 @@ impl Cluster {
         assert_eq!(self.ask(name, init)["type"], "init_ok");
     }
 
-    /// Nodes that start from now on are told these names.
+    /// Gives these node names to nodes that start from now on.
     pub(crate) fn rename(&mut self, names: &[&'static str]) {
         self.names = names.to_vec();
         for name in names {
@@ -93,12 +93,13 @@ impl Cluster {
         }
     }
 
-    /// Nodes that start from now on have this configuration.
+    /// Gives this configuration to nodes that start from now on.
     pub(crate) fn reconfigure(&mut self, config: Config) {
         self.config = config;
     }
 
-    /// A process of that node with this configuration that has recovered its records, before `init`.
+    /// A process of that node with this configuration. It has recovered its records, and waits for
+    /// `init`.
     pub(crate) fn recovered(&self, name: &str, config: Config) -> Result<RawNode<KafkaLog>, Error> {
         let handler = KafkaLog::new(config, gossip::Config::default());
         let mut node = RawNode::new(handler, [self.lives; 32], true);
@@ -111,7 +112,7 @@ impl Cluster {
         self.records.get_mut(name).unwrap()
     }
 
-    /// Puts a snapshot of a node in the place of its records.
+    /// Replaces the records of a node by a snapshot.
     pub(crate) fn compact(&mut self, name: &str) {
         let mut snapshot = Vec::new();
         let mut add = |record: &[u8]| snapshot.push(record.to_vec());
@@ -143,13 +144,13 @@ impl Cluster {
         self.nodes[name].handler().partition(0).unwrap()
     }
 
-    /// Whether a node has any of the messages.
+    /// True if a node has any of the messages.
     pub(crate) fn has_messages(&self, name: &str) -> bool {
         let partition = self.nodes[name].handler().partition(0);
         partition.is_some_and(|partition| partition.log().end() > 0)
     }
 
-    /// Who leads, in its own eyes.
+    /// The nodes that think that they lead.
     pub(crate) fn leaders(&self) -> Vec<&'static str> {
         let leads = |node: &RawNode<KafkaLog>| {
             node.handler().partition(0).is_some_and(|partition| partition.leadership().is_some())
@@ -163,7 +164,7 @@ impl Cluster {
         leaders[0]
     }
 
-    /// Those who do not lead.
+    /// The nodes that do not lead.
     pub(crate) fn followers(&self) -> Vec<&'static str> {
         let leader = self.leader();
         self.names.iter().filter(|name| **name != leader).copied().collect()
@@ -176,13 +177,13 @@ impl Cluster {
         self.names.iter().copied().find(|name| !keeps(name)).unwrap()
     }
 
-    /// The names of those who are in sync, as `lin-kv` has it.
+    /// The names of the nodes in sync, according to `lin-kv`.
     pub(crate) fn in_sync(&self) -> Vec<String> {
         let all = self.kv["partition-0"]["in_sync"].as_array().unwrap();
         all.iter().map(|id| id[0].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Sends a request without waiting; its name.
+    /// Sends a request without waiting. Returns its message id.
     pub(crate) fn begin(&mut self, name: &'static str, mut body: Value) -> u64 {
         self.msg_id += 1;
         body["msg_id"] = json!(self.msg_id);
@@ -199,7 +200,7 @@ impl Cluster {
         self.replies.remove(&msg_id)
     }
 
-    /// Asks, and waits for the reply, up to 5 s.
+    /// Sends a request, and waits for the reply, up to 5 s.
     pub(crate) fn ask(&mut self, name: &'static str, body: Value) -> Value {
         let what = body.to_string();
         let msg_id = self.begin(name, body);
@@ -222,7 +223,7 @@ impl Cluster {
         );
     }
 
-    /// What a node shows of the key.
+    /// The messages of the key that a poll of this node returns.
     pub(crate) fn poll(&mut self, name: &'static str, from: u64) -> Value {
         let mut reply = self.ask(name, json!({"type": "poll", "offsets": {"k": from}}));
         assert_eq!(reply["type"], "poll_ok", "{reply}");
@@ -318,7 +319,7 @@ impl Cluster {
         }
     }
 
-    /// Gives a message to the node it is for. A node's driver skips a line that is too long.
+    /// Gives a message to its receiver. A node's driver skips a line that is too long.
     fn hand_over(&mut self, dest: &str, message: Value) {
         let line = message.to_string();
         if line.len() > LINE_BYTES_MAX {
@@ -333,7 +334,7 @@ impl Cluster {
         }
     }
 
-    /// What `lin-kv` does.
+    /// Answers for `lin-kv`.
     fn serve(&mut self, message: &Value) {
         let body = &message["body"];
         let key = body["key"].as_str().unwrap().to_owned();

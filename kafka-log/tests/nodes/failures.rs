@@ -1,4 +1,4 @@
-//! Who leads when nodes fail, and what remains.
+//! Elections when nodes fail, and the messages that remain.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{A_WHILE, Cluster};
 
-/// How long it takes until sends work again when a leader is gone.
+/// The time from the loss of a leader until sends work again.
 const ELECTED_WITHIN: Duration = Duration::from_secs(2);
 
 fn all(count: u64) -> Value {
@@ -55,7 +55,7 @@ fn a_leader_without_its_followers_and_lin_kv_acknowledges_nothing() {
     cluster.send(followers[0], 1, 1);
     cluster.heal();
     cluster.run_for(A_WHILE);
-    // What it had is cut off.
+    // The old leader has truncated its own message.
     assert_eq!(cluster.poll(leader, 0), all(2));
 }
 
@@ -104,7 +104,7 @@ fn whoever_lost_what_was_committed_does_not_lead_and_its_messages_do_not_come_ba
     for follower in &followers {
         cluster.crash(follower);
     }
-    // Alone in sync, it acknowledges.
+    // As the only replica in sync, it acknowledges.
     cluster.send(leader, 3, 3);
     assert_eq!(cluster.in_sync(), [leader]);
     cluster.crash(leader);
@@ -118,7 +118,7 @@ fn whoever_lost_what_was_committed_does_not_lead_and_its_messages_do_not_come_ba
         let reply = cluster.ask(name, json!({"type": "send", "key": "k", "msg": 4}));
         assert_eq!(reply["type"], "error", "{name}");
     }
-    // What the others are known to have is still there to be read.
+    // Polls still return everything that the others are known to have.
     for name in followers {
         let shown = cluster.poll(name, 0);
         assert!([all(2), all(3)].contains(&shown), "{name}: {shown}");
@@ -138,7 +138,7 @@ fn who_was_made_leader_and_crashed_before_it_heard_so_leads_when_it_is_back() {
     record["leader"] = id.clone().unwrap();
     record["in_sync"] = json!([id.unwrap()]);
     cluster.kv.insert("partition-0".into(), record);
-    // Nor does the old one have anything to say.
+    // The old leader cannot lead, either.
     cluster.crash(old);
     cluster.start(old);
     cluster.start(chosen);
@@ -161,7 +161,7 @@ fn a_follower_that_answers_but_gets_no_entries_leaves_the_in_sync_set_before_sen
     let mut cluster = Cluster::three();
     cluster.send("n1", 0, 0);
     cluster.run_for(A_WHILE);
-    // Take a leader that is not the stalled follower.
+    // The leader must not be the stalled follower.
     if cluster.leader() == "n3" {
         cluster.crash("n3");
         cluster.send("n1", 1, 1);
@@ -174,7 +174,7 @@ fn a_follower_that_answers_but_gets_no_entries_leaves_the_in_sync_set_before_sen
     cluster.latency = Duration::from_millis(10);
     cluster.on_the_way = Some(strip_entries_for_n3);
     let began = cluster.now;
-    // `other` passes the send on, again and again.
+    // `other` forwards the send again and again.
     cluster.send(other, 7, offset);
     let took = cluster.now - began;
     assert!(took < Duration::from_millis(3_000), "{took:?}");
@@ -198,7 +198,8 @@ fn the_only_replica_that_restarts_shows_its_last_message_at_once() {
     }
 }
 
-/// KIP-966: the last replica in sync loses its records. Nothing was committed since the others left.
+/// KIP-966: the last replica in sync loses its records. Nothing was committed since the others
+/// left.
 #[test]
 fn an_eligible_replica_leads_if_all_that_are_in_sync_lost_their_records() {
     for (in_sync_min, is_available) in [(1, false), (2, true)] {
@@ -210,13 +211,13 @@ fn an_eligible_replica_leads_if_all_that_are_in_sync_lost_their_records() {
         cluster.crash(followers[0]);
         cluster.send(leader, 1, 1);
         cluster.crash(followers[1]);
-        // The leader finds out, and is alone in sync.
+        // The leader notices, and is the only replica in sync.
         let _ = cluster.ask(leader, json!({"type": "send", "key": "k", "msg": 9}));
         cluster.run_for(A_WHILE);
         assert_eq!(cluster.in_sync(), [leader]);
         cluster.crash(leader);
         cluster.lose_records(leader);
-        // This one left before: it lacks a message.
+        // This replica left earlier: it lacks a message.
         cluster.start(leader);
         cluster.start(followers[0]);
         cluster.run_for(A_WHILE);
@@ -236,7 +237,7 @@ fn an_eligible_replica_leads_if_all_that_are_in_sync_lost_their_records() {
     }
 }
 
-/// The follower is found to be down while the new leader reads its own record.
+/// The new leader reads its own record when the follower is found to be down.
 #[test]
 fn a_follower_that_dies_with_its_leader_leaves_the_in_sync_set() {
     for kv_latency in [0, 100, 200, 250, 300, 400] {
@@ -256,7 +257,7 @@ fn a_follower_that_dies_with_its_leader_leaves_the_in_sync_set() {
     }
 }
 
-/// Nobody sends anything, but there is something that was committed and is not shown.
+/// No client sends anything, but the last committed message is not shown yet.
 #[test]
 fn followers_that_come_back_without_their_leader_elect_one_and_show_what_was_committed() {
     let mut cluster = Cluster::three();
@@ -294,8 +295,9 @@ fn a_replica_that_lost_its_records_is_not_eligible() {
     assert_eq!(cluster.kv["partition-0"].get("eligible"), None);
 }
 
-/// The node that takes over is the only replica in sync at first, and refuses what it is sent. A send
-/// of its own may be in another log by then, so it waits, and gets on once there are enough in sync.
+/// The node that takes over is the only replica in sync at first, and refuses sends. A send of its
+/// own client may be in another log by then. So that send waits, and succeeds once enough replicas
+/// are in sync.
 #[test]
 fn a_send_of_the_node_that_takes_over_does_not_wait_for_its_deadline() {
     for kv_latency in [0, 20, 100] {

@@ -1,4 +1,5 @@
-//! A follower that begins anew, and a leader that has deleted messages of many keys, or of long ones.
+//! A follower that starts again, and a leader that has deleted messages of many keys, or of long
+//! keys.
 
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::cluster::{A_WHILE, Cluster};
 
-/// A cluster of three that deletes nearly all messages, also those of these keys, and one of its
-/// followers, which has to begin anew and does not run.
+/// A cluster of three that deletes nearly all messages, and all messages of these keys. Returns it
+/// with a follower that does not run, and has to start again.
 fn with_deleted_keys(config: Config, keys: &[String]) -> (Cluster, &'static str) {
     let retention = Retention { segment_bytes: 40, bytes_max: Some(100), age_max: None };
     let config = Config { partitions: 1, retention, ..config };
@@ -30,7 +31,7 @@ fn with_deleted_keys(config: Config, keys: &[String]) -> (Cluster, &'static str)
     (cluster, anew)
 }
 
-/// The node is in sync, and counts the deleted messages of each key as the leader does.
+/// Checks that the node is in sync, and counts the deleted messages of each key as the leader does.
 fn knows_all(cluster: &Cluster, name: &str, keys: &[String]) {
     assert!(cluster.in_sync().iter().any(|other| other == name), "{:?}", cluster.in_sync());
     let leader = cluster.leader();
@@ -40,7 +41,7 @@ fn knows_all(cluster: &Cluster, name: &str, keys: &[String]) {
     assert!(others(&floor).eq(others(&copy)));
 }
 
-/// How many packets brought a part of a floor.
+/// Number of packets with a part of a floor.
 fn parts(cluster: &Cluster) -> usize {
     let floor = |message: &&Value| !message["body"]["appends"][0]["floor"].is_null();
     cluster.said.iter().filter(floor).count()
@@ -48,7 +49,7 @@ fn parts(cluster: &Cluster) -> usize {
 
 #[test]
 fn deleted_messages_of_keys_that_are_longer_than_a_packet_together_keep_no_follower_out() {
-    // As 8 MiB are to keys of 4 MB.
+    // As small for these keys as 8 MiB are for keys of 4 MB.
     const BUDGET: usize = 1 << 20;
     let keys: Vec<String> = (0..5).map(|n| format!("{n}{}", "x".repeat(500_000))).collect();
     let config = Config { packet_bytes: BUDGET, ..Config::default() };
@@ -96,7 +97,7 @@ fn a_floor_arrives_in_parts_though_some_are_lost_and_more_is_deleted_meanwhile()
         let bytes = message["body"]["appends"].to_string().len();
         assert!(bytes <= BUDGET, "{bytes}: {message}");
     }
-    // It keeps on its disk what it was told.
+    // The floor is on the follower's disk.
     cluster.crash(anew);
     cluster.start(anew);
     cluster.run_for(A_WHILE);

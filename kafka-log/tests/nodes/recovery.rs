@@ -1,5 +1,5 @@
-//! Nodes that keep records, started with an empty `lin-kv`: as after every restart of a cluster under
-//! Maelstrom.
+//! Nodes that keep records, started with an empty `lin-kv`. This is every restart of a cluster
+//! under Maelstrom.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn all(count: u64) -> Value {
     (0..count).map(|n| json!([n, n])).collect()
 }
 
-/// All nodes and `lin-kv` end.
+/// Stops all nodes, and empties `lin-kv`.
 fn stop(cluster: &mut Cluster) {
     for name in NAMES {
         cluster.crash(name);
@@ -23,7 +23,7 @@ fn stop(cluster: &mut Cluster) {
     cluster.kv.clear();
 }
 
-/// A cluster with three messages of which `lagging` has the first one only, all of it stopped.
+/// A stopped cluster with three messages. The node `lagging` has only the first one.
 fn stopped_with_a_laggard(config: Config) -> (Cluster, &'static str) {
     stopped_with_partitions(Config { partitions: 1, ..config })
 }
@@ -46,14 +46,15 @@ fn unclean() -> Config {
     Config { unclean_recovery: true, ..Config::default() }
 }
 
-/// Why a node does not take a message.
+/// The error with which a node refuses a message.
 fn refusal(cluster: &mut Cluster, name: &'static str) -> String {
     let reply = cluster.ask(name, json!({"type": "send", "key": "k", "msg": 9}));
     assert!([json!(0), json!(11)].contains(&reply["code"]), "{reply}");
     reply["text"].as_str().unwrap().to_owned()
 }
 
-/// Everyone shows so many messages, takes one more, and is in sync.
+/// Checks that all nodes show `count` messages, that the cluster takes one more, and that all
+/// replicas are in sync.
 fn go_on(cluster: &mut Cluster, count: u64) {
     cluster.run_for(A_WHILE);
     for name in NAMES {
@@ -138,7 +139,8 @@ fn a_node_that_lost_its_records_does_not_begin_anew_before_it_has_heard_from_all
     }
 }
 
-/// Who was in sync lost its records: it may have been the only one to have the last messages.
+/// A replica that was in sync lost its records. It may have been the only one with the last
+/// messages.
 #[test]
 fn a_partition_whose_last_replica_in_sync_lost_its_records_is_unavailable() {
     for is_unclean in [false, true] {
@@ -166,7 +168,7 @@ fn a_partition_whose_last_replica_in_sync_lost_its_records_is_unavailable() {
     }
 }
 
-/// No node hears that its change of a record has come true.
+/// Hides from all nodes that their changes of a record have succeeded.
 fn lose_outcomes(message: &mut Value) {
     if message["body"]["type"] == "cas_ok" {
         message["body"]["in_reply_to"] = json!(0);
@@ -180,7 +182,7 @@ fn whoever_a_leader_let_in_without_hearing_so_must_be_there_with_its_records() {
     cluster.run_for(A_WHILE);
     let (leader, followers) = (cluster.leader(), cluster.followers());
     let (joins, other) = (followers[0], followers[1]);
-    // It loses its records, leaves, and is let in again as another replica.
+    // The node loses its records, leaves, and joins again as another replica.
     cluster.crash(joins);
     cluster.lose_records(joins);
     cluster.send(leader, 1, 1);
@@ -193,7 +195,7 @@ fn whoever_a_leader_let_in_without_hearing_so_must_be_there_with_its_records() {
     cluster.on_the_way = None;
     cluster.crash(leader);
     cluster.crash(other);
-    // Alone, it takes over and acknowledges.
+    // As the only replica in sync, it takes over and acknowledges.
     cluster.send(joins, 2, 2);
     stop(&mut cluster);
     cluster.lose_records(joins);
@@ -235,7 +237,7 @@ fn an_unclean_recovery_goes_on_without_who_is_missing_and_takes_it_in_later() {
     cluster.run_for(A_WHILE);
     assert_eq!(cluster.leaders(), [lagging]);
     assert!(cluster.partition(lagging).epoch() > UNCLEAN_EPOCHS);
-    // The offsets of the messages that were given up are used again.
+    // The offsets of the lost messages are used again.
     cluster.send(lagging, 1, 1);
     for name in NAMES.iter().filter(|name| **name != lagging) {
         cluster.start(name);
@@ -269,7 +271,7 @@ fn two_unclean_recoveries_do_not_share_an_epoch() {
     assert_eq!(cluster.in_sync().len(), 3);
 }
 
-/// The node with the most complete log told so, and died before it led.
+/// The node with the most complete log described its records, and failed before it led.
 #[test]
 fn a_chosen_leader_that_dies_counts_as_silent() {
     for is_unclean in [false, true] {
@@ -289,7 +291,7 @@ fn a_chosen_leader_that_dies_counts_as_silent() {
             cluster.crash(name);
         }
         cluster.on_the_way = None;
-        // A send to the other partition finds out that they are down.
+        // A send to the other partition notices that they are down.
         cluster.begin(lagging, json!({"type": "send", "key": other_key, "msg": 1}));
         cluster.run_for(A_WHILE);
         if is_unclean {
@@ -302,14 +304,14 @@ fn a_chosen_leader_that_dies_counts_as_silent() {
     }
 }
 
-/// No request to create a record reaches `lin-kv`.
+/// Turns each request to create a record into a plain change, which fails.
 fn hide_creation(message: &mut Value) {
     if message["body"]["create_if_not_exists"] == true {
         message["body"]["create_if_not_exists"] = json!(false);
     }
 }
 
-/// A replica whose compare-and-set may come true yet can still get entries as the leader.
+/// A replica whose compare-and-set may still succeed can get entries as the leader.
 #[test]
 fn a_node_does_not_tell_what_it_holds_while_it_may_be_about_to_lead() {
     let mut cluster = Cluster::three();
@@ -355,12 +357,12 @@ fn with_the_flag_a_recovery_is_clean_if_all_are_there_in_time() {
 fn records_of_another_log_are_refused_and_kept() {
     let (mut cluster, lagging) = stopped_with_a_laggard(unclean());
     let others: Vec<&str> = NAMES.into_iter().filter(|name| *name != lagging).collect();
-    // The others begin anew, without the one that has records.
+    // The other nodes start without records, and without the node that has some.
     for name in &others {
         cluster.lose_records(name);
         cluster.start(name);
     }
-    // The first message comes too early.
+    // The first send comes too early: the unclean recovery has not happened yet.
     let _ = cluster.ask(others[0], json!({"type": "send", "key": "k", "msg": 9}));
     cluster.run_for(A_WHILE);
     for n in 0..5 {
@@ -369,7 +371,7 @@ fn records_of_another_log_are_refused_and_kept() {
     let records = cluster.records(lagging).clone();
     cluster.start(lagging);
     cluster.run_for(A_WHILE);
-    // It passes on what it is asked, and does not show what it keeps.
+    // It forwards requests, and does not show its own records.
     assert_eq!(cluster.poll(lagging, 0), all(5));
     cluster.send(lagging, 5, 5);
     cluster.said.clear();
@@ -398,7 +400,7 @@ fn a_fresh_cluster_asks_nobody_what_it_holds() {
     assert!(reads.count() <= 1);
 }
 
-/// Nobody stops but `lin-kv`, which forgets everything.
+/// Only `lin-kv` fails, and forgets everything.
 #[test]
 fn a_leader_goes_on_in_a_new_epoch_when_lin_kv_forgets_its_record() {
     let mut cluster = Cluster::three();
@@ -409,7 +411,7 @@ fn a_leader_goes_on_in_a_new_epoch_when_lin_kv_forgets_its_record() {
     let follower = cluster.followers()[0];
     cluster.crash(follower);
     let leader = cluster.leader();
-    // The leader cannot take the follower out, as there is no record.
+    // The leader cannot remove the follower from the in-sync set, as there is no record.
     let reply = cluster.ask(leader, json!({"type": "send", "key": "k", "msg": 1}));
     assert_eq!(reply["type"], "error");
     assert_eq!(cluster.leaders(), Vec::<&str>::new(), "nobody leads while one has not told");

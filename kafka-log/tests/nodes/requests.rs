@@ -1,4 +1,4 @@
-//! What clients ask for.
+//! Requests of clients, and their replies.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ fn malformed_requests_get_error_12() {
         let reply = cluster.ask("n1", body.clone());
         assert_eq!((&reply["type"], &reply["code"]), (&json!("error"), &json!(12)), "{body}");
     }
-    // And nothing else happened.
+    // Nothing else has happened.
     cluster.send("n1", 1, 0);
     assert_eq!(cluster.poll("n1", u64::MAX), Value::Null);
 }
@@ -77,7 +77,7 @@ fn committed_offsets_only_rise_and_are_soon_everywhere() {
     for name in ["n1", "n2", "n3"] {
         assert_eq!(list(&mut cluster, name), json!({"a": 5, "b": 1}), "{name}");
     }
-    // What a node has acknowledged it has itself, whatever others had committed before.
+    // A node has the offsets that it has acknowledged, even if others committed them before.
     for name in ["n1", "n2"] {
         cluster.crash(name);
     }
@@ -131,7 +131,7 @@ fn with_too_few_in_sync_a_send_is_refused_and_not_stored() {
     let leader = cluster.leader();
     let follower = cluster.followers()[0];
     cluster.crash(follower);
-    // What is under way when the follower goes is not known to be stored.
+    // A send that is under way when the follower leaves is not known to be stored.
     let reply = cluster.ask(leader, json!({"type": "send", "key": "k", "msg": 1}));
     assert_eq!((&reply["type"], &reply["code"]), (&json!("error"), &json!(0)), "{reply}");
     cluster.run_for(A_WHILE);
@@ -154,11 +154,12 @@ fn a_new_leader_with_too_few_in_sync_refuses_nothing_that_the_old_one_may_have()
         cluster.send("n1", 0, 0);
         let (old, new) = (cluster.leader(), cluster.followers()[0]);
         cluster.crash(old);
-        // It is passed on to the old leader before anybody knows; then this node leads, alone.
+        // The node forwards the send to the old leader before it knows of the failure. Then this
+        // node leads, alone.
         let reply = cluster.ask(new, json!({"type": "send", "key": "k", "msg": 1}));
         assert_eq!((&reply["type"], &reply["code"]), (&json!("error"), &json!(code)), "{reply}");
         assert_eq!(cluster.leader(), new);
-        // A later one was never passed on to anybody.
+        // The node never forwarded the later send.
         let reply = cluster.ask(new, json!({"type": "send", "key": "k", "msg": 2}));
         assert_eq!((&reply["type"], &reply["code"]), (&json!("error"), &json!(11)), "{reply}");
     }

@@ -1,4 +1,4 @@
-//! Nodes whose records were written with other settings, or whose peers have other ones.
+//! Nodes whose records were written with other settings, or whose peers have other settings.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ fn config(partitions: u32, replication: usize) -> Config {
     Config { partitions, replication, ..Config::default() }
 }
 
-/// A lone node that has four messages.
+/// A lone node with four messages.
 fn alone(config: Config) -> Cluster {
     let mut cluster = Cluster::new(&["n1"], config);
     for n in 0..4 {
@@ -27,7 +27,7 @@ fn value(record: &[u8]) -> Value {
     serde_json::from_slice(record).unwrap()
 }
 
-/// Makes of a node's records what earlier versions wrote: they name the incarnation only.
+/// Turns a node's records into those of earlier versions, which name only the incarnation.
 fn make_old(cluster: &mut Cluster) {
     let records = cluster.records("n1");
     let first = value(&records[0]);
@@ -36,7 +36,7 @@ fn make_old(cluster: &mut Cluster) {
     records[0] = json!({"incarnation": incarnation}).to_string().into_bytes();
 }
 
-/// Why the node does not start from its records.
+/// The error with which the node does not start from its records.
 fn refusal(cluster: &Cluster, config: Config) -> String {
     let Error { code, text } = cluster.recovered("n1", config).unwrap_err();
     assert_eq!(code, ErrorCode::PreconditionFailed, "{text}");
@@ -76,8 +76,8 @@ fn the_first_record_names_the_settings_and_no_later_one_does() {
     assert!(which[0] && !which[1..].contains(&true), "{which:?}");
 }
 
-/// Without this, a partition whose replicas are all new would begin again, and what was acknowledged
-/// would be gone.
+/// If such a cluster served, a partition with only new replicas would start again, and its
+/// acknowledged messages would be lost.
 #[test]
 fn a_cluster_of_other_nodes_serves_nothing_from_these_records() {
     for is_snapshot in [false, true] {
@@ -132,7 +132,7 @@ fn records_of_an_earlier_version_are_taken_and_from_then_on_name_the_settings() 
     cluster.crash("n1");
     make_old(&mut cluster);
     let incarnation = cluster.records("n1")[0].clone();
-    // They do not tell how many nodes were to keep a partition.
+    // Old records do not tell how many nodes should keep a partition.
     assert!(cluster.recovered("n1", config(4, 2)).is_ok());
     cluster.start("n1");
     cluster.send("n1", 4, 4);
@@ -164,7 +164,7 @@ fn records_of_an_earlier_version_are_refused_if_a_key_would_be_in_another_partit
 struct Warnings(Arc<Mutex<Vec<u8>>>);
 
 impl Warnings {
-    /// Collects those of this thread while the guard lives.
+    /// Collects the log lines of this thread while the guard lives.
     fn collect(&self) -> tracing::subscriber::DefaultGuard {
         let buffer = self.clone();
         let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN);
@@ -210,14 +210,14 @@ fn nodes_with_other_settings_are_named_once_by_each_node_that_meets_them() {
             cluster.begin("n1", json!({"type": "send", "key": "k", "msg": n}));
             cluster.run_for(Duration::from_secs(1));
         }
-        // The others warn of the one, and the one of the others.
+        // The other nodes warn of this one, and this one warns of the others.
         let lines = warnings.take();
         let with = |peer| lines.iter().filter(|line| line.contains(peer)).count();
         assert_eq!([with("peer=n1"), with("peer=n2"), with("peer=n3")], [1, 2, 1], "{lines:?}");
         for part in ["--partitions 4 --replication-factor 3", "--partitions 8 --"] {
             assert!(lines.iter().all(|line| line.contains(part)), "{lines:?}");
         }
-        // They know already. Its next process does not.
+        // The nodes know already. The next process of this node does not.
         cluster.crash("n2");
         cluster.start("n2");
         cluster.run_for(A_WHILE);

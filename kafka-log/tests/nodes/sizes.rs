@@ -1,4 +1,4 @@
-//! Packets keep to a budget of bytes, whatever is said.
+//! Packets keep to a budget of bytes, whatever items they have.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn sends_that_are_longer_than_a_line_together_all_arrive_and_hold_up_no_other() 
     let mut bodies = vec![send("k", "x".repeat(4_000_000)); 5];
     bodies.push(send("k", 7));
     let replies = ask_at_once(&mut cluster, follower, bodies);
-    // In the order in which they came.
+    // The replies are in the order of the requests.
     let offsets: Vec<&Value> = replies.iter().map(|reply| &reply["offset"]).collect();
     assert_eq!((json!(offsets), cluster.too_long), (json!([1, 2, 3, 4, 5, 6]), 0));
 }
@@ -64,13 +64,13 @@ fn keys_count_as_long_as_they_are_in_json() {
     for reply in ask_at_once(&mut cluster, follower, bodies) {
         assert_eq!(reply["type"], "send_ok", "{reply}");
     }
-    // Six times as long as it looks, which is more than is taken.
+    // The key is six times as long as JSON, which is over the limit.
     let reply = cluster.ask(follower, send(&"\u{1}".repeat(50_000), 0));
     assert_eq!((&reply["type"], &reply["code"]), (&json!("error"), &json!(12)));
     assert_packets_fit(&cluster, 1 << 20);
 }
 
-/// How long a packet's items are together, and how many they are.
+/// The total length of a packet's items, and their number.
 fn items(message: &Value) -> (usize, usize) {
     let kinds = ["appends", "acks", "sends", "sent", "polls", "polled"];
     let lists = kinds.iter().filter_map(|kind| message["body"][kind].as_array());
@@ -132,7 +132,7 @@ fn a_question_about_more_keys_than_fit_into_a_packet_is_asked_in_parts() {
     }
     cluster.run_for(A_WHILE);
     cluster.said.clear();
-    // All keys are found, though an answer holds only some of them.
+    // A reader gets all keys, though each answer has only some of them.
     for name in ["n1", "n2", "n3", "n4", "n5"] {
         let mut missing = keys.clone();
         for _ in 0..10 {
@@ -178,11 +178,11 @@ fn sends_for_which_there_is_no_room_are_refused_at_once_and_others_are_not() {
         cluster.run_for(A_WHILE);
         cluster.heal();
         cluster.run_for(A_WHILE);
-        // An operation that has ended makes room.
+        // A request that has ended makes room.
         let replies = ask_at_once(&mut cluster, name, vec![send("k", "x".repeat(400)); 2]);
         assert!(replies.iter().all(|reply| reply["type"] == "send_ok"), "{name}: {replies:?}");
         assert_eq!(cluster.ask(name, send("k", "x".repeat(900)))["type"], "send_ok", "{name}");
-        // Alone, a message may have any length.
+        // While nothing else waits, a message may have any length.
         assert_eq!(cluster.ask(name, send("k", "x".repeat(2_000)))["type"], "send_ok", "{name}");
     }
 }

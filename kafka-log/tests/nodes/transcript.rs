@@ -1,4 +1,4 @@
-//! One conversation from the first send to the return of a leader that was lost.
+//! One conversation, from the first send until a lost leader returns.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 
-/// A packet in a few words.
+/// A short description of a packet.
 fn packet(body: &Value) -> Vec<String> {
     let list = |name: &str| body[name].as_array().cloned().unwrap_or_default();
     let mut words = Vec::new();
@@ -42,7 +42,8 @@ fn record(value: &Value) -> String {
     format!("v{version} epoch {epoch}, {leader} leads, in sync: {}", names.join(" "))
 }
 
-/// What was said since the last time, a line each; what is repeated in vain is left out.
+/// The messages since the last call, a line each. Leaves out messages that are repeated without
+/// success.
 fn said(cluster: &mut Cluster) -> String {
     let mut lines: Vec<String> = Vec::new();
     for message in std::mem::take(&mut cluster.said) {

@@ -1,9 +1,9 @@
-//! Nodes whose file of records is damaged now and then, when they start.
+//! Nodes whose file of records is sometimes damaged when they start.
 //!
-//! A file is damaged at any record, the last one among them. The store of a real node does not read
-//! such a file: the node refuses to start, and starts anew once somebody has removed the folder. A
-//! simulated disk only grows, so a mark on it tells how many of the records before it are still
-//! there.
+//! The damage can be at any record, and so at the last one. The store of a real node does not read
+//! such a file: the node refuses to start, and starts without records after somebody has removed
+//! the folder. A simulated disk only grows. So a mark on it tells how many of the records before it
+//! are left.
 
 use kafka_log::{Config, Event, KafkaLog, Payload, Rules};
 use maelstrom_core::{Error, MessageHandler, Node, Records, Request, SnapshotPosition, gossip};
@@ -15,13 +15,13 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Reader {
     /// The file is never damaged.
     Lucky,
-    /// The damage is noticed, and the file removed.
+    /// The node notices the damage, and somebody removes the file.
     Refuses,
-    /// The records before the damage are read, as if there had never been others.
+    /// The node reads the records before the damage, as if there had never been others.
     Cuts,
 }
 
-/// So many of the records before this one are still there.
+/// Number of records before this one that are left.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Mark {
@@ -33,7 +33,7 @@ pub(crate) struct Damaged {
     handler: KafkaLog,
     reader: Reader,
     file: Vec<Vec<u8>>,
-    /// Until then the handler has none of the records, and takes no snapshot.
+    /// False until the handler has its records. Until then there is no snapshot, either.
     is_started: bool,
 }
 
@@ -50,7 +50,7 @@ impl Damaged {
         if is_whole || self.reader == Reader::Lucky {
             return;
         }
-        // Every second time it is the last record.
+        // In half of the cases, the damage is at the last record.
         let last = self.file.len().saturating_sub(1);
         let first = if node.rng().random_bool(0.5) { last } else { 0 };
         let damaged = node.rng().random_range(first..=last);

@@ -20,7 +20,7 @@ impl Forgetful {
     }
 }
 
-/// A test of three nodes or more that crash. The first one is to lose its disk each time.
+/// A test of three nodes or more that crash. The first one loses its disk in each crash.
 pub(crate) fn with_one_bad_disk(Test { workload, mut options }: Test) -> Test {
     options.nemesis.insert(Fault::Crash);
     let count = options.nodes.len().max(3);

@@ -1,5 +1,5 @@
-//! The handler in virtual time: sweeps with all kinds of faults, and the protocol broken on purpose.
-//! One program for all of it, since each more is a build.
+//! The handler in virtual time: sweeps with all kinds of faults, and the protocol broken on
+//! purpose. All tests are one program, since each further program costs a build.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

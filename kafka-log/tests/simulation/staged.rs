@@ -1,5 +1,5 @@
-//! Tests whose faults come in the order that one rule of the protocol is there for, at random times
-//! and again and again: where faults come in any order, that one is too rare to be found.
+//! Tests whose faults come in the order in which one rule of the protocol matters, again and again,
+//! at random times. With faults in a random order, these cases are too rare to be found.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use maelstrom_sim::workload::Kafka;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
-/// A schedule that is being written.
+/// A schedule of faults in the making.
 struct Script {
     rng: SimRng,
     at: Duration,
@@ -36,7 +36,7 @@ impl Script {
         self.events.push((self.at, op));
     }
 
-    /// Only these two groups are cut off from each other.
+    /// Cuts these two groups off from each other, and heals all other cuts.
     fn split(&mut self, one: &[NodeId], other: &[NodeId]) {
         self.then(NemesisOp::StopPartition);
         let refuse = |nodes: &[NodeId], from: &[NodeId]| {
@@ -54,7 +54,7 @@ impl Script {
     }
 }
 
-/// Three nodes, with five clients each, on a network that is fast unless the faults make it slow.
+/// Three nodes with five clients each. The network is fast unless the faults make it slow.
 fn three_nodes(Test { workload, options }: Test) -> Test {
     let options = Options {
         rate: 60.0,
@@ -71,8 +71,8 @@ fn config(rules: Rules) -> Config {
     Config { partitions: 1, linger: Duration::ZERO, rules, ..Config::default() }
 }
 
-/// A replica is cut off until it is not in sync any more, comes back slowly, and is alone at about
-/// the time at which it is in sync again: the others crash, and what they sent to it is lost.
+/// A replica is cut off until it leaves the in-sync set, and comes back slowly. At about the time
+/// at which it joins again, it is alone: the other nodes crash, and their packets to it are lost.
 pub(crate) fn with_joins(test: Test) -> Test {
     let mut test = three_nodes(test);
     let options = &mut test.options;
@@ -102,9 +102,9 @@ pub(crate) fn joining(rules: Rules) -> Config {
     config(rules)
 }
 
-/// The first node has a bad disk, and is one of two that are in sync. The other one stops while it
-/// leads, so that the first one leads in a newer epoch. Then the first one forgets that, and the
-/// earlier leader goes on and finds it before anybody else does.
+/// The first node has a bad disk, and is one of two replicas in sync. The other one stops while it
+/// leads, so that the first one leads in a newer epoch. Then the first one loses its records. The
+/// earlier leader goes on, and reaches it before any other node does.
 pub(crate) fn with_a_former_leader(test: Test) -> Test {
     let mut test = three_nodes(test);
     let options = &mut test.options;
@@ -134,8 +134,8 @@ pub(crate) fn with_a_former_leader(test: Test) -> Test {
     test
 }
 
-/// A leader has hardly any room for sends, and too few replicas are in sync again and again.
-/// Packets overtake each other, so the copy of a send that is refused is often not the only one.
+/// A leader has hardly any room for sends, and again and again too few replicas are in sync.
+/// Packets overtake each other, so a refused copy of a send is often not the only one.
 pub(crate) fn with_refusals(test: Test) -> Test {
     let mut test = three_nodes(test);
     test.options.rate = 200.0;
@@ -151,8 +151,7 @@ pub(crate) fn refusing(rules: Rules) -> Config {
 }
 
 /// Two of five nodes keep a partition of a few messages. A replica that was away for a moment
-/// begins anew and may soon lead, while another node still waits for the answer to a deleted
-/// message.
+/// starts again and may soon lead. Another node still waits for the answer to a deleted message.
 pub(crate) fn with_deletions(test: Test) -> Test {
     let mut test = three_nodes(test);
     test.options = test.options.with_node_count(5);
@@ -160,7 +159,7 @@ pub(crate) fn with_deletions(test: Test) -> Test {
     test.options.nemesis = [Fault::Cut, Fault::Crash].into_iter().collect();
     test.options.nemesis_interval = Duration::from_millis(700);
     test.with_workload(|kafka: &mut Kafka| {
-        // Nobody reads deleted messages any more.
+        // Deleted messages cannot be read any more.
         kafka.harmless.extend(["lost-write", "unseen", "poll-skip"]);
         (kafka.keys.key_count, kafka.keys.max_writes_per_key) = (1, 1_024);
     })

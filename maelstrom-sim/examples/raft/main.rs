@@ -579,7 +579,7 @@ mod tests {
     /// network nor disk may be too slow. Otherwise the final operations would get no reply in time.
     #[test]
     fn sweep() {
-        Sweep::new(LinKv::default(), Fault::ALL).test_cases("raft", 10, |mut test| {
+        Sweep::new(LinKv::default(), Fault::ALL).test_cases("raft", 5, |mut test| {
             test.options.latency.mean_ms = test.options.latency.mean_ms.min(50);
             test.options.sync_max = Some(Duration::from_millis(20));
             Case::new(test, |_| Raft::new())

@@ -11,6 +11,7 @@ mod ids;
 mod kafka;
 mod registers;
 mod replicated;
+mod transactions;
 
 use maelstrom_core::{MessageHandler, NodeId};
 use maelstrom_sim::nemesis::Fault;
@@ -18,7 +19,7 @@ use maelstrom_sim::sweep::Sweep;
 use maelstrom_sim::workload::Workload;
 
 /// How many seeds to run with a correct handler, unless `SEEDS` says otherwise.
-const GOOD_SEEDS: u64 = 6;
+const GOOD_SEEDS: u64 = 4;
 
 /// All faults that the correct handler of a workload tolerates. An echo without a reply is always
 /// an error, so its nodes may not pause or crash.

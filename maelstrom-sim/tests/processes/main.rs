@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, reason = "tests")]
 #![expect(clippy::disallowed_methods, reason = "processes are what this is about")]
 
+mod command_line;
 mod folders;
 mod groups;
 mod signals;
@@ -11,6 +12,7 @@ mod silence;
 mod starts;
 mod storms;
 mod texts;
+mod verdicts;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

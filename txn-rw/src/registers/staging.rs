@@ -1,18 +1,18 @@
-//! A snapshot of another node is merged a little at a time, and shown at once.
+//! The merge of another node's snapshot: a little at a time, and visible at once.
 //!
 //! The steps ([`Registers::merge_step`]):
 //!
-//! 1. The registers of the snapshot go into a map of their own, one piece a step.
-//! 2. The registers that are shown go there as well, some a step, in the order in which they last
-//!    changed. One that changes meanwhile stands at the end, and goes there again.
-//! 3. When the end is reached, the new map holds both, and takes the place of the old one.
-//! 4. The old map is freed, some entries a step ([`Registers::discard_step`]).
+//! 1. The registers of the snapshot go into a new map, one piece a step.
+//! 2. The visible registers go there as well, some in each step, in the order of their stamps. A
+//!    register that changes meanwhile moves to the end, and goes there again.
+//! 3. At the end, the new map has the registers of both, and replaces the old one.
+//! 4. The old map is freed, some entries in each step ([`Registers::discard_step`]).
 //!
-//! So reads show the old map until they show the union of both, and no step takes long, however many
+//! So reads see the old map until they see the union of both, and no step takes long, however many
 //! registers there are.
 //!
-//! Every register of the new map has a stamp beyond all stamps of the old one. A node that is reading
-//! a snapshot of this map thus reads all of it again, as [`State::piece`] demands.
+//! Every register of the new map has a stamp above all stamps of the old one. So a node that is
+//! reading a snapshot of this map reads all of it again, as [`State::piece`] demands.
 
 use std::collections::BTreeMap;
 
@@ -26,23 +26,23 @@ use crate::clocks::Clocks;
 use crate::held::Waiting;
 use crate::json::Key;
 
-/// So many registers are copied or freed in a step.
+/// Number of registers that one step copies or frees.
 const STEP: usize = if cfg!(test) { 2 } else { 2_000 };
 
-/// So many stamps may be drawn while a snapshot is merged.
+/// Number of stamps that may be drawn while a snapshot is merged.
 const STAMPS: u64 = 1 << 32;
 
-/// A map that is about to take the place of the one that is shown.
+/// A new map that will replace the visible one.
 #[derive(Clone, Debug)]
 pub(super) struct Staging {
     pub(super) map: Registers,
-    /// How many pieces of the snapshot are in it.
+    /// Number of pieces of the snapshot that the new map has.
     pieces: usize,
-    /// The stamp from which on the registers that are shown are not in it yet.
+    /// Visible registers from this stamp on are not in the new map yet.
     position: u64,
 }
 
-/// The rest of a map whose place another one has taken.
+/// The rest of a map that has been replaced.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Old {
     pub(super) registers: BTreeMap<Key, Register>,
@@ -55,11 +55,11 @@ fn refused(why: &str) -> Error {
 }
 
 impl Registers {
-    /// Merges a little of a snapshot. Returns whether all of it is merged, and shown.
+    /// Merges a little of a snapshot. Returns true if all of it is merged, and visible.
     ///
     /// # Errors
     ///
-    /// If the snapshot makes no sense. Nothing of it is shown then.
+    /// If the snapshot is invalid. None of it becomes visible then.
     pub(super) fn stage(&mut self, pieces: &[Piece]) -> Result<bool, Error> {
         if !self.discard() {
             return Ok(false);
@@ -83,31 +83,31 @@ impl Registers {
         Ok(false)
     }
 
-    /// The clocks that a snapshot shows, if they can be.
+    /// The clocks that a snapshot shows, if they are possible.
     fn shown_by<'a>(&self, pieces: &'a [Piece]) -> Result<&'a Clocks, Error> {
         let shown = pieces.last().and_then(|piece| piece.shown.as_ref());
         let shown = shown.ok_or_else(|| refused("the end of the snapshot is missing"))?;
-        // Transactions that are held back raise nobody's clock, whatever they say.
+        // Held transactions raise no node's clock, whatever clocks they have.
         if shown.max() > self.clock.saturating_add(CLOCK_LEAP_MAX).min(CLOCK_MAX) {
             return Err(refused("its clock is further ahead than can be"));
         }
         Ok(shown)
     }
 
-    /// A map without registers, whose stamps are beyond those of this map.
+    /// A map without registers, whose stamps are above those of this map.
     fn empty(&self) -> Self {
         let next_stamp = self.next_stamp.saturating_add(STAMPS);
         Self { next_stamp, ..Self::with_held_bytes_max(self.held_bytes_max) }
     }
 
-    /// Takes over a map that has all registers of this one and of a snapshot.
+    /// Replaces this map by one that has all registers of this map and of a snapshot.
     fn replace(&mut self, map: Self, shown: &Clocks, pieces: &[Piece]) {
         let before = std::mem::replace(self, map);
         self.old = Old { registers: before.registers, changes: before.changes };
         self.shown = before.shown;
         self.shown.join(shown);
         self.clock = self.shown.max();
-        // Transactions that are held back stay where they are among the changes.
+        // Held transactions keep their stamps.
         self.held = before.held;
         for (origin, stamp) in self.held.numbers() {
             self.changes.insert(stamp, Change::Held(origin.clone()));
@@ -126,7 +126,7 @@ impl Registers {
         self.release();
     }
 
-    /// Frees a little of the map that was shown before. Returns whether nothing is left of it.
+    /// Frees a little of the map that was replaced. Returns true if nothing is left of it.
     pub(super) fn discard(&mut self) -> bool {
         for _ in 0..STEP {
             if self.old.registers.pop_first().is_none() && self.old.changes.pop_first().is_none() {
@@ -138,7 +138,7 @@ impl Registers {
 }
 
 impl Staging {
-    /// Takes in the registers of the next piece of the snapshot.
+    /// Adds the registers of the next piece of the snapshot.
     fn add(&mut self, piece: &Piece) {
         for (key, value, clock, node, incarnation) in &piece.registers {
             let origin = Origin { node: node.clone(), incarnation: *incarnation };
@@ -147,7 +147,7 @@ impl Staging {
         self.pieces = self.pieces.saturating_add(1);
     }
 
-    /// Takes in some registers that are shown. Returns whether that was all.
+    /// Adds some visible registers. Returns true if these were the last ones.
     fn copy(&mut self, shown: &Registers) -> bool {
         let mut changes = shown.changes.range(self.position..);
         for (stamp, change) in changes.by_ref().take(STEP) {

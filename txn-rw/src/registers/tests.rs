@@ -1,4 +1,4 @@
-//! The map by example, and against sets of transactions.
+//! Tests of the map by example, and against sets of transactions.
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ fn raw(text: &str) -> Box<RawValue> {
     RawValue::from_string(text.to_owned()).unwrap()
 }
 
-/// A transaction of node 9 that names what it was made upon, and writes the same to some keys.
+/// A transaction of node 9 with these dependencies, which writes one value to some keys.
 fn upon(clock: u64, after: &[(usize, u64)], keys: &[&str], value: &str) -> Transaction {
     let rows = after.iter().map(|(n, clock)| (origin(*n).node, 1, *clock));
     let writes = keys.iter().map(|key| (raw(key).into(), raw(value).into()));
@@ -34,7 +34,7 @@ fn read(map: &Registers, key: &str) -> Option<String> {
     map.get(&raw(key).into()).map(|value| value.text().to_owned())
 }
 
-/// The whole of a map, in pieces of about so many bytes.
+/// A whole map, in pieces of about `bytes_max` bytes.
 fn pieces(map: &Registers, bytes_max: usize) -> Vec<Piece> {
     let (mut pieces, mut position) = (Vec::new(), Some(0));
     while let Some(at) = position {
@@ -91,12 +91,12 @@ fn a_clock_that_follows_from_nothing_is_refused() {
         assert_eq!(check(1, &late), clock <= 3, "{clock}");
     }
     assert!(!check(2, &[upon(u64::MAX, &[(1, u64::MAX)], &["1"], "1")]));
-    // Who names what will never come waits for ever, and raises nobody's clock.
+    // A transaction with a dependency that will never come waits for ever, and raises no clock.
     let far = vec![upon(CLOCK_MAX, &[(7, CLOCK_MAX - 1)], &["1"], "1")];
     assert!(check(2, &far) && !check(2, &[upon(CLOCK_MAX + 1, &[(7, CLOCK_MAX)], &["1"], "1")]));
     map.apply(&origin(2), far);
     assert_eq!((map.clock(), map.held()), (1, 1));
-    // Nor does it keep others from taking a snapshot.
+    // It does not keep another node from merging a snapshot, either.
     let mut other = Registers::default();
     other.merge(pieces(&map, 1)).unwrap();
     assert_eq!((other.clock(), other.held()), (1, 1));
@@ -160,7 +160,7 @@ fn what_waits_takes_no_more_than_its_keys_and_last_values() {
     }
 }
 
-/// Two logs that wait, each of which needs the other one.
+/// Two held logs that depend on each other.
 fn entangled(value: &str, end: u64) -> [Vec<Transaction>; 2] {
     let mut logs = [vec![upon(2, &[(1, 1)], &["1"], value)], vec![]];
     for clock in 3..end {
@@ -178,7 +178,7 @@ fn folded_logs_that_need_each_other_are_shown_in_the_end_and_at_once() {
         map.apply(&origin(n), log);
     }
     assert!(map.folds() > 0);
-    // After all that, what waits for something else does not keep the rest from being shown.
+    // A transaction that still misses a dependency does not delay the others.
     map.apply(&origin(3), vec![upon(50, &[(4, 49)], &["3"], "6")]);
     let mut other = Registers::default();
     other.merge(pieces(&map, 1)).unwrap();
@@ -198,13 +198,13 @@ fn folding_takes_time_that_grows_with_what_waits_and_not_with_its_square() {
         map.folds()
     };
     apply(2, &[(1, 1)], 0);
-    // Other keys: each folding is of twice as much as the one before.
+    // New keys: each folding handles twice as much as the one before.
     let folds = (3..10_000).map(|clock| apply(clock, &[], clock)).max().unwrap();
     assert!((3..20).contains(&folds), "{folds}");
-    // The same ones: it is folded when there is as much again.
+    // The same keys: the next folding comes when the size has doubled.
     let more = (10_000..20_000).map(|clock| apply(clock, &[], clock - 10_000)).max().unwrap();
     assert!((folds + 1..folds + 4).contains(&more), "{more}");
-    // When all of that is shown, it begins again.
+    // After all of them have become visible, folding begins at the first limit again.
     map.apply(&origin(1), vec![upon(1, &[], &["9"], "7")]);
     assert_eq!(map.held(), 0);
     let after = map.folds();
@@ -249,18 +249,18 @@ fn memory_grows_with_keys_and_not_with_transactions() {
     );
 }
 
-/// What may happen to a few replicas.
+/// An event at some replicas.
 #[derive(Clone, Debug)]
 enum Step {
     /// A node runs a transaction that writes some of the keys.
     Commit(usize, u8),
-    /// A node gets the next entries of a log, whether it has what these depend on or not.
+    /// A node gets the next entries of a log, with or without their dependencies.
     Deliver { to: usize, of: usize, count: usize },
-    /// A node gets some of the entries of a log that it has already.
+    /// A node gets some entries of a log again.
     Repeat { to: usize, of: usize, from: Index },
-    /// A node gets the next piece of another one's map, or begins with it.
+    /// A node gets the next piece of another one's map, or the first one.
     Piece { to: usize, from: usize, bytes_max: usize },
-    /// A node does the next step with a map that it has got.
+    /// A node does the next step of a merge.
     Merge(usize),
 }
 
@@ -278,20 +278,20 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A transaction of the model: its name, all that it was made upon, and the entry.
+/// A transaction of the model: its name, all its dependencies, and the entry.
 type Known = BTreeSet<(usize, usize)>;
 
-/// Replicas, and what each has as plain sets.
+/// Replicas, and the transactions of each one as plain sets.
 struct Model {
-    /// Whether what waits is folded, so that some of it waits for longer than it must.
+    /// True if held transactions are folded, so that some wait for longer than they must.
     is_folding: bool,
     maps: [Registers; NODES],
     logs: [Vec<(Known, Transaction)>; NODES],
-    /// How much of each log each node has.
+    /// The number of entries of each log that each node has.
     have: [[usize; NODES]; NODES],
     said: [Clocks; NODES],
     loading: BTreeMap<(usize, usize), (u64, Vec<Piece>)>,
-    /// The maps that nodes have got and are merging, and what their senders had.
+    /// The maps that nodes are merging, and the entries that their senders had.
     merging: BTreeMap<usize, (Vec<Piece>, [usize; NODES])>,
     values: u32,
 }
@@ -310,7 +310,7 @@ impl Model {
         }
     }
 
-    /// All that the node says that it shows.
+    /// The transactions that are visible at the node, according to its clocks.
     fn shown(&self, node: usize) -> Known {
         let shown = self.maps[node].shown();
         let log = |of: usize| (0..self.logs[of].len()).map(move |nth| (of, nth));
@@ -319,7 +319,7 @@ impl Model {
         (0..NODES).flat_map(log).filter(is_shown).collect()
     }
 
-    /// All that is there with all that it was made upon.
+    /// The transactions of the node whose dependencies are all there.
     fn showable(&self, node: usize) -> Known {
         let has = |(of, nth): &(usize, usize)| *nth < self.have[node][*of];
         let all = (0..NODES).flat_map(|of| (0..self.have[node][of]).map(move |nth| (of, nth)));
@@ -381,7 +381,7 @@ impl Model {
         self.merging.entry(to).or_insert((pieces, have));
     }
 
-    /// Whether there was something to merge.
+    /// Returns true if there was something to merge.
     fn merge(&mut self, node: usize) -> bool {
         let Some((pieces, theirs)) = self.merging.get(&node) else { return false };
         let before = contents(&self.maps[node]);
@@ -396,7 +396,7 @@ impl Model {
         true
     }
 
-    /// The map that a set of transactions makes.
+    /// The map that results from a set of transactions.
     fn naive(&self, shown: &Known) -> BTreeMap<String, String> {
         let mut newest: BTreeMap<String, (u64, usize, String)> = BTreeMap::new();
         for (of, nth) in shown {
@@ -457,7 +457,7 @@ fn a_step_of_a_merge_moves_few_registers_however_many_there_are() {
     }
     assert_eq!((map.len(), registers(&map)), (150, (0, 100)));
     assert!(steps > pieces.len(), "{steps}");
-    // A reader that is in the midst of the old map gets all of the new one.
+    // A reader in the middle of the old map gets all of the new one.
     assert_eq!(map.piece(before.0 as u64, usize::MAX).0.registers.len(), 150);
     assert!(!map.discard_step() && registers(&map).1 >= 100 - 2);
     while !map.discard_step() {}

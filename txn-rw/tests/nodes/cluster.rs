@@ -1,4 +1,4 @@
-//! A few nodes between which messages take no time, on a clock that the test turns.
+//! A few nodes, between which messages take no time, on a clock that the test sets.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use maelstrom_core::{Clock, LINE_BYTES_MAX, Output, RawNode};
 use serde_json::Value;
 use txn_rw::{Config, HELD_BYTES_MAX, Registers, TxnRw};
 
-/// Longer than it takes until everyone has everything, whoever was thought to be down.
+/// Long enough for all nodes to get everything, even if they counted each other as down.
 pub(crate) const A_WHILE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Cluster {
@@ -15,9 +15,9 @@ pub(crate) struct Cluster {
     config: Config,
     held_bytes_max: usize,
     nodes: BTreeMap<&'static str, RawNode<TxnRw>>,
-    /// What each node's driver has made durable.
+    /// The records that each node's driver has made durable.
     records: BTreeMap<&'static str, Vec<Vec<u8>>>,
-    /// Who hears nobody and is heard by nobody.
+    /// The nodes that get no messages, and whose messages are lost.
     cut_off: BTreeSet<&'static str>,
     /// Lines between nodes, in the order in which they were sent.
     under_way: VecDeque<String>,
@@ -57,7 +57,7 @@ impl Cluster {
         cluster
     }
 
-    /// Ends the node and starts it with the first records of its earlier lives.
+    /// Ends the node and starts it with the first `records_kept` records of its earlier lives.
     pub(crate) fn restart(&mut self, name: &'static str, records_kept: usize) {
         self.lives += 1;
         let map = Registers::with_held_bytes_max(self.held_bytes_max);
@@ -101,14 +101,14 @@ impl Cluster {
         self.take_outputs(name)
     }
 
-    /// Asks as the client c1, and returns the one reply.
+    /// Sends a request as the client c1, and returns the one reply.
     pub(crate) fn ask(&mut self, name: &'static str, body: &str) -> String {
         let mut replies = self.send(name, "c1", body);
         assert_eq!(replies.len(), 1, "one reply to {body}");
         replies.remove(0)
     }
 
-    /// Runs a transaction, and returns its operations with what they came to.
+    /// Runs a transaction, and returns its operations with their results.
     pub(crate) fn txn(&mut self, name: &'static str, operations: &str) -> String {
         let reply = self.ask(name, &format!(r#"{{"type":"txn","msg_id":3,"txn":{operations}}}"#));
         let txn = reply.strip_prefix(r#"{"type":"txn_ok","in_reply_to":3,"txn":"#);
@@ -116,7 +116,7 @@ impl Cluster {
         txn.strip_suffix('}').unwrap().to_owned()
     }
 
-    /// What all nodes read of these keys, after a while: they must agree.
+    /// The values of these keys after a while. Checks that all nodes agree.
     pub(crate) fn all_read(&mut self, keys: &[&str]) -> Vec<String> {
         self.run_for(A_WHILE);
         let names: Vec<_> = self.nodes.keys().copied().collect();
@@ -132,7 +132,7 @@ impl Cluster {
         values.into_iter().map(|operation| operation[2].to_string()).collect()
     }
 
-    /// Turns the clock, and returns the bodies that nodes have sent each other.
+    /// Lets time pass, and returns the bodies that nodes have sent each other.
     pub(crate) fn run_for(&mut self, time: Duration) -> Vec<Value> {
         let end = self.now + time;
         let mut sent = self.deliver();
@@ -155,8 +155,8 @@ impl Cluster {
         sent
     }
 
-    /// Turns the clock of a lone node to its next timer, and beyond by `late`. Returns how long
-    /// that took.
+    /// Lets time pass until the next timer of a lone node, and `late` more. Returns the time that
+    /// passed.
     pub(crate) fn wait_for_timer(&mut self, late: Duration) -> Duration {
         let before = self.now;
         let next = self.nodes.values().filter_map(RawNode::poll_timeout).min();
@@ -169,7 +169,7 @@ impl Cluster {
         Clock { monotonic: self.now, wall: Duration::ZERO }
     }
 
-    /// Keeps the records and the lines to nodes, and returns the bodies of what goes to clients.
+    /// Keeps the records and the lines to nodes, and returns the bodies of messages to clients.
     fn take_outputs(&mut self, name: &'static str) -> Vec<String> {
         let mut replies = Vec::new();
         while let Some(output) = self.nodes.get_mut(name).unwrap().poll_output() {
@@ -190,7 +190,7 @@ impl Cluster {
         replies
     }
 
-    /// Delivers what is under way, and returns the bodies.
+    /// Delivers the messages under way, and returns their bodies.
     fn deliver(&mut self) -> Vec<Value> {
         let mut bodies = Vec::new();
         while let Some(line) = self.under_way.pop_front() {

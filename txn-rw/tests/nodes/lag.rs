@@ -1,5 +1,5 @@
-//! How far nodes are behind each other, and what that costs: on a network that takes no time, nodes
-//! collect for as long as they do anywhere.
+//! The lag of nodes behind each other, and its cost in messages. The network takes no time here, so
+//! the lag is the time for which nodes collect.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use crate::cluster::Cluster;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// A transaction every millisecond, at each node in turn. How far the last of the others was behind
-/// at the worst, and how many messages there were.
+/// Runs a transaction every millisecond, at each node in turn. Returns the largest lag of the
+/// slowest node, and the number of messages.
 fn under_load(names: &[&'static str], seconds: usize) -> (Duration, usize) {
     let mut cluster = Cluster::new(names);
-    // Until they have heard of each other, they do not know how long a period will do.
+    // The nodes choose their period only after they have heard from each other.
     for name in names {
         cluster.txn(name, r#"[["w",0,0]]"#);
         cluster.run_for(Duration::from_secs(5));
     }
-    // Where and when, and by which clock: those that somebody lacks.
+    // The transactions that some node lacks: the node, the time and the clock of each.
     let mut on_their_way: VecDeque<(&str, u32, u64)> = VecDeque::new();
     let (mut lag, mut messages) = (0, 0);
     for (now, at) in (0..).zip((0..names.len()).cycle().take(1_000 * seconds)) {

@@ -1,5 +1,5 @@
-//! Nodes against what clients have been told: whatever happens, no session goes back, and in the
-//! end everybody has the same.
+//! Nodes against the replies that clients got: whatever happens, no session goes back, and in the
+//! end all nodes have the same values.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,7 +33,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Of batches and logs: some so small that pieces of the map are sent as well.
+/// The sizes of batches and logs. Some are so small that nodes send pieces of the map as well.
 fn any_sizes() -> impl Strategy<Value = (usize, usize)> {
     (prop::sample::select(vec![100, 256 << 10]), prop::sample::select(vec![0, 4 << 20]))
 }
@@ -94,8 +94,8 @@ proptest! {
     }
 }
 
-/// Messages of two lives within a microsecond, on a network that takes no time: a question that bears
-/// the same time as an echoed one proves nothing, and was asked again and again.
+/// Messages of two lives within a microsecond, on a network that takes no time. A question with the
+/// same time as an echoed one proves nothing, so it was once repeated for ever.
 #[test]
 fn a_life_that_begins_in_the_microsecond_of_an_echo_is_recognized() {
     let mut cluster = cluster_of((100, 0));

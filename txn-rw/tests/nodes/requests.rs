@@ -1,4 +1,4 @@
-//! What a client gets to see.
+//! Requests of clients, and their replies.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn alone() -> Cluster {
     Cluster::new(&["n1"])
 }
 
-/// The reply to a transaction, and that nothing came of it.
+/// The error text for a transaction. Checks that it had no effect.
 fn refused(cluster: &mut Cluster, operations: &str) -> String {
     let reply = cluster.ask("n1", &format!(r#"{{"type":"txn","msg_id":2,"txn":{operations}}}"#));
     let rest = reply.strip_prefix(r#"{"type":"error","in_reply_to":2,"code":12,"text":""#);
@@ -37,7 +37,7 @@ fn the_reply_has_the_operations_of_the_request_in_their_order() {
             r#"[["r",1,5],["w",1,6],["r",1,6],["w",2,1],["w",1,7],["r",2,1],["r",1,7]]"#,
         ),
         (r#"[["r",1,null],["r",3,null]]"#, r#"[["r",1,7],["r",3,null]]"#),
-        // What stands for the value of a read is not looked at.
+        // The node ignores the value of a read.
         (r#"[["r",1,99]]"#, r#"[["r",1,7]]"#),
     ] {
         assert_eq!(cluster.txn("n1", operations), result);
@@ -61,7 +61,7 @@ fn keys_and_values_are_any_json_with_all_their_digits_here_and_on_other_nodes() 
         r#"{"a":{"b":[]}}"#,
         "null",
     ];
-    // A value is never null, a key may be.
+    // A value is never null. A key may be null.
     let value = |at: usize| texts[(at + 1) % 10];
     let all = texts.iter().enumerate();
     let writes: Vec<_> = all.map(|(at, key)| format!(r#"["w",{key},{}]"#, value(at))).collect();
@@ -125,7 +125,7 @@ fn a_transaction_that_is_too_long_is_refused_and_nothing_of_it_is_done() {
     let text = refused(&mut cluster, &format!(r#"[["w",1,{large}],["w",2,{large}]]"#));
     assert!(text.ends_with(": more than 8388608 bytes"), "{text}");
     cluster.txn("n1", &many(OPERATIONS_MAX));
-    // Nor is a reply longer than that.
+    // The limit holds for replies, too.
     cluster.txn("n1", &format!(r#"[["w",1,{large}]]"#));
     let body = r#"{"type":"txn","msg_id":2,"txn":[["w",2,6],["r",1,null],["r",1,null]]}"#;
     let reply = cluster.ask("n1", body);
@@ -165,7 +165,7 @@ fn a_transaction_is_seen_whole_by_others_and_costs_one_message() {
     assert_eq!(cluster.read("n1", &["1", "2"]), ["null", "null"]);
     let sent = cluster.run_for(Duration::ZERO);
     assert_eq!(sent.len(), 1);
-    // What the first write of a key was, nobody learns.
+    // The first of two writes of a key stays in its transaction.
     assert_eq!(sent[0]["runs"][0]["entries"], json!([{"clock": 1, "writes": [[1, 7], [2, 6]]}]));
     assert_eq!(cluster.read("n1", &["1", "2"]), ["7", "6"]);
     cluster.txn("n1", r#"[["w",1,8]]"#);
@@ -188,7 +188,7 @@ fn who_has_seen_a_write_overwrites_it_and_who_has_not_may_not() {
     cluster.txn("n2", r#"[["w",1,"n2"]]"#);
     cluster.txn("n1", r#"[["w",2,"n1, once more"]]"#);
     cluster.heal();
-    // The same clock: the later name wins. A lost update, if both had read before.
+    // The clocks are equal, so the later name wins. If both had read before, this is a lost update.
     assert_eq!(cluster.all_read(&["1", "2"]), ["\"n2\"", "\"n1, once more\""]);
     cluster.txn("n1", r#"[["w",1,"after all"]]"#);
     assert_eq!(cluster.all_read(&["1"]), ["\"after all\""]);
@@ -245,8 +245,8 @@ fn gossip_of_a_client_is_refused() {
     assert!(reply.starts_with(r#"{"type":"error","in_reply_to":2,"code":12,"#), "{reply}");
 }
 
-/// Begins two transactions on a node of a level, the second one while the first one is running, and
-/// returns their replies.
+/// Begins two transactions on a node of a level, the second one while the first one is running.
+/// Returns their replies.
 fn interleaved(isolation: Isolation, first: &str, second: &str) -> Vec<String> {
     let mut cluster = Cluster::with(&["n1"], Config { isolation, ..Config::default() });
     let mut replies = Vec::new();
@@ -268,19 +268,19 @@ fn the_levels_differ_in_what_a_transaction_sees_of_one_that_is_running() {
     let (writer, reader) =
         (r#"[["w",1,"a"],["w",1,"b"],["w",2,"b"]]"#, r#"[["r",1,null],["r",1,null],["r",2,null]]"#);
     let seen = |isolation| interleaved(isolation, writer, reader).swap_remove(1);
-    // All of it, since it runs at once.
+    // The whole first transaction, since it runs at once.
     assert_eq!(seen(Isolation::Causal), r#"[["r",1,"b"],["r",1,"b"],["r",2,"b"]]"#);
-    // What is committed by then.
+    // The values that are committed by then.
     assert_eq!(seen(Isolation::ReadCommitted), r#"[["r",1,"old"],["r",1,"old"],["r",2,"b"]]"#);
-    // What is written so far.
+    // The values that are written so far.
     assert_eq!(seen(Isolation::ReadUncommitted), r#"[["r",1,"a"],["r",1,"b"],["r",2,"b"]]"#);
-    // Who writes builds on nothing that is not committed.
+    // A transaction that writes reads only committed values.
     let both = r#"[["r",1,null],["w",1,"c"]]"#;
     let replies = interleaved(Isolation::ReadUncommitted, writer, both);
     assert_eq!(replies[1], r#"[["r",1,"old"],["w",1,"c"]]"#);
 }
 
-/// A timer comes late, on any machine by 1 ms or so: 1,000 steps add that up.
+/// A timer comes late by 1 ms or so on any machine. In 1,000 steps that adds up.
 #[test]
 fn a_long_transaction_is_done_in_time_and_not_at_once_and_others_run_meanwhile() {
     const LATE: Duration = Duration::from_micros(1_200);
@@ -297,7 +297,7 @@ fn a_long_transaction_is_done_in_time_and_not_at_once_and_others_run_meanwhile()
         assert!(cluster.send("n1", "c1", &begin).is_empty());
         let (mut took, mut between) = (Duration::ZERO, 0);
         while cluster.late.is_empty() {
-            // Others are answered, and see nothing of it.
+            // Other transactions run meanwhile, and see none of it.
             let read = cluster.ask("n1", r#"{"type":"txn","msg_id":4,"txn":[["r",1,null]]}"#);
             let is_seen = !read.ends_with(r#"[["r",1,null]]}"#);
             assert_eq!(is_seen, isolation == Isolation::ReadUncommitted, "{read}");
@@ -322,7 +322,7 @@ fn running_transactions_hold_no_more_bytes_than_a_limit() {
     let (write, read) = (format!(r#"["w",1,"{large}"]"#), r#"["r",1,null]"#);
     let refusal = format!("running transactions hold more than {RUNNING_BYTES_MAX} bytes");
     let is_refusal = |reply: &str| reply.contains(r#""code":11,"#) && reply.contains(&refusal);
-    // Some hold large requests, and others large results of small requests.
+    // Some transactions have large requests. Others have small requests with large results.
     for operations in [format!("{write},{read}"), format!(r#"["w",2,1],{read},["r",2,null]"#)] {
         let mut cluster = Cluster::with(&["n1"], config.clone());
         cluster.ask("n1", &txn(2, &write));
@@ -337,7 +337,7 @@ fn running_transactions_hold_no_more_bytes_than_a_limit() {
         let refused = replies.iter().filter(|reply| is_refusal(reply)).count();
         let done = replies.iter().filter(|reply| reply.contains("txn_ok")).count();
         assert_eq!((refused + done, refused * 2 >= count), (count, true), "{refused} are refused");
-        // There is room again, and no byte is counted for ever.
+        // There is room again: every byte was given back.
         for id in 0..count {
             assert!(cluster.send("n1", "c1", &txn(1_000 + id, read)).len() == 1);
         }

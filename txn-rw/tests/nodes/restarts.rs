@@ -1,4 +1,4 @@
-//! What becomes of transactions when their node ends and begins again.
+//! Transactions of a node that ends and starts again.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn of_lost_records_as_much_is_shown_as_still_makes_sense() {
     }
 }
 
-/// Each register takes almost half a line, and batches are as large as can be asked for.
+/// Each register takes almost half a line, and batches are as large as possible.
 #[test]
 fn large_registers_come_in_pieces_that_fit_into_lines() {
     let mut config = Config::default();
@@ -94,8 +94,9 @@ fn large_registers_come_in_pieces_that_fit_into_lines() {
     assert_eq!(cluster.node("n2").gossip().state().len(), 3);
 }
 
-/// Two others go on, each upon what the other one did: what it lacks comes in batches that are not
-/// cut along that, and so much of it waits that it is folded.
+/// Two other nodes go on, and each depends on the other one's transactions. The node gets what it
+/// missed in batches that are not cut along dependencies. So many transactions are held that they
+/// are folded.
 #[test]
 fn a_node_that_was_cut_off_catches_up_though_what_waits_is_folded() {
     let mut config = Config::default();

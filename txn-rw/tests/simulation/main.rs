@@ -1,5 +1,5 @@
 //! The handler in virtual time: sweeps with all kinds of faults, and the handler broken on purpose.
-//! One program for both, since each more is a build.
+//! All tests are one program, since each further program costs a build.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

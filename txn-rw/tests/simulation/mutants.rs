@@ -1,7 +1,8 @@
-//! The node, broken in one way each: the checker must find every one, by the anomaly it stands for.
+//! Nodes that are broken on purpose, in one way each. The checker must find each of them, by the
+//! anomaly that it causes.
 //!
-//! `make hunts HUNTS=21 | grep '^|'` prints after how many seeds: the median and the most of so many
-//! hunts.
+//! `make hunts HUNTS=21 | grep '^|'` prints the number of seeds that a hunt needs: the median and
+//! the maximum of 21 hunts.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -30,33 +31,33 @@ use txn_rw::{
 
 use crate::hunt::is_caught;
 
-/// What is wrong with a map.
+/// The fault of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mutant {
-    /// Nothing.
+    /// None.
     None,
-    /// Of the last transaction of a batch, half of the writes are shown with the next batch.
+    /// Half of the writes of a batch's last transaction become visible with the next batch.
     HalfAnEntry,
     /// Of two writes with the same clock, the one that comes later wins.
     TieByArrival,
-    /// Clocks are what the wall says.
+    /// Clocks are wall clock times.
     WallClock,
-    /// What comes is shown, whether all that it was made upon is there or not.
+    /// A transaction becomes visible as soon as it comes, without its dependencies.
     NotCausal,
 }
 
-/// A map with something wrong. Unless it keeps `ALL`, only a node's own log is on record.
+/// A map with a fault. Unless it keeps `ALL`, only a node's own log is durable.
 #[derive(Debug)]
 struct Broken<const ALL: bool> {
     mutant: Mutant,
     map: Registers,
-    /// What is read instead of what is in the map.
+    /// The values that reads return instead of those in the map.
     instead: BTreeMap<Key, Option<Value>>,
     wall: Rc<Cell<u64>>,
 }
 
 impl<const ALL: bool> Broken<ALL> {
-    /// Half of the keys of the last transaction stay as they were.
+    /// Keeps the old values for half of the keys of the last transaction.
     fn hide_half(&mut self, transactions: &[Transaction]) {
         self.instead.clear();
         let writes = transactions.last().map(Transaction::writes).unwrap_or_default();
@@ -149,7 +150,8 @@ impl<const ALL: bool> Sick<ALL> {
         let map = Broken { mutant, map, instead, wall: wall.clone() };
         let mut config = Config::default();
         if mutant == Mutant::NotCausal {
-            // What is cut by size need not be cut along causal order; else that is seldom seen.
+            // A batch that is cut by size need not be cut along causal order. With large batches
+            // that is rare.
             config.gossip.batch_bytes_max = 500;
         }
         Self { node: TxnRw::with_map(config, map), wall }
@@ -208,8 +210,8 @@ fn every_broken_map_is_caught() {
     is_caught(&sweep_of(), what, "lost-own-write", |_| Sick::<false>::new(Mutant::None));
 }
 
-/// The weaker levels are what a node is that reads outside of its snapshot, or publishes what a
-/// transaction writes before it has run to its end.
+/// The weaker levels are equal to a faulty node: one that reads outside of its snapshot, or one
+/// that publishes writes before its transaction has ended.
 #[test]
 fn reads_outside_a_snapshot_and_writes_before_the_end_are_caught() {
     for (isolation, name, anomaly) in [
@@ -221,14 +223,15 @@ fn reads_outside_a_snapshot_and_writes_before_the_end_are_caught() {
     }
 }
 
-/// The seeds are the sweep's own, but judged by weaker models: what a level permits is no finding.
+/// The same seeds as in the sweep, judged by weaker models: a level may have the anomalies that its
+/// model permits.
 #[test]
 fn the_weaker_levels_are_not_blamed_for_what_they_permit() {
     for (isolation, model) in [
         (Isolation::ReadCommitted, Model::ReadCommitted),
         (Isolation::ReadUncommitted, Model::ReadUncommitted),
     ] {
-        for seed in 0..8 {
+        for seed in 0..4 {
             let mut workload = TxnRwRegister::strongest_available();
             workload.options.consistency_models = vec![model];
             let test = Sweep::new(workload, Fault::ALL).test_for(seed);

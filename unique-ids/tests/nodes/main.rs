@@ -1,4 +1,4 @@
-//! Tests of nodes, one by one or a few together.
+//! Tests of nodes, alone or a few together.
 
 mod process;
 mod properties;

@@ -1,4 +1,4 @@
-//! The program itself: what only a real process has, its clock and its randomness.
+//! The program itself: the clock and the randomness that only a real process has.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may fail")]
 #![expect(
     clippy::disallowed_methods,

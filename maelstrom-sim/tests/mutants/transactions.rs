@@ -1,16 +1,6 @@
 //! Transactions in virtual time. The checker never blames a correct replica, and finds each broken
 //! one by the expected anomaly.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::arithmetic_side_effects,
-    reason = "tests may fail"
-)]
 
-#[path = "../mutants/hunt.rs"]
-mod hunt;
 mod replica;
 
 use std::collections::BTreeSet;
@@ -24,8 +14,8 @@ use maelstrom_sim::sweep::Sweep;
 use maelstrom_sim::workload::TxnRwRegister;
 use serde_json::Value;
 
-use self::hunt::is_caught;
 use self::replica::{Mutant, Replica};
+use crate::hunt::is_caught;
 
 fn sweep_of() -> Sweep {
     Sweep::new(TxnRwRegister::strongest_available(), Fault::ALL)

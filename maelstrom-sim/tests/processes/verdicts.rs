@@ -1,7 +1,5 @@
 //! Tests the command with real processes: good nodes pass, broken nodes are found, and programs
 //! that are not nodes are named.
-#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "tests may fail")]
-#![expect(clippy::disallowed_methods, reason = "processes are what this is about")]
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -9,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const NODE: &str = env!("CARGO_BIN_EXE_broken-node");
+use super::NODE;
 
 /// A running command in its own folder.
 struct Running {

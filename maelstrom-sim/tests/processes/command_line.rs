@@ -1,12 +1,10 @@
 //! Tests the command line: it accepts everything that `maelstrom test` accepts, and explains every
 //! refusal.
-#![allow(clippy::unwrap_used, reason = "tests may fail")]
-#![expect(clippy::disallowed_methods, reason = "processes are what this is about")]
 
 use std::path::Path;
 use std::process::{Command, Output};
 
-const NODE: &str = env!("CARGO_BIN_EXE_broken-node");
+use super::NODE;
 
 fn run_in(dir: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_maelstrom-sim"));
