@@ -39,7 +39,7 @@ pub(crate) fn is_caught<H: MessageHandler>(
     shrunk::row(sweep, mutant, 0, build);
 }
 
-/// The same, with a function `shows` that recognises the sign.
+/// The same, with a function `shows` that recognizes the sign.
 pub(crate) fn is_caught_when<H: MessageHandler>(
     sweep: &Sweep,
     mutant: &str,
