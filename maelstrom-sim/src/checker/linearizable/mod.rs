@@ -3,7 +3,7 @@
 //!
 //! # Invariants
 //!
-//! * The search never calls a history with a linearization not linearizable.
+//! * If a history has a linearization, the outcome is never [`Outcome::NotLinearizable`].
 //! * [`Outcome::Linearizable`] carries an order that proves it.
 //! * A search that reaches a limit returns [`Outcome::Unknown`].
 //! * The same history and limits give the same outcome, because the limits are counts and not

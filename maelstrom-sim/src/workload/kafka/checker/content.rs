@@ -130,7 +130,7 @@ impl LogCheck<'_> {
         }
     }
 
-    /// Checks that someone read every acknowledged message below the highest offset that was read.
+    /// Checks that someone read every acknowledged message up to the highest offset that was read.
     /// For a message at several offsets, the most favourable offset counts.
     fn lost(&self, findings: &mut Findings) {
         let read = self.log.messages.values().filter(|found| found.poll.is_some());
