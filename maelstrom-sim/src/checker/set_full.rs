@@ -6,7 +6,7 @@
 //! * **stable**: after some moment every read shows it. The time from known to the last read that
 //!   missed it is its *stable latency*. If that is not 0, the value is **stale**.
 //! * **lost**: it is known, but from some moment until the end no read shows it.
-//! * **never read**: neither of both, because no later read exists or because the add failed.
+//! * **never read**: neither of these, because no later read exists or because the add failed.
 //!
 //! In Jepsen, only lost values make a history invalid. This checker rejects more:
 //!
