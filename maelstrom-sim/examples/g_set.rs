@@ -1,6 +1,7 @@
-//! A node for the workload `g-set`: a set that only grows, on every node, with records on disk.
+//! A node for the workload `g-set`: a grow-only set, replicated on every node, with records on
+//! disk.
 //!
-//! Run it under the checker, with real processes that are killed and come back:
+//! Run it under the checker, with real processes that are killed and restarted:
 //!
 //! ```sh
 //! cargo build --release -p maelstrom-sim --examples
@@ -8,15 +9,15 @@
 //!     --time-limit 10 --rate 100 --nemesis partition,kill -- --data-dir "$PWD/store/g-set"
 //! ```
 //!
-//! An element is acknowledged as soon as the node that took it has it, and has made it durable. The
-//! engine [`gossip`] brings it to all other nodes, through any partition that ends. `impl State` tells the
-//! engine about sets:
+//! A node acknowledges an element as soon as its own record of it is durable. The engine [`gossip`]
+//! replicates the element to all other nodes, through any partition that ends. `impl State` tells
+//! the engine about sets:
 //!
-//! * `apply`: new elements have come.
-//! * `piece` and `merge`: a node that lacks a lot gets the set itself, in pieces.
+//! * `apply` adds new elements.
+//! * `piece` and `merge` transfer the set itself, in pieces, to a node that lacks many elements.
 //!
-//! Elements are never parsed: any JSON value is an element, and two elements are the same if their
-//! texts are.
+//! The node never parses elements: any JSON value is an element, and two elements are equal if
+//! their texts are equal.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +27,7 @@ use maelstrom_core::{DataArgs, Error, MessageHandler, Node, NodeArgs, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// An element: the text of any JSON value.
+/// An element: the JSON text of any value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 struct Element(Box<RawValue>);
@@ -37,7 +38,8 @@ impl Entry for Element {
     }
 }
 
-/// The set. Positions in `order` never change, so that pieces can go on where the last one ended.
+/// The set. Positions in `order` never change, so the next piece can begin where the last one
+/// ended.
 #[derive(Debug, Default)]
 struct Elements {
     order: Vec<Element>,
@@ -127,8 +129,8 @@ impl MessageHandler for GSet {
     ) -> Result<(), Error> {
         match payload {
             Payload::Add { element } => {
-                // Appended even if the set has it from another node: what this node acknowledges
-                // must be on its own records.
+                // Appends the element even if the set has it from another node: a node must have
+                // its own record of each element that it acknowledges.
                 self.gossip.append(node, element);
                 node.reply(request, &Reply::AddOk);
             }

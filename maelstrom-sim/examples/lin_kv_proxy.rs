@@ -1,4 +1,5 @@
-//! A node for the workload `lin-kv` that keeps nothing itself: it asks Maelstrom's service `lin-kv`.
+//! A node for the workload `lin-kv` without state of its own: it calls Maelstrom's service
+//! `lin-kv`.
 //!
 //! Run it under the checker, with real processes:
 //!
@@ -10,13 +11,13 @@
 //!
 //! The example shows:
 //!
-//! * A call to another node or a service: [`Node::rpc`]. Its outcome comes back as an event, exactly
+//! * How to call another node or a service: [`Node::rpc`]. The outcome arrives as an event, exactly
 //!   once: the reply, an error, or a timeout.
-//! * Which error to answer with. An error of the service is passed on: error 22 means that a
-//!   compare-and-set did nothing, and that is still true. After a timeout nobody knows whether the
-//!   service did it, so the answer is error 0, which is indefinite. A definite error would be a lie, and
-//!   the checker would find it.
-//! * How long to wait: less than the client does, which waits a second in this workload.
+//! * Which error to reply with. The node passes on an error of the service. For example, error 22
+//!   means that a compare-and-set had no effect, and that is still true. After a timeout the node
+//!   does not know whether the request took effect, so it replies with error 0, which is
+//!   indefinite. A definite error could be wrong, and the checker would find that.
+//! * How long to wait: less than the client, which waits one second in this workload.
 
 use std::time::Duration;
 
@@ -24,10 +25,10 @@ use maelstrom_core::{Error, MessageHandler, Node, NodeId, Request, RpcResult, ru
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How long the service may take. The client gives up after a second.
+/// How long the service may take. The client times out after one second.
 const PATIENCE: Duration = Duration::from_millis(900);
 
-/// The requests of clients. The node sends them on to the service as they are.
+/// The requests of clients. The node forwards them to the service unchanged.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Payload {
@@ -36,7 +37,7 @@ enum Payload {
     Cas { key: Value, from: Value, to: Value },
 }
 
-/// The replies of the service. The node sends them on to clients as they are.
+/// The replies of the service. The node forwards them to clients unchanged.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(clippy::enum_variant_names, reason = "the protocol's names")]
@@ -46,7 +47,7 @@ enum Answer {
     CasOk,
 }
 
-/// The service's answer to a client's request has come, or none in time.
+/// The outcome of a call to the service, for a client's request.
 struct Answered {
     request: Request,
     result: RpcResult,
@@ -95,10 +96,10 @@ mod tests {
 
     use super::*;
 
-    /// Each seed is another run with other faults. Services never lose a message in Maelstrom, and a
-    /// write that is delivered twice to one is no longer linearizable: so they are spared.
-    /// When all faults are over, every operation must get an answer within a second. It takes four hops, so
-    /// the network is not too slow.
+    /// Each seed is a run with other faults. Maelstrom's services never lose a message, and a write
+    /// that a service receives twice is not linearizable, so this sweep spares services. After all
+    /// faults have ended, every operation must get a reply within one second. A request takes four
+    /// hops, so the network must not be too slow.
     #[test]
     fn sweep() {
         Sweep::new(LinKv::default(), Fault::ALL).test_cases("lin-kv-proxy", 5, |mut test| {

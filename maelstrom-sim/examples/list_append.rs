@@ -1,5 +1,5 @@
-//! A node for the workload `txn-list-append`: serializable transactions over lists, by
-//! compare-and-set of one immutable root in the service `lin-kv`. After the Datomic chapter of
+//! A node for the workload `txn-list-append`: serializable transactions over lists. They
+//! compare-and-set one immutable root in the service `lin-kv`. After the Datomic chapter of
 //! Maelstrom's guide.
 //!
 //! Run it under the checker, with real processes:
@@ -12,16 +12,21 @@
 //!
 //! # How a transaction runs
 //!
-//! The root maps each key to the name of its list. A list that has a name never changes: a longer list
-//! gets a new name. So a transaction reads the root, reads the lists that it needs, writes the new
-//! lists under new names, and then sets the root from what it read to what it made. If the root is
-//! another one by then, nobody can have seen the new lists, and the transaction runs again. The
-//! compare-and-set is the moment at which the transaction happens; for one that only reads, that
-//! moment is when it reads the root. So transactions are strictly serializable.
+//! The root maps each key to the name of its list. A list with a name never changes: a longer list
+//! gets a new name. A transaction runs in four steps:
 //!
-//! The example shows steps that follow each other, as one `async` block ([`maelstrom_core::task`]), and
-//! which errors are definite. Until the compare-and-set has been sent, nothing has happened, and error 11
-//! is true. After that, a timeout is error 0.
+//! 1. It reads the root.
+//! 2. It reads the lists that it needs.
+//! 3. It writes the new lists under new names.
+//! 4. It sets the root from the old value to the new one with a compare-and-set.
+//!
+//! If the root has changed in the meantime, nobody can have seen the new lists, and the transaction
+//! runs again. The compare-and-set is the moment at which the transaction takes effect. A read-only
+//! transaction takes effect when it reads the root. So transactions are strictly serializable.
+//!
+//! The example shows how to write successive steps as one `async` block ([`maelstrom_core::task`]),
+//! and which errors are definite. Before the compare-and-set is sent, the transaction has no
+//! effect, so error 11 is true. After that, a timeout becomes error 0.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,13 +41,13 @@ use serde_json::{Value, json};
 /// How long the service may take for a step.
 const STEP: Duration = Duration::from_secs(1);
 
-/// No attempt begins after this time. The client gives up after 5 s.
+/// No attempt begins after this time. The client times out after 5 s.
 const ATTEMPTS: Duration = Duration::from_secs(2);
 
-/// How long a transaction waits at most after a conflict.
+/// The longest wait of a transaction after a conflict.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
-/// An operation: what, which key, and the value. `["r", key, null]` or `["append", key, element]`.
+/// An operation: its function, key and value. `["r", key, null]` or `["append", key, element]`.
 type Operation = (String, Value, Value);
 
 /// The name of each key's list.
@@ -55,13 +60,13 @@ enum Payload {
     TxnOk { txn: Vec<Operation> },
 }
 
-/// One attempt to run a transaction: its reads and writes so far.
+/// One attempt to run a transaction, with its reads and writes so far.
 struct Attempt<'a> {
     steps: &'a Steps,
     kv: &'a KvClient,
     old: Root,
     new: Root,
-    /// The lists that it knows, by key.
+    /// The lists that the attempt knows, by key.
     lists: BTreeMap<String, Vec<Value>>,
 }
 
@@ -69,7 +74,7 @@ impl Attempt<'_> {
     async fn list(&mut self, key: &str) -> Result<&mut Vec<Value>, RpcError> {
         if !self.lists.contains_key(key) {
             let list = match self.old.get(key) {
-                // A list is written before the root that names it.
+                // The attempt that set the root wrote this list first.
                 Some(name) => self.steps.read(self.kv, name).await?.unwrap_or_default(),
                 None => Vec::new(),
             };
@@ -78,14 +83,14 @@ impl Attempt<'_> {
         Ok(self.lists.entry(key.to_owned()).or_default())
     }
 
-    /// Runs the operations, and writes the new lists. `name`: the beginning of their names.
+    /// Runs the operations, and writes the new lists. `name` is the prefix of their names.
     async fn run(&mut self, txn: &[Operation], name: &str) -> Result<Vec<Operation>, RpcError> {
         let mut done = Vec::new();
         for (f, key, value) in txn {
             let text = key.to_string();
             let list = self.list(&text).await?;
             if f == "r" {
-                // A key that was never appended to reads as null.
+                // A key without appends reads as null.
                 let value = if list.is_empty() { Value::Null } else { json!(list) };
                 done.push((f.clone(), key.clone(), value));
             } else {
@@ -131,7 +136,7 @@ async fn transact(steps: &Steps, txn: &[Operation], name: &str) -> Result<Payloa
 
 #[derive(Default)]
 struct ListAppend {
-    /// Names this life of the node.
+    /// A number for this life of the node.
     life: u64,
     transactions: u64,
     tasks: Tasks<(Request, Result<Payload, Error>)>,
@@ -183,9 +188,10 @@ mod tests {
 
     use super::*;
 
-    /// Services never lose a message in Maelstrom. A compare-and-set that is delivered twice may say
-    /// that it failed though it did not, so services are spared here as well. The last transaction of
-    /// each thread reads up to 128 lists, one after the other, within 5 s: so the network is not too slow.
+    /// Maelstrom's services never lose a message, so this sweep spares services. A compare-and-set
+    /// that a service receives twice may report a failure although it succeeded. The final
+    /// transaction of each thread reads up to 128 lists, one after the other, within 5 s, so the
+    /// network must not be too slow.
     #[test]
     fn sweep() {
         let workload = TxnListAppend { final_reads: true, ..TxnListAppend::default() };

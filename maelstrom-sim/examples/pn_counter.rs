@@ -1,4 +1,4 @@
-//! A node for the workload `pn-counter`: a counter that goes up and down, on every node at once.
+//! A node for the workload `pn-counter`: a replicated counter that goes up and down.
 //!
 //! Run it under the checker, with real processes that keep their records:
 //!
@@ -8,16 +8,16 @@
 //!     --node-count 3 --time-limit 10 --rate 100 --nemesis partition,kill -- --data-dir "$PWD/store/pn"
 //! ```
 //!
-//! A sum of numbers that come in any order, twice, or not at all, is hard to get right. Two numbers that
-//! only grow are easy: of two states of such a number, the larger one is the newer one. So each writer
-//! (one life of one node) has a row of two totals, what it added and what it took away, and only the
-//! writer says how much they are. The counter is the sum of all rows. (Shapiro, Preguiça, Baquero,
-//! Zawirski, *A comprehensive study of convergent and commutative replicated data types*, 2011, section
-//! 3.1.3.)
+//! It is hard to sum numbers that may arrive in any order, twice, or not at all. Totals that only
+//! grow are easy: of two versions of such a total, the larger one is newer. So each writer (one
+//! life of one node) has a row of two totals: the sum of its increments and the sum of its
+//! decrements. Only the writer changes its row. The value of the counter is the sum over all rows.
+//! (Shapiro, Preguiça, Baquero, Zawirski, *A comprehensive study of convergent and commutative
+//! replicated data types*, 2011, section 3.1.3.)
 //!
-//! The engine [`gossip`] brings each node's rows to all others, and its records bring them back after
-//! a restart. Since the newest totals say all that earlier ones said, the engine keeps one entry for
-//! each row, and no other node needs a snapshot.
+//! The engine [`gossip`] replicates each node's row to all others, and restores the rows from its
+//! records after a restart. The newest totals replace all earlier ones. So the engine keeps one
+//! entry per row, and no other node needs a snapshot.
 
 use std::collections::BTreeMap;
 
@@ -26,16 +26,16 @@ use maelstrom_core::gossip::{self, Entry, Gossip, Origin, State, Tick};
 use maelstrom_core::{DataArgs, Error, MessageHandler, Node, NodeArgs, Request};
 use serde::{Deserialize, Serialize};
 
-/// The totals that a writer has added and taken away by now.
+/// The sum of a writer's increments, and the sum of its decrements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Row(u64, u64);
 
 impl Entry for Row {
-    /// A row says all that earlier ones said.
+    /// A row replaces all earlier versions of it.
     const CUMULATIVE: bool = true;
 
     fn encoded_len(&self) -> usize {
-        // Two numbers of at most 20 digits, in brackets, and a comma behind each.
+        // Two numbers of at most 20 digits, two brackets, and two commas.
         44
     }
 }
@@ -56,7 +56,7 @@ impl Rows {
 
 impl State for Rows {
     type Entry = Row;
-    /// Other nodes need no snapshots: the newest entry of each row says it all.
+    /// Other nodes need no snapshots: the newest entry of each row replaces all others.
     type Piece = ();
 
     fn apply(&mut self, writer: &Origin, rows: Vec<Row>) {

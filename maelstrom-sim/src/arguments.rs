@@ -1,14 +1,14 @@
-//! The values of options, as Maelstrom reads them.
+//! Parses the values of options the way Maelstrom does.
 //!
-//! Maelstrom reads lists with `clojure.string/split`, some numbers with Clojure's reader and others
-//! with Java's parsers (`maelstrom.core`, `jepsen.cli`).
+//! Maelstrom splits lists with `clojure.string/split`. It reads some numbers with Clojure's reader,
+//! and others with Java's parsers (`maelstrom.core`, `jepsen.cli`).
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// The items of a list that commas separate, with or without spaces around the commas. Empty items
-/// at the end are dropped; others remain. An empty text is one empty item.
+/// Splits a comma-separated list and trims the items. Drops empty items at the end and keeps the
+/// others. An empty text has one empty item.
 #[must_use]
 pub fn list_items(text: &str) -> Vec<&str> {
     let mut items: Vec<&str> = text.split(',').map(str::trim).collect();
@@ -19,9 +19,10 @@ pub fn list_items(text: &str) -> Vec<&str> {
     items
 }
 
-/// Reads a number as Clojure's reader does: `2`, `0.5`, `1e-3`, `1/2`, with a sign, in octal (`010`),
-/// in hexadecimal (`0x10`), in another base (`2r101`), or with the mark of a big number (`1N`, `0.5M`).
-/// Text behind a space or a comma does not count. `None`: it is no number, or its denominator is 0.
+/// Reads a number as Clojure's reader does: `2`, `0.5`, `1e-3`, `1/2`, with a sign, in octal
+/// (`010`), in hexadecimal (`0x10`), in another base (`2r101`), or with the suffix of a big number
+/// (`1N`, `0.5M`). Ignores everything after the first word; spaces and commas separate words.
+/// `None`: the word is not a number, or its denominator is 0.
 #[must_use]
 pub fn clojure_number(text: &str) -> Option<f64> {
     let is_blank = |c: char| c.is_whitespace() || c == ',';
@@ -54,7 +55,7 @@ fn unsigned(text: &str) -> Option<f64> {
     decimal(whole).or_else(|| text.strip_suffix('M').unwrap_or(text).parse().ok())
 }
 
-/// A number of decimal digits alone.
+/// Parses a number that consists of decimal digits only.
 fn decimal(digits: &str) -> Option<f64> {
     let is_decimal = digits.bytes().all(|byte| byte.is_ascii_digit());
     if is_decimal { digits.parse().ok() } else { None }
@@ -68,15 +69,15 @@ fn in_base(base: u32, digits: &str) -> Option<f64> {
     digits.chars().try_fold(0.0, add)
 }
 
-/// Reads a decimal number as Java's `Double.parseDouble` does: `5`, `.5`, `1e2`, `5d`, with spaces
-/// around it or without.
+/// Reads a decimal number as Java's `Double.parseDouble` does: `5`, `.5`, `1e2`, `5d`. Ignores
+/// spaces around it.
 #[must_use]
 pub fn java_double(text: &str) -> Option<f64> {
     let text = text.trim();
     text.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(text).parse().ok()
 }
 
-/// A parser of whole numbers in this range, whose error tells the range.
+/// Returns a parser for whole numbers in this range. Its error names the range.
 pub fn whole<T>(
     range: RangeInclusive<T>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static

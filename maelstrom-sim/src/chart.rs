@@ -1,4 +1,4 @@
-//! Charts of what a workload measures over the time of a test, for its report.
+//! Charts for the report: a value that a workload measures, over the time of a test.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub struct Chart {
     pub title: String,
     /// One or two sentences: the meaning of a point.
     pub about: String,
-    /// The unit of the values: `ms`, say.
+    /// The unit of the values, such as `ms`.
     pub unit: String,
     /// Its series, each with a colour.
     pub series: Vec<Series>,
@@ -24,12 +24,12 @@ pub struct Series {
     pub name: String,
     /// Whether lines join the points.
     pub is_line: bool,
-    /// The points: the time since the first operation could begin, and the value.
+    /// The points: the time since the first operation could begin, and the value at that time.
     #[serde(serialize_with = "points")]
     pub points: Vec<(Duration, f64)>,
 }
 
-/// Times in microseconds, which a page can hold as whole numbers.
+/// Serializes times in microseconds, so that the page holds them as whole numbers.
 fn points<S: serde::Serializer>(
     points: &[(Duration, f64)],
     serializer: S,

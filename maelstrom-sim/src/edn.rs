@@ -1,29 +1,29 @@
-//! Reads EDN, the notation of Maelstrom's `results.edn`, as far as results need it.
+//! Reads EDN, the notation of Maelstrom's `results.edn`, as far as the results need it.
 //!
-//! Everything becomes JSON: keywords and symbols become strings (`:valid?` is `"valid?"`), sets
-//! and lists become arrays, tags are dropped, keys of maps become their text. See
-//! <https://github.com/edn-format/edn>.
+//! The reader turns everything into JSON. Keywords and symbols become strings (`:valid?` becomes
+//! `"valid?"`), sets and lists become arrays, and keys of maps become their text. It drops tags.
+//! See <https://github.com/edn-format/edn>.
 
 use serde_json::{Map, Number, Value};
 
-/// How deep collections may be nested.
+/// The maximum nesting depth of collections.
 const DEPTH_MAX: usize = 128;
 
-/// Why a text is not EDN.
+/// A syntax error in EDN.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {at}: {what}")]
 pub struct EdnError {
-    /// Where in the text.
+    /// The byte offset of the error.
     pub at: usize,
-    /// What is wrong there.
+    /// The error at that place.
     pub what: &'static str,
 }
 
-/// Reads one value; anything after it but blanks and comments is an error.
+/// Parses one value. Anything after it but whitespace and comments is an error.
 ///
 /// # Errors
 ///
-/// If the text is not EDN, or nested too deep.
+/// If the text is not EDN, or is nested too deep.
 pub fn parse(text: &str) -> Result<Value, EdnError> {
     let mut reader = Reader { text, at: 0 };
     let value = reader.value(DEPTH_MAX)?;
@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
         if token.is_empty() {
             return Err(self.error("a bracket that was not opened"));
         }
-        // Clojure marks exact numbers: 1N, 1.5M.
+        // Clojure marks exact numbers with a suffix: 1N, 1.5M.
         let digits = token.trim_end_matches(['N', 'M']);
         Ok(match token {
             "nil" => Value::Null,

@@ -1,8 +1,8 @@
-//! The examples, a page each: the problem, the wrong answer, the idea, the life of a request through the
-//! code, and what to try.
+//! The examples, one page each: the problem, the naive answer, the idea, the life of a request in
+//! the code, and exercises.
 //!
-//! `make examples` runs each node under the checker, with real processes. `cargo test --examples` sweeps
-//! the nodes in virtual time, and the tests of `own-workload` sweep the last one.
+//! `make examples` runs each node under the checker, with real processes. `cargo test --examples`
+//! sweeps the nodes in virtual time. The tests of `own-workload` sweep the last one.
 //!
 //! | example | workload | shows |
 //! |---|---|---|

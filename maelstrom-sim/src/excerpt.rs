@@ -1,33 +1,34 @@
-//! Texts of nodes in sentences for people.
+//! Makes texts from nodes safe to show to people.
 //!
-//! A node chooses its texts: they may be as long as a line can be, and a terminal obeys some of their
-//! characters. So whatever comes from a node passes through here on its way into a sentence.
+//! A node chooses its texts. They may be as long as a line can be, and may contain characters that
+//! control a terminal. So every text from a node passes through this module before it becomes part
+//! of a sentence.
 
 /// How many characters of a text a sentence shows.
 const CHARS_MAX: usize = 200;
 
-/// How many characters of a sentence that has excerpts in it are shown.
+/// The maximum length of a sentence with excerpts, in characters.
 const SENTENCE_MAX: usize = 1_000;
 
-/// How many characters of a text a file of results keeps.
+/// How many characters of a text a result file keeps.
 pub(crate) const LONG_MAX: usize = 10_000;
 
-/// A text, or its beginning if it is long, in one line that a terminal only shows.
+/// The text on one line, without control characters, and cut if it is long.
 pub(crate) fn excerpt(text: &str) -> String {
     cut(text, CHARS_MAX)
 }
 
-/// The same for a sentence about a text, such as the error of an operation.
+/// The same for a sentence that contains a text, such as the error of an operation.
 pub(crate) fn sentence(text: &str) -> String {
     cut(text, SENTENCE_MAX)
 }
 
-/// The same for a file of results.
+/// The same for a result file.
 pub(crate) fn long_excerpt(text: &str) -> String {
     cut(text, LONG_MAX)
 }
 
-/// The same with the limit `max`, in characters.
+/// The same with a limit of `max` characters.
 pub(crate) fn cut(text: &str, max: usize) -> String {
     let mut out = String::new();
     let mut chars = text.chars();
@@ -40,7 +41,7 @@ pub(crate) fn cut(text: &str, max: usize) -> String {
     out
 }
 
-/// All lines of a text, so that a terminal only shows them.
+/// The text with its line breaks, but without other control characters.
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {
@@ -53,7 +54,7 @@ pub(crate) fn printable(text: &str) -> String {
     out
 }
 
-/// A line of a log, without its colors.
+/// A line of a log, without colours.
 pub(crate) fn log_line(line: &str) -> String {
     let mut parts = line.split("\u{1b}[");
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -77,7 +78,7 @@ fn push(out: &mut String, char: char) {
     }
 }
 
-/// Whether a terminal obeys a character, or shows nothing for it.
+/// Whether a character controls a terminal, or is invisible.
 fn is_hidden(char: char) -> bool {
     char.is_control()
         || matches!(

@@ -1,49 +1,52 @@
 //! The kinds of faults.
 
-/// A kind of fault that can be asked for. Real processes know partitions, pauses and crashes only.
+/// A kind of fault that the nemesis can inject. Real processes support only partitions, pauses and
+/// crashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Fault {
-    /// Cuts the network between nodes, in Maelstrom's shapes.
+    /// Cuts the network between nodes, in one of Maelstrom's shapes.
     Partition,
-    /// Cuts the network between nodes, in any shape, one-way cuts among them.
+    /// Cuts the network between nodes, in any shape. One-way cuts are possible.
     #[value(skip)]
     Cut,
-    /// Loses messages between nodes: each time from 1 % to 30 % of them. Services count as nodes,
-    /// unless [`Options::spare_services`](crate::options::Options::spare_services) exempts them.
+    /// Loses each message between nodes with a probability from 1 % to 30 %. Services count as
+    /// nodes, unless [`Options::spare_services`](crate::options::Options::spare_services) exempts
+    /// them.
     #[value(skip)]
     Loss,
-    /// Delivers messages between nodes twice: each time from 1 % to 30 % of them. Services count as
-    /// nodes, unless [`Options::spare_services`](crate::options::Options::spare_services) exempts them.
+    /// Delivers each message between nodes twice with a probability from 1 % to 30 %. Services
+    /// count as nodes, unless [`Options::spare_services`](crate::options::Options::spare_services)
+    /// exempts them.
     #[value(skip)]
     Duplication,
-    /// Makes the network slow for a node: up to a second for whatever it sends and gets.
+    /// Slows the network of a node: each message from and to it takes up to a second longer.
     #[value(skip)]
     Slow,
-    /// Stops a node for a while; what it is sent waits for it.
+    /// Stops a node for a while. Messages to it wait.
     Pause,
-    /// Ends a node and starts it anew; what it did not persist is gone.
+    /// Kills a node and starts it again. It loses everything that it did not persist.
     #[value(name = "kill")]
     Crash,
-    /// Sets a node's wall clock, forward or back by up to 100 s.
+    /// Shifts the wall clock of a node, forward or back by up to 100 s.
     #[value(skip)]
     Clock,
-    /// Makes the services slow, or unreachable, or lets them answer with errors.
+    /// Makes the services slow or unreachable, or lets them answer with errors.
     #[value(skip)]
     Services,
-    /// Ends all nodes at one instant, and the services with all that they keep. Starts the nodes anew
-    /// within some seconds, in any order.
+    /// Kills all nodes at one instant, and clears all services. Starts each node again within some
+    /// seconds, in any order.
     #[value(skip)]
     Outage,
-    /// Ends a node, the same one each time, and starts it anew with an older copy of its records: as
-    /// if somebody had restored a backup of its folder, or as if its disk had lied about a sync.
+    /// Kills a node, always the same one, and starts it again with an older copy of its records, as
+    /// if someone had restored a backup or as if the disk had lied about a sync.
     /// [`Options::losable`](crate::options::Options::losable) says how old the copy may be.
     #[value(skip)]
     Restore,
 }
 
 impl Fault {
-    /// All kinds that a node can be asked to bear whatever it is for: all but an outage, after which
-    /// the services are empty, and a restored folder, in which records are missing.
+    /// All kinds that any node should tolerate. Two kinds are missing: an outage empties the
+    /// services, and a restored folder lacks records.
     pub const ALL: [Self; 9] = [
         Self::Partition,
         Self::Cut,

@@ -1,4 +1,5 @@
-//! The history: every operation's beginning and end, as the clients and the nemesis saw them.
+//! The history: the beginning and the end of every operation, as the clients and the nemesis saw
+//! them.
 //!
 //! Checkers judge by the history alone.
 
@@ -8,28 +9,29 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// How the error of an operation begins whose reply has not the form that its workload asks for.
+/// The prefix of the error of an operation whose reply has not the form that its workload requires.
 pub(crate) const MALFORMED: &str = "malformed reply: ";
 
-/// What happened to an operation.
+/// The type of an event, as in Jepsen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OpType {
-    /// It was begun.
+    /// An operation began.
     Invoke,
-    /// It happened.
+    /// The operation happened.
     Ok,
-    /// It certainly did not happen.
+    /// The operation certainly did not happen.
     Fail,
-    /// It may have happened, or may still. The nemesis' operations are all of this type.
+    /// The operation may have happened, or may still happen. All operations of the nemesis have
+    /// this type.
     Info,
 }
 
-/// Who did it.
+/// The process that executes an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Process {
-    /// A client: one logical thread of operations, one after the other. After an [`OpType::Info`]
-    /// the thread goes on as a new process.
+    /// A client: a logical thread that executes one operation after the other. After an
+    /// [`OpType::Info`] the thread continues as a new process.
     Client(u64),
     /// The nemesis.
     Nemesis,
@@ -47,36 +49,36 @@ impl Serialize for Process {
 /// One event of the history.
 #[derive(Clone, Debug, Serialize)]
 pub struct Op {
-    /// Its place in the history.
+    /// Its index in the history.
     pub index: usize,
-    /// Nanoseconds since the first operation could begin.
+    /// The time since the first operation could begin. JSON has it in nanoseconds.
     #[serde(serialize_with = "nanos::serialize")]
     pub time: Duration,
-    /// Who did it.
+    /// The process that executes the operation.
     pub process: Process,
-    /// What happened.
+    /// The type of the event.
     #[serde(rename = "type")]
     pub kind: OpType,
     /// The function: `read`, `broadcast`, …
     pub f: &'static str,
-    /// The argument, and in the end the result.
+    /// The argument; for an end, the result.
     pub value: Option<Box<RawValue>>,
-    /// What went wrong.
+    /// The error, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Whether it is one of the last operations, after all faults have ended.
+    /// Whether this is one of the final operations, after all faults have ended.
     #[serde(rename = "final?", skip_serializing_if = "std::ops::Not::not")]
     pub is_final: bool,
-    /// For an end: whether the node said that the operation certainly did not happen. The type is
-    /// [`OpType::Info`] all the same where Maelstrom's client takes no notice of errors.
+    /// For an end: whether the node said that the operation certainly did not happen. The type can
+    /// still be [`OpType::Info`], if Maelstrom's client ignores errors in this workload.
     #[serde(skip)]
     pub is_definite: bool,
-    /// For an end: the index of its beginning.
+    /// For an end: the index of its invocation.
     #[serde(skip)]
     pub invocation: Option<usize>,
 }
 
-/// A duration in JSON: a number of nanoseconds.
+/// Serializes a duration as a number of nanoseconds.
 pub(crate) mod nanos {
     use std::time::Duration;
 
@@ -97,7 +99,7 @@ pub(crate) mod nanos {
 }
 
 impl Op {
-    /// An event of this kind; its other parts are yet to be filled in.
+    /// An event of this type, with defaults for its other fields.
     #[must_use]
     pub fn new(process: Process, kind: OpType, f: &'static str) -> Self {
         Self {
@@ -114,7 +116,7 @@ impl Op {
         }
     }
 
-    /// Whether a client did it.
+    /// Whether the process is a client.
     #[must_use]
     pub fn is_client(&self) -> bool {
         matches!(self.process, Process::Client(_))
@@ -128,14 +130,14 @@ pub struct History {
     tally: Tally,
 }
 
-/// How many operations of the clients have ended, and how.
+/// The number of ended client operations, by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// They happened.
+    /// How many happened.
     pub ok: u64,
-    /// They did not.
+    /// How many did not happen.
     pub fail: u64,
-    /// Nobody knows.
+    /// How many have an unknown outcome.
     pub info: u64,
 }
 
@@ -151,19 +153,19 @@ impl History {
         self.ops.iter().filter(|op| op.is_client())
     }
 
-    /// How many operations have ended so far, and how.
+    /// The number of operations that have ended so far, by outcome.
     #[must_use]
     pub fn tally(&self) -> Tally {
         self.tally
     }
 
-    /// The beginning of an operation, given its end.
+    /// The invocation of an operation, given its end.
     #[must_use]
     pub fn invocation(&self, end: &Op) -> Option<&Op> {
         self.ops.get(end.invocation?)
     }
 
-    /// Appends an event, and tells its index.
+    /// Appends an event, and returns its index.
     pub fn push(&mut self, mut op: Op) -> usize {
         op.index = self.ops.len();
         if op.is_client() {
@@ -178,7 +180,7 @@ impl History {
         self.ops.len() - 1
     }
 
-    /// Writes the history, one JSON object a line.
+    /// Writes the history as one JSON object per line.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! JSON as Maelstrom reads it: the last of two equal names counts, and a
-//! number is an integer if it is written as one, however long it is.
+//! JSON as Maelstrom reads it. If an object has two equal names, the last one counts. A number is
+//! an integer if it is written as one, however long it is.
 
 use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::excerpt::{LONG_MAX, long_excerpt};
 
-/// A field's name, not copied unless it has escapes.
+/// The name of a field. Borrowed, unless it has escapes.
 #[derive(Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -20,7 +20,7 @@ impl Borrow<str> for Name<'_> {
     }
 }
 
-/// The fields of a JSON object, each as its text.
+/// The fields of a JSON object, each as raw text.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Fields<'a>(#[serde(borrow)] BTreeMap<Name<'a>, &'a RawValue>);
 
@@ -32,7 +32,7 @@ impl<'a> Fields<'a> {
         serde_json::from_str(body.get())
     }
 
-    /// Takes a field out.
+    /// Removes a field, and returns it.
     pub(crate) fn remove(&mut self, name: &str) -> Option<&'a RawValue> {
         self.0.remove(name)
     }
@@ -45,7 +45,7 @@ impl<'a> Fields<'a> {
         self.0.keys().map(|name| name.0.as_ref())
     }
 
-    /// A field that is a string.
+    /// The value of a field that is a string.
     pub(crate) fn string(&self, name: &str) -> Option<String> {
         serde_json::from_str(self.get(name)?.get()).ok()
     }
@@ -58,19 +58,20 @@ pub(crate) fn is_integer(raw: &RawValue) -> bool {
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A JSON value to show to a person: itself or, where serde cannot hold it (numbers beyond all bounds,
-/// half a surrogate pair, nesting without end), its text. Of a long one, the beginning of its text.
+/// The JSON value, to show it to a person. If serde cannot hold it (a number out of range, half a
+/// surrogate pair, deep nesting), the result is its text. If it is long, the result is the
+/// beginning of its text.
 pub(crate) fn to_value(text: &str) -> Value {
     let value = if text.len() <= LONG_MAX { serde_json::from_str(text).ok() } else { None };
     value.unwrap_or_else(|| long_excerpt(text).into())
 }
 
-/// Objects and lists that are nested deeper than this are compared by their text.
+/// Objects and lists nested deeper than this are compared by their text.
 const DEPTH_MAX: usize = 100;
 
-/// A text that is the same for two JSON values exactly if Maelstrom takes them for equal: the order
-/// of an object's fields, blanks and escapes do not matter, nor how a number with a fraction or an
-/// exponent is written. An integer never equals a number with a fraction.
+/// Returns the same text for two JSON values exactly if Maelstrom considers them equal. The order
+/// of an object's fields, whitespace and escapes do not matter. Neither does the notation of a
+/// number with a fraction or an exponent. An integer never equals a number with a fraction.
 pub fn canonical(raw: &RawValue) -> String {
     let text = raw.get();
     match text.as_bytes().first() {
@@ -112,7 +113,7 @@ fn write_canonical(raw: &RawValue, depth: usize, out: &mut String) {
             push(out, if text == "-0" { "0" } else { text })
         }
         Some(b'-' | b'0'..=b'9') => text.parse::<f64>().is_ok_and(|number| {
-            // The sign of zero does not matter, and `{:?}` keeps a fraction: 1.0 is not 1.
+            // The sign of zero does not matter. `{:?}` keeps the fraction: 1.0 is not 1.
             push(out, &format!("{:?}", number + 0.0))
         }),
         _ => false,

@@ -1,28 +1,28 @@
-//! A checker for Maelstrom nodes: it plays the network, the clients and the nemesis, records a
+//! A checker for Maelstrom nodes: it simulates the network, the clients and the nemesis, records a
 //! history, and judges it.
 //!
 //! # Layout
 //!
-//! Each module imports from those above it only.
+//! Each module imports only from modules above it.
 //!
-//! | module | what it is for |
+//! | module | purpose |
 //! |---|---|
-//! | [`options`], [`arguments`] | the options of any test: Maelstrom's names and defaults, and how it reads their values |
-//! | [`history`], [`checker`], [`chart`] | what clients saw, and the checkers and charts that several workloads share |
-//! | [`workload`] | what clients do, and how it is judged: the trait, and Maelstrom's workloads |
+//! | [`options`], [`arguments`] | the options of any test: Maelstrom's names and defaults, and how it parses their values |
+//! | [`history`], [`checker`], [`chart`] | the operations that clients saw, and the checkers and charts that several workloads share |
+//! | [`workload`] | the operations of clients and their checkers: the trait, and Maelstrom's workloads |
 //! | [`network`], [`service`], [`nemesis`], [`partition`], [`stagger`], [`trace`] | the parts of the world |
-//! | [`world`], [`results`] | a whole test as one event loop without I/O: what the nodes say and the time go in, what they are to hear comes out; and its verdict |
+//! | [`world`], [`results`] | a whole test as one event loop without I/O: the output of the nodes and the time go in, their input comes out; and its verdict |
 //! | [`process`], [`run`] | a test with real processes, over pipes, in real time |
-//! | [`simulate`], [`sweep`] | tests with handlers in-process, in virtual time: one, or many with other faults each |
-//! | [`store`], [`report`], [`edn`], [`limits`] | what is left of a test, and what a person gets to see |
+//! | [`simulate`], [`sweep`] | tests with in-process handlers, in virtual time: a single test, or many with different faults |
+//! | [`store`], [`report`], [`edn`], [`limits`] | the stored files of a test, and the reports for people |
 //! | [`serve`] | a web page over a store |
-//! | [`cli`] | the command, for the built-in workloads and those of users |
+//! | [`cli`] | the command, for the built-in workloads and your own |
 //!
-//! The module `examples` has a page for each example: nodes for most workloads, and a workload of one's
-//! own.
+//! The module `examples` has a page for each example: nodes for most workloads, and a crate with
+//! its own workload.
 
-// Counts and times of a test are far from overflow, and this is no node: nothing here has to stay
-// up whatever it is sent. (A node's own crates deny this lint.)
+// Counts and times of a test are far from overflow. And this crate is a checker, not a node that
+// must survive any input: the crates of nodes deny this lint.
 #![allow(clippy::arithmetic_side_effects)]
 
 pub mod arguments;

@@ -1,4 +1,4 @@
-//! The figures of a test that challenges set limits on, from the results of either checker.
+//! The figures of a test for which challenges set limits, from the results of either checker.
 
 #![expect(clippy::disallowed_methods, reason = "results are files")]
 
@@ -15,24 +15,25 @@ use crate::results::Results;
 /// The figures of one test.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Figures {
-    /// Messages between servers, per operation of the clients.
+    /// Messages between servers per client operation.
     pub msgs_per_op: Option<f64>,
-    /// The median of the stable latencies, in milliseconds.
+    /// The median stable latency, in milliseconds.
     pub median_ms: Option<f64>,
     /// The largest stable latency, in milliseconds.
     pub max_ms: Option<f64>,
-    /// Which part of all operations succeeded.
+    /// The fraction of operations that succeeded.
     pub ok_fraction: Option<f64>,
 }
 
-/// Limits: figures must be strictly below them. Without one, anything is.
+/// Upper limits: a figure must be strictly below its limit. A figure without a limit may have any
+/// value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, clap::Args)]
 pub struct Limits {
-    /// Messages between servers per operation must be below this. (The report shows limits beside the
-    /// figures; `limits` checks them.)
+    /// Messages between servers per operation must be below this. (The report shows limits beside
+    /// the figures; the subcommand `limits` checks them.)
     #[arg(long, value_name = "N")]
     pub max_msgs_per_op: Option<f64>,
-    /// The median of the stable latencies must be below this, in milliseconds.
+    /// The median stable latency must be below this, in milliseconds.
     #[arg(long, value_name = "MS")]
     pub max_median_ms: Option<f64>,
     /// The largest stable latency must be below this, in milliseconds.
@@ -45,7 +46,7 @@ impl Figures {
     ///
     /// # Errors
     ///
-    /// If there is neither, or it cannot be understood.
+    /// If neither file exists, or the file cannot be parsed.
     pub fn read(dir: &Path) -> anyhow::Result<Self> {
         let (json, edn) = (dir.join("results.json"), dir.join("results.edn"));
         let value = if json.exists() {
@@ -61,7 +62,7 @@ impl Figures {
         Ok(Self::of(&value))
     }
 
-    /// The figures of results of this checker.
+    /// The figures from results of this checker.
     #[must_use]
     pub fn of_results(results: &Results) -> Self {
         Self::of(&serde_json::to_value(results).unwrap_or_default())
@@ -79,7 +80,7 @@ impl Figures {
         }
     }
 
-    /// Which limits are missed, in words. A figure that is missing misses its limit.
+    /// Describes the limits that the figures miss. An unknown figure misses its limit.
     #[must_use]
     pub fn missed(&self, limits: &Limits) -> Vec<String> {
         let checks = [

@@ -3,10 +3,10 @@
 use maelstrom_core::NodeId;
 use serde_json::value::RawValue;
 
-/// A message under way.
+/// A message in transit.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// Numbers the messages of a run.
+    /// The message's number within the run.
     pub id: u64,
     /// The sender.
     pub src: NodeId,

@@ -1,9 +1,9 @@
-//! The nemesis: which faults come when.
+//! The nemesis: it schedules the faults.
 //!
-//! A run's faults are decided before it begins, as a schedule: data that can be printed, replayed
-//! and thinned out. Partitions come as in Jepsen's `nemesis.combined`: the first at once, then
-//! healing and the next one in turns, at random times around the interval. The other kinds, which
-//! Maelstrom does not have, follow the same rhythm, each for itself and beginning at a random time.
+//! The schedule is fixed before the run begins. It is plain data that can be printed, replayed and
+//! shrunk. Partitions come as in Jepsen's `nemesis.combined`: the first one at once, and then heal
+//! and cut in turns, at random times around the interval. Maelstrom does not have the other kinds.
+//! Each of them follows the same rhythm on its own, and begins at a random time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -22,15 +22,15 @@ use crate::rng::{self, SimRng, Stream};
 use crate::service::Services;
 use crate::stagger::{Stagger, random_below};
 
-/// Within what time a node is back after an outage.
+/// Within this time each node is back after an outage.
 const RETURN_MAX: Duration = Duration::from_secs(3);
 
-/// All that the nemesis will do in a run.
+/// All actions of the nemesis in a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
-    /// In the order of their time since the clients began, before the time limit.
+    /// The actions before the time limit, ordered by their time since the clients began.
     events: VecDeque<(Duration, NemesisOp)>,
-    /// What ends all faults, after the time limit.
+    /// The actions that end all faults, after the time limit.
     finally: Vec<NemesisOp>,
 }
 
@@ -53,8 +53,7 @@ impl Schedule {
         Self { events: events.into(), finally }
     }
 
-    /// The schedule that the options hold, as far as it is about nodes of the test and comes before
-    /// the time limit.
+    /// The schedule in the options, without actions on unknown nodes or after the time limit.
     fn given(events: &[(Duration, NemesisOp)], options: &Options) -> Self {
         let is_there =
             |id: &NodeId| options.nodes.contains(id) || Services::NAMES.contains(&id.as_ref());
@@ -69,7 +68,7 @@ impl Schedule {
         Self { events: events.into(), finally }
     }
 
-    /// All that comes before the time limit.
+    /// All actions before the time limit.
     pub(crate) fn into_events(self) -> Vec<(Duration, NemesisOp)> {
         self.events.into()
     }
@@ -79,13 +78,13 @@ impl Schedule {
         self.events.iter().filter(|(_, op)| op.breaks()).count() as u64
     }
 
-    /// When the next fault comes or goes.
+    /// The time of the next action.
     #[must_use]
     pub fn next_at(&self) -> Option<Duration> {
         self.events.front().map(|(at, _)| *at)
     }
 
-    /// The next one, if it is due.
+    /// The next action, if it is due.
     pub fn pop_due(&mut self, since_begin: Duration) -> Option<NemesisOp> {
         if self.next_at()? > since_begin {
             return None;
@@ -93,7 +92,7 @@ impl Schedule {
         self.events.pop_front().map(|(_, op)| op)
     }
 
-    /// What ends all faults.
+    /// Drops the remaining actions, and returns those that end all faults.
     pub fn finish(&mut self) -> Vec<NemesisOp> {
         self.events.clear();
         std::mem::take(&mut self.finally)
@@ -109,24 +108,24 @@ impl fmt::Display for Schedule {
     }
 }
 
-/// The faults of one kind.
+/// Generates the actions for one kind of fault.
 struct Plan<'a> {
     options: &'a Options,
     fault: Fault,
     rng: SimRng,
     events: Vec<(Duration, NemesisOp)>,
-    /// For all that may be out of order at the end, what brings it back.
+    /// For each target that may be faulty at the end, the action that repairs it.
     state: BTreeMap<Option<NodeId>, NemesisOp>,
-    /// What is out of order now.
+    /// The targets that are faulty now.
     broken: BTreeSet<Option<NodeId>>,
-    /// The node whose folder is restored, once it is drawn.
+    /// The node whose folder is restored, once it has been drawn.
     bad: Option<NodeId>,
 }
 
 impl<'a> Plan<'a> {
     fn new(options: &'a Options, fault: Fault) -> Self {
         let mut rng = rng::stream(options.seed, Stream::Nemesis);
-        // Each kind has numbers of its own: switching one off leaves the others as they were.
+        // Each kind has its own random numbers, so removing one kind does not change the others.
         rng.set_word_pos(u128::from(fault as u8) << 32);
         let (events, state, broken) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
         Self { options, fault, rng, events, state, broken, bad: None }
@@ -148,7 +147,7 @@ impl<'a> Plan<'a> {
             stagger.advance(at, &mut self.rng);
             let op = self.next_op();
             if let (Fault::Restore, NemesisOp::Restart(node)) = (self.fault, &op) {
-                // Every other time all that may be lost is lost.
+                // Half of the time the node loses all records that may be lost.
                 let some = self.rng.random_range(1..=100);
                 let percent = if self.rng.random_bool(0.5) { 100 } else { some };
                 self.events.push((at, NemesisOp::Restore(node.clone(), percent)));
@@ -156,7 +155,7 @@ impl<'a> Plan<'a> {
             self.events.push((at, op));
         }
         if self.fault == Fault::Partition {
-            // Maelstrom heals in the end, cut or not.
+            // Maelstrom heals in the end, whether there is a cut or not.
             self.state.insert(None, NemesisOp::StopPartition);
         }
     }
@@ -185,7 +184,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Breaks something, or mends what is broken, in turns.
+    /// Injects a fault, or repairs one, in turns.
     fn next_op(&mut self) -> NemesisOp {
         if let Some(target) = self.broken.pop_first()
             && let Some(mend) = self.state.remove(&target)
@@ -195,7 +194,7 @@ impl<'a> Plan<'a> {
         let node = self.options.nodes.choose(&mut self.rng).cloned();
         let mut node = node.unwrap_or_else(|| "n0".into());
         if self.fault == Fault::Restore {
-            // One disk is bad, and it stays the same one.
+            // Only one disk is bad, so the node is always the same.
             node = self.bad.get_or_insert(node).clone();
         }
         let (target, op, mend) = match self.fault {
@@ -294,7 +293,8 @@ mod tests {
                 *shapes.entry(kind.name()).or_default() += 1;
             }
         }
-        // One of four shapes, whatever came before, and a gap of 0 to 20 s, all equally likely.
+        // The shape is one of four, independent of the one before. The gap is uniform from 0 to 20
+        // s.
         assert_eq!(shapes.len(), 4);
         assert!(shapes.values().all(|count| (200..300).contains(count)), "{shapes:?}");
         let mut quarters = [0; 4];

@@ -1,4 +1,4 @@
-//! One thing that the nemesis does.
+//! A single action of the nemesis.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,15 +9,16 @@ use serde::{Deserialize, Serialize};
 use crate::history::nanos;
 use crate::partition::{Grudge, PartitionKind};
 
-/// How the services behave.
+/// The behaviour of the services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ServiceMode {
-    /// As they should.
+    /// Correct.
     Fine,
-    /// Nobody reaches them.
+    /// No request reaches them.
     Unreachable,
-    /// Every other request gets an error: a definite one that tells the truth, or an indefinite one.
+    /// Half of the requests get an error: either a definite one, and the request has no effect, or
+    /// an indefinite one.
     Errors,
 }
 
@@ -25,7 +26,7 @@ pub enum ServiceMode {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NemesisOp {
-    /// Cuts the network, in addition to what is cut already.
+    /// Cuts the network, in addition to earlier cuts.
     StartPartition(PartitionKind, Grudge),
     /// Heals all cuts.
     StopPartition,
@@ -33,24 +34,24 @@ pub enum NemesisOp {
     Loss(f64),
     /// Delivers each message between nodes twice with this probability.
     Duplication(f64),
-    /// Adds this to the latency of what a node (or a service) sends and gets.
+    /// Adds this to the latency of every message from or to a node (or a service).
     Slow(NodeId, #[serde(with = "nanos")] Duration),
     /// Stops a node.
     Pause(NodeId),
-    /// Lets it go on.
+    /// Lets a paused node continue.
     Resume(NodeId),
-    /// Ends a node.
+    /// Kills a node.
     Crash(NodeId),
-    /// Starts it anew, if it is down: another kind of fault may have had it back already.
+    /// Starts a killed node again. Does nothing if another kind of fault has already restarted it.
     Restart(NodeId),
-    /// Replaces the records of a node that is down by an older copy, which lacks this many percent
-    /// of the newest records that [may be lost](crate::options::Options::losable).
+    /// Replaces the records of a killed node by an older copy. The copy lacks this percentage of
+    /// the newest records that [may be lost](crate::options::Options::losable).
     Restore(NodeId, u8),
-    /// Sets a node's wall clock this far off, in milliseconds.
+    /// Shifts a node's wall clock by this many milliseconds.
     Clock(NodeId, i64),
-    /// Changes how the services behave.
+    /// Changes the behaviour of the services.
     Services(ServiceMode),
-    /// The services forget everything, and what is on its way to them is lost.
+    /// Clears all services, and loses all messages on their way to them.
     Forget,
 }
 
@@ -75,7 +76,7 @@ impl NemesisOp {
         }
     }
 
-    /// The action that mends it, if it breaks something that can be mended.
+    /// The action that repairs this fault, if it is a fault that can be repaired.
     pub(crate) fn mend(&self) -> Option<Self> {
         match self {
             Self::StartPartition(..) => Some(Self::StopPartition),
@@ -92,12 +93,12 @@ impl NemesisOp {
         }
     }
 
-    /// Whether it is a fault, and not the end of one.
+    /// Whether this is a fault, and not a repair.
     pub(crate) fn breaks(&self) -> bool {
         matches!(self, Self::Forget | Self::Restore(..)) || self.mend().is_some()
     }
 
-    /// The node or service that it is about, if it is about one.
+    /// The node or service that it concerns, if any.
     pub(crate) const fn target(&self) -> Option<&NodeId> {
         match self {
             Self::Slow(id, _)

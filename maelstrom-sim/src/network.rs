@@ -1,11 +1,13 @@
-//! Maelstrom's network: a queue for each receiver, latencies, partitions, and counts.
+//! Maelstrom's network: a queue for each receiver, latencies, partitions, and statistics.
 //!
-//! After `maelstrom.net`. It behaves in some unexpected ways, because the figures depend on them:
+//! After `maelstrom.net`. The network has some surprising properties of Maelstrom's, because the
+//! figures depend on them:
 //!
-//! * A receiver takes the message that is due first, checks the partition *then*, and sleeps until
-//!   the message is due. While it sleeps, whatever comes waits behind it, even if due earlier.
-//! * Messages from and to clients take no time of their own, but wait in the same queue.
-//! * Every message counts when it is sent, whether or not it arrives.
+//! * A receiver takes the message with the earliest due time, checks the partition *at that
+//!   moment*, and sleeps until the message is due. Meanwhile all other messages wait, even those
+//!   that are due earlier.
+//! * Messages from and to clients have no latency, but wait in the same queue.
+//! * The statistics count every message when it is sent, whether or not it arrives.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -31,18 +33,18 @@ pub use crate::message::Message;
 pub(crate) use self::flood::is_too_much;
 pub use self::flood::{Flood, WAITING_BYTES_MAX, WAITING_MAX, Waiting};
 
-/// Whether an address is a client's. Maelstrom goes by the first letter.
+/// Whether this is the address of a client. As in Maelstrom, the first letter decides.
 #[must_use]
 pub fn is_client(address: &str) -> bool {
     address.starts_with('c')
 }
 
-/// Whether an address is a service's.
+/// Whether this is the address of a service.
 fn is_service(address: &NodeId) -> bool {
     Services::NAMES.contains(&address.as_ref())
 }
 
-/// No node, client or service has this address (any more).
+/// No node, client or service has this address, or it has been removed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no {} in the network", excerpt(.0))]
 pub struct NoSuchAddress(pub NodeId);
@@ -53,41 +55,41 @@ pub struct Network {
     latency: Latency,
     rng: SimRng,
     receivers: BTreeMap<NodeId, Receiver>,
-    /// Receivers that sleep until the message they hold is due.
+    /// Receivers that sleep until the message that they hold is due.
     sleeping: BTreeSet<(Duration, NodeId)>,
     partition: Grudge,
-    /// How likely a message between nodes is lost.
+    /// The probability that a message between nodes is lost.
     loss: f64,
-    /// How likely it is delivered twice.
+    /// The probability that a message between nodes is delivered twice.
     duplication: f64,
-    /// Whether neither happens to messages from and to services.
+    /// Whether messages from and to services are exempt from both.
     spare_services: bool,
-    /// Extra latency of all messages that these send and get.
+    /// The extra latency of all messages from and to an address.
     slow: BTreeMap<NodeId, Duration>,
-    /// How many bytes a link carries in a second, if that has a limit.
+    /// The bandwidth of a link in bytes per second. `None`: unlimited.
     bandwidth: Option<u32>,
-    /// Until when the links, from one end to the other, carry what was sent.
+    /// The time until which each link (source, destination) is busy.
     busy_until: BTreeMap<(NodeId, NodeId), Duration>,
     delivered: VecDeque<Message>,
     next_id: u64,
     stats: NetStats,
     trace: Option<Trace>,
-    /// The first receiver for which too much waits.
+    /// The first receiver whose queue exceeded a limit.
     flooded: Option<Flood>,
 }
 
 #[derive(Debug, Default)]
 struct Receiver {
     queue: BinaryHeap<Reverse<Queued>>,
-    /// The bytes of the bodies in the queue.
+    /// The bytes of all bodies in the queue.
     queue_bytes: usize,
     held: Option<Message>,
-    /// How many messages each node and service has sent to it. (Clients come and go, and are not
-    /// counted.)
+    /// How many messages each node and service has sent to this receiver. Does not count clients,
+    /// which come and go.
     sent_by: BTreeMap<NodeId, u64>,
 }
 
-/// A message in its receiver's queue, in the order of the time at which it is due.
+/// A message in its receiver's queue. Ordered by the time at which it is due.
 #[derive(Debug)]
 struct Queued {
     due: Duration,
@@ -95,7 +97,7 @@ struct Queued {
 }
 
 impl Receiver {
-    /// All that it has not taken up, and what it holds.
+    /// The messages in the queue, and the one that the receiver holds.
     fn waiting(&self) -> impl Iterator<Item = &Message> {
         let queued = self.queue.iter().map(|Reverse(queued)| &queued.message);
         self.held.iter().chain(queued)
@@ -142,7 +144,7 @@ impl PartialEq for Queued {
 impl Eq for Queued {}
 
 impl Network {
-    /// A network without addresses.
+    /// A network without any address.
     #[must_use]
     pub fn new(latency: Latency, rng: SimRng, trace: Option<Trace>) -> Self {
         Self {
@@ -165,12 +167,12 @@ impl Network {
         }
     }
 
-    /// From now on `address` can send and receive.
+    /// Adds an address, which can send and receive from now on.
     pub fn add(&mut self, address: NodeId) {
         self.receivers.insert(address, Receiver::default());
     }
 
-    /// From now on `address` is unknown; what waits for it is gone.
+    /// Removes an address, and the messages that wait for it.
     pub fn remove(&mut self, now: Duration, address: &NodeId) {
         let receiver = self.receivers.remove(address);
         self.sleeping.retain(|(_, sleeper)| sleeper != address);
@@ -181,46 +183,46 @@ impl Network {
         }
     }
 
-    /// Every node refuses what its entry in `grudge` names.
+    /// Cuts links: each node in `grudge` refuses messages from the nodes in its set.
     pub fn start_partition(&mut self, grudge: Grudge) {
         for (dest, refused) in grudge {
             self.partition.entry(dest).or_default().extend(refused);
         }
     }
 
-    /// Nobody refuses anything.
+    /// Heals all cuts.
     pub fn heal(&mut self) {
         self.partition.clear();
     }
 
-    /// From now on messages between nodes are lost with this probability.
+    /// Sets the probability that a message between nodes is lost.
     pub fn set_loss(&mut self, probability: f64) {
         self.loss = probability;
     }
 
-    /// From now on messages between nodes are delivered twice with this probability.
+    /// Sets the probability that a message between nodes is delivered twice.
     pub fn set_duplication(&mut self, probability: f64) {
         self.duplication = probability;
     }
 
-    /// From now on messages from and to services are neither lost nor delivered twice.
+    /// Exempts messages from and to services from loss and duplication.
     pub fn spare_services(&mut self) {
         self.spare_services = true;
     }
 
-    /// From now on whatever `address` sends and gets takes so much longer.
+    /// Sets the extra latency of all messages from and to `address`.
     pub fn set_slow(&mut self, address: NodeId, by: Duration) {
         self.slow.insert(address, by);
     }
 
-    /// From now on each link between nodes or services carries so many bytes a second in each
-    /// direction, one message after the other; without a number, all at once. A message takes the
-    /// latency as well.
+    /// Sets the bandwidth of each link between nodes or services, in bytes per second and
+    /// direction. A link carries one message after the other; the latency is added to that. `None`:
+    /// unlimited.
     pub fn set_bandwidth(&mut self, bytes_per_second: Option<u32>) {
         self.bandwidth = bytes_per_second;
     }
 
-    /// When a link has carried a message that is sent now.
+    /// The time at which the link has carried a message that is sent now.
     fn carried_at(&mut self, now: Duration, message: &Message) -> Duration {
         let Some(bandwidth) = self.bandwidth else {
             return now;
@@ -233,18 +235,18 @@ impl Network {
         *busy_until
     }
 
-    /// The fate of every message, if that is kept.
+    /// The trace with the fate of every message, if the options ask for it.
     #[must_use]
     pub fn trace(&self) -> Option<&Trace> {
         self.trace.as_ref()
     }
 
-    /// The same, to add to it.
+    /// The trace, to add to it.
     pub(crate) fn trace_mut(&mut self) -> Option<&mut Trace> {
         self.trace.as_mut()
     }
 
-    /// How many messages have been sent and received.
+    /// How many messages were sent and received.
     #[must_use]
     pub fn stats(&self) -> NetStats {
         self.stats
@@ -254,7 +256,8 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// If the sender's or the receiver's address is unknown. The message does not count then.
+    /// If the address of the sender or the receiver is unknown. The statistics do not count such a
+    /// message.
     pub fn send(
         &mut self,
         now: Duration,
@@ -262,7 +265,7 @@ impl Network {
         dest: &NodeId,
         body: Box<RawValue>,
     ) -> Result<(), NoSuchAddress> {
-        // Maelstrom, too, numbers even those that it refuses.
+        // As in Maelstrom, a refused message gets a number too.
         let message = Message { id: self.next_id, src: src.clone(), dest: dest.clone(), body };
         self.next_id += 1;
         let unknown = [src, dest].into_iter().find(|end| !self.receivers.contains_key(*end));
@@ -307,13 +310,14 @@ impl Network {
         }
     }
 
-    /// The first receiver for which more waited than [`WAITING_MAX`] or [`WAITING_BYTES_MAX`].
+    /// The first receiver whose queue exceeded [`WAITING_MAX`] or [`WAITING_BYTES_MAX`].
     #[must_use]
     pub fn flooded(&self) -> Option<&Flood> {
         self.flooded.as_ref()
     }
 
-    /// So much waits for `to`. Finds the node or the service that has sent it most messages.
+    /// Describes the flood of a receiver: the waiting messages, and the node or service that sent
+    /// most.
     pub(crate) fn flood(&self, to: &NodeId, waiting: Waiting) -> Flood {
         let senders = self.receivers.get(to).into_iter().flat_map(|receiver| &receiver.sent_by);
         let most = senders.max_by_key(|(_, sent)| **sent);
@@ -325,7 +329,7 @@ impl Network {
         Flood { to: to.clone(), waiting, most, replies }
     }
 
-    /// The node that has sent most messages, and how many.
+    /// The node that has sent the most messages, and how many.
     pub(crate) fn busiest(&self) -> Option<(NodeId, u64)> {
         let mut sent: BTreeMap<&NodeId, u64> = BTreeMap::new();
         let counts = self.receivers.values().flat_map(|receiver| &receiver.sent_by);
@@ -345,7 +349,7 @@ impl Network {
         }
     }
 
-    /// How many copies of a message arrive. Without such faults no random number is drawn.
+    /// How many copies of a message arrive. Draws random numbers only if such a fault is active.
     fn copies(&mut self, is_spared: bool) -> usize {
         if is_spared {
             return 1;
@@ -358,13 +362,13 @@ impl Network {
         }
     }
 
-    /// When a message will next be due.
+    /// The time at which the next message is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         self.sleeping.first().map(|(due, _)| *due)
     }
 
-    /// Delivers what is due.
+    /// Delivers the messages that are due.
     pub fn handle_timeout(&mut self, now: Duration) {
         while let Some((due, address)) = self.sleeping.pop_first() {
             if due > now {
@@ -379,12 +383,12 @@ impl Network {
         }
     }
 
-    /// The next message that has arrived.
+    /// Takes the next delivered message.
     pub fn poll_delivered(&mut self) -> Option<Message> {
         self.delivered.pop_front()
     }
 
-    /// The receiver is awake: it takes messages until it has to wait for one.
+    /// Lets an awake receiver take messages until it has to wait for one.
     fn receive(&mut self, now: Duration, dest: &NodeId) {
         let refused = self.partition.get(dest).cloned().unwrap_or_default();
         while let Some(receiver) = self.receivers.get_mut(dest) {
@@ -397,7 +401,7 @@ impl Network {
                 }
                 continue;
             }
-            // Maelstrom sleeps whole milliseconds.
+            // Maelstrom sleeps for whole milliseconds.
             let wait = Duration::from_millis(
                 u64::try_from(due.saturating_sub(now).as_millis()).unwrap_or(u64::MAX),
             );
@@ -428,31 +432,31 @@ impl Network {
                 mean.mul_f64(-unit.ln())
             }
         };
-        // Maelstrom draws whole milliseconds.
+        // Maelstrom draws latencies in whole milliseconds.
         let millis = u64::try_from(drawn.as_millis()).unwrap_or(u64::MAX);
         Duration::from_millis(millis) + slow.into_iter().sum::<Duration>()
     }
 }
 
-/// How many messages there were, those of the clients apart.
+/// Message counts, separately for clients and servers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetStats {
-    /// Messages that a client sent or is sent.
+    /// Messages from or to a client.
     pub clients: Counts,
-    /// All others: between nodes, and between nodes and services.
+    /// All other messages: between nodes, and between nodes and services.
     pub servers: Counts,
 }
 
-/// How many messages of a kind there were.
+/// Message counts of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Sent.
+    /// Messages sent.
     #[serde(rename = "send-count")]
     pub sent: u64,
-    /// Arrived.
+    /// Messages that arrived.
     #[serde(rename = "recv-count")]
     pub received: u64,
-    /// The bytes of the bodies that were sent. Maelstrom's results do not have them.
+    /// The bytes of the bodies of sent messages. Not part of Maelstrom's results.
     #[serde(skip)]
     pub sent_bytes: u64,
 }
@@ -462,7 +466,7 @@ impl NetStats {
         f(if client { &mut self.clients } else { &mut self.servers });
     }
 
-    /// Both kinds together.
+    /// The sum of both.
     #[must_use]
     pub fn all(&self) -> Counts {
         Counts {

@@ -1,4 +1,4 @@
-//! Events that a test reports while it runs, beside its history.
+//! Events that a test reports while it runs. They are not part of its history.
 
 use maelstrom_core::NodeId;
 use serde::Serialize;
@@ -13,26 +13,26 @@ pub enum News {
     Phase(&'static str),
     /// The nemesis acted.
     Nemesis(NemesisOp),
-    /// A node said something that makes no sense, and is not listened to any more.
+    /// A node printed an invalid line. The test ignores the node from now on.
     Muted {
-        /// Which node.
+        /// The node.
         node: NodeId,
-        /// The line that it printed, and the mistake in it.
+        /// The line, and the error in it.
         why: String,
     },
-    /// A node reached a [mark](maelstrom_core::Node::mark). Only a trace tells of it.
+    /// A node reached a [mark](maelstrom_core::Node::mark). Only a trace shows it.
     Mark {
-        /// Which node.
+        /// The node.
         node: NodeId,
         /// The name of the mark.
         name: &'static str,
     },
-    /// A node asked a service something that makes no sense, and gets no answer. Told once for each
-    /// node and kind of mistake.
+    /// A node sent a service an invalid request, which gets no reply. Reported once for each node
+    /// and kind of error.
     BadRequest {
         /// The node.
         node: NodeId,
-        /// Its request, and the mistake in it.
+        /// The request, and the error in it.
         why: String,
     },
 }

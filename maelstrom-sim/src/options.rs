@@ -1,5 +1,5 @@
-//! The options of any test: Maelstrom's own, with its names and defaults. A workload's own options are
-//! in the workload.
+//! The options of any test: Maelstrom's own, with its names and defaults. A workload has its own
+//! options in its own type.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,59 +13,61 @@ use crate::arguments::clojure_number;
 use crate::fault::Fault;
 use crate::nemesis_op::NemesisOp;
 
-/// The options of any test, whatever its workload and however its nodes are run.
+/// The options of any test. They do not depend on the workload or on how the nodes run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The nodes' names, in the order in which each of them is told.
+    /// The names of the nodes, in the order in which `init` lists them.
     pub nodes: Vec<NodeId>,
     /// How many client threads there are. Thread `i` talks to node `i` modulo the number of nodes.
     pub concurrency: usize,
-    /// How long operations are started.
+    /// For how long clients begin operations.
     pub time_limit: Duration,
-    /// How many operations are started per second, over all clients. 0: none.
+    /// How many operations begin per second, over all clients. 0: none.
     pub rate: f64,
-    /// How long a message between nodes takes.
+    /// The latency of messages between nodes.
     pub latency: Latency,
-    /// The faults that the nemesis may cause.
+    /// The faults that the nemesis may inject.
     pub nemesis: BTreeSet<Fault>,
     /// The mean time between two operations of the nemesis.
     pub nemesis_interval: Duration,
-    /// Which part of all operations must succeed for the test to be valid.
+    /// The fraction of operations that must succeed for the test to be valid.
     pub availability: Option<Availability>,
-    /// Whether a reply to a client that has given up is dropped. Maelstrom mutes the node for it,
-    /// which is unfair to one that was paused.
+    /// Whether the network drops a reply to a client that has given up. Maelstrom stops listening
+    /// to a node that sends one, which is unfair to a node that was paused.
     pub forgive_late_replies: bool,
-    /// Whether to judge exactly as Maelstrom does, quirks included, rather than by stricter rules.
+    /// Whether to judge exactly as Maelstrom does, quirks included, and not by stricter rules.
     pub as_maelstrom: bool,
-    /// Whether loss and duplication leave messages from and to services alone. Without this they hit
-    /// them as they hit messages between nodes; Maelstrom's services never lose anything.
+    /// Whether messages from and to services are exempt from loss and duplication. Maelstrom's
+    /// services never lose a message.
     pub spare_services: bool,
-    /// Whether nodes may stay silent, in the view of a [sweep](crate::sweep), when all faults are over.
+    /// Whether a [sweep](crate::sweep) accepts that nodes stay silent after all faults have ended.
     pub forgive_silence: bool,
-    /// How long a simulated disk takes at most to make a record safe. `None`: drawn for each run.
+    /// The longest time that a simulated disk takes to make a record durable. `None`: drawn for
+    /// each run.
     pub sync_max: Option<Duration>,
-    /// About how many bytes a part of a snapshot holds. In virtual time, nodes then replace their
-    /// records by snapshots all the time. `None`: never.
+    /// The approximate size of a part of a snapshot in bytes. With a size, nodes in virtual time
+    /// replace their records by snapshots all the time. `None`: never.
     pub snapshot_part_bytes: Option<usize>,
-    /// The longest line that nodes in virtual time read, its newline not counted: they skip a longer
-    /// one, and the test fails if a node prints one. `None`: lines may have any length.
+    /// The longest line that nodes in virtual time read, without its newline. They skip a longer
+    /// one, and the test fails if a node prints one. `None`: unlimited.
     pub line_bytes_max: Option<usize>,
-    /// Whether nodes may print longer lines than that to clients, which read lines of any length.
+    /// Whether nodes may print longer lines than that to clients. Clients read lines of any length.
     pub long_lines_to_clients: bool,
-    /// Which records an older copy of a node's folder may lack, where there is the fault
-    /// [`Fault::Restore`]: the newest ones, back to the first that may not be lost. `None`: all.
+    /// The records that an older copy of a node's folder may lack, for [`Fault::Restore`]: the
+    /// newest ones, back to the first that must not be lost. `None`: all.
     pub losable: Option<Losable>,
-    /// How many bytes of messages a link between two nodes, or a node and a service, carries in a
-    /// second, in each direction: one message after the other. `None`: no limit, as in Maelstrom.
+    /// The bandwidth of a link between two nodes, or a node and a service, in bytes per second and
+    /// direction. A link carries one message after the other. `None`: unlimited, as in Maelstrom.
     pub bandwidth: Option<u32>,
-    /// The actions of the nemesis, and when, since the clients began. `None`: the seed draws them.
+    /// The actions of the nemesis, each with its time since the clients began. `None`: drawn from
+    /// the seed.
     pub schedule: Option<Vec<(Duration, NemesisOp)>>,
-    /// The operations that clients begin before the time limit, by their number from 0 on: the others
-    /// are drawn and left out. `None`: all.
+    /// The operations that clients execute before the time limit, by number, from 0. The generator
+    /// draws the others too, but skips them. `None`: all.
     pub operations: Option<BTreeSet<u64>>,
-    /// Whether the [trace](crate::trace) is kept.
+    /// Whether to keep the [trace](crate::trace).
     pub trace: bool,
-    /// What all random choices derive from.
+    /// The seed from which all random choices derive.
     pub seed: u64,
 }
 
@@ -101,7 +103,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Sets the nodes to `n0 … n(count-1)`, as `--node-count` does, with a client thread each.
+    /// Names the nodes `n0 … n(count-1)`, as `--node-count` does, with one client thread per node.
     #[must_use]
     pub fn with_node_count(mut self, count: usize) -> Self {
         self.nodes = node_names(count);
@@ -116,16 +118,17 @@ pub fn node_names(count: usize) -> Vec<NodeId> {
     (0..count).map(|n| format!("n{n}").into()).collect()
 }
 
-/// Tells whether a record may be lost at that moment. Nodes promise to keep what they have made
-/// durable, unless their disks lose it. A test in which disks lose records can still be judged if
-/// only those are lost that other nodes can bring back.
+/// Decides whether a record may be lost at this moment.
+///
+/// Nodes promise to keep the records that they have made durable, but a disk can lose them. The
+/// checker can still judge such a test if only records are lost that other nodes can restore.
 #[derive(Clone)]
 pub struct Losable(Arc<IsLosable>);
 
 type IsLosable = dyn Fn(&[u8]) -> bool + Send + Sync;
 
 impl Losable {
-    /// Asks `is_losable`.
+    /// Wraps the function `is_losable`.
     pub fn new(is_losable: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(is_losable))
     }
@@ -143,7 +146,7 @@ impl fmt::Debug for Losable {
     }
 }
 
-/// How long messages between nodes take. Drawn for each message.
+/// The latency of messages between nodes. Drawn for each message.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Latency {
     /// The mean, in milliseconds.
@@ -158,16 +161,16 @@ pub enum LatencyDist {
     /// Always the mean.
     #[default]
     Constant,
-    /// Anything from 0 to twice the mean, equally likely.
+    /// Uniform from 0 to twice the mean.
     Uniform,
     /// Exponential with this mean.
     Exponential,
 }
 
-/// Which part of all operations must succeed.
+/// The fraction of operations that must succeed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Availability {
-    /// Every one.
+    /// All of them.
     Total,
     /// At least this fraction, from 0 to 1.
     AtLeast(f64),
@@ -187,17 +190,17 @@ impl FromStr for Availability {
     }
 }
 
-/// A number of client threads: plain, or as a multiple of the number of nodes (`2n`).
+/// A number of client threads: absolute, or a multiple of the number of nodes (`2n`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concurrency {
-    /// So many.
+    /// This many in all.
     Threads(usize),
-    /// So many for each node.
+    /// This many for each node.
     PerNode(usize),
 }
 
 impl Concurrency {
-    /// The number of threads for so many nodes.
+    /// The number of threads for this many nodes.
     #[must_use]
     pub fn threads(self, nodes: usize) -> usize {
         match self {

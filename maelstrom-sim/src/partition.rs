@@ -1,4 +1,4 @@
-//! Partitions: who does not hear whom. After Jepsen's `nemesis`.
+//! Partitions: which nodes refuse messages from which others. After Jepsen's `nemesis`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,33 +9,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::rng::SimRng;
 
-/// Whose messages each node refuses.
+/// For each node, the nodes whose messages it refuses.
 pub type Grudge = BTreeMap<NodeId, BTreeSet<NodeId>>;
 
-/// A shape of partition.
+/// The shape of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PartitionKind {
-    /// One node alone.
+    /// One node against the rest.
     One,
-    /// A minority of less than a third of the nodes, and the rest.
+    /// A minority of less than a third of the nodes against the rest.
     MinorityThird,
-    /// A majority and a minority.
+    /// A majority against a minority.
     Majority,
-    /// Every node sees a majority, no two the same.
+    /// Every node sees a majority, and no two see the same one.
     MajoritiesRing,
-    /// Any two groups. Not one of Maelstrom's.
+    /// Any two groups. Maelstrom does not have this shape.
     Split,
-    /// Some links, each cut in one direction only. Not one of Maelstrom's.
+    /// Some links, each cut in one direction only. Maelstrom does not have this shape.
     OneWay,
 }
 
 impl PartitionKind {
-    /// Maelstrom's shapes, each as likely as the others.
+    /// Maelstrom's shapes, all equally likely.
     pub const MAELSTROMS: &[Self] =
         &[Self::One, Self::MinorityThird, Self::Majority, Self::MajoritiesRing];
 
-    /// All shapes, each as likely as the others.
+    /// All shapes, all equally likely.
     pub const ALL: &[Self] = &[
         Self::One,
         Self::MinorityThird,
@@ -45,7 +45,7 @@ impl PartitionKind {
         Self::OneWay,
     ];
 
-    /// The name in the history.
+    /// The name of the shape in the history.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ impl PartitionKind {
         }
     }
 
-    /// A partition of this shape, at random.
+    /// Draws a partition of this shape.
     pub fn grudge(self, nodes: &[NodeId], rng: &mut SimRng) -> Grudge {
         let mut shuffled = nodes.to_vec();
         shuffled.shuffle(rng);
@@ -75,7 +75,7 @@ impl PartitionKind {
     }
 }
 
-/// Each node refuses each other one with the same, random probability.
+/// Draws one probability, with which each node refuses each other node.
 fn one_way(nodes: &[NodeId], rng: &mut SimRng) -> Grudge {
     let refuses = rng.random_range(0.0..=1.0);
     let mut grudge = Grudge::new();
@@ -89,7 +89,7 @@ fn one_way(nodes: &[NodeId], rng: &mut SimRng) -> Grudge {
     grudge
 }
 
-/// The first `at` nodes and the others do not hear each other.
+/// Cuts the first `at` nodes off from the others.
 fn split(nodes: &[NodeId], at: usize) -> Grudge {
     let (left, right) = nodes.split_at(at.min(nodes.len()));
     let refuse = |these: &[NodeId], those: &[NodeId]| -> Vec<(NodeId, BTreeSet<NodeId>)> {
@@ -103,7 +103,8 @@ fn majority(count: usize) -> usize {
     count / 2 + 1
 }
 
-/// Nodes in a ring; each hears the majority that it is the middle of. Exact for up to 5 nodes.
+/// Puts the nodes on a ring, where each node hears the majority of which it is the middle. Exact
+/// for up to 5 nodes.
 fn perfect_ring(nodes: &[NodeId]) -> Grudge {
     let count = nodes.len();
     let ring = |i: usize| nodes.iter().cycle().skip(i).take(majority(count)).cloned();
@@ -117,7 +118,7 @@ fn perfect_ring(nodes: &[NodeId]) -> Grudge {
         .collect()
 }
 
-/// Links the least linked nodes with each other until each hears a majority.
+/// Connects the nodes with the fewest links until each sees a majority.
 fn stochastic_ring(nodes: &[NodeId], rng: &mut SimRng) -> Grudge {
     let mut heard: BTreeMap<NodeId, BTreeSet<NodeId>> =
         nodes.iter().map(|id| (id.clone(), BTreeSet::from([id.clone()]))).collect();
@@ -166,8 +167,8 @@ mod tests {
             for kind in PartitionKind::MAELSTROMS.iter().copied() {
                 let grudge = kind.grudge(&nodes, &mut rng);
                 let views: Vec<_> = nodes.iter().map(|id| hears(&grudge, &nodes, id)).collect();
-                // Nobody refuses itself, and a cut is one in both directions (but for the ring of
-                // three, in which everybody hears only the next one: Jepsen's as well).
+                // No node refuses itself, and every cut goes in both directions. The exception is a
+                // ring of three, in which each node hears only the next one, as in Jepsen.
                 let one_way = kind == PartitionKind::MajoritiesRing && count == 3;
                 for (a, view) in nodes.iter().zip(&views) {
                     prop_assert!(view.contains(a));
@@ -207,8 +208,8 @@ mod tests {
             assert_eq!(groups.iter().map(BTreeSet::len).sum::<usize>(), 5, "{groups:?}");
             assert!(groups.len() <= 2);
         }
-        // Half of the links are cut on average, and a third in both directions: the integrals of
-        // p and p².
+        // On average half of the links are cut, and a third in both directions: the integrals of p
+        // and p².
         assert!((1_700..2_300).contains(&cut) && (1_050..1_600).contains(&both), "{cut}, {both}");
     }
 

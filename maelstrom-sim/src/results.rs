@@ -1,5 +1,5 @@
-//! The results of a test: statistics, availability and figures of the network beside what the
-//! workload's checker found, and the verdict on all of that.
+//! The results of a test: statistics, availability, network figures, the findings of the workload's
+//! checker, and the overall verdict.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::history::{History, OpType};
 use crate::network::{Counts, NetStats};
 use crate::options::Availability;
 
-/// How many operations there were.
+/// The number of operations, by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct OpCounts {
     invoked: u64,
@@ -32,7 +32,7 @@ impl OpCounts {
         }
     }
 
-    /// Invalid if nothing succeeded.
+    /// Invalid if no operation succeeded.
     const fn verdict(&self) -> Verdict {
         Verdict::invalid_if(self.ok == 0)
     }
@@ -48,47 +48,47 @@ impl OpCounts {
     }
 }
 
-/// All that is known about a test in the end.
+/// The results of a test.
 #[derive(Clone, Debug, Serialize)]
 pub struct Results {
-    /// How many operations there were, and what became of them.
+    /// The number of operations, by function and outcome.
     pub stats: Value,
-    /// Which part of them succeeded.
+    /// The fraction of operations that succeeded.
     pub availability: Value,
-    /// How many messages they took.
+    /// The number of messages.
     pub net: Value,
     /// The findings of the workload's checker.
     pub workload: WorkloadResults,
     /// The first cause of a verdict that is not valid, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// The operations that prove the cause: places in the history, in the order in which a person
-    /// should look at them.
+    /// The operations that prove the cause, as indices into the history, in the order in which a
+    /// person should read them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<usize>,
-    /// Why the test ended before its time, if it did.
+    /// Why the test ended early, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// The nodes that are not listened to any more, each with what it said.
+    /// The nodes that broke the protocol and were muted, each with the reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub muted: BTreeMap<NodeId, String>,
-    /// The nodes that replied twice to one request, each with its first second reply.
+    /// The nodes that replied twice to the same request, each with the first such reply.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub replied_twice: BTreeMap<NodeId, String>,
     /// The worst of all verdicts.
     #[serde(rename = "valid?")]
     pub valid: Verdict,
-    /// The same by Maelstrom's rules alone. It differs where this checker is stricter.
+    /// The verdict by Maelstrom's rules alone. It differs if this checker is stricter.
     #[serde(rename = "maelstrom-valid?")]
     pub maelstrom_valid: Verdict,
-    /// Whether it is invalid only because nothing happened that could be judged. In a sweep, faults
-    /// excuse that.
+    /// Whether the test is invalid only because its history shows too little. A sweep forgives that
+    /// if there were faults.
     #[serde(skip)]
     pub(crate) is_uninformative: bool,
 }
 
 impl Results {
-    /// The results of a test with this history, of which the workload's checker says this.
+    /// Combines the findings of the workload's checker with statistics about this history.
     #[must_use]
     pub fn judge(
         workload: WorkloadResults,
@@ -131,7 +131,8 @@ impl Results {
         }
     }
 
-    /// The test ended before its time: what it saw until then proves nothing good.
+    /// Marks the test as ended early. Its history proves nothing good, so the verdict is at best
+    /// unknown.
     #[must_use]
     pub(crate) fn with_failure(mut self, why: String) -> Self {
         self.valid = self.valid.max(Verdict::Unknown);
@@ -143,7 +144,8 @@ impl Results {
         self
     }
 
-    /// A test in which nothing succeeded was not judged. Maelstrom calls a test without operations valid.
+    /// Makes the verdict unknown if no operation succeeded. Maelstrom calls a test without
+    /// operations valid.
     #[must_use]
     pub(crate) fn with_successes(mut self, count: u64) -> Self {
         if count == 0 {
@@ -153,7 +155,7 @@ impl Results {
         self
     }
 
-    /// These nodes replied twice to one request. Maelstrom takes no notice.
+    /// Makes the test invalid if nodes replied twice to the same request. Maelstrom ignores that.
     #[must_use]
     pub(crate) fn with_second_replies(mut self, nodes: &BTreeMap<NodeId, String>) -> Self {
         if let Some((node, reply)) = nodes.first_key_value() {
@@ -165,7 +167,8 @@ impl Results {
         self
     }
 
-    /// These nodes broke the protocol. Maelstrom goes on without them and judges the rest.
+    /// Makes the test invalid if nodes broke the protocol. Maelstrom ignores these nodes and judges
+    /// the rest.
     #[must_use]
     pub(crate) fn with_muted(mut self, muted: &BTreeMap<NodeId, String>) -> Self {
         if let Some((node, why)) = muted.first_key_value() {
@@ -179,7 +182,7 @@ impl Results {
         self
     }
 
-    /// The same judged as Maelstrom does, quirks included.
+    /// The same results judged exactly as in Maelstrom, quirks included.
     #[must_use]
     pub(crate) fn by_maelstroms_rules(mut self) -> Self {
         self.valid = self.maelstrom_valid;
@@ -202,7 +205,8 @@ fn count(history: &History) -> (OpCounts, BTreeMap<&'static str, OpCounts>) {
     (all, by_f)
 }
 
-/// Jepsen's `stats`: invalid if a function never succeeded. A crash cannot.
+/// Jepsen's `stats`: invalid if no operation of some function succeeded. The function `crash` never
+/// succeeds and does not count.
 fn stats(all: OpCounts, by_f: &BTreeMap<&'static str, OpCounts>) -> (Verdict, Value) {
     let can_succeed = by_f.iter().filter(|(f, _)| **f != "crash");
     let valid = Verdict::merge(can_succeed.map(|(_, counts)| counts.verdict()));
@@ -216,7 +220,7 @@ fn stats(all: OpCounts, by_f: &BTreeMap<&'static str, OpCounts>) -> (Verdict, Va
 /// The cause of a verdict in words, and the operations that prove it.
 type Cause = (String, Vec<usize>);
 
-/// The first function that never succeeded, and its first error.
+/// The first function without a success, and its first error.
 fn never_succeeded(history: &History, by_f: &BTreeMap<&'static str, OpCounts>) -> Option<Cause> {
     let mut never = by_f.iter().filter(|(f, counts)| **f != "crash" && counts.ok == 0);
     let (f, _) = never.next()?;
@@ -228,7 +232,7 @@ fn never_succeeded(history: &History, by_f: &BTreeMap<&'static str, OpCounts>) -
     Some((text, first.map(|op| op.index).into_iter().collect()))
 }
 
-/// How many operations succeeded, and the first one that did not.
+/// The number of operations that succeeded, and the first one that did not.
 fn too_few(history: &History, all: OpCounts, valid: Verdict) -> Option<Cause> {
     if valid != Verdict::Invalid {
         return None;

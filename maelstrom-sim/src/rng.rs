@@ -1,37 +1,38 @@
-//! Randomness: one seed, an independent stream for each use.
+//! Random numbers: one seed, with an independent stream for each purpose.
 //!
-//! With a stream each, drawing one latency more does not change what the nemesis does next.
+//! Because the streams are independent, one more latency draw does not change the actions of the
+//! nemesis.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// Random numbers that are the same on every machine.
+/// A generator with the same numbers on every machine.
 pub type SimRng = ChaCha8Rng;
 
-/// What a stream is used for.
+/// The purpose of a stream.
 #[derive(Clone, Copy, Debug)]
 pub enum Stream {
-    /// How long messages take.
+    /// The latencies of messages.
     Latency = 1,
-    /// When operations are started, which, and by whom.
+    /// The operations, their times and their clients.
     Generator = 2,
-    /// What the nemesis does, and when.
+    /// The actions of the nemesis, and their times.
     Nemesis = 3,
-    /// The nodes' own random numbers.
+    /// The random numbers of the nodes themselves.
     Nodes = 4,
-    /// How far behind the services are.
+    /// The staleness of the services.
     Services = 5,
-    /// Which errors they answer with.
+    /// The errors of the services.
     ServiceErrors = 6,
-    /// What a seed of a sweep stands for.
+    /// The test that a sweep derives from a seed.
     Swarm = 7,
-    /// When the nodes join the network.
+    /// The times at which nodes join the network.
     Start = 8,
-    /// The nodes' settings, where each run has others.
+    /// The settings of the nodes, which differ from run to run.
     Settings = 9,
 }
 
-/// The random numbers of a run for one use.
+/// The random numbers of a run for one purpose.
 #[must_use]
 pub fn stream(seed: u64, stream: Stream) -> SimRng {
     let mut rng = SimRng::seed_from_u64(seed);

@@ -1,26 +1,28 @@
 //! The services that nodes may call: three key-value stores and a timestamp oracle.
 //!
-//! After `maelstrom.service`, with its ways of being no better than promised:
+//! After `maelstrom.service`. Each service is as weak as its consistency model allows:
 //!
-//! * `lin-kv` is linearizable: one state, every operation acts on it.
-//! * `seq-kv` is sequentially consistent: it keeps its last 32 states, and an operation that changes
-//!   nothing acts on any of them that is not older than what its caller has seen. One that changes
-//!   something acts on the newest.
-//! * `lww-kv` is eventually consistent: two replicas, each operation on either, and now and then one
-//!   is merged into the other, the later write (by a Lamport clock) winning.
+//! * `lin-kv` is linearizable: it has one state, on which every operation acts.
+//! * `seq-kv` is sequentially consistent. It keeps its last 32 states. An operation that changes
+//!   nothing acts on any of these states, but not on one older than its caller has seen. An
+//!   operation that changes the state acts on the newest.
+//! * `lww-kv` is eventually consistent. It has two replicas, and each operation acts on either of
+//!   them. Now and then one replica is merged into the other: the later write wins, by a Lamport
+//!   clock.
 //! * `lin-tso` counts up from 0.
 //!
 //! Every store is as lenient as Maelstrom's:
 //!
-//! | field of a request | what may be there |
+//! | field of a request | accepted value |
 //! |---|---|
-//! | `type` | one that the service knows; else the request makes no sense and gets no answer |
-//! | `msg_id` | anything: the reply carries it back as `in_reply_to`, null if it is missing |
-//! | `key`, `value`, `from`, `to` | any JSON value; one that is missing is null |
+//! | `type` | a type that the service knows; any other type is invalid and gets no reply |
+//! | `msg_id` | anything: the reply returns it as `in_reply_to`, null if it is missing |
+//! | `key`, `value`, `from`, `to` | any JSON value; a missing one is null |
 //! | `create_if_not_exists` | set unless it is missing, null or false; `lww-kv` ignores it |
 //! | any other | ignored |
 //!
-//! Two keys, and two values of a `cas`, are equal if their JSON is: `1` is `1`, but not `1.0` or `"1"`.
+//! Two keys, or two values of a `cas`, are equal if their JSON is equal: `1` equals `1`, but not
+//! `1.0` or `"1"`.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -40,7 +42,7 @@ const SEQUENTIAL_STATES: usize = 32;
 /// How many replicas `lww-kv` has.
 const EVENTUAL_REPLICAS: usize = 2;
 
-/// Why a request to a service makes no sense.
+/// Why a request to a service is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum BadRequest {
     /// The body is not a JSON object.
@@ -49,7 +51,7 @@ pub enum BadRequest {
     /// The body has no `type`, or it is not a string.
     #[error("the body has no `type`")]
     NoType,
-    /// The service knows no requests of this type.
+    /// The service does not know this type of request.
     #[error("it knows no requests of type `{kind}`")]
     UnknownType {
         /// The service's name.
@@ -69,8 +71,8 @@ pub struct Services {
     lin_tso: u64,
 }
 
-/// A request to one of the key-value stores. A field that is missing is null, and a flag is set
-/// unless it is missing, null or false.
+/// A request to a key-value store. A missing field is null. A flag is set unless it is missing,
+/// null or false.
 #[derive(Debug)]
 enum KvRequest<'a> {
     Read { key: String },
@@ -79,7 +81,7 @@ enum KvRequest<'a> {
 }
 
 impl<'a> KvRequest<'a> {
-    /// `None`: no store knows this type.
+    /// Parses a request. `None`: no store knows this type.
     fn read(kind: &str, body: &Fields<'a>) -> Option<Self> {
         let field = |name| body.get(name).unwrap_or(RawValue::NULL);
         let key = canonical(field("key"));
@@ -115,16 +117,16 @@ struct Addressed<'a> {
 }
 
 impl Services {
-    /// Their names.
+    /// The names of the services.
     pub const NAMES: [&'static str; 4] = ["lin-kv", "seq-kv", "lww-kv", "lin-tso"];
 
-    /// Forgets everything.
+    /// Clears all services.
     pub fn forget(&mut self) {
         let rng = self.rng.clone();
         *self = Self::new(rng);
     }
 
-    /// Services without any data.
+    /// Empty services.
     #[must_use]
     pub fn new(rng: SimRng) -> Self {
         Self {
@@ -136,12 +138,12 @@ impl Services {
         }
     }
 
-    /// The answer of `service` to `src`. The reply carries back whatever `msg_id` the request had,
-    /// null if it had none.
+    /// Handles a request from `src`, and returns the reply. The reply returns the `msg_id` of the
+    /// request as `in_reply_to`, null if there was none.
     ///
     /// # Errors
     ///
-    /// If the request makes no sense. Nothing has happened, and there is no answer.
+    /// If the request is invalid. It has no effect then, and there is no reply.
     pub fn handle(
         &mut self,
         service: &str,
@@ -168,7 +170,7 @@ impl Services {
         addressed(&fields, &reply).ok_or(BadRequest::NotAnObject)
     }
 
-    /// For every other request an error instead of its answer, and whether it is definite.
+    /// With probability ½, an error in place of the reply, and whether that error is definite.
     pub fn error(body: &RawValue, rng: &mut SimRng) -> Option<(Box<RawValue>, bool)> {
         let fields = Fields::of(body).ok()?;
         if !rng.random_bool(0.5) {
@@ -219,7 +221,7 @@ fn equals(stored: &RawValue, from: &RawValue) -> bool {
     stored.get() == from.get() || canonical(stored) == canonical(from)
 }
 
-/// What a request does to the value of its key, whatever store it is in.
+/// The effect of a request on the value of its key. The same for all stores.
 enum Effect {
     Nothing(KvReply),
     Set(Box<RawValue>, KvReply),
@@ -269,17 +271,17 @@ impl Kv {
         }
     }
 
-    /// Whether a change leaves everything as it is.
+    /// Whether the key already has this value, so that the write changes nothing.
     fn has(&self, request: &KvRequest<'_>, value: &RawValue) -> bool {
         let stored = self.0.get(request.key());
         stored.is_some_and(|stored| stored.get() == value.get())
     }
 }
 
-/// The last states of a map, and which of them each caller has seen.
+/// The last states of a map, and the latest one that each caller has seen.
 #[derive(Debug)]
 struct Sequential {
-    /// Never empty; the newest last.
+    /// The newest is last. Never empty.
     states: VecDeque<Kv>,
     last: u64,
     seen: BTreeMap<NodeId, u64>,
@@ -312,7 +314,7 @@ impl Sequential {
         }
     }
 
-    /// A request that changes something acts on the newest state, and makes a newer one.
+    /// A request that changes something acts on the newest state and adds a newer one.
     fn change(&mut self, src: &NodeId, request: &KvRequest<'_>) -> KvReply {
         let mut state = self.states.back().cloned().unwrap_or_default();
         let reply = state.handle(request);
@@ -326,7 +328,7 @@ impl Sequential {
     }
 }
 
-/// A replica in which the later write of a key wins.
+/// A replica in which the last write of a key wins.
 #[derive(Clone, Debug, Default)]
 struct Lww {
     clock: u64,
@@ -347,8 +349,8 @@ impl Lww {
         }
     }
 
-    /// Takes from `source` what is later. Where both are as late, the source's value stays, as in
-    /// Maelstrom.
+    /// Merges `source` into this replica: the later write of each key wins. If both have the same
+    /// time, the source's value wins, as in Maelstrom.
     fn merge(&mut self, source: &Self) {
         self.clock = self.clock.max(source.clock);
         for (key, (time, value)) in &source.values {
@@ -437,7 +439,7 @@ mod tests {
         }
     }
 
-    /// The replies of `lin-kv` to these requests, whole.
+    /// The complete replies of `lin-kv` to these requests.
     fn conversation(requests: &[&str]) -> Vec<Value> {
         let mut services = services();
         let mut ask = |body: &&str| {
@@ -557,7 +559,7 @@ mod tests {
         for value in 0..50 {
             ask(&mut services, "seq-kv", "n1", &write(value));
         }
-        // Another caller may be told of any state, but never swaps an old one.
+        // Another caller may read any state, but never swaps an old value.
         for _ in 0..50 {
             assert_ne!(ask(&mut services, "seq-kv", "n2", &cas(20, 99, false)), "cas_ok");
         }

@@ -1,13 +1,13 @@
-//! A test in virtual time: handlers in-process, no threads, no waiting.
+//! Runs a test in virtual time, with handlers in-process: no threads, no waiting.
 //!
-//! The handlers are the very objects that the real binaries run, and what they say passes as the
-//! same bytes as over pipes. The same seed gives the same run on every machine.
+//! The handlers are the same as in the real binaries, and their messages pass as the same bytes as
+//! over pipes. The same seed gives the same run on every machine.
 //!
-//! A crash takes the lines that the node has not read. Lines that are sent to a node while it is down
-//! wait for its restart, and reach it before its `init`. Maelstrom does the same, and so do real
-//! processes here. A record takes a moment to be safe on disk; the node's later lines leave after
-//! that, and a crash in between takes both. The nemesis can set a node's wall clock wrong; it cannot
-//! do that to a real process.
+//! A crash loses the lines that the node has not read. Lines for a killed node wait for its
+//! restart, and reach it before `init`, as with Maelstrom and with real processes. A record takes
+//! some time to become durable. Lines that the node prints after the record leave only then, and a
+//! crash in between loses both. The nemesis can also shift a node's wall clock, which is not
+//! possible with a real process.
 
 mod disk;
 mod machine;
@@ -32,31 +32,31 @@ use crate::stagger::random_below;
 use crate::test::Test;
 use crate::world::{Action, Disturbance, Failure, World};
 
-/// How many moments may follow each other while no time passes. More is a livelock.
+/// How many steps may happen at the same virtual time. More is a livelock.
 const ROUNDS_MAX: u32 = if cfg!(test) { 10_000 } else { 100_000 };
 
-/// How many messages nodes may get while no time passes. More is a livelock.
+/// How many messages nodes may receive at the same virtual time. More is a livelock.
 const BURST_MAX: u32 = if cfg!(test) { 10_000 } else { 100_000 };
 
-/// How many steps are done between two looks at the budget.
+/// How many steps to run between two checks of the budget.
 const STEPS_PER_LOOK: u32 = 256;
 
-/// How long it may take until a record is safe, in ms: chosen for each run.
+/// The longest times in ms for making a record durable. Each run draws one.
 const SYNC_MAX_MS: [u64; 3] = [1, 20, 300];
 
-/// Runs a test to its end: `build` makes the handler of a node, each time it starts.
+/// Runs a test to its end. `build` creates the handler of a node, each time the node starts.
 ///
-/// If nodes and world answer each other for ever while no time passes, that is the test's
-/// [failure](World::failure).
+/// If nodes and world exchange messages forever at the same virtual time, the test
+/// [fails](World::failure).
 ///
 /// # Panics
 ///
-/// If a handler does, or cannot recover what it has persisted.
+/// If a handler panics, or cannot recover a record that it persisted.
 pub fn simulate<H: MessageHandler>(test: Test, mut build: impl FnMut(&NodeId) -> H) -> World {
     let measured = &mut |id: &NodeId, seed| -> Box<dyn Program> {
         let mut node = RawNode::new(build(id), seed, true);
         node.record_marks();
-        // Sweeps do without: it takes time.
+        // Sweeps do not record metrics, because that takes time.
         node.record_metrics();
         Box::new(node)
     };
@@ -67,10 +67,10 @@ pub fn simulate<H: MessageHandler>(test: Test, mut build: impl FnMut(&NodeId) ->
     }
 }
 
-/// Makes the node of that name, with the seed of its random numbers, each time it starts.
+/// Creates the node with this name and random seed, each time it starts.
 pub(crate) type Build<'a, 'h> = dyn FnMut(&NodeId, [u8; 32]) -> Box<dyn Program + 'h> + 'a;
 
-/// A node with this handler, whose records are kept.
+/// A node with this handler, which keeps its records.
 pub(crate) fn program<'h, H: MessageHandler + 'h>(
     handler: H,
     seed: [u8; 32],
@@ -80,17 +80,16 @@ pub(crate) fn program<'h, H: MessageHandler + 'h>(
     Box::new(node)
 }
 
-/// The limits of a run, which is given up beyond them.
+/// The limits of a run. A run that exceeds them is aborted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
-    /// How many messages may be sent.
+    /// The most messages that may be sent.
     pub(crate) messages: u64,
-    /// How long it may take, by the clock on the wall.
+    /// The longest wall-clock time that the run may take.
     pub(crate) time: Duration,
 }
 
-/// Runs a test to its end, or until a handler panics or the budget is used up: that is then the
-/// test's failure.
+/// Runs a test to its end, or until a handler panics or the budget is used up. The test then fails.
 pub(crate) fn simulate_within(
     budget: Budget,
     running: &Running,
@@ -100,12 +99,12 @@ pub(crate) fn simulate_within(
     run(test, build, Some((budget, running))).0
 }
 
-/// The handler that a run has called: its node, and the time in the run. Another thread can look.
+/// The handler that a run is calling: its node, and the virtual time. Another thread can read it.
 #[derive(Debug, Default)]
 pub(crate) struct Running(Mutex<Option<(NodeId, Duration)>>);
 
 impl Running {
-    /// The handler that has not returned yet, if there is one.
+    /// The handler call that has not returned yet, if there is one.
     pub(crate) fn get(&self) -> Option<(NodeId, Duration)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -144,7 +143,7 @@ struct Simulation<'a, 'b, 'h> {
     now: Duration,
     running: Option<&'a Running>,
     rounds: u32,
-    /// How many messages nodes got while no time passed.
+    /// How many messages nodes received at this virtual time.
     burst: u32,
     panic: Option<Panic>,
     world: World,
@@ -199,7 +198,8 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         simulation
     }
 
-    /// The metrics outlive the nodes. After a panic nothing is asked of any node.
+    /// Keeps the metrics of the nodes for after the test. After a panic, no node may be called any
+    /// more.
     fn keep_metrics(&mut self) {
         if self.panic.is_some() {
             return;
@@ -211,7 +211,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         }
     }
 
-    /// A new process for a node.
+    /// Creates the new process of a node.
     fn start(&mut self, id: &NodeId, records: &[Vec<u8>]) -> Box<dyn Program + 'h> {
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
@@ -223,7 +223,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         node
     }
 
-    /// Goes on to the next moment at which anything happens.
+    /// Advances to the next moment at which something is due.
     fn step(&mut self) {
         let nodes = self.nodes.values().filter_map(Machine::poll_timeout);
         let next = nodes.chain(self.world.poll_timeout(self.now)).min().unwrap_or(self.now);
@@ -304,7 +304,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         }
     }
 
-    /// Does something with a node's machine, at the present time.
+    /// Calls a function on a node's machine, at the current time.
     fn with(&mut self, id: &NodeId, f: impl FnOnce(&mut Machine<'h>, Duration)) {
         self.guard(id, |simulation| {
             if let Some(machine) = simulation.nodes.get_mut(id) {
@@ -313,7 +313,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         });
     }
 
-    /// Calls into a node's handler. If that panics, the test has failed.
+    /// Calls a function that runs a node's handler. If the handler panics, the test fails.
     fn guard<R>(&mut self, id: &NodeId, f: impl FnOnce(&mut Self) -> R) -> Option<R> {
         let _logs = log_as(id, self.now);
         if let Some(running) = self.running {
@@ -326,7 +326,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         result.map_err(|panic| self.panicked(id, panic)).ok()
     }
 
-    /// The test is over: nothing is asked of a handler any more.
+    /// Fails the test. No handler is called any more.
     fn panicked(&mut self, id: &NodeId, panic: Panic) {
         self.world.give_up(Failure::Panicked(id.clone(), self.now, text_of(&panic)));
         self.panic.get_or_insert(panic);
@@ -337,7 +337,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         self.world.give_up(Failure::Livelock(node, self.now, sent));
     }
 
-    /// Gives the test up if the budget is used up.
+    /// Fails the test if the budget is used up.
     fn check(&mut self, budget: Budget, elapsed: Duration) {
         let sent = self.world.net_stats().all().sent;
         if sent > budget.messages || elapsed > budget.time {
@@ -349,7 +349,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         }
     }
 
-    /// Tells the world what a node has to say. After a panic nothing is asked of any node.
+    /// Passes the lines of a node to the world. After a panic, no node may be called any more.
     fn pass_on(&mut self, id: &NodeId) {
         if self.world.is_done() {
             return;
@@ -381,13 +381,13 @@ fn is_longer(line: &[u8], max: Option<usize>) -> bool {
     max.is_some_and(|max| line.trim_ascii_end().len() > max)
 }
 
-/// The text of a panic, if it has one.
+/// The message of a panic, if it has one.
 pub(crate) fn text_of(panic: &Panic) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".into())
 }
 
-/// The time that a run takes. It ends runs, and decides nothing else.
+/// Measures the wall-clock time of a run. It can only end a run, and influences nothing else.
 pub(crate) struct Stopwatch(Instant);
 
 #[expect(clippy::disallowed_methods, reason = "a budget is about real time")]
@@ -401,7 +401,7 @@ impl Stopwatch {
     }
 }
 
-/// Marks what is logged as this node's, with the time of the run.
+/// Marks log lines with this node and the virtual time.
 fn log_as(id: &NodeId, now: Duration) -> tracing::span::EnteredSpan {
     tracing::info_span!("sim", node = %id, at = ?now).entered()
 }

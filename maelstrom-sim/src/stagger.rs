@@ -1,4 +1,4 @@
-//! When operations are started.
+//! The times at which operations begin.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use rand::RngExt;
 
 use crate::rng::SimRng;
 
-/// Spreads operations over time: from one to the next it is a random time between 0 and twice the
+/// Spreads operations over time: the gap between two operations is random, between 0 and twice the
 /// mean. Jepsen's `stagger`.
 #[derive(Clone, Debug)]
 pub struct Stagger {
@@ -15,25 +15,25 @@ pub struct Stagger {
 }
 
 impl Stagger {
-    /// Operations every `mean`, about.
+    /// A stagger with this mean gap.
     #[must_use]
     pub fn new(mean: Duration) -> Self {
         Self { mean, next_at: None }
     }
 
-    /// When the next operation is due. The first is due when it is first asked for.
+    /// The time of the next operation. The first call returns `now`.
     pub fn next_at(&mut self, now: Duration) -> Duration {
         *self.next_at.get_or_insert(now)
     }
 
-    /// An operation was started at `at`.
+    /// Records that an operation began at `at`, and draws the gap to the next.
     pub fn advance(&mut self, at: Duration, rng: &mut SimRng) {
         let gap = random_below(self.mean.saturating_mul(2), rng);
         self.next_at = Some(at.saturating_add(gap));
     }
 }
 
-/// A uniformly random duration below `max`.
+/// Draws a uniform random duration below `max`.
 pub(crate) fn random_below(max: Duration, rng: &mut SimRng) -> Duration {
     if max.is_zero() { max } else { rng.random_range(Duration::ZERO..max) }
 }

@@ -1,6 +1,6 @@
-//! Where the traces of a test are kept: `store/<workload>/<time>/`, as Maelstrom does.
+//! Stores the files of a test in `store/<workload>/<time>/`, as Maelstrom does.
 //!
-//! `store/current` is the test that was begun last, `store/latest` the one that was finished last.
+//! `store/current` is the test that started last, and `store/latest` the one that finished last.
 
 #![expect(clippy::disallowed_methods, reason = "traces are files")]
 
@@ -15,13 +15,14 @@ use crate::report::write_shiviz;
 use crate::results::Results;
 use crate::world::World;
 
-/// The files of a run: its results, its report, and, as long as it is under way, how far it is.
+/// The results of a run. Its report is in [`REPORT`]. While it is going, its progress is in
+/// [`PROGRESS`].
 pub const RESULTS: &str = "results.json";
 /// See [`RESULTS`].
 pub const REPORT: &str = "report.html";
 /// See [`RESULTS`].
 pub const PROGRESS: &str = "progress.json";
-/// The command that began the run.
+/// The command that started the run.
 pub const COMMAND: &str = "command.json";
 
 /// The folder of one test.
@@ -42,7 +43,7 @@ impl Store {
         let parent = root.join(workload);
         fs::create_dir_all(&parent).with_context(|| cannot_create(&parent))?;
         let stamp = stamp(SystemTime::now());
-        // Two tests that begin in the same millisecond get a folder each.
+        // Two tests that start in the same millisecond get separate folders.
         let names = std::iter::once(stamp.clone()).chain((2..100).map(|n| format!("{stamp}-{n}")));
         for name in names {
             let dir = parent.join(name);
@@ -68,13 +69,13 @@ impl Store {
         &self.dir
     }
 
-    /// Where the nodes' stderr goes.
+    /// The folder for the stderr of the nodes.
     #[must_use]
     pub fn log_dir(&self) -> PathBuf {
         self.dir.join("node-logs")
     }
 
-    /// Writes `results.json`, and makes this test the latest.
+    /// Writes `results.json`, and makes this test the latest one.
     ///
     /// # Errors
     ///
@@ -86,8 +87,8 @@ impl Store {
         Ok(())
     }
 
-    /// Makes `store/<name>` and `store/<workload>/<name>` point to this test. These links are a
-    /// convenience: where they cannot be made, stderr says so, and the test goes on.
+    /// Points the links `store/<name>` and `store/<workload>/<name>` to this test. The links are a
+    /// convenience: if they cannot be created, a message on stderr says so, and the test continues.
     fn link(&self, name: &str) {
         let Some(own) = self.dir.file_name() else {
             return;
@@ -107,7 +108,7 @@ impl Store {
     }
 }
 
-/// A time as the name of a folder: the basic format of ISO 8601, such as `20260131T235959.123Z`.
+/// A time as a folder name, in the basic format of ISO 8601: `20260131T235959.123Z`.
 fn stamp(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string().replace(['-', ':'], "")
 }
@@ -121,7 +122,7 @@ pub fn write_history(dir: &Path, world: &World) -> io::Result<()> {
     write_file(&dir.join("history.jsonl"), |out| world.history().write_jsonl(out))
 }
 
-/// Writes `messages.jsonl`, `events.jsonl` and `shiviz.log`, where a trace was kept.
+/// Writes `messages.jsonl`, `events.jsonl` and `shiviz.log`, if there is a trace.
 ///
 /// # Errors
 ///
@@ -142,7 +143,7 @@ fn write_file(
     out.flush()
 }
 
-/// That a folder cannot be created, and the dangling link in its path, if there is one.
+/// The error that a folder cannot be created. Names a dangling link in its path, if there is one.
 fn cannot_create(folder: &Path) -> String {
     let mut text = format!("cannot create {}", folder.display());
     let is_dangling = |path: &&Path| path.is_symlink() && !path.exists();
@@ -154,11 +155,11 @@ fn cannot_create(folder: &Path) -> String {
     text
 }
 
-/// Points `link` to `target`, in one step, so that it never dangles.
+/// Points `link` to `target` in one step, so that it never dangles.
 ///
 /// # Errors
 ///
-/// If that is not possible, or if there is a file or a folder in its place, which stays as it is.
+/// If the link cannot be created. If `link` is a file or a folder, it stays as it is.
 fn replace_link(target: &Path, link: &Path) -> io::Result<()> {
     if link.symlink_metadata().is_ok_and(|there| !there.is_symlink()) {
         let why = "it is no symbolic link; move it away to have one";

@@ -1,10 +1,10 @@
-//! Many runs in virtual time, each with another seed and other faults.
+//! Runs many tests in virtual time, each with its own seed and faults.
 //!
-//! Swarm testing (Groce et al., *Swarm Testing*, 2012): each seed switches some kinds of faults off
-//! altogether, since a fault that always comes can hide what another one would show.
+//! Sweeps use swarm testing (Groce et al., *Swarm Testing*, 2012): each seed switches some kinds of
+//! faults off completely, because a fault that always occurs can hide the effect of another one.
 //!
-//! A run that fails has hundreds of operations and dozens of faults, of which few matter. A test
-//! therefore looks for a smaller run with the same kind of finding, by delta debugging: see
+//! A failing run has hundreds of operations and dozens of faults, but only a few of them matter. So
+//! a test looks for a smaller run with the same kind of finding, by delta debugging: see
 //! [`Sweep::test`] and [`Sweep::shrink`].
 
 #![expect(
@@ -54,32 +54,32 @@ pub use self::shrunk::Shrunk;
 use self::replay::Replay;
 use self::shard::{Shard, ShardResult};
 
-/// A sweep of so many seeds is a full one, which must reach all marks that it expects.
+/// The number of seeds of a full sweep. A full sweep must reach all marks that it expects.
 pub const FULL: u64 = 1_000;
 
-/// What a sweep is about.
+/// A sweep: a workload, with the faults that its nodes must tolerate.
 #[derive(Clone, Debug)]
 pub struct Sweep {
     /// The workload. Each seed may change its own options: see [`Workload::for_sweep`].
     pub workload: Arc<dyn Workload>,
-    /// The faults that the nodes are meant to bear. Each seed switches some of them off.
+    /// The faults that the nodes must tolerate. Each seed switches some of them off.
     pub faults: Vec<Fault>,
     /// The [marks](maelstrom_core::Node::mark) that a full sweep must reach.
     pub marks: Vec<&'static str>,
 }
 
-/// A sweep without findings.
+/// The summary of a sweep without findings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// How many seeds were run.
+    /// How many seeds ran.
     pub seeds: u64,
-    /// How many messages were sent in all of them.
+    /// How many messages were sent in all runs.
     pub messages: u64,
-    /// How many operations were begun.
+    /// How many operations clients began.
     pub operations: u64,
-    /// In how many of the runs each kind of fault was switched on.
+    /// In how many runs each kind of fault was on.
     pub faults: BTreeMap<Fault, u64>,
-    /// In how many of them there were no faults at all.
+    /// How many runs had no faults.
     pub faultless: u64,
     /// The marks that nodes reached.
     pub marks: BTreeMap<&'static str, Reached>,
@@ -93,7 +93,7 @@ impl Sweep {
         Self { workload: Arc::new(workload), faults, marks: Vec::new() }
     }
 
-    /// Expects that a full sweep, one of [`FULL`] seeds or more, reaches each of these
+    /// Requires that a full sweep, with [`FULL`] seeds or more, reaches each of these
     /// [marks](maelstrom_core::Node::mark).
     #[must_use]
     pub fn expecting(mut self, marks: impl IntoIterator<Item = &'static str>) -> Self {
@@ -101,7 +101,7 @@ impl Sweep {
         self
     }
 
-    /// The test that a seed stands for.
+    /// Derives the test from a seed.
     #[must_use]
     pub fn test_for(&self, seed: u64) -> Test {
         let mut rng = rng::stream(seed, Stream::Swarm);
@@ -118,7 +118,7 @@ impl Sweep {
         let mean_ms = [0, 1, 10, 50, 100].choose(&mut rng).copied().unwrap_or(0);
         options.latency = Latency { mean_ms, dist };
         for fault in Fault::ALL {
-            // Drawn for every kind, so that a new one does not change all runs.
+            // Drawn for every kind, so that another set of faults does not change the other draws.
             if rng.random_bool(0.5) && self.faults.contains(&fault) {
                 options.nemesis.insert(fault);
             }
@@ -136,11 +136,11 @@ impl Sweep {
         Case::new(self.test_for(seed), build).run(self.workload.name())
     }
 
-    /// Runs these seeds on all processors, up to the first finding; `done` is told of each run.
+    /// Runs these seeds on all processors, up to the first finding. Calls `done` after each run.
     ///
     /// # Errors
     ///
-    /// The finding with the smallest seed among those that were run.
+    /// The finding with the smallest seed among those that ran.
     pub fn run_all<H: MessageHandler>(
         &self,
         seeds: std::ops::Range<u64>,
@@ -152,7 +152,8 @@ impl Sweep {
         finding.map_or(Ok(summary), Err)
     }
 
-    /// Returns the summary of all runs that ended well, and the finding with the smallest seed.
+    /// Runs these seeds. Returns the summary of all runs that ended well, and the finding with the
+    /// smallest seed.
     fn run_cases<H: MessageHandler, B: FnMut(&NodeId) -> H>(
         &self,
         name: &str,
@@ -164,26 +165,29 @@ impl Sweep {
         run_seeds(seeds, &done, &|seed| case(self.test_for(seed)).run_for(name, &replay))
     }
 
-    /// What a test of a handler calls: runs `seeds` seeds, or what the environment asks for:
-    /// `SEEDS=n` that many, with a progress bar; `SEED=n` that one, with the nodes' log on stderr
-    /// (`RUST_LOG`) and its traces in `store/simulation/`; `CASE=file` the same with a small run that
-    /// was kept. `SHARD=3/20` beside `SEEDS` runs the third of 20 parts of these seeds and leaves the
-    /// result in `store/shards/`: see [`shard`].
+    /// Runs `seeds` seeds as a test of a handler, unless an environment variable says otherwise:
     ///
-    /// If a seed shows something, the test looks for a smaller run that shows the same kind of thing,
-    /// for 60 seconds at most (`SHRINK=n`: n seconds; `SHRINK=0`: not at all). It keeps that run in
+    /// * `SEEDS=n` runs that many seeds, with a progress bar.
+    /// * `SEED=n` runs that seed, with the nodes' log on stderr (`RUST_LOG`) and the files of the
+    ///   run in `store/simulation/`.
+    /// * `CASE=file` does the same with a stored smaller run.
+    /// * `SHARD=3/20` beside `SEEDS` runs the third of 20 parts of these seeds and stores the
+    ///   result in `store/shards/`: see [`shard`].
+    ///
+    /// If a seed has a finding, the test looks for a smaller run with the same kind of finding, for
+    /// at most 60 seconds (`SHRINK=n`: n seconds; `SHRINK=0`: not at all). It stores that run in
     /// `store/shrunk/`, as a file for [`test_regressions`](Self::test_regressions) and as a
-    /// [report](crate::report::Report), and tells of both runs.
+    /// [report](crate::report::Report), and prints both findings.
     ///
     /// # Panics
     ///
-    /// With the finding, if there is one, or if the environment asks for something else.
+    /// With the finding, if there is one, or if an environment variable is invalid.
     pub fn test<H: MessageHandler>(&self, seeds: u64, build: impl Fn(&NodeId) -> H + Sync) {
         self.test_cases(self.workload.name(), seeds, |test| Case::new(test, &build));
     }
 
-    /// The same for a sweep called `name` whose seeds differ by more than their faults: `case` makes
-    /// of the test of a seed what it stands for.
+    /// Like [`test`](Self::test), for a sweep called `name` whose seeds also differ in the nodes or
+    /// in other details: `case` derives them from the test of a seed.
     ///
     /// # Panics
     ///
@@ -235,7 +239,7 @@ impl Sweep {
                     tell(&summary.describe(name, elapsed));
                     tell(&marks::table(name, &self.marks, &summary));
                 }
-                // All shards together must reach them.
+                // Only all shards together must reach them.
                 let seeds = if shard.is_some() { 0 } else { seeds };
                 if let Some(missed) = marks::missed(&self.marks, &summary, seeds) {
                     panic!("{name}: {missed}");
@@ -244,8 +248,8 @@ impl Sweep {
         }
     }
 
-    /// The same for a sweep called `name` in which nodes replace their records by snapshots all the
-    /// time, part by part.
+    /// Like [`test`](Self::test), for a sweep called `name` in which nodes replace their records by
+    /// snapshots all the time, part by part.
     ///
     /// # Panics
     ///
@@ -259,7 +263,7 @@ impl Sweep {
         self.test_cases(name, seeds, |test| with_snapshots(test, &build));
     }
 
-    /// Runs these seeds, which once showed a mistake, or the one that `SEED=n` asks for.
+    /// Runs these seeds, which once had a finding, or the one that `SEED=n` names.
     ///
     /// # Panics
     ///
@@ -299,7 +303,7 @@ impl Sweep {
         }
     }
 
-    /// Expects that each of these seeds gives the same run twice: the same schedule, history, and
+    /// Checks that each of these seeds gives the same run twice: the same schedule, history and
     /// trace, byte for byte.
     ///
     /// # Panics
@@ -327,8 +331,8 @@ impl Sweep {
     }
 }
 
-/// The case in which nodes replace their records by snapshots all the time, in parts of one byte, 100, or
-/// 1,000.
+/// The case in which nodes replace their records by snapshots all the time, in parts of 1, 100 or
+/// 1,000 bytes.
 fn with_snapshots<B>(mut test: Test, build: B) -> Case<B> {
     let part_bytes = match test.options.seed % 3 {
         0 => 1,
@@ -339,7 +343,7 @@ fn with_snapshots<B>(mut test: Test, build: B) -> Case<B> {
     Case { test, about: String::new(), build }
 }
 
-/// Runs these seeds on all processors, up to the first finding; `done` is told of each run.
+/// Runs these seeds on all processors, up to the first finding. Calls `done` after each run.
 fn run_seeds(
     seeds: std::ops::Range<u64>,
     done: &(dyn Fn(u64) + Sync),
@@ -377,7 +381,7 @@ fn run_seeds(
 }
 
 impl Summary {
-    /// One more run.
+    /// Adds a run to the summary.
     fn count(&mut self, world: &World) {
         let (tally, faults) = (world.history().tally(), &world.options().nemesis);
         self.seeds += 1;
@@ -392,7 +396,7 @@ impl Summary {
         }
     }
 
-    /// In how many runs each kind of fault was on, as a table in Markdown.
+    /// A Markdown table of how many runs had each kind of fault.
     fn table(&self, name: &str) -> String {
         let fault = |fault: Fault| (fault.name(), self.faults.get(&fault).copied().unwrap_or(0));
         let counts = [("seeds", self.seeds), ("no fault", self.faultless)];
@@ -426,7 +430,7 @@ impl Summary {
     }
 }
 
-/// All that two runs must have in common, each part with its name.
+/// Everything that two runs of a seed must have in common, each part with its name.
 fn traces(world: &World) -> [(&'static str, String); 4] {
     let (mut history, mut messages, mut events) = (Vec::new(), Vec::new(), Vec::new());
     // Writing to memory cannot fail.
@@ -448,7 +452,7 @@ fn tell(text: &str) {
     writeln!(std::io::stderr(), "{text}").ok();
 }
 
-/// A number that the environment holds, if it holds one.
+/// The number in an environment variable, if it is set.
 #[expect(clippy::panic, reason = "this is how a test fails")]
 fn number_from_env(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;

@@ -1,4 +1,4 @@
-//! A test: a workload, and the options of any test.
+//! A test: a workload, and the options that any test has.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::options::Options;
 use crate::workload::Workload;
 
-/// A workload, and the options of a test of it.
+/// A workload, and the options of its test.
 #[derive(Clone, Debug)]
 pub struct Test {
-    /// It decides what clients do, and how the history is judged.
+    /// The operations of the clients, and the checker of the history.
     pub workload: Arc<dyn Workload>,
     /// Nodes, time, rate, faults and the seed.
     pub options: Options,
@@ -22,12 +22,12 @@ impl Test {
         Self { workload: Arc::new(workload), options }
     }
 
-    /// Changes the workload's own options. Sweeps draw some of these options for each seed; the others
-    /// stay as they are.
+    /// Changes the workload's own options. Sweeps draw some of these options for each seed, and
+    /// keep the others.
     ///
     /// # Panics
     ///
-    /// If the test is of another workload than `W`.
+    /// If the workload of the test is not a `W`.
     #[expect(clippy::panic, reason = "this is a mistake in a test")]
     #[must_use]
     #[track_caller]

@@ -1,19 +1,20 @@
-//! The trace of a test: what became of every message, and what happened beside the history.
+//! The trace of a test: the fate of every message, and events that are not in the history.
 //!
-//! It is for those who want to see one run whole, to draw it or to thin it out, and is kept only if
-//! the options ask for it. Times are nanoseconds since the first operation could begin, as in the
-//! history; what came before that has negative ones.
+//! A trace shows a whole run, to draw it or to shrink it. It is kept only if the options ask for
+//! it. Times are nanoseconds since the first operation could begin, as in the history. Earlier
+//! events have negative times.
 //!
 //! | file | a line |
 //! |---|---|
 //! | `messages.jsonl` | `{"id":7,"time":…,"src":"n0","dest":"n1","body":{…},"copies":1,"ends":[{"time":…,"fate":"delivered"}]}`, in the order in which they were sent |
 //! | `events.jsonl` | `{"time":…,"nemesis":{"crash":"n1"}}`, `{"time":…,"phase":"testing"}`, `{"time":…,"muted":{"node":"n1","why":"…"}}` |
 //!
-//! A message that a node said after it was muted has no `id`. The trace is bounded: what does not fit
-//! is only counted, and the last line of `messages.jsonl` says so: `{"cut":true,"left-out":3}`.
+//! A message that a muted node sent has no `id`. The trace is bounded: messages beyond the limit
+//! are only counted. The last line of `messages.jsonl` then says how many:
+//! `{"cut":true,"left-out":3}`.
 //!
-//! Invariant: a message has at most as many ends as copies. Where there are fewer, the test ended
-//! while the others were under way, or waited for a node that was paused or down.
+//! Invariant: a message has at most as many ends as copies. If it has fewer, the other copies were
+//! still in transit when the test ended, or waited for a paused or killed node.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -27,13 +28,13 @@ use crate::message::Message;
 use crate::nemesis::NemesisOp;
 use crate::news::News;
 
-/// How many bytes of messages are kept.
+/// How many bytes of messages the trace keeps.
 const BYTES_MAX: usize = if cfg!(test) { 16 << 20 } else { 256 << 20 };
 
-/// What a message takes beside its body, about.
+/// The approximate memory of a message beside its body.
 const MESSAGE_BYTES: usize = 256;
 
-/// What became of a copy of a message.
+/// The fate of a copy of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
@@ -41,22 +42,22 @@ pub enum Fate {
     Delivered,
     /// It was lost on the way.
     Lost,
-    /// A partition was in its way.
+    /// A partition stopped it.
     Refused,
-    /// It waited for a node that was paused, and the node crashed.
+    /// It waited for a paused node, and the node crashed.
     Down,
-    /// The service that it was for could not be reached.
+    /// The service to which it was addressed was unreachable.
     Unreachable,
-    /// Its receiver's address did not exist, or not any more.
+    /// Its receiver's address did not exist, or did not exist any more.
     NoAddress,
-    /// Its sender was not listened to any more.
+    /// Its sender was muted.
     Muted,
 }
 
 /// A message of a trace.
 #[derive(Debug, Serialize)]
 pub struct Sent<'a> {
-    /// Its number. `None`: the network never saw it, since its sender was muted.
+    /// Its number. `None`: its sender was muted, so the network never saw it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<u64>,
     /// When it was sent, in nanoseconds.
@@ -67,7 +68,7 @@ pub struct Sent<'a> {
     pub dest: &'a str,
     /// Its body.
     pub body: &'a RawValue,
-    /// In how many copies the network carried it.
+    /// How many copies the network carried.
     pub copies: usize,
     /// The ends of the copies, as far as the test saw them.
     pub ends: Vec<End>,
@@ -82,16 +83,16 @@ pub struct End {
     pub fate: Fate,
 }
 
-/// The trace of a test under way.
+/// The trace of a running test.
 #[derive(Debug, Default)]
 pub struct Trace {
     /// When the first operation could begin.
     zero: Duration,
     messages: Vec<Traced>,
-    /// Where the messages are of which copies are under way, by their id.
+    /// The index of each message that has copies in transit, by its id.
     under_way: BTreeMap<u64, usize>,
     events: Vec<(Duration, News)>,
-    /// The messages that wait for each node that is paused or down.
+    /// The messages that wait for each paused or killed node.
     waiting: BTreeMap<NodeId, Waiting>,
     bytes: usize,
     left_out: u64,
@@ -116,12 +117,12 @@ struct Traced {
 }
 
 impl Trace {
-    /// The first operation can begin.
+    /// Sets the moment when the first operation can begin.
     pub(crate) fn begin(&mut self, now: Duration) {
         self.zero = now;
     }
 
-    /// A message was sent, in so many copies.
+    /// Records that a message was sent, in this many copies.
     pub(crate) fn sent(&mut self, now: Duration, message: &Message, copies: usize) {
         let Message { id, src, dest, body } = message;
         if self.keep(now, Some(*id), (src, dest, body), copies).is_some() {
@@ -129,7 +130,7 @@ impl Trace {
         }
     }
 
-    /// A node that is not listened to any more said this.
+    /// Records a message of a muted node.
     pub(crate) fn unheard(&mut self, now: Duration, (src, dest, body): (&str, &str, &RawValue)) {
         if let Some(message) = self.keep(now, None, (&src.into(), &dest.into(), body), 1) {
             message.ends.push((now, Fate::Muted));
@@ -153,7 +154,7 @@ impl Trace {
         self.messages.last_mut()
     }
 
-    /// A copy of a message has come to its end.
+    /// Records the end of a copy of a message.
     pub(crate) fn ended(&mut self, now: Duration, id: u64, fate: Fate) {
         let Some(message) = self.under_way.get(&id).and_then(|at| self.messages.get_mut(*at))
         else {
@@ -166,7 +167,8 @@ impl Trace {
         }
     }
 
-    /// A copy of a message has come to where its node is, if it is.
+    /// Records that a copy of a message reached its node. If the node is paused or down, the copy
+    /// waits.
     pub(crate) fn arrived(&mut self, now: Duration, message: &Message) {
         match self.waiting.get_mut(&message.dest) {
             Some(waiting) => waiting.ids.push(message.id),
@@ -174,7 +176,7 @@ impl Trace {
         }
     }
 
-    /// Something happened.
+    /// Records an event.
     pub(crate) fn happened(&mut self, now: Duration, news: News) {
         if let News::Nemesis(op) = &news {
             self.disturbed(now, op);
@@ -188,7 +190,7 @@ impl Trace {
                 self.waiting.entry(node.clone()).or_default();
                 return;
             }
-            // A node that is down cannot go on: it has to restart.
+            // A resume has no effect on a node that is down: it has to restart.
             NemesisOp::Resume(node) if self.waiting.get(node).is_some_and(|it| it.is_down) => {
                 return;
             }
@@ -204,18 +206,18 @@ impl Trace {
         }
     }
 
-    /// The messages that were kept, in the order in which they were sent.
+    /// The messages of the trace, in the order in which they were sent.
     pub fn messages(&self) -> impl ExactSizeIterator<Item = Sent<'_>> {
         self.messages.iter().map(|message| self.view(message))
     }
 
-    /// How many messages did not fit.
+    /// How many messages were left out.
     #[must_use]
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
 
-    /// The events beside the history, each with its time in nanoseconds.
+    /// The events that are not in the history, each with its time in nanoseconds.
     pub fn events(&self) -> impl Iterator<Item = (i64, &News)> {
         self.events.iter().map(|(at, news)| (self.since_zero(*at), news))
     }

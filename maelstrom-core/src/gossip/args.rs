@@ -1,4 +1,4 @@
-//! The engine's parameters as flags, the same for every node that is built on it.
+//! The engine's parameters as command-line flags, the same for every node that uses the engine.
 
 use std::time::Duration;
 
@@ -8,48 +8,50 @@ use clap::builder::RangedU64ValueParser;
 use super::Config;
 use super::limits::{LINE_BYTES_MIN, batch_bytes_in};
 
-/// Flags of a node that gossips; flatten them into a program's own.
+/// Flags of a node that gossips. Flatten them into the flags of a program.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Gossip")]
 pub struct GossipArgs {
-    /// How long a hub collects news before it passes them on, in ms. Longer: fewer messages and
-    /// later news; what got lost is noticed later, too. By default a little more than twice the
-    /// round trip, which is measured: at least what suits the node, at most 10 s.
+    /// How long a hub collects entries before it passes them on, in ms. A longer period needs fewer
+    /// messages, but entries arrive later, and a lost message is noticed later. The default is a
+    /// little more than twice the measured round trip: at least the minimum of the node, at most 10
+    /// s.
     ///
-    /// With a hop of 100 ms that is 456; 1700 makes a third of the messages, and a value is
-    /// everywhere after 2 s.
+    /// With a hop of 100 ms the default is 456. A period of 1700 needs a third of the messages, and
+    /// a value reaches every node within 2 s.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     gossip_period: Option<u64>,
 
-    /// About how many bytes of entries go into one message; a single entry always does. At most a
-    /// quarter of --max-line-bytes. [default: 262144, or less if lines are short]
+    /// The approximate size of the entries in one message, in bytes; a single entry always fits. At
+    /// most a quarter of --max-line-bytes. [default: 262144, or less if lines are short]
     #[arg(long, value_name = "BYTES",
         value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     gossip_batch_bytes: Option<usize>,
 
-    /// About how many bytes of the newest entries are kept in memory for nodes that lack them. Who
-    /// lacks more gets a snapshot instead.
+    /// The approximate size of the newest entries that stay in memory for nodes that lack them, in
+    /// bytes. A node that lacks older entries gets a snapshot instead.
     #[arg(long, value_name = "BYTES", default_value_t = Config::default().log_bytes_max)]
     gossip_log_bytes: usize,
 
-    /// How long beyond the measured round trip an answer may take at the least, in ms: then a node
-    /// is asked again, and the second time it is taken to be down.
+    /// The minimum time beyond the measured round trip that an answer may take, in ms. After that
+    /// the node asks again, and after a second silence it considers the other node down.
     #[arg(long, value_name = "MS", default_value_t = millis(Config::default().patience_min),
         value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     gossip_patience: u64,
 
-    /// How often one of the nodes that are down is tried again, in ms. Where there is a hub that
-    /// does so, the others do it up to 8 times less often.
+    /// How often a node probes one of the nodes that are down, in ms. If a hub does so, the other
+    /// nodes probe up to 8 times less often.
     #[arg(long, value_name = "MS", default_value_t = millis(Config::default().probe_interval),
         value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     gossip_probe: u64,
 }
 
-/// How much a node takes that keeps all values of its clients; flatten it into such a program's flags.
+/// The limit of a node that keeps all values of its clients. Flatten it into the flags of such a
+/// program.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct StateArgs {
-    /// Refuse all writes of clients with error 11 when the node's values take more than about so many
-    /// bytes. Values that other nodes took still come. [default: no limit]
+    /// Refuse all writes of clients with error 11 once the values of the node take more than about
+    /// this many bytes. The node still accepts values from other nodes. [default: no limit]
     #[arg(long, value_name = "BYTES")]
     max_state_bytes: Option<usize>,
 }
@@ -68,13 +70,13 @@ fn millis(time: Duration) -> u64 {
 }
 
 impl GossipArgs {
-    /// The engine's configuration, for a node that takes lines of up to `line_bytes_max` bytes;
-    /// `period_min` is the shortest period that it learns by itself.
+    /// The engine's configuration, for a node that reads lines of up to `line_bytes_max` bytes.
+    /// `period_min` is the shortest period that the node may learn.
     ///
     /// # Errors
     ///
-    /// If lines are too short for gossip, or for batches of the size that is asked for. Such
-    /// messages would be skipped by their receivers again and again.
+    /// If lines are too short for gossip, or for batches of the requested size. Receivers would
+    /// skip such messages again and again.
     pub fn config(&self, line_bytes_max: usize, period_min: Duration) -> anyhow::Result<Config> {
         anyhow::ensure!(
             line_bytes_max >= LINE_BYTES_MIN,
@@ -115,7 +117,7 @@ mod tests {
         gossip: GossipArgs,
     }
 
-    /// The size of batches, or why a node does not start.
+    /// The batch size, or the reason why a node does not start.
     fn batch_bytes(line_bytes_max: usize, batch: Option<&str>) -> Result<usize, String> {
         let flag = batch.map(|batch| ["--gossip-batch-bytes", batch]);
         let words = ["node"].into_iter().chain(flag.into_iter().flatten());

@@ -1,8 +1,9 @@
-//! When to send: a hub once a period, a leaf just before the hub does.
+//! The schedule of messages: a hub sends once per period, and a leaf sends just before its hub
+//! does.
 //!
-//! Sending once per period and link costs 2(n − 1) messages a period, whatever the load. A value
-//! waits for its leaf's slot and is then passed on almost at once, so it is everywhere within a
-//! period and two hops:
+//! With one message per period and link in each direction, n nodes need 2(n − 1) messages per
+//! period, whatever the load. A value waits for the slot of its leaf. The hub then passes it on
+//! almost at once. So it reaches every node within a period and two hops:
 //!
 //! ```text
 //! hub   ──B────────────────────B────────────────────B──
@@ -10,55 +11,56 @@
 //! leaf  ────▼─────────────S───────▼────────────S───────    S = ▼ + period − round trip − margin
 //! ```
 //!
-//! While nobody has anything to say, both send at once, and a lone value takes just two hops.
+//! An idle leaf or hub sends a new value at once, so a lone value takes only two hops.
 
 use std::time::Duration;
 
-/// A hub's side: when it last beat, and how long after that it may again. It keeps to that even if it
-/// learns better, since its leaves count on it.
+/// The schedule of a hub: the time of its last beat, and the period until the next one. The period
+/// does not change after the beat, because the leaves rely on it.
 ///
-/// A hub that knows no round trip yet cannot tell its leaves when it beats next. It waits for the
-/// first answers, which show the round trip.
+/// A hub that knows no round trip yet cannot announce its next beat. Its beat is then provisional:
+/// it waits for the first answers, which show the round trip.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Beat {
     last: Option<(Duration, Duration)>,
-    /// Whether the last one waits for the round trip.
+    /// Whether the last beat is provisional.
     is_provisional: bool,
 }
 
-/// A hub that learns no round trip beats again after this time, and a leaf that learns none tells
-/// its hub what else is new.
+/// The period after a provisional beat if no answer shows the round trip. A leaf without a round
+/// trip also waits this long before it sends further news to its hub.
 pub(super) const PROVISIONAL: Duration = Duration::from_secs(1);
 
 impl Beat {
-    /// When the next one may come.
+    /// The earliest time of the next beat.
     pub(super) fn due(&self, now: Duration) -> Duration {
         self.last.map_or(now, |(last, period)| last.saturating_add(period).max(now))
     }
 
-    /// How long ago the last one was, and its period, if leaves can count on that.
+    /// The age and the period of the last beat. `None` if there was none, or if it is provisional,
+    /// so that leaves cannot rely on it.
     pub(super) fn last(&self, now: Duration) -> Option<(Duration, Duration)> {
         let last = self.last.filter(|_| !self.is_provisional);
         last.map(|(last, period)| (now.saturating_sub(last), period))
     }
 
-    /// How long ago the last one was.
+    /// The age of the last beat.
     pub(super) fn age(&self, now: Duration) -> Option<Duration> {
         self.last.map(|(last, _)| now.saturating_sub(last))
     }
 
-    /// A beat begins. `period` is `None` if that is not known yet.
+    /// Starts a beat. A `period` of `None` makes it provisional.
     pub(super) fn begin(&mut self, now: Duration, period: Option<Duration>) {
         self.last = Some((now, period.unwrap_or(PROVISIONAL)));
         self.is_provisional = period.is_none();
     }
 
-    /// Whether the last one waits for the round trip.
+    /// Whether the last beat is provisional.
     pub(super) fn is_provisional(&self) -> bool {
         self.is_provisional
     }
 
-    /// The round trip is known now, so the next beat comes after `wait`.
+    /// Ends a provisional beat: the round trip is known, and the next beat comes after `wait`.
     pub(super) fn settle(&mut self, now: Duration, wait: Duration) {
         if let Some((last, period)) = &mut self.last {
             *period = now.saturating_add(wait).saturating_sub(*last);
@@ -67,41 +69,42 @@ impl Beat {
     }
 }
 
-/// A leaf's side.
+/// The schedule of a leaf.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Slot {
-    /// When the hub's last beat came, or would have come; and how long the next takes.
+    /// The arrival of the hub's last beat at this node, real or predicted, and the period after it.
     beat: Option<(Duration, Duration)>,
-    /// When this node sends what it has to say.
+    /// When this node sends its news to the hub.
     flush_at: Option<Duration>,
 }
 
-/// How early a leaf aims to reach its hub: late by a little, it waits for a whole period more.
+/// How early a leaf plans to reach its hub. If it is only a little late, its news waits for a whole
+/// period.
 pub(super) fn margin(period: Duration, variation: Duration) -> Duration {
     const USUAL: Duration = Duration::from_millis(30);
     let part = |n| period.checked_div(n).unwrap_or_default();
     part(12).min(USUAL).saturating_add(variation.saturating_mul(2)).min(part(4))
 }
 
-/// As many whole periods as it takes to fill `time`.
+/// The smallest number of whole periods that is at least `time` long.
 fn whole_periods(time: Duration, period: Duration) -> Duration {
     let periods = time.as_nanos().div_ceil(period.as_nanos().max(1));
     period.saturating_mul(u32::try_from(periods).unwrap_or(u32::MAX))
 }
 
 impl Slot {
-    /// A message of the hub has come, which has beaten `age` ago.
+    /// Records a message that the hub sent `age` after its last beat.
     pub(super) fn hear_beat(&mut self, now: Duration, age: Duration, period: Duration) {
         *self = Self { beat: Some((now.saturating_sub(age), period)), flush_at: None };
     }
 
-    /// The period of the hub, as far as it is known.
+    /// The period of the hub, if it is known.
     pub(super) fn period(&self) -> Option<Duration> {
         self.beat.map(|(_, period)| period)
     }
 
-    /// There is something to say: when? `round_trip` and its `variation` are those to the hub; if it
-    /// is not known yet, half a period is on the safe side.
+    /// The time at which to send news to the hub. `round_trip` and `variation` are those of the
+    /// hub. If the round trip is unknown, half a period is a safe assumption.
     pub(super) fn flush_at(
         &mut self,
         now: Duration,
@@ -129,14 +132,16 @@ impl Slot {
         let Some(late) = now.checked_sub(slot).filter(|late| !late.is_zero()) else {
             return slot;
         };
-        // Too late for this one. If the hub falls idle instead, there is nothing to wait for.
+        // This slot is missed, so the news waits for the next one. But if the hub becomes idle, it
+        // need not wait.
         slot.saturating_add(whole_periods(late, period)).min(idle_from)
     }
 
-    /// The slot is over, whether there was something to say after all or not. If there was, the hub
-    /// beats as soon as this reaches it, if it was idle, and when it is due otherwise: it need not
-    /// tell this node, which must not take it for idle then. A hub that has never been heard has
-    /// about the same period as this node.
+    /// Ends a slot. `is_told` says whether this node sent news in it.
+    ///
+    /// If it did, the hub will beat: at once if it was idle, otherwise at its next beat. The hub
+    /// need not send that beat to this node, so this node predicts it and does not consider the hub
+    /// idle. A hub that has not announced its period is assumed to have the `period` of this node.
     pub(super) fn pass(
         &mut self,
         is_told: bool,
@@ -166,7 +171,8 @@ mod tests {
         Duration::from_millis(n)
     }
 
-    /// The slot of a leaf 100 ms away from a hub that beats every 400 ms and was heard at 1 s.
+    /// The slot of a leaf 100 ms away from a hub that beats every 400 ms. The last beat arrived at
+    /// 1 s.
     fn slot() -> Slot {
         let mut slot = Slot::default();
         slot.hear_beat(ms(1_030), ms(30), ms(400));
@@ -175,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_leaf_reaches_its_hub_just_before_the_next_beat() {
-        // The hub beat at 900 and will at 1300; sent at 1170, it is there at 1270.
+        // The hub beat at 900 and beats next at 1300. A message sent at 1170 arrives at 1270.
         assert_eq!(slot().flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_170));
         // Later news waits for the same slot.
         let mut slot = slot();

@@ -1,14 +1,16 @@
-//! Messages that are sent at once, and may overtake each other.
+//! Bursts: several messages sent at once, which may overtake each other.
 //!
-//! The engine must take their content in the order in which it was sent: a log has no holes, and a piece
-//! of a snapshot follows the one before. So each message of a burst says where it belongs, and one that comes
-//! early is held until those before it have come. To the rest of the engine that looks as if the network
-//! had taken a little longer, which it may. If one of them is lost, those after it wait until a later
-//! burst of that peer comes, which releases them, or until the peer has failed to answer, which makes
-//! them as good as lost. Meanwhile the node fetches the missing part, as it does for any lost message.
+//! The engine must process their contents in the order of sending: a log has no holes, and a piece
+//! of a snapshot follows the previous one. So each message of a burst carries its place. A message
+//! that arrives early is held until the messages before it have arrived. To the rest of the engine
+//! this looks like a slower network.
 //!
-//! No more than [`EARLY_MAX`] messages wait, of all peers together. One that comes early and finds no
-//! place is taken at once: it does not fit, and what it brings is fetched.
+//! If a message of the burst is lost, the later ones wait. Either a later burst of the same peer
+//! arrives and releases them, or the peer fails to answer and they are dropped. In both cases the
+//! node fetches the missing part, as after any lost message.
+//!
+//! At most [`EARLY_MAX`] messages wait, for all peers together. A message that arrives early and
+//! finds no room is processed at once. It does not fit, so the node fetches its contents.
 
 use std::collections::BTreeMap;
 
@@ -20,18 +22,18 @@ use super::{Gossip, Parcel, State};
 use crate::message::NodeId;
 use crate::node::Node;
 
-/// So many messages may wait: those of one burst.
+/// How many messages may wait: as many as one burst has.
 const EARLY_MAX: usize = BATCHES_MAX;
 
-/// Where a message belongs. On the wire: `[burst, index, left]`.
+/// The place of a message in a burst. On the wire: `[burst, index, left]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(u64, usize, usize)", into = "(u64, usize, usize)")]
 pub(super) struct Place {
-    /// Later bursts of a life have larger numbers.
+    /// The number of the burst. Later bursts of a life have larger numbers.
     burst: u64,
-    /// How many messages of the burst were sent before this one.
+    /// How many messages of the burst come before this one.
     index: usize,
-    /// How many were sent after it.
+    /// How many messages of the burst come after it.
     pub(super) left: usize,
 }
 
@@ -51,9 +53,9 @@ impl From<Place> for (u64, usize, usize) {
 pub(super) struct Burst<S: State> {
     life: u64,
     number: u64,
-    /// The index of the message that is taken next.
+    /// The index of the next message to process.
     next: usize,
-    /// Those that came early.
+    /// The messages that arrived early, by index.
     early: BTreeMap<usize, Message<S>>,
 }
 
@@ -80,7 +82,7 @@ impl<S: State> Burst<S> {
 #[derive(Debug)]
 pub(super) struct Bursts<S: State> {
     newest: BTreeMap<NodeId, Burst<S>>,
-    /// How many messages wait in all of them.
+    /// How many messages wait, over all peers.
     waiting: usize,
 }
 
@@ -99,14 +101,14 @@ impl<S: State> Bursts<S> {
         waiting
     }
 
-    /// Drops the messages of a peer that wait for earlier ones: those are as good as lost.
+    /// Drops the waiting messages of a peer. The messages before them are lost.
     pub(super) fn remove(&mut self, id: &NodeId) {
         let waiting = self.newest.remove(id).map_or(0, |burst| burst.waiting());
         self.waiting = self.waiting.saturating_sub(waiting);
     }
 
-    /// Returns the messages that can be taken now that this one has come, in order. `note`
-    /// sees it if it comes early.
+    /// Returns the messages that are now ready, in order. If `message` is early, it waits, and
+    /// `note` is called with it.
     fn in_order(
         &mut self,
         src: &NodeId,
@@ -141,7 +143,8 @@ impl<S: State> Bursts<S> {
 }
 
 impl<S: State> Gossip<S> {
-    /// Returns the messages that the engine can take now that a message of a peer has come, in order.
+    /// Returns the messages of a peer that are ready to process after this one has arrived, in
+    /// order.
     pub(super) fn in_order(&mut self, src: &NodeId, message: Message<S>) -> Vec<Message<S>> {
         let Some(place) = message.place else {
             return vec![message];
@@ -156,7 +159,7 @@ impl<S: State> Gossip<S> {
         })
     }
 
-    /// Sends several messages to a peer at once.
+    /// Sends several messages to a peer as one burst.
     pub(super) fn send_burst<E>(
         &mut self,
         node: &mut Node<E>,

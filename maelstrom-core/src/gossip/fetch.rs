@@ -1,29 +1,31 @@
-//! Catching up: a node that has been told of more than it has asks for it, a [window](super::window)
-//! of batches at a time, and one node at a time. So a node that lacks much gets it once, and nobody is
-//! flooded.
+//! Catching up: a node that knows of entries that it lacks fetches them. It fetches a
+//! [window](super::window) of batches at a time, from one node at a time. So it receives missing
+//! entries only once, and nobody is flooded.
 //!
 //! # Snapshots
 //!
-//! A snapshot that is whole counts for all that its sender had when it took the last piece, though
-//! other pieces are older. Three things make that right:
+//! A complete snapshot counts as everything that its sender had when it took the last piece,
+//! although the other pieces are older. Three properties make that correct:
 //!
-//! * A change of a state stands behind all that the state held before, and stays there until it is
-//!   changed again. ([`State::piece`] demands that.)
-//! * All pieces are of one life of the sender, in which its state only grows.
-//! * Each piece begins where the one before it ended, and its sender had no less when it took it. (The
-//!   version that comes with the piece covers the one that came before, or the piece is not taken.)
+//! * A change of a state is placed after everything that the state held before. It stays there
+//!   until it is changed again. ([`State::piece`] requires that.)
+//! * All pieces come from one life of the sender, in which its state only grows.
+//! * Each piece begins where the previous one ended, and the sender had at least as much when it
+//!   took it. (The version that comes with a piece must cover the version of the previous piece.
+//!   Otherwise the piece is refused.)
 //!
-//! Let the state hold x when the last piece is taken, at a position between the beginning and the end
-//! of some piece P, and let the version name x. If x was there already when P was taken, P holds it.
-//! Otherwise x came later, so it stands behind all that the state held then. The end of P is the
-//! position of something that the state held then, and P is not the last piece, so x stands behind P: a
-//! contradiction.
+//! Proof: let the state hold x when the last piece is taken. Let x be at a position between the
+//! beginning and the end of some piece P, and let the version name x. If the state already held x
+//! when P was taken, then P contains it. Otherwise x came later, so its position is after
+//! everything that the state held when P was taken. The end of P, which is not the last piece, is
+//! the position of something that the state held then. So x is after P: a contradiction.
 //!
-//! It does not matter whose entry x is, nor whether it came to the sender as an entry or in a snapshot:
-//! the sender names it once its state holds it. The logs play no part, so they may be trimmed meanwhile.
+//! It does not matter which node appended x, or whether the sender received x as an entry or in a
+//! snapshot: the sender names x once its state holds it. The proof does not use the logs, so they
+//! may be trimmed in the meantime.
 //!
-//! So everything that is appended while a snapshot is under way is in it. A node lacks no more than
-//! came after the last piece was taken, and the logs hold that.
+//! So a snapshot contains everything that was appended before its last piece was taken. Afterwards
+//! the node lacks only later entries, and the logs still hold those.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -41,52 +43,54 @@ use crate::error::Error;
 use crate::message::NodeId;
 use crate::node::Node;
 
-/// How long a node waits for what it lacks, before it fetches that.
+/// How long to wait for missing entries before fetching them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
-    /// It will not come by itself.
+    /// They will not arrive without a fetch.
     None,
     /// A message may have been overtaken.
     RoundTrip,
-    /// The peer may be about to send it.
+    /// The peer may be about to send them.
     Period,
 }
 
-/// A node's requests for missing entries, and the snapshots that it receives.
+/// The fetches of a node, and the snapshots that it receives.
 #[derive(Debug)]
 pub(super) struct Fetching<P> {
     asked: Option<Asked>,
     window: Window,
-    /// The snapshots that are coming. Each goes on where it was, whoever is asked in between.
+    /// The incomplete snapshots. Each continues where it stopped, even if the node fetched from
+    /// another peer in between.
     loading: BTreeMap<NodeId, Loading<P>>,
-    /// Pieces of a complete snapshot that still have to be merged. The last piece carries the version
-    /// that the whole snapshot covers.
+    /// The pieces of a complete snapshot that are still to be merged. The last piece carries the
+    /// version that the whole snapshot covers.
     merging: VecDeque<(P, Option<VersionVector>)>,
     /// The complete snapshot that a monotonic state is joining.
     joining: Option<Joining<P>>,
-    /// Whether memory of the last snapshot is to be freed: that of the state, and these pieces.
+    /// Whether memory of the last snapshot is still to be freed: that of the state, and these
+    /// pieces.
     is_discarding: bool,
     discarded: Vec<P>,
 }
 
-/// A complete snapshot for a monotonic state. Its pieces are recorded a few at a time, then the state
-/// joins them step by step.
+/// A complete snapshot for a monotonic state. Its pieces are persisted a few at a time. Then the
+/// state joins them step by step.
 #[derive(Debug)]
 struct Joining<P> {
     from: NodeId,
     pieces: Vec<P>,
-    /// How many pieces are on record.
+    /// How many pieces have been persisted.
     recorded: usize,
     version: VersionVector,
 }
 
-/// So many snapshots may be coming at a time: their pieces wait in memory.
+/// How many incomplete snapshots a node keeps: their pieces wait in memory.
 const LOADING_MAX: usize = 4;
 
-/// So many pieces of a snapshot are recorded in a step: one sync for all of them.
+/// How many pieces of a snapshot are persisted in one step, with a single sync.
 const PARTS_PER_STEP: usize = 4;
 
-/// A peer that has nothing to give after all is asked again after twice as long each time.
+/// How often the wait doubles before a node fetches again from a peer whose answers bring nothing.
 const FRUITLESS_DOUBLINGS_MAX: u32 = 6;
 
 impl<P> Default for Fetching<P> {
@@ -98,46 +102,47 @@ impl<P> Default for Fetching<P> {
     }
 }
 
-/// A fetch that is under way.
+/// The current fetch.
 #[derive(Debug)]
 struct Asked {
     from: NodeId,
     sent: u64,
     deadline: Duration,
-    /// When the last message of the answer came, or else when it was asked for.
+    /// When the last message of the answer arrived, or when the fetch was sent.
     heard: Duration,
-    /// Whether any message of the answer has brought something, and whether any did not fit.
+    /// Whether a message of the answer brought something new. `is_gap`: whether a message did not
+    /// fit.
     is_news: bool,
     is_gap: bool,
 }
 
 /// The outcome of a received piece.
 enum Taken<P> {
-    /// It does not fit.
+    /// The piece does not fit.
     Not,
-    /// There are more to come.
+    /// The piece fits, and more will follow.
     Part,
-    /// It was the last.
+    /// The piece was the last one.
     Whole(Vec<P>),
 }
 
-/// A snapshot that is coming.
+/// An incomplete snapshot.
 #[derive(Debug)]
 struct Loading<P> {
-    /// Which life of its sender sends it: in the next one, its state may be another.
+    /// The life of the sender. In another life, its state may differ.
     life: u64,
-    /// Where the next piece begins.
+    /// The position of the next piece.
     position: u64,
-    /// The sender's version when it took the last piece received so far. The complete snapshot contains
-    /// at least that version.
+    /// The sender's version when it took the last piece received so far. The complete snapshot
+    /// contains at least that version.
     version: VersionVector,
-    /// The pieces that wait for the last one.
+    /// The pieces so far, which wait for the last one.
     pieces: Vec<P>,
 }
 
 impl<P> Fetching<P> {
-    /// Where to go on with a snapshot of a peer, if one has begun that is still of use to a node that
-    /// has `have`.
+    /// The position at which to continue a peer's snapshot. `None` if there is none from this life,
+    /// or if a node with `have` does not need it any more.
     fn position(&mut self, id: &NodeId, life: Option<u64>, have: &VersionVector) -> Option<u64> {
         self.loading.retain(|_, loading| !have.covers(&loading.version));
         let loading = self.loading.get(id).filter(|loading| Some(loading.life) == life);
@@ -156,12 +161,13 @@ impl<P> Fetching<P> {
         !self.merging.is_empty() || self.joining.is_some()
     }
 
-    /// Whether something is to be done at once.
+    /// Whether there is work to do at once.
     pub(super) fn has_work(&self) -> bool {
         self.is_merging() || self.is_discarding
     }
 
-    /// A piece fits if it is the next of the snapshot that is coming, or the first of another.
+    /// Adds a piece. It fits if it is the next piece of the peer's incomplete snapshot, or the
+    /// first one if there is no such snapshot.
     fn take(
         &mut self,
         (src, life): (&NodeId, u64),
@@ -171,7 +177,8 @@ impl<P> Fetching<P> {
     ) -> Taken<P> {
         let loading = self.loading.get_mut(src).filter(|loading| loading.life == life);
         let mut pieces = match loading {
-            // One of an earlier snapshot may come late, or twice: what has come since is not in it.
+            // The version check refuses a late or duplicate piece of an earlier snapshot, which
+            // lacks later changes.
             Some(loading) if loading.position == position && have.covers(&loading.version) => {
                 std::mem::take(&mut loading.pieces)
             }
@@ -193,7 +200,7 @@ impl<P> Fetching<P> {
 }
 
 impl<S: State> Gossip<S> {
-    /// After a message of `src`: if it has more, that will be fetched.
+    /// After a message of `src`: schedules a fetch if that peer has entries that this node lacks.
     pub(super) fn note_what_is_lacking(&mut self, now: Duration, src: &NodeId, wait: Wait) {
         let Some(mut peer) = self.peers.get_mut(src).filter(|peer| peer.is_up()) else {
             return;
@@ -215,9 +222,11 @@ impl<S: State> Gossip<S> {
         peer.fetch_at = Some(peer.fetch_at.map_or(at, |sooner| sooner.min(at)));
     }
 
-    /// When the next part of the answer to a fetch is late. A node that has been paused takes the pause
-    /// for a part of the round trip. If it asks then, it knows better soon, and must not wait as long as
-    /// it meant to: also if a part of the answer comes at once, and the rest is lost.
+    /// The time at which the next part of the answer is late.
+    ///
+    /// After a pause, a node counts the pause as part of the round trip, and so plans to wait too
+    /// long. The first part of the answer corrects the round trip. This function uses the corrected
+    /// value, in case the rest of the answer is lost.
     fn fetch_deadline(&self, asked: &Asked) -> Duration {
         let expected = self.peers.get(&asked.from).map(|peer| {
             let slack = slack(&self.config, self.usual_round_trip, peer);
@@ -226,12 +235,12 @@ impl<S: State> Gossip<S> {
         expected.map_or(asked.deadline, |expected| expected.min(asked.deadline))
     }
 
-    /// When the answer that is waited for is late, if one is.
+    /// The time at which the answer to the current fetch is late, if there is a fetch.
     pub(super) fn next_fetch_deadline(&self) -> Option<Duration> {
         self.fetching.asked.as_ref().map(|asked| self.fetch_deadline(asked))
     }
 
-    /// Fetches from one peer what is lacking.
+    /// Fetches the missing entries from one peer.
     pub(super) fn fetch<E>(&mut self, node: &mut Node<E>, now: Duration) {
         if self.fetching.is_merging() {
             return;
@@ -241,7 +250,7 @@ impl<S: State> Gossip<S> {
                 return;
             }
             if let Some(mut peer) = self.peers.get_mut(&asked.from).filter(|peer| peer.is_up()) {
-                // The others first.
+                // Fetches from other peers first.
                 let slack = slack(&self.config, self.usual_round_trip, &peer);
                 peer.fetch_at = Some(now.saturating_add(slack));
             }
@@ -277,9 +286,10 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// A message has come, of which `left` more of an answer follow if it is a part of one. If it is
-    /// the last of the answer that is waited for: whether that has brought anything. One that comes
-    /// twice, or late, is none, and must not set off another fetch.
+    /// Records a message that may be part of an answer, of which `left` more messages follow. For
+    /// the last message of the answer to the current fetch, returns whether the answer brought
+    /// anything new. A late or duplicate message is not part of that answer and must not trigger
+    /// another fetch.
     pub(super) fn hear_answer(
         &mut self,
         now: Duration,
@@ -309,7 +319,8 @@ impl<S: State> Gossip<S> {
         Some(is_news)
     }
 
-    /// Gives a peer that has `have` what it lacks, or as much of that as it asks for.
+    /// Answers a fetch: sends a peer that has `have` the entries or pieces that it lacks, as many
+    /// as it asked for.
     pub(super) fn give<E>(
         &mut self,
         node: &mut Node<E>,
@@ -320,7 +331,7 @@ impl<S: State> Gossip<S> {
     ) {
         let request = Some((sent, fetch, have.clone()));
         match self.peers.get_mut(id) {
-            // It has come twice, and a second burst would only disturb the first.
+            // The request was duplicated. A second burst would only disturb the first.
             Some(peer) if fetch.batches > 1 && peer.answered == request => {
                 return node.mark(marks::REPEATED);
             }
@@ -345,8 +356,8 @@ impl<S: State> Gossip<S> {
         self.send_burst(node, id, parcels);
     }
 
-    /// Consecutive parts of the state, of about `bytes_max` each: `count` at the most, and one at
-    /// the least.
+    /// Consecutive parts of the state, of about `bytes_max` each: at most `count`, and at least
+    /// one.
     fn pieces(&self, mut position: u64, count: usize, bytes_max: usize) -> Vec<Piece<S>> {
         let mut pieces = Vec::new();
         loop {
@@ -359,10 +370,12 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// Takes a piece of a snapshot. Returns whether it fits. When all pieces are there, they are merged a
-    /// few at a time, so that clients are answered in between; a monotonic state shows all of them at
-    /// once. No piece is merged before: the sender may die, and then no other node could ever learn by
-    /// name what this node shows.
+    /// Takes a piece of a snapshot. Returns whether it fits.
+    ///
+    /// A complete snapshot is merged a few pieces at a time, so that clients get replies in
+    /// between. A monotonic state shows all pieces at once. No piece is merged before the snapshot
+    /// is complete. Otherwise the sender could fail, and the state would show entries that this
+    /// node cannot name, so no other node could fetch them.
     pub(super) fn take_piece<E>(
         &mut self,
         node: &mut Node<E>,
@@ -374,7 +387,7 @@ impl<S: State> Gossip<S> {
         let Piece { position, next, part } = piece;
         let loading = &mut self.fetching.loading;
         if loading.len() >= LOADING_MAX && !loading.contains_key(src) {
-            // A peer that is down may never go on.
+            // A peer that is down may never continue.
             loading.retain(|id, _| self.peers.get(id).is_some_and(Peer::is_up));
         }
         let pieces = match self.fetching.take((src, life), have, (position, next), part) {
@@ -402,7 +415,7 @@ impl<S: State> Gossip<S> {
         self.merge_next(node).map(|()| true)
     }
 
-    /// Does the next step with a snapshot that is complete.
+    /// Does the next step with a complete snapshot.
     pub(super) fn merge_next<E>(&mut self, node: &mut Node<E>) -> Result<(), Error> {
         let is_piece_left = self.fetching.discarded.pop().is_some();
         if let Some(joining) = self.fetching.joining.take() {
@@ -427,8 +440,8 @@ impl<S: State> Gossip<S> {
         Ok(())
     }
 
-    /// Records the next pieces of a snapshot, or joins a little of it. When all of it is joined, it is on
-    /// record as a whole before anybody sees it.
+    /// Persists the next pieces of a snapshot, or joins a part of it. After the last step, the
+    /// whole snapshot is persisted before the state shows it.
     fn join_next<E>(
         &mut self,
         node: &mut Node<E>,
@@ -454,7 +467,7 @@ impl<S: State> Gossip<S> {
                 Err(error) => {
                     self.fetching.discarded.extend(joining.pieces);
                     if let Some(mut peer) = self.peers.get_mut(&joining.from) {
-                        // It is not asked for the same at once.
+                        // Does not fetch the same again at once.
                         peer.fruitless = FRUITLESS_DOUBLINGS_MAX;
                     }
                     return Err(error);
@@ -466,7 +479,7 @@ impl<S: State> Gossip<S> {
     }
 
     fn advance(&mut self, version: &VersionVector) {
-        // It names no more of this node's log than there is: see `keep_own_log_apart`.
+        // The version never exceeds this node's own log: see `keep_own_log_apart`.
         self.replica.advance(version);
         self.generation = self.generation.saturating_add(1);
     }

@@ -1,12 +1,13 @@
-//! The methods that a handler forwards to its engine.
+//! The macro for the methods that a handler forwards to its engine.
 
-/// Writes the methods of a [`MessageHandler`](crate::MessageHandler) that only forward to its
-/// [`Gossip`](crate::gossip::Gossip), which is the named field of the handler.
+/// Generates the methods of a [`MessageHandler`](crate::MessageHandler) that only forward to its
+/// [`Gossip`](crate::gossip::Gossip) engine. The argument names the field with the engine.
 ///
-/// `forward_to_gossip!(gossip)` writes all six: [`recover`], [`snapshot_bytes`], [`snapshot`],
-/// [`gauges`], [`started`] and [`event`], and names the engine's [metrics](crate::gossip::metrics). The handler's `Event` is [`Tick`](crate::gossip::Tick) then.
-/// `forward_to_gossip!(gossip, records)` writes the first four, for a handler that has more to do
-/// when it starts, or timers of its own.
+/// `forward_to_gossip!(gossip)` generates all six: [`recover`], [`snapshot_bytes`], [`snapshot`],
+/// [`gauges`], [`started`] and [`event`]. It also declares the engine's
+/// [metrics](crate::gossip::metrics). The handler's `Event` must then be
+/// [`Tick`](crate::gossip::Tick). `forward_to_gossip!(gossip, records)` generates the first four.
+/// Use it for a handler that does more when it starts, or has its own timers.
 ///
 /// [`recover`]: crate::MessageHandler::recover
 /// [`snapshot_bytes`]: crate::MessageHandler::snapshot_bytes

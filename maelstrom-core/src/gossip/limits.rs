@@ -1,15 +1,16 @@
-//! How long a line may be, and how much of it a batch takes.
+//! Limits on the length of a line, and on the size of a batch in it.
 //!
-//! A line that is longer than its receiver's limit is skipped, however often it comes. So one rule
-//! holds for every message: a batch takes a quarter of a line at the most. A single entry, or a
-//! register of a snapshot, that does not fit into a batch may take half a line, by the handler's own
-//! limit. The names of the logs take a quarter, and at least a quarter is left for versions and
+//! A receiver skips every line longer than its limit, however often the line comes. So one rule
+//! holds for every message: a batch takes at most a quarter of a line. A single entry, or a
+//! register of a snapshot, may be larger than a batch, but at most half a line; the handler limits
+//! it. The names of the logs take a quarter. At least a quarter remains for versions and node
 //! names, which every message has.
 //!
-//! All nodes should have the same limit. A node whose limit is not the default says so in each
-//! message, which costs about 15 bytes; no word of it means the default. So each node knows each
-//! other's limit from the first message on, whatever was lost and whoever restarted. A node cuts
-//! its batches to the limit of their receiver, and sends no line that is longer.
+//! All nodes should have the same limit. A node with another limit than the default says so in each
+//! message, which costs about 15 bytes. A message without a limit means the default. So each node
+//! knows the limits of its peers from their first messages on, whatever messages are lost and
+//! whichever nodes restart. A node fits its batches to the limit of the receiver, and sends no
+//! longer line.
 
 use tracing::{error, warn};
 
@@ -18,43 +19,44 @@ use crate::error::Error;
 use crate::message::{LINE_BYTES_MAX, NodeId};
 use crate::node::Node;
 
-/// Nodes that gossip take no shorter limit on lines: half of it has room for the versions of some
-/// 500 logs.
+/// The shortest limit on lines for a node that gossips. Half of it has room for the versions of
+/// about 500 logs.
 pub const LINE_BYTES_MIN: usize = 64 << 10;
 
-/// A batch takes this part of a line at the most.
+/// A batch takes at most this fraction of a line: one part in four.
 const PARTS: usize = 4;
 
-/// About so many bytes of a message are neither versions nor names.
+/// The approximate size of the parts of a message that are neither versions nor names.
 const ENVELOPE_BYTES: usize = 1 << 10;
 
-/// Each node adds so many bytes to a message besides its name: an incarnation, a count, and signs.
+/// How many bytes each node adds to a message besides its name: an incarnation, a count, and
+/// punctuation.
 const NODE_BYTES: usize = 64;
 
-/// The largest batch for lines of so many bytes.
+/// The largest batch for lines of this length.
 pub(super) const fn batch_bytes_in(line_bytes: usize) -> usize {
     line_bytes / PARTS
 }
 
 impl<S: State> Gossip<S> {
-    /// How long a line a peer takes, if it has said so.
+    /// The longest line that a peer reads, if the peer has said so.
     pub(super) fn line_bytes_to(&self, id: &NodeId) -> Option<usize> {
         self.peers.get(id).and_then(|peer| peer.line_bytes_max)
     }
 
-    /// How many bytes of entries go into a message to a peer. One that has not spoken is taken to
-    /// have the limit of this node.
+    /// The size of the entries in a message to a peer. For a peer that has not said its limit,
+    /// assumes the limit of this node.
     pub(super) fn batch_bytes(&self, id: &NodeId) -> usize {
         let line_bytes = self.line_bytes_to(id).unwrap_or(self.config.line_bytes_max);
         self.config.batch_bytes_max.min(batch_bytes_in(line_bytes))
     }
 
-    /// The limit that this node tells its peers. `None`: it is the default.
+    /// The limit that this node announces to its peers. `None`: it is the default.
     pub(super) fn own_line_limit(&self) -> Option<usize> {
         Some(self.config.line_bytes_max).filter(|own| *own != LINE_BYTES_MAX)
     }
 
-    /// Notes the limit of a peer, and warns once if it is another one than here.
+    /// Records the limit of a peer. Warns once if it differs from the limit of this node.
     pub(super) fn hear_line_limit(&mut self, src: &NodeId, said: Option<usize>) {
         let theirs = said.unwrap_or(LINE_BYTES_MAX);
         if self.peers.get(src).is_none_or(|peer| peer.line_bytes_max == Some(theirs)) {
@@ -72,8 +74,8 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// A message has not been sent, since its line is too long for its receiver. It may be so again
-    /// and again.
+    /// Counts a message that was not sent because its line is too long for the receiver. This may
+    /// happen repeatedly.
     pub(super) fn note_unsent(&mut self, id: &NodeId, error: &serde_json::Error) {
         let Some(mut peer) = self.peers.get_mut(id) else {
             return;
@@ -84,8 +86,8 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// Whether the state has room for a client's write of about so many bytes. A handler asks before it
-    /// [appends](Gossip::append).
+    /// Whether the state has room for a client's write of about this many bytes. A handler calls
+    /// this before it [appends](Gossip::append).
     ///
     /// # Errors
     ///
@@ -102,7 +104,7 @@ impl<S: State> Gossip<S> {
         Err(Error::temporarily_unavailable(text))
     }
 
-    /// Says so if lines are too short for as many nodes as there are.
+    /// Logs a warning if lines are too short for the number of nodes.
     pub(super) fn check_room<E>(&self, node: &Node<E>) {
         let of_node = |id: &NodeId| id.len().saturating_mul(2).saturating_add(NODE_BYTES);
         let nodes = node.node_ids().iter().map(of_node).fold(ENVELOPE_BYTES, usize::saturating_add);

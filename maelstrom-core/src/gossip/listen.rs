@@ -1,4 +1,4 @@
-//! Taking a message: what it says of its sender, what it brings, and what it asks for.
+//! Processes a message: its information about the sender, its entries, and its requests.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn note_gap<E>(node: &mut Node<E>) {
 }
 
 impl<S: State> Gossip<S> {
-    /// Takes a message whose turn it is.
+    /// Processes a message that is ready.
     pub(super) fn take<E: From<Tick>>(
         &mut self,
         node: &mut Node<E>,
@@ -60,7 +60,7 @@ impl<S: State> Gossip<S> {
         self.keep_own_log_apart(node, src, &message.have);
         let (mut is_gap, before, mut result) = (false, self.generation, Ok(()));
         for run in message.runs {
-            // Nobody can know better than this node what it appended in this life.
+            // No other node can have more of the log of this life than this node itself.
             if run.origin != self.origin {
                 is_gap |=
                     !S::Entry::CUMULATIVE && run.start > self.replica.version().get(&run.origin);
@@ -73,14 +73,14 @@ impl<S: State> Gossip<S> {
             }
         }
         let mut is_piece = false;
-        // One of an earlier life that comes late must not displace the snapshot that is coming.
+        // A late piece from an earlier life must not replace the current snapshot.
         if let Some(piece) = message.piece.filter(|_| standing != Standing::Unclear) {
             let taken = self.take_piece(node, src, message.life, &message.have, piece);
             is_piece = taken == Ok(true);
             is_gap |= !is_piece;
             result = result.and(taken.map(drop));
         }
-        // A peer whose answer brings nothing has no more to give: it is not asked again at once.
+        // A peer whose answer brings nothing has no more entries, so it is not asked again at once.
         let is_news = is_piece || self.generation > before;
         if is_gap {
             note_gap(node);
@@ -105,7 +105,7 @@ impl<S: State> Gossip<S> {
         if let Some(fetch) = message.fetch {
             let mut have = message.have;
             if let Some(peer) = self.peers.get(src).filter(|_| standing != Standing::Unclear) {
-                // The request may have come late, or twice: the peer may have said more since.
+                // The request may be late or duplicated, and the peer may have more entries by now.
                 have.join(&peer.known);
             }
             self.give(node, src, have, fetch, message.sent);
@@ -115,7 +115,7 @@ impl<S: State> Gossip<S> {
         result
     }
 
-    /// Applies what is new in a run; `note` sees it.
+    /// Applies the new entries of a run, and calls `note` with them.
     pub(super) fn apply(
         &mut self,
         run: Run<S::Entry>,
@@ -132,7 +132,7 @@ impl<S: State> Gossip<S> {
         Ok(())
     }
 
-    /// Takes in everything but the entries of a message from a peer's present life.
+    /// Processes everything but the entries of a message from a peer's current life.
     fn listen<E>(&mut self, node: &mut Node<E>, src: &NodeId, message: &Message<S>) {
         let now = node.now();
         let Some(mut peer) = self.peers.get_mut(src) else {
@@ -149,7 +149,7 @@ impl<S: State> Gossip<S> {
             && self.hub.as_ref() == Some(src)
         {
             let (age, period) = (Duration::from_micros(age), Duration::from_micros(period));
-            // Nobody waits for ever, whatever the hub says.
+            // Limits the period, so that no hub can make a node wait forever.
             let period = period.min(push::PERIOD_MAX.max(self.period));
             self.slot.hear_beat(now, age, period);
         }
@@ -163,15 +163,16 @@ impl<S: State> Gossip<S> {
             let best = self.hub.as_ref().and_then(|hub| self.peers.get(hub)).map(|hub| hub.rank);
             let rank = self.peers.get(src).map(|peer| peer.rank);
             if (best.is_none() || rank < best) && !self.has_just_tried_all(now) {
-                // One seldom comes back alone.
+                // Peers often come back together.
                 (self.probe_all, self.probe_at) = (true, Some(now));
             }
         }
     }
 
-    /// A peer tells how much it has of this node's logs. If that is more of the recovered one than
-    /// the records held, records were lost. If it is more of the present one than is here, the node
-    /// appends to another one, whatever the reason: no two entries must share a name.
+    /// Checks a peer's claim about the logs of this node. If the peer has more of the recovered log
+    /// than the records held, records were lost. If it has more of the current log than this node
+    /// itself, the node begins a new log, whatever the reason: no two entries may have the same
+    /// name.
     fn keep_own_log_apart<E>(&mut self, node: &mut Node<E>, src: &NodeId, have: &VersionVector) {
         if let Some((origin, end)) = &self.recovered {
             let lost = have.get(origin).saturating_sub(*end);

@@ -1,13 +1,14 @@
-//! The [marks](crate::Node::mark) of the engine: what sweeps of its users must reach in virtual time.
+//! The [marks](crate::Node::mark) of the engine, which the sweeps of its users must reach in
+//! virtual time.
 
 /// The marks that a sweep with all faults reaches.
 pub const MARKS: &[&str] =
     &[ANSWERED, BACK, DOWN, FRUITLESS, GAP, HUB_GONE, LATE, NEW_LIFE, PROBED, UNCLEAR];
 
-/// The marks that a sweep reaches as well if logs are trimmed, so that nodes send their state.
+/// The marks that a sweep also reaches if logs are trimmed, so that nodes send their state.
 pub const SNAPSHOT_MARKS: &[&str] = &[GOES_ON, PIECES, UNFIT, WHOLE];
 
-/// The marks that a sweep reaches as well if nodes get back older copies of their records.
+/// The marks that a sweep also reaches if nodes are restored from older copies of their records.
 pub const RESTORE_MARKS: &[&str] = &[LOST_RECORDS];
 
 pub(super) const ANSWERED: &str = "gossip: sent what a peer asked for";

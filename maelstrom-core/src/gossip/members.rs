@@ -1,4 +1,4 @@
-//! Who is there, who is the hub, and whom this node serves.
+//! Membership: which peers are up, which one is the hub, and which ones this node serves.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,38 +14,38 @@ use super::{Config, Gossip, Parcel, Slot, State};
 use crate::message::NodeId;
 use crate::node::Node;
 
-/// At most so often everyone is asked at once.
+/// The minimum time between two roll calls.
 const ROLL_CALL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A node that has lost its hub asks so many of the others, the lowest: one of them is the next
-/// hub, and that passes on what it is told. All nodes of a side do this at once, so to ask everyone
-/// would cost as many messages as there are pairs.
+/// How many nodes a node calls when it has lost its hub: those with the lowest ranks. One of them
+/// is the next hub, and passes on what it receives. All nodes on one side of a cut do this at the
+/// same time. If each called every other node, the number of messages would be quadratic.
 const ROLL_CALL_PEERS_MAX: usize = 8;
 
-/// At most so often all peers that are down are tried at once.
+/// The minimum time between two probes of all peers that are down.
 const PROBE_ALL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long an answer takes, as long as none has ever come.
+/// How long an answer may take while no round trip is known.
 const PATIENCE_UNKNOWN: Duration = Duration::from_secs(3);
 
-/// Samples that vary by more are those of a peer that slept, unless it is farther away than that.
+/// A larger variation comes from a peer that was paused, unless its round trip is longer than this.
 const VARIATION_USUAL: Duration = Duration::from_secs(1);
 
-/// No answer is waited for longer, beyond what its sender was allowed to wait.
+/// The longest wait for an answer, beyond the time that the peer was granted.
 const PATIENCE_MAX: Duration = Duration::from_secs(10);
 
 /// The results of the last review of all peers.
 #[derive(Debug, Default)]
 pub(super) struct Around {
-    /// The facts that the results follow from.
+    /// The facts on which the results depend.
     seen: Seen,
-    /// Those that the hub tries in vain to reach.
+    /// The peers that the hub cannot reach.
     lost_by_hub: BTreeSet<NodeId>,
-    /// Those that are down and that this node tries, by name.
+    /// The peers that are down and that this node probes, by name.
     to_probe: Vec<NodeId>,
 }
 
-/// As long as this stays the same, only what changes at a peer itself says how to deal with it.
+/// As long as this does not change, only a change of a peer itself can change its review.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     hub: Option<NodeId>,
@@ -54,7 +54,8 @@ struct Seen {
 }
 
 impl<S: State> Gossip<S> {
-    /// Peers that have not confirmed in time what they were told. The hub, if it has been given up.
+    /// Asks again each peer that has not confirmed in time, or considers it down. Returns the hub
+    /// if it is now down.
     pub(super) fn press<E>(&mut self, node: &mut Node<E>, now: Duration) -> Option<NodeId> {
         let mut gone = None;
         for id in self.peers.overdue(now) {
@@ -83,8 +84,8 @@ impl<S: State> Gossip<S> {
         gone
     }
 
-    /// The hub is gone: the lowest nodes get what they may lack, and shall say whether they are
-    /// there.
+    /// Calls the lowest nodes after the hub has failed: sends them entries that they may lack, and
+    /// asks whether they are up.
     pub(super) fn roll_call<E>(&mut self, node: &mut Node<E>, now: Duration, gone: &NodeId) {
         if self.has_just_lost_its_hub(now) {
             return;
@@ -97,7 +98,8 @@ impl<S: State> Gossip<S> {
             let Some(mut peer) = self.peers.get_mut(&id).filter(|peer| peer.is_up()) else {
                 continue;
             };
-            // Everyone says this to everyone: more than a little is for them to fetch.
+            // Every node sends this to the same nodes, so it holds only a little. They fetch the
+            // rest.
             let have = [&known, &peer.known];
             let lacking = self.replica.lacking(&have, bytes_max);
             let runs = lacking.map_or(Vec::new(), |(spans, _)| spans);
@@ -110,17 +112,19 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// Then nobody may be about to bring what it lacks.
+    /// Whether the hub was lost a moment ago. If so, perhaps no node is about to send the missing
+    /// entries.
     pub(super) fn has_just_lost_its_hub(&self, now: Duration) -> bool {
         self.roll_called.is_some_and(|last| now < last.saturating_add(ROLL_CALL_INTERVAL))
     }
 
-    /// Then the answers of peers that are back may be under way.
+    /// Whether all peers were probed a moment ago. If so, answers of peers that are back may be in
+    /// transit.
     pub(super) fn has_just_tried_all(&self, now: Duration) -> bool {
         self.probed_all.is_some_and(|last| now < last.saturating_add(PROBE_ALL_INTERVAL))
     }
 
-    /// Who is the hub, and who is lost?
+    /// Determines the hub, the peers that are down, and the peers that this node serves.
     pub(super) fn look_around(&mut self, now: Duration) {
         let best = self.peers.best(now).filter(|(rank, _)| *rank < self.rank);
         let hub = best.map(|(_, id)| id);
@@ -130,7 +134,7 @@ impl<S: State> Gossip<S> {
             self.view = self.view.saturating_add(1);
             self.slot = Slot::default();
             if let Some(mut peer) = old.and_then(|old| self.peers.get_mut(&old)) {
-                // So that it does not go on to serve this node.
+                // Answers the old hub, so that it learns of the change and stops serving this node.
                 peer.answer_at = Some(now).filter(|_| peer.is_up());
             }
         }
@@ -158,19 +162,20 @@ impl<S: State> Gossip<S> {
         self.peers.ids().iter().for_each(|id| self.review(id));
     }
 
-    /// Finds out whether this node serves a peer.
+    /// Determines whether this node serves a peer.
     fn review(&mut self, id: &NodeId) {
         let Some(is_served) = self.peers.get(id).map(|peer| self.serves(id, peer)) else {
             return;
         };
         if let Some(mut peer) = self.peers.get_mut(id) {
             peer.is_served = is_served;
-            // Others bring it what is new; if this node serves it again, they begin anew.
+            // Another node serves the peer now. If this node serves it again, it introduces itself
+            // again.
             peer.is_introduced &= is_served;
         }
     }
 
-    /// Whether this node sees to it that the peer has all that it has.
+    /// Whether this node serves a peer: keeps it up to date.
     fn serves(&self, id: &NodeId, peer: &Peer) -> bool {
         peer.is_up()
             && self.hub.as_ref().is_none_or(|hub| {
@@ -180,12 +185,12 @@ impl<S: State> Gossip<S> {
             })
     }
 
-    /// Whether this node serves a peer because its hub tries that in vain.
+    /// Whether this node serves a peer because its hub cannot reach that peer.
     pub(super) fn is_lost_by_hub(&self, id: &NodeId) -> bool {
         self.around.lost_by_hub.contains(id)
     }
 
-    /// Whether this node tries a peer that is down: nobody else is known to serve it.
+    /// Whether this node probes a peer that is down, because no other node is known to serve it.
     fn is_to_probe(&self, id: &NodeId) -> bool {
         let rank = |id| self.peers.get(id).map(|peer| peer.rank);
         let Some(hub) = &self.hub else {
@@ -194,8 +199,8 @@ impl<S: State> Gossip<S> {
         self.around.lost_by_hub.contains(id) || rank(id) < rank(hub)
     }
 
-    /// Tries peers that are down and that nobody else is known to serve: one now and then, or all
-    /// of them where one has just come back.
+    /// Probes peers that are down and that no other node is known to serve: one peer at a time, or
+    /// all of them after one has come back.
     pub(super) fn probe<E>(&mut self, node: &mut Node<E>, now: Duration) {
         if self.around.to_probe.is_empty() {
             self.probe_at = None;
@@ -221,7 +226,8 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// A node that serves many has others to try as well: together they do not try more often.
+    /// The time until the next probe. In a large cluster, several nodes probe the same peers. So a
+    /// node with a hub waits longer.
     pub(super) fn probe_delay<E>(&self, node: &mut Node<E>) -> Duration {
         let share = if self.hub.is_some() { (self.peers.len() / 8).clamp(1, 8) } else { 1 };
         let share = u32::try_from(share).unwrap_or(1);
@@ -230,8 +236,8 @@ impl<S: State> Gossip<S> {
     }
 }
 
-/// How long an answer of a peer may take. One that has never answered is taken to be as far away as
-/// the others, `usual`.
+/// How long an answer of a peer may take. For a peer that has never answered, assumes the round
+/// trip `usual` of the others.
 pub(super) fn slack(config: &Config, usual: Option<Duration>, peer: &Peer) -> Duration {
     let Some(round_trip) = peer.round_trip.estimate().or(usual) else {
         return PATIENCE_UNKNOWN;

@@ -108,8 +108,8 @@ pub(super) static GAPS: Metric =
     Metric::counter("gossip_gaps_total", &[], "Messages before which something was missing.");
 
 impl<S: State> Gossip<S> {
-    /// Tells the gauges of the engine. The handler forwards
-    /// [`MessageHandler::gauges`](crate::MessageHandler::gauges) to this.
+    /// Sets the gauges of the engine. The handler forwards
+    /// [`MessageHandler::gauges`](crate::MessageHandler::gauges) to this function.
     pub fn gauges(&self, _now: Duration, gauges: &mut Gauges) {
         gauges.set(&ENTRIES, &[], float(self.replica.version().total()));
         gauges.set_count(&LOG_BYTES, self.replica.log_bytes());

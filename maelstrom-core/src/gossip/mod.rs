@@ -1,97 +1,113 @@
-//! One replication engine: everything that a node appends reaches every node and is never lost.
+//! A replication engine: every entry that a node appends reaches every node, and is never lost.
 //!
-//! Each node appends entries to a log of its own, every node applies every log in order, and what
-//! comes of it is the handler's [`State`]: a set, a counter, a map. Entries are named (origin,
-//! incarnation, sequence), so a version vector says exactly what a node has, duplicates are
-//! harmless, and the acknowledgement of everything is one small vector that rides on every message.
-//! Rows of past lives go as one digest, so messages do not grow with restarts (`replica/claim.rs`).
+//! Each node appends entries to its own log, and every node applies every log in order. The result
+//! is the handler's [`State`]: a set, a counter, a map. An entry has a name (origin, incarnation,
+//! sequence). So a version vector says exactly which entries a node has, and duplicates are
+//! harmless. Every message carries this small vector, which acknowledges everything that its sender
+//! has. Rows of past lives are sent as one digest, so messages do not grow with restarts
+//! (`replica/claim.rs`).
 //!
-//! # Who talks to whom
+//! # Which nodes exchange messages
 //!
-//! Everyone's *hub* is the lowest-ranked node that it believes to be up. Three rules:
+//! The *hub* of a node is the node with the lowest rank that it believes to be up. A node whose own
+//! rank is the lowest has no hub. Three rules:
 //!
-//! 1. I see to it that my hub has all that I have.
-//! 2. A node that has no hub (since it is the lowest itself), or is a hub to somebody, sees to it that
-//!    these have all that it has; the former serves everyone.
-//! 3. I serve those that my hub tries in vain to reach.
+//! 1. A node keeps its hub up to date.
+//! 2. A node without a hub keeps every node up to date. A node that others use as their hub keeps
+//!    those nodes up to date.
+//! 3. A node keeps the nodes up to date that its hub cannot reach.
 //!
-//! These make every node have everything on any connected graph of working links. (Of two connected
-//! nodes, let x have what y lacks. Follow the hubs from x: each has it by rule 1, and their ranks
-//! fall, so there is a last one, which serves everyone. If it does not reach y, then by rule 3 who
-//! takes it for its hub serves y, and if that does not reach y either, who takes *that* one for its
-//! hub does, and so on, down to x, which reaches y.) The hub is a shortcut: a wrong belief, or two
-//! nodes that both take themselves for the hub, cost messages and never an entry.
+//! These rules bring every entry to every node on any connected graph of working links. Proof: let
+//! two nodes x and y be connected, and let x have an entry that y lacks. Follow the chain of hubs
+//! from x. By rule 1 each of them gets the entry. Their ranks fall, so the chain ends at a node
+//! without a hub, which by rule 2 keeps every node up to date. If it cannot reach y, then by rule 3
+//! the node before it on the chain keeps y up to date. If that node cannot reach y either, the one
+//! before it does, and so on, back to x, which reaches y.
 //!
-//! # When
+//! The hub is an optimization. A wrong belief, or two nodes that both act as hub, cost messages but
+//! never an entry.
 //!
-//! A hub passes on what is new once a period, and a leaf times its word so that it comes just before
-//! that (see the source of `beat`): 2(n − 1) messages a period whatever the load, and an entry is
-//! everywhere within a period and two hops. While there is little to say, it is said at once. The
+//! # When they exchange them
+//!
+//! A hub passes on new entries once per period. A leaf sends its own just before that (see the
+//! source of `beat`). This takes 2(n − 1) messages per period, whatever the load, and an entry
+//! reaches every node within a period and two hops. An idle node sends new entries at once. The
 //! period is a little more than two round trips, which every message measures. A hub that knows no
-//! round trip yet beats once and waits for an answer; a leaf that knows none waits for its hub's.
+//! round trip yet beats once and waits for an answer. A leaf that knows none waits for its hub's
+//! answer.
 //!
-//! # What if
+//! # Failures
 //!
-//! * *A message is lost.* Entries are sent once. A node that has been told of more than it has fetches
-//!   the rest, a few batches at a time, from one node at a time; a node that does not confirm in time is
-//!   told again, less and less often. A log has no holes, so a later batch shows that one is missing.
-//! * *A peer does not answer*, twice in a row: it is believed to be down. If it was the hub,
-//!   the lowest nodes are told what they may lack, and asked whether they are there. The new hub is
-//!   the lowest that is not known to be down: if that does not answer either, the next. A node that
-//!   went down is asked now and then, at a bounded rate, and is up again once it answers something
-//!   that was sent since. A hub that comes and goes is trusted less each time.
-//! * *A node restarts.* Its own log comes back from its records, and stays as it is. New entries go to
-//!   a new log, under a new incarnation. (Where the state must not go back, all that the node was told
-//!   is on record as well.)
-//!   Every message says which life of its sender speaks, and what is known of a peer is
-//!   forgotten with its life. A node that begins greets its hub, whatever it recovered.
-//! * *All nodes restart at once*: each goes on with what its own records hold, and gets the rest from
-//!   the others. All that was acknowledged is on the record of the node that did so. Without records
-//!   everything is gone, and the nodes begin anew.
-//! * *A link carries messages in one direction only*: it counts as cut. Each end that wants an answer
-//!   gets none, takes the other for down, and tries it now and then. Other nodes bring what is new.
-//! * *A partition lasts for hours*: each side goes on by itself. Nodes keep no more for the other side
-//!   than their logs hold anyway. Afterwards it gets entries, or the state if these were trimmed.
-//! * *A log has been trimmed*: a node that needs what is no longer there gets the state itself, in
-//!   pieces, and joins it when all of them are there. (All that is appended meanwhile is in
-//!   it. Entries that are appended after the last piece was taken, until the node has joined the state
-//!   and asks for more, must
-//!   fit into half of the logs, or the next fetch is one of the whole state again.)
-//! * *A folder is restored from an older copy*, or a disk lies: records are gone that others know of.
-//!   A node that restarts never appends to a log that it has recovered: it begins a new one. So no two
-//!   entries share a name. The node gets lost entries back from the others like those of any other
-//!   log, and logs a warning.
-//! * *A node gets another name* and keeps its records: the logs of its old name stay as they are, like
-//!   those of a past life, and the node begins a log under its new name. It does not matter whether
-//!   another node has the old name by now, nor whether that one has a copy of the same records.
-//! * *A node is added*: it gets everything, as a node does that comes back with nothing. All nodes must
-//!   be restarted with the new list of names. A node that is not on a node's list is refused (error 12).
-//! * *A node is removed*: the others keep what they have, and the rows of its logs for ever. Entries
-//!   that only its records held go with it. Where the state may go back, that is all that it acknowledged itself:
-//!   the others know that from gossip alone, so it is lost once all of them have restarted, unless they
-//!   have snapshots of their own state on record. Its records bring everything back under any name.
-//!   So they should be kept, and best be run once more under the name of a node that is added.
-//! * *A node is alone* on the list: it goes on with the log of its earlier life, since nobody can have
-//!   more of that. So neither an older copy of its records, nor a second copy on which another node ran
-//!   alone, may ever be used in a cluster again.
+//! * *A message is lost.* A node sends each entry once. A node that knows of entries that it lacks
+//!   fetches them, a few batches at a time, from one node at a time. A node that does not confirm
+//!   in time is told again, less and less often. A log has no holes, so a later batch shows that an
+//!   earlier one is missing.
+//! * *A peer does not answer* twice in a row: the node considers it down. If it was the hub, the
+//!   node sends the lowest nodes the entries that they may lack, and asks whether they are up. The
+//!   new hub is the lowest node that is not known to be down. If that node does not answer either,
+//!   the next one becomes hub. Nodes probe a node that is down now and then, at a bounded rate. It
+//!   is up again once it answers a message that was sent since. A hub that goes down repeatedly is
+//!   trusted less each time.
+//! * *A node restarts.* Its records restore its own log, which never grows again. New entries go to
+//!   a new log with a new incarnation. If the state is monotonic, the records also hold all entries
+//!   of other nodes that the node has applied. Every message names the life of its sender. A node
+//!   forgets its knowledge of a peer when the peer's life ends. A node that starts greets its hub,
+//!   whatever it recovered.
+//! * *All nodes restart at once.* Each node continues with its own records, and gets the rest from
+//!   the others. Every acknowledged entry is in the records of the node that acknowledged it.
+//!   Without records everything is lost, and the nodes start empty.
+//! * *A link delivers messages in one direction only.* It counts as cut. Each end asks, gets no
+//!   answer, considers the other end down, and probes it now and then. Other nodes bring the new
+//!   entries.
+//! * *A partition lasts for hours.* Each side continues on its own. A node keeps nothing for the
+//!   other side beyond its bounded logs. Afterwards the other side gets the missing entries, or the
+//!   state if the logs were trimmed.
+//! * *A log has been trimmed.* A node that needs trimmed entries gets the state itself, in pieces,
+//!   and merges it when all pieces are there. The pieces include all entries that were appended in
+//!   the meantime. More entries are appended after the last piece was taken, until the node has
+//!   merged the state and fetches again. These must fit into half of the logs. Otherwise the next
+//!   fetch is a snapshot again.
+//! * *A folder is restored from an older copy*, or a disk lies: records are lost that other nodes
+//!   know. A node that restarts never appends to a recovered log, but begins a new one, so no two
+//!   entries have the same name. The node gets its lost entries back from the others like those of
+//!   any other log, and logs a warning.
+//! * *A node gets another name* and keeps its records. The logs under its old name stay as they
+//!   are, like those of a past life, and the node begins a log under its new name. Another node may
+//!   have the old name by now, even with a copy of the same records.
+//! * *A node is added.* It receives everything, like a node that restarts without records. All
+//!   nodes must restart with the new list of names. A node refuses messages from nodes that are not
+//!   on its list (error 12).
+//! * *A node is removed.* The others keep their entries, and the rows of its logs forever. Entries
+//!   that only its records hold are lost with it. If the state is not monotonic, these may include
+//!   all entries that it acknowledged itself. The other nodes know these from gossip only. So they
+//!   lose them once all of them have restarted, unless the records of one node hold a snapshot of
+//!   its state. The records of the removed node bring everything back, under any name. So keep
+//!   them, and ideally start them once more as a node that is added.
+//! * *A node is alone* on the list. It continues the log of its earlier life, because no other node
+//!   can have more of it. So a cluster must never again use an older copy of its records, or a
+//!   second copy with which another node ran alone.
 //!
-//! The invariants:
+//! # Invariants
 //!
-//! * No entry is sent to a peer that is known to have it, nor pushed twice to one that stays up.
-//! * Each message that wants an answer of a peer that is up is awaited: it is confirmed, or told
-//!   again, or the peer is down.
-//! * A peer is *told* of everything or it is down: whatever of that it lacks, it fetches.
-//! * A node keeps O(logs) about a peer, and no copies of entries, but for the few messages of a burst
-//!   that wait for an earlier one. At most one fetch of a node is under way, and a log is one
+//! * No entry is sent to a peer that is known to have it, or pushed twice to a peer that stays up.
+//! * A message to a live peer that asks for an answer is always followed by one of three events:
+//!   the peer confirms, or it is asked again, or it is considered down.
+//! * A peer that is up has been *told* of everything. It fetches the entries that it lacks.
+//! * A node keeps O(logs) about a peer. It keeps no copies of entries, except for the few messages
+//!   of a burst that wait for an earlier one. A node runs at most one fetch at a time. A log is one
 //!   life of a node that appended something.
-//! * A request, a message or a tick makes the node look only at peers that something is due for.
-//! * A snapshot is merged in small steps, one for each tick that is due. A request or a message makes
-//!   no step, except for the first one, which the last piece makes.
-//! * What a beat tells several peers is encoded once, and waits for the driver in one copy.
+//! * A request, a message or a tick makes the node look only at peers for which something is due.
+//! * A snapshot is merged in small steps, one for each tick that is due. A request or a message
+//!   makes no step; only the message with the last piece makes the first one.
+//! * Entries that a beat sends to several peers are encoded once, and wait for the driver in one
+//!   copy.
 //!
-//! The ideas: epidemic repair after a first push is Demers et al., *Epidemic Algorithms for
-//! Replicated Database Maintenance* (1987); deltas that are joined in order keep causality, Almeida
-//! et al., *Delta State Replicated Data Types* (2018).
+//! # Sources
+//!
+//! * Demers et al., *Epidemic Algorithms for Replicated Database Maintenance* (1987): anti-entropy
+//!   that repairs a first push
+//! * Almeida et al., *Delta State Replicated Data Types* (2018): deltas that are joined in order
+//!   preserve causality
 
 #[cfg(feature = "cli")]
 mod args;
@@ -141,27 +157,30 @@ pub use limits::LINE_BYTES_MIN;
 pub use replica::{Entry, Missing, Origin, Replica, Run, VersionVector};
 pub use wire::Message;
 
-/// How the engine behaves.
+/// The configuration of the engine.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// How long a hub collects before it passes on; `None`: a little more than two round trips.
+    /// How long a hub collects entries before it passes them on. `None`: a little more than two
+    /// round trips.
     pub period: Option<Duration>,
-    /// The shortest period that is learned.
+    /// The shortest period that the engine learns from round trips.
     pub period_min: Duration,
-    /// About how many bytes of entries go into one message; a single entry always does. No more
-    /// than a quarter of the receiver's `line_bytes_max`, whatever this says.
+    /// The approximate size of the entries in one message, in bytes; a single entry always fits.
+    /// Never more than a quarter of the receiver's `line_bytes_max`.
     pub batch_bytes_max: usize,
-    /// Longer lines are skipped by this node's driver. Others are told, and send none.
+    /// The longest line that this node's driver reads. Peers learn the limit, and send no longer
+    /// lines.
     pub line_bytes_max: usize,
-    /// About how many bytes the newest entries may take, that are kept for who lacks them.
+    /// The approximate size of the newest entries that are kept for nodes that lack them, in bytes.
     pub log_bytes_max: usize,
-    /// How many bytes the state may take for [`check_room_for`](Gossip::check_room_for) to let a client
-    /// write more. Entries of other nodes are applied all the same.
+    /// The largest state, in bytes, with which [`check_room_for`](Gossip::check_room_for) accepts a
+    /// client's write. Entries of other nodes are always applied.
     pub state_bytes_max: usize,
-    /// How long beyond the round trip an answer may take, at the least, before a peer is asked
-    /// again; the second time it is believed to be down.
+    /// The minimum time beyond the round trip that an answer may take. After that the peer is asked
+    /// again; after the second time it is considered down.
     pub patience_min: Duration,
-    /// How often peers that are down are tried (half of it at the least, drawn anew each time).
+    /// How often to probe peers that are down. Each interval is drawn between half of this and all
+    /// of it.
     pub probe_interval: Duration,
 }
 
@@ -180,133 +199,137 @@ impl Default for Config {
     }
 }
 
-/// What the entries make: a join of all that was applied, in whatever order the origins' logs came.
+/// The state that the entries build: the join of all applied entries, in any order of the origins'
+/// logs.
 pub trait State {
-    /// What nodes append.
+    /// The type of the entries that nodes append.
     type Entry: Entry;
 
     /// A part of a snapshot.
     type Piece: Clone + std::fmt::Debug + Serialize + DeserializeOwned;
 
-    /// Whether readers must never see the state go back, nor hold a part of a snapshot. Then all
-    /// that is applied is made durable, not only what this node appends, and a snapshot is merged
-    /// when it is whole.
+    /// True if a read must never return less than an earlier read, or half of a snapshot. The
+    /// engine then persists all entries that it applies, not only this node's own, and merges a
+    /// snapshot only when it is complete.
     ///
-    /// Otherwise only what this node appends is on its records: a handler that promises a client
-    /// something [appends](Gossip::append) it, even if the state has it from another node.
+    /// If false, the records hold only the entries that this node appends. So a handler that
+    /// promises a client to keep an entry must [append](Gossip::append) it, even if the state has
+    /// it from another node.
     const MONOTONIC: bool = false;
 
-    /// Whether entries make sense that come next in the log of `origin` and are about to be applied.
+    /// Checks entries that come next in the log of `origin`, before they are applied.
     ///
     /// # Errors
     ///
-    /// If they do not. They are not taken, and neither is what comes after them in that log.
+    /// If an entry is invalid. The engine then takes neither these entries nor later ones of that
+    /// log.
     fn check(&self, origin: &Origin, entries: &[Self::Entry]) -> Result<(), Error> {
         let _ = (origin, entries);
         Ok(())
     }
 
-    /// Applies entries of one origin, each exactly once and in their order, unless
-    /// [`merge`](Self::merge) has brought them before.
+    /// Applies entries of one origin in order. Each entry is applied exactly once, unless a
+    /// [`merge`](Self::merge) brought it before.
     fn apply(&mut self, origin: &Origin, entries: Vec<Self::Entry>);
 
-    /// The part of the state that begins at `position` (0 at first) and takes about `bytes_max`
-    /// bytes, and where the next part begins.
+    /// Returns the part of the state that begins at `position` (0 at first) and takes about
+    /// `bytes_max` bytes, and the position of the next part.
     ///
-    /// Each change that is applied or merged later stands behind all that the state holds now. Where
-    /// it changes something that stands in an earlier part, that moves to the end: it comes again. From
-    /// the first to the last, the parts thus hold all that is in the state when the last is taken, and
-    /// those of a [monotonic](Self::MONOTONIC) state nothing else.
+    /// A later change, applied or merged, must be placed after everything that the state holds now.
+    /// If it changes something in an earlier part, that moves to the end and is returned again. So
+    /// all parts together hold everything that the state holds when the last one is taken. The
+    /// parts of a [monotonic](Self::MONOTONIC) state hold nothing else.
     fn piece(&self, position: u64, bytes_max: usize) -> (Self::Piece, Option<u64>);
 
-    /// About how many bytes all parts of it take.
+    /// The approximate size of all parts in bytes.
     fn bytes(&self) -> usize;
 
-    /// Joins parts of another node's state into this one: all of them, from the first to the last,
-    /// if this state is [monotonic](Self::MONOTONIC), and one at a time, as they come, if it is not.
+    /// Joins parts of another node's state into this one. A [monotonic](Self::MONOTONIC) state gets
+    /// all parts at once, in order. Any other state gets them one at a time, as they arrive.
     ///
     /// # Errors
     ///
-    /// If they make no sense. The state is as before then.
+    /// If a part is invalid. The state must then be unchanged.
     fn merge(&mut self, pieces: Vec<Self::Piece>) -> Result<(), Error>;
 
-    /// Joins a little of another node's state into this [monotonic](Self::MONOTONIC) one: `pieces` are
-    /// all its parts, from the first to the last. Returns whether all of it is joined. Until then
-    /// nothing of it is shown, and the engine calls this again with the same parts. By default
-    /// everything is joined at once.
+    /// Joins a portion of another node's state into this [monotonic](Self::MONOTONIC) one. `pieces`
+    /// are all its parts, in order. Returns whether everything is joined. Until then the state must
+    /// show nothing of it, and the engine calls this again with the same parts. The default joins
+    /// everything at once.
     ///
     /// # Errors
     ///
-    /// If they make no sense. Nothing of them is shown then.
+    /// If a part is invalid. The state must then show nothing of the parts.
     fn merge_step(&mut self, pieces: &[Self::Piece]) -> Result<bool, Error> {
         self.merge(pieces.to_vec()).map(|()| true)
     }
 
-    /// Frees a little of the memory that [`merge_step`](Self::merge_step) has left. Returns whether
-    /// nothing is left.
+    /// Frees a portion of the memory that [`merge_step`](Self::merge_step) has left. Returns
+    /// whether nothing is left.
     fn discard_step(&mut self) -> bool {
         true
     }
 }
 
-/// Something may have to be done. A handler's event type holds it, or is it.
+/// The engine's timer event. A handler's event type contains it, or is it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tick(());
 
-/// The engine of one node, and the state. The handler passes on to it what concerns it: the start,
+/// The engine of one node, with its state. The handler forwards three things to it: the start,
 /// messages of type `gossip`, and [`Tick`]s.
 #[derive(Debug)]
 pub struct Gossip<S: State> {
     config: Config,
     state: S,
     replica: Replica<S::Entry>,
-    /// Rises with every change of the replica.
+    /// Increases with every change of the replica.
     generation: u64,
-    /// Whose log is appended to.
+    /// The log to which this node appends.
     origin: Origin,
-    /// The log that an earlier life appended to, and its length according to the records. Nothing is
-    /// appended to it.
+    /// The log to which an earlier life appended, and its length in the records. Never appended to
+    /// again.
     recovered: Option<(Origin, u64)>,
-    /// Which life of this node it is.
+    /// The current life of this node.
     life: u64,
     rank: usize,
     peers: Peers,
     hub: Option<NodeId>,
     around: Around,
-    /// Rises with every change of `hub` and `lost`.
+    /// Increases with every change of `hub` and `lost`.
     view: u64,
-    /// Who is down, and the view since which that is so.
+    /// The peers that are down, and the view since which that is so.
     lost: (Vec<NodeId>, u64),
     period: Duration,
-    /// The median of all peers.
+    /// The median round trip over all peers.
     usual_round_trip: Option<Duration>,
     beat: Beat,
     slot: Slot,
-    /// How many times it has sent several messages at once.
+    /// How many bursts this node has sent.
     burst: u64,
     bursts: Bursts<S>,
     fetching: Fetching<S::Piece>,
     probe_at: Option<Duration>,
-    /// Whether all that are down are to be tried at once, next time.
+    /// Whether the next probe goes to all peers that are down.
     probe_all: bool,
-    /// When that was last done.
+    /// When all of them were last probed.
     probed_all: Option<Duration>,
-    /// When the lowest nodes were last told that the hub is gone.
+    /// When the last roll call was.
     roll_called: Option<Duration>,
-    /// Until then a new node is silent: its peers may not have been started yet.
+    /// A starting node sends nothing until then, because its peers may not have started yet.
     silent_until: Option<Duration>,
-    /// The snapshot that is being recovered.
+    /// The node's own snapshot that is being recovered.
     recovering: Option<Recovering<S>>,
-    /// The parts of a peer's snapshot that are being recovered, if they come one by one.
+    /// The pieces of a peer's snapshot that are being recovered, if the records hold them one by
+    /// one.
     recovered_parts: Vec<S::Piece>,
-    /// Entries in JSON as the last peer got them: the next peer may get the same.
+    /// The entries in JSON as the last peer got them. The next peer may get the same.
     encoded: BTreeMap<Span, SharedText>,
-    /// When the next tick comes that counts.
+    /// The time of the next tick that counts.
     tick_at: Option<Duration>,
 }
 
 impl<S: State> Gossip<S> {
-    /// An engine that has nothing but `state`, which is empty.
+    /// An engine with an empty `state` and no entries.
     #[must_use]
     pub fn new(config: Config, state: S) -> Self {
         Self {
@@ -348,32 +371,32 @@ impl<S: State> Gossip<S> {
         &self.state
     }
 
-    /// The log that this node appends to. It changes when the node starts, and when others turn out
-    /// to know more of it than this node does.
+    /// The log to which this node appends. It changes when the node starts, and when another node
+    /// turns out to have more of the log.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// Whether a snapshot is being merged. Then the state may hold what this node cannot name yet,
-    /// and so would not pass on nor find again if it restarted now.
+    /// Whether a snapshot is being merged. If so, the state may hold entries that this node cannot
+    /// name yet. It could not pass them on, and would not recover them after a restart.
     #[must_use]
     pub fn is_merging(&self) -> bool {
         self.fetching.is_merging()
     }
 
-    /// What this node has, and how much of it is still there as entries.
+    /// The entries that this node has, and those that it still keeps.
     #[must_use]
     pub fn replica(&self) -> &Replica<S::Entry> {
         &self.replica
     }
 
-    /// The node has its name: a new life begins.
+    /// Starts a new life of the node, which has its name now.
     ///
-    /// Nothing is appended to the log that comes from its records, unless there are no other nodes:
-    /// the records may be an older copy, and other nodes may have later entries of that log.
+    /// The engine never appends to the log from the node's records, unless there are no other
+    /// nodes: the records may be an older copy, and other nodes may have later entries of that log.
     pub fn start<E: From<Tick>>(&mut self, node: &mut Node<E>) {
-        // 53 bits, so that any JSON parser keeps all its digits.
+        // 53 bits, so that any JSON parser keeps all digits.
         self.life = node.rng().next_u64() >> 11;
         if self.origin.node == *node.id() {
             let end = self.replica.version().get(&self.origin);
@@ -393,15 +416,15 @@ impl<S: State> Gossip<S> {
         }
         self.check_room(node);
         self.learn();
-        // A hub waits to be greeted, which is one message less for each.
+        // A hub waits for the greetings of the others, which saves one message per node.
         let wait = if self.rank == 0 { self.config.probe_interval } else { Duration::ZERO };
         let wait = wait.saturating_add(self.probe_delay(node));
         self.silent_until = Some(node.now().saturating_add(wait));
         self.drive(node);
     }
 
-    /// Appends an entry to this node's own log, makes it durable, applies it, and sees to it that
-    /// everyone gets it.
+    /// Appends an entry to this node's own log, persists it, applies it, and replicates it to all
+    /// nodes.
     pub fn append<E: From<Tick>>(&mut self, node: &mut Node<E>, entry: S::Entry) {
         let start = self.replica.append(&self.origin, entry.clone());
         self.generation = self.generation.saturating_add(1);
@@ -412,12 +435,12 @@ impl<S: State> Gossip<S> {
         self.drive(node);
     }
 
-    /// Takes a message of type `gossip`.
+    /// Processes a message of type `gossip`.
     ///
     /// # Errors
     ///
-    /// Error 12 if the sender is no node of the cluster, or sends something that makes no sense:
-    /// that has not been taken then.
+    /// Error 12 if the sender is not a node of the cluster, or if a part of the message is invalid.
+    /// The engine ignores that part.
     pub fn message_from<E: From<Tick>>(
         &mut self,
         node: &mut Node<E>,
@@ -431,7 +454,8 @@ impl<S: State> Gossip<S> {
         let mut result = Ok(());
         let ready = self.in_order(src, message);
         if ready.is_empty() {
-            // It tells of more than has come. If that does not come soon, it is lost.
+            // The message names entries that have not arrived. If they do not arrive soon, they are
+            // lost.
             self.note_what_is_lacking(node.now(), src, fetch::Wait::RoundTrip);
             self.drive(node);
         }
@@ -441,12 +465,12 @@ impl<S: State> Gossip<S> {
         result
     }
 
-    /// A tick has come back.
+    /// Handles a tick.
     pub fn tick<E: From<Tick>>(&mut self, node: &mut Node<E>, _tick: Tick) {
         if self.tick_at.is_some_and(|at| at <= node.now()) {
             self.tick_at = None;
-            // Here only: requests and messages would each wait for a step, and those behind them for
-            // all of these steps.
+            // Only a tick merges. Otherwise each request and message would wait for a step, and
+            // those behind it for all these steps.
             if let Err(error) = self.merge_next(node) {
                 warn!(%error, "a snapshot makes no sense: what is left of it is not taken");
             }
@@ -457,7 +481,7 @@ impl<S: State> Gossip<S> {
         self.drive(node);
     }
 
-    /// Does all that is due, and has itself woken for the rest.
+    /// Does everything that is due, and sets a timer for the rest.
     fn drive<E: From<Tick>>(&mut self, node: &mut Node<E>) {
         let now = node.now();
         if self.silent_until.is_none() {

@@ -1,4 +1,4 @@
-//! Sending a message. Entries that several peers get are encoded once, and stand in memory once.
+//! Sends messages. Entries for several peers are encoded once, and are in memory once.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::metrics::float;
 use crate::node::Node;
 use crate::outputs::SharedText;
 
-/// The parts of a message that not every message has.
+/// The optional parts of a message.
 pub(super) struct Parcel<S: State> {
     pub(super) answer_within: Option<Duration>,
     pub(super) runs: Vec<Span>,
@@ -41,7 +41,7 @@ impl<S: State> Gossip<S> {
         };
         peer.answer_at = None;
         if let Some(within) = parcel.answer_within.filter(|_| peer.is_up()) {
-            // Only what is awaited is sure to be told.
+            // The message may be lost. Only a message that awaits an answer is sure to be repeated.
             peer.view_told = self.view;
             let slack = slack(&self.config, self.usual_round_trip, &peer);
             peer.ask(now, within, slack);
@@ -63,7 +63,8 @@ impl<S: State> Gossip<S> {
             place: parcel.place,
             line: self.own_line_limit(),
             beat: self.beat.last(now).map(|(age, period)| (micros(age), micros(period))),
-            // They are added as they are sent: others may get the same.
+            // The runs are added when the message is sent, because other peers may get the same
+            // runs.
             runs: Vec::new(),
             fetch: parcel.fetch,
             fetched: parcel.fetched,
@@ -94,7 +95,8 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// The claim that this node makes to a peer: all rows, or some and a digest of the others.
+    /// The claim of this node's version for a peer: all rows, or some rows and a digest of the
+    /// others.
     fn claim(&self, id: &NodeId, names_all: bool) -> (VersionVector, Option<Rest>) {
         let recent = self.peers.len().saturating_add(1).saturating_mul(2);
         match self.peers.get(id).filter(|_| !names_all) {
@@ -103,7 +105,7 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// Completes what a peer claims to have, if its other rows are those of this node.
+    /// Completes the claim of a peer, if its digest matches the rows of this node.
     pub(super) fn resolve(&self, message: &mut Message<S>) {
         let rest = message.rest.take();
         if let Some(have) = rest.and_then(|rest| self.replica.resolve(&message.have, &rest)) {
@@ -111,7 +113,7 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// Runs as they stand in a message. A run that goes to several peers is encoded once.
+    /// The runs as JSON text. A run for several peers is encoded once.
     fn texts(&mut self, spans: &[Span]) -> serde_json::Result<Vec<SharedText>> {
         let mut texts = Vec::with_capacity(spans.len());
         for span in spans {

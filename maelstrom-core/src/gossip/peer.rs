@@ -1,6 +1,7 @@
-//! A node's knowledge of one peer: its version, whether it hears and answers, and the round trip to it.
+//! A node's knowledge of one peer: its version, whether it hears and answers, and the round trip to
+//! it.
 //!
-//! Everything here is O(origins): queues to a peer hold positions in the logs, never copies.
+//! All of it takes O(origins): it refers to positions in the logs, and never copies entries.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,13 +10,13 @@ use super::replica::VersionVector;
 use super::wire::{Echo, Fetch, micros};
 use crate::message::NodeId;
 
-/// The round trip to a peer: the median of the last few samples, so that a peer that slept for once
-/// is not taken for one that is far away.
+/// The round trip to a peer: the median of the last few samples. So a peer that was paused once
+/// does not count as far away.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RoundTrip {
-    /// The newest last.
+    /// The samples, with the newest last.
     samples: VecDeque<Duration>,
-    /// When that one was taken.
+    /// When the newest sample was taken.
     sampled: Option<Duration>,
     median: Option<Duration>,
     variation: Duration,
@@ -24,7 +25,7 @@ pub(super) struct RoundTrip {
 const SAMPLES_MAX: usize = 8;
 
 impl RoundTrip {
-    /// How long an answer takes, if one has ever come.
+    /// The median round trip, if there was ever an answer.
     pub(super) fn estimate(&self) -> Option<Duration> {
         self.median
     }
@@ -34,13 +35,13 @@ impl RoundTrip {
         self.samples.len() < SAMPLES_MAX / 2
     }
 
-    /// By how much the slower ones exceed that.
+    /// By how much the slower samples exceed the median.
     pub(super) fn variation(&self) -> Duration {
         self.variation
     }
 
-    /// What was sent before the last sample was taken tells nothing new: a peer that slept answers
-    /// all of it at once.
+    /// Adds a sample. Ignores messages that were sent before the last sample was taken: a peer that
+    /// was paused answers all of them at once, so they show nothing new.
     fn sample(&mut self, now: Duration, sent: Duration, held: Duration) {
         if self.sampled.is_some_and(|sampled| sent < sampled) {
             return;
@@ -48,7 +49,7 @@ impl RoundTrip {
         let Some(sample) = now.checked_sub(sent).and_then(|since| since.checked_sub(held)) else {
             return;
         };
-        // Not later than what is sent right now says of itself.
+        // Rounded down to microseconds, like the `sent` time of a message that is sent right now.
         self.sampled = Some(Duration::from_micros(micros(now)));
         if self.samples.len() >= SAMPLES_MAX {
             self.samples.pop_front();
@@ -63,18 +64,18 @@ impl RoundTrip {
     }
 }
 
-/// Something that a peer was told and has not confirmed.
+/// A message to a peer that the peer has not confirmed.
 #[derive(Clone, Debug)]
 pub(super) struct Awaited {
-    /// When it was told, as the message says.
+    /// The time of sending, as in the message.
     sent: u64,
-    /// The versions that this node told it of.
+    /// The version that this node told the peer.
     told: VersionVector,
-    /// When it is told again.
+    /// When to ask the peer again.
     pub(super) deadline: Duration,
-    /// How often it was told again, for the backoff.
+    /// How often the peer was asked again, for the backoff.
     pub(super) tries: u32,
-    /// How often in a row it has not even been echoed, this time included until it is.
+    /// How many messages in a row the peer has not even echoed, including this one.
     silences: u32,
 }
 
@@ -84,92 +85,94 @@ impl Awaited {
     }
 }
 
-/// After so many messages without any answer a peer is believed to be down.
+/// After this many messages without any answer, a peer is considered down.
 const SILENCES_MAX: u32 = 2;
 
 /// Whether a peer is believed to hear and to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
     Up,
-    /// It left something unanswered; since when.
+    /// The peer left a message unanswered, and has been down since this time.
     Down(u64),
 }
 
 /// Another node, as seen from this one.
 #[derive(Debug)]
 pub(super) struct Peer {
-    /// Its place in the list of all nodes: the lowest is the best hub.
+    /// Its position in the list of all nodes. The lowest is the best hub.
     pub(super) rank: usize,
-    /// Its life, as far as it has spoken in this node's life.
+    /// Its current life, if it has sent a message in this node's life.
     life: Option<u64>,
     /// The version that it claimed in that life.
     pub(super) known: VersionVector,
-    /// The version that this node told it of. The peer fetches all that it lacks of that version.
+    /// The version that this node told it. The peer fetches everything that it lacks of that
+    /// version.
     pub(super) told: VersionVector,
-    /// The replica's generation when it was last told.
+    /// The replica's generation when the peer was last told.
     pub(super) told_generation: u64,
-    /// Whether this node sees to it that the peer has all that it has.
+    /// Whether this node keeps the peer up to date.
     pub(super) is_served: bool,
-    /// Whether `told` means anything: it has been told what there was when the link began.
+    /// Whether `told` is valid: the peer was told of everything when this node began to serve it.
     pub(super) is_introduced: bool,
-    /// The view (who is this node's hub, and whom has it lost) that it was last told.
+    /// The last view (this node's hub, and the peers that it cannot reach) that the peer was told.
     pub(super) view_told: u64,
-    /// The newest message that came from it: its life, its time of sending, and when it came.
+    /// The newest message from it: its life, its time of sending, and the time of its arrival.
     heard: Option<(u64, u64, Duration)>,
     /// The newest message to it that it has echoed.
     echoed: Option<u64>,
-    /// The last message that wanted an answer: when, and how soon.
+    /// The last message that asked for an answer: when it was sent, and how soon the answer was
+    /// wanted.
     asked: Option<(u64, Duration)>,
     pub(super) awaited: Option<Awaited>,
-    /// When it wants to be answered at the latest.
+    /// The deadline for answering the peer.
     pub(super) answer_at: Option<Duration>,
-    /// Whether the answer shall ask it to prove that it hears this node.
+    /// Whether the answer must ask it to prove that it hears this node.
     pub(super) is_doubted: bool,
-    /// When it is asked for what it has and this node lacks.
+    /// When to fetch from it the entries that this node lacks.
     pub(super) fetch_at: Option<Duration>,
-    /// The last fetch of it that was answered, and when it was sent.
+    /// The last fetch of the peer that was answered, with its time of sending and its version.
     pub(super) answered: Option<(u64, Fetch, VersionVector)>,
-    /// How often in a row it was asked in vain.
+    /// How many answers in a row brought nothing.
     pub(super) fruitless: u32,
-    /// Its newest view that has come.
+    /// Its newest view that has arrived.
     pub(super) view: u64,
-    /// The node that it takes for its hub.
+    /// Its hub.
     pub(super) hub: Option<NodeId>,
     /// The nodes that it cannot reach.
     pub(super) lost: Vec<NodeId>,
-    /// Rises with every change of that.
+    /// Increases with every change of `lost`.
     pub(super) lost_changes: u64,
     pub(super) round_trip: RoundTrip,
-    /// The longest line that it takes, as it says.
+    /// The longest line that it reads, as it says.
     pub(super) line_bytes_max: Option<usize>,
     /// How many messages were too long for it.
     pub(super) unsent: u64,
     health: Health,
     /// How often it has gone down lately.
     falls: u32,
-    /// Not to be made a hub before.
+    /// The peer may not be a hub before this time.
     pub(super) trusted_from: Duration,
 }
 
-/// How long a peer that has gone down a second time is not trusted as a hub; twice that after the
-/// third time, and so on.
+/// How long a peer is not trusted as a hub after it went down a second time. The time doubles with
+/// each further failure.
 const DISTRUST: Duration = Duration::from_secs(1);
 const DISTRUST_DOUBLINGS_MAX: u32 = 5;
 
-/// A peer that answers but has not caught up is asked again after twice as long each time.
+/// How often the wait doubles for a peer that answers but has not caught up.
 const BACKOFF_DOUBLINGS_MAX: u32 = 4;
 
-/// After this long without a fall, earlier ones are forgiven.
+/// After this long without a failure, earlier failures are forgiven.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 
-/// The proof that a message gives about its sender.
+/// The proof that a message gives about the life of its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It is from the life that is known.
+    /// The message is from the known life.
     Same,
-    /// It is the first message of another life.
+    /// The message is the first one of another life.
     Reborn,
-    /// It may be from a life that is over, or from one that has just begun.
+    /// The message may be from a life that has ended, or from one that has just begun.
     Unclear,
 }
 
@@ -210,21 +213,21 @@ impl Peer {
         self.health == Health::Up
     }
 
-    /// Its life, if it has spoken in this life of this node.
+    /// Its current life, if it has sent a message in this node's life.
     pub(super) fn life(&self) -> Option<u64> {
         self.life
     }
 
-    /// Whether it has spoken in this life of this node.
+    /// Whether it has sent a message in this node's life.
     pub(super) fn is_known(&self) -> bool {
         self.life.is_some()
     }
 
-    /// A message has come: notes that, and finds out which life of the peer speaks.
+    /// Records a message of the peer, and determines which life of the peer has sent it.
     ///
-    /// Messages of a life that is over may come late, and must not be taken for what the new life
-    /// has. Two lives are told apart by what they echo: the later one has heard something that the
-    /// earlier one never can have.
+    /// A message of an ended life may arrive late. It must not count as the version of the new
+    /// life. The echoes distinguish two lives: the later life has heard a message that the earlier
+    /// one cannot have heard.
     pub(super) fn hear(
         &mut self,
         now: Duration,
@@ -243,7 +246,8 @@ impl Peer {
             Some(_) => return Standing::Unclear,
         };
         if standing == Standing::Reborn {
-            // What was told before its first word counts if that life has heard it, and is awaited.
+            // Entries that were sent before the peer's first message count if this life has heard
+            // them. If so, the answer is still awaited.
             let is_first = self.life.is_none() && echo.is_some();
             self.is_introduced &= is_first;
             self.awaited.take_if(|_| !is_first);
@@ -258,8 +262,9 @@ impl Peer {
         standing
     }
 
-    /// A message of an unclear life has come: the peer is asked to prove that it hears this node. A
-    /// question with a time of sending that it has echoed already would prove nothing.
+    /// Records a message of an unclear life: the peer must prove that it hears this node. The
+    /// question needs a time of sending that the peer has not echoed yet. Otherwise the answer
+    /// would prove nothing.
     pub(super) fn doubt(&mut self, now: Duration) {
         let wait = Duration::from_micros(u64::from(self.echoed == Some(micros(now))));
         (self.answer_at, self.is_doubted) = (Some(now.saturating_add(wait)), true);
@@ -274,8 +279,8 @@ impl Peer {
         self.round_trip.sample(now, sent, held);
     }
 
-    /// Whether this node has just found out that the peer is back: it answers what it was sent
-    /// after it went down.
+    /// Marks the peer as up, if it answers a message that was sent after it went down. Returns
+    /// whether it was down.
     pub(super) fn rise(&mut self, now: Duration) -> bool {
         let Health::Down(since) = self.health else {
             return false;
@@ -292,7 +297,7 @@ impl Peer {
         true
     }
 
-    /// It does not answer. It will be told of what it is owed when it is back.
+    /// Marks the peer as down. It will be told everything again when it is back.
     pub(super) fn fall(&mut self, now: Duration) {
         let forgiven = now.saturating_sub(self.trusted_from) > FORGIVEN_AFTER;
         self.falls = if forgiven { 1 } else { self.falls.saturating_add(1) };
@@ -302,8 +307,8 @@ impl Peer {
         self.hub = None;
     }
 
-    /// Notes its view: whom it takes for its hub, and whom it cannot reach. An earlier one that was
-    /// overtaken is nothing.
+    /// Records the view of the peer: its hub, and the nodes that it cannot reach. Ignores a view
+    /// that was overtaken by a later one.
     pub(super) fn look_at(&mut self, view: u64, hub: Option<&NodeId>, lost: &[NodeId]) {
         if view < self.view {
             return;
@@ -316,7 +321,7 @@ impl Peer {
         }
     }
 
-    /// Notes the version that it claims: this may be the awaited acknowledgement.
+    /// Records the version that the peer claims, which may be the awaited acknowledgement.
     pub(super) fn confirm(&mut self, now: Duration, have: &VersionVector, slack: Duration) {
         self.known.join(have);
         let echoed = self.echoed;
@@ -328,7 +333,7 @@ impl Peer {
         if self.known.covers(&awaited.told) {
             self.awaited = None;
             if let Some((sent, within)) = self.asked.filter(|(sent, _)| echoed < Some(*sent)) {
-                // Something was told later than what has just been confirmed.
+                // A later message than the confirmed one also asked for an answer.
                 let deadline = Duration::from_micros(sent).saturating_add(within);
                 let deadline = deadline.saturating_add(slack).max(now);
                 self.awaited = Some(Awaited::new(sent, self.told.clone(), deadline));
@@ -336,7 +341,8 @@ impl Peer {
         }
     }
 
-    /// A message that wants an answer is being sent. Without effect on what is awaited already.
+    /// Records a message that asks for an answer. Does not change an earlier message that still
+    /// awaits its answer.
     pub(super) fn ask(&mut self, now: Duration, within: Duration, slack: Duration) {
         let sent = micros(now);
         self.asked = Some((sent, within));
@@ -346,49 +352,49 @@ impl Peer {
         }
     }
 
-    /// When it was last asked, if it has not answered yet.
+    /// When the peer was last asked, if it has not answered yet.
     pub(super) fn asked_at(&self) -> Option<Duration> {
         let asked = self.asked.filter(|_| self.awaited.is_some());
         asked.map(|(sent, _)| Duration::from_micros(sent))
     }
 
-    /// As [`ask`](Self::ask), but one silence is enough.
+    /// Like [`ask`](Self::ask), but a single silence is enough to consider the peer down.
     pub(super) fn ask_for_life(&mut self, now: Duration, slack: Duration) {
         self.ask(now, Duration::ZERO, slack);
         self.expect_life();
         if let Some(awaited) = &mut self.awaited {
-            // Whatever it owed before, it has the time to answer this.
+            // Gives the peer time to answer this, even if an earlier answer is overdue.
             awaited.deadline = awaited.deadline.max(now.saturating_add(slack));
         }
     }
 
-    /// One silence is enough for what is awaited.
+    /// Makes a single further silence enough to consider the peer down.
     pub(super) fn expect_life(&mut self) {
         if let Some(awaited) = &mut self.awaited {
             awaited.silences = awaited.silences.max(SILENCES_MAX);
         }
     }
 
-    /// It is being told of everything there is, which is `version`.
+    /// Records that the peer is told of everything, which is `version`.
     pub(super) fn tell(&mut self, version: &VersionVector, generation: u64) {
         self.told.clone_from(version);
         self.told_generation = generation;
         self.is_introduced = true;
     }
 
-    /// Whether what was awaited has not come in time.
+    /// Whether the awaited answer is late.
     #[cfg(test)]
     fn is_overdue(&self, now: Duration) -> bool {
         self.awaited.as_ref().is_some_and(|awaited| awaited.deadline <= now)
     }
 
-    /// Whether it has been silent for too long.
+    /// Whether the peer has been silent for too long.
     pub(super) fn is_silent(&self) -> bool {
         self.awaited.as_ref().is_some_and(|awaited| awaited.silences >= SILENCES_MAX)
     }
 
-    /// What was awaited has not come in time and is being asked for again; `slack` is how long an
-    /// answer should take.
+    /// Records that the peer is asked again, because the awaited answer is late. `slack` is how
+    /// long an answer should take.
     pub(super) fn ask_again(&mut self, now: Duration, slack: Duration) {
         let (tries, silences) =
             self.awaited.take().map_or((0, 0), |awaited| (awaited.tries, awaited.silences));
@@ -399,7 +405,7 @@ impl Peer {
         }
     }
 
-    /// The echo to send to it.
+    /// The echo to send to the peer.
     pub(super) fn echo(&self, now: Duration) -> Option<Echo> {
         let (life, sent, at) = self.heard?;
         Some(Echo { life, sent, held: micros(now.saturating_sub(at)) })

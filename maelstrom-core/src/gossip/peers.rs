@@ -1,11 +1,10 @@
-//! All peers, and an order for each thing that some of them may be due for.
+//! All peers, with an index for each kind of work that may be due for some of them.
 //!
-//! Work must not grow with the number of peers that nothing is due for, so the engine never looks
-//! through all peers to find those that it has to do something about: an index has them in the
-//! order in which they become due.
+//! The work must not grow with the number of peers for which nothing is due. So the engine never
+//! scans all peers for work: an index lists them in the order in which they become due.
 //!
-//! The invariant: the index says of each peer what the peer itself says. A peer can be changed only
-//! through a [`Changing`], and that files the peer anew when it is dropped.
+//! The invariant: the index always agrees with the peers. A peer can only be changed through a
+//! [`Changing`], which updates the index when it is dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -20,19 +19,19 @@ use crate::message::NodeId;
 pub(super) struct Peers {
     all: BTreeMap<NodeId, Filed>,
     index: Index,
-    /// How many times a peer was looked at.
+    /// How many peers were looked at, in all.
     #[cfg(test)]
     pub(super) looks: std::cell::Cell<usize>,
 }
 
-/// A peer, and where it is filed.
+/// A peer, and its entries in the index.
 #[derive(Debug)]
 struct Filed {
     peer: Peer,
     place: Place,
 }
 
-/// Where a peer is filed.
+/// The entries of a peer in the index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Place {
     is_down: bool,
@@ -45,11 +44,11 @@ struct Place {
     view_told: Option<u64>,
     round_trip: Option<Duration>,
     sure_round_trip: Option<Duration>,
-    /// Whether it is up, is introduced, and takes this node for its hub.
+    /// Whether it is up, whether it is introduced, and whether this node is its hub.
     standing: (bool, bool, bool),
 }
 
-/// Peers in the order of one of their values. Those without it are not here.
+/// Peers ordered by one of their values. Peers without that value are left out.
 #[derive(Debug)]
 pub(super) struct Order<K>(BTreeSet<(K, NodeId)>);
 
@@ -104,26 +103,27 @@ impl Sorted {
 struct Index {
     /// The name of this node.
     own: Option<NodeId>,
-    /// The time up to which distrust has been looked at.
+    /// The time up to which distrust was evaluated.
     now: Duration,
-    /// Those that are down.
+    /// The peers that are down.
     down: BTreeSet<NodeId>,
-    /// Rises with every change of `down`.
+    /// Increases with every change of `down`.
     down_changes: u64,
     awaited: Order<Duration>,
     answers: Order<Duration>,
     fetches: Order<Duration>,
-    /// Those that are no hub before some time.
+    /// The peers that may not be a hub yet, by the time at which they may.
     distrusted: Order<Duration>,
-    /// The others that are up, by rank.
+    /// The other peers that are up, by rank.
     candidates: Order<usize>,
-    /// Those that are served, by the generation that they were told of; 0 if not introduced.
+    /// The peers that this node serves, by the generation that they were told; 0 if they are not
+    /// introduced.
     told: Order<u64>,
-    /// The clients among them, by the view that they were told.
+    /// Those of them whose hub is this node, by the view that they were told.
     views: Order<u64>,
     round_trips: Sorted,
     sure_round_trips: Sorted,
-    /// Those for which it may have changed whether they are served.
+    /// The peers for which `is_served` may have changed.
     unreviewed: BTreeSet<NodeId>,
 }
 
@@ -177,7 +177,7 @@ impl Index {
     }
 }
 
-/// A peer that may be changed. It is filed anew afterwards.
+/// A peer that may be changed. Dropping it updates the index.
 pub(super) struct Changing<'a> {
     id: &'a NodeId,
     filed: &'a mut Filed,
@@ -205,15 +205,15 @@ impl Drop for Changing<'_> {
 }
 
 impl Peers {
-    /// The node has its name.
+    /// Sets the name of this node.
     pub(super) fn set_own(&mut self, own: &NodeId) {
         self.index.own = Some(own.clone());
     }
 
-    /// There is one more peer.
+    /// Adds a peer.
     pub(super) fn insert(&mut self, id: NodeId, peer: Peer) {
         self.all.insert(id.clone(), Filed { peer, place: Place::default() });
-        // To file it.
+        // Dropping the guard adds the peer to the index.
         drop(self.get_mut(&id));
     }
 
@@ -237,7 +237,7 @@ impl Peers {
         Some(Changing { id, filed, index })
     }
 
-    /// The names of all, in their order.
+    /// The names of all peers, in order.
     pub(super) fn ids(&self) -> Vec<NodeId> {
         self.all.keys().inspect(|_| self.look()).cloned().collect()
     }
@@ -247,7 +247,7 @@ impl Peers {
         self.looks.set(self.looks.get().saturating_add(1));
     }
 
-    /// The first of an order, as long as they are before `end`.
+    /// The first peers of an order, as long as `end` is true for their values.
     fn before<'a, K: Ord>(
         &'a self,
         order: &'a Order<K>,
@@ -257,47 +257,48 @@ impl Peers {
         first.take_while(move |(key, _)| end(key)).map(|(_, id)| id)
     }
 
-    /// Those that are due by some order, by name.
+    /// The peers that are due in an order, by name.
     fn due(&self, order: &Order<Duration>, now: Duration) -> Vec<NodeId> {
         let mut due: Vec<_> = self.before(order, |at| *at <= now).cloned().collect();
         due.sort_unstable();
         due
     }
 
-    /// Those that have not confirmed in time what they were told.
+    /// The peers that have not confirmed in time.
     pub(super) fn overdue(&self, now: Duration) -> Vec<NodeId> {
         self.due(&self.index.awaited, now)
     }
 
-    /// Those that are to be answered by now.
+    /// The peers that are due for an answer.
     pub(super) fn to_answer(&self, now: Duration) -> Vec<NodeId> {
         self.due(&self.index.answers, now)
     }
 
-    /// Those that have something which is to be fetched by now. All of them are up.
+    /// The peers from which to fetch now. All of them are up.
     pub(super) fn to_fetch(&self, now: Duration) -> Vec<NodeId> {
         self.due(&self.index.fetches, now)
     }
 
-    /// Those that are served and were told of an older generation, or of an older view if this node
-    /// is their hub. In no order, and maybe twice.
+    /// The served peers that were told of an older generation. Also those that were told of an
+    /// older view, if this node is their hub. In no order, and possibly twice.
     pub(super) fn with_news(&self, generation: u64, view: u64) -> impl Iterator<Item = &NodeId> {
         let told = self.before(&self.index.told, move |told| *told < generation);
         told.chain(self.before(&self.index.views, move |told| *told < view))
     }
 
-    /// When something is due for some peer: an answer of it, one to it, or the end of a distrust.
+    /// The next time at which something is due for a peer: its answer, an answer to it, or the end
+    /// of a distrust.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         let Index { awaited, answers, distrusted, .. } = &self.index;
         [awaited, answers, distrusted].into_iter().filter_map(Order::first).min()
     }
 
-    /// When something is to be fetched.
+    /// The next time at which to fetch from a peer.
     pub(super) fn next_fetch(&self) -> Option<Duration> {
         self.index.fetches.first()
     }
 
-    /// The lowest of the peers that may be a hub now.
+    /// The peer with the lowest rank that may be a hub now.
     pub(super) fn best(&mut self, now: Duration) -> Option<(usize, NodeId)> {
         self.index.now = now;
         for id in self.due(&self.index.distrusted, now) {
@@ -307,38 +308,39 @@ impl Peers {
         self.index.candidates.0.first().cloned()
     }
 
-    /// The lowest peers that are up and may be hubs, by rank: `count` at the most.
+    /// The peers with the lowest ranks that are up and may be hubs: at most `count`.
     pub(super) fn lowest_up(&self, count: usize) -> Vec<NodeId> {
         let lowest = self.index.candidates.0.iter().take(count).inspect(|_| self.look());
         lowest.map(|(_, id)| id.clone()).collect()
     }
 
-    /// Those that are down, by name.
+    /// The peers that are down, by name.
     pub(super) fn down(&self) -> impl Iterator<Item = &NodeId> {
         self.index.down.iter().inspect(|_| self.look())
     }
 
-    /// How many are down.
+    /// How many peers are down.
     pub(super) fn down_count(&self) -> usize {
         self.index.down.len()
     }
 
-    /// A number that rises when a peer goes down or comes back.
+    /// A number that increases when a peer goes down or comes back.
     pub(super) fn down_changes(&self) -> u64 {
         self.index.down_changes
     }
 
-    /// Those that have changed so that this node may have to begin or to cease to serve them.
+    /// Takes the peers that have changed in a way that may begin or end this node's service for
+    /// them.
     pub(super) fn take_unreviewed(&mut self) -> BTreeSet<NodeId> {
         mem::take(&mut self.index.unreviewed)
     }
 
-    /// The median round trip to the peers that are up, and that of those with enough samples.
+    /// The median round trip to the peers that are up, and to those of them with enough samples.
     pub(super) fn round_trips(&self) -> (Option<Duration>, Option<Duration>) {
         (self.index.round_trips.median(), self.index.sure_round_trips.median())
     }
 
-    /// Whether the index says what all peers say.
+    /// Whether the index agrees with all peers.
     #[cfg(test)]
     pub(super) fn is_filed_right(&self) -> bool {
         let Index { down, told, awaited, candidates, .. } = &self.index;

@@ -1,4 +1,4 @@
-//! Telling others what is new: when, to whom, and how soon they shall confirm it.
+//! Pushes news to peers: when, to which ones, and how soon they must confirm it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,30 +11,30 @@ use super::{Gossip, Parcel, State};
 use crate::message::NodeId;
 use crate::node::Node;
 
-/// What costs so little that it may be sent in vain.
+/// This many bytes cost so little that they may be sent unnecessarily.
 pub(super) const LITTLE_BYTES: usize = 16 << 10;
 
-/// So many batches a peer is told of at once, at the most. The others, it fetches.
+/// How many batches are pushed to a peer at once. The peer fetches the others.
 const PUSHED_MAX: usize = 8;
 
-/// What a period is learned from until there is a better guess.
+/// The round trip from which to learn a period until one is measured.
 const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(50);
 
-/// What a period is learned from at most until there are samples enough.
+/// The longest round trip from which to learn a period until there are enough samples.
 const ROUND_TRIP_VAGUE_MAX: Duration = Duration::from_millis(500);
 
-/// How long a node that is no hub may keep an acknowledgement, to send it with something else.
+/// How long a node that is not a hub may delay an acknowledgement, to send it with other news.
 const ACKNOWLEDGE_WITHIN_MIN: Duration = Duration::from_millis(1_500);
 
-/// No period is learned that is longer.
+/// The longest period that the engine learns.
 pub(super) const PERIOD_MAX: Duration = Duration::from_secs(10);
 
-/// A learned period, in round trips: the longest with which a value on 25 nodes at hops of 100 ms
-/// is everywhere in less than 600 ms, with some room for nodes that are late.
+/// The learned period in round trips. It is the longest one with which a value reaches 25 nodes
+/// within 600 ms at 100 ms per hop, with some room for nodes that are late.
 const PERIOD_ROUND_TRIPS: f64 = 2.2;
 
 impl<S: State> Gossip<S> {
-    /// Whether a peer may have to be told something.
+    /// Whether there may be news for a peer.
     pub(super) fn has_news_for(&self, peer: &Peer) -> bool {
         let is_client = || peer.hub.as_ref() == Some(&self.origin.node);
         let news = !peer.is_introduced
@@ -43,9 +43,9 @@ impl<S: State> Gossip<S> {
         news && peer.is_served
     }
 
-    /// Peers on this node's own beat, for which there is news. In no order, and maybe twice.
+    /// The peers on this node's own beat for which there is news. In no order, and possibly twice.
     fn others_with_news(&self) -> impl Iterator<Item = &NodeId> {
-        // A peer that was told of less than the newest generation or view has news: see `has_news_for`.
+        // Every peer that was told of an older generation or view has news: see `has_news_for`.
         self.peers.with_news(self.generation, self.lost.1).filter(|id| !self.is_hub(id))
     }
 
@@ -54,7 +54,8 @@ impl<S: State> Gossip<S> {
         self.others_with_news().next().is_some()
     }
 
-    /// Tells the hub when its slot has come, and all others that this node serves on its own beat.
+    /// Sends news to the hub if its slot has come. Sends news to all other served peers if a beat
+    /// is due.
     pub(super) fn push<E>(&mut self, node: &mut Node<E>, now: Duration) {
         if self.slot_at(now).is_some_and(|at| at <= now)
             && let Some(hub) = self.hub.clone()
@@ -78,7 +79,7 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// When the hub is to be told, if there is anything to tell.
+    /// When to send news to the hub. `None` if there is none.
     pub(super) fn slot_at(&mut self, now: Duration) -> Option<Duration> {
         let hub = self.hub.as_ref().and_then(|hub| self.peers.get(hub))?;
         if !self.has_news_for(hub) {
@@ -88,16 +89,16 @@ impl<S: State> Gossip<S> {
             return Some(now);
         }
         if let Some(asked) = hub.asked_at().filter(|_| hub.round_trip.estimate().is_none()) {
-            // The answer that is under way shows how far the hub is, and when it beats.
+            // The answer in transit will show the hub's round trip and its beat.
             return Some(asked.saturating_add(PROVISIONAL).max(now));
         }
         Some(self.slot.flush_at(now, hub.round_trip.estimate(), hub.round_trip.variation()))
     }
 
-    /// The first answers to the first beat have come, so this hub knows the round trip. If they
-    /// brought news, the next beat waits a little for the other answers, and so it is the reply to
-    /// all of them. Otherwise leaves get a reply at once, and time to send what they took
-    /// meanwhile.
+    /// Ends a provisional beat: its first answers have arrived, so this hub knows the round trip.
+    /// If they brought news, the next beat waits a little for the other answers, so that it replies
+    /// to all of them. Otherwise the leaves get a reply at once, and then time to send their own
+    /// news.
     pub(super) fn settle_beat(&mut self, now: Duration) {
         let Some(round_trip) = self.usual_round_trip.filter(|_| self.beat.is_provisional()) else {
             return;
@@ -113,7 +114,8 @@ impl<S: State> Gossip<S> {
         self.beat.settle(now, wait);
     }
 
-    /// A leaf keeps time with its hub only if it knows how far that is.
+    /// Whether this peer is the hub and its round trip is unknown. A leaf can keep its slot only
+    /// with a known round trip.
     fn is_far(&self, id: &NodeId) -> bool {
         let peer = self.peers.get(id).filter(|_| self.is_hub(id));
         peer.is_some_and(|hub| hub.round_trip.estimate().is_none())
@@ -123,19 +125,19 @@ impl<S: State> Gossip<S> {
         self.peers.get(id).and_then(|peer| peer.round_trip.estimate()).unwrap_or_default()
     }
 
-    /// The median round trip, and a period of a little more than twice that.
+    /// Learns the median round trip, and a period of a little more than twice that.
     pub(super) fn learn(&mut self) {
         let (usual, sure) = self.peers.round_trips();
         self.usual_round_trip = usual;
-        // This node may have slept, and nothing is known but how long.
+        // A first sample may include a pause of this node of unknown length.
         let vague = || usual.map(|usual| usual.min(ROUND_TRIP_VAGUE_MAX));
         let round_trip = sure.or_else(vague).unwrap_or(ROUND_TRIP_UNKNOWN);
         let learned = round_trip.mul_f64(PERIOD_ROUND_TRIPS).min(PERIOD_MAX);
         self.period = self.config.period.unwrap_or(learned.max(self.config.period_min));
     }
 
-    /// Tells a peer what is new to it, if anything is. It answers at once if `is_question`. Whether
-    /// there was a message.
+    /// Sends a peer its news, if there is any. The peer answers at once if `is_question`. Returns
+    /// whether a message was sent.
     fn tell<E>(&mut self, node: &mut Node<E>, id: &NodeId, is_question: bool) -> bool {
         let within = self.acknowledge_within(id);
         let Some(peer) = self.peers.get(id) else {
@@ -166,7 +168,7 @@ impl<S: State> Gossip<S> {
         let others = batches.into_iter().map(|runs| Parcel { runs, ..Parcel::default() });
         self.send_burst(node, id, others.chain([last]).collect());
         if !was_introduced && self.is_lost_by_hub(id) {
-            // The hub has asked it in vain before.
+            // The peer did not answer the hub, so a single silence is enough.
             if let Some(mut peer) = self.peers.get_mut(id) {
                 peer.expect_life();
             }
@@ -174,8 +176,8 @@ impl<S: State> Gossip<S> {
         true
     }
 
-    /// How soon a peer shall confirm what it is told: a hub with its next beat, the others when
-    /// they have something to say, or after a while.
+    /// How soon a peer must confirm. A hub confirms with its next beat. Other peers confirm when
+    /// they have news themselves, or after a while.
     fn acknowledge_within(&self, id: &NodeId) -> Duration {
         if self.is_hub(id) {
             let period = self.slot.period().unwrap_or(self.period);
@@ -186,9 +188,10 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// What a peer that is told of everything gets as well. A hub gives all that is missing. The
-    /// others give their own entries, which nobody else will: what is older, the peer fetches from
-    /// one node. While there is little, all of it goes without saying.
+    /// The entries in the first message to a peer that this node begins to serve. A hub sends all
+    /// that the peer lacks. Other nodes send their own entries, which no other node may have yet.
+    /// The peer fetches older entries from one node. If all logs are small, any node sends all
+    /// entries.
     fn introduction(&self, id: &NodeId) -> Vec<Span> {
         let Some(peer) = self.peers.get(id) else {
             return Vec::new();
@@ -215,13 +218,15 @@ impl<S: State> Gossip<S> {
         waits
     }
 
-    /// Whether an answer to the hub asks how far that is, and there is news to send along.
+    /// Whether an answer to the hub also asks for its round trip, and there is news to send with
+    /// it.
     fn answers_with_news(&self, id: &NodeId) -> bool {
         let peer = self.peers.get(id).filter(|_| self.is_far(id));
         peer.is_some_and(|hub| hub.is_introduced && !hub.is_doubted && self.has_news_for(hub))
     }
 
-    /// Peers that wait for an answer. One that is not known to hear this node is asked whether it does.
+    /// Answers the peers that wait for an answer. If a peer may not hear this node, the answer asks
+    /// whether it does.
     pub(super) fn acknowledge<E>(&mut self, node: &mut Node<E>, now: Duration) {
         for id in self.peers.to_answer(now) {
             if self.answers_with_beat(&id, now) {

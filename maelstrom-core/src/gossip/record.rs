@@ -1,8 +1,8 @@
-//! What an engine makes durable, and has back in its next life.
+//! The records that an engine persists, and recovers in its next life.
 //!
-//! A snapshot is a beginning, the state in pieces, and an end. Entries that are persisted in between
-//! are among its records. They are applied when all pieces have been merged, so it does no harm that
-//! a piece may hold some of them.
+//! A snapshot consists of a beginning, the state in pieces, and an end. Entries that are persisted
+//! in between are among its records. They are applied after all pieces have been merged, so a piece
+//! may already contain some of them.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,30 +11,31 @@ use super::{Gossip, State};
 use crate::error::Error;
 use crate::handler::{Records, SnapshotPosition};
 
-/// A record, as it is read.
+/// A record as it is read.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", bound = "S: State")]
 pub(super) enum Record<S: State> {
-    /// What this node appended itself: that is its log.
+    /// Entries of this node's own log.
     Own(Run<S::Entry>),
-    /// What it was told and has shown.
+    /// Entries of other nodes, which the state has shown.
     Others(Run<S::Entry>),
-    /// A whole snapshot of a peer, and all that is in it. Earlier versions wrote it in one record.
+    /// A complete snapshot of a peer with all its pieces. Earlier versions of the engine wrote it
+    /// as one record.
     Snapshot(VersionVector, Vec<S::Piece>),
-    /// A part of a peer's snapshot, and its number.
+    /// A piece of a peer's snapshot, with its number.
     Part(usize, S::Piece),
-    /// All parts of the peer's snapshot are there: all of this version is in it.
+    /// The peer's snapshot is complete, and covers this version.
     Whole(VersionVector),
-    /// A snapshot begins. All that this version counts is in the pieces that follow, and the kept
-    /// entries follow as runs.
+    /// A snapshot of this node begins. The pieces that follow contain everything that this version
+    /// names. The kept entries follow as runs.
     Start(VersionVector),
-    /// A piece of the snapshot.
+    /// A piece of this node's snapshot.
     Piece(S::Piece),
-    /// It ends.
+    /// This node's snapshot ends.
     End,
 }
 
-/// A record, as it is written.
+/// A record as it is written.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case", bound = "S: State")]
 pub(super) enum RecordRef<'a, S: State> {
@@ -47,10 +48,10 @@ pub(super) enum RecordRef<'a, S: State> {
     End,
 }
 
-/// A snapshot that is being recovered.
+/// A snapshot of this node that is being recovered.
 #[derive(Debug)]
 pub(super) struct Recovering<S: State> {
-    /// Those that must be merged together.
+    /// The pieces that must be merged together.
     pub(super) pieces: Vec<S::Piece>,
     /// The kept entries, and those that were persisted while the snapshot was taken.
     pub(super) runs: Vec<Run<S::Entry>>,
@@ -64,11 +65,11 @@ impl<S: State> Record<S> {
 }
 
 impl<S: State> Gossip<S> {
-    /// Takes back what was made durable in an earlier life. Only before [`start`](Self::start).
+    /// Recovers a record of an earlier life. Call this only before [`start`](Self::start).
     ///
     /// # Errors
     ///
-    /// If the record is none of this engine's, or one before it is missing.
+    /// If the record is not of this engine, or if an earlier one is missing.
     pub fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
         match Record::<S>::read(record)? {
             Record::Own(run) => {
@@ -81,7 +82,7 @@ impl<S: State> Gossip<S> {
                 if number > self.recovered_parts.len() {
                     return Err(Error::crash("a part of a snapshot is missing before this one"));
                 }
-                // Parts of a snapshot that never became whole count for nothing.
+                // Discards the pieces of an incomplete snapshot.
                 self.recovered_parts.truncate(number);
                 self.recovered_parts.push(piece);
                 Ok(())
@@ -119,7 +120,7 @@ impl<S: State> Gossip<S> {
         Ok(())
     }
 
-    /// What is persisted while a snapshot is taken follows the snapshot.
+    /// Entries that were persisted while a snapshot was taken are applied after it.
     fn recover_run(&mut self, run: Run<S::Entry>) -> Result<(), Error> {
         if let Some(recovering) = &mut self.recovering {
             recovering.runs.push(run);
@@ -141,18 +142,18 @@ impl<S: State> Gossip<S> {
         runs.into_iter().try_for_each(|run| self.recover_run(run))
     }
 
-    /// Estimated size in bytes of a [`snapshot`](Self::snapshot). `None` while a snapshot of a peer is
-    /// being merged: the state then holds entries that this node cannot name.
+    /// Estimated size in bytes of a [`snapshot`](Self::snapshot). `None` while a snapshot of a peer
+    /// is being merged: the state then holds entries that this node cannot name.
     #[must_use]
     pub fn snapshot_bytes(&self) -> Option<usize> {
         let bytes = self.state.bytes().saturating_add(self.replica.log_bytes());
         (!self.is_merging()).then_some(bytes)
     }
 
-    /// Adds the part of a snapshot that begins at `from`, of about `bytes_max` bytes, and returns where
-    /// the next part begins, as [`MessageHandler::snapshot`] does. The section is the handler's: it
-    /// stays as it is. The first part holds the entries that are still kept for nodes that lack them;
-    /// the others hold the state.
+    /// Adds the part of a snapshot that begins at `from`, of about `bytes_max` bytes, and returns
+    /// the position of the next part, as [`MessageHandler::snapshot`] does. The engine does not
+    /// change the section, which belongs to the handler. The first part holds the entries that are
+    /// kept for other nodes. The other parts hold the state.
     ///
     /// # Errors
     ///
@@ -168,7 +169,7 @@ impl<S: State> Gossip<S> {
         let next = match from.offset.checked_sub(1) {
             None => {
                 self.snapshot_start(records)?;
-                // Cumulative entries say all that there is to say.
+                // Cumulative entries contain the whole state.
                 (!S::Entry::CUMULATIVE).then_some(0)
             }
             Some(position) => {
@@ -186,7 +187,7 @@ impl<S: State> Gossip<S> {
 
     fn snapshot_start(&self, records: &mut Records<'_>) -> Result<(), Error> {
         records.add(&RecordRef::<S>::Start(&self.replica.bases()))?;
-        // These are in the state as well. They do no harm when they come again.
+        // The state contains these entries too. Duplicates are harmless.
         for run in self.replica.kept() {
             let is_own = run.origin == self.origin;
             let record = if is_own { RecordRef::Own(&run) } else { RecordRef::Others(&run) };

@@ -1,19 +1,20 @@
-//! What a node has: one append-only log per origin, and the version vector that sums them up.
+//! A replica: one append-only log per origin, and the version vector that summarizes them.
 //!
-//! Every entry is named (node, incarnation, sequence), and a replica holds a prefix of each
-//! origin's log: no holes. So one number per origin says exactly what it has, applying an entry
-//! twice is harmless, and the union of two replicas is the longer prefix of each log. That makes
-//! the merge commutative, associative and idempotent (a join), whatever order messages come in.
+//! Every entry has a name (node, incarnation, sequence), and a replica holds a prefix of each
+//! origin's log, without holes. So one number per origin says exactly which entries it has, and
+//! applying an entry twice is harmless. The union of two replicas is the longer prefix of each log.
+//! That makes the merge commutative, associative and idempotent (a join), in whatever order
+//! messages arrive.
 //!
-//! Only the newest entries are kept as such, up to a limit in bytes, and the newest entry of each
-//! origin in any case. Older entries live on in the state that they were applied to. A peer that lacks
-//! more than the logs still hold gets that state, piece by piece ([`Replica::missing`] says which of
-//! the two it takes).
+//! A replica keeps only the newest entries, up to a limit in bytes, and the newest entry of each
+//! origin in any case. Older entries exist only in the state to which they were applied. A peer
+//! that lacks such entries gets that state, piece by piece. ([`Replica::missing`] decides between
+//! the two.)
 //!
 //! Version vectors are due to Parker et al., *Detection of Mutual Inconsistency in Distributed
-//! Systems* (1983); exchanging missing log suffixes by them is Bayou's anti-entropy (Petersen et
-//! al., *Flexible Update Propagation for Weakly Consistent Replication*, 1997), which also trims
-//! logs and sends the whole state to who needs what was trimmed.
+//! Systems* (1983). The exchange of missing log suffixes is Bayou's anti-entropy (Petersen et al.,
+//! *Flexible Update Propagation for Weakly Consistent Replication*, 1997). Bayou also trims logs,
+//! and sends the whole state to a replica that lacks trimmed entries.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -22,18 +23,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::NodeId;
 
-/// What an engine replicates.
+/// The type of entry that an engine replicates.
 pub trait Entry: Clone + Serialize + DeserializeOwned {
-    /// Whether each entry says all that the earlier ones of its origin said. A replica then keeps
-    /// the newest of each origin only, and nobody ever needs a snapshot.
+    /// Whether each entry replaces all earlier ones of its origin. A replica then keeps only the
+    /// newest of each origin, and no node needs a snapshot.
     const CUMULATIVE: bool = false;
 
-    /// About how many bytes the entry takes in a message. Keeps batches below their limit.
+    /// The approximate size of the entry in a message, in bytes. Keeps batches below their limit.
     fn encoded_len(&self) -> usize;
 }
 
-/// Names a log: one life of one node. A node that restarts begins a new log, so that no two entries
-/// ever share a name, whatever became of its records.
+/// The name of a log: one life of one node. A node that restarts begins a new log. So no two
+/// entries have the same name, even if records were lost.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Origin {
     /// The node.
@@ -42,7 +43,7 @@ pub struct Origin {
     pub incarnation: u64,
 }
 
-/// How much of each origin's log somebody has.
+/// A version vector: how many entries of each origin's log a node has.
 ///
 /// On the wire: a list of `[node, incarnation, count]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,25 +51,25 @@ pub struct Origin {
 pub struct VersionVector(BTreeMap<Origin, u64>);
 
 impl VersionVector {
-    /// How many entries of `origin`.
+    /// How many entries of `origin` it counts.
     #[must_use]
     pub fn get(&self, origin: &Origin) -> u64 {
         self.0.get(origin).copied().unwrap_or(0)
     }
 
-    /// How many entries of all origins together.
+    /// How many entries of all origins it counts.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.values().copied().fold(0, u64::saturating_add)
     }
 
-    /// Whether everything that `other` has is here as well. O(origins of `other` × log).
+    /// Whether this version includes everything in `other`. O(origins of `other` × log).
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         other.0.iter().all(|(origin, count)| self.get(origin) >= *count)
     }
 
-    /// Takes the larger count of each origin.
+    /// Takes the larger count for each origin.
     pub fn join(&mut self, other: &Self) {
         for (origin, count) in &other.0 {
             self.raise(origin, *count);
@@ -103,9 +104,9 @@ impl From<VersionVector> for Vec<(NodeId, u64, u64)> {
 /// Consecutive entries of one origin's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run<T> {
-    /// Whose log.
+    /// The log.
     pub origin: Origin,
-    /// The sequence number of the first entry; the log's own first is 0.
+    /// The sequence number of the first entry. A log begins with 0.
     pub start: u64,
     /// The entries.
     pub entries: Vec<T>,
@@ -119,27 +120,27 @@ impl<T> Run<T> {
     }
 }
 
-/// What somebody lacks.
+/// The entries that a peer lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Missing<T> {
-    /// These entries, and more of them if it was cut.
+    /// The entries themselves.
     Runs {
-        /// As many as go into a batch.
+        /// As many as fit into a batch.
         runs: Vec<Run<T>>,
-        /// Whether something did not go in.
+        /// Whether some entries did not fit.
         cut: bool,
     },
-    /// More than the logs still hold.
+    /// The logs do not hold all of them any more, so the peer needs a snapshot.
     Snapshot,
 }
 
-/// The name of consecutive entries of one origin's log. It names the same ones at all times.
+/// The name of consecutive entries of one log. It refers to the same entries at all times.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Span {
     pub(super) origin: Origin,
     /// The sequence number of the first entry.
     start: u64,
-    /// The one after the last entry.
+    /// The sequence number after the last entry.
     pub(super) end: u64,
 }
 
@@ -149,7 +150,7 @@ impl Span {
     }
 }
 
-/// A [`Run`] whose entries are somewhere else.
+/// A [`Run`] that borrows its entries.
 #[derive(Serialize)]
 #[serde(bound = "T: Serialize")]
 struct RunRef<'a, T> {
@@ -162,16 +163,16 @@ struct RunRef<'a, T> {
 #[derive(Clone, Debug)]
 struct Kept<T> {
     entry: T,
-    /// The size in messages of all entries that were ever kept in this log, this one included.
+    /// The total size, in messages, of all entries ever kept in this log up to this one.
     sum: u64,
 }
 
 /// The newest entries of one origin.
 #[derive(Clone, Debug)]
 struct Log<T> {
-    /// How many changes of the replica there had been when this log changed last.
+    /// The value of `Replica::changes` when this log last changed.
     changed: u64,
-    /// The sequence number of the first one that is kept.
+    /// The sequence number of the first kept entry.
     base: u64,
     entries: VecDeque<Kept<T>>,
     /// The size of the kept entries.
@@ -179,7 +180,7 @@ struct Log<T> {
 }
 
 impl<T: Entry> Log<T> {
-    /// A log of which nothing is kept.
+    /// A log without kept entries.
     const fn empty(base: u64) -> Self {
         Self { changed: 0, base, entries: VecDeque::new(), bytes: 0 }
     }
@@ -189,7 +190,7 @@ impl<T: Entry> Log<T> {
         self.entries.back().map_or(0, |newest| footprint(&newest.entry))
     }
 
-    /// Drops so many of the oldest entries.
+    /// Drops this many of the oldest entries.
     fn drop_oldest(&mut self, count: usize) {
         let dropped: usize = self.entries.drain(..count).map(|old| footprint(&old.entry)).sum();
         self.bytes = self.bytes.saturating_sub(dropped);
@@ -207,7 +208,7 @@ impl<T: Entry> Log<T> {
         self.entries.push_back(Kept { entry, sum });
     }
 
-    /// The kept entries from one number to another.
+    /// The kept entries with sequence numbers from `start` to before `end`.
     fn range(&self, start: u64, end: u64) -> impl Iterator<Item = &T> {
         let place = |number: u64| usize::try_from(number.saturating_sub(self.base));
         let (start, end) = (place(start).unwrap_or(usize::MAX), place(end).unwrap_or(usize::MAX));
@@ -215,8 +216,7 @@ impl<T: Entry> Log<T> {
         entries.map(|kept| &kept.entry)
     }
 
-    /// As many entries from `start` as take `bytes_max`, and how many bytes they take.
-    /// O(log entries).
+    /// How many entries from `start` on fit into `bytes_max`, and their size. O(log entries).
     fn fit(&self, start: u64, bytes_max: u64) -> (u64, u64) {
         let skip = usize::try_from(start.saturating_sub(self.base)).unwrap_or(usize::MAX);
         let sum_at = |end: usize| end.checked_sub(1).and_then(|last| self.entries.get(last));
@@ -232,28 +232,29 @@ impl<T: Entry> Log<T> {
     }
 }
 
-/// The logs of all origins, trimmed.
+/// The trimmed logs of all origins.
 #[derive(Clone, Debug)]
 pub struct Replica<T> {
     logs: BTreeMap<Origin, Log<T>>,
-    /// Always the ends of `logs`.
+    /// Always equals the ends of `logs`.
     version: VersionVector,
     /// The size of the kept entries.
     bytes: usize,
-    /// The size of the newest entries of all logs together.
+    /// The size of the newest entries of all logs.
     newest_bytes: usize,
     bytes_max: usize,
-    /// How often a log has changed.
+    /// Counts the changes of logs.
     changes: u64,
 }
 
-/// A run adds at most so many bytes to a message besides its entries and the name of its node.
+/// The most bytes that a run adds to a message besides its entries and the name of its node.
 const RUN_OVERHEAD_BYTES: usize = 96;
 
-/// The names of the logs of a batch take no more than its entries may, or this if it is more.
+/// The names of logs in a batch may take as many bytes as its entries, or this many if that is
+/// more.
 const NAMES_BYTES_MIN: usize = 16 << 10;
 
-/// What an entry takes besides its own bytes, about: its place in a log and an allocation.
+/// The approximate memory of an entry besides its own bytes: its slot in a log, and an allocation.
 const ENTRY_OVERHEAD_BYTES: usize = 48;
 
 fn footprint<T: Entry>(entry: &T) -> usize {
@@ -261,28 +262,28 @@ fn footprint<T: Entry>(entry: &T) -> usize {
 }
 
 impl<T: Entry> Replica<T> {
-    /// A replica that has nothing, and keeps entries of about `bytes_max` bytes in all. The newest
-    /// entry of each origin is kept whatever its size; if these are large, the older ones share at
-    /// least a quarter of `bytes_max`.
+    /// An empty replica that keeps entries of about `bytes_max` bytes in all. It keeps the newest
+    /// entry of each origin, whatever its size. If these are large, the older entries still share
+    /// at least a quarter of `bytes_max`.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         let (logs, version) = (BTreeMap::new(), VersionVector::default());
         Self { logs, version, bytes: 0, newest_bytes: 0, bytes_max, changes: 0 }
     }
 
-    /// What this replica has.
+    /// The version of this replica: the entries that it has.
     #[must_use]
     pub fn version(&self) -> &VersionVector {
         &self.version
     }
 
-    /// About how many bytes of memory the kept entries take.
+    /// The approximate memory of the kept entries, in bytes.
     #[must_use]
     pub fn log_bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Where the kept part of each log begins.
+    /// The sequence number at which the kept part of each log begins.
     #[must_use]
     pub fn bases(&self) -> VersionVector {
         let mut bases = VersionVector::default();
@@ -292,7 +293,7 @@ impl<T: Entry> Replica<T> {
         bases
     }
 
-    /// What is kept of each log, as a run; an empty one, if it is nothing.
+    /// The kept part of each log as a run, which may be empty.
     pub fn kept(&self) -> impl Iterator<Item = Run<T>> {
         self.logs.iter().map(|(origin, log)| Run {
             origin: origin.clone(),
@@ -301,20 +302,19 @@ impl<T: Entry> Replica<T> {
         })
     }
 
-    /// Appends to the log of `origin`, and tells the entry's sequence number.
+    /// Appends to the log of `origin`, and returns the entry's sequence number.
     pub fn append(&mut self, origin: &Origin, entry: T) -> u64 {
         let start = self.version.get(origin);
         self.push(origin, start, [entry]);
         start
     }
 
-    /// The part of a run that is new. There is none in a run that starts beyond the end of the log,
-    /// unless its entries are cumulative: what is between has not come yet, and a replica has no
-    /// holes.
+    /// The new part of a run. `None` if the run starts after the end of the log: the entries in
+    /// between have not arrived, and a replica has no holes. Cumulative entries may skip others.
     #[must_use]
     pub fn news_in(&self, mut run: Run<T>) -> Option<Run<T>> {
         let have = self.version.get(&run.origin);
-        // No log is so long that its numbers end.
+        // Rejects a run whose numbers overflow.
         run.start.checked_add(run.entries.len() as u64)?;
         if run.end() <= have || (run.start > have && !T::CUMULATIVE) {
             return None;
@@ -325,15 +325,15 @@ impl<T: Entry> Replica<T> {
         Some(run)
     }
 
-    /// Takes what [`news_in`](Self::news_in) has found.
+    /// Adds a run that [`news_in`](Self::news_in) returned.
     pub fn extend(&mut self, news: &Run<T>) {
         let have = self.version.get(&news.origin);
         debug_assert!(news.start == have || (T::CUMULATIVE && news.start > have), "not new");
         self.push(&news.origin, news.start, news.entries.iter().cloned());
     }
 
-    /// Takes over a state that has all of `version`: nothing of that will be asked for any more,
-    /// and it is not here to be given.
+    /// Adopts a state that contains all of `version`. The replica then has these entries, but
+    /// cannot send them as entries.
     pub fn advance(&mut self, version: &VersionVector) {
         for (origin, count) in &version.0 {
             if self.version.get(origin) < *count {
@@ -348,14 +348,14 @@ impl<T: Entry> Replica<T> {
         }
     }
 
-    /// What is here and in none of `have`, up to about `bytes_max` of it; at least one entry if
-    /// there is any. O(origins + what is returned).
+    /// The entries that this replica has and none of `have` includes, up to about `bytes_max`, but
+    /// at least one if there is any. O(origins + size of the result).
     #[must_use]
     pub fn missing(&self, have: &[&VersionVector], bytes_max: usize) -> Missing<T> {
         self.runs(self.lacking(have, bytes_max))
     }
 
-    /// As [`missing`](Self::missing), of one origin only.
+    /// Like [`missing`](Self::missing), for one origin only.
     #[must_use]
     pub fn missing_from(
         &self,
@@ -378,7 +378,7 @@ impl<T: Entry> Replica<T> {
         }
     }
 
-    /// As [`missing`](Self::missing), by name: the spans and whether something did not go in.
+    /// Like [`missing`](Self::missing), but returns names: the spans, and whether some did not fit.
     /// `None` if a snapshot is needed. O(origins × log).
     pub(super) fn lacking(
         &self,
@@ -388,7 +388,7 @@ impl<T: Entry> Replica<T> {
         Self::lacking_of(self.logs.iter(), have, bytes_max)
     }
 
-    /// As [`lacking`](Self::lacking), of one origin only.
+    /// Like [`lacking`](Self::lacking), for one origin only.
     pub(super) fn lacking_from(
         &self,
         origin: &Origin,
@@ -440,7 +440,7 @@ impl<T: Entry> Replica<T> {
         log.into_iter().flat_map(|log| log.range(span.start, span.end))
     }
 
-    /// A span as a [`Run`] in JSON.
+    /// Encodes a span as a [`Run`] in JSON.
     pub(super) fn encode(&self, span: &Span) -> serde_json::Result<Vec<u8>> {
         let Span { origin, start, .. } = span;
         let entries = self.entries(span).collect();
@@ -475,16 +475,17 @@ impl<T: Entry> Replica<T> {
         self.trim();
     }
 
-    /// How many bytes all logs may take. Without the second part, one entry larger than `bytes_max`
-    /// would empty all other logs, and every peer that lacks anything would need a snapshot.
+    /// The limit for all logs in bytes. Without the second part, one entry larger than `bytes_max`
+    /// would empty all other logs, and every peer that lacks an entry would need a snapshot.
     fn limit(&self) -> usize {
         self.bytes_max.max(self.newest_bytes.saturating_add(self.bytes_max / 4))
     }
 
-    /// Drops the older half of the largest log until all fit. The newest entry of an origin stays.
+    /// Drops the older half of the largest log until all logs fit. Keeps the newest entry of each
+    /// origin.
     ///
-    /// O(origins) for each log that is halved; an append pays for it once in as many bytes as it
-    /// drops.
+    /// O(origins) for each log that is halved. Amortized, this happens once per as many appended
+    /// bytes as it drops.
     fn trim(&mut self) {
         while self.bytes > self.limit() {
             let long = self.logs.values_mut().filter(|log| log.entries.len() > 1);

@@ -1,5 +1,5 @@
-//! The engine against a model (everyone tells everything with every message), on networks of any
-//! temper.
+//! Tests the engine against a model in which every node sends everything with every message, on
+//! networks with various faults.
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
 
 use rand::RngExt;
@@ -28,7 +28,7 @@ mod work;
 use cluster::{Cluster, Faults, NO_RECORDS, Records, name};
 use states::{Set, Sums, VALUE_BYTES, Values};
 
-/// How long a node that is no hub may keep an acknowledgement.
+/// How long a node that is not a hub may delay an acknowledgement.
 const ACKNOWLEDGEMENT: Duration = ms(1_500);
 
 const fn ms(n: u64) -> Duration {
@@ -39,19 +39,20 @@ const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// A network that takes `delay_ms` for each message, and is otherwise perfect.
+/// A perfect network that takes `delay_ms` for each message.
 fn steady(delay_ms: u64) -> Faults {
     Faults { delay_ms: delay_ms..=delay_ms, loss: 0.0, duplication: 0.0 }
 }
 
-/// As many seeds as the environment asks for (`SEEDS`), if it does: then a test may take its time.
+/// The number of seeds in the environment variable `SEEDS`, if it is set. A test may then take
+/// long.
 #[expect(clippy::disallowed_methods, reason = "a test has no other command line")]
 fn seeds_asked_for() -> Option<u64> {
     let asked = std::env::var("SEEDS").ok().filter(|text| !text.is_empty());
     asked.map(|text| text.parse().unwrap())
 }
 
-/// Runs `test` with so many seeds, or with as many as the environment asks for, and says which one failed.
+/// Runs `test` with `count` seeds, or as many as the environment sets. Names the seed that failed.
 fn with_seeds(count: u64, test: impl Fn(u64)) {
     for seed in 0..seeds_asked_for().unwrap_or(count) {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(seed)));
@@ -62,7 +63,7 @@ fn with_seeds(count: u64, test: impl Fn(u64)) {
     }
 }
 
-/// A cluster of 2 to 6 nodes on a network of random temper, with batches and logs of random size.
+/// A cluster of 2 to 6 nodes with random faults, and batches and logs of random sizes.
 fn any_cluster<S: Values>(seed: u64) -> Cluster<S> {
     let mut rng = Cluster::<S>::without_nodes(seed, 0, Config::default(), steady(0)).rng.clone();
     let size = rng.random_range(2..=6);
@@ -94,7 +95,7 @@ fn cut_anything<S: Values>(cluster: &mut Cluster<S>, probability: f64) {
     }
 }
 
-/// Appends while links come and go, and nodes sleep.
+/// Appends while links fail and recover, and nodes are paused.
 fn stormy_weather<S: Values>(cluster: &mut Cluster<S>) {
     for _ in 0..6 {
         cut_anything(cluster, 0.4);
@@ -112,7 +113,7 @@ fn stormy_weather<S: Values>(cluster: &mut Cluster<S>) {
     }
 }
 
-/// No more faults; messages still overtake each other.
+/// Ends all faults. Messages still overtake each other.
 fn calm_down<S: Values>(cluster: &mut Cluster<S>) {
     cluster.cut.clear();
     cluster.faults.loss = 0.0;
@@ -120,12 +121,13 @@ fn calm_down<S: Values>(cluster: &mut Cluster<S>) {
     cluster.resume_all();
 }
 
-/// How long everyone takes to have everything after the last fault, where every link works.
+/// The longest time from the last fault until all nodes have everything, if every link works.
 ///
-/// A node that holds something back because it takes its peer to be served finds out by its patience:
-/// an acknowledgement may take its time, then a peer is asked twice. A node that takes a peer to be down
-/// tries it at the next probe. Then there are a few hops, and what is lacking comes batch by batch, at
-/// worst as the whole state of each peer in turn.
+/// A node may hold entries back because it believes that another node serves a peer. It notices the
+/// error by its patience: an acknowledgement may take its time, and then the peer is asked twice. A
+/// node that considers a peer down probes it at the next interval. Then there are a few hops.
+/// Missing entries arrive batch by batch, in the worst case as the whole state of each peer in
+/// turn.
 fn bound<S: Values>(cluster: &Cluster<S>) -> Duration {
     let delay = ms(*cluster.faults.delay_ms.end());
     let patience = (6 * delay).max(2 * delay + cluster.config.patience_min).max(secs(3));

@@ -1,25 +1,26 @@
-//! How much goes to a peer at once, before it answers: a window of several batches.
+//! The window: how many batches a peer sends before the next request.
 //!
-//! A node that waited for each batch would get one in a round trip, however fast the network is. So it
-//! asks for as many batches as come in a round trip at [`BYTES_PER_MICROSECOND`]. It begins with one,
-//! and asks for twice as many after each answer that came whole. A batch that is lost or late makes
-//! those after it worthless, so the node begins with one again.
+//! With a request for each batch, a node would get one batch per round trip, however fast the
+//! network is. So it asks for as many batches as arrive in a round trip at
+//! [`BYTES_PER_MICROSECOND`]. It starts with one batch, and doubles the number after each complete
+//! answer. If a batch is lost or late, the batches after it are useless, so the node starts with
+//! one again.
 
 use std::time::Duration;
 
 use super::replica::{Span, VersionVector};
 use super::{Gossip, State};
 
-/// As fast as this, a peer gets what it lacks.
+/// The rate at which a peer receives missing entries.
 const BYTES_PER_MICROSECOND: u128 = 16;
 
-/// All batches of a window take about so many bytes, unless a single one takes more.
+/// The approximate size of all batches of a window, unless a single batch is larger.
 const WINDOW_BYTES_MAX: u128 = 4 << 20;
 
-/// No window has more batches.
+/// The most batches in a window.
 pub(super) const BATCHES_MAX: usize = 16;
 
-/// How many batches go into a window at the most, where an answer takes so long.
+/// The largest window for a round trip of this length.
 pub(super) fn batches_max(batch_bytes: usize, round_trip: Duration) -> usize {
     let bytes = round_trip.as_micros().saturating_mul(BYTES_PER_MICROSECOND).min(WINDOW_BYTES_MAX);
     let batches = bytes.div_ceil(batch_bytes.max(1) as u128);
@@ -41,7 +42,7 @@ impl Window {
         self.0.min(batches_max)
     }
 
-    /// An answer has come whole.
+    /// Doubles the window after a complete answer.
     pub(super) fn widen(&mut self) {
         self.0 = self.0.saturating_mul(2).min(BATCHES_MAX);
     }
@@ -51,8 +52,9 @@ impl Window {
 type Batch = Vec<Span>;
 
 impl<S: State> Gossip<S> {
-    /// Entries that are here and in none of `have`: at most `count` batches of `bytes_max`, and at
-    /// least one, which may be empty. Whether something did not go in. `None` if the logs do not hold all of it any more.
+    /// The entries that this replica has and none of `have` includes: at most `count` batches of
+    /// `bytes_max`, and at least one, which may be empty. Also returns whether some entries did not
+    /// fit. `None` if the logs do not hold all of them any more.
     pub(super) fn batches(
         &self,
         have: &[&VersionVector],

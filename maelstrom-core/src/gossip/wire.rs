@@ -1,4 +1,4 @@
-//! What nodes say to each other: messages of one type, `gossip`.
+//! The messages between nodes: one type, `gossip`.
 
 use std::time::Duration;
 
@@ -9,40 +9,41 @@ use super::burst::Place;
 use super::replica::{Rest, Run, VersionVector};
 use crate::message::NodeId;
 
-/// A message between two engines. It tells what its sender has, whatever it is about: that is the
-/// acknowledgement of all that came before.
+/// A message between two engines. Every message states the version of its sender, which
+/// acknowledges everything before it.
 ///
-/// Times are in microseconds, on the clock of whoever names them.
+/// Times are in microseconds, on the clock of the node that states them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "S: State")]
 pub struct Message<S: State> {
-    /// Which life of the sender speaks: a number drawn at random when it began.
+    /// The life of the sender: a number drawn at random when it began.
     pub(super) life: u64,
     /// When it was sent.
     pub(super) sent: u64,
-    /// The newest message that the sender has got from the receiver.
+    /// The newest message that the sender has received from the receiver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) echo: Option<Echo>,
-    /// How soon the sender wants to hear what the receiver has; not at all if there is none.
+    /// How soon the sender wants an answer with the receiver's version. `None`: it wants none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) answer_within: Option<u64>,
-    /// Rows of what the sender has, the entries of this message included: all rows without a `rest`.
+    /// Rows of the sender's version, including the entries of this message. All rows, if there is
+    /// no `rest`.
     pub(super) have: VersionVector,
-    /// The rows that `have` leaves out, in short.
+    /// A digest of the rows that `have` leaves out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) rest: Option<Rest>,
-    /// Whom the sender takes for its hub; itself, if there is none.
+    /// The sender's hub. `None`: the sender has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) hub: Option<NodeId>,
-    /// Whom it tries in vain to reach.
+    /// The nodes that the sender cannot reach.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) lost: Vec<NodeId>,
-    /// Rises with every change of `hub` and `lost`: a message may have been overtaken.
+    /// Increases with every change of `hub` and `lost`, because messages may overtake each other.
     pub(super) view: u64,
-    /// Its place among several messages that were sent at once.
+    /// Its place in a burst, if it is part of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) place: Option<Place>,
-    /// How long ago the sender last passed on what was new, and how long after that it may again.
+    /// The age of the sender's last beat, and the period after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) beat: Option<(u64, u64)>,
     /// The sender's limit on lines, unless it is the default.
@@ -51,13 +52,13 @@ pub struct Message<S: State> {
     /// Entries that the receiver lacks.
     #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
     pub(super) runs: Vec<Run<S::Entry>>,
-    /// Asks for what the sender lacks.
+    /// A request for the entries that the sender lacks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) fetch: Option<Fetch>,
-    /// Answers a fetch: there may be more.
+    /// Whether the message answers a fetch. There may be more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) fetched: bool,
-    /// Answers a fetch where the logs do not hold what is asked for any more.
+    /// A piece of the state, which answers a fetch of entries that the logs do not hold any more.
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     pub(super) piece: Option<Piece<S>>,
 }
@@ -66,21 +67,21 @@ fn none<T>() -> Option<T> {
     None
 }
 
-/// "I have got this message of yours."
+/// The acknowledgement of a single message: the sender has received it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Echo {
-    /// Which life of the receiver had sent it.
+    /// The life of the receiver that sent it.
     pub(super) life: u64,
     /// Its `sent`.
     pub(super) sent: u64,
-    /// How long ago it came.
+    /// How long ago it arrived.
     pub(super) held: u64,
 }
 
-/// A request for what the sender lacks.
+/// A request for the entries that the sender lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Fetch {
-    /// Where to go on with a snapshot, if one has begun.
+    /// The position at which to continue a snapshot, if one has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) position: Option<u64>,
     /// How many messages the answer may take.
@@ -101,16 +102,16 @@ fn is_one(batches: &usize) -> bool {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "S: State")]
 pub(super) struct Piece<S: State> {
-    /// Where it begins.
+    /// The position at which it begins.
     pub(super) position: u64,
-    /// Where the next one begins.
+    /// The position of the next part. `None`: this is the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) next: Option<u64>,
     /// The part.
     pub(super) part: S::Piece,
 }
 
-/// The body of a [`Message`]: the handler's payload has the same variant.
+/// The body of a [`Message`]. The handler's payload has the same variant.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case", bound = "S: State")]
 pub(super) enum Body<'a, S: State> {

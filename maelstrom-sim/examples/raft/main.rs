@@ -1,7 +1,7 @@
-//! Raft: a replicated log that serves the workload `lin-kv`. To be read beside the paper: Ongaro and
+//! Raft: a replicated log that serves the workload `lin-kv`. Read it beside the paper: Ongaro and
 //! Ousterhout, *In Search of an Understandable Consensus Algorithm* (2014), extended version.
 //!
-//! Run it under the checker, with real processes that are killed and come back:
+//! Run it under the checker, with real processes that are killed and restarted:
 //!
 //! ```sh
 //! cargo build --release -p maelstrom-sim --examples
@@ -11,29 +11,33 @@
 //!
 //! # The life of a write
 //!
-//! 1. [`Raft::message`]: a client asks a node. The node gives the command a name and remembers the
-//!    request.
+//! 1. [`Raft::message`]: a client sends a request to a node. The node gives the command a name and
+//!    remembers the request.
 //! 2. [`Raft::submit`]: the leader appends the command to its log. Another node forwards it to the
-//!    leader, or refuses with error 11 if it knows no leader. That error is true: nothing happened.
-//! 3. [`Raft::replicate`], [`Raft::append_entries`]: the leader sends the entry to its followers, and each
-//!    follower appends it. Every entry is durable before its sender or receiver says anything more.
+//!    leader, or refuses with error 11 if it knows no leader. That error is true, because the
+//!    request had no effect.
+//! 3. [`Raft::replicate`], [`Raft::append_entries`]: the leader sends the entry to its followers,
+//!    and each follower appends it. Each node makes the entry durable before it sends its next
+//!    message.
 //! 4. [`Raft::advance_commit_index`]: a majority has the entry, so it is committed.
-//! 5. [`Raft::apply_committed`]: every node applies the entry to its own map. The node that took the
-//!    request answers its client then.
+//! 5. [`Raft::apply_committed`]: every node applies the entry to its own map. The node that took
+//!    the request then replies to its client.
 //!
-//! Reads go the same way. A leader that answered them from its own map could be a leader no more.
+//! Reads take the same path. A node that answered a read from its own map could have lost its
+//! leadership without knowing it.
 //!
-//! # What the paper leaves to the reader
+//! # Details that the paper leaves open
 //!
-//! * *A command that comes twice.* The network may deliver a forwarded command twice, and a second
-//!   write would undo what came in between. So each command has a name: the node that took it, the
-//!   node's life, and a number. The map remembers the numbers that it has applied, and forgets those
-//!   that their node no longer waits for. (Lee et al., *Implementing Linearizability at Large Scale and
-//!   Low Latency*, 2015, section 4.)
-//! * *Pipelining.* A leader sends new entries at once, and does not wait for the answer to earlier ones.
-//!   If one of them is lost, the follower refuses the next, and tells how long its log is.
+//! * *Duplicate commands.* The network may deliver a forwarded command twice. A second execution of
+//!   a write would undo the commands in between. So each command has a name: the node that took it,
+//!   the node's life, and a number. The map remembers the numbers that it has applied. It forgets
+//!   those for which their node no longer waits. (Lee et al., *Implementing Linearizability at
+//!   Large Scale and Low Latency*, 2015, section 4.)
+//! * *Pipelining.* A leader sends new entries at once, and does not wait for the replies to earlier
+//!   ones. If a message is lost, the follower refuses the next one and reports the length of its
+//!   log.
 //!
-//! Snapshots (section 7) and changes of membership (section 6) are left out: the log grows for ever.
+//! Snapshots (section 7) and membership changes (section 6) are missing: the log grows forever.
 
 mod registers;
 
@@ -48,19 +52,19 @@ use serde_json::Value;
 
 use self::registers::{Command, Operation, Origin, Registers};
 
-/// How often a leader tells its followers that it is there.
+/// The interval of a leader's heartbeats.
 const HEARTBEAT: Duration = Duration::from_millis(100);
 
-/// A follower that hears nothing for this long, and up to twice as long, becomes a candidate.
+/// A follower that hears from no leader for this long, or up to twice as long, becomes a candidate.
 const ELECTION_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How many entries a message holds.
+/// How many entries a message may hold.
 const BATCH: usize = 64;
 
-/// How long a node remembers a client's request. The client waits a second.
+/// How long a node remembers a client's request. The client waits one second.
 const REMEMBER: Duration = Duration::from_secs(5);
 
-/// An entry of the log. A new leader begins with one that has no command.
+/// An entry of the log. A new leader begins its term with an entry without a command.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Entry {
     term: u64,
@@ -70,7 +74,7 @@ struct Entry {
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Payload {
-    // From clients.
+    // Requests of clients.
     Read {
         key: Value,
     },
@@ -83,7 +87,7 @@ enum Payload {
         from: Value,
         to: Value,
     },
-    // Between nodes: figure 2 of the paper, and a command for the leader.
+    // Messages between nodes: those of figure 2 of the paper, and a command for the leader.
     Forward {
         command: Command,
     },
@@ -103,7 +107,8 @@ enum Payload {
         entries: Vec<Entry>,
         leader_commit: u64,
     },
-    /// `index`: up to where the logs are the same, or, without success, up to where they may be.
+    /// `index`: the index up to which the logs are equal. Without success, up to which they may be
+    /// equal.
     AppendEntriesRes {
         term: u64,
         success: bool,
@@ -111,20 +116,21 @@ enum Payload {
     },
 }
 
-/// A record on a node's disk. `Log`: the log has `kept` entries, and then these.
+/// A record on a node's disk. `Log`: the log consists of its first `kept` entries and then
+/// `entries`.
 #[derive(Serialize, Deserialize)]
 enum Record {
     Term { term: u64, voted_for: Option<NodeId> },
     Log { kept: u64, entries: Vec<Entry> },
 }
 
-/// Timers. Those of an earlier election timeout, or of an earlier term, no longer count.
+/// Timers. Those of an earlier election timeout or an earlier term have no effect.
 enum Event {
     ElectionTimeout { nth: u64 },
     Heartbeat { term: u64 },
 }
 
-/// A leader's knowledge of a follower.
+/// The progress of a follower, as its leader knows it.
 #[derive(Clone, Copy, Default)]
 struct Progress {
     next_index: u64,
@@ -137,23 +143,23 @@ enum Role {
     Leader { followers: BTreeMap<NodeId, Progress> },
 }
 
-/// A node. The first three fields are on its disk.
+/// A node. Its first three fields are durable.
 struct Raft {
     current_term: u64,
     voted_for: Option<NodeId>,
-    /// The entry with index 1 is the first one.
+    /// The first entry has index 1.
     log: Vec<Entry>,
     role: Role,
     leader: Option<NodeId>,
     commit_index: u64,
     last_applied: u64,
     registers: Registers,
-    /// The election timeout that counts.
+    /// The number of the current election timeout.
     timeout: u64,
     origin: Origin,
     /// The number of the next command.
     next_number: u64,
-    /// The requests that wait for a command, each with the time at which it came.
+    /// The requests that wait for a command, each with the time of its arrival.
     waiting: BTreeMap<u64, (Request, Duration)>,
 }
 
@@ -183,18 +189,18 @@ impl Raft {
         self.log.get(usize::try_from(index.checked_sub(1)?).ok()?)
     }
 
-    /// The term of an entry. Before the first one is term 0.
+    /// The term of an entry. Index 0, before the first entry, has term 0.
     fn term_at(&self, index: u64) -> Option<u64> {
         if index == 0 { Some(0) } else { self.entry(index).map(|entry| entry.term) }
     }
 
-    /// The entries behind `index`, as many as fit into a message.
+    /// The entries after `index`, as many as fit into a message.
     fn entries_after(&self, index: u64) -> Vec<Entry> {
         let start = usize::try_from(index).unwrap_or(usize::MAX);
         self.log.iter().skip(start).take(BATCH).cloned().collect()
     }
 
-    /// Replaces all entries behind `kept`.
+    /// Replaces all entries after the first `kept`.
     fn write_log(&mut self, node: &mut Node<Event>, kept: u64, entries: Vec<Entry>) {
         debug_assert!(kept >= self.commit_index, "a committed entry stays");
         let record = Record::Log { kept, entries };
@@ -220,7 +226,7 @@ impl Raft {
         self.recover_log(record);
     }
 
-    /// Rules for all servers (section 5.1): a higher term makes anybody a follower.
+    /// Rules for all servers (section 5.1): a node that sees a higher term becomes a follower.
     fn observe_term(&mut self, node: &mut Node<Event>, term: u64) {
         if term > self.current_term {
             self.set_term(node, term, None);
@@ -247,7 +253,7 @@ impl Raft {
         (node.node_ids().len() / 2).saturating_add(1)
     }
 
-    /// Section 5.2: a follower that hears nothing becomes a candidate.
+    /// Section 5.2: a follower that hears from no leader becomes a candidate.
     fn start_election(&mut self, node: &mut Node<Event>) {
         let own = node.id().clone();
         self.set_term(node, self.current_term.saturating_add(1), Some(own.clone()));
@@ -263,8 +269,8 @@ impl Raft {
         self.count_votes(node);
     }
 
-    /// Whether this node votes for a candidate: at most once in a term, and only if the candidate's
-    /// log has all that this one has committed (section 5.4.1).
+    /// Decides whether this node votes for a candidate: at most once per term, and only if the
+    /// candidate's log is at least as up-to-date as its own (section 5.4.1).
     fn vote(
         &mut self,
         node: &mut Node<Event>,
@@ -291,12 +297,13 @@ impl Raft {
         let followers = node.peers().map(|peer| (peer, progress)).collect();
         self.role = Role::Leader { followers };
         self.leader = Some(node.id().clone());
-        // Section 8: only with an entry of its own term does a leader know what is committed.
+        // Section 8: a leader knows which entries are committed only after it commits one of its
+        // own term.
         self.append(node, None);
         node.set_timer(HEARTBEAT, Event::Heartbeat { term: self.current_term });
     }
 
-    /// A leader appends to its own log, and to everybody's.
+    /// Appends to the leader's own log, and replicates to all followers.
     fn append(&mut self, node: &mut Node<Event>, command: Option<Command>) {
         let entry = Entry { term: self.current_term, command };
         self.write_log(node, self.last_log_index(), vec![entry]);
@@ -310,7 +317,7 @@ impl Raft {
         }
     }
 
-    /// Sends a follower what it lacks, or an empty message: a heartbeat.
+    /// Sends the missing entries to a follower, or an empty message as a heartbeat.
     fn replicate(&mut self, node: &mut Node<Event>, follower: &NodeId) {
         let Role::Leader { followers } = &self.role else { return };
         let next_index = followers.get(follower).map_or(1, |progress| progress.next_index);
@@ -334,7 +341,7 @@ impl Raft {
         }
     }
 
-    /// Section 5.3, the follower's side. Returns the answer.
+    /// Section 5.3, the follower's side. Returns the reply.
     fn append_entries(
         &mut self,
         node: &mut Node<Event>,
@@ -344,13 +351,13 @@ impl Raft {
     ) -> Payload {
         let term = self.current_term;
         if self.term_at(prev_log_index) != Some(prev_log_term) {
-            // Committed entries are the same everywhere, so the logs may differ behind them only.
+            // Committed entries are equal on all nodes, so the logs can differ only after them.
             let below = prev_log_index.saturating_sub(1).max(self.commit_index);
             let index = below.min(self.last_log_index());
             return Payload::AppendEntriesRes { term, success: false, index };
         }
         let index = prev_log_index.saturating_add(entries.len() as u64);
-        // An old message may hold entries that are here already, and more of them than it knows.
+        // A delayed message may hold entries that this log already has, and the log may have more.
         let mut numbered = (prev_log_index.saturating_add(1)..).zip(&entries);
         let first_new = numbered.find(|(at, entry)| self.term_at(*at) != Some(entry.term));
         if let Some((first, _)) = first_new {
@@ -363,7 +370,7 @@ impl Raft {
         Payload::AppendEntriesRes { term, success: true, index }
     }
 
-    /// Section 5.3, the leader's side: how far a follower is.
+    /// Section 5.3, the leader's side: updates the progress of a follower.
     fn appended(&mut self, node: &mut Node<Event>, follower: &NodeId, success: bool, index: u64) {
         let last = self.last_log_index();
         let Role::Leader { followers } = &mut self.role else { return };
@@ -381,8 +388,9 @@ impl Raft {
         self.advance_commit_index(node);
     }
 
-    /// Sections 5.3 and 5.4: an entry of this term that a majority has is committed, and so are all
-    /// before it. An entry of an earlier term alone is not, however many have it (figure 8).
+    /// Sections 5.3 and 5.4: an entry of the current term on a majority of nodes is committed, and
+    /// so are all entries before it. An entry of an earlier term does not commit by itself, however
+    /// many nodes have it (figure 8).
     fn advance_commit_index(&mut self, node: &mut Node<Event>) {
         let Role::Leader { followers } = &self.role else { return };
         let mut indexes: Vec<u64> =
@@ -394,12 +402,12 @@ impl Raft {
         if index > self.commit_index && self.term_at(index) == Some(self.current_term) {
             self.commit_index = index;
             self.apply_committed(node);
-            // Followers that have taken a request wait for this.
+            // Tells the followers now, because nodes that forwarded a request wait for the commit.
             self.replicate_to_all(node);
         }
     }
 
-    /// Applies all committed commands, and answers the clients that asked this node for them.
+    /// Applies all committed commands, and replies to the clients of this node that wait for them.
     fn apply_committed(&mut self, node: &mut Node<Event>) {
         while self.last_applied < self.commit_index {
             let Some(entry) = self.entry(self.last_applied.saturating_add(1)) else { return };
@@ -416,7 +424,7 @@ impl Raft {
         }
     }
 
-    /// Takes a client's request, and sees to it that it gets into the log.
+    /// Accepts a client's request, and passes its command to the leader.
     fn submit(
         &mut self,
         node: &mut Node<Event>,
@@ -567,8 +575,8 @@ mod tests {
 
     use super::*;
 
-    /// A command takes four hops and two disks, and a client waits for a second. So neither may be too
-    /// slow, or the last commands, when all faults are over, get no answer in time.
+    /// A command takes four hops and two disk writes, and a client waits one second. So neither
+    /// network nor disk may be too slow. Otherwise the final operations would get no reply in time.
     #[test]
     fn sweep() {
         Sweep::new(LinKv::default(), Fault::ALL).test_cases("raft", 5, |mut test| {

@@ -1,4 +1,4 @@
-//! The state machine: a map of registers that all nodes make of the same commands.
+//! The state machine: a map of registers that every node builds from the same commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ pub(crate) enum Operation {
     Cas { key: Value, from: Value, to: Value },
 }
 
-/// One life of one node: it names commands.
+/// One life of one node. Part of the names of its commands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Origin {
     pub(crate) node: String,
@@ -27,7 +27,7 @@ pub(crate) struct Origin {
 pub(crate) struct Command {
     pub(crate) origin: Origin,
     pub(crate) number: u64,
-    /// The origin waits for no command below this number.
+    /// The origin does not wait for commands below this number.
     pub(crate) done_below: u64,
     pub(crate) operation: Operation,
 }
@@ -41,16 +41,17 @@ pub(crate) enum Answer {
     CasOk,
 }
 
-/// The map that all nodes make of the same commands.
+/// The map that every node builds from the same commands.
 #[derive(Default)]
 pub(crate) struct Registers {
     values: BTreeMap<String, Value>,
-    /// The numbers that were applied, of each origin: all below the first, and these.
+    /// The numbers of each origin that were applied: all below the first number, and those in the
+    /// set.
     applied: BTreeMap<Origin, (u64, BTreeSet<u64>)>,
 }
 
 impl Registers {
-    /// Applies a command. `None`: it has been applied before, or its origin no longer waits for it.
+    /// Applies a command. `None`: it was applied before, or its origin no longer waits for it.
     pub(crate) fn apply(&mut self, command: &Command) -> Option<Result<Answer, Error>> {
         let (done_below, numbers) = self.applied.entry(command.origin.clone()).or_default();
         *done_below = command.done_below.max(*done_below);

@@ -1,15 +1,18 @@
-//! A counter: every node ends up with the sum of all adds. After Maelstrom's `pn-counter`.
+//! Checks a counter: every node must end up with the sum of all adds. After Maelstrom's
+//! `pn-counter`.
 //!
-//! An add whose outcome is unknown may count or not, so the final reads may show any sum of the
-//! acknowledged adds and some of the unknown ones: a set of intervals.
+//! An add whose outcome is unknown may or may not count. So the final reads may show the sum of the
+//! acknowledged adds plus the sum of any subset of the unknown adds. These possible values form a
+//! set of intervals.
 //!
 //! Stricter than Maelstrom:
 //!
-//! - `failed-but-counted`: a final read that only adds can explain that a node refused with a definite
-//!   error. For Maelstrom the outcome of every add that brought an error is unknown.
-//! - `too-large`: a read at any time that shows more than the sum of all positive adds begun so far,
-//!   refused ones left out.
-//! - `too-small`: a read at any time that shows less than the sum of all negative ones.
+//! - `failed-but-counted`: a node refused an add with a definite error, and yet only this add
+//!   explains a final read. Maelstrom treats every add that returned an error as unknown.
+//! - `too-large`: a read at any time that exceeds the sum of all positive adds begun before the
+//!   read ended, without the refused ones.
+//! - `too-small`: a read at any time that is below the sum of all negative adds begun before the
+//!   read ended, without the refused ones.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,9 +23,10 @@ use super::{Verdict, WorkloadResults, object};
 use crate::chart::{Chart, Series};
 use crate::history::{History, Op, OpType};
 
-/// A set of integers as disjoint intervals that do not touch: from each key to its value, both in. All
-/// that a counter may show, where it is not known of some adds whether they happened.
+/// A set of integers, as disjoint intervals that do not touch. Each key is the lower end of an
+/// interval, and its value the upper end; both ends are in the set.
 ///
+/// It holds all values that a counter may show while the outcome of some adds is unknown.
 /// ```
 /// use maelstrom_sim::checker::counter::Intervals;
 ///
@@ -34,13 +38,13 @@ use crate::history::{History, Op, OpType};
 pub struct Intervals(BTreeMap<i128, i128>);
 
 impl Intervals {
-    /// One number.
+    /// The set with only this number.
     #[must_use]
     pub fn only(n: i128) -> Self {
         Self(BTreeMap::from([(n, n)]))
     }
 
-    /// What is in it stays, and what is `delta` above anything in it comes in. O(intervals).
+    /// Adds `n + delta` to the set for each `n` in it, and keeps each `n`. O(intervals).
     pub fn add_maybe(&mut self, delta: i128) {
         let shifted = self.0.iter().map(|(low, high)| (low + delta, high + delta));
         let mut all: Vec<(i128, i128)> = shifted.collect();
@@ -59,7 +63,7 @@ impl Intervals {
         self.0.iter().map(|(low, high)| json!([clamp(*low), clamp(*high)])).collect()
     }
 
-    /// Whether a number is in it.
+    /// Whether the set contains this number.
     #[must_use]
     pub fn contains(&self, n: i64) -> bool {
         let n = i128::from(n);
@@ -67,19 +71,19 @@ impl Intervals {
     }
 }
 
-/// The nearest 64-bit number: JSON here has no longer ones, and no read shows any.
+/// The nearest 64-bit number. The results hold no longer ones, and no read shows any.
 fn clamp(n: i128) -> i64 {
     i64::try_from(n).unwrap_or(if n < 0 { i64::MIN } else { i64::MAX })
 }
 
-/// The value of an operation. One that does not fit in 64 bits is not a value: Maelstrom's client
-/// takes it for malformed.
+/// The value of an operation. `None` if it does not fit into 64 bits: Maelstrom's client treats
+/// such a reply as malformed.
 fn number(op: &Op) -> Option<i64> {
     op.value.as_ref()?.get().parse().ok()
 }
 
-/// The range that any read may show: from the sum of the negative adds begun to that of the positive
-/// ones.
+/// The range that any read may show: from the sum of the negative adds begun so far to the sum of
+/// the positive ones.
 #[derive(Clone, Copy, Debug, Default)]
 struct Bounds {
     low: i128,
@@ -96,8 +100,8 @@ impl Bounds {
     }
 }
 
-/// Judges the history of a counter's test: of its operations `add` and `read`.
-/// O(n + unknown adds × intervals).
+/// Judges the history of a counter's test, with the operations `add` and `read`. O(n + unknown adds
+/// × intervals).
 #[must_use]
 pub fn check(history: &History) -> WorkloadResults {
     let (mut sum, mut begun, mut unknown) = (0_i128, Bounds::default(), Vec::new());
@@ -110,7 +114,7 @@ pub fn check(history: &History) -> WorkloadResults {
             ("add", OpType::Invoke) => begun.add(n),
             ("add", OpType::Ok) => sum += n,
             ("add", OpType::Fail | OpType::Info) if op.is_definite => {
-                // It may have been read before it failed only if it had not failed.
+                // The node refused this add, so later reads must not show it.
                 begun.remove(n);
                 refused.push(n);
             }
@@ -130,7 +134,7 @@ pub fn check(history: &History) -> WorkloadResults {
             _ => {}
         }
     }
-    // What was never answered at all is as unknown.
+    // An add that never got an answer is unknown as well.
     unknown.extend(open_adds(history));
     let mut acceptable = Intervals::only(sum);
     for delta in unknown {
@@ -168,7 +172,7 @@ pub fn check(history: &History) -> WorkloadResults {
         .with_unanswered_finals(history)
 }
 
-/// A chart of what reads show, beside the sum of the adds that were acknowledged by then.
+/// A chart of the values that reads show, and of the sum of the adds acknowledged by then.
 #[must_use]
 pub fn chart(history: &History) -> Chart {
     let (mut sum, mut sums, mut reads) = (0.0, vec![(Duration::ZERO, 0.0)], Vec::new());
@@ -196,7 +200,7 @@ pub fn chart(history: &History) -> Chart {
     }
 }
 
-/// The first cause of a verdict, in words.
+/// The first error in words.
 fn cause(wrong: &[i64], counted: &[i64], [too_large, too_small]: [&[Value]; 2]) -> Option<String> {
     if let Some(read) = wrong.first() {
         return Some(format!("a final read shows {read}, which no sum of the adds explains"));

@@ -1,7 +1,7 @@
-//! The final operations, when all faults are over: each has to succeed.
+//! Final operations begin after all faults have ended, so each of them must succeed.
 //!
-//! What one that did not would have shown, nobody knows: a replica that lost or never got
-//! something may be the very one that keeps silent. So the verdict is not that all is well.
+//! If a final operation fails, the verdict is unknown at best. The replica that did not answer may
+//! be the very one that lost or never received a value.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use super::{Verdict, WorkloadResults};
 use crate::excerpt::sentence;
 use crate::history::{History, Op, OpType};
 
-/// How many are shown.
+/// How many unanswered operations the results show.
 const SHOWN_MAX: usize = 8;
 
-/// The last that is known of each final operation that did not succeed, by the index of its
-/// beginning. A client's crash asks nobody, so it cannot succeed.
+/// Returns the final operations that did not succeed: the last event of each, by the index of its
+/// invocation. The operation `crash` sends no request, so it does not count.
 pub(crate) fn unanswered(history: &History) -> BTreeMap<usize, &Op> {
     let mut last: BTreeMap<usize, &Op> = BTreeMap::new();
     for op in history.client_ops().filter(|op| op.is_final && op.f != "crash") {
@@ -26,8 +26,8 @@ pub(crate) fn unanswered(history: &History) -> BTreeMap<usize, &Op> {
 }
 
 impl WorkloadResults {
-    /// Reports the final operations that did not succeed, if there are any; the verdict is then
-    /// unknown, unless it is worse.
+    /// Reports final operations that did not succeed, if there are any. The verdict is then
+    /// unknown, or stays invalid.
     #[must_use]
     pub fn with_unanswered_finals(mut self, history: &History) -> Self {
         let unanswered = unanswered(history);

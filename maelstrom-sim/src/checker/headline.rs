@@ -1,23 +1,23 @@
 //! Parts of the sentence that names the first cause of a verdict.
 //!
-//! Nodes choose keys and values, so each part has a limit.
+//! Nodes choose keys and values, so each part has a length limit.
 
 use std::fmt::Display;
 
 use crate::excerpt::cut;
 
-/// How many characters of a key or a value a sentence shows.
+/// How many characters of a key or a value the sentence shows.
 const CHARS_MAX: usize = 24;
 
-/// How many members of a list a sentence shows.
+/// How many items of a list the sentence shows.
 const ITEMS_MAX: usize = 3;
 
-/// A text, or its beginning if it is long.
+/// The text, cut if it is long.
 pub(crate) fn short(text: &str) -> String {
     cut(text, CHARS_MAX)
 }
 
-/// `1, 2, 3 and 4 more`.
+/// Joins the first items: `1, 2, 3 and 4 more`.
 pub(crate) fn list(items: impl IntoIterator<Item = impl Display>) -> String {
     let mut items = items.into_iter();
     let shown: Vec<String> = items.by_ref().take(ITEMS_MAX).map(|item| item.to_string()).collect();

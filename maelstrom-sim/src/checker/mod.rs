@@ -1,7 +1,6 @@
-//! Judges a history, by Maelstrom's rules and a few that are stricter.
+//! Judges a history by Maelstrom's rules, and by a few stricter ones.
 //!
-//! A checker knows nothing of how the history came about: it serves real processes and simulated
-//! nodes alike.
+//! A checker reads nothing but the history. So it serves real processes and simulated nodes alike.
 
 pub mod counter;
 pub(crate) mod finals;
@@ -15,11 +14,11 @@ pub use crate::json::canonical;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-/// How many operations prove a cause.
+/// How many operations a verdict names as evidence.
 const EVIDENCE_MAX: usize = 16;
 
-/// The places in the history of the operations that a finding shows, at any depth. An operation is
-/// shown with its `index` and its `process`; nodes choose its value, which is not looked into.
+/// The indices of the operations that a finding shows, at any depth. An operation is an object with
+/// an `index` and a `process`. The search does not look into its value, because nodes choose it.
 pub(crate) fn indexes_in(finding: &Value) -> Vec<usize> {
     let own = finding.get("process").and_then(|_| finding.get("index")?.as_u64());
     let own = own.and_then(|at| usize::try_from(at).ok());
@@ -36,19 +35,19 @@ pub(crate) fn indexes_in(finding: &Value) -> Vec<usize> {
     all
 }
 
-/// What a checker says.
+/// The verdict of a checker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// The history is as it must be.
+    /// The history is correct.
     Valid,
-    /// The history does not tell.
+    /// The history is not enough to decide.
     Unknown,
     /// The history shows an error.
     Invalid,
 }
 
 impl Verdict {
-    /// The worst of all.
+    /// The worst of these verdicts.
     #[must_use]
     pub fn merge(verdicts: impl IntoIterator<Item = Self>) -> Self {
         verdicts.into_iter().max().unwrap_or(Self::Valid)
@@ -72,19 +71,19 @@ impl Serialize for Verdict {
     }
 }
 
-/// One operation that depends on another one: the first comes before the second in any order that
+/// A dependency between two operations: the first comes before the second in every order that
 /// explains the history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Dependency {
-    /// The operation that comes first, by its place in the history. `None`: the initial state.
+    /// The index of the operation that comes first. `None`: the initial state.
     pub from: Option<usize>,
-    /// The operation that comes after it.
+    /// The index of the operation that comes after it.
     pub to: Option<usize>,
-    /// The kind of dependency, in a word or two: `read its write`, say.
+    /// The kind of dependency in a word or two, such as `read its write`.
     pub kind: &'static str,
 }
 
-/// What the workload's own checker found.
+/// The findings of a workload's checker.
 #[derive(Clone, Debug, Serialize)]
 pub struct WorkloadResults {
     /// Its verdict.
@@ -96,26 +95,26 @@ pub struct WorkloadResults {
     /// The first cause of a verdict that is not valid, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// The operations that prove the cause: places in the history, in the order in which a person
-    /// should look at them.
+    /// The operations that prove the cause, as indices into the history, in the order in which a
+    /// person should read them.
     #[serde(skip)]
     pub evidence: Vec<usize>,
-    /// The cause at length, in a few lines.
+    /// A longer explanation of the cause, in a few lines.
     #[serde(skip)]
     pub explanation: Vec<String>,
-    /// How operations depend on each other, where that is the cause.
+    /// The dependencies between operations, if they are the cause.
     #[serde(skip)]
     pub dependencies: Vec<Dependency>,
-    /// Whether it is invalid only because the history tells nothing: faults may be the reason.
+    /// Whether the history is invalid only because it shows too little. Faults may be the reason.
     #[serde(skip)]
     pub(crate) is_uninformative: bool,
-    /// Its figures and findings, under Maelstrom's names.
+    /// Figures and findings, under Maelstrom's names.
     #[serde(flatten)]
     pub fields: Map<String, Value>,
 }
 
 impl WorkloadResults {
-    /// A verdict, that by Maelstrom's rules alone, and the findings.
+    /// Results with a verdict, the verdict by Maelstrom's rules alone, and the findings.
     #[must_use]
     pub fn new(valid: Verdict, maelstrom_valid: Verdict, fields: Map<String, Value>) -> Self {
         Self {
@@ -130,23 +129,24 @@ impl WorkloadResults {
         }
     }
 
-    /// Invalid because of `cause`, in the words of a sentence; valid without one. The verdict by
-    /// Maelstrom's rules is the same.
+    /// Invalid if there is a `cause`, else valid. The cause is written as part of a sentence. The
+    /// verdict by Maelstrom's rules is the same.
     #[must_use]
     pub fn from_cause(cause: Option<String>) -> Self {
         let valid = Verdict::invalid_if(cause.is_some());
         Self::new(valid, valid, Map::new()).because(cause)
     }
 
-    /// The verdict is bad only because the history tells nothing. In a sweep, faults excuse that.
+    /// Marks the verdict as bad only because the history shows too little. A sweep forgives that if
+    /// there were faults.
     #[must_use]
     pub fn uninformative(mut self) -> Self {
         self.is_uninformative = true;
         self
     }
 
-    /// Names the operations that prove the cause, by their places in the history. Only the first
-    /// ones are kept.
+    /// Adds the operations that prove the cause, as indices into the history. Keeps only the first
+    /// ones.
     #[must_use]
     pub fn proved_by(mut self, operations: impl IntoIterator<Item = usize>) -> Self {
         for at in operations.into_iter().take(EVIDENCE_MAX) {
@@ -157,14 +157,14 @@ impl WorkloadResults {
         self
     }
 
-    /// Tells the cause at length.
+    /// Adds a longer explanation of the cause.
     #[must_use]
     pub fn explained_by(mut self, lines: impl IntoIterator<Item = String>) -> Self {
         self.explanation.extend(lines);
         self
     }
 
-    /// Names the cause of the verdict, in the words of a sentence.
+    /// Sets the cause of the verdict, written as part of a sentence.
     #[must_use]
     pub fn because(mut self, cause: Option<String>) -> Self {
         self.cause = cause.or(self.cause);

@@ -1,17 +1,20 @@
-//! A set that only grows: what becomes of each value that was added. After Jepsen's `set-full`.
+//! Checks a grow-only set: the outcome of each added value. After Jepsen's `set-full`.
 //!
-//! A value is *known* from when its adding was acknowledged, or from when it was first read. Then
+//! A value is *known* from the acknowledgement of its add, or from the end of the first read that
+//! showed it, whichever comes first. Then it has one of these outcomes:
 //!
-//! * **stable**: there is a moment after which every read shows it. The time from known to the last
-//!   read that missed it is its *stable latency*; if it is not 0, the value is **stale**.
-//! * **lost**: it is known, and after some moment no read shows it, up to the end.
-//! * **never read**: neither; for want of a later read, or because its adding failed.
+//! * **stable**: after some moment every read shows it. The time from known to the last read that
+//!   missed it is its *stable latency*. If that is not 0, the value is **stale**.
+//! * **lost**: it is known, but from some moment until the end no read shows it.
+//! * **never read**: neither of these, because no later read exists or because the add failed.
 //!
-//! Only lost values make a history invalid, there and here. Stricter than Jepsen, which looks for
-//! none of them: a value that stands **twice** in one read, a **phantom** that nobody added, one
-//! whose adding failed definitely and which is read all the same (**resurrected**), and one that
-//! was known when a final read began, which missed it (**diverged**: for Jepsen it is enough that
-//! the very last read shows it).
+//! In Jepsen, only lost values make a history invalid. This checker rejects more:
+//!
+//! * **duplicated**: one read shows a value twice.
+//! * **phantom**: a read shows a value that nobody added.
+//! * **resurrected**: a read shows a value whose add failed definitely.
+//! * **diverged**: a final read misses a value that was known when the read began. Jepsen only
+//!   requires that the very last read shows it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,27 +28,27 @@ use crate::excerpt::excerpt;
 use crate::history::{History, Op, OpType};
 use crate::json::to_value;
 
-/// How many findings of a kind are shown in detail.
+/// How many findings of a kind the results show in detail.
 const SHOWN_MAX: usize = 8;
 
-/// Up to which number values are found by table, rather than by their text.
+/// Values below this number are found by a table lookup, the others by their text.
 const SMALL_MAX: usize = 1 << 20;
 
-/// Where in the history something was, and when.
+/// An event: its index in the history, and its time.
 type Moment = (usize, Duration);
 
-/// What is known of one value.
+/// Everything that is known about one value.
 #[derive(Clone, Debug, Default)]
 struct Element<'h> {
     text: &'h str,
-    /// Where its adding begins. No read that ended before that can have missed it.
+    /// The invocation of its add. A read that ended earlier cannot have missed the value.
     added: usize,
     known: Option<Moment>,
-    /// The latest beginning of a read that showed it.
+    /// The latest invocation of a read that showed it.
     present: Option<Moment>,
-    /// The latest beginning of a read that missed it.
+    /// The latest invocation of a read that missed it.
     absent: Option<Moment>,
-    /// The latest beginning of a final read that missed it.
+    /// The latest invocation of a final read that missed it.
     absent_in_the_end: Option<Moment>,
     failed: bool,
 }
@@ -65,7 +68,7 @@ impl Element<'_> {
             let known = self.known.map_or(Duration::ZERO, |(_, time)| time);
             u64::try_from(after.saturating_sub(known).as_millis()).unwrap_or(u64::MAX)
         };
-        // `None` is before everything.
+        // `None` comes before every index.
         if self.present.is_some() && index(self.absent) < index(self.present) {
             return Outcome::Stable(latency(self.absent));
         }
@@ -76,8 +79,8 @@ impl Element<'_> {
         Outcome::NeverRead
     }
 
-    /// The events that show what became of it: its adding began, it was known, the last read that
-    /// showed it began, and the last one that missed it.
+    /// The events that show the outcome: the invocation of its add, the moment when it was known,
+    /// and the invocations of the last read that showed it and of the last read that missed it.
     fn evidence(&self) -> impl Iterator<Item = usize> {
         let moments = [self.known, self.present, self.absent_in_the_end.or(self.absent)];
         std::iter::once(self.added).chain(moments.into_iter().flatten().map(|(index, _)| index))
@@ -96,15 +99,16 @@ struct Read<'h> {
     list: &'h str,
 }
 
-/// All values, in the order in which they were added.
+/// All values, in the order of their adds.
 #[derive(Debug, Default)]
 struct Elements<'h> {
     elements: Vec<Element<'h>>,
-    /// The places of values that are small numbers, as all are that the generator makes.
+    /// The index of each value that is a small number. The values of the generator are all small
+    /// numbers.
     by_number: Vec<Option<usize>>,
-    /// The places of all others.
+    /// The index of each other value.
     by_text: BTreeMap<&'h str, usize>,
-    /// How often at most a value stands in one read, if more than once, and the end of such a read.
+    /// Each value that a read shows more than once: how often at most, and the end of such a read.
     repeated: BTreeMap<&'h str, (u64, usize)>,
     /// Each value that nobody added, and the end of the first read that showed it.
     phantoms: BTreeMap<&'h str, usize>,
@@ -130,7 +134,7 @@ impl<'h> Elements<'h> {
         all
     }
 
-    /// The events that show what became of a value.
+    /// The events that show the outcome of a value.
     fn evidence(&self, text: &str) -> Vec<usize> {
         let element = self.place(text).and_then(|at| self.elements.get(at));
         let phantom = self.phantoms.get(text).copied();
@@ -168,19 +172,19 @@ impl<'h> Elements<'h> {
         let Some(element) = self.elements.get_mut(place) else { return };
         match op.kind {
             OpType::Ok => element.known = element.known.or(Some((op.index, op.time))),
-            // The type of an operation that a node refused depends on the workload.
+            // Depending on the workload, a refused add is of type fail or of type info.
             OpType::Fail | OpType::Info => element.failed |= op.is_definite,
             OpType::Invoke => {}
         }
     }
 
-    /// Takes in all reads, the one that began last first. The first that misses a value is then
-    /// the only miss that counts for it.
+    /// Processes all reads, latest invocation first. So the first read that misses a value is the
+    /// latest one, and the only one that counts.
     fn read(&mut self, mut reads: Vec<Read<'h>>) {
         reads.sort_unstable_by_key(|read| std::cmp::Reverse(read.begun));
         let count = self.elements.len();
         let (mut unmissed, mut unmissed_in_the_end) = (Unmissed::new(count), Unmissed::new(count));
-        // For each value, the last read that was looked at and showed it, and how often.
+        // For each value: the number of the last read that showed it, and how often it did.
         let mut shown: Vec<(usize, u64)> = vec![(0, 0); count];
         for (read, round) in reads.iter().zip(1..) {
             for_each_value(read.list, |text| self.show(text, read, round, &mut shown));
@@ -202,7 +206,7 @@ impl<'h> Elements<'h> {
         }
     }
 
-    /// Takes in one value of a read.
+    /// Processes one value of a read.
     fn show(&mut self, text: &'h str, read: &Read<'h>, round: usize, shown: &mut [(usize, u64)]) {
         let place = self.place(text);
         let element = place.and_then(|at| self.elements.get_mut(at));
@@ -226,16 +230,16 @@ impl<'h> Elements<'h> {
     }
 }
 
-/// A number that is a place in a table of bearable size, if that is what a value is.
+/// The number, if the value is a number that is small enough for the table.
 fn small_number(text: &str) -> Option<usize> {
     text.parse().ok().filter(|number| *number < SMALL_MAX)
 }
 
-/// Calls `each` with the text of each value of a list. What is no list has none.
+/// Calls `each` with the text of each value of a list. Does nothing if `list` is not a list.
 fn for_each_value<'a>(list: &'a str, mut each: impl FnMut(&'a str)) {
     let inner = list.trim_ascii().strip_prefix('[').and_then(|list| list.strip_suffix(']'));
     match inner {
-        // No comma but those between the values: this is much faster than a parser.
+        // Only commas between values: splitting is much faster than a JSON parser.
         Some(inner) if !inner.bytes().any(|byte| matches!(byte, b'"' | b'[' | b'{')) => {
             let values = inner.split(',').map(str::trim_ascii);
             values.filter(|text| !text.is_empty()).for_each(each);
@@ -247,11 +251,11 @@ fn for_each_value<'a>(list: &'a str, mut each: impl FnMut(&'a str)) {
     }
 }
 
-/// The places of those values that no read so far has missed: a linked list in ascending order.
+/// The values that no read so far has missed, as a linked list of indices in ascending order.
 #[derive(Debug)]
 struct Unmissed {
     first: usize,
-    /// Behind each place, the next one.
+    /// The next index after each index.
     next: Vec<usize>,
 }
 
@@ -260,8 +264,8 @@ impl Unmissed {
         Self { first: 0, next: (1..=count).collect() }
     }
 
-    /// Takes out those before `end` that are not shown, and tells them. Whatever is looked at is
-    /// shown, or is looked at for the last time: O(values shown + values told).
+    /// Removes the values before `end` that the read does not show, and reports them. Each step
+    /// either finds a shown value or removes one: O(values shown + values removed).
     fn take_missed(
         &mut self,
         end: usize,
@@ -287,7 +291,7 @@ impl Unmissed {
 
 /// Judges a history in which `add` adds a value and `read` reads all of them.
 ///
-/// O(a log a + r log r + v) in the adds, the reads and the values that all reads show together.
+/// Takes O(a log a + r log r + v) for a adds, r reads and v values in all reads together.
 #[must_use]
 pub fn check(history: &History, add: &str) -> WorkloadResults {
     let all = Elements::of(history, add);
@@ -357,7 +361,7 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
         .with_unanswered_finals(history)
 }
 
-/// A chart of the stable latencies: a point for each value, at the time from which on it was known.
+/// A chart of the stable latencies: one point for each value, at the time when it became known.
 #[must_use]
 pub fn chart(history: &History, add: &str) -> Chart {
     let all = Elements::of(history, add);
@@ -378,7 +382,7 @@ pub fn chart(history: &History, add: &str) -> Chart {
     }
 }
 
-/// The first value that something happened to, and the rest of the sentence about it.
+/// The first wrong value, and the rest of the sentence about it.
 fn first_error<'h>(
     all: &Elements<'h>,
     [lost, resurrected, diverged]: [Option<&'h str>; 3],

@@ -1,4 +1,4 @@
-//! Hand-written histories: for each anomaly one that has it, and near misses that do not.
+//! Hand-written histories: for each anomaly one history that has it, and near misses that do not.
 
 mod evidence;
 mod properties;
@@ -17,8 +17,8 @@ use crate::options::Availability;
 use crate::results::Results;
 use crate::workload::{echo, unique_ids};
 
-/// A history from lines of `time process type f [value]`, times in ms, one event a line. What
-/// processes from 90 on do is final.
+/// Parses a history from lines of `time process type f [value]`, with times in ms and one event per
+/// line. Operations of processes from 90 on are final.
 pub(crate) fn history(text: &str) -> History {
     let mut history = History::default();
     let mut open: BTreeMap<u64, usize> = BTreeMap::new();
@@ -88,7 +88,8 @@ fn a_value_that_later_reads_show_is_stable_with_the_latency_of_the_last_miss() {
     assert_eq!(valid, Verdict::Valid);
     assert_eq!(results["stable-count"], 1);
     assert_eq!(results["stale"], json!([7]));
-    // From the acknowledgement to the beginning of the last read that missed it.
+    // The latency is the time from the acknowledgement to the beginning of the last read that
+    // missed it.
     assert_eq!(results["stable-latencies"]["1"], 20);
     assert_eq!(results["worst-stale"][0], json!({ "element": 7, "stable-latency": 20 }));
 }
@@ -199,7 +200,7 @@ fn a_known_value_that_any_final_read_misses_has_diverged() {
     assert_eq!((valid, &results["diverged"]), (Verdict::Invalid, &json!([7])));
     assert_eq!(results["lost-count"], 0);
     assert_eq!(check("[7]", "[7]").0, Verdict::Valid);
-    // One that came only while the final reads were under way may be missing in some.
+    // A value that became known during the final reads may be missing in some of them.
     let (valid, results) = broadcast(
         "0 1 invoke broadcast 7
          1 1 info broadcast 7
@@ -227,10 +228,10 @@ fn a_final_operation_without_an_answer_leaves_the_verdict_open() {
             assert_eq!(results.fields["unanswered-finals"][0]["process"], 91);
         }
     }
-    // What is wrong all the same is wrong.
+    // Errors still count.
     let lost = added.replace("[7]", "[]") + "4 91 invoke read";
     assert_eq!(check_set(&lost).valid, Verdict::Invalid);
-    // Before the end, a read may fail.
+    // A read before the end may fail.
     assert_eq!(check_set(&format!("{added}4 2 invoke read\n5 2 fail read")).valid, Verdict::Valid);
 }
 
@@ -241,7 +242,7 @@ fn quantiles_are_jepsens() {
     for value in 0..100 {
         write!(text, "0 1 invoke broadcast {value}\n0 1 ok broadcast {value}\n").unwrap();
     }
-    // At `ms` a read misses the values from `ms` on, so that value v has the latency v - 1.
+    // The read at `ms` misses the values from `ms` on, so value v has the latency v - 1.
     for ms in 0..=100 {
         let seen: Vec<u32> = (0..ms).collect();
         write!(text, "{ms} 2 invoke read\n{ms} 2 ok read {}\n", json!(seen)).unwrap();
@@ -330,7 +331,8 @@ fn a_counter_ends_with_the_sum_of_what_was_acknowledged_and_maybe_the_unknown() 
     for read in [0, 5, 9, 12, 14, 19, 24] {
         assert_eq!(verdict(read), (Verdict::Invalid, Verdict::Invalid), "{read}");
     }
-    // Only with the 7 that was refused. For Maelstrom every error leaves the outcome open.
+    // These sums require the refused add of 7. In Maelstrom, every error leaves the outcome
+    // unknown.
     for read in [17, 18, 22, 23] {
         assert_eq!(verdict(read), (Verdict::Invalid, Verdict::Valid), "{read}");
     }

@@ -1,6 +1,6 @@
-//! The sub-command `doc`: what a node must understand, for people who write nodes.
+//! The subcommand `doc`: prints the requests and replies of a workload, for people who write nodes.
 //!
-//! All of it comes from the declarations that check the replies of nodes.
+//! The text comes from the same declarations that check the replies of nodes.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use crate::workload::{Entry, Field, Rpc};
 
 #[derive(Args, Debug)]
 pub(super) struct DocArgs {
-    /// The workload. Without it: a list of all.
+    /// The workload. Without it: a list of all workloads.
     workload: Option<String>,
 }
 
@@ -26,7 +26,7 @@ pub(super) fn doc(args: &DocArgs, workloads: &[Entry]) -> anyhow::Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-/// A paragraph on each workload.
+/// One paragraph for each workload.
 fn list(workloads: &[Entry]) -> String {
     let mut text = String::new();
     for entry in workloads {
@@ -37,7 +37,7 @@ fn list(workloads: &[Entry]) -> String {
     text
 }
 
-/// All about one workload.
+/// The page of one workload.
 fn page(entry: &Entry) -> String {
     let workload = entry.workload();
     let mut text = format!("{}\n{}\n", workload.name(), wrap(workload.about(), 4));
@@ -70,7 +70,7 @@ fn page(entry: &Entry) -> String {
     text
 }
 
-/// A request and its reply.
+/// The section about one request and its reply.
 fn section(rpc: &Rpc) -> String {
     let (name, about) = (rpc.name, rpc.about);
     let mut text = wrap(&format!("`{name}`: {about}"), 0) + "\n";
@@ -93,7 +93,7 @@ fn section(rpc: &Rpc) -> String {
     text
 }
 
-/// A paragraph in lines of at most 96 characters, each of them indented.
+/// Wraps a paragraph into indented lines of at most 96 characters.
 fn wrap(text: &str, indent: usize) -> String {
     let mut lines = String::new();
     let mut line = String::new();

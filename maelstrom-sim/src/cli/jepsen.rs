@@ -1,7 +1,8 @@
-//! Jepsen's own flags, which `maelstrom test` takes beside those of Maelstrom.
+//! Jepsen's own flags, which `maelstrom test` accepts beside those of Maelstrom.
 //!
-//! Some name the nodes. Most are about hosts and logs that do not exist here: the command accepts
-//! them, so that a script written for Maelstrom runs unchanged, and says once that they have no effect.
+//! Some flags name the nodes. Most of the others concern hosts and logs that do not exist here. The
+//! command accepts them so that a script written for Maelstrom runs unchanged. It says once that
+//! they have no effect.
 
 use std::path::PathBuf;
 
@@ -10,10 +11,10 @@ use anyhow::Context;
 use clap::Args;
 use maelstrom_core::NodeId;
 
-/// The names of nodes.
+/// A list of node names.
 type Names = Vec<String>;
 
-/// The names in a list.
+/// Parses a list of node names.
 fn names(text: &str) -> Result<Names, String> {
     let names: Names = list_items(text).into_iter().map(str::to_owned).collect();
     if names.is_empty() { Err("must name a node".into()) } else { Ok(names) }
@@ -27,7 +28,7 @@ pub(super) struct Flags {
     /// The names of the nodes, separated by commas. [default: n1,n2,n3,n4,n5]
     #[arg(long, value_name = "LIST", value_parser = names)]
     nodes: Option<Names>,
-    /// A file with the names of the nodes, one a line.
+    /// A file with the names of the nodes, one per line.
     #[arg(long, value_name = "FILE")]
     nodes_file: Option<PathBuf>,
     #[arg(long, hide = true)]
@@ -51,7 +52,7 @@ pub(super) struct Flags {
 }
 
 impl Flags {
-    /// The nodes' names, from all flags that name any.
+    /// The names of the nodes, from all flags that name any.
     ///
     /// # Errors
     ///
@@ -71,7 +72,7 @@ impl Flags {
         Ok(names)
     }
 
-    /// A note that lists the given flags that have no effect; `None` if there are none.
+    /// A note that lists the given flags without an effect; `None` if there are none.
     pub(super) fn note(&self) -> Option<String> {
         let flags = [
             ("--log-net-send", self.log_net_send),

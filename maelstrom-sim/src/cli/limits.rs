@@ -1,4 +1,4 @@
-//! The sub-command `limits`: the figures of a test.
+//! The subcommand `limits`: prints the figures of a test and checks them against limits.
 
 use std::io::Write;
 use std::path::PathBuf;

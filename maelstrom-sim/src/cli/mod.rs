@@ -1,7 +1,7 @@
-//! The command: runs real nodes under the checker, for the built-in workloads and those of users.
+//! The command line: runs real nodes under the checker, for the built-in workloads and your own.
 //!
-//! A crate with a workload of its own has a command with all of `maelstrom-sim`'s flags and
-//! sub-commands in a few lines. The fields of the workload are flags, by [`clap::Args`]:
+//! A crate with its own workload gets a command with all flags and subcommands of `maelstrom-sim`
+//! in a few lines. Each field of the workload becomes a flag through [`clap::Args`]:
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -43,21 +43,21 @@ use crate::excerpt::printable;
 use crate::options::Options;
 use crate::workload::{Entry, Workload};
 
-/// The workload of a test that names none, as in Maelstrom.
+/// The default workload, as in Maelstrom.
 const DEFAULT: &str = "lin-kv";
 
-/// Maelstrom's exit code for arguments that make no sense.
+/// Maelstrom's exit code for invalid arguments.
 const BAD_ARGUMENTS: u8 = 254;
 
-/// Maelstrom's exit code for a test that could not be carried out.
+/// Maelstrom's exit code for a test that crashed.
 const CRASHED: u8 = 255;
 
-/// A built-in checker for Maelstrom nodes, with Maelstrom's flags, verdicts and exit codes.
+/// Runs Maelstrom nodes under a built-in checker, with Maelstrom's flags, verdicts and exit codes.
 ///
-/// Exits with 0 if everything looks good, 1 if the analysis is invalid, 2 if the verdict is not
-/// known, 254 on bad arguments, 255 if a node or the test itself crashed or the workload cannot be
-/// tested with these options, 129, 130, 131 or 143 if
-/// SIGHUP, SIGINT, SIGQUIT or SIGTERM ended it.
+/// Exit codes: 0 if everything looks good; 1 if the analysis is invalid; 2 if the verdict is
+/// unknown; 254 for bad arguments; 255 if a node or the test itself crashed, or if these options
+/// cannot test the workload; 129, 130, 131 or 143 if SIGHUP, SIGINT, SIGQUIT or SIGTERM ended the
+/// command.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
@@ -67,19 +67,20 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a program as a cluster of nodes and judge what its clients see.
+    /// Run a program as a cluster of nodes, and judge the history that its clients see.
     #[command(args_override_self = true)]
     Test(Box<TestArgs>),
-    /// Print the figures of a test (of this checker or of Maelstrom) and check them against limits.
+    /// Print the figures of a test (of this checker or of Maelstrom), and check them against
+    /// limits.
     Limits(LimitsArgs),
-    /// Show a list of all runs and their reports, as a web page for this machine.
+    /// Serve a web page on this machine with a list of all runs and their reports.
     Serve(ServeArgs),
-    /// Put the results of the parts of sweeps (SHARD=3/20 make sim) together.
+    /// Merge the results of the shards of sweeps (SHARD=3/20 make sim).
     Shards(ShardsArgs),
-    /// Run a kept test again, with the same command and seed. Real processes have their own timing, so
-    /// the run is alike and not the same.
+    /// Run a stored test again, with the same command and seed. Real processes have their own
+    /// timing, so the two runs are similar but not identical.
     Replay(ReplayArgs),
-    /// Print what a node must understand: the requests of a workload and their replies.
+    /// Print the requests that a node must understand for a workload, and their replies.
     Doc(DocArgs),
 }
 
@@ -93,7 +94,7 @@ pub fn main(workloads: impl IntoIterator<Item = Entry>) -> ExitCode {
     run(&workloads, std::env::args_os().collect())
 }
 
-/// Runs the command with these arguments.
+/// Runs the command with these arguments, and returns its exit code.
 fn run(workloads: &[Entry], args: Vec<OsString>) -> ExitCode {
     let matches = match command(workloads).try_get_matches_from(&args) {
         Ok(matches) => matches,
@@ -106,7 +107,7 @@ fn run(workloads: &[Entry], args: Vec<OsString>) -> ExitCode {
         Ok(Command::Serve(args)) => serve::serve(&args),
         Ok(Command::Shards(args)) => shards::shards(&args),
         Ok(Command::Replay(args)) => match replay::prepare(&args) {
-            // A kept command is a test, so this goes one level deep.
+            // A stored command is always `test`, so the recursion is one level deep.
             Ok(args) => return run(workloads, args),
             Err(error) => Err(error),
         },
@@ -135,7 +136,7 @@ fn print_error(error: &anyhow::Error) {
     writeln!(std::io::stderr(), "error: {text}").ok();
 }
 
-/// Why these workloads cannot be in one command, if they cannot.
+/// Describes a clash between these workloads, if there is one: the command cannot contain both.
 fn clash(workloads: &[Entry]) -> Option<String> {
     let command = Cli::command();
     let test = command.find_subcommand("test")?;
@@ -144,7 +145,7 @@ fn clash(workloads: &[Entry]) -> Option<String> {
         .find_map(|(at, entry)| entry.clash(test, workloads.get(..at).unwrap_or_default()))
 }
 
-/// The command with the names and the flags of these workloads.
+/// The command, with the names and the flags of these workloads.
 fn command(workloads: &[Entry]) -> clap::Command {
     let names = workloads.iter().map(|entry| PossibleValue::new(entry.workload().name()));
     let names = PossibleValuesParser::new(names);
@@ -174,14 +175,15 @@ fn plan(
     Ok((entry.read(flags)?, options))
 }
 
-/// The workload of that name.
+/// The workload with this name.
 fn find<'a>(workloads: &'a [Entry], name: &str) -> anyhow::Result<&'a Entry> {
     let entry = workloads.iter().find(|entry| entry.workload().name() == name);
     entry.ok_or_else(|| anyhow::anyhow!("there is no workload {name}"))
 }
 
-/// The flag as Maelstrom takes it: one that is on or off takes `=true` and `=false` as well. A number
-/// with a minus sign is a value, so that the error tells which values there are.
+/// Makes a flag accept values as in Maelstrom: a flag that is on or off also takes `=true` and
+/// `=false`. A negative number counts as a value and not as a flag, so that the error lists the
+/// allowed values.
 fn lenient(arg: Arg) -> Arg {
     if !matches!(arg.get_action(), ArgAction::SetTrue) {
         let is_number = !arg.is_positional() && arg.get_action().takes_values();
@@ -211,7 +213,7 @@ mod tests {
     use crate::history::History;
     use crate::workload::{Echo, Generator, Rpc, built_in};
 
-    /// A workload with the fields of `T` as flags.
+    /// Defines a workload that has these fields as flags.
     macro_rules! workload {
         ($name:ident { $($(#[$attr:meta])* $field:ident: $type:ty),* }) => {
             #[derive(Clone, Debug, Default, clap::Args)]

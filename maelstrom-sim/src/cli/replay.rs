@@ -1,4 +1,4 @@
-//! The sub-command `replay`: runs a kept test again, with the same command and seed.
+//! The subcommand `replay`: runs a stored test again, with the same command and seed.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,31 +17,32 @@ pub(super) struct ReplayArgs {
     dir: PathBuf,
 }
 
-/// The command that began a run.
+/// The command that started a run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Command {
-    /// The folder in which it began.
+    /// The folder in which it was started.
     folder: PathBuf,
-    /// Its arguments, with the seed.
+    /// Its arguments, including the seed.
     args: Vec<String>,
 }
 
 impl Command {
-    /// The command with these arguments, for one test with this seed. `None`: a part of it is not
-    /// UTF-8, so that it cannot be written down.
+    /// The command with these arguments, for a single test with this seed. `None`: a part of it is
+    /// not UTF-8, so JSON cannot hold it.
     pub(super) fn new(args: &[OsString], seed: u64) -> Option<Self> {
         let args = args.iter().map(|arg| Some(arg.to_str()?.to_owned()));
         let mut args = args.collect::<Option<Vec<String>>>()?;
         let folder = std::env::current_dir().ok()?;
         folder.to_str()?;
-        // The last of several flags counts. Those of the node come behind a `--`.
+        // If a flag occurs several times, the last one counts. The arguments of the node follow a
+        // `--`.
         let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
         let once = ["--test-count", "1", "--seed"].map(ToOwned::to_owned);
         args.splice(end..end, once.into_iter().chain([seed.to_string()]));
         Some(Self { folder, args })
     }
 
-    /// The command for a shell.
+    /// The command as a line for a shell.
     pub(super) fn for_shell(&self) -> String {
         let quoted = |arg: &String| {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
@@ -57,7 +58,7 @@ impl Command {
     }
 }
 
-/// Goes to the folder in which a kept run began, and returns its arguments.
+/// Changes to the folder in which the stored run was started, and returns its arguments.
 pub(super) fn prepare(args: &ReplayArgs) -> anyhow::Result<Vec<OsString>> {
     let path = args.dir.join(COMMAND);
     let text = fs::read_to_string(&path)

@@ -1,4 +1,4 @@
-//! The sub-command `serve`: a web page over the runs of a store.
+//! The subcommand `serve`: serves a web page with the runs of a store.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,11 +14,10 @@ pub(super) struct ServeArgs {
     /// The folder with the runs.
     #[arg(default_value = "store")]
     store: PathBuf,
-    /// The address to listen on. With another one than that of this machine itself, others can read
-    /// the store.
+    /// The address to listen on. Any address but a loopback one lets other machines read the store.
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     address: IpAddr,
-    /// The port to listen on. 0: any that is free.
+    /// The port to listen on. 0: any free port.
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     port: u16,
 }

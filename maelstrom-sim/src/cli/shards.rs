@@ -1,4 +1,4 @@
-//! The sub-command `shards`: puts the results of the parts of sweeps together.
+//! The subcommand `shards`: merges the results of the shards of sweeps.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::sweep::shard::{merge, read_all};
 
 #[derive(Args, Debug)]
 pub(super) struct ShardsArgs {
-    /// Folders with results, which are also looked for in the folders below.
+    /// Folders with results. The command searches their subfolders too.
     #[arg(required = true)]
     folders: Vec<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! The sub-command `test`: runs real nodes under the built-in checker.
+//! The subcommand `test`: runs real nodes under the checker.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -27,7 +27,7 @@ use maelstrom_core::NodeId;
 
 #[derive(Args, Debug)]
 pub(super) struct TestArgs {
-    /// The workload: it decides what clients do, and how the history is judged.
+    /// The workload: it decides which requests clients send, and how the history is judged.
     #[arg(short, long)]
     pub(super) workload: String,
     /// The program that runs a node.
@@ -36,14 +36,14 @@ pub(super) struct TestArgs {
     /// How many nodes to run, named n0, n1, … Overrides --nodes.
     #[arg(long, value_name = "NUM", value_parser = whole::<u16>(1..=u16::MAX))]
     node_count: Option<u16>,
-    /// How long to run, in seconds, without set-up and recovery.
+    /// How long clients send requests, in seconds. Set-up and recovery come on top.
     #[arg(long, value_name = "SECONDS", default_value_t = 60,
         value_parser = whole::<u64>(1..=86_400))]
     time_limit: u64,
-    /// How many requests to make per second, over all clients. 0: none.
+    /// How many requests to send per second, over all clients. 0: none.
     #[arg(long, value_name = "RATE", default_value = "5", value_parser = not_negative)]
     rate: f64,
-    /// How many client threads to run: a number, or with an n behind it, so many per node.
+    /// How many client threads to run: a number, or a number with an n for that many per node.
     #[arg(long, value_name = "NUM", default_value = "1n")]
     concurrency: Concurrency,
     /// The mean latency between nodes, in milliseconds.
@@ -53,51 +53,51 @@ pub(super) struct TestArgs {
     /// The distribution of latencies.
     #[arg(long, value_name = "TYPE", value_enum, default_value_t)]
     latency_dist: LatencyDist,
-    /// The faults to cause, separated by commas: partition, kill, pause. (Maelstrom 0.2.4 knows
-    /// partitions only, its main branch all three.) A node that was paused or killed may answer what
-    /// waited for it too late; that is forgiven here. A node that was killed hears what waited for it
-    /// before it hears `init` again, as in Maelstrom's main branch.
+    /// The faults to inject, separated by commas: partition, kill, pause. (Maelstrom 0.2.4 knows
+    /// only partitions, its main branch all three.) A node that was paused or killed may answer
+    /// requests too late; this is forgiven here. A killed node receives the messages that waited
+    /// for it before it receives `init` again, as in Maelstrom's main branch.
     #[arg(long, value_name = "FAULTS", value_parser = faults)]
     nemesis: Option<Faults>,
     /// The mean time between two operations of the nemesis, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive)]
     nemesis_interval: f64,
-    /// Which part of all requests must succeed: a number from 0 to 1 (0.5 or 1/2), or total.
+    /// The fraction of all requests that must succeed: a number from 0 to 1 (0.5 or 1/2), or total.
     #[arg(long, value_name = "EXPECTED", value_parser = availability)]
     availability: Option<Expected>,
-    /// Judge exactly as Maelstrom does, quirks included. Without this, the rules are stricter in some
-    /// places: the README lists them.
+    /// Judge exactly as Maelstrom does, quirks included. Without this flag, some rules are
+    /// stricter: the README lists them.
     #[arg(long)]
     as_maelstrom: bool,
-    /// Show what the nodes write to stderr. It is always kept in node-logs.
+    /// Show what the nodes write to stderr. The folder node-logs holds it in any case.
     #[arg(long)]
     log_stderr: bool,
-    /// How often to run the test. The first run that is not valid is the last one.
+    /// How often to run the test. Stops after the first run that is not valid.
     #[arg(long, value_name = "NUMBER", default_value_t = 1,
         value_parser = whole::<u64>(1..=u64::MAX))]
     test_count: u64,
-    /// Keep every message and what became of it in messages.jsonl and events.jsonl, too. The report
-    /// shows them in any case.
+    /// Keep every message and its fate in messages.jsonl and events.jsonl. The report shows them in
+    /// any case.
     #[arg(long)]
     trace: bool,
-    /// Print the whole results as JSON, as in results.json, rather than a short summary.
+    /// Print all results as JSON, as in results.json, and not a short summary.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     limits: Limits,
-    /// The seed of all random choices. Without it, each test has another one.
+    /// The seed of all random choices. Without it, each test has its own seed.
     #[arg(long)]
     seed: Option<u64>,
     #[command(flatten)]
     jepsen: super::jepsen::Flags,
-    /// Arguments for the program. Those that look like options come after a --.
+    /// Arguments for the program. Put a -- before those that look like options.
     args: Vec<String>,
 }
 
-/// The faults of a test.
+/// The faults to inject.
 type Faults = Vec<Fault>;
 
-/// The faults of a list. Commas separate them, with spaces around the commas or without.
+/// Parses a comma-separated list of faults.
 fn faults(text: &str) -> Result<Faults, String> {
     list_items(text).into_iter().map(fault).collect()
 }
@@ -114,7 +114,7 @@ fn fault(name: &str) -> Result<Fault, String> {
 /// The expected availability. `None`: any.
 type Expected = Option<Availability>;
 
-/// Like Maelstrom, takes `nil` and an empty text for no expectation.
+/// Parses an availability. Like Maelstrom, takes `nil` and an empty text for no expectation.
 fn availability(text: &str) -> Result<Expected, String> {
     if ["", "nil"].contains(&text.trim()) { Ok(None) } else { text.parse().map(Some) }
 }
@@ -134,7 +134,7 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 impl TestArgs {
-    /// The options of the test, or an error that names the flag that makes no sense.
+    /// The options of the test, or an error that names the invalid flag.
     pub(super) fn options(&self) -> anyhow::Result<Options> {
         let nodes = match self.node_count {
             Some(count) => node_names(count.into()),
@@ -184,8 +184,8 @@ impl TestArgs {
     }
 }
 
-/// Runs the test as often as asked for, with another seed each time, up to the first run that is not
-/// valid.
+/// Runs the test as often as requested, each time with another seed. Stops after the first run that
+/// is not valid.
 pub(super) fn tests(
     args: &TestArgs,
     command: &[OsString],
@@ -223,7 +223,7 @@ fn test(
         log_stderr: args.log_stderr,
     };
     let mut err = std::io::stderr();
-    // Scripts find the folder by this line, so its form stays: "results in", and the rest is the
+    // Scripts find the folder by this line, so it must keep its form: "results in", and then the
     // path.
     writeln!(err, "seed {}, results in {}", test.options.seed, store.dir().display())?;
     let left_behind = left_behind(&args.args, &std::env::temp_dir());
@@ -267,7 +267,7 @@ fn test(
     progress.remove_file();
     if let Some(signal) = interrupted {
         let (error, dir) = (RunError::Interrupted(signal), store.dir().display());
-        // The terminal may be closed.
+        // The terminal may be closed, so an error while writing is ignored.
         writeln!(err, "error: {error}; what happened until then is in {dir}").ok();
         return Ok(signal.exit_code());
     }
@@ -290,7 +290,8 @@ fn test(
     Ok(report::exit_code(results.valid))
 }
 
-/// Why a test is not judged whose nodes began with data that an earlier run left in a folder.
+/// Explains why there is no verdict: the nodes began with data that an earlier run left in a
+/// folder.
 fn why_no_verdict(folder: &Path) -> String {
     format!(
         "there is no verdict: the nodes began with data that an earlier run left in {}, which may be why \

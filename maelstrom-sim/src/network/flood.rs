@@ -1,8 +1,8 @@
-//! Limits on what waits for one receiver, and who is to blame where they are reached.
+//! Limits on the messages that wait for one receiver, and the blame if they are exceeded.
 //!
-//! A node that forwards every message it gets would otherwise fill the checker's memory. The limits
-//! are far above what a test of a right node needs: at a thousand requests a second and a latency of
-//! a second, some ten thousand messages wait.
+//! Without limits, a node that forwards every message would fill the checker's memory. The limits
+//! are far above the needs of a correct node: at a thousand requests per second and a latency of
+//! one second, about ten thousand messages wait.
 
 use std::fmt;
 
@@ -14,32 +14,32 @@ pub const WAITING_MAX: usize = if cfg!(test) { 100_000 } else { 1_000_000 };
 /// How many bytes of message bodies may wait for one receiver.
 pub const WAITING_BYTES_MAX: usize = 256 << 20;
 
-/// True if so many messages, or so many bytes of them, are above the limit.
+/// Whether this many messages or bytes exceed a limit.
 pub(crate) const fn is_too_much(messages: usize, bytes: usize) -> bool {
     messages > WAITING_MAX || bytes > WAITING_BYTES_MAX
 }
 
-/// More waits for a receiver than a test can hold.
+/// The report about a receiver whose waiting messages exceed a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flood {
     /// The receiver.
     pub to: NodeId,
     /// The messages that wait for it.
     pub waiting: Waiting,
-    /// The node that has sent it most messages during the test, and how many. `None`: no node has
-    /// sent it any, or a service has sent it more.
+    /// The node that has sent the receiver the most messages during the test, and how many. `None`:
+    /// no node has sent it any, or a service has sent it more.
     pub most: Option<(NodeId, u64)>,
-    /// The service that has sent it more messages than any node, and how many. The receiver asked
-    /// for all of them.
+    /// The service that has sent the receiver more messages than any node, and how many. They are
+    /// all replies to the receiver's own requests.
     pub replies: Option<(NodeId, u64)>,
 }
 
-/// Messages that wait for a receiver, and where.
+/// The waiting messages, and where they wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// In the network: messages, and the bytes of their bodies.
+    /// In the network: the number of messages, and the bytes of their bodies.
     InNetwork(usize, usize),
-    /// Delivered, but the node has not read it: bytes.
+    /// In the pipe, because the node has not read them: bytes.
     Unread(usize),
 }
 

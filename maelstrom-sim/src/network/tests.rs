@@ -141,13 +141,13 @@ fn a_receiver_sleeps_whole_milliseconds_as_maelstrom_does() {
     let body = RawValue::from_string("\"x\"".into()).unwrap();
     let sent = Duration::from_micros(500);
     network.send(sent, &"n2".into(), &"n1".into(), body.clone()).unwrap();
-    // Due after 10 ms, taken up at once.
+    // Due after 10 ms, and taken at once.
     assert_eq!(network.poll_timeout(), Some(sent + ms(10)));
     network.handle_timeout(sent);
     let late = Duration::from_micros(10_100);
     network.send(late, &"n2".into(), &"n1".into(), body).unwrap();
     network.handle_timeout(sent + ms(10));
-    // Due at 20.1 ms, taken up at 10.5 ms: 9.6 ms are 9.
+    // Due at 20.1 ms and taken at 10.5 ms. The receiver sleeps 9 ms, not 9.6.
     assert_eq!(network.poll_timeout(), Some(sent + ms(19)));
 }
 
@@ -217,7 +217,7 @@ fn send_mebibytes(network: &mut Network, at: u64, count: usize) {
 fn more_bytes_than_may_wait_for_a_receiver_name_it_and_its_sender() {
     let mut network = network(100, LatencyDist::Constant);
     send(&mut network, 0, "lin-kv", "n2", "first");
-    // The one that is taken up first is not in the queue any more.
+    // The receiver holds the first message, so the message is not in the queue any more.
     send_mebibytes(&mut network, 0, 256);
     assert_eq!(network.flooded(), None);
     send_mebibytes(&mut network, 50, 1);

@@ -1,17 +1,18 @@
-//! The queue between the threads that read from nodes and the test, and the memory that both share.
+//! The queue of events between the reader threads and the test, and the memory budget that they
+//! share.
 //!
 //! # Invariants
 //!
-//! * The queue holds at most [`EVENTS_MAX`] events. A reader waits until its event fits, so a node
-//!   that prints too fast waits in its pipe.
+//! * The queue holds at most [`EVENTS_MAX`] events. A reader waits until its event fits. So a node
+//!   that prints too fast blocks on its pipe.
 //! * The lines in the queue and the lines that readers are still reading share one budget. Together
 //!   they take at most [`BYTES_MAX`] bytes, one long line and one short line: 128 MiB and a little,
-//!   with any number of nodes.
-//! * Outside the budget each reader holds the first [`SHORT`] bytes of its line.
-//! * A reader that waits for bytes reads no further, so its node waits in its pipe. One reader may go
-//!   beyond the budget, until the end of its line; so readers that have used up the budget never
-//!   wait for each other. The next one may do so after the test has taken what is above the budget.
-//! * A short line passes an empty queue at once, whatever readers hold.
+//!   for any number of nodes.
+//! * Outside the budget, each reader holds the first [`SHORT`] bytes of its line.
+//! * A reader that waits for bytes stops reading, so its node blocks on its pipe. One reader may
+//!   exceed the budget until the end of its line, so that readers that have used up the budget
+//!   never wait for each other. Another reader may do so once the test has taken the excess lines.
+//! * A short line enters an empty queue at once, whatever the readers hold.
 //! * Events leave in the order in which they came.
 
 use std::collections::VecDeque;
@@ -22,21 +23,21 @@ use maelstrom_core::NodeId;
 
 use super::pipes::LINE_OVERHEAD;
 
-/// The largest number of events that wait for the test.
+/// The most events that wait for the test.
 const EVENTS_MAX: usize = 1024;
 
-/// The budget: bytes of memory that lines take, in the queue and with readers.
+/// The memory budget in bytes for lines, both in the queue and with readers.
 const BYTES_MAX: usize = 64 << 20;
 
-/// How many bytes of the line that it is reading a reader has outside the budget.
+/// How many bytes of its current line a reader holds outside the budget.
 const SHORT: usize = 1 << 16;
 
-/// An event that a reader reports, with the number of the life of its process.
+/// An event from a reader, with the number of its process's life.
 #[derive(Debug)]
 pub(super) struct Said {
     pub(super) node: NodeId,
     pub(super) life: u64,
-    /// `None`: it has closed its stdout.
+    /// `None`: the process closed its stdout.
     pub(super) line: Option<Vec<u8>>,
 }
 
@@ -46,40 +47,40 @@ pub(super) fn queue() -> (Sender, Receiver) {
     (Sender(Arc::clone(&queue)), Receiver(queue))
 }
 
-/// The end of the queue that makes readers.
+/// The sending end, which creates readers.
 #[derive(Debug)]
 pub(super) struct Sender(Arc<Queue>);
 
-/// The end of the queue that the thread has which reads the stdout of one life.
+/// The end for the thread that reads the stdout of one life.
 #[derive(Debug)]
 pub(super) struct Reader {
     queue: Arc<Queue>,
     node: NodeId,
     life: u64,
-    /// Bytes of memory that the line takes which it is reading.
+    /// The memory of the current line, in bytes.
     size: usize,
     /// How many of them come from the budget.
     held: usize,
 }
 
-/// The end of the queue that the test has.
+/// The receiving end, for the test.
 #[derive(Debug)]
 pub(super) struct Receiver(Arc<Queue>);
 
 #[derive(Debug, Default)]
 struct Queue {
     state: Mutex<State>,
-    /// Wakes the test after an event came, and readers after there is room.
+    /// Wakes the test when an event arrives, and readers when there is room.
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Each with its bytes.
+    /// The events, each with its size in bytes.
     events: VecDeque<(Said, usize)>,
     /// The bytes of the events, and those that readers hold.
     bytes: usize,
-    /// The life whose reader may go beyond the budget.
+    /// The life whose reader may exceed the budget.
     favored: Option<u64>,
     is_closed: bool,
 }
@@ -89,7 +90,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits as long as `must_wait` is true and the queue is open.
+    /// Waits while `must_wait` is true and the queue is open.
     fn wait(&self, must_wait: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
         let must_wait = |state: &mut State| !state.is_closed && must_wait(state);
         let waited = self.changed.wait_while(self.state(), must_wait);
@@ -102,13 +103,13 @@ impl State {
         self.bytes.saturating_add(bytes) <= BYTES_MAX
     }
 
-    /// Whether the queue takes an event of so many bytes that come from the budget only now.
+    /// Whether there is room for an event that takes this many more bytes from the budget.
     fn has_room(&self, bytes: usize) -> bool {
         let fits = bytes == 0 || self.fits(bytes);
         self.events.is_empty() || (fits && self.events.len() < EVENTS_MAX)
     }
 
-    /// Whether the reader of this life may hold so many bytes more.
+    /// Whether the reader of this life may take this many more bytes.
     fn may_hold(&self, life: u64, bytes: usize) -> bool {
         let may_exceed = self.favored.map_or(self.fits(0), |favored| favored == life);
         self.fits(bytes) || may_exceed
@@ -121,22 +122,21 @@ impl State {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// The line of this life's reader is at its end.
+    /// The reader of this life has reached the end of its line.
     fn end_line(&mut self, life: u64) {
         self.favored = self.favored.filter(|favored| *favored != life);
     }
 }
 
 impl Sender {
-    /// The end of the queue for the stdout of one life.
+    /// Creates the reader for the stdout of one life.
     pub(super) fn reader(&self, node: NodeId, life: u64) -> Reader {
         Reader { queue: Arc::clone(&self.0), node, life, size: 0, held: 0 }
     }
 }
 
 impl Reader {
-    /// Waits until the line that is being read may take so many bytes more. `false`: the queue is
-    /// closed.
+    /// Waits until the current line may take this many more bytes. `false`: the queue is closed.
     pub(super) fn grow(&mut self, bytes: usize) -> bool {
         self.size = self.size.saturating_add(bytes);
         let more = self.size.saturating_sub(SHORT).saturating_sub(self.held);
@@ -152,9 +152,8 @@ impl Reader {
         true
     }
 
-    /// Waits until an event fits, and puts it in the queue: the line whose size
-    /// [`grow`](Self::grow) has told, or the end of stdout. `false`: the queue is closed, and the
-    /// event is dropped.
+    /// Waits until an event fits, and adds it: a line whose size [`grow`](Self::grow) has counted,
+    /// or the end of stdout. `false`: the queue is closed, and the event is dropped.
     pub(super) fn send(&mut self, line: Option<Vec<u8>>) -> bool {
         let cost = self.size.max(self.held).saturating_add(LINE_OVERHEAD);
         let more = cost.saturating_sub(self.held);
@@ -172,7 +171,7 @@ impl Reader {
 }
 
 impl Drop for Reader {
-    /// Gives back what a line holds that never came to its end.
+    /// Returns the bytes of a line that never ended.
     fn drop(&mut self) {
         let mut state = self.queue.state();
         state.bytes = state.bytes.saturating_sub(self.held);
@@ -182,7 +181,7 @@ impl Drop for Reader {
 }
 
 impl Receiver {
-    /// The oldest event, if there is one before `timeout` is over.
+    /// Takes the oldest event. Waits for up to `timeout`.
     pub(super) fn next(&self, timeout: Duration) -> Option<Said> {
         let state = self.0.state();
         let must_wait = |state: &mut State| state.events.is_empty();
@@ -217,13 +216,13 @@ mod tests {
         sender.reader("n1".into(), life)
     }
 
-    /// Puts a line in the queue that takes so many bytes.
+    /// Adds a line of this many bytes to the queue.
     fn say(sender: &Sender, life: u64, bytes: usize) -> bool {
         let mut reader = reader(sender, life);
         reader.grow(bytes) && reader.send(Some(Vec::new()))
     }
 
-    /// Numbers of the events in the order in which they leave.
+    /// The numbers of the events, in the order in which they leave.
     fn drain(receiver: &Receiver) -> Vec<u64> {
         let next = || receiver.next(Duration::ZERO);
         std::iter::from_fn(next).map(|said| said.life).collect()
@@ -233,7 +232,7 @@ mod tests {
         sender.0.state().bytes
     }
 
-    /// Whether the reader of this life would not have to wait for so many bytes.
+    /// Whether the reader of this life can take this many bytes without waiting.
     fn may_hold(sender: &Sender, life: u64, bytes: usize) -> bool {
         sender.0.state().may_hold(life, bytes)
     }
@@ -275,14 +274,14 @@ mod tests {
         assert!(!may_hold(&sender, 1, 1) && !may_hold(&sender, 2, 1));
         assert!(third.grow(34 * MIB));
         assert_eq!(bytes(&sender), 124 * MIB);
-        // A line whose bytes are counted waits for no more of them.
+        // All bytes of the line are counted, so it does not wait for more.
         assert!(third.send(Some(Vec::new())));
         assert!(!may_hold(&sender, 1, 1) && !may_hold(&sender, 2, 1));
         assert_eq!(drain(&receiver), [3]);
         assert_eq!(bytes(&sender), 60 * MIB);
         assert!(first.grow(20 * MIB));
         assert!(!may_hold(&sender, 2, 1));
-        // A line that never ends gives its bytes back.
+        // A line that never ends returns its bytes.
         drop(first);
         assert_eq!(bytes(&sender), 20 * MIB);
         assert!(may_hold(&sender, 2, 100 * MIB));
@@ -315,7 +314,7 @@ mod tests {
         let stdout = Endless { sender: &sender, left: 8 * MIB, counted: &mut counted };
         pipes::read_stdout(stdout, &Mutex::new(Printed::default()), reader(&sender, 1));
         assert!(counted.is_sorted(), "{counted:?}");
-        // The last read finds the end; the whole line is counted by then.
+        // The last read finds the end. By then the whole line is counted.
         assert!(counted.last().unwrap() + SHORT >= 8 * MIB, "{counted:?}");
         assert!(bytes(&sender) >= 8 * MIB);
         assert_eq!(receiver.next(Duration::ZERO).unwrap().line.unwrap().len(), 8 * MIB);

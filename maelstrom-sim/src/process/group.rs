@@ -1,19 +1,19 @@
-//! The process group of a node: the program that was started, and whatever it starts.
+//! The process group of a node: the program, and all processes that it starts.
 //!
-//! A node is often a script that starts the real program as its child. Signals therefore go to the
-//! whole group. A program that moves to another group (a daemon, a shell with job control) escapes.
+//! A node is often a script that starts the real program as its child. So signals go to the whole
+//! group. A program that moves to another group (a daemon, a shell with job control) escapes.
 //!
 //! # Invariants
 //!
-//! * A group gets signals only as long as nobody has reaped its leader: until then the system gives
-//!   the group's id to no other process.
-//! * [`kill_all`] reaches every group that was started and is not reaped yet, from any thread.
+//! * A group receives signals only until its leader is reaped. Until then the system gives the
+//!   group's id to no other process.
+//! * [`kill_all`] reaches every group whose leader is not reaped yet, from any thread.
 
 use std::io;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-/// How often a process is asked whether it has exited.
+/// How often to poll whether a process has exited.
 const POLL_EVERY: Duration = Duration::from_millis(5);
 
 /// A process group and the process that leads it.
@@ -24,17 +24,17 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Starts a process in a group of its own.
+    /// Starts a process as the leader of a new group.
     pub(super) fn spawn(command: &mut Command) -> io::Result<Self> {
         Ok(Self { leader: system::spawn(command)?, status: None })
     }
 
-    /// The process that was started, for its pipes.
+    /// The leader, for its pipes.
     pub(super) const fn leader(&mut self) -> &mut Child {
         &mut self.leader
     }
 
-    /// Stops all of its processes, or lets them go on.
+    /// Pauses or resumes all processes of the group.
     pub(super) fn set_paused(&self, is_paused: bool) -> io::Result<()> {
         if self.status.is_some() { Ok(()) } else { system::set_paused(&self.leader, is_paused) }
     }
@@ -44,8 +44,8 @@ impl Group {
         self.status.is_some() || system::has_exited(&mut self.leader)
     }
 
-    /// Waits until the leader exits by itself, and tells how. Kills the rest of the group then.
-    /// `None`: it does not exit within `patience`, or was killed before.
+    /// Waits until the leader exits by itself, kills the rest of the group, and returns the exit
+    /// status. `None`: the leader did not exit within `patience`, or was killed before.
     pub(super) fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
         let until = Instant::now() + patience;
         while !self.has_exited() {
@@ -58,7 +58,7 @@ impl Group {
         self.status
     }
 
-    /// Sends SIGKILL to all of its processes, paused ones too, and reaps the leader.
+    /// Sends SIGKILL to all processes of the group, even paused ones, and reaps the leader.
     pub(super) fn kill(&mut self) {
         if self.status.is_some() {
             return;
@@ -68,12 +68,13 @@ impl Group {
     }
 }
 
-/// Sends SIGKILL to all groups of this process: for an end without any order.
+/// Sends SIGKILL to all groups, for an immediate end.
 pub fn kill_all() {
     system::kill_all();
 }
 
-/// From now on a panic kills all groups. Nothing is dropped where a panic aborts the process.
+/// From now on a panic kills all groups. If a panic aborts the process, no destructor runs, so
+/// destructors cannot do it.
 pub fn kill_all_on_panic() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -102,7 +103,7 @@ mod system {
     }
 
     pub(super) fn spawn(command: &mut Command) -> io::Result<Child> {
-        // With the lock held, so that `kill_all` misses no process that is being started.
+        // Holds the lock, so that `kill_all` does not miss a process that is just starting.
         let mut live = live();
         let child = command.process_group(0).spawn()?;
         live.insert(Pid::from_child(&child).as_raw_pid());
@@ -114,11 +115,11 @@ mod system {
         Ok(kill_process_group(Pid::from_child(leader), signal)?)
     }
 
-    /// Whether it has exited. It is not reaped by this.
+    /// Whether the leader has exited. Does not reap it.
     pub(super) fn has_exited(leader: &mut Child) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let status = waitid(WaitId::Pid(Pid::from_child(leader)), options);
-        // An error says that there is no such child any more.
+        // An error means that the child does not exist any more.
         !matches!(status, Ok(None))
     }
 
@@ -126,9 +127,9 @@ mod system {
         let id = Pid::from_child(leader);
         let mut live = live();
         if live.remove(&id.as_raw_pid()) {
-            // Fails on some systems if all of its processes have exited.
+            // Fails on some systems if all processes of the group have exited.
             kill_process_group(id, Signal::KILL).ok();
-            // A leader that has left its own group.
+            // Reaches a leader that has left its own group.
             kill_process(id, Signal::KILL).ok();
         }
     }

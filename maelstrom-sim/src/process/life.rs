@@ -18,12 +18,12 @@ use super::program::{Program, StartError};
 
 #[derive(Debug)]
 pub(super) struct Life {
-    /// Numbers the lives of all nodes of a test.
+    /// The number of the life, unique within the test.
     pub(super) number: u64,
     pub(super) is_killed: bool,
     group: Group,
     input: mpsc::Sender<Vec<u8>>,
-    /// Bytes of memory that lines take which the node has not read yet.
+    /// The memory of the lines that the node has not read yet, in bytes.
     unread_bytes: Arc<AtomicUsize>,
     printed: Arc<Mutex<Printed>>,
     stderr: Arc<Mutex<VecDeque<String>>>,
@@ -63,11 +63,11 @@ impl Life {
         Ok(Self { number, is_killed, group, input, unread_bytes, printed, stderr, stderr_thread })
     }
 
-    /// Writes a line to it, and tells how many bytes wait to be read by it now.
+    /// Writes a line to the node. Returns how many bytes the node has not read yet.
     pub(super) fn deliver(&self, line: Vec<u8>) -> usize {
         let cost = pipes::cost(&line);
         let unread_bytes = self.unread_bytes.fetch_add(cost, Ordering::Relaxed) + cost;
-        // A node that is gone reads nothing; its end is reported by its stdout.
+        // A node that has exited reads nothing. Its stdout reports the end.
         self.input.send(line).ok();
         unread_bytes
     }
@@ -76,7 +76,7 @@ impl Life {
         self.group.set_paused(is_paused)
     }
 
-    /// How it exited by itself, if it does so within `patience`.
+    /// The exit status, if the node exits by itself within `patience`.
     pub(super) fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
         self.group.wait(patience)
     }
@@ -98,17 +98,17 @@ impl Life {
         self.group.kill();
     }
 
-    /// Kills it, and waits for its log.
+    /// Kills the node, and waits for its log.
     pub(super) fn end(&mut self) {
         self.group.kill();
-        // A process that left the group may still hold the pipe, in which case the log stays open.
+        // A process that left the group may still hold the pipe. Then the log stays open.
         if self.stderr_thread.as_ref().is_some_and(has_finished) {
             self.stderr_thread.take().map(JoinHandle::join);
         }
     }
 }
 
-/// Waits a moment for a thread to end, and tells whether it did.
+/// Waits a moment for a thread to end, and returns whether it did.
 fn has_finished(thread: &JoinHandle<()>) -> bool {
     for _ in 0..200 {
         if thread.is_finished() {

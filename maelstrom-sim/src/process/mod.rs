@@ -1,14 +1,14 @@
-//! Real nodes: processes that speak over pipes.
+//! Real nodes: processes that communicate over pipes.
 //!
-//! Each process has three threads of ours (`pipes`) and leads a process group of its own
-//! (`group`), which gets all signals. Lines that nodes print pass through one queue (`events`).
+//! Three threads serve each process (`pipes`). Each process leads its own process group (`group`),
+//! which receives all signals. All lines that nodes print pass through one queue (`events`).
 //!
 //! # Invariants
 //!
-//! * A line that a process printed before it was killed counts until its node is started anew. A
-//!   line that arrives later does not count. Each life has a number for that.
-//! * Nothing that was started is left running when [`Processes`] is dropped, except what has left
-//!   its process group. [`kill_all`] and [`kill_all_on_panic`] are for an end without order.
+//! * A line that a process printed before it was killed counts until its node starts again. A line
+//!   that arrives later does not count. To tell them apart, each life of a node has a number.
+//! * When [`Processes`] is dropped, no process keeps running, except one that has left its process
+//!   group. [`kill_all`] and [`kill_all_on_panic`] are for an immediate end.
 
 #![expect(clippy::disallowed_methods, reason = "this is the real-time driver")]
 
@@ -38,41 +38,41 @@ use self::events::{Receiver, Said, Sender};
 use self::life::Life;
 use self::program::Program;
 
-/// How much may wait for a node that does not read its input, in bytes of memory.
+/// How many bytes of memory the unread input of a node may take.
 pub const UNREAD_BYTES_MAX: usize = 256 << 20;
 
-/// How long a node that has closed its stdout may take to exit.
+/// How long a node may take to exit after it closed its stdout.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The program that runs a node, and where its stderr goes.
+/// The program of the nodes, and the destination of their stderr.
 #[derive(Clone, Debug)]
 pub struct ProcessOptions {
     /// The program.
     pub bin: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Where each node's stderr goes, as `<node>.log`.
+    /// The folder for the stderr of each node, as `<node>.log`.
     pub log_dir: PathBuf,
-    /// Whether it is shown as well.
+    /// Whether to also print the stderr of the nodes.
     pub log_stderr: bool,
 }
 
 /// An event of a node.
 #[derive(Debug)]
 pub enum ProcessEvent {
-    /// It printed a line, in this life or just before it was killed.
+    /// The node printed a line, in its current life or just before it was killed.
     Line(NodeId, Vec<u8>),
-    /// It closed its stdout, most likely because it is gone.
+    /// The node closed its stdout, most likely because it exited.
     Closed(NodeId),
 }
 
-/// The nodes of a test. Dropping them ends them.
+/// The nodes of a test. Dropping it kills them.
 #[derive(Debug)]
 pub struct Processes {
     program: Program,
     options: ProcessOptions,
     nodes: BTreeMap<NodeId, Life>,
-    /// Lines that were sent to dead nodes, and their size in bytes.
+    /// Lines for killed nodes, and their size in bytes.
     waiting: BTreeMap<NodeId, (Vec<Vec<u8>>, usize)>,
     lives: u64,
     sender: Sender,
@@ -84,7 +84,7 @@ impl Processes {
     ///
     /// # Errors
     ///
-    /// If the program cannot be started ([`StartError`]), or a log file not be created.
+    /// If the program cannot be started ([`StartError`]), or a log file cannot be created.
     pub fn start(options: &ProcessOptions, nodes: &[NodeId]) -> anyhow::Result<Self> {
         let program = Program::find(&options.bin, &options.args)?;
         let log_dir = &options.log_dir;
@@ -112,7 +112,7 @@ impl Processes {
         Ok(())
     }
 
-    /// Ends a node at once (SIGKILL), and with it what its pipe holds.
+    /// Kills a node at once (SIGKILL). Its unread input is lost.
     pub fn kill(&mut self, node: &NodeId) {
         if let Some(life) = self.nodes.get_mut(node) {
             life.is_killed = true;
@@ -120,13 +120,12 @@ impl Processes {
         }
     }
 
-    /// Starts a node anew that was [killed](Self::kill). As with Maelstrom, it
-    /// first gets the lines that were sent to it meanwhile. `false`: they are more than
-    /// [`UNREAD_BYTES_MAX`].
+    /// Starts a [killed](Self::kill) node again. As in Maelstrom, it first receives the lines that
+    /// were sent to it in the meantime. `false`: they exceed [`UNREAD_BYTES_MAX`].
     ///
     /// # Errors
     ///
-    /// If that is not possible any more.
+    /// If the node cannot be started again.
     pub fn restart(&mut self, node: &NodeId) -> anyhow::Result<bool> {
         let log = self.options.log_dir.join(format!("{node}.log"));
         let file = File::options().append(true).create(true).open(&log);
@@ -134,24 +133,24 @@ impl Processes {
         writeln!(file, "-- killed and started again --")?;
         self.begin_life(node, file)?;
         let (lines, _) = self.waiting.remove(node).unwrap_or_default();
-        // The rest of what is too much stays behind: the test fails.
+        // Drops the lines after the limit, because the test fails anyway.
         Ok(lines.into_iter().all(|line| self.deliver(node, line)))
     }
 
-    /// Stops a node until it is [resumed](Self::resume): what it is sent waits.
+    /// Pauses a node until it is [resumed](Self::resume). Lines for it wait.
     ///
     /// # Errors
     ///
-    /// If the system cannot do that.
+    /// If the system cannot pause it.
     pub fn pause(&mut self, node: &NodeId) -> anyhow::Result<()> {
         self.set_paused(node, true)
     }
 
-    /// Lets a node go on.
+    /// Resumes a paused node.
     ///
     /// # Errors
     ///
-    /// If the system cannot do that.
+    /// If the system cannot resume it.
     pub fn resume(&mut self, node: &NodeId) -> anyhow::Result<()> {
         self.set_paused(node, false)
     }
@@ -162,8 +161,8 @@ impl Processes {
         set.with_context(|| format!("cannot {what} {node}"))
     }
 
-    /// Writes a line to a node. `false`: it has not read its input for so long that
-    /// [`UNREAD_BYTES_MAX`] is reached.
+    /// Writes a line to a node. `false`: the node reads too slowly, and its unread input exceeds
+    /// [`UNREAD_BYTES_MAX`].
     pub fn deliver(&mut self, node: &NodeId, line: Vec<u8>) -> bool {
         let bytes = match self.nodes.get(node) {
             None => return true,
@@ -178,7 +177,7 @@ impl Processes {
         bytes <= UNREAD_BYTES_MAX
     }
 
-    /// The next event of a node, if one comes before `timeout` is over.
+    /// Takes the next event of a node. Waits for up to `timeout`.
     pub fn next_event(&self, timeout: Duration) -> Option<ProcessEvent> {
         let Said { node, life: number, line } = self.events.next(timeout)?;
         let life = self.nodes.get(&node).filter(|life| life.number == number)?;
@@ -188,7 +187,7 @@ impl Processes {
         }
     }
 
-    /// How a node that closed its stdout exited. `None`: it is still there.
+    /// The exit status of a node that closed its stdout. `None`: it still runs.
     pub fn exit_status(&mut self, node: &NodeId) -> Option<ExitStatus> {
         let life = self.nodes.get_mut(node)?;
         let status = life.wait(EXIT_PATIENCE)?;
@@ -196,14 +195,14 @@ impl Processes {
         Some(status)
     }
 
-    /// Whether the process of a node has exited although nobody killed it. Kills nothing, unlike
+    /// Whether the process of a node exited without being killed. Kills nothing, unlike
     /// [`exited`](Self::exited).
     pub fn has_exited(&mut self, node: &NodeId) -> bool {
         let life = self.nodes.get_mut(node).filter(|life| !life.is_killed);
         life.is_some_and(Life::has_exited)
     }
 
-    /// The first node whose process has exited although nobody killed it, and how it exited. Unlike
+    /// The first node whose process exited without being killed, and its exit status. Unlike
     /// [`ProcessEvent::Closed`], this also finds a process whose stdout another process holds open.
     /// Kills the rest of that node's process group.
     pub fn exited(&mut self) -> Option<(NodeId, ExitStatus)> {
@@ -211,7 +210,7 @@ impl Processes {
         alive.find_map(|(node, life)| Some((node.clone(), life.wait(Duration::ZERO)?)))
     }
 
-    /// How much a node has printed in its present life.
+    /// How much a node has printed in its current life.
     #[must_use]
     pub fn printed(&self, node: &NodeId) -> Option<Printed> {
         self.nodes.get(node).map(Life::printed)
@@ -223,14 +222,14 @@ impl Processes {
         self.program.has_carriage_return()
     }
 
-    /// The program that `env` cannot find, where the nodes' program is a script whose first line
-    /// asks `env` for one.
+    /// The program that `env` cannot find, if the nodes' program is a script whose first line calls
+    /// `env`.
     #[must_use]
     pub fn missing_to_env(&self) -> Option<String> {
         self.program.missing_to_env()
     }
 
-    /// The end of a node's stderr.
+    /// The last lines of a node's stderr.
     #[must_use]
     pub fn stderr_tail(&self, node: &NodeId) -> Vec<String> {
         self.nodes.get(node).map(Life::stderr_tail).unwrap_or_default()

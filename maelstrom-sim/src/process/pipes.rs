@@ -1,12 +1,12 @@
-//! The three pipes of a process, each with a thread of its own.
+//! The three pipes of a process. Each has its own thread.
 //!
-//! None of the threads holds up the test. A thread ends when its pipe is closed.
+//! No thread blocks the test. A thread ends when its pipe is closed.
 //!
 //! # Invariants
 //!
-//! * A line of stdout beyond [`LINE_BYTES_MAX`] comes in pieces. Its memory grows by at most
-//!   [`GROWTH_MAX`] at once, and only after the queue of events has granted that.
-//! * A line of stderr beyond [`STDERR_LINE_BYTES_MAX`] comes in pieces.
+//! * A line of stdout longer than [`LINE_BYTES_MAX`] is split. Its memory grows by at most
+//!   [`GROWTH_MAX`] at a time, and only after the queue of events has granted it.
+//! * A line of stderr longer than [`STDERR_LINE_BYTES_MAX`] is split.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -22,20 +22,20 @@ use crate::excerpt::log_line;
 /// The longest line that a node may print.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
-/// The longest line of stderr that is kept whole.
+/// The longest line of stderr that is not split.
 const STDERR_LINE_BYTES_MAX: usize = 1 << 20;
 
-/// By how much the memory of a line grows at most.
+/// How many bytes the memory of a line grows by at most.
 const GROWTH_MAX: usize = 4 << 20;
 
-/// How many lines of its stderr are kept for the moment when a node is in trouble. A backtrace, which
-/// comes after the error that it belongs to, is longer than a hundred lines.
+/// How many of the last lines of its stderr are kept for a node that fails. More than a hundred,
+/// because a long backtrace may follow the error.
 const STDERR_LINES: usize = 512;
 
-/// How much of each of these lines is kept.
+/// How many characters of each of these lines are kept.
 const STDERR_LINE_CHARS: usize = 1_000;
 
-/// About what a line takes in memory beside its bytes.
+/// The approximate memory of a line beside its bytes.
 pub(super) const LINE_OVERHEAD: usize = 64;
 
 /// The byte order mark of UTF-8.
@@ -76,7 +76,7 @@ impl Printed {
     }
 }
 
-/// Estimated bytes of memory that a line takes while it waits.
+/// The approximate memory of a waiting line in bytes.
 pub(crate) const fn cost(line: &[u8]) -> usize {
     line.len() + LINE_OVERHEAD
 }
@@ -113,12 +113,14 @@ pub(super) fn read_stdout(stdout: impl Read, printed: &Mutex<Printed>, mut event
     events.send(None);
 }
 
-/// Lines as Maelstrom reads them: a line feed, a carriage return, or both in this order end one.
+/// Splits input into lines as Maelstrom does. A line ends with a line feed, a carriage return, or a
+/// carriage return and a line feed.
 struct Lines<R> {
     input: R,
     /// The longest line.
     max: usize,
-    /// Whether the last line ended with a carriage return, so that a line feed belongs to it.
+    /// Whether the last line ended with a carriage return. A line feed right after it belongs to
+    /// that line end.
     after_return: bool,
 }
 
@@ -127,9 +129,9 @@ impl<R: BufRead> Lines<R> {
         Self { input, max, after_return: false }
     }
 
-    /// The next line, without its end; `None` behind the last one. A line beyond the limit comes in
-    /// pieces. `count` gets its bytes as they come. `grow` grants so many bytes of memory more before
-    /// the line takes them, or `false` ends the reading.
+    /// The next line, without its end; `None` at the end of the input. Splits a line beyond the
+    /// limit. `count` gets its bytes as they arrive. `grow` grants more memory before the line
+    /// takes it; if it returns `false`, the reading ends.
     fn next(
         &mut self,
         mut count: impl FnMut(&[u8]),
@@ -203,7 +205,7 @@ mod tests {
     #[test]
     fn bytes_count_as_they_come_and_not_only_with_their_newline() {
         let mut printed = Printed::default();
-        // A buffer of two bytes: everything comes in pieces.
+        // With a buffer of two bytes, all input arrives in pieces.
         let mut input = Lines::new(BufReader::with_capacity(2, &b"\xef\xbb\xbf{}\nab"[..]), 64);
         assert_eq!(input.next(|bytes| printed.add(bytes), |_| true).unwrap().unwrap().len(), 5);
         assert_eq!((printed.bytes, printed.unended_bytes, printed.lines), (6, 0, 1));
@@ -228,7 +230,7 @@ mod tests {
             let lines = std::iter::from_fn(|| input.next(|_| {}, |_| true).unwrap());
             assert_eq!(lines.collect::<Vec<_>>(), [&b"a"[..], b"b", b"c", b"", b"d"]);
         }
-        // The line is there before anything else is.
+        // The line is returned before the next byte arrives.
         let (reader, mut writer) = io::pipe().unwrap();
         writer.write_all(b"a\r").unwrap();
         assert_eq!(

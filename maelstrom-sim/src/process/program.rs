@@ -1,4 +1,4 @@
-//! The program that runs a node, and why it cannot be started.
+//! The program of the nodes, and the reasons for which it cannot be started.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::process::Command;
 
 use super::shebang::{self, Shebang};
 
-/// Why the program cannot be started. No process of it runs then.
+/// The reason why the program cannot be started. None of its processes runs.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// There is no such file.
+    /// The file does not exist.
     #[error("cannot find {0}: check --bin, and build the program first")]
     Missing(PathBuf),
     /// It is a folder.
@@ -18,7 +18,7 @@ pub enum StartError {
     /// It is a pipe, a socket or a device.
     #[error("cannot start {0}: it is no regular file")]
     NotAFile(PathBuf),
-    /// This user may not execute it.
+    /// This user has no permission to execute it.
     #[error("cannot start {bin}: permission denied: {why}")]
     Forbidden {
         /// The program.
@@ -26,10 +26,10 @@ pub enum StartError {
         /// The missing permission, and the remedy.
         why: String,
     },
-    /// It may not be executed.
+    /// It has no permission to be executed.
     #[error("cannot start {0}: it is not executable; run `chmod +x` on it")]
     NotExecutable(PathBuf),
-    /// It is a script, and there is nothing that its first line names.
+    /// It is a script, and its interpreter does not exist.
     #[error(
         "cannot start {bin}: its first line asks for {interpreter}, which is not there; install \
          that, or correct the line"
@@ -40,19 +40,19 @@ pub enum StartError {
         /// Its interpreter.
         interpreter: String,
     },
-    /// It is a script, and its first line names nothing.
+    /// It is a script, and its first line names no interpreter.
     #[error(
         "cannot start {0}: its first line names no program behind #!; it must be one such as \
          #!/bin/sh"
     )]
     EmptyShebang(PathBuf),
-    /// It is a script, and begins with a byte order mark.
+    /// It is a script that begins with a byte order mark.
     #[error(
         "cannot start {0}: it begins with a byte order mark, which hides the #!; save the file as \
          UTF-8 without one"
     )]
     ByteOrderMark(PathBuf),
-    /// It is a script, and its lines end as on Windows.
+    /// It is a script with line ends as on Windows.
     #[error(
         "cannot start {0}: its first line ends in a carriage return; save the file with Unix line \
          ends (LF)"
@@ -64,7 +64,7 @@ pub enum StartError {
          #!/bin/sh"
     )]
     Format(PathBuf),
-    /// The folder in which nodes run is not there.
+    /// The folder in which nodes run does not exist.
     #[error(
         "cannot start nodes: the temporary folder {0}, in which they run, is not there; create it, \
          or set TMPDIR to a folder"
@@ -75,7 +75,7 @@ pub enum StartError {
     Other(PathBuf, io::Error),
 }
 
-/// A program that is there, with its arguments.
+/// An existing program, with its arguments.
 #[derive(Clone, Debug)]
 pub(super) struct Program {
     bin: PathBuf,
@@ -85,7 +85,7 @@ pub(super) struct Program {
 impl Program {
     /// # Errors
     ///
-    /// If there is no such file.
+    /// If the file does not exist or is not a regular file.
     pub(super) fn find(bin: &Path, args: &[String]) -> Result<Self, StartError> {
         let found = bin.canonicalize().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
@@ -96,21 +96,21 @@ impl Program {
         if found.is_dir() {
             return Err(StartError::Folder(bin.to_owned()));
         }
-        // Nobody opens it then: a named pipe would block.
+        // Checked before anything opens the file, because opening a named pipe would block.
         if !found.is_file() {
             return Err(StartError::NotAFile(bin.to_owned()));
         }
         Ok(Self { bin: found, args: args.to_vec() })
     }
 
-    /// How to start it: in the temporary folder, as Maelstrom does.
+    /// The command that starts it, in the temporary folder as in Maelstrom.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.bin);
         command.args(&self.args).current_dir(std::env::temp_dir());
         command
     }
 
-    /// Why it could not be started.
+    /// Explains why the program could not be started.
     pub(super) fn explain(&self, error: io::Error) -> StartError {
         let (bin, temp_dir) = (self.bin.clone(), std::env::temp_dir());
         if !temp_dir.is_dir() {
@@ -141,17 +141,17 @@ impl Program {
         }
     }
 
-    /// Whether it is a script whose first line ends in a carriage return. `env` takes such a line and
-    /// then finds no program of that name.
+    /// Whether it is a script whose first line ends in a carriage return. `env` accepts such a
+    /// line, but then finds no program with that name.
     pub(super) fn has_carriage_return(&self) -> bool {
         Shebang::of(&self.bin).is_some_and(|line| line.has_carriage_return())
     }
 
-    /// The program that its first line asks `env` for, if it is a script and `env` cannot find that.
+    /// The program that the first line of a script passes to `env`, if `env` cannot find it.
     pub(super) fn missing_to_env(&self) -> Option<String> {
         let line = Shebang::of(&self.bin)?;
         let name = line.sought_by_env()?;
-        // Nodes run there.
+        // Nodes run in this folder.
         let temp_dir = std::env::temp_dir();
         let is_there = if name.contains('/') {
             temp_dir.join(name).exists()
@@ -163,7 +163,7 @@ impl Program {
     }
 }
 
-/// The error of a program that this user may not execute, if it can be told what is missing.
+/// The error for a program that this user may not execute, if the missing permission is known.
 fn forbidden_or_other(bin: PathBuf, error: io::Error) -> StartError {
     let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
     match if is_denied { what_is_missing(&bin) } else { None } {
@@ -172,7 +172,7 @@ fn forbidden_or_other(bin: PathBuf, error: io::Error) -> StartError {
     }
 }
 
-/// The permission that this user lacks, and the remedy.
+/// Describes the permission that this user lacks, and the remedy.
 fn what_is_missing(bin: &Path) -> Option<String> {
     let path = std::path::absolute(bin).ok()?;
     let mut folders: Vec<&Path> = path.ancestors().skip(1).collect();
@@ -192,7 +192,7 @@ fn what_is_missing(bin: &Path) -> Option<String> {
     }
 }
 
-/// The mode of a file that not everybody may execute.
+/// The mode of a file that some users may not execute.
 #[cfg(unix)]
 fn missing_mode(bin: &Path) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt;

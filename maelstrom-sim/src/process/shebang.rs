@@ -1,17 +1,17 @@
-//! The first line of a script: the program that it asks for.
+//! The first line of a script, which names its interpreter.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-/// How much of a `#!` line is looked at. Linux reads 256 bytes.
+/// How many bytes of a `#!` line to read. Linux reads 256.
 const BYTES_MAX: u64 = 512;
 
-/// What is behind `#!` in a script's first line, without the line feed.
+/// The text after `#!` in the first line of a script, without the line feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shebang(String);
 
-/// The first line of a regular file, or its beginning.
+/// The first line of a file, or its beginning.
 fn first_line(path: &Path) -> Option<Vec<u8>> {
     let mut line = Vec::new();
     let file = File::open(path).ok()?;
@@ -19,13 +19,13 @@ fn first_line(path: &Path) -> Option<Vec<u8>> {
     Some(line)
 }
 
-/// Whether the first line of a file would be that of a script without the byte order mark before it.
+/// Whether the file is a script with a byte order mark before its `#!`.
 pub(super) fn is_behind_bom(path: &Path) -> bool {
     first_line(path).is_some_and(|line| line.starts_with(b"\xef\xbb\xbf#!"))
 }
 
 impl Shebang {
-    /// That of a file. `None`: it is no script, or cannot be read.
+    /// The `#!` line of a file. `None`: the file is not a script, or cannot be read.
     pub(super) fn of(path: &Path) -> Option<Self> {
         Self::parse(&first_line(path)?)
     }
@@ -35,19 +35,19 @@ impl Shebang {
         Some(Self(String::from_utf8_lossy(line).into_owned()))
     }
 
-    /// Whether the line ends in a carriage return, which belongs to its last word.
+    /// Whether the line ends in a carriage return. The system counts it as a part of the last word.
     pub(super) fn has_carriage_return(&self) -> bool {
         self.0.ends_with('\r')
     }
 
-    /// The program that the system starts, with a carriage return where the line has one behind it.
+    /// The interpreter that the system starts, with the carriage return if the line ends in one.
     pub(super) fn interpreter(&self) -> &str {
         self.split().0
     }
 
-    /// The program that `env` looks for, if `env` is the interpreter. Linux passes the rest of the
-    /// line as one argument, so a name may contain spaces. `None`: the interpreter is not `env`, or
-    /// its options do not tell.
+    /// The program that `env` searches for, if `env` is the interpreter. Linux passes the rest of
+    /// the line as one argument, so a name may contain spaces. `None`: the interpreter is not
+    /// `env`, or the line has options that hide the name.
     pub(super) fn sought_by_env(&self) -> Option<&str> {
         let (interpreter, rest) = self.split();
         if Path::new(interpreter).file_name()? != "env" {
@@ -72,12 +72,12 @@ impl Shebang {
     }
 }
 
-/// What the system takes for a space in this line.
+/// The characters that the system treats as spaces in this line.
 const fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t')
 }
 
-/// Whether `env` takes a word for a variable's value that does not change where it looks.
+/// Whether `env` treats a word as a variable assignment that does not change its search path.
 fn is_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| name != "PATH")
 }

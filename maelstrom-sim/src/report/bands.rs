@@ -1,4 +1,4 @@
-//! The faults of a test as intervals of time.
+//! The faults of a test as time intervals, which the diagrams draw as bands.
 
 use maelstrom_core::NodeId;
 use serde::Serialize;
@@ -16,26 +16,26 @@ pub(super) struct Band {
     pub(super) kind: &'static str,
     /// When it began, in nanoseconds.
     pub(super) from: i64,
-    /// When it ended. The same as `from` for a fault that takes no time.
+    /// When it ended. Equals `from` for a fault without a duration.
     pub(super) to: i64,
-    /// The node that it is about. `None`: it is about the network.
+    /// The node that it affects. `None`: the network.
     pub(super) node: Option<NodeId>,
 }
 
 impl Band {
-    /// The same with times in microseconds.
+    /// The same band with times in microseconds.
     pub(super) fn in_micros(&self) -> Self {
         Self { from: self.from / 1_000, to: self.to / 1_000, ..self.clone() }
     }
 }
 
-/// The faults in the order in which they began. A fault that nothing mended lasts until `end`.
+/// The faults in the order in which they began. A fault without a repair lasts until `end`.
 pub(super) fn bands(trace: &Trace, end: i64) -> Vec<Band> {
     let mut all: Vec<(NemesisOp, Band)> = Vec::new();
     let mut open: Vec<usize> = Vec::new();
     for (at, news) in trace.events() {
         let News::Nemesis(op) = news else { continue };
-        // A new value for a probability, a delay or a clock ends the one before it.
+        // A new probability, delay or clock offset ends the previous one.
         let is_over = |old: &NemesisOp| {
             let same_kind = old.name() == op.name() && old.target() == op.target();
             let adds_up = matches!(op, NemesisOp::StartPartition(..));
@@ -52,7 +52,7 @@ pub(super) fn bands(trace: &Trace, end: i64) -> Vec<Band> {
             continue;
         }
         let node = op.target().cloned();
-        // An operation that nothing mends is over at once.
+        // An operation that has no repair ends at once.
         let to = if op.mend().is_some() { end.max(at) } else { at };
         if op.mend().is_some() {
             open.push(all.len());

@@ -1,8 +1,8 @@
-//! The data that the scripts of the page draw: operations, messages, faults and charts, as JSON.
+//! The data for the scripts of the page: operations, messages, faults and charts, as JSON.
 //!
-//! Times are whole microseconds since the first operation could begin. Texts are excerpts, so that a
-//! page stays small. Limits hold for the number of operations and messages: a page keeps those around
-//! the evidence, or else the first ones, and says how many it left out.
+//! Times are whole microseconds since the first operation could begin. Texts are excerpts, so that
+//! the page stays small. The number of operations and messages is limited. If there are more, the
+//! page keeps those around the evidence, or else the first ones. It says how many it left out.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -29,22 +29,22 @@ const MESSAGES_MAX: usize = 100_000;
 /// How many events a page shows.
 const EVENTS_MAX: usize = 20_000;
 
-/// In how many parts of the test its messages are counted.
+/// The number of time intervals in which messages are counted.
 const BUCKETS: usize = 120;
 
-/// How many bytes the excerpts of all bodies may have together, about.
+/// The approximate limit for all excerpts of bodies together, in bytes.
 const BODIES_BYTES: usize = 8 << 20;
 
 /// The limits of an excerpt of a body, in characters.
 const BODY_CHARS: Range<usize> = 60..400;
 
-/// How many characters of a value or an error of an operation are shown.
+/// How many characters of an operation's value or error the page shows.
 const VALUE_CHARS: usize = 160;
 
-/// The line of all clients in the space-time diagram.
+/// The name of the clients' line in the space-time diagram.
 const CLIENTS: &str = "clients";
 
-/// Everything that the scripts know.
+/// The data for the scripts.
 #[derive(Debug, Serialize)]
 pub(super) struct Data<'a> {
     /// The end of the test.
@@ -53,31 +53,31 @@ pub(super) struct Data<'a> {
     nodes: usize,
     /// The lines of the space-time diagram: the clients, the nodes, the services.
     lines: Vec<String>,
-    /// The names of the functions, of the types of messages, and of the fates, which the rows below
-    /// give by number.
+    /// The names of functions, message types and fates. The rows below refer to them by index.
     functions: Vec<&'a str>,
     types: Vec<String>,
     fates: [&'static str; 8],
     ops: Vec<OpRow>,
     messages: Vec<MessageRow>,
-    /// The messages between servers in each of equal parts of the test, from its first operation to its
-    /// end: by type, also of those that are not shown.
+    /// The messages between servers over time, by type. The time from the first operation to the
+    /// end is divided into equal intervals. The counts include messages that are not shown.
     traffic: Vec<(String, Vec<u32>)>,
     events: Vec<EventRow>,
     bands: Vec<Band>,
     charts: &'a [Chart],
-    /// The operations that prove the cause, by their place in `ops`.
+    /// The operations that prove the cause, as indices into `ops`.
     evidence: Vec<usize>,
     /// How many operations and messages are not shown.
     left_out: (usize, u64),
 }
 
-/// An operation: thread, process, function, beginning, end (or -1), outcome, value, error, whether it is
-/// a final one, and its places in the history: of its beginning, and of its end (or -1).
+/// An operation: thread, process, function, beginning, end (or -1), outcome, value, error, whether
+/// it is a final one, and the indices of its invocation and its end (or -1) in the history.
 type OpRow = (usize, u64, usize, i64, i64, u8, String, String, u8, usize, i64);
 
-/// A message: sender and receiver by line, type, sent, ended (or null), fate, an excerpt of its body, its
-/// `msg_id` and `in_reply_to` (or null), and its client, if it is of one.
+/// A message: line of the sender, line of the receiver, type, time sent, time ended (or null),
+/// fate, excerpt of its body, its `msg_id` and `in_reply_to` (or null), and its client, if it has
+/// one.
 type MessageRow = (
     usize,
     usize,
@@ -104,7 +104,7 @@ const fn outcome(end: Option<&Op>) -> u8 {
     }
 }
 
-/// A fate as a number. The last one is of messages that are still under way.
+/// The fates by index. The last one is for messages that are still in transit.
 const FATES: [(&str, Option<Fate>); 8] = [
     ("delivered", Some(Fate::Delivered)),
     ("lost", Some(Fate::Lost)),
@@ -116,7 +116,7 @@ const FATES: [(&str, Option<Fate>); 8] = [
     ("under way when the test ended", None),
 ];
 
-/// Numbers for names, in the order in which they come.
+/// Assigns indices to names, in the order of their first use.
 #[derive(Debug, Default)]
 struct Names {
     numbers: BTreeMap<String, usize>,
@@ -135,7 +135,7 @@ impl Names {
     }
 }
 
-/// The parts of a body that the page shows as such.
+/// The fields of a body that the page shows separately.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Body<'a> {
@@ -147,7 +147,7 @@ struct Body<'a> {
     in_reply_to: Option<&'a RawValue>,
 }
 
-/// An id, if it is a number. Links between messages take those only.
+/// An id, if it is a number. Only numbers link messages.
 fn id(raw: Option<&RawValue>) -> Option<u64> {
     raw?.get().parse().ok()
 }
@@ -213,14 +213,14 @@ impl<'a> Data<'a> {
         self.left_out
     }
 
-    /// As JSON that may stand in an element `script`: without the character that could end it.
+    /// The data as JSON for a `script` element. Escapes the character that could end the element.
     pub(super) fn to_script(&self) -> serde_json::Result<String> {
         Ok(serde_json::to_string(self)?.replace('<', "\\u003c"))
     }
 }
 
-/// Which of `count` things in the order of time are kept, if `max` fit: those around the place of
-/// interest, most of them before it; or the first ones.
+/// The range of items to keep out of `count` in time order, if `max` fit. It is the range around
+/// the place of interest, with most items before it, or else the first items.
 fn window(count: usize, interest: Option<usize>, max: usize) -> Range<usize> {
     let before = max - max / 4;
     let first = interest.unwrap_or(0).saturating_sub(before).min(count.saturating_sub(max));
@@ -284,7 +284,7 @@ fn messages(
     (rows, cut.saturating_add(trace.left_out()))
 }
 
-/// Counts the messages between servers by type, in equal parts of the time up to `end`.
+/// Counts the messages between servers by type, in equal intervals up to `end`.
 fn traffic(trace: &Trace, end: i64) -> Vec<(String, Vec<u32>)> {
     let mut counts: BTreeMap<String, Vec<u32>> = BTreeMap::new();
     let is_of_servers = |sent: &Sent<'_>| !is_client(sent.src) && !is_client(sent.dest);
@@ -303,7 +303,7 @@ fn traffic(trace: &Trace, end: i64) -> Vec<(String, Vec<u32>)> {
     rows
 }
 
-/// A row for each copy of a message.
+/// Adds a row for each copy of a message.
 fn push_copies(
     rows: &mut Vec<MessageRow>,
     message: &Sent<'_>,

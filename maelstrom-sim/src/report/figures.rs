@@ -1,4 +1,4 @@
-//! The figures of a test beside their limits.
+//! The figures of a test, with their limits.
 
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ pub(super) fn figures(world: &World, results: &Results, limits: &Limits) -> Vec<
     let figures = Figures::of_results(results);
     let mut all = Vec::new();
     let mut add = |name, value: Option<String>, limit: Option<String>, is_missed, about| {
-        // A figure that is missing misses its limit.
+        // An unknown figure misses its limit.
         let value = value.or_else(|| limit.is_some().then(|| "unknown".to_owned()));
         all.extend(value.map(|value| Figure { name, value, limit, is_missed, about }));
     };
@@ -90,7 +90,7 @@ pub(super) fn figures(world: &World, results: &Results, limits: &Limits) -> Vec<
     all
 }
 
-/// How long each operation took that succeeded, in microseconds.
+/// The latency of each successful operation, in microseconds.
 fn latencies(world: &World) -> Vec<u128> {
     let history = world.history();
     let ok = history.client_ops().filter(|op| op.kind == OpType::Ok);

@@ -1,4 +1,5 @@
-//! Dependencies between operations as a drawing: operations on a circle, an arrow for each dependency.
+//! Draws dependencies between operations: the operations on a circle, and an arrow for each
+//! dependency.
 
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
@@ -7,18 +8,18 @@ use maud::{Markup, html};
 
 use crate::checker::Dependency;
 
-/// How many dependencies are drawn. The text beside the drawing has more.
+/// How many dependencies the drawing shows. The text beside it has more.
 const EDGES_MAX: usize = 12;
 
 const WIDTH: f64 = 720.0;
 
-/// The height of the drawing of two operations, and of more.
+/// The height of a drawing with two operations, and with more.
 const HEIGHTS: (f64, f64) = (110.0, 320.0);
 
-/// The sizes of the box of an operation.
+/// The width and height of the box of an operation.
 const BOX: (f64, f64) = (110.0, 28.0);
 
-/// The drawing. Nothing, if there are no dependencies or too many to be drawn.
+/// The drawing. Empty if there are no dependencies, or too many.
 pub(super) fn graph(dependencies: &[Dependency]) -> Markup {
     if dependencies.is_empty() || dependencies.len() > EDGES_MAX {
         return html! {};
@@ -26,7 +27,7 @@ pub(super) fn graph(dependencies: &[Dependency]) -> Markup {
     let (places, height) = places(dependencies);
     let edges = dependencies.iter().zip(0_u32..).filter_map(|(edge, nth)| {
         let (from, to) = (*places.get(&edge.from)?, *places.get(&edge.to)?);
-        // Two edges between the same operations go different ways.
+        // Two edges between the same operations follow different paths.
         Some((curve(from, to, nth), edge.kind))
     });
     html! {
@@ -51,8 +52,8 @@ pub(super) fn graph(dependencies: &[Dependency]) -> Markup {
     }
 }
 
-/// The middle of each operation's box, on a circle, in the order in which a cycle meets them; and the
-/// height of the drawing.
+/// The centre of each operation's box, on a circle, in the order of a cycle; and the height of the
+/// drawing.
 fn places(dependencies: &[Dependency]) -> (BTreeMap<Option<usize>, (f64, f64)>, f64) {
     let mut order: Vec<Option<usize>> = Vec::new();
     for event in dependencies.iter().flat_map(|edge| [edge.from, edge.to]) {
@@ -69,29 +70,29 @@ fn places(dependencies: &[Dependency]) -> (BTreeMap<Option<usize>, (f64, f64)>, 
     (order.into_iter().zip((0..).map(at)).collect(), height)
 }
 
-/// An arrow, and where its label stands.
+/// An arrow, and the position of its label.
 struct Curve {
     path: String,
     label: (f64, f64),
 }
 
-/// A bent arrow from the border of one box to that of another one.
+/// A curved arrow between the borders of two boxes.
 fn curve((x1, y1): (f64, f64), (x2, y2): (f64, f64), nth: u32) -> Curve {
     let (dx, dy) = (x2 - x1, y2 - y1);
     let length = dx.hypot(dy).max(1.0);
     let bend = 26.0 + 14.0 * f64::from(nth % 2);
-    // The point that bends the arrow lies to its left.
+    // The control point of the curve lies to the left of the line.
     let (mx, my) = ((x1 + x2) / 2.0 - dy / length * bend, (y1 + y2) / 2.0 + dx / length * bend);
     let (sx, sy) = border((x1, y1), (mx, my));
     let (ex, ey) = border((x2, y2), (mx, my));
     let [sx, sy, mx, my, ex, ey] = [sx, sy, mx, my, ex, ey].map(round);
-    // The label stands beside the middle of the curve, on its outer side.
+    // The label is beside the middle of the curve, on its outer side.
     let (lx, ly) = ((sx + 2.0 * mx + ex) / 4.0, (sy + 2.0 * my + ey) / 4.0);
     let label = (round(lx - dy / length * 10.0), round(ly + dx / length * 10.0));
     Curve { path: format!("M{sx} {sy}Q{mx} {my} {ex} {ey}"), label }
 }
 
-/// Where the line from the middle of a box to a point leaves the box.
+/// The point where a line from the centre of a box to another point leaves the box.
 fn border((x, y): (f64, f64), (to_x, to_y): (f64, f64)) -> (f64, f64) {
     let (dx, dy) = (to_x - x, to_y - y);
     let part = |half: f64, way: f64| if way == 0.0 { f64::INFINITY } else { half / way.abs() };

@@ -1,6 +1,6 @@
-//! The report of a test: what a person gets to see of it, while it runs and when it is over.
+//! The report of a test for people: the progress while it runs, and the results when it has ended.
 //!
-//! | part | what it shows |
+//! | part | shows |
 //! |---|---|
 //! | [`Progress`] | a running test, on stderr |
 //! | [`brief`], [`closing_line`], [`exit_code`] | the end of a test, on a terminal |
@@ -8,9 +8,9 @@
 //! | [`Report`] | the whole test as one page, `report.html` |
 //! | [`write_shiviz`] | the messages as a log for ShiViz |
 //!
-//! The page is one file without links to other files, so that people can send it around and open it
-//! from disk. Its verdict, cause, figures and faults are plain HTML. Its charts, the timeline and the
-//! space-time diagram take JavaScript.
+//! The page is one file without links to other files, so that people can open it from disk and send
+//! it around. Its verdict, cause, figures and faults are plain HTML. Its charts, the timeline and
+//! the space-time diagram need JavaScript.
 
 mod bands;
 mod data;

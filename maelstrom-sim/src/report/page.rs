@@ -26,13 +26,13 @@ const SCRIPT: &str = include_str!("assets/page.js");
 /// How many faults the page lists.
 const FAULTS_MAX: usize = 200;
 
-/// How many lines explain a cause.
+/// How many lines of an explanation the page shows.
 const LINES_MAX: usize = 32;
 
 /// How many characters of a value the evidence shows.
 const VALUE_CHARS: usize = 400;
 
-/// The report of a test as a page.
+/// The report of a test as an HTML page.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -69,8 +69,8 @@ pub struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// The report of this test with these results. Its messages and faults come from the trace, which
-    /// the options have to ask for.
+    /// The report of a test with these results. Messages and faults come from the trace, so the
+    /// options must ask for one.
     #[must_use]
     pub fn new(world: &'a World, results: &'a Results) -> Self {
         let title = world.workload().name().to_owned();
@@ -89,7 +89,7 @@ impl<'a> Report<'a> {
         Self { title: title.into(), ..self }
     }
 
-    /// Shows the command that runs the test again.
+    /// Shows the command that replays the test.
     #[must_use]
     pub fn replayed_by(self, command: impl Into<String>) -> Self {
         Self { replay: Some(command.into()), ..self }
@@ -105,7 +105,7 @@ impl<'a> Report<'a> {
         std::fs::write(file, self.to_html()?)
     }
 
-    /// The page.
+    /// The HTML page.
     ///
     /// # Errors
     ///
@@ -147,7 +147,7 @@ impl<'a> Report<'a> {
         Ok(page.into_string())
     }
 
-    /// The last moment of the test that its trace or its history knows, in nanoseconds.
+    /// The time of the last event in the trace or the history, in nanoseconds.
     fn end(&self) -> i64 {
         let last = self.world.history().ops().last().map_or(0, |op| op.time.as_nanos());
         let events = self.world.trace().and_then(|trace| trace.events().map(|event| event.0).max());
@@ -174,10 +174,10 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The cause at length.
+    /// The longer explanation of the cause.
     fn explanation(&self) -> Markup {
         let found = &self.results.workload;
-        // The checker explains its own cause only, which another one may have come before.
+        // The workload's checker explains only its own cause. Another cause may have come first.
         let is_shown = self.results.cause.is_some() && self.results.cause == found.cause;
         html! {
             @if is_shown && !found.explanation.is_empty() {
@@ -272,7 +272,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// The class of a verdict, for its colours.
+/// The CSS class of a verdict.
 const fn class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Valid => "valid",
@@ -281,7 +281,7 @@ const fn class(verdict: Verdict) -> &'static str {
     }
 }
 
-/// The test in a sentence.
+/// Describes the test in one sentence.
 fn what_it_was(options: &Options) -> String {
     let Options { nodes, rate, time_limit, latency, nemesis, .. } = options;
     let mut text = format!(
@@ -321,7 +321,7 @@ fn event_row(op: &Op) -> Markup {
     }
 }
 
-/// The places that the scripts fill.
+/// The elements that the scripts fill.
 fn diagrams(data: &Data<'_>) -> Markup {
     let (ops, messages) = data.left_out();
     html! {
@@ -390,7 +390,7 @@ fn seconds(nanos: u128) -> String {
     seconds_of(i64::try_from(nanos).unwrap_or(i64::MAX))
 }
 
-/// A time in seconds, down to microseconds.
+/// A time in seconds with six decimals.
 fn seconds_of(nanos: i64) -> String {
     let micros = nanos.unsigned_abs() / 1_000;
     let sign = if nanos < 0 { "-" } else { "" };
@@ -411,7 +411,7 @@ mod tests {
     use crate::simulate::simulate;
     use crate::workload::Echo;
 
-    /// A node that answers each echo with the same text.
+    /// A node that replies to each echo with the same text.
     struct Parrot(&'static str);
 
     #[derive(Deserialize, Serialize)]
@@ -466,7 +466,7 @@ mod tests {
         let data = data(&page);
         let proof = data["evidence"].as_array().unwrap();
         assert_eq!(proof.len(), results.evidence.len());
-        // The first of them is the one that the page names first.
+        // The page names the first of them first.
         let place = |value: &Value| usize::try_from(value.as_u64().unwrap()).unwrap();
         assert_eq!(place(&data["ops"][place(&proof[0])][10]), results.evidence[0]);
         assert!(page.contains(&format!("data-event=\"{}\"", results.evidence[0])));

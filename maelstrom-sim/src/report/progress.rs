@@ -1,4 +1,4 @@
-//! The progress of a test that runs.
+//! Shows the progress of a running test.
 
 #![expect(clippy::disallowed_methods, reason = "other processes read a file")]
 
@@ -14,16 +14,16 @@ use crate::history::Tally;
 use crate::nemesis::NemesisOp;
 use crate::news::News;
 
-/// How often a line is printed where there is no terminal.
+/// How often to print a line, if stderr is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// How often other processes are told.
+/// How often to write the file for other processes.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 
-/// How often a bar is drawn.
+/// How often to draw the bar.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
-/// Shows how a test is getting on: a bar on a terminal, plain lines elsewhere. All on stderr.
+/// Shows the progress of a test on stderr: a bar on a terminal, plain lines elsewhere.
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -34,14 +34,14 @@ pub struct Progress {
     file: Option<(PathBuf, Duration)>,
 }
 
-/// How far a test is, for other processes.
+/// The progress of a test, in a file for other processes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ProgressFile {
-    /// The part of the test.
+    /// The current phase of the test.
     pub phase: String,
-    /// Seconds since it began.
+    /// Seconds since the test began.
     pub seconds: f64,
-    /// About how many it takes in all.
+    /// The expected length in seconds.
     pub of: f64,
     /// Operations that succeeded.
     pub ok: u64,
@@ -52,7 +52,7 @@ pub struct ProgressFile {
 }
 
 impl Progress {
-    /// For a test of about this length.
+    /// The progress of a test with about this length.
     #[must_use]
     pub fn new(length: Duration) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
@@ -64,19 +64,19 @@ impl Progress {
         Self { bar, last, tally, length, phase: "", file: None }
     }
 
-    /// Also tells other processes, in this file, which is removed in the end.
+    /// Also writes the progress to this file. The file is removed in the end.
     #[must_use]
     pub fn in_file(self, file: PathBuf) -> Self {
         Self { file: Some((file, Duration::ZERO)), ..self }
     }
 
-    /// How long a test may run without [`update`](Self::update).
+    /// The longest time between two calls of [`update`](Self::update).
     #[must_use]
     pub fn interval(&self) -> Duration {
         if self.bar.is_some() { DRAW_EVERY } else { LINE_EVERY }
     }
 
-    /// Something has happened.
+    /// Shows an event.
     pub fn tell(&mut self, now: Duration, news: &News) {
         match news {
             News::Phase(name) => {
@@ -87,7 +87,7 @@ impl Progress {
                     line(now, name);
                 }
             }
-            // The user asked for `kill`.
+            // Named after the flag that the user gave: `--nemesis kill`.
             News::Nemesis(NemesisOp::Crash(node)) => {
                 self.print(now, &format!("nemesis: kill {node}"));
             }
@@ -102,7 +102,7 @@ impl Progress {
         }
     }
 
-    /// So far the test has come.
+    /// Updates the time and the counts.
     pub fn update(&mut self, now: Duration, tally: Tally) {
         self.tally = tally;
         self.write_file(now);
@@ -120,8 +120,8 @@ impl Progress {
         }
     }
 
-    /// Tells other processes, at a bounded rate. That is a convenience: errors are no reason to end a
-    /// test.
+    /// Writes the file for other processes, at a limited rate. Ignores errors, because the file is
+    /// only a convenience.
     fn write_file(&mut self, now: Duration) {
         let Some((file, last)) = &mut self.file else { return };
         if now.saturating_sub(*last) < WRITE_EVERY {
@@ -131,7 +131,7 @@ impl Progress {
         let Tally { ok, fail, info } = self.tally;
         let (seconds, of) = (now.as_secs_f64(), self.length.as_secs_f64());
         let progress = ProgressFile { phase: self.phase.to_owned(), seconds, of, ok, fail, info };
-        // In one step, so that nobody reads half of it.
+        // Renames the file in one step, so that nobody reads a half-written one.
         let new = file.with_extension("new");
         if let Ok(text) = serde_json::to_string(&progress)
             && std::fs::write(&new, text).is_ok()
@@ -140,7 +140,7 @@ impl Progress {
         }
     }
 
-    /// The test is over.
+    /// Shows that the test has ended and its history is being judged.
     pub fn finish(&mut self) {
         self.phase = "judging";
         if let Some((_, last)) = &mut self.file {
@@ -152,7 +152,7 @@ impl Progress {
         }
     }
 
-    /// Other processes are told by other files from now on.
+    /// Removes the file. From now on other files tell the state of the test.
     pub fn remove_file(&self) {
         if let Some((file, _)) = &self.file {
             std::fs::remove_file(file).ok();

@@ -1,10 +1,11 @@
-//! The trace of a test as a log for ShiViz, which draws and searches it.
+//! Writes the trace of a test as a log for ShiViz, a tool that draws and searches space-time
+//! diagrams.
 //!
-//! Each event is two lines: `host {"host":clock,…}` and a text. ShiViz takes that with the parser
+//! Each event takes two lines: `host {"host":clock,…}` and a text. ShiViz parses that with
 //! `(?<host>\S*) (?<clock>{.*})\n(?<event>.*)`. All clients are one host. The clocks are vector
 //! clocks (Fidge, *Timestamps in Message-Passing Systems*, 1988; Mattern, *Virtual Time and Global
-//! States of Distributed Systems*, 1989): a host counts its events, and learns the counts of a sender
-//! with each message that arrives.
+//! States of Distributed Systems*, 1989). A host counts its own events, and merges the counts of a
+//! sender when a message arrives.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -13,7 +14,7 @@ use crate::excerpt::cut;
 use crate::network::is_client;
 use crate::trace::{Fate, Sent, Trace};
 
-/// How many messages are told of. ShiViz draws some thousand events.
+/// How many messages the log contains. ShiViz can draw some thousand events.
 const MESSAGES_MAX: usize = 5_000;
 
 /// How many characters of a body an event shows.
@@ -21,7 +22,7 @@ const BODY_CHARS: usize = 120;
 
 type Clock = BTreeMap<String, u64>;
 
-/// A thing that happens to a message.
+/// A step in the life of a message.
 enum Step {
     Sent,
     Ended(Fate),
@@ -40,7 +41,7 @@ pub fn write_shiviz(trace: &Trace, out: &mut impl Write) -> io::Result<()> {
         let ends = message.ends.iter();
         steps.extend(ends.map(|end| (end.time, place, Step::Ended(end.fate))));
     }
-    // A stable sort: a message that takes no time is sent before it arrives.
+    // The sort is stable, so a message without latency is sent before it arrives.
     steps.sort_by_key(|(time, ..)| *time);
     let mut hosts: BTreeMap<String, Clock> = BTreeMap::new();
     let mut carried: BTreeMap<usize, Clock> = BTreeMap::new();
@@ -49,7 +50,7 @@ pub fn write_shiviz(trace: &Trace, out: &mut impl Write) -> io::Result<()> {
         let host = match step {
             Step::Sent => message.src,
             Step::Ended(Fate::Delivered) => message.dest,
-            // Nobody sees that a message is lost.
+            // No host sees that a message is lost.
             Step::Ended(_) => continue,
         };
         let host = host_of(host);
@@ -74,7 +75,7 @@ pub fn write_shiviz(trace: &Trace, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// The host of an address. A space would end its name.
+/// The host of an address. Replaces spaces, because they would end its name.
 fn host_of(address: &str) -> String {
     let name = if is_client(address) { "clients" } else { address };
     cut(&name.replace(char::is_whitespace, "_"), BODY_CHARS)

@@ -1,4 +1,4 @@
-//! The end of a test on a terminal.
+//! Prints the end of a test on a terminal.
 
 use serde_json::Value;
 
@@ -9,17 +9,18 @@ use crate::limits::Limits;
 use crate::results::Results;
 use crate::world::World;
 
-/// A longer value is spread over several lines.
+/// A value that is longer takes several lines.
 const LINE_CHARS: usize = 92;
 
-/// From how many messages between nodes on, in all and for each operation, a test reports a storm.
+/// A test with at least this many messages between nodes, both in total and per operation, has a
+/// storm.
 const STORM_MESSAGES: u64 = 5_000;
 const STORM_PER_OP: u64 = 500;
 
-/// Lists in the printed results are cut at this length.
+/// The printed results show at most this many items of a list.
 const LIST_MAX: usize = 16;
 
-/// A test in a dozen lines: the verdict, its first cause, and the figures beside their limits.
+/// A test in about a dozen lines: the verdict, its first cause, and the figures with their limits.
 #[must_use]
 pub fn brief(world: &World, results: &Results, limits: &Limits) -> String {
     let mut lines = vec![format!("{}: {}", world.workload().name(), verdict(results.valid))];
@@ -59,8 +60,7 @@ pub(super) const fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
-/// The results as a person reads them: whole, but for long lists and texts; what is short stands in one
-/// line.
+/// The full results for a person, with long lists and texts cut. A short value takes one line.
 #[must_use]
 pub fn summary(results: &Results) -> String {
     let mut value = serde_json::to_value(results).unwrap_or_default();
@@ -70,7 +70,7 @@ pub fn summary(results: &Results) -> String {
     text
 }
 
-/// Appends `value`: in one line if it fits, else an object's fields each in a line of its own.
+/// Appends `value`: on one line if it fits, else with each field of an object on its own line.
 fn write_value(text: &mut String, value: &Value, indent: usize) {
     let compact = value.to_string();
     match value {
@@ -111,8 +111,8 @@ fn cut(value: &mut Value) {
     }
 }
 
-/// A sentence about a storm of messages between nodes, if there was one: it names the node that sent
-/// most. Such nodes do not scale, even if the verdict is valid.
+/// Describes a storm of messages between nodes, if there was one, and the node that sent most. Such
+/// nodes do not scale, even if the verdict is valid.
 #[must_use]
 fn storm(world: &World) -> Option<String> {
     let (sent, tally) = (world.net_stats().servers.sent, world.history().tally());

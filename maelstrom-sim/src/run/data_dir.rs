@@ -1,16 +1,16 @@
-//! Data folders that an earlier test has left behind.
+//! Finds data folders that an earlier test left behind.
 //!
-//! The checker knows no flags of nodes but this one, by which the nodes of this project and any
-//! others that take it keep their records.
+//! The checker knows only one flag of nodes: `--data-dir`, with which the nodes of this project
+//! (and any others that support it) choose the folder for their records.
 
 use std::path::{Path, PathBuf};
 
 const FLAG: &str = "--data-dir";
 
-/// The folders after `--data-dir` in a node's arguments that are not empty: nodes begin with what is
-/// in there, so a verdict may blame them for records of an earlier test.
+/// The folders after `--data-dir` in a node's arguments that are not empty. A node begins with the
+/// records in its folder, so a verdict may blame it for an earlier test.
 ///
-/// A relative folder is one of `dir`, in which nodes run.
+/// A relative path is resolved against `dir`, the folder in which nodes run.
 #[must_use]
 pub fn left_behind(args: &[String], dir: &Path) -> Vec<PathBuf> {
     let next = args.iter().skip(1).map(Some).chain([None]);

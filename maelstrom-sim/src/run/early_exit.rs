@@ -1,8 +1,8 @@
-//! Nodes whose program exits before they answer `init`, although their stdout stays open.
+//! Detects programs that exit before their node answers `init`, although their stdout stays open.
 //!
-//! The end of stdout usually tells that a node is gone. It does not come if the program has started a
-//! child, which holds the stdout. Maelstrom waits for `init` in vain then, or fails the test at its
-//! end.
+//! Usually the end of stdout shows that a node has exited. But if the program has started a child,
+//! the child may hold stdout open. In that case Maelstrom waits for `init` in vain, or fails the
+//! test at its end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,15 +13,16 @@ use super::EXEC_ADVICE;
 use crate::process::Processes;
 use crate::world::World;
 
-/// How long an answer may take that the pipe holds when the program exits.
+/// After an exit, the pipe may still hold an answer. This is how long the answer may take.
 const PIPE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The programs that have exited so far, with the times at which that was seen.
+/// The programs that have exited so far, each with the time when the exit was noticed.
 #[derive(Debug, Default)]
 pub(super) struct EarlyExits(BTreeMap<NodeId, Duration>);
 
 impl EarlyExits {
-    /// Fails the test if a program exited a moment ago, and its node has not answered `init` since.
+    /// Fails the test if a program has exited and its node has not answered `init` within
+    /// [`PIPE_PATIENCE`].
     pub(super) fn check(&mut self, now: Duration, world: &mut World, processes: &mut Processes) {
         for node in world.awaiting_init() {
             if !processes.has_exited(&node) {

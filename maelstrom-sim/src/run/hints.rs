@@ -1,17 +1,17 @@
-//! Why a node most likely failed, in words that help its author.
+//! Describes the likely reason why a node failed, to help its author.
 
 use crate::excerpt::log_line;
 use crate::process::{Printed, Processes};
 use crate::world::{Failure, World};
 
-/// The error that the nodes of this project print if another process uses their data folder.
+/// The error of this project's nodes if another process uses their data folder.
 const IN_USE: &str = "in use by another process";
 
-/// Why a node may end that was killed and started again.
+/// The likely reason why a node ended after it was killed and started again.
 const TOLD_LATE: &str = "It was killed and started again, and has not answered `init` since. Such a \
                          node hears what waited for it before it hears `init`, as in Maelstrom.";
 
-/// The likely reason of a failure, as full sentences; empty if there is none to tell.
+/// The likely reason for a failure, as full sentences. Empty if none is known.
 pub(super) fn of(failure: &Failure, world: &World, processes: &Processes) -> String {
     let node = failure.node();
     if let Some(why) = world.muted().get(node) {
@@ -28,7 +28,7 @@ pub(super) fn of(failure: &Failure, world: &World, processes: &Processes) -> Str
     }
 }
 
-/// Why `init` got no answer from a node that printed so much.
+/// The likely reason why a node that printed this much did not answer `init`.
 fn silence(printed: Printed) -> String {
     let Printed { bytes, unended_bytes, lines, .. } = printed;
     let mut text = match (bytes, lines) {
@@ -50,7 +50,7 @@ fn silence(printed: Printed) -> String {
     text
 }
 
-/// Why a node ended, from the last lines of its stderr.
+/// The likely reason why a node ended, from the last lines of its stderr.
 fn end(stderr: &[String], processes: &Processes) -> String {
     if let Some(line) = stderr.iter().rev().find(|line| line.contains(IN_USE)) {
         return format!(
@@ -69,7 +69,7 @@ fn end(stderr: &[String], processes: &Processes) -> String {
     String::new()
 }
 
-/// Why `env` cannot find the program of this name.
+/// The reason why `env` cannot find the program with this name.
 fn missing_to_env(name: &str) -> String {
     let shown = name.escape_debug();
     if name.ends_with('\r') {

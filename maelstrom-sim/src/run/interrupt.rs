@@ -1,8 +1,8 @@
-//! SIGHUP, SIGINT (Ctrl-C), SIGQUIT and SIGTERM: the first signal ends a test in order, and a
-//! second one ends it at once.
+//! Handles SIGHUP, SIGINT (Ctrl-C), SIGQUIT and SIGTERM. The first signal ends a test in an orderly
+//! way, and a second one ends it at once.
 //!
-//! Each node leads a process group of its own, so neither Ctrl-C nor the end of a terminal reaches
-//! it: the checker has to kill the nodes when it ends.
+//! Each node leads its own process group, so neither Ctrl-C nor the end of a terminal reaches it.
+//! The checker must kill the nodes when it ends.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,7 +34,7 @@ impl Signal {
         }
     }
 
-    /// The exit code of a process that it ended: 128 and the signal's number.
+    /// The exit code of a process that this signal ended: 128 plus the signal's number.
     #[must_use]
     pub const fn exit_code(self) -> u8 {
         match self {
@@ -52,12 +52,12 @@ struct State {
     ends_at_once: bool,
 }
 
-/// Tells whether a signal asked for an early end.
+/// Reports whether a signal has arrived that asks for an early end.
 #[derive(Debug, Default)]
 pub struct Interrupt(Arc<Mutex<State>>);
 
 impl Interrupt {
-    /// One that never comes: signals do what they did before.
+    /// An interrupt that never comes. Signals keep their effect.
     #[must_use]
     pub fn never() -> Self {
         Self::default()
@@ -65,15 +65,15 @@ impl Interrupt {
 
     /// Catches SIGHUP, SIGINT, SIGQUIT and SIGTERM from now on, for the whole process.
     ///
-    /// A second signal kills all nodes and ends the process at once. A second SIGHUP does not: when
-    /// a terminal is closed, both the shell and the system send one.
+    /// A second signal kills all nodes and ends the process at once. A second SIGHUP does not,
+    /// because both the shell and the system send one when a terminal is closed.
     ///
-    /// On Linux, a SIGHUP that is ignored stays ignored, as `nohup` wants it. Other systems do not
-    /// tell whether it is ignored, so `nohup` has no effect there.
+    /// On Linux, an ignored SIGHUP stays ignored, as `nohup` requires. Other systems do not report
+    /// whether SIGHUP is ignored, so `nohup` has no effect there.
     ///
     /// # Errors
     ///
-    /// If the system cannot do that. Signals then do what they did before.
+    /// If the system cannot install the handlers. Signals then keep their effect.
     pub fn catch_signals() -> io::Result<Self> {
         let interrupt = Self::default();
         let state = Arc::clone(&interrupt.0);
@@ -91,19 +91,19 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// A test begins: the first signal ends it in order.
+    /// Tells that a test begins: the first signal ends it in an orderly way.
     pub fn begin(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).ends_at_once = false;
     }
 
-    /// The signal that asked for the end, if one did.
+    /// The signal that asked for an end, if there was one.
     #[must_use]
     pub fn received(&self) -> Option<Signal> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).received
     }
 
-    /// The test is over: from now on the first signal ends the process at once. Returns the one that
-    /// came before.
+    /// Tells that the test is over: from now on the first signal ends the process at once. Returns
+    /// the signal that came before.
     pub fn end_at_once(&self) -> Option<Signal> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.ends_at_once = true;
@@ -142,12 +142,12 @@ mod system {
         Ok(())
     }
 
-    /// Whether this process ignores SIGHUP. Only Linux tells.
+    /// Whether this process ignores SIGHUP. Only Linux reports that.
     fn ignores_hangup() -> bool {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
         let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-        // The lowest bit stands for signal 1, which is SIGHUP.
+        // The lowest bit is signal 1, SIGHUP.
         mask.is_some_and(|mask| mask & 1 == 1)
     }
 }
@@ -158,7 +158,7 @@ mod system {
 
     use super::Signal;
 
-    /// Here Ctrl-C reaches the nodes, too, and ends all of them.
+    /// On this system Ctrl-C reaches the nodes too, and ends all of them.
     pub(super) fn catch(_handle: impl Fn(Signal) + Send + 'static) -> io::Result<()> {
         Ok(())
     }

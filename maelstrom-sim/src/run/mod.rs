@@ -22,38 +22,37 @@ use crate::report::Progress;
 use crate::test::Test;
 use crate::world::{Action, Disturbance, Failure, World};
 
-/// How soon a signal is seen.
+/// The longest delay until the test notices a signal.
 const SIGNAL_LATENCY: Duration = Duration::from_millis(50);
 
-/// Advice where the program of a node has exited and a child of it lives.
+/// Advice for a node whose program has exited while a child of it still runs.
 const EXEC_ADVICE: &str =
     "Does a wrapper script start the node in the background? Then start the node with `exec`.";
 
-/// How many lines of its stderr are shown when a node is in trouble.
+/// How many lines of its stderr to show for a node that failed.
 const STDERR_LINES: usize = 32;
 
-/// The test ended before its time. The [`World`] beside it holds the history until then.
+/// The error of a test that ended early. The [`World`] beside it holds the history until then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
-    /// It could not be carried out. Says which node is to blame, the likely reason, and how the
-    /// node's stderr ends.
+    /// The test failed. The message names the node at fault, the likely reason, and the last lines
+    /// of the node's stderr.
     #[error("{failure}{context}")]
     Failed {
         /// The cause.
         failure: Failure,
-        /// The likely reason, and the end of the node's stderr: each in lines of its own.
+        /// The likely reason, and the end of the node's stderr, each on its own lines.
         context: String,
     },
     /// The nemesis could not pause, resume or restart a node.
     #[error("{0}")]
     Disturbance(String),
-    /// A signal ended it.
+    /// A signal ended the test.
     #[error("interrupted by {}", .0.name())]
     Interrupted(Signal),
 }
 
-/// Runs a test to its end, and returns what happened, with a [`RunError`] if it ended before its
-/// time.
+/// Runs a test to its end, and returns its world. Adds a [`RunError`] if the test ended early.
 ///
 /// # Errors
 ///
@@ -66,7 +65,7 @@ pub fn run(
     run_until(test, process_options, progress, &Interrupt::never())
 }
 
-/// The same, until a signal ends the test.
+/// Like [`run`], but a signal can end the test early.
 ///
 /// # Errors
 ///
@@ -93,7 +92,7 @@ pub fn run_until(
     Ok((world, outcome))
 }
 
-/// Carries out the world's contract until the test is over.
+/// Drives the world according to its contract until the test is over.
 fn drive(
     world: &mut World,
     processes: &mut Processes,
@@ -138,8 +137,8 @@ fn drive(
     }
 }
 
-/// Fails the test if a node has exited by itself without its stdout having told so: another process
-/// holds it open, or the node closed it long before. Maelstrom, too, looks when the test is over.
+/// Fails the test if a node has exited and its stdout did not report that: another process holds
+/// stdout open, or the node closed it long before. Maelstrom also checks this at the end of a test.
 fn check_exits(world: &mut World, processes: &mut Processes) {
     let Some((node, status)) = processes.exited() else {
         return;
@@ -152,7 +151,7 @@ fn check_exits(world: &mut World, processes: &mut Processes) {
     world.node_gone(&node, why);
 }
 
-/// Details of a failure: the likely reason, and the end of the node's stderr.
+/// The likely reason for a failure, and the end of the node's stderr.
 fn context(failure: &Failure, world: &World, processes: &Processes) -> String {
     let hint = hints::of(failure, world, processes);
     let separator = if hint.is_empty() { "" } else { "\n" };
@@ -182,7 +181,7 @@ fn disturb(
     }
 }
 
-/// The end of a node's stderr, in lines of their own, without backtraces.
+/// The end of a node's stderr on separate lines, without backtraces.
 fn stderr_of(processes: &Processes, node: &NodeId) -> String {
     let lines = without_backtraces(processes.stderr_tail(node));
     if lines.is_empty() {
@@ -195,7 +194,7 @@ fn stderr_of(processes: &Processes, node: &NodeId) -> String {
     text
 }
 
-/// Leaves out the frames of Rust's backtraces, which are indented.
+/// Removes the frames of Rust's backtraces, which are indented.
 fn without_backtraces(mut lines: Vec<String>) -> Vec<String> {
     let mut in_backtrace = false;
     lines.retain(|line| {

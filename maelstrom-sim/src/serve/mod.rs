@@ -1,12 +1,12 @@
-//! A local web page over a store: the list of runs, and their reports.
+//! A local web page with the runs of a store and their reports.
 //!
-//! The server answers `GET` only, and serves nothing but the page itself and files below the store:
-//! [`resolve`] follows all links and refuses what leads out of it.
+//! The server answers only `GET`. It serves only the page itself and files below the store.
+//! [`resolve`] follows all links, and refuses paths that lead out of the store.
 //!
 //! | path | answer |
 //! |---|---|
 //! | `/` | the list of runs, as a page |
-//! | `/runs.json` | the same as JSON, which the page asks for each second |
+//! | `/runs.json` | the same list as JSON, which the page requests every second |
 //! | `/store/…` | a file of a run |
 
 #![expect(clippy::disallowed_methods, reason = "it serves files")]
@@ -23,10 +23,10 @@ use tiny_http::{Header, Method, Request, Response, ResponseBox, Server};
 
 pub use self::runs::{Run, State, runs};
 
-/// The threads that answer. A browser asks for few files at a time.
+/// The number of server threads. A browser requests few files at a time.
 const THREADS: usize = 4;
 
-/// A page over the runs of a store.
+/// The server of a page with the runs of a store.
 pub struct Page {
     server: Server,
     store: PathBuf,
@@ -34,11 +34,11 @@ pub struct Page {
 }
 
 impl Page {
-    /// Listens on an address. Port 0 is any that is free.
+    /// Listens on an address. Port 0 means any free port.
     ///
     /// # Errors
     ///
-    /// If there is no such folder, or the address is in use or not one of this machine.
+    /// If the folder does not exist, or the address is in use or does not belong to this machine.
     pub fn bind(store: &Path, address: SocketAddr) -> anyhow::Result<Self> {
         let cannot = || format!("cannot serve {}: there is no such folder", store.display());
         let store = store.canonicalize().with_context(cannot)?;
@@ -50,19 +50,19 @@ impl Page {
         Ok(Self { server, store, address })
     }
 
-    /// The address that it listens on.
+    /// The address on which the server listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers until [`stop`](Self::stop).
+    /// Answers requests until [`stop`](Self::stop).
     pub fn serve(&self) {
         std::thread::scope(|scope| {
             for _ in 0..THREADS {
                 scope.spawn(|| {
                     while let Ok(request) = self.server.recv() {
-                        // A browser that went away wants no answer.
+                        // Ignores errors: the browser may have closed the connection.
                         respond(&self.store, request).ok();
                     }
                 });
@@ -103,8 +103,8 @@ fn respond(store: &Path, request: Request) -> std::io::Result<()> {
     request.respond(response)
 }
 
-/// Whether a request names the server by an address or as `localhost`. A page of another site could
-/// have its own name point here, and read the answers (DNS rebinding).
+/// Whether a request names the server by an IP address or as `localhost`. A page of another site
+/// could resolve its own name to this machine and then read the answers (DNS rebinding).
 fn is_local_name(request: &Request) -> bool {
     let host = request.headers().iter().find(|header| header.field.equiv("Host"));
     host.is_some_and(|header| {
@@ -138,7 +138,7 @@ fn text(status: u16, text: &str) -> ResponseBox {
     typed(Response::from_string(format!("{text}\n")).with_status_code(status), "text/plain")
 }
 
-/// Everything but pages is shown as text: a node chose parts of it.
+/// Shows everything but pages and JSON as plain text, because nodes choose some of the content.
 fn media_type(file: &Path) -> &'static str {
     match file.extension().and_then(|extension| extension.to_str()) {
         Some("html") => HTML,
@@ -147,7 +147,7 @@ fn media_type(file: &Path) -> &'static str {
     }
 }
 
-/// The file that a path of a request stands for: a plain file of the store, behind all links.
+/// Resolves the path of a request to a regular file in the store, after following all links.
 #[must_use]
 pub fn resolve(store: &Path, path: &str) -> Option<PathBuf> {
     let path = PathBuf::from(decode(path)?);
@@ -159,7 +159,7 @@ pub fn resolve(store: &Path, path: &str) -> Option<PathBuf> {
     (file.starts_with(store) && file.is_file()).then_some(file)
 }
 
-/// A path without its percent signs.
+/// Decodes the percent signs of a path.
 fn decode(path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();

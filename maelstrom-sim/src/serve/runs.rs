@@ -12,10 +12,10 @@ use crate::limits::Figures;
 use crate::report::ProgressFile;
 use crate::store::{COMMAND, PROGRESS, REPORT, RESULTS};
 
-/// How many runs are listed, the newest first.
+/// How many runs the list shows, the newest first.
 const RUNS_MAX: usize = 500;
 
-/// A run that has told nothing for so long does not go on: its process was killed.
+/// A run that has not updated its progress for this long has stopped: its process was killed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A run of a store.
@@ -24,15 +24,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Run {
     /// The workload.
     pub workload: String,
-    /// The name of its folder: the time at which it began.
+    /// The name of its folder, which is the time at which it began.
     pub name: String,
     /// The state it is in.
     pub state: State,
-    /// Its figures in words, or how far it is.
+    /// Its figures in words, or its progress.
     pub figures: String,
     /// The first cause of a verdict that is not valid.
     pub cause: Option<String>,
-    /// The files that there are to be looked at.
+    /// The files of the run that the page links.
     pub files: Vec<String>,
 }
 
@@ -40,19 +40,19 @@ pub struct Run {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// It is under way.
+    /// The run is still going.
     Running,
-    /// It is over, and valid.
+    /// The run has ended, and is valid.
     Valid,
-    /// It is over, and not valid.
+    /// The run has ended, and is invalid.
     Invalid,
-    /// It is over, and nobody knows.
+    /// The run has ended, with an unknown verdict.
     Unknown,
-    /// It ended before its time.
+    /// The run ended early.
     Failed,
 }
 
-/// The runs of a store, the one that was changed last first.
+/// The runs of a store, the last modified one first.
 #[must_use]
 pub fn runs(store: &Path) -> Vec<Run> {
     let mut all: Vec<(Option<SystemTime>, String, String)> = Vec::new();
@@ -75,7 +75,7 @@ fn names(folder: &Path) -> Vec<String> {
     folders.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
-/// A run, if a folder is one: a test writes its history, or tells how far it is.
+/// Reads a run. `None` if the folder has neither a history nor progress, so that it is not a run.
 fn read(store: &Path, workload: String, name: String) -> Option<Run> {
     let folder = store.join(&workload).join(&name);
     let has = |file: &str| folder.join(file).is_file();
@@ -116,7 +116,7 @@ fn read(store: &Path, workload: String, name: String) -> Option<Run> {
     })
 }
 
-/// How far a run is, if it goes on.
+/// The progress of a run, if it is still going.
 fn progress(folder: &Path) -> Option<ProgressFile> {
     let path = folder.join(PROGRESS);
     let changed = fs::metadata(&path).and_then(|data| data.modified()).ok()?;

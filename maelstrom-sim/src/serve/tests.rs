@@ -13,7 +13,7 @@ fn store() -> tempfile::TempDir {
     folder
 }
 
-/// The whole answer to a request.
+/// Sends a request, and returns the whole response.
 fn ask(address: SocketAddr, method: &str, path: &str) -> String {
     ask_host(address, &address.to_string(), method, path)
 }
@@ -59,7 +59,7 @@ fn nothing_outside_the_store_is_served() {
     }
 }
 
-/// Ends the server, also if an assertion fails.
+/// Stops the server, even if an assertion fails.
 struct Stop<'a>(&'a Page);
 
 impl Drop for Stop<'_> {
@@ -78,7 +78,7 @@ fn a_page_lists_the_runs_and_links_to_their_reports() {
         scope.spawn(|| page.serve());
         let list = ask(page.address(), "GET", "/?x=1");
         assert!(list.starts_with("HTTP/1.1 200") && list.contains("not valid"), "{list}");
-        // A node chose the cause.
+        // A node chose the text of the cause, so the page escapes it.
         assert!(list.contains("&lt;b&gt;lost"), "{list}");
         let link = "/store/echo/20260101T000000.000Z/report.html";
         assert!(list.contains(link), "{list}");

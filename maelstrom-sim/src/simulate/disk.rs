@@ -1,31 +1,31 @@
-//! A simulated disk: records, and a snapshot that takes their place part by part.
+//! A simulated disk: records, and snapshots that replace them part by part.
 
 use maelstrom_core::{Records, SnapshotPosition};
 
 use super::machine::Program;
 
-/// After so many records a snapshot begins. A real node waits much longer.
+/// A snapshot begins after this many records. A real node waits much longer.
 const RECORDS_BEFORE_SNAPSHOT: usize = 3;
 
-/// What a machine has made durable.
+/// Everything that a machine has made durable.
 #[derive(Debug, Default)]
 pub(super) struct Disk {
     pub(super) records: Vec<Vec<u8>>,
-    /// About how many bytes a part of a snapshot holds. `None`: there are no snapshots.
+    /// The approximate size of a part of a snapshot in bytes. `None`: there are no snapshots.
     part_bytes: Option<usize>,
-    /// How many records have been added since the last snapshot was taken or given up.
+    /// How many records were added since the last snapshot was completed or abandoned.
     since: usize,
     replacement: Option<Replacement>,
-    /// How many of the records were there when the last snapshot had replaced the others. Those
-    /// behind them have been added since.
+    /// How many of the records existed when the last snapshot replaced the others. The records
+    /// after them were added since.
     replaced: usize,
-    /// The records that snapshots have replaced, the oldest first, with the same number of each. Empty
-    /// unless the folder may be restored.
+    /// The record lists that snapshots replaced, the oldest first, each with its value of
+    /// `replaced`. Empty unless the folder may be restored.
     older: Vec<(Vec<Vec<u8>>, usize)>,
     keeps_older: bool,
 }
 
-/// A snapshot that is not complete.
+/// An incomplete snapshot.
 #[derive(Debug, Default)]
 struct Replacement {
     records: Vec<Vec<u8>>,
@@ -37,12 +37,12 @@ impl Disk {
         Self { part_bytes, ..Self::default() }
     }
 
-    /// The same disk, of which older copies are kept or not.
+    /// Sets whether the disk keeps older copies.
     pub(super) fn keeping_older(self, keeps_older: bool) -> Self {
         Self { keeps_older, ..self }
     }
 
-    /// A record is safe.
+    /// Adds a durable record.
     pub(super) fn add(&mut self, record: Vec<u8>) {
         self.since += 1;
         if let Some(replacement) = &mut self.replacement {
@@ -51,15 +51,15 @@ impl Disk {
         self.records.push(record);
     }
 
-    /// The process has ended. A snapshot that it had not completed is gone.
+    /// Handles a crash: an incomplete snapshot is lost.
     pub(super) fn crash(&mut self) {
         self.replacement = None;
     }
 
-    /// The process is down, and somebody puts an older copy into the place of the folder. The copy
-    /// lacks `percent` of the newest records that may be lost, but at least one if there is any.
+    /// Replaces the folder of a killed node by an older copy. The copy lacks `percent` of the
+    /// newest records that may be lost, but at least one if there is any.
     pub(super) fn restore(&mut self, percent: u8, is_losable: impl Fn(&[u8]) -> bool) {
-        // A snapshot that takes the place of records stands behind all of them.
+        // A snapshot that replaced records comes after all of them.
         let present = (&self.records, self.replaced);
         let older = self.older.iter().rev().map(|(records, replaced)| (records, *replaced));
         let added = std::iter::once(present).chain(older);
@@ -78,7 +78,8 @@ impl Disk {
         }
     }
 
-    /// Takes the next part of a snapshot of a node whose records are all safe, if there are to be any.
+    /// Takes the next part of a snapshot, if snapshots are on. All records of the node must be
+    /// durable.
     ///
     /// # Panics
     ///
@@ -118,13 +119,13 @@ mod tests {
         disk.records.iter().map(|record| String::from_utf8(record.clone()).unwrap()).collect()
     }
 
-    /// As if the node had written a snapshot of this record.
+    /// Acts as if the node had written a snapshot with this record.
     fn replace(disk: &mut Disk, snapshot: &str) {
         let older = std::mem::replace(&mut disk.records, vec![snapshot.as_bytes().to_vec()]);
         disk.older.push((older, std::mem::replace(&mut disk.replaced, 1)));
     }
 
-    /// `1 2 3`, a snapshot of them, `4 5`, a snapshot of all, `6`.
+    /// The records `1 2 3`, a snapshot of them, `4 5`, a snapshot of all, and `6`.
     fn disk() -> Disk {
         let mut disk = Disk::new(None).keeping_older(true);
         ["1", "2", "3"].into_iter().for_each(|it| disk.add(it.into()));

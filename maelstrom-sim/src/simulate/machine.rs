@@ -1,11 +1,11 @@
-//! A node, the machine it runs on, and its disk.
+//! A simulated machine: a node and its disk.
 //!
-//! A record takes a moment to be safe on disk. Lines that the node prints after it wait for it. A
-//! crash before the record is safe takes the record and these lines away. Records that wait are
-//! synced together (group commit).
+//! A record takes some time to become durable. Lines that the node prints after it wait until then.
+//! A crash before that loses the record and these lines. Records that wait are synced together
+//! (group commit).
 //!
-//! Lines for a node that is paused or down wait in its inbox. The inbox tells their bytes, and the
-//! test ends if they exceed what may wait for a real process.
+//! Lines for a paused or killed node wait in its inbox. The machine counts their bytes, and the
+//! test ends if they exceed the limit for a real process.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,11 +17,11 @@ use super::disk::Disk;
 
 use crate::process::{UNREAD_BYTES_MAX, cost};
 
-/// What wall clocks show when a run begins: 2026-01-01.
+/// The wall-clock time at which a run begins: 2026-01-01.
 const WALL_CLOCK_START: Duration = Duration::from_secs(1_767_225_600);
 
-/// A node of any handler. It hides the handler's type, so the simulator is compiled once, and not
-/// again for each handler. The functions are those of [`RawNode`].
+/// A node with any handler. This trait hides the handler's type, so that the simulator is compiled
+/// only once, not for each handler. Its functions are those of [`RawNode`].
 pub(crate) trait Program {
     fn recover(&mut self, record: &[u8]) -> Result<(), Error>;
     fn handle_line(&mut self, clock: Clock, line: &[u8]);
@@ -84,20 +84,21 @@ impl<H: MessageHandler> Program for RawNode<H> {
 
 /// A node and the machine it runs on.
 pub(super) struct Machine<'h> {
-    /// `None` while it is down.
+    /// `None` while the node is down.
     pub(super) node: Option<Box<dyn Program + 'h>>,
     paused: bool,
-    /// Lines that wait for a paused node to go on, or for a node that is down to start again.
+    /// Lines that wait until a paused node is resumed, or a killed node restarts.
     inbox: VecDeque<Vec<u8>>,
-    /// Estimated bytes of memory that they take.
+    /// The estimated memory of these lines in bytes.
     inbox_bytes: usize,
-    /// What it has said and what is not yet safe, in order, while a record is being made so.
+    /// Outputs in order that have not left yet. They wait for the first record among them to become
+    /// durable.
     outbox: VecDeque<Output>,
-    /// When the sync that is under way ends.
+    /// The end of the current sync.
     synced_at: Option<Duration>,
-    /// How many records it covers: all that waited when it began (group commit).
+    /// How many records the current sync covers: all that waited when it began (group commit).
     syncing: usize,
-    /// How many records at the head of the outbox are safe.
+    /// How many records at the head of the outbox are durable.
     safe: usize,
     pub(super) disk: Disk,
     pub(super) clock_offset_ms: i64,
@@ -141,22 +142,22 @@ impl<'h> Machine<'h> {
         }
     }
 
-    /// The marks that its handler has reached since they were taken last.
+    /// Takes the marks that the handler has reached since the last call.
     pub(super) fn take_marks(&mut self) -> Vec<&'static str> {
         self.node.as_mut().map(|node| node.take_marks()).unwrap_or_default()
     }
 
-    /// The metrics of its process. `None` while it is down.
+    /// The metrics of the process. `None` while the node is down.
     pub(super) fn metrics(&self) -> Option<Snapshot> {
         self.node.as_ref()?.metrics()
     }
 
-    /// Whether more waits for it than for a real process may wait.
+    /// Whether more lines wait than may wait for a real process.
     pub(super) const fn is_flooded(&self) -> bool {
         self.inbox_bytes > UNREAD_BYTES_MAX
     }
 
-    /// Lines for a node that is paused or down wait.
+    /// Delivers a line. If the node is paused or down, the line waits.
     pub(super) fn hear(&mut self, now: Duration, line: Vec<u8>) {
         let clock = self.clock(now);
         match &mut self.node {
@@ -168,7 +169,7 @@ impl<'h> Machine<'h> {
         }
     }
 
-    /// Stops the process until it is resumed. There is none to stop while the node is down.
+    /// Pauses the process until it is resumed. Does nothing while the node is down.
     pub(super) fn pause(&mut self) {
         self.paused = self.node.is_some();
     }
@@ -178,8 +179,8 @@ impl<'h> Machine<'h> {
         self.hear_waiting(now);
     }
 
-    /// A new process. It first gets the lines that came while the node was down, before its `init`,
-    /// as with Maelstrom.
+    /// Starts a new process. It first receives the lines that arrived while the node was down,
+    /// before its `init`, as with Maelstrom.
     pub(super) fn restart(&mut self, now: Duration, node: Box<dyn Program + 'h>) {
         self.node = Some(node);
         self.hear_waiting(now);
@@ -195,7 +196,7 @@ impl<'h> Machine<'h> {
         }
     }
 
-    /// Kills the process. Lines that it had not read go with it, since they were in its pipe.
+    /// Kills the process. Unread lines are lost, because they were in its pipe.
     pub(super) fn crash(&mut self) {
         self.node = None;
         self.paused = false;
@@ -206,8 +207,8 @@ impl<'h> Machine<'h> {
         (self.synced_at, self.syncing, self.safe) = (None, 0, 0);
     }
 
-    /// The next lines that may leave: not those behind a record that is not safe yet. `sync_time`
-    /// tells how long a sync takes.
+    /// The next lines that may leave. Lines after a record wait until the record is durable.
+    /// `sync_time` returns the duration of a sync.
     pub(super) fn next_lines(
         &mut self,
         now: Duration,
@@ -238,7 +239,7 @@ impl<'h> Machine<'h> {
         }
     }
 
-    /// Whether the record at the head of the outbox is safe. If no sync is under way, one begins.
+    /// Whether the record at the head of the outbox is durable. Starts a sync if none is running.
     fn is_head_safe(&mut self, now: Duration, sync_time: impl FnOnce() -> Duration) -> bool {
         if self.safe > 0 {
             return true;

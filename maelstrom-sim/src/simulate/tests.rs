@@ -1,4 +1,4 @@
-//! What faults do to nodes, as the nodes see it.
+//! Tests the effects of faults, as the nodes see them.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use crate::options::Options;
 use crate::trace::Fate;
 use crate::workload::Echo;
 
-/// Sends a note to everyone for each request, and asks `lin-kv`.
+/// Sends a note to every other node for each request, and calls `lin-kv`.
 struct Chatty;
 
 #[derive(Deserialize, Serialize)]
@@ -46,7 +46,7 @@ impl MessageHandler for Chatty {
     }
 }
 
-/// Answers each request with a kilobyte.
+/// Replies to each request with a kilobyte.
 struct Loud;
 
 impl MessageHandler for Loud {
@@ -59,7 +59,7 @@ impl MessageHandler for Loud {
     }
 }
 
-/// Does the same, and may tell the last node a kilobyte besides.
+/// Does the same, and may also send a kilobyte to the last node.
 struct Shouting {
     is_to_node: bool,
 }
@@ -113,14 +113,14 @@ fn the_metrics_of_nodes_count_what_clients_and_services_answered() {
     let answered = world.history().tally().ok as f64;
     assert!(answered > 0.0);
     assert_eq!(sum("maelstrom_requests_total", &[("type", "echo"), ("outcome", "ok")]), answered);
-    // Each request is told to two peers.
+    // Each request causes notes to two peers.
     let notes = |direction| [("type", "note"), ("direction", direction)];
     assert_eq!(sum("maelstrom_messages_total", &notes("sent")), 2.0 * answered);
-    // The last ones may still be under way when the test ends.
+    // The last ones may still be in transit when the test ends.
     let most = |all: f64| all - 10.0..=all;
     let received = sum("maelstrom_messages_total", &notes("received"));
     assert!(most(2.0 * answered).contains(&received), "{received} of {answered}");
-    // The key that they ask for does not exist.
+    // The requested key does not exist.
     let failed = sum("maelstrom_calls_total", &[("outcome", "error")]);
     assert!(most(answered).contains(&failed), "{failed} of {answered}");
 }
@@ -178,7 +178,7 @@ fn a_trace_tells_what_became_of_every_message_and_changes_nothing() {
         let name = serde_json::to_value(fate).unwrap();
         fates.iter().filter(|fate| name == **fate).count()
     };
-    // Whatever can happen does, but nobody is muted here.
+    // Every fate occurs but `Muted`: no node is muted here.
     for fate in [Fate::Delivered, Fate::Lost, Fate::Refused, Fate::Unreachable] {
         assert!(count(fate) > 10, "{fate:?}: {}", count(fate));
     }
@@ -192,7 +192,7 @@ fn a_trace_tells_what_became_of_every_message_and_changes_nothing() {
     let arrived = count(Fate::Delivered) + count(Fate::Down) + count(Fate::Unreachable);
     let received = usize::try_from(stats.received).unwrap();
     let copies: u64 = messages.iter().map(|message| message["copies"].as_u64().unwrap()).sum();
-    // Some may be on their way, or wait for a node that is paused, when the run ends.
+    // Some may be in transit, or wait for a paused node, when the run ends.
     let open = usize::try_from(copies).unwrap() - fates.len();
     assert!((arrived..=arrived + open).contains(&received), "{arrived} + {open}, {received}");
     assert!(messages.iter().any(|message| message["copies"] == 2));
@@ -221,7 +221,7 @@ fn a_service_answers_what_has_reached_it_and_nothing_else() {
                 unreachable += 1;
                 0
             }
-            // It was under way at the end.
+            // The message was in transit at the end.
             fate => fate.map_or(0, |fate| panic!("{fate}")),
         };
         assert_eq!(answers.remove(&question).unwrap_or(0), expected, "{asked}");
@@ -230,7 +230,7 @@ fn a_service_answers_what_has_reached_it_and_nothing_else() {
     assert!(reached > 100 && unreachable > 10, "{reached}, {unreachable}");
 }
 
-/// Tells what it sees of its start, its disk and its clock.
+/// Records what the node observes of its start, its disk and its clock.
 struct Witness(Rc<RefCell<Vec<String>>>);
 
 #[derive(Deserialize)]
@@ -295,7 +295,7 @@ fn disturbances_reach_their_node_and_a_restarted_one_is_another_process_with_the
     assert_eq!(read(), ["had 1", "had 2"]);
     ask!(json!({ "type": "init", "msg_id": 1, "node_id": "n0", "node_ids": ["n0", "n1"] }));
     let last_life = read();
-    // The request that came while the node was down was kept for it.
+    // The request that arrived while the node was down waited for it.
     assert_eq!(last_life.last().unwrap(), "1767225600 s");
     lucks.extend(last_life.into_iter().take(1));
     lucks.sort();
@@ -332,7 +332,7 @@ fn a_node_that_is_down_can_get_an_older_copy_of_its_records_and_one_that_is_up_k
 fn every_node_that_is_restarted_is_told_its_name() {
     let seen: Rc<RefCell<Vec<String>>> = Rc::default();
     let world = simulate(test(&[Fault::Crash]), |_| Witness(Rc::clone(&seen)));
-    // The history has what the nemesis was asked and what it did.
+    // The history has two events for each action of the nemesis: its beginning and its end.
     let did = |f: &str| world.history().ops().iter().filter(|op| op.f == f).count() / 2;
     assert!(did("restart") > 3);
     assert_eq!(seen.borrow().len(), 3 + did("restart"));
@@ -352,7 +352,7 @@ fn too_much_for_a_node_that_is_paused_or_down_ends_the_test() {
         simulation.disturb(stop(n0.clone()));
         let now = simulation.now;
         let line = vec![b' '; 1 << 20];
-        // Each of them takes a little more than its bytes.
+        // Each line takes a little more memory than its bytes.
         for _ in 0..255 {
             simulation.with(&n0, |machine, _| machine.hear(now, line.clone()));
         }

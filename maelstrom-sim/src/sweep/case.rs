@@ -1,4 +1,4 @@
-//! One seed of a sweep: the test that it stands for, its run, and the finding.
+//! One seed of a sweep: its test, its run, and its finding.
 
 #![expect(clippy::disallowed_methods, reason = "traces are written to files")]
 
@@ -23,14 +23,14 @@ use crate::store::{REPORT, RESULTS, write_history, write_trace};
 use crate::test::Test;
 use crate::world::World;
 
-/// How many of the operations that were never answered a finding tells of.
+/// How many unanswered operations a finding lists.
 const SILENT_MAX: usize = 8;
 
-/// The limits of one seed. An ordinary one takes some thousand messages and milliseconds.
+/// The limits of one seed. An ordinary run takes some thousand messages and some milliseconds.
 pub(super) const BUDGET: Budget = Budget { messages: 5_000_000, time: Duration::from_secs(120) };
 
-/// How long a seed may take before the whole process ends: a handler that never returns cannot be
-/// given up. Longer than the budget, which comes first where it can.
+/// The longest time for a seed before the whole process ends, because nothing can abort a handler
+/// that never returns. Longer than the budget, which ends a run first if it can.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A run that did not end well.
@@ -40,32 +40,32 @@ pub struct Finding {
     pub seed: u64,
     /// Its kind.
     pub kind: Kind,
-    /// How large the run was.
+    /// The size of the run.
     pub size: Size,
-    /// How many operations were drawn for clients, begun or left out.
+    /// How many operations were drawn for clients. Counts those that were skipped, too.
     pub(super) drawn: u64,
-    /// Whether the run only does not tell anything, which faults would excuse.
+    /// Whether the run failed only because its history shows too little, which faults would excuse.
     pub(super) tells_nothing: bool,
-    /// All that a person wants to know about it.
+    /// The full text of the finding, for a person.
     pub text: String,
 }
 
-/// The world and the results of a run that ended well, or the finding.
+/// The world and the results of a run that ended well, or its finding.
 pub type Outcome = Result<(World, Results), Box<Finding>>;
 
-/// The test that one seed of a sweep stands for, where seeds differ by more than their faults.
+/// The test that a sweep derives from one seed, if seeds differ in more than their faults.
 #[derive(Debug)]
 pub struct Case<B> {
     /// The test.
     pub test: Test,
-    /// What is special about it, for who reads a finding.
+    /// A description of the case, for readers of a finding.
     pub about: String,
-    /// Makes the nodes.
+    /// Creates the handlers of the nodes.
     pub build: B,
 }
 
 impl<B> Case<B> {
-    /// A test with nothing special about it.
+    /// A case without a description.
     pub fn new<H>(test: Test, build: B) -> Self
     where
         B: FnMut(&NodeId) -> H,
@@ -73,11 +73,11 @@ impl<B> Case<B> {
         Self { test, about: String::new(), build }
     }
 
-    /// Runs the test, as one of the sweep called `name`.
+    /// Runs the test as a part of the sweep called `name`.
     ///
     /// # Errors
     ///
-    /// The finding, if it does not end well.
+    /// The finding, if the run does not end well.
     pub fn run<H: MessageHandler>(self, name: &str) -> Outcome
     where
         B: FnMut(&NodeId) -> H,
@@ -107,8 +107,8 @@ impl<B> Case<B> {
         judge(name, (budget, again), (test, &about), &mut |id, seed| program(build(id), seed))
     }
 
-    /// Runs the test and keeps its traces in a folder of `store`. Returns what there is to tell, as
-    /// an error if the test does not end well.
+    /// Runs the test and stores its files in a folder of `store`. Returns a message for a person,
+    /// as an error if the test does not end well.
     pub(super) fn replay<H: MessageHandler>(
         self,
         name: &str,
@@ -148,7 +148,7 @@ impl<B> Case<B> {
     }
 }
 
-/// Runs a test, and tells whether it ended well.
+/// Runs a test, and decides whether it ended well.
 fn judge(
     name: &str,
     (budget, again): (Budget, String),
@@ -158,7 +158,7 @@ fn judge(
     let seed = test.options.seed;
     let watchdog = watch(PATIENCE, name, (&test.options, about), again.clone());
     let plan = test.options.clone();
-    // A handler's panic is the world's failure. This catches those of the checkers.
+    // The simulation catches panics of handlers. This catches panics of checkers.
     let mut ended = None;
     let judged = catch_unwind(AssertUnwindSafe(|| {
         ended.insert(simulate_within(budget, &watchdog.running, test, build)).results()
@@ -217,7 +217,7 @@ fn keep_traces(
     if ended_well(world, &results) { Ok(text) } else { Err(text) }
 }
 
-/// Ends the process if the run of this seed does not end. Then tells what the run was meant to be, and
+/// Ends the process if the run of this seed does not end. Then prints the plan of the run, and
 /// `again`.
 pub(super) fn watch(
     patience: Duration,
@@ -231,7 +231,7 @@ pub(super) fn watch(
     Watchdog::begin(patience, seed, rest)
 }
 
-/// In words: the test before it runs, with all that the nemesis does.
+/// Describes a test before it runs, with all actions of the nemesis.
 fn describe_plan(about: &str, options: &Options) -> String {
     let mut about = if about.is_empty() { String::new() } else { format!("{about}\n") };
     if let Some(kept) = &options.operations {
@@ -270,14 +270,14 @@ fn describe(name: &str, about: &str, world: &World, results: &Results) -> String
     .join("\n")
 }
 
-/// Whether a run is as it should be. Faults may be the reason that nothing can be judged (a lone node
-/// that crashes all the time may never get to do anything), but once they are over everybody gets an
-/// answer.
+/// Whether a run is as it should be. Faults may be the reason that nothing can be judged: a lone
+/// node that crashes all the time may never answer. But once they have ended, every client must get
+/// an answer.
 fn ended_well(world: &World, results: &Results) -> bool {
     is_as_excused(world, results, !world.options().nemesis.is_empty())
 }
 
-/// Whether a run is as it should be, if there is an excuse for a run that tells nothing, or none.
+/// Whether a run is as it should be. With `has_excuse`, a run that shows too little passes.
 fn is_as_excused(world: &World, results: &Results, has_excuse: bool) -> bool {
     let as_judged = match results.valid {
         Verdict::Valid => true,

@@ -1,4 +1,4 @@
-//! The differences between a smaller run and the run of its seed.
+//! The differences between a smaller run and the original run of its seed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,35 +8,35 @@ use serde::{Deserialize, Serialize};
 use crate::nemesis::{NemesisOp, Schedule};
 use crate::options::{Latency, LatencyDist, Options};
 
-/// The differences between a smaller run and the run of its seed.
+/// The differences between a smaller run and the original run of its seed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Changes {
-    /// It has the first so many of the nodes.
+    /// Only the first nodes take part, this many.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<usize>,
-    /// It has so many client threads.
+    /// The number of client threads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<usize>,
-    /// Its time limit, in milliseconds.
+    /// The time limit, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_limit_ms: Option<u64>,
-    /// So many operations begin per second.
+    /// The number of operations that begin per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<u32>,
-    /// Every message takes so many milliseconds.
+    /// The latency of every message, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<u64>,
-    /// Of the operations that are drawn for clients, only those with these numbers begin.
+    /// Only the drawn operations with these numbers begin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operations: Option<BTreeSet<u64>>,
-    /// The actions of the nemesis, and how many nanoseconds after the clients began.
+    /// The actions of the nemesis, each with its time since the clients began, in nanoseconds.
     #[serde(skip_serializing_if = "Option::is_none", with = "events")]
     pub schedule: Option<Vec<(Duration, NemesisOp)>>,
 }
 
 impl Changes {
-    /// Changes the options that a seed has drawn. A sweep may then make a case of them.
+    /// Changes the options that a seed has drawn, before a sweep derives the case from them.
     pub(super) fn apply(&self, options: &mut Options) {
         if let Some(nodes) = self.nodes {
             options.nodes.truncate(nodes);
@@ -44,8 +44,8 @@ impl Changes {
         self.apply_but_nodes(options);
     }
 
-    /// Changes the options of a case. The case itself has the last word on the nodes: it may need
-    /// more of them, and it may make its handlers for so many.
+    /// Changes the options of a case, except for the nodes. The case decides about the nodes: it
+    /// may need more of them, and its handlers may depend on their number.
     pub(super) fn apply_but_nodes(&self, options: &mut Options) {
         if let Some(concurrency) = self.concurrency {
             options.concurrency = concurrency;
@@ -64,7 +64,7 @@ impl Changes {
         }
         if let Some(schedule) = &self.schedule {
             if schedule.is_empty() {
-                // No fault excuses anything.
+                // Without faults, there is no excuse for a run that shows too little.
                 options.nemesis.clear();
             }
             options.schedule = Some(schedule.clone());
@@ -72,11 +72,12 @@ impl Changes {
     }
 }
 
-/// A fault, and what ends it, if anything does before the time limit.
+/// A fault and its repair, if it is repaired before the time limit.
 pub(super) type Unit = Vec<(Duration, NemesisOp)>;
 
-/// The faults of the test with these options, in the order in which they begin. Services that forget
-/// and the nodes that are down then are one fault, an outage: no node bears the one without the other.
+/// The faults of a test with these options, in the order in which they begin. A clear of the
+/// services and the crashes at the same time are one fault, an outage, because no node tolerates
+/// one without the other.
 pub(super) fn faults(options: &Options) -> Vec<Unit> {
     let mut units: Vec<(Vec<NemesisOp>, Unit)> = Vec::new();
     for (at, op) in Schedule::new(options).into_events() {
@@ -99,20 +100,20 @@ pub(super) fn faults(options: &Options) -> Vec<Unit> {
     units.into_iter().map(|(_, unit)| unit).collect()
 }
 
-/// The kind of a fault, as the nemesis calls it.
+/// The kind of a fault, under the nemesis's name.
 pub(super) fn kind(unit: &Unit) -> Option<&'static str> {
     let forgets = unit.iter().find(|(_, op)| *op == NemesisOp::Forget);
     forgets.or(unit.first()).map(|(_, op)| op.name())
 }
 
-/// The schedule of these faults.
+/// The schedule with these faults.
 pub(super) fn schedule(units: &[Unit]) -> Vec<(Duration, NemesisOp)> {
     let mut events: Vec<_> = units.iter().flatten().cloned().collect();
     events.sort_by_key(|(at, _)| *at);
     events
 }
 
-/// Numbers that JSON keeps exactly.
+/// Rounds the numbers, so that JSON keeps them exactly.
 fn rounded(op: NemesisOp) -> NemesisOp {
     let round = |p: f64| (p * 1_000.0).round() / 1_000.0;
     match op {
@@ -122,7 +123,7 @@ fn rounded(op: NemesisOp) -> NemesisOp {
     }
 }
 
-/// A schedule in JSON.
+/// Serializes a schedule as JSON.
 mod events {
     use std::time::Duration;
 

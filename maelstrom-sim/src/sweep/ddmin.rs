@@ -1,10 +1,10 @@
-//! Delta debugging: the parts of a whole that are needed.
+//! Delta debugging: finds a minimal subset with some property.
 
-/// Finds a part of `items` for which `holds`, of which no single item can be left out. (If `holds`
-/// answers `false` from some moment on, whatever it is asked, what is left may have more items.)
+/// Finds a subset of `items` for which `holds` is true and from which no single item can be
+/// removed. (If `holds` starts to return `false` for everything, the result may have more items.)
 ///
 /// This is ddmin (Zeller & Hildebrandt, *Simplifying and Isolating Failure-Inducing Input*, 2002),
-/// with the empty part tried first.
+/// but it tries the empty set first.
 pub(super) fn ddmin<T: Clone>(items: &[T], mut holds: impl FnMut(&[T]) -> bool) -> Vec<T> {
     let mut items = items.to_vec();
     if items.is_empty() || holds(&[]) {
@@ -22,7 +22,7 @@ pub(super) fn ddmin<T: Clone>(items: &[T], mut holds: impl FnMut(&[T]) -> bool) 
             let others = items.chunks(chunk).enumerate().filter(|(n, _)| *n != nth);
             others.flat_map(|(_, part)| part.iter().cloned()).collect()
         };
-        // With two parts, each is the rest of the other.
+        // With two chunks, each is the complement of the other.
         let chunks = if parts == 2 { 0 } else { items.chunks(chunk).len() };
         let found = (0..chunks).map(without).find(|rest| holds(rest));
         if let Some(rest) = found {

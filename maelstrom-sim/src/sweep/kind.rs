@@ -10,11 +10,11 @@ use crate::nemesis::Schedule;
 use crate::results::Results;
 use crate::world::{Failure, World};
 
-/// How many characters of a cause a kind keeps.
+/// How many characters of a cause a kind contains.
 const CHARS_MAX: usize = 80;
 
-/// The kind of a finding: its category, and the words of its first cause without numbers,
-/// names of nodes and values. Two runs with the same mistake have the same kind.
+/// The kind of a finding: its category, and the words of its first cause without numbers, node
+/// names and values. Two runs with the same bug have the same kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Kind(String);
@@ -44,7 +44,7 @@ impl Kind {
         Self::of_panic("panic of the simulator or a checker", said)
     }
 
-    /// All of a panic's first line matters: many begin with "assertion failed".
+    /// Uses the whole first line of a panic, because many begin with "assertion failed".
     fn of_panic(category: &str, said: &str) -> Self {
         Self::new(category, &said.replace(": ", " "))
     }
@@ -69,7 +69,7 @@ impl Kind {
         Self::new("no end", "")
     }
 
-    /// Whether only the clock on the wall, or a bound on messages, ended the run.
+    /// Whether only the time or message budget ended the run.
     pub(super) fn is_over_budget(&self) -> bool {
         *self == Self::over_budget()
     }
@@ -86,7 +86,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The first part of a cause, up to a colon, with `#` for whatever another run has otherwise.
+/// The first part of a cause, up to a colon. Replaces everything that differs between runs by `#`.
 fn words(cause: &str) -> String {
     let first = cause.lines().next().unwrap_or_default();
     let first = first.split_once(": ").map_or(first, |(first, _)| first);
@@ -96,7 +96,7 @@ fn words(cause: &str) -> String {
     words.join(" ").chars().take(CHARS_MAX).collect()
 }
 
-/// Whether a word is a number, a name such as `n0`, or JSON.
+/// Whether a word is a number, a node name such as `n0`, or JSON.
 fn is_value(word: &str) -> bool {
     let mut chars = word.chars();
     let (first, rest) = (chars.next().unwrap_or(' '), chars.as_str());
@@ -108,19 +108,19 @@ fn is_value(word: &str) -> bool {
     }
 }
 
-/// How large a run was.
+/// The size of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Size {
     /// How many messages were sent.
     pub messages: u64,
-    /// How many faults the nemesis had in store.
+    /// How many faults the nemesis scheduled.
     pub faults: u64,
-    /// How many operations clients began, the final ones too.
+    /// How many operations clients began, including the final ones.
     pub operations: u64,
-    /// How many nodes there were.
+    /// How many nodes took part.
     pub nodes: u64,
-    /// The virtual time up to the last event that clients or the nemesis saw.
+    /// The virtual time of the last event of a client or the nemesis.
     pub millis: u64,
 }
 
@@ -138,7 +138,7 @@ impl Size {
         }
     }
 
-    /// How much a person has to read: an operation or a fault counts as several messages.
+    /// The amount that a person has to read: an operation or a fault counts as several messages.
     pub(super) fn weight(&self) -> u64 {
         let Self { messages, faults, operations, .. } = self;
         messages.saturating_add(faults.saturating_mul(20)).saturating_add(operations * 5)

@@ -1,15 +1,15 @@
-//! The marks that a sweep reaches, and those that it expects and does not reach.
+//! The marks that a sweep reached, and the expected ones that it missed.
 
 use serde::{Deserialize, Serialize};
 
 use super::{FULL, Summary};
 
-/// How a mark was reached.
+/// How often a mark was reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reached {
     /// In how many runs.
     pub seeds: u64,
-    /// How often, in all of them.
+    /// How often in all runs together.
     pub times: u64,
     /// The lowest seed that reached it.
     pub first: u64,
@@ -24,7 +24,7 @@ impl Reached {
 }
 
 impl Reached {
-    /// The same over the seeds of two sweeps.
+    /// Merges the counts of two sweeps over different seeds.
     pub(super) fn join(&mut self, other: &Self) {
         self.first = if self.seeds == 0 { other.first } else { self.first.min(other.first) };
         self.seeds += other.seeds;
@@ -32,8 +32,7 @@ impl Reached {
     }
 }
 
-/// The marks as a table in Markdown: those that were expected, and others that were reached. Nothing
-/// where there are neither.
+/// A Markdown table of the expected marks and of those that were reached. Empty if there are none.
 pub(super) fn table(name: &str, expected: &[&'static str], summary: &Summary) -> String {
     let mut all: Vec<&str> = expected.iter().chain(summary.marks.keys()).copied().collect();
     all.sort_unstable();
@@ -60,8 +59,7 @@ pub(super) fn table(name: &str, expected: &[&'static str], summary: &Summary) ->
     lines.join("\n")
 }
 
-/// The marks that a sweep of so many seeds expects and that no seed reached, in words, if it is a full
-/// sweep.
+/// Describes the expected marks that no seed reached, if the sweep was a full one.
 pub(super) fn missed(expected: &[&'static str], summary: &Summary, seeds: u64) -> Option<String> {
     let missed = expected.iter().filter(|mark| !summary.marks.contains_key(*mark));
     let missed: Vec<&str> = missed.copied().collect();

@@ -1,4 +1,4 @@
-//! How to run a seed again, and the watch over a seed that does not end.
+//! How to run a seed again, and the watchdog for a seed that does not end.
 
 #![expect(clippy::disallowed_methods, reason = "it reads the environment, and a thread watches")]
 
@@ -10,17 +10,17 @@ use std::time::Duration;
 use super::tell;
 use crate::simulate::Running;
 
-/// How to run a seed again: the test that runs now, if it is one.
+/// The current test, and so the way to run a seed again.
 #[derive(Debug)]
 pub(super) struct Replay {
     package: Option<String>,
     test: Option<String>,
-    /// The program, as cargo knows it: ` --example raft`, say.
+    /// The cargo flag for the program, such as ` --example raft`.
     target: String,
 }
 
 impl Replay {
-    /// Reads the environment and the name of this thread: cargo and its test harness set them.
+    /// Reads the environment and the name of this thread, which cargo and its test harness set.
     pub(super) fn here() -> Self {
         let thread = std::thread::current();
         let test = thread.name().filter(|name| *name != "main").map(ToOwned::to_owned);
@@ -30,12 +30,12 @@ impl Replay {
         Self { package, test, target: target.unwrap_or_default() }
     }
 
-    /// How to run something again, in words: `what` is a variable of the environment and its value.
+    /// Describes how to run something again. `what` is an environment variable with its value.
     pub(super) fn again(&self, what: &str) -> String {
         format!("Again, with all logs: {}", self.command(what))
     }
 
-    /// A command for a shell, anywhere in the workspace.
+    /// A shell command that works anywhere in the workspace.
     pub(super) fn command(&self, what: &str) -> String {
         let package = self.package.as_ref().map(|name| format!(" -p {name}")).unwrap_or_default();
         let test = self.test.as_ref().map(|name| format!(" {name} -- --exact"));
@@ -44,8 +44,8 @@ impl Replay {
     }
 }
 
-/// The flag for a test program of cargo: those of examples lie in a folder `examples`, those of `tests/`
-/// beside that of the library. A hash follows the name.
+/// The cargo flag for a test program. The programs of examples lie in a folder `examples`; those of
+/// `tests/` lie beside that of the library. A hash follows the name.
 fn target(program: &Path, package: Option<&str>) -> Option<String> {
     let name = program.file_stem()?.to_str()?.rsplit_once('-')?.0;
     let folder = program.parent()?.file_name()?;
@@ -56,16 +56,16 @@ fn target(program: &Path, package: Option<&str>) -> Option<String> {
     (folder == "deps" && !is_library).then(|| format!(" --test {name}"))
 }
 
-/// Ends the process, with a finding on stderr, if a seed does not end: no thread can end another one.
-/// Dropping it ends the watch.
+/// Ends the process with a finding on stderr if a seed does not end, because no thread can end
+/// another one. Dropping the watchdog ends the watch.
 pub(super) struct Watchdog {
     pub(super) running: Arc<Running>,
     _seed_ends: SyncSender<()>,
 }
 
 impl Watchdog {
-    /// Begins to watch. After `patience`, a line names `seed` and the handler that runs; `rest` makes
-    /// what follows it.
+    /// Starts the watch. After `patience`, prints a line with `seed` and the running handler, and
+    /// then the text that `rest` returns.
     pub(super) fn begin(
         patience: Duration,
         seed: String,

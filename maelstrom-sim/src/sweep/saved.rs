@@ -1,4 +1,4 @@
-//! A small failing run as a file.
+//! A small failing run, stored as a file.
 
 #![expect(clippy::disallowed_methods, reason = "cases are files")]
 
@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::changes::Changes;
 use super::kind::{Kind, Size};
 
-/// A run of a sweep that did not end well, made as small as possible: what the seed draws, and what
-/// is otherwise. As a file it is JSON. A sweep that draws something else by now refuses the file. What
-/// the sweep's case makes of the test is not in it.
+/// A failing run of a sweep, made as small as possible: the draw of the seed, and the changes to
+/// it. The file is JSON. If the sweep now draws something else, it rejects the file. The file does
+/// not contain the changes that the sweep's case makes to the test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SavedCase {
@@ -21,15 +21,15 @@ pub struct SavedCase {
     pub sweep: String,
     /// The seed.
     pub seed: u64,
-    /// The draw of the seed when the file was made, in words.
+    /// The draw of the seed in words, when the file was written.
     pub drawn: String,
     /// The kind of the finding.
     pub finding: Kind,
-    /// How large the run of the seed was.
+    /// The size of the original run of the seed.
     pub before: Size,
-    /// How large this one was.
+    /// The size of this run.
     pub after: Size,
-    /// The differences to the run of the seed.
+    /// The differences from the original run of the seed.
     pub changes: Changes,
 }
 
@@ -38,7 +38,7 @@ impl SavedCase {
     ///
     /// # Errors
     ///
-    /// In words, with the name of the file.
+    /// A message with the name of the file.
     pub fn read(path: &Path) -> Result<Self, String> {
         let text = fs::read_to_string(path)
             .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
@@ -46,11 +46,11 @@ impl SavedCase {
             .map_err(|error| format!("{} holds no case of a sweep: {error}", path.display()))
     }
 
-    /// Writes it as a file of `folder`, whose path it returns.
+    /// Writes the case as a file in `folder`, and returns its path.
     ///
     /// # Errors
     ///
-    /// If that is not possible.
+    /// If the file cannot be written.
     pub fn write(&self, folder: &Path) -> io::Result<PathBuf> {
         fs::create_dir_all(folder)?;
         let path = folder.join(format!("{}-{}.json", self.sweep, self.seed));
@@ -59,11 +59,12 @@ impl SavedCase {
         Ok(path.canonicalize().unwrap_or(path))
     }
 
-    /// All cases of a folder, with their paths, in the order of their names.
+    /// Reads all cases of a folder, with their paths, in the order of their names.
     ///
     /// # Errors
     ///
-    /// In words, if there is no such folder, or if a file cannot be read or is of another sweep.
+    /// A message, if the folder does not exist, or if a file cannot be read or belongs to another
+    /// sweep.
     pub(super) fn read_all(folder: &Path, sweep: &str) -> Result<Vec<(PathBuf, Self)>, String> {
         let cannot = |error: io::Error| format!("cannot read {}: {error}", folder.display());
         let entries = fs::read_dir(folder).map_err(cannot)?;
@@ -86,7 +87,7 @@ impl SavedCase {
     ///
     /// # Errors
     ///
-    /// In words, with the name of the file.
+    /// A message with the name of the file.
     pub(super) fn read_for(path: &Path, sweep: &str) -> Result<Self, String> {
         let saved = Self::read(path)?;
         if saved.sweep == sweep {

@@ -1,5 +1,5 @@
-//! A part of a sweep, for many machines: `SHARD=3/20` runs the third of 20 equal parts of the seeds, and
-//! leaves the result as JSON. [`merge`] puts the results of all parts together.
+//! Splits a sweep over many machines. `SHARD=3/20` runs the third of 20 equal parts of the seeds,
+//! and stores the result as JSON. [`merge`] combines the results of all shards.
 
 #![expect(clippy::disallowed_methods, reason = "it reads the environment, and results are files")]
 
@@ -12,24 +12,24 @@ use serde::{Deserialize, Serialize};
 
 use super::{FULL, Finding, Reached, Summary};
 
-/// Where results are kept, from the folder of the crate.
+/// The folder for results, relative to the folder of the crate.
 const FOLDER: &str = "store/shards";
 
 /// The part of a sweep that one machine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shard {
-    /// Its number, from 1 on.
+    /// Its number, from 1.
     pub number: u64,
-    /// How many there are.
+    /// The number of shards.
     pub of: u64,
 }
 
 impl Shard {
-    /// The shard that the environment asks for, if it asks for one.
+    /// The shard that the environment variable `SHARD` names, if it is set.
     ///
     /// # Errors
     ///
-    /// In words, if it asks for something else.
+    /// A message, if the variable is invalid.
     pub(super) fn from_env() -> Result<Option<Self>, String> {
         let text = std::env::var("SHARD").unwrap_or_default();
         if text.is_empty() { Ok(None) } else { Self::parse(&text).map(Some) }
@@ -43,7 +43,7 @@ impl Shard {
         }
     }
 
-    /// Its part of so many seeds.
+    /// The part of this many seeds that the shard runs.
     pub(super) fn part(self, seeds: u64) -> Range<u64> {
         let until = |number: u64| {
             u64::try_from(u128::from(seeds) * u128::from(number) / u128::from(self.of))
@@ -53,27 +53,27 @@ impl Shard {
     }
 }
 
-/// The result of one shard, as its file has it.
+/// The result of one shard, as stored in its file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ShardResult {
     /// The name of the sweep.
     pub sweep: String,
-    /// Which part of it.
+    /// The shard.
     pub shard: Shard,
-    /// How many seeds all parts have together.
+    /// How many seeds all shards have together.
     pub seeds: u64,
-    /// How many this part ran. Fewer than its share if it found something.
+    /// How many seeds this shard ran. Fewer than its part if there was a finding.
     pub ran: u64,
-    /// How many operations were begun.
+    /// How many operations clients began.
     pub operations: u64,
     /// How many messages were sent.
     pub messages: u64,
     /// The marks that the whole sweep must reach.
     pub expected: BTreeSet<String>,
-    /// The marks that this part reached.
+    /// The marks that this shard reached.
     pub marks: BTreeMap<String, Reached>,
-    /// Its finding, if it has one.
+    /// The finding of the shard, if it has one.
     pub finding: Option<Found>,
 }
 
@@ -82,7 +82,7 @@ pub struct ShardResult {
 pub struct Found {
     /// Its seed.
     pub seed: u64,
-    /// All about it.
+    /// Its full text.
     pub text: String,
 }
 
@@ -108,7 +108,7 @@ impl ShardResult {
         }
     }
 
-    /// Writes it as a file, whose path it returns.
+    /// Writes the result as a file, and returns its path.
     pub(super) fn write(&self) -> std::io::Result<PathBuf> {
         std::fs::create_dir_all(FOLDER)?;
         let Shard { number, of } = self.shard;
@@ -118,7 +118,7 @@ impl ShardResult {
     }
 }
 
-/// Reads all results in folders, also in folders below them.
+/// Reads all results in folders and their subfolders.
 ///
 /// # Errors
 ///
@@ -140,8 +140,8 @@ pub fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<ShardResult>> {
     Ok(all)
 }
 
-/// The results of all shards in words, for each sweep a paragraph; and whether all is well: no finding,
-/// no shard missing, and no declared mark that a full sweep did not reach.
+/// Describes the results of all shards, with a paragraph for each sweep. Also returns whether all
+/// is well: no finding, no shard missing, and no expected mark missed by a full sweep.
 #[must_use]
 pub fn merge(results: &[ShardResult]) -> (String, bool) {
     let mut sweeps: BTreeMap<&str, Vec<&ShardResult>> = BTreeMap::new();
@@ -191,7 +191,7 @@ pub fn merge(results: &[ShardResult]) -> (String, bool) {
         }
         let expected: BTreeSet<&String> = results.iter().flat_map(|it| &it.expected).collect();
         let missed = expected.iter().filter(|mark| !marks.contains_key(mark.as_str()));
-        // A shard that found something stopped early.
+        // A shard with a finding stopped early, so it may have missed marks.
         let is_whole = missing.is_empty() && results.iter().all(|it| it.finding.is_none());
         for mark in missed.filter(|_| seeds >= FULL && is_whole) {
             is_well = false;

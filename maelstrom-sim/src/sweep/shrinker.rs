@@ -1,7 +1,8 @@
-//! The search for a smaller run: a function of the options and of what each run gives.
+//! Searches for a smaller run. The search is a pure function of the options and the outcome of each
+//! run.
 //!
-//! A candidate is the run of the same seed with some [`Changes`]. It is kept if it shows the same
-//! kind of finding and is no larger. Each change takes something away, so the search ends.
+//! A candidate is the run of the same seed with some [`Changes`]. The search keeps it if it shows
+//! the same kind of finding and is not larger. Each change removes something, so the search ends.
 
 use std::collections::BTreeSet;
 
@@ -10,29 +11,30 @@ use super::ddmin::ddmin;
 use super::kind::{Kind, Size};
 use crate::options::{LatencyDist, Options};
 
-/// The shortest time limit that is tried.
+/// The shortest time limit that the search tries.
 const TIME_LIMIT_MIN_MS: u64 = 50;
 
-/// The kind and the size of a run that did not end well.
+/// The kind and the size of a failing run.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) kind: Kind,
     pub(super) size: Size,
-    /// How many operations were drawn for clients, begun or left out.
+    /// How many operations were drawn for clients. Counts those that were skipped, too.
     pub(super) drawn: u64,
 }
 
-/// The smallest run that a search has found.
+/// The smallest run that the search found.
 #[derive(Clone, Debug)]
 pub(super) struct Smallest {
     pub(super) changes: Changes,
     pub(super) size: Size,
-    /// How many candidates were run.
+    /// How many candidates ran.
     pub(super) runs: u64,
 }
 
-/// Looks for a smaller run with the same kind of finding as the `first` one, which has these
-/// options. `run` gives the finding of a candidate, if it has one; `may_go_on` is asked before each.
+/// Searches for a smaller run with the same kind of finding as the `first` one, which has these
+/// options. `run` returns the finding of a candidate, if it has one. The search calls `may_go_on`
+/// before each candidate, and stops if it returns false.
 pub(super) fn shrink(
     options: &Options,
     first: Found,
@@ -54,19 +56,20 @@ pub(super) fn shrink(
 
 struct Search<'a, G, R> {
     options: &'a Options,
-    /// The best candidate so far, and what it shows.
+    /// The best candidate so far, and its finding.
     best: Changes,
     found: Found,
     may_go_on: G,
     run: R,
-    /// All candidates, as JSON.
+    /// All candidates so far, as JSON.
     tried: BTreeSet<String>,
     runs: u64,
     is_over: bool,
 }
 
 impl<G: FnMut() -> bool, R: FnMut(&Changes) -> Option<Found>> Search<'_, G, R> {
-    /// Tries each kind of change. The change that takes most away comes first: later runs are faster then.
+    /// Tries each kind of change. Those that remove most come first, which makes the later runs
+    /// faster.
     fn round(&mut self) {
         self.fewer_nodes();
         self.no_faults();
@@ -79,9 +82,9 @@ impl<G: FnMut() -> bool, R: FnMut(&Changes) -> Option<Found>> Search<'_, G, R> {
         self.shorter();
     }
 
-    /// Runs a candidate, and keeps it if it is smaller and shows the same.
+    /// Runs a candidate, and keeps it if it is smaller and has the same kind of finding.
     fn attempt(&mut self, candidate: Changes) -> bool {
-        // Every option can be JSON.
+        // Serialization cannot fail: every option has a JSON form.
         let text = serde_json::to_string(&candidate).unwrap_or_default();
         if candidate == self.best || !self.tried.insert(text) {
             return false;
@@ -112,7 +115,7 @@ impl<G: FnMut() -> bool, R: FnMut(&Changes) -> Option<Found>> Search<'_, G, R> {
     fn fewer_nodes(&mut self) {
         let Options { nodes, concurrency, .. } = self.present();
         for count in 1..nodes.len() {
-            // Some workloads ask for a multiple of the nodes.
+            // Some workloads require a multiple of the number of nodes.
             let threads = concurrency.saturating_mul(count).div_ceil(nodes.len()).max(count);
             let concurrency = Some(threads.min(concurrency));
             if self.attempt(Changes { nodes: Some(count), concurrency, ..self.best.clone() }) {
@@ -127,7 +130,7 @@ impl<G: FnMut() -> bool, R: FnMut(&Changes) -> Option<Found>> Search<'_, G, R> {
         }
     }
 
-    /// Halves the time limit as often as that works, then takes away smaller parts.
+    /// Halves the time limit as often as possible, then removes smaller parts.
     fn shorter(&mut self) {
         for (part, whole) in [(1, 2), (3, 4), (7, 8), (15, 16)] {
             loop {
@@ -168,8 +171,8 @@ impl<G: FnMut() -> bool, R: FnMut(&Changes) -> Option<Found>> Search<'_, G, R> {
         }
     }
 
-    /// Halves the rate as often as that works. Which operations begin when is drawn anew, so this
-    /// comes before any of them is left out.
+    /// Halves the rate as often as possible. A new rate changes the operations that are drawn, so
+    /// this comes before the search for unnecessary operations.
     fn lower_rate(&mut self) {
         while self.best.operations.is_none() {
             #[expect(clippy::cast_possible_truncation, reason = "a rate is far below 2^32")]
@@ -182,7 +185,7 @@ impl<G: FnMut() -> bool, R: FnMut(&Changes) -> Option<Found>> Search<'_, G, R> {
         }
     }
 
-    /// Leaves out kinds of faults, then single ones.
+    /// Removes kinds of faults, then single faults.
     fn fewer_faults(&mut self) {
         let all = faults(&self.present());
         for name in all.iter().filter_map(kind).collect::<BTreeSet<_>>() {

@@ -1,4 +1,4 @@
-//! Smaller runs of a sweep: how they are found, told, kept and run again.
+//! Smaller runs of a sweep: finds, describes, stores and replays them.
 
 #![expect(clippy::disallowed_methods, reason = "it reads the environment, and cases are files")]
 
@@ -22,36 +22,36 @@ use crate::options::Options;
 use crate::simulate::{Budget, Stopwatch};
 use crate::test::Test;
 
-/// How long a test looks for a smaller run, in seconds, unless the environment says otherwise.
+/// The longest search for a smaller run in seconds, unless the environment sets another limit.
 const LIMIT_S: u64 = 60;
 
-/// Where smaller runs are kept, from the folder of the crate.
+/// The folder for smaller runs, relative to the folder of the crate.
 const FOLDER: &str = "store/shrunk";
 
-/// How many messages more than the run of its seed a candidate may send before it is given up.
+/// How many more messages than the original run a candidate may send before it is aborted.
 const MORE_MESSAGES: u64 = 10_000;
 
 /// A smaller run with the same kind of finding.
 #[derive(Clone, Debug)]
 pub struct Shrunk {
-    /// All that it takes to run it again.
+    /// Everything that is necessary to run it again.
     pub case: SavedCase,
     /// Its finding.
     pub finding: Finding,
-    /// How many candidates were run.
+    /// How many candidates ran.
     pub runs: u64,
 }
 
 impl Sweep {
-    /// Looks for a smaller run with the same kind of finding: with fewer nodes, faults, clients
-    /// and operations, less time, and simpler latencies. `case` makes of the test of the finding's
-    /// seed what it stands for.
+    /// Searches for a smaller run with the same kind of finding: with fewer nodes, faults, clients
+    /// and operations, less time, and simpler latencies. `case` derives the case from the test of
+    /// the finding's seed.
     ///
-    /// The search looks at the clock on the wall before each run, and ends after `limit`. A search
-    /// that ends by itself always gives the same run. Each run rests for 10 s before its final
-    /// operations, as any run does: with less, a node that is right could be blamed.
+    /// The search checks the wall clock before each run, and ends after `limit`. If the limit does
+    /// not end it, it always finds the same run. Each candidate rests for 10 s before its final
+    /// operations, as any run does. With less time, a correct node could be blamed.
     ///
-    /// `None` if there is no smaller run, or if a budget ended the run of the seed.
+    /// `None` if there is no smaller run, or if a budget ended the original run.
     pub fn shrink<H: MessageHandler, B: FnMut(&NodeId) -> H>(
         &self,
         name: &str,
@@ -69,9 +69,10 @@ impl Sweep {
                 messages: finding.size.messages.saturating_add(MORE_MESSAGES),
                 time: limit.saturating_sub(watch.elapsed()).min(BUDGET.time),
             };
-            // If a handler never returns, the process ends, and tells of the first finding as well.
+            // If a handler never returns, the watchdog ends the process. It then prints the first
+            // finding as well.
             let again = || format!("(a smaller run of this:)\n{}", finding.text);
-            // A case may not be possible with so few nodes.
+            // A case may panic if there are too few nodes.
             let outcome =
                 quietly(|| self.changed(seed, changes, &case).run_within(name, budget, again()));
             outcome?.err()
@@ -97,7 +98,7 @@ impl Sweep {
         Some(Shrunk { case, finding: *again.err()?, runs: smallest.runs })
     }
 
-    /// The draw of a seed, in words.
+    /// Describes the draw of a seed.
     fn drawn(&self, seed: u64) -> String {
         let Test { workload, options } = self.test_for(seed);
         let Options { concurrency, rate, time_limit, latency, sync_max, .. } = &options;
@@ -113,7 +114,7 @@ impl Sweep {
     ///
     /// # Errors
     ///
-    /// In words, if the seed draws something else than when the file was made.
+    /// A message, if the seed now draws something else than when the file was written.
     fn case_of<B>(
         &self,
         saved: &SavedCase,
@@ -130,7 +131,7 @@ impl Sweep {
         Ok(self.changed(*seed, changes, case))
     }
 
-    /// The case of a seed with some changes.
+    /// The case of a seed with these changes.
     pub(super) fn changed<B>(
         &self,
         seed: u64,
@@ -144,7 +145,8 @@ impl Sweep {
         case
     }
 
-    /// The text of a finding, after that of a smaller run, if there is one. Keeps that as a file.
+    /// The text of a finding, preceded by that of a smaller run, if there is one. Stores the
+    /// smaller run as a file.
     pub(super) fn told_with_smaller<H: MessageHandler, B: FnMut(&NodeId) -> H>(
         &self,
         name: &str,
@@ -172,7 +174,7 @@ impl Sweep {
         }
     }
 
-    /// Keeps the report of a finding. Returns a line that tells where it is.
+    /// Stores the report of a finding. Returns a line with its path.
     fn keep_report<H: MessageHandler, B: FnMut(&NodeId) -> H>(
         &self,
         name: &str,
@@ -184,7 +186,7 @@ impl Sweep {
             return String::new();
         }
         let page = Path::new(FOLDER).join(format!("{name}-{}.html", finding.seed));
-        // A checker that panics has no results to show.
+        // If the checker panics, there are no results to show.
         match quietly(|| self.write_report(name, finding, smaller, case, &page)) {
             Some(Ok(())) => {
                 let page = page.canonicalize().unwrap_or(page);
@@ -195,7 +197,7 @@ impl Sweep {
         }
     }
 
-    /// Runs a finding once more, or the smaller run that shows the same, and writes its
+    /// Runs a finding again, or the smaller run with the same kind of finding, and writes its
     /// [report](crate::report::Report) as a file.
     ///
     /// # Errors
@@ -222,7 +224,7 @@ impl Sweep {
         case.report(name, Replay::here().command(&again), file)
     }
 
-    /// Advice on a file of this sweep.
+    /// Explains how to keep a file of this sweep.
     fn how_to_keep(&self, name: &str) -> String {
         if name == self.workload.name() {
             return "copy it to tests/regressions/, for Sweep::test_regressions".to_owned();
@@ -234,15 +236,15 @@ impl Sweep {
         )
     }
 
-    /// Runs all cases (`*.json`) of a folder. They are smaller runs that once showed something:
-    /// [`test`](Self::test) writes them to `store/shrunk/`, from where people copy them. `folder` is
-    /// relative to the folder of the crate. A run that tells nothing passes, unless that is what it
-    /// once showed.
+    /// Runs all cases (`*.json`) of a folder. They are smaller runs that once had a finding:
+    /// [`test`](Self::test) writes them to `store/shrunk/`, and people copy them from there.
+    /// `folder` is relative to the folder of the crate. A run that shows too little passes, unless
+    /// that was its original finding.
     ///
     /// # Panics
     ///
-    /// With all findings, if there are any, or with the name of a file that cannot be read or is of
-    /// another sweep.
+    /// With all findings, if there are any, or with the name of a file that cannot be read or
+    /// belongs to another sweep.
     pub fn test_regressions<H: MessageHandler>(
         &self,
         folder: impl AsRef<Path>,
@@ -252,7 +254,8 @@ impl Sweep {
         self.test_case_regressions(self.workload.name(), folder, case);
     }
 
-    /// The same for the sweep called `name` of [`test_snapshots`](Self::test_snapshots).
+    /// Like [`test_regressions`](Self::test_regressions), for the sweep called `name` of
+    /// [`test_snapshots`](Self::test_snapshots).
     ///
     /// # Panics
     ///
@@ -266,7 +269,8 @@ impl Sweep {
         self.test_case_regressions(name, folder, |test| with_snapshots(test, &build));
     }
 
-    /// The same for the sweep called `name` of [`test_cases`](Self::test_cases).
+    /// Like [`test_regressions`](Self::test_regressions), for the sweep called `name` of
+    /// [`test_cases`](Self::test_cases).
     ///
     /// # Panics
     ///
@@ -292,7 +296,7 @@ impl Sweep {
                 Err(why) => return Some(format!("{}: {why}", path.display())),
             };
             let finding = case.run_within(name, BUDGET, again).err()?;
-            // So small a run may tell nothing once the mistake is gone.
+            // Such a small run may show too little once the bug is fixed.
             if finding.tells_nothing && finding.kind != saved.finding {
                 return None;
             }
@@ -302,7 +306,8 @@ impl Sweep {
         assert!(findings.is_empty(), "{}", findings.join("\n\n"));
     }
 
-    /// Runs the case that `CASE=path` names, if it names one, with all logs, and keeps its traces.
+    /// Runs the case in the file that `CASE=path` names, if it is set, with all logs, and stores
+    /// its files.
     #[expect(clippy::panic, reason = "this is how a test fails")]
     pub(super) fn replay_file<H: MessageHandler, B: FnMut(&NodeId) -> H>(
         &self,
@@ -325,7 +330,7 @@ impl Sweep {
     }
 }
 
-/// Keeps a smaller run as a file, and tells of it and of the run of its seed.
+/// Stores a smaller run as a file, and describes it and the original run.
 fn tell_of(shrunk: &Shrunk, finding: &Finding, report: &str, how_to_keep: &str) -> String {
     let Shrunk { case, finding: smaller, runs } = shrunk;
     let kept = match case.write(Path::new(FOLDER)) {
@@ -346,19 +351,19 @@ fn tell_of(shrunk: &Shrunk, finding: &Finding, report: &str, how_to_keep: &str) 
     )
 }
 
-/// The variable of the environment, for a shell, with which a test runs this file.
+/// The environment variable, for a shell, with which a test runs this file.
 fn file_in_env(path: &Path) -> String {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     format!("CASE='{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
 thread_local! {
-    /// Whether panics of this thread are told.
+    /// Whether panics of this thread are not printed.
     static IS_QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does something without telling of panics, which are many where each candidate has one. `None` if
-/// one of them comes out.
+/// Calls `f` without printing its panics, because each candidate may have one. `None` if `f`
+/// panics.
 fn quietly<T>(f: impl FnOnce() -> T) -> Option<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -1,4 +1,4 @@
-//! Sweeps over nodes that are as simple as can be.
+//! Tests sweeps with very simple nodes.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -14,27 +14,27 @@ use super::*;
 use crate::simulate::{Budget, Running, program, simulate_within};
 use crate::workload::{self, Broadcast, GCounter, UniqueIds};
 
-/// What is wrong with an echo.
+/// The bug of an echo node.
 #[derive(Clone, Copy, PartialEq)]
 enum Wrong {
     Nothing,
-    /// It answers with something else.
+    /// It replies with another text.
     Answer,
-    /// It speaks to nobody.
+    /// It sends to an address that does not exist.
     Address,
-    /// It knows something that neither the seed nor its input tells.
+    /// It depends on a value that comes neither from the seed nor from its input.
     Random,
-    /// It panics at its tenth echo or so.
+    /// It panics at its first echo after 3 s.
     Panic,
     /// It never returns from its first echo.
     Hang,
-    /// It sends to everybody, itself included, whatever anybody sends.
+    /// It sends messages to all nodes, itself included, for each message that it receives.
     Storm,
 }
 
 struct Echo(Wrong);
 
-/// What no handler should look at.
+/// State outside of the handler, which no handler should read.
 static OUTSIDE: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Deserialize, Serialize)]
@@ -124,13 +124,13 @@ fn whatever_goes_wrong_is_a_finding() {
         (echo(), Wrong::Address, "n0 said: there is no n99 in the network"),
         (echo(), Wrong::Panic, "n0 panicked after 3."),
         (echo(), Wrong::Panic, "I have had enough"),
-        // Without answers nothing about ids is wrong, but for the silence itself.
+        // Without replies there is no wrong id, so the only finding is the silence.
         (
             Sweep::new(UniqueIds::default(), []),
             Wrong::Nothing,
             "n0 said: there is no n99 in the network",
         ),
-        // This one does not know what a topology is.
+        // This node does not know the request `topology`.
         (
             Sweep::new(Broadcast::default(), []),
             Wrong::Nothing,
@@ -139,7 +139,7 @@ fn whatever_goes_wrong_is_a_finding() {
     ] {
         let finding = sweep.run(3, |_| Echo(wrong)).unwrap_err();
         assert!(finding.text.contains(said), "{}", finding.text);
-        // It works wherever this test does.
+        // The command works wherever this test runs.
         let again = "SEED=3 RUST_LOG=debug cargo test -p maelstrom-sim \
                      sweep::tests::whatever_goes_wrong_is_a_finding -- --exact";
         assert!(finding.text.contains(again), "{}", finding.text);
@@ -185,12 +185,12 @@ fn a_seed_that_takes_too_much_is_given_up_and_the_busiest_node_is_named() {
     }
 }
 
-/// A counter for one node alone.
+/// A counter for a single node.
 struct Counter {
     sum: u64,
-    /// Whether it takes anything at all.
+    /// Whether it accepts any request.
     takes: bool,
-    /// From when on it keeps silent.
+    /// The time from which it stays silent.
     until: Duration,
 }
 
@@ -228,7 +228,7 @@ impl MessageHandler for Counter {
     }
 }
 
-/// The finding of a sweep with or without faults (of a kind that a counter does not care about).
+/// The finding of a sweep with or without faults. The faults have no effect on a counter.
 fn counted(with_fault: bool, takes: bool, until_s: u64) -> Option<String> {
     let until = Duration::from_secs(until_s);
     let sweep = Sweep::new(GCounter::default(), [Fault::Clock]);

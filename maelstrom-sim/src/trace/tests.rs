@@ -24,7 +24,7 @@ fn messages(trace: &Trace) -> Vec<Value> {
     lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
 }
 
-/// When each copy of the messages came to which end, in ms.
+/// The end of each copy of the messages: its time in ms, and its fate.
 fn ends(trace: &Trace) -> Vec<String> {
     let end = |end: &Value| {
         format!("{} {}", end["time"].as_i64().unwrap() / 1_000_000, end["fate"].as_str().unwrap())
@@ -78,7 +78,7 @@ fn a_message_waits_for_a_paused_node_until_it_goes_on_or_crashes_and_for_a_dead_
     arrive(&mut trace, 6, 2);
     nemesis(&mut trace, 7, NemesisOp::Crash(node.clone()));
     arrive(&mut trace, 8, 3);
-    // A node that is down can neither pause nor go on.
+    // A killed node can neither be paused nor resumed.
     nemesis(&mut trace, 9, NemesisOp::Pause(node.clone()));
     arrive(&mut trace, 10, 4);
     nemesis(&mut trace, 10, NemesisOp::Resume(node.clone()));

@@ -12,12 +12,12 @@ pub(super) const READ: Rpc = Rpc {
     reply: &[Field::new("value", Schema::INTEGER, "12", "The sum of all adds it knows of.")],
 };
 
-/// The operations of the clients: adds and reads, and in the end a read by every thread.
+/// Generates the operations of the clients: adds and reads, and a final read by every thread.
 #[derive(Debug)]
 pub(super) struct Counting {
     /// Draws the next add. `None`: the next operation reads.
     pub(super) next_add: fn(&mut SimRng) -> Option<i64>,
-    /// Every add is multiplied by this.
+    /// The factor of every add.
     pub(super) factor: i64,
 }
 

@@ -1,4 +1,4 @@
-//! Workloads by their names, with their flags: for the command line.
+//! Workloads by name, with their flags, for the command line.
 
 use std::sync::Arc;
 
@@ -6,20 +6,20 @@ use clap::{Arg, ArgMatches, Args, Command};
 
 use super::Workload;
 
-/// A workload that a command line can ask for.
+/// A workload that the command line offers.
 #[derive(Debug)]
 pub struct Entry {
-    /// The workload with its defaults.
+    /// The workload with its default options.
     workload: Box<dyn Workload>,
     flags: fn(Command) -> Command,
     read: fn(&ArgMatches) -> Result<Arc<dyn Workload>, clap::Error>,
 }
 
 impl Entry {
-    /// The workload `W`, whose fields are flags.
+    /// The workload `W`, whose fields become flags.
     ///
-    /// Workloads may share a flag: it then means the same for all of them, as `--key-count` does. A flag
-    /// of the command itself, such as `--rate`, is not a workload's to use.
+    /// Workloads may share a flag, such as `--key-count`. It must then mean the same for all of
+    /// them. A workload may not use a flag of the command itself, such as `--rate`.
     #[must_use]
     pub fn of<W: Workload + Args + Default>() -> Self {
         Self {
@@ -29,7 +29,7 @@ impl Entry {
         }
     }
 
-    /// The workload with its defaults.
+    /// The workload with its default options.
     #[must_use]
     pub fn workload(&self) -> &dyn Workload {
         self.workload.as_ref()
@@ -41,8 +41,8 @@ impl Entry {
         (self.flags)(Command::new(self.workload.name())).get_arguments().cloned().collect()
     }
 
-    /// Adds the workload's flags to a command that may have some of them already. None is required
-    /// there, for other workloads do without.
+    /// Adds the workload's flags to a command, except for those that it already has. No flag is
+    /// required, because other workloads do not have it.
     #[must_use]
     pub fn augment(&self, command: Command) -> Command {
         let own = (self.flags)(Command::new(self.workload.name()));
@@ -56,8 +56,9 @@ impl Entry {
         })
     }
 
-    /// Why the workload cannot be added to a command, if it cannot: a flag of the command itself has the
-    /// same name, or a flag of another workload has the same name and means something else.
+    /// Explains why the workload cannot be added to a command, if so. The reason is a flag with the
+    /// same name: a flag of the command itself, or a flag of another workload with a different
+    /// meaning.
     pub(crate) fn clash(&self, command: &Command, others: &[Self]) -> Option<String> {
         let name = self.workload.name();
         if others.iter().any(|other| other.workload.name() == name) {
@@ -89,11 +90,11 @@ impl Entry {
         })
     }
 
-    /// The workload as the flags of a command want it.
+    /// The workload with the options that the flags of a command set.
     ///
     /// # Errors
     ///
-    /// If a flag is missing that the workload needs.
+    /// If a flag is missing that the workload requires.
     pub fn read(&self, matches: &ArgMatches) -> Result<Arc<dyn Workload>, clap::Error> {
         (self.read)(matches)
     }

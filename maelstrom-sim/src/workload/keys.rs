@@ -6,14 +6,14 @@ use rand::seq::IndexedRandom;
 use crate::arguments::whole;
 use crate::rng::SimRng;
 
-/// Which keys a test uses.
+/// The keys of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
 pub struct Keys {
     /// How many keys to use at a time, in workloads with keys.
     #[arg(long, value_name = "INT", default_value_t = Self::default().key_count,
         value_parser = whole::<u32>(1..=1_000_000))]
     pub key_count: u32,
-    /// How often to write to a key before another one takes its place.
+    /// How often to write to a key before a new key replaces it.
     #[arg(long, value_name = "INT", default_value_t = Self::default().max_writes_per_key,
         value_parser = whole::<u64>(1..=u64::MAX))]
     pub max_writes_per_key: u64,
@@ -27,7 +27,7 @@ impl Default for Keys {
 }
 
 impl Keys {
-    /// Those of a run of a sweep.
+    /// The keys of one run of a sweep.
     pub(super) fn draw(rng: &mut SimRng) -> Self {
         let key_count = rng.random_range(1..=10_u8).into();
         let max_writes_per_key = [4, 16, 64].choose(rng).copied().unwrap_or(16);

@@ -1,12 +1,12 @@
-//! Workloads: what clients ask of nodes, and how the history is judged.
+//! Workloads: the operations of clients, and the checkers of histories.
 //!
-//! A [`Workload`] is one value. It says what its requests and replies look like ([`Rpc`]), makes the
+//! A [`Workload`] is one value. It declares its requests and replies ([`Rpc`]), creates the
 //! [`Generator`] that chooses the operations of one test, and judges the history of that test. Its
-//! fields are its own options. The same value serves tests in virtual time and sweeps, tests of real
+//! fields are its own options. The same value serves tests in virtual time, sweeps, tests with real
 //! processes, and the command line, which reads the fields from flags.
 //!
-//! Each folder here is one of Maelstrom's workloads. A workload of another crate needs no more than
-//! public items:
+//! Each folder here is one of Maelstrom's workloads. A workload in another crate needs only public
+//! items:
 //!
 //! ```
 //! use std::time::Duration;
@@ -145,7 +145,7 @@ pub fn built_in() -> Vec<Entry> {
     ]
 }
 
-/// How long a client waits for a reply, unless the workload says otherwise.
+/// How long a client waits for a reply, unless the workload overrides it.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A workload. See the [module's documentation](self).
@@ -153,55 +153,55 @@ pub trait Workload: Any + Debug + Send + Sync {
     /// Its name, as `--workload` takes it.
     fn name(&self) -> &'static str;
 
-    /// One or more sentences about what nodes must do, and what is judged.
+    /// One or more sentences: the task of the nodes, and the property that the checker judges.
     fn about(&self) -> &'static str;
 
     /// All requests that nodes must understand, and their replies.
     fn rpcs(&self) -> &'static [Rpc];
 
-    /// Whether the workload can be tested with these options. A test that cannot be carried out fails
-    /// at its beginning, with the error.
+    /// Checks whether the workload can be tested with these options. If not, the test fails at its
+    /// beginning with the error.
     ///
     /// # Errors
     ///
-    /// A sentence that names the option and the values that are possible.
+    /// A sentence that names the option and its possible values.
     fn validate(&self, options: &Options) -> Result<(), String> {
         let _ = options;
         Ok(())
     }
 
-    /// The generator of one test with these options.
+    /// Creates the generator of one test with these options.
     fn generator(&self, options: &Options) -> Box<dyn Generator>;
 
     /// Judges the history of a test.
     fn check(&self, history: &History) -> WorkloadResults;
 
-    /// Charts of what the workload measures over the time of a test, for its report.
+    /// Charts for the report, of values that the workload measures over the time of a test.
     fn charts(&self, history: &History) -> Vec<Chart> {
         let _ = history;
         Vec::new()
     }
 
-    /// The workload as a [sweep](crate::sweep) tests it in one of its runs, with random numbers of
-    /// the run: with other options of its own, or with stricter ones of the test. `None`: as it is.
+    /// The workload for one run of a [sweep](crate::sweep). May draw its own options with `rng`,
+    /// and may make the options of the test stricter. `None`: the workload stays as it is.
     fn for_sweep(&self, rng: &mut SimRng, options: &mut Options) -> Option<Arc<dyn Workload>> {
         let _ = (rng, options);
         None
     }
 
-    /// Whether an operation may be thought not to have happened when its outcome is unknown.
+    /// Whether an operation with an unknown outcome may be treated as failed.
     fn is_idempotent(&self, f: &str) -> bool {
         let _ = f;
         false
     }
 
-    /// Whether an operation that a node refused with a definite error has failed. If not, its
-    /// outcome is unknown, whatever the error.
+    /// Whether an operation fails if a node refuses it with a definite error. If not, its outcome
+    /// is unknown, whatever the error.
     fn heeds_errors(&self) -> bool {
         true
     }
 
-    /// Whether a thread keeps its address after an operation whose outcome is unknown.
+    /// Whether a thread keeps its address after an operation with an unknown outcome.
     fn keeps_client(&self) -> bool {
         false
     }
@@ -215,26 +215,26 @@ pub trait Workload: Any + Debug + Send + Sync {
 
 /// Chooses the operations of the clients of one test.
 pub trait Generator: Debug {
-    /// The request that each node gets before the test, if any.
+    /// The request for each node before the test, if any.
     fn setup(&self) -> Option<RequestBody> {
         None
     }
 
-    /// The next operation, which `process` begins.
+    /// The next operation, for `process` to execute.
     fn next(&mut self, process: u64, rng: &mut SimRng) -> Invocation;
 
-    /// The operations with which every thread ends.
+    /// The final operations of every thread.
     fn final_ops(&self) -> FinalOps {
         FinalOps::None
     }
 
-    /// The next of many final operations of a process; `None` when its thread is done.
+    /// The next of many final operations of a process. `None` when its thread is done.
     fn next_final(&mut self, process: u64) -> Option<Invocation> {
         let _ = process;
         None
     }
 
-    /// The request of an operation that takes one.
+    /// The request of an operation that consists of one request.
     fn request(&self, op: &Invocation) -> RequestBody {
         RequestBody::new(op.f, [])
     }
@@ -249,13 +249,13 @@ pub trait Generator: Debug {
         }
     }
 
-    /// Hears how each operation ended, for workloads whose next ones depend on it.
+    /// Called with the end of each operation, for generators that depend on it.
     fn ended(&mut self, end: &Op) {
         let _ = end;
     }
 }
 
-/// An operation that a client begins.
+/// An operation for a client to execute.
 #[derive(Clone, Debug)]
 pub struct Invocation {
     /// The function, as in the history.
@@ -271,7 +271,7 @@ impl Invocation {
         Self { f, value: raw(argument) }
     }
 
-    /// The argument; null if there is none.
+    /// The argument, or null.
     #[must_use]
     pub fn argument(&self) -> Value {
         let value = self.value.as_ref().and_then(|raw| serde_json::from_str(raw.get()).ok());
@@ -279,10 +279,10 @@ impl Invocation {
     }
 }
 
-/// A request: its type, and its fields without the ids.
+/// The body of a request: its type, and its fields without the ids.
 #[derive(Clone, Debug)]
 pub struct RequestBody {
-    /// The type. The reply's is the same with `_ok` behind it.
+    /// The type. The type of the reply is the same with `_ok` appended.
     pub kind: &'static str,
     /// The other fields.
     pub fields: serde_json::Map<String, Value>,
@@ -300,33 +300,33 @@ impl RequestBody {
 /// The next step of a client's operation.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// It asks its node this, and goes on when it has the result.
+    /// Sends this request to its node, and continues with the result.
     Ask(RequestBody),
-    /// The operation has happened, with this result. Without one, the argument stands for it.
+    /// The operation has happened, with this result. `None`: the result is the argument.
     Done(Option<Box<RawValue>>),
-    /// The client is gone, without a request. Its thread goes on as a new process.
+    /// The client crashes without a request. Its thread continues as a new process.
     Crash,
 }
 
-/// The operations of threads after all faults have ended and the network has rested.
+/// The final operations of the threads, after all faults have ended and the network has recovered.
 #[derive(Clone, Debug)]
 pub enum FinalOps {
     /// Nothing.
     None,
-    /// Each thread does this, once.
+    /// Each thread executes this operation once.
     Once(Invocation),
-    /// Each thread does what [`Generator::next_final`] says, one after the other, for as long as it
-    /// says anything.
+    /// Each thread executes the operations that [`Generator::next_final`] returns, one after the
+    /// other, until it returns `None`.
     Many {
-        /// The mean time from one to the next.
+        /// The mean time between two operations.
         pace: Duration,
-        /// After this time none are begun any more.
+        /// The time after which no operation begins.
         limit: Duration,
     },
 }
 
-/// The value of that number: itself, or a string of so many bytes as JSON that begins with it, if the
-/// number leaves room.
+/// The value with this number: the number itself, or a string that begins with it. `bytes` is the
+/// length of the string as JSON; a long number may exceed it.
 fn numbered(number: u64, bytes: Option<&usize>) -> Value {
     let Some(bytes) = bytes else { return number.into() };
     let mut text = format!("{number} ");

@@ -1,5 +1,5 @@
-//! Declarations of requests and replies: they check what nodes reply, and they are printed for
-//! people who write nodes.
+//! Declarations of requests and replies. They check the replies of nodes, and document the protocol
+//! for people who write nodes.
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use serde_json::value::RawValue;
 
 use crate::json::is_integer;
 
-/// A request, and the reply to it.
+/// A request and its reply.
 #[derive(Clone, Copy, Debug)]
 pub struct Rpc {
-    /// The type of the request. The reply's type is the same with `_ok` behind it.
+    /// The type of the request. The type of the reply is the same with `_ok` appended.
     pub name: &'static str,
-    /// The node's task, in a sentence.
+    /// The node's task, in one sentence.
     pub about: &'static str,
     /// The fields of the request beside its type and id.
     pub request: &'static [Field],
-    /// The fields that the reply must have beside its type and ids. It must have no others. The first
-    /// of them is the result of the request.
+    /// The fields that the reply must have beside its type and ids. No others are allowed. The
+    /// first field is the result of the request.
     pub reply: &'static [Field],
 }
 
@@ -26,11 +26,11 @@ pub struct Rpc {
 pub struct Field {
     /// Its name.
     pub name: &'static str,
-    /// Which values it may have.
+    /// The values that it may have.
     pub schema: Schema,
-    /// One of these values, as JSON.
+    /// An example of such a value, as JSON.
     pub example: &'static str,
-    /// The meaning of the value, in a sentence.
+    /// The meaning of the value, in one sentence.
     pub about: &'static str,
 }
 
@@ -47,16 +47,16 @@ impl Field {
     }
 }
 
-/// Which values a field may have.
+/// The values that a field may have.
 #[derive(Clone, Copy)]
 pub struct Schema {
     /// A noun for the value, with its article: "a list".
     pub name: &'static str,
-    /// Reads a value of a reply: the value as the history keeps it, or an error that goes on after the
-    /// field's name ("is not a list").
+    /// Parses a value of a reply. Returns the value for the history, or an error that continues a
+    /// sentence after the name of the field ("is not a list").
     ///
-    /// A null in the place of a list is an empty list: Maelstrom's schemas take the nil slice of a Go
-    /// program for one. A null in the place of an object is malformed.
+    /// Null in place of a list counts as an empty list, because Maelstrom's schemas accept a nil
+    /// slice of a Go program. Null in place of an object is malformed.
     pub read: fn(&RawValue) -> Result<Box<RawValue>, String>,
 }
 
@@ -80,7 +80,7 @@ impl fmt::Debug for Schema {
     }
 }
 
-/// Why an integer of more than 64 bits is refused.
+/// The error for an integer of more than 64 bits.
 pub(super) const TOO_WIDE: &str = "does not fit in 64 bits";
 
 fn integer(value: &RawValue) -> Result<Box<RawValue>, String> {
@@ -95,7 +95,7 @@ fn string(value: &RawValue) -> Result<Box<RawValue>, String> {
     if value.get().starts_with('"') { Ok(value.to_owned()) } else { Err("is not a string".into()) }
 }
 
-/// A list as it came, and null as an empty one.
+/// A list as received. Null counts as an empty list.
 pub(super) fn list(value: &RawValue) -> Result<Box<RawValue>, String> {
     match value.get() {
         "null" => RawValue::from_string("[]".into()).map_err(|error| error.to_string()),

@@ -1,8 +1,8 @@
-//! The common parts of the workloads with transactions: their options, and the generator.
+//! The common parts of the workloads with transactions: their options and their generator.
 //!
-//! The generator is that of Elle (`elle.txn/wr-txns`, version 0.2.2): of the keys in use, each is
-//! twice as likely as the one before it; a key that has been written often enough gives way to a
-//! new one. Every value that is written to a key is another one.
+//! The generator is Elle's (`elle.txn/wr-txns`, version 0.2.2). Each key in use is twice as likely
+//! as the one before it. A key that was written often enough is replaced by a new one. All values
+//! written to a key differ.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::arguments::{list_items, whole};
 use crate::checker::txn::Model;
 use crate::rng::SimRng;
 
-/// How many keys, the newest ones, a final transaction reads.
+/// How many of the newest keys a final transaction reads.
 const FINAL_KEYS_MAX: u64 = 128;
 
 /// The consistency models of a test.
@@ -46,13 +46,13 @@ impl Default for TxnOptions {
 }
 
 impl TxnOptions {
-    /// Those of a run of a sweep.
+    /// The options of one run of a sweep.
     pub(super) fn draw(&self, rng: &mut SimRng) -> Self {
         Self { keys: Keys::draw(rng), ..self.clone() }
     }
 }
 
-/// The models of a list. Commas separate them, with spaces around the commas or without.
+/// Parses a comma-separated list of models.
 fn models(text: &str) -> Result<Models, String> {
     list_items(text).into_iter().map(model).collect()
 }
@@ -64,25 +64,25 @@ fn model(name: &str) -> Result<Model, String> {
     })
 }
 
-/// The operations of the clients.
+/// Generates the operations of the clients.
 #[derive(Debug)]
 pub(super) struct Transactions {
-    /// The function of an operation that writes.
+    /// The name of the operation that writes.
     write: &'static str,
     max_length: usize,
     final_reads: bool,
     max_writes_per_key: u64,
-    /// The lengths of the values as JSON. Empty: the values are numbers.
+    /// The lengths of the values as JSON, in bytes. Empty: the values are numbers.
     lengths: Vec<usize>,
-    /// The keys in use. A later place is a likelier one.
+    /// The keys in use. Later ones are likelier.
     keys: Vec<u64>,
     next_key: u64,
-    /// The next value of each key that has been written and is in use.
+    /// The next value of each key in use that was written.
     next_values: BTreeMap<u64, u64>,
 }
 
 impl Transactions {
-    /// Transactions whose writes have this name, maybe with reads at the end.
+    /// Generates transactions whose writes have this name, with final reads if `final_reads`.
     pub(super) fn new(options: &TxnOptions, write: &'static str, final_reads: bool) -> Self {
         let keys: Vec<u64> = (0..u64::from(options.keys.key_count)).collect();
         let next_key = keys.len() as u64;
@@ -98,17 +98,18 @@ impl Transactions {
         }
     }
 
-    /// The same with strings of these lengths, as JSON, for values.
+    /// Makes the values strings with these lengths as JSON.
     pub(super) fn with_lengths(self, lengths: Vec<usize>) -> Self {
         Self { lengths, ..self }
     }
 
-    /// A place among the keys: the last one half of the time, and so on.
+    /// Draws the index of a key: the last one half of the time, the one before it a quarter, and so
+    /// on.
     fn place(&self, rng: &mut SimRng) -> usize {
         let mut place = self.keys.len().saturating_sub(1);
         loop {
-            // The chance of place i is 2^i / (2^n - 1): a fair coin for each, thrown anew if all
-            // of them say no.
+            // Index i has the probability 2^i / (2^n - 1). Tosses a coin for each index, and starts
+            // over if all coins fail.
             if rng.random_bool(0.5) {
                 return place;
             }

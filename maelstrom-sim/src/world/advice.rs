@@ -1,4 +1,4 @@
-//! Advice to the author of a node whose line is not a message, or cannot be sent.
+//! Advice for the author of a node that printed a line which is not a message, or cannot be sent.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
 /// The fields that every message has.
 const FIELDS: [&str; 3] = ["src", "dest", "body"];
 
-/// Advice on a line that is no message, or that cannot be sent.
+/// Advice on a line that is not a message, or that cannot be sent.
 pub(super) fn on(line: &[u8]) -> Option<&'static str> {
     if line.starts_with(&BOM) {
         return Some("it begins with a byte order mark: write UTF-8 without one");
@@ -32,13 +32,14 @@ pub(super) fn on(line: &[u8]) -> Option<&'static str> {
     is_log.then_some("stdout is for messages only: log to stderr")
 }
 
-/// Advice on a line that cannot be sent because it goes to a client that has left the network.
-/// `why` is the reason for which it cannot be sent; `clients` is the number of all clients so far.
+/// Advice on a line for a client that has left the network. `why` is the reason why the line cannot
+/// be sent, and `clients` is the number of all clients so far.
 pub(super) fn on_late_reply(line: &[u8], why: &str, clients: u64) -> Option<&'static str> {
     let Line { dest, body, .. } = Line::read(line).ok()?;
     let nth: u64 = dest.strip_prefix('c')?.parse().ok()?;
     let is_unknown = why == NoSuchAddress(dest.into()).to_string();
-    // The client that sent `init` has gone because it got its reply.
+    // A client that sent `init` leaves when it gets its reply. So this advice does not fit a second
+    // `init_ok`.
     let is_init = body.get().contains("\"init_ok\"");
     (nth < clients && is_unknown && !is_init).then_some(
         "that client gave up after 5 s: the node must reply sooner, or reply with an error, or not \

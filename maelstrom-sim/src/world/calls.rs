@@ -1,7 +1,7 @@
-//! The clients' side of the network: addresses, open calls, and replies.
+//! The client side of the network: addresses, open calls, and replies.
 //!
-//! After `maelstrom.client`: one call at a time for each address, matched by `in_reply_to` alone;
-//! whatever else arrives is dropped.
+//! After `maelstrom.client`: each address has at most one open call. Only `in_reply_to` matches a
+//! reply to its call. Other messages are dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::workload::RequestBody;
 /// How long a node may take to answer `init`.
 pub(super) const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a call is for.
+/// The purpose of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To tell a node its name.
+    /// An `init` request.
     Init(NodeId),
-    /// What a workload asks each node before the test.
+    /// A set-up request of the workload, before the test.
     Setup(NodeId),
-    /// An operation of this thread.
+    /// A request of an operation of this thread.
     Op(usize),
 }
 
@@ -37,25 +37,25 @@ struct Call {
 #[derive(Debug, Default)]
 struct Answered {
     last: u64,
-    /// At most one each five seconds.
+    /// The requests that timed out. There is at most one every five seconds.
     timed_out: BTreeSet<u64>,
 }
 
-/// What came of a call.
+/// The outcome of a call.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// Any reply, its body as it came.
+    /// The body of a reply, as received.
     Reply(Box<RawValue>),
     Timeout,
 }
 
-/// The open calls, by the address that waits.
+/// The open calls, by the address of the client.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     open: BTreeMap<NodeId, Call>,
     deadlines: BTreeSet<(Duration, NodeId)>,
-    /// The requests of each address that were answered. An address asks with rising ids, so these are
-    /// the ids up to the last one, without those that timed out.
+    /// The answered requests of each address. Request ids ascend, so these are all ids up to the
+    /// last one, except those that timed out.
     answered: BTreeMap<NodeId, Answered>,
 }
 
@@ -64,7 +64,7 @@ impl Calls {
         self.open.is_empty()
     }
 
-    /// Whether a thread waits for its operation.
+    /// Whether a thread waits for a reply to its operation.
     pub(super) fn has_ops(&self) -> bool {
         self.open.values().any(|call| matches!(call.purpose, Purpose::Op(_)))
     }
@@ -92,7 +92,7 @@ impl Calls {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Ends the call that a message to `address` answers, if it answers one.
+    /// Ends the call to which a message to `address` replies, if there is one.
     pub(super) fn reply(&mut self, address: &NodeId, in_reply_to: Option<u64>) -> Option<Purpose> {
         if self.open.get(address)?.msg_id != in_reply_to? {
             return None;
@@ -103,7 +103,7 @@ impl Calls {
         Some(call.purpose)
     }
 
-    /// Whether a request of this address has had its answer already.
+    /// Whether a request of this address already had its reply.
     pub(super) fn was_answered(&self, address: &NodeId, in_reply_to: Option<u64>) -> bool {
         let answered = self.answered.get(address).zip(in_reply_to);
         answered.is_some_and(|(answered, id)| {
@@ -111,12 +111,12 @@ impl Calls {
         })
     }
 
-    /// An address is gone.
+    /// Forgets an address that has left the network.
     pub(super) fn forget(&mut self, address: &NodeId) {
         self.answered.remove(address);
     }
 
-    /// Ends the next call whose time is up.
+    /// Ends the next call that has timed out.
     pub(super) fn pop_due(&mut self, now: Duration) -> Option<(NodeId, Purpose)> {
         if self.next_deadline()? > now {
             return None;
@@ -128,7 +128,7 @@ impl Calls {
     }
 }
 
-/// A request's body: type and id first, as people like to read it.
+/// Encodes the body of a request, with type and id first for readability.
 pub(super) fn encode(request: &RequestBody, msg_id: u64) -> serde_json::Result<Box<RawValue>> {
     let mut out = Vec::new();
     let mut json = serde_json::Serializer::new(&mut out);

@@ -1,7 +1,7 @@
-//! The client threads: one operation at a time each.
+//! The client threads. Each executes one operation at a time.
 //!
-//! After Jepsen's interpreter: threads take turns, and those that are busy are passed over. After
-//! an operation whose outcome is unknown, the thread goes on as a new process and with a new address.
+//! After Jepsen's interpreter: threads take turns, and busy threads are skipped. After an operation
+//! with an unknown outcome, the thread continues as a new process with a new address.
 
 use std::time::Duration;
 
@@ -30,24 +30,24 @@ pub(super) struct Thread {
 #[derive(Debug)]
 pub(super) struct Client {
     address: NodeId,
-    /// For whom it was opened.
+    /// The process for which it was created.
     process: u64,
     last_msg_id: u64,
 }
 
-/// The operation that a thread waits for.
+/// The operation that a thread is executing.
 #[derive(Debug)]
 struct Pending {
     op: Invocation,
     invocation: usize,
     is_final: bool,
-    /// What it asks at the moment.
+    /// The type of the current request.
     asked: &'static str,
-    /// What came of its requests so far.
+    /// The results of its requests so far.
     results: Vec<Option<Box<RawValue>>>,
 }
 
-/// The threads of a test: thread `i` talks to node `i` modulo the number of nodes.
+/// The threads of a test. Thread `i` talks to node `i` modulo the number of nodes.
 pub(super) fn threads(options: &Options) -> Vec<Thread> {
     let threads = (0..options.concurrency).zip(options.nodes.iter().cycle());
     let threads = threads.map(|(process, node)| Thread {
@@ -61,7 +61,7 @@ pub(super) fn threads(options: &Options) -> Vec<Thread> {
 }
 
 impl World {
-    /// Starts the operations that are due, as long as there are threads for them.
+    /// Starts the operations that are due, as long as there are free threads.
     pub(super) fn run_clients(&mut self, now: Duration, end: Duration) {
         while now < end && self.has_free_thread() {
             let Some(stagger) = &mut self.stagger else {
@@ -70,8 +70,8 @@ impl World {
             if stagger.next_at(now) > now {
                 return;
             }
-            // The next gap counts from when this one begins, not from when it was due: what is
-            // late, for want of a thread or because the machine is slow, is not made up for.
+            // The next gap begins when this operation begins, not when it was due. Delays, because
+            // of busy threads or a slow machine, are not made up for.
             stagger.advance(now, &mut self.rng);
             let Some(index) = self.next_free_thread() else { return };
             let Some(process) = self.threads.get(index).map(|thread| thread.process) else {
@@ -86,20 +86,19 @@ impl World {
         }
     }
 
-    /// How many operations have been drawn before the time limit, begun or
-    /// left out.
+    /// How many operations were drawn before the time limit. Counts those that were skipped, too.
     #[must_use]
     pub(crate) fn operations_drawn(&self) -> u64 {
         self.drawn
     }
 
-    /// Whether an operation could begin.
+    /// Whether a thread is free.
     pub(super) fn has_free_thread(&self) -> bool {
         self.threads.iter().any(|thread| thread.pending.is_none())
     }
 
-    /// The thread whose turn it is, or the next one that is free. The nemesis has a turn as well,
-    /// in which the first thread that is free goes.
+    /// The thread whose turn it is, or the next free one. The nemesis has a turn as well; in its
+    /// turn, the first free thread goes.
     fn next_free_thread(&mut self) -> Option<usize> {
         let turn = self.turn;
         let free = |thread: &usize| self.is_free(*thread);
@@ -108,7 +107,7 @@ impl World {
         next
     }
 
-    /// An operation has begun, be it of a client or of the nemesis.
+    /// Advances the turn after an operation of a client or the nemesis has begun.
     pub(super) fn take_turn(&mut self) {
         self.turn = (self.turn + 1) % (self.threads.len() + 1);
     }
@@ -117,7 +116,7 @@ impl World {
         self.threads.get(thread).is_some_and(|thread| thread.pending.is_none())
     }
 
-    /// A thread begins an operation.
+    /// Lets a thread begin an operation.
     pub(super) fn invoke(&mut self, now: Duration, index: usize, op: Invocation, is_final: bool) {
         let Some(process) = self.threads.get(index).map(|thread| thread.process) else {
             return;
@@ -132,7 +131,7 @@ impl World {
         self.go_on(now, index);
     }
 
-    /// A thread does what is next for its operation.
+    /// Executes the next step of a thread's operation.
     fn go_on(&mut self, now: Duration, index: usize) {
         let Some(thread) = self.threads.get_mut(index) else {
             return;
@@ -154,8 +153,8 @@ impl World {
         self.finish(now, index, ending);
     }
 
-    /// A thread that goes on as a new process gets a new address, and the old one is gone: a late
-    /// reply to it has nowhere to go.
+    /// Gives a thread with a new process a new address, and removes the old one. A late reply to
+    /// the old address cannot be delivered.
     fn renew_client(&mut self, now: Duration, index: usize) {
         let Some(thread) = self.threads.get(index) else {
             return;
@@ -177,7 +176,7 @@ impl World {
         }
     }
 
-    /// A thread hears what came of its request.
+    /// Passes the outcome of a request to its thread.
     pub(super) fn call_answered(&mut self, now: Duration, index: usize, outcome: &Outcome) {
         let thread = self.threads.get_mut(index);
         let Some(pending) = thread.and_then(|thread| thread.pending.as_mut()) else {
@@ -193,7 +192,7 @@ impl World {
         }
     }
 
-    /// A thread is done with its operation.
+    /// Ends the operation of a thread.
     fn finish(&mut self, now: Duration, index: usize, ending: Ending) {
         let Some(thread) = self.threads.get_mut(index) else {
             return;

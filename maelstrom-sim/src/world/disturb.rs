@@ -1,4 +1,4 @@
-//! The nemesis' operations, carried out: in the world itself, or by the driver.
+//! Carries out the actions of the nemesis, in the world itself or through the driver.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The facts about a test, while it runs and when it is over, and the verdict on it.
+//! The state of a test, while it runs and after it has ended, and its results.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::trace::Trace;
 use crate::workload::Workload;
 
 impl World {
-    /// A node has reached a mark.
+    /// Records that a node has reached a mark.
     pub(crate) fn marked(&mut self, now: Duration, node: &NodeId, name: &'static str) {
         *self.marks.entry(name).or_default() += 1;
         if let Some(trace) = self.network.trace_mut() {
@@ -35,57 +35,58 @@ impl World {
         self.metrics.insert(node.clone(), metrics);
     }
 
-    /// The [metrics](maelstrom_core::metrics) of a node's last process when the test ended, in virtual
-    /// time. `None` if the node was down, or a handler panicked.
+    /// The [metrics](maelstrom_core::metrics) of a node's last process at the end of the test, in
+    /// virtual time. `None` if the node was down, or a handler panicked.
     #[must_use]
     pub fn metrics(&self, node: &str) -> Option<&Snapshot> {
         self.metrics.get(node)
     }
 
-    /// Why the test could not be carried out, if so.
+    /// Why the test failed, if it did.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
         self.failure.as_ref()
     }
 
-    /// The nodes that said something that makes no sense, and what.
+    /// The muted nodes, each with the error in its output.
     #[must_use]
     pub fn muted(&self) -> &BTreeMap<NodeId, String> {
         &self.muted
     }
 
-    /// What is tested.
+    /// The workload of the test.
     #[must_use]
     pub fn workload(&self) -> &dyn Workload {
         self.workload.as_ref()
     }
 
-    /// How it is tested.
+    /// The options of the test.
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// What has happened so far.
+    /// The history so far.
     #[must_use]
     pub fn history(&self) -> &History {
         &self.history
     }
 
-    /// What became of every message so far, and what else happened, if the options ask for it.
+    /// The trace so far: the fates of all messages, and further events. `None` unless the options
+    /// ask for it.
     #[must_use]
     pub fn trace(&self) -> Option<&Trace> {
         self.network.trace()
     }
 
-    /// How many messages have been sent and received so far.
+    /// How many messages were sent and received so far.
     #[must_use]
     pub fn net_stats(&self) -> NetStats {
         self.network.stats()
     }
 
-    /// The verdict on what has happened. A test that ended before its time, or in which a node broke
-    /// the protocol, or in which nothing succeeded, is never valid.
+    /// Judges the history so far. The test is not valid if it ended early, if a node broke the
+    /// protocol, or if no operation succeeded.
     #[must_use]
     pub fn results(&self) -> Results {
         let (stats, availability) = (self.network.stats(), self.options.availability);
@@ -103,11 +104,11 @@ impl World {
         if self.options.as_maelstrom { results.by_maelstroms_rules() } else { results }
     }
 
-    /// Expects that the test is valid: what a test of a handler ends with.
+    /// Asserts that the test is valid, at the end of a test of a handler.
     ///
     /// # Panics
     ///
-    /// If it is not, with the cause and all results.
+    /// If the test is not valid, with the cause and all results.
     #[expect(clippy::panic, reason = "this is how a test fails")]
     #[track_caller]
     pub fn assert_valid(&self) {

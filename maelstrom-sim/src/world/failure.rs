@@ -1,4 +1,4 @@
-//! Why a test can end before its time.
+//! The reasons why a test can end early.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use maelstrom_core::NodeId;
 
 use crate::network::Flood;
 
-/// Why a test could not be carried out.
+/// Why a test failed. Such a test has no complete history.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The workload cannot be tested with these options. The first node stands for all.
+    /// The workload cannot be tested with these options. The node is the first one of the test.
     #[error("{1}")]
     Unsuitable(NodeId, String),
     /// A node did not answer `init`.
@@ -18,25 +18,25 @@ pub enum Failure {
     /// A node did not answer `init` with `init_ok`.
     #[error("{0} answered `init` with {1}")]
     InitRefused(NodeId, String),
-    /// A node refused what the workload asks of each node before the test.
+    /// A node refused the set-up request of the workload.
     #[error("{0} did not accept the workload's set-up: {1}")]
     SetupRefused(NodeId, String),
-    /// A node is gone, though nobody ended it.
+    /// A node exited without being killed.
     #[error("{0} {1}")]
     NodeGone(NodeId, String),
-    /// A handler panicked in virtual time, at this time.
+    /// A handler panicked, at this virtual time.
     #[error("{0} panicked after {at:.3?}: {2}", at = .1)]
     Panicked(NodeId, Duration, String),
-    /// Nodes answered each other for ever while no virtual time passed. This one sent most.
+    /// Nodes exchanged messages forever at the same virtual time. This node sent the most.
     #[error(
         "nodes answer each other for ever while no time passes, after {at:.3?}; {0} sent {2} messages",
         at = .1
     )]
     Livelock(NodeId, Duration, u64),
-    /// A node printed, at this time, a line of so many bytes, longer than nodes read.
+    /// A node printed a line, at this time and of this many bytes, that is longer than nodes read.
     #[error("{0} printed a line of {2} bytes, which is too long for nodes, after {at:.3?}", at = .1)]
     LongLine(NodeId, Duration, usize),
-    /// A run in virtual time took more than it may.
+    /// A run in virtual time exceeded its budget.
     #[error("given up after {at:.3?} of virtual time, {2}", at = .1)]
     OverBudget(NodeId, Duration, String),
     /// More messages wait for a node than a test can hold.
@@ -45,7 +45,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The node that is to blame.
+    /// The node at fault.
     #[must_use]
     pub const fn node(&self) -> &NodeId {
         match self {

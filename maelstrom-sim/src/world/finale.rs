@@ -1,4 +1,5 @@
-//! The final operations: what the threads do when all faults have ended and the network has rested.
+//! Runs the final operations of the threads, after all faults have ended and the network has
+//! recovered.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use crate::stagger::random_below;
 use crate::workload::FinalOps;
 
 impl World {
-    /// Lets every thread begin now, and tells when the last final operation may be begun.
+    /// Starts the final operations of every thread. Returns the time after which none begins.
     pub(super) fn begin_finale(&mut self, now: Duration) -> Duration {
         for thread in &mut self.threads {
             thread.final_at = Some(now);
@@ -18,9 +19,9 @@ impl World {
         }
     }
 
-    /// When the next final operation is due.
+    /// The time at which the next final operation is due.
     pub(super) fn next_final_at(&self) -> Option<Duration> {
-        // A thread that is busy goes on when its operation has ended.
+        // A busy thread continues when its operation ends.
         let free = (0..self.threads.len()).filter(|index| self.is_free(*index));
         free.filter_map(|index| self.threads.get(index)?.final_at).min()
     }

@@ -1,4 +1,4 @@
-//! The test fails if more messages wait for a node than it can hold. It then names the sender.
+//! Fails the test if too many messages wait for a node, and names the sender.
 
 use maelstrom_core::NodeId;
 
@@ -6,26 +6,26 @@ use super::{Action, Failure, World};
 use crate::network::{Waiting, is_too_much};
 
 impl World {
-    /// A node does not read what it is sent, and so many bytes of it wait: the test has failed.
+    /// Fails the test because a node does not read its input, of which this many bytes wait.
     pub fn node_flooded(&mut self, node: &NodeId, bytes: usize) {
         let flood = self.network.flood(node, Waiting::Unread(bytes));
         self.fail(Failure::Flood(flood));
     }
 
-    /// Whether that has happened: nodes are not listened to any more then.
+    /// Whether the test failed because of a flood. If so, output of nodes is ignored.
     pub(super) const fn is_flooded(&self) -> bool {
         matches!(self.failure, Some(Failure::Flood(_)))
     }
 
-    /// Fails if too much waits in the network.
+    /// Fails the test if too many messages wait in the network.
     pub(super) fn check_network(&mut self) {
         if let Some(flood) = self.network.flooded() {
             self.fail(Failure::Flood(flood.clone()));
         }
     }
 
-    /// Gives a line to the driver. A driver in real time takes it at once; in virtual time, nodes
-    /// that forward everything fill the queue of actions.
+    /// Queues a line for the driver. A real-time driver takes it at once. In virtual time, nodes
+    /// that forward every message can fill the queue of actions.
     pub(super) fn hand_out(&mut self, node: NodeId, line: Vec<u8>) {
         let (lines, bytes) = (self.undelivered.0 + 1, self.undelivered.1 + line.len());
         self.undelivered = (lines, bytes);
@@ -36,7 +36,7 @@ impl World {
         self.actions.push_back(Action::Deliver { node, line });
     }
 
-    /// The driver has taken an action.
+    /// Counts an action that the driver has taken.
     pub(super) fn handed_out(&mut self, action: &Action) {
         if let Action::Deliver { line, .. } = action {
             let (lines, bytes) = self.undelivered;

@@ -1,6 +1,6 @@
-//! Messages as nodes read and print them: a line of JSON each.
+//! Parses and formats messages as lines of JSON.
 //!
-//! After `maelstrom.process`: a line is read as leniently, and as strictly, as Maelstrom reads it.
+//! After `maelstrom.process`: the parser is as lenient, and as strict, as Maelstrom's.
 //!
 //! | part of a line | Maelstrom |
 //! |---|---|
@@ -24,14 +24,15 @@ use crate::json::{Fields, is_integer};
 use crate::network::Message;
 
 impl World {
-    /// Whether a line that a node printed is for a client, which reads lines of any length.
+    /// Whether a line that a node printed is addressed to a client. Clients read lines of any
+    /// length.
     pub(crate) fn is_to_client(&self, line: &[u8]) -> bool {
         let is_node = |line: &Line| self.options.nodes.iter().any(|id| **id == *line.dest);
         Line::read(line).is_ok_and(|line| !is_node(&line))
     }
 }
 
-/// A line that a node printed, if it is a message.
+/// A message that a node printed.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) src: String,
@@ -42,7 +43,7 @@ pub(super) struct Line {
 impl Line {
     /// # Errors
     ///
-    /// Why the line is not a message, as the rest of a sentence.
+    /// The reason why the line is not a message, as the rest of a sentence.
     pub(super) fn read(line: &[u8]) -> Result<Self, String> {
         let text = String::from_utf8_lossy(line);
         Self::parse(&text).or_else(|why| match escape_controls(&text) {
@@ -85,21 +86,22 @@ fn body(raw: Option<&RawValue>) -> Result<Box<RawValue>, String> {
     }
 }
 
-/// The lines of a text that ends where a line does: a line feed, a carriage return, or both end one.
+/// Splits text into lines. A line feed, a carriage return, or both end a line. The text ends at the
+/// end of a line.
 pub(super) fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     text.split(|byte| *byte == b'\r')
 }
 
-/// The text with control characters in strings escaped, if there are any: Maelstrom takes them as they
-/// are, though JSON forbids it.
+/// Escapes control characters in strings, if there are any: Maelstrom accepts them, although JSON
+/// forbids them.
 fn escape_controls(text: &str) -> Option<String> {
     let (mut out, mut found) = (String::with_capacity(text.len()), false);
     let (mut in_string, mut escaped) = (false, false);
     for char in text.chars() {
         if in_string && char.is_ascii_control() && char != '\u{7f}' {
-            // Behind a backslash it would be an escape that JSON does not have.
+            // After a backslash the result would be an invalid escape.
             if escaped {
                 return None;
             }
@@ -117,7 +119,7 @@ fn escape_controls(text: &str) -> Option<String> {
     found.then_some(out)
 }
 
-/// A message as a node gets it.
+/// Formats a message as a line for a node.
 pub(super) fn node_line(message: &Message) -> Vec<u8> {
     let (id, src, dest) = (message.id, json!(message.src.as_ref()), json!(message.dest.as_ref()));
     let body = message.body.get();

@@ -1,23 +1,23 @@
-//! A whole test, without any I/O: network, clients, nemesis and history in one event loop.
+//! A whole test without I/O: network, clients, nemesis and history in one event loop.
 //!
 //! # The driver's contract
 //!
-//! 1. For each line that a node prints: [`World::node_said`]. If a node is gone:
-//!    [`World::node_gone`]. If a node does not read its input: [`World::node_flooded`].
-//! 2. When the clock reaches [`World::poll_timeout`]: [`World::handle_timeout`].
-//! 3. After each of these (and at the very start), carry out all actions that
-//!    [`World::poll_action`] hands out.
-//! 4. When [`World::is_done`], stop; [`World::results`] judges what happened.
+//! 1. For each line that a node prints, call [`World::node_said`]. If a node exits, call
+//!    [`World::node_gone`]. If a node does not read its input, call [`World::node_flooded`].
+//! 2. When the clock reaches [`World::poll_timeout`], call [`World::handle_timeout`].
+//! 3. After each of these calls (and at the very start), execute all actions that
+//!    [`World::poll_action`] returns.
+//! 4. When [`World::is_done`] is true, stop. [`World::results`] judges the history.
 //!
-//! Time is a duration since any moment that the driver chooses, and never goes back. The world
-//! cannot tell real time from simulated time, nor a process from a state machine.
+//! Time is the duration since a moment that the driver chooses, and never goes back. The world does
+//! not know whether time is real or simulated, or whether nodes are processes or state machines.
 //!
 //! # The course of a test
 //!
-//! Every node joins the network and gets `init`, then what the workload asks of each node. Then
-//! time starts: clients operate and the nemesis acts until the time limit; operations under way
-//! come to their end. If the workload has final operations, the network heals, 10 s pass, and each
-//! thread does its own.
+//! Every node joins the network and receives `init`, and then the set-up request of the workload.
+//! Then time starts: clients execute operations and the nemesis acts until the time limit. Open
+//! operations come to their end. If the workload has final operations, the network heals, 10 s
+//! pass, and each thread executes its final operations.
 
 mod advice;
 mod calls;
@@ -58,13 +58,13 @@ use crate::test::Test;
 use crate::trace::{Fate, Trace};
 use crate::workload::{FinalOps, Generator, RequestBody, Workload};
 
-/// How long the network rests between the last fault and the final operations.
+/// How long the network recovers between the last fault and the final operations.
 const RECOVERY: Duration = Duration::from_secs(10);
 
-/// How many senseless requests to services are told.
+/// How many invalid requests to services are reported.
 const BAD_REQUESTS_MAX: usize = 64;
 
-/// How long a test takes if nothing goes wrong, without the start of the nodes.
+/// The length of a test in which nothing fails, without the start of the nodes.
 #[must_use]
 pub fn expected_length(Test { workload, options }: &Test) -> Duration {
     let finale = match workload.generator(options).final_ops() {
@@ -75,41 +75,41 @@ pub fn expected_length(Test { workload, options }: &Test) -> Duration {
     options.time_limit + finale
 }
 
-/// What the driver has to do.
+/// An action for the driver to execute.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Write this line (it ends in a newline) to a node.
+    /// Write this line, which ends in a newline, to a node.
     Deliver {
-        /// Which.
+        /// The node.
         node: NodeId,
-        /// What.
+        /// The line.
         line: Vec<u8>,
     },
-    /// Tell the person who watches.
+    /// Show an event to the person who watches the test.
     Tell(News),
-    /// Do something to a node. Only where such faults were asked for.
+    /// Inject a fault into a node, or repair it. Occurs only if the options ask for such faults.
     Disturb(Disturbance),
 }
 
-/// What can be done to a node.
+/// A fault of a node, or its repair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disturbance {
-    /// Let it do nothing; what it is to hear waits for it.
+    /// Pause the node. Lines for it wait.
     Pause(NodeId),
-    /// Let it go on.
+    /// Resume the node.
     Resume(NodeId),
-    /// End it, with all that it has not made durable.
+    /// Kill the node. It loses everything that it has not made durable.
     Crash(NodeId),
-    /// Start it anew, from what it has made durable. It will be sent `init`.
+    /// Start the node again with its durable records. The world will send it `init`.
     Restart(NodeId),
-    /// While it is down: replace what it has made durable by an older copy, which lacks this many
-    /// percent of the newest records that may be lost.
+    /// Replace the durable records of a killed node by an older copy, which lacks this percentage
+    /// of the newest records that may be lost.
     Restore(NodeId, u8),
-    /// Set its wall clock so many milliseconds off.
+    /// Shift the node's wall clock by this many milliseconds.
     Clock(NodeId, i64),
 }
 
-/// Where in its course a test is.
+/// The phase of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Init,
@@ -121,7 +121,7 @@ enum Phase {
     Done,
 }
 
-/// A test under way. See the [module's documentation](self).
+/// A running test. See the [module's documentation](self).
 #[derive(Debug)]
 pub struct World {
     options: Options,
@@ -130,41 +130,42 @@ pub struct World {
     network: Network,
     services: Services,
     schedule: Schedule,
-    /// The nodes that the nemesis has ended and not started again.
+    /// The nodes that the nemesis has killed and not restarted.
     down: BTreeSet<NodeId>,
     service_mode: ServiceMode,
     service_rng: SimRng,
     stagger: Option<Stagger>,
     rng: SimRng,
     threads: Vec<Thread>,
-    /// Whose turn it is: a thread's, or, behind the last one, the nemesis'.
+    /// The current turn: the index of a thread, or the number of threads for the nemesis.
     turn: usize,
     calls: Calls,
     next_client: u64,
     phase: Phase,
-    /// Who is still to join the network, and when, in that order.
+    /// The nodes that have not joined the network yet, each with its time, in the order of these
+    /// times.
     joining: VecDeque<(Duration, NodeId)>,
-    /// When the clients began.
+    /// The time at which the clients began.
     began: Duration,
     history: History,
-    /// How many operations have been drawn for clients, begun or left out.
+    /// How many operations were drawn for clients. Counts those that were skipped, too.
     drawn: u64,
     muted: BTreeMap<NodeId, String>,
-    /// The nodes that replied twice to one request, each with its first second reply.
+    /// The nodes that replied twice to the same request, each with the first such reply.
     replied_twice: BTreeMap<NodeId, String>,
     /// How often nodes reached each [mark](maelstrom_core::Node::mark).
     marks: BTreeMap<&'static str, u64>,
     metrics: BTreeMap<NodeId, Snapshot>,
-    /// Requests to services that make no sense: told once for each node and kind of mistake.
+    /// Invalid requests to services, one for each node and kind of error.
     bad_requests: BTreeSet<(NodeId, BadRequest)>,
     actions: VecDeque<Action>,
-    /// How many of the actions are lines for nodes, and their bytes.
+    /// How many of the actions are lines for nodes, and the bytes of these lines.
     undelivered: (usize, usize),
     failure: Option<Failure>,
 }
 
 impl World {
-    /// A test that is about to begin at the time `now`.
+    /// A test that begins at the time `now`.
     #[must_use]
     pub fn new(Test { workload, options }: Test, now: Duration) -> Self {
         let mean_gap = (options.rate > 0.0).then(|| Duration::from_secs_f64(1.0 / options.rate));
@@ -215,8 +216,8 @@ impl World {
         world
     }
 
-    /// A node has printed a line (with or without its newline). A carriage return ends a line as
-    /// well, as it does for Maelstrom.
+    /// Handles a line that a node has printed, with or without its newline. As in Maelstrom, a
+    /// carriage return also ends a line.
     pub fn node_said(&mut self, now: Duration, node: &NodeId, line: &[u8]) {
         for line in lines::split(line) {
             if self.is_flooded() {
@@ -232,7 +233,8 @@ impl World {
             if let (Ok(line), Some(trace)) = (line_read, self.network.trace_mut()) {
                 trace.unheard(now, (&line.src, &line.dest, &line.body));
             }
-            // Its lines may come so fast that the driver never finds a moment without one.
+            // Lines may arrive so fast that the driver is never idle. So time must advance here as
+            // well.
             return self.advance(now);
         }
         if let Err(why) = line_read.and_then(|line| self.send_line(now, line)) {
@@ -253,8 +255,8 @@ impl World {
         self.muted.insert(node.clone(), why);
     }
 
-    /// A node has closed its stdout and lives on: nothing that it does is heard any more. Maelstrom
-    /// does not notice, but for the operations that get no answer.
+    /// Mutes a node that has closed its stdout but still runs. Maelstrom notices only that
+    /// operations get no answer.
     pub fn node_closed(&mut self, now: Duration, node: &NodeId) {
         if !self.muted.contains_key(node) {
             self.mute(now, node, "it closed its stdout".into());
@@ -262,24 +264,24 @@ impl World {
         self.advance(now);
     }
 
-    /// The driver cannot go on: the test has failed.
+    /// Fails the test because the driver cannot continue.
     pub fn give_up(&mut self, failure: Failure) {
         self.fail(failure);
     }
 
-    /// The node that has sent most messages, and how many.
+    /// The node that has sent the most messages, and how many.
     #[must_use]
     pub fn busiest_node(&self) -> (NodeId, u64) {
         let first = || (self.options.nodes.first().cloned().unwrap_or_default(), 0);
         self.network.busiest().unwrap_or_else(first)
     }
 
-    /// A node is gone, though nobody ended it: the test has failed.
+    /// Fails the test because a node exited without being killed.
     pub fn node_gone(&mut self, node: &NodeId, why: String) {
         self.fail(Failure::NodeGone(node.clone(), why));
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    /// The time at which [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&mut self, now: Duration) -> Option<Duration> {
         let mut next =
             [self.network.poll_timeout(), self.calls.next_deadline()].into_iter().flatten().min();
@@ -311,19 +313,19 @@ impl World {
         next
     }
 
-    /// Time has passed.
+    /// Handles everything that is due at this time.
     pub fn handle_timeout(&mut self, now: Duration) {
         self.advance(now);
     }
 
-    /// The next thing that the driver has to do.
+    /// The next action for the driver.
     pub fn poll_action(&mut self) -> Option<Action> {
         let action = self.actions.pop_front()?;
         self.handed_out(&action);
         Some(action)
     }
 
-    /// Whether the test is over, well or badly.
+    /// Whether the test has ended, successfully or not.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.failure.is_some() || self.phase == Phase::Done
@@ -340,7 +342,7 @@ impl World {
         self.actions.push_back(Action::Tell(news));
     }
 
-    /// Lets everything happen that is due.
+    /// Handles everything that is due.
     fn advance(&mut self, now: Duration) {
         self.network.handle_timeout(now);
         self.deliver(now);
@@ -352,7 +354,7 @@ impl World {
         self.deliver(now);
     }
 
-    /// Hands over all messages that have arrived.
+    /// Delivers all messages that have arrived.
     fn deliver(&mut self, now: Duration) {
         while let Some(message) = self.network.poll_delivered() {
             if let Some(trace) = self.network.trace_mut() {
@@ -387,7 +389,7 @@ impl World {
         }
     }
 
-    /// Puts a node's message into the network, or tells why that cannot be done.
+    /// Sends a node's message through the network, or explains why that is impossible.
     fn send_line(&mut self, now: Duration, line: Line) -> Result<(), String> {
         let (src, dest) = (line.src.into(), line.dest.into());
         match self.network.send(now, &src, &dest, line.body) {
@@ -442,7 +444,7 @@ impl World {
         }
     }
 
-    /// Does what the current phase has to do now, and tells whether the next one has begun.
+    /// Executes the current phase. Returns whether the next phase has begun.
     fn next_phase(&mut self, now: Duration) -> bool {
         self.phase = match self.phase {
             Phase::Init => {

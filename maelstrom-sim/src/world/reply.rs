@@ -1,7 +1,7 @@
-//! What a reply means for the operation that it answers.
+//! Interprets a reply: the outcome of the operation that sent the request.
 //!
-//! After `maelstrom.client`'s `with-errors` and its schemas, which allow no other fields than a
-//! reply of its type has.
+//! After `maelstrom.client`'s `with-errors`, and its schemas, which allow no fields but those that
+//! they name.
 
 use maelstrom_core::{Error, ErrorCode};
 use serde_json::value::RawValue;
@@ -12,11 +12,11 @@ use crate::history::{MALFORMED, OpType};
 use crate::json::{Fields, is_integer};
 use crate::workload::Workload;
 
-/// How an operation ended; by default nobody knows.
+/// The outcome of an operation. Unknown by default.
 #[derive(Debug)]
 pub(super) struct Ending {
     pub(super) kind: OpType,
-    /// The result; without one, the argument stands for it.
+    /// The result. `None`: the result is the argument.
     pub(super) value: Option<Box<RawValue>>,
     pub(super) error: Option<String>,
     /// Whether the node said that the operation certainly did not happen.
@@ -29,7 +29,7 @@ impl Default for Ending {
     }
 }
 
-/// What became of a request that `f` made.
+/// The outcome of a request of the operation `f`.
 pub(super) fn ending(workload: &dyn Workload, f: &str, request: &str, outcome: &Outcome) -> Ending {
     let body = match outcome {
         Outcome::Timeout => return failed(workload, f, false, "net-timeout".into()),
@@ -52,7 +52,7 @@ fn failed(workload: &dyn Workload, f: &str, definite: bool, error: String) -> En
     Ending { kind, error: Some(error), ..Ending::default() }
 }
 
-/// The error in a body of type `error`, one without a proper code counting as indefinite.
+/// The error in a body of type `error`. Without a valid code, the error counts as indefinite.
 pub(super) fn error_in(body: &RawValue) -> Option<Error> {
     let fields = Fields::of(body).ok()?;
     if fields.string("type")? != "error" {
@@ -63,7 +63,7 @@ pub(super) fn error_in(body: &RawValue) -> Option<Error> {
     Some(Error::new(code.map_or(ErrorCode::Crash, ErrorCode::from_code), long_excerpt(&text)))
 }
 
-/// The result in a reply to `request`, or why the reply is malformed.
+/// The result in a reply to `request`, or the reason why the reply is malformed.
 fn result(
     workload: &dyn Workload,
     request: &str,

@@ -1,4 +1,4 @@
-//! Requests to services: their answers, and the faults of the services themselves.
+//! Handles requests to services: their replies, and the faults of the services.
 
 use std::time::Duration;
 
@@ -19,16 +19,17 @@ impl World {
             ServiceMode::Unreachable => return,
             ServiceMode::Errors => Services::error(&message.body, &mut self.service_rng),
         };
-        // After a definite error nothing must have happened; after an indefinite one, something may.
+        // A request with a definite error must have no effect. A request with an indefinite error
+        // may have one.
         let spared = error.as_ref().is_some_and(|(_, definite)| *definite);
         let reply = if spared { None } else { self.ask_service(now, message) };
         if let Some(reply) = error.map(|(body, _)| body).or(reply) {
-            // The node that asked may be gone by now.
+            // The node may have left the network in the meantime.
             self.network.send(now, dest, src, reply).ok();
         }
     }
 
-    /// The answer of a service. A request that makes no sense is reported, once for each node and kind.
+    /// The reply of a service. Reports an invalid request, once for each node and kind of error.
     fn ask_service(&mut self, now: Duration, message: &Message) -> Option<Box<RawValue>> {
         let (src, dest) = (&message.src, &message.dest);
         match self.services.handle(dest, src, &message.body) {

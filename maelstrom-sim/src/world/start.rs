@@ -1,8 +1,9 @@
-//! How a test begins: every node gets `init`, then what the workload asks of each node.
+//! The start of a test: every node receives `init`, and then the set-up request of the workload.
 //!
-//! After `maelstrom.db`: the nodes join the network and get `init` in parallel, each in its own time,
-//! and the services come with the first of them. So a node can have been told of others that are not
-//! there yet. If it speaks to one of these, or to a service too early, Maelstrom mutes it.
+//! After `maelstrom.db`: the nodes join the network and receive `init` in parallel, each at its own
+//! time. The services join with the first node. So a node may know of other nodes that have not
+//! joined yet. If it sends a message to one of these, or to a service too early, Maelstrom mutes
+//! it.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -19,8 +20,8 @@ use crate::service::Services;
 use crate::stagger::random_below;
 use crate::workload::RequestBody;
 
-/// Within this time all nodes join. Maelstrom takes 4 ms for 5 nodes and 40 ms for 25 where it has
-/// two fast processors for itself.
+/// All nodes join within this time. With two fast processors for itself, Maelstrom takes 4 ms for 5
+/// nodes and 40 ms for 25.
 pub(super) const JOIN_TIME: Duration = Duration::from_millis(100);
 
 impl World {
@@ -32,7 +33,7 @@ impl World {
         self.joining.make_contiguous().sort();
     }
 
-    /// Lets all nodes join whose time has come.
+    /// Lets all nodes join that are due.
     pub(super) fn join_due(&mut self, now: Duration) {
         while let Some((at, node)) = self.joining.pop_front() {
             if at > now {
@@ -63,7 +64,7 @@ impl World {
         if self.phase == Phase::Init { self.calls.inits().cloned().collect() } else { Vec::new() }
     }
 
-    /// Whether a node was killed and started again, and has not answered `init` since.
+    /// Whether a node was restarted after a kill, and has not answered `init` since.
     #[must_use]
     pub fn awaits_init_again(&self, node: &NodeId) -> bool {
         self.phase != Phase::Init && self.calls.inits().any(|awaited| awaited == node)
@@ -76,8 +77,8 @@ impl World {
             kind: Cow<'a, str>,
         }
         let Outcome::Reply(body) = outcome else {
-            // One that was started anew may have crashed again, or be paused: it will be told again,
-            // or has it still to come.
+            // A restarted node may have crashed again, or may be paused. It will receive another
+            // `init`, or has not read this one yet.
             if self.phase == Phase::Init {
                 self.fail(Failure::InitTimeout(node));
             }
@@ -111,7 +112,7 @@ mod tests {
     use crate::test::Test;
     use crate::workload::Echo;
 
-    /// Speaks to somebody so long after its start.
+    /// A node that sends a message to another address some time after its start.
     struct Early {
         to: NodeId,
         after: Duration,
@@ -175,7 +176,8 @@ mod tests {
             let muted = world.muted();
             assert!((1..8).contains(&muted.len()), "some are early, some are not: {muted:?}");
             assert!(muted.values().all(|said| said.starts_with(why)), "{muted:?}");
-            // They spoke before they answered `init`, so that is not heard either.
+            // These nodes sent messages before they answered `init`, so the world ignores their
+            // answers, too.
             assert!(matches!(world.failure(), Some(Failure::InitTimeout(_))));
         }
     }

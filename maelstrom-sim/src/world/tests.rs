@@ -1,4 +1,4 @@
-//! The world in virtual time, with nodes that are as simple as can be.
+//! Tests the world in virtual time with very simple nodes.
 
 use std::time::Duration;
 
@@ -23,26 +23,26 @@ const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// A broadcast that tells each value to everyone once, right away.
+/// A broadcast node that sends each value to all others once, immediately.
 #[derive(Default)]
 struct Toy {
     values: Vec<u64>,
-    /// How it answers each tenth broadcast.
+    /// Its behaviour for each tenth broadcast.
     odd: Odd,
     taken: u64,
     topology: bool,
 }
 
-/// What a toy does with each tenth broadcast.
+/// The behaviour of a toy for each tenth broadcast.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Odd {
     #[default]
     Nothing,
-    /// It answers with this error.
+    /// It replies with this error.
     Error(ErrorCode),
-    /// It answers after this time.
+    /// It replies after this time.
     Late(Duration),
-    /// It answers each tenth *read* after this time.
+    /// It replies to each tenth *read* after this time.
     LateRead(Duration),
 }
 
@@ -186,7 +186,7 @@ fn threads_take_turns_and_the_nemesis_has_one_as_well() {
     let threads: Vec<Process> = begun.iter().take(9).map(|op| op.process).collect();
     assert_eq!(threads, [0, 1, 2, 0, 0, 1, 2, 0, 0].map(Process::Client));
 
-    // What it does at the very start is the first turn, and thread 1 has the next one.
+    // The nemesis acts at the very start and takes the first turn. Thread 1 has the next one.
     let mut options = options();
     options.nemesis.insert(Fault::Partition);
     let world = run(&options, Odd::Nothing);
@@ -206,10 +206,10 @@ fn an_operation_never_begins_before_its_threads_last_one_has_ended() {
     assert!(ends(&world, OpType::Invoke).len() < 3_000, "what was missed is not made up for");
 }
 
-/// How many operations begin in 4 s, 100 a second, if the driver is late each time.
+/// How many operations begin in 4 s, at 100 per second, if the driver is late each time.
 fn begun_if_late(late: Duration) -> usize {
     let options = Options::default().with_node_count(1);
-    // Nobody answers, so every operation needs a thread of its own.
+    // No node replies, so every operation needs its own thread.
     let options = Options { rate: 100.0, concurrency: 1_000, ..options };
     let mut world = World::new(Test::new(Echo::default(), options), ms(0));
     world.handle_timeout(start::JOIN_TIME);
@@ -309,11 +309,11 @@ fn the_nemesis_acts_from_the_start_and_heals_before_the_recovery() {
     let ops: Vec<(&str, Duration)> = ops.map(|op| (op.f, op.time)).collect();
     assert_eq!(ops[0], ("start-partition", Duration::ZERO));
     assert_eq!(ops.last(), Some(&("stop-partition", Duration::from_secs(20))));
-    // This toy tells everything once: what a partition took is lost.
+    // This toy sends each value only once, so a partition loses values.
     assert_eq!(world.results().valid, crate::checker::Verdict::Invalid);
 }
 
-/// Answers what it is told to answer to `init`, or nothing.
+/// Refuses every request with an error.
 struct Stubborn;
 
 impl MessageHandler for Stubborn {
@@ -342,7 +342,7 @@ fn a_test_that_failed_or_has_just_begun_or_has_a_muted_node_is_never_valid() {
     good.assert_valid();
     good.node_said(Duration::from_secs(60), &"n1".into(), b"hello");
     let muted = good.results();
-    // Maelstrom judges what the others do.
+    // Maelstrom judges the other nodes.
     assert_eq!((muted.valid, muted.maelstrom_valid), (Verdict::Invalid, Verdict::Valid));
     assert!(muted.cause.unwrap().starts_with("n1 was not listened to"));
 
@@ -364,7 +364,7 @@ fn a_node_that_refuses_the_set_up_fails_the_test() {
     assert_eq!(world.failure(), Some(&Failure::SetupRefused("n0".into(), why)));
 }
 
-/// A test all of whose nodes have joined.
+/// A test in which all nodes have joined.
 fn started() -> World {
     let mut world = World::new(broadcast(options()), Duration::ZERO);
     world.handle_timeout(start::JOIN_TIME);
@@ -391,7 +391,7 @@ fn a_node_that_does_not_answer_init_or_answers_it_badly_fails_the_test() {
     let line = json!({ "src": "n1", "dest": client, "body": { "type": "no", "in_reply_to": 1 } });
     world.node_said(start::JOIN_TIME, &n1, line.to_string().as_bytes());
     assert!(world.muted().is_empty());
-    // Who told it its name is gone as soon as it has answered.
+    // The client that sent `init` leaves as soon as it has its reply.
     world.node_said(start::JOIN_TIME, &n1, line.to_string().as_bytes());
     let why = format!("there is no {client} in the network");
     assert!(world.muted().get(&n1).is_some_and(|said| said.starts_with(&why)));
@@ -422,7 +422,7 @@ fn what_is_no_message_mutes_a_node_and_says_why() {
     }
 }
 
-/// Answers each tenth request for an id too late.
+/// Replies too late to each tenth request for an id.
 struct LateIds(u64);
 
 #[derive(Deserialize)]
@@ -472,7 +472,7 @@ fn a_node_that_is_not_listened_to_does_not_stop_time() {
     let options = Options::default().with_node_count(1);
     let mut world = World::new(Test::new(Echo::default(), options), ms(0));
     world.handle_timeout(start::JOIN_TIME);
-    // A driver that always has another line to hand over.
+    // A driver that always has another line to pass on.
     for at in 100..11_000 {
         world.node_said(ms(at), &"n0".into(), b"rubbish");
     }

@@ -1,11 +1,11 @@
-//! A corpus of odd nodes: for each, the exit code that Maelstrom has (measured) and ours.
+//! A corpus of unusual nodes: for each, the measured exit code of Maelstrom, and ours.
 //!
 //! `cases.tsv` has a row for each case: a name, the arguments of the test, the node, the exit code
-//! of Maelstrom v0.2.4, ours, and the reason where ours is another one. If the reason begins with
-//! `stricter` or `kinder`, the verdict by Maelstrom's rules alone is still Maelstrom's; if it begins
-//! with `always`, that one differs, too. The node is a habit of `habits.py` with its options, or `@`
-//! and the name of a program. Programs of other packages are for `scripts/corpus`, which runs the same
-//! table under either checker.
+//! of Maelstrom v0.2.4, ours, and the reason if ours differs. If the reason begins with `stricter`
+//! or `kinder`, the verdict by Maelstrom's rules alone still equals Maelstrom's. If it begins with
+//! `always`, that verdict differs too. The node is a habit of `habits.py` with its options, or `@`
+//! and the name of a program. Programs of other packages are for `scripts/corpus`, which runs the
+//! same table under either checker.
 //!
 //! The test runs every eighth case, and with `CORPUS=all` every case.
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "tests may fail")]
@@ -24,12 +24,12 @@ use tempfile::TempDir;
 
 const TABLE: &str = include_str!("cases.tsv");
 const HABITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/habits.py");
-/// Cases that run at the same time: most of them wait most of the time.
+/// How many cases run at the same time. Most of them are idle most of the time.
 const JOBS: usize = 32;
-/// A busy machine may start a node too late: cases with another outcome get a second run, so many at a
-/// time.
+/// How many cases run at the same time in the second run. A busy machine may start a node too late,
+/// so each case with an unexpected outcome gets a second run.
 const JOBS_AGAIN: usize = 4;
-/// The longest case takes 25 s on an idle machine.
+/// How long a case may take. The longest one takes 25 s on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A row of the table.
@@ -44,12 +44,12 @@ struct Case {
 }
 
 impl Case {
-    /// Whether the verdict by Maelstrom's rules is another one than Maelstrom's, too.
+    /// Whether the verdict by Maelstrom's rules also differs from Maelstrom's.
     fn differs_always(&self) -> bool {
         self.reason.starts_with("always")
     }
 
-    /// The program of this case and its arguments; `None` if it is one of another package.
+    /// The program of this case and its arguments. `None`: the program belongs to another package.
     fn node<'a>(&self, python: &'a Python) -> Option<Vec<&'a str>> {
         let words = self.node.split(' ');
         match self.node.strip_prefix('@') {
@@ -65,8 +65,8 @@ impl Case {
         }
     }
 
-    /// Runs the case, and says what is wrong with its exit code, or with the verdict by Maelstrom's
-    /// rules, if anything is.
+    /// Runs the case. Returns a description of the error if the exit code or the verdict by
+    /// Maelstrom's rules is wrong.
     fn complaint(&self, python: &Python) -> Option<String> {
         let node = self.node(python)?;
         let (program, arguments) = node.split_first()?;
@@ -106,8 +106,8 @@ impl Case {
     }
 }
 
-/// The exit code that `--as-maelstrom` would give, from the results of a run without it. `None`: there
-/// are no results.
+/// The exit code that `--as-maelstrom` would give, computed from the results of a run without it.
+/// `None`: there are no results.
 fn by_maelstroms_rules(dir: &Path) -> Option<i32> {
     let text = std::fs::read_to_string(dir.join("store/latest/results.json")).ok()?;
     let results: serde_json::Value = serde_json::from_str(&text).ok()?;
@@ -117,16 +117,17 @@ fn by_maelstroms_rules(dir: &Path) -> Option<i32> {
     })
 }
 
-/// Python, quick to start: hundreds of nodes cost more in their start than in all that they do.
+/// A Python that starts quickly, because hundreds of nodes spend most of their time on starting.
 struct Python {
     program: String,
-    /// `-X` argument for a folder that keeps what is compiled.
+    /// The `-X` argument with a folder for compiled files.
     cache: String,
     _folder: TempDir,
 }
 
 impl Python {
-    /// The interpreter itself: `python3` may be a script that looks for it each time.
+    /// Finds the interpreter itself, because `python3` may be a script that searches for it each
+    /// time.
     fn find() -> Self {
         let output =
             Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
@@ -136,7 +137,7 @@ impl Python {
         Self { program, cache, _folder: folder }
     }
 
-    /// Without the packages and the settings of the user, which the habits do not need.
+    /// Skips the packages and settings of the user, which the habits do not need.
     fn command(&self) -> [&str; 5] {
         [&self.program, "-S", "-E", "-X", &self.cache]
     }
@@ -178,14 +179,14 @@ fn every_verdict_is_the_one_of_the_table() {
     assert!(complaints.is_empty(), "{} differ:\n{}", complaints.len(), complaints.join("\n"));
 }
 
-/// Runs the cases, so many at a time, and returns those with another outcome.
+/// Runs the cases, `jobs` at a time, and returns those with an unexpected outcome.
 fn run(cases: &[Case], jobs: usize, python: &Python) -> Vec<(Case, String)> {
     let (next, complaints) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    // Not within the lock: a case takes seconds.
+                    // Runs outside of the lock, because a case takes seconds.
                     let complaint = case.complaint(python);
                     complaints.lock().unwrap().extend(complaint.map(|text| (*case, text)));
                 }

@@ -1,4 +1,5 @@
-//! Lists with transactions, all kept by the first node; the others ask it. It cannot bear crashes.
+//! Transactions over lists. The first node, the leader, keeps all lists, and the others forward
+//! transactions to it. It does not tolerate crashes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,36 +14,36 @@ use serde_json::{Value, json};
 
 use super::hunt::is_caught;
 
-/// How many seeds the good handler is run with, unless `SEEDS` asks for others.
+/// How many seeds to run with the correct handler, unless `SEEDS` says otherwise.
 const GOOD_SEEDS: u64 = 6;
 
-/// How long a node waits until it asks again.
+/// The time after which a node sends a request to the leader again.
 const RETRY_AFTER: Duration = Duration::from_millis(700);
 
-/// How long it asks. After that the client's time is about to be up: it gets no answer at all.
+/// How long a node retries. After that the client is about to time out, so it gets no reply at all.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(4);
 
-/// How long a part of a transaction is held back, and how old a copy gets.
+/// How long a part of a transaction is delayed, and how old a copy gets.
 const LATER: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mutation {
     None,
-    /// A transaction that aborts has appended.
+    /// An aborted transaction has appended.
     DirtyAppend,
-    /// Every tenth append is acknowledged and not kept.
+    /// The leader acknowledges every tenth append but does not keep it.
     LostElement,
-    /// A transaction that is passed on again runs again.
+    /// A transaction that is forwarded again runs again.
     RunAgain,
-    /// Other nodes answer from the lists that they have seen last.
+    /// Other nodes reply with the lists that they saw last.
     StaleCache,
-    /// Of what a transaction appends, all but the first element appears later.
+    /// The first append of a transaction appears at once, and the others later.
     HalfApplied,
-    /// Other nodes show the last two elements of a list the other way round.
+    /// Other nodes swap the last two elements of a list.
     Swapped,
-    /// Reads are from a copy of all lists that is renewed now and then.
+    /// Reads use a copy of all lists that is renewed now and then.
     OldCopy,
-    /// Each append of a transaction is seen before the next one is done.
+    /// Each append of a transaction is visible before the next one runs.
     Piecemeal,
 }
 
@@ -54,7 +55,7 @@ type Lists = BTreeMap<u64, Vec<Value>>;
 enum Payload {
     Txn {
         txn: Vec<MicroOp>,
-        /// Between nodes: which transaction of the asking node it is.
+        /// Between nodes: the number of the transaction at the forwarding node.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seq: Option<u64>,
     },
@@ -67,32 +68,32 @@ enum Answer {
 }
 
 enum Event {
-    /// The answer to a client's request that has been passed on to the leader.
+    /// The leader's reply to a forwarded transaction.
     Passed {
         request: Request,
         payload: Payload,
         since: Duration,
         result: RpcResult,
     },
-    /// Append what was held back.
+    /// Apply the delayed appends.
     Later(Vec<MicroOp>),
-    /// Go on with a transaction of which so many operations have been run.
+    /// Continue a transaction of which this many operations have run.
     Continue(Request, Vec<MicroOp>, usize),
     Renew,
 }
 
 struct Store {
     mutation: Mutation,
-    /// How many transactions this node has passed on.
+    /// How many transactions this node has forwarded.
     passed: u64,
     lists: Lists,
     copy: Lists,
     appends: u64,
-    /// The answers to the transactions that other nodes have passed on.
+    /// The replies to forwarded transactions.
     answered: BTreeMap<(String, u64), Answer>,
 }
 
-/// Runs operations, one after the other.
+/// Runs operations one after the other.
 fn run(lists: &mut Lists, txn: &mut [MicroOp]) {
     for (f, key, value) in txn {
         let list = lists.entry(*key).or_default();
@@ -114,7 +115,7 @@ impl Store {
         Self { mutation, passed: 0, lists, copy, appends: 0, answered }
     }
 
-    /// Runs a transaction at the leader.
+    /// Runs a transaction on the leader.
     fn transact(&mut self, node: &mut Node<Event>, txn: &mut [MicroOp]) {
         let mut after = match self.mutation {
             Mutation::OldCopy => self.copy.clone(),
@@ -135,7 +136,7 @@ impl Store {
         run(&mut self.lists, &mut new);
     }
 
-    /// Answers a client or another node, as the leader.
+    /// Handles a transaction of a client or another node on the leader.
     fn answer(
         &mut self,
         node: &mut Node<Event>,
@@ -153,8 +154,8 @@ impl Store {
             self.go_on(node, request.clone(), txn, 0);
             return Ok(());
         }
-        // Clients alone hear of an abort; another node would ask again. A transaction that
-        // only reads is in conflict with nobody.
+        // Only clients get an abort, because another node would retry. A read-only transaction
+        // conflicts with no other.
         let may_abort = seq.is_none() && !appends(&txn).is_empty();
         let abort = may_abort && node.rng().random_bool(0.05);
         if abort && self.mutation != Mutation::DirtyAppend {
@@ -170,7 +171,7 @@ impl Store {
         Ok(())
     }
 
-    /// Runs the next operation of a transaction that takes a while.
+    /// Runs the next operation of a slow transaction.
     fn go_on(
         &mut self,
         node: &mut Node<Event>,
@@ -196,7 +197,7 @@ impl Store {
         });
     }
 
-    /// Passes the leader's answer on to a client.
+    /// Relays the leader's reply to a client.
     fn relay(&mut self, node: &mut Node<Event>, request: &Request, answer: Answer) {
         let Answer::TxnOk { mut txn } = answer;
         for (_, key, value) in txn.iter_mut().filter(|(f, ..)| f == "r") {
@@ -249,7 +250,7 @@ impl MessageHandler for Store {
             Event::Passed { request, payload, since, result } => {
                 match result.as_ref().map(maelstrom_core::Reply::decode::<Answer>) {
                     Ok(Ok(answer)) => self.relay(node, &request, answer),
-                    // An error may be true of this attempt only.
+                    // An error may concern only this attempt.
                     _ if node.now() < since + GIVE_UP_AFTER => {
                         Self::pass_on(node, request, payload, since);
                     }
@@ -266,7 +267,7 @@ impl MessageHandler for Store {
     }
 }
 
-/// The faults that one leader without a disk can bear.
+/// The faults that a single leader without a disk tolerates.
 fn sweep() -> Sweep {
     let faults = Fault::ALL.into_iter().filter(|fault| *fault != Fault::Crash);
     let workload = TxnListAppend { final_reads: true, ..TxnListAppend::default() };

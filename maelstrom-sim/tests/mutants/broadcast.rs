@@ -1,4 +1,5 @@
-//! A set that sends all it has to everyone, again and again. It serves `broadcast` and `g-set`.
+//! A set whose nodes send all elements to all other nodes again and again. It serves `broadcast`
+//! and `g-set`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,10 +16,10 @@ use super::{GOOD_SEEDS, is_caught, is_good, sweep};
 
 const INTERVAL: Duration = Duration::from_millis(700);
 
-/// How often a node tells all it has that does not wait for anything.
+/// How often a node that floods the network sends all its elements.
 const STORM_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How many messages between nodes an operation may take: the good handler takes up to 21.
+/// The most messages between nodes per operation. The correct handler takes up to 21.
 const MSGS_PER_OP_MAX: f64 = 60.0;
 
 #[derive(Clone, Copy, PartialEq)]

@@ -1,5 +1,5 @@
-//! A counter with two rows for each life of a node, one for what it adds and one for what it takes
-//! away: all rows to everyone, again and again. It serves `g-counter` and `pn-counter`.
+//! A counter with two totals for each life of a node: one for increments and one for decrements.
+//! Nodes send all rows to all others again and again. It serves `g-counter` and `pn-counter`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,7 +35,7 @@ struct Counter {
     taken: u64,
 }
 
-/// The totals added and taken away in each row. Both only grow.
+/// The totals of increments and decrements in each row. Both only grow.
 type Rows = BTreeMap<String, (u64, u64)>;
 
 #[derive(Deserialize)]
@@ -130,7 +130,7 @@ impl MessageHandler for Counter {
             _ => format!("{}-{life}", node.id()),
         };
         if self.mutation == Mutation::SameRowAfterCrash {
-            // It counts from 0 again, in the row it had before.
+            // Counts from 0 again, in the same row as before.
             self.rows.remove(&self.row);
         }
         node.set_timer(INTERVAL, ());

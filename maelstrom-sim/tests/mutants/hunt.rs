@@ -1,7 +1,7 @@
-//! How many seeds it takes until a broken handler is found, and by what.
+//! Measures how many seeds it takes to find a broken handler, and by which anomaly or figure.
 //!
-//! Each mutant is hunted from several starting seeds, on disjoint ranges. That prints a row of a
-//! table: workload, mutant, sign, the median of the seeds that it took, and the most. All rows:
+//! Each mutant is hunted from several starting seeds, on disjoint ranges. Prints a row of a table:
+//! workload, mutant, sign, the median number of seeds, and the maximum. All rows:
 //! `make hunts HUNTS=21 | grep '^|'`.
 
 #[path = "shrunk.rs"]
@@ -15,17 +15,17 @@ use maelstrom_sim::results::Results;
 use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::Sweep;
 
-/// Within how many seeds a mutant must be caught, wherever the hunt begins.
+/// How many seeds a hunt may take, from any starting seed.
 const SEEDS_MAX: u64 = 100;
 
-/// How many hunts there are, unless `HUNTS` asks for others.
+/// How many hunts to run, unless `HUNTS` says otherwise.
 const HUNTS: u64 = 1;
 
-/// How far apart they begin.
+/// The distance between their starting seeds.
 const RANGE: u64 = 1_000;
 
-/// Expects that a mutant is caught, and that `sign` gives it away: an anomaly that is found, or a
-/// figure of the workload's results that is not zero.
+/// Asserts that a sweep catches a mutant, with `sign` in the results: an anomaly, or a figure that
+/// is not zero.
 pub(crate) fn is_caught<H: MessageHandler>(
     sweep: &Sweep,
     mutant: &str,
@@ -39,7 +39,7 @@ pub(crate) fn is_caught<H: MessageHandler>(
     shrunk::row(sweep, mutant, 0, build);
 }
 
-/// The same, where the sign is for `shows` to see.
+/// The same, with a function `shows` that recognizes the sign.
 pub(crate) fn is_caught_when<H: MessageHandler>(
     sweep: &Sweep,
     mutant: &str,
@@ -59,7 +59,7 @@ pub(crate) fn is_caught_when<H: MessageHandler>(
     println!("| {} | {mutant} | {sign} | {median} | {worst} |", sweep.workload.name());
 }
 
-/// All anomalies and all figures that are not zero.
+/// All anomalies, and all figures that are not zero.
 fn signs(results: &Results) -> BTreeSet<&str> {
     let fields = results.workload.fields.iter();
     let not_zero = fields.filter(|(_, value)| {

@@ -27,7 +27,7 @@ struct Ids {
     mutation: Mutation,
     incarnation: u64,
     count: u64,
-    /// The latest that its wall clock has shown.
+    /// The latest time that its wall clock has shown.
     latest: Duration,
 }
 

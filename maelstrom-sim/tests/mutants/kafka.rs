@@ -1,4 +1,5 @@
-//! Logs of messages, all kept by the first node; the others ask it. It cannot bear crashes.
+//! Logs of messages. The first node, the leader, keeps all logs, and the others forward requests to
+//! it. It does not tolerate crashes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,16 +15,16 @@ use serde_json::Value;
 
 use super::hunt::is_caught;
 
-/// How many seeds the good handler is run with, unless `SEEDS` asks for others.
+/// How many seeds to run with the correct handler, unless `SEEDS` says otherwise.
 const GOOD_SEEDS: u64 = 8;
 
-/// How long a node waits until it asks again.
+/// The time after which a node sends a request to the leader again.
 const RETRY_AFTER: Duration = Duration::from_millis(700);
 
-/// How long it asks. After that the client's time is about to be up: it gets no answer at all.
+/// How long a node retries. After that the client is about to time out, so it gets no reply at all.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(4);
 
-/// How many entries of a key a poll shows.
+/// How many entries of a key a poll returns.
 const POLL_MAX: usize = 20;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,7 +52,7 @@ enum Payload {
     Send {
         key: String,
         msg: Value,
-        /// Between nodes: which send of the asking node it is.
+        /// Between nodes: the number of the send at the forwarding node.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seq: Option<u64>,
     },
@@ -76,7 +77,7 @@ enum Answer {
     ListCommittedOffsetsOk { offsets: BTreeMap<String, i64> },
 }
 
-/// A client's request that has been passed on to the leader.
+/// A client's request that was forwarded to the leader.
 struct Passed {
     request: Request,
     payload: Payload,
@@ -86,11 +87,11 @@ struct Passed {
 
 struct Log {
     mutation: Mutation,
-    /// How many sends this node has passed on.
+    /// How many sends this node has forwarded.
     passed: u64,
     logs: BTreeMap<String, Vec<(i64, Value)>>,
     committed: BTreeMap<String, i64>,
-    /// The offsets of the sends that other nodes have passed on.
+    /// The offsets of forwarded sends.
     answered: BTreeMap<(String, u64), i64>,
     sends: u64,
     polls: u64,
@@ -114,7 +115,7 @@ impl Log {
         let key = other.unwrap_or(key);
         let log = self.logs.entry(key).or_default();
         let last = log.last().map(|(offset, _)| *offset);
-        // Sparse, as offsets may be.
+        // Offsets have gaps, which is allowed.
         let mut offset = last.map_or(0, |last| last + 10);
         match self.mutation {
             Mutation::OffsetReused if n.is_multiple_of(10) => offset = last.unwrap_or(0),
@@ -164,7 +165,7 @@ impl Log {
         }
     }
 
-    /// What the leader says.
+    /// Handles a request on the leader.
     fn answer(&mut self, from: &str, payload: Payload) -> Result<Answer, Error> {
         Ok(match payload {
             Payload::Send { key, msg, seq } => {
@@ -234,7 +235,7 @@ impl MessageHandler for Log {
         let Passed { request, payload, since, result } = passed;
         match result.as_ref().map(maelstrom_core::Reply::decode::<Answer>) {
             Ok(Ok(answer)) => node.reply(&request, &answer),
-            // An error may be true of this attempt only.
+            // An error may concern only this attempt.
             _ if node.now() < since + GIVE_UP_AFTER => {
                 Self::pass_on(node, request, payload, since);
             }
@@ -243,7 +244,7 @@ impl MessageHandler for Log {
     }
 }
 
-/// The faults that one leader without a disk can bear.
+/// The faults that a single leader without a disk tolerates.
 fn sweep() -> Sweep {
     let faults = Fault::ALL.into_iter().filter(|fault| *fault != Fault::Crash);
     Sweep::new(Kafka::default(), faults)
@@ -295,7 +296,7 @@ fn every_broken_log_is_caught() {
 fn clients_that_do_not_catch_up_stop_after_ten_seconds() {
     let world = simulate(sweep().test_for(0), |_| Log::new(Mutation::PollStuck));
     let last = world.history().client_ops().filter(|op| op.kind == OpType::Invoke).last().unwrap();
-    // 20 s of test, 10 s of recovery, and up to 5 s for what was under way in between.
+    // 20 s of test, 10 s of recovery, and up to 5 s for open operations.
     assert!(last.is_final && last.f == "poll");
     assert!((39.0..45.1).contains(&last.time.as_secs_f64()), "{last:?}");
 }

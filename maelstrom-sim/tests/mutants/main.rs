@@ -1,5 +1,5 @@
-//! The checker is checked: small reference handlers that it never blames, and deliberately broken
-//! ones that it must catch, each for what is broken, within a few seeds.
+//! Tests the checker itself. It must never blame the small reference handlers. It must catch each
+//! deliberately broken one within a few seeds, for the right reason.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail")]
 #![allow(clippy::arithmetic_side_effects, clippy::print_stdout, reason = "tests may fail")]
 
@@ -18,11 +18,11 @@ use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::sweep::Sweep;
 use maelstrom_sim::workload::Workload;
 
-/// How many seeds a good handler is run with, unless `SEEDS` asks for others.
+/// How many seeds to run with a correct handler, unless `SEEDS` says otherwise.
 const GOOD_SEEDS: u64 = 4;
 
-/// All faults that the good handler of a workload can bear. An echo without an answer is an error
-/// whatever the cause, so no node may pause or crash.
+/// All faults that the correct handler of a workload tolerates. An echo without a reply is always
+/// an error, so its nodes may not pause or crash.
 fn sweep(workload: impl Workload) -> Sweep {
     let mut sweep = Sweep::new(workload, Fault::ALL);
     if sweep.workload.name() == "echo" {
@@ -31,12 +31,12 @@ fn sweep(workload: impl Workload) -> Sweep {
     sweep
 }
 
-/// Expects that a handler is never blamed.
+/// Asserts that the checker never blames a handler.
 fn is_good<H: MessageHandler>(workload: impl Workload, build: impl Fn(&NodeId) -> H + Sync) {
     sweep(workload).test(GOOD_SEEDS, build);
 }
 
-/// Expects that a handler is caught.
+/// Asserts that the checker catches a handler.
 fn is_caught<H: MessageHandler>(
     workload: impl Workload,
     name: &str,

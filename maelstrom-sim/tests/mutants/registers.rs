@@ -1,4 +1,5 @@
-//! A map of registers that the first node keeps; the others ask it. It cannot bear crashes.
+//! A map of registers. The first node, the primary, keeps it, and the others forward requests to
+//! it. It does not tolerate crashes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use serde_json::Value;
 use super::GOOD_SEEDS;
 use super::hunt::is_caught;
 
-/// How long a node waits for the primary. A client waits a second at least.
+/// How long a node waits for the primary. A client waits at least one second.
 const ASK_FOR: Duration = Duration::from_millis(900);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,9 +56,9 @@ enum Event {
         asked: Payload,
         result: RpcResult,
     },
-    /// A write takes effect.
+    /// A delayed write takes effect.
     Late(Payload),
-    /// An earlier write is undone, unless something else was written since.
+    /// An earlier write is undone, unless another write has happened since.
     Undo {
         key: u64,
         written: Value,
@@ -68,7 +69,7 @@ enum Event {
 struct Registers {
     mutation: Mutation,
     values: BTreeMap<u64, Value>,
-    /// The last value that this node saw of each key that others keep.
+    /// The last value of each key that this node saw in a reply of the primary.
     copies: BTreeMap<u64, Value>,
     writes: u64,
     reads: u64,
@@ -108,7 +109,7 @@ impl Registers {
         }
     }
 
-    /// Serves a request at the first node.
+    /// Handles a request on the primary.
     fn serve(&mut self, node: &mut Node<Event>, mut asked: Payload) -> Result<Answer, Error> {
         self.writes += u64::from(!matches!(asked, Payload::Read { .. }));
         if let Payload::Write { key, value } = &mut asked {
@@ -139,7 +140,7 @@ impl Registers {
         Ok(answer)
     }
 
-    /// The answer that a node without the map gives by itself.
+    /// The reply that a node other than the primary gives without asking the primary.
     fn by_itself(&mut self, asked: &Payload) -> Option<Answer> {
         match (asked, self.mutation) {
             (Payload::Read { key }, Mutation::ReadFromACopy) => {
@@ -186,7 +187,7 @@ impl MessageHandler for Registers {
             node.reply(request, answer);
         }
         let asked = match (asked, &mine) {
-            // The primary hears the result only.
+            // The primary receives only the result.
             (Payload::Cas { key, to, .. }, Some(_)) => Payload::Write { key, value: to },
             (asked, _) => asked,
         };
@@ -214,7 +215,8 @@ impl MessageHandler for Registers {
                     (Some(request), Err(RpcError::Remote(error))) => {
                         node.reply_error(&request, &error);
                     }
-                    // The primary may have done it, or may do it later: the client must not know.
+                    // The primary may have executed the request, or may do so later. So the client
+                    // gets no reply.
                     (Some(_), Err(_)) | (None, _) => {}
                 }
             }
@@ -222,7 +224,7 @@ impl MessageHandler for Registers {
     }
 }
 
-/// Clients' requests are sent once only, so the network must not lose or double them.
+/// Nodes send a client's request only once, so the network must not lose or duplicate it.
 fn sweep() -> Sweep {
     let lossy = [Fault::Crash, Fault::Loss, Fault::Duplication];
     Sweep::new(LinKv::default(), Fault::ALL.into_iter().filter(|fault| !lossy.contains(fault)))

@@ -1,9 +1,9 @@
-//! A log that all nodes keep, as Kafka does: one leads, and a message is acknowledged when all
-//! in-sync replicas have it. Who leads, and who is in sync, is a record in `lin-kv` that is only
-//! ever changed by compare-and-set. It cannot bear crashes.
+//! A replicated log as in Kafka. The leader acknowledges a message when all in-sync replicas have
+//! it. A record in `lin-kv` names the leader and the in-sync replicas, and changes only by
+//! compare-and-set. The handler does not tolerate crashes.
 //!
-//! The invariant: all in-sync replicas have all that is committed, and only they may take over.
-//! There is one log for all keys; a message's offset is its place in it.
+//! The invariant: all in-sync replicas have every committed entry, and only an in-sync replica may
+//! become leader. There is one log for all keys. The offset of a message is its index in the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,11 +22,11 @@ use super::hunt::is_caught;
 
 const TICK: Duration = Duration::from_millis(200);
 
-/// How long a node waits for an answer, and how long it asks again.
+/// How long a node waits for a reply, and how long it retries.
 const RPC_TIMEOUT: Duration = Duration::from_millis(700);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(4);
 
-/// After how long a follower that is not heard is no longer in sync.
+/// A follower that stays silent for this long leaves the in-sync set.
 const SILENT_AFTER: Duration = Duration::from_secs(2);
 
 const ENTRIES_MAX: usize = 64;
@@ -34,15 +34,15 @@ const ENTRIES_MAX: usize = 64;
 #[derive(Clone, Copy, PartialEq)]
 enum Mutation {
     None,
-    /// It acknowledges and shows what only itself has.
+    /// The leader acknowledges and shows entries that only it has.
     CommitEarly,
-    /// A leader that has been replaced goes on.
+    /// A leader that has been replaced continues.
     NotFenced,
 }
 
 type Offsets = BTreeMap<String, usize>;
 
-/// What clients ask for.
+/// The requests of clients.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Ask {
@@ -54,7 +54,7 @@ enum Ask {
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Entry {
-    /// Who passed it on, and which of its requests it is: none is logged twice.
+    /// The node that forwarded the request, and its number there. No request enters the log twice.
     id: (String, u64),
     ask: Ask,
 }
@@ -89,7 +89,7 @@ enum Answer {
     ListCommittedOffsetsOk { offsets: Offsets },
 }
 
-/// Who leads. Every change raises the version.
+/// The record of the leader and the in-sync set. Every change raises the version.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Record {
     version: u64,
@@ -98,7 +98,7 @@ struct Record {
     in_sync: BTreeSet<NodeId>,
 }
 
-/// A client's request that this node sees to.
+/// A client's request for which this node is responsible.
 struct Passed {
     request: Request,
     ask: Ask,
@@ -116,23 +116,24 @@ enum Event {
 
 struct Replica {
     mutation: Mutation,
-    /// How many requests it has passed on.
+    /// How many requests this node has forwarded.
     passed: u64,
     log: Vec<Entry>,
     committed: usize,
     epoch: u64,
     leader: Option<NodeId>,
     leads: bool,
-    /// When it will try to lead, unless it hears from a leader.
+    /// The time at which the node tries to become leader, unless it hears from one.
     patience: Duration,
     record: Option<Record>,
-    /// Whether it waits for `lin-kv`.
+    /// Whether the node waits for a reply of `lin-kv`.
     busy: bool,
-    /// A leader's: who must have what is to be committed. Whoever may be in sync is among them.
+    /// Leader only: the nodes that must have an entry before it is committed. Includes every node
+    /// that may be in sync.
     needed: BTreeSet<NodeId>,
-    /// A leader's: how much each follower has, and when it said so.
+    /// Leader only: how many entries each follower has, and when it reported that.
     followers: BTreeMap<NodeId, (usize, Duration)>,
-    /// A leader's: who waits until how much is committed.
+    /// Leader only: the requests that wait, each with the log length that must be committed.
     waiting: Vec<(usize, Request)>,
 }
 
@@ -179,7 +180,7 @@ impl Replica {
         }
     }
 
-    /// What the leader does for a request.
+    /// Handles a request on the leader.
     fn serve(&mut self, node: &mut Node<Event>, request: &Request, id: (String, u64), ask: Ask) {
         let known = &self.log[..self.committed];
         let answer = match &ask {
@@ -225,7 +226,7 @@ impl Replica {
 
     // Replication.
 
-    /// Sends a follower what the log has from `at` on.
+    /// Sends the entries from `at` on to a follower.
     fn append(&self, node: &mut Node<Event>, peer: &NodeId, at: usize) {
         let entries = &self.log[at.min(self.log.len())..];
         let entries = &entries[..entries.len().min(ENTRIES_MAX)];
@@ -237,7 +238,7 @@ impl Replica {
         self.followers.get(follower).map_or(0, |(have, _)| *have)
     }
 
-    /// Commits what all have that must.
+    /// Commits the entries that all required nodes have.
     fn advance(&mut self, node: &mut Node<Event>) {
         let others = self.needed.iter().filter(|id| *id != node.id());
         let all_have = others.map(|id| self.has(id)).min();
@@ -266,8 +267,8 @@ impl Replica {
         if epoch > self.epoch {
             self.epoch = epoch;
             self.step_down();
-            // What is committed is in the log of every later leader, the rest may not be. Who is
-            // in sync in this epoch will have it all again.
+            // Every later leader has all committed entries, but maybe not the others. A replica
+            // that is in sync in this epoch will receive the others again.
             self.log.truncate(self.committed);
         }
         if epoch == self.epoch {
@@ -317,7 +318,7 @@ impl Replica {
             return;
         }
         if self.leads && record.epoch == self.epoch {
-            // Nothing that was proposed before can come true any more.
+            // No earlier proposal can succeed any more.
             self.needed = record.in_sync.clone();
         } else if self.mutation != Mutation::NotFenced {
             self.step_down();
@@ -341,7 +342,7 @@ impl Replica {
         kv().cas(node, "leader", from, to, create, |result| Event::Swapped(then, result));
     }
 
-    /// Puts a follower into the set of those in sync, or takes one out.
+    /// Adds a follower to the in-sync set, or removes one.
     fn tend(&mut self, node: &mut Node<Event>) {
         let Some(record) = self.record.clone() else { return };
         let now = node.now();
@@ -373,7 +374,7 @@ impl Replica {
         }
     }
 
-    /// Takes over, if it may.
+    /// Becomes leader if the record allows it.
     fn record_read(&mut self, node: &mut Node<Event>, record: Option<Record>) {
         let id = node.id().clone();
         let Some(record) = record else {

@@ -1,8 +1,8 @@
-//! How small the failing run of a broken handler becomes.
+//! Measures how small the failing run of a broken handler becomes.
 //!
-//! With `SHRUNK` in the environment, each mutant that is hunted prints a row of a table: workload,
-//! mutant, seed, the run's size before and after (messages, faults, operations, nodes, virtual
-//! seconds), the candidates that it took and the time, in seconds. All rows:
+//! If the environment has `SHRUNK`, each mutant that is hunted prints a row of a table: workload,
+//! mutant, seed, the size of the run before and after (messages, faults, operations, nodes, virtual
+//! seconds), the number of candidates, and the time in seconds. All rows:
 //!
 //! ```text
 //! for program in "maelstrom-sim --test mutants" "txn-rw --test simulation" "kafka-log --test simulation"; do
@@ -10,7 +10,8 @@
 //! done | grep "^| shrunk"
 //! ```
 //!
-//! With `REPORTS=/a/folder` beside it, each smaller run leaves its report there.
+//! If the environment also has `REPORTS=/a/folder`, the report of each smaller run is written
+//! there.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,10 +19,11 @@ use std::time::{Duration, Instant};
 use maelstrom_core::{MessageHandler, NodeId};
 use maelstrom_sim::sweep::{Case, Size, Sweep};
 
-/// How long a mutant's run may take to become small.
+/// How long the search for a smaller run may take per mutant.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Prints the row of a mutant, from its first failing seed from `first` on, if that is asked for.
+/// Prints the row of a mutant if the environment asks for it. Starts from its first failing seed
+/// from `first` on.
 #[expect(
     clippy::disallowed_methods,
     reason = "a test has no other command line, and it takes time"

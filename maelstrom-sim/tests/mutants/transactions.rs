@@ -1,5 +1,5 @@
-//! Transactions in virtual time: a right replica is never blamed, and each broken one is found, by
-//! the anomaly that it stands for.
+//! Transactions in virtual time. The checker never blames a correct replica, and finds each broken
+//! one by the expected anomaly.
 
 mod replica;
 

@@ -1,7 +1,7 @@
-//! A node for the checker's tests: right, or broken in one way that the checker must find.
+//! A node for the checker's tests. It is correct, or broken in one way that the checker must find.
 //!
-//! Nodes of a broadcast tell each other every value once, which is enough where nothing is cut.
-//! A node with transactions is meant to be alone.
+//! Broadcast nodes send each value to the others once, which is enough without partitions. A node
+//! with transactions must be alone.
 #![allow(clippy::arithmetic_side_effects, reason = "it is meant to be broken")]
 #![expect(clippy::disallowed_methods, reason = "it is its own driver")]
 
@@ -13,38 +13,38 @@ use maelstrom_core::{Error, MessageHandler, NoEvent, Node, NodeArgs, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What is wrong with the node.
+/// The bug of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Fault {
-    /// Nothing.
+    /// No bug.
     None,
-    /// Of the values it is sent, it forgets every tenth.
+    /// It forgets every tenth value that other nodes send to it.
     DropTenth,
     /// It acknowledges values and forgets them.
     Forget,
-    /// It answers every read with what it knew at the first one.
+    /// It replies to every read with the values of its first read.
     StaleRead,
     /// It shows a value twice.
     Duplicate,
     /// It shows a value that nobody sent.
     Phantom,
-    /// It says that it did not take a value, and takes it.
+    /// It refuses a value with a definite error, but keeps it.
     FalseRefusal,
-    /// Of the messages it is sent, it keeps all but every tenth, and acknowledges them all.
+    /// It acknowledges all messages, but loses every tenth.
     LoseMessage,
-    /// It gives every hundredth id twice.
+    /// It returns every hundredth id twice.
     RepeatId,
-    /// It changes what it echoes.
+    /// It changes the text that it echoes.
     LyingEcho,
-    /// It replies with a field too many.
+    /// It replies with an additional field.
     ExtraField,
-    /// It prints a line that is no message.
+    /// It prints a line that is not a message.
     Rubbish,
-    /// It exits when it is first asked for something.
+    /// It exits at its first request.
     Exit,
     /// It does not answer `init`.
     Silent,
-    /// It writes to somebody who does not exist.
+    /// It sends a message to an address that does not exist.
     WrongAddress,
 }
 
@@ -62,7 +62,7 @@ struct Broken {
     first_read: Option<Vec<u64>>,
     taken: u64,
     ids: u64,
-    /// Of each key, the messages; what was lost leaves a gap.
+    /// The messages of each key. A lost message leaves a gap.
     logs: BTreeMap<String, Vec<Option<u64>>>,
     committed: BTreeMap<String, usize>,
     registers: BTreeMap<u64, Value>,
@@ -160,7 +160,7 @@ impl Broken {
         entries.filter_map(|(offset, message)| Some((offset, (*message)?))).collect()
     }
 
-    /// Runs a transaction, and fills in what it reads.
+    /// Runs a transaction, and fills in its reads.
     fn transact(&mut self, txn: &mut [(String, u64, Value)]) {
         for (f, key, value) in txn {
             match (f.as_str(), self.fault) {
@@ -253,7 +253,7 @@ impl MessageHandler for Broken {
     }
 }
 
-/// Reads stdin to its end without a word.
+/// Reads stdin to its end and prints nothing.
 fn silence() -> i32 {
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).map_or(1, |_| 0)
 }

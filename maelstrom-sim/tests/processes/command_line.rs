@@ -1,4 +1,5 @@
-//! The command line: everything that `maelstrom test` accepts, and clear words for what it refuses.
+//! Tests the command line: it accepts everything that `maelstrom test` accepts, and explains every
+//! refusal.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -10,7 +11,7 @@ fn run_in(dir: &Path, args: &[&str]) -> Output {
     command.current_dir(dir).args(args).output().unwrap()
 }
 
-/// A short echo test with further arguments.
+/// Runs a short echo test with further arguments.
 fn echo(dir: &Path, args: &[&str]) -> Output {
     let fixed = ["test", "-w", "echo", "--bin", NODE, "--time-limit", "1", "--rate", "20"];
     run_in(dir, &[&fixed, args].concat())
@@ -68,7 +69,7 @@ fn lists_may_have_spaces_and_a_nodes_arguments_need_no_dashes() {
     let dir = tempfile::tempdir().unwrap();
     let args = ["--nemesis", "kill, pause", "--nemesis-interval", "9", "--node-count", "1"];
     valid(&echo(dir.path(), &args));
-    // The node takes no such argument, and says so: it has got it.
+    // The node rejects the argument, so it has received it.
     let output = echo(dir.path(), &["--node-count", "1", "for-the-node"]);
     assert_eq!(output.status.code(), Some(255));
     assert!(text(&output.stderr).contains("for-the-node"), "{}", text(&output.stderr));
@@ -102,7 +103,7 @@ fn numbers_and_lists_take_every_form_that_maelstrom_reads() {
         ["--log-stderr=false", "--as-maelstrom=true"],
         ["--trace=false", "--no-ssh=true"],
     ];
-    // A refused test exits before it looks for the program.
+    // The command checks the flags before it looks for the program.
     for flag in accepted {
         let fixed = ["test", "-w", "echo", "--time-limit", "1", "--bin", "no-such-node"];
         let output = run_in(dir.path(), &[&fixed[..], &flag].concat());

@@ -1,4 +1,4 @@
-//! Folders that more than one test uses: the data folder of nodes, and the store.
+//! Tests with folders that several tests share: the data folder of nodes, and the store.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ const ARGS: &str = "-w echo --node-count 1 --rate 20 --time-limit 1";
 #[test]
 fn a_data_folder_in_use_is_named_first_and_there_is_no_verdict() {
     let place = Place::new();
-    // As the nodes of this project end.
+    // The output with which the nodes of this project exit in this case.
     let bin = place.script(
         "#!/bin/sh\nread -r line\n\
          echo 'Error: data/n0/records.redb: in use by another process' >&2\n\
@@ -41,7 +41,7 @@ fn a_data_folder_that_is_not_empty_is_named_in_a_warning() {
         data.display()
     );
     assert_eq!(warnings(&data), std::slice::from_ref(&text));
-    // A relative path is one of the temporary folder, in which nodes run.
+    // A relative path is relative to the temporary folder, in which nodes run.
     let temp_dir = std::env::temp_dir();
     if let Ok(relative) = data.strip_prefix(&temp_dir) {
         assert_eq!(warnings(relative), [text]);
@@ -94,7 +94,7 @@ fn two_tests_at_once_do_not_get_into_each_others_way() {
 #[test]
 fn a_bad_verdict_on_nodes_that_began_with_an_earlier_runs_data_is_none() {
     let place = Place::new();
-    // Stands for a node that goes wrong because of the data of the run before.
+    // Simulates a node that fails because of the data of an earlier run.
     let bin = place.script(&format!(
         "#!/bin/sh\n\
          if mkdir \"$2/n0\"; then exec {NODE}; fi\n\

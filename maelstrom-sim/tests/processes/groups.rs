@@ -1,4 +1,4 @@
-//! A node is a process group: the program that was started, and whatever it starts.
+//! Tests that a node is a process group: the program, and all processes that it starts.
 
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use maelstrom_sim::process::{ProcessEvent, ProcessOptions, Processes, kill_all_o
 
 use super::{Finished, NODE, Place, alive, wait_until};
 
-/// A wrapper that starts the node as its child, which does not end when its input does. `mark` makes
-/// the child's command line unique.
+/// A wrapper that starts the node as its child. The child keeps running when its input ends. `mark`
+/// makes the child's command line unique.
 fn wrapper(place: &Place, mark: &str, fault: &str) -> PathBuf {
     let node = format!("{NODE} --max-line-bytes {mark} --fault {fault}");
     place.script(&format!("#!/bin/sh\n(cat; sleep {mark}) | {node} \"$@\"\n"))
 }
 
-/// The live processes of this mark.
+/// The running processes with this mark.
 fn marked(mark: &str) -> Vec<i32> {
     [alive(&format!("--max-line-bytes {mark}")), alive(&format!("sleep {mark}"))].concat()
 }
@@ -32,7 +32,7 @@ fn processes(place: &Place, bin: &Path) -> Processes {
     Processes::start(&options, &["n0".into()]).unwrap()
 }
 
-/// The next line that the node prints, within 10 s.
+/// The next line that the node prints. Waits up to 10 s.
 #[track_caller]
 fn next_line(processes: &Processes) -> String {
     let mut line = None;
@@ -58,7 +58,8 @@ fn a_wrapper_without_exec_leaves_nothing_behind() {
 
 #[test]
 fn a_failed_test_leaves_nothing_behind_either() {
-    // The first node that is asked for an echo exits; the others, and their wrappers, are left.
+    // The first node that receives an echo request exits. The other nodes and their wrappers still
+    // run.
     let place = Place::new();
     let bin = place.script(&format!(
         "#!/bin/sh\nsleep 7000002 >/dev/null 2>&1 &\n{NODE} --fault exit \"$@\"\n"
@@ -85,9 +86,9 @@ fn a_kill_and_a_pause_reach_the_node_behind_its_wrapper() {
     let mut run = place.start(&bin, &format!("{args} --nemesis-interval 1"));
     let mut most = 0;
     while run.try_wait().unwrap().is_none() {
-        // The node of one life, never those of two.
+        // Only one life of the node runs at any time.
         most = most.max(alive("--max-line-bytes 7000004").len());
-        // Looking costs more than the whole run.
+        // Listing processes is more expensive than the whole run.
         std::thread::sleep(Duration::from_millis(20));
     }
     let run = Finished::of(run);
@@ -99,7 +100,7 @@ fn a_kill_and_a_pause_reach_the_node_behind_its_wrapper() {
 #[test]
 fn a_node_that_does_not_bear_a_message_before_init_gets_a_hint() {
     let place = Place::new();
-    // It answers as whoever `init` said it is, and ends if nobody has said so.
+    // The node replies under the name in `init`, and exits if it has none.
     let bin = place.script(
         r#"#!/usr/bin/env python3
 import json, sys
@@ -145,8 +146,8 @@ fn a_pause_stops_the_whole_group_and_a_kill_ends_a_paused_one() {
 #[test]
 fn lines_of_an_earlier_life_count_until_the_restart_and_no_longer() {
     let place = Place::new();
-    // Job control gives the child a process group of its own, so that a kill does not reach it. It
-    // is the first life that has one.
+    // Job control puts the child into its own process group, so a kill does not reach it. Only the
+    // first life starts such a child.
     let bin = place.script(
         "#!/usr/bin/env bash\n\
          if mkdir \"${0%/*}/first\" 2>/dev/null; then\n\
@@ -166,7 +167,7 @@ fn lines_of_an_earlier_life_count_until_the_restart_and_no_longer() {
     assert!(said.is_none(), "{said:?}");
 }
 
-/// Panics in a process of its own, without dropping the nodes, as where a panic aborts.
+/// Panics in a separate process without dropping the nodes, as if a panic aborted the process.
 #[test]
 #[ignore = "a part of the next test"]
 fn panics_with_nodes() {
@@ -206,7 +207,7 @@ fn a_dead_node_hears_after_its_restart_what_it_was_sent_meanwhile_in_order() {
     }
 }
 
-/// The start of a script that answers `init` and is `$id` then.
+/// The beginning of a script that answers `init` and stores its name in `$id`.
 const ANSWER_INIT: &str = r#"#!/bin/sh
 read -r line
 id=${line#*'"node_id":"'}; id=${id%%'"'*}

@@ -1,5 +1,5 @@
-//! Real processes that other people write: wrapper scripts, programs that do not start, nodes that
-//! say nothing or too much, and tests that end before their time.
+//! Tests real processes as other people write them: wrapper scripts, programs that do not start,
+//! nodes that print nothing or too much, and tests that end early.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, reason = "tests")]
 #![expect(clippy::disallowed_methods, reason = "processes are what this is about")]
@@ -23,7 +23,7 @@ use tempfile::TempDir;
 
 const NODE: &str = env!("CARGO_BIN_EXE_broken-node");
 
-/// A folder for one test, with the scripts that stand for nodes.
+/// A folder for one test, with the scripts that act as nodes.
 struct Place(TempDir);
 
 impl Place {
@@ -35,7 +35,7 @@ impl Place {
         self.0.path().join(name)
     }
 
-    /// An executable file with this content.
+    /// Creates an executable file with this content.
     fn script(&self, text: &str) -> PathBuf {
         let path = self.path("node");
         std::fs::write(&path, text).unwrap();
@@ -43,7 +43,7 @@ impl Place {
         path
     }
 
-    /// The command, in this folder. `args` are those of `test`.
+    /// The command, run in this folder. `args` are arguments of `test`.
     fn command(&self, bin: &Path, args: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_maelstrom-sim"));
         command.current_dir(&self.0).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -60,7 +60,7 @@ impl Place {
     }
 }
 
-/// A test that has come to its end.
+/// A finished test.
 struct Finished(Output);
 
 impl Finished {
@@ -80,7 +80,7 @@ impl Finished {
         self.0.status.code()
     }
 
-    /// The test could not be carried out. Returns what it wrote to stderr.
+    /// Asserts that the test crashed without a verdict. Returns its stderr.
     #[track_caller]
     fn crashed(&self) -> String {
         assert_eq!(self.code(), Some(255), "{}", self.stderr());
@@ -89,7 +89,7 @@ impl Finished {
     }
 }
 
-/// Waits until `is_so` is true, and fails after 10 s.
+/// Waits until `is_so` returns true. Fails after 10 s.
 #[track_caller]
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -99,7 +99,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// The ids of the live processes whose command line contains `text`.
+/// The ids of the running processes whose command line contains `text`.
 fn alive(text: &str) -> Vec<i32> {
     let output = Command::new("ps").args(["-axo", "pid=,stat=,args="]).output().unwrap();
     let listing = String::from_utf8_lossy(&output.stdout).into_owned();

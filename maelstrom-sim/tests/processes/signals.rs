@@ -1,4 +1,5 @@
-//! SIGHUP, SIGINT (Ctrl-C), SIGQUIT and SIGTERM end a test in order; a second one ends it at once.
+//! Tests that SIGHUP, SIGINT (Ctrl-C), SIGQUIT and SIGTERM end a test in an orderly way, and that a
+//! second signal ends it at once.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use super::{Finished, NODE, Place, alive, wait_until};
 const ARGS: &str = "-w echo --node-count 2 --rate 20 --time-limit 60";
 const SHORT_ARGS: &str = "-w echo --node-count 2 --rate 20 --time-limit 2";
 
-/// A node that goes on when its input ends.
+/// A node that keeps running when its input ends.
 fn stubborn(place: &Place, mark: &str) -> std::path::PathBuf {
     place.script(&format!("#!/bin/sh\n(cat; sleep {mark}) | {NODE} --max-line-bytes {mark}\n"))
 }
@@ -19,7 +20,7 @@ fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-/// Waits until the nodes of a test are served.
+/// Waits until the nodes of a test have started.
 fn wait_for_ops(place: &Place) {
     let log = place.path("store/current/node-logs/n1.log");
     wait_until("the nodes start", || {
@@ -33,7 +34,7 @@ fn ends_in_order(signal: Signal, code: i32, mark: &str) {
     let run = place.start(&stubborn(&place, mark), &format!("{ARGS} --trace"));
     wait_for_ops(&place);
     std::thread::sleep(Duration::from_millis(500));
-    // Stopped processes get no SIGTERM, but SIGKILL ends them.
+    // A stopped process does not react to SIGTERM, but SIGKILL ends it.
     for id in alive(&format!("--max-line-bytes {mark}")) {
         kill_process(Pid::from_raw(id).unwrap(), Signal::STOP).unwrap();
     }
@@ -61,7 +62,7 @@ fn sigterm_ends_a_test_in_order() {
     ends_in_order(Signal::TERM, 143, "7000012");
 }
 
-/// Whether this process, and so each process that it starts, ignores SIGHUP, as under `nohup`.
+/// Whether this process, and so each of its children, ignores SIGHUP, as under `nohup`.
 fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -78,7 +79,7 @@ fn a_closed_terminal_ends_a_test_in_order_except_under_nohup() {
     }
 }
 
-/// Starts a test that ignores SIGHUP, sends it one, and expects that it ends by itself.
+/// Starts a test that ignores SIGHUP, sends it a SIGHUP, and asserts that the test ends by itself.
 #[track_caller]
 fn outlives_hangup(place: &Place, mut command: Command) {
     let run = command.spawn().unwrap();
@@ -108,7 +109,7 @@ fn under_nohup_a_test_outlives_its_terminal() {
 #[test]
 fn a_second_signal_ends_it_at_once_and_kills_the_nodes_nevertheless() {
     let place = Place::new();
-    // A process that left the group holds stderr open, so that the end in order takes a second.
+    // A process that left the group holds stderr open, so the orderly end takes a second.
     let node = format!("{NODE} --max-line-bytes 7000013 --fault none");
     let bin = place.script(&format!(
         "#!/usr/bin/env bash\nset -m; sleep 3 >/dev/null & set +m\n(cat; sleep 7000013) | {node}\n"

@@ -1,15 +1,15 @@
-//! A node that does not answer `init`, or is not listened to, and the likely reason.
+//! Tests nodes that do not answer `init` or are muted, and the hint about the likely reason.
 
 use super::Place;
 
-/// The stderr of a test of a lone node with this script.
+/// The stderr of a test of a single node with this script.
 fn failure(script: &str) -> String {
     let place = Place::new();
     let bin = place.script(&format!("#!/bin/sh\n{script}\n"));
     place.run(&bin, "-w echo --node-count 1 --time-limit 1").crashed()
 }
 
-/// Reads its input to the end.
+/// Reads the rest of the input.
 const REST: &str = "cat >/dev/null";
 
 #[test]
@@ -24,7 +24,7 @@ fn the_reason_for_silence_is_told() {
         ),
         (r"printf '\357\273\277{'".into(), "begins with a byte order mark"),
     ];
-    // Each of them takes the 10 s of `init`.
+    // Each case waits 10 s for `init`.
     let threads = cases.map(|(script, hint)| {
         let thread = std::thread::spawn(move || failure(&format!("{script}\n{REST}")));
         (thread, hint)
@@ -36,7 +36,7 @@ fn the_reason_for_silence_is_told() {
     }
 }
 
-/// Sends to an address that does not exist, when `init` shows that the node itself does.
+/// Sends to an address that does not exist, once `init` has shown that the node itself exists.
 const UNKNOWN_ADDRESS: &str = r#"read -r line; echo '{"src":"n0","dest":"n99","body":{}}'"#;
 
 #[test]

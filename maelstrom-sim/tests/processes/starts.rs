@@ -1,4 +1,4 @@
-//! A program that cannot be started: the message names the cause and the remedy, in one line.
+//! Tests programs that cannot be started: the message names the cause and the remedy in one line.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -9,7 +9,7 @@ use super::Place;
 
 const ARGS: &str = "-w echo --node-count 1 --time-limit 1";
 
-/// The error of the failed start of `bin`.
+/// The error message when `bin` fails to start.
 #[track_caller]
 fn refused(place: &Place, bin: &Path) -> String {
     let stderr = place.run(bin, ARGS).crashed();
@@ -108,7 +108,7 @@ fn a_permission_that_only_others_have_is_named() {
     let error = || {
         let mut command = place.command(&bin, ARGS);
         if is_root {
-            // Root may do everything, so another user runs the test.
+            // Root may do everything, so the test runs as another user.
             command.uid(65_534).gid(65_534);
         }
         super::Finished(command.output().unwrap()).crashed()

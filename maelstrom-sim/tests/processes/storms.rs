@@ -1,4 +1,4 @@
-//! Nodes that say too much: the test ends all the same, in time, and names them.
+//! Tests nodes that print too much: the test still ends in time, and names them.
 
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use maelstrom_sim::process::{ProcessOptions, Processes};
 
 use super::{Finished, Place};
 
-/// The end of a test that must come before `limit` is over.
+/// Waits for the end of a test. Fails after `limit`.
 #[track_caller]
 fn ends_within(mut run: Child, limit: Duration) -> Finished {
     let start = Instant::now();
@@ -22,7 +22,8 @@ fn ends_within(mut run: Child, limit: Duration) -> Finished {
     Finished::of(run)
 }
 
-/// Two nodes. The first one sends to the other without end, and the other one reads nothing.
+/// Two nodes. The first one sends messages to the other without end, and the other one reads
+/// nothing.
 const STORM: &str = r#"#!/bin/sh
 read -r line
 id=${line#*'"node_id":"'}; id=${id%%'"'*}
@@ -49,7 +50,7 @@ fn a_storm_ends_the_test_and_names_its_sender() {
     assert!((13_000..14_000).contains(&sent), "{stderr}");
 }
 
-/// Nodes that forward every message to everybody, for ever, and read all that comes.
+/// Nodes that forward every message to all nodes forever, and read all their input.
 const FORWARD: &str = r#"#!/usr/bin/env python3
 import json, sys
 def say(src, dest, body):
@@ -100,7 +101,8 @@ fn what_a_node_has_not_read_is_limited_also_while_it_is_paused() {
     assert!(!processes.restart(&n0).unwrap(), "what waited is too much for its next life, too");
 }
 
-/// The rubbish comes late, since it keeps two processors busy: it must be there when time is up.
+/// The rubbish starts late, because it keeps two processors busy. It must still be there when the
+/// time is up.
 #[test]
 fn a_node_that_prints_rubbish_for_ever_does_not_hold_up_the_test() {
     let place = Place::new();

@@ -1,9 +1,9 @@
-//! Texts of nodes: however long they are and whatever they contain, a person gets to see a line.
+//! Tests texts of nodes: however long they are and whatever they contain, a person sees one line.
 
 use super::{Finished, Place};
 
-/// A Python node that answers the first request after `init` with what `odd` prints. `reply(body)`
-/// answers it; `say(line)` prints any line.
+/// A Python node that runs `odd` at the first request after `init`. `reply(body)` answers the
+/// request; `say(line)` prints any line.
 fn run(place: &Place, workload: &str, odd: &str) -> Finished {
     let text = format!(
         r#"#!/usr/bin/env python3
@@ -32,7 +32,7 @@ for line in sys.stdin:
     place.run(&place.script(&text), &format!("-w {workload} --node-count 1 --time-limit 1"))
 }
 
-/// Nothing on stdout and stderr is long, and a terminal obeys none of it.
+/// Asserts that stdout and stderr are short and contain no control characters.
 #[track_caller]
 fn assert_calm(run: &Finished) -> String {
     let text = run.stdout() + &run.stderr();

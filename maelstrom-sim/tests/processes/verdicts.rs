@@ -1,5 +1,5 @@
-//! The command, with real processes: good nodes pass, broken ones are found, and nodes that are no
-//! nodes at all are named.
+//! Tests the command with real processes: good nodes pass, broken nodes are found, and programs
+//! that are not nodes are named.
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::NODE;
 
-/// A run of the command that has been started, in a folder of its own.
+/// A running command in its own folder.
 struct Running {
     dir: TempDir,
     child: Child,
@@ -74,7 +74,7 @@ impl Run {
         self.expect(1, "Analysis invalid!")
     }
 
-    /// The run could not be carried out: no verdict, but somebody is named.
+    /// Asserts that the run crashed: it names a node, but has no verdict.
     #[track_caller]
     fn crashed(&self) -> String {
         assert_eq!(self.output.status.code(), Some(255), "{}", self.stderr());
@@ -98,13 +98,13 @@ fn a_right_broadcast_is_valid_and_leaves_its_traces() {
     let begun = ops.iter().filter(|op| op["type"] == "invoke").count();
     assert_eq!(ops.iter().filter(|op| op["final?"] == true).count(), 6);
     assert_eq!(results["stats"]["ok-count"], begun);
-    // Each broadcast is told to two peers, and that is all that the servers say to each other.
+    // Each node sends a new broadcast value to two peers, and the servers send nothing else.
     let told = ops.iter().filter(|op| op["type"] == "ok" && op["f"] == "broadcast").count() * 2;
     assert_eq!(results["net"]["servers"]["msg-count"], told);
     assert!(run.file("node-logs/n0.log").contains("initialized"));
 }
 
-/// Each fault of a broadcast, and the figure that gives it away.
+/// Each bug of a broadcast node, and the figure that reveals it.
 const BROKEN_BROADCASTS: [(&str, &str); 6] = [
     ("drop-tenth", "lost-count"),
     ("forget", "lost-count"),
@@ -128,7 +128,7 @@ fn a_broken_broadcast_is_invalid_for_what_is_broken() {
 
 #[test]
 fn partitions_are_felt_and_the_nemesis_is_in_the_history() {
-    // This broadcast tells every value once: what a partition takes is lost.
+    // These nodes send every value once, so a partition loses values.
     let args = "--nemesis partition --nemesis-interval 1 --node-count 5";
     let run = Run::new(&format!("{BROADCAST} {args}"), "none");
     let results = run.invalid();
@@ -159,10 +159,10 @@ fn a_right_log_is_valid_and_one_that_loses_messages_is_not() {
     let right = right.finish();
     let results = right.valid();
     assert_eq!(results["workload"]["bad-error-types"], json!([]));
-    // Polls and sends alone would be one request each: most polls commit what they read, too.
+    // With polls and sends alone, each operation would be one request. But most polls also commit.
     let (asked, ops) = (&results["net"]["clients"]["msg-count"], &results["stats"]["count"]);
     assert!(asked.as_u64() > ops.as_u64().map(|ops| ops * 2), "{asked} for {ops}");
-    // In the end each thread crashes, begins anew, and reads all.
+    // In the end each thread crashes, starts a new client, and reads everything.
     let history = right.file("history.jsonl");
     let last = history.lines().filter(|line| line.contains(r#""final?":true"#)).count();
     assert!((12..=20).contains(&last), "{last}");
@@ -221,7 +221,7 @@ fn a_node_that_exits_is_named_with_the_end_of_its_stderr() {
     let stderr = run.crashed();
     assert!(stderr.contains("n0 exited by itself (exit status: 3)"), "{stderr}");
     assert!(stderr.contains("something terrible has happened"), "{stderr}");
-    // It is not the latest result, but what has happened until then is there to be read.
+    // The run is not the latest result, but its history is stored.
     let history = run.dir.path().join("store/current/history.jsonl");
     assert!(std::fs::read_to_string(history).unwrap().contains(r#""type":"invoke","f":"echo""#));
 }
@@ -229,7 +229,7 @@ fn a_node_that_exits_is_named_with_the_end_of_its_stderr() {
 #[test]
 fn a_node_that_does_not_answer_init_is_named() {
     let stderr = Run::new("-w echo --node-count 2 --time-limit 9", "silent").crashed();
-    // Whichever joined first.
+    // The message names the node that joined first.
     let named = ["n0", "n1"].map(|node| format!("{node} did not answer `init` within 10 s"));
     assert!(named.iter().any(|text| stderr.contains(text)), "{stderr}");
 }
@@ -249,7 +249,7 @@ fn transactions_are_judged_by_the_models_that_are_asked_for() {
     assert!(results["workload"]["txn-count"].as_u64().unwrap() > 100);
     let results = Run::new(TXN, "phantom").invalid();
     assert_eq!(results["workload"]["anomalies"]["phantom-read"][0]["ops"][0]["type"], "ok");
-    // A store that forgets everything: nothing that the weakest models know of.
+    // A store that forgets everything violates none of the weakest models.
     Run::new(TXN, "forget").invalid();
     Run::new(&format!("{TXN} --consistency-models read-committed"), "forget").valid();
     let options = "--max-txn-length 1 --key-count 2 --max-writes-per-key 3";

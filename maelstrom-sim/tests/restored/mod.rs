@@ -1,8 +1,10 @@
-//! Nodes that gossip, one of which gets back an older copy of its folder now and then.
+//! Sweeps of nodes that gossip, in which one node is restored from an older copy of its folder now
+//! and then.
 //!
-//! A record may be lost if another node has the entry by then: that node brings it back. So the other
-//! nodes must not forget what they have. Either they do not crash, or all that they are told is on
-//! their records at once. In the end, every node must have all that any other node ever had.
+//! A record may be lost if another node has the entry at that time: that node sends it again. So
+//! the other nodes must not forget entries. Either they do not crash, or every entry that they
+//! receive is in their records at once. In the end, every node must have all entries that any other
+//! node ever had.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,26 +22,26 @@ use maelstrom_sim::workload::{Generator, Rpc, Workload};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-/// A handler with the gossip engine in it.
+/// A handler that contains the gossip engine.
 pub(crate) trait Replicated: MessageHandler {
-    /// How much of each log it has.
+    /// How many entries of each log it has.
     fn version(&self) -> &VersionVector;
 }
 
-/// The test in which one node's folder is restored. `crash`: whether nodes may crash besides, since
-/// all that they are told is on their records.
+/// The test in which the folder of one node is restored. `crash`: whether nodes may also crash,
+/// because every entry that they receive is in their records.
 pub(crate) fn restored<H: Replicated>(
     Test { workload, mut options }: Test,
     crash: bool,
     build: impl Fn(&NodeId) -> H,
 ) -> Case<impl FnMut(&NodeId) -> Watched<H>> {
     if options.nodes.len() == 1 {
-        // Alone, there is no other node that could bring anything back.
+        // A single node has no other node that could send lost entries again.
         options = options.with_node_count(2);
     }
     options.nemesis.insert(Fault::Restore);
     if crash {
-        // All that a node has is then on its records, whenever it crashes.
+        // Every entry that a node has is then in its records, whenever it crashes.
         options.sync_max = Some(Duration::ZERO);
     } else {
         options.nemesis.remove(&Fault::Crash);
@@ -77,14 +79,15 @@ impl Board {
         let row = rows.entry(id.clone()).or_default();
         if row.has != *has {
             row.has = has.clone();
-            // Its own entries may be lost with it before any other node has them.
+            // Does not count its own entries: they may be lost with the node before any other node
+            // has them.
             let mut others: Vec<(NodeId, u64, u64)> = has.clone().into();
             others.retain(|(node, ..)| node != id);
             row.had.join(&others.into());
         }
     }
 
-    /// Whether another node has the entries of this record. Entries of other nodes are there.
+    /// Whether another node has the entries of this record. True for entries of other nodes.
     fn is_elsewhere(&self, record: &[u8]) -> bool {
         let Ok(Own { own }) = serde_json::from_slice(record) else { return true };
         let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,7 +95,7 @@ impl Board {
         others.any(|(_, row)| row.has.get(&own.origin) >= own.end())
     }
 
-    /// A node that lacks what another node once had.
+    /// Describes a node that lacks entries which another node once had.
     fn lacking(&self) -> Option<String> {
         let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let lacks = |(id, row): (&NodeId, &Row)| {
@@ -104,7 +107,7 @@ impl Board {
     }
 }
 
-/// A node that tells the board what it has.
+/// A node that reports its entries to the board.
 pub(crate) struct Watched<H> {
     handler: H,
     id: NodeId,
@@ -158,7 +161,7 @@ impl<H: Replicated> MessageHandler for Watched<H> {
     }
 }
 
-/// A workload after which all nodes must have everything.
+/// A workload after which all nodes must have all entries.
 #[derive(Debug)]
 struct Judged {
     workload: Arc<dyn Workload>,

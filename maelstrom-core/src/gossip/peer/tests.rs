@@ -1,4 +1,4 @@
-//! What one peer's messages, and its silence, tell about it.
+//! Tests what a peer's messages, and its silence, show about it.
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
 
 use super::*;
@@ -17,7 +17,7 @@ fn echo(sent_ms: u64) -> Option<Echo> {
     Some(Echo { life: 0, sent: sent_ms * 1_000, held: 0 })
 }
 
-/// A peer in life 5 that has heard what it was sent at 10 ms, and has three entries.
+/// A peer in life 5 that has heard the message sent at 10 ms, and has three entries.
 fn peer() -> Peer {
     let mut peer = Peer::new(1);
     assert_eq!(peer.hear(ms(20), 5, 1, echo(10)), Standing::Reborn);
@@ -35,7 +35,7 @@ fn a_new_life_is_believed_once_it_has_heard_what_the_old_one_cannot_have() {
     assert_eq!(peer.hear(ms(40), 5, 2, None), Standing::Same);
     assert_eq!(peer.hear(ms(50), 6, 2, echo(11)), Standing::Reborn);
     assert_eq!(peer.known, VersionVector::default());
-    // Now the old life is the one that has nothing new to say.
+    // Now the old life is the one whose echo shows nothing new.
     assert_eq!(peer.hear(ms(60), 5, 3, echo(10)), Standing::Unclear);
     assert_eq!(peer.life(), Some(6));
 }
@@ -57,7 +57,7 @@ fn what_was_told_to_a_life_that_is_over_counts_for_nothing() {
     peer.ask(ms(30), ms(0), SLACK);
     peer.hear(ms(50), 6, 2, echo(30));
     assert!(!peer.is_introduced && peer.awaited.is_none() && peer.fetch_at.is_none());
-    // What was told before the first word ever counts if that life has heard it.
+    // Entries that were sent before the peer's first message count if this life has heard them.
     for (heard, is_introduced) in [(echo(10), true), (None, false)] {
         let mut peer = Peer::new(1);
         peer.is_introduced = true;
@@ -76,7 +76,8 @@ fn who_is_silent_twice_is_silent_and_who_only_lags_is_not() {
     assert!(!peer.is_overdue(ms(129)) && peer.is_overdue(ms(130)) && !peer.is_silent());
     peer.ask_again(ms(130), SLACK);
     assert!(!peer.is_overdue(ms(229)) && peer.is_overdue(ms(230)) && peer.is_silent());
-    // An echo of the first question says that it hears, not of the second that it has heard it.
+    // An echo of the first question shows that the peer hears. It does not show that it has heard
+    // the second one.
     peer.hear(ms(231), 5, 2, echo(30));
     peer.confirm(ms(231), &have(3), SLACK);
     assert!(peer.is_silent());
@@ -111,7 +112,7 @@ fn what_was_told_after_what_is_confirmed_is_awaited_next() {
     peer.told = have(5);
     peer.ask(ms(40), ms(1_500), SLACK);
     assert_eq!(peer.awaited.as_ref().unwrap().deadline, ms(1_630));
-    // What it has must be said after it has heard the question.
+    // The peer must state its version after it has heard the question.
     peer.confirm(ms(45), &have(4), SLACK);
     assert_eq!(peer.awaited.as_ref().unwrap().sent, 30_000);
     peer.hear(ms(50), 5, 2, echo(30));
@@ -139,7 +140,7 @@ fn only_an_answer_to_what_was_sent_since_brings_a_peer_back() {
 
 #[test]
 fn each_fall_costs_twice_the_trust_until_it_is_forgiven() {
-    // It has been up for long.
+    // The peer has been up for a long time.
     let (mut peer, mut now) = (peer(), ms(1_000_000));
     let mut fall_and_rise = |pause: Duration| {
         now += pause;
@@ -155,7 +156,7 @@ fn each_fall_costs_twice_the_trust_until_it_is_forgiven() {
     assert_eq!(distrust, [0, 1, 2]);
 }
 
-/// Messages tell their time in whole microseconds, and clocks are finer.
+/// Messages carry whole microseconds, and clocks are finer.
 #[test]
 fn what_is_sent_in_answer_to_a_peer_that_slept_tells_how_far_it_is() {
     let mut round_trip = RoundTrip::default();
@@ -173,12 +174,13 @@ fn the_round_trip_is_the_median_and_a_sleep_is_one_sample() {
         round_trip.sample(ms(100 * n + 20), ms(100 * n), ms(0));
     }
     assert_eq!((round_trip.estimate(), round_trip.variation()), (Some(ms(20)), ms(0)));
-    // What waited for it in its sleep comes at once, and most of it was sent before.
+    // The messages that waited during the pause arrive at once. Most of them were sent before the
+    // last sample.
     for sent in 700..900 {
         round_trip.sample(ms(5_000), ms(sent), ms(0));
     }
     assert_eq!(round_trip.estimate(), Some(ms(20)));
-    // What it held does not count, and what cannot be is ignored.
+    // The time that the peer held a message does not count. Impossible samples are ignored.
     round_trip.sample(ms(6_000), ms(5_900), ms(80));
     round_trip.sample(ms(7_000), ms(6_900), ms(500));
     round_trip.sample(ms(7_000), ms(8_000), ms(0));

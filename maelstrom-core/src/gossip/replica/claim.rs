@@ -1,37 +1,40 @@
-//! A node claims its version in few bytes: rows that both nodes have alike go as one digest.
+//! A compact claim of a node's version: rows that both nodes have alike are sent as one digest.
 //!
-//! A version vector has a row for each life of a node that appended something, and a row stays for
-//! ever. So a message does not name all rows, but
+//! A version vector has a row for each life of a node that appended something, and a row stays
+//! forever. So a message does not name all rows. It names
 //!
-//! * the rows in which its sender differs from what the receiver is known to have, also those of which
-//!   the sender has nothing,
+//! * the rows in which the sender differs from the known version of the receiver, including those
+//!   of which the sender has nothing,
 //! * the rows that changed last at the sender, twice as many as there are nodes,
-//! * and a digest of all its other rows.
+//! * and a digest of all other rows of the sender.
 //!
-//! The receiver leaves the named rows out of its own version. If what remains has the same digest, the
-//! sender has exactly these rows. If not, the receiver takes the named rows alone for a lower bound of
-//! what the sender has. Two kinds of messages name all rows: one that brings a piece of a snapshot,
-//! since the receiver takes over that version, and one that asks for missing entries, since the answer
-//! would else be the whole state.
+//! The receiver removes the named rows from its own version. If the rest has the same digest, the
+//! sender has exactly these rows. If not, the receiver treats the named rows as a lower bound of
+//! the sender's version. Two kinds of messages name all rows. One carries a piece of a snapshot,
+//! whose version the receiver adopts. The other asks for missing entries, because an answer to a
+//! lower bound could be the whole state.
 //!
-//! Why nothing is lost and nothing waits for ever:
+//! # Why nothing is lost and nothing waits forever
 //!
-//! * Rows of the receiver only grow in one life, and what is known of it never exceeds them. So it
-//!   lacks nothing of a row that is left out: the sender has as much as it knows the receiver to have.
-//! * A lower bound is what a receiver has of a sender anyway, since messages can be lost or late.
-//! * A claim that cannot be resolved is followed by one that can. The two nodes differ in a row that
-//!   the sender does not name, so the sender knows the receiver to have as much of it, and the
-//!   receiver has more. That is more than the receiver knows the sender to have, so its own next
-//!   message names the row, and then the sender names it, too. Only a row that changes at the receiver
-//!   meanwhile, and has not changed at the sender for long, can delay this. Present lives are fewer
-//!   than the rows that are named because they changed last. A past life has an end, so its row
-//!   changes finitely often. (After a snapshot, the rows that changed last are any of those that
-//!   it brought, until entries come.)
-//! * Two different sets of rows have the same digest of 53 bits with a chance of one in 10^16.
+//! * In one life, the rows of the receiver only grow, and its version known to the sender never
+//!   exceeds them. So the receiver lacks nothing of a row that is left out: the sender has exactly
+//!   as much as it knows the receiver to have.
+//! * A node always has only a lower bound of a peer's version, because messages can be lost or
+//!   late.
+//! * A claim that cannot be resolved is followed by one that can. The two nodes differ in a row
+//!   that the sender does not name. So the sender knows the receiver to have as much of this row as
+//!   itself, and the receiver has more. That is more than the receiver knows the sender to have, so
+//!   its next message names the row, and then the sender names it too. The only exception is a row
+//!   that keeps changing at the receiver and has not changed at the sender for long. There are
+//!   fewer current lives than rows that are named because they changed last. A past life has an
+//!   end, so its row changes finitely often. (After a snapshot, the rows that changed last are
+//!   arbitrary ones of those that it brought, until entries arrive.)
+//! * Two different sets of rows have the same 53-bit digest with a probability of about one in
+//!   10^16.
 //!
-//! Rows of past lives are not removed from memory. That would take a point in time from which on all
-//! nodes refuse late entries of that life. Nodes without a disk forget such an agreement when they
-//! restart, and one node that is down would prevent it.
+//! Rows of past lives stay in memory. To remove one, all nodes would have to agree to refuse late
+//! entries of that life. Nodes without a disk forget such an agreement when they restart, and a
+//! single node that is down would prevent it.
 
 use std::collections::BTreeSet;
 
@@ -39,22 +42,23 @@ use serde::{Deserialize, Serialize};
 
 use super::{Entry, Origin, Replica, VersionVector};
 
-/// The rows of a node that it does not name.
+/// The rows of a node that a claim does not name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::gossip) struct Rest {
     digest: u64,
-    /// Logs of which the sender has nothing, and the receiver is known to have something.
+    /// Logs of which the sender has nothing, although the receiver is known to have something.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     lacks: Vec<Origin>,
 }
 
-/// A digest of rows, in any order: the sum of their hashes.
+/// A digest of a set of rows: the sum of their hashes, so the order does not matter.
 #[derive(Clone, Copy, Debug, Default)]
 struct Digest(u64);
 
 impl Digest {
     fn add(&mut self, origin: &Origin, count: u64) {
-        // FNV-1a, and the last steps of MurmurHash3, so that each bit of the sum depends on each byte.
+        // FNV-1a, and the final mixing of MurmurHash3, so that each bit of the sum depends on each
+        // byte.
         let numbers = origin.incarnation.to_le_bytes().into_iter().chain(count.to_le_bytes());
         let bytes = origin.node.bytes().chain([0xff]).chain(numbers);
         let mut hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -73,8 +77,8 @@ impl Digest {
 }
 
 impl<T: Entry> Replica<T> {
-    /// The rows to name to a peer that is known to have `known`, among them those that changed last,
-    /// `recent` of them; and the other rows in short, if there are any. O(rows × log).
+    /// The claim for a peer with the version `known`: the rows to name, including the `recent` ones
+    /// that changed last; and the other rows as a digest, if there are any. O(rows × log).
     pub(in crate::gossip) fn claim(
         &self,
         known: &VersionVector,
@@ -100,8 +104,8 @@ impl<T: Entry> Replica<T> {
         (named, (!is_whole).then(rest))
     }
 
-    /// All rows of a node that claims `named` and `rest`; `None` if the rest is not that of this
-    /// replica. O(rows × log).
+    /// All rows of a node that claims `named` and `rest`. `None` if the digest does not match the
+    /// rows of this replica. O(rows × log).
     pub(in crate::gossip) fn resolve(
         &self,
         named: &VersionVector,
@@ -157,7 +161,7 @@ mod tests {
             recent in 0..8_usize,
         ) {
             let sender = replica(rows.clone());
-            // The receiver has as much or more, and the sender may know of that.
+            // The receiver has as much or more, and the sender may know that.
             let receiver = replica(rows.into_iter().chain(more.clone()));
             let mut known = VersionVector::default();
             let told = sender.logs.keys().filter(|row| !unknown.contains(&row.incarnation));
@@ -177,7 +181,7 @@ mod tests {
         }
     }
 
-    /// The rows that a node knows of a peer that has `rows`: no more than these.
+    /// The rows that a node knows of a peer with `rows`: at most these.
     fn known(rows: &BTreeMap<u64, u64>, at_most: &BTreeMap<u64, u64>) -> VersionVector {
         let mut known = VersionVector::default();
         for (life, count) in rows {

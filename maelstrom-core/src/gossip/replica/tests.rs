@@ -1,14 +1,14 @@
-//! The logs by example, and their algebra.
+//! Tests the logs with examples, and their algebra with properties.
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Ten bytes and its overhead.
+/// Ten bytes and the overhead of an entry.
 const FOOTPRINT: usize = 58;
 
-/// An entry that says all that the earlier ones of its origin said.
+/// An entry that replaces all earlier ones of its origin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Total(u32);
 
@@ -105,7 +105,7 @@ fn a_batch_keeps_to_its_limit_but_always_makes_progress_and_says_whether_it_was_
     assert_eq!(count(60), (6, false));
 }
 
-/// As many short entries as logs: their names take far more than the entries.
+/// There are as many short entries as logs, so the names take far more bytes than the entries.
 #[test]
 fn the_names_of_the_logs_of_a_batch_are_bounded_as_well() {
     let mut replica = Replica::new(usize::MAX);
@@ -133,7 +133,8 @@ fn the_names_of_the_logs_of_a_batch_are_bounded_as_well() {
 #[test]
 fn old_entries_are_trimmed_and_who_lacks_one_of_them_needs_a_snapshot() {
     let mut replica = filled(&[("a", 8), ("b", 1)], 8 * FOOTPRINT);
-    // The ninth entry was one too many: the older half of each log went, but no last entry.
+    // The ninth entry exceeded the limit: the older half of each log was dropped, but no last
+    // entry.
     assert_eq!(replica.log_bytes(), 5 * FOOTPRINT);
     assert_eq!(replica.version(), &version(&[("a", 8), ("b", 1)]));
     assert_eq!(replica.missing(&[], usize::MAX), Missing::Snapshot);
@@ -178,7 +179,7 @@ fn an_entry_larger_than_the_limit_leaves_room_for_the_logs_of_others() {
         let big = 10 * LIMIT + ENTRY_OVERHEAD_BYTES;
         assert!(replica.log_bytes() <= big + LIMIT, "{}", replica.log_bytes());
     }
-    // Behind a newer entry of its origin, the large one goes like any other.
+    // Once its origin has a newer entry, the large entry can be dropped like any other.
     replica.append(&origin("big"), Bulk(10));
     assert!(replica.log_bytes() <= LIMIT, "{}", replica.log_bytes());
 }
@@ -198,12 +199,12 @@ fn with_a_snapshot_comes_what_it_covers_and_no_more() {
     let snapshot = version(&[("a", 9), ("b", 4), ("c", 7)]);
     replica.advance(&snapshot);
     assert_eq!(replica.version(), &version(&[("a", 9), ("b", 5), ("c", 7)]));
-    // Whose log was skipped, of that there is nothing to give; the others are as before.
+    // A log that was skipped has no entries to send. The others are as before.
     assert_eq!(replica.log_bytes(), 5 * FOOTPRINT);
     assert_eq!(replica.missing(&[&version(&[("a", 3), ("c", 7)])], 0), Missing::Snapshot);
     let (rest, _) = runs(replica.missing(&[&snapshot], usize::MAX));
     assert_eq!(rest, [run("b", 4, vec![4])]);
-    // And the log goes on from there.
+    // And the log continues from there.
     assert_eq!(apply(&mut replica, run("a", 8, vec![8, 9])), [9]);
     let (rest, _) = runs(replica.missing(&[&snapshot], usize::MAX));
     assert_eq!(rest, [run("a", 9, vec![9]), run("b", 4, vec![4])]);
@@ -240,7 +241,7 @@ fn a_version_vector_has_a_compact_form_and_survives_a_repeated_row() {
     assert_eq!(&twice, replica.version());
 }
 
-/// A replica that holds some prefix of each of three logs, whose entries are their numbers.
+/// A replica that holds a prefix of each of three logs. The entries of a log are their numbers.
 fn replicas() -> impl Strategy<Value = Replica<u32>> {
     proptest::array::uniform3(0u32..5)
         .prop_map(|n| filled(&[("a", n[0]), ("b", n[1]), ("c", n[2])], usize::MAX))
@@ -299,8 +300,8 @@ proptest! {
         prop_assert_eq!(a.covers(&b), ab == a);
     }
 
-    /// Runs come cut anyhow, in any order, some of them never and some several times. What is
-    /// still missing then comes in batches.
+    /// The runs are cut anywhere and arrive in any order, some never and some several times. Then
+    /// the missing entries arrive in batches.
     #[test]
     fn whatever_comes_in_whatever_order_the_rest_makes_the_same_replica(
         lengths in proptest::array::uniform3(0u32..9),
@@ -334,8 +335,8 @@ proptest! {
         prop_assert_eq!(state(&into), state(&from));
     }
 
-    /// Against the full logs: what is given is right, and a snapshot is asked for only if it
-    /// takes one.
+    /// Compared with the full logs: the returned entries are correct, and a snapshot is requested
+    /// only if it is necessary.
     #[test]
     fn a_trimmed_replica_gives_what_the_full_one_would_or_asks_for_a_snapshot(
         appends in proptest::collection::vec(0..3_usize, 0..60),

@@ -1,4 +1,5 @@
-//! In which order the messages of a burst are taken, whatever the network does to them.
+//! Tests the order in which the messages of a burst are processed, whatever the network does to
+//! them.
 
 use serde_json::json;
 
@@ -12,13 +13,14 @@ fn engine() -> Gossip<Set> {
     engine
 }
 
-/// A message of a life. Its send time tells it apart from others.
+/// A message of a life. Its time of sending identifies it.
 fn message(life: u64, sent: u64, place: Option<[u64; 3]>) -> Message<Set> {
     let message = json!({"life": life, "sent": sent, "have": [], "view": 1, "place": place});
     serde_json::from_value(message).unwrap()
 }
 
-/// Brings messages, each with its place, and tells when those were sent that are taken with each.
+/// Delivers messages, each with its place. Checks the times of sending of the messages that are
+/// ready after each.
 fn assert_taken(engine: &mut Gossip<Set>, life: u64, steps: &[(u64, [u64; 3], &[u64])]) {
     for (sent, place, taken) in steps {
         let ready = engine.in_order(&"n1".into(), message(life, *sent, Some(*place)));
@@ -59,7 +61,7 @@ fn a_message_that_is_alone_waits_for_nothing() {
     assert_eq!(ready.iter().map(|message| message.sent).collect::<Vec<_>>(), [13]);
 }
 
-/// It does not wait for the next message of the sender.
+/// The fetch does not wait for the next message of the sender.
 #[test]
 fn a_burst_without_its_beginning_sets_off_a_fetch() {
     let config = Config { batch_bytes_max: 3 * VALUE_BYTES, ..Config::default() };
@@ -68,7 +70,7 @@ fn a_burst_without_its_beginning_sets_off_a_fetch() {
     for _ in 0..20 {
         cluster.append(0);
     }
-    // Several batches at once.
+    // Several batches are in transit at once.
     cluster.run_until(secs(2), |cluster| cluster.under_way_from(0).0 > 6);
     let burst = cluster.intercept(0, 1);
     for packet in burst.into_iter().skip(1) {

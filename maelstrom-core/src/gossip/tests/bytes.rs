@@ -1,51 +1,53 @@
-//! Bounds on bytes sent, memory held beside the state, and time behind: under load, and while a node
-//! catches up.
+//! Bounds on bytes sent, on memory beside the state, and on the lag of nodes: under load, and while
+//! a node catches up.
 //!
-//! For n nodes, values of B bytes, one of them each interval for a time T, at a nodes in turn, a hop of
-//! h, a period p, and batches of b bytes:
+//! Let there be n nodes, and values of B bytes. One value is appended per interval, for a time T,
+//! at a nodes in turn. A hop takes h, the period is p, and batches have b bytes.
 //!
-//! * *Time behind* ≤ p + margin + 2h + interval. A value waits for a period at most, is early for the
-//!   hub's beat by a margin, and takes two hops. The test looks once an interval.
-//! * *Bytes of values* ≤ values × (n − 1) × B. Each goes to each other node once.
-//! * *Other bytes* ≤ messages × (envelope + a rows) + values × (n − 1) × (a run + a number). A message
-//!   names one row for each log. At worst each value is a run of its own.
-//! * *Messages* ≤ 2 (n − 1) for each period or value, whichever are fewer, twice that once for what
-//!   comes at the end, and one to each other node for each full batch.
-//! * *Memory beside the state* ≤ the logs + (n − 1) × B × (values in a period + 1). The logs take 4 MiB,
-//!   or where values are large the newest of each log and 1 MiB, and no more than all values, with 48
-//!   bytes besides each. (See `Replica::limit`.) All values of a period may be on their way to everyone.
+//! * *Lag* ≤ p + margin + 2h + interval. A value waits for at most one period, is sent a margin
+//!   before the hub's beat, and takes two hops. The test checks once per interval.
+//! * *Bytes of values* ≤ values × (n − 1) × B. Each value goes to each other node once.
+//! * *Other bytes* ≤ messages × (envelope + a rows) + values × (n − 1) × (a run + a number). A
+//!   message names one row for each log. In the worst case each value is a run of its own.
+//! * *Messages* ≤ 2 (n − 1) per period or per value, whichever are fewer; twice that once for the
+//!   messages at the end; and one to each other node for each full batch.
+//! * *Memory beside the state* ≤ the logs + (n − 1) × B × (values in a period + 1). The logs take 4
+//!   MiB. If values are large, they take the newest value of each log and 1 MiB. They never take
+//!   more than all values, with 48 bytes for each. (See `Replica::limit`.) All values of a period
+//!   may be in transit to all nodes.
 //!
-//! While a node comes back empty, after H values, and N more come, these bounds grow:
+//! A node restarts empty after H values, and N more values are appended while it catches up. Then
+//! these bounds grow:
 //!
-//! * *Bytes of values* by (H + N) × B + 2 windows. The node gets all that there was once, and may get
-//!   what is new by a push and once more by a fetch. A window is 4 MiB, or a single value if that is
-//!   larger, and never more than there is. Two may be given up.
-//! * *Messages* by 4 for each batch that the node lacks (a fetch, its answer, and both once more) and
-//!   for each period.
-//! * *Memory* by (H + N) × B at the node itself, since pieces wait until all of them are there, and by a
-//!   window at a node that gives.
-//! * *Time behind* is as before after 3 s. The node is silent for 1 s at the most, and then gets twice as
-//!   much in a second as is new.
+//! * *Bytes of values* by (H + N) × B + 2 windows. The node gets all old values once, and may get
+//!   new values both by a push and by a fetch. A window is 4 MiB, or a single value if that is
+//!   larger, and never more than all values. Two windows may be abandoned.
+//! * *Messages* by 4 for each batch that the node lacks (a fetch, its answer, and both once more)
+//!   and for each period.
+//! * *Memory* by (H + N) × B at the node itself, because pieces wait until all have arrived, and by
+//!   a window at a node that sends them.
+//! * *Lag* is as before after 3 s. The node is silent for at most 1 s, and then receives twice as
+//!   much per second as is appended.
 
 use super::sized::Sized;
 use super::*;
 
 const HOP_MS: u64 = 10;
 
-/// All of a message but its rows and runs takes no more.
+/// The largest size of a message without its rows and runs.
 const ENVELOPE_BYTES: usize = 350;
 
-/// A row or a run, without its entries.
+/// The size of a row, and of a run without its entries.
 const ROW_BYTES: usize = 40;
 const RUN_BYTES: usize = 100;
 
-/// A value as these tests encode it.
+/// The size of a value as these tests encode it.
 const NUMBER_BYTES: usize = 5;
 
-/// A window of batches.
+/// The size of a window of batches.
 const WINDOW_BYTES: usize = 4 << 20;
 
-/// How many times a part goes into a time.
+/// How many parts fit into a time, rounded up.
 fn rounded_up(time: Duration, part: Duration) -> usize {
     usize::try_from(time.as_nanos().div_ceil(part.as_nanos())).unwrap()
 }
@@ -55,13 +57,13 @@ struct Load<const B: usize> {
     interval: Duration,
     /// The nodes that append in turn.
     appending: Vec<usize>,
-    /// When each value was appended.
+    /// The time at which each value was appended.
     times: Vec<Duration>,
-    /// Of each node, the first value that it lacked when it was last looked at.
+    /// For each node, the first value that it lacked at the last check.
     lacked: Vec<usize>,
-    /// The longest time behind.
+    /// The longest lag.
     behind: Duration,
-    /// The most memory beside the state, of each node.
+    /// For each node, the most memory beside its state.
     beside: Vec<usize>,
 }
 
@@ -70,7 +72,7 @@ impl<const B: usize> Load<B> {
         let cluster = Cluster::new(size as u64, size, Config::default(), steady(HOP_MS));
         let mut appending = vec![0, 1, size / 2, size - 1];
         appending.dedup();
-        // 8 MB a second at most.
+        // At most 8 MB per second.
         let interval = ms(u64::try_from((B / 8_000).max(size).max(5)).unwrap());
         let (lacked, beside) = (vec![0; size], vec![0; size]);
         let (times, behind) = (Vec::new(), Duration::ZERO);
@@ -94,7 +96,7 @@ impl<const B: usize> Load<B> {
         self.times.push(self.cluster.now);
     }
 
-    /// Counts from here on.
+    /// Resets all counters.
     fn forget(&mut self) {
         let cluster = &mut self.cluster;
         (cluster.messages_sent, cluster.bytes_sent) = (0, 0);
@@ -126,7 +128,7 @@ impl<const B: usize> Load<B> {
         engine.replica.log_bytes() + entries * B + pieces * piece_bytes
     }
 
-    /// Appends for `time`, and tells how many values.
+    /// Appends for `time`, and returns the number of values.
     fn run(&mut self, time: Duration) -> usize {
         let (until, before) = (self.cluster.now + time, self.times.len());
         for nth in 0.. {
@@ -153,7 +155,7 @@ impl<const B: usize> Load<B> {
         period + beat::margin(period, Duration::ZERO) + 2 * ms(HOP_MS) + self.interval
     }
 
-    /// How many messages `count` values may take.
+    /// The most messages that `count` values may take.
     fn messages_max(&self, count: usize) -> usize {
         let periods = self.periods_in(self.interval * u32::try_from(count).unwrap());
         let rounds = periods.min(count) + 2;
@@ -169,7 +171,7 @@ impl<const B: usize> Load<B> {
         logs + (self.size() - 1) * B * in_a_period
     }
 
-    /// Asserts that no more bytes were sent than so many values and messages take.
+    /// Asserts that not more bytes were sent than this many values and messages take.
     fn assert_sent(&self, values: usize, messages: usize, rows: usize) {
         let Cluster { messages_sent, bytes_sent, entries_sent, piece_values_sent, .. } =
             &self.cluster;
@@ -207,7 +209,7 @@ impl<const B: usize> Load<B> {
     }
 }
 
-/// Clusters of many nodes take long.
+/// Clusters of many nodes take a long time, so they run only on request.
 fn sizes() -> &'static [usize] {
     if seeds_asked_for().is_some() { &[2, 5, 25, 100] } else { &[2, 5] }
 }

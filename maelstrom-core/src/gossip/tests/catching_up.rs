@@ -1,15 +1,15 @@
-//! What a push did not bring is fetched: once, batch by batch.
+//! Tests that a node fetches what a push did not bring: once, and batch by batch.
 
 use serde_json::json;
 
 use super::hostile::words;
 use super::*;
 
-/// Two nodes of which the second lacks `values` values of the first, in batches of four.
+/// Two nodes. The second lacks `values` values of the first, which come in batches of four.
 fn lacking(values: usize, duplication: f64, log_bytes_max: usize) -> Cluster<Set> {
     let config = Config { batch_bytes_max: 4 * VALUE_BYTES, log_bytes_max, ..Config::default() };
     let mut cluster = Cluster::new(11, 2, config, steady(10));
-    // Both know how far the other is.
+    // Both learn the round trip.
     cluster.append(1);
     cluster.append(0);
     cluster.run_for(secs(5));
@@ -43,7 +43,7 @@ fn what_does_not_go_into_a_batch_is_fetched_at_once() {
     for _ in 0..100 {
         cluster.append(0);
     }
-    // The first is told at once, and then there is a period.
+    // The first node is told at once, and then there is a period.
     let took = cluster.run_until(secs(5), Cluster::is_converged);
     assert!(took <= cluster.engine(0).period + 26 * ms(20), "{took:?}");
 }
@@ -55,7 +55,7 @@ fn messages_that_come_twice_do_not_multiply_fetches() {
         cluster.run_for(secs(5));
         cluster.assert_converged();
         assert!(cluster.fetches_sent <= 10, "{} fetches", cluster.fetches_sent);
-        // Each fetch comes twice and is answered twice.
+        // Each fetch arrives twice and is answered twice.
         assert!(cluster.messages_sent <= 27 * 3 + 20, "{} messages", cluster.messages_sent);
     }
 }
@@ -72,8 +72,8 @@ fn a_fetch_that_is_lost_is_made_again() {
     });
 }
 
-/// The first answer that a node gets comes while it is paused, so it takes the pause for a part of
-/// the round trip. Its fetch is lost.
+/// The first answer to a node arrives while the node is paused, so the node counts the pause as
+/// part of the round trip. Its fetch is lost.
 #[test]
 fn a_fetch_that_is_lost_after_a_pause_is_made_again_when_the_round_trip_turns_out_shorter() {
     let config = Config { batch_bytes_max: 4 * VALUE_BYTES, ..Config::default() };
@@ -91,7 +91,7 @@ fn a_fetch_that_is_lost_after_a_pause_is_made_again_when_the_round_trip_turns_ou
     cluster.resume(1);
     assert!(cluster.fetches_sent > 0 && !cluster.intercept(1, 0).is_empty());
     cluster.fetches_sent = 0;
-    // Meanwhile the nodes talk, which shows how far they are from each other.
+    // Meanwhile the nodes exchange messages, which show the round trip.
     for _ in 0..8 {
         cluster.append(1);
         cluster.run_for(ms(100));
@@ -101,7 +101,8 @@ fn a_fetch_that_is_lost_after_a_pause_is_made_again_when_the_round_trip_turns_ou
     assert!(took <= secs(1), "{took:?}");
 }
 
-/// Three nodes of which the last is told by `first` and then by the other one that it lacks a value.
+/// Three nodes. The last one learns from `first`, and then from the other one, that it lacks a
+/// value.
 fn told_by_two(first: usize) -> Cluster<Set> {
     let mut cluster: Cluster<Set> = Cluster::new(5, 3, Config::default(), steady(10));
     for index in 0..3 {
@@ -153,12 +154,12 @@ fn who_does_not_answer_a_fetch_is_down() {
     assert_eq!(cluster.hub(1), None);
 }
 
-/// Whoever tells: the hub, or a leaf.
+/// The teller is the hub, or a leaf.
 #[test]
 fn a_push_that_is_lost_is_noticed_by_its_acknowledgement_and_told_again_without_the_entries() {
     for (teller, others) in [(0, 4), (4, 1)] {
         let mut cluster: Cluster<Set> = Cluster::new(3, 5, Config::default(), steady(10));
-        // All know how far the others are.
+        // All nodes learn the round trips.
         cluster.append(0);
         cluster.append(1);
         cluster.run_for(secs(10));
@@ -172,7 +173,7 @@ fn a_push_that_is_lost_is_noticed_by_its_acknowledgement_and_told_again_without_
         let messages = cluster.messages_sent;
         let patience = if teller == 0 { ACKNOWLEDGEMENT } else { cluster.config.patience_min };
         let took = cluster.run_until(secs(5), Cluster::is_converged);
-        // It is told again after its patience, asks, and is answered.
+        // The peer is asked again after its patience, fetches, and gets an answer.
         let hops = 3 + if teller == 0 { 0 } else { 2 };
         assert!(
             took <= patience + ms(20) + cluster.config.patience_min + ms(10 * hops),
@@ -196,8 +197,7 @@ fn no_entry_is_too_large_to_be_sent() {
     cluster.assert_converged();
 }
 
-/// A cluster that has 100 values and no logs, and whose last node has to get all of them, one by
-/// one.
+/// A cluster with 100 values and no logs. Its last node must get all values one by one.
 fn loading(seed: u64, size: usize) -> Cluster<Set> {
     let config = Config { batch_bytes_max: 0, log_bytes_max: 0, ..Config::default() };
     let faults = Faults { delay_ms: 5..=10, loss: 0.0, duplication: 0.0 };
@@ -222,7 +222,7 @@ fn a_snapshot_goes_on_where_it_was_whoever_is_asked_in_between() {
         cluster.faults.loss = 0.1;
         cluster.run_for(secs(60));
         cluster.assert_converged();
-        // Each of the others may have sent a whole one, and seldom another.
+        // Each of the others may have sent one whole snapshot, and seldom a second one.
         pieces += cluster.pieces_sent;
         pieces_max += 120 * (size as u64 - 1);
     }
@@ -251,7 +251,7 @@ fn a_snapshot_begins_anew_if_its_sender_does() {
             let mut cluster = loading(seed, size);
             let last = cluster.size() - 1;
             cluster.run_until(secs(5), |cluster| cluster.values(last).len() > 50);
-            // All but one node, whoever sends it.
+            // Restarts all nodes but one, whichever is sending.
             let stays = cluster.rng.random_range(0..last);
             for index in (0..last).filter(|index| *index != stays) {
                 cluster.restart(index, records);
@@ -271,7 +271,7 @@ fn six() -> Cluster<Set> {
     cluster
 }
 
-/// Node 0 hears a piece of a snapshot of node `from`, with one value.
+/// Delivers a piece of a snapshot of node `from` to node 0, with one value.
 fn hear_piece(
     cluster: &mut Cluster<Set>,
     (from, life): (usize, u64),
@@ -311,7 +311,7 @@ fn a_node_that_merges_a_snapshot_makes_none_itself() {
     assert!(cluster.engine(0).snapshot_bytes().is_some());
 }
 
-/// Each step may take milliseconds, and many requests may be in the input at once.
+/// Each step may take milliseconds, and many requests may wait in the input.
 #[test]
 fn neither_requests_nor_messages_make_a_node_merge_more_of_a_snapshot() {
     const PIECES: u64 = 50;
@@ -359,7 +359,7 @@ fn who_has_nothing_to_give_is_asked_less_and_less_often_up_to_a_limit() {
     cluster.hear(0, &name(1), &claim);
     let patience = cluster.config.patience_min + ms(20);
     let period = cluster.engine(0).period;
-    // All waits until the longest, which is 64 times the first.
+    // The sum of all waits up to the longest, which is 64 times the first.
     cluster.run_for(127 * (patience + period));
     let fetches = cluster.fetches_sent;
     assert!((6..=8).contains(&fetches), "{fetches} fetches");

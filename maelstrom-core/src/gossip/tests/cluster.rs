@@ -1,9 +1,13 @@
-//! A cluster in virtual time, and a network that delays, reorders, loses, duplicates and cuts.
+//! A cluster in virtual time, with a network that delays, reorders, loses, duplicates and cuts.
 //!
-//! Everything derives from one seed. Each message is checked, whatever a test is about, as it
-//! leaves (nothing that its receiver is known to have, no more than a batch, no more than its
-//! sender has, nothing of its sender's own that a crash would undo), each entry as it is applied (once, in its origin's order), and each node as it
-//! learns: it has no more than it would if everyone told all it has with every message.
+//! Everything derives from one seed. In every test, the cluster checks
+//!
+//! * each message when it is sent: it holds nothing that its receiver is known to have, at most one
+//!   batch, nothing that its sender lacks, and no entry of its sender's own that a crash could
+//!   undo;
+//! * each entry when it is applied: once, and in its origin's order;
+//! * each node when it receives a message: it has nothing that it would not have if every node sent
+//!   everything with every message.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
@@ -27,16 +31,17 @@ pub(super) enum Payload<S: State> {
     Gossip(Box<Message<S>>),
 }
 
-/// What the network does to messages.
+/// The faults of the network.
 #[derive(Clone, Debug)]
 pub(super) struct Faults {
-    /// How long each takes, in ms; they overtake each other where this is not one number.
+    /// The delay of each message in ms. Unless the range is a single number, messages overtake each
+    /// other.
     pub(super) delay_ms: RangeInclusive<u64>,
     pub(super) loss: f64,
     pub(super) duplication: f64,
 }
 
-/// Which of its records a node comes back with.
+/// The records with which a node restarts.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Records {
     All,
@@ -45,18 +50,18 @@ pub(super) enum Records {
 
 pub(super) const NO_RECORDS: Records = Records::First(0);
 
-/// A message under way.
+/// A message in transit.
 #[derive(Clone)]
 pub(super) struct Packet<S: State> {
     from: usize,
     to: usize,
     message: Box<Message<S>>,
     pub(super) line: Vec<u8>,
-    /// All that the sender may have known.
+    /// All values that the sender may know.
     flood: Arc<BTreeSet<u32>>,
 }
 
-/// What a node was told by a peer: by which life of it, and what that has.
+/// The last version that a node received from a peer, and the life of that peer.
 #[derive(Clone, Default)]
 struct Told {
     life: u64,
@@ -67,43 +72,43 @@ pub(super) struct Cluster<S: Values> {
     pub(super) rng: ChaCha8Rng,
     pub(super) config: Config,
     pub(super) faults: Faults,
-    /// Links (from, to) that carry nothing.
+    /// Links (from, to) that deliver nothing.
     pub(super) cut: BTreeSet<(usize, usize)>,
     pub(super) now: Duration,
-    /// `None`: dead.
+    /// `None`: the node is down.
     nodes: Vec<Option<RawNode<Store<S>>>>,
     records: Vec<Vec<Vec<u8>>>,
-    /// What the records hold.
+    /// The versions that the records of each node hold.
     durable: Vec<VersionVector>,
-    /// What each node's clock says more: each life has another.
+    /// The offset of each node's clock. It differs from life to life.
     offsets: Vec<Duration>,
-    /// Nodes that sleep, and what waits for them.
+    /// Paused nodes, each with the messages that wait for it.
     paused: BTreeMap<usize, Vec<Packet<S>>>,
     in_flight: BTreeMap<(Duration, u64), Packet<S>>,
-    /// What the first of each pair was told by the second.
+    /// For each pair of nodes: the version that the first received from the second.
     told: BTreeMap<(usize, usize), Told>,
-    /// What each node had if everyone told everything with every message.
+    /// The values that each node would have if every node sent everything with every message.
     model: Vec<Arc<BTreeSet<u32>>>,
-    /// How many messages nodes have taken.
+    /// How many messages nodes have processed.
     taken: u64,
-    /// All that clients have appended.
+    /// All values that clients have appended.
     pub(super) appended: BTreeSet<u32>,
     pub(super) messages_sent: u64,
     pub(super) bytes_sent: usize,
     pub(super) entries_sent: usize,
     pub(super) fetches_sent: u64,
     pub(super) pieces_sent: u64,
-    /// How many values were in these.
+    /// How many values the pieces contained.
     pub(super) piece_values_sent: usize,
-    /// How many lines were longer than their receiver takes.
+    /// How many lines were longer than their receiver's limit.
     pub(super) skipped: u64,
-    /// The last few lines, for who looks into a failure.
+    /// The last few lines, for debugging a failure.
     transcript: VecDeque<(Duration, String)>,
 }
 
 const TRANSCRIPT_LINES_MAX: usize = 40;
 
-/// After every how many messages their receiver must know what is due.
+/// The index of peers is checked once for this many messages.
 const FILED_EVERY: u64 = 7;
 
 pub(super) fn name(index: usize) -> NodeId {
@@ -129,7 +134,7 @@ impl<S: Values> Cluster<S> {
         cluster
     }
 
-    /// All nodes are dead.
+    /// A cluster in which all nodes are down.
     pub(super) fn without_nodes(seed: u64, size: usize, config: Config, faults: Faults) -> Self {
         Self {
             rng: ChaCha8Rng::seed_from_u64(seed),
@@ -158,7 +163,7 @@ impl<S: Values> Cluster<S> {
         }
     }
 
-    /// Another run, of nodes that begin with these records of this one. Nothing is under way.
+    /// A new run of nodes that start with these records of this run. No message is in transit.
     pub(super) fn next_run(&self, records: Vec<Vec<Vec<u8>>>) -> Self {
         let (config, faults) = (self.config.clone(), self.faults.clone());
         let mut next = Self::without_nodes(0, records.len(), config, faults);
@@ -195,7 +200,7 @@ impl<S: Values> Cluster<S> {
         self.model[index] = Arc::default();
     }
 
-    /// A life of node `index` begins, with these of its records.
+    /// Starts a life of node `index`, with these of its records.
     pub(super) fn start(&mut self, index: usize, records: Records) {
         self.note(format!("n{index} begins with records: {records:?}"));
         if let Records::First(count) = records {
@@ -222,7 +227,7 @@ impl<S: Values> Cluster<S> {
         self.start(index, records);
     }
 
-    /// Nothing happens at node `index` until it is resumed: then everything at once.
+    /// Pauses node `index`. When it resumes, it processes everything at once.
     pub(super) fn pause(&mut self, index: usize) {
         self.note(format!("n{index} falls asleep"));
         self.paused.entry(index).or_default();
@@ -241,7 +246,7 @@ impl<S: Values> Cluster<S> {
         }
     }
 
-    /// A client appends a new value at node `index`.
+    /// Appends a new value at node `index`, as a client does.
     pub(super) fn append(&mut self, index: usize) -> u32 {
         let value = u32::try_from(self.appended.len()).unwrap();
         self.appended.insert(value);
@@ -250,7 +255,7 @@ impl<S: Values> Cluster<S> {
         value
     }
 
-    /// Appends `count` new values, each at some node that is there.
+    /// Appends `count` new values, each at some running node.
     pub(super) fn append_anywhere(&mut self, count: usize) {
         let there: Vec<_> = self.alive().filter(|index| !self.paused.contains_key(index)).collect();
         for _ in 0..count {
@@ -261,7 +266,7 @@ impl<S: Values> Cluster<S> {
         }
     }
 
-    /// Hands a node a message past the network, and returns what it answers but gossip.
+    /// Delivers a message to a node directly, and returns its replies other than gossip.
     pub(super) fn hear(&mut self, index: usize, src: &str, body: &str) -> Vec<String> {
         let dest = name(index);
         let line = format!(r#"{{"src":"{src}","dest":"{dest}","body":{body}}}"#);
@@ -323,7 +328,7 @@ impl<S: Values> Cluster<S> {
         }
     }
 
-    /// Takes off the network what is under way from one node to another.
+    /// Removes the messages in transit from one node to another, and returns them.
     pub(super) fn intercept(&mut self, from: usize, to: usize) -> Vec<Packet<S>> {
         let is_it = |packet: &mut Packet<S>| packet.from == from && packet.to == to;
         self.in_flight.extract_if(.., |_, packet| is_it(packet)).map(|(_, packet)| packet).collect()
@@ -338,12 +343,12 @@ impl<S: Values> Cluster<S> {
             return waiting.push(packet);
         }
         self.note(format!("n{to} <- n{from} {}", packet.message.sent));
-        // The newline is not counted.
+        // Without the newline.
         if packet.line.len() - 1 > self.engine(to).config.line_bytes_max {
             self.skipped += 1;
             return;
         }
-        // A set that others hold, too, is copied before it grows: mostly there is nothing new.
+        // The set may be shared, and then it is copied before it grows. Usually nothing is new.
         if !packet.flood.is_subset(&self.model[to]) {
             Arc::make_mut(&mut self.model[to]).extend(packet.flood.iter());
         }
@@ -352,7 +357,7 @@ impl<S: Values> Cluster<S> {
         self.remember(&packet);
         self.send_out(to);
         self.taken += 1;
-        // To look at all peers takes long, and what is filed wrong stays so for a while.
+        // A check of all peers takes long, and an error in the index stays for a while.
         let is_turn = self.taken.is_multiple_of(FILED_EVERY);
         let is_filed_right = || self.engine(to).peers.is_filed_right();
         assert!(!is_turn || is_filed_right(), "n{to} does not know what is due");
@@ -360,7 +365,8 @@ impl<S: Values> Cluster<S> {
         assert!(is_told, "n{to} has what nobody can have told it");
     }
 
-    /// What a node takes for the word of a peer's present life, it may rely on.
+    /// Remembers a version that a node attributes to a peer's current life, and on which the node
+    /// may rely.
     fn remember(&mut self, packet: &Packet<S>) {
         let Packet { from, to, message, .. } = packet;
         if self.engine(*to).peers.get(&name(*from)).unwrap().life() != Some(message.life) {
@@ -373,7 +379,7 @@ impl<S: Values> Cluster<S> {
         told.have.join(&message.have);
     }
 
-    /// Puts what a node says on the network, and returns what is no gossip.
+    /// Puts the messages of a node on the network, and returns those that are not gossip.
     fn send_out(&mut self, from: usize) -> Vec<String> {
         let mut others = Vec::new();
         while let Some(output) = self.nodes[from].as_mut().and_then(RawNode::poll_output) {
@@ -426,12 +432,12 @@ impl<S: Values> Cluster<S> {
         None
     }
 
-    /// What holds for each message.
+    /// Checks the properties of each message.
     fn check(&mut self, from: usize, to: usize, message: &Message<S>) {
         let told = self.told.entry((from, to)).or_default();
         for run in &message.runs {
             assert!(!run.entries.is_empty(), "an empty run");
-            // A fetch of a new life is answered before that is known for one.
+            // A node may answer a fetch of a new life before it knows that the life is new.
             let is_other_life = message.echo.is_some_and(|echo| echo.life != told.life);
             let known = if is_other_life { 0 } else { told.have.get(&run.origin) };
             let is_new = if S::Entry::CUMULATIVE { run.end() > known } else { run.start >= known };
@@ -453,7 +459,7 @@ impl<S: Values> Cluster<S> {
         self.piece_values_sent += values;
     }
 
-    /// How many entries and how many pieces are on their way from a node.
+    /// How many entries and pieces are in transit from a node.
     pub(super) fn under_way_from(&self, index: usize) -> (usize, usize) {
         let packets = self.in_flight.values().filter(|packet| packet.from == index);
         packets.fold((0, 0), |(entries, pieces), Packet { message, .. }| {
@@ -473,12 +479,12 @@ impl<S: Values> Cluster<S> {
         &self.nodes[index].as_ref().unwrap().handler().gossip
     }
 
-    /// What node `index` has, by name.
+    /// The version of node `index`.
     pub(super) fn version(&self, index: usize) -> &VersionVector {
         self.engine(index).replica.version()
     }
 
-    /// All entries that node `index` still has as such.
+    /// All entries that node `index` still keeps.
     pub(super) fn logs(&self, index: usize) -> Vec<Run<S::Entry>> {
         let replica = &self.engine(index).replica;
         let all = replica.missing(&[&VersionVector::default()], usize::MAX);
@@ -491,8 +497,8 @@ impl<S: Values> Cluster<S> {
         self.engine(index).state().values()
     }
 
-    /// All that somebody has by name. (A part of a snapshot without the rest has no names: what
-    /// nobody else has any more may stay with who got that part.)
+    /// All values that some node can name. (The values of an incomplete snapshot have no names: if
+    /// no other node has them any more, they may stay with the node that received them.)
     pub(super) fn union(&self) -> BTreeSet<u32> {
         self.alive().flat_map(|index| self.engine(index).state().applied()).collect()
     }
@@ -515,7 +521,7 @@ impl<S: Values> Cluster<S> {
             && self.alive().all(|index| self.values(index).is_superset(expected))
     }
 
-    /// Whether all that is there have all that was appended, and know it by the same names.
+    /// Whether all running nodes have all appended values, under the same names.
     pub(super) fn is_converged(&self) -> bool {
         let Some(first) = self.alive().next() else {
             return true;
@@ -540,7 +546,7 @@ impl<S: Values> Cluster<S> {
         }
     }
 
-    /// How long it takes until something has happened.
+    /// Runs until `happened` returns true, and returns how long that took.
     pub(super) fn run_until(
         &mut self,
         time_max: Duration,
@@ -558,7 +564,7 @@ impl<S: Values> Cluster<S> {
         self.now - start
     }
 
-    /// How many messages are sent in `time`.
+    /// The number of messages that are sent in `time`.
     pub(super) fn messages_in(&mut self, time: Duration) -> u64 {
         let before = self.messages_sent;
         self.run_for(time);

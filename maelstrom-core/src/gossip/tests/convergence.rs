@@ -1,4 +1,4 @@
-//! Whatever happens, all replicas end up equal.
+//! Tests that all replicas end up equal, whatever happens.
 
 use super::*;
 
@@ -39,7 +39,7 @@ fn a_run_repeats_exactly_from_its_seed() {
     assert_eq!(run(5), run(5));
 }
 
-/// Cuts all links for ever but these. A link that is cut may still carry something one way.
+/// Cuts all links but these forever. A cut link may still deliver messages in one direction.
 fn cut_to_a_graph(cluster: &mut Cluster<Set>, links: &[(usize, usize)]) {
     cluster.cut.clear();
     for b in 0..cluster.size() {
@@ -53,7 +53,7 @@ fn cut_to_a_graph(cluster: &mut Cluster<Set>, links: &[(usize, usize)]) {
     }
 }
 
-/// Appends now and then, on a graph that stays as it is, and asserts that everyone gets it.
+/// Appends now and then on a fixed graph, and asserts that every node gets all values.
 fn assert_news_travel(cluster: &mut Cluster<Set>) {
     for _ in 0..4 {
         cluster.append_anywhere(2);
@@ -67,7 +67,7 @@ fn assert_news_travel(cluster: &mut Cluster<Set>) {
     cluster.assert_converged();
 }
 
-/// A cluster of 2 to 9 nodes that has known better times.
+/// A cluster of 2 to 9 nodes that has run without cuts.
 fn cluster_to_cut(seed: u64) -> Cluster<Set> {
     let size = 2 + usize::try_from(seed % 8).unwrap();
     let faults = Faults { delay_ms: 2..=20, loss: 0.1, duplication: 0.1 };
@@ -85,7 +85,7 @@ fn news_travel_over_any_connected_graph() {
         let mut cluster = cluster_to_cut(seed);
         let size = cluster.size();
         let mut links: Vec<_> = (1..size).map(|b| (cluster.rng.random_range(0..b), b)).collect();
-        // The tree is as good as any other only if the names do not tell who is where.
+        // The names are shuffled, so that the positions in the tree do not depend on the ranks.
         let mut names: Vec<_> = (0..size).collect();
         for last in (1..size).rev() {
             names.swap(last, cluster.rng.random_range(0..=last));
@@ -104,7 +104,7 @@ fn news_travel_along_a_line_whoever_stands_at_its_end() {
     with_seeds(10, |seed| {
         let mut cluster = cluster_to_cut(seed);
         let size = cluster.size();
-        // Up, down, or the hubs in the middle.
+        // The ranks ascend, descend, or have the hubs in the middle.
         let mut line: Vec<_> = (0..size).collect();
         match seed % 4 {
             0 => {}
@@ -120,7 +120,7 @@ fn news_travel_along_a_line_whoever_stands_at_its_end() {
     });
 }
 
-/// Every node reaches a majority, no two the same one.
+/// Every node reaches a majority, and no two nodes reach the same one.
 #[test]
 fn news_travel_round_a_ring_of_majorities() {
     with_seeds(10, |seed| {

@@ -1,10 +1,10 @@
-//! What it costs where nothing fails: messages, entries and time.
+//! Tests the costs without faults: messages, entries and time.
 
 use super::*;
 
 const SIZES: [usize; 4] = [5, 10, 25, 100];
 
-/// A cluster that has settled, and has forgotten how it began.
+/// A cluster that has settled after its start.
 fn settled(seed: u64, size: usize, delay_ms: u64) -> Cluster<Set> {
     let mut cluster = Cluster::new(seed, size, Config::default(), steady(delay_ms));
     cluster.append(0);
@@ -54,8 +54,8 @@ fn a_lone_append_takes_two_hops_and_two_messages_for_each_node() {
     }
 }
 
-/// Appends at `count` nodes every few ms for 5 periods, and tells how long it took at worst until
-/// everyone had something.
+/// Appends at `count` nodes every few ms for 5 periods. Returns the longest time until all nodes
+/// had a value.
 fn load(cluster: &mut Cluster<Set>, count: usize) -> Duration {
     let (until, mut worst) = (cluster.now + cluster.engine(0).period * 5, Duration::ZERO);
     while cluster.now < until {
@@ -83,7 +83,8 @@ fn under_load_a_period_costs_two_messages_for_each_node_and_delays_by_a_period_a
             let period = cluster.engine(0).period;
             assert!(worst <= period + ms(2 * delay_ms + 4), "{worst:?} for {size}");
             let periods = (cluster.now - start).as_nanos().div_ceil(period.as_nanos());
-            // The last values take a period more, and their acknowledgements come alone.
+            // The last values take one more period, and their acknowledgements are separate
+            // messages.
             let rounds = u64::try_from(periods).unwrap() + 2;
             cluster.run_for(secs(30));
             cluster.assert_converged();
@@ -110,12 +111,12 @@ fn a_partition_costs_few_messages_when_it_begins_and_when_it_ends() {
     let pairs = (left.len() * right.len()) as u64;
     println!("{begin} messages when it begins, {end} when it ends, {pairs} pairs");
     // The values alone take 460 messages each time. When the partition begins, a node asks once for
-    // each that its hub has lost.
+    // each peer that its hub has lost.
     assert!(begin <= 8 * pairs, "{begin} messages, {pairs} pairs");
     assert!(end <= 5 * pairs, "{end} messages, {pairs} pairs");
 }
 
-/// Appends a value somewhere now and then, and tells how many messages that took.
+/// Appends a value somewhere now and then, and returns the number of messages that this took.
 fn load_for(cluster: &mut Cluster<Set>, time: Duration) -> u64 {
     let (before, until) = (cluster.messages_sent, cluster.now + time);
     while cluster.now < until {

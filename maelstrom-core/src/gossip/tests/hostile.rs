@@ -1,4 +1,4 @@
-//! Messages that no node of the cluster sends, or none in its right mind.
+//! Tests messages that no node of the cluster sends, or no correct one.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ fn settled(size: usize) -> Cluster<Set> {
     cluster
 }
 
-/// What node `from` might say in its present life, with some fields that make no sense.
+/// A message of node `from` in its current life, with some invalid fields.
 pub(super) fn words(cluster: &Cluster<Set>, from: usize, nonsense: Value) -> String {
     let engine = cluster.engine(from);
     let mut body = json!({"type": "gossip", "msg_id": 9, "life": engine.life, "sent": 5, "view": 1,
@@ -24,9 +24,10 @@ pub(super) fn words(cluster: &Cluster<Set>, from: usize, nonsense: Value) -> Str
     body.to_string()
 }
 
-/// Whatever it was told, the cluster is as good as before.
+/// Asserts that the cluster works as before, whatever messages it received.
 fn assert_still_works(cluster: &mut Cluster<Set>) {
-    // A node that believes in what does not exist asks for it now and then, but no more.
+    // A node that believes in entries that do not exist fetches them now and then, but not more
+    // often.
     let patience = cluster.config.patience_min;
     let messages_max = 2 * u64::try_from(secs(60).as_millis() / patience.as_millis()).unwrap();
     let messages = cluster.messages_in(secs(60));
@@ -36,7 +37,8 @@ fn assert_still_works(cluster: &mut Cluster<Set>) {
     }
     cluster.run_for(bound(cluster));
     cluster.assert_have(&cluster.appended.clone());
-    // A node that believes in what does not exist asks for it now and then, but no more.
+    // A node that believes in entries that do not exist fetches them now and then, but not more
+    // often.
     let patience = cluster.config.patience_min;
     let messages_max = 2 * u64::try_from(secs(60).as_millis() / patience.as_millis()).unwrap();
     let messages = cluster.messages_in(secs(60));
@@ -101,7 +103,7 @@ fn a_snapshot_that_makes_no_sense_is_refused() {
 fn pieces_that_fit_nowhere_do_not_count_as_a_snapshot() {
     let mut cluster = settled(2);
     let nowhere = [(1, None), (u64::MAX, None), (u64::MAX, Some(0)), (5, Some(5))];
-    // Where one has begun, neither an earlier piece nor a later one is the next.
+    // If a snapshot has begun, neither an earlier piece nor a later one is the next.
     let begun = [(0, Some(5)), (4, None), (6, None)];
     for (position, next) in nowhere.into_iter().chain(begun) {
         let piece = json!({"position": position, "next": next, "part": [1]});

@@ -1,4 +1,4 @@
-//! Hubs that die, sleep, are cut off, or come and go.
+//! Tests hubs that fail, are paused, are cut off, or come and go.
 
 use super::hostile::words;
 use super::*;
@@ -14,7 +14,7 @@ fn settled(seed: u64, size: usize) -> Cluster<Set> {
     cluster
 }
 
-/// Appends for `seconds`, a few times a second, at those that are there.
+/// Appends for `seconds`, a few times per second, at running nodes.
 fn append_for(cluster: &mut Cluster<Set>, seconds: u64) {
     for _ in 0..seconds * 5 {
         cluster.append_anywhere(2);
@@ -22,8 +22,8 @@ fn append_for(cluster: &mut Cluster<Set>, seconds: u64) {
     }
 }
 
-/// How long values take to reach all but a hub that is gone without a word: its peers wait for an
-/// acknowledgement, and once more, and then tell everyone themselves.
+/// How long values take to reach all nodes but a hub that has failed. The hub's peers wait for an
+/// acknowledgement, and then once more, and then send the values to all nodes themselves.
 fn takeover(cluster: &Cluster<Set>) -> Duration {
     cluster.config.patience_min + 2 * patience(cluster) + 4 * ms(DELAY_MS)
 }
@@ -56,13 +56,14 @@ fn a_dead_node_costs_bounded_probes_and_nothing_else() {
         cluster.append_anywhere(1);
         cluster.run_for(secs(10));
         cluster.assert_converged();
-        // Everyone tries it once in half a probe interval to a whole one: who knows whom it reaches?
+        // Each node probes it once per interval, which is between half of the configured one and
+        // all of it. Any node could be the only one that reaches it.
         let probes = cluster.messages_in(secs(60));
         assert!((60 * 7..=120 * 7).contains(&probes), "{probes} probes of n{dead}");
     }
 }
 
-/// Whatever there is to say to the others.
+/// The rate of probes must not depend on the load.
 #[test]
 fn a_dead_node_is_not_tried_more_often_under_load() {
     for dead in [0, 7] {
@@ -92,13 +93,13 @@ fn what_a_dead_hub_had_is_not_told_again() {
     cluster.append(11);
     cluster.run_for(secs(5));
     cluster.assert_converged();
-    // At worst everyone tells everyone of the new one.
+    // In the worst case every node sends the new value to every other node.
     let entries = cluster.entries_sent - entries;
     assert!(entries <= 11 * 10, "{entries} entries, of {}", cluster.appended.len());
 }
 
-/// The last node is cut off from the hub and follows the next one, which serves it long before the
-/// hub has found out. Its earlier words, of another hub, may come only now.
+/// The last node is cut off from its hub and chooses the next one. That node serves it long before
+/// the hub notices. Earlier messages with the old hub may arrive only now.
 #[test]
 fn who_follows_another_hub_is_served_by_it_at_once() {
     for is_overtaken in [false, true] {
@@ -137,7 +138,7 @@ fn a_hub_that_is_back_takes_its_place_and_nobody_does_its_work_twice() {
     }
 }
 
-/// One seldom comes back alone: who finds a better node back tries all the others at once.
+/// Nodes often come back together: a node that finds a better hub back probes all others at once.
 #[test]
 fn two_halves_find_each_other_within_two_probes() {
     with_seeds(5, |seed| {
@@ -161,7 +162,7 @@ fn two_hubs_that_die_at_once_lose_nothing() {
         let at = cluster.rng.random_range(2..7);
         cluster.append(at);
         cluster.run_for(2 * takeover(&cluster));
-        // The first may have told nobody.
+        // Only the first node may know its last value.
         let known = cluster.union();
         assert!(known.len() + 1 >= cluster.appended.len());
         cluster.assert_have(&known);
@@ -225,7 +226,7 @@ fn a_hub_that_some_cannot_reach_loses_nothing() {
         cluster.append(3);
         cluster.run_for(secs(5));
         cluster.assert_converged();
-        // Everyone the hub reaches serves everyone it does not.
+        // Every node that the hub reaches serves every node that it does not reach.
         let entries = cluster.entries_sent - entries;
         assert!(entries <= 6 + 3 * 4, "{entries}");
     });
@@ -252,7 +253,7 @@ fn a_hub_that_comes_and_goes_is_trusted_less_each_time() {
     let (first, last) = (&followers[..3], &followers[4..]);
     assert!(2 * last.iter().sum::<usize>() < first.iter().sum(), "{followers:?}");
     assert!(followers[0] >= 40, "{followers:?}");
-    // It is forgiven.
+    // Its earlier failures are forgiven.
     cluster.run_for(secs(60));
     assert!((1..6).all(|index| cluster.hub(index) == Some(0)));
 }
@@ -263,7 +264,7 @@ fn an_introduction_that_is_lost_is_made_again() {
         let mut cluster: Cluster<Set> = Cluster::new(seed, 3, Config::default(), steady(10));
         cluster.append(0);
         cluster.run_for(secs(10));
-        // n1 and the others take each other to be down.
+        // n1 and the others consider each other down.
         cluster.cut_between(&[1], &[0, 2]);
         cluster.append(0);
         cluster.append(1);
@@ -273,7 +274,7 @@ fn an_introduction_that_is_lost_is_made_again() {
         cluster.cut_between(&[1], &[2]);
         cluster.run_for(secs(20));
         cluster.assert_converged();
-        // Now it is the other way round, and nobody but n1 has something to say.
+        // Now it is the other way round, and only n1 has news.
         cluster.cut.clear();
         cluster.cut_between(&[1], &[0]);
         cluster.append(1);
@@ -300,8 +301,8 @@ fn who_is_lost_is_told_again_if_nobody_confirms_it() {
     while cluster.engine(0).peers.get(&name(2)).unwrap().is_up() {
         cluster.run_for(ms(1));
     }
-    // Its client n1 shall be told of that with the next beat. It asks for something, late or twice,
-    // and the answer is lost: nobody awaits one of that.
+    // The next beat is due to tell its client n1 about that. n1 sends a late or duplicate fetch,
+    // and the answer is lost. No node waits for an acknowledgement of such an answer.
     let words = super::hostile::words(&cluster, 1, serde_json::json!({"fetch": {}}));
     cluster.hear(0, &name(1), &words);
     assert_eq!(cluster.intercept(0, 1).len(), 1);
@@ -309,7 +310,7 @@ fn who_is_lost_is_told_again_if_nobody_confirms_it() {
     cluster.assert_converged();
 }
 
-/// The hub has nothing to say, and takes the node for one that is up: it would not try it.
+/// The hub has no news and considers the node up, so it would not probe it.
 #[test]
 fn a_node_that_gave_up_its_hub_alone_finds_it_back_though_the_hub_is_silent() {
     let mut cluster = settled(1, 3);
@@ -323,7 +324,7 @@ fn a_node_that_gave_up_its_hub_alone_finds_it_back_though_the_hub_is_silent() {
     assert_eq!(cluster.hub(2), Some(0));
 }
 
-/// Everyone says what it has to everyone else: more than a little, they fetch.
+/// Every node sends its entries to every other node. If they are many, the others fetch them.
 #[test]
 fn nodes_that_lose_their_hub_tell_each_other_little() {
     let mut cluster = settled(1, 3);

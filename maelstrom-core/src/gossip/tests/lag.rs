@@ -1,7 +1,7 @@
-//! How far behind nodes are, how many bytes that costs, and what waits in memory, where much is
-//! appended without end.
+//! Measures the lag of nodes, its cost in bytes, and the memory for waiting messages, under a
+//! continuous load.
 //!
-//! Values say that they are large, so that sizes and times are those of a real cluster.
+//! Values claim to be large, so sizes and times are those of a real cluster.
 
 use super::*;
 
@@ -10,21 +10,21 @@ const BYTES: usize = 64 << 10;
 
 type Larges = sized::Sized<BYTES>;
 
-/// Measurements made while clients append values.
+/// Measurements during a load.
 #[derive(Debug, Default)]
 struct Seen {
-    /// How far behind a node was, at worst.
+    /// The longest lag of a node.
     behind: Duration,
-    /// The most bytes that a node held besides its state: its log, pieces that wait, and lines that it has
-    /// sent and nobody has got.
+    /// The most bytes that a node held beside its state: its log, waiting pieces, and lines in
+    /// transit from it.
     beside: usize,
 }
 
 struct Load {
     cluster: Cluster<Larges>,
-    /// Between two values.
+    /// The time between two values.
     interval: Duration,
-    /// When each value was appended.
+    /// The time at which each value was appended.
     times: Vec<Duration>,
 }
 
@@ -45,7 +45,7 @@ impl Load {
         self.times.push(self.cluster.now);
     }
 
-    /// For how long a node has lacked the oldest value that it lacks.
+    /// The lag of a node: how long it has lacked the oldest value that it lacks.
     fn behind(&self, index: usize) -> Duration {
         let values = self.cluster.values(index);
         let lacks = (0..).zip(&self.times).find(|(value, _)| !values.contains(value));
@@ -85,8 +85,8 @@ impl Load {
     }
 }
 
-/// 20 MB of values, and one of the nodes comes back empty. From then on there are 0.6 MB/s, and a hop
-/// takes 50 ms.
+/// A cluster with 20 MB of values in which one node restarts empty. From then on clients append 0.6
+/// MB/s, and a hop takes 50 ms.
 fn coming_back(back: usize) -> Load {
     let mut load = Load::new(50, 10);
     load.run(ms(3_200), &[1]);
@@ -105,16 +105,16 @@ fn a_leaf_that_comes_back_empty_under_load_gets_everything_once() {
     load.run(secs(3), &[1]);
     let seen = load.run(secs(10), &[1]);
     let new = load.times.len() - count;
-    // The node gets all that there was, and two nodes get all that is new. Pieces count as if they were
-    // full, a few values come by a push as well, and each node may give up a fetch of a window: 8 MiB.
+    // The node gets all old values, and two nodes get all new values. Pieces count as full, a few
+    // values also arrive by a push, and each node may abandon a fetch of one window: 8 MiB.
     let (bytes, bytes_max) = (load.bytes_sent() - sent, (count + 2 * new) * BYTES + (8 << 20));
     println!("{seen:?}, {bytes} bytes of {bytes_max}");
     assert!(seen.behind <= ms(400), "{seen:?}");
     assert!(bytes <= bytes_max, "{bytes} of {bytes_max}");
 }
 
-/// While it has nothing, it passes nothing on. So its leaves fall behind as well, and since it has no
-/// logs, each gets a snapshot of it.
+/// While the hub has nothing, it passes nothing on. So its leaves fall behind as well. Since it has
+/// no logs, each leaf gets a snapshot from it.
 #[test]
 fn a_hub_that_comes_back_empty_under_load_catches_up_and_so_do_its_leaves() {
     let mut load = coming_back(0);
@@ -124,8 +124,8 @@ fn a_hub_that_comes_back_empty_under_load_catches_up_and_so_do_its_leaves() {
     load.run(secs(2), &[1]);
     let seen = load.run(secs(10), &[1]);
     let new = load.times.len() - count;
-    // A value waits for a period of 228 ms, is early for the beat by 19 ms, takes two hops, and the
-    // test looks once in 105 ms. The leaf that did not append may get all that there was, from the
+    // A value waits for a period of 228 ms, is sent 19 ms before the beat, and takes two hops. The
+    // test checks once per 105 ms. The leaf that did not append may get all old values from the
     // hub.
     let (bytes, bytes_max) = (load.bytes_sent() - sent, 2 * (count + new) * BYTES + (8 << 20));
     println!("{seen:?}, {bytes} bytes of {bytes_max}");
@@ -133,7 +133,7 @@ fn a_hub_that_comes_back_empty_under_load_catches_up_and_so_do_its_leaves() {
     assert!(bytes <= bytes_max, "{bytes} of {bytes_max}");
 }
 
-/// 2 MB/s, where a hop takes 100 ms.
+/// 2 MB/s, with 100 ms per hop.
 #[test]
 fn nobody_falls_behind_under_load_nor_holds_much_beside_its_state() {
     for at in [&[0][..], &[2], &[0, 1, 2]] {
@@ -145,13 +145,13 @@ fn nobody_falls_behind_under_load_nor_holds_much_beside_its_state() {
             load.cluster.fetches_sent,
             load.cluster.pieces_sent
         );
-        // A value waits for a period of 456 ms at most, is early for the beat by a margin of 20 ms,
+        // A value waits for at most a period of 456 ms, is sent a margin of 20 ms before the beat,
         // and takes two hops.
         assert!(seen.behind <= ms(680), "at {at:?}: {seen:?}");
-        // The log takes 4 MiB. The values of a period take less than 1 MiB, and are on their way to
+        // The log takes 4 MiB. The values of a period take less than 1 MiB, and are in transit to
         // two nodes.
         assert!(seen.beside <= 6 << 20, "at {at:?}: {seen:?}");
-        // Each value goes to two nodes, and nothing goes twice.
+        // Each value goes to two nodes, and none goes twice.
         let bytes_max = load.times.len() * BYTES * 2;
         assert!(load.bytes_sent() <= bytes_max, "at {at:?}: {} of {bytes_max}", load.bytes_sent());
     }

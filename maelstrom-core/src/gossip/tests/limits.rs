@@ -1,11 +1,11 @@
-//! Lines that their receivers take, whatever the limits of the nodes are.
+//! Tests that lines respect the limits of their receivers, whatever limits the nodes have.
 
 use super::*;
 use crate::message::LINE_BYTES_MAX;
 
 const KIB: usize = 1 << 10;
 
-/// Nodes with these limits on lines, and batches as large as a line of the default.
+/// Nodes with these limits on lines, and batches as large as a line of the default length.
 fn with_limits(limits: &[usize], log_bytes_max: usize) -> Cluster<Set> {
     let config = Config { batch_bytes_max: LINE_BYTES_MAX, log_bytes_max, ..Config::default() };
     let mut cluster = Cluster::without_nodes(5, limits.len(), config, steady(10));
@@ -21,20 +21,20 @@ fn nodes_with_different_limits_know_each_others_and_send_nothing_longer() {
     let limits = [LINE_BYTES_MAX, 8 * KIB, 64 * KIB];
     for log_bytes_max in [4 << 20, 0] {
         let mut cluster = with_limits(&limits, log_bytes_max);
-        // The node that speaks first does not know the others.
+        // The node that sends the first message does not know the limits of the others.
         cluster.append(0);
         cluster.run_for(secs(5));
         cluster.assert_converged();
         for (from, limit) in limits.iter().enumerate() {
             for to in (0..3).filter(|to| *to != from) {
                 let known = cluster.engine(to).line_bytes_to(&name(from));
-                // The others may never have spoken to each other.
+                // The other two may never have exchanged a message.
                 let is_known = known.is_some() || (from != 0 && to != 0);
                 assert!(is_known, "n{to} knows nothing of n{from}");
                 assert_eq!(known.unwrap_or(*limit), *limit, "what n{to} knows of n{from}");
             }
         }
-        // More than a line of anyone but the first.
+        // More than a line of any node but the first.
         cluster.cut_between(&[0], &[1, 2]);
         for _ in 0..3_000 {
             cluster.append(0);

@@ -1,8 +1,8 @@
-//! The cost of past lives: nodes without a disk begin a new log each time they restart.
+//! Measures the cost of past lives: a node without a disk begins a new log each time it restarts.
 
 use super::*;
 
-/// Restarts a node without its records so many times. Each life appends something.
+/// Restarts a node without its records, `count` times. Each life appends something.
 fn lives<S: Values>(cluster: &mut Cluster<S>, count: usize) {
     for life in 0..count {
         let index = life % cluster.size();
@@ -12,7 +12,7 @@ fn lives<S: Values>(cluster: &mut Cluster<S>, count: usize) {
     }
 }
 
-/// Bytes for each value, of a steady load on all nodes.
+/// The bytes per value under a steady load on all nodes.
 fn bytes_per_value<S: Values>(cluster: &mut Cluster<S>) -> usize {
     cluster.run_for(secs(10));
     cluster.bytes_sent = 0;
@@ -43,7 +43,7 @@ fn past_lives_take_no_bytes_of_a_message() {
     costs_no_more_after_many_lives::<Sums>(count);
 }
 
-/// The receiver takes over what a snapshot covers, so it must be told all of it.
+/// The receiver adopts the version of a snapshot, so it must receive the whole version.
 #[test]
 fn a_message_that_brings_a_piece_of_a_snapshot_names_all_rows() {
     let config = Config { batch_bytes_max: 4 * VALUE_BYTES, log_bytes_max: 0, ..Config::default() };

@@ -1,4 +1,4 @@
-//! A state that never goes back: whole snapshots, and records of all that it was told.
+//! Tests a monotonic state: complete snapshots, and records of all applied entries.
 
 use std::collections::BTreeSet;
 
@@ -7,18 +7,18 @@ use serde_json::json;
 use super::states::NONSENSE;
 use super::*;
 
-/// As a [`Set`], and it expects snapshots to be whole.
+/// Like a [`Set`], but expects complete snapshots.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Whole {
     set: Set,
     snapshots: usize,
-    /// How many pieces of how many have been joined, of which nothing is shown.
+    /// How many pieces have been joined, and of how many. The state shows none of them yet.
     joined: (usize, usize),
 }
 
 impl State for Whole {
     type Entry = u32;
-    /// Where it begins, whether it is the last, and what is in it.
+    /// Its position, whether it is the last one, and its values.
     type Piece = (u64, bool, Vec<u32>);
 
     const MONOTONIC: bool = true;
@@ -102,7 +102,7 @@ fn snapshots_are_whole_and_no_node_that_comes_back_with_its_records_has_less_tha
     assert!(snapshots.get() > 12, "{} snapshots", snapshots.get());
 }
 
-/// A node that lacks everything gets it in pieces, while it becomes more and more.
+/// A node that lacks everything gets it in pieces, while more values are appended.
 #[test]
 fn a_snapshot_counts_for_all_that_its_sender_had_at_its_end() {
     let config = Config { batch_bytes_max: 0, log_bytes_max: 0, ..Config::default() };
@@ -127,7 +127,7 @@ fn a_node_begins_a_log_in_each_life_whatever_it_has_heard_of_its_earlier_lives()
     let mut cluster: Cluster<Whole> = Cluster::new(1, 3, Config::default(), steady(10));
     cluster.append(1);
     cluster.run_for(secs(5));
-    // The log of its first life comes back to it from the others, after it began the second one.
+    // The other nodes return the log of its first life to it, after it has begun the second one.
     cluster.restart(1, NO_RECORDS);
     cluster.append(1);
     let origin = cluster.engine(1).origin.clone();
@@ -153,7 +153,7 @@ fn who_has_its_records_is_not_told_again_what_is_in_them() {
     (cluster.entries_sent, cluster.fetches_sent) = (0, 0);
     cluster.run_for(secs(20));
     cluster.assert_converged();
-    // Whether others have its own log, it has to ask.
+    // It must ask whether others have its own log.
     assert!(cluster.entries_sent <= 50, "{} entries", cluster.entries_sent);
     assert_eq!(cluster.fetches_sent, 0);
 }
@@ -174,7 +174,7 @@ fn an_entry_that_makes_no_sense_is_refused_and_leaves_no_record() {
         "have": cluster.engine(1).replica.version(), "runs": runs});
     let answer = cluster.hear(0, &name(1), &body.to_string());
     assert!(answer[0].contains(r#""type":"error","in_reply_to":9,"code":12"#), "{answer:?}");
-    // The other logs are taken.
+    // The entries of the other logs are accepted.
     assert_eq!(cluster.values(0), &values | &BTreeSet::from([70, 90]));
     let origin = |node: &str| Origin { node: node.into(), incarnation: 1 };
     assert_eq!(cluster.version(0).get(&origin("n8")), 0);

@@ -1,5 +1,5 @@
-//! Clusters that begin on the records of an earlier run, with other names, with more nodes or with
-//! fewer.
+//! Tests clusters that start with the records of an earlier run: with other names, with more nodes,
+//! or with fewer.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use super::*;
 
 type Folder = Vec<Vec<u8>>;
 
-/// A run that has ended.
+/// A finished run.
 struct Past<S: Values> {
     cluster: Cluster<S>,
-    /// The values that each node has appended, the last of them without telling anybody.
+    /// The values that each node has appended. It told no other node the last of them.
     own: Vec<BTreeSet<u32>>,
 }
 
@@ -33,7 +33,7 @@ impl<S: Values> Past<S> {
         }
     }
 
-    /// Another run. Each node has the folder of one of this run, or an empty one.
+    /// A new run. Each node has the folder of a node of this run, or an empty one.
     fn next_run(&self, folders: &[Option<usize>]) -> Cluster<S> {
         let folder = |from: &Option<usize>| from.map(|from| self.cluster.records(from));
         let folders: Vec<Folder> =
@@ -42,7 +42,8 @@ impl<S: Values> Past<S> {
     }
 }
 
-/// All nodes append, and everyone gets everything. Each node has begun a log under its present name.
+/// Asserts that all nodes append, and that every node gets everything. Each node has begun a log
+/// under its current name.
 fn assert_works<S: Values>(cluster: &mut Cluster<S>) {
     for index in 0..cluster.size() {
         cluster.append(index);
@@ -84,7 +85,7 @@ fn a_node_with_a_new_name_loses_nothing_nor_does_an_empty_one_that_gets_its_old_
 fn nodes_that_are_added_get_everything() {
     lose_nothing_with(1, &[Some(0), None]);
     lose_nothing_with(3, &[Some(0), Some(1), Some(2), None, None]);
-    // All others have other names now, and the new one is the hub.
+    // All other nodes have new names, and the added node is the hub.
     lose_nothing_with(3, &[None, Some(0), Some(1), Some(2)]);
 }
 
@@ -94,7 +95,7 @@ fn nodes_on_copies_of_one_folder_append_to_logs_of_their_own() {
     lose_nothing_with(2, &[Some(0), Some(1), Some(1), Some(0)]);
 }
 
-/// A node that is left alone goes on with the log of its earlier life.
+/// A node that is alone continues the log of its earlier life.
 #[test]
 fn a_node_that_was_alone_in_between_loses_nothing() {
     let past = Past::<Set>::new(2);
@@ -110,7 +111,7 @@ fn a_node_that_was_alone_in_between_loses_nothing() {
     assert_works(&mut cluster);
 }
 
-/// The values that all nodes have some time after they have begun to run without the last node.
+/// The values that all nodes have some time after they started without the last node.
 fn without_the_last<S: Values>(past: &Past<S>) -> (Cluster<S>, BTreeSet<u32>) {
     let left: Vec<_> = (0..past.cluster.size() - 1).map(Some).collect();
     let mut cluster = past.next_run(&left);
@@ -125,7 +126,7 @@ fn of_a_node_that_is_removed_stays_what_others_have_on_record() {
     let past = Past::<Set>::new(3);
     let (_, values) = without_the_last(&past);
     assert_eq!(values, &past.own[0] | &past.own[1]);
-    // Where the state must not go back, that is all that the others were told.
+    // If the state is monotonic, these are all values that the others were told.
     let past = Past::<monotonic::Whole>::new(3);
     let (_, values) = without_the_last(&past);
     let untold = past.own[2].last().unwrap();

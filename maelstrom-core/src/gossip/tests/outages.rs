@@ -1,4 +1,4 @@
-//! Outages of all nodes at once, and of links: for hours, or in one direction only.
+//! Tests outages of all nodes at once, and of links: for hours, or in one direction only.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ fn settled<S: Values>(seed: u64, size: usize, config: Config) -> Cluster<S> {
     cluster
 }
 
-/// Nothing is left to do: a cluster without faults falls silent.
+/// Asserts that there is no work left: a cluster without faults becomes silent.
 fn assert_falls_silent<S: Values>(cluster: &mut Cluster<S>) {
     cluster.run_for(MINUTE);
     assert_eq!(cluster.messages_in(MINUTE), 0);
@@ -29,7 +29,7 @@ fn a_partition_that_lasts_for_hours_ends_with_everything_on_every_node() {
         let config = Config {
             batch_bytes_max: 4 * VALUE_BYTES,
             log_bytes_max,
-            // Else most of the work are probes.
+            // Otherwise most of the work would be probes.
             probe_interval: secs(20),
             ..Config::default()
         };
@@ -52,7 +52,8 @@ fn a_partition_that_lasts_for_hours_ends_with_everything_on_every_node() {
     }
 }
 
-/// All pairs of nodes of which the first is no longer heard by the second, and still hears it.
+/// All pairs of nodes in which the second no longer hears the first, but the first still hears the
+/// second.
 fn one_way_cuts(size: usize) -> impl Iterator<Item = (usize, usize)> {
     let pairs = move |from| (0..size).map(move |to| (from, to));
     (0..size).flat_map(pairs).filter(|(from, to)| from != to)
@@ -68,7 +69,8 @@ fn a_link_that_works_in_one_direction_holds_nothing_up_where_there_is_a_way_roun
             cluster.run_for(bound(&cluster));
             cluster.assert_converged();
         }
-        // Each end of the link tries the other at most twice in a probe interval, and is answered.
+        // Each end of the link probes the other at most twice per probe interval, and gets an
+        // answer.
         let messages = cluster.messages_in(MINUTE);
         assert!(messages <= 60 * 2 * 2 * 2, "{messages} messages, {size} nodes without {cut:?}");
         cluster.cut.clear();
@@ -79,7 +81,8 @@ fn a_link_that_works_in_one_direction_holds_nothing_up_where_there_is_a_way_roun
     }
 }
 
-/// Two nodes have no way round, and neither has a node that hears everyone and that nobody hears.
+/// Two nodes have no detour. Neither does a node that hears all others but that no other node
+/// hears.
 #[test]
 fn a_node_that_hears_and_is_not_heard_catches_up_once_it_is_heard_and_so_do_the_others() {
     for (size, deaf) in (2..=5).flat_map(|size| (0..size).map(move |deaf| (size, deaf))) {
@@ -95,7 +98,8 @@ fn a_node_that_hears_and_is_not_heard_catches_up_once_it_is_heard_and_so_do_the_
             let others: Vec<_> = (0..size).filter(|index| *index != deaf).collect();
             let values = cluster.values(others[0]);
             assert!(others.iter().all(|index| cluster.values(*index) == values));
-            // Everyone tries at most everyone twice in a probe interval, and is answered.
+            // Each node probes every other node at most twice per probe interval, and gets an
+            // answer.
             let messages = cluster.messages_in(MINUTE);
             let messages_max = 60 * 2 * 2 * 2 * (size as u64 - 1);
             assert!(messages <= messages_max, "{messages} of {messages_max}");
@@ -107,7 +111,8 @@ fn a_node_that_hears_and_is_not_heard_catches_up_once_it_is_heard_and_so_do_the_
     }
 }
 
-/// Kills all nodes at once, for `pause`. The network loses what arrives meanwhile.
+/// Kills all nodes at once, for `pause`. The network loses the messages that arrive in the
+/// meantime.
 fn restart_all<S: Values>(
     cluster: &mut Cluster<S>,
     pause: Duration,
@@ -129,7 +134,7 @@ fn loses_nothing_when_all_restart<S: Values>(seed: u64) {
         cluster.append_anywhere(5);
         let run = cluster.rng.random_range(0..1_500);
         cluster.run_for(ms(run));
-        // These are acknowledged, and nobody else has been told.
+        // These values are acknowledged, and no other node has them.
         cluster.append_anywhere(3);
         restart_all(&mut cluster, pause, |_| Records::All);
         cluster.append_anywhere(1);

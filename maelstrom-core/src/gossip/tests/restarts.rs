@@ -1,9 +1,9 @@
-//! Nodes that die, and come back with their records or with nothing but their names.
+//! Tests nodes that fail, and restart with their records or empty.
 
 use super::*;
 
-/// A storm in which nodes die as well, and stay away for a while. `keep` tells with what they come
-/// back; node 0 never dies.
+/// A storm in which nodes also fail, and stay down for a while. `keep` returns the records with
+/// which they restart. Node 0 never fails.
 fn storm_with_deaths<S: Values>(
     cluster: &mut Cluster<S>,
     keep: impl Fn(&mut Cluster<S>) -> Records,
@@ -63,8 +63,8 @@ fn cumulative_entries_survive_restarts() {
     });
 }
 
-/// Two or more nodes of which the last will come back; the others have `values` values in batches
-/// of four, whose logs are kept if `log_bytes_max` allows it.
+/// A cluster whose last node will restart. The others have `values` values in batches of four. They
+/// keep them in their logs if `log_bytes_max` allows it.
 fn with_a_past(seed: u64, size: usize, values: usize, log_bytes_max: usize) -> Cluster<Set> {
     let config = Config { batch_bytes_max: 4 * VALUE_BYTES, log_bytes_max, ..Config::default() };
     let mut cluster = Cluster::new(seed, size, config, steady(10));
@@ -85,7 +85,8 @@ fn an_empty_node_catches_up_piece_by_piece_from_one_node_at_a_time() {
         for back in 0..3 {
             let mut cluster = with_a_past(1, 3, 100, log_bytes_max);
             cluster.restart(back, NO_RECORDS);
-            // It is silent at first, then there are 25 batches: 1, 2, 4, 8 and the others.
+            // The node is silent at first. Then there are 25 batches, in windows of 1, 2, 4, 8 and
+            // the rest.
             let took = cluster.run_until(secs(10), |cluster| cluster.values(back).len() == 100);
             let silence = 2 * cluster.config.probe_interval;
             assert!(took <= silence + 2 * ms(20) + 5 * ms(20), "{took:?}");
@@ -115,7 +116,7 @@ fn a_node_that_was_cut_off_for_long_catches_up_as_well() {
     }
 }
 
-/// In its new life its views are counted from the beginning.
+/// In its new life, its views are counted from the beginning.
 #[test]
 fn who_was_the_hub_of_an_earlier_life_does_not_serve_the_next_one() {
     let mut cluster = with_a_past(4, 5, 5, 1 << 20);
@@ -156,7 +157,7 @@ fn a_node_that_restarts_appends_to_a_new_log_and_keeps_the_old_one() {
     }
 }
 
-/// The folder is an older copy, and a client comes before any other node does.
+/// The folder is an older copy, and a client's request arrives before a message of another node.
 #[test]
 fn a_node_that_lost_records_loses_nothing_that_it_appends_at_once() {
     with_seeds(10, |seed| {
@@ -176,7 +177,8 @@ fn a_node_that_lost_records_loses_nothing_that_it_appends_at_once() {
     });
 }
 
-/// An earlier life lost records of its own log, got them with a snapshot, and then more of that log.
+/// An earlier life lost records of its own log. It got them back with a snapshot, and then got more
+/// of that log.
 #[test]
 fn a_snapshot_on_record_brings_what_is_missing_of_the_own_log() {
     let mut gossip: Gossip<Set> = Gossip::new(Config::default(), Set::default());
@@ -190,7 +192,7 @@ fn a_snapshot_on_record_brings_what_is_missing_of_the_own_log() {
     let parts = [vec![90_u32], vec![91], vec![3, 4], vec![5, 6]];
     let records: [RecordRef<'_, Set>; 7] = [
         RecordRef::Own(&own),
-        // The node died before it had the other parts of this one.
+        // The node failed before it had the other parts of this snapshot.
         RecordRef::Part(0, &parts[0]),
         RecordRef::Part(1, &parts[1]),
         RecordRef::Part(0, &parts[2]),
@@ -222,7 +224,7 @@ fn a_record_that_is_out_of_place_is_refused() {
     assert_eq!(gossip.state().values().len(), 1);
 }
 
-/// Node 1 dies, and what it said in its life comes only after it is back, with nothing.
+/// Node 1 fails, and messages of its life arrive only after it has restarted empty.
 #[test]
 fn what_comes_late_from_an_earlier_life_is_not_taken_for_what_the_new_one_has() {
     with_seeds(13, |seed| {
@@ -232,7 +234,7 @@ fn what_comes_late_from_an_earlier_life_is_not_taken_for_what_the_new_one_has() 
         let back = 1 - teller;
         cluster.append(teller);
         cluster.run_until(secs(3), |cluster| cluster.values(back).len() == 21);
-        // Its acknowledgement, and what it adds itself.
+        // Its acknowledgement, and the values that it appends itself.
         cluster.append(back);
         cluster.append(back);
         cluster.run_for(ms(1));

@@ -1,4 +1,5 @@
-//! A set whose values claim a size, so that sizes and times are those of a real cluster and memory is not.
+//! A set whose values claim a size. So sizes and times are those of a real cluster, but the memory
+//! is not.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,7 @@ impl<const BYTES: usize> Entry for Value<BYTES> {
     }
 }
 
-/// As a [`Set`], of such values.
+/// Like a [`Set`], with such values.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sized<const BYTES: usize>(Set);
 

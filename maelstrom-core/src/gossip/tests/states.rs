@@ -1,5 +1,5 @@
-//! Two states to replicate: a set whose entries are its values, and one whose entries are each all
-//! values of their origin so far.
+//! Two states to replicate: a set whose entries are its values, and one in which each entry holds
+//! all values of its origin so far.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,19 +10,19 @@ use super::*;
 use crate::MessageHandler;
 use crate::message::Request;
 
-/// A state of which a test can tell what it holds.
+/// A state whose contents a test can inspect.
 pub(super) trait Values: State + Clone + Default {
-    /// What the log of `origin` gets, so that `value` is among the values.
+    /// The entry for the log of `origin` that adds `value` to the values.
     fn entry(&self, origin: &Origin, value: u32) -> Self::Entry;
 
     fn values(&self) -> BTreeSet<u32>;
 
-    /// Whether it holds nothing but some of these.
+    /// Whether it holds only values from this set.
     fn is_within(&self, all: &BTreeSet<u32>) -> bool {
         self.values().is_subset(all)
     }
 
-    /// Those that came as entries, so that the node has them by name.
+    /// The values that arrived as entries, so that the node can name them.
     fn applied(&self) -> BTreeSet<u32> {
         self.values()
     }
@@ -31,7 +31,7 @@ pub(super) trait Values: State + Clone + Default {
         self.values().len()
     }
 
-    /// How many values are in a piece of a snapshot, where a test asks for that.
+    /// How many values a piece of a snapshot contains, if a test needs that.
     fn values_in(_piece: &Self::Piece) -> usize {
         0
     }
@@ -42,7 +42,7 @@ pub(super) trait Values: State + Clone + Default {
     }
 }
 
-/// Appends what clients send.
+/// A handler that appends the values that clients send.
 pub(super) struct Store<S: State> {
     pub(super) gossip: Gossip<S>,
 }
@@ -86,13 +86,13 @@ impl<S: Values> MessageHandler for Store<S> {
     }
 }
 
-/// A set of numbers; in each log they rise.
+/// A set of numbers that ascend in each log.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Set {
     values: BTreeSet<u32>,
-    /// The same in the order in which they came.
+    /// The same values, in the order of their arrival.
     list: Vec<u32>,
-    /// What came as an entry, and of each origin the last.
+    /// The values that arrived as entries, and the last value of each origin.
     applied: BTreeSet<u32>,
     last: BTreeMap<Origin, u32>,
 }
@@ -119,7 +119,7 @@ impl State for Set {
         }
     }
 
-    /// In the order in which they came: what comes later belongs to a later part.
+    /// The values in the order of their arrival, so a later value belongs to a later part.
     fn piece(&self, position: u64, bytes_max: usize) -> (Vec<u32>, Option<u64>) {
         let start = usize::try_from(position).map_or(self.list.len(), |at| at.min(self.list.len()));
         let end = (start + (bytes_max / VALUE_BYTES).max(1)).min(self.list.len());
@@ -131,7 +131,7 @@ impl State for Set {
         self.values.len() * VALUE_BYTES
     }
 
-    /// A piece that holds this number makes no sense.
+    /// A piece with this number is invalid.
     fn merge(&mut self, pieces: Vec<Vec<u32>>) -> Result<(), Error> {
         if pieces.iter().any(|piece| piece.contains(&NONSENSE)) {
             return Err(Error::malformed_request("nonsense"));

@@ -1,18 +1,18 @@
-//! For one request or message, a node looks only at peers that something is due for.
+//! Tests that for one request or message, a node looks only at peers for which something is due.
 
 use super::*;
 
-/// How many requests are counted, all at one moment.
+/// How many requests are counted, all at the same time.
 const REQUESTS: usize = 50;
 
-/// How many times node `index` looks at a peer while `act` makes it work.
+/// How often node `index` looks at a peer while it handles `act`.
 fn looks(cluster: &mut Cluster<Set>, index: usize, act: impl FnOnce(&mut Cluster<Set>)) -> usize {
     let before = cluster.engine(index).peers.looks.get();
     act(cluster);
     cluster.engine(index).peers.looks.get() - before
 }
 
-/// How many times a node looks at a peer for one append, when it has just told all that it had to.
+/// How often a node looks at a peer for one append, right after it has sent all its news.
 fn looks_per_append(cluster: &mut Cluster<Set>, index: usize) -> usize {
     cluster.append(index);
     let append = |cluster: &mut Cluster<Set>| {
@@ -23,7 +23,7 @@ fn looks_per_append(cluster: &mut Cluster<Set>, index: usize) -> usize {
     looks(cluster, index, append).div_ceil(REQUESTS)
 }
 
-/// A cluster in which all nodes are there, or only the first.
+/// A cluster in which all nodes run, or only the first one.
 fn cluster(size: usize, is_alone: bool) -> Cluster<Set> {
     let mut cluster = Cluster::new(7, size, Config::default(), steady(20));
     cluster.append(0);
@@ -51,7 +51,7 @@ fn an_append_looks_at_as_few_of_99_peers_as_of_one() {
 fn a_message_makes_a_hub_look_at_as_few_of_99_peers_as_of_one() {
     let [few, many] = [2, 100].map(|size| {
         let mut cluster = cluster(size, false);
-        // It has just told everyone, and has more to say to everyone.
+        // The node has just sent its news to all peers, and already has more for all of them.
         cluster.append(0);
         cluster.append(0);
         let life = cluster.engine(0).peers.get(&name(1)).unwrap().life();

@@ -1,12 +1,12 @@
-//! A workload of one's own, outside of the checker's crate: fencing tokens.
+//! A workload in a crate of its own: fencing tokens.
 //!
-//! A client that acquires a lock gets a token, a number. Storage that has seen a token refuses all
-//! smaller ones, so a client that was paused with an old token can do no harm. That works if a token
-//! is larger than every token that was given before the client asked for it. (Kleppmann, *Designing
-//! Data-Intensive Applications*, 2017, chapter 8.)
+//! A client that acquires a lock gets a token, which is a number. Storage that has seen a token
+//! refuses all smaller ones. So a client that was paused can do no harm with its old token. This
+//! requires that a token is larger than every token that was given before the client asked for it.
+//! (Kleppmann, *Designing Data-Intensive Applications*, 2017, chapter 8.)
 //!
-//! [`Fencing`] is the workload, [`Tokens`] a node. The binary `fencing-checker` has all flags and
-//! sub-commands of `maelstrom-sim`:
+//! [`Fencing`] is the workload, and [`Tokens`] is a node. The binary `fencing-checker` has all
+//! flags and subcommands of `maelstrom-sim`:
 //!
 //! ```sh
 //! cd maelstrom-sim/examples/own-workload
@@ -18,7 +18,7 @@
 //!     --time-limit 5 --rate 50 -- --local
 //! ```
 //!
-//! The last one is invalid: with `--local` each node counts for itself.
+//! The last test is invalid: with `--local` each node counts for itself.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,7 +32,7 @@ use maelstrom_sim::rng::SimRng;
 use maelstrom_sim::workload::{Field, FinalOps, Generator, Invocation, Rpc, Schema, Workload};
 use serde::{Deserialize, Serialize};
 
-/// The workload. Its fields are flags of the command line.
+/// The workload. Its fields become flags of the command line.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Fencing {
     /// Whether two clients may get the same token if they ask for it at the same time
@@ -72,7 +72,7 @@ impl Workload for Fencing {
         Box::new(self.clone())
     }
 
-    /// Goes through the history once, with the largest token that was given so far.
+    /// Walks through the history once, and remembers the largest token given so far.
     fn check(&self, history: &History) -> WorkloadResults {
         let mut largest = i64::MIN;
         // For each open request, the largest token given before it.
@@ -105,7 +105,7 @@ impl Generator for Fencing {
         ACQUIRE
     }
 
-    /// Every node must answer when all faults are over.
+    /// Every node must reply after all faults have ended.
     fn final_ops(&self) -> FinalOps {
         FinalOps::Once(ACQUIRE)
     }
@@ -115,16 +115,16 @@ impl Generator for Fencing {
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Payload {
-    /// A client wants a token.
+    /// A client requests a token.
     Acquire,
-    /// It gets one.
+    /// The client gets a token.
     AcquireOk {
         /// The token.
         token: u64,
     },
 }
 
-/// The oracle has answered, or has not.
+/// The outcome of a call to the service `lin-tso`.
 pub struct Answered {
     request: Request,
     token: Result<u64, RpcError>,
@@ -133,13 +133,13 @@ pub struct Answered {
 /// A node that gives tokens.
 #[derive(Debug, Default)]
 pub struct Tokens {
-    /// Whether it counts for itself, which is wrong if there are other nodes.
+    /// Whether it counts for itself, which is wrong in a cluster with other nodes.
     local: bool,
     last: u64,
 }
 
 impl Tokens {
-    /// A node that asks the service `lin-tso`.
+    /// A node that gets its tokens from the service `lin-tso`.
     pub fn new() -> Self {
         Self::default()
     }
@@ -191,7 +191,8 @@ mod tests {
         Sweep::new(Fencing::default(), Fault::ALL).test(10, |_| Tokens::new());
     }
 
-    /// Smaller runs that once failed. In this one a node that counts for itself forgets its count.
+    /// Runs stored smaller runs that once failed. In this one, a node that counts for itself
+    /// forgets its count.
     #[test]
     fn regressions() {
         Sweep::new(Fencing::default(), Fault::ALL)

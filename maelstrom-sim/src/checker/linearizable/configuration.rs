@@ -1,4 +1,4 @@
-//! A configuration of the search, and sets of configurations without the ones that are of no use.
+//! A configuration of the search, and sets of configurations without dominated ones.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -6,13 +6,14 @@ use std::rc::Rc;
 use super::covers::Covers;
 use super::states::StateId;
 
-/// One bit for each operation that is open and returns later.
+/// One bit for each open operation that will return.
 pub(super) type Bits = u128;
 
-/// The way to a configuration: its last link, which knows the one before.
+/// The operations that took effect on the way to a configuration, as a linked list from the last
+/// one back to the first.
 pub(super) type Trail = Option<Rc<Link>>;
 
-/// An operation took effect.
+/// One operation that took effect.
 #[derive(Debug)]
 pub(super) struct Link {
     op: usize,
@@ -20,7 +21,8 @@ pub(super) struct Link {
 }
 
 impl Drop for Link {
-    /// A trail is as long as the history: dropping it link by link must not recurse.
+    /// A trail can be as long as the history, so the links are dropped in a loop and not by
+    /// recursion.
     fn drop(&mut self) {
         let mut next = self.before.take();
         while let Some(link) = next {
@@ -29,14 +31,14 @@ impl Drop for Link {
     }
 }
 
-/// Lengthens a trail.
+/// Appends an operation to a trail.
 pub(super) fn lengthen(trail: &mut Trail, op: usize) {
     let before = trail.take();
     *trail = Some(Rc::new(Link { op, before }));
 }
 
-/// The operations of a trail in order, of a history with `ops` operations. An operation that was
-/// free first and took effect later counts where it is last.
+/// The operations of a trail in order, for a history with `ops` operations. A trail names an
+/// operation twice if it was free first and took effect later. Only the later place counts.
 pub(super) fn order(trail: &Trail, ops: usize) -> Vec<usize> {
     let mut is_placed = vec![false; ops];
     let mut order = Vec::new();
@@ -52,43 +54,45 @@ pub(super) fn order(trail: &Trail, ops: usize) -> Vec<usize> {
     order
 }
 
-/// A state that the object may be in, and the open operations that took effect.
+/// A possible state of the object, and the open operations that took effect on the way to it.
 #[derive(Clone, Debug)]
 pub(super) struct Configuration {
     pub(super) state: StateId,
     /// The open operations that took effect.
     pub(super) done: Bits,
-    /// The open operations that took effect where nobody noticed, but may do so later instead.
+    /// The open operations that took effect without a visible change. They may take effect later
+    /// instead.
     pub(super) free: Bits,
-    /// How many indeterminate operations of each class took effect, by slot.
+    /// How many indeterminate operations of each class took effect. The index is the slot of the
+    /// class.
     pub(super) used: Vec<u32>,
-    /// How many indeterminate operations took effect.
+    /// How many indeterminate operations took effect in all.
     pub(super) total_used: u64,
-    /// Their cost.
+    /// The total cost of the indeterminate operations that took effect.
     cost: u64,
     pub(super) trail: Trail,
 }
 
 impl Configuration {
-    /// Before the first operation, with so many classes.
+    /// The configuration before the first operation, for this many classes.
     pub(super) fn new(state: StateId, classes: usize) -> Self {
         let (used, trail) = (vec![0; classes], None);
         Self { state, done: 0, free: 0, used, total_used: 0, cost: 0, trail }
     }
 
-    /// The same with an operation forgotten that has returned.
+    /// The same configuration without an operation that has returned.
     pub(super) fn forgetting(mut self, bit: Bits) -> Self {
         self.done &= !bit;
         self.free &= !bit;
         self
     }
 
-    /// How many of a class took effect, by its slot.
+    /// How many operations of the class with this slot took effect.
     pub(super) fn used(&self, slot: usize) -> u32 {
         self.used.get(slot).copied().unwrap_or(0)
     }
 
-    /// Counts one more of a class, by its slot.
+    /// Counts one more operation of the class with this slot.
     pub(super) fn count(&mut self, slot: usize, cost: u64) {
         if let Some(count) = self.used.get_mut(slot) {
             *count += 1;
@@ -97,10 +101,11 @@ impl Configuration {
         self.cost += cost;
     }
 
-    /// Whether each history that `other` can go on with, `self` can go on with too.
+    /// Whether `self` can continue with every history with which `other` can continue.
     ///
-    /// That is so in the same state if each open operation has the same status or is free, and if
-    /// there is a partner for each indeterminate operation that `other` has left over.
+    /// This holds if both have the same state, each open operation has the same status in both or
+    /// is free in `self`, and `self` has a partner for each indeterminate operation that `other`
+    /// has not used.
     pub(super) fn dominates(&self, other: &Self, covers: &Covers) -> bool {
         let differ = (self.done ^ other.done) | (self.free ^ other.free);
         self.state == other.state
@@ -109,19 +114,19 @@ impl Configuration {
             && covers.leave_partners(&self.used, &other.used)
     }
 
-    /// The higher, the less it can still do.
+    /// A higher cost means fewer ways to continue.
     const fn cost(&self) -> (u64, u32) {
         (self.cost, self.free.count_zeros())
     }
 
-    /// How far two configurations of the same state are from each other.
+    /// How much two configurations of the same state differ.
     fn distance(&self, other: &Self) -> (u32, u64) {
         let differ = (self.done ^ other.done) | (self.free ^ other.free);
         let pairs = self.used.iter().zip(&other.used);
         (differ.count_ones(), pairs.map(|(a, b)| u64::from(a.abs_diff(*b))).sum())
     }
 
-    /// A configuration that dominates both. It may be one that no order leads to.
+    /// Returns a configuration that dominates both. Possibly no order of operations leads to it.
     fn join(mut self, other: &Self) -> Self {
         let differ = (self.done ^ other.done) | (self.free ^ other.free);
         self.free |= differ;
@@ -134,26 +139,26 @@ impl Configuration {
     }
 }
 
-/// The treatment of configurations that are too many.
+/// The action for configurations beyond the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Excess {
-    /// Drop some. The search still proves that a history is linearizable.
+    /// Drop some. The search can still prove that a history is linearizable.
     Drop,
-    /// Join some. The search still proves that a history is not linearizable.
+    /// Join some. The search can still prove that a history is not linearizable.
     Join,
 }
 
-/// Configurations none of which dominates another.
+/// A set of configurations in which none dominates another.
 pub(super) struct Antichain<'a> {
     covers: &'a Covers,
     by_state: BTreeMap<StateId, Vec<Configuration>>,
-    /// The most configurations of one state.
+    /// The most configurations per state.
     per_state: usize,
-    /// The most configurations, where excess is dropped.
+    /// The most configurations in all. Applies only to [`Excess::Drop`].
     total: usize,
     excess: Excess,
     len: usize,
-    /// Whether one was dropped.
+    /// Whether a configuration was dropped.
     pub(super) dropped: bool,
 }
 
@@ -171,7 +176,8 @@ impl<'a> Antichain<'a> {
         self.len == 0
     }
 
-    /// Takes one in, unless it is of no use. Returns the one that is new: it may be a joined one.
+    /// Inserts a configuration unless another one dominates it. Returns the inserted one, which may
+    /// be a joined one; `None` if nothing was inserted.
     pub(super) fn insert(&mut self, new: Configuration) -> Option<&Configuration> {
         let covers = self.covers;
         let group = self.by_state.entry(new.state).or_default();

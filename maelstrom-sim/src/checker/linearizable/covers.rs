@@ -1,48 +1,52 @@
-//! Which indeterminate operations can stand in for which.
+//! Decides which indeterminate operations can stand in for which others.
 //!
 //! Classes form groups. The first class of a group, its head, covers all others: wherever one of
 //! them is legal, the head is legal too, and leads to the same state ([`Model::covers`]).
 //!
-//! # Why a head that is left over makes up for an operation of its group
+//! # Why an unused head makes up for an operation of its group
 //!
-//! Take two configurations A and B with the same state, where each operation that B has left over
-//! has a partner that A has left over: an equal one, or one that covers it. No two have the same
-//! partner. Each way to go on from B is then a way to go on from A, with partners in place of the
-//! indeterminate operations:
+//! Take two configurations A and B with the same state. Assume that each operation that B has not
+//! used has a partner that A has not used: an equal operation, or one that covers it. No two
+//! operations share a partner. Then A can continue in every way in which B can, with partners in
+//! place of the indeterminate operations:
 //!
-//! * B takes a completed operation, or an indeterminate one that is called later. A takes the same.
+//! * B takes a completed operation, or an indeterminate one that is called later. A takes the same
+//!   operation.
 //! * B takes an indeterminate operation that was called. Its partner was called too. The operation
-//!   is legal in the state that both are in, so the partner is legal there and leads to the same
-//!   state. Both leave the remaining partners as they were.
+//!   is legal in the common state, so the partner is legal there and leads to the same state. The
+//!   other operations keep their partners.
 //!
-//! The configurations thus stay in the same state until the end. B may be left out: the search
-//! finds a way to go on from A if there is one, whichever operations it tries first.
+//! Thus both stay in the same state until the end, and the search can leave out B. It finds a way
+//! to continue from A if there is one, in whichever order it tries the operations.
 //!
-//! Both know the same calls, so what A has left over beyond B is what B used beyond A. Partners
-//! exist if A used no more of each head than B, and if the heads that A has left over beyond B are
-//! at least as many as the other operations of the group that B has left over beyond A.
+//! Both configurations know the same calls. So the operations that A has left beyond B are those
+//! that B used beyond A. In each group, partners exist under two conditions:
+//!
+//! * A used no more heads than B.
+//! * The number of heads that B used beyond A is at least the number of other operations that A
+//!   used beyond B, summed over their classes.
 
 use super::model::Model;
 
-/// The cost of using up an operation that covers others. Any other operation costs one.
+/// The cost of using an operation that covers others. Every other operation costs one.
 const HEAD_COST: u64 = 2;
 
 /// The groups of the classes of a history.
 ///
-/// A slot is a place for the count of a class. The slots of a group follow each other, and the one
-/// of its head comes first.
+/// A slot is the index of a class's count. The slots of a group are adjacent, and its head has the
+/// first one.
 #[derive(Debug, Default)]
 pub(super) struct Covers {
     /// The slot of each class.
     slots: Vec<usize>,
     /// How many classes each group has.
     groups: Vec<usize>,
-    /// The cost of using up an operation, by class.
+    /// The cost of using an operation, by class.
     costs: Vec<u64>,
 }
 
 impl Covers {
-    /// Groups classes, given an operation of each.
+    /// Groups the classes. `classes` has one operation of each.
     pub(super) fn new<M: Model>(model: &M, classes: &[&M::Op]) -> Self {
         let is_covered = |by: &M::Op, op: &M::Op| by != op && model.covers(by, op);
         let heads = classes.iter().filter(|op| !classes.iter().any(|by| is_covered(by, op)));
@@ -55,7 +59,7 @@ impl Covers {
             match is_head.or_else(covering).and_then(|at| groups.get_mut(at)) {
                 Some(group) if is_head.is_some() => group.insert(0, class),
                 Some(group) => group.push(class),
-                // Classes that cover each other have no head.
+                // Some classes cover each other and have no head, so each is a group of its own.
                 None => loose.push(vec![class]),
             }
         }
@@ -74,7 +78,7 @@ impl Covers {
         Self { slots, groups: groups.iter().map(Vec::len).collect(), costs }
     }
 
-    /// How many classes there are.
+    /// The number of classes.
     pub(super) const fn len(&self) -> usize {
         self.slots.len()
     }
@@ -84,12 +88,13 @@ impl Covers {
         self.slots.get(class).copied().unwrap_or(class)
     }
 
-    /// The cost of using up an operation of a class: the more it can do, the more it costs.
+    /// The cost of using an operation of a class. An operation that can do more costs more.
     pub(super) fn cost(&self, class: usize) -> u64 {
         self.costs.get(class).copied().unwrap_or(1)
     }
 
-    /// Whether `ours`, used up by slot, leaves a partner for each operation that `theirs` leaves.
+    /// Whether a configuration that used `ours` has an unused partner for each operation that one
+    /// which used `theirs` has not used. Both count by slot.
     pub(super) fn leave_partners(&self, mut ours: &[u32], mut theirs: &[u32]) -> bool {
         for len in &self.groups {
             let (Some((a, rest)), Some((b, other_rest))) =

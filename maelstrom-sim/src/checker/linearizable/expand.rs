@@ -1,7 +1,8 @@
-//! The operations that may take effect before another one returns.
+//! Lets operations take effect before a certain operation returns.
 //!
-//! [`Pass::expand`] finds the operations that can be of help, and advances configurations until the
-//! operation took effect in them. Every other operation takes effect as late as possible.
+//! [`Pass::expand`] finds the operations that can help, and advances configurations until the
+//! returning operation has taken effect in each. Every other operation takes effect as late as
+//! possible.
 
 use std::collections::VecDeque;
 
@@ -11,25 +12,25 @@ use super::model::Model;
 use super::search::{Open, Pass};
 use super::states::StateId;
 
-/// The operations that may have to take effect before a certain one.
+/// The operations that may have to take effect before a certain operation.
 struct Helpers {
     open: Vec<Open>,
-    /// By class.
+    /// Whether a class is among them, by class.
     classes: Vec<bool>,
 }
 
-/// The configurations on the way to the one operation that returns.
+/// The configurations on the way to the operation that returns.
 struct Expansion<'a> {
-    /// The operation.
+    /// The operation that returns.
     x: Open,
     helpers: Helpers,
     seen: Antichain<'a>,
-    /// The configurations to be advanced, by the number of indeterminate operations on the way.
+    /// The configurations to advance, by the number of indeterminate operations used on the way.
     levels: Vec<VecDeque<Configuration>>,
 }
 
 impl Expansion<'_> {
-    /// Takes a configuration in, unless it is of no use.
+    /// Queues a configuration, unless another one dominates it.
     fn push(&mut self, level: usize, configuration: Configuration) {
         let Some(new) = self.seen.insert(configuration).cloned() else { return };
         if self.levels.len() <= level {
@@ -42,10 +43,9 @@ impl Expansion<'_> {
 }
 
 impl<'a, M: Model> Pass<'a, M> {
-    /// From each start, lets operations take effect, the last of them `x`. The results go to
-    /// `next`.
+    /// From each start, lets operations take effect until `x` has. The results go to `next`.
     ///
-    /// Configurations with fewer indeterminate operations come first.
+    /// Visits configurations with fewer indeterminate operations first.
     pub(super) fn expand(
         &mut self,
         starts: &[Configuration],
@@ -81,9 +81,11 @@ impl<'a, M: Model> Pass<'a, M> {
         Ok(())
     }
 
-    /// The operations that cannot be moved behind `x`, nor behind all others of these.
+    /// The operations that may have to come before `x`, directly or through another helper: those
+    /// that cannot be moved behind it.
     ///
-    /// A read is among them where it is not settled: it may need a state that `x` ends.
+    /// A read helps no configuration. But the operations before an unsettled read can, because the
+    /// read may need a state that `x` ends.
     fn helpers(&self, x: Open, settled: Bits) -> Helpers {
         let (timeline, model) = (self.timeline, self.timeline.model);
         let known = self.called.len();
@@ -102,7 +104,7 @@ impl<'a, M: Model> Pass<'a, M> {
                 todo.push(op);
                 false
             });
-            // Before an operation that overwrites, nothing helps that may be left out.
+            // Indeterminate operations need not come before one that overwrites the state.
             if model.overwrites(later) {
                 continue;
             }
@@ -119,7 +121,7 @@ impl<'a, M: Model> Pass<'a, M> {
         helpers
     }
 
-    /// Lets each operation take effect that can be next.
+    /// Tries each operation that can take effect next.
     fn advance(
         &mut self,
         one: &Configuration,
@@ -164,8 +166,8 @@ impl<'a, M: Model> Pass<'a, M> {
         Ok(())
     }
 
-    /// The state that an open operation changes the state to. None if it did so before, if it is
-    /// not legal, and if it changes nothing.
+    /// The state after an open operation. `None` if the operation took effect before, is not legal,
+    /// or changes nothing.
     fn effect(&mut self, one: &Configuration, open: Open) -> Result<Option<StateId>, Reason> {
         if one.done & open.bit != 0 || open.is_read {
             return Ok(None);
@@ -193,7 +195,7 @@ impl<'a, M: Model> Pass<'a, M> {
         self.enter(after, to)
     }
 
-    /// The configuration after a further operation of a class changed the state.
+    /// The configuration after one more indeterminate operation of a class changed the state.
     fn after_indeterminate(
         &mut self,
         one: &Configuration,
@@ -213,7 +215,8 @@ impl<'a, M: Model> Pass<'a, M> {
         self.enter(after, to)
     }
 
-    /// Before an operation overwrites the state, all open ones that do so may go unnoticed.
+    /// Frees all open operations that overwrite the state. They can take effect right before
+    /// another overwrite, and no one notices.
     fn free_overwritten(&self, configuration: &mut Configuration) {
         for open in self.open.iter().filter(|open| open.overwrites) {
             if (configuration.done | configuration.free) & open.bit == 0 {

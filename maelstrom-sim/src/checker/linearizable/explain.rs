@@ -1,7 +1,8 @@
-//! Why a history is not linearizable, for a person.
+//! Explains to a person why a history is not linearizable.
 //!
-//! [`Explanation::new`] takes the place where no configuration went on. The states there come from
-//! the pass that proved it. The order before it comes from the pass that got farthest.
+//! [`Explanation::new`] starts from the return that no configuration passed. The states at that
+//! return come from the pass that proved the error. The order before it comes from the pass that
+//! got farthest.
 
 use std::fmt;
 
@@ -10,25 +11,26 @@ use super::model::Model;
 use super::search::Stuck;
 use super::timeline::{Event, Timeline};
 
-/// The most states, and the most operations of a kind, that the text names.
+/// How many states, and how many operations of a kind, the text names.
 const SHOWN: usize = 3;
 
-/// Why a history is not linearizable. Its text is a few short lines.
+/// Why a history is not linearizable. As text, it is a few short lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// The place in the history of the operation that cannot be linearized: no order contains it
-    /// and all operations that returned before it did.
+    /// The index of the operation that cannot be linearized. No order contains it together with all
+    /// operations that returned before it.
     pub operation: usize,
-    /// An order of the operations that returned before, as places. Concurrent and indeterminate
-    /// operations may be among them.
+    /// An order of the operations that returned before it, as indices. It may include concurrent
+    /// and indeterminate operations.
     pub prefix: Vec<usize>,
-    /// Whether the order lacks operations that returned before: the search knows none that is
-    /// longer.
+    /// Whether operations that returned before are missing in the order. The search found no longer
+    /// one.
     pub prefix_is_short: bool,
-    /// The operation and the completed ones that are concurrent with it, by their calls.
+    /// The operation and the completed ones that are concurrent with it, in the order of their
+    /// calls.
     pub window: Vec<usize>,
-    /// Each state that can be reached before its return, and why none goes on. There may be some
-    /// among them that cannot be reached.
+    /// Each state that the object can reach before the return, and why none continues. Some of
+    /// these states may be unreachable.
     pub last_states: Vec<LastState>,
     lines: Vec<String>,
 }
@@ -38,19 +40,20 @@ pub struct Explanation {
 pub struct LastState {
     /// The state in words.
     pub state: String,
-    /// The operations that may be next: the one that fails first, and then the other ones that are
-    /// open. One of several equal indeterminate ones stands for all.
+    /// The operations that may be next: first the one that cannot be linearized, then the other
+    /// open ones. One of several equal indeterminate operations stands for all.
     pub candidates: Vec<Candidate>,
 }
 
 /// An operation that may be next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its place in the history.
+    /// Its index in the history.
     pub operation: usize,
-    /// The state after it, in words. None if it is not legal.
+    /// The state after it, in words. `None` if it is not legal.
     pub leads_to: Option<String>,
-    /// The state that it needs, in words. None if it is legal in all, or the model does not tell.
+    /// The state that it needs, in words. `None` if it is legal in every state, or if the model
+    /// does not tell.
     pub needs: Option<String>,
 }
 
@@ -88,7 +91,7 @@ impl Explanation {
         new
     }
 
-    /// Replaces places by those in the whole history.
+    /// Replaces indices in the part by indices in the whole history.
     pub(super) fn translate(&mut self, place: &dyn Fn(usize) -> usize) {
         let states = self.last_states.iter_mut().flat_map(|state| &mut state.candidates);
         let candidates = states.map(|candidate| &mut candidate.operation);
@@ -125,7 +128,7 @@ impl Explanation {
         lines
     }
 
-    /// The states it could meet, and the one it needs.
+    /// Describes the possible states, and the state that the operation needs.
     fn states_line<M: Model>(&self, timeline: &Timeline<'_, M>) -> String {
         let shown = self.last_states.iter().take(SHOWN).map(|last| last.state.as_str());
         let mut text = format!("Then the state is {}", shown.collect::<Vec<_>>().join(" or "));
@@ -140,7 +143,7 @@ impl Explanation {
         }
     }
 
-    /// Until when the operation would have been legal in the order that was found.
+    /// Says until when the operation would have been legal in the order that was found.
     fn until_line<M: Model>(&self, timeline: &Timeline<'_, M>) -> Option<String> {
         let (model, x) = (timeline.model, timeline.op(self.operation)?);
         let mut state = model.init();
@@ -167,7 +170,7 @@ impl Explanation {
         Some(text + if preceded { ", which returned before its call." } else { "." })
     }
 
-    /// The effect that the other operations would have in the first state.
+    /// Describes the effect of the other operations in the first state.
     fn candidates_line<M: Model>(
         &self,
         timeline: &Timeline<'_, M>,
@@ -198,7 +201,7 @@ fn describe<M: Model>(timeline: &Timeline<'_, M>, at: usize) -> String {
     format!("{} [{}, {end}]", timeline.model.describe_op(&op.op), op.call)
 }
 
-/// The operation and the completed ones that are concurrent with it, by their calls.
+/// The operation and the completed ones that are concurrent with it, in the order of their calls.
 fn window<M: Model>(timeline: &Timeline<'_, M>, x: usize) -> Vec<usize> {
     let Some(op) = timeline.ops.get(x) else { return Vec::new() };
     let (from, to) = (op.call, op.returned.unwrap_or(u64::MAX));
@@ -213,7 +216,8 @@ fn window<M: Model>(timeline: &Timeline<'_, M>, x: usize) -> Vec<usize> {
     calls.filter(overlaps).collect()
 }
 
-/// The operation, and the others that are open when it returns. One of each class stands for all.
+/// The operation, and the others that are open when it returns. One operation of each class stands
+/// for all.
 fn open_at<M: Model>(timeline: &Timeline<'_, M>, event: usize, x: usize) -> Vec<usize> {
     let mut is_open = vec![false; timeline.ops.len()];
     for event in timeline.events.iter().take(event) {

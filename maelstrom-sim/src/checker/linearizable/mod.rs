@@ -1,60 +1,62 @@
-//! Whether a history is linearizable: whether each operation can have taken effect at one moment
-//! between its call and its return, in an order that a sequential model allows.
+//! Checks whether a history is linearizable: each operation takes effect at one moment between its
+//! call and its return, in an order that a sequential model allows.
 //!
 //! # Invariants
 //!
-//! * A history that has a linearization is never called not linearizable.
-//! * [`Outcome::Linearizable`] comes with an order that proves it.
-//! * A search that reaches a limit answers [`Outcome::Unknown`].
-//! * The same history and limits give the same outcome: only counts limit the search.
+//! * If a history has a linearization, the outcome is never [`Outcome::NotLinearizable`].
+//! * [`Outcome::Linearizable`] carries an order that proves it.
+//! * A search that reaches a limit returns [`Outcome::Unknown`].
+//! * The same history and limits give the same outcome, because the limits are counts and not
+//!   times.
 //!
 //! # Main path
 //!
-//! 1. [`check_by_key`] splits a history into parts, and [`check`] judges one.
-//! 2. `Timeline::new` puts calls and returns in order. Equal indeterminate operations form a class.
-//! 3. `Pass::run` goes from return to return, with a frontier of configurations. A configuration is
-//!    a state, the open operations that took effect, and how many of each class took effect.
+//! 1. [`check_by_key`] splits a history by key, and [`check`] judges one part.
+//! 2. `Timeline::new` sorts calls and returns. Equal indeterminate operations form a class.
+//! 3. `Pass::run` goes from return to return with a frontier of configurations. A configuration is
+//!    a state, the open operations that took effect, and how many operations of each class took
+//!    effect.
 //! 4. At a return, `Pass::on_return` keeps the configurations where the operation took effect.
-//!    `Pass::expand` advances the others: operations take effect only where they can be of help.
-//! 5. `Antichain::insert` leaves out configurations that another one dominates.
-//! 6. Where no configuration is left, `explain` tells why.
+//!    `Pass::expand` advances the others. It applies only operations that can help.
+//! 5. `Antichain::insert` drops configurations that another one dominates.
+//! 6. If no configuration is left, `explain` says why.
 //!
 //! # The size of the frontier
 //!
-//! A configuration forgets an operation when it returns. These rules keep the frontier small:
+//! A configuration forgets an operation when the operation returns. These rules keep the frontier
+//! small:
 //!
 //! * An operation takes effect as late as possible: right before it returns, or before another one
-//!   that cannot do without it ([`Model::swaps`]).
-//! * An open operation that changed nothing where the object was is free: it may take effect later,
-//!   or not. Such are all reads that fit, and writes that another write follows at once.
-//! * Indeterminate operations count by class. Among equal states, the one with fewer used up
-//!   dominates. An operation that is left over also makes up for one that can do less
-//!   ([`Model::covers`]): of two register configurations, the one that used up a compare-and-set
-//!   dominates the one that used up a write of the same value.
+//!   that needs it ([`Model::swaps`]).
+//! * An open operation that did not change the state is free: it may also take effect later. Reads
+//!   that fit are free. So are writes that another write overwrites at once.
+//! * Indeterminate operations count by class. Among configurations with equal states, the one that
+//!   used fewer dominates. An unused operation also makes up for one that can do less
+//!   ([`Model::covers`]). Example: of two register configurations, one used a compare-and-set and
+//!   the other a write of the same value. The first dominates the second.
 //!
-//! Without indeterminate operations, a history of n operations with c open at a time takes
-//! n · 2^c · c steps at worst for each reachable state. Registers mostly take n · c.
+//! Without indeterminate operations, a history of n operations with at most c open at a time takes
+//! n · 2^c · c steps per reachable state in the worst case. Registers mostly take n · c.
 //!
 //! Many indeterminate operations make an exact frontier explode: each unexpected value has several
-//! explanations, and these multiply. Therefore [`check`] makes several passes. Some drop
-//! configurations, and can prove that a history is linearizable. Some join two configurations into
-//! one that can do all that both can, and can prove that it is not. If neither proves anything,
-//! they repeat with more configurations, at last with all.
+//! explanations, and these multiply. Therefore [`check`] makes several passes. Some passes drop
+//! configurations; they can prove that a history is linearizable. Others join two configurations
+//! into one that can do all that both can; they can prove that it is not. If no pass proves
+//! anything, the search repeats them with more configurations. The last pass keeps all of them.
 //!
-//! A pass that drops configurations and gets stuck first goes back some events, and passes that
-//! place with more configurations (`Snapshots`). Registers have few states, and for them narrow
-//! passes of both kinds take time in proportion to the length of the history and the number of
-//! classes. For other models, joined configurations may lead to states without end; limits end such
-//! passes.
+//! If a pass that drops configurations gets stuck, it first goes back some events and retries with
+//! more configurations (`Snapshots`). A register has few states. So for registers, narrow passes of
+//! both kinds take time proportional to the length of the history and the number of classes. For
+//! other models, joined configurations may reach ever more states; limits end such passes.
 //!
 //! # Sources
 //!
 //! * Wing & Gong, *Testing and Verifying Concurrent Objects* (JPDC 1993): the search
-//! * Lowe, *Testing for Linearizability* (Concurrency and Computation 2017): configurations that
-//!   are visited once, and linearization just in time
-//! * Athalye, *Porcupine* (2017): parts by key, and the visited set as bits and state
+//! * Lowe, *Testing for Linearizability* (Concurrency and Computation 2017): a set of visited
+//!   configurations, and just-in-time linearization
+//! * Athalye, *Porcupine* (2017): partitions by key, and the visited set as bits and state
 //!
-//! The frontier in place of a depth-first search, classes, free operations and joins are additions.
+//! New here: a frontier in place of the depth-first search, classes, free operations, and joins.
 
 mod configuration;
 mod covers;
@@ -83,18 +85,19 @@ use timeline::Timeline;
 
 /// An operation of a history, with its result.
 ///
-/// Times are of any clock that all operations share, or places in a log. One operation precedes
-/// another if it returned before the other's call. At equal times, they are concurrent.
+/// Times come from any clock that all operations share, or are positions in a log. One operation
+/// precedes another if it returned before the other's call. Operations with equal times are
+/// concurrent.
 ///
-/// The caller leaves out operations that failed, for they had no effect. The caller also leaves out
-/// reads that never returned, for they have no result.
+/// The caller leaves out operations that failed, because they had no effect. The caller also leaves
+/// out reads that never returned, because they have no result.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Operation<O> {
     /// The operation and its result.
     pub op: O,
     /// The time of its call.
     pub call: u64,
-    /// The time of its return. None if it is indeterminate: it takes effect at any time after its
+    /// The time of its return. `None` if it is indeterminate: it takes effect at any time after its
     /// call, or never.
     pub returned: Option<u64>,
 }
@@ -106,31 +109,31 @@ impl<O> Operation<O> {
         Self { op, call, returned: Some(returned) }
     }
 
-    /// An operation that may have an effect, at any time after its call.
+    /// An indeterminate operation: it takes effect at any time after its call, or never.
     #[must_use]
     pub const fn indeterminate(op: O, call: u64) -> Self {
         Self { op, call, returned: None }
     }
 }
 
-/// How far a search may go.
+/// The limits of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The most steps. A step tries an operation in a state.
     pub steps: u64,
-    /// The most configurations and states that are held at a time. A configuration counts once more
-    /// for every 32 different indeterminate operations of the history.
+    /// The most configurations and states in memory at a time. A configuration counts once more for
+    /// every 32 different indeterminate operations of the history.
     pub entries: usize,
 }
 
 impl Limits {
-    /// The most completed operations that may be open at a time.
+    /// The most completed operations that may be open at the same time.
     pub const MOST_OPEN: u32 = Bits::BITS;
 }
 
 impl Default for Limits {
-    /// Enough for a register history of some ten thousand operations on a key, of which some
-    /// percent are indeterminate.
+    /// Enough for a register history of about ten thousand operations on a key, if a few percent of
+    /// them are indeterminate.
     fn default() -> Self {
         Self { steps: 50_000_000, entries: 1_000_000 }
     }
@@ -148,7 +151,7 @@ pub enum Reason {
     /// Too many operations were open at a time.
     #[error("more than {0} operations were open at a time")]
     TooManyOpen(u32),
-    /// The operation at this place of the history returns before its call.
+    /// The operation at this index returns before its call.
     #[error("operation {0} returns before its call")]
     ReturnsBeforeCall(usize),
 }
@@ -157,26 +160,26 @@ pub enum Reason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Outcome {
-    /// There is an order of the operations that the model allows.
+    /// The model allows some order of the operations.
     Linearizable {
-        /// Such an order, as places in the history. It lacks indeterminate operations that need not
-        /// have taken effect.
+        /// Such an order, as indices into the history. It may omit indeterminate operations that
+        /// did not need to take effect.
         order: Vec<usize>,
     },
-    /// There is none.
+    /// The model allows no order.
     NotLinearizable(Box<Explanation>),
-    /// The search ended too early to tell.
+    /// The search ended too early to decide.
     Unknown(Reason),
 }
 
 impl Outcome {
-    /// Whether the history is linearizable for sure.
+    /// Whether the search proved that the history is linearizable.
     #[must_use]
     pub const fn is_linearizable(&self) -> bool {
         matches!(self, Self::Linearizable { .. })
     }
 
-    /// Whether the history is not linearizable for sure.
+    /// Whether the search proved that the history is not linearizable.
     #[must_use]
     pub const fn is_not_linearizable(&self) -> bool {
         matches!(self, Self::NotLinearizable(_))
@@ -197,12 +200,12 @@ impl fmt::Display for Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Parts<K> {
-    /// The verdict on each key. Places are those in the whole history.
+    /// The verdict on each key. Indices refer to the whole history.
     pub by_key: BTreeMap<K, Outcome>,
 }
 
 impl<K> Parts<K> {
-    /// Whether all parts are linearizable. None if that is unknown.
+    /// Whether all parts are linearizable. `None` if that is unknown.
     #[must_use]
     pub fn is_linearizable(&self) -> Option<bool> {
         if self.first_error().is_some() {
@@ -221,12 +224,12 @@ impl<K> Parts<K> {
     }
 }
 
-/// The operations of a key, and their places in the whole history.
+/// The operations of a key, and their indices in the whole history.
 type Part<O> = (Vec<usize>, Vec<Operation<O>>);
 
-/// Judges a history whose operations concern one key each. The limits are for each key.
+/// Judges a history in which each operation concerns one key. The limits apply to each key.
 ///
-/// A history is linearizable if and only if its parts are.
+/// A history is linearizable if and only if each of its parts is (locality; Herlihy & Wing 1990).
 ///
 /// ```
 /// use maelstrom_sim::checker::linearizable::{
@@ -262,7 +265,7 @@ pub fn check_by_key<K: Ord, M: Model>(
     Parts { by_key: parts.into_iter().map(judge).collect() }
 }
 
-/// The same outcome with the places in the whole history.
+/// The same outcome with indices into the whole history.
 fn in_whole(outcome: Outcome, place: &dyn Fn(usize) -> usize) -> Outcome {
     match outcome {
         Outcome::Linearizable { order } => {
@@ -279,14 +282,14 @@ fn in_whole(outcome: Outcome, place: &dyn Fn(usize) -> usize) -> Outcome {
     }
 }
 
-/// Judges a history of one object. The order of the operations does not matter, only their times.
+/// Judges a history of one object. The slice may have any order: only the times count.
 pub fn check<M: Model>(model: &M, history: &[Operation<M::Op>], limits: Limits) -> Outcome {
     let outcome = Timeline::new(model, history).and_then(|timeline| judge(&timeline, limits));
     outcome.unwrap_or_else(Outcome::Unknown)
 }
 
-/// The configurations of a state that the passes keep in turn. For the ones that drop some, also
-/// the slack, and how often they go back from where they get stuck.
+/// The widths of the passes in turn: how many configurations of a state a pass keeps. A pass that
+/// drops configurations also has a slack, and a number of retries from an earlier event.
 const WIDTHS: [(usize, Option<usize>, u32); 7] = [
     (4, Some(1), 1),
     (4, Some(1), 2),
@@ -297,7 +300,7 @@ const WIDTHS: [(usize, Option<usize>, u32); 7] = [
     (usize::MAX, None, 0),
 ];
 
-/// The most entries of a pass that joins configurations.
+/// The limit on entries of a pass that joins configurations.
 const JOINED: usize = 10_000;
 
 fn dropping((per_state, slack, tries): (usize, Option<usize>, u32)) -> Policy {
@@ -328,7 +331,7 @@ fn judge<M: Model>(timeline: &Timeline<'_, M>, limits: Limits) -> Result<Outcome
         let per_state = width.0 / 2;
         let (excess, total) = (Excess::Join, usize::MAX);
         let joining = Policy { excess, per_state, total, slack: None, tries: 0 };
-        // Joined configurations may lead to states without end. The other passes go on then.
+        // Joined configurations may reach ever more states, so this pass has lower limits.
         let narrow = Limits { entries: limits.entries.min(JOINED), steps: steps / 4 };
         let mut left = narrow.steps;
         let end = Pass::new(timeline, joining, narrow, &mut left).run(all);
@@ -339,7 +342,7 @@ fn judge<M: Model>(timeline: &Timeline<'_, M>, limits: Limits) -> Result<Outcome
         }
         farthest = Some(stuck);
     }
-    // The last pass drops nothing, so it proved something.
+    // The last pass drops nothing, so it has proved something.
     Err(Reason::Steps(limits.steps))
 }
 
@@ -351,7 +354,7 @@ fn not_linearizable<M: Model>(
     Outcome::NotLinearizable(Box::new(Explanation::new(timeline, proof, prefix)))
 }
 
-/// Looks for a linearization of all that is before an event, with a part of the steps.
+/// Looks for a linearization of everything before an event, with a part of the steps.
 fn farther<M: Model>(
     timeline: &Timeline<'_, M>,
     mut farthest: Stuck<M>,

@@ -1,4 +1,4 @@
-//! The sequential object that a history is held against.
+//! The trait for sequential objects, against which the search checks a history.
 
 use std::hash::Hash;
 
@@ -50,7 +50,7 @@ use std::hash::Hash;
 /// assert!(check(&Lock, &twice, Limits::default()).is_not_linearizable());
 /// ```
 pub trait Model {
-    /// All that later operations depend on.
+    /// The state of the object: all that later operations depend on.
     type State: Clone + Eq + Hash;
     /// An operation with its result. Equal operations are interchangeable.
     type Op: Eq + Hash;
@@ -58,47 +58,51 @@ pub trait Model {
     /// The state before the first operation.
     fn init(&self) -> Self::State;
 
-    /// The state after `op`. None if `op` is not legal in `state`.
+    /// The state after `op`. `None` if `op` is not legal in `state`.
     fn step(&self, state: &Self::State, op: &Self::Op) -> Option<Self::State>;
 
-    /// The state in words that follow "the state is".
+    /// Describes the state, in words that follow "the state is".
     fn describe_state(&self, state: &Self::State) -> String;
 
-    /// The operation in a few words.
+    /// Describes the operation in a few words.
     fn describe_op(&self, op: &Self::Op) -> String;
 
-    /// The state that `op` needs, in words that follow "it needs". None if it is always legal.
+    /// Describes the state that `op` needs, in words that follow "it needs". `None` if `op` is
+    /// always legal.
     fn describe_need(&self, _op: &Self::Op) -> Option<String> {
         None
     }
 
     /// Whether `op` never changes a state.
     ///
-    /// The default is always right. A model that knows better makes the search faster.
+    /// The default is always correct. A model that returns true where it can makes the search
+    /// faster.
     fn is_read(&self, _op: &Self::Op) -> bool {
         false
     }
 
-    /// Whether `op` is legal in every state, and leaves the same state after each.
+    /// Whether `op` is legal in every state and always leads to the same state.
     ///
-    /// The default is always right. A model that knows better makes the search faster.
+    /// The default is always correct. A model that returns true where it can makes the search
+    /// faster.
     fn overwrites(&self, _op: &Self::Op) -> bool {
         false
     }
 
-    /// Whether `first` may be moved behind `second`: wherever `first` and then `second` is legal,
-    /// `second` and then `first` is legal too, and leaves the same state.
+    /// Whether `first` may move behind `second`: wherever `first` then `second` is legal, `second`
+    /// then `first` is legal too and leads to the same state.
     ///
-    /// This holds for a pair that is legal nowhere. The default is always right. A model that knows
-    /// better makes the search faster.
+    /// This also holds for a pair that is legal in no state. The default is always correct. A model
+    /// that returns true where it can makes the search faster.
     fn swaps(&self, _first: &Self::Op, _second: &Self::Op) -> bool {
         false
     }
 
-    /// Whether `a` can stand in for `b`: wherever `b` is legal, `a` is legal too, and leads to the
+    /// Whether `a` can stand in for `b`: wherever `b` is legal, `a` is legal too and leads to the
     /// same state.
     ///
-    /// The default is always right. A model that knows better makes the search faster.
+    /// The default is always correct. A model that returns true where it can makes the search
+    /// faster.
     fn covers(&self, _a: &Self::Op, _b: &Self::Op) -> bool {
         false
     }

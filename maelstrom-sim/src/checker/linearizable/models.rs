@@ -1,4 +1,4 @@
-//! The models that come with the checker: register, grow-only set, counter and queue.
+//! The built-in models: register, grow-only set, counter and queue.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Debug;
@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use super::model::Model;
 
-/// A register with read, write and compare-and-set. It holds nothing (`None`) at first.
+/// A register with read, write and compare-and-set. It is empty (`None`) at first.
 ///
 /// ```
 /// use maelstrom_sim::checker::linearizable::{Limits, Operation, Register, RegisterOp, check};
@@ -26,11 +26,11 @@ pub struct Register<V>(PhantomData<fn() -> V>);
 /// An operation on a [`Register`], with its result.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RegisterOp<V> {
-    /// A read returned this. A key that does not exist reads as `None`.
+    /// A read returned this value. A key that does not exist reads as `None`.
     Read(Option<V>),
-    /// A write of this succeeded.
+    /// A write of this value succeeded.
     Write(V),
-    /// A compare-and-set succeeded. Where `from` is none, it created the value.
+    /// A compare-and-set succeeded. If `from` is `None`, it created the value.
     Cas {
         /// The value before.
         from: Option<V>,
@@ -40,7 +40,7 @@ pub enum RegisterOp<V> {
 }
 
 impl<V> Register<V> {
-    /// A register that holds nothing at first.
+    /// A register that is empty at first.
     #[must_use]
     pub const fn new() -> Self {
         Self(PhantomData)
@@ -54,7 +54,7 @@ impl<V> Default for Register<V> {
 }
 
 impl<V> RegisterOp<V> {
-    /// The content that this needs, if any.
+    /// The content that the operation needs, if any.
     const fn needs(&self) -> Option<Option<&V>> {
         match self {
             Self::Read(value) => Some(value.as_ref()),
@@ -63,7 +63,7 @@ impl<V> RegisterOp<V> {
         }
     }
 
-    /// The value that this leaves. None if it changes nothing.
+    /// The value after the operation. `None` if the operation changes nothing.
     const fn leaves(&self) -> Option<&V> {
         match self {
             Self::Read(_) => None,
@@ -118,9 +118,10 @@ impl<V: Clone + Eq + Hash + Debug> Model for Register<V> {
         let between = first.leaves().map(Some).or(before);
         let second_needs = second.needs();
         if second_needs.is_some() && second_needs != between {
-            return true; // The pair is legal nowhere.
+            return true; // The pair is legal in no state.
         }
-        // A first operation that is legal everywhere is a write of another value than the second's.
+        // If `first` is legal in every state, it is a write, and its value differs from that of
+        // `second`.
         before.is_some_and(|before| {
             let after_second = second.leaves().map_or(before, Some);
             let after_both = first.leaves().map_or(after_second, Some);
@@ -135,9 +136,9 @@ impl<V: Clone + Eq + Hash + Debug> Model for Register<V> {
     }
 }
 
-/// A set that elements are added to, and none is removed from.
+/// A grow-only set: operations add elements and never remove any.
 ///
-/// A step copies the set: adding n elements takes time in the order of n².
+/// A step copies the set, so adding n elements takes time in the order of n².
 ///
 /// ```
 /// use maelstrom_sim::checker::linearizable::{GrowSet, Limits, Operation, SetOp, check};
@@ -154,9 +155,9 @@ pub struct GrowSet<V>(PhantomData<fn() -> V>);
 /// An operation on a [`GrowSet`], with its result.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SetOp<V: Ord> {
-    /// This was added, or was there already.
+    /// This element was added, or was there already.
     Add(V),
-    /// A read returned exactly these.
+    /// A read returned exactly these elements.
     Read(BTreeSet<V>),
 }
 
@@ -218,7 +219,7 @@ impl<V: Clone + Ord + Hash + Debug> Model for GrowSet<V> {
     fn swaps(&self, first: &SetOp<V>, second: &SetOp<V>) -> bool {
         match (first, second) {
             (SetOp::Add(_), SetOp::Add(_)) | (SetOp::Read(_), SetOp::Read(_)) => true,
-            // The pair is legal nowhere if the read lacks the element.
+            // If the read lacks the element, the pair is legal in no state.
             (SetOp::Add(element), SetOp::Read(elements)) => !elements.contains(element),
             (SetOp::Read(elements), SetOp::Add(element)) => elements.contains(element),
         }
@@ -243,14 +244,14 @@ pub struct Counter;
 /// An operation on a [`Counter`], with its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CounterOp {
-    /// This was added.
+    /// This amount was added.
     Add(i64),
-    /// A read returned this.
+    /// A read returned this value.
     Read(i64),
 }
 
 impl Model for Counter {
-    /// No number of operations that fits into memory makes this overflow.
+    /// Wide enough: no history that fits into memory overflows it.
     type State = i128;
     type Op = CounterOp;
 
@@ -298,10 +299,10 @@ impl Model for Counter {
     }
 }
 
-/// A queue: first in, first out. It is empty at first.
+/// A first-in-first-out queue. It is empty at first.
 ///
-/// The order of concurrent enqueues shows only when their elements are taken out. Many of them in
-/// one queue take time that grows exponentially, and the answer is then unknown.
+/// The order of concurrent enqueues becomes visible only when their elements are dequeued. A
+/// history with many concurrent enqueues takes exponential time, and the outcome is then unknown.
 ///
 /// ```
 /// use maelstrom_sim::checker::linearizable::{Limits, Operation, Queue, QueueOp, check};
@@ -319,9 +320,9 @@ pub struct Queue<V>(PhantomData<fn() -> V>);
 /// An operation on a [`Queue`], with its result.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum QueueOp<V> {
-    /// This was put in at the end.
+    /// This element was enqueued.
     Enqueue(V),
-    /// This was taken from the front. None if the queue was empty.
+    /// This element was dequeued. `None` if the queue was empty.
     Dequeue(Option<V>),
 }
 
@@ -388,7 +389,7 @@ impl<V: Clone + Eq + Hash + Debug> Model for Queue<V> {
     fn swaps(&self, first: &QueueOp<V>, second: &QueueOp<V>) -> bool {
         match (first, second) {
             (QueueOp::Enqueue(a), QueueOp::Enqueue(b)) => a == b,
-            // An element that is not what the dequeue took was not at the front.
+            // The dequeue took another element, so this one was not at the front.
             (QueueOp::Enqueue(a), QueueOp::Dequeue(b)) => b.as_ref() != Some(a),
             (QueueOp::Dequeue(a), QueueOp::Enqueue(_)) => a.is_some(),
             (QueueOp::Dequeue(a), QueueOp::Dequeue(b)) => a == b || a.is_none() && b.is_some(),
@@ -396,7 +397,7 @@ impl<V: Clone + Eq + Hash + Debug> Model for Queue<V> {
     }
 }
 
-/// The first elements of a list, and how many more there are.
+/// The first elements of a list, and the number of the others.
 fn describe_list<V: Debug>(elements: impl ExactSizeIterator<Item = V>) -> String {
     const SHOWN: usize = 8;
     let more = elements.len().saturating_sub(SHOWN);

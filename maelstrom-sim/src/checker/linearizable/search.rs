@@ -1,8 +1,8 @@
 //! One pass over a history, from return to return, with all configurations side by side.
 //!
-//! [`Pass::run`] plays the calls and returns. At a return, [`Pass::on_return`] keeps the
-//! configurations where the operation took effect, and `Pass::expand` lets operations take effect
-//! in the others until it has.
+//! [`Pass::run`] replays the calls and returns. At a return, [`Pass::on_return`] keeps the
+//! configurations where the operation took effect. In the others, `Pass::expand` lets operations
+//! take effect until the returning one has.
 
 use std::collections::BTreeSet;
 
@@ -16,22 +16,22 @@ use super::{Limits, Reason};
 /// How many configurations a pass keeps.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Policy {
-    /// The treatment of configurations that are too many.
+    /// The action for configurations beyond the limit.
     pub(super) excess: Excess,
-    /// The most of one state.
+    /// The most configurations per state.
     pub(super) per_state: usize,
-    /// The most of all states, where excess is dropped.
+    /// The most configurations in all. Applies only if the pass drops configurations.
     pub(super) total: usize,
-    /// How many more indeterminate operations than necessary may take effect for one return. None
-    /// for any number.
+    /// How many indeterminate operations beyond the necessary ones may take effect for one return.
+    /// `None` for any number.
     pub(super) slack: Option<usize>,
-    /// How often a pass that drops some goes back from where it is stuck: each time farther, and
-    /// with more configurations.
+    /// How often a pass that drops configurations goes back when it is stuck. Each try goes back
+    /// farther and keeps more configurations.
     pub(super) tries: u32,
 }
 
 impl Policy {
-    /// With more configurations, the more tries there were.
+    /// The policy after this many tries, with more configurations.
     fn widened(self, tries: u32) -> Self {
         let factor = 4usize.saturating_pow(tries);
         let per_state = self.per_state.saturating_mul(factor);
@@ -44,27 +44,27 @@ impl Policy {
 
 /// How a pass ended.
 pub(super) enum End<M: Model> {
-    /// All operations took effect.
+    /// The pass got to the end.
     Reached(Trail),
-    /// No configuration that was kept goes on.
+    /// No configuration that the pass kept continues.
     Stuck(Stuck<M>),
 }
 
 /// The place where a pass ended early.
 pub(super) struct Stuck<M: Model> {
-    /// The event that no configuration passes.
+    /// The index of the return that no configuration passes.
     pub(super) event: usize,
     /// The operation that returns there.
     pub(super) op: usize,
-    /// The way to one of the configurations before it.
+    /// The trail of one of the configurations before it.
     pub(super) trail: Trail,
     /// The states of the configurations before it.
     pub(super) states: Vec<M::State>,
-    /// Whether configurations were dropped: another one may go on.
+    /// Whether the pass dropped configurations. If so, a dropped one may continue.
     pub(super) dropped: bool,
 }
 
-/// An operation that is open and returns later.
+/// An open operation that will return.
 #[derive(Clone, Copy)]
 pub(super) struct Open {
     pub(super) bit: Bits,
@@ -73,10 +73,10 @@ pub(super) struct Open {
     pub(super) overwrites: bool,
 }
 
-/// How far a pass goes on with more configurations behind a place where it got stuck.
+/// For how many events after the place where it was stuck a pass keeps more configurations.
 const MARGIN: usize = 32;
 
-/// So many classes make a configuration count as one more entry.
+/// A configuration counts as one more entry for each of this many classes.
 const CLASSES_OF_ENTRY: usize = 32;
 
 /// The state of a pass.
@@ -84,9 +84,9 @@ pub(super) struct Pass<'a, M: Model> {
     pub(super) timeline: &'a Timeline<'a, M>,
     pub(super) policy: Policy,
     pub(super) limits: Limits,
-    /// How much a configuration counts against the limit on entries.
+    /// How many entries a configuration counts as.
     pub(super) size: usize,
-    /// How many steps are left, of this pass and the next ones.
+    /// How many steps are left, for this pass and the next ones.
     steps: &'a mut u64,
     pub(super) states: States<M>,
     frontier: Vec<Configuration>,
@@ -112,10 +112,10 @@ impl<'a, M: Model> Pass<'a, M> {
         Self { timeline, policy, limits, size, steps, states, frontier, open, called, dropped }
     }
 
-    /// Plays the events before `until`.
+    /// Replays the events before `until`.
     ///
-    /// A pass that drops configurations does so with little foresight. Where it gets stuck, it goes
-    /// back some way, and passes this place with more of them.
+    /// A pass that drops configurations may drop one that it needs later. If it gets stuck, it goes
+    /// back some events and passes this place with more configurations.
     pub(super) fn run(mut self, until: usize) -> Result<End<M>, Reason> {
         let narrow = self.policy;
         let mut snapshots = Snapshots::new(narrow.tries);
@@ -134,7 +134,7 @@ impl<'a, M: Model> Pass<'a, M> {
                         else {
                             return Ok(End::Stuck(self.stuck(at, op)));
                         };
-                        // It may get stuck earlier than before: it must come past both places.
+                        // The retry may get stuck earlier than before, so it must pass both places.
                         hardest = hardest.max(at + MARGIN);
                         tries += 1;
                         self.policy = narrow.widened(tries);
@@ -187,7 +187,7 @@ impl<'a, M: Model> Pass<'a, M> {
         Stuck { event, op, trail, states, dropped: self.dropped }
     }
 
-    /// An operation begins: from now on it may take effect.
+    /// Handles a call: from now on the operation may take effect.
     fn on_call(&mut self, op: usize) -> Result<(), Reason> {
         let timeline = self.timeline;
         let Some(operation) = timeline.ops.get(op) else { return Ok(()) };
@@ -215,7 +215,8 @@ impl<'a, M: Model> Pass<'a, M> {
         Ok(())
     }
 
-    /// An operation returns: it must have taken effect. Returns whether it can have.
+    /// Handles a return: the operation must have taken effect by now. Returns whether any
+    /// configuration allows it.
     fn on_return(&mut self, op: usize) -> Result<bool, Reason> {
         let Some(at) = self.open.iter().position(|open| open.op == op) else { return Ok(true) };
         let Some(x) = self.open.get(at).copied() else { return Ok(true) };
@@ -247,7 +248,7 @@ impl<'a, M: Model> Pass<'a, M> {
         Ok(true)
     }
 
-    /// Forgets the states that no configuration is in, once they are many.
+    /// Forgets the states that no configuration uses, once there are many.
     fn forget_states(&mut self) {
         const KEPT: usize = 64;
         if self.states.len() <= KEPT + 4 * self.frontier.len() {

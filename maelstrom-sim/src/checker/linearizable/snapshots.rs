@@ -1,4 +1,4 @@
-//! Earlier moments of a pass, to go back to.
+//! Snapshots of a pass, so that it can go back to an earlier event.
 
 use std::rc::Rc;
 
@@ -16,9 +16,9 @@ pub(super) struct Snapshot<M: Model> {
     pub(super) dropped: bool,
 }
 
-/// The last few moments, at several distances.
+/// Recent snapshots at several distances.
 pub(super) struct Snapshots<M: Model> {
-    /// For each try, the first one first. Each has at most two, the older one first.
+    /// The snapshots for each try. Each try has at most two, the older one first.
     by_try: Vec<Vec<Rc<Snapshot<M>>>>,
 }
 
@@ -32,7 +32,7 @@ impl<M: Model> Snapshots<M> {
         64 << (2 * number)
     }
 
-    /// Takes a snapshot if it is time to.
+    /// Takes a snapshot if one is due before this event.
     pub(super) fn at(&mut self, event: usize, snapshot: impl FnOnce() -> Snapshot<M>) {
         if self.by_try.is_empty() || !event.is_multiple_of(Self::distance(0)) {
             return;
@@ -49,7 +49,7 @@ impl<M: Model> Snapshots<M> {
         }
     }
 
-    /// The snapshot to go back to in a try. Later ones are forgotten.
+    /// The snapshot to which this try goes back. Forgets all later ones.
     pub(super) fn go_back(&mut self, number: u32) -> Option<Rc<Snapshot<M>>> {
         let kept = self.by_try.get(usize::try_from(number).ok()?)?;
         let snapshot = Rc::clone(kept.first()?);

@@ -1,14 +1,14 @@
-//! The states that configurations are in, each kept once.
+//! Interns states: stores each state once and gives it a number.
 
 use std::collections::BTreeMap;
 
 use super::model::Model;
 use super::timeline::{Timeline, hash};
 
-/// The number of a state.
+/// The number of an interned state.
 pub(super) type StateId = u32;
 
-/// Numbers states, and remembers where indeterminate operations lead from each.
+/// Interns states, and caches where indeterminate operations lead from each.
 pub(super) struct States<M: Model> {
     by_hash: BTreeMap<u64, Vec<StateId>>,
     states: Vec<Known<M::State>>,
@@ -16,9 +16,9 @@ pub(super) struct States<M: Model> {
 
 struct Known<S> {
     state: S,
-    /// Classes that change this state, with the state they lead to.
+    /// The classes that change this state, each with the state after it.
     moves: Vec<(usize, StateId)>,
-    /// How many classes were tried.
+    /// How many classes the search has tried in this state.
     tried: usize,
 }
 
@@ -39,7 +39,7 @@ impl<M: Model> States<M> {
         self.states.get(usize::try_from(id).ok()?)
     }
 
-    /// The number of a state. A new one if it was not seen before.
+    /// The number of a state. A state that is new gets a new number.
     pub(super) fn intern(&mut self, state: M::State) -> StateId {
         let same_hash = self.by_hash.entry(hash(&state)).or_default();
         for id in same_hash.iter() {
@@ -48,14 +48,14 @@ impl<M: Model> States<M> {
                 return *id;
             }
         }
-        // The limit on entries is reached long before the numbers end.
+        // The search reaches its limit on entries long before it runs out of numbers.
         let id = StateId::try_from(self.states.len()).unwrap_or(StateId::MAX);
         same_hash.push(id);
         self.states.push(Known { state, moves: Vec::new(), tried: 0 });
         id
     }
 
-    /// The state that an operation leads to. None if it is not legal.
+    /// The state after an operation. `None` if it is not legal.
     pub(super) fn step(&mut self, model: &M, from: StateId, op: &M::Op) -> Option<StateId> {
         let next = model.step(self.get(from)?, op)?;
         if self.get(from) == Some(&next) {
@@ -64,8 +64,8 @@ impl<M: Model> States<M> {
         Some(self.intern(next))
     }
 
-    /// Tries the first `classes` classes in a state, as far as that was not done before. Returns
-    /// how many steps that took.
+    /// Tries the first `classes` classes in a state, without those tried before. Returns how many
+    /// steps that took.
     pub(super) fn explore(
         &mut self,
         timeline: &Timeline<'_, M>,

@@ -1,4 +1,4 @@
-//! A history as the search wants it: calls and returns in order, and classes of equal operations.
+//! The history as the search needs it: calls and returns in order, and classes of equal operations.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,24 +7,25 @@ use super::covers::Covers;
 use super::model::Model;
 use super::{Operation, Reason};
 
-/// A call or a return. It names an operation by its place in the history.
+/// A call or a return. It names the operation by its index in the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     Call(usize),
     Return(usize),
 }
 
-/// Equal indeterminate operations. They are interchangeable, and so only their number counts.
+/// A class of equal indeterminate operations. They are interchangeable, so only their number
+/// counts.
 #[derive(Debug, Default)]
 pub(super) struct Class {
-    /// In the order of their calls.
+    /// The operations of the class, in the order of their calls.
     pub(super) members: Vec<usize>,
 }
 
 /// A history in the order of its calls and returns.
 ///
-/// The classes are in the order of their first calls. The ones that a moment knows are thus the
-/// first few.
+/// Classes are in the order of their first calls. So the classes that have been called by some
+/// event are always the first few.
 pub(super) struct Timeline<'a, M: Model> {
     pub(super) model: &'a M,
     pub(super) ops: &'a [Operation<M::Op>],
@@ -36,8 +37,8 @@ pub(super) struct Timeline<'a, M: Model> {
 }
 
 impl<'a, M: Model> Timeline<'a, M> {
-    /// Puts the calls and returns in order. A call and a return at the same time are concurrent:
-    /// the call goes first.
+    /// Sorts the calls and returns. A call and a return at the same time are concurrent, so the
+    /// call goes first.
     pub(super) fn new(model: &'a M, ops: &'a [Operation<M::Op>]) -> Result<Self, Reason> {
         let is_reversed = |op: &Operation<M::Op>| op.returned.is_some_and(|end| end < op.call);
         if let Some(at) = ops.iter().position(is_reversed) {
@@ -65,7 +66,7 @@ impl<'a, M: Model> Timeline<'a, M> {
         for event in &self.events {
             let Event::Call(at) = *event else { continue };
             let Some(op) = self.ops.get(at).filter(|op| op.returned.is_none()) else { continue };
-            // A read without effect is never of use to another operation.
+            // A read changes nothing, so an indeterminate one never helps another operation.
             if self.model.is_read(&op.op) {
                 continue;
             }
@@ -86,22 +87,23 @@ impl<'a, M: Model> Timeline<'a, M> {
         }
     }
 
-    /// The operation at a place of the history, with its result.
+    /// The operation at an index of the history, with its result.
     pub(super) fn op(&self, at: usize) -> Option<&'a M::Op> {
         self.ops.get(at).map(|op| &op.op)
     }
 
-    /// The class of an indeterminate operation. None for one that returned, and for a read.
+    /// The class of an indeterminate operation. `None` for an operation that returned, and for a
+    /// read.
     pub(super) fn class_of(&self, at: usize) -> Option<usize> {
         self.class_of.get(&at).copied()
     }
 
-    /// An operation that stands for its class.
+    /// An operation that represents its class.
     pub(super) fn representative(&self, class: usize) -> Option<&'a M::Op> {
         self.op(*self.classes.get(class)?.members.first()?)
     }
 
-    /// The member of a class that takes effect after `used` others of it.
+    /// The member of a class that takes effect after `used` others.
     pub(super) fn member(&self, class: usize, used: u32) -> Option<usize> {
         self.classes.get(class)?.members.get(usize::try_from(used).ok()?).copied()
     }

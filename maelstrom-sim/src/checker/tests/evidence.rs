@@ -1,4 +1,4 @@
-//! Each cause names the operations that prove it.
+//! Checks that each cause names the operations that prove it.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::checker::txn::{self, Model};
 use crate::checker::{WorkloadResults, counter, set_full};
 use crate::workload::{echo, kafka, lin_kv, unique_ids};
 
-/// The cause begins with `cause`, and these events prove it.
+/// Asserts that the cause contains `cause`, and that these events prove it.
 fn proves(results: &WorkloadResults, cause: &str, evidence: &[usize]) {
     let text = results.cause.as_deref().unwrap_or_default();
     assert!(text.contains(cause), "{text}");
@@ -59,7 +59,7 @@ fn of_a_register_the_operation_that_fits_nowhere_first() {
     proves(&lin_kv::check(&history(text)), "not linearizable", &[5, 3, 1]);
 }
 
-/// Places in a log are no places in the history, and nodes choose values.
+/// Indices into a log are not indices into the history, and nodes choose values.
 #[test]
 fn of_a_lost_message_its_send_and_the_poll_that_passed_it_over() {
     let text = r#"0 1 invoke send ["a",{"index":0,"process":9}]

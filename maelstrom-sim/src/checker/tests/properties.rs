@@ -1,4 +1,4 @@
-//! Small random histories, judged beside definitions that look everything up anew.
+//! Small random histories, judged beside naive definitions.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// How an operation ends.
+/// The outcome of an operation.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
-    /// It succeeds, with this place in what it could bring.
+    /// The operation succeeds, with the result at this index of the possible results.
     Ok(usize),
     Fail,
     Info,
@@ -29,8 +29,9 @@ impl Fate {
     }
 }
 
-/// Plays steps of (process, what it is given, its fate): each begins or ends an operation of its
-/// process. `begin` tells function, argument and whether it is final; `result` what success brings.
+/// Replays steps of (process, input, outcome). Each step begins or ends an operation of its
+/// process. `begin` returns the function, the argument, and whether the operation is final;
+/// `result` returns the result of a success.
 fn history_of<T: Clone>(
     steps: &[(u64, T, Fate)],
     begin: impl Fn(u64, &T, usize) -> (&'static str, Option<String>, bool),
@@ -69,11 +70,11 @@ fn history_of<T: Clone>(
     history
 }
 
-/// All values that are ever shown or added: numbers and others.
+/// All values that reads show or clients add: numbers and others.
 const VALUES: [&str; 6] = ["0", "\"1\"", "2", "[3]", "4000000000", "5"];
 
-/// Histories of two writers and four readers, of which one is final. Each value is added once at
-/// most. Reads show any of the values, some twice.
+/// Histories of two writers and four readers, one of which is final. Each value is added at most
+/// once. Reads show any of the values, some of them twice.
 fn sets() -> impl Strategy<Value = History> {
     let shown = proptest::collection::vec(0usize..VALUES.len(), 0..5);
     let usual = Just(vec![0, 1, 2]);
@@ -90,7 +91,7 @@ fn sets() -> impl Strategy<Value = History> {
     })
 }
 
-/// A value, and a history in which it may have been added.
+/// A value, and a history in which a client may have added it.
 struct One<'a> {
     history: &'a History,
     value: Value,
@@ -106,7 +107,7 @@ impl One<'_> {
         ops.filter(|op| Self::parsed(op).as_ref() == Some(&self.value))
     }
 
-    /// Where its adding begins.
+    /// The index at which its add begins.
     fn added(&self) -> Option<usize> {
         Some(self.adding().next()?.index)
     }
@@ -121,7 +122,7 @@ impl One<'_> {
         self.history.client_ops().filter(|op| op.kind == OpType::Ok && op.f == "read")
     }
 
-    /// The reads that say something about it: what ended before its adding began does not.
+    /// The reads that can show the value: those that did not end before its add began.
     fn reads_since(&self) -> impl Iterator<Item = &Op> {
         self.reads().filter(|op| self.added().is_some_and(|added| added < op.index))
     }
@@ -154,7 +155,7 @@ impl One<'_> {
         }
     }
 
-    /// What else is wrong with it.
+    /// The further errors of the value.
     fn errors(&self) -> BTreeSet<&'static str> {
         let shows = |op: &&Op| self.count(op) > 0;
         let mut errors = BTreeSet::new();
@@ -218,7 +219,7 @@ proptest! {
         let history = history_of(
             &steps,
             |_, at, _| ("echo", Some(ECHOES[*at].to_owned()), false),
-            // Half of the answers are right.
+            // Half of the replies are correct.
             |_, at, nth| (nth % 2 == 0).then(|| ECHOES[*at].to_owned()),
         );
         let begins = history.client_ops().filter(|op| op.kind == OpType::Invoke);
@@ -273,10 +274,10 @@ proptest! {
     }
 }
 
-/// What is asked to be echoed: some are the same, written down in another way.
+/// The values to echo. Some are equal but written differently.
 const ECHOES: [&str; 5] = ["\"a\"", "\"\\u0061\"", "\"b\"", "1", "null"];
 
-/// Ids as they are written, and what they are.
+/// Ids as they are written, and the values that they denote.
 const IDS: [(&str, &str); 10] = [
     ("1", "1"),
     ("10000000000000000000000000000001", "10000000000000000000000000000001"),

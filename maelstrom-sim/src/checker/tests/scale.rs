@@ -1,12 +1,12 @@
-//! Long histories: the time that a verdict takes.
+//! Measures how long the checkers take for long histories.
 //!
-//! The figures that count are those of `cargo test --release`, with 100,000 operations.
+//! The relevant figures are those of `cargo test --release`, with 100,000 operations.
 
 use super::*;
 
 const OPS: u64 = if cfg!(debug_assertions) { 2_000 } else { 100_000 };
 
-/// A history of ten processes, each of which waits for the others: functions, arguments, results.
+/// A history of ten processes that take turns, from functions, arguments and results.
 fn long<'a>(ops: impl Iterator<Item = (&'static str, Option<String>, Option<&'a str>)>) -> History {
     let mut history = History::default();
     for (at, (f, argument, result)) in (0u64..).zip(ops) {
@@ -38,8 +38,8 @@ fn is_judged_in_time(
     assert!(elapsed < Duration::from_secs(10), "{name}: {elapsed:?}");
 }
 
-/// Adds, of which every `nth` operation is a read instead that shows what was added within the
-/// last `window` operations.
+/// Adds. Every `nth` operation is instead a read that shows the adds of the last `window`
+/// operations.
 fn set(nth: u64, window: u64) -> History {
     let lists: Vec<String> = (0..OPS)
         .map(|at| {
@@ -57,10 +57,11 @@ fn set(nth: u64, window: u64) -> History {
 #[test]
 fn a_long_history_of_a_set_is_judged_in_seconds() {
     let check = |history: &History| set_full::check(history, "broadcast");
-    // Ever longer reads: 10,000,000 values in all.
+    // Reads become longer and longer: 10,000,000 values in all.
     let whole = set(500, u64::MAX);
     is_judged_in_time("broadcast, 0.2 % reads of all", &whole, Verdict::Valid, check);
-    // As many reads as adds, of bounded length; so what was added is gone after a while.
+    // There are as many reads as adds, and reads have a bounded length. So added values disappear
+    // after a while.
     let recent = set(2, 400);
     is_judged_in_time("broadcast, 50 % reads of 200", &recent, Verdict::Invalid, check);
     // Few values and many reads.
@@ -70,13 +71,13 @@ fn a_long_history_of_a_set_is_judged_in_seconds() {
         _ => ("read", None, Some(all.as_str())),
     }));
     is_judged_in_time("broadcast, 99 % reads of 400", &few, Verdict::Valid, check);
-    // No read shows anything.
+    // Empty reads only.
     let empty = long((0..OPS).map(|at| match at % 2 {
         0 => ("read", None, Some("[]")),
         _ => ("broadcast", Some(at.to_string()), None),
     }));
     is_judged_in_time("broadcast, 50 % reads of none", &empty, Verdict::Invalid, check);
-    // Values that are no numbers, in no order.
+    // Values that are not numbers, in random order.
     let texts: Vec<String> = (0..OPS).map(|at| format!("\"{:x}\"", at * 7_919 % OPS)).collect();
     let list = format!("[{}]", texts.join(","));
     let named = long((0..OPS).map(|at| match texts.get(usize::try_from(at).unwrap() + 10) {
@@ -101,7 +102,7 @@ fn a_long_history_of_a_counter_is_judged_in_seconds() {
         None => ("read", None, Some(sum.as_str())),
     }));
     is_judged_in_time("g-counter", &history, Verdict::Valid, counter::check);
-    // Nothing is known of any add.
+    // The outcome of every add is unknown.
     let unknown = history.client_ops().filter(|op| op.f == "add").cloned().map(|op| {
         let kind = if op.kind == OpType::Ok { OpType::Info } else { op.kind };
         Op { kind, ..op }

@@ -1,10 +1,10 @@
-//! Dependency graphs for histories of your own: Adya's phenomena as cycles.
+//! Dependency graphs for your own workloads: Adya's phenomena as cycles.
 //!
-//! A workload that infers itself what its transactions depend on adds an edge for each dependency,
-//! and asks for a cycle. [`check`](super::check) and [`check_lists`](super::check_lists) look for
-//! cycles with the same code.
+//! A workload that infers the dependencies of its transactions itself adds an edge for each
+//! dependency, and then looks for a cycle. [`check`](super::check) and
+//! [`check_lists`](super::check_lists) use the same search.
 //!
-//! Source: Adya, *Weak Consistency* (PhD thesis, MIT 1999, §4); the names of cycles with sessions
+//! Source: Adya, *Weak Consistency* (PhD thesis, MIT 1999, §4). The names of cycles with sessions
 //! and real time are those of Kingsbury & Alvaro, *Elle* (VLDB 2020).
 //!
 //! ```
@@ -32,18 +32,20 @@ use super::cycles;
 use super::graph::class;
 use super::model::{Anti, Level};
 
-/// Why one transaction comes before another.
+/// The kind of dependency: why one transaction comes before another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// A write dependency: the other one overwrote what it wrote.
+    /// A write dependency: the second transaction overwrote a write of the first.
     Ww,
-    /// A read dependency: the other one read what it wrote.
+    /// A read dependency: the second transaction read a write of the first.
     Wr,
-    /// An anti-dependency: the other one overwrote what it read.
+    /// An anti-dependency: the second transaction overwrote a version that the first one read.
     Rw,
-    /// The other one follows in the same process. Add these if the model knows sessions.
+    /// The second transaction follows in the same process. Add these edges if the model includes
+    /// sessions.
     Process,
-    /// It ended before the other one began. Add these if the model knows real time.
+    /// The first transaction ended before the second one began. Add these edges if the model
+    /// includes real time.
     Realtime,
 }
 
@@ -59,21 +61,21 @@ impl Class {
     }
 }
 
-/// Adya's phenomena. In the cycles of each, edges of processes and of real time may take part.
+/// Adya's phenomena. The cycles of each may also contain process and real-time edges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phenomenon {
     /// A cycle of write dependencies.
     G0,
-    /// A cycle of write and read dependencies, with a read dependency.
+    /// A cycle of write and read dependencies, with at least one read dependency.
     G1c,
     /// A cycle with exactly one anti-dependency.
     GSingle,
-    /// A cycle with an anti-dependency, or several.
+    /// A cycle with at least one anti-dependency.
     G2Item,
 }
 
 impl Phenomenon {
-    /// The edges that may take part, and those of which one must.
+    /// The classes of edges that a cycle may have, and those of which it must have one.
     const fn level(self) -> (Level, u16) {
         let order = class::SESSION | class::REALTIME;
         let (mask, anti, needed) = match self {
@@ -86,7 +88,7 @@ impl Phenomenon {
     }
 }
 
-/// The search for a cycle has reached its limit: there may be one.
+/// The search for a cycle reached its limit. There may still be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the search for a cycle with one anti-dependency has reached its limit: there may be one")]
 pub struct GaveUp;
@@ -94,14 +96,14 @@ pub struct GaveUp;
 /// A cycle in a [`Graph`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cycle<V> {
-    /// The phenomenon that it shows.
+    /// The phenomenon that the cycle shows.
     pub phenomenon: Phenomenon,
-    /// Its edges, each beginning where the last one ends.
+    /// Its edges. Each begins where the one before it ends.
     pub edges: Vec<(V, Class, V)>,
 }
 
 impl<V> Cycle<V> {
-    /// Elle's name for it: `G1c`, say, or `G1c-process`, or `G1c-realtime`.
+    /// Elle's name for it, such as `G1c`, `G1c-process` or `G1c-realtime`.
     #[must_use]
     pub fn name(&self) -> String {
         let name = match self.phenomenon {
@@ -120,7 +122,7 @@ impl<V> Cycle<V> {
     }
 }
 
-/// A dependency graph, whose vertices are transactions of any type: their indices, say.
+/// A dependency graph. Its vertices are transactions, of any type: indices, for example.
 #[derive(Clone, Debug)]
 pub struct Graph<V> {
     graph: DiGraph<(), Class>,
@@ -135,8 +137,8 @@ impl<V> Default for Graph<V> {
 }
 
 impl<V: Clone + Ord> Graph<V> {
-    /// Adds an edge, and its vertices where they are new. Takes O(log n) time for n vertices. An
-    /// edge from a transaction to itself is no dependency and is left out.
+    /// Adds an edge, and its vertices if they are new. Ignores an edge from a transaction to
+    /// itself, which is no dependency. Takes O(log n) time for n vertices.
     pub fn add(&mut self, from: V, to: V, class: Class) {
         if from != to {
             let (from, to) = (self.node(from), self.node(to));
@@ -156,14 +158,14 @@ impl<V: Clone + Ord> Graph<V> {
 
     /// Finds a cycle that shows this phenomenon, if there is one.
     ///
-    /// The cycle is a shortest one through one of the first 32 edges that matter (those of the first
-    /// component with such a cycle). Takes O(n) time for n vertices and edges to find the components,
-    /// and up to O(n) for each such edge.
+    /// The search takes the first strongly connected component with such a cycle, and up to 32 of
+    /// its edges that matter. It returns the shortest cycle through one of these edges. Takes O(n)
+    /// time for n vertices and edges to find the components, and up to O(n) for each such edge.
     ///
     /// # Errors
     ///
-    /// If there may be a cycle, but the search has reached its limit of some millions of steps. That
-    /// can only be for [`Phenomenon::GSingle`].
+    /// [`GaveUp`] if the search reached its limit of some millions of steps, so that there may
+    /// still be a cycle. That happens only for [`Phenomenon::GSingle`].
     pub fn find(&self, phenomenon: Phenomenon) -> Result<Option<Cycle<V>>, GaveUp> {
         let (level, needed) = phenomenon.level();
         let found = cycles::find(&self.graph, level, needed, |class| class.mask());
@@ -185,7 +187,7 @@ mod tests {
     use Class::{Process, Realtime, Rw, Wr, Ww};
     use Phenomenon::{G0, G1c, G2Item, GSingle};
 
-    /// The names of the cycles of all phenomena, and how long each is.
+    /// The names of the cycles of all phenomena, and the length of each.
     fn found(edges: &[(u32, Class, u32)]) -> Vec<(String, usize)> {
         let mut graph = Graph::default();
         for (from, class, to) in edges {
@@ -208,7 +210,7 @@ mod tests {
         assert_eq!(found(&[(1, Ww, 2), (2, Wr, 3), (3, Rw, 1)]), single);
         assert_eq!(found(&[(1, Rw, 2), (2, Rw, 1)]), named(&[("G2-item", 2)]));
         assert_eq!(found(&[(1, Ww, 2), (2, Wr, 3), (1, Ww, 1)]), []);
-        // Time alone is no phenomenon.
+        // A cycle of process and real-time edges alone is no phenomenon.
         assert_eq!(found(&[(1, Process, 2), (2, Realtime, 1)]), []);
     }
 

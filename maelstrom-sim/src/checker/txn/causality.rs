@@ -1,8 +1,8 @@
-//! What a transaction must have seen: its causal past, and what had ended before it began.
+//! Infers version orders from the transactions that a transaction must have seen: those in its
+//! causal past, and those that ended before it began.
 //!
-//! The causal past of a transaction is what reads and sessions lead back to (Cerone et al. 2015:
-//! visibility is transitive; Bailis et al. 2013: sticky sessions). It is kept as a
-//! [clock](super::clock).
+//! Reads and sessions define the causal past of a transaction: visibility is transitive (Cerone et
+//! al. 2015), and sessions are sticky (Bailis et al. 2013). A [clock](super::clock) stores it.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -12,11 +12,11 @@ use super::order::{Because, Orders, Why};
 use super::relevance;
 use super::transactions::{Status, Transactions, TxnId, VersionId};
 
-/// Processes as the transactions that each is known to have done, one after the other.
+/// The sessions: for each process, the transactions that it is known to have executed, in order.
 #[derive(Debug)]
 pub(super) struct Sessions {
     all: Vec<Vec<TxnId>>,
-    /// Each transaction's session and its place in it.
+    /// Each transaction's session, and its position in the session.
     places: Vec<Option<(usize, usize)>>,
 }
 
@@ -46,7 +46,7 @@ impl Sessions {
         self.places.get(id).copied().flatten()
     }
 
-    /// Whether its session has none after it.
+    /// Whether this is the last transaction of its session.
     fn is_last(&self, id: TxnId) -> bool {
         let place = self.place(id);
         place.is_some_and(|(session, place)| {
@@ -62,7 +62,7 @@ impl Sessions {
     }
 }
 
-/// The other transactions of each one that are related to it, in one list.
+/// A list of related transactions for each transaction, stored in one vector.
 #[derive(Debug, Default)]
 pub(super) struct Related {
     starts: Vec<usize>,
@@ -75,7 +75,8 @@ impl Related {
         bounds.and_then(|(start, end)| self.ids.get(*start..*end)).unwrap_or_default()
     }
 
-    /// The direct dependencies of each transaction.
+    /// The direct causes of each transaction: the writers that it read from, and the previous one
+    /// of its session.
     fn causes(all: &Transactions<'_>, sessions: &Sessions) -> Self {
         let mut related = Self { starts: vec![0], ids: Vec::new() };
         let mut causes = Vec::new();
@@ -92,7 +93,7 @@ impl Related {
         related
     }
 
-    /// The same, from the other side.
+    /// The reversed relation.
     fn turned(&self) -> Self {
         let count = self.starts.len().saturating_sub(1);
         let mut pairs: Vec<(TxnId, TxnId)> = Vec::with_capacity(self.ids.len());
@@ -111,8 +112,8 @@ impl Related {
         turned
     }
 
-    /// All transactions, each after those that it depends on (Kahn 1962), and else in the order of
-    /// the history: then few are waited for at a time.
+    /// All transactions in topological order (Kahn 1962), otherwise in the order of the history.
+    /// The order of the history keeps the number of open clocks small.
     fn order(&self, all: &Transactions<'_>) -> Vec<TxnId> {
         let dependents = self.turned();
         let mut waiting: Vec<usize> = (0..all.txns.len()).map(|id| self.of(id).len()).collect();
@@ -133,7 +134,8 @@ impl Related {
         order
     }
 
-    /// Up to where in this order each transaction is in the past of another one, directly or not.
+    /// For each transaction, the position in this order of the last transaction that depends on it,
+    /// directly or not.
     fn until(&self, order: &[TxnId]) -> Vec<usize> {
         let mut until = vec![0; self.starts.len()];
         for (place, id) in order.iter().enumerate().rev() {
@@ -146,17 +148,17 @@ impl Related {
     }
 }
 
-/// A write of a key that may matter yet.
+/// A write of a key that may still matter.
 #[derive(Clone, Copy, Debug)]
 struct Write {
-    /// Where on its chain it is.
+    /// The position of its transaction in the chain.
     place: u32,
     version: VersionId,
-    /// Up to where in the order it matters.
+    /// The last position in the order at which it matters.
     matters: usize,
 }
 
-/// The writes of a key so far, by chain and in order.
+/// The writes of a key so far, by chain, in the order of the chain.
 type Writers = BTreeMap<ChainId, Vec<Write>>;
 
 struct Causality<'a, 'h> {
@@ -164,44 +166,46 @@ struct Causality<'a, 'h> {
     sessions: &'a Sessions,
     causes: Related,
     writers: Vec<Writers>,
-    /// Up to where in the order each version matters.
+    /// The last position in the order at which each version matters.
     matters: Vec<usize>,
     chains: Chains,
-    /// Each transaction's chain and its place in it.
+    /// Each transaction's chain, and its position in the chain.
     spots: Vec<Spot>,
     clocks: Vec<Clock>,
-    /// How many that depend on a transaction have not been looked at.
+    /// How many direct dependents of each transaction are still to be visited.
     open: Vec<usize>,
-    /// Up to where in the order each transaction is in the past of another one.
+    /// The position in the order of the last transaction that depends on each transaction.
     until: Vec<usize>,
     steps: usize,
 }
 
-/// The orders that follow from causality. Returns how many entries of clocks and of lists of
-/// writers it looked at.
+/// Infers the version orders that follow from causality. Returns the number of steps: the entries
+/// of clocks and of lists of writers that it visited.
 ///
-/// A transaction reads a version of a key. Of each [chain](Chains) the last write of the key in its
-/// causal past came before that version, and the chain's earlier writes came before that last one.
-/// An order that says nothing new is left out: where the write is in the causal past of that which
-/// was read.
+/// A transaction reads a version of a key. For each [chain](Chains), take the last write of the key
+/// in the causal past of the transaction. That write came before the version that was read. The
+/// chain's earlier writes came before that last write. If the write is in the causal past of the
+/// version's writer, the order is not new, and is left out.
 ///
-/// With n operations and k chains, this takes O(n × k) time, times O(log n) where a chain's last
-/// write of a key is not in the past yet, and O(n + open clocks × k) memory. A clock is open as
-/// long as a transaction that depends on it is to come. A chain is in it as long as what the chain
-/// wrote [matters](relevance). There are at most as many chains as sessions. When a session ends, its
-/// chain loses the transactions that are in the past of nothing to come. Another session takes the
+/// With n operations and k chains, this takes O(n × k) time. A factor of O(log n) applies where a
+/// chain's last write of a key is not in the past yet. It takes O(n + open clocks × k) memory. A
+/// clock is open until the last transaction that depends on it is visited. A clock contains a chain
+/// as long as a write of the chain [matters](relevance).
+///
+/// There are at most as many chains as sessions. When a session ends, its chain drops the
+/// transactions at its end on which no later transaction depends. Another session continues the
 /// chain if its first transaction depends on the last one of the rest, or if the rest does not
 /// matter any more.
 ///
-/// So the time is near-linear for a fixed number of sessions. A client begins a new session after each
-/// operation of which it does not know how it ended, so k, and the time for each operation, grow with
-/// the number of those.
+/// So the time is near-linear for a fixed number of sessions. A client begins a new session after
+/// each operation whose outcome it does not know. So k, and the time for each operation, grow with
+/// the number of unknown outcomes.
 ///
 /// AWDIT (Møldrup & Pavlogiannis, PLDI 2025) checks causal consistency in O(n × k) time for k
 /// sessions. The rule itself is that of Biswas & Enea (2019).
 ///
-/// Transactions behind a cycle of reads and sessions are left out; the cycle itself is found as
-/// such.
+/// Transactions that depend on a cycle of reads and sessions are left out. The search for cycles
+/// finds that cycle itself.
 pub(super) fn infer(all: &Transactions<'_>, sessions: &Sessions, orders: &mut Orders) -> usize {
     let causes = Related::causes(all, sessions);
     let order = causes.order(all);
@@ -271,7 +275,7 @@ impl Causality<'_, '_> {
         }
     }
 
-    /// Forgets the writes of transactions that are on no chain any more.
+    /// Forgets the writes of transactions that are not on a chain any more.
     fn forget_dropped(&mut self) {
         for (id, (chain, place)) in self.chains.dropped() {
             for write in self.all.txn(id).into_iter().flat_map(|txn| txn.writes()) {
@@ -288,7 +292,7 @@ impl Causality<'_, '_> {
         }
     }
 
-    /// The causal past of a transaction.
+    /// The causal past of a transaction, without the transaction itself.
     fn past(&mut self, id: TxnId) -> Clock {
         let mut clock = Clock::default();
         for cause in self.causes.of(id) {
@@ -342,8 +346,8 @@ impl Causality<'_, '_> {
         }
     }
 
-    /// Whether what is at this spot is in the causal past of a transaction whose clock is open, or
-    /// is that transaction.
+    /// Whether the transaction at this spot is `id` or in its causal past. The clock of `id` must
+    /// be open.
     fn is_past(&self, spot: Spot, id: TxnId) -> bool {
         let (chain, place) = self.spot(id);
         let in_clock = |clock: &Clock| spot.1 < clock.get(spot.0);
@@ -363,10 +367,10 @@ fn last_before(writes: &[Write], seen: u32) -> Option<Write> {
     writes.get(count.checked_sub(1)?).copied()
 }
 
-/// The orders that follow from real time: who begins after a write has ended sees it, or what was
-/// written after it.
+/// The version orders that follow from real time: a transaction that begins after a write has ended
+/// sees that write, or a later one.
 pub(super) fn infer_realtime(all: &Transactions<'_>, orders: &mut Orders) {
-    /// A write: when it ended and began, and what.
+    /// A write: its end, its beginning, and its version.
     type Write = (usize, usize, VersionId);
     let mut writes: Vec<Vec<Write>> = vec![Vec::new(); all.keys.len()];
     for (_, txn) in all.happened().filter(|(_, txn)| txn.status == Status::Ok) {
@@ -384,7 +388,8 @@ pub(super) fn infer_realtime(all: &Transactions<'_>, orders: &mut Orders) {
             let ended = writes.partition_point(|(ended, ..)| *ended < txn.begun);
             let mut latest_begun = 0;
             for (ended, begun, version) in writes.iter().take(ended).rev() {
-                // Those before this one come before one of those that have been looked at.
+                // The remaining writes ended before a write that was already visited began. So
+                // their order is implied.
                 if *ended < latest_begun {
                     break;
                 }

@@ -1,19 +1,21 @@
-//! Clocks: how much of each chain of transactions is in the past of one.
+//! Vector clocks over chains: for each chain of transactions, how many are in the causal past of a
+//! transaction.
 //!
-//! A chain is a sequence of transactions of which each is in the causal past of the next. A session
-//! is one. When a session ends, its chain loses the last transactions if they are in the past of
-//! nothing to come. A session whose first transaction depends on the last one of the rest goes on in
-//! that chain. So clocks stay shorter where new processes keep coming.
+//! A chain is a sequence of transactions in which each is in the causal past of the next. It begins
+//! as a session. When the session ends, the chain drops the transactions at its end on which no
+//! later transaction depends. If the first transaction of another session depends on the last one
+//! of the rest, that session continues the chain. This keeps clocks short when new processes appear
+//! all the time.
 
 use super::transactions::TxnId;
 
 /// A chain's number.
 pub(super) type ChainId = u32;
 
-/// A transaction's chain, and its place there.
+/// A transaction's chain, and its position there.
 pub(super) type Spot = (ChainId, u32);
 
-/// For each chain, how many of its transactions are in the past. Sorted, without zeros.
+/// For each chain, how many of its transactions are in the past. Sorted by chain, without zeros.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Clock {
     chains: Vec<ChainId>,
@@ -21,8 +23,8 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// How many transactions of this chain are in the past. Takes constant time where all chains
-    /// before it are in the clock, and O(log k) else.
+    /// How many transactions of this chain are in the past. Takes constant time if the clock
+    /// contains all chains before it, otherwise O(log k).
     pub(super) fn get(&self, chain: ChainId) -> u32 {
         let near = usize::try_from(chain).unwrap_or(usize::MAX);
         let at = match self.chains.get(near) {
@@ -40,7 +42,7 @@ impl Clock {
         self.chains.len()
     }
 
-    /// Puts `count` transactions of a chain into the past.
+    /// Adds the first `count` transactions of a chain to the past.
     pub(super) fn raise(&mut self, chain: ChainId, count: u32) {
         match self.chains.binary_search(&chain) {
             Ok(at) => {
@@ -55,7 +57,7 @@ impl Clock {
         }
     }
 
-    /// Puts all of another past into this one, in O(k).
+    /// Adds another past to this one, in O(k).
     pub(super) fn merge(&mut self, other: &Self) {
         if self.chains == other.chains {
             for (count, theirs) in self.counts.iter_mut().zip(&other.counts) {
@@ -89,7 +91,7 @@ impl Clock {
         self.counts.push(count);
     }
 
-    /// Leaves chains out of the past.
+    /// Removes all chains for which `keep` is false.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(ChainId) -> bool) {
         if self.chains.iter().all(|chain| keep(*chain)) {
             return;
@@ -100,37 +102,37 @@ impl Clock {
     }
 }
 
-/// The use of a chain.
+/// The current use of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
-    /// A session goes on.
+    /// A session continues it.
     Session,
-    /// No session; but what the chain wrote may matter to a later read.
+    /// Its session has ended, but its writes may still matter to a later read.
     Past,
-    /// None.
+    /// It does not matter any more, so any session may take it.
     Idle,
 }
 
-/// A transaction to put on a chain, at a place in the order of all transactions.
+/// A transaction to put on a chain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link {
     pub(super) id: TxnId,
-    /// The place now.
+    /// Its position in the order of all transactions.
     pub(super) place: usize,
-    /// Up to which place it is in the past of another one.
+    /// The position of the last transaction that depends on it.
     pub(super) until: usize,
-    /// Up to which place what it wrote matters.
+    /// The last position at which one of its writes matters.
     pub(super) useful: usize,
 }
 
 #[derive(Debug)]
 struct Chain {
-    /// How many transactions it had before it was last idle.
+    /// The length of the chain when it was last idle.
     base: u32,
-    /// Its transactions since then, and up to where each is in the past of another one: never
-    /// further than the one before it.
+    /// Its transactions since then, each with the position of the last transaction that depends on
+    /// it. The positions never increase along the chain.
     links: Vec<(TxnId, usize)>,
-    /// Up to where in the order of the transactions it matters what it wrote.
+    /// The last position at which one of its writes matters.
     useful: usize,
     used: Use,
 }
@@ -141,12 +143,12 @@ impl Chain {
     }
 }
 
-/// All chains so far, as transactions are put on them.
+/// All chains.
 #[derive(Debug, Default)]
 pub(super) struct Chains {
     all: Vec<Chain>,
     idle: Vec<ChainId>,
-    /// Transactions that are on no chain any more, and where each was.
+    /// Transactions that are not on a chain any more, and where each was.
     dropped: Vec<(TxnId, Spot)>,
 }
 
@@ -155,8 +157,8 @@ impl Chains {
         self.all.get_mut(usize::try_from(chain).ok()?)
     }
 
-    /// Puts a transaction with this past on a chain: that of its session (`own`), or else one whose
-    /// last transaction is in its past.
+    /// Puts a transaction with this past on a chain: the chain of its session (`own`), a past chain
+    /// whose last transaction is in its past, or else an idle or new chain.
     pub(super) fn put(&mut self, own: Option<ChainId>, clock: &Clock, link: Link) -> Spot {
         let chosen = own.or_else(|| self.ended(clock, link.place));
         let chosen = chosen.unwrap_or_else(|| self.fresh(link.place));
@@ -169,12 +171,12 @@ impl Chains {
         spot
     }
 
-    /// Takes the transactions that have lost their places since the last call.
+    /// Takes the transactions that were dropped from their chains since the last call.
     pub(super) fn dropped(&mut self) -> Vec<(TxnId, Spot)> {
         std::mem::take(&mut self.dropped)
     }
 
-    /// Takes a chain of no session whose last transaction is in the past.
+    /// Finds a past chain whose last transaction is in this past, and begins a session on it.
     fn ended(&mut self, clock: &Clock, place: usize) -> Option<ChainId> {
         let found = clock.entries().find(|(id, count)| self.trim(*id, place) == Some(*count));
         let (id, _) = found?;
@@ -182,8 +184,8 @@ impl Chains {
         Some(id)
     }
 
-    /// Cuts off a past chain's last transactions, as far as they are in the past of nothing that is
-    /// to come. Returns how long it is then. Returns `None` for a chain that is not past.
+    /// Drops the transactions at the end of a past chain on which no later transaction depends.
+    /// Returns the new length, or `None` if the chain is not past.
     fn trim(&mut self, id: ChainId, place: usize) -> Option<u32> {
         let chain = self.all.get_mut(usize::try_from(id).ok()?)?;
         if chain.used != Use::Past {
@@ -195,8 +197,8 @@ impl Chains {
         Some(chain.len())
     }
 
-    /// A chain for any transaction: what an idle one wrote is forgotten, so that it does not matter
-    /// that it is taken for the past of what follows.
+    /// Returns a chain for any transaction. The transactions of an idle chain are forgotten, so it
+    /// does no harm that clocks now count them as past.
     fn fresh(&mut self, place: usize) -> ChainId {
         if self.idle.is_empty() {
             self.find_idle(place);
@@ -209,8 +211,8 @@ impl Chains {
         ChainId::try_from(self.all.len() - 1).unwrap_or(ChainId::MAX)
     }
 
-    /// Looks for past chains that do not matter any more, or of which no transaction is in the past
-    /// of what is to come.
+    /// Marks past chains as idle if their writes do not matter any more, or if no later transaction
+    /// depends on them.
     fn find_idle(&mut self, place: usize) {
         for id in (0..self.all.len()).filter_map(|id| ChainId::try_from(id).ok()) {
             if self.trim(id, place).is_some()
@@ -228,14 +230,14 @@ impl Chains {
         }
     }
 
-    /// The chain's session has ended.
+    /// Ends the session on this chain.
     pub(super) fn end(&mut self, chain: ChainId) {
         if let Some(chain) = self.get(chain) {
             chain.used = Use::Past;
         }
     }
 
-    /// A past chain becomes an idle one.
+    /// Turns a past chain into an idle one.
     fn rest(&mut self, id: ChainId) {
         let chain = usize::try_from(id).ok().and_then(|at| self.all.get_mut(at));
         if let Some(chain) = chain {
@@ -248,7 +250,7 @@ impl Chains {
         }
     }
 
-    /// Leaves out of the clock whatever does not matter after this place in the order.
+    /// Removes the chains from a clock that do not matter after this position in the order.
     pub(super) fn prune(&mut self, clock: &mut Clock, place: usize) {
         clock.retain(|id| {
             let Some(chain) = self.get(id) else {

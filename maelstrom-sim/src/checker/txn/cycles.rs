@@ -1,9 +1,10 @@
-//! Cycles in the dependency graph: a short one for each strongly connected component.
+//! Finds cycles in the dependency graph: a short one for each strongly connected component.
 //!
-//! Whether there is a cycle is decided exactly, by components, in linear time. Which one is shown
-//! is a matter of taste: one with a single anti-dependency before others, then a short one. Where only
-//! cycles with a single anti-dependency count, components do not decide, and the search has a limit. It
-//! says so when it reaches that.
+//! The components decide exactly and in linear time whether there is a cycle. The search then picks
+//! a cycle to show: one with a single anti-dependency if possible, and a short one.
+//!
+//! If only cycles with a single anti-dependency count, the components are not enough. Then the
+//! search has a limit, and reports when it reaches it.
 
 use std::collections::VecDeque;
 
@@ -15,29 +16,30 @@ use petgraph::visit::{EdgeFiltered, EdgeRef};
 use super::graph::class;
 use super::model::{Anti, Level};
 
-/// For how many components a cycle is looked for.
+/// For how many components the search looks for a cycle.
 const COMPONENTS_MAX: usize = 64;
 
-/// From how many edges of a component, where any cycle will do.
+/// From how many edges of a component the search starts, if any cycle will do.
 const STARTS_MAX: usize = 32;
 
-/// How many edges may be followed before the search is content with what it has.
+/// After this many steps, the search stops and returns the cycles found so far. A step follows an
+/// edge.
 const STEPS_MAX: usize = 5_000_000;
 
 /// The cycles of a level.
 #[derive(Debug, Default)]
 pub(super) struct Cycles {
-    /// In how many components there are any.
+    /// How many components have a cycle.
     pub(super) components: usize,
-    /// One of each, for the first of them: edges of the graph, each beginning where the last ends.
+    /// One cycle for each of the first components. Each edge begins where the one before it ends.
     pub(super) cycles: Vec<Vec<EdgeIndex>>,
-    /// Whether the search ended before it was sure that some component has none. That can only be
-    /// where a cycle must have a single anti-dependency.
+    /// Whether the search ended before it could rule out a cycle in some component. Only possible
+    /// if a cycle must have a single anti-dependency.
     pub(super) gave_up: bool,
 }
 
-/// Finds the cycles of a level that have an edge of a class in `fresh`. `class` tells an edge's
-/// class.
+/// Finds the cycles of a level that have an edge of a class in `fresh`. The function `class`
+/// returns the class of an edge.
 pub(super) fn find<E>(
     graph: &DiGraph<(), E>,
     level: Level,
@@ -46,7 +48,7 @@ pub(super) fn find<E>(
 ) -> Cycles {
     match level.anti {
         Anti::Any => Search::new(graph, level, fresh, class).run(Some),
-        // All of them begin with that edge.
+        // Every such cycle has exactly one anti-dependency, so the search starts from those edges.
         Anti::One => Search::new(graph, level, level.mask & class::ANTI, class).run(Some),
         Anti::Apart => {
             let product = product(graph, level.mask, class);
@@ -56,8 +58,8 @@ pub(super) fn find<E>(
     }
 }
 
-/// The graph without edges that lead only to where no edge goes on, or come only from where none
-/// leads: no cycle has such an edge. Nodes stay as they are. Takes linear time.
+/// Removes the edges that cannot be part of a cycle: those that lead only to dead ends, and those
+/// that come only from nodes without predecessors. Keeps all nodes. Takes linear time.
 pub(super) fn core<E: Copy>(graph: &DiGraph<(), E>) -> DiGraph<(), E> {
     let mut is_out = vec![false; graph.node_count()];
     for direction in [Direction::Incoming, Direction::Outgoing] {
@@ -99,8 +101,8 @@ pub(super) fn core<E: Copy>(graph: &DiGraph<(), E>) -> DiGraph<(), E> {
     core
 }
 
-/// The graph twice over: in the second copy is who comes from an anti-dependency. None leads on
-/// from there, so in a cycle no two of them follow each other.
+/// Doubles the graph. The second copy of a node stands for "reached by an anti-dependency". No
+/// anti-dependency leaves a second copy, so a cycle never has two in a row.
 fn product<E>(
     graph: &DiGraph<(), E>,
     mask: u16,
@@ -133,9 +135,9 @@ struct Search<'a, E, C> {
     fresh: u16,
     class: C,
     steps: usize,
-    /// The component of each node that is in a cycle.
+    /// The component of each node that is part of a cycle.
     component: Vec<Option<usize>>,
-    /// How each node was reached, and in which round.
+    /// The edge by which each node was reached, and the round in which that happened.
     reached: Vec<(usize, Option<EdgeIndex>)>,
     round: usize,
 }
@@ -147,7 +149,7 @@ impl<'a, E, C: Fn(&E) -> u16> Search<'a, E, C> {
         Self { graph, level, fresh, class, steps: 0, component, reached, round: 0 }
     }
 
-    /// The cycles, as `base` names their edges.
+    /// Runs the search. `base` maps the edges of a cycle to those of the original graph.
     fn run(mut self, base: impl Fn(EdgeIndex) -> Option<EdgeIndex>) -> Cycles {
         let mut found = Cycles::default();
         let components = self.components();
@@ -168,7 +170,7 @@ impl<'a, E, C: Fn(&E) -> u16> Search<'a, E, C> {
             let cycle = if wanted { self.cycle(id, &starts) } else { Vec::new() };
             let is_sure = !cycle.is_empty() || (wanted && self.steps <= STEPS_MAX);
             found.gave_up |= self.level.anti == Anti::One && !is_sure;
-            // A component has a cycle, but not always one with a single anti-dependency.
+            // Every such component has a cycle, but not always one with a single anti-dependency.
             if !cycle.is_empty() || self.level.anti != Anti::One {
                 found.components += 1;
             }
@@ -179,8 +181,8 @@ impl<'a, E, C: Fn(&E) -> u16> Search<'a, E, C> {
         found
     }
 
-    /// The components with cycles, in the order of the transactions. (Kosaraju's algorithm rather
-    /// than Tarjan's, which the library runs recursively: histories are long, and stacks are not.)
+    /// The components with cycles, in the order of the transactions. Kosaraju's algorithm, because
+    /// the library runs Tarjan's recursively, and a long history would overflow the stack.
     fn components(&self) -> Vec<Vec<NodeIndex>> {
         let allowed = |class: u16| class & self.level.mask != 0;
         let filtered =
@@ -192,7 +194,7 @@ impl<'a, E, C: Fn(&E) -> u16> Search<'a, E, C> {
         components
     }
 
-    /// Some edges inside a component, of those that are asked for.
+    /// Some edges inside a component whose class is in `fresh`.
     fn starts(&self, id: usize, nodes: &[NodeIndex]) -> Vec<EdgeIndex> {
         let edges = nodes.iter().flat_map(|node| self.graph.edges(*node));
         let edges = edges.filter(|edge| {
@@ -230,7 +232,7 @@ impl<'a, E, C: Fn(&E) -> u16> Search<'a, E, C> {
         Vec::new()
     }
 
-    /// A shortest cycle of this edge and others of the classes in `mask`.
+    /// A shortest cycle through this edge, with other edges of the classes in `mask`.
     fn cycle_through(&mut self, id: usize, edge: EdgeIndex, mask: u16) -> Option<Vec<EdgeIndex>> {
         let (goal, start) = self.graph.edge_endpoints(edge)?;
         self.round += 1;
@@ -256,7 +258,7 @@ impl<'a, E, C: Fn(&E) -> u16> Search<'a, E, C> {
         None
     }
 
-    /// How `goal` was reached, behind the edge that the search began with.
+    /// The path to `goal` that the search found, beginning with the edge `first`.
     fn path(&self, first: EdgeIndex, goal: NodeIndex) -> Option<Vec<EdgeIndex>> {
         let (mut path, mut node) = (Vec::new(), goal);
         while let Some(edge) = self.reached.get(node.index())?.1 {

@@ -1,4 +1,4 @@
-//! Findings: what kind of anomaly each is, and the operations that prove it, in words.
+//! Collects the findings: each anomaly, the operations that prove it, and its explanation.
 
 use std::collections::BTreeMap;
 
@@ -13,22 +13,22 @@ use super::transactions::{Transactions, TxnId, VersionId};
 use crate::checker::Dependency;
 use crate::json::to_value;
 
-/// How many findings of a kind are shown in detail.
+/// How many findings of a kind the results show in detail.
 const SHOWN_MAX: usize = 8;
 
-/// How many operations of a finding are shown.
+/// How many operations of a finding the results show.
 const OPS_MAX: usize = 16;
 
-/// All findings, by their names.
+/// All findings, by the name of the anomaly.
 pub(super) struct Findings<'a, 'h> {
     all: &'a Transactions<'h>,
     kinds: BTreeMap<&'static str, (usize, Vec<Value>)>,
-    /// The first finding of each kind, in the words of a sentence.
+    /// The first finding of each kind, written as part of a sentence.
     headlines: BTreeMap<&'static str, String>,
     /// The first cycle of each kind: in words, and as edges.
     first_cycles: BTreeMap<&'static str, (Vec<String>, Vec<Dependency>)>,
     more_cycles: usize,
-    /// Whether a search for cycles has reached its limit, so that there may be more.
+    /// Whether a search for cycles reached its limit, so that there may be more.
     pub(super) gave_up: bool,
 }
 
@@ -60,7 +60,7 @@ impl<'a, 'h> Findings<'a, 'h> {
         }
     }
 
-    /// Adds a finding about what was read.
+    /// Adds a finding about a version that was read.
     pub(super) fn add_read(&mut self, name: &'static str, ids: &[TxnId], version: VersionId) {
         let all = self.all;
         let headline = || headline::read(all, name, ids, version);
@@ -92,7 +92,7 @@ impl<'a, 'h> Findings<'a, 'h> {
         );
     }
 
-    /// Counts components with cycles of which none has been looked for.
+    /// Counts components with cycles for which no cycle was searched.
     pub(super) fn add_more_cycles(&mut self, more: usize) {
         self.more_cycles += more;
     }
@@ -101,7 +101,7 @@ impl<'a, 'h> Findings<'a, 'h> {
         self.more_cycles
     }
 
-    /// Leaves out what is not asked for.
+    /// Removes the anomalies for which `keep` is false.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.kinds.retain(|name, _| keep(name));
     }
@@ -110,7 +110,7 @@ impl<'a, 'h> Findings<'a, 'h> {
         self.kinds.is_empty()
     }
 
-    /// The first finding of the first kind, in the words of a sentence.
+    /// The first finding of the first kind, written as part of a sentence.
     pub(super) fn headline(&self) -> Option<String> {
         let (name, _) = self.kinds.first_key_value()?;
         let headline = self.headlines.get(name)?;
@@ -123,7 +123,7 @@ impl<'a, 'h> Findings<'a, 'h> {
         first.and_then(|name| self.first_cycles.remove(name)).unwrap_or_default()
     }
 
-    /// The names of what was found, how often, and examples of each.
+    /// The names of the anomalies, how often each was found, and examples of each.
     pub(super) fn to_json(&self) -> (Vec<&'static str>, Value, Value) {
         let counts = self.kinds.iter().map(|(name, (count, _))| ((*name).into(), json!(count)));
         let shown = self.kinds.iter().map(|(name, (_, shown))| ((*name).into(), json!(shown)));
@@ -144,7 +144,7 @@ fn step(graph: &Graph, edge: EdgeIndex) -> Option<Step> {
     Some(Step { from: from.index(), to: to.index(), edge: *graph.edge_weight(edge)? })
 }
 
-/// The name of a cycle, by the classes of its edges.
+/// The name of a cycle, determined by the classes of its edges.
 fn classify(all: &Transactions<'_>, sessions: &Sessions, cycle: &[Step]) -> &'static str {
     let classes = cycle.iter().fold(0, |classes, step| classes | step.edge.class);
     let has = |mask: u16| classes & mask != 0;
@@ -166,8 +166,8 @@ fn classify(all: &Transactions<'_>, sessions: &Sessions, cycle: &[Step]) -> &'st
     names.get(kind).copied().unwrap_or("G2-item")
 }
 
-/// The name of a cycle in which nobody read what was overwritten, as far as that is known without
-/// asking what a transaction must have seen.
+/// The name of a cycle without anti-dependencies. If the cycle contains an inferred order, the name
+/// says why a transaction must have seen the write.
 fn without_anti(
     all: &Transactions<'_>,
     sessions: &Sessions,
@@ -202,7 +202,7 @@ fn without_anti(
     }
 }
 
-/// Why a transaction must have seen what an inferred order says that it did.
+/// Why the reader must have seen a write, for an order inferred from causality.
 fn causal_kind(all: &Transactions<'_>, sessions: &Sessions, step: &Step) -> Option<&'static str> {
     let What::Wrote(Order { lower, why: Why::Seen(reader, Because::Causal), .. }) = step.edge.what
     else {
@@ -220,7 +220,7 @@ fn causal_kind(all: &Transactions<'_>, sessions: &Sessions, step: &Step) -> Opti
     }
 }
 
-/// The steps of a cycle in words. Moments in time between two transactions are left out.
+/// Describes the steps of a cycle. Skips the nodes that stand for moments in time.
 fn explain(all: &Transactions<'_>, cycle: &[Step]) -> Vec<(String, Dependency)> {
     let is_moment = |node: usize| node >= all.txns.len() + all.keys.len();
     // Begin with a transaction.
@@ -293,7 +293,8 @@ fn why(all: &Transactions<'_>, order: Order) -> String {
     }
 }
 
-/// What a transaction is called: its end's index in the history, or else its beginning's.
+/// The name of a transaction: the index of its end in the history, or of its beginning if it has no
+/// end.
 pub(super) fn name(all: &Transactions<'_>, node: usize) -> String {
     match all.txn(node) {
         Some(txn) => format!("op {}", txn.ended.unwrap_or(txn.begun)),

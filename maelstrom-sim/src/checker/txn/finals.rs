@@ -1,14 +1,16 @@
-//! After all faults: whether all nodes show the same, and nothing that was known is gone.
+//! Checks the final transactions, after all faults: all nodes must show the same versions, and no
+//! known write may be missing.
 //!
-//! - `divergence`: two final transactions read different versions of a key: replicas that do not
+//! - `divergence`: two final transactions read different versions of a key, so the replicas did not
 //!   converge
-//! - `lost-write`: all final transactions read a version of a key that is known to come before one
-//!   that was acknowledged or seen
+//! - `lost-write`: all final transactions read a version of a key that is known to come before
+//!   another version, which was acknowledged or read
 //!
-//! A final transaction that did not succeed leaves the verdict open, as in other workloads.
+//! A final transaction that did not succeed leaves the verdict unknown, as in other workloads.
 //!
-//! Convergence is no part of any isolation level; but eventual consistency is all that a replica
-//! without coordination can promise, so it had better keep that promise (Bailis et al. 2013, §5.1).
+//! Convergence is not part of any isolation level. But a replica that does not coordinate can
+//! promise eventual consistency only, so this checker holds it to that promise (Bailis et al. 2013,
+//! §5.1).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,9 +1,11 @@
-//! The dependency graph: transactions that happened, and why one comes before another.
+//! The dependency graph: the transactions that happened, and why one comes before another.
 //!
-//! Adya's direct serialization graph (1999, §4.4.4) with Elle's session and realtime edges. Every
-//! edge has a class, and a consistency model is about some classes only. A node stands for a
-//! transaction, for the initial state of a key, or for a moment in time: what ended before that
-//! moment comes before what began after it, which takes few edges.
+//! It is Adya's direct serialization graph (1999, §4.4.4) with Elle's session and real-time edges.
+//! Every edge has a class, and each consistency model concerns certain classes.
+//!
+//! A node stands for a transaction, for the initial state of a key, or for a moment in time.
+//! Transactions that ended before a moment point to it, and it points to those that began after it.
+//! So real time needs few edges.
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
@@ -13,46 +15,47 @@ use super::transactions::{Status, Transactions, TxnId, VersionId};
 
 /// The classes of edges, one bit each.
 pub(super) mod class {
-    /// One wrote a version that comes before that of the other.
+    /// The first transaction wrote a version that comes before a version of the second.
     pub(in super::super) const WW: u16 = 1;
-    /// One read what the other wrote.
+    /// The second transaction read a write of the first.
     pub(in super::super) const WR: u16 = 1 << 1;
-    /// One read a version that comes before what the other wrote: an anti-dependency.
+    /// An anti-dependency: the first transaction read a version that comes before a write of the
+    /// second.
     pub(in super::super) const RW: u16 = 1 << 2;
-    /// `WW` where the order is known from a view that only grows.
+    /// `WW`, with an order inferred from a monotonic view within a transaction.
     pub(in super::super) const VIEW: u16 = 1 << 3;
-    /// `WW` where the order is known from transactions being seen whole.
+    /// `WW`, with an order inferred from atomic visibility of transactions.
     pub(in super::super) const ATOMIC: u16 = 1 << 4;
-    /// `RW` where the order is known from one of these two.
+    /// `RW`, with an order of one of these two kinds.
     pub(in super::super) const ATOMIC_RW: u16 = 1 << 5;
-    /// One follows the other in a session.
+    /// The second transaction follows the first in a session.
     pub(in super::super) const SESSION: u16 = 1 << 6;
-    /// `WW` where the order is known from causality.
+    /// `WW`, with an order inferred from causality.
     pub(in super::super) const CAUSAL: u16 = 1 << 7;
-    /// One had ended before the other began.
+    /// The first transaction ended before the second one began.
     pub(in super::super) const REALTIME: u16 = 1 << 8;
-    /// `WW` where the order is known from real time.
+    /// `WW`, with an order inferred from real time.
     pub(in super::super) const REALTIME_WW: u16 = 1 << 9;
-    /// `RW` where the order is known from real time.
+    /// `RW`, with an order inferred from real time.
     pub(in super::super) const REALTIME_RW: u16 = 1 << 10;
     /// All anti-dependencies.
     pub(in super::super) const ANTI: u16 = RW | ATOMIC_RW | REALTIME_RW;
-    /// All edges that real time is part of.
+    /// All edges that depend on real time.
     pub(in super::super) const TIMED: u16 = REALTIME | REALTIME_WW | REALTIME_RW;
 }
 
 /// Why one transaction comes before another.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum What {
-    /// It wrote an earlier version.
+    /// The first transaction wrote an earlier version.
     Wrote(Order),
-    /// It wrote what the other read.
+    /// The second transaction read a write of the first.
     WasRead(VersionId),
-    /// It read an earlier version than the other wrote.
+    /// The first transaction read an earlier version than the second one wrote.
     Read(Order),
-    /// Its process began the other one next.
+    /// The second transaction is the next one of the same process.
     Session,
-    /// It had ended.
+    /// The first transaction ended before the second one began.
     Realtime,
 }
 
@@ -66,7 +69,7 @@ pub(super) type Graph = DiGraph<(), Edge>;
 
 /// Builds the graph of all transactions that happened, with edges of the classes in `mask`.
 ///
-/// Nodes are in the order of the transactions, then of the keys.
+/// The nodes are the transactions in order, then the initial states of the keys, then the moments.
 pub(super) fn build(
     all: &Transactions<'_>,
     orders: &[Order],
@@ -98,8 +101,8 @@ pub(super) fn build(
     builder.graph
 }
 
-/// Whether Elle's dependency graph has no edge at all: none of the transactions says anything about
-/// another one. Sessions and real time count where the classes in `mask` do.
+/// Whether Elle's dependency graph has no edge at all, so that no transaction depends on another
+/// one. Session and real-time edges count if their classes are in `mask`.
 pub(super) fn is_empty(
     all: &Transactions<'_>,
     orders: &Orders,
@@ -141,7 +144,7 @@ impl Builder<'_, '_> {
         }
     }
 
-    /// The node of a version: that of its writer, or the one that stands for the initial state.
+    /// The node of a version: its writer, or the initial state of its key.
     fn node(&self, version: VersionId) -> Option<usize> {
         let key = self.all.versions.get(version)?.key;
         match self.all.is_initial(version) {
@@ -157,7 +160,7 @@ impl Builder<'_, '_> {
             }
             Why::Seen(_, Because::View) => (class::VIEW, class::ATOMIC_RW),
             Why::Seen(_, Because::Atomic) => (class::ATOMIC, class::ATOMIC_RW),
-            // There are many of these, and no level needs their anti-dependencies.
+            // Causality gives many orders, and no level needs their anti-dependencies.
             Why::Seen(_, Because::Causal) => (class::CAUSAL, 0),
             Why::Seen(_, Because::Realtime) => (class::REALTIME_WW, class::REALTIME_RW),
         };
@@ -174,7 +177,8 @@ impl Builder<'_, '_> {
         }
     }
 
-    /// A node for each moment at which something begins after something else has ended.
+    /// Adds a node for each moment between the end of a transaction and the beginning of a later
+    /// one.
     fn add_realtime(&mut self) {
         let mut events: Vec<(usize, bool, TxnId)> = Vec::new();
         for (id, txn) in self.all.happened() {

@@ -1,4 +1,5 @@
-//! The first finding of a kind in one sentence: the transactions that prove it, and what they read.
+//! Describes the first finding of a kind in one sentence: the transactions that prove it, and the
+//! versions that they read.
 
 use super::explain::{Step, name};
 use super::graph::What;
@@ -6,13 +7,13 @@ use super::order::{Order, Why};
 use super::transactions::{Data, Transactions, TxnId, VersionId};
 use crate::checker::headline::{list, short};
 
-/// What a transaction is called.
+/// The name of a transaction, with its process.
 pub(super) fn txn_name(all: &Transactions<'_>, id: TxnId) -> String {
     let op = name(all, id);
     all.txn(id).map_or_else(|| op.clone(), |txn| format!("{op} of process {}", txn.process))
 }
 
-/// These transactions, or the first of them.
+/// The names of these transactions, or of the first ones.
 pub(super) fn txn_names(all: &Transactions<'_>, ids: &[TxnId]) -> String {
     list(ids.iter().map(|id| txn_name(all, *id)))
 }
@@ -22,7 +23,7 @@ pub(super) fn version_name(all: &Transactions<'_>, version: VersionId) -> String
     short(&all.show(version))
 }
 
-/// A finding about what the first of these transactions read.
+/// Describes a finding about the version that the first of these transactions read.
 pub(super) fn read(
     all: &Transactions<'_>,
     kind: &str,
@@ -50,8 +51,8 @@ pub(super) fn read(
     }
 }
 
-/// A cycle: where it goes by what a transaction must have seen, that; else its transactions, which
-/// are `ids`.
+/// Describes a cycle. If the cycle contains an inferred order, names that order and its reader.
+/// Otherwise names the transactions `ids`.
 pub(super) fn cycle(all: &Transactions<'_>, cycle: &[Step], ids: &[TxnId]) -> String {
     let Some((Order { lower, upper, .. }, reader)) = cycle.iter().find_map(must_have_seen) else {
         return format!("these depend on each other: {}", txn_names(all, ids));
@@ -72,7 +73,7 @@ pub(super) fn cycle(all: &Transactions<'_>, cycle: &[Step], ids: &[TxnId]) -> St
     }
 }
 
-/// The order that follows from what a transaction must have seen, and the transaction.
+/// The inferred order of a step, and the transaction that must have seen the earlier write.
 fn must_have_seen(step: &Step) -> Option<(Order, TxnId)> {
     let (What::Wrote(order) | What::Read(order)) = step.edge.what else {
         return None;

@@ -1,6 +1,6 @@
-//! The types of keys. Elle fails on a history whose keys are of several types, so Maelstrom's verdict
-//! is unknown then (`elle.txn/assert-type-sanity`). It looks at all keys that clients asked for and
-//! at all keys of replies.
+//! The types of keys. Elle fails on a history with keys of several types
+//! (`elle.txn/assert-type-sanity`), so Maelstrom's verdict is then unknown. Elle looks at all keys
+//! in requests and in replies.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::transactions::{Data, parse_as};
 use crate::history::History;
 use crate::json::is_integer;
 
-/// The types of all keys of a history, as Clojure tells them apart.
+/// The types of all keys of a history, as Clojure distinguishes them.
 pub(super) fn of(history: &History, data: Data) -> BTreeSet<&'static str> {
     let values = history.client_ops().filter_map(|op| op.value.as_deref());
     values

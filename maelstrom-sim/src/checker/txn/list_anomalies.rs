@@ -1,15 +1,15 @@
-//! Anomalies of one list, or of two lists of a key.
+//! Anomalies of one list, or of two lists of the same key.
 //!
-//! - `G1a`: a list with an element that a failed transaction appended (Adya 1999)
-//! - `false-failure`: the same, read by a transaction that began when the failure was known
-//! - `G1b`: a list that ends amid the elements that a transaction appended (Adya 1999)
-//! - `dirty-update`: in the longest list, an element of a failed transaction is below one of a
+//! - `G1a`: a list contains an element that a failed transaction appended (Adya 1999)
+//! - `false-failure`: the same, and the reader began after the failure was known
+//! - `G1b`: a list ends in the middle of the elements that a transaction appended (Adya 1999)
+//! - `dirty-update`: in the longest list, an element of a failed transaction comes before one of a
 //!   transaction that succeeded
-//! - `internal`: a list that contradicts an earlier micro-operation of its transaction
-//! - `future-read`: a list with an element that its own transaction appends later
-//! - `duplicate-elements`: a list that has an element twice
-//! - `incompatible-order`: two lists of a key of which none is the beginning of the other
-//! - `phantom-read`: a list with an element that nobody appended
+//! - `internal`: a list contradicts an earlier micro-operation of its transaction
+//! - `future-read`: a list contains an element that its own transaction appends later
+//! - `duplicate-elements`: a list contains an element twice
+//! - `incompatible-order`: two lists of a key of which neither is a prefix of the other
+//! - `phantom-read`: a list contains an element that nobody appended
 //!
 //! All but `false-failure` and `phantom-read` are Elle's.
 
@@ -38,11 +38,11 @@ pub(super) fn check(all: &Transactions<'_>, rules: Rules, findings: &mut Finding
     dirty_updates(all, findings);
 }
 
-/// The list that a transaction must read of a key, by its own earlier operations.
+/// The list that a transaction must read of a key, given its own earlier operations.
 struct Expected {
-    /// Whether the beginning of the list is known. If not, these are its last elements.
+    /// Whether the whole list is known. If not, `elements` are its last elements.
     whole: bool,
-    /// Whether null stood for the list that was read.
+    /// Whether the reply had null in place of the list.
     after_null: bool,
     elements: Vec<VersionId>,
 }
@@ -50,7 +50,7 @@ struct Expected {
 impl Expected {
     fn allows(&self, list: &ListRead) -> bool {
         match self.whole {
-            // As Elle has it, null is no empty list.
+            // Elle distinguishes null from an empty list.
             true if !self.after_null && self.elements.is_empty() && list.is_null => false,
             true => self.elements == list.elements,
             false => list.elements.ends_with(&self.elements),
@@ -58,7 +58,7 @@ impl Expected {
     }
 }
 
-/// Looks at each list beside what the transaction itself did before, and will do.
+/// Compares each list with the earlier and later operations of its own transaction.
 fn internal(
     all: &Transactions<'_>,
     lists: &[ListRead],
@@ -75,7 +75,7 @@ fn internal(
         let Some(list) = reads.next_if(|list| list.at == at) else {
             let unknown = || Expected { whole: false, after_null: false, elements: Vec::new() };
             let known = expected.entry(op.key).or_insert_with(unknown);
-            // Elle takes the list after a null and an append for just that element.
+            // After a null and an append, Elle expects a list of exactly the appended element.
             known.whole |= known.after_null && known.elements.is_empty();
             known.elements.push(op.version);
             continue;
@@ -95,7 +95,7 @@ fn internal(
     }
 }
 
-/// Looks at where the elements of a list came from.
+/// Checks the writers of the elements of a list.
 fn sources(all: &Transactions<'_>, list: &ListRead, findings: &mut Findings<'_, '_>) {
     let begun = all.txn(list.txn).map_or(0, |txn| txn.begun);
     for element in distinct(list) {
@@ -113,7 +113,7 @@ fn sources(all: &Transactions<'_>, list: &ListRead, findings: &mut Findings<'_, 
     }
 }
 
-/// Looks at whether a list ends amid the appends of another transaction.
+/// Checks whether a list ends in the middle of the appends of another transaction.
 fn intermediate(all: &Transactions<'_>, list: &ListRead, findings: &mut Findings<'_, '_>) {
     let last = list.elements.last().and_then(|last| Some((*last, all.versions.get(*last)?)));
     if let Some((last, version)) = last
@@ -131,7 +131,7 @@ fn duplicates(list: &ListRead, findings: &mut Findings<'_, '_>) {
     }
 }
 
-/// For each key the first list that is no beginning of the longest one.
+/// For each key, reports the first list that is not a prefix of the longest one.
 fn incompatible_orders(all: &Transactions<'_>, findings: &mut Findings<'_, '_>) {
     let longest = longest(all);
     let mut found: BTreeSet<KeyId> = BTreeSet::new();
@@ -152,7 +152,7 @@ fn incompatible_orders(all: &Transactions<'_>, findings: &mut Findings<'_, '_>) 
     }
 }
 
-/// Looks for elements of failed transactions that others built upon.
+/// Finds elements of failed transactions with a later element of a successful one.
 fn dirty_updates(all: &Transactions<'_>, findings: &mut Findings<'_, '_>) {
     for list in longest(all).into_iter().flatten() {
         let mut aborted = None;
@@ -180,7 +180,7 @@ fn dirty_updates(all: &Transactions<'_>, findings: &mut Findings<'_, '_>) {
     }
 }
 
-/// A list as it was read.
+/// Describes the list that was read.
 fn show(all: &Transactions<'_>, list: &ListRead) -> String {
     let name = all.keys.get(list.key).map_or("?", |key| &key.name);
     let elements = list.elements.iter().filter_map(|element| all.versions.get(*element));

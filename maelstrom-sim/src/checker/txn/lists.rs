@@ -1,8 +1,8 @@
-//! In which order elements were appended to lists, as far as the lists tell that were read.
+//! The order in which elements were appended to lists, inferred from the lists that were read.
 //!
-//! Elle's rules (Kingsbury & Alvaro 2020): within the longest list that was read of a key, elements
-//! come in its order. An element that it does not have was appended later. Where there are several
-//! longest lists, the first of them counts.
+//! Elle's rules (Kingsbury & Alvaro 2020): the longest list that was read of a key gives the order
+//! of its elements. An element that is not in it was appended later. If several lists are the
+//! longest, the first of them counts.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::order::{Orders, Why};
 use super::transactions::{ListRead, Transactions, VersionId};
 use super::{Rules, transactions::TxnId};
 
-/// For each key the longest list that was read, if any has an element.
+/// For each key, the longest list that was read, if it has an element.
 pub(super) fn longest<'a>(all: &'a Transactions<'_>) -> Vec<Option<&'a ListRead>> {
     let mut longest: Vec<Option<&ListRead>> = vec![None; all.keys.len()];
     for list in &all.lists {
@@ -23,7 +23,7 @@ pub(super) fn longest<'a>(all: &'a Transactions<'_>) -> Vec<Option<&'a ListRead>
     longest
 }
 
-/// Each element of a list, where it is first.
+/// Each element of a list once, at its first position.
 pub(super) fn distinct(list: &ListRead) -> Vec<VersionId> {
     let mut seen = BTreeSet::new();
     list.elements.iter().copied().filter(|element| seen.insert(*element)).collect()
@@ -31,8 +31,8 @@ pub(super) fn distinct(list: &ListRead) -> Vec<VersionId> {
 
 /// The orders that hold under every model.
 ///
-/// Elle knows nothing about an element that nobody appended, and so it does not know how those
-/// before and after it are related. The strict rules look past it.
+/// Elle ignores an element that nobody appended, so it does not relate the elements before and
+/// after it. The strict rules relate them.
 pub(super) fn infer(all: &Transactions<'_>, rules: Rules, orders: &mut Orders) {
     for (key, longest) in all.keys.iter().zip(longest(all)) {
         let mut chain = Chain { all, rules, orders, below: vec![key.initial] };
@@ -52,7 +52,7 @@ struct Chain<'a, 'h> {
     all: &'a Transactions<'h>,
     rules: Rules,
     orders: &'a mut Orders,
-    /// The last version that somebody wrote, and those after it that nobody did.
+    /// The last version with a writer, and the versions after it that have none.
     below: Vec<VersionId>,
 }
 
@@ -65,7 +65,7 @@ impl Chain<'_, '_> {
         self.below.push(version);
     }
 
-    /// Orders a version after all that is below, if somebody wrote it.
+    /// Orders a version after all versions in `below`, if it has a writer.
     fn order(&mut self, version: VersionId, why: Option<Why>) -> bool {
         let is_written = self.all.possible_writer(version).is_some();
         for lower in self.below.iter().filter(|_| is_written) {
@@ -76,8 +76,8 @@ impl Chain<'_, '_> {
     }
 }
 
-/// Whether Elle gives up: its search for dirty updates fails at an element of a longest list that
-/// no transaction appended, or none that is known to have ended.
+/// Whether Elle fails on this history. Its search for dirty updates fails if a longest list
+/// contains an element that no ended transaction appended.
 pub(super) fn elle_fails(all: &Transactions<'_>) -> bool {
     let has_ended = |writer: TxnId| all.txn(writer).is_some_and(|txn| txn.ended.is_some());
     let is_known = |element: &VersionId| {

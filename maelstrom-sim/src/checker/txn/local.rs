@@ -1,17 +1,18 @@
-//! What can be seen of one transaction or one version alone. [Elsewhere](list_anomalies) is what is
-//! seen of lists.
+//! Anomalies of a single transaction or a single version. Those of lists are in [another
+//! module](list_anomalies).
 //!
-//! - `G1a`: a read of what a failed transaction wrote (Adya 1999)
-//! - `false-failure`: the same, by one that began when the failure was known (an error that says it
-//!   is definite must be)
-//! - `G1b`: a read of what its writer overwrote itself (Adya 1999)
+//! - `G1a`: a read of a failed transaction's write (Adya 1999)
+//! - `false-failure`: the same, and the reader began after the failure was known. An error that
+//!   claims to be definite must be definite.
+//! - `G1b`: a read of a version that its own writer overwrote (Adya 1999)
 //! - `internal`: a read that contradicts an earlier micro-operation of its transaction (Cerone et
 //!   al. 2015, INT)
-//! - `future-read`: a read of what its own transaction writes later (Cerone et al. 2015, INT)
+//! - `future-read`: a read of a version that its own transaction writes later (Cerone et al. 2015,
+//!   INT)
 //! - `lost-update`: two transactions read the same version and both wrote the key (Bailis et al.
 //!   2013)
-//! - `phantom-read`: a read of what nobody wrote
-//! - `altered-transaction`: a reply that does not belong to its request
+//! - `phantom-read`: a read of a value that nobody wrote
+//! - `altered-transaction`: a reply that does not match its request
 
 use std::collections::BTreeMap;
 
@@ -23,7 +24,7 @@ use super::headline::txn_name;
 use super::list_anomalies;
 use super::transactions::{Data, MicroOp, Status, Transactions, Txn, TxnId, VersionId};
 
-/// Whether Elle looks for an anomaly of this name, too.
+/// Whether Elle also looks for this anomaly.
 pub(super) fn is_elles(name: &str, data: Data) -> bool {
     match name {
         "G1a" | "G1b" | "internal" | "lost-update" => true,
@@ -54,7 +55,7 @@ pub(super) fn check(all: &Transactions<'_>, rules: Rules, findings: &mut Finding
     lost_updates(all, findings);
 }
 
-/// Looks at each read beside what the transaction itself did before.
+/// Compares each read with the earlier and later operations of its own transaction.
 fn internal(id: TxnId, txn: &Txn, findings: &mut Findings<'_, '_>) {
     for (at, op) in txn.ops.iter().enumerate().filter(|(_, op)| !op.write) {
         let mut earlier = txn.ops.iter().take(at).rev();
@@ -68,7 +69,7 @@ fn internal(id: TxnId, txn: &Txn, findings: &mut Findings<'_, '_>) {
     }
 }
 
-/// Looks at where a value that was read came from.
+/// Checks the writer of a version that was read.
 fn source(
     all: &Transactions<'_>,
     id: TxnId,
@@ -96,7 +97,8 @@ fn source(
     }
 }
 
-/// After Elle: which of the two writes came first does not matter, so no version order is needed.
+/// Finds lost updates as Elle does. The order of the two writes does not matter, so no version
+/// order is needed.
 fn lost_updates(all: &Transactions<'_>, findings: &mut Findings<'_, '_>) {
     let mut updates: BTreeMap<VersionId, Vec<TxnId>> = BTreeMap::new();
     for (id, txn) in all.txns.iter().enumerate().filter(|(_, txn)| txn.status == Status::Ok) {

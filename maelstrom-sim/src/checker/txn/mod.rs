@@ -1,47 +1,47 @@
-//! Transactions over registers or lists: which consistency models a history breaks, and how.
+//! Checks transactions over registers or lists: which consistency models a history violates, and
+//! how.
 //!
-//! The invariant: a history that a correct implementation of the models could have made is never
-//! blamed. Every order between two versions or transactions is one that the models imply, and every
-//! finding names the operations that prove it.
+//! The invariant: the checker never blames a history that a correct implementation of the models
+//! could produce. The models imply every order between two versions or transactions that it infers,
+//! and every finding names the operations that prove it.
 //!
-//! # What is looked for
+//! # Anomalies
 //!
 //! 1. Anomalies of single transactions and versions: `G1a`, `G1b`, `internal`, `lost-update`, …
-//! 2. Cycles in the dependency graph: Adya's G0, G1c, G-single, G2-item, with sessions
-//!    (`-process`) and real time (`-realtime`) where the model knows them.
-//! 3. Beyond Elle, cycles with orders that follow from what a transaction must have seen:
+//! 2. Cycles in the dependency graph: Adya's G0, G1c, G-single, G2-item. If the model includes
+//!    sessions or real time, so do the cycles (`-process`, `-realtime`).
+//! 3. Beyond Elle, cycles with version orders inferred from the transactions that a transaction
+//!    must have seen:
 //!
-//! - `non-atomic-view`: T reads from T1, and then something older than what T1 wrote (Bailis et al.
+//! - `non-atomic-view`: T reads from T1, and then a version older than a write of T1 (Bailis et al.
 //!   2013, MAV)
-//! - `fractured-read`: the same, in any order (Bailis et al. 2014, RAMP)
+//! - `fractured-read`: the same two reads, in any order (Bailis et al. 2014, RAMP)
 //! - `non-monotonic-read`: a session reads a version, and then an older one (Bailis et al. 2013)
 //! - `lost-own-write`: a session writes a version, and then reads an older one (Bailis et al. 2013)
-//! - `causal-violation`: T reads something older than what a transaction wrote that it depends on
+//! - `causal-violation`: T depends on a transaction, but reads a version older than its write
 //!   (Cerone et al. 2015)
-//! - `stale-read-realtime`: T reads something older than what was written when it began
+//! - `stale-read-realtime`: T reads a version older than a write that ended before T began
 //!
-//! 4. Where there are final transactions, replicas that do not converge: `divergence`,
-//!    `lost-write`.
+//! 4. If there are final transactions, replicas that do not converge: `divergence`, `lost-write`.
 //!
-//! 5. Transactions that tell nothing about each other: `empty-transaction-graph`. Maelstrom calls a
-//!    test with no dependency at all invalid, and so does this checker.
+//! 5. Transactions that do not depend on each other: `empty-transaction-graph`. Maelstrom calls a
+//!    test without any dependency invalid, and so does this checker.
 //!
-//! Of lists the order of versions is known, and more is looked for in what was read:
+//! For lists the order of versions is known, so the checker finds more anomalies in reads:
 //! `dirty-update`, `duplicate-elements`, `incompatible-order`, …
 //!
-//! Which of these count is a matter of the [`Model`]s that are asked for.
+//! The requested [`Model`]s decide which of these count.
 //!
-//! The verdict by Maelstrom's rules comes from Elle's part of these alone: the anomalies `G1a`,
-//! `G1b`, `internal` and `lost-update`, and cycles (2) whose version orders Elle infers. Elle
-//! looks for more in lists: for all but `false-failure` and `phantom-read`. Maelstrom's verdict is
-//! unknown where Elle fails: since keys are of several types, or since nobody appended an element
-//! of a list.
+//! The verdict by Maelstrom's rules uses only the anomalies that Elle finds: `G1a`, `G1b`,
+//! `internal` and `lost-update`, and the cycles of (2) whose version orders Elle infers. For lists,
+//! Elle finds all anomalies but `false-failure` and `phantom-read`. Maelstrom's verdict is
+//! unknown if Elle fails: if keys have several types, or if nobody appended an element of a list.
 //!
-//! # How long it takes
+//! # Complexity
 //!
-//! For n operations, reading the history and ordering what was read takes O(n log n) time, and each
-//! search for components O(n). Causality takes O(n × k) for k sessions, as in AWDIT. Most sessions
-//! that are over do not count. Real time takes O(n log n) where few transactions overlap.
+//! For n operations, reading the history and ordering the versions takes O(n log n) time. Each
+//! search for components takes O(n). Causality takes O(n × k) for k sessions, as in AWDIT; most
+//! sessions that have ended do not count. Real time takes O(n log n) if few transactions overlap.
 //!
 //! # Sources
 //!
@@ -137,7 +137,7 @@ fn has_empty_graph(all: &Transactions<'_>, models: &BTreeSet<Model>) -> bool {
     )
 }
 
-/// The orders of versions that hold under every model.
+/// The version orders that hold under every model.
 fn basic_orders(all: &Transactions<'_>, rules: Rules) -> Orders {
     let mut orders = Orders::default();
     match all.data {
@@ -147,8 +147,8 @@ fn basic_orders(all: &Transactions<'_>, rules: Rules) -> Orders {
     orders
 }
 
-/// The transactions as Elle has them, if those are others. Elle believes every reply, even one that
-/// does not belong to its request.
+/// The transactions as Elle sees them, if they differ. Elle trusts every reply, even one that does
+/// not match its request.
 fn any_reply<'h>(all: &Transactions<'h>) -> Option<Transactions<'h>> {
     let is_altered = all.txns.iter().any(|txn| txn.altered);
     is_altered.then(|| Transactions::of(all.history, all.data, Trust::AnyReply))
@@ -168,7 +168,7 @@ fn judge(
     if gave_up {
         valid = Verdict::Unknown;
     }
-    // Without a finding by all rules there is none by some of them.
+    // A history without a finding under all rules has none under a part of them.
     let maelstrom_valid =
         verdict(!findings.is_empty() && !find(as_elle, models, Rules::Elle).is_empty());
     let (names, counts, examples) = findings.to_json();
@@ -199,16 +199,16 @@ fn judge(
         .with_unanswered_finals(all.history)
 }
 
-/// By which rules to judge.
+/// The rules by which to judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rules {
-    /// All of this checker's.
+    /// All rules of this checker.
     Strict,
-    /// Those of Elle that Maelstrom asks for.
+    /// The rules of Elle that Maelstrom uses.
     Elle,
 }
 
-/// All that the models forbid, as far as these rules find it.
+/// Finds everything that the models forbid under these rules.
 fn find<'a, 'h>(
     all: &'a Transactions<'h>,
     models: &BTreeSet<Model>,
@@ -225,7 +225,8 @@ fn find<'a, 'h>(
     findings
 }
 
-/// Looks for cycles at all levels that the models demand, and at the end of the history.
+/// Looks for cycles at all levels that the models require, and for anomalies of the final
+/// transactions.
 fn cycles(
     all: &Transactions<'_>,
     models: &BTreeSet<Model>,
@@ -233,8 +234,8 @@ fn cycles(
     findings: &mut Findings<'_, '_>,
 ) {
     let levels = models.iter().flat_map(|model| model.levels().iter().copied());
-    // Smaller parts of the graph first, so that a cycle gets the name of the weakest model that
-    // forbids it.
+    // Searches smaller parts of the graph first, so that a cycle gets the name of the weakest model
+    // that forbids it.
     let levels: BTreeSet<Level> = levels.collect();
     let mask = levels.iter().fold(0, |mask, level| mask | level.mask);
     let sessions = Sessions::of(all);
@@ -258,7 +259,7 @@ fn cycles(
     }
     let mut done: Vec<Level> = Vec::new();
     for level in levels {
-        // What has no edge outside of a smaller part has been found there.
+        // A cycle whose edges all belong to a smaller part was found there.
         let parts = done.iter().filter(|part| part.mask & !level.mask == 0);
         let largest = parts.filter(|part| part.anti == Anti::Any).map(|part| part.mask);
         let largest = largest.max_by_key(|mask| mask.count_ones()).unwrap_or_default();

@@ -1,94 +1,100 @@
-//! The consistency models that can be asked for, and what each forbids.
+//! The consistency models, and the anomalies that each forbids.
 //!
-//! Names are those of Elle's `consistency_model.clj` (0.2.2), which also says which model implies
-//! which. A model forbids some anomalies outright, and demands that some part of the dependency
-//! graph, a [`Level`], has no cycle.
+//! The names and the implications between models are those of Elle's `consistency_model.clj`
+//! (0.2.2). A model forbids some anomalies, and requires that some parts of the dependency graph,
+//! its [`Level`]s, have no cycle.
 //!
-//! Where a model forbids more than a history of registers can prove, what can be proved is looked
-//! for: `prefix` is judged as `read-atomic`, say.
+//! Some models forbid more than a history of registers can prove. For these the checker looks for
+//! everything that it can prove. For example, it judges `prefix` as `read-atomic`.
 //!
 //! Elle has names for eight models of single operations (Bailis et al. 2013), from
-//! `monotonic-reads` to `linearizable`. It knows of no anomaly of transactions that one of them
-//! forbids. So this checker finds under them only what is a mistake under any model.
+//! `monotonic-reads` to `linearizable`. It knows no anomaly of transactions that one of them
+//! forbids. So under these models the checker finds only anomalies that every model forbids.
 
 use super::graph::class;
 
 /// A consistency model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Model {
-    /// No client reads a version, and then an older one.
-    /// A [model of single operations](Self::is_of_single_operations).
+    /// No client reads a version, and then an older one. A [model of single
+    /// operations](Self::is_of_single_operations).
     MonotonicReads,
-    /// The writes of a client come in its order.
-    /// A [model of single operations](Self::is_of_single_operations).
+    /// The writes of a client take effect in the client's order. A [model of single
+    /// operations](Self::is_of_single_operations).
     MonotonicWrites,
-    /// A client reads what it wrote, or something newer.
-    /// A [model of single operations](Self::is_of_single_operations).
+    /// A client reads its own write, or a newer version. A [model of single
+    /// operations](Self::is_of_single_operations).
     ReadYourWrites,
-    /// A write comes after what its client read before.
-    /// A [model of single operations](Self::is_of_single_operations).
+    /// A write comes after the versions that its client read before. A [model of single
+    /// operations](Self::is_of_single_operations).
     WritesFollowReads,
-    /// All see the writes of a client in its order.
-    /// A [model of single operations](Self::is_of_single_operations).
+    /// All processes see the writes of a client in the client's order. A [model of single
+    /// operations](Self::is_of_single_operations).
     #[value(name = "PRAM")]
     Pram,
-    /// All see causes before their effects.
-    /// A [model of single operations](Self::is_of_single_operations).
+    /// All processes see causes before their effects. A [model of single
+    /// operations](Self::is_of_single_operations).
     Causal,
-    /// As if one after the other, in the order of each client.
-    /// A [model of single operations](Self::is_of_single_operations).
+    /// Operations behave as if they ran one after the other, in the order of each client. A [model
+    /// of single operations](Self::is_of_single_operations).
     Sequential,
-    /// As if one after the other, at some moment while they run.
-    /// A [model of single operations](Self::is_of_single_operations).
+    /// Operations behave as if each took effect at one moment between its beginning and its end. A
+    /// [model of single operations](Self::is_of_single_operations).
     Linearizable,
     /// No write cycles (Adya 1999, PL-1).
     #[value(alias = "PL-1")]
     ReadUncommitted,
-    /// The same, with the order of each session.
+    /// Read uncommitted, in the order of each session.
     #[value(alias = "strong-session-PL-1")]
     StrongSessionReadUncommitted,
-    /// The same, with the order of real time.
+    /// Read uncommitted, in the order of real time.
     #[value(alias = "strong-PL-1")]
     StrongReadUncommitted,
-    /// Nothing aborted or intermediate is read, and information flows one way (Adya 1999, PL-2).
+    /// No transaction reads an aborted or intermediate version, and information flows one way (Adya
+    /// 1999, PL-2).
     #[value(alias = "PL-2")]
     ReadCommitted,
-    /// The same, with the order of each session.
+    /// Read committed, in the order of each session.
     #[value(alias = "strong-session-PL-2")]
     StrongSessionReadCommitted,
-    /// The same, with the order of real time.
+    /// Read committed, in the order of real time.
     #[value(alias = "strong-PL-2")]
     StrongReadCommitted,
-    /// Read committed without lost updates (Adya 1999, PL-CS; as Elle has it, for any read).
+    /// Read committed without lost updates (Adya 1999, PL-CS). As in Elle, any read counts, not
+    /// only those through a cursor.
     #[value(alias = "PL-CS")]
     CursorStability,
-    /// Who has seen something of a transaction sees all of it from then on (Adya 1999, PL-2L).
+    /// A transaction that has seen a part of another one sees all of it from then on (Adya 1999,
+    /// PL-2L).
     #[value(alias = "PL-2L")]
     MonotonicView,
-    /// Each operation reads a snapshot, and none an older one (Adya 1999, PL-MSR). Judged as
-    /// `read-committed`.
+    /// Each operation reads a snapshot, and never an older one than the operation before it (Adya
+    /// 1999, PL-MSR). Judged as `read-committed`.
     #[value(alias = "PL-MSR")]
     MonotonicSnapshotRead,
-    /// Who has seen something of a transaction sees all of it from then on (Bailis et al. 2013).
+    /// A transaction that has seen a part of another one sees all of it from then on (Bailis et al.
+    /// 2013).
     MonotonicAtomicView,
-    /// A transaction is seen whole or not at all (Bailis et al. 2014; Cerone et al. 2015).
+    /// Each transaction sees another one as a whole, or nothing of it (Bailis et al. 2014; Cerone
+    /// et al. 2015).
     ReadAtomic,
-    /// The same, without lost updates (Cerone et al. 2015).
+    /// Read atomic, without lost updates (Cerone et al. 2015).
     UpdateAtomic,
-    /// Who has seen a transaction has seen all that it depends on (Cerone et al. 2015). Sessions
-    /// are part of it, as in Bailis et al. 2013; Elle does not look at them here.
+    /// A transaction that has seen another one has seen everything on which that one depends
+    /// (Cerone et al. 2015). Includes sessions, as in Bailis et al. 2013. Elle does not include
+    /// them here.
     CausalCerone,
-    /// All see transactions in the same order (Cerone et al. 2015). Judged as `read-atomic`: as in
-    /// Elle, sessions are no part of it.
+    /// All transactions see the others in the same order (Cerone et al. 2015). Judged as
+    /// `read-atomic`. Does not include sessions, as in Elle.
     Prefix,
-    /// Causal, without lost updates (Cerone et al. 2015). Judged as `update-atomic`: as in Elle,
-    /// sessions are no part of it.
+    /// Causal, without lost updates (Cerone et al. 2015). Judged as `update-atomic`. Does not
+    /// include sessions, as in Elle.
     ParallelSnapshotIsolation,
-    /// Who depends on a transaction misses nothing of it (Adya 1999, PL-2+).
+    /// A transaction that depends on another one misses no effect of it (Adya 1999, PL-2+).
     #[value(alias = "PL-2+")]
     ConsistentView,
-    /// The same, of what had committed when it began (Adya 1999, PL-FCV). Judged as
-    /// `consistent-view`.
+    /// Consistent view, and of the transactions that committed before it began (Adya 1999, PL-FCV).
+    /// Judged as `consistent-view`.
     #[value(alias = "PL-FCV")]
     ForwardConsistentView,
     /// Transactions that write are serializable (Adya 1999, PL-3U). Judged as `consistent-view`.
@@ -97,47 +103,52 @@ pub enum Model {
     /// Each transaction reads one snapshot, and no update is lost (Adya 1999, PL-SI).
     #[value(alias = "PL-SI")]
     SnapshotIsolation,
-    /// The same, and no snapshot is older than the session (Daudjee & Salem 2006).
+    /// Snapshot isolation, and no snapshot is older than the session's earlier transactions
+    /// (Daudjee & Salem 2006).
     StrongSessionSnapshotIsolation,
-    /// The same, and no snapshot is older than the transaction (Daudjee & Salem 2006).
+    /// Snapshot isolation, and every snapshot includes the transactions that committed before its
+    /// own began (Daudjee & Salem 2006).
     StrongSnapshotIsolation,
-    /// No cycle at all among single items (Adya 1999, PL-2.99).
+    /// No cycle among dependencies of single items (Adya 1999, PL-2.99).
     #[value(alias = "PL-2.99")]
     RepeatableRead,
-    /// As if one after the other, as far as reads tell (Bernstein et al. 1987).
+    /// Transactions behave as if they ran one after the other, as far as reads show (Bernstein et
+    /// al. 1987).
     ViewSerializable,
-    /// The same, of several copies (Bernstein et al. 1987).
+    /// View serializable, for several copies (Bernstein et al. 1987).
     #[value(name = "1SR")]
     OneCopySerializable,
-    /// The same, in the order of each session (Zuikeviciute & Pedone 2008). Judged as `1SR`.
+    /// One-copy serializable, in the order of each session (Zuikeviciute & Pedone 2008). Judged as
+    /// `1SR`.
     SessionSerializable,
-    /// As if one after the other (Adya 1999, PL-3).
+    /// Transactions behave as if they ran one after the other (Adya 1999, PL-3).
     #[value(alias = "PL-3", alias = "conflict-serializable")]
     Serializable,
-    /// The same, in the order of each session (Daudjee & Salem 2004).
+    /// Serializable, in the order of each session (Daudjee & Salem 2004).
     StrongSessionSerializable,
-    /// As if one after the other, at some moment while it runs (Adya 1999, PL-SS).
+    /// Serializable, and each transaction takes effect at one moment between its beginning and its
+    /// end (Adya 1999, PL-SS).
     #[value(alias = "PL-SS", alias = "strong-serializable")]
     StrictSerializable,
 }
 
-/// How many anti-dependencies the cycles of a level may have.
+/// How many anti-dependencies a cycle of a level may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Anti {
     /// Exactly one.
     One,
-    /// As many as there are, but none may follow another one.
+    /// Any number, but no two in a row.
     Apart,
-    /// As many as there are.
+    /// Any number.
     Any,
 }
 
 /// A part of the dependency graph that must have no cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Level {
-    /// The classes of edges in it.
+    /// The classes of its edges.
     pub(super) mask: u16,
-    /// Which of its cycles count.
+    /// The cycles that count.
     pub(super) anti: Anti,
 }
 
@@ -149,19 +160,19 @@ const fn apart(mask: u16) -> Level {
     Level { mask, anti: Anti::Apart }
 }
 
-/// Only writes.
+/// Write dependencies only.
 const G0: Level = level(class::WW);
 const G0_SESSION: Level = level(G0.mask | class::SESSION);
 const G0_REALTIME: Level = level(G0_SESSION.mask | class::REALTIME);
-/// What is written and read.
+/// Write and read dependencies.
 const G1C: Level = level(G0.mask | class::WR);
 const G1C_SESSION: Level = level(G1C.mask | class::SESSION);
 const G1C_REALTIME: Level = level(G1C_SESSION.mask | class::REALTIME);
-/// With version orders that follow from views that only grow within a transaction.
+/// With version orders inferred from monotonic views within a transaction.
 const VIEW: Level = level(G1C.mask | class::VIEW);
-/// With version orders that follow from transactions being seen whole.
+/// With version orders inferred from atomic visibility.
 const ATOMIC: Level = level(VIEW.mask | class::ATOMIC);
-/// With sessions, and version orders that follow from causality.
+/// With sessions, and version orders inferred from causality.
 const CAUSAL: Level = level(ATOMIC.mask | class::SESSION | class::CAUSAL);
 /// With anti-dependencies.
 const ITEM: Level = level(ATOMIC.mask | class::RW | class::ATOMIC_RW);
@@ -170,12 +181,12 @@ const SNAPSHOT: Level = apart(ITEM.mask);
 /// With anti-dependencies and sessions.
 const SESSION: Level = level(ITEM.mask | CAUSAL.mask);
 const SESSION_SNAPSHOT: Level = apart(SESSION.mask);
-/// With all that can be said of sessions and real time.
+/// With everything, real time included.
 const STRICT: Level = level(u16::MAX);
 const STRICT_SNAPSHOT: Level = apart(STRICT.mask);
 
 impl Level {
-    /// Whether it is a cycle of this level that has edges of these classes.
+    /// Whether a cycle with edges of these classes counts at this level.
     pub(super) fn has_cycle(self, classes: &[u16]) -> bool {
         let anti: Vec<bool> = classes.iter().map(|class| class & class::ANTI != 0).collect();
         let mut pairs = anti.iter().zip(anti.iter().cycle().skip(1));
@@ -189,7 +200,7 @@ impl Level {
 }
 
 impl Model {
-    /// All of them, weaker ones before stronger ones.
+    /// All models, weaker ones before stronger ones.
     pub const ALL: [Self; 36] = [
         Self::MonotonicReads,
         Self::MonotonicWrites,
@@ -229,7 +240,7 @@ impl Model {
         Self::StrictSerializable,
     ];
 
-    /// Elle's name for it.
+    /// Elle's name for the model.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -272,7 +283,7 @@ impl Model {
         }
     }
 
-    /// Which parts of the graph must have no cycle, the smallest first.
+    /// The parts of the graph that must have no cycle, the smallest first.
     pub(super) const fn levels(self) -> &'static [Level] {
         match self {
             Self::MonotonicReads
@@ -317,8 +328,8 @@ impl Model {
         }
     }
 
-    /// Whether the model is about single operations: Elle knows of no anomaly of transactions that it
-    /// forbids.
+    /// Whether this is a model of single operations. Elle knows no anomaly of transactions that
+    /// such a model forbids.
     #[must_use]
     pub const fn is_of_single_operations(self) -> bool {
         self.levels().is_empty()
@@ -341,7 +352,7 @@ impl Model {
                             | Self::ParallelSnapshotIsolation
                     )
             }
-            // The others are mistakes under any model.
+            // Every model forbids the others.
             _ => true,
         }
     }

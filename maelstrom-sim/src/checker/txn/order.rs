@@ -1,12 +1,12 @@
-//! In which order the versions of a key were written, as far as the history tells.
+//! The order in which the versions of a key were written, inferred from the history.
 //!
 //! Elle's rules (Kingsbury & Alvaro 2020, as Maelstrom uses them): the initial state comes before
-//! every version, and within a transaction that reads and then writes a key, what it read comes
-//! before what it wrote.
+//! every version. In a transaction that reads and then writes a key, the version that it read comes
+//! before the version that it wrote.
 //!
 //! Beyond Elle, after Biswas & Enea, *On the Complexity of Checking Transactional Consistency*
-//! (2019): whenever a transaction must have seen that T wrote a key and yet reads another version
-//! of it, T's version came before that other one. What it must have seen depends on the model.
+//! (2019): suppose a transaction must have seen T's write of a key, but reads another version. Then
+//! T's version came before that one. The model decides which writes a transaction must have seen.
 
 use super::local::first_reads;
 use super::transactions::{Status, Transactions, TxnId, VersionId};
@@ -14,32 +14,32 @@ use super::transactions::{Status, Transactions, TxnId, VersionId};
 /// Why one version comes before another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Why {
-    /// It is the initial state.
+    /// The first version is the initial state.
     Initial,
-    /// This transaction read it and wrote the other one.
+    /// This transaction read the first version and wrote the second.
     ReadThenWrote(TxnId),
-    /// This transaction read a list that has them in this order.
+    /// This transaction read a list with both in this order.
     Listed(TxnId),
-    /// This transaction read the longest list of the key, which has the one and not the other.
+    /// This transaction read the longest list of the key, which contains only the first.
     Unread(TxnId),
-    /// This transaction must have seen it, and read the other one.
+    /// This transaction must have seen the first version, but read the second.
     Seen(TxnId, Because),
 }
 
-/// Why a transaction must have seen another one.
+/// Why a reader must have seen a writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Because {
-    /// It had read something of it before.
+    /// The reader had already read another write of it.
     View,
-    /// It read something of it.
+    /// The reader read another write of it later.
     Atomic,
-    /// It is in its causal past: sessions and reads lead there.
+    /// The writer is in the reader's causal past, through sessions and reads.
     Causal,
-    /// It had ended before it began.
+    /// The writer ended before the reader began.
     Realtime,
 }
 
-/// That one version comes before another one of its key.
+/// An order: `lower` comes before `upper`, another version of the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Order {
     pub(super) lower: VersionId,
@@ -58,13 +58,13 @@ impl Orders {
         }
     }
 
-    /// The pairs of versions, maybe several times.
+    /// The pairs of versions. A pair may occur several times.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (VersionId, VersionId)> {
         self.0.iter().map(|order| (order.lower, order.upper))
     }
 
-    /// All orders, sorted by their versions: each pair once for each kind of reason that a level
-    /// can leave out, the first of that kind. Takes O(n log n) time for n orders.
+    /// All orders, sorted by their versions. Each pair occurs once for each kind of reason that a
+    /// level can leave out, with the first reason of that kind. Takes O(n log n) time for n orders.
     pub(super) fn into_vec(self) -> Vec<Order> {
         let mut orders = self.0;
         orders.sort_by_key(|order| (order.lower, order.upper));
@@ -84,11 +84,11 @@ impl Orders {
     }
 }
 
-/// Whether every level that knows an order for the first reason knows it for the second one.
+/// Whether every level that includes the reason `why` also includes the reason `known`.
 fn says_as_much(why: Why, known: Why) -> bool {
     match (why, known) {
-        // Levels that know the later reason know the earlier one; but causality alone gives no
-        // anti-dependencies.
+        // A level that includes a later reason includes the earlier ones. But causality gives no
+        // anti-dependencies, so it cannot replace real time.
         (Why::Seen(_, Because::Realtime), Why::Seen(_, Because::Causal)) => false,
         (Why::Seen(_, new), Why::Seen(_, old)) => old <= new,
         (Why::Seen(..), _) => true,
@@ -108,7 +108,7 @@ pub(super) fn infer(all: &Transactions<'_>, orders: &mut Orders) {
     initial(all, orders);
 }
 
-/// The orders that hold where transactions are seen whole.
+/// The orders that follow from atomic visibility.
 pub(super) fn infer_views(all: &Transactions<'_>, orders: &mut Orders) {
     for (id, txn) in all.txns.iter().enumerate() {
         for (at, seen) in txn.reads() {
@@ -130,8 +130,8 @@ pub(super) fn infer_views(all: &Transactions<'_>, orders: &mut Orders) {
     }
 }
 
-/// The initial state comes first. It is enough to say so of the versions before which nothing else
-/// is known to come.
+/// Orders the initial state before the versions that have no other known predecessor. The other
+/// orders follow.
 fn initial(all: &Transactions<'_>, orders: &mut Orders) {
     let mut follows = vec![false; all.versions.len()];
     for (lower, upper) in orders.pairs() {

@@ -1,25 +1,27 @@
 //! How long a write matters to causality.
 //!
-//! A read of another version says that a write in its causal past came before that version. That is
-//! nothing new where the write is in the causal past of the version's writer. So a write matters up
-//! to the last read of the key whose writer does not know of it, as far as a few transactions tell:
-//! the markers, of which each is in the causal past of the next.
+//! A read of another version implies that a write in the reader's causal past came before that
+//! version. This is not new if the write is in the causal past of the version's writer. So a write
+//! matters until the last read of a version of the key whose writer does not depend on the write.
+//!
+//! A few transactions, the markers, make this cheap to estimate. Each marker is in the causal past
+//! of the next. The estimate may be too long, never too short.
 
 use super::causality::Related;
 use super::transactions::{Transactions, TxnId, VersionId};
 
-/// Which markers each transaction knows of. Markers are numbered from one.
+/// The markers that each transaction depends on. Markers are numbered from one.
 #[derive(Debug)]
 struct Markers {
-    /// The last marker that each transaction knows of, or is. Zero if there is none.
+    /// The last marker that each transaction depends on, or is. Zero if there is none.
     knows: Vec<usize>,
-    /// The first marker that knows of each transaction, or is it.
+    /// The first marker that depends on each transaction, or is it.
     known_by: Vec<usize>,
 }
 
 impl Markers {
-    /// Each marker is the first transaction that knows of the last one. All are in the past of
-    /// something for as long as anything is.
+    /// Each marker is the first transaction that depends on the marker before it. Only a
+    /// transaction that stays in the past of later ones until the end can be a marker.
     fn of(causes: &Related, order: &[TxnId], until: &[usize]) -> Self {
         let end = until.iter().max().copied().unwrap_or_default();
         let (mut knows, mut known_by) = (vec![0; until.len()], vec![usize::MAX; until.len()]);
@@ -44,8 +46,9 @@ impl Markers {
     }
 }
 
-/// Up to where in the order of the transactions each version matters. `until` tells up to where each
-/// transaction is in the past of another one. Takes O(n log n) time.
+/// For each version, the last position in the order of transactions at which it matters. `until`
+/// has the position of the last transaction that depends on each transaction. Takes O(n log n)
+/// time.
 pub(super) fn of(
     all: &Transactions<'_>,
     causes: &Related,
@@ -62,11 +65,13 @@ pub(super) fn of(
     let mut matters = vec![0; all.versions.len()];
     for key in &all.keys {
         let versions = || key.versions().chain([key.initial]);
-        // The last marker that each version's writer knows of, and the last read of the version.
+        // For each version: the last marker that its writer depends on, and the position of the
+        // last read.
         let mut reads: Vec<(usize, usize, VersionId)> = Vec::new();
         for version in versions() {
             let last = last_read.get(version).copied().flatten();
-            // Its own writer's last write is not in its past.
+            // The last write of the writer comes after this one, so it is not in the past of this
+            // version.
             let is_whole = all.versions.get(version).is_some_and(|version| !version.intermediate);
             let writer = all.writer(version).filter(|_| is_whole);
             let knows = writer.and_then(|writer| markers.knows.get(writer)).copied();
@@ -88,7 +93,8 @@ pub(super) fn of(
     matters
 }
 
-/// The two latest of the first 0, 1, 2, … of these reads, the latest one first: where and what.
+/// For the first 0, 1, 2, … of these reads: the two latest, the latest one first. Each is a
+/// position and a version.
 fn two_latest(reads: &[(usize, usize, VersionId)]) -> Vec<[Option<(usize, VersionId)>; 2]> {
     let mut latest = vec![[None; 2]];
     let [mut first, mut second] = [None; 2];

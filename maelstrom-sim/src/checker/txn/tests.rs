@@ -1,4 +1,4 @@
-//! Hand-written histories: for each anomaly one that has it, and near misses that do not.
+//! Hand-written histories: for each anomaly one history that has it, and near misses that do not.
 
 mod headlines;
 mod lists;
@@ -17,9 +17,9 @@ use super::{Data, Model, Transactions, Trust, any_reply, check, check_lists};
 use crate::checker::{Verdict, WorkloadResults};
 use crate::history::{History, Op, OpType, Process};
 
-/// A history from lines of `process type micro-ops`. `ok`, `fail` and `info` begin and end a
-/// transaction, and so does `final`; `begin` only begins one, and `end` ends it. A micro-op is
-/// `x=1` for a write and `x?1` for a read; `x?` reads null.
+/// Parses a history from lines of `process type micro-ops`. `ok`, `fail`, `info` and `final` begin
+/// and end a transaction. `begin` only begins one, and `end` ends it. A micro-op is `x=1` for a
+/// write and `x?1` for a read; `x?` reads null.
 fn history(text: &str) -> History {
     history_of(text, micro_op)
 }
@@ -103,8 +103,8 @@ fn anomalies(model: Model, text: &str) -> Vec<String> {
     names
 }
 
-/// Checks that exactly these of the usual models find exactly this anomaly, or the one named beside
-/// them; and that any stronger model finds something where a weaker one does.
+/// Checks that exactly these of the usual models find exactly these anomalies. Also checks that a
+/// stronger model has a finding if a weaker one does.
 #[track_caller]
 fn expect(text: &str, found: &[(Model, &[&str])]) {
     let found: BTreeMap<Model, &[&str]> = found.iter().copied().collect();
@@ -130,7 +130,7 @@ use Model::{
     StrictSerializable as Strict,
 };
 
-/// The models that most hand-written histories are about, weaker ones first.
+/// The models that most hand-written histories use, weaker ones first.
 const USUAL: [Model; 9] = [Ru, Rc, Mav, Ra, Causal, Si, Rr, Ser, Strict];
 
 /// All models but the weakest.
@@ -173,7 +173,7 @@ fn writes_that_follow_each_other_in_circles_are_g0() {
                  2 end";
     assert_eq!(anomalies(Ru, cycle), ["G0"]);
     assert!(anomalies(Rc, cycle).contains(&"G0".to_owned()));
-    // Only one of them is known to come first.
+    // Only one of the orders is known.
     let near = "1 begin x?1 x=2 y=1
                 2 begin y=2 x=1
                 1 end
@@ -189,9 +189,9 @@ fn reading_what_a_failed_transaction_wrote_is_g1a() {
          1 end",
         &above_ru(&["G1a"]),
     );
-    // The failure was known: it was none.
+    // The failure was known before the read, so it was not a failure.
     assert_eq!(anomalies(Ru, "2 fail x=1\n 1 ok x?1"), ["false-failure"]);
-    // A transaction of unknown outcome may have happened.
+    // A transaction with an unknown outcome may have happened.
     expect("2 info x=1\n 1 ok x?1", &[]);
     expect("2 fail x=1\n 1 ok x?", &[]);
 }
@@ -291,7 +291,7 @@ fn two_that_each_miss_the_others_write_are_write_skew() {
 
 #[test]
 fn a_read_between_two_writes_of_a_transaction_is_read_skew() {
-    // The second transaction sees the effect of the first through a third one, but not its write.
+    // The second transaction sees the effect of the first through the third, but not its write.
     let text = "1 begin x? x=1 y=1
                 3 begin y?1 z=1
                 2 begin z?1 x?
@@ -333,11 +333,11 @@ fn seeing_one_half_of_a_transaction_and_then_not_the_other_breaks_the_view() {
     assert_eq!(anomalies(Mav, halves), ["non-atomic-view"]);
     assert_eq!(anomalies(Causal, halves), ["non-atomic-view"]);
     assert!(anomalies(Rc, halves).is_empty());
-    // In the other order, it may have happened in between.
+    // In the other order, the writer may have run between the reads.
     let before = "1 begin x=1 y=1\n 2 ok y? x?1\n 1 end";
     assert!(anomalies(Mav, before).is_empty());
     assert_eq!(anomalies(Ra, before), ["fractured-read"]);
-    // What is read instead is known to be newer, or may be.
+    // The version that was read instead is, or may be, newer.
     let newer = "1 ok x=1 y=1\n 3 ok y?1 y=2\n 2 ok x?1 y?2";
     expect(newer, &[]);
     assert!(anomalies(Ra, "3 ok y=2\n 1 ok x=1 y=1\n 2 ok x?1 y?2").is_empty());
@@ -361,14 +361,14 @@ fn a_session_that_goes_back_reads_non_monotonically() {
     for text in [
         "1 begin x? x=1\n 2 ok x?1\n 2 ok x?\n 1 end",
         "1 begin x=1\n 3 begin x?1 x=2\n 2 ok x?2\n 2 ok z?\n 2 ok x?1\n 1 end\n 3 end",
-        // No order is known, but two sessions see opposite ones.
+        // The order is unknown, but two sessions see opposite orders.
         "1 begin x=1\n 2 begin x=2\n 3 ok x?1\n 4 ok x?2\n 3 ok x?2\n 4 ok x?1\n 1 end\n 2 end",
     ] {
         assert_eq!(anomalies(Causal, text), ["non-monotonic-read"], "{text}");
         assert!(anomalies(Ser, text).is_empty(), "{text}");
         assert!(!anomalies(Strict, text).is_empty(), "{text}");
     }
-    // Another session may be behind; and versions without an order may come in any.
+    // Another session may be behind. Versions without a known order may come in any order.
     assert!(anomalies(Causal, "1 ok x? x=1\n 2 ok x?1\n 3 ok x?").is_empty());
     assert!(anomalies(Causal, "1 ok x=1\n 2 ok x=2\n 3 ok x?1\n 3 ok x?2").is_empty());
 }
@@ -400,11 +400,11 @@ fn who_begins_after_a_write_has_ended_must_see_it() {
     assert_eq!(found, ["stale-read-realtime"]);
     assert!(anomalies(Ser, "1 ok x=1\n 2 ok x?").is_empty());
     expect("1 begin x=1\n 2 ok x?\n 1 end", &[]);
-    // No order is known but that of time.
+    // Only real time gives an order.
     let stale = "1 ok x=1\n 2 ok x=2\n 3 ok x?1";
     assert_eq!(anomalies(Strict, stale), ["stale-read-realtime"]);
     expect("1 begin x=1\n 2 ok x=2\n 1 end\n 3 ok x?1", &[]);
-    // What may have happened may happen late.
+    // A transaction with an unknown outcome may happen late.
     expect("1 info x=1\n 2 ok x?\n 2 ok x?1", &[]);
 }
 

@@ -1,11 +1,11 @@
 //! The transactions of a history, and the versions of keys that they wrote and read.
 //!
-//! Since no two writes of a key have the same value, a value that was read tells who wrote it. A
-//! transaction of which nobody knows whether it happened did happen if one of its writes was read.
+//! No two writes of a key have the same value, so a value that was read identifies its writer. A
+//! transaction with an unknown outcome did happen if one of its writes was read.
 //!
-//! A key is a register or a list. Each append to a list writes a version, and the element names it.
-//! A read of a list reads the version that its last element names; an empty list is the
-//! initial one.
+//! A key is a register or a list. Each append to a list writes a version, named by its element. A
+//! read of a list reads the version named by its last element. A read of an empty list reads the
+//! initial version.
 
 use std::collections::BTreeMap;
 
@@ -15,32 +15,32 @@ use crate::excerpt::excerpt;
 use crate::history::{History, Op, OpType, Process};
 use crate::json::canonical;
 
-/// A transaction's place in [`Transactions::txns`].
+/// A transaction's index in [`Transactions::txns`].
 pub(super) type TxnId = usize;
-/// A key's place in [`Transactions::keys`].
+/// A key's index in [`Transactions::keys`].
 pub(super) type KeyId = usize;
-/// A version's place in [`Transactions::versions`].
+/// A version's index in [`Transactions::versions`].
 pub(super) type VersionId = usize;
 
-/// The kind of thing that all keys hold.
+/// The data type of all keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Data {
-    /// One value, which a write replaces.
+    /// A single value, which a write replaces.
     Registers,
     /// A list, to which an append adds an element.
     Lists,
 }
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     Ok,
     Failed,
-    /// It may have happened, or may still.
+    /// It may have happened, or may still happen.
     Unknown,
 }
 
-/// A read or a write, in a transaction. What one that did not end well read is not known.
+/// A read or a write of a transaction. The reads are known only if the transaction succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MicroOp {
     pub(super) write: bool,
@@ -51,13 +51,13 @@ pub(super) struct MicroOp {
 #[derive(Clone, Debug)]
 pub(super) struct Txn {
     pub(super) process: u64,
-    /// The index of its beginning in the history.
+    /// The index of its invocation in the history.
     pub(super) begun: usize,
-    /// The index of its end, if it ended.
+    /// The index of its end in the history, if it ended.
     pub(super) ended: Option<usize>,
     pub(super) status: Status,
     pub(super) is_final: bool,
-    /// Whether the reply does not belong to the request. Nothing of it is believed then.
+    /// Whether the reply does not match the request. If so, the checker ignores its contents.
     pub(super) altered: bool,
     pub(super) data: Data,
     pub(super) ops: Vec<MicroOp>,
@@ -66,8 +66,8 @@ pub(super) struct Txn {
 }
 
 impl Txn {
-    /// The reads of what others wrote, with their places. Of registers, those that it had not
-    /// written before.
+    /// The reads of other transactions' writes, with their positions. For registers: the reads of
+    /// keys that the transaction did not write before.
     pub(super) fn reads(&self) -> impl Iterator<Item = (usize, MicroOp)> {
         let is_foreign = |at: usize, op: &MicroOp| {
             let mut earlier = self.ops.iter().take(at);
@@ -95,12 +95,12 @@ impl Txn {
 #[derive(Clone, Debug)]
 pub(super) struct Version {
     pub(super) key: KeyId,
-    /// `None`: the key's initial state.
+    /// `None`: the initial state of the key.
     pub(super) value: Option<String>,
     pub(super) writer: Option<TxnId>,
-    /// Whether its writer wrote the key again.
+    /// Whether its writer overwrote it.
     pub(super) intermediate: bool,
-    /// Who read it, each once.
+    /// The transactions that read it, each once.
     pub(super) readers: Vec<TxnId>,
 }
 
@@ -122,15 +122,15 @@ impl Key {
 #[derive(Clone, Debug)]
 pub(super) struct ListRead {
     pub(super) txn: TxnId,
-    /// The place of the read in its transaction.
+    /// The position of the read in its transaction.
     pub(super) at: usize,
     pub(super) key: KeyId,
     pub(super) elements: Vec<VersionId>,
-    /// Whether the reply has null in its place.
+    /// Whether the reply has null in place of the list.
     pub(super) is_null: bool,
 }
 
-/// All transactions. See the [module's documentation](self).
+/// All transactions of a history. See the [module's documentation](self).
 #[derive(Clone, Debug)]
 pub(super) struct Transactions<'a> {
     pub(super) history: &'a History,
@@ -141,7 +141,7 @@ pub(super) struct Transactions<'a> {
     pub(super) versions: Vec<Version>,
     /// All lists that were read, in the order of their transactions and operations.
     pub(super) lists: Vec<ListRead>,
-    /// Versions that were written twice: the history cannot be judged.
+    /// Versions that were written twice. If there are any, the history cannot be judged.
     pub(super) written_twice: Vec<VersionId>,
     by_name: BTreeMap<String, KeyId>,
 }
@@ -149,21 +149,21 @@ pub(super) struct Transactions<'a> {
 /// The parts of a micro-operation: whether it writes, its key, and its value.
 type Parts<'a> = (bool, &'a RawValue, &'a RawValue);
 
-/// The micro-operations of a transaction over registers: write or read, key, value. `None` if it is
-/// none.
+/// Parses the micro-operations of a transaction over registers: write or read, key, value. `None`
+/// if `value` is not such a transaction.
 #[must_use]
 pub fn parse(value: &RawValue) -> Option<Vec<Parts<'_>>> {
     parse_as(value, Data::Registers)
 }
 
-/// The micro-operations of a transaction over lists: append or read, key, element or list. `None`
-/// if it is none. A null can stand for any list.
+/// Parses the micro-operations of a transaction over lists: append or read, key, element or list. A
+/// null can stand for any list. `None` if `value` is not such a transaction.
 #[must_use]
 pub fn parse_lists(value: &RawValue) -> Option<Vec<Parts<'_>>> {
     parse_as(value, Data::Lists)
 }
 
-/// The micro-operations of a transaction over such keys.
+/// Parses the micro-operations of a transaction over keys of this type.
 pub(super) fn parse_as(value: &RawValue, data: Data) -> Option<Vec<Parts<'_>>> {
     let ops: Vec<(&RawValue, &RawValue, &RawValue)> = serde_json::from_str(value.get()).ok()?;
     let is_list = |value: &RawValue| value.get() == "null" || value.get().starts_with('[');
@@ -176,12 +176,12 @@ pub(super) fn parse_as(value: &RawValue, data: Data) -> Option<Vec<Parts<'_>>> {
     ops.into_iter().map(op).collect()
 }
 
-/// Which replies are believed.
+/// The replies that the checker trusts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// Those that have the micro-operations of their request.
+    /// Replies with the micro-operations of their request.
     OwnRequest,
-    /// All, as Elle does.
+    /// All replies, as Elle does.
     AnyReply,
 }
 
@@ -299,7 +299,7 @@ impl<'a> Transactions<'a> {
         }
     }
 
-    /// The version that a read of this list reads. The list is kept.
+    /// Stores this list, and returns the version that a read of it reads.
     fn list(&mut self, (txn, at): (TxnId, usize), key: KeyId, value: &RawValue) -> VersionId {
         let elements: Option<Vec<&RawValue>> =
             serde_json::from_str(value.get()).unwrap_or_default();
@@ -333,14 +333,14 @@ impl<'a> Transactions<'a> {
         self.txns.iter().enumerate().filter(|(_, txn)| txn.happened)
     }
 
-    /// Who wrote a version, if that happened.
+    /// The transaction that wrote a version, if it happened.
     pub(super) fn writer(&self, version: VersionId) -> Option<TxnId> {
         let writer = self.versions.get(version)?.writer?;
         self.txn(writer).filter(|txn| txn.happened).map(|_| writer)
     }
 
-    /// The writer of a version, if Elle thinks that it can have happened. Elle takes a value of a
-    /// register that nobody read for one that was not written.
+    /// The writer of a version, if Elle considers it possible. Elle ignores the write of a register
+    /// if nobody read the value.
     pub(super) fn possible_writer(&self, version: VersionId) -> Option<TxnId> {
         match self.data {
             Data::Registers => self.writer(version),
@@ -360,7 +360,7 @@ impl<'a> Transactions<'a> {
         self.versions.get(version).is_some_and(|version| version.value.is_none())
     }
 
-    /// Such as `x = 3`, or `x = [.., 3]` for a list.
+    /// A text such as `x = 3`, or `x = [.., 3]` for a list.
     pub(super) fn show(&self, version: VersionId) -> String {
         let version = self.versions.get(version);
         let key = version.and_then(|version| self.keys.get(version.key));
@@ -380,7 +380,7 @@ impl Version {
     }
 }
 
-/// Whether a reply has the micro-operations of its request, with nothing but reads filled in.
+/// Whether a reply has the micro-operations of its request, with only the reads filled in.
 fn is_answer(asked: &[(bool, &RawValue, &RawValue)], got: &[(bool, &RawValue, &RawValue)]) -> bool {
     let same = |a: &RawValue, b: &RawValue| a.get() == b.get() || canonical(a) == canonical(b);
     asked.len() == got.len()

@@ -1,4 +1,4 @@
-//! What a node and its disk go through on their machine.
+//! Tests a node and its disk on a simulated machine.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// Writes down all that happens to it.
+/// Records everything that happens to the node.
 struct Diary(Rc<RefCell<Vec<String>>>);
 
 #[derive(Deserialize, Serialize)]
@@ -25,7 +25,7 @@ enum Payload {
     Note {
         text: String,
     },
-    /// To be kept, and acknowledged.
+    /// A request to persist a record and acknowledge it.
     Keep {
         n: u64,
     },
@@ -98,7 +98,7 @@ fn init() -> Vec<u8> {
 }
 
 impl Bench {
-    /// A node that has been told its name.
+    /// A node that has received `init`.
     fn new() -> Self {
         let diary = Rc::default();
         let node = RawNode::new(Diary(Rc::clone(&diary)), [0; 32], true);
@@ -121,7 +121,7 @@ impl Bench {
         self.hear(at, &json!({ "type": "note", "text": text }));
     }
 
-    /// A new process with an empty memory.
+    /// Starts a new process with empty memory.
     fn restart(&mut self, at: u64) {
         let node = RawNode::new(Diary(Rc::clone(&self.diary)), [0; 32], true);
         self.machine.restart(ms(at), Box::new(node));
@@ -134,7 +134,7 @@ impl Bench {
         lines.map(|lines| lines.iter().filter(|byte| **byte == b'\n').count()).sum()
     }
 
-    /// What has been written into the diary since it was read last.
+    /// The entries since the last call.
     fn read(&mut self) -> Vec<String> {
         std::mem::take(&mut *self.diary.borrow_mut())
     }
@@ -179,7 +179,7 @@ fn a_crash_takes_what_is_not_safe_with_all_that_was_to_follow_and_leaves_what_is
     assert_eq!(bench.said(220), 1);
     bench.machine.handle_timeout(ms(300));
     assert!(matches!(&bench.read()[..], [luck] if luck.starts_with("luck")));
-    // A sync that was under way has ended with it.
+    // The crash has also ended the sync.
     bench.keep(301, 3);
     assert_eq!((bench.said(301), bench.said(310), bench.said(311)), (0, 0, 1));
 }
@@ -244,7 +244,7 @@ fn lines_for_a_node_that_is_down_reach_its_next_process_before_its_init() {
     bench.machine.resume(ms(15));
     assert_eq!((bench.said(15), bench.machine.poll_timeout()), (0, None));
     bench.restart(20);
-    // The request waits for `init` now.
+    // The request now waits for `init`.
     assert_eq!((bench.said(20), bench.read().len()), (0, 0));
     bench.machine.hear(ms(20), init());
     assert_eq!(bench.said(20), 1);

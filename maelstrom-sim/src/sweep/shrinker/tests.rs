@@ -1,4 +1,4 @@
-//! The search, with runs that are made up.
+//! Tests the search with simulated runs.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn options() -> Options {
     }
 }
 
-/// The size of a run with these options: what nodes say by the way counts, and each operation.
+/// The size of a run with these options. It counts background messages and operations.
 fn made_up(options: &Options) -> (Size, u64) {
     let millis = u64::try_from(options.time_limit.as_millis()).unwrap();
     let rate: u64 = format!("{:.0}", options.rate).parse().unwrap();
@@ -41,7 +41,7 @@ fn found(kind: Kind, options: &Options) -> Found {
     Found { kind, size, drawn }
 }
 
-/// Searches, where a run shows what `shows` says.
+/// Runs a search. `shows` returns the finding of a run.
 fn search(shows: impl Fn(&Options) -> Option<Kind>, most: u64) -> (Smallest, Options) {
     let options = options();
     let first = found(shows(&options).unwrap(), &options);
@@ -126,7 +126,7 @@ fn the_same_search_gives_the_same_run() {
 
 #[test]
 fn larger_runs_are_not_kept() {
-    // Without faults, the nodes have more to say.
+    // Without faults, the nodes send more messages.
     let options = options();
     let first = found(kind("wrong"), &options);
     let limit = first.size.weight();
@@ -143,7 +143,7 @@ fn larger_runs_are_not_kept() {
     assert!(smallest.runs > 10);
 }
 
-/// Services never forget while nodes live: no node bears that.
+/// The services are never cleared while nodes run, because no node tolerates that.
 #[test]
 fn an_outage_is_one_fault() {
     let options = Options { nemesis: [Fault::Outage, Fault::Crash].into(), ..options() };

@@ -1,14 +1,14 @@
-//! Smaller runs: found, told, kept as files, and run again.
+//! Tests that smaller runs are found, described, stored and replayed.
 
 use std::path::Path;
 use std::process::Output;
 
 use super::*;
 
-/// Set in a process in which a sweep fails; says what is wrong with the node.
+/// Set in a process in which a sweep fails. Names the bug of the node.
 const FAILS: &str = "MAELSTROM_SIM_TEST_FAILS";
 
-/// A sweep in which a broken node fails, with many faults that do not matter.
+/// A sweep in which a broken node fails, with many irrelevant faults.
 fn failing() -> Sweep {
     echo(&[Fault::Partition, Fault::Loss, Fault::Duplication, Fault::Slow, Fault::Clock])
 }
@@ -82,7 +82,7 @@ fn only_the_operations_that_are_asked_for_begin_and_are_the_same_ones() {
         test.options.operations = operations.map(|kept| kept.iter().copied().collect());
         let world = simulate(test, |_| Echo(Wrong::Nothing));
         let begun = world.history().client_ops().filter(|op| op.invocation.is_none());
-        // A client that is free may begin one earlier.
+        // A free client may begin one earlier.
         let begun = begun.map(|op| op.value.as_ref().unwrap().get().to_owned());
         (begun.collect::<Vec<_>>(), world.operations_drawn())
     };
@@ -93,7 +93,7 @@ fn only_the_operations_that_are_asked_for_begin_and_are_the_same_ones() {
     assert!(still_drawn >= drawn);
 }
 
-/// The process that `output_of` starts runs this: a sweep that fails, if that is asked for.
+/// The process that `output_of` starts runs this: a sweep that fails if the variable is set.
 #[test]
 fn fails_on_request() {
     if std::env::var_os(FAILS).is_some() {
@@ -102,7 +102,7 @@ fn fails_on_request() {
     }
 }
 
-/// A process in `folder` in which a sweep fails, with something in its environment.
+/// Runs a process in `folder` in which a sweep fails, with this environment variable.
 fn output_of(folder: &Path, variable: (&str, &str)) -> (bool, String) {
     let name = "sweep::tests::smaller::fails_on_request";
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -139,7 +139,7 @@ fn a_test_that_fails_tells_of_the_smaller_run_first_and_keeps_it_and_it_replays(
     for part in parts {
         rest = rest.split_once(part).unwrap_or_else(|| panic!("no {part:?} in {text}")).1;
     }
-    // The candidates' panics are not told: there is that of the seed, and that of the test.
+    // The panics of the candidates are not printed, only that of the seed and that of the test.
     assert!(!is_ok && text.matches(" panicked at ").count() <= 3, "{text}");
     let html = std::fs::read_to_string(page).unwrap();
     assert!(html.contains("I have had enough") && html.contains("CASE="), "{html}");

@@ -1,4 +1,5 @@
-//! `broadcast`: half of the operations add the values 0, 1, 2, …, half read; no value may get lost.
+//! `broadcast`: half of the operations broadcast the values 0, 1, 2, …, and half read. No value may
+//! get lost.
 
 mod topology;
 
@@ -19,11 +20,11 @@ use crate::rng::SimRng;
 /// The workload `broadcast`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Broadcast {
-    /// The neighbours to suggest to nodes, in workloads that suggest any.
+    /// The topology that suggests neighbours to nodes, in workloads with one.
     #[arg(long, value_name = "SPEC", value_enum, default_value_t)]
     pub topology: Topology,
-    /// The lengths of the values as JSON, in bytes: each is drawn from these, and is a string. Empty:
-    /// the values are numbers.
+    /// The lengths of the values as JSON, in bytes. Each value is a string with one of these
+    /// lengths, drawn at random. Empty: the values are numbers.
     #[arg(skip)]
     pub lengths: Vec<usize>,
 }
@@ -91,7 +92,7 @@ impl Workload for Broadcast {
     }
 }
 
-/// The operations of the clients.
+/// Generates the operations of the clients.
 #[derive(Debug)]
 struct Values {
     topology: Topology,

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use maelstrom_core::NodeId;
 
-/// A shape of suggested neighbours. Nodes may ignore it.
+/// A topology. Nodes may ignore it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Topology {
     /// A roughly square grid.
     #[default]
     Grid,
-    /// One line.
+    /// A line.
     Line,
-    /// Everybody is everybody's neighbour.
+    /// Every node is a neighbour of every other node.
     Total,
     /// A binary tree.
     #[value(alias = "tree")]
@@ -24,7 +24,7 @@ pub enum Topology {
 }
 
 impl Topology {
-    /// Each node's neighbours.
+    /// The neighbours of each node.
     #[must_use]
     pub fn neighbours(self, nodes: &[NodeId]) -> BTreeMap<NodeId, Vec<NodeId>> {
         let count = nodes.len();

@@ -1,5 +1,5 @@
-//! Every reply equals its request. As in Maelstrom, an echo that was refused is an error, and one
-//! whose outcome is unknown is none.
+//! Checks that every reply equals its request. As in Maelstrom, an echo that a node refused is an
+//! error, but an echo with an unknown outcome is not.
 
 use serde_json::{Value, json};
 

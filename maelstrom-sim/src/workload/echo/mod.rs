@@ -43,7 +43,8 @@ impl Workload for Echo {
         Box::new(self.clone())
     }
 
-    /// No fault excuses a missing answer, and the checker does not judge that.
+    /// Requires that every request succeeds, whatever the faults. The checker does not judge
+    /// missing replies.
     fn for_sweep(&self, _rng: &mut SimRng, options: &mut Options) -> Option<Arc<dyn Workload>> {
         options.availability = Some(Availability::Total);
         None

@@ -1,5 +1,5 @@
-//! `g-counter`: a third of the operations add 0 to 4, the others read; in the end every node must
-//! show the sum.
+//! `g-counter`: a third of the operations add 0 to 4, and the others read. In the end every node
+//! must show the sum.
 
 use rand::RngExt;
 
@@ -14,7 +14,7 @@ use crate::rng::SimRng;
 /// The workload `g-counter`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct GCounter {
-    /// All adds are multiplied by this. `None`: they are 0 to 4.
+    /// The factor of all adds. `None`: the adds are 0 to 4.
     #[arg(skip)]
     pub factor: Option<i64>,
 }
@@ -47,7 +47,8 @@ impl Workload for GCounter {
         Box::new(Counting { next_add, factor: self.factor.unwrap_or(1) })
     }
 
-    /// Maelstrom's client for counters catches no errors, so it never knows.
+    /// Maelstrom's client for counters does not catch errors, so an error leaves the outcome
+    /// unknown.
     fn heeds_errors(&self) -> bool {
         false
     }
@@ -62,6 +63,6 @@ impl Workload for GCounter {
 }
 
 fn next_add(rng: &mut SimRng) -> Option<i64> {
-    // Maelstrom mixes reads with as many adds of -5 to 4, and drops the negative ones.
+    // Maelstrom generates as many reads as adds of -5 to 4, and drops the negative adds.
     (rng.random_range(0..3) == 0).then(|| rng.random_range(0..5_i32).into())
 }

@@ -1,4 +1,5 @@
-//! `g-set`: half of the operations add the elements 0, 1, 2, …, half read; no element may get lost.
+//! `g-set`: half of the operations add the elements 0, 1, 2, …, and half read. No element may get
+//! lost.
 
 use rand::RngExt;
 use serde_json::{Value, json};
@@ -48,7 +49,7 @@ impl Workload for GSet {
         Box::new(Elements { next: 0 })
     }
 
-    /// Maelstrom's client for sets catches no errors, so it never knows.
+    /// Maelstrom's client for sets does not catch errors, so an error leaves the outcome unknown.
     fn heeds_errors(&self) -> bool {
         false
     }
@@ -62,7 +63,7 @@ impl Workload for GSet {
     }
 }
 
-/// The operations of the clients.
+/// Generates the operations of the clients.
 #[derive(Debug)]
 struct Elements {
     next: u64,

@@ -1,18 +1,22 @@
-//! `kafka`: clients append messages to logs and read them from where they stopped; none may get
-//! lost, come twice or be passed over.
+//! `kafka`: clients append messages to logs and read them from their last position. No message may
+//! get lost, come twice or be skipped.
 //!
-//! After Jepsen's `jepsen.tests.kafka` without transactions and Maelstrom's client for it. Half of
-//! the operations send, half poll; one in 64 assigns keys instead, and every client crashes now and
-//! then. A client's positions (the offset that it polls next of each of its keys) follow from how
-//! its operations ended, and are gone with its process: nothing is ever held to be read that is not
-//! in the history.
+//! After Jepsen's `jepsen.tests.kafka` without transactions, and Maelstrom's client for it. Half of
+//! the operations are sends, and half are polls. One in 64 is an assign of keys instead, and every
+//! client crashes now and then. A client's positions (the next offset to poll of each of its keys)
+//! follow from the outcomes of its operations, and are lost with its process. So the checker never
+//! relies on a read that is not in the history.
 //!
-//! Other than Jepsen's: messages are unique over all keys, so that each names its send; some assigns
-//! before the end seek to the beginning, too; and a client goes on behind a committed offset, as
-//! Maelstrom documents it (its client begins at 0, for it looks for the offsets in the wrong place).
+//! Differences from Jepsen:
 //!
-//! In the history a send's value is `[key, message]`, in the end `[key, [offset, message]]`; a
-//! poll's is in the end what it read; an assign's is the keys, and in the end what was committed.
+//! - Messages are unique over all keys, so that each identifies its send.
+//! - Some assigns before the end also seek to the beginning.
+//! - A client continues after a committed offset, as Maelstrom documents it. (Maelstrom's own
+//!   client begins at 0, because it looks for the offsets in the wrong place.)
+//!
+//! In the history, the value of a send is `[key, message]`, and at its end `[key, [offset,
+//! message]]`. The value of a poll at its end is the messages that it read. The value of an assign
+//! is the keys, and at its end also the committed offsets.
 
 mod checker;
 mod values;
@@ -41,22 +45,22 @@ use crate::json::is_integer;
 use crate::options::Options;
 use crate::rng::SimRng;
 
-/// How often a client crashes.
+/// The mean time between two crashes of a client.
 const CRASH_INTERVAL_SECONDS: f64 = 30.0;
 
-/// How often an operation becomes an assign.
+/// The probability that an operation becomes an assign.
 const ASSIGN_PROBABILITY: f64 = 1.0 / 64.0;
 
-/// How often an assign covers all keys with messages that nobody has read yet, too.
+/// The probability that an assign also covers all keys with unread messages.
 const ASSIGN_UNSEEN_PROBABILITY: f64 = 1.0 / 3.0;
 
-/// How often an assign seeks to the beginning, before the end.
+/// The probability that an assign before the end seeks to the beginning.
 const SEEK_PROBABILITY: f64 = 1.0 / 4.0;
 
 /// The mean time between two final polls of a thread.
 const FINAL_PACE: Duration = Duration::from_millis(200);
 
-/// How long threads may take to catch up in the end.
+/// How long threads may take to catch up at the end.
 const FINAL_LIMIT: Duration = Duration::from_secs(10);
 
 fn raise(offsets: &mut Offsets, key: &str, offset: i64) {
@@ -64,7 +68,7 @@ fn raise(offsets: &mut Offsets, key: &str, offset: i64) {
     *known = offset.max(*known);
 }
 
-/// The keys in use, and how often each has been written to.
+/// The keys in use, each with its number of writes.
 #[derive(Debug)]
 struct KeysInUse {
     active: Vec<(u64, u64)>,
@@ -78,12 +82,12 @@ impl KeysInUse {
         Self { active: (0..count).map(|key| (key, 0)).collect(), next: count, writes_max }
     }
 
-    /// Draws what is to be done with which key. Each key is twice as likely as the one before it.
-    /// One that may not be written to any more gives its place to a fresh one.
+    /// Draws whether to send, and the key. Each key is twice as likely as the one before it. If the
+    /// key has reached its limit of writes, a new key replaces it.
     fn draw(&mut self, rng: &mut SimRng) -> (bool, String) {
         loop {
             let is_send = rng.random_bool(0.5);
-            // The keys before the last 63 are too unlikely to be drawn.
+            // Ignores all keys but the last 63, because the others are too unlikely.
             let likely = self.active.len().min(63);
             let place = rng.random_range(1..1_u64 << likely).ilog2();
             let skipped = self.active.len() - likely;
@@ -109,16 +113,17 @@ pub struct Kafka {
     /// The keys of the logs.
     #[command(flatten)]
     pub keys: Keys,
-    /// Findings that do not make a test invalid: what nodes do not promise under their options.
+    /// Kinds of findings that do not make a test invalid, because the nodes' options do not promise
+    /// more.
     #[arg(skip)]
     pub harmless: Vec<&'static str>,
-    /// The lengths of the messages as JSON, in bytes: each is drawn from these, and is a string. Empty:
-    /// the messages are numbers.
+    /// The lengths of the messages as JSON, in bytes. Each message is a string with one of these
+    /// lengths, drawn at random. Empty: the messages are numbers.
     #[arg(skip)]
     pub lengths: Vec<usize>,
 }
 
-/// The operations of the clients.
+/// Generates the operations of the clients.
 #[derive(Debug)]
 struct Clients {
     keys: KeysInUse,
@@ -126,13 +131,13 @@ struct Clients {
     next_message: u64,
     crash_probability: f64,
     concurrency: u64,
-    /// Where each process goes on, in the keys that are assigned to it.
+    /// The positions of each process in the keys that are assigned to it.
     positions: BTreeMap<u64, Offsets>,
-    /// The highest offsets seen, by a send or a poll.
+    /// The highest offsets that a send or a poll showed.
     known: Offsets,
-    /// The highest offsets polled.
+    /// The highest offsets that a poll showed.
     polled: Offsets,
-    /// What each thread has yet to reach in the end.
+    /// The offsets that each thread still has to reach at the end.
     targets: BTreeMap<u64, Offsets>,
 }
 
@@ -168,8 +173,8 @@ impl Clients {
         invoke_assign(keys.into_iter().collect(), seek_to_beginning)
     }
 
-    /// A client goes on behind what it read before it commits that, as Maelstrom's does: if the
-    /// commit fails, it has moved on all the same.
+    /// Runs a poll. As in Maelstrom, the client moves its positions before it commits them. If the
+    /// commit fails, the positions have moved all the same.
     fn step_poll(&mut self, process: u64, results: &[Option<Box<RawValue>>]) -> Step {
         let Some(read) = results.first() else {
             let offsets = self.positions.get(&process).cloned().unwrap_or_default();
@@ -261,7 +266,7 @@ impl Generator for Clients {
         FinalOps::Many { pace: FINAL_PACE, limit: FINAL_LIMIT }
     }
 
-    /// A fresh client polls all keys from the beginning until it has reached the highest offsets.
+    /// A new client polls all keys from the beginning until it has reached the highest offsets.
     fn next_final(&mut self, process: u64) -> Option<Invocation> {
         let thread = process % self.concurrency;
         let Some(targets) = self.targets.get(&thread) else {
@@ -309,7 +314,8 @@ impl Generator for Clients {
     }
 }
 
-/// A reply's messages. Null in the place of a list, a nil slice of a Go program, has no messages.
+/// Reads the messages of a reply. Null in place of a list, which is a nil slice in Go, counts as an
+/// empty list.
 fn read_polled(value: &RawValue) -> Result<Box<RawValue>, String> {
     type Lists<'a, Offset> = BTreeMap<String, Option<Vec<(Offset, &'a RawValue)>>>;
     if value_of::<Polled<'_>>(Some(value)).is_some() {
@@ -338,7 +344,7 @@ fn read_offsets(value: &RawValue) -> Result<Box<RawValue>, String> {
     })
 }
 
-/// Why a value with these offsets does not have this form.
+/// Explains why a value with these offsets does not have this form.
 fn why_no_offsets(offsets: Option<Vec<&RawValue>>, form: Schema) -> String {
     if offsets.is_some_and(|offsets| offsets.into_iter().all(is_integer)) {
         format!("has an offset that {TOO_WIDE}")
@@ -429,7 +435,7 @@ impl Workload for Kafka {
         Some(Arc::new(Self { keys: Keys::draw(rng), ..self.clone() }))
     }
 
-    /// As in Maelstrom: what a poll or send left unknown stays so.
+    /// As in Maelstrom, a poll or send with an unknown outcome stays unknown.
     fn is_idempotent(&self, f: &str) -> bool {
         f == "assign"
     }

@@ -33,12 +33,12 @@ fn done(step: Step) -> Value {
 
 const POLL: Invocation = Invocation { f: "poll", value: None };
 
-/// What process 1 polls.
+/// The offsets that process 1 polls.
 fn polls(kafka: &mut Clients) -> Value {
     asked(kafka.step(1, &POLL, &[])).1["offsets"].clone()
 }
 
-/// A poll reads this, and what it commits then ends so.
+/// A poll reads this, and its commit then ends with this outcome.
 fn poll_ended(kafka: &mut Clients, (process, kind): (u64, OpType), read: &Value) {
     kafka.step(process, &POLL, &[raw(read)]);
     kafka.ended(&end(process, kind, "poll", if kind == OpType::Ok { read } else { &Value::Null }));
@@ -67,7 +67,7 @@ fn messages_have_one_of_the_lengths_and_differ() {
             assert!(messages.insert(message.get().to_owned()));
         }
     }
-    // A number of three digits has no room in five bytes.
+    // A number of three digits does not fit into five bytes.
     assert_eq!(counts.keys().copied().collect::<Vec<_>>(), [5, 6, 40]);
     assert!(counts.values().all(|count| *count > 50), "{counts:?}");
 }
@@ -91,7 +91,7 @@ fn a_key_is_written_to_so_often_and_then_another_takes_its_place() {
     assert!(writes.len() > 900 && writes.values().all(|count| *count <= 4), "{}", writes.len());
     assert!(fs["send"] > 4_000 && fs["poll"] > 4_000, "{fs:?}");
     assert!((100..250).contains(&fs["assign"]), "{fs:?}");
-    // Three clients, each every 30 s, at 50 operations a second.
+    // Three clients crash every 30 s each, at 50 operations per second.
     assert!((10..40).contains(&fs["crash"]), "{fs:?}");
 }
 
@@ -208,9 +208,9 @@ fn in_the_end_a_fresh_client_of_each_thread_polls_until_it_has_caught_up() {
     assert_eq!(next(&mut kafka, 4), Some("poll"));
     kafka.ended(&is_final(end(4, OpType::Ok, "poll", &json!({ "a": [[2, 1]], "b": [[0, 8]] }))));
     assert_eq!(next(&mut kafka, 4), Some("poll"));
-    // Another thread has a way to go of its own.
+    // Another thread has its own targets.
     assert_eq!(next(&mut kafka, 2), Some("crash"));
-    // A client that is gone is followed by one that begins anew, with what is left.
+    // A new client continues after a crash, with the remaining keys from the beginning.
     kafka.ended(&is_final(end(4, OpType::Info, "poll", &Value::Null)));
     let again = kafka.next_final(7).unwrap();
     let assign: Assign = value_of(again.value.as_deref()).unwrap();

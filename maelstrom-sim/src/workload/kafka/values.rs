@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// An offset for each of some keys.
+/// An offset for each of several keys.
 pub(super) type Offsets = BTreeMap<String, i64>;
 
 /// The offsets and messages that a poll read, by key.
@@ -18,7 +18,7 @@ pub(super) struct Assign {
     pub(super) keys: Vec<String>,
     #[serde(default, rename = "seek-to-beginning?", skip_serializing_if = "std::ops::Not::not")]
     pub(super) seek_to_beginning: bool,
-    /// In the end: what the node says is committed.
+    /// At the end: the offsets that the node reports as committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) committed: Option<Offsets>,
 }
@@ -38,12 +38,12 @@ impl Assign {
     }
 }
 
-/// The value of an operation, if it has this form.
+/// The value of an operation, if it has the form of `T`.
 pub(super) fn value_of<'a, T: Deserialize<'a>>(value: Option<&'a RawValue>) -> Option<T> {
     serde_json::from_str(value?.get()).ok()
 }
 
-/// The highest offset of each key of which anything was read.
+/// The highest offset of each key of which a poll read a message.
 pub(super) fn highest(polled: &Polled<'_>) -> Offsets {
     let highest = |(key, pairs): (&String, &Vec<(i64, &RawValue)>)| {
         Some((key.clone(), pairs.iter().map(|(offset, _)| *offset).max()?))

@@ -1,7 +1,7 @@
-//! Judges registers: each key by itself must be linearizable.
+//! Checks registers: each key by itself must be linearizable.
 //!
-//! Stricter than Maelstrom: a read of null fits a key that does not exist, and nothing else. For
-//! Maelstrom's model it fits anywhere.
+//! Stricter than Maelstrom: a read of null is legal only for a key that does not exist. In
+//! Maelstrom's model it is always legal.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,13 +17,13 @@ use crate::checker::{Verdict, WorkloadResults};
 use crate::history::{History, Op, OpType};
 use crate::json::{canonical, to_value};
 
-/// How many keys that are not linearizable are shown.
+/// How many keys that are not linearizable the results show.
 const SHOWN_MAX: usize = 8;
 
-/// How many operations before the one that cannot be linearized belong to the evidence.
+/// How many operations before the one that cannot be linearized are part of the evidence.
 const BEFORE: usize = 3;
 
-/// A value in its canonical form. People see it as it is, without quotes around it.
+/// A value in its canonical form. Shown to people without quotes around it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Text(String);
 
@@ -39,7 +39,7 @@ impl fmt::Debug for Text {
     }
 }
 
-/// An operation of a key.
+/// An operation with its key.
 type Keyed = (Text, Operation<RegisterOp<Text>>);
 
 /// Judges the history of a `lin-kv` test.
@@ -78,7 +78,7 @@ pub fn check(history: &History) -> WorkloadResults {
         .proved_by(evidence)
 }
 
-/// The operation that cannot be linearized, the last ones before it, and those at the same time.
+/// The operation that cannot be linearized, the last ones before it, and the concurrent ones.
 fn evidence(explanation: &Explanation) -> impl Iterator<Item = usize> {
     let Explanation { operation, prefix, window, .. } = explanation;
     let last = prefix.iter().rev().take(BEFORE);
@@ -92,7 +92,7 @@ fn verdict(parts: &Parts<Text>) -> Verdict {
     }
 }
 
-/// The keys that are not linearizable, and why.
+/// The keys that are not linearizable, each with an explanation.
 fn fields(parts: &Parts<Text>, history: &History, indexes: &[usize]) -> Map<String, Value> {
     let bad = parts.by_key.iter().filter(|(_, outcome)| !outcome.is_linearizable());
     let failures: Vec<Value> = bad.clone().map(|(key, _)| to_value(&key.0)).collect();
@@ -125,8 +125,8 @@ fn shown(op: &Op) -> Value {
     })
 }
 
-/// The operations that happened or may have, with the index of their end (or beginning, if they have
-/// no end).
+/// The operations that happened or may have happened, each with the index of its end (or of its
+/// invocation, if it has no end).
 fn operations(history: &History) -> Vec<(Keyed, usize)> {
     let mut ends: BTreeMap<usize, &Op> = BTreeMap::new();
     for op in history.client_ops() {

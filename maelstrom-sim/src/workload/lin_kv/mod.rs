@@ -1,12 +1,12 @@
-//! `lin-kv`: registers that are read, written, and compared and set; each must be linearizable.
+//! `lin-kv`: registers with read, write and compare-and-set. Each must be linearizable.
 //!
 //! After Jepsen's `jepsen.tests.linearizable-register` and `jepsen.independent`. Threads work in
-//! groups of twice as many as there are nodes, each group on a key of its own. Half of a group only
-//! read. The others write (one in three operations) and compare and set. When 20
-//! processes have worked on a key, the group goes on to a new one: operations whose outcome is unknown
-//! make a check hard, and each of them makes a new process.
+//! groups of twice as many threads as nodes, and each group works on its own key. Half of a group
+//! only reads. The others write (one in three operations) and compare-and-set. After 20 processes
+//! have worked on a key, the group moves to a new one. The reason: operations with an unknown
+//! outcome make the check hard, and each of them creates a new process.
 //!
-//! In the history an operation's value is a pair of the key and its argument or result.
+//! In the history, the value of an operation is a pair of the key and the argument or result.
 
 mod checker;
 
@@ -31,20 +31,20 @@ use crate::rng::SimRng;
 /// How many processes work on a key.
 const PROCESSES_MAX: usize = 20;
 
-/// Values are below this.
+/// All values are below this.
 const VALUES: u64 = 5;
 
 /// The mean time between two final operations of a thread.
 const FINAL_PACE: Duration = Duration::from_millis(100);
 
-/// After this time no final operation begins.
+/// The time after which no final operation begins.
 const FINAL_LIMIT: Duration = Duration::from_secs(5);
 
 /// The workload `lin-kv`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct LinKv {
-    /// Whether each thread writes and reads its key once more when all faults are over. Maelstrom's
-    /// threads do not, so that Maelstrom never notices a node that has gone silent.
+    /// Whether each thread writes and reads its key once more after all faults have ended.
+    /// Maelstrom's threads do not, so Maelstrom never notices a node that has become silent.
     #[arg(skip)]
     pub has_finale: bool,
 }
@@ -135,20 +135,20 @@ fn group_size(options: &Options) -> usize {
     2 * options.nodes.len().max(1)
 }
 
-/// Threads that work on one key.
+/// The threads that work on one key.
 #[derive(Debug)]
 struct Group {
     key: u64,
-    /// The processes that have worked on it, or could have.
+    /// The processes that have worked on the key, or could have.
     processes: BTreeSet<u64>,
 }
 
-/// The operations of the clients.
+/// Generates the operations of the clients.
 #[derive(Debug)]
 struct Groups {
-    /// The threads of a group.
+    /// The number of threads in a group.
     size: usize,
-    /// The process that each thread is.
+    /// The current process of each thread.
     processes: Vec<u64>,
     groups: Vec<Group>,
     next_key: u64,
@@ -173,14 +173,14 @@ impl Groups {
         }
     }
 
-    /// The thread that this process is.
+    /// The thread of this process.
     fn thread(&self, process: u64) -> usize {
         let threads = self.processes.len().max(1) as u64;
         usize::try_from(process % threads).unwrap_or_default()
     }
 
-    /// The key that a thread works on. As in Jepsen, all processes of a group count, whether or not
-    /// they do anything.
+    /// The key on which a thread works. As in Jepsen, all processes of a group count, even those
+    /// that execute no operation.
     fn key(&mut self, thread: usize) -> u64 {
         let at = thread / self.size;
         let now = self.processes.iter().skip(at * self.size).take(self.size).copied();
@@ -226,7 +226,7 @@ impl Generator for Groups {
         let begun = self.finale.entry(thread).or_default();
         *begun = begun.saturating_add(1);
         match *begun {
-            // A read of a key to which nothing was written is an error.
+            // The write comes first, because a read of a key that nobody wrote returns an error.
             1 => Some(Invocation::new("write", &json!([group.key, process % VALUES]))),
             2 => Some(Invocation::new("read", &json!([group.key, null]))),
             _ => None,
@@ -264,7 +264,7 @@ fn parts(pair: Value) -> (Value, Value) {
     serde_json::from_value(pair).unwrap_or_default()
 }
 
-/// A key and what was read of it, exactly as it came.
+/// A key and the value that was read, exactly as received.
 fn pair(key: &Value, read: &RawValue) -> Option<Box<RawValue>> {
     RawValue::from_string(format!("[{key},{}]", read.get())).ok().or_else(|| raw(key))
 }
@@ -312,10 +312,10 @@ mod tests {
             groups.ended(&info);
             process += 4;
         }
-        // Two threads: the one that stays, and 19 processes of the other one.
+        // These are two threads: one process of the first, and 19 of the second.
         assert_eq!(keys.iter().position(|key| *key != 0), Some(19));
         assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), 3);
-        // The other group has a key of its own.
+        // The other group has its own key.
         assert_eq!(key_of(&groups.next(2, &mut rng)), 1);
     }
 

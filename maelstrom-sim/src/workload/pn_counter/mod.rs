@@ -1,5 +1,5 @@
-//! `pn-counter`: half of the operations add -5 to 4, half read; in the end every node must show the
-//! sum.
+//! `pn-counter`: half of the operations add -5 to 4, and half read. In the end every node must show
+//! the sum.
 
 use rand::RngExt;
 
@@ -43,7 +43,8 @@ impl Workload for PnCounter {
         Box::new(Counting { next_add, factor: 1 })
     }
 
-    /// Maelstrom's client for counters catches no errors, so it never knows.
+    /// Maelstrom's client for counters does not catch errors, so an error leaves the outcome
+    /// unknown.
     fn heeds_errors(&self) -> bool {
         false
     }

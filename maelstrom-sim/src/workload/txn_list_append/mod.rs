@@ -1,8 +1,8 @@
 //! `txn-list-append`: transactions that read lists and append to them.
 //!
-//! An append changes nothing but the end of a list. So a list tells in which order its elements
-//! came, and much more is known of a history than with registers. The lists that transactions saw
-//! must fit the consistency models that were asked for.
+//! An append changes only the end of a list, so a list shows the order of its appends. So a history
+//! of lists proves much more than one of registers. The lists that transactions read must satisfy
+//! the requested consistency models.
 
 use std::sync::Arc;
 
@@ -20,11 +20,12 @@ use crate::rng::SimRng;
 /// The workload `txn-list-append`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct TxnListAppend {
-    /// The keys, the models and the length of transactions.
+    /// The keys, the models, and the length of transactions.
     #[command(flatten)]
     pub options: TxnOptions,
-    /// Whether every thread reads all recent keys at the end, when all faults are over: then all
-    /// must see the same, with all that was acknowledged. Maelstrom's workload has no such end.
+    /// Whether every thread reads all recent keys once all faults have ended. All threads must then
+    /// read the same lists, with every acknowledged append. Maelstrom's workload has no such final
+    /// reads.
     #[arg(skip)]
     pub final_reads: bool,
 }
@@ -32,8 +33,9 @@ pub struct TxnListAppend {
 const TXN: Schema =
     Schema { name: r#"a list of ["r", key, list] and ["append", key, element]"#, read: read_txn };
 
-/// Like Maelstrom's schema, this sees the reply alone; whether it belongs to its request is for the
-/// checker to see. Null counts as an empty list, for a whole transaction as well as for a read.
+/// Reads a transaction. Like Maelstrom's schema, it sees only the reply; the checker compares the
+/// reply with its request. Null counts as an empty list, both for a whole transaction and for a
+/// read.
 fn read_txn(value: &RawValue) -> Result<Box<RawValue>, String> {
     let value = list(value)?;
     match txn::parse_lists(&value) {

@@ -1,5 +1,5 @@
-//! `txn-rw-register`: transactions of reads and writes over a small set of keys that are replaced
-//! one by one; what they saw must fit the consistency models that were asked for.
+//! `txn-rw-register`: transactions of reads and writes over a small, moving set of keys. The values
+//! that they read must satisfy the requested consistency models.
 
 use std::sync::Arc;
 
@@ -17,22 +17,22 @@ use crate::rng::SimRng;
 /// The workload `txn-rw-register`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct TxnRwRegister {
-    /// The keys, the models and the length of transactions.
+    /// The keys, the models, and the length of transactions.
     #[command(flatten)]
     pub options: TxnOptions,
-    /// Whether every thread reads all recent keys at the end, when all faults are over: then all
-    /// must see the same. Maelstrom's workload has no such end.
+    /// Whether every thread reads all recent keys once all faults have ended. All threads must then
+    /// read the same values. Maelstrom's workload has no such final reads.
     #[arg(skip)]
     pub final_reads: bool,
-    /// The lengths of the values as JSON, in bytes: each is drawn from these, and is a string. Empty:
-    /// the values are numbers.
+    /// The lengths of the values as JSON, in bytes. Each value is a string with one of these
+    /// lengths, drawn at random. Empty: the values are numbers.
     #[arg(skip)]
     pub lengths: Vec<usize>,
 }
 
 impl TxnRwRegister {
-    /// The strongest model that a node can keep while it stays available whatever happens, for
-    /// replicas that converge.
+    /// The strongest model for nodes that stay available under all faults and whose replicas
+    /// converge.
     #[must_use]
     pub fn strongest_available() -> Self {
         let consistency_models = vec![Model::CausalCerone];
@@ -44,8 +44,8 @@ impl TxnRwRegister {
 const TXN: Schema =
     Schema { name: r#"a list of ["r", key, value] and ["w", key, value]"#, read: read_txn };
 
-/// Like Maelstrom's schema, this sees the reply alone; whether it belongs to its request is for the
-/// checker to see.
+/// Reads a transaction. Like Maelstrom's schema, it sees only the reply; the checker compares the
+/// reply with its request.
 fn read_txn(value: &RawValue) -> Result<Box<RawValue>, String> {
     let value = list(value)?;
     match txn::parse(&value) {

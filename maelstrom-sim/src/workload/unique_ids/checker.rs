@@ -1,8 +1,9 @@
-//! No id comes twice. After Jepsen's `unique-ids`.
+//! Checks that no id occurs twice. After Jepsen's `unique-ids`.
 //!
-//! Ids are equal if Maelstrom takes them for equal: `1.0` is `1.00`, but not `1`. Where ids are of
-//! several types, or objects, Jepsen fails to find the lowest and the highest, and its verdict is
-//! unknown. Stricter than Jepsen: an id that comes twice among such ids makes the test invalid.
+//! Two ids are equal if Maelstrom considers them equal: `1.0` equals `1.00`, but not `1`. If ids
+//! have several types, or are objects, Jepsen fails to find the lowest and the highest one, and its
+//! verdict is unknown. Stricter than Jepsen: if an id occurs twice among such ids, the test is
+//! invalid.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,10 +15,10 @@ use crate::excerpt::excerpt;
 use crate::history::{History, Op, OpType};
 use crate::json::{canonical, to_value};
 
-/// Lists within lists are compared down to this depth.
+/// Nested lists are compared down to this depth.
 const DEPTH_MAX: usize = 100;
 
-/// How many of the repeated ids are shown.
+/// How many of the repeated ids the results show.
 const SHOWN_MAX: usize = 48;
 
 /// Judges the history of a `unique-ids` test. O(n log n) in the number of ids.
@@ -67,7 +68,7 @@ pub fn check(history: &History) -> WorkloadResults {
     WorkloadResults::new(valid, maelstrom_valid, fields).because(cause).proved_by(evidence)
 }
 
-/// The operations that got this id.
+/// The operations that returned this id.
 fn with_id(history: &History, id: &str) -> Vec<usize> {
     let ok = history.client_ops().filter(|op| op.kind == OpType::Ok);
     ok.filter(|op| id_of(op) == id).map(|op| op.index).collect()
@@ -77,15 +78,15 @@ fn id_of(op: &Op) -> String {
     op.value.as_ref().map_or_else(|| "null".into(), |raw| canonical(raw))
 }
 
-/// Whether Jepsen can tell the lowest and the highest id.
+/// Whether Jepsen can find the lowest and the highest id.
 fn are_comparable(history: &History) -> bool {
     let ok = history.client_ops().filter(|op| op.kind == OpType::Ok);
     let ids: Vec<&RawValue> = ok.filter_map(|op| op.value.as_deref()).collect();
     ids.len() < 2 || all_comparable(&ids, DEPTH_MAX)
 }
 
-/// Whether all pairs of these can be compared: values of one type, and null with anything. Lists are
-/// compared by their length, and those of one length place by place.
+/// Whether any two of these values can be compared: values of the same type, and null with
+/// anything. Lists are compared by their length, and lists of the same length element by element.
 fn all_comparable(values: &[&RawValue], depth: usize) -> bool {
     let kinds: BTreeSet<Kind> = values.iter().map(|value| kind(value)).collect();
     let others = kinds.iter().filter(|kind| **kind != Kind::Null).count();
@@ -109,7 +110,7 @@ fn all_comparable(values: &[&RawValue], depth: usize) -> bool {
     })
 }
 
-/// The types of JSON. Ids of one type can be compared with each other.
+/// The types of JSON values. Ids of the same type can be compared with each other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Null,

@@ -1,4 +1,4 @@
-//! `unique-ids`: no id may come twice.
+//! `unique-ids`: no id may occur twice.
 
 mod checker;
 
@@ -17,8 +17,8 @@ const GENERATE: Invocation = Invocation { f: "generate", value: None };
 /// The workload `unique-ids`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct UniqueIds {
-    /// Whether each thread asks for one more id when all faults are over. Maelstrom's threads do not,
-    /// so that Maelstrom never notices a node that has gone silent.
+    /// Whether each thread requests one more id after all faults have ended. Maelstrom's threads do
+    /// not, so Maelstrom never notices a node that has become silent.
     #[arg(skip)]
     pub final_ids: bool,
 }

@@ -1,4 +1,4 @@
-//! Nodes that answer anything: no client and no checker panics, whatever the history looks like.
+//! Nodes that reply anything: no client and no checker may panic, whatever the history contains.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::nemesis::Fault;
 use crate::results::Results;
 use crate::workload::{Entry, Workload, built_in};
 
-/// Values that are hard on somebody: huge, tiny, of the wrong type, null, long, deep, or nearly right.
+/// Difficult values: huge, tiny, of the wrong type, null, long, deep, or nearly correct.
 fn values() -> Vec<String> {
     let deep = |open: &str, close: &str| format!("{}{}", open.repeat(400), close.repeat(400));
     let (max, min) = (i64::MAX, i64::MIN);
@@ -68,11 +68,11 @@ fn values() -> Vec<String> {
     values
 }
 
-/// How a node answers a request.
+/// The reply of a node to a request.
 #[derive(Clone, Debug)]
 enum Answer {
     Value(usize),
-    /// The reply that the workload hopes for, more or less.
+    /// The reply that the workload expects, or nearly.
     Right,
     Error(u64),
     Nothing,
@@ -87,7 +87,7 @@ fn answer() -> impl Strategy<Value = Answer> {
     ]
 }
 
-/// The body of a reply; `None`: there is none.
+/// The body of a reply. `None`: there is no reply.
 fn reply(request: &Value, answer: &Answer, values: &[String], nth: u64) -> Option<String> {
     let (kind, id) = (request["type"].as_str().unwrap_or_default(), &request["msg_id"]);
     let value = match answer {
@@ -127,7 +127,7 @@ fn reply(request: &Value, answer: &Answer, values: &[String], nth: u64) -> Optio
     Some(format!(r#"{{"type":"{kind}_ok","in_reply_to":{id}{field}}}"#))
 }
 
-/// Runs a test whose nodes answer so, one answer after the other, and judges it.
+/// Runs a test whose nodes give these replies in turn, and judges it.
 fn run(workload: &Arc<dyn Workload>, answers: &[Answer], values: &[String], seed: u64) -> Results {
     let options = Options { rate: 30.0, seed, ..Options::default().with_node_count(2) };
     let nemesis = [Fault::Partition].into();
@@ -175,7 +175,7 @@ proptest! {
             prop_assert!(text.is_ok(), "{:?}", text);
             let open = results.valid != crate::checker::Verdict::Valid;
             prop_assert_eq!(open, results.cause.is_some(), "{:?}", results.cause);
-            // Never more lenient than Maelstrom.
+            // The verdict is never more lenient than Maelstrom's.
             prop_assert!(results.valid >= results.maelstrom_valid, "{:?}", results.cause);
         }
     }

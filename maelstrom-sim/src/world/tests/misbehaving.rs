@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A test of two nodes, of which `n0` has begun to send to `n1`.
+/// A test of two nodes in which `n0` has begun to flood `n1`.
 fn flooding(latency_ms: u64) -> World {
     let options = Options::default().with_node_count(2);
     let latency = Latency { mean_ms: latency_ms, ..Latency::default() };
@@ -23,7 +23,7 @@ fn flooding(latency_ms: u64) -> World {
 
 #[test]
 fn too_much_for_a_node_ends_the_test_wherever_it_waits() {
-    // In the network, or where the driver is to fetch it.
+    // The messages wait in the network, or in the queue for the driver.
     for (latency_ms, sent) in [(1_000, 257), (0, 256)] {
         let mut world = flooding(latency_ms);
         let Some(Failure::Flood(flood)) = world.failure().cloned() else {

@@ -1,4 +1,4 @@
-//! Nodes that ask services.
+//! Nodes that call services.
 
 use super::*;
 
@@ -20,8 +20,8 @@ fn each_kind_of_request_that_no_service_understands_is_told_once() {
     assert!(news[0].0.as_ref() == "n0" && news[0].1.starts_with(why), "{news:?}");
 }
 
-/// Counts by compare-and-set in `lin-kv`, and tells how often it was told that it had happened and
-/// that it may have.
+/// Counts by compare-and-set in `lin-kv`. Reports how often the service confirmed a swap, and how
+/// often a swap may have happened.
 #[derive(Default)]
 struct Swapper {
     value: u64,

@@ -1,9 +1,9 @@
-//! A small replicated map with transactions, right or broken in one way.
+//! A small replicated map with transactions. It is correct, or broken in one way.
 //!
-//! A transaction runs against the local replica at once. What it wrote becomes one entry with a
-//! Lamport version; replicas apply entries whole, after all that the entry's writer had applied,
-//! and the larger version of a key wins. What gets lost on the way is asked for again and again.
-//! That is causal consistency with atomic visibility and convergence.
+//! A transaction runs at once, against the local replica. Its writes become one entry with a
+//! Lamport version. A replica applies an entry as a whole, and only after all entries that its
+//! writer had applied. The larger version of a key wins. A replica requests lost entries again and
+//! again. This gives causal consistency with atomic visibility and convergence.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,35 +15,35 @@ use serde_json::{Value, json};
 
 const TICK: Duration = Duration::from_millis(500);
 
-/// How many entries go into a message.
+/// How many entries a message may hold.
 const ENTRIES_MAX: usize = 64;
 
-/// What is wrong with a replica.
+/// The bug of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mutant {
-    /// Nothing.
+    /// No bug.
     None,
-    /// Of a transaction from elsewhere, it shows the first write at once and the others later.
+    /// It shows the first write of a remote transaction at once, and the others later.
     HalfVisible,
-    /// What arrives last wins.
+    /// The write that arrives last wins.
     ArrivalOrder,
-    /// Of two with the same Lamport clock, what arrives last wins.
+    /// Of two writes with the same Lamport clock, the one that arrives last wins.
     TieByArrival,
-    /// Versions are the time of a wall clock.
+    /// Versions are wall-clock times.
     WallClock,
-    /// Transactions take a while, and read what is there at that moment.
+    /// Transactions take some time, and each operation reads the current state.
     NoSnapshot,
-    /// A transaction that aborts has been seen by then.
+    /// The writes of an aborted transaction were visible for a while.
     DirtyRead,
     /// It acknowledges transactions, and applies them a little later.
     LostOwnWrite,
-    /// Transactions take a while, and each write is seen at once.
+    /// Transactions take some time, and each write is visible at once.
     PublishEarly,
-    /// It applies what arrives, whether it has what that depends on or not.
+    /// It applies entries on arrival, even before their dependencies.
     NotCausal,
     /// It keeps nothing over a crash.
     Forget,
-    /// It does not ask for what got lost.
+    /// It does not request lost entries.
     NoRetry,
 }
 
@@ -51,7 +51,7 @@ type Key = String;
 type Version = (u64, NodeId);
 type MicroOp = (String, Value, Value);
 
-/// What a transaction wrote.
+/// The writes of a transaction.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Entry {
     origin: NodeId,
@@ -79,9 +79,9 @@ enum Reply<'a> {
 
 pub(crate) enum Event {
     Tick,
-    /// Go on with a transaction of which so many operations have been run.
+    /// Continue a transaction of which this many operations have run.
     Continue(Request, Vec<MicroOp>, usize),
-    /// Apply what was held back.
+    /// Apply the delayed writes.
     Later(Version, Vec<(Key, Value)>),
     Commit(BTreeMap<Key, Value>),
 }
@@ -90,7 +90,7 @@ pub(crate) struct Replica {
     mutant: Mutant,
     registers: BTreeMap<Key, (Version, Value)>,
     clock: u64,
-    /// How many entries of each origin have been applied.
+    /// How many entries of each origin the replica has applied.
     have: BTreeMap<NodeId, u64>,
     /// All entries, in the order in which they were applied.
     log: Vec<Entry>,
@@ -107,8 +107,8 @@ impl Replica {
         self.registers.get(key).map(|(_, value)| value.clone()).unwrap_or_default()
     }
 
-    /// Runs the operations of a transaction from `start` on, up to `end`. Its own writes are in its
-    /// operations.
+    /// Runs the operations of a transaction from `start` to `end`. The transaction's own writes are
+    /// among its operations.
     fn run(&self, txn: &mut [MicroOp], start: usize, end: usize) -> Result<(), Error> {
         for at in start..end.min(txn.len()) {
             let (f, key, _) = txn[at].clone();
@@ -172,7 +172,7 @@ impl Replica {
         self.log.push(entry);
     }
 
-    /// An entry from elsewhere.
+    /// Handles an entry of another replica.
     fn take(&mut self, node: &mut Node<Event>, entry: Entry) {
         let count = |of: &BTreeMap<NodeId, u64>, id: &NodeId| of.get(id).copied().unwrap_or(0);
         let next = count(&entry.after, &entry.origin);
@@ -195,14 +195,14 @@ impl Replica {
         self.note(entry);
     }
 
-    /// Runs a transaction and answers, or tells why not.
+    /// Runs a transaction and replies, or returns an error.
     fn transact(
         &mut self,
         node: &mut Node<Event>,
         request: &Request,
         mut txn: Vec<MicroOp>,
     ) -> Result<(), Error> {
-        // What only reads is in conflict with nobody.
+        // A read-only transaction conflicts with no other.
         let abort = node.rng().random_bool(0.05) && !writes(&txn).is_empty();
         if matches!(self.mutant, Mutant::NoSnapshot | Mutant::PublishEarly) {
             self.step(node, request.clone(), txn, 0);
@@ -226,7 +226,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Runs the next operation of a transaction that takes a while.
+    /// Runs the next operation of a slow transaction.
     fn step(&mut self, node: &mut Node<Event>, request: Request, mut txn: Vec<MicroOp>, at: usize) {
         if self.run(&mut txn, at, at + 1).is_err() {
             return;

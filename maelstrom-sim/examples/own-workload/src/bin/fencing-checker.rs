@@ -1,4 +1,4 @@
-//! The checker: Maelstrom's workloads, and `fencing`.
+//! The checker, with Maelstrom's workloads and `fencing`.
 
 use std::process::ExitCode;
 

@@ -8,7 +8,7 @@ use own_workload::Tokens;
 struct Cli {
     #[command(flatten)]
     node: NodeArgs,
-    /// Count alone, without asking anybody
+    /// Count alone, without calling the service
     #[arg(long)]
     local: bool,
 }

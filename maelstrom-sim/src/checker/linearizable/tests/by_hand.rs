@@ -1,4 +1,4 @@
-//! Histories by hand. Next to most errors is a history that differs little and has none.
+//! Hand-written histories. Most histories with an error have a near miss beside them, without one.
 
 use super::*;
 use RegisterOp::{Read, Write};
@@ -31,7 +31,7 @@ fn assert_good(history: &[Op]) {
     assert!(outcome.is_linearizable(), "{outcome}");
 }
 
-/// Returns the place of the operation that is blamed.
+/// Returns the index of the operation that cannot be linearized.
 #[track_caller]
 fn assert_bad(history: &[Op]) -> usize {
     match judge(history) {
@@ -96,7 +96,7 @@ fn a_lost_update() {
     let both = |end| [ok(Write(0), 0, 1), ok(cas(0, 1), 2, 5), ok(Write(2), 3, end)];
     let [a, b, c] = both(6);
     assert_good(&[a.clone(), b.clone(), c.clone(), ok(Read(Some(2)), 7, 8)]);
-    // The write can only come before the other, and that fails then.
+    // The write can only come before the other write, and that one then fails.
     assert_eq!(assert_bad(&[a, b, c, ok(Read(Some(1)), 7, 8)]), 3);
 }
 
@@ -141,7 +141,7 @@ fn an_indeterminate_write_takes_effect_once() {
     assert_eq!(assert_bad(&once), 3);
     let twice: Vec<Op> = once.iter().cloned().chain([info(Write(1), 0)]).collect();
     assert_good(&twice);
-    // A second one that is called later is of no use.
+    // A second write that is called later does not help.
     let late: Vec<Op> = once.into_iter().chain([info(Write(1), 8)]).collect();
     assert_eq!(assert_bad(&late), 3);
 }
@@ -165,7 +165,7 @@ fn a_chain_of_indeterminate_operations() {
 fn an_indeterminate_write_can_do_more_than_a_cas() {
     let both = [info(Write(1), 0), info(cas(2, 1), 0), ok(Write(2), 1, 2), ok(Read(Some(1)), 3, 4)];
     let then = |value| [ok(Write(value), 5, 6), ok(Read(Some(1)), 7, 8)];
-    // The first read sees the cas, so that the write is left for the second one.
+    // The first read sees the cas, so the second read can see the write.
     assert_good(&[both.as_slice(), &then(3)].concat());
     assert_good(&[both.as_slice(), &then(2)].concat());
     let once = [&both[1..], &then(3)].concat();
@@ -196,7 +196,7 @@ fn two_reads_that_disagree_on_the_order() {
     };
     assert_bad(&[writes.as_slice(), &reads(1, 1, 2, 2)].concat());
     assert_good(&[writes.as_slice(), &reads(1, 1, 1, 1)].concat());
-    // While the writes run, one may see the first and then both the second.
+    // While the writes run, one reader may see the first write, and then both see the second.
     let early = [ok(Read(Some(1)), 1, 2), ok(Read(Some(2)), 3, 4)];
     let late = [ok(Read(Some(2)), 1, 2), ok(Read(Some(1)), 3, 4)];
     assert_good(&[writes.as_slice(), &early].concat());
@@ -213,7 +213,7 @@ fn reads_go_back_and_forth() {
 
 #[test]
 fn an_overwritten_write_still_counts() {
-    // The write of 1 goes unnoticed before the write of 2, or takes effect after it.
+    // The write of 1 takes effect unseen before the write of 2, or it takes effect after it.
     let writes = [ok(Write(1), 0, 9), ok(Write(2), 1, 2)];
     assert_good(&[writes.as_slice(), &[ok(Read(Some(2)), 3, 4), ok(Read(Some(1)), 5, 6)]].concat());
     assert_good(&[writes.as_slice(), &[ok(Read(Some(2)), 10, 11)]].concat());

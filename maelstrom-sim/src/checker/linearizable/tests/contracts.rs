@@ -1,4 +1,4 @@
-//! The models' hints about their operations, checked against their steps.
+//! Checks the models' hints about their operations against their steps.
 
 use std::fmt::Debug;
 

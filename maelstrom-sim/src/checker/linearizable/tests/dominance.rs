@@ -1,5 +1,5 @@
-//! Which configurations dominate others, and how a pass gets over a place where it dropped too
-//! many.
+//! Tests which configurations dominate others, and how a pass recovers from a place where it
+//! dropped too many.
 
 use proptest::prelude::*;
 
@@ -15,10 +15,10 @@ const OPS: [RegisterOp<u8>; 6] = [
     RegisterOp::Cas { from: Some(1), to: 3 },
 ];
 
-/// How many of each operation are left over.
+/// How many operations of each kind are unused.
 type Left = [u32; OPS.len()];
 
-/// Whether each operation of `theirs` has a partner in `ours`, by trying all.
+/// Whether each operation of `theirs` has a partner in `ours`. Tries all pairings.
 fn has_partners(ours: Left, theirs: Left) -> bool {
     let Some(class) = theirs.iter().position(|count| *count > 0) else { return true };
     let mut theirs = theirs;
@@ -59,7 +59,7 @@ proptest! {
     }
 }
 
-/// A model in which all operations do the same, and say so.
+/// A model in which all operations have the same effect and cover each other.
 struct Same;
 
 impl Model for Same {
@@ -94,7 +94,7 @@ fn classes_that_cover_each_other_have_slots_of_their_own() {
     assert!(covers.leave_partners(&[1, 1, 1], &[1, 1, 1]));
 }
 
-/// Two concurrent writes, then others, and then a read of one of the two values.
+/// Two concurrent writes, then other operations, and then a read of one of the two values.
 fn late_read(value: u64, between: u64) -> Vec<Operation<RegisterOp<u64>>> {
     let mut history = vec![
         Operation::completed(RegisterOp::Write(1), 0, 1),
@@ -136,7 +136,7 @@ fn a_pass_goes_back_from_where_it_is_stuck() {
         assert_eq!([1, 2].map(|value| stuck(value, 0)).iter().filter(|one| **one).count(), 1);
         assert_eq!([1, 2].map(|value| stuck(value, 1)), [false, false]);
         assert_eq!([1, 2].map(|value| stuck(value, 2)), [false, false]);
-        // No number of tries makes what is not there.
+        // No number of tries finds an order that does not exist.
         assert!(stuck(3, 2));
     }
 }

@@ -1,4 +1,4 @@
-//! The checker against histories by hand, and against a naive one.
+//! Tests the checker with hand-written histories, and against a naive checker.
 
 mod by_hand;
 mod contracts;

@@ -1,4 +1,4 @@
-//! Linearizability by its definition: all orders are tried.
+//! A naive checker that follows the definition of linearizability: it tries all orders.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn precedes<O>(a: &Operation<O>, b: &Operation<O>) -> bool {
     a.returned.is_some_and(|end| end < b.call)
 }
 
-/// Whether some order of all completed operations, and some of the others, is legal.
+/// Whether there is a legal order of all completed operations and some of the others.
 pub(super) fn is_linearizable<M: Model>(model: &M, history: &[Operation<M::Op>]) -> bool {
     let all: Vec<usize> = (0..history.len()).collect();
     extends(model, history, &model.init(), &all)
@@ -28,12 +28,12 @@ fn extends<M: Model>(
         })
 }
 
-/// An order proves that a history is linearizable.
+/// Asserts that an order proves that a history is linearizable.
 #[track_caller]
 pub(super) fn assert_proves<M: Model>(model: &M, history: &[Operation<M::Op>], order: &[usize]) {
     let mut place = vec![None; history.len()];
     let mut state = model.init();
-    // The latest call so far: none that comes later may have returned before it.
+    // The latest call so far. No later operation in the order may have returned before it.
     let mut latest = 0;
     for (n, at) in order.iter().enumerate() {
         assert_eq!(place[*at].replace(n), None, "{at} is there twice");

@@ -1,4 +1,4 @@
-//! Small random histories, beside the naive checker.
+//! Small random histories, compared with the naive checker.
 
 use std::fmt::Debug;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A model without what it knows about its operations.
+/// A model without its hints about operations.
 struct Plain<M>(M);
 
 impl<M: Model> Model for Plain<M> {
@@ -30,7 +30,7 @@ impl<M: Model> Model for Plain<M> {
     }
 }
 
-/// Up to so many operations: most of them completed, and of any length.
+/// Histories of up to this many operations. Most are completed, and of any length.
 fn histories<O: Debug + Clone>(
     op: impl Strategy<Value = O>,
     most: usize,
@@ -44,7 +44,7 @@ fn histories<O: Debug + Clone>(
     prop::collection::vec(operation, 1..=most)
 }
 
-/// Each pass alone, with next to no room: what it proves is so.
+/// Runs each pass alone, with very tight limits: everything that it proves must be true.
 fn assert_pass_is_sound<M: Model>(
     model: &M,
     history: &[Operation<M::Op>],
@@ -57,7 +57,7 @@ fn assert_pass_is_sound<M: Model>(
         Limits { steps, entries: if policy.excess == Excess::Join { 100 } else { 1_000_000 } };
     let all = timeline.events.len();
     let end = match Pass::new(&timeline, policy, limits, &mut steps).run(all) {
-        // Joined configurations may lead to states without end.
+        // Joined configurations may reach ever more states.
         Err(_) if policy.excess == Excess::Join => return,
         end => end.unwrap(),
     };
@@ -78,7 +78,7 @@ where
 {
     let x = &history[explanation.operation];
     let end = x.returned.expect("an indeterminate operation can be left out");
-    // The other operations up to the return, with the ones that return later indeterminate.
+    // The other operations up to the return. Those that return later become indeterminate.
     let before = |with_x: bool| {
         let mut ops: Vec<Operation<M::Op>> = Vec::new();
         for (at, op) in history.iter().enumerate().filter(|(_, op)| op.call <= end) {

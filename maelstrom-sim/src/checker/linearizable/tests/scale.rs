@@ -1,4 +1,4 @@
-//! Long histories take time in proportion to their length.
+//! Checks that long histories take time proportional to their length.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -8,7 +8,7 @@ use super::*;
 type Op = Operation<RegisterOp<u64>>;
 type Keyed = Vec<(u64, Op)>;
 
-/// An operation that is running.
+/// A running operation.
 struct Running {
     key: u64,
     op: RegisterOp<u64>,
@@ -16,15 +16,15 @@ struct Running {
     took_effect: bool,
 }
 
-/// Plays clients of atomic registers.
+/// Simulates clients of atomic registers.
 struct World {
     rng: ChaCha8Rng,
     values: Vec<Option<u64>>,
     threads: Vec<Option<Running>>,
-    /// Operations that nobody waits for any more, and that may still take effect.
+    /// Operations without a waiting client. They may still take effect.
     lost: Vec<(u64, RegisterOp<u64>)>,
     history: Keyed,
-    /// Of a thousand operations, so many are indeterminate.
+    /// How many of a thousand operations are indeterminate.
     indeterminate: u32,
     /// How many different values there are.
     range: u64,
@@ -56,7 +56,7 @@ impl World {
         Running { key, op, call: 0, took_effect: false }
     }
 
-    /// Something happens.
+    /// Begins or ends an operation.
     fn step(&mut self, time: u64) {
         if !self.lost.is_empty() && self.rng.random_range(0..200) == 0 {
             let at = self.rng.random_range(0..self.lost.len());
@@ -87,7 +87,7 @@ impl World {
     }
 }
 
-/// A linearizable history. Operations that run in the end are left out where they have no effect.
+/// A linearizable history. Omits operations that still run at the end and have no effect.
 fn history(ops: usize, keys: usize, indeterminate: u32, range: u64, seed: u64) -> Keyed {
     let mut world = World {
         rng: ChaCha8Rng::seed_from_u64(seed),
@@ -114,7 +114,8 @@ fn judge(history: &Keyed) -> Parts<u64> {
     check_by_key(&Register::new(), history.iter().cloned(), Limits::default())
 }
 
-/// Adds, late in the history, a write of a new value, another write, and a read of the new value.
+/// Adds a stale read late in the history: a write of a new value, another write, and a read of the
+/// new value.
 fn with_stale_read(mut history: Keyed, key: u64) -> Keyed {
     let gap = history.len() * 9 / 10;
     let at = history[gap].1.call;

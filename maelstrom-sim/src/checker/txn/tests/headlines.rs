@@ -1,8 +1,8 @@
-//! The first cause of a verdict names the transactions that prove it.
+//! Checks that the first cause of a verdict names the transactions that prove it.
 
 use super::*;
 
-/// Keys are shown as JSON; `expected` has them without quotes.
+/// Compares the headline with `expected`, which has keys without quotes.
 #[track_caller]
 fn headline(model: Model, text: &str, expected: &str) {
     let cause = judge(model, &history(text)).cause.unwrap();

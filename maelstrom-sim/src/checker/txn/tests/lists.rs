@@ -1,11 +1,11 @@
-//! Lists: for each anomaly a hand-written history that has it, and near misses that do not.
+//! Lists: for each anomaly one hand-written history that has it, and near misses that do not.
 
 mod random;
 
 use super::*;
 
-/// A history from lines as for registers. A micro-op is `x+1` for an append and `x:1,2` for a read;
-/// `x:` reads null, and `x:[]` an empty list.
+/// Parses a history from lines as for registers. A micro-op is `x+1` for an append and `x:1,2` for
+/// a read; `x:` reads null, and `x:[]` an empty list.
 pub(super) fn lists(text: &str) -> History {
     history_of(text, micro_op)
 }
@@ -39,7 +39,7 @@ pub(super) fn found(model: Model, text: &str) -> Vec<String> {
     names
 }
 
-/// Checks that no model finds anything.
+/// Checks that no model has a finding.
 #[track_caller]
 fn fine(text: &str) {
     for model in Model::ALL {
@@ -47,13 +47,13 @@ fn fine(text: &str) {
     }
 }
 
-/// Checks that strict serializability is broken in exactly these ways.
+/// Checks that strict serializability has exactly these findings.
 #[track_caller]
 fn strict(text: &str, expected: &[&str]) {
     assert_eq!(found(Strict, text), expected, "{text}");
 }
 
-/// The strict verdict on a whole history, and Maelstrom's.
+/// The strict verdict, and Maelstrom's.
 fn verdicts(model: Model, history: &History) -> (Verdict, Verdict) {
     let results = check_lists(history, &BTreeSet::from([model]));
     (results.valid, results.maelstrom_valid)
@@ -79,9 +79,9 @@ fn an_element_of_a_failed_transaction_is_g1a() {
         assert_eq!(found(model, text), expected, "{model:?}");
     }
     assert_eq!(verdicts(Rc, &lists(text)), BOTH);
-    // It need not be the last one.
+    // It need not be the last element.
     assert!(found(Rc, "1 begin x:1,2\n 2 fail x+1\n 3 ok x+2\n 1 end").contains(&"G1a".into()));
-    // The failure was known: it was none.
+    // The failure was known before the read, so it was not a failure.
     assert_eq!(found(Ru, "2 fail x+1\n 1 ok x:1"), ["false-failure"]);
     fine("2 info x+1\n 1 ok x:1");
     fine("2 fail x+1\n 1 ok x:");
@@ -93,13 +93,13 @@ fn what_is_appended_upon_a_failed_append_is_a_dirty_update() {
     let dirty = text.replace("1 begin x+1\n", "").replace("1 fail x+9", "1 fail x+1");
     assert_eq!(found(Rc, &dirty), ["G1a", "dirty-update"]);
     assert_eq!(found(Ru, &dirty), [""; 0]);
-    // With an element of unknown outcome in between, it still is.
+    // An element with an unknown outcome between them changes nothing.
     let between = "1 begin x:1,2,3\n 2 fail x+1\n 3 info x+2\n 4 ok x+3\n 1 end";
     assert!(found(Rc, between).contains(&"dirty-update".into()));
-    // An element of unknown outcome on top of it may have failed as well.
+    // The element after it has an unknown outcome, so its transaction may have failed too.
     let unknown = "1 begin x:1,2\n 2 fail x+1\n 3 info x+2\n 1 end";
     assert_eq!(found(Rc, unknown), ["G1a"]);
-    // The failed one on top of another.
+    // The failed element comes last.
     let above = "1 begin x:1,2\n 2 ok x+1\n 3 fail x+2\n 1 end";
     assert_eq!(found(Rc, above), ["G1a"]);
 }
@@ -144,7 +144,7 @@ fn a_list_that_contradicts_its_own_transaction_is_internal() {
 
 #[test]
 fn elle_expects_nothing_after_a_null() {
-    // With a null it is internal by the strict rules alone; Elle sees no cycle in it either.
+    // With a null, only the strict rules call it internal. Elle sees no cycle either.
     let text = "2 begin x+1\n 1 ok x: x:1\n 3 ok x:1\n 2 end";
     assert!(found(Ra, text).contains(&"internal".into()));
     assert_eq!(verdicts(Ra, &lists(text)), (Verdict::Invalid, Verdict::Valid));
@@ -165,7 +165,7 @@ fn an_element_twice_in_a_list_is_found_under_every_model() {
         assert_eq!(found(model, "1 ok x+1\n 2 ok x:1,1"), ["duplicate-elements"], "{model:?}");
     }
     assert_eq!(verdicts(Ru, &lists("1 ok x+1\n 2 ok x:1,1")), BOTH);
-    // The same element in lists of two keys is another one.
+    // Equal elements in lists of two keys are different elements.
     fine("1 ok x+1 y+1\n 2 ok x:1 y:1");
 }
 
@@ -192,7 +192,7 @@ fn an_element_that_nobody_appended_is_a_phantom_and_elle_gives_up() {
         let expected = (Verdict::Invalid, Verdict::Unknown);
         assert_eq!(verdicts(Strict, &lists(text)), expected, "{text}");
     }
-    // It does not hide what is around it: 2 read what came before the append of 3.
+    // It does not hide the elements around it: 2 read the state before the append of 3.
     let around = "1 ok x+1\n 3 ok x+3 z+1\n 2 ok z:1 x:1\n 4 ok x:1,7,3";
     assert!(found(Ser, around).contains(&"non-atomic-view".into()));
 }
@@ -228,9 +228,9 @@ fn appends_in_circles_are_g0() {
     let text = "1 begin x+1 y+1\n 2 begin x+2 y+2\n 3 ok x:1,2\n 4 ok y:2,1\n 1 end\n 2 end";
     assert_eq!(found(Ru, text), ["G0"]);
     assert_eq!(verdicts(Ru, &lists(text)), BOTH);
-    // An append that is amid those of another transaction.
+    // An append lies between two appends of another transaction.
     assert_eq!(found(Ru, "1 begin x+1 x+2\n 2 begin x+3\n 4 ok x:1,3,2\n 1 end\n 2 end"), ["G0"]);
-    // Elements that the longest list does not have came later.
+    // Elements that are missing in the longest list came later.
     let unread = "1 begin x+1 y+1\n 2 begin x+2 y+2\n 3 ok x:1\n 4 ok y:2\n 1 end\n 2 end";
     assert_eq!(found(Ru, unread), ["G0"]);
     fine("1 begin x+1 y+1\n 2 begin x+2 y+2\n 3 ok x:1,2\n 4 ok y:1,2\n 1 end\n 2 end");
@@ -268,7 +268,7 @@ fn one_anti_dependency_makes_a_g_single() {
         assert_eq!(verdicts(model, &lists(text)), BOTH);
     }
     assert_eq!(found(Ra, text), [""; 0]);
-    // A list that had elements is null again: nothing but an old version.
+    // A list with elements becomes null again. That can only be an old version.
     let null = "4 begin x+9\n 1 begin x:9 x+1 y+1\n 3 begin y:1 z+1\n 2 begin z:1 x:
                 5 ok x:9,1\n 4 end\n 1 end\n 3 end\n 2 end";
     assert_eq!(found(Ser, null), ["G-single"]);
@@ -297,7 +297,7 @@ fn two_that_each_miss_the_others_append_are_write_skew() {
     assert_eq!(found(Si, skew), [""; 0]);
     assert_eq!(verdicts(Ser, &lists(skew)), BOTH);
     fine("1 begin x: y+1\n 2 begin y:1 x+1\n 1 end\n 2 end");
-    // With sessions and time in the circle.
+    // A cycle with session and real-time edges.
     let session = "1 begin x+1\n 2 begin y+1\n 1 end\n 2 end\n 1 begin y:\n 2 begin x:\n 1 end
                    2 end";
     assert_eq!(found(Ser, session), [""; 0]);
@@ -316,26 +316,26 @@ fn two_that_append_to_the_same_version_lose_an_update() {
     }
     fine("1 ok x: x+1\n 2 ok x:1 x+2");
     fine("1 fail x: x+1\n 2 ok x: x+2");
-    // The read after the append is no update of what was read.
+    // The read follows the append, so it is not part of a read-modify-write.
     fine("1 begin x+1 x:1\n 2 begin x:1 x+2\n 1 end\n 2 end");
 }
 
 #[test]
 fn who_begins_after_an_append_has_ended_must_see_it() {
     strict("1 ok x+1\n 2 ok x:", &["stale-read-realtime"]);
-    // The element is lost, and another one is there instead.
+    // The element is lost, and another one replaces it.
     let lost = "1 begin x+1\n 3 ok x+2\n 1 end\n 2 ok x:2";
     strict(lost, &["stale-read-realtime"]);
     assert_eq!(found(Ser, lost), [""; 0]);
     assert_eq!(verdicts(Strict, &lists(lost)), BOTH);
-    // The order of the appends contradicts that of time.
+    // The order of the appends contradicts real time.
     strict("1 ok x+1\n 3 ok x+2\n 2 ok x:2", &["G0-realtime"]);
-    // Another one has seen it, though the append has not ended.
+    // Another transaction has seen it, although the append has not ended.
     strict("1 begin x+1\n 2 ok x:1\n 3 ok x:\n 1 end", &["G-single-realtime"]);
     assert_eq!(verdicts(Strict, &lists("1 begin x+1\n 2 ok x:1\n 3 ok x:\n 1 end")), BOTH);
     fine("1 begin x+1\n 2 ok x:\n 3 ok x:1\n 1 end");
     fine("1 info x+1\n 2 ok x:\n 2 ok x:1");
-    // An append of unknown outcome that nobody sees may come after the test.
+    // An append with an unknown outcome that nobody sees may happen after the test.
     fine("1 info x+1\n 3 ok x+2\n 2 ok x:2");
 }
 
@@ -355,7 +355,7 @@ fn a_session_that_goes_back_breaks_causality() {
 fn what_is_gone_in_the_end_is_lost_and_replicas_must_agree() {
     assert_eq!(found(Ru, "1 ok x+1\n 3 final x:\n 2 final x:"), ["lost-write"]);
     assert_eq!(found(Ru, "1 ok x+1\n 2 ok x+2\n 3 final x:2"), ["lost-write"]);
-    // It was never acknowledged, but it was seen.
+    // It was never acknowledged, but a transaction saw it.
     assert_eq!(found(Ru, "1 info x+1\n 2 ok x:1\n 3 final x:"), ["lost-write"]);
     assert_eq!(found(Ru, "1 ok x+1\n 2 final x:1\n 3 final x:"), ["divergence"]);
     fine("1 ok x+1\n 2 ok x+2\n 3 final x:1,2");
@@ -369,7 +369,7 @@ fn transactions_that_tell_nothing_about_each_other_are_no_test() {
     assert_eq!(verdicts(Ser, &lists(only)), BOTH);
     let some = only.replace("z:", "x:");
     assert_eq!(verdicts(Ser, &lists(&some)), (Verdict::Valid, Verdict::Valid));
-    // An append of unknown outcome counts, too.
+    // An append with an unknown outcome counts, too.
     let unknown = "1 info x+1\n 3 ok x:";
     assert_eq!(verdicts(Ser, &lists(unknown)), (Verdict::Valid, Verdict::Valid));
 }

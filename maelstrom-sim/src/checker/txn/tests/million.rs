@@ -1,4 +1,4 @@
-//! Up to a million transactions, judged for causal consistency: the time, the memory and the work.
+//! Judges up to a million transactions for causal consistency, and measures time, memory and work.
 
 use std::time::Duration;
 
@@ -12,22 +12,23 @@ use crate::rng::{self, Stream};
 
 const REPLICAS: usize = 5;
 
-/// A history to make.
+/// The shape of a generated history.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     count: usize,
     sessions: usize,
     keys: usize,
-    /// Of every `silent`th transaction nobody hears how it ended.
+    /// The outcome of every `silent`th transaction is unknown.
     silent: usize,
-    /// Whether the last transactions show a violation.
+    /// Whether the last transactions contain a violation.
     is_broken: bool,
 }
 
 const USUAL_SHAPE: Shape =
     Shape { count: 0, sessions: 50, keys: 10_000, silent: usize::MAX, is_broken: false };
 
-/// A replica: the last write of each key that it knows, and how much of the others' log.
+/// A replica: the last write of each key that it knows, and how much of the common log it has
+/// applied.
 #[derive(Clone, Debug)]
 struct Replica {
     state: Vec<(usize, u64)>,
@@ -42,7 +43,7 @@ impl Replica {
         }
     }
 
-    /// Applies what all replicas wrote up to `lag` transactions ago.
+    /// Applies all writes up to `lag` transactions ago.
     fn catch_up(&mut self, log: &[Vec<(usize, u64)>]) {
         let until = log.len().saturating_sub(self.lag);
         for (at, writes) in log.iter().enumerate().take(until).skip(self.applied) {
@@ -61,9 +62,9 @@ fn push_text(history: &mut History, process: u64, ops: &[String], begun: Option<
     history.push(Op { value, invocation: begun, ..op })
 }
 
-/// The history of replicas that apply each other's writes in one order, each later than the last. The
-/// later of two writes wins. That is causally consistent. Each transaction reads
-/// and writes up to three keys each, of which low ones are more frequent.
+/// The history of replicas that apply all writes in the same order, each with its own lag. The
+/// later of two writes wins, so the history is causally consistent. Each transaction reads and
+/// writes up to three keys each. Low keys are more frequent.
 fn causal_store(shape: Shape) -> History {
     let mut rng = rng::stream(7, Stream::Generator);
     let mut history = History::default();
@@ -107,8 +108,8 @@ fn causal_store(shape: Shape) -> History {
     history
 }
 
-/// One process writes a key twice. Another one reads the second write and tells a third one, which
-/// reads the first write.
+/// Adds a causal violation: one process writes a key twice. A second one reads the second write and
+/// writes another key. A third one reads that, and then the first write.
 fn violate(history: &mut History, key: usize) {
     let (x, y) = (key, key + 1);
     let txns = [
@@ -124,7 +125,7 @@ fn violate(history: &mut History, key: usize) {
     }
 }
 
-/// The most memory that the process has had so far, in megabytes, where the system tells.
+/// The peak memory of the process in megabytes, if the system reports it.
 #[expect(clippy::disallowed_methods, reason = "this is about the system")]
 fn peak_mb() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -132,14 +133,14 @@ fn peak_mb() -> Option<u64> {
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
 }
 
-/// How long this thread has run, where the system tells: other processes do not count.
+/// The CPU time of this thread, if the system reports it. Other processes do not count.
 #[expect(clippy::disallowed_methods, reason = "this is about the system")]
 fn running() -> Option<Duration> {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     Some(Duration::from_nanos(stat.split_whitespace().next()?.parse().ok()?))
 }
 
-/// Judges such a history, and tells how long that took and how much memory.
+/// Judges a history of this shape, and prints the time and memory that it took.
 fn timed(shape: Shape) -> WorkloadResults {
     let history = causal_store(shape);
     let (before, started) = (peak_mb(), running());
@@ -164,8 +165,8 @@ fn shapes(count: usize) -> [Shape; 6] {
     ]
 }
 
-/// The figures that count are those of `cargo test --release`, with 1,000,000 transactions, or as many
-/// as `TRANSACTIONS` says.
+/// The relevant figures are those of `cargo test --release`, with 1,000,000 transactions, or as
+/// many as `TRANSACTIONS` says.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a test has no other command line")]
 fn a_million_transactions_are_judged_for_causality_in_minutes() {
@@ -179,7 +180,7 @@ fn a_million_transactions_are_judged_for_causality_in_minutes() {
     }
 }
 
-/// The steps that causality takes, and how many orders it finds.
+/// The number of steps that causality takes, and of orders that it finds.
 fn work(shape: Shape) -> (usize, usize) {
     let history = causal_store(shape);
     let all = Transactions::of(&history, Data::Registers, Trust::OwnRequest);
@@ -199,7 +200,7 @@ fn the_work_of_causality_grows_as_the_history_does() {
         println!(
             "{shape:?}: {steps} and {double_steps} steps, {orders} and {double_orders} orders"
         );
-        // A transaction has three operations and three causes on average.
+        // On average a transaction has three operations and three causes.
         assert!(steps < 8 * count * shape.sessions, "{shape:?}: {steps}");
         assert!(double_steps < 5 * steps / 2, "{shape:?}: {steps}, {double_steps}");
         assert!(double_orders < 5 * orders / 2, "{shape:?}: {orders}, {double_orders}");

@@ -1,4 +1,4 @@
-//! What the less usual models find, and that stronger models find more.
+//! Tests the less usual models, and that a stronger model has more findings.
 
 use super::*;
 use Model::{
@@ -10,7 +10,8 @@ use Model::{
     StrongSnapshotIsolation as StrongSi, UpdateAtomic as Ua, ViewSerializable as ViewSer,
 };
 
-/// Models, and those that each implies, after Elle; but causal consistency knows sessions here.
+/// The models, each with those that it implies, after Elle. Causal consistency includes sessions
+/// here.
 pub(in super::super) const IMPLIED: &[(Model, &[Model])] = &[
     (Pram, &[Model::MonotonicReads, Model::MonotonicWrites, Model::ReadYourWrites]),
     (Model::Causal, &[Model::WritesFollowReads, Pram]),
@@ -43,19 +44,19 @@ pub(in super::super) const IMPLIED: &[(Model, &[Model])] = &[
     (Strict, &[SessionSer, StrongSi, Model::SessionSerializable, Model::Linearizable]),
 ];
 
-/// The models that find anything.
+/// The models with a finding.
 fn finders(text: &str) -> BTreeSet<Model> {
     Model::ALL.into_iter().filter(|model| !anomalies(*model, text).is_empty()).collect()
 }
 
-/// Checks that a model finds an anomaly, maybe beside others.
+/// Checks that a model finds this anomaly, possibly among others.
 #[track_caller]
 fn assert_found(model: Model, name: &str, text: &str) {
     let found = anomalies(model, text);
     assert!(found.iter().any(|found| found == name), "{found:?}");
 }
 
-/// Checks that these models and all that imply one of them find something, and no other.
+/// Checks that exactly these models, and all that imply one of them, have a finding.
 #[track_caller]
 fn expect_from(weakest: &[Model], text: &str) {
     let mut expected: BTreeSet<Model> = weakest.iter().copied().collect();
@@ -107,7 +108,8 @@ fn lost_updates_are_found_from_cursor_stability_on() {
 
 #[test]
 fn write_cycles_with_sessions_or_real_time_are_found() {
-    // The second transaction of a process wrote what comes before what its first one wrote.
+    // In `session`, no known order contradicts the sessions. In `back`, the first transaction of
+    // process 1 depends on its second one.
     let session = "1 ok x=1\n 1 begin x=2\n 2 ok x?2 x=3\n 2 ok x?3 y=1\n 1 end";
     expect_from(&[], session);
     let back = "2 begin x?2 x=1\n 1 begin x?1 y=1\n 3 begin y=2\n 1 end\n 1 ok x=2\n 3 end\n 2 end";
@@ -129,7 +131,7 @@ fn read_skew_is_found_from_consistent_view_on() {
                 2 end";
     assert_found(Pl2Plus, "G-single", text);
     expect_from(&[&VIEW_SERIALIZABLE[..], &[Pl2Plus, Causal, Rr]].concat(), text);
-    // Two anti-dependencies apart from each other are none of its business.
+    // This model allows two anti-dependencies that are not adjacent.
     let fork = "1 begin x=1
                 2 begin y=1
                 3 begin x?1 y?
@@ -146,7 +148,7 @@ fn snapshots_that_are_older_than_the_session_or_the_transaction_are_found() {
     let own = "1 ok x=1\n 1 ok x?";
     assert_found(SessionSi, "lost-own-write", own);
     expect_from(&[Causal, SessionSi], own);
-    // The session reads on in a snapshot from before its own write; no causal order tells.
+    // The session reads from a snapshot before its own write. No causal order reveals that.
     let fork = "1 begin x? y=1
                 2 ok y? x=1
                 2 ok y?
@@ -155,14 +157,14 @@ fn snapshots_that_are_older_than_the_session_or_the_transaction_are_found() {
     let others = "1 ok x=1\n 2 ok x?";
     assert_found(StrongSi, "stale-read-realtime", others);
     expect_from(&[StrongSi], others);
-    // Write skew is fine for all of them.
+    // All of them allow write skew.
     let skew = "1 begin x? y=1\n 2 begin y? x=1\n 1 end\n 2 end";
     expect_from(&[&VIEW_SERIALIZABLE[..], &[Rr]].concat(), skew);
 }
 
 #[test]
 fn sessions_order_what_is_serializable_without_them() {
-    // Each process misses the other's first write in its second transaction.
+    // In its second transaction, each process misses the first write of the other.
     let text =
         "1 begin x=1\n 2 begin y=1\n 1 end\n 2 end\n 1 begin y?\n 2 begin x?\n 1 end\n 2 end";
     assert_found(SessionSer, "G-nonadjacent-process", text);

@@ -1,22 +1,22 @@
-//! Small random histories, judged beside definitions that try every order.
+//! Small random histories, judged beside naive definitions that try every order.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// A transaction: its process, what it writes, and which writer each of its reads reads from.
+/// A transaction: its process, its writes, and the writer from which each of its reads reads.
 #[derive(Clone, Debug)]
 struct Small {
     process: u64,
     writes: Vec<usize>,
     reads: Vec<(usize, Option<usize>)>,
-    /// Whether anybody hears how it ended. If not, it has no reads and ends its session.
+    /// Whether the outcome is known. If not, the transaction has no reads and ends its session.
     told: bool,
 }
 
 const KEYS: usize = 2;
 
-/// The models that know sessions, and those that know real time.
+/// The models that include sessions, and those that include real time.
 const SESSIONS: [Model; 5] = [
     Causal,
     Model::StrongSessionReadUncommitted,
@@ -31,7 +31,7 @@ const REALTIME: [Model; 4] = [
     Strict,
 ];
 
-/// Transactions that write each key once at most, and read some of the others' writes.
+/// Transactions that write each key at most once, and read some of the others' writes.
 fn small(count: usize) -> impl Strategy<Value = Vec<Small>> {
     let one = (
         0u64..3,
@@ -58,7 +58,8 @@ fn small(count: usize) -> impl Strategy<Value = Vec<Small>> {
     })
 }
 
-/// All transactions at once, but each process one after the other. Reads come first.
+/// Runs all transactions concurrently, but those of one process one after the other. Reads come
+/// first.
 fn text(txns: &[Small]) -> String {
     let mut text = String::new();
     for (id, txn) in txns.iter().enumerate() {
@@ -91,7 +92,7 @@ pub(super) fn permutations(count: usize) -> Vec<Vec<usize>> {
     all
 }
 
-/// Whether running the transactions in this order gives what they read.
+/// Whether a serial execution in this order gives the same reads.
 fn serial(txns: &[Small], order: &[usize]) -> bool {
     let mut state = [None; KEYS];
     order.iter().all(|id| {
@@ -101,8 +102,8 @@ fn serial(txns: &[Small], order: &[usize]) -> bool {
     })
 }
 
-/// What each transaction must have seen: whom it read from; and, for causal consistency, all that
-/// reads and sessions lead back to.
+/// The transactions that each transaction must have seen: those from which it read. For causal
+/// consistency, also their causal pasts.
 fn seen(txns: &[Small], causal: bool) -> Vec<Vec<bool>> {
     let count = txns.len();
     let mut seen = vec![vec![false; count]; count];
@@ -128,8 +129,8 @@ fn triples(n: usize) -> impl Iterator<Item = (usize, usize, usize)> {
     (0..n).flat_map(move |a| (0..n).flat_map(move |b| (0..n).map(move |c| (a, b, c))))
 }
 
-/// The axioms of Cerone et al. 2015 with the least visibility that they allow: in this order of
-/// arbitration, everyone reads the last of the writes that it sees.
+/// The axioms of Cerone et al. 2015 with the least visibility that they allow: in this arbitration
+/// order, every transaction reads the last of the writes that it sees.
 fn arbitrated(txns: &[Small], order: &[usize], seen: &[Vec<bool>]) -> bool {
     let place = |id: usize| order.iter().position(|other| *other == id).unwrap();
     (0..txns.len()).all(|id| {
@@ -143,13 +144,13 @@ fn arbitrated(txns: &[Small], order: &[usize], seen: &[Vec<bool>]) -> bool {
     })
 }
 
-/// A process, whether it writes each key, what it reads of each, whether its session ends and
-/// whether anybody hears of that.
+/// A process; whether it writes each key; its read of each key; whether its session ends, and
+/// whether the outcome is known.
 type Raw = (u64, Vec<bool>, Vec<(u8, u8, u8)>, (bool, bool));
 
-/// Transactions of more processes, so that some end early, and reads that few histories forbid: a
-/// quarter of the keys is read, mostly from earlier transactions. `ends` is how likely it is that a
-/// session ends with a transaction. Of half of these nobody hears how they ended.
+/// Transactions of more processes, so that some sessions end early, with reads that few histories
+/// forbid: each transaction reads a quarter of the keys, mostly from earlier transactions. `ends`
+/// is the probability that a session ends with a transaction. Half of these outcomes are unknown.
 fn sparse(count: usize, ends: f64) -> impl Strategy<Value = Vec<Small>> {
     let read = (0u8..4, any::<u8>(), 0u8..20);
     let one = (
@@ -183,8 +184,9 @@ fn sparse(count: usize, ends: f64) -> impl Strategy<Value = Vec<Small>> {
     })
 }
 
-/// The rule of Biswas & Enea 2019 without clocks: whatever a transaction has seen comes before what
-/// it read instead. Whether that, and what is seen, can be in one order.
+/// The rule of Biswas & Enea 2019 without clocks: every write that a transaction has seen comes
+/// before the version that it read instead. Returns whether these orders and visibility are
+/// acyclic.
 fn saturated(txns: &[Small]) -> bool {
     let seen = seen(txns, true);
     let mut after = seen.clone();
@@ -240,7 +242,7 @@ proptest! {
 }
 
 proptest! {
-    // Each case is judged by all models.
+    // All models judge each case, so there are fewer cases.
     #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
@@ -276,13 +278,13 @@ proptest! {
     }
 }
 
-/// A history in which every transaction happens at once at its end, while those of other processes
-/// are under way, and the same with one read that shows null, though its key had been written when
-/// the transaction began (if there is such a read).
+/// A history in which every transaction takes effect at its end, while transactions of other
+/// processes are open. The second history is the same, except that one read shows null although its
+/// key was written before the transaction began (if there is such a read).
 fn concurrent(steps: &[(u64, Vec<(bool, usize)>)], wrong: usize) -> (History, Option<History>) {
     let mut events: Vec<(u64, Option<usize>, [Value; 2])> = Vec::new();
     let mut corrupted = false;
-    // For each key its last value, and when it was first written.
+    // For each key, its last value, and when it was first written.
     let mut state: [Option<(u64, usize)>; 3] = [None; 3];
     let mut open: BTreeMap<u64, usize> = BTreeMap::new();
     for (at, (process, ops)) in steps.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Long histories: the time that a verdict takes.
+//! Measures how long the checker takes for long histories.
 
 use std::time::Duration;
 
@@ -9,8 +9,9 @@ use crate::options::Options;
 use crate::rng::{self, Stream};
 use crate::workload::{TxnListAppend, TxnRwRegister, Workload};
 
-/// What replicas that tell each other everything `lag` transactions later make of the generator's
-/// transactions: the later of two writes wins. Of every `silent`th nobody hears how it ended.
+/// The history of replicas that run the generator's transactions. They exchange all writes with a
+/// lag of `lag` transactions, and the later of two writes wins. The outcome of every `silent`th
+/// transaction is unknown.
 fn replicated(count: usize, lag: usize, silent: usize) -> History {
     let mut generator = TxnRwRegister::default().generator(&Options::default());
     let mut rng = rng::stream(1, Stream::Generator);
@@ -53,7 +54,7 @@ fn replicated(count: usize, lag: usize, silent: usize) -> History {
     history
 }
 
-/// Judges and tells how long it took.
+/// Judges a history, and prints how long it took.
 #[expect(clippy::disallowed_methods, reason = "this is about real time")]
 fn timed(model: Model, history: &History) -> (WorkloadResults, Duration) {
     let started = std::time::Instant::now();
@@ -65,7 +66,7 @@ fn timed(model: Model, history: &History) -> (WorkloadResults, Duration) {
 
 #[test]
 fn long_histories_are_judged_in_seconds() {
-    // The figures that count are those of `cargo test --release`, with 100,000 transactions.
+    // The relevant figures are those of `cargo test --release`, with 100,000 transactions.
     let count = if cfg!(debug_assertions) { 2_000 } else { 100_000 };
     let history = replicated(count, 20, usize::MAX);
     let others = [Model::ConsistentView, Model::StrongSnapshotIsolation];
@@ -77,7 +78,7 @@ fn long_histories_are_judged_in_seconds() {
     }
     let serial = replicated(count, 0, usize::MAX);
     assert_eq!(timed(Strict, &serial).0.valid, Verdict::Valid);
-    // Replicas that never hear of each other: everything is in one large component.
+    // The replicas never exchange writes, so everything is in one large component.
     let apart = replicated(count, count, usize::MAX);
     for (model, expected) in
         [(Causal, Verdict::Valid), (Ser, Verdict::Invalid), (Strict, Verdict::Invalid)]
@@ -86,15 +87,15 @@ fn long_histories_are_judged_in_seconds() {
         assert_eq!(results.valid, expected, "{model:?}");
         assert!(elapsed < Duration::from_secs(10), "{model:?}: {elapsed:?}");
     }
-    // Ever new processes.
+    // New processes keep appearing.
     let unknown = replicated(count, 20, 13);
     let (results, elapsed) = timed(Causal, &unknown);
     assert_eq!(results.valid, Verdict::Valid, "{:?}", results.fields);
     assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
 }
 
-/// The generator's transactions on one copy of all lists, ten at a time. Each happens at its end.
-/// Every `stale`th misses the last element of each list that it reads.
+/// The generator's transactions on one copy of all lists, ten at a time. Each takes effect at its
+/// end. Every `stale`th misses the last element of each list that it reads.
 fn appended(count: usize, stale: usize) -> History {
     let mut generator = TxnListAppend::default().generator(&Options::default());
     let mut rng = rng::stream(1, Stream::Generator);

@@ -7,7 +7,7 @@ use super::log::{self, What};
 use crate::chart::{Chart, Series};
 use crate::history::History;
 
-/// How far readers are behind, over the time of a test.
+/// Charts of the consumer lag over the time of a test.
 #[must_use]
 pub fn charts(history: &History) -> Vec<Chart> {
     let events = log::events(history);

@@ -1,5 +1,4 @@
-//! What is wrong with the content of a log: messages that are missing, in the wrong place, or too
-//! many.
+//! Checks the content of a log: missing messages, wrong offsets, and duplicates.
 
 use serde_json::{Value, json};
 
@@ -9,7 +8,7 @@ use crate::checker::headline::{list, short};
 use crate::history::OpType;
 use crate::json::to_value;
 
-/// What became of the send of a message, if there was one.
+/// The outcome of the send of a message, if there was a send.
 fn outcome(sent: &Message, events: &[Event<'_>]) -> Option<OpType> {
     Some(events.get(sent.send?)?.op.kind)
 }
@@ -30,7 +29,7 @@ pub(super) fn unseen<'a>(
         .map(|(text, _)| *text)
 }
 
-/// Looks at the log of a key.
+/// Checks the log of a key.
 pub(super) fn check(key: &str, log: &Log<'_>, events: &[Event<'_>], findings: &mut Findings) {
     let one = LogCheck { key, log, events };
     one.places(findings);
@@ -50,13 +49,13 @@ impl LogCheck<'_> {
         event.map_or(Value::Null, |event| witness(event, self.key, offset))
     }
 
-    /// Who sent a message and who read it first.
+    /// The send of a message, and the first poll that showed it.
     fn proofs(&self, found: &Message) -> [Value; 2] {
         let offset = offset_of(found);
         [self.witness(found.send, offset), self.witness(found.poll, offset)]
     }
 
-    /// A message has one offset, and an offset one message.
+    /// Checks that each message has one offset, and each offset one message.
     fn places(&self, findings: &mut Findings) {
         for (offset, texts) in self.log.entries.iter().filter(|(_, texts)| texts.len() > 1) {
             let headline = || {
@@ -100,7 +99,7 @@ impl LogCheck<'_> {
         }
     }
 
-    /// What is read has been sent to this key, and its send has not failed.
+    /// Checks that each message that was read was sent to this key by a send that did not fail.
     fn senders(&self, findings: &mut Findings) {
         for (text, found) in self.log.messages.iter().filter(|(_, found)| found.poll.is_some()) {
             let (rule, kind) = match outcome(found, self.events) {
@@ -131,8 +130,8 @@ impl LogCheck<'_> {
         }
     }
 
-    /// Where one message was read, somebody must have read all that come before it. A message at
-    /// several offsets counts where it takes the least to be right.
+    /// Checks that someone read every acknowledged message up to the highest offset that was read.
+    /// For a message at several offsets, the most favourable offset counts.
     fn lost(&self, findings: &mut Findings) {
         let read = self.log.messages.values().filter(|found| found.poll.is_some());
         let bound = read.filter_map(|found| Some((*found.offsets.first()?, found.poll))).max();

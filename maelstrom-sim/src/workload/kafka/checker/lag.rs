@@ -1,7 +1,8 @@
-//! How far behind clients are: Jepsen's `realtime-lag`.
+//! The consumer lag: Jepsen's `realtime-lag`.
 //!
-//! A client that is about to read offset `n` when its poll has ended is at least as far behind as
-//! the time from when an offset of `n` or above was first known to exist, to when that poll began.
+//! Suppose that `n` is the next offset of a client after a poll. Then the client's lag is at least
+//! the time between two moments: when an offset of `n` or above was first known to exist, and when
+//! that poll began.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::log::{Event, What};
 
-/// The worst lag so far.
+/// The largest lag so far.
 #[derive(Debug, Default)]
 struct Worst {
     lag: Duration,
@@ -19,10 +20,10 @@ struct Worst {
     key: String,
 }
 
-/// When offsets were known of, and how far behind them clients were.
+/// The times at which offsets became known, and the largest lag.
 #[derive(Debug)]
 pub(super) struct Lag {
-    /// For each key: each offset that was higher than all before it, and when; both rise.
+    /// For each key: each offset that was higher than all before it, with its time. Both ascend.
     known: BTreeMap<String, Vec<(i64, Duration)>>,
     worst: Option<Worst>,
 }
@@ -53,7 +54,7 @@ impl Lag {
         }
     }
 
-    /// After a poll a client is about to read `next`.
+    /// Measures the lag of a client whose next offset after a poll is `next`.
     pub(super) fn measure(&mut self, poll: &Event<'_>, key: &str, next: i64) {
         let Some(known) = self.known.get(key) else {
             return;
@@ -69,7 +70,7 @@ impl Lag {
         }
     }
 
-    /// The worst lag, in seconds.
+    /// The largest lag, in seconds.
     pub(super) fn worst(&self) -> Value {
         let Some(Worst { lag, time, process, key }) = &self.worst else {
             return json!({ "time": 0, "lag": 0 });

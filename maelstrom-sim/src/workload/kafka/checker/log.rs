@@ -1,4 +1,4 @@
-//! What a history tells of each key's log.
+//! Reconstructs the log of each key from a history.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,13 +9,13 @@ use super::super::values::{Assign, Polled, value_of};
 use super::LIST_MAX;
 use crate::history::{History, Op, OpType, Process};
 
-/// An event of the history that tells something: an end, or that a send was begun.
+/// A relevant event of the history: the end of an operation, or the invocation of a send.
 #[derive(Debug)]
 pub(super) struct Event<'a> {
     pub(super) op: &'a Op,
     pub(super) process: u64,
     pub(super) what: What<'a>,
-    /// When the operation was begun.
+    /// When the operation began.
     pub(super) begun: Duration,
 }
 
@@ -26,7 +26,7 @@ pub(super) enum What<'a> {
     Assigned(Assign),
 }
 
-/// What a history tells, in its order; what tells nothing is left out.
+/// The relevant events of a history, in order.
 pub(super) fn events(history: &History) -> Vec<Event<'_>> {
     history.client_ops().filter_map(|op| event(history, op)).collect()
 }
@@ -53,21 +53,21 @@ fn event<'a>(history: &'a History, op: &'a Op) -> Option<Event<'a>> {
     Some(Event { op, process, what, begun })
 }
 
-/// A message, in one key's log. Places are those of events.
+/// A message in the log of one key. The indices refer to events.
 #[derive(Debug, Default)]
 pub(super) struct Message {
-    /// The last that is known of its send.
+    /// The last event of its send.
     pub(super) send: Option<usize>,
     pub(super) offsets: BTreeSet<i64>,
     /// The first poll that showed it.
     pub(super) poll: Option<usize>,
 }
 
-/// What is known of one key's log.
+/// The known part of the log of one key.
 #[derive(Debug, Default)]
 pub(super) struct Log<'a> {
     pub(super) messages: BTreeMap<&'a str, Message>,
-    /// The messages at each offset, each with where that was first told.
+    /// The messages at each offset, each with the first event that showed it there.
     pub(super) entries: BTreeMap<i64, BTreeMap<&'a str, usize>>,
     /// The offsets of all entries, in order.
     pub(super) offsets: Vec<i64>,
@@ -81,7 +81,7 @@ impl<'a> Log<'a> {
         message
     }
 
-    /// How many entries are known before this offset.
+    /// How many known entries come before this offset.
     pub(super) fn index(&self, offset: i64) -> usize {
         self.offsets.partition_point(|known| *known < offset)
     }
@@ -91,7 +91,7 @@ impl<'a> Log<'a> {
         self.offsets.get(self.index(from)..self.index(to)).unwrap_or_default()
     }
 
-    /// The same, as many as are to be shown.
+    /// The same, limited to the number that a finding shows.
     pub(super) fn between(&self, from: i64, to: i64) -> &[i64] {
         let range = self.range(from, to);
         range.get(..LIST_MAX).unwrap_or(range)

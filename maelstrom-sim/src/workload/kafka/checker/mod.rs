@@ -1,28 +1,32 @@
-//! Logs of messages: none may get lost, come twice, or be passed over. After Jepsen's
-//! `jepsen.tests.kafka`, for clients that send and poll one after the other.
+//! Checks logs of messages: no message may get lost, come twice, or be skipped. After Jepsen's
+//! `jepsen.tests.kafka`, for clients that send and poll one message after the other.
 //!
-//! What is known of a key's log (which message has which offset) comes from acknowledged sends and
-//! successful polls. By its rules, each finding names the operations that prove it:
+//! Acknowledged sends and successful polls show the offsets of the messages in the log of each key.
+//! Each finding names the operations that prove it:
 //!
-//! - `lost-write`: an acknowledged message that no poll shows, though one shows a later offset
-//! - `unseen`: an acknowledged message that no poll shows, up to the end
+//! - `lost-write`: an acknowledged message that no poll shows, although a poll shows a later offset
+//! - `unseen`: an acknowledged message that no poll shows until the end
 //! - `inconsistent-offsets`: two messages at one offset
 //! - `duplicate`: one message at two offsets
-//! - `G1a`: a message that was read, though its send failed definitely
-//! - `poll-skip`, `nonmonotonic-poll`: a poll that begins behind the next known offset from where
-//!   its client was, or before it
-//! - `int-poll-skip`, `int-nonmonotonic-poll`: the same from one message to the next within a poll
-//! - `nonmonotonic-send`: a send whose offset is not above that of its process' last send to the
-//!   key
+//! - `G1a`: a message that was read, although its send failed definitely
+//! - `poll-skip`, `nonmonotonic-poll`: a poll that begins after the next known offset from its
+//!   client's position, or before that position
+//! - `int-poll-skip`, `int-nonmonotonic-poll`: the same between two messages of one poll
+//! - `nonmonotonic-send`: a send whose offset is not above that of its process's previous send to
+//!   the key
 //!
-//! Jepsen's `int-send-skip`, `int-nonmonotonic-send` and `precommitted-read` and its cycles take
-//! transactions of several sends or polls, of which there are none here.
+//! Jepsen's `int-send-skip`, `int-nonmonotonic-send` and `precommitted-read` and its cycles require
+//! transactions with several sends or polls. There are none here.
 //!
-//! Stricter than Jepsen: a client's positions after an assign are known, so what its first poll
-//! after that passes over is found, too; an assign does not end the order of sends; and a message
-//! that nobody sent to the key is a `phantom`. Where a committed offset goes back in the eyes of
-//! one process, it is a `nonmonotonic-commit`: shown, but not held against the nodes: Maelstrom
-//! allows that a client starts lower than it has to.
+//! Stricter than Jepsen:
+//!
+//! - A client's positions after an assign are known. So this checker also finds the messages that
+//!   the first poll after an assign skips.
+//! - An assign does not reset the order of sends.
+//! - A message that nobody sent to the key is a `phantom`.
+//!
+//! If the committed offset that a process sees goes back, the results show a `nonmonotonic-commit`,
+//! but the history stays valid: Maelstrom allows a client to start lower than necessary.
 
 mod chart;
 mod content;
@@ -43,32 +47,32 @@ use crate::history::{History, MALFORMED, OpType};
 use crate::json::to_value;
 use crate::workload::rpc::TOO_WIDE;
 
-/// How many findings of a kind are shown.
+/// How many findings of a kind the results show.
 const SHOWN_MAX: usize = 8;
 
 /// How many keys, offsets and messages a finding shows.
 const LIST_MAX: usize = 32;
 
-/// How many offsets around the one in question are shown of a poll.
+/// How many offsets around the one in question a finding shows of a poll.
 const AROUND: u64 = 3;
 
-/// What is reported, and does not make a history invalid.
+/// The kinds of findings that do not make a history invalid.
 const ALLOWED: [&str; 1] = ["nonmonotonic-commit"];
 
-/// Whether Jepsen looks for a finding.
+/// Whether Jepsen also looks for a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
     Jepsen,
     Stricter,
 }
 
-/// All that was found, by its kind.
+/// All findings, by kind.
 #[derive(Debug, Default)]
 struct Findings {
     kinds: BTreeMap<&'static str, (usize, Vec<Value>)>,
-    /// The first finding of each kind, in the words of a sentence.
+    /// The first finding of each kind, written as part of a sentence.
     headlines: BTreeMap<&'static str, String>,
-    /// The kinds of which Jepsen would have found one.
+    /// The kinds for which Jepsen has a finding.
     by_jepsen: BTreeSet<&'static str>,
 }
 
@@ -92,7 +96,8 @@ impl Findings {
     }
 }
 
-/// Whether Jepsen's checker fails: on an offset beyond 64 bits. Here, a reply with one is malformed.
+/// Whether Jepsen's checker fails, which it does on an offset beyond 64 bits. Here such a reply is
+/// malformed.
 fn jepsen_fails(history: &History) -> bool {
     let mut errors = history
         .client_ops()
@@ -101,8 +106,8 @@ fn jepsen_fails(history: &History) -> bool {
     errors.any(|error| error.starts_with(MALFORMED) && error.contains(TOO_WIDE))
 }
 
-/// Judges the history of a `kafka` test. What is `harmless` is reported only. O(n log n) in the
-/// messages sent and read.
+/// Judges the history of a `kafka` test. Findings of a `harmless` kind do not make it invalid. O(n
+/// log n) in the number of messages sent and read.
 #[must_use]
 pub fn check(history: &History, harmless: &[&str]) -> WorkloadResults {
     let events = log::events(history);
@@ -136,7 +141,7 @@ pub fn check(history: &History, harmless: &[&str]) -> WorkloadResults {
     let is_bad = |kind: &str| !ALLOWED.contains(&kind) && !harmless.contains(&kind);
     let bad: Vec<&String> = kinds.iter().filter(|kind| is_bad(kind)).collect();
     let valid = Verdict::invalid_if(!bad.is_empty());
-    // A kind that Jepsen knows comes first: it is the cause under any rules.
+    // Prefers a kind that Jepsen also knows: it is the cause under both rules.
     let is_jepsens = |kind: &str| kind == "unseen" || by_jepsen.contains(kind);
     let first = bad.iter().find(|kind| is_jepsens(kind)).or(bad.first());
     let cause = first.and_then(|kind| {
@@ -169,7 +174,7 @@ fn unseen_json(unseen: &BTreeMap<&str, Vec<&str>>) -> Value {
     })
 }
 
-/// The first message that no poll shows, in the words of a sentence.
+/// The first message that no poll shows, written as part of a sentence.
 fn unseen_headline(
     unseen: &BTreeMap<&str, Vec<&str>>,
     logs: &BTreeMap<String, log::Log<'_>>,
@@ -200,7 +205,7 @@ fn process(events: &[Event<'_>], place: Option<usize>) -> String {
     event.map_or_else(|| "a process".into(), |event| format!("process {}", event.process))
 }
 
-/// Why it is not known what became of sends and polls.
+/// The errors because of which the outcomes of sends and polls are unknown.
 fn info_causes(history: &History) -> BTreeSet<&str> {
     let unknown = history.client_ops().filter(|op| op.kind == OpType::Info);
     unknown
@@ -209,7 +214,7 @@ fn info_causes(history: &History) -> BTreeSet<&str> {
         .collect()
 }
 
-/// An operation as the proof of a finding: what it tells of a key, around an offset.
+/// An operation as a witness of a finding: its offsets and messages for a key, around an offset.
 fn witness(event: &Event<'_>, key: &str, offset: i64) -> Value {
     let value = match &event.what {
         What::Sent { key, offset, message: text } => json!([key, [offset, to_value(text)]]),

@@ -1,4 +1,4 @@
-//! The checker against one that looks everything up by definition, on small random histories.
+//! Compares the checker with a naive one, which follows the definitions, on small random histories.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,10 @@ use crate::history::{History, Op, OpType, Process};
 
 const KEYS: [&str; 2] = ["a", "b"];
 
-/// What a process did, and how that ended.
+/// An operation of a process, with its outcome.
 #[derive(Clone, Debug)]
 enum Did {
-    /// Sends are of the messages 0, 1, 2, …, in their order.
+    /// Sends send the messages 0, 1, 2, …, in order.
     Send {
         key: usize,
         offset: i64,
@@ -34,7 +34,8 @@ fn did() -> impl Strategy<Value = Did> {
         1 => Just(OpType::Invoke),
     ];
     let pairs = prop::collection::vec((0..6i64, 0..8usize), 0..4);
-    // The message that is most likely sent to an offset, so that some histories are right.
+    // Most polls show the message that was most likely sent to an offset, so that some histories
+    // are valid.
     let right = (0..5usize, 0..4usize)
         .prop_map(|(from, n)| (0i64..).zip(0..).skip(from).take(n).collect::<Vec<_>>());
     let pairs = prop_oneof![1 => pairs, 3 => right];
@@ -87,10 +88,10 @@ fn history(events: &[Event]) -> History {
     history
 }
 
-/// All that is to be known, in one table each.
+/// All known facts, in one table each.
 struct Naive<'a> {
     events: &'a [Event],
-    /// Message, key, acknowledged offset, outcome, place.
+    /// Message, key, acknowledged offset, outcome, index.
     sends: Vec<(usize, usize, Option<i64>, OpType, usize)>,
     /// Key, offset, message.
     reads: BTreeSet<(usize, i64, usize)>,
@@ -156,7 +157,7 @@ impl<'a> Naive<'a> {
         }
     }
 
-    /// Where a process is in a key before the event at `place`.
+    /// The position of a process in a key before the event at `place`.
     fn position(&self, process: u64, key: usize, place: usize) -> Option<i64> {
         let before = self.events.iter().enumerate().take(place);
         let (assigned, keys, committed) = before
@@ -177,7 +178,7 @@ impl<'a> Naive<'a> {
         Some(from.max(self.polled(process, key, assigned, place).map_or(0, |offset| offset + 1)))
     }
 
-    /// The highest offset that a process polls between two places.
+    /// The highest offset that a process polls between two events.
     fn polled(&self, process: u64, key: usize, from: usize, to: usize) -> Option<i64> {
         let events = self.events.iter().take(to).skip(from);
         let polls = events.filter_map(|(by, did)| match did {
@@ -250,7 +251,7 @@ impl<'a> Naive<'a> {
     }
 }
 
-/// How often each kind is found.
+/// How often the naive checker finds each kind.
 fn naive(events: &[Event]) -> BTreeMap<String, u64> {
     let (naive, mut found) = (Naive::new(events), Vec::new());
     naive.content(&mut found);

@@ -1,5 +1,5 @@
-//! What is wrong in the eyes of one process: each of its polls goes on where it is, and each of its
-//! sends comes after its last one.
+//! Checks the session of each process: each poll continues at its position, and each send comes
+//! after the previous one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,28 +12,28 @@ use super::{Findings, Rule, process, witness};
 use crate::checker::headline::{list, short};
 use crate::history::OpType;
 
-/// Where a client is in a key, and since when.
+/// A client's position in a key, and the event that set it.
 #[derive(Clone, Copy, Debug)]
 struct Position {
     next: i64,
     place: usize,
-    /// Whether it comes from a poll. Jepsen knows no other positions.
+    /// Whether a poll set it. Jepsen knows no other positions.
     polled: bool,
 }
 
-/// What a process has seen.
+/// The session of a process: the offsets that it has seen.
 #[derive(Debug, Default)]
 struct Session {
     positions: BTreeMap<String, Position>,
-    /// Its last send to each key: the offset, and where that is.
+    /// Its last send to each key: the offset and the event.
     sends: BTreeMap<String, (i64, usize)>,
-    /// The keys whose last send Jepsen has forgotten: those that a later assign left out.
+    /// The keys whose last send Jepsen has forgotten, because a later assign left them out.
     forgotten: BTreeSet<String>,
-    /// The highest offsets that it knows to be committed, and since when.
+    /// The highest committed offsets that it knows, each with the event.
     committed: BTreeMap<String, (i64, usize)>,
 }
 
-/// Looks at what each process did, in its order, and tells how far behind it was.
+/// Checks the operations of each process in order. Returns the largest lag.
 pub(super) fn check(
     events: &[Event<'_>],
     logs: &BTreeMap<String, Log<'_>>,
@@ -62,7 +62,7 @@ pub(super) fn check(
     lag.worst()
 }
 
-/// The operations at these places, and what they tell around these offsets.
+/// The operations of these events, each with its content around an offset.
 fn proofs(events: &[Event<'_>], key: &str, proofs: [(usize, i64); 2]) -> Vec<Value> {
     let proofs = proofs.into_iter();
     let proofs = proofs.filter_map(|(place, at)| Some((events.get(place)?, at)));
@@ -76,7 +76,7 @@ struct SessionCheck<'a> {
 }
 
 impl SessionCheck<'_> {
-    /// The offset of a send, where its outcome is unknown, from those who read the message.
+    /// The offset of a send. If its outcome is unknown, the offset at which polls show the message.
     fn offset(&self, event: &Event<'_>, key: &str, known: Option<i64>, text: &str) -> Option<i64> {
         let read = || {
             let sent = self.logs.get(key)?.messages.get(text)?;
@@ -122,13 +122,13 @@ impl SessionCheck<'_> {
                 let next = offset.saturating_add(1).max(position.next);
                 *position = Position { next, place, polled: true };
             }
-            // It commits what it reads before it is done.
+            // A poll commits the offsets that it read before it ends.
             let known = session.committed.entry(key).or_insert((offset, place));
             *known = (offset, place).max(*known);
         }
     }
 
-    /// Who is at `from` reads on at `to`.
+    /// Checks that a client with position `from` continues at `to`.
     fn followed(
         &mut self,
         key: &str,

@@ -1,5 +1,5 @@
-//! Hand-written histories: for each anomaly one that has it, and near misses that do not. Lines are
-//! as in the other checkers' tests; only how operations ended counts.
+//! Hand-written histories: for each anomaly one history that has it, and near misses that do not.
+//! The lines are as in the other checkers' tests, but have only the ends of operations.
 
 mod headlines;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::checker::tests::history;
 
-/// Both clients have been told to read all of `a` from its beginning.
+/// Both clients are assigned all of `a` from its beginning.
 const ASSIGNED: &str = r#"
     0 1 ok assign {"keys":["a"],"seek-to-beginning?":true}
     0 2 ok assign {"keys":["a"],"seek-to-beginning?":true}
@@ -19,7 +19,7 @@ fn judge(text: &str) -> (Verdict, Value) {
     (results.valid, results.fields.into())
 }
 
-/// The kinds of what is found.
+/// The kinds of findings.
 fn kinds(text: &str) -> Value {
     judge(text).1["error-types"].clone()
 }
@@ -122,7 +122,7 @@ fn an_offset_has_one_message() {
         &["inconsistent-offsets", "lost-write", "unseen"],
         &format!("{send}\n4 2 ok poll {{\"a\":[[0,2]]}}"),
     );
-    // Other keys have offsets of their own.
+    // Other keys have their own offsets.
     found(
         &[],
         r#"1 3 ok send ["a",[0,1]]
@@ -141,7 +141,7 @@ fn a_message_has_one_offset() {
     let error = &results["duplicate"]["errs"][0];
     assert_eq!(error["offsets"], json!([0, 1]));
     assert_eq!((&error["ops"][0]["index"], &error["ops"][1]["index"]), (&json!(1), &json!(0)));
-    // Two clients may read the same.
+    // Two clients may read the same message.
     found(
         &[],
         r#"1 3 ok send ["a",[1,1]]
@@ -188,9 +188,9 @@ fn a_clients_next_poll_must_not_pass_over_a_known_entry() {
     assert_eq!((&error["skipped"], &error["delta"]), (&json!([10]), &json!(2)));
     assert_eq!((&error["ops"][0]["index"], &error["ops"][1]["index"]), (&json!(5), &json!(7)));
     assert_eq!(error["ops"][1]["value"], json!({ "a": [[20, 3]] }));
-    // Offsets may be sparse.
+    // Offsets may have gaps.
     found(&[], &skipping(""));
-    // The client went on from what others have committed.
+    // The client continued after a commit of others.
     let assign = r#"5 1 ok assign {"keys":[],"committed":{}}
                     5 1 ok assign {"keys":["a"],"committed":{"a":10}}"#;
     found(&[], &skipping(&format!("{other}\n{assign}")));
@@ -270,11 +270,11 @@ fn the_sends_of_a_process_to_a_key_come_one_after_the_other() {
     let text = |second: &str| format!("1 3 ok send [\"a\",[1,1]]\n{second}\n{read}");
     let results = found(&["nonmonotonic-send"], &text("2 3 ok send [\"a\",[0,2]]"));
     assert_eq!(results["nonmonotonic-send"]["errs"][0]["offsets"], json!([1, 0]));
-    // What became of it is known from who read it.
+    // A poll shows the offset of a send with an unknown outcome.
     found(&["nonmonotonic-send"], &text("2 3 info send [\"a\",2]"));
     // Another process may have sent it before.
     found(&[], &text("2 4 ok send [\"a\",[0,2]]"));
-    // Assigns are about reading.
+    // An assign concerns only reading.
     let assign = r#"2 3 ok assign {"keys":["b"],"committed":{}}"#;
     found(&["nonmonotonic-send"], &text(&format!("{assign}\n3 3 ok send [\"a\",[0,2]]")));
 }
@@ -295,7 +295,7 @@ fn a_committed_offset_that_goes_back_is_shown_and_allowed() {
     found(&["nonmonotonic-commit"], &text(1, "{}"));
     found(&[], &text(1, r#"{"a":4}"#));
     found(&[], &text(1, r#"{"a":9}"#));
-    // Another process may not have heard of it.
+    // Another process may not know of the commit.
     found(&[], &text(2, r#"{"a":3}"#));
 }
 
@@ -347,7 +347,7 @@ fn offsets_at_the_ends_of_their_range_are_offsets() {
 
 #[test]
 fn a_long_history_is_judged_in_no_time() {
-    // 100,000 operations. Written so that a quadratic checker would not come to an end.
+    // 100,000 operations: a quadratic checker would not finish.
     let mut lines = vec![r#"0 0 ok assign {"keys":["a"],"seek-to-beginning?":true}"#.to_owned()];
     for n in 0..50_000 {
         lines.push(format!("1 1 ok send [\"a\",[{n},{n}]]"));

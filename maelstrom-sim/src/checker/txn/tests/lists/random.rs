@@ -1,4 +1,4 @@
-//! Small random histories of lists, judged beside a definition that tries every order.
+//! Small random histories of lists, judged beside a naive definition that tries every order.
 
 use proptest::prelude::*;
 
@@ -7,17 +7,18 @@ use super::*;
 
 const KEYS: usize = 2;
 
-/// A transaction that ran while others did.
+/// A transaction that ran concurrently with others.
 #[derive(Clone, Debug, Default)]
 struct Ran {
-    /// Appends, with their elements, and reads, with the lists that they saw.
+    /// Appends with their elements, and reads with the lists that they saw.
     ops: Vec<(usize, Result<u64, Vec<u64>>)>,
     begun: usize,
     ended: usize,
 }
 
-/// Runs transactions with these operations on one copy of the lists, without any isolation. `turns`
-/// says whose turn it is, and `cuts` how many of its last elements a read does not show.
+/// Runs transactions with these operations on one copy of the lists, without isolation. `turns`
+/// says which transaction runs next. `cuts` says how many of the last elements a read does not
+/// show.
 fn run(txns: &[Vec<(bool, usize)>], turns: &[usize], cuts: &[usize]) -> Vec<Ran> {
     let mut left: Vec<usize> = (0..txns.len()).flat_map(|id| vec![id; txns[id].len()]).collect();
     let (mut ran, mut lists) = (vec![Ran::default(); txns.len()], vec![Vec::new(); KEYS]);
@@ -65,7 +66,7 @@ fn history_of_ran(ran: &[Ran]) -> History {
     history
 }
 
-/// Whether running the transactions in this order gives what they read.
+/// Whether a serial execution in this order gives the same reads.
 fn is_explained(ran: &[Ran], order: &[usize]) -> bool {
     let mut lists = vec![Vec::new(); KEYS];
     order.iter().all(|id| {
@@ -86,7 +87,7 @@ fn keeps_time(ran: &[Ran], order: &[usize]) -> bool {
         .all(|(at, id)| order.iter().skip(at + 1).all(|later| ran[*later].ended > ran[*id].begun))
 }
 
-/// Whether Elle would find anything.
+/// Whether Elle's rules have a finding.
 fn elle_finds(model: Model, history: &History) -> bool {
     let all = Transactions::of(history, Data::Lists, Trust::AnyReply);
     !find(&all, &BTreeSet::from([model]), Rules::Elle).is_empty()
@@ -118,14 +119,14 @@ proptest! {
 }
 
 proptest! {
-    // Each case is judged by all models.
+    // All models judge each case, so there are fewer cases.
     #![proptest_config(ProptestConfig { cases: 50, ..ProptestConfig::default() })]
 
     #[test]
     fn what_runs_one_after_the_other_is_blamed_by_no_model(
         txns in txns(12), null in any::<bool>(),
     ) {
-        // Everybody's turn is the first's that is left: no two run at once.
+        // The first remaining transaction always runs next, so none run concurrently.
         let ran = run(&txns, &[0], &[0]);
         let mut history = history_of_ran(&ran);
         if null {
@@ -139,7 +140,7 @@ proptest! {
     }
 }
 
-/// The same with null for every empty list.
+/// The same history with null for every empty list.
 fn with_nulls(history: &History) -> History {
     let mut nulls = History::default();
     for op in history.ops() {

@@ -1,8 +1,9 @@
-//! The first cause of a verdict names the processes, the key and the offsets that prove it.
+//! Checks that the first cause of a verdict names the processes, the key and the offsets that prove
+//! it.
 
 use super::*;
 
-/// The clients 3 and 4 have sent 1 and 2, and client 2 has read both.
+/// Clients 3 and 4 have sent 1 and 2, and client 2 has read both.
 const READ: &str = r#"
     1 3 ok send ["a",[0,1]]
     2 4 ok send ["a",[1,2]]
