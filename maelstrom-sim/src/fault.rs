@@ -39,11 +39,21 @@ pub enum Fault {
     /// [`Options::losable`](crate::options::Options::losable) says how old the copy may be.
     #[value(skip)]
     Restore,
+    /// Changes messages between nodes, and adds forged ones: each time for 1 % to 30 % of all
+    /// messages. Services do not count as nodes. No node bears this that has no
+    /// [key](crate::options::Options::cluster_key).
+    #[value(skip)]
+    Forgery,
+    /// Sends earlier messages between nodes once more, unchanged and late: each time for 1 % to 30 %
+    /// of all messages. Services do not count as nodes.
+    #[value(skip)]
+    Replay,
 }
 
 impl Fault {
     /// All kinds that a node can be asked to bear whatever it is for: all but an outage, after which
-    /// the services are empty, and a restored folder, in which records are missing.
+    /// the services are empty, a restored folder, in which records are missing, and somebody between
+    /// the nodes.
     pub const ALL: [Self; 9] = [
         Self::Partition,
         Self::Cut,
@@ -71,6 +81,8 @@ impl Fault {
             Self::Services => "services",
             Self::Outage => "outage",
             Self::Restore => "restore",
+            Self::Forgery => "forgery",
+            Self::Replay => "replay",
         }
     }
 }

@@ -25,11 +25,13 @@ use crate::stagger::random_below;
 use crate::trace::{Fate, Trace};
 
 mod flood;
+mod intruder;
 
 pub use crate::message::Message;
 
 pub(crate) use self::flood::is_too_much;
 pub use self::flood::{Flood, WAITING_BYTES_MAX, WAITING_MAX, Waiting};
+use self::intruder::{Injected, Intruder};
 
 /// Whether an address is a client's. Maelstrom goes by the first letter.
 #[must_use]
@@ -62,6 +64,8 @@ pub struct Network {
     duplication: f64,
     /// Whether neither happens to messages from and to services.
     spare_services: bool,
+    /// Who changes and adds messages between nodes.
+    intruder: Intruder,
     /// Extra latency of all messages that these send and get.
     slow: BTreeMap<NodeId, Duration>,
     /// How many bytes a link carries in a second, if that has a limit.
@@ -154,6 +158,7 @@ impl Network {
             loss: 0.0,
             duplication: 0.0,
             spare_services: false,
+            intruder: Intruder::default(),
             slow: BTreeMap::new(),
             bandwidth: None,
             busy_until: BTreeMap::new(),
@@ -201,6 +206,18 @@ impl Network {
     /// From now on messages between nodes are delivered twice with this probability.
     pub fn set_duplication(&mut self, probability: f64) {
         self.duplication = probability;
+    }
+
+    /// From now on messages between nodes are changed, or lead to forged ones, with this probability.
+    /// Services do not count as nodes.
+    pub fn set_forgery(&mut self, probability: f64) {
+        self.intruder.forgery = probability;
+    }
+
+    /// From now on a message between nodes leads to an earlier one being sent again with this
+    /// probability. Services do not count as nodes.
+    pub fn set_replay(&mut self, probability: f64) {
+        self.intruder.replay = probability;
     }
 
     /// From now on messages from and to services are neither lost nor delivered twice.
@@ -263,14 +280,14 @@ impl Network {
         body: Box<RawValue>,
     ) -> Result<(), NoSuchAddress> {
         // Maelstrom, too, numbers even those that it refuses.
-        let message = Message { id: self.next_id, src: src.clone(), dest: dest.clone(), body };
-        self.next_id += 1;
+        let mut message = self.numbered(src.clone(), dest.clone(), body);
         let unknown = [src, dest].into_iter().find(|end| !self.receivers.contains_key(*end));
         if let Some(unknown) = unknown {
             self.trace_sent(now, &message, 1, Some(Fate::NoAddress));
             return Err(NoSuchAddress(unknown.clone()));
         }
         let to_client = is_client(src) || is_client(dest);
+        let injected = self.intercept(&mut message);
         let bytes = message.body.get().len() as u64;
         self.stats.count(to_client, |counts| {
             counts.sent += 1;
@@ -280,8 +297,42 @@ impl Network {
         let is_spared =
             to_client || (self.spare_services && [src, dest].into_iter().any(is_service));
         let copies = self.copies(is_spared);
+        self.put_under_way(now, carried_at, &message, copies);
+        for (src, dest, body) in injected {
+            let message = self.numbered(src, dest, body);
+            self.put_under_way(now, now, &message, 1);
+        }
+        Ok(())
+    }
+
+    fn numbered(&mut self, src: NodeId, dest: NodeId, body: Box<RawValue>) -> Message {
+        let id = self.next_id;
+        self.next_id += 1;
+        Message { id, src, dest, body }
+    }
+
+    /// Somebody may change the message. Returns what is sent as well.
+    fn intercept(&mut self, message: &mut Message) -> Vec<Injected> {
+        let is_node = |address: &NodeId| !is_client(address) && !is_service(address);
+        if !self.intruder.is_there() || !is_node(&message.src) || !is_node(&message.dest) {
+            return Vec::new();
+        }
+        let nodes: Vec<NodeId> = self.receivers.keys().filter(|id| is_node(id)).cloned().collect();
+        self.intruder.intercept(message, &nodes, &mut self.rng)
+    }
+
+    /// So many copies of a message are on their way, once the link has carried it.
+    fn put_under_way(
+        &mut self,
+        now: Duration,
+        carried_at: Duration,
+        message: &Message,
+        copies: usize,
+    ) {
+        let Message { src, dest, .. } = message;
+        let to_client = is_client(src) || is_client(dest);
         let lost = (copies == 0).then_some(Fate::Lost);
-        self.trace_sent(now, &message, copies.max(1), lost);
+        self.trace_sent(now, message, copies.max(1), lost);
         for _ in 0..copies {
             let latency = if to_client { Duration::ZERO } else { self.draw_latency(src, dest) };
             let Some(receiver) = self.receivers.get_mut(dest) else {
@@ -294,7 +345,6 @@ impl Network {
             self.receive(now, dest);
         }
         self.check_limits(dest);
-        Ok(())
     }
 
     fn check_limits(&mut self, dest: &NodeId) {

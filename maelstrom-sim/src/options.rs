@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use maelstrom_core::NodeId;
+use maelstrom_core::auth::ClusterKey;
 
 use crate::arguments::clojure_number;
 use crate::fault::Fault;
@@ -48,7 +49,9 @@ pub struct Options {
     /// records by snapshots all the time. `None`: never.
     pub snapshot_part_bytes: Option<usize>,
     /// The longest line that nodes in virtual time read, its newline not counted: they skip a longer
-    /// one, and the test fails if a node prints one. `None`: lines may have any length.
+    /// one, and the test fails if a node prints one. `None`: lines may have any length. With a
+    /// [`cluster_key`](Self::cluster_key), a line may be longer by
+    /// [its seal](maelstrom_core::auth::sealed_line_bytes_max).
     pub line_bytes_max: Option<usize>,
     /// Whether nodes may print longer lines than that to clients, which read lines of any length.
     pub long_lines_to_clients: bool,
@@ -58,6 +61,9 @@ pub struct Options {
     /// How many bytes of messages a link between two nodes, or a node and a service, carries in a
     /// second, in each direction: one message after the other. `None`: no limit, as in Maelstrom.
     pub bandwidth: Option<u32>,
+    /// The key with which nodes in virtual time [authenticate](maelstrom_core::auth) each other's
+    /// messages. `None`: they do not.
+    pub cluster_key: Option<ClusterKey>,
     /// The actions of the nemesis, and when, since the clients began. `None`: the seed draws them.
     pub schedule: Option<Vec<(Duration, NemesisOp)>>,
     /// The operations that clients begin before the time limit, by their number from 0 on: the others
@@ -92,6 +98,7 @@ impl Default for Options {
             long_lines_to_clients: false,
             losable: None,
             bandwidth: None,
+            cluster_key: None,
             schedule: None,
             operations: None,
             trace: false,

@@ -44,7 +44,8 @@ pub enum KeyFileError {
     },
     /// The key is too short to be random.
     #[error(
-        "{path}: a key of {bytes} bytes is too short: it needs at least {KEY_BYTES_MIN} random bytes",
+        "{path}: a key of {bytes} bytes is too short: \
+         it needs at least {KEY_BYTES_MIN} random bytes",
         path = path.display()
     )]
     TooShort {

@@ -42,7 +42,7 @@
 //! most one warning per second.
 //!
 //! Messages from and to clients and services have no MAC. The source decides: a message from a name
-//! that is not in `node_ids` reaches the handler with that name, and cannot pass as one from a node.
+//! that is not in `node_ids` reaches the handler with that name. It cannot pass as one from a node.
 //! Messages before `init` wait, as always, and are checked once the node knows `node_ids`.
 //!
 //! # Threat model
@@ -52,14 +52,16 @@
 //!
 //! * **Readers.** Bodies are not secret.
 //! * **A node that has the key**, or somebody who reads the key from its file, from the memory of
-//!   the process or from a core dump. The key is the cluster's: such a node can speak for any other.
-//! * **Replays.** A message that was sent once is valid for ever, for its destination. Replays do no
-//!   harm to handlers that bear duplicated and late messages, as handlers in this project must:
-//!   a network may do the same. Sweeps duplicate messages and delay them. A handler whose messages
-//!   must not be repeated needs numbers of its own.
+//!   the process or from a core dump. Such a node can speak for any other: they share the key.
+//! * **Replays.** A message that was sent once stays valid for its destination. Replays do no harm
+//!   to handlers that bear duplicated and late messages. The protocols of this project are
+//!   idempotent in that sense, since any network may repeat and delay messages, and sweeps in
+//!   virtual time do both. A handler whose messages must not be repeated needs numbers of its own.
 //! * **Loss.** Somebody who can change messages can lose them as well.
-//! * **Clients, services and `init`.** A client needs no key, and a service can answer what it wants.
-//!   The first `init` decides who the nodes are.
+//! * **Clients and services.** A client needs no key, and a service can answer what it wants.
+//! * **`init`.** It tells a node who the nodes are, so it comes without a MAC, and a node that has
+//!   just been started takes the first one. A node that was started drops an `init` that claims to
+//!   come from another node.
 //!
 //! A MAC has its full 256 bits. The crate `hmac` compares it in constant time.
 

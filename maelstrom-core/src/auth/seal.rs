@@ -1,7 +1,7 @@
 //! A line is sealed, and a sealed line is opened.
 //!
-//! The invariant: whatever body a node wrote, the message that is opened is that very body, byte for
-//! byte, between the names that the MAC was made for.
+//! The invariant: the message that is opened has the very body that a node wrote, byte for byte,
+//! and the source and destination that the MAC was made for.
 
 use std::borrow::Cow;
 

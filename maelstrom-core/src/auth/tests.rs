@@ -446,7 +446,9 @@ proptest! {
         for line in [&line, &changed] {
             match key().check(line, "n2", &node_ids) {
                 Checked::Opened(opened) => {
-                    prop_assert_eq!(opened, r#"{"src":"n1","dest":"n2","body":{"type":"ping","text":"hello"}}"#);
+                    let body = r#"{"type":"ping","text":"hello"}"#;
+                    let line = format!(r#"{{"src":"n1","dest":"n2","body":{body}}}"#);
+                    prop_assert_eq!(opened, line);
                 }
                 Checked::AsItIs | Checked::Unproven { .. } | Checked::NoMessage(_) => {}
             }
