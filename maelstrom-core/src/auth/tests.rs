@@ -332,6 +332,7 @@ fn a_body_for_all_peers_is_sealed_for_each() {
         let lines = asked(&json!({"type": "tell_all", "text": text}));
         assert_eq!(lines.len(), 2);
         for (name, line) in ["n2", "n3"].into_iter().zip(lines) {
+            assert!(line.contains(r#""body":{"type":"sealed""#));
             let mut node = started(name);
             take(&mut node, &line);
             assert_eq!(heard(&node), [serde_json::to_string(&text).unwrap()]);
