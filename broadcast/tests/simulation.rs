@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+#[path = "../../maelstrom-sim/tests/forged/mod.rs"]
+mod forged;
 #[path = "../../maelstrom-sim/tests/restored/mod.rs"]
 mod restored;
 
@@ -18,6 +20,7 @@ use maelstrom_sim::sweep::{Case, Sweep};
 use maelstrom_sim::workload;
 use maelstrom_sim::world::World;
 
+use forged::{expect_that_only_a_key_helps, sweep_with_forgery};
 use restored::{Replicated, restored};
 
 fn all_faults() -> Sweep {
@@ -27,6 +30,16 @@ fn all_faults() -> Sweep {
 #[test]
 fn sweep() {
     all_faults().expecting(MARKS.iter().copied()).test(6, |_| Broadcast::default());
+}
+
+#[test]
+fn sweep_with_keys_and_forged_messages() {
+    sweep_with_forgery(all_faults(), "broadcast-forgery", |_| Broadcast::default());
+}
+
+#[test]
+fn forged_messages_are_noticed_without_keys() {
+    expect_that_only_a_key_helps(&all_faults(), |_| Broadcast::default());
 }
 
 /// A node that falls behind gets the state itself, piece by piece. (With smaller pieces a snapshot

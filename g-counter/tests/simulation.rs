@@ -9,6 +9,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+#[path = "../../maelstrom-sim/tests/forged/mod.rs"]
+mod forged;
 #[path = "../../maelstrom-sim/tests/restored/mod.rs"]
 mod restored;
 
@@ -25,6 +27,7 @@ use maelstrom_sim::sweep::{Case, Sweep};
 use maelstrom_sim::workload;
 use maelstrom_sim::world::World;
 
+use forged::{expect_that_only_a_key_helps, sweep_with_forgery};
 use restored::{Replicated, restored};
 
 /// The node with the parameters of the program.
@@ -36,6 +39,18 @@ fn counter(_node: &NodeId) -> GCounter {
 fn sweep() {
     let sweep = Sweep::new(workload::GCounter::default(), Fault::ALL);
     sweep.expecting(MARKS.iter().copied()).test(6, counter);
+}
+
+#[test]
+fn sweep_with_keys_and_forged_messages() {
+    let sweep = Sweep::new(workload::GCounter::default(), Fault::ALL);
+    sweep_with_forgery(sweep, "g-counter-forgery", counter);
+}
+
+#[test]
+fn forged_messages_are_noticed_without_keys() {
+    let sweep = Sweep::new(workload::GCounter::default(), Fault::ALL);
+    expect_that_only_a_key_helps(&sweep, counter);
 }
 
 #[test]

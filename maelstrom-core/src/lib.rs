@@ -43,6 +43,7 @@
 //! | [`rpc`], [`service`] | calls with timeouts; clients of `lin-kv`, `seq-kv`, `lww-kv`, `lin-tso` |
 //! | [`task`] | calls that follow each other, as one `async` block |
 //! | [`metrics`] | counters, gauges and histograms, and the list of all that a node has |
+//! | [`auth`] | authentication between nodes |
 //! | [`gossip`] | replication by per-origin logs and version vectors |
 //! | [`raw_node`] | a node without I/O, and the contract of whoever drives it |
 //! | [`runtime`], [`cli`] | the driver for real use: stdin, stdout, clocks, disk; flags and logging |
@@ -56,6 +57,7 @@
 //!
 //! | feature | what it adds | what it brings in |
 //! |---|---|---|
+//! | `auth` | [`auth`]: authentication between nodes, with `--cluster-key-file` | `hmac`, `sha2` |
 //! | `gossip` | [`gossip`]: replication for handlers | no dependency |
 //! | `runtime` | [`runtime`]: the driver for stdin and stdout | `tokio`, `getrandom`, `anyhow` |
 //! | `disk` | records on disk, with [`Config::data_dir`](runtime::Config) | `redb`; `runtime` |
@@ -63,8 +65,22 @@
 //! | `cli` | [`cli`]: logging, and the flags below | `clap`, `tracing-subscriber`, `anyhow` |
 //!
 //! Flags belong to two features. [`NodeArgs`] needs `cli` and `runtime`; [`DataArgs`] needs `cli`
-//! and `disk`; [`GossipArgs`](gossip::GossipArgs) and [`StateArgs`](gossip::StateArgs) need `cli`
+//! and `disk`; `--cluster-key-file` is a flag of [`NodeArgs`] with `auth`; [`GossipArgs`](gossip::GossipArgs) and [`StateArgs`](gossip::StateArgs) need `cli`
 //! and `gossip`.
+//!
+//! # Authentication
+//!
+//! Nodes trust each other by name. Where somebody else can write into the network between them, give
+//! each node of a cluster the same secret key:
+//!
+//! ```text
+//! (umask 077; head -c 32 /dev/urandom | base64 > cluster.key)
+//! broadcast --cluster-key-file cluster.key
+//! ```
+//!
+//! A node with a key drops each message that claims to come from another node and does not prove
+//! that its sender has the key. [`auth`] tells how, and what this does not protect from: there is no
+//! secrecy, and no protection from a node that has the key. Clients notice nothing.
 //!
 //! # Rules
 //!
@@ -78,12 +94,23 @@
 
 // Links from the documentation lead to all modules, so they resolve with all features only.
 #![cfg_attr(
-    not(all(feature = "cli", feature = "disk", feature = "gossip", feature = "runtime")),
+    not(all(
+        feature = "auth",
+        feature = "cli",
+        feature = "disk",
+        feature = "gossip",
+        feature = "runtime"
+    )),
     allow(rustdoc::broken_intra_doc_links)
 )]
 
 #[cfg(test)]
 mod any_json;
+#[cfg(feature = "auth")]
+pub mod auth;
+#[cfg(not(feature = "auth"))]
+#[path = "no_auth.rs"]
+mod auth;
 pub mod body;
 #[cfg(feature = "cli")]
 pub mod cli;

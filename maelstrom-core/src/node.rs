@@ -12,12 +12,13 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use tracing::{debug, error, info};
 
+use crate::auth::Auth;
 use crate::body::{self, Ids};
 use crate::error::{Error, ErrorCode};
 use crate::marks::Marks;
 use crate::message::{MsgId, NodeId, Request};
 use crate::metrics::{self, CallOutcome, Metric, Outcome, Recorder};
-use crate::outputs::{Outputs, SharedText};
+use crate::outputs::{Outputs, Seal, SharedText};
 use crate::rpc::{PENDING_RPCS_MAX, RpcError, RpcResult, RpcTable};
 use crate::timer::TimerQueue;
 
@@ -70,6 +71,7 @@ pub struct Node<E> {
     pub(crate) outputs: Outputs,
     pub(crate) marks: Marks,
     pub(crate) metrics: Recorder,
+    pub(crate) auth: Auth,
 }
 
 impl<E> Node<E> {
@@ -94,6 +96,7 @@ impl<E> Node<E> {
             outputs: Outputs::default(),
             marks: Marks::default(),
             metrics: Recorder::default(),
+            auth: Auth::default(),
         }
     }
 
@@ -278,16 +281,19 @@ impl<E> Node<E> {
         }
         let encoded: SharedText = encoded.into();
         for peer in self.peers() {
+            let seal = self.seal_for(&peer);
             let id = &self.id;
             let metrics = &mut self.metrics;
             let begin = |out: &mut Vec<u8>| {
                 let start = out.len();
                 begin_line(out, id, &peer)?;
-                let bytes = out.len().saturating_sub(start).saturating_add(encoded.len());
+                let body_at = out.len().saturating_sub(start);
+                let bytes = body_at.saturating_add(encoded.len());
                 metrics.sent(&encoded, bytes.saturating_add(BRACE));
-                Ok::<_, serde_json::Error>(())
+                Ok::<_, serde_json::Error>(body_at)
             };
-            let result = self.outputs.write_shared(begin, vec![encoded.clone()], LINE_END);
+            let texts = (vec![encoded.clone()], LINE_END);
+            let result = self.outputs.write_shared(begin, texts, seal);
             if let Err(error) = result {
                 error!(%peer, %error, "a message was not sent");
             }
@@ -400,6 +406,12 @@ impl<E> Node<E> {
         Request::new(src, msg_id, serial, self.now())
     }
 
+    /// How a line to that node is sealed, if it has to be.
+    fn seal_for(&self, dest: &NodeId) -> Option<Seal> {
+        let key = self.auth.key_for(dest, &self.node_ids)?.clone();
+        Some(Seal { key, src: self.id.clone(), dest: dest.clone() })
+    }
+
     /// Appends a line to the last output. On an error nothing has been written.
     fn write_line<B: Serialize + ?Sized>(
         &mut self,
@@ -408,6 +420,7 @@ impl<E> Node<E> {
         body: &B,
     ) -> Result<(), serde_json::Error> {
         let (id, metrics) = (&self.id, &mut self.metrics);
+        let key = self.auth.key_for(dest, &self.node_ids);
         self.outputs.write(|out| {
             let start = out.len();
             begin_line(out, id, dest)?;
@@ -418,19 +431,26 @@ impl<E> Node<E> {
                 metrics.sent(out.get(body_at..).unwrap_or_default(), bytes);
             }
             out.extend_from_slice(LINE_END.as_bytes());
+            if let Some(key) = key {
+                key.seal(out, body_at, id, dest);
+            }
             Ok(())
         })
     }
 }
 
 /// The end of the line, behind the body.
-const LINE_END: &str = "}\n";
+pub(crate) const LINE_END: &str = "}\n";
 
 /// The bytes of it that are not the newline.
 const BRACE: usize = 1;
 
 /// Writes all that comes before the body.
-fn begin_line(out: &mut Vec<u8>, src: &str, dest: &str) -> Result<(), serde_json::Error> {
+pub(crate) fn begin_line(
+    out: &mut Vec<u8>,
+    src: &str,
+    dest: &str,
+) -> Result<(), serde_json::Error> {
     out.extend_from_slice(br#"{"src":"#);
     serde_json::to_writer(&mut *out, src)?;
     out.extend_from_slice(br#","dest":"#);

@@ -2,10 +2,13 @@
 //!
 //! A message that goes to many nodes is the same for all of them but for a few bytes. Its long
 //! parts wait here once, however many nodes it goes to, and a line is put together when it is taken.
+//! Only then can it be sealed, if it has to be: see `auth`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::auth::ClusterKey;
+use crate::message::NodeId;
 use crate::node::Output;
 
 /// A larger buffer is not kept from one batch of lines to the next.
@@ -27,9 +30,20 @@ struct SharedLine {
     /// These follow, with commas in between.
     texts: Vec<SharedText>,
     end: &'static str,
+    /// With the place in the line where the body begins.
+    seal: Option<(Seal, usize)>,
+}
+
+/// How a line is [sealed](crate::auth) once it is put together.
+#[derive(Debug)]
+pub(crate) struct Seal {
+    pub(crate) key: ClusterKey,
+    pub(crate) src: NodeId,
+    pub(crate) dest: NodeId,
 }
 
 impl SharedLine {
+    /// Its length, before it is sealed.
     fn len(&self) -> usize {
         let commas = self.texts.len().saturating_sub(1);
         let ends = self.start.len().saturating_add(self.end.len());
@@ -38,8 +52,12 @@ impl SharedLine {
 
     fn write(&self, out: &mut Vec<u8>) {
         out.reserve(self.len());
+        let line_at = out.len();
         out.extend_from_slice(&self.start);
         write_texts(out, &self.texts, self.end);
+        if let Some((Seal { key, src, dest }, body_at)) = &self.seal {
+            key.seal(out, line_at.saturating_add(*body_at), src, dest);
+        }
     }
 }
 
@@ -107,23 +125,32 @@ impl Outputs {
     }
 
     /// The same for a line that goes on, after what is written, with texts that other lines may
-    /// have as well. There are commas between them.
+    /// have as well. There are commas between them. `write` returns where in the line the body begins.
     pub(crate) fn write_shared<E>(
         &mut self,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-        texts: Vec<SharedText>,
-        end: &'static str,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<usize, E>,
+        (texts, end): (Vec<SharedText>, &'static str),
+        seal: Option<Seal>,
     ) -> Result<(), E> {
-        if bytes(&texts) < SHARED_BYTES_MIN {
+        let mut start = Vec::new();
+        let is_short = bytes(&texts) < SHARED_BYTES_MIN;
+        if is_short && seal.is_none() {
             return self.write(|out| {
                 write(out)?;
                 write_texts(out, &texts, end);
                 Ok(())
             });
         }
-        let mut start = Vec::new();
-        write(&mut start)?;
-        self.queue.push_back(Queued::Shared(SharedLine { start, texts, end }));
+        let body_at = write(&mut start)?;
+        let seal = seal.map(|seal| (seal, body_at));
+        let line = SharedLine { start, texts, end, seal };
+        if is_short {
+            return self.write(|out| {
+                line.write(out);
+                Ok(())
+            });
+        }
+        self.queue.push_back(Queued::Shared(line));
         Ok(())
     }
 
@@ -227,10 +254,10 @@ mod tests {
     fn share(outputs: &mut Outputs, start: &str, texts: &[&SharedText]) {
         let write = |out: &mut Vec<u8>| {
             out.extend_from_slice(start.as_bytes());
-            Ok::<_, Infallible>(())
+            Ok::<_, Infallible>(0)
         };
         let texts = texts.iter().map(|text| SharedText::clone(text)).collect();
-        outputs.write_shared(write, texts, "]\n").unwrap();
+        outputs.write_shared(write, (texts, "]\n"), None).unwrap();
     }
 
     fn text(byte: u8, len: usize) -> SharedText {

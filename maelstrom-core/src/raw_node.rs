@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tracing::{debug, info, trace, warn};
 
+#[cfg(feature = "auth")]
+use crate::auth::{self, Checked, ClusterKey};
 use crate::body;
 use crate::error::{Error, ErrorCode};
 use crate::handler::{MessageHandler, Records, SnapshotPosition};
@@ -130,6 +132,19 @@ impl<H: MessageHandler> RawNode<H> {
         node
     }
 
+    /// From now on, messages between nodes need this key: see [`auth`]. Only before `init`.
+    #[cfg(feature = "auth")]
+    pub fn set_cluster_key(&mut self, key: ClusterKey) {
+        self.node.auth.set_key(key);
+    }
+
+    /// How many messages between nodes were dropped, since they had no valid MAC.
+    #[cfg(feature = "auth")]
+    #[must_use]
+    pub fn unauthenticated(&self) -> u64 {
+        self.node.auth.dropped()
+    }
+
     /// Replays one record of an earlier life. Only before `init`.
     ///
     /// # Errors
@@ -204,17 +219,49 @@ impl<H: MessageHandler> RawNode<H> {
         self.handle_text(text);
     }
 
+    #[cfg(not(feature = "auth"))]
     fn handle_text(&mut self, text: &str) {
+        self.handle_message(text);
+    }
+
+    #[cfg(feature = "auth")]
+    fn handle_text(&mut self, text: &str) {
+        match self.node.auth.check(text, self.node.id(), self.node.node_ids()) {
+            Checked::AsItIs => self.handle_message(text),
+            Checked::Opened(message) => self.handle_message(&message),
+            Checked::Unproven { src, reason } => self.drop_unproven(&src, reason),
+            Checked::NoMessage(error) => self.skip(text, &error),
+        }
+    }
+
+    /// A message says that it is from a node, and does not prove it.
+    #[cfg(feature = "auth")]
+    fn drop_unproven(&mut self, src: &NodeId, reason: &'static str) {
+        self.node.count(&metrics::UNAUTHENTICATED, &[reason], 1);
+        self.node.mark(auth::DROPPED);
+        if let Some(dropped) = self.node.auth.drop_one(self.node.now()) {
+            warn!(
+                peer = %src,
+                dropped,
+                "a message between nodes was dropped: its MAC is {reason} (do all nodes have the \
+                 same --cluster-key-file?)"
+            );
+        }
+    }
+
+    fn handle_message(&mut self, text: &str) {
         if self.handle_plain_line(text) {
             return;
         }
         match read_envelope(text) {
             Ok(envelope) => self.handle_envelope(text, &envelope),
-            Err(error) => {
-                self.node.count(&metrics::SKIPPED, &["no_message"], 1);
-                warn!(%error, line = preview(text), "a line is not a message and was skipped");
-            }
+            Err(error) => self.skip(text, &error),
         }
+    }
+
+    fn skip(&mut self, text: &str, error: &serde_json::Error) {
+        self.node.count(&metrics::SKIPPED, &["no_message"], 1);
+        warn!(%error, line = preview(text), "a line is not a message and was skipped");
     }
 
     /// The time at which [`handle_timeout`](Self::handle_timeout) is due, on the monotonic clock.
@@ -299,6 +346,12 @@ impl<H: MessageHandler> RawNode<H> {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.init.is_some()
+    }
+
+    /// The most bytes of a line that a node of this limit reads.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn line_bytes_max(&self, limit: usize) -> usize {
+        self.node.auth.line_bytes_max(limit)
     }
 
     /// The metrics that the driver adds to.

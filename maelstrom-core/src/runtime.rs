@@ -13,7 +13,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -50,7 +50,9 @@ const DRAIN_ROUNDS_MAX: usize = 16;
 /// How the runtime behaves.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Longer lines are skipped, with a warning. See [`LINE_BYTES_MAX`] for the default.
+    /// Longer lines are skipped, with a warning. See [`LINE_BYTES_MAX`] for the default. With a key
+    /// of the cluster, a seal may make lines longer, so
+    /// [that much](crate::auth::sealed_line_bytes_max) is read.
     pub line_bytes_max: usize,
     /// Where records are kept, each node's in a folder of its own. `None`: nowhere. Without the
     /// feature `disk` a node with a folder ends with an error when it is told its name.
@@ -59,11 +61,19 @@ pub struct Config {
     /// nowhere, and no metrics are recorded. Without the feature `metrics` a node with an address
     /// ends with an error.
     pub metrics: Option<SocketAddr>,
+    /// The file with the key that messages between nodes need, see [`auth`](crate::auth). `None`:
+    /// they need none. Without the feature `auth` a node with such a file ends with an error.
+    pub cluster_key_file: Option<PathBuf>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { line_bytes_max: LINE_BYTES_MAX, data_dir: None, metrics: None }
+        Self {
+            line_bytes_max: LINE_BYTES_MAX,
+            data_dir: None,
+            metrics: None,
+            cluster_key_file: None,
+        }
     }
 }
 
@@ -83,8 +93,8 @@ pub enum DriveError {
 ///
 /// # Errors
 ///
-/// If stdin or stdout fails other than by being closed, the records cannot be kept or had back, or
-/// the system has no randomness to give.
+/// If stdin or stdout fails other than by being closed, the records cannot be kept or had back, the
+/// system has no randomness to give, or the file with the key of the cluster is refused.
 pub fn run<H: MessageHandler>(handler: H, config: &Config) -> anyhow::Result<()> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
@@ -92,7 +102,10 @@ pub fn run<H: MessageHandler>(handler: H, config: &Config) -> anyhow::Result<()>
         config.data_dir.is_none() || H::RECORD_FORMAT.is_some(),
         "this node keeps nothing: there is no use for --data-dir"
     );
-    let node = RawNode::new(handler, seed, config.data_dir.is_some());
+    let mut node = RawNode::new(handler, seed, config.data_dir.is_some());
+    if let Some(path) = &config.cluster_key_file {
+        use_key(&mut node, path)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let stop = stop_signal()?;
@@ -104,9 +117,21 @@ pub fn run<H: MessageHandler>(handler: H, config: &Config) -> anyhow::Result<()>
     Ok(result?)
 }
 
+#[cfg(feature = "auth")]
+fn use_key<H: MessageHandler>(node: &mut RawNode<H>, path: &Path) -> anyhow::Result<()> {
+    node.set_cluster_key(crate::auth::ClusterKey::read(path)?);
+    Ok(())
+}
+
+#[cfg(not(feature = "auth"))]
+fn use_key<H: MessageHandler>(_: &mut RawNode<H>, _: &Path) -> anyhow::Result<()> {
+    anyhow::bail!("maelstrom-core was built without the feature `auth`: it takes no key")
+}
+
 /// Runs a node on any input and output until the input ends, the output closes, or `stop` is ready.
 ///
-/// `node` must have been told whether it is durable: just if `config` names a folder.
+/// `node` must have been told whether it is durable: just if `config` names a folder. It must have
+/// been given the key of the cluster, if there is one: the file in `config` is not read.
 ///
 /// # Errors
 ///
@@ -119,7 +144,7 @@ pub async fn drive<H: MessageHandler>(
     output: impl AsyncWrite + Unpin,
     stop: impl Future<Output = ()>,
 ) -> Result<(), DriveError> {
-    let line_bytes_max = config.line_bytes_max;
+    let line_bytes_max = node.line_bytes_max(config.line_bytes_max);
     let mut exporter = Exporter::start(config.metrics).await?;
     if exporter.is_on() {
         node.record_metrics();

@@ -42,11 +42,21 @@ pub enum Fault {
     /// [`Options::losable`](crate::options::Options::losable) says how old the copy may be.
     #[value(skip)]
     Restore,
+    /// Changes messages between nodes, and adds forged ones: each time for 1 % to 30 % of all
+    /// messages. Services do not count as nodes. No node bears this that has no
+    /// [key](crate::options::Options::cluster_key).
+    #[value(skip)]
+    Forgery,
+    /// Sends earlier messages between nodes once more, unchanged and late: each time for 1 % to 30 %
+    /// of all messages. Services do not count as nodes.
+    #[value(skip)]
+    Replay,
 }
 
 impl Fault {
-    /// All kinds that any node should tolerate. Two kinds are missing: an outage empties the
-    /// services, and a restored folder lacks records.
+    /// All kinds that any node should tolerate. Four kinds are missing: an outage empties the
+    /// services, a restored folder lacks records, and only nodes with a key bear an intruder between
+    /// them, who forges or replays messages.
     pub const ALL: [Self; 9] = [
         Self::Partition,
         Self::Cut,
@@ -74,6 +84,8 @@ impl Fault {
             Self::Services => "services",
             Self::Outage => "outage",
             Self::Restore => "restore",
+            Self::Forgery => "forgery",
+            Self::Replay => "replay",
         }
     }
 }

@@ -200,13 +200,10 @@ impl<'a> Plan<'a> {
         let (target, op, mend) = match self.fault {
             Fault::Partition => self.cut(PartitionKind::MAELSTROMS),
             Fault::Cut => self.cut(PartitionKind::ALL),
-            Fault::Loss => {
-                (None, NemesisOp::Loss(self.rng.random_range(0.01..0.3)), NemesisOp::Loss(0.0))
-            }
-            Fault::Duplication => {
-                let share = self.rng.random_range(0.01..0.3);
-                (None, NemesisOp::Duplication(share), NemesisOp::Duplication(0.0))
-            }
+            Fault::Loss => self.share(NemesisOp::Loss),
+            Fault::Duplication => self.share(NemesisOp::Duplication),
+            Fault::Forgery => self.share(NemesisOp::Forgery),
+            Fault::Replay => self.share(NemesisOp::Replay),
             Fault::Slow => {
                 let by = random_below(Duration::from_secs(1), &mut self.rng);
                 let op = NemesisOp::Slow(node.clone(), by);
@@ -227,6 +224,11 @@ impl<'a> Plan<'a> {
         self.state.insert(target.clone(), mend);
         self.broken.insert(target);
         op
+    }
+
+    /// Something happens to a share of all messages.
+    fn share(&mut self, op: fn(f64) -> NemesisOp) -> (Option<NodeId>, NemesisOp, NemesisOp) {
+        (None, op(self.rng.random_range(0.01..0.3)), op(0.0))
     }
 
     fn cut(&mut self, kinds: &[PartitionKind]) -> (Option<NodeId>, NemesisOp, NemesisOp) {
@@ -314,7 +316,7 @@ mod tests {
 
     #[test]
     fn whatever_is_broken_is_mended_in_turn_or_in_the_end() {
-        for fault in Fault::ALL {
+        for fault in Fault::ALL.into_iter().chain([Fault::Forgery, Fault::Replay]) {
             let mut schedule = Schedule::new(&options(&[fault]));
             let finally = schedule.clone().finish();
             let events = events(&mut schedule);
@@ -330,7 +332,10 @@ mod tests {
                     | NemesisOp::Restart(_)
                     | NemesisOp::Services(ServiceMode::Fine)
                     | NemesisOp::Clock(_, 0) => true,
-                    NemesisOp::Loss(p) | NemesisOp::Duplication(p) => *p == 0.0,
+                    NemesisOp::Loss(p)
+                    | NemesisOp::Duplication(p)
+                    | NemesisOp::Forgery(p)
+                    | NemesisOp::Replay(p) => *p == 0.0,
                     NemesisOp::Slow(_, by) => by.is_zero(),
                     _ => false,
                 };
@@ -402,7 +407,12 @@ mod tests {
 
     #[test]
     fn a_drawn_schedule_can_be_given_again_and_is_the_same() {
-        for fault in Fault::ALL.into_iter().chain([Fault::Outage, Fault::Restore]) {
+        for fault in Fault::ALL.into_iter().chain([
+            Fault::Outage,
+            Fault::Restore,
+            Fault::Forgery,
+            Fault::Replay,
+        ]) {
             let drawn = Schedule::new(&options(&[fault]));
             let text = serde_json::to_string(&drawn.clone().into_events()).unwrap();
             let given = Some(serde_json::from_str(&text).unwrap());

@@ -34,6 +34,10 @@ pub enum NemesisOp {
     Loss(f64),
     /// Delivers each message between nodes twice with this probability.
     Duplication(f64),
+    /// Changes each message between nodes, or adds a forged one, with this probability.
+    Forgery(f64),
+    /// Sends an earlier message again, with this probability for each message between nodes.
+    Replay(f64),
     /// Adds this to the latency of every message from or to a node (or a service).
     Slow(NodeId, #[serde(with = "nanos")] Duration),
     /// Stops a node.
@@ -64,6 +68,8 @@ impl NemesisOp {
             Self::StopPartition => "stop-partition",
             Self::Loss(_) => "loss",
             Self::Duplication(_) => "duplication",
+            Self::Forgery(_) => "forgery",
+            Self::Replay(_) => "replay",
             Self::Slow(..) => "slow",
             Self::Pause(_) => "pause",
             Self::Resume(_) => "resume",
@@ -82,6 +88,8 @@ impl NemesisOp {
             Self::StartPartition(..) => Some(Self::StopPartition),
             Self::Loss(p) if *p > 0.0 => Some(Self::Loss(0.0)),
             Self::Duplication(p) if *p > 0.0 => Some(Self::Duplication(0.0)),
+            Self::Forgery(p) if *p > 0.0 => Some(Self::Forgery(0.0)),
+            Self::Replay(p) if *p > 0.0 => Some(Self::Replay(0.0)),
             Self::Slow(id, by) if !by.is_zero() => Some(Self::Slow(id.clone(), Duration::ZERO)),
             Self::Pause(id) => Some(Self::Resume(id.clone())),
             Self::Crash(id) => Some(Self::Restart(id.clone())),
@@ -119,7 +127,9 @@ impl fmt::Display for NemesisOp {
         match self {
             Self::StartPartition(kind, _) => write!(f, "{name} ({})", kind.name()),
             Self::StopPartition | Self::Forget => f.write_str(name),
-            Self::Loss(p) | Self::Duplication(p) => write!(f, "{name} {:.0} %", p * 100.0),
+            Self::Loss(p) | Self::Duplication(p) | Self::Forgery(p) | Self::Replay(p) => {
+                write!(f, "{name} {:.0} %", p * 100.0)
+            }
             Self::Slow(node, by) => write!(f, "{name} {node} by {} ms", by.as_millis()),
             Self::Pause(node) | Self::Resume(node) | Self::Crash(node) | Self::Restart(node) => {
                 write!(f, "{name} {node}")

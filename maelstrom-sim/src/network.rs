@@ -27,11 +27,13 @@ use crate::stagger::random_below;
 use crate::trace::{Fate, Trace};
 
 mod flood;
+mod intruder;
 
 pub use crate::message::Message;
 
 pub(crate) use self::flood::is_too_much;
 pub use self::flood::{Flood, WAITING_BYTES_MAX, WAITING_MAX, Waiting};
+use self::intruder::{Injected, Intruder};
 
 /// Whether this is the address of a client. As in Maelstrom, the first letter decides.
 #[must_use]
@@ -64,6 +66,8 @@ pub struct Network {
     duplication: f64,
     /// Whether messages from and to services are exempt from both.
     spare_services: bool,
+    /// Changes and adds messages between nodes.
+    intruder: Intruder,
     /// The extra latency of all messages from and to an address.
     slow: BTreeMap<NodeId, Duration>,
     /// The bandwidth of a link in bytes per second. `None`: unlimited.
@@ -156,6 +160,7 @@ impl Network {
             loss: 0.0,
             duplication: 0.0,
             spare_services: false,
+            intruder: Intruder::default(),
             slow: BTreeMap::new(),
             bandwidth: None,
             busy_until: BTreeMap::new(),
@@ -203,6 +208,18 @@ impl Network {
     /// Sets the probability that a message between nodes is delivered twice.
     pub fn set_duplication(&mut self, probability: f64) {
         self.duplication = probability;
+    }
+
+    /// Sets the probability that a message between nodes is changed, or leads to a forged one.
+    /// Services do not count as nodes.
+    pub fn set_forgery(&mut self, probability: f64) {
+        self.intruder.forgery = probability;
+    }
+
+    /// Sets the probability that a message between nodes leads to the replay of an earlier one.
+    /// Services do not count as nodes.
+    pub fn set_replay(&mut self, probability: f64) {
+        self.intruder.replay = probability;
     }
 
     /// Exempts messages from and to services from loss and duplication.
@@ -266,14 +283,14 @@ impl Network {
         body: Box<RawValue>,
     ) -> Result<(), NoSuchAddress> {
         // As in Maelstrom, a refused message gets a number too.
-        let message = Message { id: self.next_id, src: src.clone(), dest: dest.clone(), body };
-        self.next_id += 1;
+        let mut message = self.numbered(src.clone(), dest.clone(), body);
         let unknown = [src, dest].into_iter().find(|end| !self.receivers.contains_key(*end));
         if let Some(unknown) = unknown {
             self.trace_sent(now, &message, 1, Some(Fate::NoAddress));
             return Err(NoSuchAddress(unknown.clone()));
         }
         let to_client = is_client(src) || is_client(dest);
+        let injected = self.intercept(&mut message);
         let bytes = message.body.get().len() as u64;
         self.stats.count(to_client, |counts| {
             counts.sent += 1;
@@ -283,8 +300,42 @@ impl Network {
         let is_spared =
             to_client || (self.spare_services && [src, dest].into_iter().any(is_service));
         let copies = self.copies(is_spared);
+        self.put_under_way(now, carried_at, &message, copies);
+        for (src, dest, body) in injected {
+            let message = self.numbered(src, dest, body);
+            self.put_under_way(now, now, &message, 1);
+        }
+        Ok(())
+    }
+
+    fn numbered(&mut self, src: NodeId, dest: NodeId, body: Box<RawValue>) -> Message {
+        let id = self.next_id;
+        self.next_id += 1;
+        Message { id, src, dest, body }
+    }
+
+    /// Somebody may change the message. Returns what is sent as well.
+    fn intercept(&mut self, message: &mut Message) -> Vec<Injected> {
+        let is_node = |address: &NodeId| !is_client(address) && !is_service(address);
+        if !self.intruder.is_there() || !is_node(&message.src) || !is_node(&message.dest) {
+            return Vec::new();
+        }
+        let nodes: Vec<NodeId> = self.receivers.keys().filter(|id| is_node(id)).cloned().collect();
+        self.intruder.intercept(message, &nodes, &mut self.rng)
+    }
+
+    /// So many copies of a message are on their way, once the link has carried it.
+    fn put_under_way(
+        &mut self,
+        now: Duration,
+        carried_at: Duration,
+        message: &Message,
+        copies: usize,
+    ) {
+        let Message { src, dest, .. } = message;
+        let to_client = is_client(src) || is_client(dest);
         let lost = (copies == 0).then_some(Fate::Lost);
-        self.trace_sent(now, &message, copies.max(1), lost);
+        self.trace_sent(now, message, copies.max(1), lost);
         for _ in 0..copies {
             let latency = if to_client { Duration::ZERO } else { self.draw_latency(src, dest) };
             let Some(receiver) = self.receivers.get_mut(dest) else {
@@ -297,7 +348,6 @@ impl Network {
             self.receive(now, dest);
         }
         self.check_limits(dest);
-        Ok(())
     }
 
     fn check_limits(&mut self, dest: &NodeId) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use maelstrom_core::NodeId;
+use maelstrom_core::auth::ClusterKey;
 
 use crate::arguments::clojure_number;
 use crate::fault::Fault;
@@ -49,7 +50,9 @@ pub struct Options {
     /// replace their records by snapshots all the time. `None`: never.
     pub snapshot_part_bytes: Option<usize>,
     /// The longest line that nodes in virtual time read, without its newline. They skip a longer
-    /// one, and the test fails if a node prints one. `None`: unlimited.
+    /// one, and the test fails if a node prints one. `None`: unlimited. With a
+    /// [`cluster_key`](Self::cluster_key), a line may be longer by
+    /// [its seal](maelstrom_core::auth::sealed_line_bytes_max).
     pub line_bytes_max: Option<usize>,
     /// Whether nodes may print longer lines than that to clients. Clients read lines of any length.
     pub long_lines_to_clients: bool,
@@ -59,6 +62,9 @@ pub struct Options {
     /// The bandwidth of a link between two nodes, or a node and a service, in bytes per second and
     /// direction. A link carries one message after the other. `None`: unlimited, as in Maelstrom.
     pub bandwidth: Option<u32>,
+    /// The key with which nodes in virtual time [authenticate](maelstrom_core::auth) each other's
+    /// messages. `None`: they do not.
+    pub cluster_key: Option<ClusterKey>,
     /// The actions of the nemesis, each with its time since the clients began. `None`: drawn from
     /// the seed.
     pub schedule: Option<Vec<(Duration, NemesisOp)>>,
@@ -94,6 +100,7 @@ impl Default for Options {
             long_lines_to_clients: false,
             losable: None,
             bandwidth: None,
+            cluster_key: None,
             schedule: None,
             operations: None,
             trace: false,

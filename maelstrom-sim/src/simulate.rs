@@ -18,6 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use maelstrom_core::auth::{ClusterKey, sealed_line_bytes_max};
 use maelstrom_core::{MessageHandler, NodeId, RawNode};
 use rand::Rng;
 use rand::seq::IndexedRandom;
@@ -154,6 +155,7 @@ struct Simulation<'a, 'b, 'h> {
     line_bytes_max: Option<usize>,
     long_lines_to_clients: bool,
     losable: Option<Losable>,
+    cluster_key: Option<ClusterKey>,
 }
 
 impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
@@ -164,7 +166,12 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         let drawn = SYNC_MAX_MS.choose(&mut rng).copied().unwrap_or_default();
         let sync_max = options.sync_max.unwrap_or(Duration::from_millis(drawn));
         let now = Duration::ZERO;
+        let cluster_key = options.cluster_key.clone();
         let (part_bytes, line_bytes_max) = (options.snapshot_part_bytes, options.line_bytes_max);
+        let line_bytes_max = match &cluster_key {
+            Some(_) => line_bytes_max.map(sealed_line_bytes_max),
+            None => line_bytes_max,
+        };
         let long_lines_to_clients = options.long_lines_to_clients;
         let losable = options.losable.clone();
         let restores = |(_, op): &(Duration, NemesisOp)| matches!(op, NemesisOp::Restore(..));
@@ -187,6 +194,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
             line_bytes_max,
             long_lines_to_clients,
             losable,
+            cluster_key,
         };
         for id in ids {
             if let Some(node) = simulation.guard(&id, |simulation| simulation.start(&id, &[])) {
@@ -216,6 +224,9 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
         let mut node = (self.build)(id, seed);
+        if let Some(key) = &self.cluster_key {
+            node.set_cluster_key(key.clone());
+        }
         for record in records {
             let recovered = node.recover(record);
             assert!(recovered.is_ok(), "{id} cannot recover: {recovered:?}");

@@ -10,6 +10,8 @@
 
 mod configurations;
 mod damaged;
+#[path = "../../../maelstrom-sim/tests/forged/mod.rs"]
+mod forged;
 mod forgetful;
 mod mutants;
 #[path = "../../../maelstrom-sim/tests/mutants/shrunk.rs"]

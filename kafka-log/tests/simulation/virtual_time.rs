@@ -22,6 +22,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::damaged::{Damaged, Reader};
+use crate::forged::{expect_that_only_a_key_helps, sweep_with_forgery};
 use crate::forgetful::{Forgetful, with_one_bad_disk};
 
 fn all_faults() -> Sweep {
@@ -31,6 +32,16 @@ fn all_faults() -> Sweep {
 #[test]
 fn sweep() {
     all_faults().expecting(MARKS.iter().copied()).test(6, |_| KafkaLog::default());
+}
+
+#[test]
+fn sweep_with_keys_and_forged_messages() {
+    sweep_with_forgery(all_faults(), "kafka-forgery", |_| KafkaLog::default());
+}
+
+#[test]
+fn forged_messages_are_noticed_without_keys() {
+    expect_that_only_a_key_helps(&all_faults(), |_| KafkaLog::default());
 }
 
 #[test]

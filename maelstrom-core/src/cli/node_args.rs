@@ -40,7 +40,7 @@ pub struct NodeArgs {
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
 
-    /// Skip input lines of more bytes than this.
+    /// Skip input lines of more bytes than this. (With a key of the cluster: of more than twice that.)
     #[arg(long, value_name = "BYTES", default_value_t = LINE_BYTES_MAX)]
     max_line_bytes: usize,
 
@@ -49,6 +49,12 @@ pub struct NodeArgs {
     #[cfg(feature = "metrics")]
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = metrics_address)]
     metrics: Option<SocketAddr>,
+
+    /// Take messages from other nodes only if they have the key in this file, which all nodes of the
+    /// cluster need: at least 16 random bytes that only the file's owner can read. [default: off]
+    #[cfg(feature = "auth")]
+    #[arg(long, value_name = "FILE")]
+    cluster_key_file: Option<PathBuf>,
 }
 
 /// An address, or a port of the loopback interface.
@@ -95,6 +101,10 @@ impl NodeArgs {
                 metrics: self.metrics,
                 #[cfg(not(feature = "metrics"))]
                 metrics: None,
+                #[cfg(feature = "auth")]
+                cluster_key_file: self.cluster_key_file,
+                #[cfg(not(feature = "auth"))]
+                cluster_key_file: None,
             },
         )
     }

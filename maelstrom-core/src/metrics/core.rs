@@ -7,6 +7,7 @@ pub const METRICS: &[&Metric] = &[
     &MESSAGES,
     &MESSAGE_BYTES,
     &SKIPPED,
+    &UNAUTHENTICATED,
     &REQUESTS,
     &GIVEN_UP,
     &ERRORS,
@@ -46,6 +47,12 @@ pub(crate) static SKIPPED: Metric = Metric::counter(
     "maelstrom_lines_skipped_total",
     &["reason"],
     "Lines of input that are no message or too long.",
+);
+
+pub(crate) static UNAUTHENTICATED: Metric = Metric::counter(
+    "maelstrom_unauthenticated_total",
+    &["reason"],
+    "Messages between nodes that were dropped: their MAC is missing or wrong.",
 );
 
 pub(super) static REQUESTS: Metric = Metric::counter(

@@ -41,13 +41,15 @@
 //!
 //! # Metrics of every node
 //!
-//! Times are in seconds and sizes in bytes. Lines are counted without their newline.
+//! Times are in seconds and sizes in bytes. Lines are counted without their newline, and messages
+//! that were [sealed](crate::auth) without their seal.
 //!
 //! | name | kind | labels | meaning |
 //! |---|---|---|---|
 //! | `maelstrom_messages_total` | counter | `direction`, `type` | Messages received and sent, by type. |
 //! | `maelstrom_message_bytes_total` | counter | `direction`, `type` | Bytes of these messages. |
 //! | `maelstrom_lines_skipped_total` | counter | `reason` | Lines of input that are no message or too long. |
+//! | `maelstrom_unauthenticated_total` | counter | `reason` | Messages between nodes that were dropped: their MAC is missing or wrong. |
 //! | `maelstrom_requests_total` | counter | `type`, `outcome` | Requests answered: ok, error, or late (the client had given up, so no reply was sent). |
 //! | `maelstrom_requests_given_up_total` | counter | | Requests given up since too many waited for a reply. |
 //! | `maelstrom_errors_total` | counter | `code` | Error replies, by the protocol's name of the code. |
@@ -76,6 +78,8 @@ mod recorder;
 mod snapshot;
 
 pub use self::core::METRICS;
+#[cfg(feature = "auth")]
+pub(crate) use self::core::UNAUTHENTICATED;
 pub(crate) use self::core::{
     CALLS, CALLS_OPEN, CallOutcome, EARLY_BYTES, GIVEN_UP, OUTPUT_BYTES, READY, RECORD_BYTES,
     RECORDS, REQUESTS_OPEN, SKIPPED, TIMERS,

@@ -14,8 +14,8 @@ impl<E> Node<E> {
     ///
     /// # Errors
     ///
-    /// If the line would be longer than `line_bytes_max` (the newline not counted), or the body has
-    /// no JSON form: nothing is sent then.
+    /// If the line would be longer than `line_bytes_max` (the newline not counted, nor a seal), or
+    /// the body has no JSON form: nothing is sent then.
     pub(crate) fn send_with_list<B: Serialize + ?Sized>(
         &mut self,
         dest: &NodeId,
@@ -23,6 +23,7 @@ impl<E> Node<E> {
         (field, texts): (&str, Vec<SharedText>),
         line_bytes_max: usize,
     ) -> Result<(), serde_json::Error> {
+        let seal = self.seal_for(dest);
         let (id, metrics) = (&self.id, &mut self.metrics);
         let is_empty = texts.is_empty();
         let end = if is_empty { LINE_END } else { "]}}\n" };
@@ -48,9 +49,9 @@ impl<E> Node<E> {
                 return Err(serde_json::Error::custom(text));
             }
             metrics.sent(out.get(body_at..).unwrap_or_default(), bytes);
-            Ok(())
+            Ok(body_at.saturating_sub(before))
         };
-        self.outputs.write_shared(begin, texts, end)
+        self.outputs.write_shared(begin, (texts, end), seal)
     }
 }
 

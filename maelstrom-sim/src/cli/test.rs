@@ -176,6 +176,7 @@ impl TestArgs {
             long_lines_to_clients: false,
             losable: None,
             bandwidth: None,
+            cluster_key: None,
             schedule: None,
             operations: None,
             trace: true,

@@ -120,6 +120,61 @@ fn messages_between_nodes_can_be_lost_doubled_and_slow_but_never_those_of_client
     assert_eq!(network.stats().servers.sent, 3);
 }
 
+/// The bodies that arrive at `n1` and `n2`.
+fn intruded(set: impl FnOnce(&mut Network), seed: u64) -> Vec<String> {
+    let mut network = Network::new(Latency::default(), stream(seed, Stream::Latency), None);
+    for address in ["n1", "n2", "n3", "c1", "lin-kv"] {
+        network.add(address.into());
+    }
+    set(&mut network);
+    let mut arrived = Vec::new();
+    for at in 0..100 {
+        for (src, dest) in [("n1", "n2"), ("c1", "n1"), ("lin-kv", "n2"), ("n2", "c1")] {
+            let body = format!(r#"{{"type":"{src}","number":{at}}}"#);
+            let body = RawValue::from_string(body).unwrap();
+            network.send(ms(at), &src.into(), &dest.into(), body).unwrap();
+        }
+        let messages = std::iter::from_fn(|| network.poll_delivered());
+        arrived.extend(messages.map(|m| format!("{} {} {}", m.src, m.dest, m.body)));
+    }
+    assert_eq!(network.stats().all().sent, 400, "nobody counts what no node sent");
+    arrived
+}
+
+fn of_clients_and_services(arrived: &[String]) -> Vec<&String> {
+    arrived.iter().filter(|line| !line.starts_with("n1 ") && !line.starts_with("n3 ")).collect()
+}
+
+#[test]
+fn forgery_changes_and_adds_messages_between_nodes_and_leaves_all_others_alone() {
+    let plain = intruded(|_| {}, 1);
+    let forged = intruded(|network| network.set_forgery(1.0), 1);
+    assert_eq!(of_clients_and_services(&plain).len(), 300);
+    let others = of_clients_and_services(&forged);
+    assert!(of_clients_and_services(&plain).iter().all(|line| others.contains(line)));
+    let kept = forged.iter().filter(|line| plain.contains(line)).count();
+    let added = forged.len() - plain.len();
+    let changed = plain.len() - kept;
+    assert!((30..=70).contains(&added), "{added}");
+    assert!((30..=70).contains(&changed), "{changed}");
+    let other_ends = ["n3 n2 ", "n1 n3 ", "n1 n1 "];
+    for ends in other_ends {
+        assert!(forged.iter().any(|line| line.starts_with(ends)), "{ends}");
+    }
+    assert_eq!(intruded(|network| network.set_forgery(1.0), 1), forged, "by the seed");
+    assert_ne!(intruded(|network| network.set_forgery(1.0), 2), forged);
+    assert_eq!(intruded(|network| network.set_forgery(0.0), 1), plain);
+}
+
+#[test]
+fn a_replay_is_an_earlier_message_between_nodes_as_it_was() {
+    let (plain, replayed) = (intruded(|_| {}, 1), intruded(|network| network.set_replay(1.0), 1));
+    assert_eq!(replayed.len(), plain.len() + 100);
+    assert!(replayed.iter().all(|line| plain.contains(line)));
+    assert!(plain.iter().all(|line| replayed.contains(line)));
+    assert_eq!(of_clients_and_services(&replayed), of_clients_and_services(&plain));
+}
+
 #[test]
 fn partitions_add_up_until_they_are_healed() {
     let mut network = network(0, LatencyDist::Constant);

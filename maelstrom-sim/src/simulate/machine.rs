@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use maelstrom_core::auth::ClusterKey;
 use maelstrom_core::metrics::Snapshot;
 use maelstrom_core::{Clock, Error, MessageHandler, Output, RawNode, Records, SnapshotPosition};
 
@@ -23,6 +24,7 @@ const WALL_CLOCK_START: Duration = Duration::from_secs(1_767_225_600);
 /// A node with any handler. This trait hides the handler's type, so that the simulator is compiled
 /// only once, not for each handler. Its functions are those of [`RawNode`].
 pub(crate) trait Program {
+    fn set_cluster_key(&mut self, key: ClusterKey);
     fn recover(&mut self, record: &[u8]) -> Result<(), Error>;
     fn handle_line(&mut self, clock: Clock, line: &[u8]);
     fn handle_timeout(&mut self, clock: Clock);
@@ -40,6 +42,10 @@ pub(crate) trait Program {
 }
 
 impl<H: MessageHandler> Program for RawNode<H> {
+    fn set_cluster_key(&mut self, key: ClusterKey) {
+        self.set_cluster_key(key);
+    }
+
     fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
         self.recover(record)
     }

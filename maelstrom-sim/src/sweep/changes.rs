@@ -119,6 +119,8 @@ fn rounded(op: NemesisOp) -> NemesisOp {
     match op {
         NemesisOp::Loss(p) => NemesisOp::Loss(round(p)),
         NemesisOp::Duplication(p) => NemesisOp::Duplication(round(p)),
+        NemesisOp::Forgery(p) => NemesisOp::Forgery(round(p)),
+        NemesisOp::Replay(p) => NemesisOp::Replay(round(p)),
         other => other,
     }
 }

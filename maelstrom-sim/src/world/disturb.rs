@@ -34,6 +34,8 @@ impl World {
             NemesisOp::StopPartition => return self.network.heal(),
             NemesisOp::Loss(p) => return self.network.set_loss(p),
             NemesisOp::Duplication(p) => return self.network.set_duplication(p),
+            NemesisOp::Forgery(p) => return self.network.set_forgery(p),
+            NemesisOp::Replay(p) => return self.network.set_replay(p),
             NemesisOp::Slow(address, by) => return self.network.set_slow(address, by),
             NemesisOp::Services(mode) => return self.service_mode = mode,
             NemesisOp::Forget => {

@@ -8,6 +8,8 @@
 )]
 #![allow(clippy::print_stdout, clippy::indexing_slicing, reason = "tests may fail")]
 
+#[path = "../../../maelstrom-sim/tests/forged/mod.rs"]
+mod forged;
 #[path = "../../../maelstrom-sim/tests/mutants/hunt.rs"]
 mod hunt;
 mod mutants;

@@ -27,6 +27,7 @@ use maelstrom_sim::workload::{TxnOptions, TxnRwRegister};
 use maelstrom_sim::world::World;
 use txn_rw::{Config, DEPENDS, Isolation, PERIOD_MIN, Registers, STEPS, TxnRw};
 
+use crate::forged::{expect_that_only_a_key_helps, sweep_with_forgery};
 use crate::restored::{Replicated, restored};
 
 /// The node with its default parameters.
@@ -46,6 +47,16 @@ fn all_faults() -> Sweep {
 fn sweep() {
     let marks = MARKS.iter().copied().chain([DEPENDS]);
     all_faults().expecting(marks).test(6, node);
+}
+
+#[test]
+fn sweep_with_keys_and_forged_messages() {
+    sweep_with_forgery(all_faults(), "txn-rw-forgery", node);
+}
+
+#[test]
+fn forged_messages_are_noticed_without_keys() {
+    expect_that_only_a_key_helps(&all_faults(), node);
 }
 
 #[test]
