@@ -1,0 +1,40 @@
+//! Fuzz targets: bytes in, and a panic if an invariant does not hold.
+//!
+//! `make fuzz` runs every target from its kept corpus for a while; `scripts/fuzz` says how to run
+//! one for longer, and how to replay what was found. Each target is a function of its bytes alone, so a
+//! file with the bytes is all that it takes.
+//!
+//! | target | what it feeds, and what must hold |
+//! |---|---|
+//! | [`lines`] | a line to the decoder, which must read it as serde_json does |
+//! | [`chunks`] | a stream in chunks to the splitter of lines |
+//! | [`payloads`] | texts of everything that nodes say and keep: stable, and as serde_json reads them |
+//! | [`echo`](subjects::echo), … | a cluster of one handler: see [`world`] for what holds for all |
+//!
+//! libFuzzer guides the search by the coverage that LLVM counts, which needs no nightly compiler.
+
+pub mod chunks;
+pub mod input;
+pub mod lines;
+pub mod odd;
+pub mod payloads;
+pub mod reference;
+pub mod service;
+pub mod subjects;
+pub mod world;
+
+/// A target.
+pub type Target = fn(&[u8]);
+
+/// All targets by name.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("lines", lines::run),
+    ("chunks", chunks::run),
+    ("payloads", payloads::run),
+    ("echo", subjects::echo::run),
+    ("unique-ids", subjects::unique_ids::run),
+    ("broadcast", subjects::broadcast::run),
+    ("g-counter", subjects::g_counter::run),
+    ("kafka-log", subjects::kafka_log::run),
+    ("txn-rw", subjects::txn_rw::run),
+];

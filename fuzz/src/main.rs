@@ -1,0 +1,20 @@
+//! libFuzzer's program: the environment variable `FUZZ_TARGET` names the target. `scripts/fuzz` runs
+//! it.
+
+#![no_main]
+
+use std::sync::OnceLock;
+
+use fuzz::{TARGETS, Target};
+
+/// The target of this process.
+static TARGET: OnceLock<Target> = OnceLock::new();
+
+fn target() -> Target {
+    let name = std::env::var("FUZZ_TARGET").unwrap_or_default();
+    let found = TARGETS.iter().find(|(target, _)| *target == name);
+    let names: Vec<&str> = TARGETS.iter().map(|(target, _)| *target).collect();
+    found.unwrap_or_else(|| panic!("FUZZ_TARGET must be one of {names:?}")).1
+}
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| TARGET.get_or_init(target)(bytes));
