@@ -23,6 +23,18 @@ pub mod service;
 pub mod subjects;
 pub mod world;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether every step of a case is told on stderr.
+pub static IS_TRACED: AtomicBool = AtomicBool::new(false);
+
+/// Tells a step, if anybody wants to know.
+fn trace(step: impl FnOnce() -> String) {
+    if IS_TRACED.load(Ordering::Relaxed) {
+        eprintln!("{}", step());
+    }
+}
+
 /// A target.
 pub type Target = fn(&[u8]);
 

@@ -23,6 +23,7 @@ use serde_json::value::RawValue;
 use crate::input::Input;
 use crate::odd;
 use crate::service::LinKv;
+use crate::trace;
 
 /// How a cluster is set up.
 #[derive(Clone, Copy, Debug)]
@@ -185,6 +186,7 @@ impl<'a, S: Subject> World<'a, S> {
             is_hostile: flags & 8 != 0,
             choice,
         };
+        trace(|| format!("{setup:?}"));
         let mut world = World {
             subject: new(setup),
             setup,
@@ -282,7 +284,9 @@ impl<'a, S: Subject> World<'a, S> {
             let asks = self.asks.entry((client.to_owned(), id)).or_default();
             let is_retry = !asks.is_empty();
             asks.push(Ask { node, life, request: request.to_owned(), is_open: true });
-            self.subject.asked(node, life, request, is_retry);
+            if !self.is_spoilt {
+                self.subject.asked(node, life, request, is_retry);
+            }
         }
         let dest = name(node);
         let line = format!(r#"{{"src":"{client}","dest":"{dest}","body":{{{msg_id}{request}}}}}"#);
@@ -375,12 +379,18 @@ impl<'a, S: Subject> World<'a, S> {
     // Inputs and outputs.
 
     fn give(&mut self, node: usize, line: &[u8]) {
+        self.give_and_take(node, line, usize::MAX);
+    }
+
+    /// Gives a node a line, and takes so many of its outputs.
+    fn give_and_take(&mut self, node: usize, line: &[u8], outputs_max: usize) {
         let clock = self.clock();
         self.bytes += line.len();
+        trace(|| format!("{:?} > {}", self.now, String::from_utf8_lossy(line)));
         if let Some(raw) = &mut self.slots[node].raw {
             raw.handle_line(clock, line);
         }
-        self.drain(node, usize::MAX);
+        self.drain(node, outputs_max);
     }
 
     /// How much a node may say or keep after one input: at most all that ever was said, once for
@@ -400,6 +410,7 @@ impl<'a, S: Subject> World<'a, S> {
         for output in outputs {
             match output {
                 Output::Record(record) => {
+                    trace(|| format!("    keeps {}", String::from_utf8_lossy(&record)));
                     said += record.len();
                     self.keep(node, record);
                 }
@@ -408,6 +419,7 @@ impl<'a, S: Subject> World<'a, S> {
                     let lines = String::from_utf8(lines).expect("lines are UTF-8");
                     assert!(lines.ends_with('\n'), "no whole line: {lines}");
                     for line in lines.lines() {
+                        trace(|| format!("    {line}"));
                         self.route(node, line);
                     }
                 }
@@ -536,7 +548,7 @@ impl<'a, S: Subject> World<'a, S> {
             None => shown = self.probe(node),
             Some(outputs) => {
                 let request = self.subject.request(&mut self.input);
-                let (id, life, clock) = (self.next_msg_id, self.slots[node].life, self.clock());
+                let (id, life) = (self.next_msg_id, self.slots[node].life);
                 self.next_msg_id += 1;
                 let ask = Ask { node, life, request: request.clone(), is_open: true };
                 self.asks.entry(("c1".to_owned(), id)).or_default().push(ask);
@@ -544,13 +556,10 @@ impl<'a, S: Subject> World<'a, S> {
                 let dest = name(node);
                 let line =
                     format!(r#"{{"src":"c1","dest":"{dest}","body":{{"msg_id":{id},{request}}}}}"#);
-                self.bytes += line.len();
-                if let Some(raw) = &mut self.slots[node].raw {
-                    raw.handle_line(clock, line.as_bytes());
-                }
-                self.drain(node, outputs);
+                self.give_and_take(node, line.as_bytes(), outputs);
             }
         }
+        trace(|| format!("n{} crashes", node + 1));
         let slot = &mut self.slots[node];
         (slot.raw, slot.replacing, slot.shown) = (None, None, shown);
         self.subject.crashed(node, !self.setup.is_durable);
@@ -566,6 +575,7 @@ impl<'a, S: Subject> World<'a, S> {
         for record in &slot.records {
             let result = raw.recover(record);
             let text = String::from_utf8_lossy(record);
+            trace(|| format!("    recovers {text}"));
             assert!(result.is_ok(), "{result:?} at the record {text}");
         }
         let (life, shown) = (slot.life, slot.shown.take());

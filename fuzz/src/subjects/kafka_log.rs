@@ -105,7 +105,7 @@ impl Logs {
         let mut is_full = false;
         for (key, from) in asked {
             let list = messages.get(&key).map_or(&[][..], Vec::as_slice);
-            let end = list.last().map_or(from, |(offset, _)| offset + 1);
+            let end = list.last().map_or(0, |(offset, _)| offset + 1);
             let shown = self.shown.entry((reply.node, reply.life, key.clone())).or_default();
             // A poll of limited length may leave out whole keys behind the first one.
             is_full |= !list.is_empty() && self.config.poll_bytes < 1000;
