@@ -256,7 +256,7 @@ lint: ## Check formatting, clippy and the documentation: no warnings
 	cargo fmt --check --manifest-path $(own_workload)
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --all-targets --locked --manifest-path $(own_workload) -- -D warnings
-	$(if $(cxx),cargo clippy --all-targets --locked --manifest-path fuzz/Cargo.toml -- -D warnings)
+	$(if $(cxx),cargo clippy --locked --manifest-path fuzz/Cargo.toml -- -D warnings)
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 

@@ -29,7 +29,7 @@ pub fn run(bytes: &[u8]) {
     while !input.is_empty() {
         // Line ends are common.
         let byte = input.byte();
-        stream.push(if byte % 8 == 0 { b'\n' } else { byte });
+        stream.push(if byte.is_multiple_of(8) { b'\n' } else { byte });
     }
     let mut splitter = LineSplitter::new(max);
     let (mut found, mut rest, mut lengths) = (Vec::new(), &stream[..], lengths.into_iter());

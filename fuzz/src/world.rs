@@ -13,10 +13,12 @@
 //! A [`Subject`] knows the rest: what clients ask, and what the replies may say. It is asked only as
 //! long as no damaged message was delivered, since a peer that lies may make a node say anything.
 
+mod lives;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use maelstrom_core::{Clock, MessageHandler, Output, RawNode, Records, SnapshotPosition};
+use maelstrom_core::{Clock, MessageHandler, Output, RawNode, SnapshotPosition};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -36,6 +38,21 @@ pub struct Setup {
     pub is_hostile: bool,
     /// The handler's own choice.
     pub choice: usize,
+}
+
+/// A request of a client.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The client and its name for the message.
+    pub name: (&'a str, u64),
+    /// The node that gets it.
+    pub node: usize,
+    /// Which life of the node.
+    pub life: u64,
+    /// The fields.
+    pub request: &'a str,
+    /// Whether it came before under this name, to any node.
+    pub is_retry: bool,
 }
 
 /// A reply to a client.
@@ -78,8 +95,8 @@ pub trait Subject {
     /// The fields of a request.
     fn request(&mut self, input: &mut Input<'_>) -> String;
 
-    /// A request has been sent to a node. `is_retry`: under the same name as before.
-    fn asked(&mut self, _node: usize, _life: u64, _request: &str, _is_retry: bool) {}
+    /// A node is about to be sent a request.
+    fn asked(&mut self, _asked: &Asked<'_>) {}
 
     /// A node has replied.
     fn replied(&mut self, reply: &Reply<'_>);
@@ -139,9 +156,6 @@ const NET_MAX: usize = 256;
 /// So many bytes a node may say for an input of no length.
 const INPUT_BYTES: usize = 16 << 10;
 
-/// A step of time while the cluster settles, at most.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// The cluster.
 pub struct World<'a, S: Subject> {
     subject: S,
@@ -171,7 +185,7 @@ struct Line {
     body: BTreeMap<String, Box<RawValue>>,
 }
 
-fn name(node: usize) -> String {
+fn node_name(node: usize) -> String {
     format!("n{}", node + 1)
 }
 
@@ -198,7 +212,7 @@ impl<'a, S: Subject> World<'a, S> {
             now: Duration::ZERO,
             wall: Duration::from_secs(1_750_000_000),
             asks: BTreeMap::new(),
-            next_msg_id: 1,
+            next_msg_id: 0,
             bytes: 0,
             is_spoilt: false,
             probed: None,
@@ -265,41 +279,43 @@ impl<'a, S: Subject> World<'a, S> {
             let at = self.input.below(asks.clone().count().max(1));
             let Some(((client, id), asks)) = asks.nth(at) else { return };
             let (client, id, request) = (client.clone(), *id, asks[0].request.clone());
-            return self.send(node, &client, Some(id), &request);
+            return self.send(node, (&client, id), &request, usize::MAX);
         }
         let request = self.subject.request(&mut self.input);
-        let id = self.next_msg_id;
-        self.next_msg_id += 1;
-        self.send(node, client, Some(id), &request);
+        let id = self.next_id();
+        self.send(node, (client, id), &request, usize::MAX);
     }
 
-    fn send(&mut self, node: usize, client: &str, id: Option<u64>, request: &str) {
+    fn next_id(&mut self) -> u64 {
+        self.next_msg_id += 1;
+        self.next_msg_id
+    }
+
+    /// Sends a request of a client, and takes so many outputs.
+    fn send(&mut self, node: usize, name: (&str, u64), request: &str, outputs_max: usize) {
         if self.slots[node].raw.is_none() {
             return;
         }
+        let (client, id) = name;
         let life = self.slots[node].life;
-        let mut msg_id = String::new();
-        if let Some(id) = id {
-            msg_id = format!(r#""msg_id":{id},"#);
-            let asks = self.asks.entry((client.to_owned(), id)).or_default();
-            let is_retry = !asks.is_empty();
-            asks.push(Ask { node, life, request: request.to_owned(), is_open: true });
-            if !self.is_spoilt {
-                self.subject.asked(node, life, request, is_retry);
-            }
+        let asks = self.asks.entry((client.to_owned(), id)).or_default();
+        let is_retry = !asks.is_empty();
+        asks.push(Ask { node, life, request: request.to_owned(), is_open: true });
+        if !self.is_spoilt {
+            self.subject.asked(&Asked { name, node, life, request, is_retry });
         }
-        let dest = name(node);
-        let line = format!(r#"{{"src":"{client}","dest":"{dest}","body":{{{msg_id}{request}}}}}"#);
-        self.give(node, line.as_bytes());
+        let dest = node_name(node);
+        let body = format!(r#"{{"msg_id":{id},{request}}}"#);
+        let line = format!(r#"{{"src":"{client}","dest":"{dest}","body":{body}}}"#);
+        self.give_and_take(node, line.as_bytes(), outputs_max);
     }
 
     /// Asks a node to show its state, and returns the reply if it comes at once.
     fn probe(&mut self, node: usize) -> Option<String> {
         let request = self.subject.probe()?;
-        let id = self.next_msg_id;
-        self.next_msg_id += 1;
+        let id = self.next_id();
         self.probed = None;
-        self.send(node, "probe", Some(id), &request);
+        self.send(node, ("probe", id), &request, usize::MAX);
         self.probed.take()
     }
 
@@ -312,14 +328,13 @@ impl<'a, S: Subject> World<'a, S> {
         }
         self.is_spoilt = true;
         // A name for the message of which a reply may be made, once.
-        let id = self.next_msg_id;
-        self.next_msg_id += 1;
+        let id = self.next_id();
         let life = self.slots[node].life;
         let ask = Ask { node, life, request: fields.clone(), is_open: true };
         self.asks.entry((src.to_owned(), id)).or_default().push(ask);
         let is_named = fields.contains(r#""msg_id""#);
         let msg_id = if is_named { String::new() } else { format!(r#","msg_id":{id}"#) };
-        let dest = name(node);
+        let dest = node_name(node);
         let line = format!(r#"{{"src":"{src}","dest":"{dest}","body":{{{fields}{msg_id}}}}}"#);
         self.give(node, line.as_bytes());
     }
@@ -343,6 +358,14 @@ impl<'a, S: Subject> World<'a, S> {
         let message = if is_taken { self.net.remove(at) } else { self.net.get(at).cloned() };
         if let Some(message) = message {
             self.deliver(message);
+        }
+    }
+
+    /// Delivers the first message that is for a node, and takes so many outputs.
+    fn deliver_one_to(&mut self, node: usize, outputs_max: usize) {
+        let at = self.net.iter().position(|(dest, _)| *dest == node);
+        if let Some((_, line)) = at.and_then(|at| self.net.remove(at)) {
+            self.give_and_take(node, line.as_bytes(), outputs_max);
         }
     }
 
@@ -445,13 +468,13 @@ impl<'a, S: Subject> World<'a, S> {
         let line: Line = serde_json::from_str(text).unwrap_or_else(|error| {
             panic!("{error}: {text}");
         });
-        assert_eq!(line.src, name(node), "{text}");
+        assert_eq!(line.src, node_name(node), "{text}");
         if let Some(id) = line.body.get("in_reply_to") {
             let id = id.get().parse().expect("a name for a message");
             return self.reply(node, &line.dest, id, &line.body);
         }
         self.bytes += text.len();
-        let places = (0..self.setup.nodes).map(name).chain(["lin-kv".to_owned()]);
+        let places = (0..self.setup.nodes).map(node_name).chain(["lin-kv".to_owned()]);
         let dest = places.into_iter().position(|place| place == line.dest);
         // A stranger may have given itself any name.
         assert!(dest.is_some() || self.is_spoilt, "nobody has that name: {text}");
@@ -516,148 +539,5 @@ impl<'a, S: Subject> World<'a, S> {
                 self.drain(node, usize::MAX);
             }
         }
-    }
-
-    // Lives.
-
-    fn restart(&mut self, node: usize) {
-        let is_early = self.input.one_in(4);
-        if self.slots[node].raw.is_some() {
-            self.end(node);
-        }
-        self.start(node, is_early);
-    }
-
-    /// The input of a node ends, and so does its process.
-    fn end(&mut self, node: usize) {
-        let clock = self.clock();
-        if let Some(raw) = &mut self.slots[node].raw {
-            raw.handle_end_of_input(clock);
-        }
-        self.drain(node, usize::MAX);
-        self.crash(node, None);
-    }
-
-    /// A node crashes: at once, or after so many outputs for one more request.
-    fn crash(&mut self, node: usize, outputs: Option<usize>) {
-        if self.slots[node].raw.is_none() {
-            return;
-        }
-        let mut shown = None;
-        match outputs {
-            None => shown = self.probe(node),
-            Some(outputs) => {
-                let request = self.subject.request(&mut self.input);
-                let (id, life) = (self.next_msg_id, self.slots[node].life);
-                self.next_msg_id += 1;
-                let ask = Ask { node, life, request: request.clone(), is_open: true };
-                self.asks.entry(("c1".to_owned(), id)).or_default().push(ask);
-                self.subject.asked(node, life, &request, false);
-                let dest = name(node);
-                let line =
-                    format!(r#"{{"src":"c1","dest":"{dest}","body":{{"msg_id":{id},{request}}}}}"#);
-                self.give_and_take(node, line.as_bytes(), outputs);
-            }
-        }
-        trace(|| format!("n{} crashes", node + 1));
-        let slot = &mut self.slots[node];
-        (slot.raw, slot.replacing, slot.shown) = (None, None, shown);
-        self.subject.crashed(node, !self.setup.is_durable);
-    }
-
-    fn start(&mut self, node: usize, is_early: bool) {
-        let slot = &mut self.slots[node];
-        slot.life += 1;
-        let mut seed = [0; 32];
-        seed[..2].copy_from_slice(&[u8::try_from(node).unwrap_or(0), 1]);
-        seed[2..10].copy_from_slice(&slot.life.to_le_bytes());
-        let mut raw = RawNode::new(self.subject.handler(), seed, self.setup.is_durable);
-        for record in &slot.records {
-            let result = raw.recover(record);
-            let text = String::from_utf8_lossy(record);
-            trace(|| format!("    recovers {text}"));
-            assert!(result.is_ok(), "{result:?} at the record {text}");
-        }
-        let (life, shown) = (slot.life, slot.shown.take());
-        slot.raw = Some(raw);
-        if is_early {
-            self.request(node, false);
-        }
-        let ids: Vec<String> =
-            (0..self.setup.nodes).map(|node| format!(r#""{}""#, name(node))).collect();
-        let init = format!(
-            r#"{{"src":"c0","dest":"{0}","body":{{"type":"init","msg_id":{life},"node_id":"{0}","node_ids":[{1}]}}}}"#,
-            name(node),
-            ids.join(",")
-        );
-        let ask = Ask { node, life, request: String::new(), is_open: true };
-        let key = ("c0".to_owned(), life);
-        self.asks.entry(key.clone()).or_default().push(ask);
-        self.give(node, init.as_bytes());
-        let asks = &self.asks[&key];
-        assert!(asks.iter().all(|ask| !ask.is_open || ask.node != node), "no reply to `init`");
-        if life > 1
-            && self.setup.is_durable
-            && !self.is_spoilt
-            && let Some(after) = self.probe(node)
-        {
-            self.subject.recovered(node, shown.as_deref().filter(|_| !is_early), &after);
-        }
-    }
-
-    /// Goes on with a snapshot of a node's records, or begins one.
-    fn snapshot_part(&mut self, node: usize) {
-        let bytes_max = self.input.pick(&[1, 64, 256, 1 << 20]);
-        let slot = &mut self.slots[node];
-        let Some(raw) = slot.raw.as_ref().filter(|_| self.setup.is_durable) else { return };
-        if raw.snapshot_bytes().is_none() {
-            return;
-        }
-        let begin = || Replacing { next: SnapshotPosition::default(), records: Vec::new() };
-        let mut replacing = slot.replacing.take().unwrap_or_else(begin);
-        let mut add = |record: &[u8]| replacing.records.push(record.to_vec());
-        let next = raw.snapshot(replacing.next, bytes_max, &mut Records::new(&mut add));
-        match next.expect("a snapshot") {
-            None => slot.records = replacing.records,
-            Some(next) => slot.replacing = Some(Replacing { next, ..replacing }),
-        }
-    }
-
-    // The end.
-
-    /// All nodes are up and all messages come through, until the nodes show what they are to show.
-    fn settle(&mut self) {
-        for node in 0..self.setup.nodes {
-            if self.slots[node].raw.is_none() {
-                self.start(node, false);
-            }
-        }
-        let end = self.now + Duration::from_secs(if self.is_spoilt { 2 } else { 60 });
-        let mut missing = Ok(());
-        for round in 0.. {
-            self.deliver_all();
-            if self.net.is_empty() {
-                let at = self.next_timeout().unwrap_or(end).min(self.now + PATIENCE);
-                self.fire(at);
-            }
-            if self.now >= end {
-                break;
-            }
-            if round % 8 == 0 && !self.is_spoilt {
-                let shown =
-                    (0..self.setup.nodes).map_while(|node| self.probe(node)).collect::<Vec<_>>();
-                if self.subject.probe().is_none() {
-                    return;
-                }
-                missing = self.subject.settled(&shown);
-                if shown.len() == self.setup.nodes && missing.is_ok() {
-                    return;
-                }
-            }
-            if self.is_spoilt && round >= 50 {
-                return;
-            }
-        }
-        assert!(self.is_spoilt, "the nodes do not come to agree: {missing:?}");
     }
 }

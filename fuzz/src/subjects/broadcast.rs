@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::input::Input;
 use crate::odd;
-use crate::world::{Reply, Setup, Subject, World};
+use crate::world::{Asked, Reply, Setup, Subject, World};
 
 type Set = BTreeSet<String>;
 
@@ -58,8 +58,8 @@ impl Subject for Values {
         }
     }
 
-    fn asked(&mut self, _node: usize, _life: u64, request: &str, _is_retry: bool) {
-        if let Some(value) = request.strip_prefix(r#""type":"broadcast","message":"#) {
+    fn asked(&mut self, asked: &Asked<'_>) {
+        if let Some(value) = asked.request.strip_prefix(r#""type":"broadcast","message":"#) {
             self.sent.insert(value.to_owned());
         }
     }

@@ -11,15 +11,17 @@ use g_counter::{GCounter, PERIOD_MIN};
 use maelstrom_core::gossip;
 
 use crate::input::Input;
-use crate::world::{Reply, Setup, Subject, World};
+use crate::world::{Asked, Reply, Setup, Subject, World};
 
 struct Sum {
     setup: Setup,
     /// The sum of all adds that a node may count.
     sent: u128,
+    /// The adds that were sent: by client, name, node and life.
+    asked: BTreeSet<(String, u64, usize, u64)>,
     /// What each node has acknowledged.
     acked: BTreeMap<usize, u128>,
-    /// The adds that have been counted: by client, name, node and life.
+    /// The adds that have been acknowledged, likewise.
     counted: BTreeSet<(String, u64, usize, u64)>,
     shown: BTreeMap<(usize, u64), u128>,
 }
@@ -47,8 +49,11 @@ impl Subject for Sum {
         format!(r#""type":"add","delta":{delta}"#)
     }
 
-    fn asked(&mut self, _node: usize, _life: u64, request: &str, _is_retry: bool) {
-        self.sent += delta(request).unwrap_or(0);
+    fn asked(&mut self, asked: &Asked<'_>) {
+        let (client, id) = asked.name;
+        if self.asked.insert((client.to_owned(), id, asked.node, asked.life)) {
+            self.sent += delta(asked.request).unwrap_or(0);
+        }
     }
 
     fn replied(&mut self, reply: &Reply<'_>) {
@@ -101,6 +106,7 @@ pub fn run(bytes: &[u8]) {
     World::run(bytes, |setup| Sum {
         setup,
         sent: 0,
+        asked: BTreeSet::new(),
         acked: BTreeMap::new(),
         counted: BTreeSet::new(),
         shown: BTreeMap::new(),

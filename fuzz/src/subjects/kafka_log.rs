@@ -15,7 +15,7 @@ use maelstrom_core::gossip;
 use serde_json::Value;
 
 use crate::input::Input;
-use crate::world::{Reply, Setup, Subject, World};
+use crate::world::{Asked, Reply, Setup, Subject, World};
 
 const KEYS: &[&str] = &["k0", "k1", "k2"];
 
@@ -146,7 +146,8 @@ impl Subject for Logs {
         }
     }
 
-    fn asked(&mut self, _node: usize, _life: u64, request: &str, _is_retry: bool) {
+    fn asked(&mut self, asked: &Asked<'_>) {
+        let request = asked.request;
         if request.starts_with(r#""type":"send""#) {
             let sent = self.sent.entry(field(request, "msg"));
             sent.or_insert_with(|| (field(request, "key"), 0)).1 += 1;

@@ -14,7 +14,7 @@ use serde_json::Value;
 use txn_rw::{Config, Isolation, TxnRw};
 
 use crate::input::Input;
-use crate::world::{Reply, Setup, Subject, World};
+use crate::world::{Asked, Reply, Setup, Subject, World};
 
 /// How many keys there are.
 const KEYS: usize = 3;
@@ -84,11 +84,11 @@ impl Subject for Map {
         format!(r#""type":"txn","txn":[{}]"#, operations.join(","))
     }
 
-    fn asked(&mut self, _node: usize, _life: u64, request: &str, is_retry: bool) {
-        for (op, key, value) in operations(request) {
+    fn asked(&mut self, asked: &Asked<'_>) {
+        for (op, key, value) in operations(asked.request) {
             if op == "w" {
                 self.sent.entry(key.to_string()).or_default().insert(value.to_string());
-                if is_retry {
+                if asked.is_retry {
                     self.repeated.insert(value.to_string());
                 }
             }
