@@ -2,6 +2,7 @@
 //! each step of a case is told on stderr. `scripts/fuzz` runs it.
 
 #![no_main]
+#![expect(clippy::disallowed_methods, reason = "a program, and what libFuzzer's macro makes of it")]
 
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
@@ -11,7 +12,6 @@ use fuzz::{TARGETS, Target};
 /// The target of this process.
 static TARGET: OnceLock<Target> = OnceLock::new();
 
-#[expect(clippy::disallowed_methods, reason = "libFuzzer reads the arguments itself")]
 fn target() -> Target {
     let name = std::env::var("FUZZ_TARGET").unwrap_or_default();
     let found = TARGETS.iter().find(|(target, _)| *target == name);

@@ -1,10 +1,12 @@
 //! Target `payloads`: the first byte names a type that nodes read, the rest is its text.
 //!
-//! * What nodes also write is stable: what was read, written, read and written again is the same
-//!   text as after the first time. (Not always the text that came first: spaces, unknown fields and
+//! * What nodes also write is stable: what was read, written and read again is the same value, and is
+//!   written as the same text. (Not always the text that came first: spaces, unknown fields and
 //!   fields with their default go away.)
 //! * What nodes only read, the payloads of requests, is read as the
-//!   [reference](crate::reference) reads it.
+//!   [reference] reads it.
+
+use std::fmt::Debug;
 
 use maelstrom_core::{body, gossip};
 use serde::Serialize;
@@ -14,17 +16,18 @@ use serde_json::value::RawValue;
 use crate::reference::{self, Fields};
 
 /// Reads, writes and reads again.
-fn stable<T: DeserializeOwned + Serialize>(text: &str) {
+fn stable<T: DeserializeOwned + Serialize + Debug>(text: &str) {
     let Ok(first) = serde_json::from_str::<T>(text) else { return };
     let written = serde_json::to_string(&first).unwrap();
     let second: T = serde_json::from_str(&written).unwrap_or_else(|error| {
         panic!("{error}: {text} is written as {written}, which is not read");
     });
+    assert_eq!(format!("{first:?}"), format!("{second:?}"), "{text} is written as {written}");
     assert_eq!(written, serde_json::to_string(&second).unwrap(), "{text} is not stable");
 }
 
 /// Reads a request's body.
-fn request<P: DeserializeOwned + std::fmt::Debug>(text: &str) {
+fn request<P: DeserializeOwned + Debug>(text: &str) {
     let Ok(raw) = serde_json::from_str::<Box<RawValue>>(text) else { return };
     let Ok(fields) = serde_json::from_str::<Fields>(text) else { return };
     let Some(kind) = fields.kind() else { return };
