@@ -7,6 +7,7 @@
 //! | target | what it feeds, and what must hold |
 //! |---|---|
 //! | [`lines`] | a line to the decoder, which must read it as serde_json does |
+//! | [`fields`] | the same, a line that is made of chosen fields |
 //! | [`chunks`] | a stream in chunks to the splitter of lines |
 //! | [`payloads`] | texts of everything that nodes say and keep: stable, and as serde_json reads them |
 //! | [`echo`](subjects::echo), … | a cluster of one handler: see [`world`] for what holds for all |
@@ -14,6 +15,7 @@
 //! libFuzzer guides the search by the coverage that LLVM counts, which needs no nightly compiler.
 
 pub mod chunks;
+pub mod fields;
 pub mod input;
 pub mod lines;
 pub mod odd;
@@ -41,6 +43,7 @@ pub type Target = fn(&[u8]);
 /// All targets by name.
 pub const TARGETS: &[(&str, Target)] = &[
     ("lines", lines::run),
+    ("fields", fields::run),
     ("chunks", chunks::run),
     ("payloads", payloads::run),
     ("echo", subjects::echo::run),

@@ -124,6 +124,15 @@ fn numbers(text: &str) -> Vec<(usize, usize)> {
     places
 }
 
+/// The same text with another value in the place of a number, if there are as many.
+#[must_use]
+pub fn replaced(text: &str, place: usize, value: usize) -> String {
+    match numbers(text).get(place) {
+        Some((from, to)) => [&text[..*from], VALUES[value % VALUES.len()], &text[*to..]].concat(),
+        None => text.to_owned(),
+    }
+}
+
 /// The same message, wrong in one place: a number is another one or none, or some bytes differ.
 pub fn damaged(line: &str, input: &mut Input<'_>) -> Vec<u8> {
     let places = numbers(line);

@@ -1,4 +1,6 @@
-//! Target `payloads`: the first byte names a type that nodes read, the rest is its text.
+//! Target `payloads`: the first byte names a type that nodes read, and the text behind the third byte
+//! is one of its values. The second byte chooses a number in it, if there are as many, and the third
+//! byte what stands there instead.
 //!
 //! * What nodes also write is stable: what was read, written and read again is the same value, and is
 //!   written as the same text. (Not always the text that came first: spaces, unknown fields and
@@ -13,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
+use crate::odd;
 use crate::reference::{self, Fields};
 
 /// Reads, writes and reads again.
@@ -68,7 +71,8 @@ const TYPES: &[fn(&str)] = &[
 ///
 /// If an invariant does not hold.
 pub fn run(bytes: &[u8]) {
-    let Some((which, text)) = bytes.split_first() else { return };
+    let [which, place, value, text @ ..] = bytes else { return };
     let Ok(text) = std::str::from_utf8(text) else { return };
-    TYPES[usize::from(*which) % TYPES.len()](text);
+    let text = odd::replaced(text, usize::from(*place), usize::from(*value));
+    TYPES[usize::from(*which) % TYPES.len()](&text);
 }
