@@ -1,5 +1,5 @@
-//! Target `fields`: the bytes choose the fields of a line and of its body: which, how often, in which
-//! order, spelt how, and with which value. The line is judged as in [`lines`].
+//! Target `fields`: the bytes choose the fields of a line and of its body: which, how often, in
+//! which order, spelt how, and with which value. The line is judged as in [`lines`].
 //!
 //! A mutation of a line's text seldom makes another line that is a message. Here each one does.
 

@@ -1,8 +1,8 @@
 //! The bytes of a test case, read as choices.
 //!
 //! The invariant: any bytes are a valid case. A choice beyond the end is zero, and
-//! [`Input::is_empty`] ends the case there. So a mutation in the middle of a case leaves the choices
-//! before it as they were.
+//! [`Input::is_empty`] ends the case there. So a mutation in the middle of a case leaves the
+//! choices before it as they were.
 
 /// A reader of choices.
 #[derive(Clone, Copy, Debug)]

@@ -1,16 +1,16 @@
 //! Fuzz targets: bytes in, and a panic if an invariant does not hold.
 //!
 //! `make fuzz` runs every target from its kept corpus for a while; `scripts/fuzz` says how to run
-//! one for longer, and how to replay what was found. Each target is a function of its bytes alone, so a
-//! file with the bytes is all that it takes.
+//! one for longer, and how to replay what was found. Each target is a function of its bytes alone,
+//! so a file with the bytes is all that it takes.
 //!
 //! | target | what it feeds, and what must hold |
 //! |---|---|
 //! | [`lines`] | a line to the decoder, which must read it as serde_json does |
 //! | [`fields`] | the same, a line that is made of chosen fields |
 //! | [`chunks`] | a stream in chunks to the splitter of lines |
-//! | [`payloads`] | texts of everything that nodes say and keep: stable, and as serde_json reads them |
-//! | [`echo`](subjects::echo), … | a cluster of one handler: see [`world`] for what holds for all |
+//! | [`payloads`] | what nodes say and keep, as text: stable, and as serde_json reads it |
+//! | [`echo`](subjects::echo), … | a cluster of one handler: see [`world`] |
 //!
 //! libFuzzer guides the search by the coverage that LLVM counts, which needs no nightly compiler.
 

@@ -1,12 +1,11 @@
-//! Target `payloads`: the first byte names a type that nodes read, and the text behind the third byte
-//! is one of its values. The second byte chooses a number in it, if there are as many, and the third
-//! byte what stands there instead.
+//! Target `payloads`: the first byte names a type that nodes read, and the text behind the third
+//! byte is one of its values. The second byte chooses a number in it, if there are as many, and
+//! the third byte what stands there instead.
 //!
-//! * What nodes also write is stable: what was read, written and read again is the same value, and is
-//!   written as the same text. (Not always the text that came first: spaces, unknown fields and
+//! * What nodes also write is stable: what was read, written and read again is the same value, and
+//!   is written as the same text. (Not always the text that came first: spaces, unknown fields and
 //!   fields with their default go away.)
-//! * What nodes only read, the payloads of requests, is read as the
-//!   [reference] reads it.
+//! * What nodes only read, the payloads of requests, is read as the [reference] reads it.
 
 use std::fmt::Debug;
 

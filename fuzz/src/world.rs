@@ -1,5 +1,5 @@
-//! A cluster of nodes in virtual time, driven by the bytes of a case: clients, strangers and damaged
-//! messages; delay, loss, repetition; timers; crashes and recoveries; snapshots.
+//! A cluster of nodes in virtual time, driven by the bytes of a case: clients, strangers and
+//! damaged messages; delay, loss, repetition; timers; crashes and recoveries; snapshots.
 //!
 //! # What holds for every handler
 //!
@@ -7,11 +7,12 @@
 //!   answered at most once.
 //! * What a node says is whole lines, each a message in its own name.
 //! * What a node says and keeps is bounded by what it was sent ([`World::bound`]).
-//! * A node recovers from any prefix of its outputs: the records before the crash, or a snapshot and
-//!   the records since.
+//! * A node recovers from any prefix of its outputs: the records before the crash, or a snapshot
+//!   and the records since.
 //!
-//! A [`Subject`] knows the rest: what clients ask, and what the replies may say. It is asked only as
-//! long as no damaged message was delivered, since a peer that lies may make a node say anything.
+//! A [`Subject`] knows the rest: what clients ask, and what the replies may say. It is asked only
+//! as long as no damaged message was delivered, since a peer that lies may make a node say
+//! anything.
 
 mod lives;
 
@@ -106,8 +107,8 @@ pub trait Subject {
         None
     }
 
-    /// A node that has crashed is back, and shows this. `before`: what it showed, if nothing happened
-    /// between that and the crash.
+    /// A node that has crashed is back, and shows this. `before`: what it showed, if nothing
+    /// happened between that and the crash.
     fn recovered(&mut self, _node: usize, _before: Option<&str>, _after: &str) {}
 
     /// A node has crashed, and has lost all if it kept no records.

@@ -1,7 +1,7 @@
 //! Target `broadcast`.
 //!
-//! * A read shows values that were sent, each once; all that this node has acknowledged, in this life
-//!   and, with records, in earlier ones; and all that this life of it has shown.
+//! * A read shows values that were sent, each once; all that this node has acknowledged, in this
+//!   life and, with records, in earlier ones; and all that this life of it has shown.
 //! * In the end all nodes show the same values, every acknowledged one among them.
 
 use std::collections::{BTreeMap, BTreeSet};

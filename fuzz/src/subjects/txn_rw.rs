@@ -1,9 +1,9 @@
 //! Target `txn-rw`.
 //!
-//! * A reply has the operations of the request, writes as they were, reads with null or a value that
-//!   was written to that key, or with what the transaction itself wrote last.
-//! * With causal isolation, a node never shows a value again that it has shown to be overwritten: in
-//!   one life and, with records, in later ones.
+//! * A reply has the operations of the request, writes as they were, reads with null or a value
+//!   that was written to that key, or with what the transaction itself wrote last.
+//! * With causal isolation, a node never shows a value again that it has shown to be overwritten:
+//!   in one life and, with records, in later ones.
 //! * A node that recovers shows the map that it had.
 //! * In the end all nodes show the same map.
 
