@@ -1,4 +1,4 @@
-//! Target `lines`: the bytes are a line. A node reads it as the [reference](crate::reference)
+//! Target `lines`: the bytes are a line. A node reads it as the [reference]
 //! does: the same verdict, the same values.
 //!
 //! The node's payload has a variant of every shape. The line reaches the handler, is refused with
