@@ -6,7 +6,7 @@
 //! * A reply is to a request of that client that this life of the node got, and each request is
 //!   answered at most once.
 //! * What a node says is whole lines, each a message in its own name.
-//! * What a node says and keeps is bounded by what it was sent ([`World::bound`]).
+//! * What a node says and keeps is bounded by what it was sent (`World::bound`).
 //! * A node recovers from any prefix of its outputs: the records before the crash, or a snapshot
 //!   and the records since.
 //!
