@@ -1,5 +1,5 @@
-//! Target `lines`: the bytes are a line. A node reads it as the [reference]
-//! does: the same verdict, the same values.
+//! Target `lines`: the bytes are a line. A node reads it as the
+//! [reference](mod@crate::reference) does: the same verdict, the same values.
 //!
 //! The node's payload has a variant of every shape. The line reaches the handler, is refused with
 //! an error, or is skipped; a node that has answered a line serves the next one.
