@@ -5,7 +5,8 @@
 //! * What nodes also write is stable: what was read, written and read again is the same value, and
 //!   is written as the same text. (Not always the text that came first: spaces, unknown fields and
 //!   fields with their default go away.)
-//! * What nodes only read, the payloads of requests, is read as the [reference](mod@crate::reference) reads it.
+//! * What nodes only read, the payloads of requests, is read as the
+//!   [reference](mod@crate::reference) reads it.
 
 use std::fmt::Debug;
 
