@@ -234,6 +234,13 @@ hunts: ## Hunt each broken node from HUNTS=21 seeds, and sweep the sound ones wi
 	cargo test --profile sim --locked -p maelstrom-sim --test mutants -- --nocapture
 	cargo test --profile sim --locked -p kafka-log -p txn-rw --test simulation mutants:: -- --nocapture
 
+TIME ?= 20
+
+# `fuzz` is a folder too.
+.PHONY: fuzz
+fuzz: ## Fuzz the decoder and every handler, TIME=20 seconds each, two at a time (needs a C++ compiler)
+	scripts/fuzz run $(TIME)
+
 .PHONY: corpus
 corpus: ## Run the corpus of odd nodes under the built-in checker (LAUNCHER=/path/to/maelstrom: that one)
 	scripts/build echo unique-ids broadcast g-counter kafka-log txn-rw maelstrom-sim broken-node
@@ -246,11 +253,16 @@ reports: ## Open reports in a browser, those of the newest runs and a bad one (n
 	  --time-limit 3 --rate 50 --nemesis partition --nemesis-interval 1 -- --fault forget || [ $$? -eq 1 ]
 	scripts/test-report --screenshots store/screenshots store/*/latest/report.html
 
+# The fuzzer's engine is built even for clippy.
+cxx = $(shell command -v c++)
+
 .PHONY: lint
 lint: ## Check formatting, clippy and the documentation: no warnings
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path $(own_workload)
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --all-targets --locked --manifest-path $(own_workload) -- -D warnings
+	$(if $(cxx),cargo clippy --locked --manifest-path fuzz/Cargo.toml -- -D warnings)
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 

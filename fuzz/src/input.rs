@@ -1,0 +1,48 @@
+//! The bytes of a test case, read as choices.
+//!
+//! The invariant: any bytes are a valid case. A choice beyond the end is zero, and
+//! [`Input::is_empty`] ends the case there. So a mutation in the middle of a case leaves the
+//! choices before it as they were.
+
+/// A reader of choices.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Input<'a> {
+    /// Reads these bytes.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// Whether no choice is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The next byte.
+    pub fn byte(&mut self) -> u8 {
+        let (first, rest) = self.rest.split_first().unwrap_or((&0, &[]));
+        self.rest = rest;
+        *first
+    }
+
+    /// A number below `end`, or 0 if there is none.
+    pub fn below(&mut self, end: usize) -> usize {
+        let byte = usize::from(self.byte());
+        byte.checked_rem(end).unwrap_or(0)
+    }
+
+    /// True once in so many choices, of evenly drawn bytes.
+    pub fn one_in(&mut self, count: usize) -> bool {
+        self.below(count) == count - 1
+    }
+
+    /// One of these.
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+}
