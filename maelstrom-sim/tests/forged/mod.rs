@@ -7,7 +7,7 @@ use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::sweep::{Case, Sweep};
 
 /// How many seeds show what becomes of nodes without a key.
-const SEEDS: u64 = 3;
+const SEEDS: u64 = 5;
 
 /// The nodes have a key, and somebody without it is between them.
 pub(crate) fn forged(mut test: Test) -> Test {
