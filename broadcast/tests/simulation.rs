@@ -10,7 +10,7 @@ mod restored;
 
 use broadcast::Broadcast;
 use maelstrom_core::NodeId;
-use maelstrom_core::gossip::marks::{MARKS, RESTORE_MARKS, SNAPSHOT_MARKS};
+use maelstrom_core::gossip::marks::{LOG_MARKS, MARKS, RESTORE_MARKS, SNAPSHOT_MARKS};
 use maelstrom_core::gossip::{Config, VersionVector};
 use maelstrom_sim::Test;
 use maelstrom_sim::nemesis::Fault;
@@ -29,7 +29,9 @@ fn all_faults() -> Sweep {
 
 #[test]
 fn sweep() {
-    all_faults().expecting(MARKS.iter().copied()).test(6, |_| Broadcast::default());
+    all_faults()
+        .expecting(MARKS.iter().chain(LOG_MARKS).copied())
+        .test(6, |_| Broadcast::default());
 }
 
 #[test]
@@ -47,7 +49,7 @@ fn forged_messages_are_noticed_without_keys() {
 #[test]
 fn sweep_with_small_logs_and_batches() {
     let config = Config { log_bytes_max: 3_000, batch_bytes_max: 1_000, ..Config::default() };
-    let marks = MARKS.iter().chain(SNAPSHOT_MARKS).copied();
+    let marks = MARKS.iter().chain(LOG_MARKS).chain(SNAPSHOT_MARKS).copied();
     let node = |_: &NodeId| Broadcast::new(config.clone());
     all_faults()
         .expecting(marks)
@@ -115,7 +117,7 @@ impl Replicated for Broadcast {
 /// One node sometimes gets back an older copy of its folder. The other nodes have what it lacks.
 #[test]
 fn sweep_with_restored_folders() {
-    let marks = MARKS.iter().chain(RESTORE_MARKS).copied();
+    let marks = MARKS.iter().chain(LOG_MARKS).chain(RESTORE_MARKS).copied();
     all_faults().expecting(marks).test_cases("broadcast-restored", 3, |test| {
         restored(test, false, |_| Broadcast::default())
     });

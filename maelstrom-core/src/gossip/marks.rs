@@ -3,7 +3,11 @@
 
 /// The marks that a sweep with all faults reaches.
 pub const MARKS: &[&str] =
-    &[ANSWERED, BACK, DOWN, FRUITLESS, GAP, HUB_GONE, LATE, NEW_LIFE, PROBED, UNCLEAR];
+    &[ANSWERED, BACK, DOWN, FRUITLESS, HUB_GONE, LATE, NEW_LIFE, PROBED, UNCLEAR];
+
+/// The marks that a sweep also reaches if entries are not
+/// [cumulative](super::Entry::CUMULATIVE): only then can an earlier entry be missing.
+pub const LOG_MARKS: &[&str] = &[GAP];
 
 /// The marks that a sweep also reaches if logs are trimmed, so that nodes send their state.
 pub const SNAPSHOT_MARKS: &[&str] = &[GOES_ON, PIECES, UNFIT, WHOLE];

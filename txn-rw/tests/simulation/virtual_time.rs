@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use maelstrom_core::gossip::VersionVector;
-use maelstrom_core::gossip::marks::{MARKS, RESTORE_MARKS, SNAPSHOT_MARKS};
+use maelstrom_core::gossip::marks::{LOG_MARKS, MARKS, RESTORE_MARKS, SNAPSHOT_MARKS};
 use maelstrom_core::{NodeId, gossip};
 use maelstrom_sim::Test;
 use maelstrom_sim::checker::Verdict;
@@ -45,7 +45,7 @@ fn all_faults() -> Sweep {
 
 #[test]
 fn sweep() {
-    let marks = MARKS.iter().copied().chain([DEPENDS]);
+    let marks = MARKS.iter().chain(LOG_MARKS).copied().chain([DEPENDS]);
     all_faults().expecting(marks).test(6, node);
 }
 
@@ -80,7 +80,7 @@ fn sweep_with_small_batches_and_short_logs() {
         let config = Config { gossip: gossip(), ..Config::default() };
         TxnRw::with_map(config, Registers::with_held_bytes_max(1_000))
     };
-    let marks = MARKS.iter().chain(SNAPSHOT_MARKS).copied().chain([DEPENDS]);
+    let marks = MARKS.iter().chain(LOG_MARKS).chain(SNAPSHOT_MARKS).copied().chain([DEPENDS]);
     all_faults()
         .expecting(marks)
         .test_cases("txn-rw-small-batches", 4, |test| Case::new(test, small));
@@ -150,7 +150,7 @@ impl Replicated for TxnRw {
 /// shows an older state until they have sent that, so sessions do not hold.
 #[test]
 fn sweep_with_restored_folders() {
-    let marks = MARKS.iter().chain(RESTORE_MARKS).copied().chain([DEPENDS]);
+    let marks = MARKS.iter().chain(LOG_MARKS).chain(RESTORE_MARKS).copied().chain([DEPENDS]);
     all_faults().expecting(marks).test_cases("txn-rw-restored", 3, |test| {
         let test = test.with_workload(|txns: &mut TxnRwRegister| {
             txns.options.consistency_models = vec![Model::ReadAtomic];
