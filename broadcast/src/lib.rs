@@ -211,3 +211,8 @@ impl MessageHandler for Broadcast {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+/// The examples of the chapter about sweeps, compiled and run: it needs a node.
+#[cfg(doctest)]
+#[doc = include_str!("../../maelstrom-sim/SWEEPS.md")]
+pub struct Sweeps;

@@ -164,3 +164,8 @@ pub use raw_node::{EARLY_BYTES_MAX, RawNode};
 pub use rpc::{PENDING_RPCS_MAX, Reply, RpcError, RpcResult};
 #[cfg(feature = "runtime")]
 pub use store_error::StoreError;
+
+/// The examples of the guide, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Guide;

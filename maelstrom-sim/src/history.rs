@@ -165,6 +165,14 @@ impl History {
         self.ops.get(end.invocation?)
     }
 
+    /// The end of an operation, given the index of its invocation. Looks at all later events until
+    /// then.
+    #[must_use]
+    pub fn completion(&self, invocation: usize) -> Option<&Op> {
+        let later = self.ops.get(invocation..)?.iter();
+        later.into_iter().find(|op| op.invocation == Some(invocation))
+    }
+
     /// Appends an event, and returns its index.
     pub fn push(&mut self, mut op: Op) -> usize {
         op.index = self.ops.len();

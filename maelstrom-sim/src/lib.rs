@@ -61,3 +61,8 @@ pub mod workload;
 pub mod world;
 
 pub use self::test::Test;
+
+/// The examples of the guide, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Guide;

@@ -80,10 +80,12 @@ impl Element<'_> {
     }
 
     /// The events that show the outcome: the invocation of its add, the moment when it was known,
-    /// and the invocations of the last read that showed it and of the last read that missed it.
-    fn evidence(&self) -> impl Iterator<Item = usize> {
-        let moments = [self.known, self.present, self.absent_in_the_end.or(self.absent)];
-        std::iter::once(self.added).chain(moments.into_iter().flatten().map(|(index, _)| index))
+    /// and the ends of the last read that showed it and of the last read that missed it.
+    fn evidence(&self, history: &History) -> impl Iterator<Item = usize> {
+        let reads = [self.present, self.absent_in_the_end.or(self.absent)];
+        let ends = reads.into_iter().flatten().filter_map(|(read, _)| history.completion(read));
+        let known = self.known.map(|(index, _)| index);
+        std::iter::once(self.added).chain(known).chain(ends.map(|end| end.index))
     }
 
     fn diverged(&self) -> bool {
@@ -135,11 +137,11 @@ impl<'h> Elements<'h> {
     }
 
     /// The events that show the outcome of a value.
-    fn evidence(&self, text: &str) -> Vec<usize> {
+    fn evidence(&self, text: &str, history: &History) -> Vec<usize> {
         let element = self.place(text).and_then(|at| self.elements.get(at));
         let phantom = self.phantoms.get(text).copied();
         let repeated = self.repeated.get(text).map(|(_, read)| *read);
-        let known = element.into_iter().flat_map(Element::evidence);
+        let known = element.into_iter().flat_map(|element| element.evidence(history));
         known.chain(phantom).chain(repeated).collect()
     }
 
@@ -343,7 +345,7 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
     let lost_text = lost.first().map(|(_, text)| *text);
     let first =
         first_error(&all, [lost_text, resurrected.first().copied(), diverged.first().copied()]);
-    let evidence = first.map(|(text, _)| all.evidence(text)).unwrap_or_default();
+    let evidence = first.map(|(text, _)| all.evidence(text, history)).unwrap_or_default();
     let cause = first.map(|(text, what)| excerpt(text) + what);
     let cause = cause.or_else(|| stable.is_empty().then(|| "no value was ever read".into()));
     stale.sort_by_key(|(latency, _)| std::cmp::Reverse(*latency));

@@ -66,7 +66,7 @@ pub(super) struct TestArgs {
     #[arg(long, value_name = "EXPECTED", value_parser = availability)]
     availability: Option<Expected>,
     /// Judge exactly as Maelstrom does, quirks included. Without this flag, some rules are
-    /// stricter: the README lists them.
+    /// stricter: maelstrom-sim/README.md lists them.
     #[arg(long)]
     as_maelstrom: bool,
     /// Show what the nodes write to stderr. The folder node-logs holds it in any case.

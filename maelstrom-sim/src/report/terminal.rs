@@ -34,7 +34,7 @@ pub fn brief(world: &World, results: &Results, limits: &Limits) -> String {
     if results.valid != results.maelstrom_valid {
         let how = if results.valid > results.maelstrom_valid { "stricter" } else { "kinder" };
         lines.push(format!(
-            "This checker is {how} than Maelstrom here (see the README). With --as-maelstrom: {}",
+            "This checker is {how} than Maelstrom here (see maelstrom-sim/README.md). With --as-maelstrom: {}",
             closing_line(results.maelstrom_valid)
         ));
     }
