@@ -29,6 +29,7 @@ pub mod arguments;
 pub mod chart;
 pub mod checker;
 pub mod cli;
+pub mod delivery;
 pub mod edn;
 #[cfg(doc)]
 pub mod examples;

@@ -29,6 +29,7 @@ use crate::trace::{Fate, Trace};
 mod flood;
 mod intruder;
 
+use crate::delivery::Delivery;
 pub use crate::message::Message;
 
 pub(crate) use self::flood::is_too_much;
@@ -68,6 +69,13 @@ pub struct Network {
     spare_services: bool,
     /// Changes and adds messages between nodes.
     intruder: Intruder,
+    /// The fate of the next messages between servers.
+    deliveries: VecDeque<Delivery>,
+    /// The messages that are held back, by the time until then and by number. A receiver's queue
+    /// would not do: a receiver that sleeps until a late message is due takes no other one.
+    late: BTreeMap<(Duration, u64), Message>,
+    /// How many messages between servers were sent since `deliveries` were set.
+    sent_since: u64,
     /// The extra latency of all messages from and to an address.
     slow: BTreeMap<NodeId, Duration>,
     /// The bandwidth of a link in bytes per second. `None`: unlimited.
@@ -161,6 +169,9 @@ impl Network {
             duplication: 0.0,
             spare_services: false,
             intruder: Intruder::default(),
+            deliveries: VecDeque::new(),
+            late: BTreeMap::new(),
+            sent_since: 0,
             slow: BTreeMap::new(),
             bandwidth: None,
             busy_until: BTreeMap::new(),
@@ -220,6 +231,18 @@ impl Network {
     /// Services do not count as nodes.
     pub fn set_replay(&mut self, probability: f64) {
         self.intruder.replay = probability;
+    }
+
+    /// Sets the fate of the next messages between servers. Services do not count if they are exempt
+    /// from loss.
+    pub(crate) fn set_deliveries(&mut self, deliveries: impl IntoIterator<Item = Delivery>) {
+        self.deliveries = deliveries.into_iter().collect();
+        self.sent_since = 0;
+    }
+
+    /// How many messages between servers were sent since then.
+    pub(crate) fn sent_since_deliveries(&self) -> u64 {
+        self.sent_since
     }
 
     /// Exempts messages from and to services from loss and duplication.
@@ -299,8 +322,14 @@ impl Network {
         let carried_at = if to_client { now } else { self.carried_at(now, &message) };
         let is_spared =
             to_client || (self.spare_services && [src, dest].into_iter().any(is_service));
-        let copies = self.copies(is_spared);
-        self.put_under_way(now, carried_at, &message, copies);
+        let fixed = if is_spared { None } else { self.next_delivery() };
+        let copies = fixed.map_or_else(|| self.copies(is_spared), Delivery::copies);
+        if let Some(Delivery::Late(delay)) = fixed {
+            self.trace_sent(now, &message, copies, None);
+            self.late.insert((carried_at + delay, message.id), message);
+        } else {
+            self.put_under_way(now, carried_at, &message, copies);
+        }
         for (src, dest, body) in injected {
             let message = self.numbered(src, dest, body);
             self.put_under_way(now, now, &message, 1);
@@ -332,10 +361,15 @@ impl Network {
         message: &Message,
         copies: usize,
     ) {
-        let Message { src, dest, .. } = message;
-        let to_client = is_client(src) || is_client(dest);
         let lost = (copies == 0).then_some(Fate::Lost);
         self.trace_sent(now, message, copies.max(1), lost);
+        self.enqueue(now, carried_at, message, copies);
+    }
+
+    /// Puts copies of a message into its receiver's queue, once the link has carried it.
+    fn enqueue(&mut self, now: Duration, carried_at: Duration, message: &Message, copies: usize) {
+        let Message { src, dest, .. } = message;
+        let to_client = is_client(src) || is_client(dest);
         for _ in 0..copies {
             let latency = if to_client { Duration::ZERO } else { self.draw_latency(src, dest) };
             let Some(receiver) = self.receivers.get_mut(dest) else {
@@ -399,6 +433,12 @@ impl Network {
         }
     }
 
+    /// The fate of this message, if it is fixed.
+    fn next_delivery(&mut self) -> Option<Delivery> {
+        self.sent_since += 1;
+        self.deliveries.pop_front()
+    }
+
     /// How many copies of a message arrive. Draws random numbers only if such a fault is active.
     fn copies(&mut self, is_spared: bool) -> usize {
         if is_spared {
@@ -415,11 +455,16 @@ impl Network {
     /// The time at which the next message is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.sleeping.first().map(|(due, _)| *due)
+        let late = self.late.keys().next().map(|(due, _)| *due);
+        self.sleeping.first().map(|(due, _)| *due).into_iter().chain(late).min()
     }
 
     /// Delivers the messages that are due.
     pub fn handle_timeout(&mut self, now: Duration) {
+        while let Some(late) = self.late.first_entry().filter(|late| late.key().0 <= now) {
+            let message = late.remove();
+            self.enqueue(now, now, &message, 1);
+        }
         while let Some((due, address)) = self.sleeping.pop_first() {
             if due > now {
                 self.sleeping.insert((due, address));

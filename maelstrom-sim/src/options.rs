@@ -11,6 +11,7 @@ use maelstrom_core::NodeId;
 use maelstrom_core::auth::ClusterKey;
 
 use crate::arguments::clojure_number;
+use crate::delivery::Delivery;
 use crate::fault::Fault;
 use crate::nemesis_op::NemesisOp;
 
@@ -65,6 +66,9 @@ pub struct Options {
     /// The key with which nodes in virtual time [authenticate](maelstrom_core::auth) each other's
     /// messages. `None`: they do not.
     pub cluster_key: Option<ClusterKey>,
+    /// The fate of the first messages between servers after the clients began, in the order in which
+    /// they are sent. The network draws the fate of all others.
+    pub deliveries: Vec<Delivery>,
     /// The actions of the nemesis, each with its time since the clients began. `None`: drawn from
     /// the seed.
     pub schedule: Option<Vec<(Duration, NemesisOp)>>,
@@ -101,6 +105,7 @@ impl Default for Options {
             losable: None,
             bandwidth: None,
             cluster_key: None,
+            deliveries: Vec::new(),
             schedule: None,
             operations: None,
             trace: false,

@@ -15,6 +15,7 @@
 mod case;
 mod changes;
 mod ddmin;
+mod exhaustive;
 mod kind;
 mod marks;
 mod replay;
@@ -46,6 +47,7 @@ use crate::world::World;
 
 pub use self::case::{Case, Finding, Outcome};
 pub use self::changes::Changes;
+pub use self::exhaustive::{Exhaustive, Explored};
 pub use self::kind::{Kind, Size};
 pub use self::marks::Reached;
 pub use self::saved::SavedCase;

@@ -177,6 +177,7 @@ impl TestArgs {
             losable: None,
             bandwidth: None,
             cluster_key: None,
+            deliveries: Vec::new(),
             schedule: None,
             operations: None,
             trace: true,

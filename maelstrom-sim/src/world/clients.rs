@@ -92,6 +92,12 @@ impl World {
         self.drawn
     }
 
+    /// How many messages between servers had a choice of
+    /// [delivery](crate::options::Options::deliveries).
+    pub(crate) fn choices_made(&self) -> u64 {
+        self.network.sent_since_deliveries()
+    }
+
     /// Whether a thread is free.
     pub(super) fn has_free_thread(&self) -> bool {
         self.threads.iter().any(|thread| thread.pending.is_none())

@@ -457,6 +457,7 @@ impl World {
             }
             Phase::Setup if self.calls.is_empty() => {
                 self.began = now;
+                self.network.set_deliveries(self.options.deliveries.iter().copied());
                 if let Some(trace) = self.network.trace_mut() {
                     trace.begin(now);
                 }

@@ -1,0 +1,28 @@
+//! The fate of single messages, where a test fixes it.
+
+use std::time::Duration;
+
+/// What the network does with one message between servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// Delivers it after its latency.
+    #[default]
+    Prompt,
+    /// Delivers it this much later, so that messages sent later overtake it.
+    Late(Duration),
+    /// Loses it.
+    Lost,
+    /// Delivers it twice.
+    Twice,
+}
+
+impl Delivery {
+    /// How many copies arrive.
+    pub(crate) fn copies(self) -> usize {
+        match self {
+            Self::Lost => 0,
+            Self::Prompt | Self::Late(_) => 1,
+            Self::Twice => 2,
+        }
+    }
+}
