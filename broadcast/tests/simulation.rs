@@ -16,7 +16,7 @@ use maelstrom_sim::Test;
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
 use maelstrom_sim::simulate::simulate;
-use maelstrom_sim::sweep::{Case, Sweep};
+use maelstrom_sim::sweep::{Case, Exhaustive, Sweep};
 use maelstrom_sim::workload;
 use maelstrom_sim::world::World;
 
@@ -231,4 +231,16 @@ fn metrics_tell_that_peers_failed_and_that_all_nodes_caught_up() {
     let batches = batches.map(|metrics| metrics.histogram("gossip_batch_entries").unwrap().sum());
     assert!(batches.sum::<f64>() >= 4.0 * broadcasts);
     assert_eq!(sum("gossip_is_hub"), 1.0);
+}
+
+/// Two clients and a few operations: all combinations of what may happen to the first messages.
+#[test]
+fn exhaustive() {
+    let options = Options {
+        rate: 10.0,
+        time_limit: Duration::from_millis(400),
+        ..Options::default().with_node_count(3)
+    };
+    let test = Test::new(workload::Broadcast::default(), options);
+    Exhaustive::new(test).with_depth(3).test("broadcast-tiny", |_| Broadcast::default());
 }

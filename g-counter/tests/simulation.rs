@@ -23,7 +23,7 @@ use maelstrom_sim::history::{History, Op, OpType, Process};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
 use maelstrom_sim::simulate::simulate;
-use maelstrom_sim::sweep::{Case, Sweep};
+use maelstrom_sim::sweep::{Case, Exhaustive, Sweep};
 use maelstrom_sim::workload;
 use maelstrom_sim::world::World;
 
@@ -312,4 +312,16 @@ fn quiet_times(history: &History) -> Vec<(Duration, Duration)> {
     }
     times.extend(since.map(|from| (from, Duration::MAX)));
     times
+}
+
+/// Two clients and a few operations: all combinations of what may happen to the first messages.
+#[test]
+fn exhaustive() {
+    let options = Options {
+        rate: 10.0,
+        time_limit: Duration::from_millis(400),
+        ..Options::default().with_node_count(3)
+    };
+    let test = Test::new(workload::GCounter::default(), options);
+    Exhaustive::new(test).with_depth(3).test("g-counter-tiny", counter);
 }

@@ -16,7 +16,7 @@ use maelstrom_sim::history::{Op, OpType};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
 use maelstrom_sim::simulate::simulate;
-use maelstrom_sim::sweep::{Case, Sweep};
+use maelstrom_sim::sweep::{Case, Exhaustive, Sweep};
 use maelstrom_sim::workload::Kafka;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -378,4 +378,16 @@ fn metrics_tell_of_elections_and_that_followers_caught_up() {
     }
     assert!(sum("kafka_in_sync_replicas", &[]) >= led);
     assert!(sum("kafka_log_entries", &[]) > 0.0);
+}
+
+/// Two clients and a few operations: all combinations of what may happen to the first messages.
+#[test]
+fn exhaustive() {
+    let options = Options {
+        rate: 10.0,
+        time_limit: Duration::from_millis(400),
+        ..Options::default().with_node_count(2)
+    };
+    let test = Test::new(Kafka::default(), options);
+    Exhaustive::new(test).with_depth(3).test("kafka-tiny", |_| KafkaLog::default());
 }

@@ -22,7 +22,7 @@ use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
 use maelstrom_sim::results::Results;
 use maelstrom_sim::simulate::simulate;
-use maelstrom_sim::sweep::{Case, Sweep};
+use maelstrom_sim::sweep::{Case, Exhaustive, Sweep};
 use maelstrom_sim::workload::{TxnOptions, TxnRwRegister};
 use maelstrom_sim::world::World;
 use txn_rw::{Config, DEPENDS, Isolation, PERIOD_MIN, Registers, STEPS, TxnRw};
@@ -330,4 +330,16 @@ fn the_weaker_levels_show_what_the_next_stronger_model_forbids() {
         assert_eq!(world.marks().contains_key(STEPS), in_steps, "{isolation:?}");
         assert!(shows(anomaly, test(broken, 0), isolation), "{isolation:?}: {anomaly}");
     }
+}
+
+/// Two clients and a few operations: all combinations of what may happen to the first messages.
+#[test]
+fn exhaustive() {
+    let options = Options {
+        rate: 10.0,
+        time_limit: Duration::from_millis(400),
+        ..Options::default().with_node_count(3)
+    };
+    let test = Test::new(TxnRwRegister::strongest_available(), options);
+    Exhaustive::new(test).with_depth(3).test("txn-rw-tiny", node);
 }
