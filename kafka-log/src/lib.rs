@@ -159,8 +159,8 @@ pub use recovery::{Comparison, Decision, Holding, Reason, UNCLEAN_AFTER, UNCLEAN
 pub use rules::{Rule, Rules};
 pub use settings::Settings;
 pub use wire::{
-    Ack, Append, Entry, Epoch, Floor, FloorPart, Found, LogId, Messages, Offsets, Outcome, Packet,
-    PartitionId, Poll, Polled, Position, Producer, Record, ReplicaId, Send, Sent,
+    Ack, Append, Entry, Epoch, Floor, FloorPart, HoldingReport, LogId, Messages, Offsets, Outcome,
+    Packet, PartitionId, Poll, Polled, Position, Producer, Record, ReplicaId, Send, SendOutcome,
 };
 
 use indexed::Indexed;

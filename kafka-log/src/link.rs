@@ -203,7 +203,7 @@ impl Link {
             appends: queue.appends,
             sends: queue.sends,
             polls: queue.polls,
-            found: queue.found,
+            holdings: queue.holdings,
             ..Queue::default()
         };
         fresh.fresh_since = self.fresh_since;

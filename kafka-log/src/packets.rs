@@ -111,8 +111,8 @@ impl KafkaLog {
         for send in packet.sends {
             self.send_from(node, src, packet.life, send);
         }
-        for sent in packet.sent {
-            self.sent_by(node, src, &sent);
+        for outcome in packet.send_outcomes {
+            self.send_outcome_from(node, src, &outcome);
         }
         for poll in packet.polls {
             self.poll_from(now, src, poll);
@@ -120,8 +120,8 @@ impl KafkaLog {
         for polled in packet.polled {
             self.polled_by(node, polled);
         }
-        for found in packet.found {
-            self.found_from(node, src, found);
+        for report in packet.holdings {
+            self.holding_from(node, src, report);
         }
         if heard.is_answered {
             self.send_again_what_was_lost(node, src);

@@ -41,7 +41,7 @@ impl KafkaLog {
         let takes_requests = is_known && !link.is_down();
         for kind in Kind::turns(link.number()) {
             match kind {
-                Kind::Acks | Kind::Sent | Kind::Polled | Kind::Found if is_known => {
+                Kind::Acks | Kind::SendOutcomes | Kind::Polled | Kind::Holdings if is_known => {
                     self.pack_answers(peer, kind, &mut body, &mut budget);
                 }
                 Kind::Appends if takes_requests => {
@@ -65,7 +65,7 @@ impl KafkaLog {
             let soon = if is_urgent { Duration::ZERO } else { LAZY };
             within = Some(within.map_or(soon, |within| within.min(soon)));
         }
-        if body.found.iter().any(|found| found.asks) {
+        if body.holdings.iter().any(|report| report.asks) {
             within = Some(within.map_or(ANSWER_WITHIN, |within| within.min(ANSWER_WITHIN)));
         }
         let is_waited_for = asks || (is_urgent && !body.appends.is_empty());
@@ -88,9 +88,11 @@ impl KafkaLog {
     fn pack_answers(&mut self, peer: &NodeId, kind: Kind, body: &mut Packet, budget: &mut Budget) {
         let Some(link) = self.links.get_mut(peer) else { return };
         match kind {
-            Kind::Sent => return link.queue.sent.pack(&mut body.sent, budget),
+            Kind::SendOutcomes => {
+                return link.queue.send_outcomes.pack(&mut body.send_outcomes, budget);
+            }
             Kind::Polled => return link.queue.polled.pack(&mut body.polled, budget),
-            Kind::Found => return self.pack_found(peer, body, budget),
+            Kind::Holdings => return self.pack_holdings(peer, body, budget),
             _ => {}
         }
         while let Some(id) = link.queue.acks.front() {
@@ -105,24 +107,24 @@ impl KafkaLog {
         }
     }
 
-    fn pack_found(&mut self, peer: &NodeId, body: &mut Packet, budget: &mut Budget) {
+    fn pack_holdings(&mut self, peer: &NodeId, body: &mut Packet, budget: &mut Budget) {
         let Some(link) = self.links.get_mut(peer) else { return };
-        while let Some(id) = link.queue.found.front() {
+        while let Some(id) = link.queue.holdings.front() {
             let partition = self.refused.get(&id).or_else(|| self.partitions.get(&id));
             if partition.is_some_and(|partition| !partition.may_tell()) {
                 // The peer asks again, if it still needs the answer.
-                link.queue.found.pop();
+                link.queue.holdings.pop();
                 continue;
             }
             let holding = partition.map(crate::Partition::holding).unwrap_or_default();
             let recovery = partition.and_then(|partition| partition.recovery.as_ref());
             let asks = recovery.is_some_and(|recovery| recovery.lacks(peer));
-            let found = crate::Found { partition: id, holding, asks };
-            if !budget.take_item(&found) {
+            let report = crate::HoldingReport { partition: id, holding, asks };
+            if !budget.take_item(&report) {
                 return;
             }
-            body.found.push(found);
-            link.queue.found.pop();
+            body.holdings.push(report);
+            link.queue.holdings.pop();
         }
     }
 

@@ -15,7 +15,7 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::wire::{PartitionId, Polled, Sent};
+use crate::wire::{PartitionId, Polled, SendOutcome};
 
 /// A writer that only counts bytes.
 struct Counter(usize);
@@ -167,23 +167,23 @@ impl<T: Serialize> Bounded<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Acks,
-    Sent,
+    SendOutcomes,
     Appends,
     Sends,
     Polls,
     Polled,
-    Found,
+    Holdings,
 }
 
 impl Kind {
     const ALL: [Self; 7] = [
         Self::Acks,
-        Self::Sent,
+        Self::SendOutcomes,
         Self::Appends,
         Self::Sends,
         Self::Polls,
         Self::Polled,
-        Self::Found,
+        Self::Holdings,
     ];
 
     /// All kinds, in the order in which they go into the packet of that number.
@@ -207,12 +207,12 @@ pub(crate) struct Queue {
     /// Polls that this node forwards.
     pub(crate) polls: Fifo<u64>,
     /// Outcomes of the peer's sends. If one is lost, the peer asks again.
-    pub(crate) sent: Bounded<Sent>,
+    pub(crate) send_outcomes: Bounded<SendOutcome>,
     /// Answers to the peer's polls. If one is lost, the peer asks again.
     pub(crate) polled: Bounded<Polled>,
     /// Partitions without a record in `lin-kv`. For each, the peer gets a description of this
     /// node's records, or a question for its own.
-    pub(crate) found: Fifo<PartitionId>,
+    pub(crate) holdings: Fifo<PartitionId>,
 }
 
 impl Queue {
@@ -227,9 +227,9 @@ impl Queue {
     /// True if an answer for the peer waits.
     pub(crate) fn has_answers(&self) -> bool {
         !(self.acks.is_empty()
-            && self.sent.is_empty()
+            && self.send_outcomes.is_empty()
             && self.polled.is_empty()
-            && self.found.is_empty())
+            && self.holdings.is_empty())
     }
 
     /// True if a request to the peer waits.

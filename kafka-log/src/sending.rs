@@ -16,7 +16,7 @@ use crate::metrics;
 use crate::packets::When;
 use crate::rules::Rule;
 use crate::sends::{GIVE_UP_AFTER, Pending, SENDS_MAX, SendId};
-use crate::wire::{Entry, Outcome, PartitionId, Position, Producer, Sent, string_len};
+use crate::wire::{Entry, Outcome, PartitionId, Position, Producer, SendOutcome, string_len};
 use crate::{Acks, Event, KafkaLog, Reply};
 
 /// The shortest time after which a send is tried again.
@@ -136,7 +136,7 @@ impl KafkaLog {
                 }
                 return;
             }
-            Some(Outcome::Ask { .. }) | None => {}
+            Some(Outcome::NotLeader { .. }) | None => {}
             Some(Outcome::Offset(offset)) => self.reply_send_ok(node, id, offset),
         }
         if let Some(pending) = self.sends.get_mut(id) {
@@ -227,7 +227,8 @@ impl KafkaLog {
         if let Some(outcome) = outcome
             && let Some(link) = self.links.get_mut(src)
         {
-            link.queue.sent.push(Sent { partition: id, seq, outcome }, self.config.pending_bytes);
+            let outcome = SendOutcome { partition: id, seq, outcome };
+            link.queue.send_outcomes.push(outcome, self.config.pending_bytes);
             self.touch(now, src, When::Soon);
         }
     }
@@ -249,11 +250,16 @@ impl KafkaLog {
         if keeps && is_down {
             self.open(id).request_metadata(now);
         }
-        Outcome::Ask { leader: leader.filter(|_| !is_down), epoch, log_id }
+        Outcome::NotLeader { leader: leader.filter(|_| !is_down), epoch, log_id }
     }
 
     /// Takes the outcome of a send from a peer.
-    pub(crate) fn sent_by(&mut self, node: &mut Node<Event>, src: &NodeId, sent: &Sent) {
+    pub(crate) fn send_outcome_from(
+        &mut self,
+        node: &mut Node<Event>,
+        src: &NodeId,
+        sent: &SendOutcome,
+    ) {
         let id = (sent.partition, sent.seq);
         match &sent.outcome {
             Outcome::Offset(offset) => {
@@ -265,7 +271,7 @@ impl KafkaLog {
                     self.reply_refused(node, id, 1);
                 }
             }
-            Outcome::Ask { leader, epoch, log_id } => {
+            Outcome::NotLeader { leader, epoch, log_id } => {
                 // If this is news, all sends that wait go to that leader. If not, that leader has
                 // been tried, or will be.
                 if let Some(leader) = leader {
@@ -380,8 +386,8 @@ impl KafkaLog {
             && link.life() == Some(entry.producer.life)
         {
             let outcome = Outcome::Offset(offset);
-            let sent = Sent { partition: id, seq: entry.seq, outcome };
-            link.queue.sent.push(sent, self.config.pending_bytes);
+            let outcome = SendOutcome { partition: id, seq: entry.seq, outcome };
+            link.queue.send_outcomes.push(outcome, self.config.pending_bytes);
             self.touch(now, origin, When::Soon);
         }
     }
