@@ -24,7 +24,7 @@ use crate::leader::Leader;
 use crate::marks;
 use crate::meta::Metadata;
 use crate::metrics;
-use crate::packets::When;
+use crate::packets::Urgency;
 use crate::recovering::draw_name;
 use crate::rules::Rule;
 use crate::wire::{Epoch, LogId, PartitionId, ReplicaId};
@@ -406,7 +406,7 @@ impl KafkaLog {
         let records = partition.become_leader(leader, now);
         Self::persist(node, records);
         for follower in &replicas {
-            self.touch_follower(now, follower, id, When::Fresh);
+            self.schedule_append(now, follower, id, Urgency::Lingering);
         }
         self.advance_high_watermark(node, id);
         self.leader_changed(node, id);

@@ -14,9 +14,10 @@
 //! * A packet with items that must arrive is a *demand*: it wants an answer. The node asks the peer
 //!   again, less and less often, until an answer comes. A peer that does not answer for a while
 //!   counts as down.
-//! * Urgent items go at once, and the packet takes all other items along. Fresh items wait for
-//!   `--linger`, and for an answer that is under way: under load a round trip is one packet each
-//!   way. Lazy items go along with others. They go alone only if nothing else goes for a while.
+//! * New items linger: they wait for `--linger`, and for an answer that is under way. So under load
+//!   a round trip is one packet each way. Urgent items wait for a fraction of `--linger` only. Lazy
+//!   items go alone only if nothing else goes for a while. A packet takes along all items that
+//!   wait, as far as they fit.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -79,9 +80,9 @@ pub(crate) struct Link {
     echoed: u64,
     detector: FailureDetector,
     pub(crate) queue: Queue,
-    /// The time since which a fresh item waits.
-    fresh_since: Option<Duration>,
-    /// Fresh items wait for the answer to this demand, but no longer than until this time.
+    /// The time since which an item lingers.
+    lingering_since: Option<Duration>,
+    /// Items that linger wait for the answer to this demand, but no longer than until this time.
     hold: Option<(u64, Duration)>,
     /// The time at which a packet to the peer is due.
     due_at: Option<Duration>,
@@ -169,11 +170,11 @@ impl Link {
         }
         if let Some(within) = packet.within {
             self.echo = self.echo.max(packet.number);
-            self.owe(now.saturating_add(pause.max(Duration::from_micros(within))));
+            self.schedule_by(now.saturating_add(pause.max(Duration::from_micros(within))));
         }
         if packet.to != Some(own) {
             // The sender does not know this node's life. It must get an answer that names it.
-            self.owe(now);
+            self.schedule_by(now);
             return heard;
         }
         heard.counts = true;
@@ -184,7 +185,7 @@ impl Link {
 
     fn begin(&mut self, packet: &Packet) {
         let former = self.life.take();
-        let mut fresh = Self {
+        let mut next = Self {
             number: self.number,
             met_at: self.number,
             former: std::mem::take(&mut self.former),
@@ -194,22 +195,22 @@ impl Link {
             detector: std::mem::take(&mut self.detector),
             ..Self::default()
         };
-        fresh.former.extend(former);
-        while fresh.former.len() > REMEMBERED {
-            fresh.former.pop_front();
+        next.former.extend(former);
+        while next.former.len() > REMEMBERED {
+            next.former.pop_front();
         }
         let queue = std::mem::take(&mut self.queue);
-        fresh.queue = Queue {
+        next.queue = Queue {
             appends: queue.appends,
             sends: queue.sends,
             polls: queue.polls,
             holdings: queue.holdings,
             ..Queue::default()
         };
-        fresh.fresh_since = self.fresh_since;
-        fresh.echoed = self.echoed;
-        fresh.detector.peer_restarted();
-        *self = fresh;
+        next.lingering_since = self.lingering_since;
+        next.echoed = self.echoed;
+        next.detector.peer_restarted();
+        *self = next;
     }
 
     /// True if a packet comes for the first time. A packet so old that this cannot be known does
@@ -242,31 +243,31 @@ impl Link {
     }
 
     /// Makes a packet to the peer due at this time at the latest.
-    pub(crate) fn owe(&mut self, at: Duration) {
+    pub(crate) fn schedule_by(&mut self, at: Duration) {
         self.due_at = Some(self.due_at.map_or(at, |due| due.min(at)));
     }
 
-    /// Notes that a fresh item is in the queue.
-    pub(crate) fn freshen(&mut self, now: Duration) {
-        self.fresh_since.get_or_insert(now);
+    /// Notes that an item that lingers is in the queue.
+    pub(crate) fn start_linger(&mut self, now: Duration) {
+        self.lingering_since.get_or_insert(now);
     }
 
     /// Asks the peer for an answer, even if the queue is empty.
     pub(crate) fn probe(&mut self, now: Duration) {
         if !self.detector.is_waiting() && !self.is_probing {
             self.is_probing = true;
-            self.owe(now);
+            self.schedule_by(now);
         }
     }
 
     /// The time at which the next packet to the peer is due.
     pub(crate) fn due(&self, linger: Duration) -> Option<Duration> {
         let may = !self.is_down() && (self.life.is_some() || !self.detector.is_waiting());
-        let fresh = self.fresh_since.filter(|_| may).map(|since| {
+        let lingering = self.lingering_since.filter(|_| may).map(|since| {
             let at = since.saturating_add(linger);
             self.hold.map_or(at, |(_, until)| at.max(until))
         });
-        fresh.into_iter().chain(self.due_at).min()
+        lingering.into_iter().chain(self.due_at).min()
     }
 
     /// The time at which the open demand counts as lost.
@@ -281,23 +282,23 @@ impl Link {
         self.hold = None;
         if timed_out.asks_again {
             self.is_probing = true;
-            self.owe(now);
+            self.schedule_by(now);
         }
         timed_out.is_failure
     }
 
     /// True if a packet is due now even without items.
-    pub(crate) fn is_owed(&self, now: Duration) -> bool {
+    pub(crate) fn is_due(&self, now: Duration) -> bool {
         self.due_at.is_some_and(|at| at <= now) || self.is_probing || self.life.is_none()
     }
 
-    /// The queue has no fresh item after all.
-    pub(crate) fn calm(&mut self) {
-        self.fresh_since = None;
+    /// The queue has no item that lingers after all.
+    pub(crate) fn clear_linger(&mut self) {
+        self.lingering_since = None;
     }
 
     /// Makes the head of the next packet. `within`: how soon the peer must answer the items, if at
-    /// all. `holds`: true if fresh items wait for that answer.
+    /// all. `holds`: true if items that linger wait for that answer.
     pub(crate) fn head(
         &mut self,
         now: Duration,
@@ -308,7 +309,7 @@ impl Link {
         self.number = self.number.saturating_add(1);
         let is_probe = std::mem::take(&mut self.is_probing) || self.life.is_none();
         let within = if is_probe { Some(Duration::ZERO) } else { within };
-        (self.fresh_since, self.due_at) = (None, None);
+        (self.lingering_since, self.due_at) = (None, None);
         if let Some(within) = within {
             self.await_answer(now, within, holds);
         }

@@ -14,7 +14,7 @@ use crate::{Event, KafkaLog};
 
 /// A request that already waited gets only this fraction of `--linger`. With a half, two nodes that
 /// linger for 5 ms would send a seventh fewer messages, and would be 5 % slower.
-const SOON_PART: u32 = 4;
+const URGENT_PART: u32 = 4;
 
 /// How long a follower with uncommitted entries waits for a new high watermark before it checks its
 /// leader.
@@ -22,44 +22,44 @@ const UNSURE_MAX: Duration = Duration::from_secs(1);
 
 /// The urgency of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum When {
-    /// The item is new, and may wait for others.
-    Fresh,
+pub(crate) enum Urgency {
+    /// The item is new, and lingers: it may wait for others.
+    Lingering,
     /// A request waits for the item, and has already waited.
-    Soon,
+    Urgent,
     /// No request waits for the item.
     Lazy,
 }
 
 impl KafkaLog {
     /// Schedules a packet to `peer`, for an item that was put into its queue.
-    pub(crate) fn touch(&mut self, now: Duration, peer: &NodeId, when: When) {
+    pub(crate) fn schedule_packet(&mut self, now: Duration, peer: &NodeId, urgency: Urgency) {
         let linger = self.config.linger;
         if let Some(link) = self.links.get_mut(peer) {
             if link.is_down() {
                 // The item waits as long as the peer is down, so ask whether the peer is up.
                 link.probe(now);
             }
-            match when {
-                When::Fresh => link.freshen(now),
-                When::Soon => link.owe(now.saturating_add(part(linger, SOON_PART))),
-                When::Lazy => link.owe(now.saturating_add(LAZY)),
+            match urgency {
+                Urgency::Lingering => link.start_linger(now),
+                Urgency::Urgent => link.schedule_by(now.saturating_add(part(linger, URGENT_PART))),
+                Urgency::Lazy => link.schedule_by(now.saturating_add(LAZY)),
             }
         }
     }
 
     /// Schedules a message of replication for a follower.
-    pub(crate) fn touch_follower(
+    pub(crate) fn schedule_append(
         &mut self,
         now: Duration,
         peer: &NodeId,
         partition: PartitionId,
-        when: When,
+        urgency: Urgency,
     ) {
         if let Some(link) = self.links.get_mut(peer) {
             link.queue.appends.insert(partition);
         }
-        self.touch(now, peer, when);
+        self.schedule_packet(now, peer, urgency);
     }
 
     /// The partitions that this node leads and `peer` follows.
@@ -82,7 +82,7 @@ impl KafkaLog {
             return Err(Error::malformed_request("packets are between the nodes of a cluster"));
         };
         let linger = self.config.linger;
-        let heard = link.hear(now, &packet, life, part(linger, SOON_PART));
+        let heard = link.hear(now, &packet, life, part(linger, URGENT_PART));
         trace!(peer = %src, ?heard, number = packet.number, "hears");
         if let Some(theirs) = heard.settings {
             self.compare_settings(src, theirs);
@@ -165,7 +165,7 @@ impl KafkaLog {
 
     fn peer_is_back(&mut self, now: Duration, peer: &NodeId) {
         for id in self.led_for(peer) {
-            self.touch_follower(now, peer, id, When::Fresh);
+            self.schedule_append(now, peer, id, Urgency::Lingering);
             if let Some(partition) = self.partitions.get_mut(&id) {
                 partition.due_at = Some(now);
             }
@@ -176,7 +176,7 @@ impl KafkaLog {
             }
         }
         if self.links.get(peer).is_some_and(|link| !link.queue.is_empty()) {
-            self.touch(now, peer, When::Fresh);
+            self.schedule_packet(now, peer, Urgency::Lingering);
         }
     }
 
@@ -212,7 +212,7 @@ impl KafkaLog {
         }
         let is_change = before != (partition.epoch(), partition.leader().cloned());
         let ack = partition.ack();
-        let is_soon = !ack.matched || ack.gap || ack.epoch > epoch;
+        let is_urgent = !ack.matched || ack.gap || ack.epoch > epoch;
         if records.iter().any(|record| matches!(record, Record::Truncate { .. })) {
             node.mark(marks::TRUNCATES);
             node.count(&metrics::TRUNCATIONS, &[], 1);
@@ -230,7 +230,7 @@ impl KafkaLog {
         if let Some(link) = self.links.get_mut(src) {
             link.queue.acks.insert(id);
         }
-        self.touch(now, src, if is_soon { When::Soon } else { When::Lazy });
+        self.schedule_packet(now, src, if is_urgent { Urgency::Urgent } else { Urgency::Lazy });
         if is_change {
             debug!(partition = id, epoch, leader = %src, "follows");
             self.leader_changed(node, id);
@@ -265,7 +265,7 @@ impl KafkaLog {
         lead.acknowledged(src, ack, &partition.log);
         partition.due_at = Some(now);
         if !ack.matched || ack.gap {
-            self.touch_follower(now, src, id, When::Fresh);
+            self.schedule_append(now, src, id, Urgency::Lingering);
         }
         self.advance_high_watermark(node, id);
     }
@@ -282,8 +282,8 @@ impl KafkaLog {
             if is_behind {
                 node.mark(marks::LOST_PACKETS);
             }
-            let when = if is_behind { When::Fresh } else { When::Lazy };
-            self.touch_follower(now, peer, id, when);
+            let urgency = if is_behind { Urgency::Lingering } else { Urgency::Lazy };
+            self.schedule_append(now, peer, id, urgency);
         }
     }
 

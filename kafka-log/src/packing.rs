@@ -56,8 +56,8 @@ impl KafkaLog {
         let settings = is_introduction.then(|| self.config.settings());
         let has_records = is_introduction && self.has_records();
         let Some(link) = self.links.get_mut(peer) else { return };
-        if budget.is_empty() && !link.is_owed(now) {
-            return link.calm();
+        if budget.is_empty() && !link.is_due(now) {
+            return link.clear_linger();
         }
         let asks = !body.sends.is_empty() || !body.polls.is_empty();
         let mut within = asks.then_some(ANSWER_WITHIN);
@@ -78,10 +78,10 @@ impl KafkaLog {
         node.send(peer, &Body::Packet(&packet));
         // The queue may have held more than one packet can take.
         if is_known && link.queue.has_answers() {
-            link.owe(now);
+            link.schedule_by(now);
         }
         if takes_requests && link.queue.has_requests() {
-            link.freshen(now);
+            link.start_linger(now);
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use maelstrom_core::{Error, Node, NodeId, Request};
 
-use crate::packets::When;
+use crate::packets::Urgency;
 use crate::polls::Shown;
 use crate::wire::{Offsets, Poll, Polled, string_len};
 use crate::{Event, KafkaLog, Reply};
@@ -111,7 +111,7 @@ impl KafkaLog {
         if let Some(link) = self.links.get_mut(target) {
             link.queue.polls.insert(id);
         }
-        self.touch(now, target, When::Fresh);
+        self.schedule_packet(now, target, Urgency::Lingering);
     }
 
     /// The node to ask about a partition that this node does not keep. Retries go through the
@@ -134,7 +134,7 @@ impl KafkaLog {
             let polled = Polled { id: poll.id, msgs };
             link.queue.polled.push(polled, self.config.pending_bytes);
         }
-        self.touch(now, src, When::Soon);
+        self.schedule_packet(now, src, Urgency::Urgent);
     }
 
     /// Takes a peer's answer.

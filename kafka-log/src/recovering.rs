@@ -23,7 +23,7 @@ use tracing::{debug, info, warn};
 
 use crate::marks;
 use crate::meta::Metadata;
-use crate::packets::When;
+use crate::packets::Urgency;
 use crate::recovery::{Comparison, Decision, Holding, Reason, UNCLEAN_EPOCHS};
 use crate::rules::Rule;
 use crate::wire::{HoldingReport, LogId, PartitionId};
@@ -64,7 +64,7 @@ impl KafkaLog {
                 link.probe(now);
             } else {
                 link.queue.holdings.insert(id);
-                self.touch(now, &peer, When::Fresh);
+                self.schedule_packet(now, &peer, Urgency::Lingering);
             }
         }
     }
@@ -124,7 +124,7 @@ impl KafkaLog {
             if let Some(link) = self.links.get_mut(src) {
                 link.queue.holdings.insert(id);
             }
-            self.touch(now, src, When::Soon);
+            self.schedule_packet(now, src, Urgency::Urgent);
         }
     }
 
@@ -178,7 +178,7 @@ impl KafkaLog {
         if let Some(link) = self.links.get_mut(leader) {
             link.queue.acks.insert(id);
         }
-        self.touch(now, leader, When::Lazy);
+        self.schedule_packet(now, leader, Urgency::Lazy);
     }
 
     /// Logs why a partition is unavailable. Logs a reason once, even if several partitions have it.

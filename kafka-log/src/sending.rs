@@ -13,7 +13,7 @@ use tracing::debug;
 use crate::log::Seen;
 use crate::marks;
 use crate::metrics;
-use crate::packets::When;
+use crate::packets::Urgency;
 use crate::rules::Rule;
 use crate::sends::{GIVE_UP_AFTER, Pending, SENDS_MAX, SendId};
 use crate::wire::{Entry, Outcome, PartitionId, Position, Producer, SendOutcome, string_len};
@@ -79,7 +79,7 @@ impl KafkaLog {
             retry_after = retry_after.max(link.retry_after().saturating_mul(2));
         }
         if let Some(target) = &target {
-            self.touch(now, target, When::Fresh);
+            self.schedule_packet(now, target, Urgency::Lingering);
         }
         if let Some(pending) = self.sends.get_mut(id) {
             pending.target = target;
@@ -196,8 +196,8 @@ impl KafkaLog {
         node.persist(&record);
         for follower in followers {
             // The origin waits for its own send to come back as an entry.
-            let when = if follower == *origin { When::Soon } else { When::Fresh };
-            self.touch_follower(now, &follower, id, when);
+            let urgency = if follower == *origin { Urgency::Urgent } else { Urgency::Lingering };
+            self.schedule_append(now, &follower, id, urgency);
         }
         is_early.then_some(Outcome::Offset(offset))
     }
@@ -229,7 +229,7 @@ impl KafkaLog {
         {
             let outcome = SendOutcome { partition: id, seq, outcome };
             link.queue.send_outcomes.push(outcome, self.config.pending_bytes);
-            self.touch(now, src, When::Soon);
+            self.schedule_packet(now, src, Urgency::Urgent);
         }
     }
 
@@ -358,7 +358,7 @@ impl KafkaLog {
             let knows =
                 |p: &crate::Partition| p.leadership().is_some_and(|l| l.knows(&follower, high));
             if !self.partitions.get(&id).is_some_and(knows) {
-                self.touch_follower(now, &follower, id, When::Lazy);
+                self.schedule_append(now, &follower, id, Urgency::Lazy);
             }
         }
         self.reply_to_committed(node, id, before);
@@ -374,7 +374,7 @@ impl KafkaLog {
         let Some(lead) = partition.leadership().filter(|_| *origin != self.own.id) else { return };
         if lead.needs(origin) {
             if !lead.knows(origin, position.saturating_add(1)) {
-                self.touch_follower(now, origin, id, When::Soon);
+                self.schedule_append(now, origin, id, Urgency::Urgent);
             }
             return;
         }
@@ -388,7 +388,7 @@ impl KafkaLog {
             let outcome = Outcome::Offset(offset);
             let outcome = SendOutcome { partition: id, seq: entry.seq, outcome };
             link.queue.send_outcomes.push(outcome, self.config.pending_bytes);
-            self.touch(now, origin, When::Soon);
+            self.schedule_packet(now, origin, Urgency::Urgent);
         }
     }
 
