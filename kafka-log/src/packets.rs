@@ -82,24 +82,24 @@ impl KafkaLog {
             return Err(Error::malformed_request("packets are between the nodes of a cluster"));
         };
         let linger = self.config.linger;
-        let heard = link.hear(now, &packet, life, part(linger, URGENT_PART));
-        trace!(peer = %src, ?heard, number = packet.number, "hears");
-        if let Some(theirs) = heard.settings {
+        let received = link.receive(now, &packet, life, part(linger, URGENT_PART));
+        trace!(peer = %src, heard = ?received, number = packet.number, "hears");
+        if let Some(theirs) = received.settings {
             self.compare_settings(src, theirs);
         }
-        if heard.is_new_life {
+        if received.is_new_life {
             node.mark(marks::NEW_LIFE);
             self.peer_restarted(now, src);
         }
-        if heard.is_new_life || heard.is_back {
+        if received.is_new_life || received.is_back {
             self.recover_with(now, src);
         }
-        if heard.is_back {
+        if received.is_back {
             info!(peer = %src, "is back");
             node.mark(marks::BACK);
             self.peer_is_back(now, src);
         }
-        if !heard.counts {
+        if !received.counts {
             return Ok(());
         }
         for append in packet.appends {
@@ -123,7 +123,7 @@ impl KafkaLog {
         for report in packet.holdings {
             self.holding_from(node, src, report);
         }
-        if heard.is_answered {
+        if received.is_answered {
             self.send_again_what_was_lost(node, src);
         }
         Ok(())
@@ -190,7 +190,7 @@ impl KafkaLog {
         }
         let retention = self.config.retention.clone();
         if let Some(link) = self.links.get_mut(src) {
-            link.holds_something();
+            link.note_records();
         }
         let incarnation = self.links.get(src).and_then(crate::Link::incarnation);
         let partition = self.open(id);

@@ -77,7 +77,7 @@ impl KafkaLog {
         holdings.insert(self.own.id.clone(), (self.own.incarnation, partition.holding()));
         if holdings.values().all(|(_, holding)| holding.is_empty()) {
             for peer in self.placement.replicas(id) {
-                let link = self.links.get(peer).filter(|link| link.told_empty());
+                let link = self.links.get(peer).filter(|link| link.reported_no_records());
                 if let Some(incarnation) = link.and_then(Link::incarnation) {
                     let told = || (incarnation, Holding::default());
                     holdings.entry(peer.clone()).or_insert_with(told);
@@ -107,7 +107,7 @@ impl KafkaLog {
             return debug!(peer = %src, partition = id, "tells of what is not kept here");
         }
         if let Some(link) = self.links.get_mut(src).filter(|_| !report.holding.is_empty()) {
-            link.holds_something();
+            link.note_records();
         }
         let incarnation = self.links.get(src).and_then(Link::incarnation);
         let keeps = self.keeps(id);
