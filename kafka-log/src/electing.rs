@@ -114,13 +114,13 @@ impl KafkaLog {
     fn check_leader(&mut self, now: Duration, id: PartitionId) {
         let keeps = self.keeps(id);
         let Some(partition) = self.partitions.get_mut(&id).filter(|_| keeps) else { return };
-        if partition.led_by().is_some() && partition.high() >= partition.log.end() {
+        if partition.leader_incarnation().is_some() && partition.high() >= partition.log.end() {
             return;
         }
         let leader = partition.leader().cloned();
         partition.due_at = Some(now.saturating_add(GRACE));
         let link = leader.and_then(|leader| self.links.get_mut(&leader));
-        match link.filter(|link| partition.led_by().is_some() && !link.is_down()) {
+        match link.filter(|link| partition.leader_incarnation().is_some() && !link.is_down()) {
             Some(link) => link.probe(now),
             None => partition.request_metadata(now),
         }
@@ -244,7 +244,7 @@ impl KafkaLog {
         let now = node.now();
         let own = self.own.replica();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
-        if !partition.is_of(record.log_id) {
+        if !partition.accepts_log(record.log_id) {
             return self.refuse_log(node, id, &record);
         }
         if partition.recovery.take().is_some() {
@@ -312,7 +312,7 @@ impl KafkaLog {
     fn adopt(&mut self, node: &mut Node<Event>, id: PartitionId, record: Metadata) {
         let now = node.now();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
-        node.persist(&partition.know(record.clone()));
+        node.persist(&partition.record_proposal(record.clone()));
         partition.due_at = Some(now);
         if let Some(lead) = partition.role.as_leader_mut() {
             let change = match record.in_sync.len().cmp(&lead.record().in_sync.len()) {
@@ -437,7 +437,7 @@ impl KafkaLog {
         let keeps = self.keeps(id);
         let crate::Config { rules, window, .. } = self.config;
         let partition = self.open(id);
-        if !partition.is_of(log_id) {
+        if !partition.accepts_log(log_id) {
             if keeps {
                 return partition.request_metadata(now);
             }

@@ -151,12 +151,12 @@ impl KafkaLog {
                 recovery.forget(peer);
             }
             let is_led = partition.leader() == Some(peer);
-            let led_by = partition.led_by();
+            let leader_incarnation = partition.leader_incarnation();
             if let Some(follower) = partition.role.as_follower_mut()
                 && is_led
-                && led_by.is_some_and(|led_by| Some(led_by) != incarnation)
+                && leader_incarnation.is_some_and(|known| Some(known) != incarnation)
             {
-                follower.led_by = None;
+                follower.leader_incarnation = None;
                 partition.metadata.is_wanted |= self.placement.keeps(&own, id);
                 partition.due_at = Some(now);
             }
@@ -194,7 +194,7 @@ impl KafkaLog {
         }
         let incarnation = self.links.get(src).and_then(crate::Link::incarnation);
         let partition = self.open(id);
-        let is_stranger = !partition.is_of(append.log_id);
+        let is_stranger = !partition.accepts_log(append.log_id);
         let before = (partition.epoch(), partition.leader().cloned());
         if epoch < partition.epoch() && !is_stranger {
             node.mark(marks::FENCED);
@@ -244,7 +244,7 @@ impl KafkaLog {
     fn ack_from(&mut self, node: &mut Node<Event>, src: &NodeId, ack: &Ack) {
         let (now, id) = (node.now(), ack.partition);
         let Some(partition) = self.partitions.get_mut(&id) else { return };
-        let is_stranger = !partition.is_of(ack.log_id);
+        let is_stranger = !partition.accepts_log(ack.log_id);
         let Some(lead) = partition.role.as_leader_mut() else { return };
         if is_stranger {
             if lead.mark_other_log(src) {

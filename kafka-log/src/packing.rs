@@ -111,7 +111,7 @@ impl KafkaLog {
         let Some(link) = self.links.get_mut(peer) else { return };
         while let Some(id) = link.queue.holdings.front() {
             let partition = self.refused.get(&id).or_else(|| self.partitions.get(&id));
-            if partition.is_some_and(|partition| !partition.may_tell()) {
+            if partition.is_some_and(|partition| !partition.may_report_holding()) {
                 // The peer asks again, if it still needs the answer.
                 link.queue.holdings.pop();
                 continue;

@@ -112,7 +112,7 @@ impl KafkaLog {
         let incarnation = self.links.get(src).and_then(Link::incarnation);
         let keeps = self.keeps(id);
         let partition = self.open(id);
-        let may_tell = partition.may_tell();
+        let may_report_holding = partition.may_report_holding();
         if let Some(recovery) = &mut partition.recovery {
             recovery.answered(src.clone(), incarnation.unwrap_or(0), report.holding);
             partition.due_at = Some(now);
@@ -120,7 +120,7 @@ impl KafkaLog {
             // The peer found no record in `lin-kv`. This node looks for itself.
             partition.request_metadata(now);
         }
-        if report.asks && may_tell {
+        if report.asks && may_report_holding {
             if let Some(link) = self.links.get_mut(src) {
                 link.queue.holdings.insert(id);
             }
