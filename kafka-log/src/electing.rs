@@ -157,7 +157,7 @@ impl KafkaLog {
             lead.propose(&next);
             return Some((lead.record().clone(), next));
         }
-        let times = [lead.stalled_at(), lead.welcome_at(now)].into_iter().flatten();
+        let times = [lead.stalled_at(), lead.may_join_at(now)].into_iter().flatten();
         partition.due_at = times.filter(|at| *at > now).min();
         None
     }

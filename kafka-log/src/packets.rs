@@ -194,16 +194,16 @@ impl KafkaLog {
         }
         let incarnation = self.links.get(src).and_then(crate::Link::incarnation);
         let partition = self.open(id);
-        let is_stranger = !partition.accepts_log(append.log_id);
+        let keeps_other_log = !partition.accepts_log(append.log_id);
         let before = (partition.epoch(), partition.leader().cloned());
-        if epoch < partition.epoch() && !is_stranger {
+        if epoch < partition.epoch() && !keeps_other_log {
             node.mark(marks::FENCED);
         }
         // An unclean recovery may truncate committed entries, and the high watermark with them.
         // Sends from the lower position on may be committed now.
         let committed = partition.high().min(append.at);
         let mut records = partition.replicate(src, append, &retention, now);
-        if partition.leader() == Some(src) && partition.epoch() == epoch && !is_stranger {
+        if partition.leader() == Some(src) && partition.epoch() == epoch && !keeps_other_log {
             records.extend(incarnation.and_then(|incarnation| partition.learn_leader(incarnation)));
             if partition.high() < partition.log.end() {
                 let at = now.saturating_add(UNSURE_MAX);
@@ -217,13 +217,13 @@ impl KafkaLog {
             node.mark(marks::TRUNCATES);
             node.count(&metrics::TRUNCATIONS, &[], 1);
         }
-        if !ack.matched && !is_stranger {
+        if !ack.matched && !keeps_other_log {
             node.mark(marks::MISMATCH);
         }
         if ack.gap {
             node.mark(marks::GAP);
         }
-        if is_stranger {
+        if keeps_other_log {
             partition.request_metadata(now);
         }
         Self::persist(node, records);
@@ -244,9 +244,9 @@ impl KafkaLog {
     fn ack_from(&mut self, node: &mut Node<Event>, src: &NodeId, ack: &Ack) {
         let (now, id) = (node.now(), ack.partition);
         let Some(partition) = self.partitions.get_mut(&id) else { return };
-        let is_stranger = !partition.accepts_log(ack.log_id);
+        let keeps_other_log = !partition.accepts_log(ack.log_id);
         let Some(lead) = partition.role.as_leader_mut() else { return };
-        if is_stranger {
+        if keeps_other_log {
             if lead.mark_other_log(src) {
                 warn!(partition = id, peer = %src, "keeps another log: its own log says what to do");
                 // This node's log may be the wrong one.

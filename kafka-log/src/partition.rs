@@ -75,11 +75,11 @@ pub struct Partition {
 impl Index for Partition {
     /// It waits for the followers that lack something. Its size is the size of its snapshot.
     fn facts(&self) -> Facts {
-        let behind = self.role.as_leader().into_iter();
-        let behind = behind.flat_map(|leader| leader.behind(self.log.end(), self.high));
+        let lagging = self.role.as_leader().into_iter();
+        let lagging = lagging.flat_map(|leader| leader.lagging(self.log.end(), self.high));
         Facts {
             due_at: self.due_at,
-            waits_for: behind.cloned().collect(),
+            waits_for: lagging.cloned().collect(),
             bytes: self.snapshot_bytes(),
         }
     }
@@ -328,7 +328,7 @@ impl Partition {
             debug_assert!(!self.rules.all_hold(), "two lead in one epoch");
             return Vec::new();
         }
-        let Append { at, prev, high, sole, entries, floor, .. } = append;
+        let Append { at, prev, high, sole_follower, entries, floor, .. } = append;
         // A follower whose log ends before the leader's first entry starts again, too.
         let is_behind = at > self.log.end();
         let floor = floor.filter(|_| !self.is_matched() || is_behind);
@@ -344,9 +344,9 @@ impl Partition {
         if !is_matched || at > end {
             return records;
         }
-        let told = at.saturating_add(entries.len() as u64);
+        let sent_end = at.saturating_add(entries.len() as u64);
         records.extend(self.extend(at, entries, high, retention, now));
-        self.raise_high(if sole { told.max(high) } else { high });
+        self.raise_high(if sole_follower { sent_end.max(high) } else { high });
         records
     }
 

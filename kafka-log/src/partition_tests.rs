@@ -72,7 +72,7 @@ fn a_log_that_begins_anew_below_its_old_end_has_nothing_committed_above_it() {
         at: 2,
         prev: 5,
         high: 2,
-        sole: false,
+        sole_follower: false,
         entries,
         floor,
     };
@@ -116,7 +116,7 @@ fn a_restart_does_not_make_a_follower_follow_an_older_leader() {
             at: 1,
             prev: 1,
             high: 1,
-            sole: false,
+            sole_follower: false,
             entries: vec![entry(1, 9)],
             floor: None,
         };

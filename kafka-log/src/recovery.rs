@@ -138,7 +138,7 @@ pub enum Reason {
     /// These replicas may have been in sync, and their nodes have lost their records since.
     Lost(BTreeSet<ReplicaId>),
     /// These nodes hold logs of different names. No flag decides between them.
-    Strangers(Vec<NodeId>),
+    DifferentLogs(Vec<NodeId>),
 }
 
 impl fmt::Display for Reason {
@@ -155,7 +155,7 @@ impl fmt::Display for Reason {
                 let nodes = list(&mut replicas.iter().map(|replica| &replica.node));
                 write!(f, "the records of {nodes} are gone, which may have had messages alone")
             }
-            Self::Strangers(nodes) => {
+            Self::DifferentLogs(nodes) => {
                 let nodes = list(&mut nodes.iter());
                 write!(f, "{nodes} keep different logs of it: empty the folders with the wrong one")
             }
@@ -191,8 +191,8 @@ impl Comparison<'_> {
     /// The decision for the node `own`.
     #[must_use]
     pub fn decide(&self, own: &NodeId) -> Decision {
-        if let Some(strangers) = self.strangers() {
-            return Decision::Wait(strangers);
+        if let Some(reason) = self.different_logs() {
+            return Decision::Wait(reason);
         }
         let step = match (self.missing(), self.unclean) {
             (None, _) => 1,
@@ -236,11 +236,12 @@ impl Comparison<'_> {
     }
 
     /// The nodes that hold anything, if their logs have different names.
-    fn strangers(&self) -> Option<Reason> {
+    fn different_logs(&self) -> Option<Reason> {
         let names = self.holdings.values().map(|(_, holding)| holding.log_id);
         let names: BTreeSet<LogId> = names.filter(|name| *name != 0).collect();
         let named = self.holdings.iter().filter(|(_, (_, holding))| holding.log_id != 0);
-        (names.len() > 1).then(|| Reason::Strangers(named.map(|(node, _)| node.clone()).collect()))
+        (names.len() > 1)
+            .then(|| Reason::DifferentLogs(named.map(|(node, _)| node.clone()).collect()))
     }
 
     /// The reason why no node can know yet which log has all committed entries.
@@ -511,11 +512,11 @@ mod tests {
     fn logs_of_different_names_are_not_compared() {
         let other = Holding { log_id: 8, ..log(1, 1, 9) };
         let holdings = [Some(log(2, 2, 4)), Some(other), Some(Holding::default())];
-        let strangers = Reason::Strangers(vec!["n1".into(), "n2".into()]);
-        assert_eq!(decide(&holdings, false), Decision::Wait(strangers.clone()));
-        assert_eq!(decide(&holdings, true), Decision::Wait(strangers.clone()));
+        let reason = Reason::DifferentLogs(vec!["n1".into(), "n2".into()]);
+        assert_eq!(decide(&holdings, false), Decision::Wait(reason.clone()));
+        assert_eq!(decide(&holdings, true), Decision::Wait(reason.clone()));
         let holdings = [holdings[0].clone(), holdings[1].clone(), None];
-        assert_eq!(decide(&holdings, true), Decision::Wait(strangers));
+        assert_eq!(decide(&holdings, true), Decision::Wait(reason));
         // Records of earlier versions have no name.
         let nameless = Holding { log_id: 0, ..log(2, 2, 9) };
         let holdings = [Some(log(2, 2, 4)), Some(nameless), Some(Holding::default())];

@@ -181,10 +181,10 @@ impl KafkaLog {
         }
         let is_long = lead.waiting_bytes().saturating_add(bytes) > config.pending_bytes;
         let is_full = lead.waiting() >= SENDS_MAX || (is_long && lead.is_waited_for());
-        if !lead.is_safe() {
+        if !lead.can_commit() {
             node.mark(marks::BELOW_MIN_IN_SYNC);
         }
-        if !lead.is_safe() || is_full {
+        if !lead.can_commit() || is_full {
             return Some(Outcome::Refused);
         }
         let entry = Entry { epoch, producer, seq, key, msg };
@@ -372,7 +372,7 @@ impl KafkaLog {
     fn tell_committed(&mut self, now: Duration, id: PartitionId, position: u64, origin: &NodeId) {
         let Some(partition) = self.partitions.get(&id) else { return };
         let Some(lead) = partition.leadership().filter(|_| *origin != self.own.id) else { return };
-        if lead.needs(origin) {
+        if lead.is_in_commit_set(origin) {
             if !lead.knows(origin, position.saturating_add(1)) {
                 self.schedule_append(now, origin, id, Urgency::Urgent);
             }

@@ -148,8 +148,8 @@ pub struct Append {
     pub high: Position,
     /// True if leader and follower are the only replicas that must have an entry. Everything that
     /// the follower has is then committed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub sole: bool,
+    #[serde(default, rename = "sole", skip_serializing_if = "std::ops::Not::not")]
+    pub sole_follower: bool,
     /// Entries, in the order of their positions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<Entry>,
