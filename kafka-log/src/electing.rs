@@ -10,7 +10,7 @@
 //! 4. [`KafkaLog::record_swapped`] takes the outcome. On success, `begin_to_lead` starts to lead.
 //!
 //! A leader changes the in-sync set of its own epoch by the same compare-and-set
-//! (`next_in_sync_change`, `adopt`).
+//! (`next_in_sync_change`, `apply_own_metadata`).
 
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -55,13 +55,14 @@ impl KafkaLog {
             })
     }
 
-    fn is_reborn(&self, id: &ReplicaId) -> bool {
+    /// True if the node of a replica has another incarnation by now: it has lost its records.
+    fn has_new_incarnation(&self, id: &ReplicaId) -> bool {
         let link = self.links.get(&id.node);
         link.and_then(crate::Link::incarnation).is_some_and(|known| known != id.incarnation)
     }
 
     /// The identity of a peer that is up and has told its incarnation.
-    fn present(&self, node: &NodeId) -> Option<ReplicaId> {
+    fn live_replica(&self, node: &NodeId) -> Option<ReplicaId> {
         let link = self.links.get(node).filter(|link| !link.is_down())?;
         Some(ReplicaId { node: node.clone(), incarnation: link.incarnation()? })
     }
@@ -77,7 +78,7 @@ impl KafkaLog {
     fn drive_partition(&mut self, node: &mut Node<Event>, id: PartitionId) {
         let now = node.now();
         if self.is_alone() {
-            return self.lead_alone(node, id);
+            return self.lead_single_node(node, id);
         }
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         partition.due_at = None;
@@ -148,11 +149,12 @@ impl KafkaLog {
     ) -> Option<(Metadata, Metadata)> {
         let (high, end) = (partition.high(), partition.log.end());
         let lead = partition.role.as_leader_mut()?;
-        let is_gone =
-            |replica: &ReplicaId| self.is_reborn(replica) || (high < end && self.is_gone(replica));
+        let is_gone = |replica: &ReplicaId| {
+            self.has_new_incarnation(replica) || (high < end && self.is_gone(replica))
+        };
         let next = lead.shrunk_in_sync(now, is_gone);
         let next =
-            next.or_else(|| lead.expanded_in_sync(now, high, end, |node| self.present(node)));
+            next.or_else(|| lead.expanded_in_sync(now, high, end, |node| self.live_replica(node)));
         if let Some(next) = next {
             lead.propose(&next);
             return Some((lead.record().clone(), next));
@@ -173,7 +175,7 @@ impl KafkaLog {
         create: bool,
     ) {
         // A replica that lost its records cannot lead.
-        to.eligible.retain(|id| !self.is_reborn(id));
+        to.eligible.retain(|id| !self.has_new_incarnation(id));
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         (partition.metadata.is_busy, partition.metadata.is_swapping) = (true, true);
         node.persist(&partition.propose(&from, &to));
@@ -228,7 +230,7 @@ impl KafkaLog {
         let replicas = self.placement.replicas(id).to_vec();
         let others = replicas.iter().filter(|node| **node != self.own.id);
         let present: Vec<ReplicaId> =
-            others.clone().filter_map(|node| self.present(node)).collect();
+            others.clone().filter_map(|node| self.live_replica(node)).collect();
         let is_all = present.len() >= others.count();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         if !is_all && now.saturating_sub(partition.metadata.since) < INTRODUCTION {
@@ -257,7 +259,7 @@ impl KafkaLog {
             let is_news = record.version > lead.record().version;
             partition.due_at = Some(now);
             if is_news {
-                self.adopt(node, id, record);
+                self.apply_own_metadata(node, id, record);
             }
             return;
         }
@@ -281,7 +283,10 @@ impl KafkaLog {
         }
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         let peace = partition.changed_at.saturating_add(GRACE);
-        if peace > now && partition.changed_at > Duration::ZERO && !self.is_reborn(&leader) {
+        if peace > now
+            && partition.changed_at > Duration::ZERO
+            && !self.has_new_incarnation(&leader)
+        {
             node.mark(marks::LEAVES_IN_PEACE);
             if let Some(partition) = self.partitions.get_mut(&id) {
                 partition.request_metadata(now);
@@ -309,7 +314,7 @@ impl KafkaLog {
     }
 
     /// Takes a newer version of the record for the epoch in which this node leads.
-    fn adopt(&mut self, node: &mut Node<Event>, id: PartitionId, record: Metadata) {
+    fn apply_own_metadata(&mut self, node: &mut Node<Event>, id: PartitionId, record: Metadata) {
         let now = node.now();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         node.persist(&partition.record_proposal(record.clone()));
@@ -359,7 +364,9 @@ impl KafkaLog {
             Ok(Cas::Swapped) => {
                 partition.due_at = Some(now);
                 match partition.leadership() {
-                    Some(lead) if lead.epoch() == record.epoch => self.adopt(node, id, record),
+                    Some(lead) if lead.epoch() == record.epoch => {
+                        self.apply_own_metadata(node, id, record);
+                    }
                     _ => self.begin_to_lead(node, id, record),
                 }
             }
@@ -413,7 +420,7 @@ impl KafkaLog {
     }
 
     /// Leads a partition in a cluster of one node. It needs no record in `lin-kv`.
-    pub(crate) fn lead_alone(&mut self, node: &mut Node<Event>, id: PartitionId) {
+    pub(crate) fn lead_single_node(&mut self, node: &mut Node<Event>, id: PartitionId) {
         let own = self.own.replica();
         let partition = self.open(id);
         partition.due_at = None;

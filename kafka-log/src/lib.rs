@@ -572,7 +572,7 @@ impl MessageHandler for KafkaLog {
     }
 
     fn gauges(&self, now: Duration, gauges: &mut Gauges) {
-        self.tell_gauges(gauges);
+        self.collect_gauges(gauges);
         self.offsets.gauges(now, gauges);
     }
 

@@ -64,7 +64,7 @@ impl KafkaLog {
     pub(crate) fn dispatch(&mut self, node: &mut Node<Event>, id: SendId) {
         let now = node.now();
         if self.is_alone() {
-            self.lead_alone(node, id.0);
+            self.lead_single_node(node, id.0);
         }
         let Some(pending) = self.sends.get(id) else { return };
         let (tries, key, msg) = (pending.tries, pending.key.clone(), pending.msg.clone());
