@@ -20,7 +20,7 @@ use std::time::Duration;
 use maelstrom_core::NodeId;
 
 use crate::floor::FloorSender;
-use crate::indexed::{Facts, Index, Indexed};
+use crate::indexed::{Index, IndexKeys, Indexed};
 use crate::log::PartitionLog;
 use crate::meta::Metadata;
 use crate::queue::{Budget, encoded_len};
@@ -128,9 +128,9 @@ struct Waiting {
 
 impl Index for Waiting {
     /// Due when it has waited for so long that a replica that lacks it counts as stalled.
-    fn facts(&self) -> Facts {
+    fn index_keys(&self) -> IndexKeys {
         let due_at = Some(self.since.saturating_add(STALLED_AFTER));
-        Facts { due_at, bytes: self.bytes, ..Facts::default() }
+        IndexKeys { due_at, bytes: self.bytes, ..IndexKeys::default() }
     }
 }
 

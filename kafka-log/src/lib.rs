@@ -476,7 +476,10 @@ impl MessageHandler for KafkaLog {
     fn snapshot_bytes(&self) -> Option<usize> {
         // An empty partition takes the place of a refused log, and counts as well.
         let logs = self.partitions.bytes().saturating_add(self.refused.bytes());
-        debug_assert_eq!(logs, self.partitions.sum().saturating_add(self.refused.sum()));
+        debug_assert_eq!(
+            logs,
+            self.partitions.recount_bytes().saturating_add(self.refused.recount_bytes())
+        );
         Some(self.offsets.snapshot_bytes()?.saturating_add(logs))
     }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use maelstrom_core::{Error, NodeId, Records};
 use tracing::warn;
 
-use crate::indexed::{Facts, Index};
+use crate::indexed::{Index, IndexKeys};
 use crate::leader::Leader;
 use crate::log::{PartitionLog, Retention, Seen};
 use crate::meta::Metadata;
@@ -74,10 +74,10 @@ pub struct Partition {
 
 impl Index for Partition {
     /// It waits for the followers that lack something. Its size is the size of its snapshot.
-    fn facts(&self) -> Facts {
+    fn index_keys(&self) -> IndexKeys {
         let lagging = self.role.as_leader().into_iter();
         let lagging = lagging.flat_map(|leader| leader.lagging(self.log.end(), self.high));
-        Facts {
+        IndexKeys {
             due_at: self.due_at,
             waits_for: lagging.cloned().collect(),
             bytes: self.snapshot_bytes(),

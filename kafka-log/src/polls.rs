@@ -16,7 +16,7 @@ use std::time::Duration;
 use maelstrom_core::{NodeId, Request};
 use serde_json::value::RawValue;
 
-use crate::indexed::{Facts, Index, Indexed};
+use crate::indexed::{Index, IndexKeys, Indexed};
 use crate::queue::encoded_len;
 use crate::wire::{Messages, Offsets, string_len};
 
@@ -41,9 +41,9 @@ pub(crate) struct Question {
 
 impl Index for Question {
     /// Due when the question must be asked again.
-    fn facts(&self) -> Facts {
+    fn index_keys(&self) -> IndexKeys {
         let Self { retry_at, bytes, .. } = *self;
-        Facts { due_at: Some(retry_at), bytes, ..Facts::default() }
+        IndexKeys { due_at: Some(retry_at), bytes, ..IndexKeys::default() }
     }
 }
 
@@ -108,8 +108,8 @@ struct Asked {
 
 impl Index for Asked {
     /// Due when its time is up.
-    fn facts(&self) -> Facts {
-        Facts { due_at: Some(self.deadline), ..Facts::default() }
+    fn index_keys(&self) -> IndexKeys {
+        IndexKeys { due_at: Some(self.deadline), ..IndexKeys::default() }
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use maelstrom_core::{Error, ErrorCode, NodeId, Request};
 use serde_json::value::RawValue;
 
-use crate::indexed::{Facts, Index, Indexed};
+use crate::indexed::{Index, IndexKeys, Indexed};
 use crate::wire::PartitionId;
 
 /// How long a send may take. Maelstrom's clients wait 5 s.
@@ -63,8 +63,8 @@ impl Pending {
 
 impl Index for Pending {
     /// Due when its time is up, or at the next retry.
-    fn facts(&self) -> Facts {
-        Facts {
+    fn index_keys(&self) -> IndexKeys {
+        IndexKeys {
             due_at: Some(self.deadline.min(self.retry_at)),
             waits_for: self.target.iter().cloned().collect(),
             bytes: self.bytes,
