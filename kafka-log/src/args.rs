@@ -49,7 +49,7 @@ pub struct Config {
     /// packet it must fit into the longest line that the nodes read.
     pub message_bytes: usize,
     /// Bytes of JSON that may wait in each of four places: the sends of a node's clients, the
-    /// forwarded sends at a leader of one partition, the questions to other nodes, and the answers
+    /// forwarded sends at a leader of one partition, the remote polls of a node, and the answers
     /// to one other node. A single item may be longer.
     pub pending_bytes: usize,
     /// Number of sends of each producer that a log remembers. The sequence numbers of the sends

@@ -150,9 +150,9 @@ impl KafkaLog {
     fn pack_polls(&mut self, peer: &NodeId, body: &mut Packet, budget: &mut Budget) {
         let Some(link) = self.links.get_mut(peer) else { return };
         while let Some(id) = link.queue.polls.front() {
-            let question = self.polls.question(id).filter(|question| question.target == *peer);
-            if let Some(question) = question {
-                let poll = crate::Poll { id, offsets: question.offsets.clone() };
+            let remote_poll = self.polls.remote_poll(id).filter(|poll| poll.target == *peer);
+            if let Some(remote_poll) = remote_poll {
+                let poll = crate::Poll { id, offsets: remote_poll.offsets.clone() };
                 if !budget.take_item(&poll) {
                     return;
                 }

@@ -266,10 +266,10 @@ pub enum Outcome {
     Refused,
 }
 
-/// A question for committed messages.
+/// A poll for committed messages that a node forwards to a replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Poll {
-    /// The name of the question.
+    /// The name of the poll.
     pub id: u64,
     /// The first offset, by key.
     pub offsets: Offsets,
@@ -278,7 +278,7 @@ pub struct Poll {
 /// The answer to a [`Poll`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Polled {
-    /// The name of the question.
+    /// The name of the poll.
     pub id: u64,
     /// The messages.
     pub msgs: Messages,
