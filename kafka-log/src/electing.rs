@@ -442,7 +442,7 @@ impl KafkaLog {
     ) {
         let now = node.now();
         let keeps = self.keeps(id);
-        let crate::Config { rules, window, .. } = self.config;
+        let crate::Config { rules, dedupe_window, .. } = self.config;
         let partition = self.open(id);
         if !partition.accepts_log(log_id) {
             if keeps {
@@ -450,7 +450,7 @@ impl KafkaLog {
             }
             // This node keeps no replica of the partition, so it follows any log of it that it
             // hears of.
-            *partition = crate::Partition::new(id, rules).with_window(window);
+            *partition = crate::Partition::new(id, rules).with_dedupe_window(dedupe_window);
         }
         let before = (partition.epoch(), partition.leader().cloned());
         let record = partition.enter(log_id, epoch, leader.clone(), now);

@@ -150,9 +150,9 @@ use serde_json::value::RawValue;
 
 pub use args::{Acks, Config, LogArgs};
 pub use leader::Leader;
-pub use log::{PartitionLog, Retention, Seen, WINDOW};
+pub use log::{DEDUPE_WINDOW, PartitionLog, Retention, SendLookup};
 pub use meta::Metadata;
-pub use offsets::{Committed, Rise};
+pub use offsets::{Committed, OffsetUpdate};
 pub use partition::Partition;
 pub use placement::Placement;
 pub use recovery::{Comparison, Decision, Holding, Reason, UNCLEAN_AFTER, UNCLEAN_EPOCHS};
@@ -329,7 +329,7 @@ impl KafkaLog {
             refused: Indexed::default(),
             reported: None,
             links: BTreeMap::new(),
-            sends: Sends::new(config.window),
+            sends: Sends::new(config.dedupe_window),
             polls: Polls::default(),
             offsets: Gossip::new(gossip, Committed::default()),
             own_offsets: Committed::default(),
@@ -407,8 +407,8 @@ impl KafkaLog {
 
     /// The state of a partition. Creates it if there is none.
     fn open(&mut self, id: PartitionId) -> &mut Partition {
-        let Config { rules, window, .. } = self.config;
-        let new = || Partition::new(id, rules).with_window(window);
+        let Config { rules, dedupe_window, .. } = self.config;
+        let new = || Partition::new(id, rules).with_dedupe_window(dedupe_window);
         self.partitions.get_or_insert_with(id, new)
     }
 

@@ -39,7 +39,7 @@ impl KafkaLog {
         let mut budget = Budget::new(self.config.packet_bytes);
         let is_known = link.life().is_some();
         let takes_requests = is_known && !link.is_down();
-        for kind in Kind::turns(link.number()) {
+        for kind in Kind::round_robin(link.number()) {
             match kind {
                 Kind::Acks | Kind::SendOutcomes | Kind::Polled | Kind::Holdings if is_known => {
                     self.pack_answers(peer, kind, &mut body, &mut budget);

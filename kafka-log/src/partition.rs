@@ -19,7 +19,7 @@ use tracing::warn;
 
 use crate::indexed::{Index, IndexKeys};
 use crate::leader::Leader;
-use crate::log::{PartitionLog, Retention, Seen};
+use crate::log::{PartitionLog, Retention, SendLookup};
 use crate::meta::Metadata;
 use crate::recovery::{Holding, Reason, Recovery, UNCLEAN_EPOCHS};
 use crate::role::{LogMatch, Role};
@@ -106,10 +106,10 @@ impl Partition {
         }
     }
 
-    /// The same with an empty log that remembers `window` sends of each producer.
+    /// The same with an empty log that remembers `dedupe_window` sends of each producer.
     #[must_use]
-    pub fn with_window(mut self, window: u64) -> Self {
-        self.log = PartitionLog::new(window);
+    pub fn with_dedupe_window(mut self, dedupe_window: u64) -> Self {
+        self.log = PartitionLog::new(dedupe_window);
         self
     }
 
@@ -401,7 +401,8 @@ impl Partition {
     /// Appends an entry, and returns its offset.
     fn append(&mut self, entry: Entry, retention: &Retention, now: Duration) -> u64 {
         let is_next = || self.log.epoch_before(self.log.end()) <= entry.epoch;
-        let is_new = || !matches!(self.log.seen(&entry.producer, entry.seq), Seen::At { .. });
+        let is_new =
+            || !matches!(self.log.lookup_send(&entry.producer, entry.seq), SendLookup::At { .. });
         debug_assert!(is_next() || !self.rules.all_hold(), "epochs never fall");
         debug_assert!(is_new() || !self.rules.all_hold(), "appended twice");
         self.log.append(entry, retention, now)

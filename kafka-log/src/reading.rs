@@ -180,10 +180,10 @@ impl KafkaLog {
         request: &Request,
         offsets: Offsets,
     ) {
-        let rise = self.own_offsets.rise(offsets);
-        if !rise.0.is_empty() {
-            self.own_offsets.take(rise.clone());
-            self.offsets.append(node, rise);
+        let update = self.own_offsets.newer(offsets);
+        if !update.0.is_empty() {
+            self.own_offsets.merge_update(update.clone());
+            self.offsets.append(node, update);
         }
         node.reply(request, &Reply::CommitOffsetsOk);
     }

@@ -10,7 +10,7 @@ use maelstrom_core::{Error, Node, NodeId, Request};
 use serde_json::value::RawValue;
 use tracing::debug;
 
-use crate::log::Seen;
+use crate::log::SendLookup;
 use crate::marks;
 use crate::metrics;
 use crate::packets::Urgency;
@@ -164,20 +164,20 @@ impl KafkaLog {
         let (high, epoch) = (partition.high(), partition.epoch());
         let lead = partition.role.as_leader_mut()?;
         let is_early = config.acks == Acks::Leader;
-        let seen = partition.log.seen(&producer, seq);
+        let lookup = partition.log.lookup_send(&producer, seq);
         let bytes = string_len(&key).saturating_add(msg.get().len());
-        match if config.rules.hold(Rule::AppendOnce) { seen } else { Seen::Never } {
-            Seen::At { position, offset } if position < high || is_early => {
+        match if config.rules.hold(Rule::AppendOnce) { lookup } else { SendLookup::Never } {
+            SendLookup::At { position, offset } if position < high || is_early => {
                 node.mark(marks::RETRY_COMMITTED);
                 return Some(Outcome::Offset(offset));
             }
-            Seen::At { position, .. } => {
+            SendLookup::At { position, .. } => {
                 node.mark(marks::RETRY_WAITS);
                 lead.wait(position, origin.clone(), bytes, now);
                 return None;
             }
-            Seen::Stale => return None,
-            Seen::Never => {}
+            SendLookup::Stale => return None,
+            SendLookup::Never => {}
         }
         let is_long = lead.waiting_bytes().saturating_add(bytes) > config.pending_bytes;
         let is_full = lead.waiting() >= SENDS_MAX || (is_long && lead.is_waited_for());
@@ -327,8 +327,8 @@ impl KafkaLog {
         let Some(partition) = self.partitions.get(&id) else { return };
         let (producer, high) = (self.own.producer(), partition.high());
         let seqs = partition.log.seqs_of(&producer, from..high).into_iter();
-        let committed = seqs.filter_map(|seq| match partition.log.seen(&producer, seq) {
-            Seen::At { position, offset } if position < high => Some((seq, offset)),
+        let committed = seqs.filter_map(|seq| match partition.log.lookup_send(&producer, seq) {
+            SendLookup::At { position, offset } if position < high => Some((seq, offset)),
             _ => None,
         });
         for (seq, offset) in committed.collect::<Vec<_>>() {
@@ -379,7 +379,8 @@ impl KafkaLog {
             return;
         }
         let Some(entry) = partition.log.entry(position) else { return };
-        let Seen::At { offset, .. } = partition.log.seen(&entry.producer, entry.seq) else {
+        let SendLookup::At { offset, .. } = partition.log.lookup_send(&entry.producer, entry.seq)
+        else {
             return;
         };
         if let Some(link) = self.links.get_mut(origin)
