@@ -75,7 +75,7 @@ fn depends_on(rule: Rule, holds: impl Fn(Rules) -> bool) {
 }
 
 #[test]
-fn what_all_that_may_be_in_sync_have_is_committed() {
+fn an_entry_is_committed_once_all_replicas_that_may_be_in_sync_have_it() {
     let table: [(&[u64], [u64; 2], u64); 7] = [
         // The followers in sync, the acknowledgements of n2 and n3, and the committed part of 5
         // entries.

@@ -193,7 +193,10 @@ mod tests {
         }
 
         #[test]
-        fn what_does_not_rise_is_not_told(known in any_offsets(), asked in any_offsets()) {
+        fn an_offset_that_does_not_rise_is_in_no_update(
+            known in any_offsets(),
+            asked in any_offsets(),
+        ) {
             let committed = of(std::slice::from_ref(&known));
             let OffsetUpdate(update) = committed.newer(asked.clone());
             for (key, offset) in asked {

@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_may_have_been_in_sync_must_be_there_with_its_records() {
+    fn every_replica_that_may_have_been_in_sync_must_be_present_with_its_records() {
         let proposal = |version, in_sync: &[ReplicaId]| {
             let first = Metadata::first(7, id("n1", 1), in_sync.iter().cloned());
             Some(Metadata { version, ..first })

@@ -105,7 +105,7 @@ proptest! {
     }
 
     #[test]
-    fn who_begins_at_a_floor_goes_on_with_the_same_offsets_and_takes_nothing_twice(
+    fn a_log_that_starts_at_a_floor_continues_the_offsets_and_appends_no_send_twice(
         keys in prop::collection::vec(0..4_u8, 10..60),
         bytes_max in 0..40_usize,
     ) {
@@ -191,7 +191,7 @@ fn a_send_is_known_as_long_as_anybody_can_wait_for_it() {
 }
 
 #[test]
-fn what_is_cut_off_may_come_again() {
+fn a_truncated_send_may_be_appended_again() {
     let mut log = PartitionLog::default();
     let producer = Producer { node: "n1".into(), life: 7 };
     for seq in 0..4 {

@@ -152,7 +152,7 @@ fn a_snapshot_that_makes_no_sense_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn what_waits_takes_no_more_than_its_keys_and_last_values() {
+fn held_transactions_take_no_more_than_their_keys_and_last_values() {
     let large = format!("\"{}\"", "x".repeat(HELD_BYTES_MAX / 8));
     let mut map = Registers::default();
     for clock in 2..100 {
@@ -228,7 +228,7 @@ fn folding_takes_time_that_grows_with_what_waits_and_not_with_its_square() {
 }
 
 #[test]
-fn what_is_folded_can_be_sent() {
+fn a_folded_transaction_can_be_sent() {
     let large = format!("\"{}\"", "x".repeat(LINE_BYTES_MAX / 8));
     let mut map = Registers::with_held_bytes_max(0);
     for clock in 2..10 {
@@ -479,7 +479,7 @@ fn a_step_of_a_merge_moves_few_registers_however_many_there_are() {
 
 proptest! {
     #[test]
-    fn whatever_comes_in_whatever_order_what_is_shown_is_whole_and_causal(
+    fn visible_transactions_are_whole_and_causal_in_any_order_of_arrival(
         held_bytes_max in prop::sample::select(vec![0, 300, HELD_BYTES_MAX]),
         steps in prop::collection::vec(any_step(), 1..60),
     ) {
