@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use maelstrom_core::LINE_BYTES_MAX;
 
 use crate::MESSAGE_BYTES_MAX;
-use crate::log::{Retention, WINDOW};
+use crate::log::{DEDUPE_WINDOW, Retention};
 use crate::rules::Rules;
 use crate::wire::PartitionId;
 
@@ -49,12 +49,12 @@ pub struct Config {
     /// packet it must fit into the longest line that the nodes read.
     pub message_bytes: usize,
     /// Bytes of JSON that may wait in each of four places: the sends of a node's clients, the
-    /// forwarded sends at a leader of one partition, the questions to other nodes, and the answers
+    /// forwarded sends at a leader of one partition, the remote polls of a node, and the answers
     /// to one other node. A single item may be longer.
     pub pending_bytes: usize,
     /// Number of sends of each producer that a log remembers. The sequence numbers of the sends
     /// that a node has under way in a partition are less than this apart.
-    pub window: u64,
+    pub dedupe_window: u64,
     /// True if a partition without a record in `lin-kv` does not wait for ever. After a while it
     /// goes on without the replicas that did not describe their records, or lost them.
     pub unclean_recovery: bool,
@@ -76,7 +76,7 @@ impl Default for Config {
             packet_bytes: LINE_BYTES_MAX / 2,
             message_bytes: MESSAGE_BYTES_MAX,
             pending_bytes: 4 * LINE_BYTES_MAX,
-            window: WINDOW,
+            dedupe_window: DEDUPE_WINDOW,
             unclean_recovery: false,
             rules: Rules::default(),
         }

@@ -164,7 +164,7 @@ fn a_message_costs_the_same_however_many_sends_are_pending() {
 }
 
 #[test]
-fn what_a_leader_tells_costs_a_follower_the_same_however_many_sends_are_pending() {
+fn a_packet_of_the_leader_costs_a_follower_the_same_however_many_sends_are_pending() {
     let looks = [1, 400].map(|pending| {
         let mut world = World::new(1, &["n1", "n2"], 2);
         world.run_for(Duration::from_secs(2));

@@ -10,7 +10,7 @@
 //! 4. [`KafkaLog::record_swapped`] takes the outcome. On success, `begin_to_lead` starts to lead.
 //!
 //! A leader changes the in-sync set of its own epoch by the same compare-and-set
-//! (`next_in_sync_change`, `adopt`).
+//! (`next_in_sync_change`, `apply_own_metadata`).
 
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::leader::Leader;
 use crate::marks;
 use crate::meta::Metadata;
 use crate::metrics;
-use crate::packets::When;
+use crate::packets::Urgency;
 use crate::recovering::draw_name;
 use crate::rules::Rule;
 use crate::wire::{Epoch, LogId, PartitionId, ReplicaId};
@@ -55,13 +55,14 @@ impl KafkaLog {
             })
     }
 
-    fn is_reborn(&self, id: &ReplicaId) -> bool {
+    /// True if the node of a replica has another incarnation by now: it has lost its records.
+    fn has_new_incarnation(&self, id: &ReplicaId) -> bool {
         let link = self.links.get(&id.node);
         link.and_then(crate::Link::incarnation).is_some_and(|known| known != id.incarnation)
     }
 
     /// The identity of a peer that is up and has told its incarnation.
-    fn present(&self, node: &NodeId) -> Option<ReplicaId> {
+    fn live_replica(&self, node: &NodeId) -> Option<ReplicaId> {
         let link = self.links.get(node).filter(|link| !link.is_down())?;
         Some(ReplicaId { node: node.clone(), incarnation: link.incarnation()? })
     }
@@ -77,7 +78,7 @@ impl KafkaLog {
     fn drive_partition(&mut self, node: &mut Node<Event>, id: PartitionId) {
         let now = node.now();
         if self.is_alone() {
-            return self.lead_alone(node, id);
+            return self.lead_single_node(node, id);
         }
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         partition.due_at = None;
@@ -114,13 +115,13 @@ impl KafkaLog {
     fn check_leader(&mut self, now: Duration, id: PartitionId) {
         let keeps = self.keeps(id);
         let Some(partition) = self.partitions.get_mut(&id).filter(|_| keeps) else { return };
-        if partition.led_by().is_some() && partition.high() >= partition.log.end() {
+        if partition.leader_incarnation().is_some() && partition.high() >= partition.log.end() {
             return;
         }
         let leader = partition.leader().cloned();
         partition.due_at = Some(now.saturating_add(GRACE));
         let link = leader.and_then(|leader| self.links.get_mut(&leader));
-        match link.filter(|link| partition.led_by().is_some() && !link.is_down()) {
+        match link.filter(|link| partition.leader_incarnation().is_some() && !link.is_down()) {
             Some(link) => link.probe(now),
             None => partition.request_metadata(now),
         }
@@ -148,16 +149,17 @@ impl KafkaLog {
     ) -> Option<(Metadata, Metadata)> {
         let (high, end) = (partition.high(), partition.log.end());
         let lead = partition.role.as_leader_mut()?;
-        let is_gone =
-            |replica: &ReplicaId| self.is_reborn(replica) || (high < end && self.is_gone(replica));
+        let is_gone = |replica: &ReplicaId| {
+            self.has_new_incarnation(replica) || (high < end && self.is_gone(replica))
+        };
         let next = lead.shrunk_in_sync(now, is_gone);
         let next =
-            next.or_else(|| lead.expanded_in_sync(now, high, end, |node| self.present(node)));
+            next.or_else(|| lead.expanded_in_sync(now, high, end, |node| self.live_replica(node)));
         if let Some(next) = next {
             lead.propose(&next);
             return Some((lead.record().clone(), next));
         }
-        let times = [lead.stalled_at(), lead.welcome_at(now)].into_iter().flatten();
+        let times = [lead.stalled_at(), lead.may_join_at(now)].into_iter().flatten();
         partition.due_at = times.filter(|at| *at > now).min();
         None
     }
@@ -173,7 +175,7 @@ impl KafkaLog {
         create: bool,
     ) {
         // A replica that lost its records cannot lead.
-        to.eligible.retain(|id| !self.is_reborn(id));
+        to.eligible.retain(|id| !self.has_new_incarnation(id));
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         (partition.metadata.is_busy, partition.metadata.is_swapping) = (true, true);
         node.persist(&partition.propose(&from, &to));
@@ -228,7 +230,7 @@ impl KafkaLog {
         let replicas = self.placement.replicas(id).to_vec();
         let others = replicas.iter().filter(|node| **node != self.own.id);
         let present: Vec<ReplicaId> =
-            others.clone().filter_map(|node| self.present(node)).collect();
+            others.clone().filter_map(|node| self.live_replica(node)).collect();
         let is_all = present.len() >= others.count();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         if !is_all && now.saturating_sub(partition.metadata.since) < INTRODUCTION {
@@ -244,7 +246,7 @@ impl KafkaLog {
         let now = node.now();
         let own = self.own.replica();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
-        if !partition.is_of(record.log_id) {
+        if !partition.accepts_log(record.log_id) {
             return self.refuse_log(node, id, &record);
         }
         if partition.recovery.take().is_some() {
@@ -257,7 +259,7 @@ impl KafkaLog {
             let is_news = record.version > lead.record().version;
             partition.due_at = Some(now);
             if is_news {
-                self.adopt(node, id, record);
+                self.apply_own_metadata(node, id, record);
             }
             return;
         }
@@ -281,7 +283,10 @@ impl KafkaLog {
         }
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         let peace = partition.changed_at.saturating_add(GRACE);
-        if peace > now && partition.changed_at > Duration::ZERO && !self.is_reborn(&leader) {
+        if peace > now
+            && partition.changed_at > Duration::ZERO
+            && !self.has_new_incarnation(&leader)
+        {
             node.mark(marks::LEAVES_IN_PEACE);
             if let Some(partition) = self.partitions.get_mut(&id) {
                 partition.request_metadata(now);
@@ -309,10 +314,10 @@ impl KafkaLog {
     }
 
     /// Takes a newer version of the record for the epoch in which this node leads.
-    fn adopt(&mut self, node: &mut Node<Event>, id: PartitionId, record: Metadata) {
+    fn apply_own_metadata(&mut self, node: &mut Node<Event>, id: PartitionId, record: Metadata) {
         let now = node.now();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
-        node.persist(&partition.know(record.clone()));
+        node.persist(&partition.record_proposal(record.clone()));
         partition.due_at = Some(now);
         if let Some(lead) = partition.role.as_leader_mut() {
             let change = match record.in_sync.len().cmp(&lead.record().in_sync.len()) {
@@ -359,7 +364,9 @@ impl KafkaLog {
             Ok(Cas::Swapped) => {
                 partition.due_at = Some(now);
                 match partition.leadership() {
-                    Some(lead) if lead.epoch() == record.epoch => self.adopt(node, id, record),
+                    Some(lead) if lead.epoch() == record.epoch => {
+                        self.apply_own_metadata(node, id, record);
+                    }
                     _ => self.begin_to_lead(node, id, record),
                 }
             }
@@ -406,14 +413,14 @@ impl KafkaLog {
         let records = partition.become_leader(leader, now);
         Self::persist(node, records);
         for follower in &replicas {
-            self.touch_follower(now, follower, id, When::Fresh);
+            self.schedule_append(now, follower, id, Urgency::Lingering);
         }
         self.advance_high_watermark(node, id);
         self.leader_changed(node, id);
     }
 
     /// Leads a partition in a cluster of one node. It needs no record in `lin-kv`.
-    pub(crate) fn lead_alone(&mut self, node: &mut Node<Event>, id: PartitionId) {
+    pub(crate) fn lead_single_node(&mut self, node: &mut Node<Event>, id: PartitionId) {
         let own = self.own.replica();
         let partition = self.open(id);
         partition.due_at = None;
@@ -435,15 +442,15 @@ impl KafkaLog {
     ) {
         let now = node.now();
         let keeps = self.keeps(id);
-        let crate::Config { rules, window, .. } = self.config;
+        let crate::Config { rules, dedupe_window, .. } = self.config;
         let partition = self.open(id);
-        if !partition.is_of(log_id) {
+        if !partition.accepts_log(log_id) {
             if keeps {
                 return partition.request_metadata(now);
             }
             // This node keeps no replica of the partition, so it follows any log of it that it
             // hears of.
-            *partition = crate::Partition::new(id, rules).with_window(window);
+            *partition = crate::Partition::new(id, rules).with_dedupe_window(dedupe_window);
         }
         let before = (partition.epoch(), partition.leader().cloned());
         let record = partition.enter(log_id, epoch, leader.clone(), now);

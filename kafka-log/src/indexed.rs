@@ -19,7 +19,7 @@ use maelstrom_core::NodeId;
 
 /// The properties by which the map finds values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Facts {
+pub(crate) struct IndexKeys {
     /// The time at which something is due for the value.
     pub(crate) due_at: Option<Duration>,
     /// The nodes that the value waits for.
@@ -30,14 +30,14 @@ pub(crate) struct Facts {
 
 /// A value whose properties depend only on the value itself.
 pub(crate) trait Index {
-    fn facts(&self) -> Facts;
+    fn index_keys(&self) -> IndexKeys;
 }
 
 #[derive(Clone, Debug)]
 struct Slot<V> {
     value: V,
     /// The properties when the value was indexed.
-    facts: Facts,
+    index_keys: IndexKeys,
 }
 
 #[derive(Clone, Debug)]
@@ -99,7 +99,7 @@ impl<K: Ord + Copy, V: Index> Indexed<K, V> {
 
     pub(crate) fn get_or_insert_with(&mut self, key: K, new: impl FnOnce() -> V) -> &mut V {
         self.open(key);
-        let slot = || Slot { value: new(), facts: Facts::default() };
+        let slot = || Slot { value: new(), index_keys: IndexKeys::default() };
         &mut self.slots.entry(key).or_insert_with(slot).value
     }
 
@@ -110,8 +110,8 @@ impl<K: Ord + Copy, V: Index> Indexed<K, V> {
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         look();
-        let Slot { value, facts } = self.slots.remove(key)?;
-        self.reindex(*key, &facts, &Facts::default());
+        let Slot { value, index_keys } = self.slots.remove(key)?;
+        self.reindex(*key, &index_keys, &IndexKeys::default());
         self.open = self.open.filter(|open| open != key);
         Some(value)
     }
@@ -139,34 +139,34 @@ impl<K: Ord + Copy, V: Index> Indexed<K, V> {
     /// The keys of the values that are due by now.
     pub(crate) fn due(&self, now: Duration) -> Vec<K> {
         let due = self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| *key);
-        let is_due = |facts: &Facts| facts.due_at.is_some_and(|at| at <= now);
+        let is_due = |index_keys: &IndexKeys| index_keys.due_at.is_some_and(|at| at <= now);
         self.with_open(due, is_due)
     }
 
     /// The time at which the next value is due.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         let first = self.due.iter().find(|(_, key)| self.is_closed(key)).map(|(at, _)| *at);
-        let open = self.open_slot().and_then(|(_, slot)| slot.value.facts().due_at);
+        let open = self.open_slot().and_then(|(_, slot)| slot.value.index_keys().due_at);
         first.into_iter().chain(open).min()
     }
 
     /// The keys of the values that wait for a node.
     pub(crate) fn waiting_for(&self, node: &NodeId) -> Vec<K> {
         let waiting = self.waiting.get(node).into_iter().flatten().copied();
-        self.with_open(waiting, |facts| facts.waits_for.contains(node))
+        self.with_open(waiting, |index_keys| index_keys.waits_for.contains(node))
     }
 
     /// The total size of all values.
     pub(crate) fn bytes(&self) -> usize {
         self.open_slot().map_or(self.bytes, |(_, slot)| {
-            let others = self.bytes.saturating_sub(slot.facts.bytes);
-            others.saturating_add(slot.value.facts().bytes)
+            let others = self.bytes.saturating_sub(slot.index_keys.bytes);
+            others.saturating_add(slot.value.index_keys().bytes)
         })
     }
 
     /// The same without the index, to check it.
-    pub(crate) fn sum(&self) -> usize {
-        let bytes = self.slots.values().map(|slot| slot.value.facts().bytes);
+    pub(crate) fn recount_bytes(&self) -> usize {
+        let bytes = self.slots.values().map(|slot| slot.value.index_keys().bytes);
         bytes.fold(0, usize::saturating_add)
     }
 
@@ -174,9 +174,9 @@ impl<K: Ord + Copy, V: Index> Indexed<K, V> {
     fn with_open(
         &self,
         indexed: impl Iterator<Item = K>,
-        is_one: impl Fn(&Facts) -> bool,
+        is_one: impl Fn(&IndexKeys) -> bool,
     ) -> Vec<K> {
-        let open = self.open_slot().filter(|(_, slot)| is_one(&slot.value.facts()));
+        let open = self.open_slot().filter(|(_, slot)| is_one(&slot.value.index_keys()));
         let closed = indexed.inspect(|_| look()).filter(|key| self.is_closed(key));
         let mut keys: Vec<K> = closed.chain(open.map(|(key, _)| key)).collect();
         keys.sort_unstable();
@@ -199,13 +199,13 @@ impl<K: Ord + Copy, V: Index> Indexed<K, V> {
         if let Some(before) = self.open.replace(key).filter(|before| *before != key)
             && let Some(slot) = self.slots.get_mut(&before)
         {
-            let facts = slot.value.facts();
-            let old = std::mem::replace(&mut slot.facts, facts.clone());
-            self.reindex(before, &old, &facts);
+            let index_keys = slot.value.index_keys();
+            let old = std::mem::replace(&mut slot.index_keys, index_keys.clone());
+            self.reindex(before, &old, &index_keys);
         }
     }
 
-    fn reindex(&mut self, key: K, old: &Facts, new: &Facts) {
+    fn reindex(&mut self, key: K, old: &IndexKeys, new: &IndexKeys) {
         if old.due_at != new.due_at {
             if let Some(at) = old.due_at {
                 self.due.remove(&(at, key));
@@ -232,19 +232,19 @@ mod tests {
 
     use super::*;
 
-    impl Index for Facts {
-        fn facts(&self) -> Facts {
+    impl Index for IndexKeys {
+        fn index_keys(&self) -> IndexKeys {
             self.clone()
         }
     }
 
     #[derive(Clone, Debug)]
     enum Step {
-        Insert(u8, Facts),
+        Insert(u8, IndexKeys),
         /// Changes the value in place, if there is one.
-        Change(u8, Facts),
+        Change(u8, IndexKeys),
         /// Changes the value, and creates it if there is none.
-        Open(u8, Facts),
+        Open(u8, IndexKeys),
         ChangeAll(Option<u8>),
         Remove(u8),
     }
@@ -257,10 +257,10 @@ mod tests {
         format!("n{number}").into()
     }
 
-    fn any_facts() -> impl Strategy<Value = Facts> {
+    fn any_index_keys() -> impl Strategy<Value = IndexKeys> {
         let waits_for = prop::collection::btree_set((0..3_u8).prop_map(node), 0..3);
         let due_at = prop::option::of((0..6_u8).prop_map(time));
-        (due_at, waits_for, 0..9_usize).prop_map(|(due_at, waits_for, bytes)| Facts {
+        (due_at, waits_for, 0..9_usize).prop_map(|(due_at, waits_for, bytes)| IndexKeys {
             due_at,
             waits_for: waits_for.into_iter().collect(),
             bytes,
@@ -268,11 +268,11 @@ mod tests {
     }
 
     fn any_step() -> impl Strategy<Value = Step> {
-        let with = || (0..5_u8, any_facts());
+        let with = || (0..5_u8, any_index_keys());
         prop_oneof![
-            with().prop_map(|(key, facts)| Step::Insert(key, facts)),
-            with().prop_map(|(key, facts)| Step::Change(key, facts)),
-            with().prop_map(|(key, facts)| Step::Open(key, facts)),
+            with().prop_map(|(key, index_keys)| Step::Insert(key, index_keys)),
+            with().prop_map(|(key, index_keys)| Step::Change(key, index_keys)),
+            with().prop_map(|(key, index_keys)| Step::Open(key, index_keys)),
             prop::option::of(0..6_u8).prop_map(Step::ChangeAll),
             (0..5_u8).prop_map(Step::Remove),
         ]
@@ -286,18 +286,18 @@ mod tests {
             let (mut map, mut naive) = (Indexed::default(), BTreeMap::new());
             for step in steps {
                 match step {
-                    Step::Insert(key, facts) => {
-                        map.insert(key, facts.clone());
-                        naive.insert(key, facts);
+                    Step::Insert(key, index_keys) => {
+                        map.insert(key, index_keys.clone());
+                        naive.insert(key, index_keys);
                     }
-                    Step::Change(key, facts) => {
+                    Step::Change(key, index_keys) => {
                         let (one, other) = (map.get_mut(&key), naive.get_mut(&key));
                         prop_assert_eq!(&one, &other);
-                        one.into_iter().chain(other).for_each(|value| *value = facts.clone());
+                        one.into_iter().chain(other).for_each(|value| *value = index_keys.clone());
                     }
-                    Step::Open(key, facts) => {
-                        *map.get_or_insert_with(key, Facts::default) = facts.clone();
-                        naive.insert(key, facts);
+                    Step::Open(key, index_keys) => {
+                        *map.get_or_insert_with(key, IndexKeys::default) = index_keys.clone();
+                        naive.insert(key, index_keys);
                     }
                     Step::ChangeAll(at) => {
                         map.for_each_mut(|_, value| value.due_at = at.map(time));
@@ -305,7 +305,7 @@ mod tests {
                     }
                     Step::Remove(key) => prop_assert_eq!(map.remove(&key), naive.remove(&key)),
                 }
-                let keys = |is_one: &dyn Fn(&Facts) -> bool| -> Vec<u8> {
+                let keys = |is_one: &dyn Fn(&IndexKeys) -> bool| -> Vec<u8> {
                     naive.iter().filter(|(_, value)| is_one(value)).map(|(key, _)| *key).collect()
                 };
                 prop_assert!(map.iter().eq(naive.iter().map(|(key, value)| (*key, value))));
@@ -321,7 +321,7 @@ mod tests {
                     prop_assert_eq!(map.waiting_for(&node), waiting);
                 }
                 let bytes: usize = naive.values().map(|value| value.bytes).sum();
-                prop_assert_eq!((map.bytes(), map.sum()), (bytes, bytes));
+                prop_assert_eq!((map.bytes(), map.recount_bytes()), (bytes, bytes));
             }
         }
     }
@@ -331,9 +331,9 @@ mod tests {
         let mut map = Indexed::default();
         for key in 0..1_000_u32 {
             let due_at = Some(Duration::from_secs(key.into()));
-            map.insert(key, Facts { due_at, waits_for: vec![node(0)], bytes: 1 });
+            map.insert(key, IndexKeys { due_at, waits_for: vec![node(0)], bytes: 1 });
         }
-        map.insert(1_000, Facts { due_at: None, waits_for: vec![node(1)], bytes: 1 });
+        map.insert(1_000, IndexKeys { due_at: None, waits_for: vec![node(1)], bytes: 1 });
         let before = LOOKS.get();
         assert_eq!(map.due(Duration::from_secs(2)), [0, 1, 2]);
         assert_eq!(map.next_due(), Some(Duration::ZERO));

@@ -6,9 +6,9 @@
 //! * An entry is committed when every replica has it that might be in sync. These are the replicas
 //!   in the record in `lin-kv`, and those that a compare-and-set of this leader with unknown
 //!   outcome may have added. So any replica that takes over has all committed entries.
-//! * The leader may tell a follower that it is the only other replica in sync ([`Append::sole`]).
-//!   All entries that it sends with this news are in the log before another replica begins to join.
-//!   That replica must first have all of them.
+//! * The leader may tell a follower that it is the only other replica in sync
+//!   ([`Append::sole_follower`]). All entries that it sends with this news are in the log before
+//!   another replica begins to join. That replica must first have all of them.
 //! * A follower's acknowledgement counts only in the leader's epoch, and only up to the position
 //!   that the leader has sent. It counts only for the incarnation that is in sync: another
 //!   incarnation may have forgotten that it follows a newer leader.
@@ -20,7 +20,7 @@ use std::time::Duration;
 use maelstrom_core::NodeId;
 
 use crate::floor::FloorSender;
-use crate::indexed::{Facts, Index, Indexed};
+use crate::indexed::{Index, IndexKeys, Indexed};
 use crate::log::PartitionLog;
 use crate::meta::Metadata;
 use crate::queue::{Budget, encoded_len};
@@ -29,8 +29,8 @@ use crate::wire::{Ack, Append, Epoch, FloorPart, PartitionId, Position, ReplicaI
 
 /// How long a follower that left the in-sync set waits before it can join again. The time doubles
 /// whenever it leaves, up to the maximum.
-const PROBATION_MIN: Duration = Duration::from_millis(250);
-const PROBATION_MAX: Duration = Duration::from_secs(4);
+const REJOIN_BACKOFF_MIN: Duration = Duration::from_millis(250);
+const REJOIN_BACKOFF_MAX: Duration = Duration::from_secs(4);
 
 /// How long a follower that is up may delay an entry before it counts as stalled.
 const STALLED_AFTER: Duration = Duration::from_millis(2_500);
@@ -48,18 +48,18 @@ struct Progress {
     /// The end of all entries that the leader has ever sent to it.
     sent: Position,
     /// The last high watermark that the leader sent, and the last one that the follower confirmed.
-    told_high: Position,
-    high: Position,
+    sent_high: Position,
+    confirmed_high: Position,
     /// False if a message is due even without news. No message of this epoch was sent, or the last
     /// one was lost, or it did not match the follower's log.
-    is_told: bool,
+    is_probe_sent: bool,
     /// True if the follower keeps a log of another name. It then gets nothing.
-    is_stranger: bool,
+    keeps_other_log: bool,
     /// The parts of the floor that it has got.
     floor: FloorSender,
     /// The earliest time at which it may join the in-sync set.
-    welcome_at: Duration,
-    probation: Duration,
+    may_join_at: Duration,
+    rejoin_backoff: Duration,
 }
 
 impl Progress {
@@ -69,13 +69,13 @@ impl Progress {
             matched: None,
             next: end,
             sent: end,
-            told_high: 0,
-            high: 0,
-            is_told: false,
-            is_stranger: false,
+            sent_high: 0,
+            confirmed_high: 0,
+            is_probe_sent: false,
+            keeps_other_log: false,
             floor: FloorSender::default(),
-            welcome_at: now,
-            probation: PROBATION_MIN,
+            may_join_at: now,
+            rejoin_backoff: REJOIN_BACKOFF_MIN,
         }
     }
 
@@ -128,9 +128,9 @@ struct Waiting {
 
 impl Index for Waiting {
     /// Due when it has waited for so long that a replica that lacks it counts as stalled.
-    fn facts(&self) -> Facts {
+    fn index_keys(&self) -> IndexKeys {
         let due_at = Some(self.since.saturating_add(STALLED_AFTER));
-        Facts { due_at, bytes: self.bytes, ..Facts::default() }
+        IndexKeys { due_at, bytes: self.bytes, ..IndexKeys::default() }
     }
 }
 
@@ -140,7 +140,7 @@ pub struct Leader {
     /// The record in `lin-kv`, as far as this leader knows.
     record: Metadata,
     /// The other replicas that must have an entry before it is committed.
-    needed: BTreeSet<ReplicaId>,
+    commit_set: BTreeSet<ReplicaId>,
     followers: BTreeMap<NodeId, Progress>,
     /// The sends that wait, by the position of their entry.
     waiting: Indexed<Position, Waiting>,
@@ -167,7 +167,7 @@ impl Leader {
         let progress = |node: &NodeId| (node.clone(), Progress::new(end, None, now));
         let mut leader = Self {
             followers: others.map(progress).collect(),
-            needed: BTreeSet::new(),
+            commit_set: BTreeSet::new(),
             waiting: Indexed::default(),
             joining: None,
             proposed: BTreeSet::new(),
@@ -175,7 +175,7 @@ impl Leader {
             rules: Rules::default(),
             record,
         };
-        leader.count_needed();
+        leader.update_commit_set();
         leader
     }
 
@@ -185,19 +185,19 @@ impl Leader {
         Self { rules, ..self }
     }
 
-    fn count_needed(&mut self) {
+    fn update_commit_set(&mut self) {
         let joining = self.joining.iter().map(|(id, _)| id);
         let joining = joining.filter(|_| self.rules.hold(Rule::CountJoining));
         let all = self.record.in_sync.iter().chain(&self.proposed).chain(joining);
-        self.needed = all.filter(|id| id.node != self.record.leader.node).cloned().collect();
+        self.commit_set = all.filter(|id| id.node != self.record.leader.node).cloned().collect();
     }
 
-    /// True if enough replicas are in sync to commit.
+    /// True if enough replicas are in sync to commit, and the record names no eligible replica.
     #[must_use]
-    pub fn is_safe(&self) -> bool {
+    pub fn can_commit(&self) -> bool {
         let are_enough = self.record.in_sync.len() >= self.in_sync_min;
-        let is_safe = are_enough && self.record.eligible.is_empty();
-        is_safe || !self.rules.hold(Rule::MinInSync)
+        let can_commit = are_enough && self.record.eligible.is_empty();
+        can_commit || !self.rules.hold(Rule::MinInSync)
     }
 
     /// The epoch.
@@ -274,15 +274,15 @@ impl Leader {
 
     /// True if the follower must have an entry before it is committed.
     #[must_use]
-    pub fn needs(&self, node: &NodeId) -> bool {
-        self.identity(node).is_some_and(|id| self.needed.contains(&id))
+    pub fn is_in_commit_set(&self, node: &NodeId) -> bool {
+        self.identity(node).is_some_and(|id| self.commit_set.contains(&id))
     }
 
     /// True if `node` is the only follower that must have an entry, and enough replicas are in sync
     /// to commit.
-    fn is_sole(&self, node: &NodeId) -> bool {
-        let is_only = self.needed.len() == 1 || !self.rules.hold(Rule::SoleFollower);
-        is_only && self.needs(node) && self.is_safe()
+    fn is_sole_follower(&self, node: &NodeId) -> bool {
+        let is_only = self.commit_set.len() == 1 || !self.rules.hold(Rule::SoleFollower);
+        is_only && self.is_in_commit_set(node) && self.can_commit()
     }
 
     /// True if a send waits for this follower's acknowledgement. If the follower is the only one in
@@ -290,41 +290,42 @@ impl Leader {
     #[must_use]
     pub fn is_urgent_for(&self, node: &NodeId) -> bool {
         let matched = self.followers.get(node).and_then(|progress| progress.matched).unwrap_or(0);
-        let is_sole = self.is_sole(node);
+        let is_sole_follower = self.is_sole_follower(node);
         let mut waiting = self.waiting.range(matched..);
-        self.needs(node) && waiting.any(|(_, waiting)| !is_sole || waiting.origin != *node)
+        self.is_in_commit_set(node)
+            && waiting.any(|(_, waiting)| !is_sole_follower || waiting.origin != *node)
     }
 
     /// True if a follower has confirmed a high watermark of at least `high`.
     #[must_use]
     pub fn knows(&self, node: &NodeId, high: Position) -> bool {
-        self.followers.get(node).is_some_and(|progress| progress.high >= high)
+        self.followers.get(node).is_some_and(|progress| progress.confirmed_high >= high)
     }
 
     /// True if a follower has all entries up to `end`, or takes none.
     #[must_use]
     pub fn has_all(&self, node: &NodeId, end: Position) -> bool {
-        let has_all = |known: &Progress| known.is_stranger || known.matched == Some(end);
+        let has_all = |known: &Progress| known.keeps_other_log || known.matched == Some(end);
         self.followers.get(node).is_none_or(has_all)
     }
 
     /// True if a follower has all entries and the newest high watermark, or takes none.
     #[must_use]
-    pub fn is_done_with(&self, node: &NodeId, end: Position, high: Position) -> bool {
-        let knows = |known: &Progress| known.is_stranger || known.high >= high;
+    pub fn is_up_to_date(&self, node: &NodeId, end: Position, high: Position) -> bool {
+        let knows = |known: &Progress| known.keeps_other_log || known.confirmed_high >= high;
         self.has_all(node, end) && self.followers.get(node).is_none_or(knows)
     }
 
     /// The followers that lack an entry or the newest high watermark.
-    pub(crate) fn behind(&self, end: Position, high: Position) -> impl Iterator<Item = &NodeId> {
-        self.followers().filter(move |node| !self.is_done_with(node, end, high))
+    pub(crate) fn lagging(&self, end: Position, high: Position) -> impl Iterator<Item = &NodeId> {
+        self.followers().filter(move |node| !self.is_up_to_date(node, end, high))
     }
 
     /// Notes that the follower keeps a log of another name. It gets nothing from this leader until
     /// it begins a new life. Returns true if this is news.
     pub fn mark_other_log(&mut self, node: &NodeId) -> bool {
         let progress = self.followers.get_mut(node);
-        progress.is_some_and(|progress| !std::mem::replace(&mut progress.is_stranger, true))
+        progress.is_some_and(|progress| !std::mem::replace(&mut progress.keeps_other_log, true))
     }
 
     /// Makes the follower's next message of replication. It has about `batch` bytes of entries, or
@@ -339,12 +340,14 @@ impl Leader {
         batch: usize,
         budget: &mut Budget,
     ) -> Next {
-        let sole = self.is_sole(node);
+        let sole_follower = self.is_sole_follower(node);
         let Metadata { log_id, epoch, .. } = self.record;
-        let Some(progress) = self.followers.get_mut(node).filter(|known| !known.is_stranger) else {
+        let Some(progress) = self.followers.get_mut(node).filter(|known| !known.keeps_other_log)
+        else {
             return Next::Nothing;
         };
-        let is_news = progress.next < log.end() || progress.told_high < high || !progress.is_told;
+        let is_news =
+            progress.next < log.end() || progress.sent_high < high || !progress.is_probe_sent;
         if !is_news {
             return Next::Nothing;
         }
@@ -354,7 +357,8 @@ impl Leader {
         }
         let at = progress.next.max(log.start());
         let (prev, entries, floor) = (log.epoch_before(at), Vec::new(), None);
-        let mut append = Append { partition, log_id, epoch, at, prev, high, sole, entries, floor };
+        let mut append =
+            Append { partition, log_id, epoch, at, prev, high, sole_follower, entries, floor };
         if needs_floor {
             append.floor = progress.next_floor(&append, log, budget, self.rules);
             if append.floor.is_none() {
@@ -379,7 +383,7 @@ impl Leader {
         budget.take(entries.fold(head, usize::saturating_add));
         progress.next = at.saturating_add(append.entries.len() as u64);
         progress.sent = progress.sent.max(progress.next);
-        (progress.told_high, progress.is_told) = (high, true);
+        (progress.sent_high, progress.is_probe_sent) = (high, true);
         Next::Append(append)
     }
 
@@ -391,7 +395,7 @@ impl Leader {
         if !ack.matched {
             if progress.matched.is_none() {
                 progress.next = ack.end.min(log.end_of_epoch(ack.last));
-                progress.is_told = false;
+                progress.is_probe_sent = false;
             }
             return;
         }
@@ -401,7 +405,7 @@ impl Leader {
         let matched = progress.matched.unwrap_or(0).max(ack.end);
         progress.matched = Some(matched);
         progress.next = if ack.gap { matched } else { progress.next.max(matched) };
-        progress.high = progress.high.max(ack.high.min(matched));
+        progress.confirmed_high = progress.confirmed_high.max(ack.high.min(matched));
         if matched >= log.start() {
             progress.floor.restart();
         }
@@ -413,9 +417,9 @@ impl Leader {
         if let Some(progress) = self.followers.get_mut(node) {
             match progress.matched {
                 Some(matched) => progress.next = matched,
-                None => progress.is_told = false,
+                None => progress.is_probe_sent = false,
             }
-            progress.told_high = progress.high;
+            progress.sent_high = progress.confirmed_high;
             progress.floor.lose();
         }
     }
@@ -423,24 +427,24 @@ impl Leader {
     /// Notes the follower's incarnation. If its life is new, the leader knows nothing else of it.
     pub fn reset_progress(&mut self, node: &NodeId, incarnation: Option<u64>, end: Position) {
         if let Some(progress) = self.followers.get_mut(node) {
-            let kept = (progress.welcome_at, progress.probation);
+            let kept = (progress.may_join_at, progress.rejoin_backoff);
             // The follower may still have parts of the floor, so no number of a part may come
             // again.
             let mut floor = std::mem::take(&mut progress.floor);
             floor.restart();
             *progress = Progress { floor, ..Progress::new(end, incarnation, Duration::ZERO) };
-            (progress.welcome_at, progress.probation) = kept;
+            (progress.may_join_at, progress.rejoin_backoff) = kept;
         }
     }
 
     /// The end of the committed part of the log. `None`: too few replicas are in sync to commit.
     #[must_use]
     pub fn committed(&self, end: Position) -> Option<Position> {
-        self.is_safe().then_some(())?;
+        self.can_commit().then_some(())?;
         if !self.rules.hold(Rule::CommitWithFollowers) {
             return Some(end);
         }
-        let all = self.needed.iter().map(|id| self.matched(id));
+        let all = self.commit_set.iter().map(|id| self.matched(id));
         if !self.rules.hold(Rule::CommitWithAll) {
             return all.max().or(Some(end));
         }
@@ -506,18 +510,18 @@ impl Leader {
             |id: &ReplicaId| may(&id.node).as_ref() != Some(id) || self.is_stalled_by(id, now);
         if let Some(id) = joining.filter(is_over) {
             self.joining = None;
-            self.count_needed();
-            self.put_on_probation(&id.node, now);
+            self.update_commit_set();
+            self.delay_rejoin(&id.node, now);
         }
         if self.joining.is_none() {
             let candidates = self.followers.iter().filter(|(_, progress)| {
                 progress.matched.is_some_and(|matched| matched >= high)
-                    && progress.welcome_at <= now
+                    && progress.may_join_at <= now
             });
             let present = candidates.filter_map(|(node, _)| may(node));
             let id = present.into_iter().find(|id| !self.record.in_sync.contains(id))?;
             self.joining = Some((id, end));
-            self.count_needed();
+            self.update_commit_set();
         }
         let (id, target) = self.joining.as_ref()?;
         let is_caught_up = self.matched(id) >= *target || !self.rules.hold(Rule::JoinCaughtUp);
@@ -526,9 +530,9 @@ impl Leader {
 
     /// The next time after `now` at which a follower may join.
     #[must_use]
-    pub fn welcome_at(&self, now: Duration) -> Option<Duration> {
-        let out = self.followers.iter().filter(|(node, _)| !self.needs(node));
-        out.map(|(_, progress)| progress.welcome_at).filter(|at| *at > now).min()
+    pub fn may_join_at(&self, now: Duration) -> Option<Duration> {
+        let out = self.followers.iter().filter(|(node, _)| !self.is_in_commit_set(node));
+        out.map(|(_, progress)| progress.may_join_at).filter(|at| *at > now).min()
     }
 
     /// Prepares for a compare-and-set to `record`. From now on, replicas that are in sync in
@@ -538,7 +542,7 @@ impl Leader {
             self.proposed.extend(record.in_sync.iter().cloned());
         }
         self.joining = None;
-        self.count_needed();
+        self.update_commit_set();
     }
 
     /// Takes a newer version of the record of this epoch. No earlier proposal can succeed any more.
@@ -547,18 +551,19 @@ impl Leader {
         let before = std::mem::replace(&mut self.record, record);
         for node in before.nodes() {
             if self.record.in_sync_as(node).is_none() {
-                self.put_on_probation(node, now);
+                self.delay_rejoin(node, now);
             }
         }
         self.joining = None;
         self.proposed.clear();
-        self.count_needed();
+        self.update_commit_set();
     }
 
-    fn put_on_probation(&mut self, node: &NodeId, now: Duration) {
+    fn delay_rejoin(&mut self, node: &NodeId, now: Duration) {
         if let Some(progress) = self.followers.get_mut(node) {
-            progress.welcome_at = now.saturating_add(progress.probation);
-            progress.probation = progress.probation.saturating_mul(2).min(PROBATION_MAX);
+            progress.may_join_at = now.saturating_add(progress.rejoin_backoff);
+            progress.rejoin_backoff =
+                progress.rejoin_backoff.saturating_mul(2).min(REJOIN_BACKOFF_MAX);
         }
     }
 }

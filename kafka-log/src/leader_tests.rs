@@ -75,7 +75,7 @@ fn depends_on(rule: Rule, holds: impl Fn(Rules) -> bool) {
 }
 
 #[test]
-fn what_all_that_may_be_in_sync_have_is_committed() {
+fn an_entry_is_committed_once_all_replicas_that_may_be_in_sync_have_it() {
     let table: [(&[u64], [u64; 2], u64); 7] = [
         // The followers in sync, the acknowledgements of n2 and n3, and the committed part of 5
         // entries.
@@ -202,11 +202,11 @@ fn a_change_whose_outcome_is_not_known_counts() {
 fn a_follower_is_told_to_commit_what_it_has_only_if_it_is_the_only_one() {
     depends_on(Rule::SoleFollower, |rules| {
         let (log, mut leader) = (log_of(5), leader(&[2, 3], 1, rules));
-        send_all(&mut leader, 2, &log).iter().all(|append| !append.sole)
+        send_all(&mut leader, 2, &log).iter().all(|append| !append.sole_follower)
     });
     let (log, mut leader) = (log_of(5), leader(&[2], 1, Rules::default()));
-    assert!(send_all(&mut leader, 2, &log).iter().all(|append| append.sole));
-    assert!(send_all(&mut leader, 3, &log).iter().all(|append| !append.sole));
+    assert!(send_all(&mut leader, 2, &log).iter().all(|append| append.sole_follower));
+    assert!(send_all(&mut leader, 3, &log).iter().all(|append| !append.sole_follower));
 }
 
 /// KIP-966: a replica that was eligible lacks entries that were committed without it.
@@ -270,7 +270,7 @@ fn a_follower_that_stalls_goes_and_must_keep_up_for_longer_each_time() {
     assert_eq!(record.nodes().cloned().collect::<Vec<_>>(), [1, 2].map(node));
     leader.adopt(record, secs(4));
     assert_eq!(leader.committed(5), Some(5));
-    assert_eq!(leader.welcome_at(secs(4)), Some(secs(4).saturating_add(PROBATION_MIN)));
+    assert_eq!(leader.may_join_at(secs(4)), Some(secs(4).saturating_add(REJOIN_BACKOFF_MIN)));
 }
 
 #[test]

@@ -150,17 +150,17 @@ use serde_json::value::RawValue;
 
 pub use args::{Acks, Config, LogArgs};
 pub use leader::Leader;
-pub use log::{PartitionLog, Retention, Seen, WINDOW};
+pub use log::{DEDUPE_WINDOW, PartitionLog, Retention, SendLookup};
 pub use meta::Metadata;
-pub use offsets::{Committed, Rise};
+pub use offsets::{Committed, OffsetUpdate};
 pub use partition::Partition;
 pub use placement::Placement;
 pub use recovery::{Comparison, Decision, Holding, Reason, UNCLEAN_AFTER, UNCLEAN_EPOCHS};
 pub use rules::{Rule, Rules};
 pub use settings::Settings;
 pub use wire::{
-    Ack, Append, Entry, Epoch, Floor, FloorPart, Found, LogId, Messages, Offsets, Outcome, Packet,
-    PartitionId, Poll, Polled, Position, Producer, Record, ReplicaId, Send, Sent,
+    Ack, Append, Entry, Epoch, Floor, FloorPart, HoldingReport, LogId, Messages, Offsets, Outcome,
+    Packet, PartitionId, Poll, Polled, Position, Producer, Record, ReplicaId, Send, SendOutcome,
 };
 
 use indexed::Indexed;
@@ -329,7 +329,7 @@ impl KafkaLog {
             refused: Indexed::default(),
             reported: None,
             links: BTreeMap::new(),
-            sends: Sends::new(config.window),
+            sends: Sends::new(config.dedupe_window),
             polls: Polls::default(),
             offsets: Gossip::new(gossip, Committed::default()),
             own_offsets: Committed::default(),
@@ -407,8 +407,8 @@ impl KafkaLog {
 
     /// The state of a partition. Creates it if there is none.
     fn open(&mut self, id: PartitionId) -> &mut Partition {
-        let Config { rules, window, .. } = self.config;
-        let new = || Partition::new(id, rules).with_window(window);
+        let Config { rules, dedupe_window, .. } = self.config;
+        let new = || Partition::new(id, rules).with_dedupe_window(dedupe_window);
         self.partitions.get_or_insert_with(id, new)
     }
 
@@ -476,7 +476,10 @@ impl MessageHandler for KafkaLog {
     fn snapshot_bytes(&self) -> Option<usize> {
         // An empty partition takes the place of a refused log, and counts as well.
         let logs = self.partitions.bytes().saturating_add(self.refused.bytes());
-        debug_assert_eq!(logs, self.partitions.sum().saturating_add(self.refused.sum()));
+        debug_assert_eq!(
+            logs,
+            self.partitions.recount_bytes().saturating_add(self.refused.recount_bytes())
+        );
         Some(self.offsets.snapshot_bytes()?.saturating_add(logs))
     }
 
@@ -572,7 +575,7 @@ impl MessageHandler for KafkaLog {
     }
 
     fn gauges(&self, now: Duration, gauges: &mut Gauges) {
-        self.tell_gauges(gauges);
+        self.collect_gauges(gauges);
         self.offsets.gauges(now, gauges);
     }
 

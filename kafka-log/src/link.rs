@@ -14,9 +14,10 @@
 //! * A packet with items that must arrive is a *demand*: it wants an answer. The node asks the peer
 //!   again, less and less often, until an answer comes. A peer that does not answer for a while
 //!   counts as down.
-//! * Urgent items go at once, and the packet takes all other items along. Fresh items wait for
-//!   `--linger`, and for an answer that is under way: under load a round trip is one packet each
-//!   way. Lazy items go along with others. They go alone only if nothing else goes for a while.
+//! * New items linger: they wait for `--linger`, and for an answer that is under way. So under load
+//!   a round trip is one packet each way. Urgent items wait for a fraction of `--linger` only. Lazy
+//!   items go alone only if nothing else goes for a while. A packet takes along all items that
+//!   wait, as far as they fit.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -39,7 +40,7 @@ pub(crate) fn part(time: Duration, of: u32) -> Duration {
 
 /// The meaning of a packet for its receiver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Heard {
+pub(crate) struct Received {
     /// True if the content counts.
     pub(crate) counts: bool,
     /// True if the packet is the first of a new life of the peer.
@@ -55,18 +56,19 @@ pub(crate) struct Heard {
 /// The state of one peer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Link {
-    /// The present life of the peer, if it has been heard.
+    /// The present life of the peer, if a packet of it has come.
     life: Option<u64>,
     former: VecDeque<u64>,
     incarnation: Option<u64>,
-    /// Number of packets that had been sent to the peer when its present life was first heard.
-    met_at: u64,
+    /// Number of packets that had been sent to the peer when the first one of its present life
+    /// came.
+    sent_before_life: u64,
     /// True if the peer's present life knows this node's life, and has been sent a packet.
     is_introduced: bool,
     /// The settings that the peer named last, in any life.
     settings: Option<Settings>,
     /// True if the peer's present life has said that it holds nothing of any partition.
-    told_empty: bool,
+    reported_no_records: bool,
     /// Number of packets that were sent to the peer.
     number: u64,
     /// The number of the newest packet that came, and a bit for it and each of the 127 before: 1 if
@@ -79,9 +81,9 @@ pub(crate) struct Link {
     echoed: u64,
     detector: FailureDetector,
     pub(crate) queue: Queue,
-    /// The time since which a fresh item waits.
-    fresh_since: Option<Duration>,
-    /// Fresh items wait for the answer to this demand, but no longer than until this time.
+    /// The time since which an item lingers.
+    lingering_since: Option<Duration>,
+    /// Items that linger wait for the answer to this demand, but no longer than until this time.
     hold: Option<(u64, Duration)>,
     /// The time at which a packet to the peer is due.
     due_at: Option<Duration>,
@@ -106,13 +108,13 @@ impl Link {
 
     /// True if the peer said that it holds nothing of any partition when its present life began,
     /// and no later packet contradicts that.
-    pub(crate) fn told_empty(&self) -> bool {
-        self.told_empty
+    pub(crate) fn reported_no_records(&self) -> bool {
+        self.reported_no_records
     }
 
-    /// The peer leads a partition, or said that it holds one.
-    pub(crate) fn holds_something(&mut self) {
-        self.told_empty = false;
+    /// Notes that the peer leads a partition, or has said that it holds one.
+    pub(crate) fn note_records(&mut self) {
+        self.reported_no_records = false;
     }
 
     /// Number of packets that were sent to the peer.
@@ -132,26 +134,26 @@ impl Link {
 
     /// Takes a packet, for this node's life `own`. An answer that is wanted at once may still wait
     /// for `pause`.
-    pub(crate) fn hear(
+    pub(crate) fn receive(
         &mut self,
         now: Duration,
         packet: &Packet,
         own: u64,
         pause: Duration,
-    ) -> Heard {
-        let mut heard = Heard::default();
+    ) -> Received {
+        let mut received = Received::default();
         let former = self.former.iter().position(|life| *life == packet.life);
         if let Some(at) = former {
-            if packet.to != Some(own) || packet.echo <= self.met_at {
-                return heard;
+            if packet.to != Some(own) || packet.echo <= self.sent_before_life {
+                return received;
             }
-            // The sender has received a packet that this node sent after it first heard
-            // `self.life`. So the sender lived after that life began, and is the later one: the
-            // packets of `self.life` came late.
+            // The sender has received a packet that this node sent after the first one of
+            // `self.life` came. So the sender lived after that life began, and is the later one:
+            // the packets of `self.life` came late.
             self.former.remove(at);
         }
         if self.life != Some(packet.life) {
-            heard.is_new_life = true;
+            received.is_new_life = true;
             self.begin(packet);
             if former.is_some() {
                 // Some packets of this life have counted already. None of them may count again.
@@ -159,34 +161,34 @@ impl Link {
             }
         }
         if !self.is_first_time(packet.number) {
-            return heard;
+            return received;
         }
         let before = self.settings;
         self.settings = packet.settings.or(before);
-        heard.settings = self.settings.filter(|_| self.settings != before);
+        received.settings = self.settings.filter(|_| self.settings != before);
         if packet.settings.is_some() {
-            self.told_empty = !packet.has_records;
+            self.reported_no_records = !packet.has_records;
         }
         if let Some(within) = packet.within {
             self.echo = self.echo.max(packet.number);
-            self.owe(now.saturating_add(pause.max(Duration::from_micros(within))));
+            self.schedule_by(now.saturating_add(pause.max(Duration::from_micros(within))));
         }
         if packet.to != Some(own) {
             // The sender does not know this node's life. It must get an answer that names it.
-            self.owe(now);
-            return heard;
+            self.schedule_by(now);
+            return received;
         }
-        heard.counts = true;
-        self.is_introduced |= self.number > self.met_at;
-        self.take_echo(now, packet.echo, &mut heard);
-        heard
+        received.counts = true;
+        self.is_introduced |= self.number > self.sent_before_life;
+        self.take_echo(now, packet.echo, &mut received);
+        received
     }
 
     fn begin(&mut self, packet: &Packet) {
         let former = self.life.take();
-        let mut fresh = Self {
+        let mut next = Self {
             number: self.number,
-            met_at: self.number,
+            sent_before_life: self.number,
             former: std::mem::take(&mut self.former),
             life: Some(packet.life),
             incarnation: Some(packet.incarnation),
@@ -194,22 +196,22 @@ impl Link {
             detector: std::mem::take(&mut self.detector),
             ..Self::default()
         };
-        fresh.former.extend(former);
-        while fresh.former.len() > REMEMBERED {
-            fresh.former.pop_front();
+        next.former.extend(former);
+        while next.former.len() > REMEMBERED {
+            next.former.pop_front();
         }
         let queue = std::mem::take(&mut self.queue);
-        fresh.queue = Queue {
+        next.queue = Queue {
             appends: queue.appends,
             sends: queue.sends,
             polls: queue.polls,
-            found: queue.found,
+            holdings: queue.holdings,
             ..Queue::default()
         };
-        fresh.fresh_since = self.fresh_since;
-        fresh.echoed = self.echoed;
-        fresh.detector.peer_restarted();
-        *self = fresh;
+        next.lingering_since = self.lingering_since;
+        next.echoed = self.echoed;
+        next.detector.peer_restarted();
+        *self = next;
     }
 
     /// True if a packet comes for the first time. A packet so old that this cannot be known does
@@ -228,7 +230,7 @@ impl Link {
         is_new
     }
 
-    fn take_echo(&mut self, now: Duration, echo: u64, heard: &mut Heard) {
+    fn take_echo(&mut self, now: Duration, echo: u64, received: &mut Received) {
         self.detector.measure(now, echo);
         if echo <= self.echoed || echo > self.number {
             return;
@@ -238,35 +240,35 @@ impl Link {
             self.hold = None;
         }
         let answered = self.detector.answered(now, echo);
-        (heard.is_answered, heard.is_back) = (answered.is_all, answered.is_back);
+        (received.is_answered, received.is_back) = (answered.is_all, answered.is_back);
     }
 
     /// Makes a packet to the peer due at this time at the latest.
-    pub(crate) fn owe(&mut self, at: Duration) {
+    pub(crate) fn schedule_by(&mut self, at: Duration) {
         self.due_at = Some(self.due_at.map_or(at, |due| due.min(at)));
     }
 
-    /// Notes that a fresh item is in the queue.
-    pub(crate) fn freshen(&mut self, now: Duration) {
-        self.fresh_since.get_or_insert(now);
+    /// Notes that an item that lingers is in the queue.
+    pub(crate) fn start_linger(&mut self, now: Duration) {
+        self.lingering_since.get_or_insert(now);
     }
 
     /// Asks the peer for an answer, even if the queue is empty.
     pub(crate) fn probe(&mut self, now: Duration) {
         if !self.detector.is_waiting() && !self.is_probing {
             self.is_probing = true;
-            self.owe(now);
+            self.schedule_by(now);
         }
     }
 
     /// The time at which the next packet to the peer is due.
     pub(crate) fn due(&self, linger: Duration) -> Option<Duration> {
         let may = !self.is_down() && (self.life.is_some() || !self.detector.is_waiting());
-        let fresh = self.fresh_since.filter(|_| may).map(|since| {
+        let lingering = self.lingering_since.filter(|_| may).map(|since| {
             let at = since.saturating_add(linger);
             self.hold.map_or(at, |(_, until)| at.max(until))
         });
-        fresh.into_iter().chain(self.due_at).min()
+        lingering.into_iter().chain(self.due_at).min()
     }
 
     /// The time at which the open demand counts as lost.
@@ -281,23 +283,23 @@ impl Link {
         self.hold = None;
         if timed_out.asks_again {
             self.is_probing = true;
-            self.owe(now);
+            self.schedule_by(now);
         }
         timed_out.is_failure
     }
 
     /// True if a packet is due now even without items.
-    pub(crate) fn is_owed(&self, now: Duration) -> bool {
+    pub(crate) fn is_due(&self, now: Duration) -> bool {
         self.due_at.is_some_and(|at| at <= now) || self.is_probing || self.life.is_none()
     }
 
-    /// The queue has no fresh item after all.
-    pub(crate) fn calm(&mut self) {
-        self.fresh_since = None;
+    /// The queue has no item that lingers after all.
+    pub(crate) fn clear_linger(&mut self) {
+        self.lingering_since = None;
     }
 
     /// Makes the head of the next packet. `within`: how soon the peer must answer the items, if at
-    /// all. `holds`: true if fresh items wait for that answer.
+    /// all. `holds`: true if items that linger wait for that answer.
     pub(crate) fn head(
         &mut self,
         now: Duration,
@@ -308,7 +310,7 @@ impl Link {
         self.number = self.number.saturating_add(1);
         let is_probe = std::mem::take(&mut self.is_probing) || self.life.is_none();
         let within = if is_probe { Some(Duration::ZERO) } else { within };
-        (self.fresh_since, self.due_at) = (None, None);
+        (self.lingering_since, self.due_at) = (None, None);
         if let Some(within) = within {
             self.await_answer(now, within, holds);
         }
@@ -349,7 +351,8 @@ mod tests {
     #[test]
     fn a_life_that_packets_of_an_earlier_one_overtook_is_heard_again() {
         let (mut link, now, own) = (Link::default(), Duration::ZERO, 1);
-        let hear = |link: &mut Link, packet: &Packet| link.hear(now, packet, own, Duration::ZERO);
+        let receive =
+            |link: &mut Link, packet: &Packet| link.receive(now, packet, own, Duration::ZERO);
         let ask = |link: &mut Link| {
             link.probe(now);
             link.head(now, (own, 5), Some(Duration::ZERO), true)
@@ -357,38 +360,44 @@ mod tests {
         let of =
             |life, number, echo| Packet { life, number, echo, to: Some(own), ..Packet::default() };
         let (earlier, present) = (2, 3);
-        assert!(hear(&mut link, &introduction(present, false)).is_new_life);
+        assert!(receive(&mut link, &introduction(present, false)).is_new_life);
         let first = ask(&mut link);
         let late = Packet { to: Some(99), number: 40, ..introduction(earlier, false) };
-        assert!(hear(&mut link, &late).is_new_life);
+        assert!(receive(&mut link, &late).is_new_life);
         // The sender has no packet that was sent after the late one came, so this proves nothing.
-        assert_eq!(hear(&mut link, &of(present, 2, first.number)), Heard::default());
+        assert_eq!(receive(&mut link, &of(present, 2, first.number)), Received::default());
         let second = ask(&mut link);
         assert_eq!(second.to, Some(earlier));
-        let heard = hear(&mut link, &of(present, 3, second.number));
-        assert!(heard.is_new_life && heard.counts && link.life() == Some(present), "{heard:?}");
+        let received = receive(&mut link, &of(present, 3, second.number));
+        assert!(
+            received.is_new_life && received.counts && link.life() == Some(present),
+            "{received:?}"
+        );
         // A packet that has counted comes again.
         for number in [1, 2, 3] {
-            assert_eq!(hear(&mut link, &of(present, number, second.number)), Heard::default());
+            assert_eq!(
+                receive(&mut link, &of(present, number, second.number)),
+                Received::default()
+            );
         }
-        assert_eq!(hear(&mut link, &Packet { number: 41, ..late }), Heard::default());
-        assert_eq!(hear(&mut link, &of(earlier, 42, second.number)), Heard::default());
+        assert_eq!(receive(&mut link, &Packet { number: 41, ..late }), Received::default());
+        assert_eq!(receive(&mut link, &of(earlier, 42, second.number)), Received::default());
     }
 
     #[test]
     fn a_peer_holds_nothing_only_if_its_present_life_said_so() {
         let mut link = Link::default();
-        let mut hear = |packet: &Packet| {
-            let heard = link.hear(Duration::ZERO, packet, 1, Duration::ZERO);
-            assert!(heard.is_new_life);
-            link.told_empty()
+        let mut receive = |packet: &Packet| {
+            let received = link.receive(Duration::ZERO, packet, 1, Duration::ZERO);
+            assert!(received.is_new_life);
+            link.reported_no_records()
         };
-        assert!(hear(&introduction(2, false)));
-        assert!(!hear(&introduction(3, true)));
-        assert!(hear(&introduction(4, false)));
-        assert!(!hear(&Packet { life: 5, number: 1, ..Packet::default() }));
-        assert!(hear(&introduction(6, false)));
-        link.holds_something();
-        assert!(!link.told_empty());
+        assert!(receive(&introduction(2, false)));
+        assert!(!receive(&introduction(3, true)));
+        assert!(receive(&introduction(4, false)));
+        assert!(!receive(&Packet { life: 5, number: 1, ..Packet::default() }));
+        assert!(receive(&introduction(6, false)));
+        link.note_records();
+        assert!(!link.reported_no_records());
     }
 }

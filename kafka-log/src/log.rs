@@ -24,7 +24,7 @@ use serde_json::value::RawValue;
 
 use crate::wire::{Entry, Epoch, Floor, Position, Producer};
 use producers::Producers;
-pub use producers::{Seen, WINDOW};
+pub use producers::{DEDUPE_WINDOW, SendLookup};
 
 /// The largest number of entries in a segment.
 const SEGMENT_ENTRIES_MAX: usize = 4_096;
@@ -102,10 +102,11 @@ fn index(n: u64) -> usize {
 }
 
 impl PartitionLog {
-    /// An empty log that remembers `window` sends of each producer. The default is [`WINDOW`].
+    /// An empty log that remembers `dedupe_window` sends of each producer. The default is
+    /// [`DEDUPE_WINDOW`].
     #[must_use]
-    pub fn new(window: u64) -> Self {
-        Self { producers: Producers::new(window), ..Self::default() }
+    pub fn new(dedupe_window: u64) -> Self {
+        Self { producers: Producers::new(dedupe_window), ..Self::default() }
     }
 
     /// The first position that has not been deleted.
@@ -149,8 +150,8 @@ impl PartitionLog {
 
     /// The place of a send in the log, if the log has it.
     #[must_use]
-    pub fn seen(&self, producer: &Producer, seq: u64) -> Seen {
-        self.producers.seen(producer, seq)
+    pub fn lookup_send(&self, producer: &Producer, seq: u64) -> SendLookup {
+        self.producers.lookup_send(producer, seq)
     }
 
     /// The sequence numbers of a producer's sends in a range of positions, sorted.

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_is_in_sync_in_this_very_incarnation_takes_over_in_a_new_epoch() {
+    fn only_a_replica_in_sync_in_this_very_incarnation_takes_over_in_a_new_epoch() {
         let old = three();
         let new = old.taken_over(&id("n2", 2), |gone| *gone.node == *"n1").unwrap();
         assert_eq!((new.version, new.epoch, &new.leader), (2, 2, &id("n2", 2)));

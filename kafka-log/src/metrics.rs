@@ -180,7 +180,7 @@ struct Sums<'a> {
 }
 
 impl KafkaLog {
-    pub(crate) fn tell_gauges(&self, gauges: &mut Gauges) {
+    pub(crate) fn collect_gauges(&self, gauges: &mut Gauges) {
         let sums = self.sums();
         gauges.set_count(&PARTITIONS, self.partitions.len());
         gauges.set_count(&LED, sums.led);

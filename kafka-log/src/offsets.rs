@@ -17,9 +17,9 @@ use crate::wire::Offsets;
 /// The offsets that rose by one request: the entry that a node gossips.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Rise(pub Offsets);
+pub struct OffsetUpdate(pub Offsets);
 
-impl Entry for Rise {
+impl Entry for OffsetUpdate {
     fn encoded_len(&self) -> usize {
         // An offset, quotes, colon and comma.
         let each = self.0.keys().map(|key| key.len().saturating_add(16));
@@ -55,15 +55,15 @@ impl Committed {
 
     /// The offsets that are above the committed ones.
     #[must_use]
-    pub fn rise(&self, offsets: Offsets) -> Rise {
+    pub fn newer(&self, offsets: Offsets) -> OffsetUpdate {
         let rises =
             |key: &Arc<str>, offset: &u64| self.get(key).is_none_or(|known| known < *offset);
-        Rise(offsets.into_iter().filter(|(key, offset)| rises(key, offset)).collect())
+        OffsetUpdate(offsets.into_iter().filter(|(key, offset)| rises(key, offset)).collect())
     }
 
-    /// Merges offsets that rose.
-    pub fn take(&mut self, rise: Rise) {
-        for (key, offset) in rise.0 {
+    /// Merges an update: an offset of it counts if it is above the committed one.
+    pub fn merge_update(&mut self, update: OffsetUpdate) {
+        for (key, offset) in update.0 {
             self.raise(key, offset);
         }
     }
@@ -87,11 +87,11 @@ impl Committed {
 }
 
 impl State for Committed {
-    type Entry = Rise;
+    type Entry = OffsetUpdate;
     type Piece = Offsets;
 
-    fn apply(&mut self, _origin: &Origin, entries: Vec<Rise>) {
-        entries.into_iter().for_each(|rise| self.take(rise));
+    fn apply(&mut self, _origin: &Origin, entries: Vec<OffsetUpdate>) {
+        entries.into_iter().for_each(|update| self.merge_update(update));
     }
 
     /// The position is a stamp. An offset that rises later comes again in a later piece.
@@ -112,7 +112,7 @@ impl State for Committed {
     }
 
     fn merge(&mut self, pieces: Vec<Offsets>) -> Result<(), Error> {
-        pieces.into_iter().for_each(|piece| self.take(Rise(piece)));
+        pieces.into_iter().for_each(|piece| self.merge_update(OffsetUpdate(piece)));
         Ok(())
     }
 }
@@ -138,7 +138,7 @@ mod tests {
 
     fn of(all: &[Offsets]) -> Committed {
         let mut committed = Committed::default();
-        committed.apply(&origin(), all.iter().cloned().map(Rise).collect());
+        committed.apply(&origin(), all.iter().cloned().map(OffsetUpdate).collect());
         committed
     }
 
@@ -185,7 +185,7 @@ mod tests {
                 let (piece, next) = from.piece(at, bytes_max);
                 merged.merge(vec![piece]).unwrap();
                 if next.is_some() {
-                    from.apply(&origin(), meanwhile.next().map(Rise).into_iter().collect());
+                    from.apply(&origin(), meanwhile.next().map(OffsetUpdate).into_iter().collect());
                 }
                 position = next;
             }
@@ -193,19 +193,22 @@ mod tests {
         }
 
         #[test]
-        fn what_does_not_rise_is_not_told(known in any_offsets(), asked in any_offsets()) {
+        fn an_offset_that_does_not_rise_is_in_no_update(
+            known in any_offsets(),
+            asked in any_offsets(),
+        ) {
             let committed = of(std::slice::from_ref(&known));
-            let Rise(rise) = committed.rise(asked.clone());
+            let OffsetUpdate(update) = committed.newer(asked.clone());
             for (key, offset) in asked {
                 let rises = known.get(&key).is_none_or(|known| *known < offset);
-                prop_assert_eq!(rise.get(&key).copied(), rises.then_some(offset));
+                prop_assert_eq!(update.get(&key).copied(), rises.then_some(offset));
             }
         }
 
         #[test]
-        fn an_entry_is_about_as_long_as_it_says(rise in any_offsets().prop_map(Rise)) {
-            let len = serde_json::to_string(&rise).unwrap().len();
-            prop_assert!(len <= rise.encoded_len() + 2 && rise.encoded_len() <= len + 80);
+        fn an_entry_is_about_as_long_as_it_says(update in any_offsets().prop_map(OffsetUpdate)) {
+            let len = serde_json::to_string(&update).unwrap().len();
+            prop_assert!(len <= update.encoded_len() + 2 && update.encoded_len() <= len + 80);
         }
     }
 

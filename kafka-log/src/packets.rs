@@ -14,7 +14,7 @@ use crate::{Event, KafkaLog};
 
 /// A request that already waited gets only this fraction of `--linger`. With a half, two nodes that
 /// linger for 5 ms would send a seventh fewer messages, and would be 5 % slower.
-const SOON_PART: u32 = 4;
+const URGENT_PART: u32 = 4;
 
 /// How long a follower with uncommitted entries waits for a new high watermark before it checks its
 /// leader.
@@ -22,44 +22,44 @@ const UNSURE_MAX: Duration = Duration::from_secs(1);
 
 /// The urgency of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum When {
-    /// The item is new, and may wait for others.
-    Fresh,
+pub(crate) enum Urgency {
+    /// The item is new, and lingers: it may wait for others.
+    Lingering,
     /// A request waits for the item, and has already waited.
-    Soon,
+    Urgent,
     /// No request waits for the item.
     Lazy,
 }
 
 impl KafkaLog {
     /// Schedules a packet to `peer`, for an item that was put into its queue.
-    pub(crate) fn touch(&mut self, now: Duration, peer: &NodeId, when: When) {
+    pub(crate) fn schedule_packet(&mut self, now: Duration, peer: &NodeId, urgency: Urgency) {
         let linger = self.config.linger;
         if let Some(link) = self.links.get_mut(peer) {
             if link.is_down() {
                 // The item waits as long as the peer is down, so ask whether the peer is up.
                 link.probe(now);
             }
-            match when {
-                When::Fresh => link.freshen(now),
-                When::Soon => link.owe(now.saturating_add(part(linger, SOON_PART))),
-                When::Lazy => link.owe(now.saturating_add(LAZY)),
+            match urgency {
+                Urgency::Lingering => link.start_linger(now),
+                Urgency::Urgent => link.schedule_by(now.saturating_add(part(linger, URGENT_PART))),
+                Urgency::Lazy => link.schedule_by(now.saturating_add(LAZY)),
             }
         }
     }
 
     /// Schedules a message of replication for a follower.
-    pub(crate) fn touch_follower(
+    pub(crate) fn schedule_append(
         &mut self,
         now: Duration,
         peer: &NodeId,
         partition: PartitionId,
-        when: When,
+        urgency: Urgency,
     ) {
         if let Some(link) = self.links.get_mut(peer) {
             link.queue.appends.insert(partition);
         }
-        self.touch(now, peer, when);
+        self.schedule_packet(now, peer, urgency);
     }
 
     /// The partitions that this node leads and `peer` follows.
@@ -82,24 +82,24 @@ impl KafkaLog {
             return Err(Error::malformed_request("packets are between the nodes of a cluster"));
         };
         let linger = self.config.linger;
-        let heard = link.hear(now, &packet, life, part(linger, SOON_PART));
-        trace!(peer = %src, ?heard, number = packet.number, "hears");
-        if let Some(theirs) = heard.settings {
+        let received = link.receive(now, &packet, life, part(linger, URGENT_PART));
+        trace!(peer = %src, heard = ?received, number = packet.number, "hears");
+        if let Some(theirs) = received.settings {
             self.compare_settings(src, theirs);
         }
-        if heard.is_new_life {
+        if received.is_new_life {
             node.mark(marks::NEW_LIFE);
             self.peer_restarted(now, src);
         }
-        if heard.is_new_life || heard.is_back {
+        if received.is_new_life || received.is_back {
             self.recover_with(now, src);
         }
-        if heard.is_back {
+        if received.is_back {
             info!(peer = %src, "is back");
             node.mark(marks::BACK);
             self.peer_is_back(now, src);
         }
-        if !heard.counts {
+        if !received.counts {
             return Ok(());
         }
         for append in packet.appends {
@@ -111,8 +111,8 @@ impl KafkaLog {
         for send in packet.sends {
             self.send_from(node, src, packet.life, send);
         }
-        for sent in packet.sent {
-            self.sent_by(node, src, &sent);
+        for outcome in packet.send_outcomes {
+            self.send_outcome_from(node, src, &outcome);
         }
         for poll in packet.polls {
             self.poll_from(now, src, poll);
@@ -120,10 +120,10 @@ impl KafkaLog {
         for polled in packet.polled {
             self.polled_by(node, polled);
         }
-        for found in packet.found {
-            self.found_from(node, src, found);
+        for report in packet.holdings {
+            self.holding_from(node, src, report);
         }
-        if heard.is_answered {
+        if received.is_answered {
             self.send_again_what_was_lost(node, src);
         }
         Ok(())
@@ -151,12 +151,12 @@ impl KafkaLog {
                 recovery.forget(peer);
             }
             let is_led = partition.leader() == Some(peer);
-            let led_by = partition.led_by();
+            let leader_incarnation = partition.leader_incarnation();
             if let Some(follower) = partition.role.as_follower_mut()
                 && is_led
-                && led_by.is_some_and(|led_by| Some(led_by) != incarnation)
+                && leader_incarnation.is_some_and(|known| Some(known) != incarnation)
             {
-                follower.led_by = None;
+                follower.leader_incarnation = None;
                 partition.metadata.is_wanted |= self.placement.keeps(&own, id);
                 partition.due_at = Some(now);
             }
@@ -165,7 +165,7 @@ impl KafkaLog {
 
     fn peer_is_back(&mut self, now: Duration, peer: &NodeId) {
         for id in self.led_for(peer) {
-            self.touch_follower(now, peer, id, When::Fresh);
+            self.schedule_append(now, peer, id, Urgency::Lingering);
             if let Some(partition) = self.partitions.get_mut(&id) {
                 partition.due_at = Some(now);
             }
@@ -176,7 +176,7 @@ impl KafkaLog {
             }
         }
         if self.links.get(peer).is_some_and(|link| !link.queue.is_empty()) {
-            self.touch(now, peer, When::Fresh);
+            self.schedule_packet(now, peer, Urgency::Lingering);
         }
     }
 
@@ -190,20 +190,20 @@ impl KafkaLog {
         }
         let retention = self.config.retention.clone();
         if let Some(link) = self.links.get_mut(src) {
-            link.holds_something();
+            link.note_records();
         }
         let incarnation = self.links.get(src).and_then(crate::Link::incarnation);
         let partition = self.open(id);
-        let is_stranger = !partition.is_of(append.log_id);
+        let keeps_other_log = !partition.accepts_log(append.log_id);
         let before = (partition.epoch(), partition.leader().cloned());
-        if epoch < partition.epoch() && !is_stranger {
+        if epoch < partition.epoch() && !keeps_other_log {
             node.mark(marks::FENCED);
         }
         // An unclean recovery may truncate committed entries, and the high watermark with them.
         // Sends from the lower position on may be committed now.
         let committed = partition.high().min(append.at);
         let mut records = partition.replicate(src, append, &retention, now);
-        if partition.leader() == Some(src) && partition.epoch() == epoch && !is_stranger {
+        if partition.leader() == Some(src) && partition.epoch() == epoch && !keeps_other_log {
             records.extend(incarnation.and_then(|incarnation| partition.learn_leader(incarnation)));
             if partition.high() < partition.log.end() {
                 let at = now.saturating_add(UNSURE_MAX);
@@ -212,25 +212,25 @@ impl KafkaLog {
         }
         let is_change = before != (partition.epoch(), partition.leader().cloned());
         let ack = partition.ack();
-        let is_soon = !ack.matched || ack.gap || ack.epoch > epoch;
+        let is_urgent = !ack.matched || ack.gap || ack.epoch > epoch;
         if records.iter().any(|record| matches!(record, Record::Truncate { .. })) {
             node.mark(marks::TRUNCATES);
             node.count(&metrics::TRUNCATIONS, &[], 1);
         }
-        if !ack.matched && !is_stranger {
+        if !ack.matched && !keeps_other_log {
             node.mark(marks::MISMATCH);
         }
         if ack.gap {
             node.mark(marks::GAP);
         }
-        if is_stranger {
+        if keeps_other_log {
             partition.request_metadata(now);
         }
         Self::persist(node, records);
         if let Some(link) = self.links.get_mut(src) {
             link.queue.acks.insert(id);
         }
-        self.touch(now, src, if is_soon { When::Soon } else { When::Lazy });
+        self.schedule_packet(now, src, if is_urgent { Urgency::Urgent } else { Urgency::Lazy });
         if is_change {
             debug!(partition = id, epoch, leader = %src, "follows");
             self.leader_changed(node, id);
@@ -244,9 +244,9 @@ impl KafkaLog {
     fn ack_from(&mut self, node: &mut Node<Event>, src: &NodeId, ack: &Ack) {
         let (now, id) = (node.now(), ack.partition);
         let Some(partition) = self.partitions.get_mut(&id) else { return };
-        let is_stranger = !partition.is_of(ack.log_id);
+        let keeps_other_log = !partition.accepts_log(ack.log_id);
         let Some(lead) = partition.role.as_leader_mut() else { return };
-        if is_stranger {
+        if keeps_other_log {
             if lead.mark_other_log(src) {
                 warn!(partition = id, peer = %src, "keeps another log: its own log says what to do");
                 // This node's log may be the wrong one.
@@ -265,7 +265,7 @@ impl KafkaLog {
         lead.acknowledged(src, ack, &partition.log);
         partition.due_at = Some(now);
         if !ack.matched || ack.gap {
-            self.touch_follower(now, src, id, When::Fresh);
+            self.schedule_append(now, src, id, Urgency::Lingering);
         }
         self.advance_high_watermark(node, id);
     }
@@ -282,8 +282,8 @@ impl KafkaLog {
             if is_behind {
                 node.mark(marks::LOST_PACKETS);
             }
-            let when = if is_behind { When::Fresh } else { When::Lazy };
-            self.touch_follower(now, peer, id, when);
+            let urgency = if is_behind { Urgency::Lingering } else { Urgency::Lazy };
+            self.schedule_append(now, peer, id, urgency);
         }
     }
 

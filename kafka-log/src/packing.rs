@@ -39,9 +39,9 @@ impl KafkaLog {
         let mut budget = Budget::new(self.config.packet_bytes);
         let is_known = link.life().is_some();
         let takes_requests = is_known && !link.is_down();
-        for kind in Kind::turns(link.number()) {
+        for kind in Kind::round_robin(link.number()) {
             match kind {
-                Kind::Acks | Kind::Sent | Kind::Polled | Kind::Found if is_known => {
+                Kind::Acks | Kind::SendOutcomes | Kind::Polled | Kind::Holdings if is_known => {
                     self.pack_answers(peer, kind, &mut body, &mut budget);
                 }
                 Kind::Appends if takes_requests => {
@@ -56,8 +56,8 @@ impl KafkaLog {
         let settings = is_introduction.then(|| self.config.settings());
         let has_records = is_introduction && self.has_records();
         let Some(link) = self.links.get_mut(peer) else { return };
-        if budget.is_empty() && !link.is_owed(now) {
-            return link.calm();
+        if budget.is_empty() && !link.is_due(now) {
+            return link.clear_linger();
         }
         let asks = !body.sends.is_empty() || !body.polls.is_empty();
         let mut within = asks.then_some(ANSWER_WITHIN);
@@ -65,7 +65,7 @@ impl KafkaLog {
             let soon = if is_urgent { Duration::ZERO } else { LAZY };
             within = Some(within.map_or(soon, |within| within.min(soon)));
         }
-        if body.found.iter().any(|found| found.asks) {
+        if body.holdings.iter().any(|report| report.asks) {
             within = Some(within.map_or(ANSWER_WITHIN, |within| within.min(ANSWER_WITHIN)));
         }
         let is_waited_for = asks || (is_urgent && !body.appends.is_empty());
@@ -78,19 +78,21 @@ impl KafkaLog {
         node.send(peer, &Body::Packet(&packet));
         // The queue may have held more than one packet can take.
         if is_known && link.queue.has_answers() {
-            link.owe(now);
+            link.schedule_by(now);
         }
         if takes_requests && link.queue.has_requests() {
-            link.freshen(now);
+            link.start_linger(now);
         }
     }
 
     fn pack_answers(&mut self, peer: &NodeId, kind: Kind, body: &mut Packet, budget: &mut Budget) {
         let Some(link) = self.links.get_mut(peer) else { return };
         match kind {
-            Kind::Sent => return link.queue.sent.pack(&mut body.sent, budget),
+            Kind::SendOutcomes => {
+                return link.queue.send_outcomes.pack(&mut body.send_outcomes, budget);
+            }
             Kind::Polled => return link.queue.polled.pack(&mut body.polled, budget),
-            Kind::Found => return self.pack_found(peer, body, budget),
+            Kind::Holdings => return self.pack_holdings(peer, body, budget),
             _ => {}
         }
         while let Some(id) = link.queue.acks.front() {
@@ -105,24 +107,24 @@ impl KafkaLog {
         }
     }
 
-    fn pack_found(&mut self, peer: &NodeId, body: &mut Packet, budget: &mut Budget) {
+    fn pack_holdings(&mut self, peer: &NodeId, body: &mut Packet, budget: &mut Budget) {
         let Some(link) = self.links.get_mut(peer) else { return };
-        while let Some(id) = link.queue.found.front() {
+        while let Some(id) = link.queue.holdings.front() {
             let partition = self.refused.get(&id).or_else(|| self.partitions.get(&id));
-            if partition.is_some_and(|partition| !partition.may_tell()) {
+            if partition.is_some_and(|partition| !partition.may_report_holding()) {
                 // The peer asks again, if it still needs the answer.
-                link.queue.found.pop();
+                link.queue.holdings.pop();
                 continue;
             }
             let holding = partition.map(crate::Partition::holding).unwrap_or_default();
             let recovery = partition.and_then(|partition| partition.recovery.as_ref());
             let asks = recovery.is_some_and(|recovery| recovery.lacks(peer));
-            let found = crate::Found { partition: id, holding, asks };
-            if !budget.take_item(&found) {
+            let report = crate::HoldingReport { partition: id, holding, asks };
+            if !budget.take_item(&report) {
                 return;
             }
-            body.found.push(found);
-            link.queue.found.pop();
+            body.holdings.push(report);
+            link.queue.holdings.pop();
         }
     }
 
@@ -148,9 +150,9 @@ impl KafkaLog {
     fn pack_polls(&mut self, peer: &NodeId, body: &mut Packet, budget: &mut Budget) {
         let Some(link) = self.links.get_mut(peer) else { return };
         while let Some(id) = link.queue.polls.front() {
-            let question = self.polls.question(id).filter(|question| question.target == *peer);
-            if let Some(question) = question {
-                let poll = crate::Poll { id, offsets: question.offsets.clone() };
+            let remote_poll = self.polls.remote_poll(id).filter(|poll| poll.target == *peer);
+            if let Some(remote_poll) = remote_poll {
+                let poll = crate::Poll { id, offsets: remote_poll.offsets.clone() };
                 if !budget.take_item(&poll) {
                     return;
                 }

@@ -17,12 +17,12 @@ use std::time::Duration;
 use maelstrom_core::{Error, NodeId, Records};
 use tracing::warn;
 
-use crate::indexed::{Facts, Index};
+use crate::indexed::{Index, IndexKeys};
 use crate::leader::Leader;
-use crate::log::{PartitionLog, Retention, Seen};
+use crate::log::{PartitionLog, Retention, SendLookup};
 use crate::meta::Metadata;
 use crate::recovery::{Holding, Reason, Recovery, UNCLEAN_EPOCHS};
-use crate::role::{Match, Role};
+use crate::role::{LogMatch, Role};
 use crate::rules::{Rule, Rules};
 use crate::wire::{Ack, Append, Entry, Epoch, LogId, PartitionId, Position, Record, ReplicaId};
 
@@ -62,7 +62,7 @@ pub struct Partition {
     last_leader: Option<(Epoch, ReplicaId)>,
     /// The newest change of the record in `lin-kv` that this node asked for, with every replica
     /// that may be in sync since.
-    known: Option<Metadata>,
+    last_proposal: Option<Metadata>,
     pub(crate) metadata: MetadataRequest,
     /// The comparison of the replicas, if `lin-kv` has no record.
     pub(crate) recovery: Option<Recovery>,
@@ -74,12 +74,12 @@ pub struct Partition {
 
 impl Index for Partition {
     /// It waits for the followers that lack something. Its size is the size of its snapshot.
-    fn facts(&self) -> Facts {
-        let behind = self.role.as_leader().into_iter();
-        let behind = behind.flat_map(|leader| leader.behind(self.log.end(), self.high));
-        Facts {
+    fn index_keys(&self) -> IndexKeys {
+        let lagging = self.role.as_leader().into_iter();
+        let lagging = lagging.flat_map(|leader| leader.lagging(self.log.end(), self.high));
+        IndexKeys {
             due_at: self.due_at,
-            waits_for: behind.cloned().collect(),
+            waits_for: lagging.cloned().collect(),
             bytes: self.snapshot_bytes(),
         }
     }
@@ -98,7 +98,7 @@ impl Partition {
             epoch: 0,
             role: Role::follower(None, 0),
             last_leader: None,
-            known: None,
+            last_proposal: None,
             metadata: MetadataRequest::default(),
             recovery: None,
             changed_at: Duration::ZERO,
@@ -106,10 +106,10 @@ impl Partition {
         }
     }
 
-    /// The same with an empty log that remembers `window` sends of each producer.
+    /// The same with an empty log that remembers `dedupe_window` sends of each producer.
     #[must_use]
-    pub fn with_window(mut self, window: u64) -> Self {
-        self.log = PartitionLog::new(window);
+    pub fn with_dedupe_window(mut self, dedupe_window: u64) -> Self {
+        self.log = PartitionLog::new(dedupe_window);
         self
     }
 
@@ -132,7 +132,7 @@ impl Partition {
     }
 
     /// True if this partition follows a log of that name, or may.
-    pub(crate) fn is_of(&self, log_id: LogId) -> bool {
+    pub(crate) fn accepts_log(&self, log_id: LogId) -> bool {
         self.log_id == log_id || self.log_id == 0 || log_id == 0
     }
 
@@ -141,13 +141,13 @@ impl Partition {
         let end = self.log.end();
         let last = self.log.epoch_before(end);
         let (log_id, epoch) = (self.log_id, self.epoch);
-        let (leader, known) = (self.last_leader.clone(), self.known.clone());
-        Holding { log_id, epoch, leader, last, end, known }
+        let (leader, last_proposal) = (self.last_leader.clone(), self.last_proposal.clone());
+        Holding { log_id, epoch, leader, last, end, last_proposal }
     }
 
     /// True if this node's log cannot grow before the node has heard from others. False while it
     /// leads, or while its own compare-and-set may make it the leader.
-    pub(crate) fn may_tell(&self) -> bool {
+    pub(crate) fn may_report_holding(&self) -> bool {
         self.leadership().is_none() && !self.metadata.is_swapping
     }
 
@@ -172,8 +172,8 @@ impl Partition {
     }
 
     /// The incarnation of the leader, if this node follows it and has heard from it.
-    pub(crate) fn led_by(&self) -> Option<u64> {
-        self.role.as_follower()?.led_by
+    pub(crate) fn leader_incarnation(&self) -> Option<u64> {
+        self.role.as_follower()?.leader_incarnation
     }
 
     /// The state of this node's leadership, if it leads.
@@ -191,7 +191,7 @@ impl Partition {
         leader: NodeId,
         now: Duration,
     ) -> Option<Record> {
-        if !self.is_of(log_id) {
+        if !self.accepts_log(log_id) {
             return None;
         }
         if epoch < self.epoch {
@@ -240,7 +240,7 @@ impl Partition {
     /// Notes that this incarnation leads the epoch. Returns a record if this is news.
     pub(crate) fn learn_leader(&mut self, incarnation: u64) -> Option<Record> {
         if let Some(follower) = self.role.as_follower_mut() {
-            follower.led_by = Some(incarnation);
+            follower.leader_incarnation = Some(incarnation);
         }
         self.led_in_epoch().is_none().then_some(())?;
         let node = self.leader().cloned()?;
@@ -268,7 +268,7 @@ impl Partition {
     pub(crate) fn begin_recovery(&mut self, now: Duration) -> &mut Recovery {
         self.step_down();
         if let Some(follower) = self.role.as_follower_mut() {
-            (follower.leader, follower.led_by) = (None, None);
+            (follower.leader, follower.leader_incarnation) = (None, None);
         }
         self.recovery.get_or_insert_with(|| Recovery::new(now))
     }
@@ -279,8 +279,8 @@ impl Partition {
     }
 
     /// Notes that `lin-kv` holds `record`, a change that this node asked for.
-    pub(crate) fn know(&mut self, record: Metadata) -> Record {
-        self.known = Some(record.clone());
+    pub(crate) fn record_proposal(&mut self, record: Metadata) -> Record {
+        self.last_proposal = Some(record.clone());
         Record::Metadata { partition: self.id, record }
     }
 
@@ -288,11 +288,11 @@ impl Partition {
     /// names every replica that may be in sync from then on. Earlier changes of `from` may have
     /// succeeded, so it includes their replicas.
     pub(crate) fn propose(&mut self, from: &Metadata, to: &Metadata) -> Record {
-        let earlier = self.known.iter().filter(|known| known.version > from.version);
+        let earlier = self.last_proposal.iter().filter(|record| record.version > from.version);
         let all = [from, to].into_iter().chain(earlier);
         let all = all.flat_map(|record| record.in_sync.union(&record.eligible));
         let in_sync = all.cloned().collect();
-        self.know(Metadata { in_sync, ..to.clone() })
+        self.record_proposal(Metadata { in_sync, ..to.clone() })
     }
 
     /// Takes a message of replication from a node that says it leads. The caller makes the records
@@ -305,7 +305,7 @@ impl Partition {
         now: Duration,
     ) -> Vec<Record> {
         let mut records = Vec::new();
-        if !self.is_of(append.log_id) {
+        if !self.accepts_log(append.log_id) {
             return records;
         }
         if append.epoch < self.epoch {
@@ -328,7 +328,7 @@ impl Partition {
             debug_assert!(!self.rules.all_hold(), "two lead in one epoch");
             return Vec::new();
         }
-        let Append { at, prev, high, sole, entries, floor, .. } = append;
+        let Append { at, prev, high, sole_follower, entries, floor, .. } = append;
         // A follower whose log ends before the leader's first entry starts again, too.
         let is_behind = at > self.log.end();
         let floor = floor.filter(|_| !self.is_matched() || is_behind);
@@ -344,20 +344,20 @@ impl Partition {
         if !is_matched || at > end {
             return records;
         }
-        let told = at.saturating_add(entries.len() as u64);
+        let sent_end = at.saturating_add(entries.len() as u64);
         records.extend(self.extend(at, entries, high, retention, now));
-        self.raise_high(if sole { told.max(high) } else { high });
+        self.raise_high(if sole_follower { sent_end.max(high) } else { high });
         records
     }
 
     /// True if this node follows, and its log is known to be a prefix of its leader's.
     fn is_matched(&self) -> bool {
-        self.role.as_follower().is_some_and(|follower| follower.progress == Match::Whole)
+        self.role.as_follower().is_some_and(|follower| follower.log_match == LogMatch::Whole)
     }
 
-    fn set_progress(&mut self, progress: Match) {
+    fn set_log_match(&mut self, log_match: LogMatch) {
         if let Some(follower) = self.role.as_follower_mut() {
-            follower.progress = progress;
+            follower.log_match = log_match;
         }
     }
 
@@ -372,7 +372,7 @@ impl Partition {
         let partition = self.id;
         let is_there = (self.log.start()..=self.log.end()).contains(&at);
         if is_there && !self.rules.hold(Rule::Truncate) {
-            self.set_progress(Match::Whole);
+            self.set_log_match(LogMatch::Whole);
             return None;
         }
         if is_there && self.log.epoch_before(at) == prev {
@@ -383,25 +383,26 @@ impl Partition {
                 warn!(partition, count, "an unclean recovery did without these messages");
                 self.high = at;
             }
-            self.set_progress(Match::Whole);
+            self.set_log_match(LogMatch::Whole);
             let is_longer = self.log.end() > at;
             self.log.truncate(at);
             return is_longer.then_some(Record::Truncate { partition, to: at });
         }
         if let Some(floor) = floor.filter(|floor| floor.at == at) {
-            self.set_progress(Match::Whole);
+            self.set_log_match(LogMatch::Whole);
             self.log.reset(floor.clone());
             self.high = at;
             return Some(Record::Floor { partition, floor });
         }
-        self.set_progress(Match::Unknown { guess: self.log.not_after_epoch(at, prev) });
+        self.set_log_match(LogMatch::Unknown { guess: self.log.not_after_epoch(at, prev) });
         None
     }
 
     /// Appends an entry, and returns its offset.
     fn append(&mut self, entry: Entry, retention: &Retention, now: Duration) -> u64 {
         let is_next = || self.log.epoch_before(self.log.end()) <= entry.epoch;
-        let is_new = || !matches!(self.log.seen(&entry.producer, entry.seq), Seen::At { .. });
+        let is_new =
+            || !matches!(self.log.lookup_send(&entry.producer, entry.seq), SendLookup::At { .. });
         debug_assert!(is_next() || !self.rules.all_hold(), "epochs never fall");
         debug_assert!(is_new() || !self.rules.all_hold(), "appended twice");
         self.log.append(entry, retention, now)
@@ -429,8 +430,8 @@ impl Partition {
     /// The follower's acknowledgement for its leader.
     pub(crate) fn ack(&self) -> Ack {
         let follower = self.role.as_follower();
-        let end = match follower.map(|follower| follower.progress) {
-            Some(Match::Unknown { guess }) => guess,
+        let end = match follower.map(|follower| follower.log_match) {
+            Some(LogMatch::Unknown { guess }) => guess,
             _ => self.log.end(),
         };
         Ack {
@@ -468,7 +469,7 @@ impl Partition {
         let entered = self.enter(log_id, epoch, metadata.leader.node.clone(), now);
         let met = self.learn_leader(metadata.leader.incarnation);
         self.role = Role::Leader(Box::new(leader));
-        met.or(entered).into_iter().chain([self.know(metadata)]).collect()
+        met.or(entered).into_iter().chain([self.record_proposal(metadata)]).collect()
     }
 
     /// Raises the high watermark to `high`. Returns true if this is news.
@@ -515,7 +516,7 @@ impl Partition {
             records.add(&record)?;
         }
         records.add(&self.epoch_record())?;
-        if let Some(record) = self.known.clone() {
+        if let Some(record) = self.last_proposal.clone() {
             records.add(&Record::Metadata { partition, record })?;
         }
         Ok((ENTRY_BYTES, None))
@@ -542,7 +543,7 @@ impl Partition {
                 self.last_leader = led.map(|led| (epoch, led)).or(self.last_leader.take());
                 self.role = Role::follower(leader, self.log.end());
             }
-            Record::Metadata { record, .. } => self.known = Some(record),
+            Record::Metadata { record, .. } => self.last_proposal = Some(record),
             Record::Append { at, high, entries, .. } => {
                 if at != self.log.end() && !is_partial {
                     return false;
@@ -561,7 +562,7 @@ impl Partition {
                 self.log.reset(floor);
             }
         }
-        self.set_progress(Match::Unknown { guess: self.log.end() });
+        self.set_log_match(LogMatch::Unknown { guess: self.log.end() });
         true
     }
 }

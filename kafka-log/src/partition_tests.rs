@@ -72,7 +72,7 @@ fn a_log_that_begins_anew_below_its_old_end_has_nothing_committed_above_it() {
         at: 2,
         prev: 5,
         high: 2,
-        sole: false,
+        sole_follower: false,
         entries,
         floor,
     };
@@ -116,7 +116,7 @@ fn a_restart_does_not_make_a_follower_follow_an_older_leader() {
             at: 1,
             prev: 1,
             high: 1,
-            sole: false,
+            sole_follower: false,
             entries: vec![entry(1, 9)],
             floor: None,
         };
@@ -139,9 +139,9 @@ fn a_proposal_names_everyone_who_may_be_in_sync() {
     let leaves = from.without(|id| *id.node == *"n2").unwrap();
     let record = partition.propose(&from, &leaves);
     assert_eq!(names(&record), ["n1", "n2", "n3"]);
-    assert_eq!(recovered([record]).holding().known, partition.holding().known);
+    assert_eq!(recovered([record]).holding().last_proposal, partition.holding().last_proposal);
     // The second proposal succeeded.
-    partition.know(leaves.clone());
+    partition.record_proposal(leaves.clone());
     let next = leaves.with(id("n4", 4));
     assert_eq!(names(&partition.propose(&leaves, &next)), ["n1", "n4"]);
 }
@@ -149,9 +149,9 @@ fn a_proposal_names_everyone_who_may_be_in_sync() {
 #[test]
 fn a_replica_that_may_be_about_to_lead_does_not_tell_what_it_holds() {
     let mut partition = recovered(follower(1));
-    assert!(partition.may_tell());
+    assert!(partition.may_report_holding());
     partition.metadata.is_swapping = true;
-    assert!(!partition.may_tell());
+    assert!(!partition.may_report_holding());
 }
 
 #[test]

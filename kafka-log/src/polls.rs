@@ -6,7 +6,7 @@
 //!   a key without messages, as the protocol allows.
 //! * A poll returns no more bytes than [`Config::poll_bytes`](crate::Config), whichever nodes
 //!   answer. If a key does not fit, the poll leaves it out or returns fewer of its messages.
-//! * The number of open questions is bounded, and so are their bytes. If there is no room for a
+//! * The number of open remote polls is bounded, and so are their bytes. If there is no room for a
 //!   poll, the node refuses it at once.
 
 use std::collections::BTreeSet;
@@ -16,20 +16,20 @@ use std::time::Duration;
 use maelstrom_core::{NodeId, Request};
 use serde_json::value::RawValue;
 
-use crate::indexed::{Facts, Index, Indexed};
+use crate::indexed::{Index, IndexKeys, Indexed};
 use crate::queue::encoded_len;
 use crate::wire::{Messages, Offsets, string_len};
 
 /// How long other nodes may take to answer.
 pub(crate) const GIVE_UP_AFTER: Duration = Duration::from_millis(2_000);
 
-/// The largest number of open questions to other nodes.
+/// The largest number of open remote polls to other nodes.
 pub(crate) const POLLS_MAX: usize = 16_384;
 
-/// A question to another node.
+/// The part of a client's poll that another node must answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Question {
-    /// The poll that the question is a part of.
+pub(crate) struct RemotePoll {
+    /// The client's poll.
     pub(crate) poll: u64,
     pub(crate) offsets: Offsets,
     pub(crate) target: NodeId,
@@ -39,23 +39,23 @@ pub(crate) struct Question {
     bytes: usize,
 }
 
-impl Index for Question {
-    /// Due when the question must be asked again.
-    fn facts(&self) -> Facts {
+impl Index for RemotePoll {
+    /// Due when it must be forwarded again.
+    fn index_keys(&self) -> IndexKeys {
         let Self { retry_at, bytes, .. } = *self;
-        Facts { due_at: Some(retry_at), bytes, ..Facts::default() }
+        IndexKeys { due_at: Some(retry_at), bytes, ..IndexKeys::default() }
     }
 }
 
 /// The messages in the answer to a poll: no more bytes than allowed, or a single message.
 #[derive(Clone, Debug)]
-pub(crate) struct Shown {
+pub(crate) struct PollResult {
     msgs: Messages,
     /// Bytes of JSON that may still be added.
     room: usize,
 }
 
-impl Shown {
+impl PollResult {
     /// No messages yet, and up to `bytes_max` bytes of JSON.
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self { msgs: Messages::new(), room: bytes_max }
@@ -97,27 +97,27 @@ impl Shown {
 
 /// A client's poll.
 #[derive(Clone, Debug)]
-struct Asked {
+struct PendingPoll {
     request: Request,
-    shown: Shown,
+    result: PollResult,
     open: BTreeSet<u64>,
     deadline: Duration,
     /// True if any key was answered, even without messages.
     is_any: bool,
 }
 
-impl Index for Asked {
+impl Index for PendingPoll {
     /// Due when its time is up.
-    fn facts(&self) -> Facts {
-        Facts { due_at: Some(self.deadline), ..Facts::default() }
+    fn index_keys(&self) -> IndexKeys {
+        IndexKeys { due_at: Some(self.deadline), ..IndexKeys::default() }
     }
 }
 
 /// All polls that wait for other nodes.
 #[derive(Debug, Default)]
 pub(crate) struct Polls {
-    asked: Indexed<u64, Asked>,
-    questions: Indexed<u64, Question>,
+    pending: Indexed<u64, PendingPoll>,
+    remote_polls: Indexed<u64, RemotePoll>,
     next: u64,
 }
 
@@ -135,91 +135,93 @@ impl Polls {
         self.next
     }
 
-    /// True if these questions can be asked, too: the number of open questions stays within its
-    /// limit, and so do their bytes. Bytes have no limit while no other question is open.
-    pub(crate) fn has_room(&self, questions: &[(NodeId, Offsets)], bytes_max: usize) -> bool {
-        let bytes = questions.iter().map(|(_, offsets)| encoded_len(offsets));
-        let bytes = bytes.fold(self.questions.bytes(), usize::saturating_add);
-        self.questions.len().saturating_add(questions.len()) <= POLLS_MAX
-            && (bytes <= bytes_max || self.questions.is_empty())
+    /// True if these remote polls can be forwarded, too: the number of open remote polls stays
+    /// within its limit, and so do their bytes. Bytes have no limit while no other remote poll is
+    /// open.
+    pub(crate) fn has_room(&self, remote_polls: &[(NodeId, Offsets)], bytes_max: usize) -> bool {
+        let bytes = remote_polls.iter().map(|(_, offsets)| encoded_len(offsets));
+        let bytes = bytes.fold(self.remote_polls.bytes(), usize::saturating_add);
+        self.remote_polls.len().saturating_add(remote_polls.len()) <= POLLS_MAX
+            && (bytes <= bytes_max || self.remote_polls.is_empty())
     }
 
-    /// Begins a poll that has these messages so far, and needs the answers to these questions (the
-    /// node to ask, and offsets). Returns the names of the questions. `is_any`: this node keeps
-    /// some of the keys.
+    /// Begins a poll that has these messages so far, and needs the answers to these remote polls
+    /// (the node to ask, and offsets). Returns the names of the remote polls. `is_any`: this node
+    /// keeps some of the keys.
     pub(crate) fn begin(
         &mut self,
         request: Request,
-        shown: Shown,
+        result: PollResult,
         is_any: bool,
-        questions: Vec<(NodeId, Offsets)>,
+        remote_polls: Vec<(NodeId, Offsets)>,
         now: Duration,
         retry_after: Duration,
     ) -> Vec<(u64, NodeId)> {
         let poll = self.name();
         let mut names = Vec::new();
-        for (target, offsets) in questions {
+        for (target, offsets) in remote_polls {
             let id = self.name();
             names.push((id, target.clone()));
             let retry_at = now.saturating_add(retry_after);
             let bytes = encoded_len(&offsets);
-            let question = Question { poll, offsets, target, retry_at, tries: 0, bytes };
-            self.questions.insert(id, question);
+            let remote_poll = RemotePoll { poll, offsets, target, retry_at, tries: 0, bytes };
+            self.remote_polls.insert(id, remote_poll);
         }
         let open = names.iter().map(|(id, _)| *id).collect();
         let deadline = now.saturating_add(GIVE_UP_AFTER);
-        self.asked.insert(poll, Asked { request, shown, open, deadline, is_any });
+        self.pending.insert(poll, PendingPoll { request, result, open, deadline, is_any });
         names
     }
 
-    pub(crate) fn question(&self, id: u64) -> Option<&Question> {
-        self.questions.get(&id)
+    pub(crate) fn remote_poll(&self, id: u64) -> Option<&RemotePoll> {
+        self.remote_polls.get(&id)
     }
 
-    pub(crate) fn question_mut(&mut self, id: u64) -> Option<&mut Question> {
-        self.questions.get_mut(&id)
+    pub(crate) fn remote_poll_mut(&mut self, id: u64) -> Option<&mut RemotePoll> {
+        self.remote_polls.get_mut(&id)
     }
 
-    /// Takes the answer to a question. Returns the answer to its poll, if this was the last
-    /// question.
+    /// Takes the answer to a remote poll. Returns the answer to its poll, if this was the last
+    /// remote poll.
     pub(crate) fn answered(&mut self, id: u64, msgs: Messages) -> Option<Answer> {
-        let question = self.questions.remove(&id)?;
-        let asked = self.asked.get_mut(&question.poll)?;
-        asked.open.remove(&id);
-        asked.is_any = true;
+        let remote_poll = self.remote_polls.remove(&id)?;
+        let pending = self.pending.get_mut(&remote_poll.poll)?;
+        pending.open.remove(&id);
+        pending.is_any = true;
         for (key, msgs) in msgs {
             // A client gets only keys that it asked for.
-            if question.offsets.contains_key(&key) {
-                asked.shown.add(&key, msgs);
+            if remote_poll.offsets.contains_key(&key) {
+                pending.result.add(&key, msgs);
             }
         }
-        asked.open.is_empty().then_some(())?;
-        let asked = self.asked.remove(&question.poll)?;
-        Some(Answer { request: asked.request, msgs: Some(asked.shown.into_msgs()) })
+        pending.open.is_empty().then_some(())?;
+        let pending = self.pending.remove(&remote_poll.poll)?;
+        Some(Answer { request: pending.request, msgs: Some(pending.result.into_msgs()) })
     }
 
-    /// The questions that must be asked again.
+    /// The remote polls that must be forwarded again.
     pub(crate) fn due(&self, now: Duration) -> Vec<u64> {
-        self.questions.due(now)
+        self.remote_polls.due(now)
     }
 
     /// Ends the polls that ran out of time.
     pub(crate) fn give_up(&mut self, now: Duration) -> Vec<Answer> {
-        let late = self.asked.due(now);
-        let asked: Vec<Asked> = late.iter().filter_map(|poll| self.asked.remove(poll)).collect();
-        for id in asked.iter().flat_map(|asked| &asked.open) {
-            self.questions.remove(id);
+        let late = self.pending.due(now);
+        let pending: Vec<PendingPoll> =
+            late.iter().filter_map(|poll| self.pending.remove(poll)).collect();
+        for id in pending.iter().flat_map(|pending| &pending.open) {
+            self.remote_polls.remove(id);
         }
-        let answers = asked.into_iter().map(|asked| Answer {
-            request: asked.request,
-            msgs: asked.is_any.then(|| asked.shown.into_msgs()),
+        let answers = pending.into_iter().map(|pending| Answer {
+            request: pending.request,
+            msgs: pending.is_any.then(|| pending.result.into_msgs()),
         });
         answers.collect()
     }
 
-    /// The time at which the next question or poll is due.
+    /// The time at which the next remote poll or client's poll is due.
     pub(crate) fn next_due(&self) -> Option<Duration> {
-        [self.questions.next_due(), self.asked.next_due()].into_iter().flatten().min()
+        [self.remote_polls.next_due(), self.pending.next_due()].into_iter().flatten().min()
     }
 }
 

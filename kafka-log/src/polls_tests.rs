@@ -30,16 +30,16 @@ fn msgs(keys: &[&str]) -> Messages {
 }
 
 /// The messages of these keys in a poll of up to `bytes_max` bytes.
-fn shown(keys: &[&str], bytes_max: usize) -> Shown {
-    let mut shown = Shown::new(bytes_max);
+fn result(keys: &[&str], bytes_max: usize) -> PollResult {
+    let mut result = PollResult::new(bytes_max);
     for (key, list) in msgs(keys) {
-        shown.add(&key, list);
+        result.add(&key, list);
     }
-    shown
+    result
 }
 
-/// Begins a poll that asks `n1`, `n2` and so on one question each. Returns the names of the
-/// questions.
+/// Begins a poll that needs one remote poll each at `n1`, `n2` and so on. Returns the names of the
+/// remote polls.
 fn begin(
     polls: &mut Polls,
     nth: usize,
@@ -48,9 +48,10 @@ fn begin(
     now: Duration,
 ) -> Vec<u64> {
     let request = requests(9).swap_remove(nth);
-    let questions = (1..).zip(asked).map(|(number, keys)| (node(number), offsets(keys))).collect();
+    let remote_polls =
+        (1..).zip(asked).map(|(number, keys)| (node(number), offsets(keys))).collect();
     let is_any = !own.is_empty();
-    let names = polls.begin(request, shown(own, 1_000), is_any, questions, now, RETRY);
+    let names = polls.begin(request, result(own, 1_000), is_any, remote_polls, now, RETRY);
     let targets: Vec<NodeId> = names.iter().map(|(_, target)| target.clone()).collect();
     assert_eq!(targets, (1..).map(node).take(asked.len()).collect::<Vec<_>>());
     names.into_iter().map(|(id, _)| id).collect()
@@ -103,7 +104,7 @@ fn an_answer_counts_once_and_one_that_nobody_waits_for_does_not() {
 
 #[test]
 fn an_answer_may_have_nothing_and_does_not_bring_what_was_not_asked_for() {
-    // The question, the answer, and the reply to the client.
+    // The remote poll, the answer, and the reply to the client.
     let table: [(&[&str], &[&str], &[&str]); 4] = [
         (&["a", "b"], &["a", "b"], &["a", "b", "own"]),
         (&["a", "b"], &["b"], &["b", "own"]),
@@ -139,7 +140,7 @@ fn a_poll_whose_time_is_up_ends_with_what_there_is() {
         // Later answers come too late, and nothing waits any more.
         assert!(polls.answered(names[1], msgs(&["b"])).is_none());
         assert_eq!((polls.next_due(), polls.due(secs(99))), (None, vec![]));
-        assert!(polls.question(names[1]).is_none() && given_up(&mut polls, secs(99)).is_empty());
+        assert!(polls.remote_poll(names[1]).is_none() && given_up(&mut polls, secs(99)).is_empty());
     }
 }
 
@@ -169,34 +170,34 @@ fn polls_end_each_at_its_own_time_in_the_order_in_which_they_came() {
 }
 
 #[test]
-fn a_question_is_asked_again_when_nobody_has_answered_for_a_while() {
+fn a_remote_poll_is_forwarded_again_when_nobody_has_answered_for_a_while() {
     let mut polls = Polls::default();
     let names = begin(&mut polls, 0, &[&["a"], &["b"]], &[], secs(0));
     assert!(polls.due(RETRY - Duration::from_nanos(1)).is_empty());
     assert_eq!((polls.next_due(), polls.due(RETRY)), (Some(RETRY), names.clone()));
-    let question = polls.question_mut(names[0]).unwrap();
-    assert_eq!((question.tries, &question.target), (0, &node(1)));
-    (question.tries, question.target, question.retry_at) = (1, node(2), 2 * RETRY);
-    // The other question keeps its time, and the poll its deadline.
+    let remote_poll = polls.remote_poll_mut(names[0]).unwrap();
+    assert_eq!((remote_poll.tries, &remote_poll.target), (0, &node(1)));
+    (remote_poll.tries, remote_poll.target, remote_poll.retry_at) = (1, node(2), 2 * RETRY);
+    // The other remote poll keeps its time, and the poll its deadline.
     assert_eq!((polls.next_due(), polls.due(RETRY)), (Some(RETRY), vec![names[1]]));
-    polls.question_mut(names[1]).unwrap().retry_at = secs(60);
+    polls.remote_poll_mut(names[1]).unwrap().retry_at = secs(60);
     assert_eq!((polls.next_due(), polls.due(2 * RETRY)), (Some(2 * RETRY), vec![names[0]]));
-    polls.question_mut(names[0]).unwrap().retry_at = secs(60);
+    polls.remote_poll_mut(names[0]).unwrap().retry_at = secs(60);
     assert_eq!(polls.next_due(), Some(GIVE_UP_AFTER));
     // The node that was asked first may still answer.
     assert!(polls.answered(names[0], msgs(&["a"])).is_none());
-    assert_eq!(polls.question(names[0]).map(|question| question.tries), None);
-    assert_eq!(polls.question(names[1]).map(|question| &question.target), Some(&node(2)));
+    assert_eq!(polls.remote_poll(names[0]).map(|remote_poll| remote_poll.tries), None);
+    assert_eq!(polls.remote_poll(names[1]).map(|remote_poll| &remote_poll.target), Some(&node(2)));
 }
 
 #[test]
-fn questions_have_no_more_than_their_bytes_but_for_those_of_a_poll_alone() {
+fn remote_polls_have_no_more_than_their_bytes_but_for_those_of_a_poll_alone() {
     // As JSON: {"a":0}, {"\u0001":0}.
     let (short, long) = ((node(1), offsets(&["a"])), (node(1), offsets(&["\u{1}"])));
     let bytes = [&short, &long].map(|(_, offsets)| encoded_len(offsets));
     assert_eq!(bytes, [7, 12]);
-    // Number of open short questions, the new questions, the limit of bytes, and whether there is
-    // room.
+    // Number of open short remote polls, the new remote polls, the limit of bytes, and whether
+    // there is room.
     let table = [
         (0, vec![short.clone()], 7, true),
         (0, vec![long.clone(), short.clone()], 7, true),
@@ -208,16 +209,16 @@ fn questions_have_no_more_than_their_bytes_but_for_those_of_a_poll_alone() {
         (2, vec![short, long], 32, false),
         (1, vec![], 7, true),
     ];
-    for (open, questions, bytes_max, has_room) in table {
+    for (open, remote_polls, bytes_max, has_room) in table {
         let mut polls = Polls::default();
         for nth in 0..open {
             begin(&mut polls, nth, &[&["a"]], &[], secs(0));
         }
-        let about = format!("{open} open, {questions:?}, {bytes_max} bytes");
-        assert_eq!(polls.has_room(&questions, bytes_max), has_room, "{about}");
-        // Questions that were answered or given up make room.
+        let about = format!("{open} open, {remote_polls:?}, {bytes_max} bytes");
+        assert_eq!(polls.has_room(&remote_polls, bytes_max), has_room, "{about}");
+        // Remote polls that were answered or given up make room.
         polls.give_up(GIVE_UP_AFTER);
-        assert!(polls.has_room(&questions, bytes_max), "{about}, given up");
+        assert!(polls.has_room(&remote_polls, bytes_max), "{about}, given up");
     }
     let mut polls = Polls::default();
     let names = begin(&mut polls, 0, &[&["a"], &["a"]], &[], secs(0));
@@ -228,22 +229,22 @@ fn questions_have_no_more_than_their_bytes_but_for_those_of_a_poll_alone() {
 }
 
 #[test]
-fn the_number_of_open_questions_is_bounded() {
+fn the_number_of_open_remote_polls_is_bounded() {
     let mut polls = Polls::default();
-    let question = (node(1), offsets(&[]));
+    let remote_poll = (node(1), offsets(&[]));
     let ask = |polls: &mut Polls, count: usize| {
-        let questions = vec![question.clone(); count];
-        polls.begin(requests(1).remove(0), shown(&[], 0), false, questions, secs(0), RETRY)
+        let remote_polls = vec![remote_poll.clone(); count];
+        polls.begin(requests(1).remove(0), result(&[], 0), false, remote_polls, secs(0), RETRY)
     };
     let names = ask(&mut polls, POLLS_MAX - 2);
     for (count, has_room) in [(1, true), (2, true), (3, false)] {
-        let questions = vec![question.clone(); count];
-        assert_eq!(polls.has_room(&questions, usize::MAX), has_room, "{count}");
+        let remote_polls = vec![remote_poll.clone(); count];
+        assert_eq!(polls.has_room(&remote_polls, usize::MAX), has_room, "{count}");
     }
     ask(&mut polls, 2);
-    assert!(!polls.has_room(std::slice::from_ref(&question), usize::MAX));
+    assert!(!polls.has_room(std::slice::from_ref(&remote_poll), usize::MAX));
     polls.answered(names[7].0, msgs(&[]));
-    assert!(polls.has_room(std::slice::from_ref(&question), usize::MAX));
+    assert!(polls.has_room(std::slice::from_ref(&remote_poll), usize::MAX));
 }
 
 #[test]
@@ -261,10 +262,10 @@ fn a_poll_shows_no_more_bytes_than_it_may_but_one_message_always() {
     ];
     for (bytes_max, own, answered, keys) in table {
         let mut polls = Polls::default();
-        let questions = vec![(node(1), offsets(&answered))];
+        let remote_polls = vec![(node(1), offsets(&answered))];
         let request = requests(1).remove(0);
-        let own = shown(&own, bytes_max);
-        let names = polls.begin(request, own, false, questions, secs(0), RETRY);
+        let own = result(&own, bytes_max);
+        let names = polls.begin(request, own, false, remote_polls, secs(0), RETRY);
         let told = polls.answered(names[0].0, msgs(&answered)).map(told);
         assert_eq!(told, Some(answer(0, &keys)), "{bytes_max}, {answered:?}");
     }

@@ -7,7 +7,7 @@
 //!   so the rest of the line always fits.
 //! * Items of one kind leave in the order in which they came. An item that does not fit stays at
 //!   the front until the next packet.
-//! * The kinds take turns to be packed first ([`Kind::turns`]), so no kind starves another.
+//! * The kinds take turns to be packed first ([`Kind::round_robin`]), so no kind starves another.
 //! * An item that is longer than the whole budget goes alone, in a packet that is still empty.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -15,7 +15,7 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::wire::{PartitionId, Polled, Sent};
+use crate::wire::{PartitionId, Polled, SendOutcome};
 
 /// A writer that only counts bytes.
 struct Counter(usize);
@@ -124,18 +124,18 @@ impl<T: Ord + Copy> Fifo<T> {
 
 /// A queue of items with a limit of bytes.
 #[derive(Clone, Debug)]
-pub(crate) struct Bounded<T> {
+pub(crate) struct ByteBoundedQueue<T> {
     items: VecDeque<(usize, T)>,
     bytes: usize,
 }
 
-impl<T> Default for Bounded<T> {
+impl<T> Default for ByteBoundedQueue<T> {
     fn default() -> Self {
         Self { items: VecDeque::new(), bytes: 0 }
     }
 }
 
-impl<T: Serialize> Bounded<T> {
+impl<T: Serialize> ByteBoundedQueue<T> {
     /// Adds an item at the end, if the queue then has no more than `bytes_max` bytes, or was empty.
     /// Returns true if it did.
     pub(crate) fn push(&mut self, item: T, bytes_max: usize) -> bool {
@@ -167,27 +167,27 @@ impl<T: Serialize> Bounded<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Acks,
-    Sent,
+    SendOutcomes,
     Appends,
     Sends,
     Polls,
     Polled,
-    Found,
+    Holdings,
 }
 
 impl Kind {
     const ALL: [Self; 7] = [
         Self::Acks,
-        Self::Sent,
+        Self::SendOutcomes,
         Self::Appends,
         Self::Sends,
         Self::Polls,
         Self::Polled,
-        Self::Found,
+        Self::Holdings,
     ];
 
     /// All kinds, in the order in which they go into the packet of that number.
-    pub(crate) fn turns(number: u64) -> impl Iterator<Item = Self> {
+    pub(crate) fn round_robin(number: u64) -> impl Iterator<Item = Self> {
         let count = Self::ALL.len();
         let first = number.checked_rem(count as u64).unwrap_or(0);
         let first = usize::try_from(first).unwrap_or(0);
@@ -207,12 +207,12 @@ pub(crate) struct Queue {
     /// Polls that this node forwards.
     pub(crate) polls: Fifo<u64>,
     /// Outcomes of the peer's sends. If one is lost, the peer asks again.
-    pub(crate) sent: Bounded<Sent>,
+    pub(crate) send_outcomes: ByteBoundedQueue<SendOutcome>,
     /// Answers to the peer's polls. If one is lost, the peer asks again.
-    pub(crate) polled: Bounded<Polled>,
+    pub(crate) polled: ByteBoundedQueue<Polled>,
     /// Partitions without a record in `lin-kv`. For each, the peer gets a description of this
     /// node's records, or a question for its own.
-    pub(crate) found: Fifo<PartitionId>,
+    pub(crate) holdings: Fifo<PartitionId>,
 }
 
 impl Queue {
@@ -227,9 +227,9 @@ impl Queue {
     /// True if an answer for the peer waits.
     pub(crate) fn has_answers(&self) -> bool {
         !(self.acks.is_empty()
-            && self.sent.is_empty()
+            && self.send_outcomes.is_empty()
             && self.polled.is_empty()
-            && self.found.is_empty())
+            && self.holdings.is_empty())
     }
 
     /// True if a request to the peer waits.
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_queue_takes_no_more_bytes_than_it_may_but_always_one_item() {
-        let mut queue = Bounded::default();
+        let mut queue = ByteBoundedQueue::default();
         assert!(queue.push("xxxxxxxxxx", 5));
         assert!(!queue.push("x", 5));
         let mut list = Vec::new();
@@ -273,8 +273,8 @@ mod tests {
 
     #[test]
     fn each_kind_is_the_first_in_turn() {
-        let firsts: Vec<_> = (0..7).filter_map(|number| Kind::turns(number).next()).collect();
+        let firsts: Vec<_> = (0..7).filter_map(|number| Kind::round_robin(number).next()).collect();
         assert_eq!(firsts, Kind::ALL);
-        assert_eq!(Kind::turns(u64::MAX).count(), 7);
+        assert_eq!(Kind::round_robin(u64::MAX).count(), 7);
     }
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use maelstrom_core::{Error, Node, NodeId, Request};
 
-use crate::packets::When;
-use crate::polls::Shown;
+use crate::packets::Urgency;
+use crate::polls::PollResult;
 use crate::wire::{Offsets, Poll, Polled, string_len};
 use crate::{Event, KafkaLog, Reply};
 
-/// The shortest time after which a node asks another node the same question.
+/// The shortest time after which a node forwards a poll again.
 const RETRY_MIN: Duration = Duration::from_millis(300);
 
 /// The largest size of an offset as JSON, with colon and comma.
@@ -21,17 +21,17 @@ const OFFSET_BYTES: usize = 22;
 /// The largest number of messages of a key in the answer to a poll.
 const MESSAGES_MAX: usize = 1_000;
 
-/// Collects the keys that this node does not keep into questions that fit into a packet.
-struct Questions {
+/// Collects the keys that this node does not keep into remote polls that fit into a packet.
+struct RemotePolls {
     bytes_max: usize,
     /// The longest key that any message can have.
     key_bytes_max: usize,
-    /// The last question to each node, and its length.
+    /// The last remote poll to each node, and its length.
     open: BTreeMap<NodeId, (Offsets, usize)>,
     full: Vec<(NodeId, Offsets)>,
 }
 
-impl Questions {
+impl RemotePolls {
     fn new(bytes_max: usize, key_bytes_max: usize) -> Self {
         Self { bytes_max, key_bytes_max, open: BTreeMap::new(), full: Vec::new() }
     }
@@ -60,15 +60,15 @@ impl Questions {
 
 impl KafkaLog {
     /// The committed messages of these keys, as far as this node keeps and knows them.
-    fn read(&self, offsets: &Offsets) -> Shown {
-        let mut shown = Shown::new(self.config.poll_bytes.min(self.config.packet_bytes));
+    fn read(&self, offsets: &Offsets) -> PollResult {
+        let mut result = PollResult::new(self.config.poll_bytes.min(self.config.packet_bytes));
         for (key, from) in offsets {
             let partition = self.partitions.get(&self.placement.partition(key));
-            let Some(partition) = partition.filter(|_| !shown.is_full()) else { continue };
+            let Some(partition) = partition.filter(|_| !result.is_full()) else { continue };
             let list = partition.log.read(key, *from, partition.high());
-            shown.add(key, list.take(MESSAGES_MAX));
+            result.add(key, list.take(MESSAGES_MAX));
         }
-        shown
+        result
     }
 
     /// Takes a poll of a client.
@@ -80,43 +80,43 @@ impl KafkaLog {
     ) -> Result<(), Error> {
         let now = node.now();
         let mut kept = Offsets::new();
-        let mut elsewhere = Questions::new(self.config.packet_bytes, self.config.message_bytes);
+        let mut elsewhere = RemotePolls::new(self.config.packet_bytes, self.config.message_bytes);
         for (key, from) in offsets {
             let id = self.placement.partition(&key);
             if self.keeps(id) {
                 kept.insert(key, from);
-            } else if let Some(target) = self.reader(id, 0) {
+            } else if let Some(target) = self.poll_target(id, 0) {
                 elsewhere.add(target, key, from);
             }
         }
-        let questions = elsewhere.done();
-        let shown = self.read(&kept);
-        if questions.is_empty() {
-            node.reply(request, &Reply::PollOk { msgs: shown.into_msgs() });
+        let remote_polls = elsewhere.done();
+        let result = self.read(&kept);
+        if remote_polls.is_empty() {
+            node.reply(request, &Reply::PollOk { msgs: result.into_msgs() });
             return Ok(());
         }
-        if !self.polls.has_room(&questions, self.config.pending_bytes) {
+        if !self.polls.has_room(&remote_polls, self.config.pending_bytes) {
             let text = "too many polls are under way: try again when some have been answered";
             return Err(Error::temporarily_unavailable(text));
         }
         let (request, is_any) = (request.clone(), !kept.is_empty());
-        let asked = self.polls.begin(request, shown, is_any, questions, now, RETRY_MIN);
-        for (id, target) in asked {
-            self.ask(now, id, &target);
+        let forwarded = self.polls.begin(request, result, is_any, remote_polls, now, RETRY_MIN);
+        for (id, target) in forwarded {
+            self.forward_poll(now, id, &target);
         }
         Ok(())
     }
 
-    fn ask(&mut self, now: Duration, id: u64, target: &NodeId) {
+    fn forward_poll(&mut self, now: Duration, id: u64, target: &NodeId) {
         if let Some(link) = self.links.get_mut(target) {
             link.queue.polls.insert(id);
         }
-        self.touch(now, target, When::Fresh);
+        self.schedule_packet(now, target, Urgency::Lingering);
     }
 
     /// The node to ask about a partition that this node does not keep. Retries go through the
     /// leader and the other replicas in turn.
-    fn reader(&self, id: crate::PartitionId, tries: usize) -> Option<NodeId> {
+    fn poll_target(&self, id: crate::PartitionId, tries: usize) -> Option<NodeId> {
         let leader = self.partitions.get(&id).and_then(|partition| partition.leader());
         let replicas = self.placement.replicas(id).iter().filter(|node| leader != Some(*node));
         let all: Vec<&NodeId> = leader.into_iter().chain(replicas).collect();
@@ -134,7 +134,7 @@ impl KafkaLog {
             let polled = Polled { id: poll.id, msgs };
             link.queue.polled.push(polled, self.config.pending_bytes);
         }
-        self.touch(now, src, When::Soon);
+        self.schedule_packet(now, src, Urgency::Urgent);
     }
 
     /// Takes a peer's answer.
@@ -158,15 +158,16 @@ impl KafkaLog {
             }
         }
         for id in self.polls.due(now) {
-            let Some(question) = self.polls.question(id) else { continue };
-            let tries = question.tries.saturating_add(1);
-            let key = question.offsets.keys().next().cloned();
-            let target = key.and_then(|key| self.reader(self.placement.partition(&key), tries));
-            let Some(question) = self.polls.question_mut(id) else { continue };
-            (question.tries, question.retry_at) = (tries, now.saturating_add(RETRY_MIN));
+            let Some(remote_poll) = self.polls.remote_poll(id) else { continue };
+            let tries = remote_poll.tries.saturating_add(1);
+            let key = remote_poll.offsets.keys().next().cloned();
+            let target =
+                key.and_then(|key| self.poll_target(self.placement.partition(&key), tries));
+            let Some(remote_poll) = self.polls.remote_poll_mut(id) else { continue };
+            (remote_poll.tries, remote_poll.retry_at) = (tries, now.saturating_add(RETRY_MIN));
             if let Some(target) = target {
-                question.target = target.clone();
-                self.ask(now, id, &target);
+                remote_poll.target = target.clone();
+                self.forward_poll(now, id, &target);
             }
         }
     }
@@ -179,10 +180,10 @@ impl KafkaLog {
         request: &Request,
         offsets: Offsets,
     ) {
-        let rise = self.own_offsets.rise(offsets);
-        if !rise.0.is_empty() {
-            self.own_offsets.take(rise.clone());
-            self.offsets.append(node, rise);
+        let update = self.own_offsets.newer(offsets);
+        if !update.0.is_empty() {
+            self.own_offsets.merge_update(update.clone());
+            self.offsets.append(node, update);
         }
         node.reply(request, &Reply::CommitOffsetsOk);
     }

@@ -6,8 +6,8 @@
 //!
 //! 1. `lin-kv` has no record ([`KafkaLog::record_missing`]). A leader steps down.
 //! 2. The replica sends all others a description of its records, and asks for theirs
-//!    ([`KafkaLog::found_from`]). A new partition in a fresh cluster costs no message: a peer that
-//!    holds nothing of any partition has said so in its first packets, and is not asked.
+//!    ([`KafkaLog::holding_from`]). A new partition in a fresh cluster costs no message: a peer
+//!    that holds nothing of any partition has said so in its first packets, and is not asked.
 //! 3. When all descriptions are there, the node with the most complete log creates the record, and
 //!    leads ([`KafkaLog::recover_partition`]). The others follow it like any new leader.
 //!
@@ -23,10 +23,10 @@ use tracing::{debug, info, warn};
 
 use crate::marks;
 use crate::meta::Metadata;
-use crate::packets::When;
+use crate::packets::Urgency;
 use crate::recovery::{Comparison, Decision, Holding, Reason, UNCLEAN_EPOCHS};
 use crate::rules::Rule;
-use crate::wire::{Found, LogId, PartitionId};
+use crate::wire::{HoldingReport, LogId, PartitionId};
 use crate::{Event, KafkaLog, Link};
 
 /// Draws the name of a new log. 53 bits: any JSON parser keeps all digits of such a number.
@@ -63,8 +63,8 @@ impl KafkaLog {
                 // Its first packet may be enough.
                 link.probe(now);
             } else {
-                link.queue.found.insert(id);
-                self.touch(now, &peer, When::Fresh);
+                link.queue.holdings.insert(id);
+                self.schedule_packet(now, &peer, Urgency::Lingering);
             }
         }
     }
@@ -77,7 +77,7 @@ impl KafkaLog {
         holdings.insert(self.own.id.clone(), (self.own.incarnation, partition.holding()));
         if holdings.values().all(|(_, holding)| holding.is_empty()) {
             for peer in self.placement.replicas(id) {
-                let link = self.links.get(peer).filter(|link| link.told_empty());
+                let link = self.links.get(peer).filter(|link| link.reported_no_records());
                 if let Some(incarnation) = link.and_then(Link::incarnation) {
                     let told = || (incarnation, Holding::default());
                     holdings.entry(peer.clone()).or_insert_with(told);
@@ -96,30 +96,35 @@ impl KafkaLog {
     }
 
     /// Takes a peer's description of its records of a partition. The peer may ask for this node's.
-    pub(crate) fn found_from(&mut self, node: &mut Node<Event>, src: &NodeId, found: Found) {
-        let (now, id) = (node.now(), found.partition);
+    pub(crate) fn holding_from(
+        &mut self,
+        node: &mut Node<Event>,
+        src: &NodeId,
+        report: HoldingReport,
+    ) {
+        let (now, id) = (node.now(), report.partition);
         if ![src, &self.own.id].into_iter().all(|end| self.placement.keeps(end, id)) {
             return debug!(peer = %src, partition = id, "tells of what is not kept here");
         }
-        if let Some(link) = self.links.get_mut(src).filter(|_| !found.holding.is_empty()) {
-            link.holds_something();
+        if let Some(link) = self.links.get_mut(src).filter(|_| !report.holding.is_empty()) {
+            link.note_records();
         }
         let incarnation = self.links.get(src).and_then(Link::incarnation);
         let keeps = self.keeps(id);
         let partition = self.open(id);
-        let may_tell = partition.may_tell();
+        let may_report_holding = partition.may_report_holding();
         if let Some(recovery) = &mut partition.recovery {
-            recovery.answered(src.clone(), incarnation.unwrap_or(0), found.holding);
+            recovery.answered(src.clone(), incarnation.unwrap_or(0), report.holding);
             partition.due_at = Some(now);
-        } else if keeps && found.asks && !partition.holding().is_empty() {
+        } else if keeps && report.asks && !partition.holding().is_empty() {
             // The peer found no record in `lin-kv`. This node looks for itself.
             partition.request_metadata(now);
         }
-        if found.asks && may_tell {
+        if report.asks && may_report_holding {
             if let Some(link) = self.links.get_mut(src) {
-                link.queue.found.insert(id);
+                link.queue.holdings.insert(id);
             }
-            self.touch(now, src, When::Soon);
+            self.schedule_packet(now, src, Urgency::Urgent);
         }
     }
 
@@ -173,7 +178,7 @@ impl KafkaLog {
         if let Some(link) = self.links.get_mut(leader) {
             link.queue.acks.insert(id);
         }
-        self.touch(now, leader, When::Lazy);
+        self.schedule_packet(now, leader, Urgency::Lazy);
     }
 
     /// Logs why a partition is unavailable. Logs a reason once, even if several partitions have it.

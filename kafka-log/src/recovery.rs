@@ -24,9 +24,10 @@
 //! # How the replicas notice a loss
 //!
 //! A replica keeps the newest leader that it heard from ([`Holding::leader`]). Before it asks for a
-//! change of the record in `lin-kv`, it makes the change durable ([`Holding::known`]). The durable
-//! record names all replicas that are in sync or eligible before or after the change. A recovery
-//! needs all replicas that the newest leaders and the newest changes name, in the same incarnation.
+//! change of the record in `lin-kv`, it makes the change durable ([`Holding::last_proposal`]). The
+//! durable record names all replicas that are in sync or eligible before or after the change. A
+//! recovery needs all replicas that the newest leaders and the newest changes name, in the same
+//! incarnation.
 //!
 //! Proof: let `K` be the newest change that a present replica has kept, made from the record `R`
 //! with the version before. Assume that no present replica knows of the next change of `R` in
@@ -102,15 +103,15 @@ pub struct Holding {
     pub end: Position,
     /// The newest change of the record in `lin-kv` that the replica asked for, with every replica
     /// that may have been in sync.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub known: Option<Metadata>,
+    #[serde(default, rename = "known", skip_serializing_if = "Option::is_none")]
+    pub last_proposal: Option<Metadata>,
 }
 
 impl Holding {
     /// True if the replica knows nothing of the partition.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.has_log() && self.known.is_none()
+        !self.has_log() && self.last_proposal.is_none()
     }
 
     /// True if the replica has followed a leader, or led.
@@ -125,7 +126,7 @@ impl Holding {
 
     /// The newest epoch that the replica knows or has proposed.
     pub(crate) fn newest_epoch(&self) -> Epoch {
-        self.known.as_ref().map_or(self.epoch, |known| known.epoch.max(self.epoch))
+        self.last_proposal.as_ref().map_or(self.epoch, |proposal| proposal.epoch.max(self.epoch))
     }
 }
 
@@ -137,7 +138,7 @@ pub enum Reason {
     /// These replicas may have been in sync, and their nodes have lost their records since.
     Lost(BTreeSet<ReplicaId>),
     /// These nodes hold logs of different names. No flag decides between them.
-    Strangers(Vec<NodeId>),
+    DifferentLogs(Vec<NodeId>),
 }
 
 impl fmt::Display for Reason {
@@ -154,7 +155,7 @@ impl fmt::Display for Reason {
                 let nodes = list(&mut replicas.iter().map(|replica| &replica.node));
                 write!(f, "the records of {nodes} are gone, which may have had messages alone")
             }
-            Self::Strangers(nodes) => {
+            Self::DifferentLogs(nodes) => {
                 let nodes = list(&mut nodes.iter());
                 write!(f, "{nodes} keep different logs of it: empty the folders with the wrong one")
             }
@@ -190,8 +191,8 @@ impl Comparison<'_> {
     /// The decision for the node `own`.
     #[must_use]
     pub fn decide(&self, own: &NodeId) -> Decision {
-        if let Some(strangers) = self.strangers() {
-            return Decision::Wait(strangers);
+        if let Some(reason) = self.different_logs() {
+            return Decision::Wait(reason);
         }
         let step = match (self.missing(), self.unclean) {
             (None, _) => 1,
@@ -210,7 +211,8 @@ impl Comparison<'_> {
         });
         let all = || self.holdings.values().map(|(_, holding)| holding);
         let epoch = all().map(Holding::newest_epoch).max().unwrap_or(0);
-        let version = all().filter_map(|holding| holding.known.as_ref().map(|known| known.version));
+        let proposals = all().filter_map(|holding| holding.last_proposal.as_ref());
+        let version = proposals.map(|proposal| proposal.version);
         Decision::Lead(Metadata {
             log_id: all().map(|holding| holding.log_id).max().unwrap_or(0),
             // A missing replica has no newer change than this one.
@@ -234,11 +236,12 @@ impl Comparison<'_> {
     }
 
     /// The nodes that hold anything, if their logs have different names.
-    fn strangers(&self) -> Option<Reason> {
+    fn different_logs(&self) -> Option<Reason> {
         let names = self.holdings.values().map(|(_, holding)| holding.log_id);
         let names: BTreeSet<LogId> = names.filter(|name| *name != 0).collect();
         let named = self.holdings.iter().filter(|(_, (_, holding))| holding.log_id != 0);
-        (names.len() > 1).then(|| Reason::Strangers(named.map(|(node, _)| node.clone()).collect()))
+        (names.len() > 1)
+            .then(|| Reason::DifferentLogs(named.map(|(node, _)| node.clone()).collect()))
     }
 
     /// The reason why no node can know yet which log has all committed entries.
@@ -252,17 +255,17 @@ impl Comparison<'_> {
         let leaders = || all().filter_map(|holding| holding.leader.as_ref());
         let newest = leaders().map(|(epoch, _)| *epoch).max();
         let leaders = leaders().filter(|(epoch, _)| Some(*epoch) == newest).map(|(_, id)| id);
-        let known = || all().filter_map(|holding| holding.known.as_ref());
-        let version = known().map(|known| known.version).max();
+        let proposals = || all().filter_map(|holding| holding.last_proposal.as_ref());
+        let version = proposals().map(|proposal| proposal.version).max();
         // There can be several changes with this version. At most one of them succeeded.
-        let known = known().filter(|known| Some(known.version) == version);
+        let newest = proposals().filter(|proposal| Some(proposal.version) == version);
         let is_here = |id: &ReplicaId| {
             self.holdings
                 .get(&id.node)
                 .is_some_and(|(incarnation, _)| *incarnation == id.incarnation)
         };
-        let known = known.flat_map(|known| known.in_sync.union(&known.eligible));
-        let needed = leaders.chain(known);
+        let named = newest.flat_map(|proposal| proposal.in_sync.union(&proposal.eligible));
+        let needed = leaders.chain(named);
         let lost: BTreeSet<ReplicaId> = needed.filter(|id| !is_here(id)).cloned().collect();
         (!lost.is_empty()).then_some(Reason::Lost(lost))
     }
@@ -428,7 +431,7 @@ mod tests {
     #[test]
     fn a_replica_that_proposed_a_record_holds_something() {
         let proposed = Metadata::first(7, id("n1", 1), [id("n2", 9)]);
-        let holding = Holding { known: Some(proposed), ..Holding::default() };
+        let holding = Holding { last_proposal: Some(proposed), ..Holding::default() };
         assert!(!holding.is_empty(), "it tells so when it begins");
         let holdings = [Some(holding), Some(Holding::default()), Some(Holding::default())];
         let lost = Reason::Lost(BTreeSet::from([id("n2", 9)]));
@@ -466,14 +469,14 @@ mod tests {
     }
 
     #[test]
-    fn whoever_may_have_been_in_sync_must_be_there_with_its_records() {
-        let known = |version, in_sync: &[ReplicaId]| {
+    fn every_replica_that_may_have_been_in_sync_must_be_present_with_its_records() {
+        let proposal = |version, in_sync: &[ReplicaId]| {
             let first = Metadata::first(7, id("n1", 1), in_sync.iter().cloned());
             Some(Metadata { version, ..first })
         };
-        let old = Holding { known: known(4, &[id("n2", 9)]), ..log(1, 1, 4) };
-        let fine = Holding { known: known(5, &[id("n2", 2)]), ..log(1, 1, 4) };
-        let bad = Holding { known: known(5, &[id("n3", 9)]), ..log(1, 1, 4) };
+        let old = Holding { last_proposal: proposal(4, &[id("n2", 9)]), ..log(1, 1, 4) };
+        let fine = Holding { last_proposal: proposal(5, &[id("n2", 2)]), ..log(1, 1, 4) };
+        let bad = Holding { last_proposal: proposal(5, &[id("n3", 9)]), ..log(1, 1, 4) };
         let other = || Some(log(1, 1, 4));
         assert_eq!(led(&[Some(old.clone()), Some(fine), other()], false).1, 2);
         let lost = Reason::Lost(BTreeSet::from([id("n3", 9)]));
@@ -487,8 +490,9 @@ mod tests {
             Some(Metadata { version: 5, epoch, ..first })
         };
         // The leader of epoch 1 lets `n3` in. At the same time `n2` takes over without it.
-        let led = Holding { known: change(1, &id("n1", 1), &[id("n3", 9)]), ..log(1, 1, 4) };
-        let taken = Holding { known: change(2, &id("n2", 2), &[]), ..log(1, 1, 4) };
+        let led =
+            Holding { last_proposal: change(1, &id("n1", 1), &[id("n3", 9)]), ..log(1, 1, 4) };
+        let taken = Holding { last_proposal: change(2, &id("n2", 2), &[]), ..log(1, 1, 4) };
         let lost = Reason::Lost(BTreeSet::from([id("n3", 9)]));
         let holdings = [Some(led), Some(taken), Some(Holding::default())];
         assert_eq!(decide(&holdings, false), Decision::Wait(lost));
@@ -496,8 +500,9 @@ mod tests {
 
     #[test]
     fn the_new_record_is_newer_than_all_and_keeps_the_name() {
-        let known = Metadata { version: 41, epoch: 6, ..Metadata::first(7, id("n1", 1), []) };
-        let holdings = [Some(Holding { known: Some(known), ..log(5, 5, 4) }), None, None];
+        let proposal = Metadata { version: 41, epoch: 6, ..Metadata::first(7, id("n1", 1), []) };
+        let holdings =
+            [Some(Holding { last_proposal: Some(proposal), ..log(5, 5, 4) }), None, None];
         let Decision::Lead(record) = decide(&holdings, true) else { panic!("nobody leads") };
         let Metadata { log_id, version, epoch, .. } = record;
         assert_eq!((log_id, version, epoch), (7, 41 + UNCLEAN_EPOCHS, 6 + UNCLEAN_EPOCHS));
@@ -507,11 +512,11 @@ mod tests {
     fn logs_of_different_names_are_not_compared() {
         let other = Holding { log_id: 8, ..log(1, 1, 9) };
         let holdings = [Some(log(2, 2, 4)), Some(other), Some(Holding::default())];
-        let strangers = Reason::Strangers(vec!["n1".into(), "n2".into()]);
-        assert_eq!(decide(&holdings, false), Decision::Wait(strangers.clone()));
-        assert_eq!(decide(&holdings, true), Decision::Wait(strangers.clone()));
+        let reason = Reason::DifferentLogs(vec!["n1".into(), "n2".into()]);
+        assert_eq!(decide(&holdings, false), Decision::Wait(reason.clone()));
+        assert_eq!(decide(&holdings, true), Decision::Wait(reason.clone()));
         let holdings = [holdings[0].clone(), holdings[1].clone(), None];
-        assert_eq!(decide(&holdings, true), Decision::Wait(strangers));
+        assert_eq!(decide(&holdings, true), Decision::Wait(reason));
         // Records of earlier versions have no name.
         let nameless = Holding { log_id: 0, ..log(2, 2, 9) };
         let holdings = [Some(log(2, 2, 4)), Some(nameless), Some(Holding::default())];

@@ -18,9 +18,15 @@ pub(crate) enum Role {
 impl Role {
     /// A follower with a log that ends at `end`. It follows `leader`, if that is known.
     pub(crate) fn follower(leader: Option<NodeId>, end: Position) -> Self {
-        let progress = Match::Unknown { guess: end };
+        let log_match = LogMatch::Unknown { guess: end };
         let floor = FloorReceiver::default();
-        Self::Follower(Follower { leader, led_by: None, progress, has_gap: false, floor })
+        Self::Follower(Follower {
+            leader,
+            leader_incarnation: None,
+            log_match,
+            has_gap: false,
+            floor,
+        })
     }
 
     pub(crate) fn as_leader(&self) -> Option<&Leader> {
@@ -58,8 +64,8 @@ pub(crate) struct Follower {
     /// The leader of the epoch, if it is known. The follower may not have heard from it yet.
     pub(crate) leader: Option<NodeId>,
     /// The incarnation of the leader, once the follower has heard from it.
-    pub(crate) led_by: Option<u64>,
-    pub(crate) progress: Match,
+    pub(crate) leader_incarnation: Option<u64>,
+    pub(crate) log_match: LogMatch,
     /// True if the leader sent entries that do not follow this log.
     pub(crate) has_gap: bool,
     /// The parts of the leader's floor that have come so far.
@@ -68,7 +74,7 @@ pub(crate) struct Follower {
 
 /// The part of a follower's log that is known to equal the leader's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Match {
+pub(crate) enum LogMatch {
     /// The whole log. Only now the follower appends and acknowledges.
     Whole,
     /// Not known. The follower asks its leader to compare this position.

@@ -10,13 +10,13 @@ use maelstrom_core::{Error, Node, NodeId, Request};
 use serde_json::value::RawValue;
 use tracing::debug;
 
-use crate::log::Seen;
+use crate::log::SendLookup;
 use crate::marks;
 use crate::metrics;
-use crate::packets::When;
+use crate::packets::Urgency;
 use crate::rules::Rule;
 use crate::sends::{GIVE_UP_AFTER, Pending, SENDS_MAX, SendId};
-use crate::wire::{Entry, Outcome, PartitionId, Position, Producer, Sent, string_len};
+use crate::wire::{Entry, Outcome, PartitionId, Position, Producer, SendOutcome, string_len};
 use crate::{Acks, Event, KafkaLog, Reply};
 
 /// The shortest time after which a send is tried again.
@@ -64,7 +64,7 @@ impl KafkaLog {
     pub(crate) fn dispatch(&mut self, node: &mut Node<Event>, id: SendId) {
         let now = node.now();
         if self.is_alone() {
-            self.lead_alone(node, id.0);
+            self.lead_single_node(node, id.0);
         }
         let Some(pending) = self.sends.get(id) else { return };
         let (tries, key, msg) = (pending.tries, pending.key.clone(), pending.msg.clone());
@@ -79,7 +79,7 @@ impl KafkaLog {
             retry_after = retry_after.max(link.retry_after().saturating_mul(2));
         }
         if let Some(target) = &target {
-            self.touch(now, target, When::Fresh);
+            self.schedule_packet(now, target, Urgency::Lingering);
         }
         if let Some(pending) = self.sends.get_mut(id) {
             pending.target = target;
@@ -136,7 +136,7 @@ impl KafkaLog {
                 }
                 return;
             }
-            Some(Outcome::Ask { .. }) | None => {}
+            Some(Outcome::NotLeader { .. }) | None => {}
             Some(Outcome::Offset(offset)) => self.reply_send_ok(node, id, offset),
         }
         if let Some(pending) = self.sends.get_mut(id) {
@@ -164,27 +164,27 @@ impl KafkaLog {
         let (high, epoch) = (partition.high(), partition.epoch());
         let lead = partition.role.as_leader_mut()?;
         let is_early = config.acks == Acks::Leader;
-        let seen = partition.log.seen(&producer, seq);
+        let lookup = partition.log.lookup_send(&producer, seq);
         let bytes = string_len(&key).saturating_add(msg.get().len());
-        match if config.rules.hold(Rule::AppendOnce) { seen } else { Seen::Never } {
-            Seen::At { position, offset } if position < high || is_early => {
+        match if config.rules.hold(Rule::AppendOnce) { lookup } else { SendLookup::Never } {
+            SendLookup::At { position, offset } if position < high || is_early => {
                 node.mark(marks::RETRY_COMMITTED);
                 return Some(Outcome::Offset(offset));
             }
-            Seen::At { position, .. } => {
+            SendLookup::At { position, .. } => {
                 node.mark(marks::RETRY_WAITS);
                 lead.wait(position, origin.clone(), bytes, now);
                 return None;
             }
-            Seen::Stale => return None,
-            Seen::Never => {}
+            SendLookup::Stale => return None,
+            SendLookup::Never => {}
         }
         let is_long = lead.waiting_bytes().saturating_add(bytes) > config.pending_bytes;
         let is_full = lead.waiting() >= SENDS_MAX || (is_long && lead.is_waited_for());
-        if !lead.is_safe() {
+        if !lead.can_commit() {
             node.mark(marks::BELOW_MIN_IN_SYNC);
         }
-        if !lead.is_safe() || is_full {
+        if !lead.can_commit() || is_full {
             return Some(Outcome::Refused);
         }
         let entry = Entry { epoch, producer, seq, key, msg };
@@ -196,8 +196,8 @@ impl KafkaLog {
         node.persist(&record);
         for follower in followers {
             // The origin waits for its own send to come back as an entry.
-            let when = if follower == *origin { When::Soon } else { When::Fresh };
-            self.touch_follower(now, &follower, id, when);
+            let urgency = if follower == *origin { Urgency::Urgent } else { Urgency::Lingering };
+            self.schedule_append(now, &follower, id, urgency);
         }
         is_early.then_some(Outcome::Offset(offset))
     }
@@ -227,8 +227,9 @@ impl KafkaLog {
         if let Some(outcome) = outcome
             && let Some(link) = self.links.get_mut(src)
         {
-            link.queue.sent.push(Sent { partition: id, seq, outcome }, self.config.pending_bytes);
-            self.touch(now, src, When::Soon);
+            let outcome = SendOutcome { partition: id, seq, outcome };
+            link.queue.send_outcomes.push(outcome, self.config.pending_bytes);
+            self.schedule_packet(now, src, Urgency::Urgent);
         }
     }
 
@@ -249,11 +250,16 @@ impl KafkaLog {
         if keeps && is_down {
             self.open(id).request_metadata(now);
         }
-        Outcome::Ask { leader: leader.filter(|_| !is_down), epoch, log_id }
+        Outcome::NotLeader { leader: leader.filter(|_| !is_down), epoch, log_id }
     }
 
     /// Takes the outcome of a send from a peer.
-    pub(crate) fn sent_by(&mut self, node: &mut Node<Event>, src: &NodeId, sent: &Sent) {
+    pub(crate) fn send_outcome_from(
+        &mut self,
+        node: &mut Node<Event>,
+        src: &NodeId,
+        sent: &SendOutcome,
+    ) {
         let id = (sent.partition, sent.seq);
         match &sent.outcome {
             Outcome::Offset(offset) => {
@@ -265,7 +271,7 @@ impl KafkaLog {
                     self.reply_refused(node, id, 1);
                 }
             }
-            Outcome::Ask { leader, epoch, log_id } => {
+            Outcome::NotLeader { leader, epoch, log_id } => {
                 // If this is news, all sends that wait go to that leader. If not, that leader has
                 // been tried, or will be.
                 if let Some(leader) = leader {
@@ -321,8 +327,8 @@ impl KafkaLog {
         let Some(partition) = self.partitions.get(&id) else { return };
         let (producer, high) = (self.own.producer(), partition.high());
         let seqs = partition.log.seqs_of(&producer, from..high).into_iter();
-        let committed = seqs.filter_map(|seq| match partition.log.seen(&producer, seq) {
-            Seen::At { position, offset } if position < high => Some((seq, offset)),
+        let committed = seqs.filter_map(|seq| match partition.log.lookup_send(&producer, seq) {
+            SendLookup::At { position, offset } if position < high => Some((seq, offset)),
             _ => None,
         });
         for (seq, offset) in committed.collect::<Vec<_>>() {
@@ -352,7 +358,7 @@ impl KafkaLog {
             let knows =
                 |p: &crate::Partition| p.leadership().is_some_and(|l| l.knows(&follower, high));
             if !self.partitions.get(&id).is_some_and(knows) {
-                self.touch_follower(now, &follower, id, When::Lazy);
+                self.schedule_append(now, &follower, id, Urgency::Lazy);
             }
         }
         self.reply_to_committed(node, id, before);
@@ -366,23 +372,24 @@ impl KafkaLog {
     fn tell_committed(&mut self, now: Duration, id: PartitionId, position: u64, origin: &NodeId) {
         let Some(partition) = self.partitions.get(&id) else { return };
         let Some(lead) = partition.leadership().filter(|_| *origin != self.own.id) else { return };
-        if lead.needs(origin) {
+        if lead.is_in_commit_set(origin) {
             if !lead.knows(origin, position.saturating_add(1)) {
-                self.touch_follower(now, origin, id, When::Soon);
+                self.schedule_append(now, origin, id, Urgency::Urgent);
             }
             return;
         }
         let Some(entry) = partition.log.entry(position) else { return };
-        let Seen::At { offset, .. } = partition.log.seen(&entry.producer, entry.seq) else {
+        let SendLookup::At { offset, .. } = partition.log.lookup_send(&entry.producer, entry.seq)
+        else {
             return;
         };
         if let Some(link) = self.links.get_mut(origin)
             && link.life() == Some(entry.producer.life)
         {
             let outcome = Outcome::Offset(offset);
-            let sent = Sent { partition: id, seq: entry.seq, outcome };
-            link.queue.sent.push(sent, self.config.pending_bytes);
-            self.touch(now, origin, When::Soon);
+            let outcome = SendOutcome { partition: id, seq: entry.seq, outcome };
+            link.queue.send_outcomes.push(outcome, self.config.pending_bytes);
+            self.schedule_packet(now, origin, Urgency::Urgent);
         }
     }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use maelstrom_core::{Error, ErrorCode, NodeId, Request};
 use serde_json::value::RawValue;
 
-use crate::indexed::{Facts, Index, Indexed};
+use crate::indexed::{Index, IndexKeys, Indexed};
 use crate::wire::PartitionId;
 
 /// How long a send may take. Maelstrom's clients wait 5 s.
@@ -63,8 +63,8 @@ impl Pending {
 
 impl Index for Pending {
     /// Due when its time is up, or at the next retry.
-    fn facts(&self) -> Facts {
-        Facts {
+    fn index_keys(&self) -> IndexKeys {
+        IndexKeys {
             due_at: Some(self.deadline.min(self.retry_at)),
             waits_for: self.target.iter().cloned().collect(),
             bytes: self.bytes,
@@ -78,13 +78,14 @@ pub(crate) struct Sends {
     pending: Indexed<SendId, Pending>,
     next: BTreeMap<PartitionId, u64>,
     /// The sequence numbers of the sends under way in a partition are less than this apart.
-    window: u64,
+    dedupe_window: u64,
 }
 
 impl Sends {
-    /// No sends yet. Logs remember `window` sends: see [`Config::window`](crate::Config).
-    pub(crate) fn new(window: u64) -> Self {
-        Self { pending: Indexed::default(), next: BTreeMap::new(), window }
+    /// No sends yet. Logs remember `dedupe_window` sends: see
+    /// [`Config::dedupe_window`](crate::Config).
+    pub(crate) fn new(dedupe_window: u64) -> Self {
+        Self { pending: Indexed::default(), next: BTreeMap::new(), dedupe_window }
     }
 
     /// Takes a send if no more than `bytes_max` bytes are then under way, or nothing else is.
@@ -100,7 +101,8 @@ impl Sends {
     ) -> Result<SendId, Error> {
         let next = self.next.entry(partition).or_default();
         let oldest = self.pending.range((partition, 0)..=(partition, u64::MAX)).next();
-        let is_far = oldest.is_some_and(|((_, seq), _)| next.saturating_sub(seq) >= self.window);
+        let is_far =
+            oldest.is_some_and(|((_, seq), _)| next.saturating_sub(seq) >= self.dedupe_window);
         let bytes = self.pending.bytes().saturating_add(pending.bytes);
         let is_long = bytes > bytes_max && !self.pending.is_empty();
         if is_far || is_long || self.pending.len() >= SENDS_MAX {

@@ -1,7 +1,7 @@
 use serde_json::value::to_raw_value;
 
 use super::*;
-use crate::log::WINDOW;
+use crate::log::DEDUPE_WINDOW;
 use crate::test_requests::requests;
 
 const EVERYTHING: usize = usize::MAX;
@@ -32,7 +32,7 @@ fn pending(bytes: usize) -> Pending {
 
 /// Sends of these sizes in bytes, in this order, all to partition 0.
 fn sends_of(bytes: &[usize]) -> Sends {
-    let mut sends = Sends::new(WINDOW);
+    let mut sends = Sends::new(DEDUPE_WINDOW);
     for bytes in bytes {
         sends.begin(0, pending(*bytes), EVERYTHING).unwrap();
     }
@@ -52,7 +52,7 @@ fn takes(sends: &mut Sends, partition: PartitionId, bytes: usize, bytes_max: usi
 
 #[test]
 fn a_send_gets_the_next_number_of_its_partition_and_never_one_twice() {
-    let mut sends = Sends::new(WINDOW);
+    let mut sends = Sends::new(DEDUPE_WINDOW);
     for (partition, seq) in [(0, 0), (0, 1), (7, 0), (0, 2), (7, 1)] {
         assert_eq!(sends.begin(partition, pending(1), EVERYTHING).unwrap(), (partition, seq));
     }
@@ -96,7 +96,7 @@ fn a_send_that_ends_makes_room() {
 
 #[test]
 fn numbers_under_way_in_a_partition_are_less_than_a_window_apart() {
-    for window in [1, 4, WINDOW] {
+    for window in [1, 4, DEDUPE_WINDOW] {
         let mut sends = Sends::new(window);
         for _ in 0..window {
             assert!(takes(&mut sends, 0, 1, EVERYTHING));
@@ -115,10 +115,10 @@ fn numbers_under_way_in_a_partition_are_less_than_a_window_apart() {
 
 #[test]
 fn the_number_of_sends_is_bounded() {
-    let mut sends = Sends::new(WINDOW);
+    let mut sends = Sends::new(DEDUPE_WINDOW);
     let one = pending(0);
     for nth in 0..SENDS_MAX as u64 {
-        let partition = u32::try_from(nth / WINDOW).unwrap();
+        let partition = u32::try_from(nth / DEDUPE_WINDOW).unwrap();
         sends.begin(partition, one.clone(), EVERYTHING).unwrap();
     }
     assert!(!takes(&mut sends, 1_000, 0, EVERYTHING));
@@ -131,7 +131,7 @@ fn the_number_of_sends_is_bounded() {
 fn a_send_is_due_at_the_earlier_of_its_retry_and_its_deadline() {
     // The time of the retry, the deadline, and the time at which the send is due.
     for (retry_at, deadline, due_at) in [(1, 4, 1), (4, 4, 4), (9, 4, 4), (0, 4, 0)] {
-        let mut sends = Sends::new(WINDOW);
+        let mut sends = Sends::new(DEDUPE_WINDOW);
         let one = Pending { retry_at: secs(retry_at), deadline: secs(deadline), ..pending(1) };
         let id = sends.begin(0, one, EVERYTHING).unwrap();
         assert_eq!(sends.next_due(), Some(secs(due_at)), "{retry_at}, {deadline}");
@@ -140,7 +140,7 @@ fn a_send_is_due_at_the_earlier_of_its_retry_and_its_deadline() {
             assert!(sends.due(before).is_empty(), "{retry_at}, {deadline}");
         }
     }
-    assert_eq!(Sends::new(WINDOW).next_due(), None);
+    assert_eq!(Sends::new(DEDUPE_WINDOW).next_due(), None);
 }
 
 #[test]

@@ -148,8 +148,8 @@ pub struct Append {
     pub high: Position,
     /// True if leader and follower are the only replicas that must have an entry. Everything that
     /// the follower has is then committed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub sole: bool,
+    #[serde(default, rename = "sole", skip_serializing_if = "std::ops::Not::not")]
+    pub sole_follower: bool,
     /// Entries, in the order of their positions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<Entry>,
@@ -237,7 +237,7 @@ pub struct Send {
 
 /// The outcome of a [`Send`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sent {
+pub struct SendOutcome {
     /// The partition of the send.
     pub partition: PartitionId,
     /// The number of the send.
@@ -253,7 +253,8 @@ pub enum Outcome {
     /// It has this offset. It is committed, or only appended with `--acks leader`.
     Offset(u64),
     /// The receiver of the send does not lead the partition.
-    Ask {
+    #[serde(rename = "ask")]
+    NotLeader {
         /// The leader, as far as the receiver knows.
         leader: Option<NodeId>,
         /// The epoch of that leader.
@@ -265,10 +266,10 @@ pub enum Outcome {
     Refused,
 }
 
-/// A question for committed messages.
+/// A poll for committed messages that a node forwards to a replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Poll {
-    /// The name of the question.
+    /// The name of the poll.
     pub id: u64,
     /// The first offset, by key.
     pub offsets: Offsets,
@@ -277,7 +278,7 @@ pub struct Poll {
 /// The answer to a [`Poll`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Polled {
-    /// The name of the question.
+    /// The name of the poll.
     pub id: u64,
     /// The messages.
     pub msgs: Messages,
@@ -285,7 +286,7 @@ pub struct Polled {
 
 /// A replica describes its records of a partition that `lin-kv` has no record of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Found {
+pub struct HoldingReport {
     /// The partition.
     pub partition: PartitionId,
     /// The description.
@@ -331,8 +332,8 @@ pub struct Packet {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sends: Vec<Send>,
     /// From a leader: the outcomes of sends.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub sent: Vec<Sent>,
+    #[serde(default, rename = "sent", skip_serializing_if = "Vec::is_empty")]
+    pub send_outcomes: Vec<SendOutcome>,
     /// Forwarded polls, for a replica.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub polls: Vec<Poll>,
@@ -340,8 +341,8 @@ pub struct Packet {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub polled: Vec<Polled>,
     /// Between replicas: descriptions of their records.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub found: Vec<Found>,
+    #[serde(default, rename = "found", skip_serializing_if = "Vec::is_empty")]
+    pub holdings: Vec<HoldingReport>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
@@ -446,6 +447,28 @@ mod tests {
             let written = serde_json::to_string(&entry).unwrap();
             prop_assert_eq!(entry.encoded_len(), written.len(), "{}", written);
         }
+    }
+
+    /// Nodes of all versions use these names, whatever the names of the fields are.
+    #[test]
+    fn a_packet_has_fixed_names_on_the_wire() {
+        let text = [
+            r#"{"life":1,"incarnation":2,"to":3,"number":4,"within":5,"echo":6,"#,
+            r#""has_records":true,"appends":[{"partition":7,"log_id":8,"epoch":9,"at":1,"prev":2,"#,
+            r#""high":3,"sole":true}],"#,
+            r#""acks":[{"partition":7,"log_id":8,"epoch":9,"matched":true,"end":1,"last":2,"#,
+            r#""high":3,"gap":true,"floor_part":4}],"sends":[{"partition":7,"seq":1,"key":"k","#,
+            r#""msg":2}],"sent":[{"partition":7,"seq":1,"outcome":{"offset":2}},"#,
+            r#"{"partition":7,"seq":3,"outcome":{"ask":{"leader":"n1","epoch":9,"log_id":8}}},"#,
+            r#"{"partition":7,"seq":4,"outcome":"refused"}],"polls":[{"id":1,"offsets":{"k":2}}],"#,
+            r#""polled":[{"id":1,"msgs":{"k":[[2,3]]}}],"found":[{"partition":7,"holding":"#,
+            r#"{"log_id":8,"epoch":9,"leader":[9,["n1",1]],"last":9,"end":2,"known":{"log_id":8,"#,
+            r#""version":1,"epoch":9,"leader":["n1",1],"in_sync":[["n1",1]],"#,
+            r#""eligible":[["n2",2]]}},"asks":true}]}"#,
+        ];
+        let text = text.concat();
+        let packet: Packet = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&packet).unwrap(), text);
     }
 
     #[test]

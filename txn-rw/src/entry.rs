@@ -6,9 +6,9 @@ use std::sync::Arc;
 use maelstrom_core::gossip::{Entry, Origin};
 use serde::{Deserialize, Serialize};
 
-use crate::clocks::Clocks;
 use crate::json::{Key, Value};
 use crate::registers::CLOCK_MAX;
+use crate::vector_clock::VectorClock;
 
 /// The write set of a transaction, its clock, and its dependencies. Cheap to clone.
 ///
@@ -23,17 +23,17 @@ pub struct Transaction(Arc<Body>);
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Body {
     clock: u64,
-    #[serde(default, skip_serializing_if = "Clocks::is_empty")]
-    after: Clocks,
+    #[serde(default, rename = "after", skip_serializing_if = "VectorClock::is_empty")]
+    dependencies: VectorClock,
     writes: Vec<(Key, Value)>,
 }
 
 impl Transaction {
-    /// `after`: the clocks of other logs that became visible since the entry before this one in its
-    /// log.
+    /// `dependencies`: the clocks of other logs that became visible since the entry before this one
+    /// in its log.
     #[must_use]
-    pub fn new(clock: u64, after: Clocks, writes: BTreeMap<Key, Value>) -> Self {
-        Self(Arc::new(Body { clock, after, writes: writes.into_iter().collect() }))
+    pub fn new(clock: u64, dependencies: VectorClock, writes: BTreeMap<Key, Value>) -> Self {
+        Self(Arc::new(Body { clock, dependencies, writes: writes.into_iter().collect() }))
     }
 
     /// The transaction's place in Lamport time.
@@ -44,8 +44,8 @@ impl Transaction {
 
     /// The transactions that must be visible before it, besides those before it in its log.
     #[must_use]
-    pub fn after(&self) -> &Clocks {
-        &self.0.after
+    pub fn dependencies(&self) -> &VectorClock {
+        &self.0.dependencies
     }
 
     /// Its writes, each key once.
@@ -67,8 +67,8 @@ impl Transaction {
 
     /// True if its clock follows from the one before it in the log and from its dependencies.
     fn follows(&self, before: u64, origin: &Origin) -> bool {
-        let newest = before.max(self.after().max());
-        Some(self.clock()) == newest.checked_add(1) && self.after().get(origin) == 0
+        let newest = before.max(self.dependencies().max());
+        Some(self.clock()) == newest.checked_add(1) && self.dependencies().get(origin) == 0
     }
 }
 
@@ -98,7 +98,7 @@ impl Entry for Transaction {
         };
         let writes = self.writes().iter().map(of_write).fold(0, usize::saturating_add);
         let rest = r#"{"clock":1234567890,"after":[],"writes":[]},"#.len();
-        writes.saturating_add(self.after().encoded_len()).saturating_add(rest)
+        writes.saturating_add(self.dependencies().encoded_len()).saturating_add(rest)
     }
 }
 

@@ -20,18 +20,19 @@ use maelstrom_core::LINE_BYTES_MAX;
 use maelstrom_core::gossip::Origin;
 use serde::{Deserialize, Serialize};
 
-use crate::clocks::Clocks;
 use crate::entry::{Transaction, fault_of_writes};
 use crate::json::{Key, Value};
 use crate::registers::CLOCK_MAX;
+use crate::vector_clock::VectorClock;
 
 /// A held transaction, or several consecutive ones of an origin that become visible together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Waiting {
+pub(crate) struct HeldTransaction {
     /// The clock of the last one.
     pub(crate) clock: u64,
     /// Their dependencies.
-    pub(crate) after: Clocks,
+    #[serde(rename = "after")]
+    pub(crate) dependencies: VectorClock,
     /// Their writes: each key once, with the clock of the transaction that wrote it last.
     pub(crate) writes: Vec<(Key, Value, u64)>,
     /// True if it stands for several transactions.
@@ -49,12 +50,12 @@ fn bytes_of_write(key: &Key, value: &Value) -> usize {
     key.text().len().saturating_add(value.text().len()).saturating_add(WRITE_OVERHEAD_BYTES)
 }
 
-impl Waiting {
+impl HeldTransaction {
     pub(crate) fn new(transaction: &Transaction) -> Self {
         let clock = transaction.clock();
         let writes = transaction.writes().iter();
         let writes = writes.map(|(key, value)| (key.clone(), value.clone(), clock)).collect();
-        Self { clock, after: transaction.after().clone(), writes, folded: false }
+        Self { clock, dependencies: transaction.dependencies().clone(), writes, folded: false }
     }
 
     /// The fault of this transaction, if it has one: see [`Transaction::fault`]. All dependencies
@@ -63,7 +64,7 @@ impl Waiting {
         if self.clock > CLOCK_MAX {
             return Some("its clock is beyond the largest one");
         }
-        if self.after.max() >= self.clock {
+        if self.dependencies.max() >= self.clock {
             return Some("it needs what is newer");
         }
         if self.writes.iter().any(|(.., clock)| *clock > self.clock) {
@@ -75,27 +76,27 @@ impl Waiting {
     pub(crate) fn bytes(&self) -> usize {
         let writes = self.writes.iter().map(|(key, value, _)| bytes_of_write(key, value));
         let writes = writes.fold(0, usize::saturating_add);
-        writes.saturating_add(self.after.encoded_len()).saturating_add(WRITE_OVERHEAD_BYTES)
+        writes.saturating_add(self.dependencies.encoded_len()).saturating_add(WRITE_OVERHEAD_BYTES)
     }
 }
 
 /// Consecutive transactions of an origin that are being folded into one.
 struct Fold {
-    waiting: Waiting,
+    held: HeldTransaction,
     writes: BTreeMap<Key, (Value, u64)>,
     bytes: usize,
 }
 
 impl Fold {
-    fn new(mut first: Waiting) -> Self {
+    fn new(mut first: HeldTransaction) -> Self {
         let bytes = first.bytes();
         let writes = std::mem::take(&mut first.writes).into_iter();
         let writes = writes.map(|(key, value, clock)| (key, (value, clock))).collect();
-        Self { waiting: first, writes, bytes }
+        Self { held: first, writes, bytes }
     }
 
     /// Adds the next transaction. Returns it if the result would be too large.
-    fn push(&mut self, next: Waiting) -> Result<(), Waiting> {
+    fn push(&mut self, next: HeldTransaction) -> Result<(), HeldTransaction> {
         let old = |(key, ..): &(Key, Value, u64)| {
             self.writes.get(key).map_or(0, |(value, _)| bytes_of_write(key, value))
         };
@@ -105,17 +106,17 @@ impl Fold {
             return Err(next);
         }
         self.bytes = bytes;
-        self.waiting.folded = true;
-        self.waiting.clock = next.clock;
-        self.waiting.after.join(&next.after);
+        self.held.folded = true;
+        self.held.clock = next.clock;
+        self.held.dependencies.join(&next.dependencies);
         let writes = next.writes.into_iter();
         self.writes.extend(writes.map(|(key, value, clock)| (key, (value, clock))));
         Ok(())
     }
 
-    fn finish(self) -> Waiting {
+    fn finish(self) -> HeldTransaction {
         let writes = self.writes.into_iter().map(|(key, (value, clock))| (key, value, clock));
-        Waiting { writes: writes.collect(), ..self.waiting }
+        HeldTransaction { writes: writes.collect(), ..self.held }
     }
 }
 
@@ -124,7 +125,7 @@ impl Fold {
 pub(crate) struct Held {
     /// The held transactions of each origin. The caller gives each one a number. The numbers of an
     /// origin rise. No list is empty.
-    origins: BTreeMap<Origin, VecDeque<(u64, Waiting)>>,
+    origins: BTreeMap<Origin, VecDeque<(u64, HeldTransaction)>>,
     bytes: usize,
     /// Number of folded ones among them.
     folded: usize,
@@ -151,7 +152,7 @@ impl Held {
     /// The numbers of all held transactions, with their origins.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = (&Origin, u64)> {
         let of = |(origin, list)| {
-            let list: &VecDeque<(u64, Waiting)> = list;
+            let list: &VecDeque<(u64, HeldTransaction)> = list;
             list.iter().map(move |(number, _)| (origin, *number))
         };
         self.origins.iter().flat_map(of)
@@ -159,54 +160,54 @@ impl Held {
 
     /// The clock of an origin's last held transaction.
     pub(crate) fn last(&self, origin: &Origin) -> Option<u64> {
-        self.origins.get(origin)?.back().map(|(_, waiting)| waiting.clock)
+        self.origins.get(origin)?.back().map(|(_, held)| held.clock)
     }
 
-    pub(crate) fn get(&self, origin: &Origin, number: u64) -> Option<&Waiting> {
+    pub(crate) fn get(&self, origin: &Origin, number: u64) -> Option<&HeldTransaction> {
         let list = self.origins.get(origin)?;
         let at = list.binary_search_by_key(&number, |(other, _)| *other).ok()?;
-        list.get(at).map(|(_, waiting)| waiting)
+        list.get(at).map(|(_, held)| held)
     }
 
-    pub(crate) fn push(&mut self, origin: &Origin, number: u64, waiting: Waiting) {
-        self.bytes = self.bytes.saturating_add(waiting.bytes());
-        self.folded = self.folded.saturating_add(usize::from(waiting.folded));
-        self.origins.entry(origin.clone()).or_default().push_back((number, waiting));
+    pub(crate) fn push(&mut self, origin: &Origin, number: u64, held: HeldTransaction) {
+        self.bytes = self.bytes.saturating_add(held.bytes());
+        self.folded = self.folded.saturating_add(usize::from(held.folded));
+        self.origins.entry(origin.clone()).or_default().push_back((number, held));
     }
 
     /// Removes the first transaction of some origin for which `is_due` holds, and returns it.
     pub(crate) fn pop(
         &mut self,
-        is_due: impl Fn(&Origin, &Waiting) -> bool,
-    ) -> Option<(Origin, u64, Waiting)> {
-        let due = |(origin, list): (&Origin, &VecDeque<(u64, Waiting)>)| {
+        is_due: impl Fn(&Origin, &HeldTransaction) -> bool,
+    ) -> Option<(Origin, u64, HeldTransaction)> {
+        let due = |(origin, list): (&Origin, &VecDeque<(u64, HeldTransaction)>)| {
             list.front().filter(|(_, first)| is_due(origin, first)).map(|_| origin.clone())
         };
         let origin = self.origins.iter().find_map(due)?;
         let list = self.origins.get_mut(&origin)?;
-        let (number, waiting) = list.pop_front()?;
+        let (number, held) = list.pop_front()?;
         if list.is_empty() {
             self.origins.remove(&origin);
         }
-        self.bytes = self.bytes.saturating_sub(waiting.bytes());
+        self.bytes = self.bytes.saturating_sub(held.bytes());
         self.bytes_left = self.bytes_left.min(self.bytes);
-        self.folded = self.folded.saturating_sub(usize::from(waiting.folded));
-        Some((origin, number, waiting))
+        self.folded = self.folded.saturating_sub(usize::from(held.folded));
+        Some((origin, number, held))
     }
 
     /// The largest closed set of held transactions, as a number of transactions of each origin. A
-    /// set is closed if it or `shown` has all dependencies of its members. Such a set can become
+    /// set is closed if it or `visible` has all dependencies of its members. Such a set can become
     /// visible as a whole.
     ///
     /// Begins with all held transactions. Drops each one that misses a dependency, and all later
     /// ones of its log, until no transaction misses any. Transactions that were never folded depend
     /// on smaller clocks. So there are few rounds: at most as many as there are origins and folded
     /// transactions.
-    fn closed(&self, shown: &Clocks) -> Vec<(Origin, usize)> {
+    fn closed(&self, visible: &VectorClock) -> Vec<(Origin, usize)> {
         let all = self.origins.iter();
         let mut all: Vec<_> = all.map(|(origin, list)| (origin, list, list.len())).collect();
         loop {
-            let mut there = shown.clone();
+            let mut there = visible.clone();
             for (origin, list, count) in &all {
                 if let Some((_, last)) = count.checked_sub(1).and_then(|at| list.get(at)) {
                     there.raise(origin, last.clock);
@@ -215,7 +216,7 @@ impl Held {
             let mut is_closed = true;
             for (_, list, count) in &mut all {
                 let in_it = list.iter().take(*count);
-                let fit = in_it.take_while(|(_, waiting)| there.covers(&waiting.after)).count();
+                let fit = in_it.take_while(|(_, held)| there.covers(&held.dependencies)).count();
                 is_closed &= fit == *count;
                 *count = fit;
             }
@@ -227,8 +228,11 @@ impl Held {
 
     /// Removes and returns the transactions that can only become visible together. There can be
     /// some only if anything is folded.
-    pub(crate) fn pop_closed(&mut self, shown: &Clocks) -> Vec<(Origin, u64, Waiting)> {
-        let closed = if self.folded > 0 { self.closed(shown) } else { Vec::new() };
+    pub(crate) fn pop_closed(
+        &mut self,
+        visible: &VectorClock,
+    ) -> Vec<(Origin, u64, HeldTransaction)> {
+        let closed = if self.folded > 0 { self.closed(visible) } else { Vec::new() };
         let mut popped = Vec::new();
         for (origin, count) in closed {
             let take = |_| self.pop(|other, _| *other == origin);
@@ -245,7 +249,7 @@ impl Held {
     /// True if a folding is due: the size is above `bytes_max`, and at least twice the size that
     /// the last folding left. Each folding looks at all held transactions, so it must be worth its
     /// cost.
-    pub(crate) fn is_to_be_folded(&self, bytes_max: usize) -> bool {
+    pub(crate) fn needs_folding(&self, bytes_max: usize) -> bool {
         self.bytes > bytes_max.max(self.bytes_left.saturating_mul(2))
     }
 
@@ -256,20 +260,20 @@ impl Held {
         let mut gone = Vec::new();
         for (origin, mut list) in std::mem::take(&mut self.origins) {
             let mut folds: Vec<Fold> = Vec::new();
-            for (number, waiting) in list.drain(..) {
+            for (number, held) in list.drain(..) {
                 gone.push(number);
                 let rest = match folds.last_mut() {
-                    Some(fold) => fold.push(waiting),
-                    None => Err(waiting),
+                    Some(fold) => fold.push(held),
+                    None => Err(held),
                 };
                 folds.extend(rest.err().map(Fold::new));
             }
             list.extend(folds.into_iter().map(|fold| (draw(&origin), fold.finish())));
             self.origins.insert(origin, list);
         }
-        let all = || self.origins.values().flatten().map(|(_, waiting)| waiting);
-        self.bytes = all().map(Waiting::bytes).fold(0, usize::saturating_add);
-        self.folded = all().filter(|waiting| waiting.folded).count();
+        let all = || self.origins.values().flatten().map(|(_, held)| held);
+        self.bytes = all().map(HeldTransaction::bytes).fold(0, usize::saturating_add);
+        self.folded = all().filter(|held| held.folded).count();
         self.bytes_left = self.bytes;
         self.folds = self.folds.saturating_add(1);
         gone

@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_deep_stays_as_it_is() {
+    fn a_key_that_is_nested_too_deep_stays_as_it_is() {
         let deep = |depth: usize| format!("{}[ ]{}", "[ ".repeat(depth), "]".repeat(depth));
         assert_eq!(key(&deep(DEPTH_MAX - 1)).text(), deep(DEPTH_MAX - 1).replace(' ', ""));
         assert_eq!(key(&deep(DEPTH_MAX)).text(), naive(&deep(DEPTH_MAX), 0));

@@ -50,13 +50,13 @@
 //! other nodes have sent it the lost transactions. Lost transactions that no other node has are
 //! gone. All replicas still converge: each life of a node has a log of its own.
 
-mod clocks;
 mod entry;
 mod held;
 mod json;
 mod registers;
 mod request;
 mod underway;
+mod vector_clock;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -67,7 +67,6 @@ use maelstrom_core::{Error, ErrorCode, LINE_BYTES_MAX, MessageHandler, Node, Req
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-pub use clocks::Clocks;
 pub use entry::Transaction;
 pub use json::{Key, Value};
 pub use registers::{CLOCK_LEAP_MAX, CLOCK_MAX, HELD_BYTES_MAX, Map, Piece, Registers, Version};
@@ -75,6 +74,7 @@ use request::Running;
 pub use request::{Operation, RESULT_BYTES_MAX};
 pub use underway::{RUNNING_BYTES_MAX, RUNNING_MAX, SPREAD_MAX, STEP};
 use underway::{Txn, Underway};
+pub use vector_clock::VectorClock;
 
 #[doc = include_str!("../CONSISTENCY.md")]
 pub mod consistency {}
@@ -178,8 +178,8 @@ pub struct TxnRw<M: Map = Registers> {
     isolation: Isolation,
     operations_max: usize,
     gossip: Gossip<M>,
-    /// This node's log, and the clocks of other logs that its entries name so far.
-    said: (Option<Origin>, Clocks),
+    /// This node's log, and the dependencies on other logs that its entries name so far.
+    logged_dependencies: (Option<Origin>, VectorClock),
     /// Transactions that take several steps.
     underway: Underway,
     /// Number of messages that were refused as invalid.
@@ -204,7 +204,7 @@ impl<M: Map> TxnRw<M> {
             isolation: config.isolation,
             operations_max: config.operations_max,
             gossip: Gossip::new(config.gossip, map),
-            said: (None, Clocks::default()),
+            logged_dependencies: (None, VectorClock::default()),
             underway: Underway::default(),
             refused: 0,
             leaps: 0,
@@ -310,24 +310,24 @@ impl<M: Map> TxnRw<M> {
         writes: &BTreeMap<Key, Value>,
     ) -> Result<(), Error> {
         let (origin, map) = (self.gossip.origin(), self.gossip.state());
-        if self.said.0.as_ref() != Some(origin) {
+        if self.logged_dependencies.0.as_ref() != Some(origin) {
             // A new log, or a new life: its first entry names everything that is visible here.
-            self.said = (Some(origin.clone()), Clocks::default());
+            self.logged_dependencies = (Some(origin.clone()), VectorClock::default());
         }
-        let after = map.shown().since(&self.said.1, origin);
-        if !after.is_empty() {
+        let dependencies = map.visible().since(&self.logged_dependencies.1, origin);
+        if !dependencies.is_empty() {
             node.mark(DEPENDS);
         }
         let Some(clock) = map.clock().checked_add(1).filter(|clock| *clock <= CLOCK_MAX) else {
             return Err(Error::new(ErrorCode::Abort, "this node's clock is at its end"));
         };
-        let transaction = Transaction::new(clock, after, writes.clone());
+        let transaction = Transaction::new(clock, dependencies, writes.clone());
         if transaction.encoded_len() > WRITES_BYTES_MAX {
             let text = format!("field `txn`: more than {WRITES_BYTES_MAX} bytes to write");
             return Err(Error::malformed_request(text));
         }
         self.gossip.check_room_for(transaction.encoded_len())?;
-        self.said.1.join(transaction.after());
+        self.logged_dependencies.1.join(transaction.dependencies());
         self.gossip.append(node, transaction);
         Ok(())
     }

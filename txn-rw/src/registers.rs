@@ -32,10 +32,10 @@ use maelstrom_core::gossip::{Origin, State};
 use maelstrom_core::{Error, NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::clocks::Clocks;
 use crate::entry::Transaction;
-use crate::held::{Held, Waiting};
+use crate::held::{Held, HeldTransaction};
 use crate::json::{Key, Value};
+use crate::vector_clock::VectorClock;
 use staging::{Old, Staging};
 
 /// Limit for the size of all held transactions in memory, approximately. Above it they are folded.
@@ -81,8 +81,8 @@ enum Change {
 #[derive(Clone, Debug)]
 pub struct Registers {
     registers: BTreeMap<Key, Register>,
-    shown: Clocks,
-    /// The largest clock in `shown`.
+    visible: VectorClock,
+    /// The largest clock in `visible`.
     clock: u64,
     held: Held,
     held_bytes_max: usize,
@@ -103,7 +103,7 @@ pub trait Map: State<Entry = Transaction> {
     fn get(&self, key: &Key) -> Option<&Value>;
 
     /// The visible transactions.
-    fn shown(&self) -> &Clocks;
+    fn visible(&self) -> &VectorClock;
 
     /// The largest clock among them.
     fn clock(&self) -> u64;
@@ -114,8 +114,8 @@ impl Map for Registers {
         self.registers.get(key).map(|register| &register.value)
     }
 
-    fn shown(&self) -> &Clocks {
-        &self.shown
+    fn visible(&self) -> &VectorClock {
+        &self.visible
     }
 
     fn clock(&self) -> u64 {
@@ -135,7 +135,7 @@ impl Registers {
     pub fn with_held_bytes_max(held_bytes_max: usize) -> Self {
         Self {
             registers: BTreeMap::new(),
-            shown: Clocks::default(),
+            visible: VectorClock::default(),
             clock: 0,
             held: Held::default(),
             held_bytes_max,
@@ -178,7 +178,7 @@ impl Registers {
 
     /// The clock of an origin's last transaction that has come, visible or held.
     fn known(&self, origin: &Origin) -> u64 {
-        self.held.last(origin).unwrap_or_else(|| self.shown.get(origin))
+        self.held.last(origin).unwrap_or_else(|| self.visible.get(origin))
     }
 
     fn draw_stamp(&mut self) -> u64 {
@@ -208,42 +208,42 @@ impl Registers {
 
     /// Makes a transaction visible, or a folded one. Its dependencies are visible, or become so in
     /// the same step.
-    fn show(&mut self, origin: &Origin, waiting: Waiting) {
-        debug_assert!(self.shown.covers(&waiting.after));
-        for (key, value, clock) in waiting.writes {
+    fn make_visible(&mut self, origin: &Origin, held: HeldTransaction) {
+        debug_assert!(self.visible.covers(&held.dependencies));
+        for (key, value, clock) in held.writes {
             self.write(key, value, Version { clock, origin: origin.clone() });
         }
-        self.shown.raise(origin, waiting.clock);
-        self.clock = self.clock.max(waiting.clock);
+        self.visible.raise(origin, held.clock);
+        self.clock = self.clock.max(held.clock);
     }
 
     /// Makes all transactions visible that can be.
     fn release(&mut self) {
         loop {
-            let shown = &self.shown;
-            let is_due = |_: &Origin, first: &Waiting| shown.covers(&first.after);
-            let Some((origin, stamp, waiting)) = self.held.pop(is_due) else {
+            let visible = &self.visible;
+            let is_due = |_: &Origin, first: &HeldTransaction| visible.covers(&first.dependencies);
+            let Some((origin, stamp, held)) = self.held.pop(is_due) else {
                 break;
             };
             self.changes.remove(&stamp);
-            self.show(&origin, waiting);
+            self.make_visible(&origin, held);
         }
         // These may depend on each other, so all of their clocks rise first.
-        let together = self.held.pop_closed(&self.shown);
-        for (origin, _, waiting) in &together {
-            self.shown.raise(origin, waiting.clock);
+        let together = self.held.pop_closed(&self.visible);
+        for (origin, _, held) in &together {
+            self.visible.raise(origin, held.clock);
         }
-        for (origin, stamp, waiting) in together {
+        for (origin, stamp, held) in together {
             self.changes.remove(&stamp);
-            self.show(&origin, waiting);
+            self.make_visible(&origin, held);
         }
     }
 
-    fn hold(&mut self, origin: &Origin, waiting: Waiting) {
+    fn hold(&mut self, origin: &Origin, held: HeldTransaction) {
         let stamp = self.draw_stamp();
         self.changes.insert(stamp, Change::Held(origin.clone()));
-        self.held.push(origin, stamp, waiting);
-        if self.held.is_to_be_folded(self.held_bytes_max) {
+        self.held.push(origin, stamp, held);
+        if self.held.needs_folding(self.held_bytes_max) {
             let Self { held, changes, next_stamp, .. } = self;
             let gone = held.fold(|origin| {
                 let stamp = *next_stamp;
@@ -261,10 +261,10 @@ impl Registers {
 pub struct Piece {
     registers: Vec<Row>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    held: Vec<(NodeId, u64, Waiting)>,
+    held: Vec<(NodeId, u64, HeldTransaction)>,
     /// In the last piece: the transactions that are visible in the snapshot.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    shown: Option<Clocks>,
+    #[serde(default, rename = "shown", skip_serializing_if = "Option::is_none")]
+    visible: Option<VectorClock>,
 }
 
 /// A register: its key, its value, and its version's clock, node and incarnation.
@@ -285,19 +285,19 @@ impl Piece {
                 bytes
             }
             Change::Held(origin) => {
-                let Some(waiting) = map.held.get(origin, stamp) else {
+                let Some(held) = map.held.get(origin, stamp) else {
                     return 0;
                 };
-                self.held.push((origin.node.clone(), origin.incarnation, waiting.clone()));
-                waiting.bytes()
+                self.held.push((origin.node.clone(), origin.incarnation, held.clone()));
+                held.bytes()
             }
         }
     }
 
-    /// The fault of this piece, if it has one, in a snapshot that shows `shown`.
-    fn fault(&self, shown: &Clocks) -> Option<&'static str> {
+    /// The fault of this piece, if it has one, in a snapshot with these visible transactions.
+    fn fault(&self, visible: &VectorClock) -> Option<&'static str> {
         let beyond = |(_, _, clock, node, incarnation): &Row| {
-            *clock > shown.get(&Origin { node: node.clone(), incarnation: *incarnation })
+            *clock > visible.get(&Origin { node: node.clone(), incarnation: *incarnation })
         };
         if self.registers.iter().any(beyond) {
             return Some("a register is newer than all that is shown");
@@ -305,7 +305,7 @@ impl Piece {
         if self.registers.iter().any(|(_, value, ..)| value.is_null()) {
             return Some("a register is null");
         }
-        self.held.iter().find_map(|(.., waiting)| waiting.fault())
+        self.held.iter().find_map(|(.., held)| held.fault())
     }
 }
 
@@ -339,12 +339,12 @@ impl State for Registers {
             if transaction.clock() <= self.known(origin) {
                 continue;
             }
-            let waiting = Waiting::new(&transaction);
+            let held = HeldTransaction::new(&transaction);
             let is_next = self.held.last(origin).is_none();
-            if is_next && self.shown.covers(&waiting.after) {
-                self.show(origin, waiting);
+            if is_next && self.visible.covers(&held.dependencies) {
+                self.make_visible(origin, held);
             } else {
-                self.hold(origin, waiting);
+                self.hold(origin, held);
             }
         }
         if !self.held.is_empty() {
@@ -360,7 +360,7 @@ impl State for Registers {
             }
             bytes = bytes.saturating_add(piece.push(self, *stamp, change));
         }
-        piece.shown = Some(self.shown.clone());
+        piece.visible = Some(self.visible.clone());
         (piece, None)
     }
 

@@ -1,8 +1,8 @@
 //! The sends that are in a partition's log, so that the log recognizes one that comes again.
 //!
 //! A producer numbers its sends to a partition. The numbers of two sends that it has under way are
-//! never a window ([`WINDOW`]) or more apart. So a log keeps the last `window` sends of each
-//! producer. No client waits for an older send any more.
+//! never a window ([`DEDUPE_WINDOW`]) or more apart. So a log keeps the last `dedupe_window` sends
+//! of each producer. No client waits for an older send any more.
 //!
 //! A producer is one life of a node. When a new producer comes, the log forgets the sends of
 //! producers that were idle for longer than [`IDLE_MAX`]: no node forwards a send for that long.
@@ -16,14 +16,14 @@ use crate::wire::{Position, Producer};
 
 /// Default number of sends of each producer that a log keeps. The numbers of sends that are under
 /// way are less than this apart.
-pub const WINDOW: u64 = 512;
+pub const DEDUPE_WINDOW: u64 = 512;
 
 /// How long after its last send a producer's sends are kept at least.
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(600);
 
 /// A log's knowledge of a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum SendLookup {
     /// It is not in the log.
     Never,
     /// It is in the log.
@@ -60,7 +60,7 @@ impl Window {
 #[derive(Clone, Debug)]
 pub(super) struct Producers {
     /// Number of sends of each producer that are kept.
-    window: u64,
+    dedupe_window: u64,
     windows: Vec<Window>,
     places: BTreeMap<Producer, u32>,
 }
@@ -71,20 +71,20 @@ fn index(place: u32) -> usize {
 
 impl Default for Producers {
     fn default() -> Self {
-        Self::new(WINDOW)
+        Self::new(DEDUPE_WINDOW)
     }
 }
 
 impl Producers {
-    /// No producers yet. `window` sends of each one will be kept.
-    pub(super) fn new(window: u64) -> Self {
-        Self { window, windows: Vec::new(), places: BTreeMap::new() }
+    /// No producers yet. `dedupe_window` sends of each one will be kept.
+    pub(super) fn new(dedupe_window: u64) -> Self {
+        Self { dedupe_window, windows: Vec::new(), places: BTreeMap::new() }
     }
 
     /// The same window, and producers without sends: of each, only the number below which its sends
     /// are too old.
     pub(super) fn reset(&self, floors: Vec<(NodeId, u64, u64)>) -> Self {
-        let mut producers = Self::new(self.window);
+        let mut producers = Self::new(self.dedupe_window);
         for (node, life, floor) in floors {
             let place = producers.place(Producer { node, life }, Duration::ZERO);
             if let Some(window) = producers.windows.get_mut(index(place)) {
@@ -116,14 +116,14 @@ impl Producers {
         self.windows.get(index(place)).map(|window| window.name.clone())
     }
 
-    pub(super) fn seen(&self, producer: &Producer, seq: u64) -> Seen {
+    pub(super) fn lookup_send(&self, producer: &Producer, seq: u64) -> SendLookup {
         let window = self.places.get(producer).and_then(|place| self.windows.get(index(*place)));
         match window.map(|window| (window.kept.get(&seq), seq < window.floor)) {
             Some((Some((position, offset)), _)) => {
-                Seen::At { position: *position, offset: *offset }
+                SendLookup::At { position: *position, offset: *offset }
             }
-            Some((None, true)) => Seen::Stale,
-            _ => Seen::Never,
+            Some((None, true)) => SendLookup::Stale,
+            _ => SendLookup::Never,
         }
     }
 
@@ -140,7 +140,7 @@ impl Producers {
         if let Some(window) = self.windows.get_mut(index(place)) {
             window.newest = window.newest.max(now);
             window.kept.insert(seq, (position, offset));
-            while window.kept.len() as u64 > self.window {
+            while window.kept.len() as u64 > self.dedupe_window {
                 let oldest = window.kept.pop_first().map_or(0, |(seq, _)| seq);
                 window.floor = window.floor.max(oldest.saturating_add(1));
             }

@@ -105,7 +105,7 @@ proptest! {
     }
 
     #[test]
-    fn who_begins_at_a_floor_goes_on_with_the_same_offsets_and_takes_nothing_twice(
+    fn a_log_that_starts_at_a_floor_continues_the_offsets_and_appends_no_send_twice(
         keys in prop::collection::vec(0..4_u8, 10..60),
         bytes_max in 0..40_usize,
     ) {
@@ -127,8 +127,8 @@ proptest! {
         for (seq, key) in (0..).zip(&keys) {
             let key = key.to_string();
             prop_assert_eq!(texts(&copy, &key, 0, u64::MAX), texts(&log, &key, 0, u64::MAX));
-            let seen = copy.seen(&producer, seq);
-            prop_assert!(seen != Seen::Never);
+            let lookup = copy.lookup_send(&producer, seq);
+            prop_assert!(lookup != SendLookup::Never);
         }
         let offset = |log: &mut PartitionLog| log.append(entry(99, 1_000, "2"), &small(), Duration::ZERO);
         prop_assert_eq!(offset(&mut copy), offset(&mut log));
@@ -164,40 +164,41 @@ fn old_segments_go_by_age_and_the_newest_stays() {
 
 #[test]
 fn a_send_is_known_as_long_as_anybody_can_wait_for_it() {
-    let logs = [(WINDOW, PartitionLog::default()), (4, PartitionLog::new(4))];
-    for (window, mut log) in logs {
+    let logs = [(DEDUPE_WINDOW, PartitionLog::default()), (4, PartitionLog::new(4))];
+    for (dedupe_window, mut log) in logs {
         let producer = Producer { node: "n1".into(), life: 7 };
-        for seq in 0..2 * window {
-            assert_eq!(log.seen(&producer, seq), Seen::Never);
+        for seq in 0..2 * dedupe_window {
+            assert_eq!(log.lookup_send(&producer, seq), SendLookup::Never);
             log.append(entry(1, seq, "a"), &Retention::default(), Duration::ZERO);
-            let oldest = seq.saturating_sub(window - 1);
-            let at = Seen::At { position: oldest, offset: oldest };
-            assert_eq!(log.seen(&producer, oldest), at);
+            let oldest = seq.saturating_sub(dedupe_window - 1);
+            let at = SendLookup::At { position: oldest, offset: oldest };
+            assert_eq!(log.lookup_send(&producer, oldest), at);
             if let Some(older) = oldest.checked_sub(1) {
-                assert_eq!(log.seen(&producer, older), Seen::Stale);
+                assert_eq!(log.lookup_send(&producer, older), SendLookup::Stale);
             }
         }
-        assert_eq!(log.seen(&Producer { life: 8, ..producer }, 3), Seen::Never);
+        assert_eq!(log.lookup_send(&Producer { life: 8, ..producer }, 3), SendLookup::Never);
         // A log that starts again remembers as many.
         log.reset(log.floor());
-        for seq in 2 * window..4 * window {
+        for seq in 2 * dedupe_window..4 * dedupe_window {
             log.append(entry(1, seq, "a"), &Retention::default(), Duration::ZERO);
         }
         let producer = Producer { node: "n1".into(), life: 7 };
-        let kept = (0..4 * window).filter(|seq| log.seen(&producer, *seq) != Seen::Stale);
-        assert_eq!(kept.count() as u64, window);
+        let kept = (0..4 * dedupe_window)
+            .filter(|seq| log.lookup_send(&producer, *seq) != SendLookup::Stale);
+        assert_eq!(kept.count() as u64, dedupe_window);
     }
 }
 
 #[test]
-fn what_is_cut_off_may_come_again() {
+fn a_truncated_send_may_be_appended_again() {
     let mut log = PartitionLog::default();
     let producer = Producer { node: "n1".into(), life: 7 };
     for seq in 0..4 {
         log.append(entry(1, seq, "a"), &small(), Duration::ZERO);
     }
     log.truncate(2);
-    assert_eq!(log.seen(&producer, 2), Seen::Never);
+    assert_eq!(log.lookup_send(&producer, 2), SendLookup::Never);
     assert_eq!(log.append(entry(2, 3, "a"), &small(), Duration::ZERO), 2);
     assert_eq!((log.epoch_before(2), log.epoch_before(3), log.end_of_epoch(1)), (1, 2, 2));
     assert_eq!(log.not_after_epoch(3, 1), 2);
@@ -211,14 +212,14 @@ fn the_sends_of_an_idle_producer_are_forgotten_when_a_new_one_comes() {
         let entry = Entry { producer: producer(life), ..entry(1, seq, "k") };
         log.append(entry, &small(), now)
     };
-    let seen = |log: &PartitionLog, seq| log.seen(&producer(7), seq);
+    let lookup = |log: &PartitionLog, seq| log.lookup_send(&producer(7), seq);
     append(&mut log, 7, 3, Duration::ZERO);
     append(&mut log, 8, 0, IDLE_MAX);
-    assert_eq!(seen(&log, 3), Seen::At { position: 0, offset: 0 });
+    assert_eq!(lookup(&log, 3), SendLookup::At { position: 0, offset: 0 });
     append(&mut log, 9, 0, IDLE_MAX + Duration::from_millis(1));
-    assert_eq!((seen(&log, 3), seen(&log, 4)), (Seen::Stale, Seen::Never));
+    assert_eq!((lookup(&log, 3), lookup(&log, 4)), (SendLookup::Stale, SendLookup::Never));
     // The log accepts the producer's next send, and replicas get the old one with its name.
     assert_eq!(append(&mut log, 7, 4, IDLE_MAX), 3);
-    assert!(matches!(seen(&log, 4), Seen::At { position: 3, .. }));
+    assert!(matches!(lookup(&log, 4), SendLookup::At { position: 3, .. }));
     assert_eq!(log.entry(0).map(|entry| (entry.producer.life, entry.seq)), Some((7, 3)));
 }

@@ -75,7 +75,7 @@ fn a_leader_that_restarts_leads_on_in_a_new_epoch() {
 }
 
 #[test]
-fn who_lost_its_records_is_out_of_sync_until_it_has_caught_up() {
+fn a_replica_that_lost_its_records_is_out_of_sync_until_it_has_caught_up() {
     let mut cluster = Cluster::three();
     for n in 0..100 {
         cluster.send("n1", n, n);
@@ -95,7 +95,7 @@ fn who_lost_its_records_is_out_of_sync_until_it_has_caught_up() {
 }
 
 #[test]
-fn whoever_lost_what_was_committed_does_not_lead_and_its_messages_do_not_come_back_as_others() {
+fn a_replica_that_lost_committed_entries_does_not_lead_and_no_offset_gets_another_message() {
     let mut cluster = Cluster::three();
     for n in 0..3 {
         cluster.send("n1", n, n);
@@ -126,7 +126,7 @@ fn whoever_lost_what_was_committed_does_not_lead_and_its_messages_do_not_come_ba
 }
 
 #[test]
-fn who_was_made_leader_and_crashed_before_it_heard_so_leads_when_it_is_back() {
+fn a_new_leader_that_crashed_before_it_knew_leads_after_its_restart() {
     let mut cluster = Cluster::three();
     cluster.send("n1", 0, 0);
     let (old, chosen) = (cluster.leader(), cluster.followers()[0]);

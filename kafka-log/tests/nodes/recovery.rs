@@ -69,7 +69,7 @@ fn go_on(cluster: &mut Cluster, count: u64) {
 }
 
 #[test]
-fn whoever_comes_back_first_waits_for_the_others_and_nothing_is_lost() {
+fn the_first_node_that_restarts_waits_for_the_others_and_nothing_is_lost() {
     for first in NAMES {
         let (mut cluster, lagging) = stopped_with_a_laggard(Config::default());
         cluster.start(first);
@@ -176,7 +176,7 @@ fn lose_outcomes(message: &mut Value) {
 }
 
 #[test]
-fn whoever_a_leader_let_in_without_hearing_so_must_be_there_with_its_records() {
+fn a_replica_that_joined_by_a_change_of_unknown_outcome_must_be_present_with_its_records() {
     let mut cluster = Cluster::three();
     cluster.send("n1", 0, 0);
     cluster.run_for(A_WHILE);
@@ -208,7 +208,7 @@ fn whoever_a_leader_let_in_without_hearing_so_must_be_there_with_its_records() {
 }
 
 #[test]
-fn what_a_node_held_before_it_lost_its_records_does_not_count() {
+fn a_description_from_before_a_node_lost_its_records_does_not_count() {
     for is_first in [false, true] {
         let (mut cluster, lagging) = stopped_with_a_laggard(Config::default());
         let mut others: Vec<&str> = NAMES.into_iter().filter(|name| *name != lagging).collect();
@@ -231,7 +231,7 @@ fn what_a_node_held_before_it_lost_its_records_does_not_count() {
 }
 
 #[test]
-fn an_unclean_recovery_goes_on_without_who_is_missing_and_takes_it_in_later() {
+fn an_unclean_recovery_goes_on_without_missing_nodes_and_takes_them_in_later() {
     let (mut cluster, lagging) = stopped_with_a_laggard(unclean());
     cluster.start(lagging);
     cluster.run_for(A_WHILE);

@@ -88,7 +88,7 @@ fn committed_offsets_only_rise_and_are_soon_everywhere() {
 }
 
 #[test]
-fn whoever_is_asked_every_key_can_be_written_and_read() {
+fn every_node_writes_and_reads_every_key() {
     let names = ["n1", "n2", "n3", "n4", "n5"];
     let mut cluster = Cluster::new(&names, Config::default());
     for n in 0..50_u64 {

@@ -147,7 +147,7 @@ fn a_question_about_more_keys_than_fit_into_a_packet_is_asked_in_parts() {
 }
 
 #[test]
-fn what_a_poll_returns_counts_with_its_keys() {
+fn a_poll_result_counts_with_its_keys() {
     let config = Config { poll_bytes: 1_000, ..config() };
     let mut cluster = Cluster::new(&["n1"], config);
     let keys: Vec<String> = (0..9).map(|n| format!("{n}{}", "\u{1}".repeat(50))).collect();

@@ -192,7 +192,7 @@ fn sweep_with_a_small_window() {
         let test = Test { workload, options };
         let test = test.with_workload(|kafka: &mut Kafka| kafka.keys.max_writes_per_key = 1_024);
         Case::new(test, |_| {
-            let config = Config { partitions: 1, window: 4, ..Config::default() };
+            let config = Config { partitions: 1, dedupe_window: 4, ..Config::default() };
             KafkaLog::new(config, gossip::Config::default())
         })
     });

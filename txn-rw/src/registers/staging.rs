@@ -22,9 +22,9 @@ use maelstrom_core::gossip::Origin;
 use maelstrom_core::gossip::State;
 
 use super::{CLOCK_LEAP_MAX, CLOCK_MAX, Change, Piece, Register, Registers, Version};
-use crate::clocks::Clocks;
-use crate::held::Waiting;
+use crate::held::HeldTransaction;
 use crate::json::Key;
+use crate::vector_clock::VectorClock;
 
 /// Number of registers that one step copies or frees.
 const STEP: usize = if cfg!(test) { 2 } else { 2_000 };
@@ -64,34 +64,34 @@ impl Registers {
         if !self.discard() {
             return Ok(false);
         }
-        let shown = self.shown_by(pieces)?;
+        let visible = self.visible_in(pieces)?;
         let mut staging = match self.staging.take() {
             Some(staging) => *staging,
             None => Staging { map: self.empty(), pieces: 0, position: 0 },
         };
         if let Some(piece) = pieces.get(staging.pieces) {
-            if let Some(fault) = piece.fault(shown) {
+            if let Some(fault) = piece.fault(visible) {
                 self.old = Old { registers: staging.map.registers, changes: staging.map.changes };
                 return Err(refused(fault));
             }
             staging.add(piece);
         } else if staging.copy(self) {
-            self.replace(staging.map, shown, pieces);
+            self.replace(staging.map, visible, pieces);
             return Ok(true);
         }
         self.staging = Some(Box::new(staging));
         Ok(false)
     }
 
-    /// The clocks that a snapshot shows, if they are possible.
-    fn shown_by<'a>(&self, pieces: &'a [Piece]) -> Result<&'a Clocks, Error> {
-        let shown = pieces.last().and_then(|piece| piece.shown.as_ref());
-        let shown = shown.ok_or_else(|| refused("the end of the snapshot is missing"))?;
+    /// The transactions that are visible in a snapshot, if their clocks are possible.
+    fn visible_in<'a>(&self, pieces: &'a [Piece]) -> Result<&'a VectorClock, Error> {
+        let visible = pieces.last().and_then(|piece| piece.visible.as_ref());
+        let visible = visible.ok_or_else(|| refused("the end of the snapshot is missing"))?;
         // Held transactions raise no node's clock, whatever clocks they have.
-        if shown.max() > self.clock.saturating_add(CLOCK_LEAP_MAX).min(CLOCK_MAX) {
+        if visible.max() > self.clock.saturating_add(CLOCK_LEAP_MAX).min(CLOCK_MAX) {
             return Err(refused("its clock is further ahead than can be"));
         }
-        Ok(shown)
+        Ok(visible)
     }
 
     /// A map without registers, whose stamps are above those of this map.
@@ -101,26 +101,27 @@ impl Registers {
     }
 
     /// Replaces this map by one that has all registers of this map and of a snapshot.
-    fn replace(&mut self, map: Self, shown: &Clocks, pieces: &[Piece]) {
+    fn replace(&mut self, map: Self, visible: &VectorClock, pieces: &[Piece]) {
         let before = std::mem::replace(self, map);
         self.old = Old { registers: before.registers, changes: before.changes };
-        self.shown = before.shown;
-        self.shown.join(shown);
-        self.clock = self.shown.max();
+        self.visible = before.visible;
+        self.visible.join(visible);
+        self.clock = self.visible.max();
         // Held transactions keep their stamps.
         self.held = before.held;
         for (origin, stamp) in self.held.numbers() {
             self.changes.insert(stamp, Change::Held(origin.clone()));
         }
-        let now_shown = self.shown.clone();
-        let is_old = |origin: &Origin, first: &Waiting| first.clock <= now_shown.get(origin);
+        let now_visible = self.visible.clone();
+        let is_old =
+            |origin: &Origin, first: &HeldTransaction| first.clock <= now_visible.get(origin);
         while let Some((_, stamp, _)) = self.held.pop(is_old) {
             self.changes.remove(&stamp);
         }
-        for (node, incarnation, waiting) in pieces.iter().flat_map(|piece| &piece.held) {
+        for (node, incarnation, held) in pieces.iter().flat_map(|piece| &piece.held) {
             let origin = Origin { node: node.clone(), incarnation: *incarnation };
-            if waiting.clock > self.known(&origin) {
-                self.hold(&origin, waiting.clone());
+            if held.clock > self.known(&origin) {
+                self.hold(&origin, held.clone());
             }
         }
         self.release();
@@ -148,12 +149,12 @@ impl Staging {
     }
 
     /// Adds some visible registers. Returns true if these were the last ones.
-    fn copy(&mut self, shown: &Registers) -> bool {
-        let mut changes = shown.changes.range(self.position..);
+    fn copy(&mut self, visible: &Registers) -> bool {
+        let mut changes = visible.changes.range(self.position..);
         for (stamp, change) in changes.by_ref().take(STEP) {
             self.position = stamp.saturating_add(1);
             if let Change::Register(key) = change
-                && let Some(Register { value, version, .. }) = shown.registers.get(key)
+                && let Some(Register { value, version, .. }) = visible.registers.get(key)
             {
                 self.map.write(key.clone(), value.clone(), version.clone());
             }

@@ -102,45 +102,57 @@ fn a_clock_that_follows_from_nothing_is_refused() {
     assert_eq!((other.clock(), other.held()), (1, 1));
 }
 
+/// Nodes of all versions use these names, whatever the names of the fields are.
+#[test]
+fn a_piece_has_fixed_names_on_the_wire() {
+    let text = concat!(
+        r#"{"registers":[[1,5,2,"n1",1]],"held":[["n2",1,{"clock":3,"after":[["n3",1,2]],"#,
+        r#""writes":[[1,6,3]],"folded":true}]],"shown":[["n1",1,2]]}"#
+    );
+    let piece: Piece = serde_json::from_str(text).unwrap();
+    assert_eq!(serde_json::to_string(&piece).unwrap(), text);
+}
+
 #[test]
 fn a_snapshot_that_makes_no_sense_is_refused_and_changes_nothing() {
     let mut map = Registers::default();
     map.apply(&origin(1), vec![upon(1, &[], &["1"], "1")]);
     let before = contents(&map);
-    let shown = |clock| Clocks::from(vec![(origin(2).node, 1, clock)]);
+    let visible = |clock| VectorClock::from(vec![(origin(2).node, 1, clock)]);
     let row = |clock| (raw("1").into(), raw("66").into(), clock, origin(2).node, 1);
-    let good = Piece { registers: vec![row(2)], held: Vec::new(), shown: Some(shown(2)) };
-    let waiting =
-        |clock, after: &[_], keys: &[_], value| Waiting::new(&upon(clock, after, keys, value));
-    let far = waiting(CLOCK_MAX + 1, &[], &["1"], "1");
-    let early = waiting(2, &[(1, 2)], &["1"], "1");
-    let (empty, null) = (waiting(2, &[], &[], "1"), waiting(2, &[], &["1"], "null"));
-    let mut odd = waiting(2, &[], &["1"], "1");
+    let good = Piece { registers: vec![row(2)], held: Vec::new(), visible: Some(visible(2)) };
+    let held = |clock, after: &[_], keys: &[_], value| {
+        HeldTransaction::new(&upon(clock, after, keys, value))
+    };
+    let far = held(CLOCK_MAX + 1, &[], &["1"], "1");
+    let early = held(2, &[(1, 2)], &["1"], "1");
+    let (empty, null) = (held(2, &[], &[], "1"), held(2, &[], &["1"], "null"));
+    let mut odd = held(2, &[], &["1"], "1");
     odd.writes[0].2 = 3;
-    let mut twice = waiting(2, &[], &["1", "2"], "1");
+    let mut twice = held(2, &[], &["1", "2"], "1");
     twice.writes[1].0 = raw("1").into();
     let mut refused = |pieces: Vec<Piece>| {
         assert!(map.merge(pieces).is_err());
         assert_eq!((contents(&map), map.clock()), (before.clone(), 1));
     };
     refused(vec![]);
-    refused(vec![Piece { shown: None, ..good.clone() }]);
+    refused(vec![Piece { visible: None, ..good.clone() }]);
     let of_null = (raw("1").into(), raw("null").into(), 2, origin(2).node, 1);
     refused(vec![Piece { registers: vec![of_null], ..good.clone() }]);
     refused(vec![Piece { registers: vec![row(2), row(3)], ..good.clone() }]);
-    refused(vec![Piece { registers: vec![row(3)], shown: None, ..good.clone() }, good.clone()]);
+    refused(vec![Piece { registers: vec![row(3)], visible: None, ..good.clone() }, good.clone()]);
     for clock in [CLOCK_LEAP_MAX + 2, CLOCK_MAX + 1, u64::MAX] {
-        refused(vec![Piece { shown: Some(shown(clock)), ..good.clone() }]);
+        refused(vec![Piece { visible: Some(visible(clock)), ..good.clone() }]);
     }
-    for waiting in [far, early, empty, null, odd, twice] {
-        refused(vec![Piece { held: vec![(origin(3).node, 1, waiting)], ..good.clone() }]);
+    for held in [far, early, empty, null, odd, twice] {
+        refused(vec![Piece { held: vec![(origin(3).node, 1, held)], ..good.clone() }]);
     }
     map.merge(vec![good]).unwrap();
     assert_eq!((read(&map, "1").unwrap(), map.clock()), ("66".to_owned(), 2));
 }
 
 #[test]
-fn what_waits_takes_no_more_than_its_keys_and_last_values() {
+fn held_transactions_take_no_more_than_their_keys_and_last_values() {
     let large = format!("\"{}\"", "x".repeat(HELD_BYTES_MAX / 8));
     let mut map = Registers::default();
     for clock in 2..100 {
@@ -216,7 +228,7 @@ fn folding_takes_time_that_grows_with_what_waits_and_not_with_its_square() {
 }
 
 #[test]
-fn what_is_folded_can_be_sent() {
+fn a_folded_transaction_can_be_sent() {
     let large = format!("\"{}\"", "x".repeat(LINE_BYTES_MAX / 8));
     let mut map = Registers::with_held_bytes_max(0);
     for clock in 2..10 {
@@ -240,11 +252,11 @@ fn memory_grows_with_keys_and_not_with_transactions() {
         map.apply(&origin(1), vec![upon(clock, &[], &["1", "2"], "5")]);
     }
     assert_eq!(
-        (map.len(), map.changes.len(), map.shown.clone()),
+        (map.len(), map.changes.len(), map.visible.clone()),
         (2, 2, {
-            let mut shown = Clocks::default();
-            shown.raise(&origin(1), 9_999);
-            shown
+            let mut visible = VectorClock::default();
+            visible.raise(&origin(1), 9_999);
+            visible
         })
     );
 }
@@ -289,7 +301,7 @@ struct Model {
     logs: [Vec<(Known, Transaction)>; NODES],
     /// The number of entries of each log that each node has.
     have: [[usize; NODES]; NODES],
-    said: [Clocks; NODES],
+    logged_dependencies: [VectorClock; NODES],
     loading: BTreeMap<(usize, usize), (u64, Vec<Piece>)>,
     /// The maps that nodes are merging, and the entries that their senders had.
     merging: BTreeMap<usize, (Vec<Piece>, [usize; NODES])>,
@@ -303,7 +315,7 @@ impl Model {
             maps: std::array::from_fn(|_| Registers::with_held_bytes_max(held_bytes_max)),
             logs: Default::default(),
             have: Default::default(),
-            said: Default::default(),
+            logged_dependencies: Default::default(),
             loading: BTreeMap::new(),
             merging: BTreeMap::new(),
             values: 0,
@@ -311,16 +323,17 @@ impl Model {
     }
 
     /// The transactions that are visible at the node, according to its clocks.
-    fn shown(&self, node: usize) -> Known {
-        let shown = self.maps[node].shown();
+    fn visible(&self, node: usize) -> Known {
+        let visible = self.maps[node].visible();
         let log = |of: usize| (0..self.logs[of].len()).map(move |nth| (of, nth));
-        let is_shown =
-            |(of, nth): &(usize, usize)| self.logs[*of][*nth].1.clock() <= shown.get(&origin(*of));
-        (0..NODES).flat_map(log).filter(is_shown).collect()
+        let is_visible = |(of, nth): &(usize, usize)| {
+            self.logs[*of][*nth].1.clock() <= visible.get(&origin(*of))
+        };
+        (0..NODES).flat_map(log).filter(is_visible).collect()
     }
 
     /// The transactions of the node whose dependencies are all there.
-    fn showable(&self, node: usize) -> Known {
+    fn releasable(&self, node: usize) -> Known {
         let has = |(of, nth): &(usize, usize)| *nth < self.have[node][*of];
         let all = (0..NODES).flat_map(|of| (0..self.have[node][of]).map(move |nth| (of, nth)));
         all.filter(|(of, nth)| self.logs[*of][*nth].0.iter().all(has)).collect()
@@ -346,12 +359,12 @@ impl Model {
     }
 
     fn commit(&mut self, node: usize, keys: u8) {
-        let (past, map) = (self.shown(node), &mut self.maps[node]);
+        let (past, map) = (self.visible(node), &mut self.maps[node]);
         let clock = past.iter().map(|(of, nth)| self.logs[*of][*nth].1.clock()).max().unwrap_or(0);
         assert_eq!(map.clock(), clock);
         self.values += 1;
-        let after = map.shown().since(&self.said[node], &origin(node));
-        self.said[node].join(&after);
+        let after = map.visible().since(&self.logged_dependencies[node], &origin(node));
+        self.logged_dependencies[node].join(&after);
         let value = || raw(&self.values.to_string()).into();
         let keys = (0..3).filter(|key| keys & (1 << key) != 0);
         let writes = keys.map(|key| (raw(&key.to_string()).into(), value())).collect();
@@ -391,15 +404,15 @@ impl Model {
             }
             self.merging.remove(&node);
         } else {
-            assert_eq!(contents(&self.maps[node]), before, "a part of it is shown");
+            assert_eq!(contents(&self.maps[node]), before, "a part of it is visible");
         }
         true
     }
 
     /// The map that results from a set of transactions.
-    fn naive(&self, shown: &Known) -> BTreeMap<String, String> {
+    fn naive(&self, visible: &Known) -> BTreeMap<String, String> {
         let mut newest: BTreeMap<String, (u64, usize, String)> = BTreeMap::new();
-        for (of, nth) in shown {
+        for (of, nth) in visible {
             let entry = &self.logs[*of][*nth].1;
             for (key, value) in entry.writes() {
                 let new = (entry.clock(), *of, value.text().to_owned());
@@ -412,18 +425,18 @@ impl Model {
 
     fn assert_right(&self) {
         for (node, map) in self.maps.iter().enumerate() {
-            let shown = self.shown(node);
-            assert_eq!(contents(map), self.naive(&shown), "n{node}");
+            let visible = self.visible(node);
+            assert_eq!(contents(map), self.naive(&visible), "n{node}");
             if self.is_folding {
                 let is_closed = |(of, nth): &(usize, usize)| {
-                    *nth < self.have[node][*of] && self.logs[*of][*nth].0.is_subset(&shown)
+                    *nth < self.have[node][*of] && self.logs[*of][*nth].0.is_subset(&visible)
                 };
-                assert!(shown.iter().all(is_closed), "n{node}");
+                assert!(visible.iter().all(is_closed), "n{node}");
                 assert_eq!(map.changes.len(), map.held() + map.len(), "n{node}");
                 continue;
             }
-            assert_eq!(shown, self.showable(node), "n{node}");
-            let held = self.have[node].iter().sum::<usize>() - shown.len();
+            assert_eq!(visible, self.releasable(node), "n{node}");
+            let held = self.have[node].iter().sum::<usize>() - visible.len();
             assert_eq!((map.held(), map.changes.len()), (held, held + map.len()), "n{node}");
         }
     }
@@ -466,7 +479,7 @@ fn a_step_of_a_merge_moves_few_registers_however_many_there_are() {
 
 proptest! {
     #[test]
-    fn whatever_comes_in_whatever_order_what_is_shown_is_whole_and_causal(
+    fn visible_transactions_are_whole_and_causal_in_any_order_of_arrival(
         held_bytes_max in prop::sample::select(vec![0, 300, HELD_BYTES_MAX]),
         steps in prop::collection::vec(any_step(), 1..60),
     ) {

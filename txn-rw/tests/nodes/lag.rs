@@ -29,7 +29,7 @@ fn under_load(names: &[&'static str], seconds: usize) -> (Duration, usize) {
         messages += cluster.run_for(MS).len();
         on_their_way.retain(|(name, _, clock)| {
             let origin = cluster.node(name).gossip().origin();
-            let shown = |other: &&str| cluster.node(other).gossip().state().shown().get(origin);
+            let shown = |other: &&str| cluster.node(other).gossip().state().visible().get(origin);
             !names.iter().all(|other| shown(other) >= *clock)
         });
         lag = lag.max(on_their_way.front().map_or(0, |(_, since, _)| now + 1 - since));

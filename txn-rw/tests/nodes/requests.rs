@@ -180,7 +180,7 @@ fn a_transaction_is_seen_whole_by_others_and_costs_one_message() {
 }
 
 #[test]
-fn who_has_seen_a_write_overwrites_it_and_who_has_not_may_not() {
+fn a_node_that_has_seen_a_write_overwrites_it_and_another_node_may_not() {
     let mut cluster = Cluster::new(&["n1", "n2"]);
     cluster.run_for(Duration::from_secs(5));
     cluster.cut_off("n1");
@@ -221,7 +221,7 @@ fn a_clock_that_follows_from_nothing_is_refused_and_counted_and_moves_nobodys() 
 }
 
 #[test]
-fn who_was_far_busier_is_noted() {
+fn a_leap_of_the_clock_by_a_much_busier_node_is_counted() {
     let mut cluster = Cluster::new(&["n1", "n2"]);
     cluster.run_for(Duration::from_secs(5));
     cluster.cut_off("n1");

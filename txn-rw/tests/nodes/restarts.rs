@@ -39,7 +39,7 @@ fn a_node_goes_on_in_lamport_time() {
         assert_eq!(cluster.read(name, &["1"]), [round.to_string()]);
         assert_eq!(cluster.all_read(&["1"]), [round.to_string()]);
     }
-    assert_eq!(cluster.node("n1").gossip().state().shown().max(), 20);
+    assert_eq!(cluster.node("n1").gossip().state().visible().max(), 20);
 }
 
 #[test]

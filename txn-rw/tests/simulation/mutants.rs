@@ -25,8 +25,8 @@ use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::Sweep;
 use maelstrom_sim::workload::TxnRwRegister;
 use txn_rw::{
-    Clocks, Config, Event, Isolation, Key, Map, Payload, Piece, Registers, Transaction, TxnRw,
-    Value,
+    Config, Event, Isolation, Key, Map, Payload, Piece, Registers, Transaction, TxnRw, Value,
+    VectorClock,
 };
 
 use crate::hunt::is_caught;
@@ -100,7 +100,7 @@ impl<const ALL: bool> State for Broken<ALL> {
             Mutant::NotCausal => {
                 let bare = |it: &Transaction| {
                     let writes = it.writes().iter().cloned().collect();
-                    Transaction::new(it.clock(), Clocks::default(), writes)
+                    Transaction::new(it.clock(), VectorClock::default(), writes)
                 };
                 self.map.apply(origin, transactions.iter().map(bare).collect());
             }
@@ -125,8 +125,8 @@ impl<const ALL: bool> Map for Broken<ALL> {
         self.instead.get(key).map_or_else(|| self.map.get(key), Option::as_ref)
     }
 
-    fn shown(&self) -> &Clocks {
-        self.map.shown()
+    fn visible(&self) -> &VectorClock {
+        self.map.visible()
     }
 
     fn clock(&self) -> u64 {

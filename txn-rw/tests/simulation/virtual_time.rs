@@ -222,7 +222,7 @@ fn challenge_6_is_valid_and_takes_few_messages_on_every_seed() {
 }
 
 #[test]
-fn whatever_the_network_the_strongest_available_model_holds_and_replicas_converge() {
+fn the_strongest_available_model_holds_and_replicas_converge_on_any_network() {
     let dists = [LatencyDist::Constant, LatencyDist::Uniform, LatencyDist::Exponential];
     for seed in [0, 2, 5, 7, 9] {
         let nodes = [2, 3, 5, 7][usize::try_from(seed % 4).unwrap()];
@@ -253,7 +253,7 @@ fn shows(anomaly: &str, test: Test, isolation: Isolation) -> bool {
 /// Anomalies that no system can prevent that replies without messages to others (Bailis et al.
 /// 2013, section 5.2).
 #[test]
-fn what_total_availability_cannot_prevent_is_found() {
+fn anomalies_that_total_availability_cannot_prevent_are_found() {
     for (model, anomaly) in [
         (Model::SnapshotIsolation, "lost-update"),
         (Model::Serializable, "G2-item"),

@@ -1,8 +1,9 @@
 //! The visible part of each log: the clock of its newest visible transaction.
 //!
-//! This is a version vector that counts in Lamport time (Lamport, *Time, Clocks, and the Ordering
-//! of Events in a Distributed System*, 1978). The clocks in an origin's log rise. So the clock of
-//! one transaction stands for all transactions of the log up to it.
+//! This is a vector clock that counts in Lamport time (Lamport, *Time, Clocks, and the Ordering of
+//! Events in a Distributed System*, 1978). The clocks in an origin's log rise. So the clock of one
+//! transaction stands for all transactions of the log up to it. A version vector of the gossip
+//! engine counts the entries of each log instead.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +16,9 @@ use serde::{Deserialize, Serialize};
 /// On the wire: a list of `[node, incarnation, clock]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<(NodeId, u64, u64)>", into = "Vec<(NodeId, u64, u64)>")]
-pub struct Clocks(BTreeMap<Origin, u64>);
+pub struct VectorClock(BTreeMap<Origin, u64>);
 
-impl Clocks {
+impl VectorClock {
     /// The clock of `origin`.
     #[must_use]
     pub fn get(&self, origin: &Origin) -> u64 {
@@ -79,7 +80,7 @@ impl Clocks {
     }
 }
 
-impl From<Vec<(NodeId, u64, u64)>> for Clocks {
+impl From<Vec<(NodeId, u64, u64)>> for VectorClock {
     fn from(rows: Vec<(NodeId, u64, u64)>) -> Self {
         let mut clocks = Self::default();
         for (node, incarnation, clock) in rows {
@@ -89,8 +90,8 @@ impl From<Vec<(NodeId, u64, u64)>> for Clocks {
     }
 }
 
-impl From<Clocks> for Vec<(NodeId, u64, u64)> {
-    fn from(clocks: Clocks) -> Self {
+impl From<VectorClock> for Vec<(NodeId, u64, u64)> {
+    fn from(clocks: VectorClock) -> Self {
         let row = |(origin, clock): (Origin, u64)| (origin.node, origin.incarnation, clock);
         clocks.0.into_iter().map(row).collect()
     }
