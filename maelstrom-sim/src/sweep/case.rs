@@ -270,11 +270,12 @@ fn describe(name: &str, about: &str, world: &World, results: &Results) -> String
     .join("\n")
 }
 
-/// Whether a run is as it should be. Faults may be the reason that nothing can be judged: a lone
-/// node that crashes all the time may never answer. But once they have ended, every client must get
-/// an answer.
+/// Whether a run is as it should be. Faults, or lost messages, may be the reason that nothing can
+/// be judged: a lone node that crashes all the time may never answer. But once they have ended,
+/// every client must get an answer.
 fn ended_well(world: &World, results: &Results) -> bool {
-    is_as_excused(world, results, !world.options().nemesis.is_empty())
+    let Options { nemesis, deliveries, .. } = world.options();
+    is_as_excused(world, results, !nemesis.is_empty() || !deliveries.is_empty())
 }
 
 /// Whether a run is as it should be. With `has_excuse`, a run that shows too little passes.
