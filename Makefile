@@ -248,7 +248,7 @@ corpus: ## Run the corpus of odd nodes under the built-in checker (LAUNCHER=/pat
 
 .PHONY: reports
 reports: ## Open reports in a browser, those of the newest runs and a bad one (needs Chromium)
-	cargo build --locked -p maelstrom-sim --bins
+	cargo build --locked -p maelstrom-sim --bins --features test-nodes
 	target/debug/maelstrom-sim test -w broadcast --bin target/debug/broken-node --node-count 3 \
 	  --time-limit 3 --rate 50 --nemesis partition --nemesis-interval 1 -- --fault forget || [ $$? -eq 1 ]
 	scripts/test-report --screenshots store/screenshots store/*/latest/report.html
@@ -295,6 +295,10 @@ metrics: ## Test the server behind --metrics, which the other tests do not build
 .PHONY: maelstrom
 maelstrom: ## Install the real Maelstrom in .cache/ (67 MB; needs Java 11 or newer to run)
 	scripts/install-maelstrom
+
+.PHONY: package
+package: ## Pack maelstrom-core and maelstrom-sim as for a release, and build what was packed
+	cargo package --locked -p maelstrom-core -p maelstrom-sim
 
 .PHONY: clean-store
 clean-store: ## Remove the results of all runs
