@@ -158,8 +158,9 @@ kills: ## Nodes that keep their records are killed, paused and cut off, by the b
 example = $(check) example-$(1) $(2) $(bin)/examples/$(1) -- --node-count 3 --time-limit 10 --rate 50 \
   --nemesis partition --nemesis-interval 3 $(3) $(node_args)
 
-# A package of its own, as a user would write it; its lock file is its own too.
+# Packages of their own, as a user would write them; their lock files are their own too.
 own_workload := maelstrom-sim/examples/own-workload/Cargo.toml
+template := template/Cargo.toml
 
 .PHONY: examples
 examples: ## The examples: each node in its workload, through partitions, and a workload of one's own
@@ -171,6 +172,11 @@ examples: ## The examples: each node in its workload, through partitions, and a 
 	@$(call example,raft,lin-kv,--concurrency 2n)
 	@$(call example,list_append,txn-list-append,--concurrency 2n)
 	cargo test --locked --manifest-path $(own_workload)
+
+# `template` is a folder too.
+.PHONY: template
+template: ## Test the template for a new node, as a copy of it would be tested
+	cargo test --locked --manifest-path $(template)
 
 ##@ Development
 
@@ -256,7 +262,7 @@ corpus: ## Run the corpus of odd nodes under the built-in checker (LAUNCHER=/pat
 
 .PHONY: reports
 reports: ## Open reports in a browser, those of the newest runs and a bad one (needs Chromium)
-	cargo build --locked -p maelstrom-sim --bins
+	cargo build --locked -p maelstrom-sim --bins --features test-nodes
 	target/debug/maelstrom-sim test -w broadcast --bin target/debug/broken-node --node-count 3 \
 	  --time-limit 3 --rate 50 --nemesis partition --nemesis-interval 1 -- --fault forget || [ $$? -eq 1 ]
 	scripts/test-report --screenshots store/screenshots store/*/latest/report.html
@@ -268,8 +274,10 @@ cxx = $(shell command -v c++)
 lint: ## Check formatting, clippy and the documentation: no warnings
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path $(own_workload)
+	cargo fmt --check --manifest-path $(template)
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --all-targets --locked --manifest-path $(own_workload) -- -D warnings
+	cargo clippy --all-targets --locked --manifest-path $(template) -- -D warnings
 	$(if $(cxx),cargo clippy --locked --manifest-path fuzz/Cargo.toml -- -D warnings)
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
@@ -303,6 +311,10 @@ metrics: ## Test the server behind --metrics, which the other tests do not build
 .PHONY: maelstrom
 maelstrom: ## Install the real Maelstrom in .cache/ (67 MB; needs Java 11 or newer to run)
 	scripts/install-maelstrom
+
+.PHONY: package
+package: ## Pack maelstrom-core and maelstrom-sim as for a release, and build what was packed
+	cargo package --locked -p maelstrom-core -p maelstrom-sim
 
 .PHONY: clean-store
 clean-store: ## Remove the results of all runs
