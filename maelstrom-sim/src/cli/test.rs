@@ -1,6 +1,6 @@
 //! The subcommand `test`: runs real nodes under the checker.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -177,6 +177,7 @@ impl TestArgs {
             losable: None,
             bandwidth: None,
             cluster_key: None,
+            node_limits: BTreeMap::new(),
             schedule: None,
             operations: None,
             trace: true,
