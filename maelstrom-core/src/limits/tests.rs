@@ -204,6 +204,17 @@ fn one_client_more_than_there_are_buckets_shares_one_until_another_is_full_again
 }
 
 #[test]
+fn a_client_with_a_long_name_has_no_bucket_of_its_own() {
+    let mut clients = Clients::new(Rate::new(per_second(1)));
+    for (bytes, at, kept) in [(NAME_BYTES_MAX + 1, 0, 0), (NAME_BYTES_MAX, 1_000, 1)] {
+        let name: NodeId = "x".repeat(bytes).into();
+        let bucket = clients.take(&name, ms(at)).unwrap();
+        clients.put(&name, bucket, ms(at));
+        assert_eq!(clients.len(), kept);
+    }
+}
+
+#[test]
 fn nothing_is_kept_without_limits() {
     assert!(Admission::new(&Limits::default()).is_none());
     assert!(Admission::new(&Limits { pending_bytes: 0, ..Limits::default() }).is_none());
