@@ -1,8 +1,9 @@
 //! One node without any I/O: a handler, its `Node`, and the rules of the protocol around them.
 
 mod admission;
+mod early;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +11,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tracing::{debug, info, trace, warn};
 
+use self::early::Early;
 #[cfg(feature = "auth")]
 use crate::auth::{self, Checked, ClusterKey};
 use crate::body;
 use crate::error::{Error, ErrorCode};
 use crate::handler::{MessageHandler, Records, SnapshotPosition};
-use crate::limits::{Admission, PENDING_BYTES_MAX};
+use crate::limits::Admission;
 use crate::message::{Envelope, Header, MsgId, NodeId, Request};
 use crate::metrics::{self, CallOutcome, Gauges, Snapshot};
 use crate::names::Names;
@@ -43,10 +45,10 @@ use crate::rpc::Reply;
 ///
 /// # Before `init`
 ///
-/// Maelstrom delivers what was sent to a killed node to the node's next process, ahead of its `init`.
-/// Requests before `init` therefore wait for it, up to [`Limits::pending_bytes`], and the handler gets
-/// them in their order when it has started. A request that does not fit, or for which no `init` comes
-/// before the end of the input, gets error 11.
+/// Maelstrom delivers what was sent to a killed node to the node's next process, ahead of its
+/// `init`. Requests before `init` therefore wait for it, up to [`Limits::pending_bytes`], and the
+/// handler gets them in their order when it has started. A request that does not fit, or for which
+/// no `init` comes before the end of the input, gets error 11.
 ///
 /// [`Limits::pending_bytes`]: crate::limits::Limits::pending_bytes
 #[derive(Debug)]
@@ -61,37 +63,6 @@ pub struct RawNode<H: MessageHandler> {
     /// Whether no line is taken for a plain one.
     #[cfg(test)]
     step_by_step: bool,
-}
-
-/// Lines with requests that came before `init`.
-#[derive(Debug)]
-struct Early {
-    lines: VecDeque<Box<str>>,
-    bytes: usize,
-    bytes_max: usize,
-}
-
-impl Early {
-    fn new() -> Self {
-        Self { lines: VecDeque::new(), bytes: 0, bytes_max: PENDING_BYTES_MAX }
-    }
-
-    /// All lines. There will be no others.
-    fn take(&mut self) -> VecDeque<Box<str>> {
-        self.bytes = 0;
-        std::mem::take(&mut self.lines)
-    }
-
-    /// Keeps a line. `false`: there is no room for it.
-    fn push(&mut self, line: &str) -> bool {
-        let bytes = self.bytes.saturating_add(line.len()).saturating_add(size_of::<Box<str>>());
-        if bytes > self.bytes_max {
-            return false;
-        }
-        self.bytes = bytes;
-        self.lines.push_back(line.into());
-        true
-    }
 }
 
 /// The first message that a node gets.
@@ -352,7 +323,7 @@ impl<H: MessageHandler> RawNode<H> {
         gauges.set_count(&metrics::CALLS_OPEN, self.open_rpcs());
         gauges.set_count(&metrics::TIMERS, self.node.timers.len());
         gauges.set_count(&metrics::OUTPUT_BYTES, self.output_bytes());
-        gauges.set_count(&metrics::EARLY_BYTES, self.early.bytes);
+        gauges.set_count(&metrics::EARLY_BYTES, self.early.bytes());
         gauges.set_count(&metrics::READY, usize::from(self.is_ready()));
         self.handler.gauges(self.node.now(), &mut gauges);
         self.node.metrics.snapshot(gauges)
@@ -467,7 +438,7 @@ impl<H: MessageHandler> RawNode<H> {
         }
         if self.init.is_none() && kind != "init" {
             if self.early.push(line) {
-                if self.early.lines.len() == 1 {
+                if self.early.len() == 1 {
                     warn!(peer = %src, kind, "a request came before `init`: it waits");
                 }
                 return;

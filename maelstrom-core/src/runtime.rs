@@ -136,7 +136,8 @@ fn use_key<H: MessageHandler>(_: &mut RawNode<H>, _: &Path) -> anyhow::Result<()
 /// Runs a node on any input and output until the input ends, the output closes, or `stop` is ready.
 ///
 /// `node` must have been told whether it is durable: just if `config` names a folder. It must have
-/// been given its limits, and the key of the cluster, if there is one: those in `config` are not read.
+/// been given its limits, and the key of the cluster, if there is one: those in `config` are not
+/// read.
 ///
 /// # Errors
 ///

@@ -65,8 +65,8 @@ pub struct Options {
     /// The key with which nodes in virtual time [authenticate](maelstrom_core::auth) each other's
     /// messages. `None`: they do not.
     pub cluster_key: Option<ClusterKey>,
-    /// The [limits](maelstrom_core::limits) on clients' requests at these nodes in virtual time. Other
-    /// nodes take all requests.
+    /// The [limits](maelstrom_core::limits) on clients' requests at these nodes in virtual time.
+    /// Other nodes take all requests.
     pub node_limits: BTreeMap<NodeId, Limits>,
     /// The actions of the nemesis, each with its time since the clients began. `None`: drawn from
     /// the seed.

@@ -31,10 +31,10 @@
 //! the map itself to a node that needs a trimmed entry. If many transactions wait for their
 //! dependencies, the node [folds](HELD_BYTES_MAX) them into one value for each key of a log (or a
 //! few, if one line is too short). A transaction that takes several steps ends after about [a
-//! second](SPREAD_MAX). Such transactions are limited in number and in [bytes](Config::running_bytes_max):
-//! one above the limit gets error 11, and none of it is executed. A node keeps the pieces of a
-//! snapshot until it has all of them. They may hold several copies of a register that changes
-//! meanwhile.
+//! second](SPREAD_MAX). Such transactions are limited in number and in
+//! [bytes](Config::running_bytes_max): one above the limit gets error 11, and none of it is
+//! executed. A node keeps the pieces of a snapshot until it has all of them. They may hold several
+//! copies of a register that changes meanwhile.
 //!
 //! A clock can only count transactions. A node refuses an entry with a larger clock. So no node can
 //! run ahead through its log, win all conflicts for ever, or use up the clocks of other nodes. A

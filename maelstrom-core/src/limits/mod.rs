@@ -1,7 +1,7 @@
 //! Limits on the requests of clients, so that a flood of them does not stop a node's other work.
 //!
-//! They are off by default. An operator sets them with flags of [`NodeArgs`](crate::NodeArgs), and a
-//! driver of your own with [`RawNode::set_limits`](crate::RawNode::set_limits).
+//! They are off by default. An operator sets them with flags of [`NodeArgs`](crate::NodeArgs), and
+//! a driver of your own with [`RawNode::set_limits`](crate::RawNode::set_limits).
 //!
 //! | flag | a request of a client is refused | name in the metric `maelstrom_refused_total` |
 //! |---|---|---|
@@ -31,24 +31,25 @@
 //!
 //! Each rate has a token bucket on the node's monotonic clock. A bucket holds the tokens of one
 //! second, and begins full: in any time `t`, at most `N * t + N` requests are taken. The arithmetic
-//! is exact (GCRA, ITU-T I.371: a bucket is the time at which it will be full again). A request that
-//! one rate refuses takes no token of the other, so a client beyond its own limit does not use up
-//! the node's.
+//! is exact (GCRA, ITU-T I.371: a bucket is the time at which it will be full again). A request
+//! that one rate refuses takes no token of the other, so a client beyond its own limit does not use
+//! up the node's.
 //!
 //! # Many names
 //!
 //! A node keeps buckets for [`CLIENTS_MAX`] clients. A bucket that is full again says as much as
-//! none, so only full buckets make room for new clients, the longest full one first. While no bucket
-//! is full, all further clients share one bucket. So do clients whose names are longer than
-//! [`NAME_BYTES_MAX`]. So memory is bounded, and so is the sum of all clients' requests: in any time
-//! `t`, at most `(CLIENTS_MAX + 1) * (N * t + N)` are taken.
+//! none, so only full buckets make room for new clients, the longest full one first. While no
+//! bucket is full, all further clients share one bucket. So do clients whose names are longer than
+//! [`NAME_BYTES_MAX`]. So memory is bounded, and so is the sum of all clients' requests: in any
+//! time `t`, at most `(CLIENTS_MAX + 1) * (N * t + N)` are taken.
 //!
 //! A client can write any name on a message. With many names it can reach that sum, and while it
 //! does, it can have other clients refused: they share a bucket with it unless they sent enough in
-//! the last second to keep their own. `--max-requests-per-second` limits the sum further, and does not
-//! tell clients apart either. A client that takes the name of a node is not limited at all, unless
-//! [`auth`](crate::auth) is on. So the limit per client protects from clients that send too much under
-//! their own names, and needs something in front of the nodes that checks names, as Maelstrom does.
+//! the last second to keep their own. `--max-requests-per-second` limits the sum further, and does
+//! not tell clients apart either. A client that takes the name of a node is not limited at all,
+//! unless [`auth`](crate::auth) is on. So the limit per client protects from clients that send too
+//! much under their own names, and needs something in front of the nodes that checks names, as
+//! Maelstrom does.
 
 mod admission;
 mod bucket;
@@ -78,8 +79,8 @@ pub struct Limits {
     /// requests of other nodes too, but does not refuse them. From [`OPEN_REQUESTS_MAX`] on, which
     /// is the default, nothing is refused, and the oldest request is given up.
     pub open_requests: usize,
-    /// Bytes of requests that may wait for `init`. A handler whose requests wait should use the same
-    /// limit for them.
+    /// Bytes of requests that may wait for `init`. A handler whose requests wait should use the
+    /// same limit for them.
     pub pending_bytes: usize,
 }
 

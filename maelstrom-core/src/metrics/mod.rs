@@ -41,8 +41,9 @@
 //!
 //! # Metrics of every node
 //!
-//! Times are in seconds and sizes in bytes. The values of `limit` are in [`limits`](crate::limits). Lines are counted without their newline, and messages
-//! that were [sealed](crate::auth) without their seal.
+//! Times are in seconds and sizes in bytes. The values of `limit` are in [`limits`](crate::limits).
+//! Lines are counted without their newline, and messages that were [sealed](crate::auth) without
+//! their seal.
 //!
 //! | name | kind | labels | meaning |
 //! |---|---|---|---|

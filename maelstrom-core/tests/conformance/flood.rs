@@ -1,8 +1,9 @@
 //! A client floods a node at full speed: with a limit, the node still answers other nodes soon.
 //!
-//! One thread writes all input, as one network does. It writes requests of the client as fast as the
-//! pipe takes them, and a request of another node in between whenever it is due. The latency of such
-//! a request is the time from when it was due to its reply, so it includes the wait for the pipe.
+//! One thread writes all input, as one network does. It writes requests of the client as fast as
+//! the pipe takes them, and a request of another node in between whenever it is due. The latency of
+//! such a request is the time from when it was due to its reply, so it includes the wait for the
+//! pipe.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
