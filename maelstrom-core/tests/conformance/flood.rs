@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::support::{INIT, command, echo, message};
 
 /// Requests that the client may send in a second.
-const LIMIT: usize = 100;
+const LIMIT: usize = 10;
 
 /// How many requests the other node sends, and how often.
 const PEER_REQUESTS: usize = 40;
