@@ -1,8 +1,17 @@
 //! The handler under the built-in checker, in virtual time: a fixed set of seeds.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests may fail"
+)]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+#[path = "../../maelstrom-sim/tests/flooded/mod.rs"]
+mod flooded;
 #[path = "../../maelstrom-sim/tests/forged/mod.rs"]
 mod forged;
 #[path = "../../maelstrom-sim/tests/restored/mod.rs"]
@@ -13,6 +22,7 @@ use maelstrom_core::NodeId;
 use maelstrom_core::gossip::marks::{LOG_MARKS, MARKS, RESTORE_MARKS, SNAPSHOT_MARKS};
 use maelstrom_core::gossip::{Config, VersionVector};
 use maelstrom_sim::Test;
+use maelstrom_sim::history::{Op, OpType};
 use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
 use maelstrom_sim::simulate::simulate;
@@ -20,6 +30,7 @@ use maelstrom_sim::sweep::{Case, Exhaustive, Sweep};
 use maelstrom_sim::workload;
 use maelstrom_sim::world::World;
 
+use flooded::{flood, is_flooded};
 use forged::{expect_that_only_a_key_helps, sweep_with_forgery};
 use restored::{Replicated, restored};
 
@@ -148,7 +159,7 @@ fn options(nodes: usize, seed: u64) -> Options {
 
 #[test]
 fn no_value_is_lost_through_partitions_of_every_kind() {
-    let mut kinds = std::collections::BTreeSet::new();
+    let mut kinds = BTreeSet::new();
     for seed in 0..12 {
         let nodes = [2, 3, 5, 7][usize::try_from(seed % 4).unwrap()];
         let mut options = options(nodes, seed);
@@ -188,6 +199,37 @@ fn after_a_partition_everybody_catches_up_within_three_seconds() {
         let longest = partitions(world.history().ops()).max().unwrap();
         assert!(worst <= longest + 3_000, "seed {seed}: {worst} ms, {longest} ms");
     }
+}
+
+/// The bound is that of a node that nobody floods: a gossip period, twice the latency, and a pull.
+#[test]
+fn a_flooded_node_knows_the_values_of_others_as_soon_as_ever() {
+    for seed in 0..3 {
+        let world = flood(workload::Broadcast::default(), seed, |_| Broadcast::default());
+        let behind = |is_of: fn(&Op) -> bool| longest_time_behind(&world, is_of);
+        let (flooded, others) = (behind(is_flooded), behind(|op| !is_flooded(op)));
+        println!("seed {seed}: {flooded:?} behind; others {others:?}");
+        assert!(flooded < Duration::from_millis(150), "{flooded:?}, others {others:?}");
+    }
+}
+
+/// The longest time that a value was acknowledged before a read by one of these clients began and
+/// did not show it.
+fn longest_time_behind(world: &World, is_of: fn(&Op) -> bool) -> Duration {
+    let history = world.history();
+    let ended = |f| history.client_ops().filter(move |op| op.f == f && op.kind == OpType::Ok);
+    let begin = |op| history.invocation(op).unwrap();
+    let value_of = |op| begin(op).value.as_ref().unwrap().get().to_owned();
+    let acknowledged: Vec<_> = ended("broadcast").map(|op| (value_of(op), op.time)).collect();
+    let reads: Vec<&Op> = ended("read").filter(|op| is_of(op)).collect();
+    assert!(acknowledged.len() > 500 && reads.len() > 20, "{} reads", reads.len());
+    let times = reads.into_iter().flat_map(|read| {
+        let values: Vec<u64> = serde_json::from_str(read.value.as_ref().unwrap().get()).unwrap();
+        let values: BTreeSet<String> = values.iter().map(u64::to_string).collect();
+        let missing = acknowledged.iter().filter(move |(value, _)| !values.contains(value));
+        missing.map(|(_, time)| begin(read).time.saturating_sub(*time))
+    });
+    times.max().unwrap()
 }
 
 /// The length of each partition, in ms.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use maelstrom_core::LINE_BYTES_MAX;
+use maelstrom_core::{LINE_BYTES_MAX, PENDING_BYTES_MAX};
 
 use crate::MESSAGE_BYTES_MAX;
 use crate::log::{DEDUPE_WINDOW, Retention};
@@ -75,7 +75,7 @@ impl Default for Config {
             poll_bytes: 256 << 10,
             packet_bytes: LINE_BYTES_MAX / 2,
             message_bytes: MESSAGE_BYTES_MAX,
-            pending_bytes: 4 * LINE_BYTES_MAX,
+            pending_bytes: PENDING_BYTES_MAX,
             dedupe_window: DEDUPE_WINDOW,
             unclean_recovery: false,
             rules: Rules::default(),
@@ -140,10 +140,10 @@ pub struct LogArgs {
 }
 
 impl LogArgs {
-    /// The configuration of a node that reads lines of up to `line_bytes_max` bytes. All nodes of
-    /// its cluster must read lines of that length.
+    /// The configuration of a node that reads lines of up to `line_bytes_max` bytes, where up to
+    /// `pending_bytes` may wait. All nodes of its cluster must read lines of that length.
     #[must_use]
-    pub fn config(&self, line_bytes_max: usize) -> Config {
+    pub fn config(&self, line_bytes_max: usize, pending_bytes: usize) -> Config {
         Config {
             partitions: self.partitions,
             replication: self.replication_factor,
@@ -158,6 +158,7 @@ impl LogArgs {
             batch_bytes: self.batch_bytes,
             poll_bytes: self.poll_bytes,
             packet_bytes: line_bytes_max / 2,
+            pending_bytes,
             unclean_recovery: self.unclean_recovery,
             ..Config::default()
         }

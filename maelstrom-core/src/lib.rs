@@ -44,6 +44,7 @@
 //! | [`task`] | calls that follow each other, as one `async` block |
 //! | [`metrics`] | counters, gauges and histograms, and the list of all that a node has |
 //! | [`auth`] | authentication between nodes |
+//! | [`limits`] | limits on the requests of clients, for overload |
 //! | [`gossip`] | replication by per-origin logs and version vectors |
 //! | [`raw_node`] | a node without I/O, and the contract of whoever drives it |
 //! | [`runtime`], [`cli`] | the driver for real use: stdin, stdout, clocks, disk; flags and logging |
@@ -81,6 +82,18 @@
 //! A node with a key drops each message that claims to come from another node and does not prove
 //! that its sender has the key. [`auth`] tells how, and what this does not protect from: there is no
 //! secrecy, and no protection from a node that has the key. Clients notice nothing.
+//!
+//! # Overload
+//!
+//! A node can refuse requests of clients beyond a rate, so that a flood of them leaves it time for
+//! the messages of other nodes, which it never refuses:
+//!
+//! ```text
+//! broadcast --max-requests-per-second 10000 --max-client-requests-per-second 1000
+//! ```
+//!
+//! A refused request gets error 11. [`limits`] lists all limits, and tells what a client with many
+//! names can do.
 //!
 //! # Rules
 //!
@@ -123,8 +136,10 @@ mod exporter;
 #[cfg(feature = "gossip")]
 pub mod gossip;
 pub mod handler;
+pub mod limits;
 #[cfg(feature = "runtime")]
 mod lines;
+mod log_rate;
 mod marks;
 pub mod message;
 pub mod metrics;
@@ -155,12 +170,13 @@ pub use cli::DataArgs;
 pub use cli::NodeArgs;
 pub use error::{Error, ErrorCode};
 pub use handler::{MessageHandler, NoEvent, Records, SnapshotPosition};
+pub use limits::{Limits, PENDING_BYTES_MAX};
 pub use message::{LINE_BYTES_MAX, MsgId, NodeId, Request};
 pub use node::{Clock, Node, NodeRng, OPEN_REQUESTS_MAX, Output};
 /// For what [`Node::rng`] can do, in the version that it speaks: a handler that draws numbers names
 /// `maelstrom_core::rand::RngExt` and needs no dependency of its own.
 pub use rand;
-pub use raw_node::{EARLY_BYTES_MAX, RawNode};
+pub use raw_node::RawNode;
 pub use rpc::{PENDING_RPCS_MAX, Reply, RpcError, RpcResult};
 #[cfg(feature = "runtime")]
 pub use store_error::StoreError;

@@ -1,6 +1,9 @@
 //! One node without any I/O: a handler, its `Node`, and the rules of the protocol around them.
 
-use std::collections::{BTreeMap, VecDeque};
+mod admission;
+mod early;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +11,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tracing::{debug, info, trace, warn};
 
+use self::early::Early;
 #[cfg(feature = "auth")]
 use crate::auth::{self, Checked, ClusterKey};
 use crate::body;
 use crate::error::{Error, ErrorCode};
 use crate::handler::{MessageHandler, Records, SnapshotPosition};
+use crate::limits::Admission;
 use crate::message::{Envelope, Header, MsgId, NodeId, Request};
 use crate::metrics::{self, CallOutcome, Gauges, Snapshot};
 use crate::names::Names;
@@ -40,10 +45,12 @@ use crate::rpc::Reply;
 ///
 /// # Before `init`
 ///
-/// Maelstrom delivers what was sent to a killed node to the node's next process, ahead of its `init`.
-/// Requests before `init` therefore wait for it, up to [`EARLY_BYTES_MAX`], and the handler gets them
-/// in their order when it has started. A request that does not fit, or for which no `init` comes
-/// before the end of the input, gets error 11.
+/// Maelstrom delivers what was sent to a killed node to the node's next process, ahead of its
+/// `init`. Requests before `init` therefore wait for it, up to [`Limits::pending_bytes`], and the
+/// handler gets them in their order when it has started. A request that does not fit, or for which
+/// no `init` comes before the end of the input, gets error 11.
+///
+/// [`Limits::pending_bytes`]: crate::limits::Limits::pending_bytes
 #[derive(Debug)]
 pub struct RawNode<H: MessageHandler> {
     handler: H,
@@ -51,32 +58,11 @@ pub struct RawNode<H: MessageHandler> {
     init: Option<Init>,
     early: Early,
     names: Names,
+    /// `None`: nothing is refused.
+    admission: Option<Box<Admission>>,
     /// Whether no line is taken for a plain one.
     #[cfg(test)]
     step_by_step: bool,
-}
-
-/// The most bytes of requests that wait for `init`.
-pub const EARLY_BYTES_MAX: usize = 64 << 20;
-
-/// Lines with requests that came before `init`.
-#[derive(Debug, Default)]
-struct Early {
-    lines: VecDeque<Box<str>>,
-    bytes: usize,
-}
-
-impl Early {
-    /// Keeps a line. `false`: there is no room for it.
-    fn push(&mut self, line: &str) -> bool {
-        let bytes = self.bytes.saturating_add(line.len()).saturating_add(size_of::<Box<str>>());
-        if bytes > EARLY_BYTES_MAX {
-            return false;
-        }
-        self.bytes = bytes;
-        self.lines.push_back(line.into());
-        true
-    }
 }
 
 /// The first message that a node gets.
@@ -117,8 +103,9 @@ impl<H: MessageHandler> RawNode<H> {
             handler,
             node: Node::new(seed, durable, H::REPLY_WITHIN),
             init: None,
-            early: Early::default(),
+            early: Early::new(),
             names: Names::new(),
+            admission: None,
             #[cfg(test)]
             step_by_step: false,
         }
@@ -336,7 +323,7 @@ impl<H: MessageHandler> RawNode<H> {
         gauges.set_count(&metrics::CALLS_OPEN, self.open_rpcs());
         gauges.set_count(&metrics::TIMERS, self.node.timers.len());
         gauges.set_count(&metrics::OUTPUT_BYTES, self.output_bytes());
-        gauges.set_count(&metrics::EARLY_BYTES, self.early.bytes);
+        gauges.set_count(&metrics::EARLY_BYTES, self.early.bytes());
         gauges.set_count(&metrics::READY, usize::from(self.is_ready()));
         self.handler.gauges(self.node.now(), &mut gauges);
         self.node.metrics.snapshot(gauges)
@@ -372,7 +359,7 @@ impl<H: MessageHandler> RawNode<H> {
     /// again, a bounded number of times.
     pub fn handle_end_of_input(&mut self, clock: Clock) {
         self.node.set_clock(clock);
-        for line in std::mem::take(&mut self.early).lines {
+        for line in self.early.take() {
             self.refuse_early(&line);
         }
         let mark = self.node.next_msg_id;
@@ -414,7 +401,9 @@ impl<H: MessageHandler> RawNode<H> {
         let mut request = self.node.accept(src, message.msg_id);
         request.kind = self.node.metrics.received(Some(message.kind), line_bytes(line));
         trace!(peer = %request.src(), msg_id = request.msg_id(), kind = message.kind, "message");
-        self.serve(&request, message.kind, message.payload);
+        if !self.refuse_beyond_limits(&request, message.kind) {
+            self.serve(&request, message.kind, message.payload);
+        }
         true
     }
 
@@ -447,11 +436,14 @@ impl<H: MessageHandler> RawNode<H> {
             self.node.metrics.received(is_known.then_some(kind), line_bytes(line));
             return;
         }
-        if self.init.is_none() && kind != "init" && self.early.push(line) {
-            if self.early.lines.len() == 1 {
-                warn!(peer = %src, kind, "a request came before `init`: it waits");
+        if self.init.is_none() && kind != "init" {
+            if self.early.push(line) {
+                if self.early.len() == 1 {
+                    warn!(peer = %src, kind, "a request came before `init`: it waits");
+                }
+                return;
             }
-            return;
+            self.node.count(&metrics::REFUSED, &["pending_bytes"], 1);
         }
         let mut request = self.node.accept(src, header.msg_id);
         trace!(peer = %request.src(), msg_id = request.msg_id(), kind, "message");
@@ -477,7 +469,9 @@ impl<H: MessageHandler> RawNode<H> {
         // Only what the handler understands has a name: anybody can make up others.
         let known = payload.is_ok().then_some(kind);
         request.kind = self.node.metrics.received(known, line_bytes(line));
-        self.serve(request, kind, payload?);
+        if !self.refuse_beyond_limits(request, kind) {
+            self.serve(request, kind, payload?);
+        }
         Ok(())
     }
 
@@ -512,7 +506,7 @@ impl<H: MessageHandler> RawNode<H> {
             }
         }
         self.node.reply(request, &SystemReply::InitOk);
-        for line in std::mem::take(&mut self.early).lines {
+        for line in self.early.take() {
             self.handle_text(&line);
         }
         Ok(())

@@ -19,10 +19,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::*;
+use crate::limits::Limits;
 use crate::rpc::RpcResult;
 
 #[path = "raw_node_tests/late.rs"]
 mod late;
+#[path = "raw_node_tests/limits.rs"]
+mod limits;
 #[path = "raw_node_tests/one_pass.rs"]
 mod one_pass;
 #[path = "raw_node_tests/properties.rs"]
@@ -246,6 +249,13 @@ impl Session {
         let mut session = Self::new(durable);
         session.feed(r#"c0 > {"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1","n2"]}"#);
         assert_eq!(session.drain(), [r#"c0 < {"type":"init_ok","in_reply_to":1}"#]);
+        session
+    }
+
+    /// The same with these limits.
+    fn limited(limits: &Limits) -> Self {
+        let mut session = Self::started(false);
+        session.node.set_limits(limits);
         session
     }
 

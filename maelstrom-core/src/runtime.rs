@@ -22,6 +22,7 @@ use tracing::{debug, info, warn};
 
 use crate::exporter::{Asked, Exporter};
 use crate::handler::{MessageHandler, Records, SnapshotPosition};
+use crate::limits::Limits;
 use crate::lines::{Line, LineSplitter};
 use crate::message::LINE_BYTES_MAX;
 use crate::metrics::{self, Snapshot};
@@ -64,6 +65,8 @@ pub struct Config {
     /// The file with the key that messages between nodes need, see [`auth`](crate::auth). `None`:
     /// they need none. Without the feature `auth` a node with such a file ends with an error.
     pub cluster_key_file: Option<PathBuf>,
+    /// When requests of clients are refused.
+    pub limits: Limits,
 }
 
 impl Default for Config {
@@ -73,6 +76,7 @@ impl Default for Config {
             data_dir: None,
             metrics: None,
             cluster_key_file: None,
+            limits: Limits::default(),
         }
     }
 }
@@ -103,6 +107,7 @@ pub fn run<H: MessageHandler>(handler: H, config: &Config) -> anyhow::Result<()>
         "this node keeps nothing: there is no use for --data-dir"
     );
     let mut node = RawNode::new(handler, seed, config.data_dir.is_some());
+    node.set_limits(&config.limits);
     if let Some(path) = &config.cluster_key_file {
         use_key(&mut node, path)?;
     }
@@ -131,7 +136,8 @@ fn use_key<H: MessageHandler>(_: &mut RawNode<H>, _: &Path) -> anyhow::Result<()
 /// Runs a node on any input and output until the input ends, the output closes, or `stop` is ready.
 ///
 /// `node` must have been told whether it is durable: just if `config` names a folder. It must have
-/// been given the key of the cluster, if there is one: the file in `config` is not read.
+/// been given its limits, and the key of the cluster, if there is one: those in `config` are not
+/// read.
 ///
 /// # Errors
 ///

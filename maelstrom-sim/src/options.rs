@@ -1,14 +1,14 @@
 //! The options of any test: Maelstrom's own, with its names and defaults. A workload has its own
 //! options in its own type.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use maelstrom_core::NodeId;
 use maelstrom_core::auth::ClusterKey;
+use maelstrom_core::{Limits, NodeId};
 
 use crate::arguments::clojure_number;
 use crate::delivery::Delivery;
@@ -69,6 +69,9 @@ pub struct Options {
     /// The fate of the first messages between servers after the clients began, in the order in which
     /// they are sent. The network draws the fate of all others.
     pub deliveries: Vec<Delivery>,
+    /// The [limits](maelstrom_core::limits) on clients' requests at these nodes in virtual time.
+    /// Other nodes take all requests.
+    pub node_limits: BTreeMap<NodeId, Limits>,
     /// The actions of the nemesis, each with its time since the clients began. `None`: drawn from
     /// the seed.
     pub schedule: Option<Vec<(Duration, NemesisOp)>>,
@@ -106,6 +109,7 @@ impl Default for Options {
             bandwidth: None,
             cluster_key: None,
             deliveries: Vec::new(),
+            node_limits: BTreeMap::new(),
             schedule: None,
             operations: None,
             trace: false,

@@ -19,7 +19,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use maelstrom_core::auth::{ClusterKey, sealed_line_bytes_max};
-use maelstrom_core::{MessageHandler, NodeId, RawNode};
+use maelstrom_core::{Limits, MessageHandler, NodeId, RawNode};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
@@ -156,6 +156,7 @@ struct Simulation<'a, 'b, 'h> {
     long_lines_to_clients: bool,
     losable: Option<Losable>,
     cluster_key: Option<ClusterKey>,
+    limits: BTreeMap<NodeId, Limits>,
 }
 
 impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
@@ -166,7 +167,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         let drawn = SYNC_MAX_MS.choose(&mut rng).copied().unwrap_or_default();
         let sync_max = options.sync_max.unwrap_or(Duration::from_millis(drawn));
         let now = Duration::ZERO;
-        let cluster_key = options.cluster_key.clone();
+        let (cluster_key, limits) = (options.cluster_key.clone(), options.node_limits.clone());
         let (part_bytes, line_bytes_max) = (options.snapshot_part_bytes, options.line_bytes_max);
         let line_bytes_max = match &cluster_key {
             Some(_) => line_bytes_max.map(sealed_line_bytes_max),
@@ -195,6 +196,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
             long_lines_to_clients,
             losable,
             cluster_key,
+            limits,
         };
         for id in ids {
             if let Some(node) = simulation.guard(&id, |simulation| simulation.start(&id, &[])) {
@@ -226,6 +228,9 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         let mut node = (self.build)(id, seed);
         if let Some(key) = &self.cluster_key {
             node.set_cluster_key(key.clone());
+        }
+        if let Some(limits) = self.limits.get(id) {
+            node.set_limits(limits);
         }
         for record in records {
             let recovered = node.recover(record);

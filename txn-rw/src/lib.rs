@@ -31,10 +31,10 @@
 //! the map itself to a node that needs a trimmed entry. If many transactions wait for their
 //! dependencies, the node [folds](HELD_BYTES_MAX) them into one value for each key of a log (or a
 //! few, if one line is too short). A transaction that takes several steps ends after about [a
-//! second](SPREAD_MAX). Such transactions are limited in number and in [bytes](RUNNING_BYTES_MAX):
-//! one above the limit gets error 11, and none of it is executed. A node keeps the pieces of a
-//! snapshot until it has all of them. They may hold several copies of a register that changes
-//! meanwhile.
+//! second](SPREAD_MAX). Such transactions are limited in number and in
+//! [bytes](Config::running_bytes_max): one above the limit gets error 11, and none of it is
+//! executed. A node keeps the pieces of a snapshot until it has all of them. They may hold several
+//! copies of a register that changes meanwhile.
 //!
 //! A clock can only count transactions. A node refuses an entry with a larger clock. So no node can
 //! run ahead through its log, win all conflicts for ever, or use up the clocks of other nodes. A
@@ -63,7 +63,9 @@ use std::time::Duration;
 
 use maelstrom_core::gossip::Entry as _;
 use maelstrom_core::gossip::{self, Gossip, Origin, Tick};
-use maelstrom_core::{Error, ErrorCode, LINE_BYTES_MAX, MessageHandler, Node, Request, Verbatim};
+use maelstrom_core::{
+    Error, ErrorCode, LINE_BYTES_MAX, MessageHandler, Node, PENDING_BYTES_MAX, Request, Verbatim,
+};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -72,7 +74,7 @@ pub use json::{Key, Value};
 pub use registers::{CLOCK_LEAP_MAX, CLOCK_MAX, HELD_BYTES_MAX, Map, Piece, Registers, Version};
 use request::Running;
 pub use request::{Operation, RESULT_BYTES_MAX};
-pub use underway::{RUNNING_BYTES_MAX, RUNNING_MAX, SPREAD_MAX, STEP};
+pub use underway::{RUNNING_MAX, SPREAD_MAX, STEP};
 use underway::{Txn, Underway};
 pub use vector_clock::VectorClock;
 
@@ -116,6 +118,8 @@ pub struct Config {
     pub isolation: Isolation,
     /// The largest number of operations in a transaction.
     pub operations_max: usize,
+    /// The largest size of all running transactions together, in bytes.
+    pub running_bytes_max: usize,
     /// The gossip engine.
     pub gossip: gossip::Config,
 }
@@ -123,7 +127,12 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let gossip = gossip::Config { period_min: PERIOD_MIN, ..gossip::Config::default() };
-        Self { isolation: Isolation::default(), operations_max: OPERATIONS_MAX, gossip }
+        Self {
+            isolation: Isolation::default(),
+            operations_max: OPERATIONS_MAX,
+            running_bytes_max: PENDING_BYTES_MAX,
+            gossip,
+        }
     }
 }
 
@@ -205,7 +214,7 @@ impl<M: Map> TxnRw<M> {
             operations_max: config.operations_max,
             gossip: Gossip::new(config.gossip, map),
             logged_dependencies: (None, VectorClock::default()),
-            underway: Underway::default(),
+            underway: Underway::new(config.running_bytes_max),
             refused: 0,
             leaps: 0,
         }

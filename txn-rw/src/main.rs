@@ -66,6 +66,7 @@ fn main() -> anyhow::Result<()> {
     let config = Config {
         isolation: isolation.into(),
         operations_max: max_txn_operations,
+        running_bytes_max: node.max_pending_bytes(),
         gossip: state.limit(gossip.config(node.max_line_bytes(), PERIOD_MIN)?),
     };
     node.run_with(&data, TxnRw::new(config))

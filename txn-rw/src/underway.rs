@@ -21,9 +21,6 @@ pub const SPREAD_MAX: Duration = Duration::from_secs(1);
 /// The largest number of running transactions.
 pub const RUNNING_MAX: usize = 1 << 14;
 
-/// The largest size of all running transactions together, in bytes.
-pub const RUNNING_BYTES_MAX: usize = 64 << 20;
-
 /// A transaction that is running.
 #[derive(Debug)]
 pub(crate) struct Txn {
@@ -68,16 +65,22 @@ impl Txn {
 }
 
 /// The running transactions of a node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Underway {
     /// In the order in which they began.
     txns: BTreeMap<u64, Txn>,
     next: u64,
     /// The size of `txns` in bytes.
     bytes: usize,
+    /// The largest such size. A transaction that is alone may be larger.
+    bytes_max: usize,
 }
 
 impl Underway {
+    pub(crate) const fn new(bytes_max: usize) -> Self {
+        Self { txns: BTreeMap::new(), next: 0, bytes: 0, bytes_max }
+    }
+
     /// Draws a number for a new transaction, if there is room for it.
     ///
     /// # Errors
@@ -99,10 +102,11 @@ impl Underway {
     ///
     /// Error 11 if they are too large together. A transaction that is alone always has room.
     pub(crate) fn check(&self, txn: &Txn) -> Result<(), Error> {
-        if self.bytes.saturating_add(txn.bytes()) <= RUNNING_BYTES_MAX || self.txns.is_empty() {
+        if self.bytes.saturating_add(txn.bytes()) <= self.bytes_max || self.txns.is_empty() {
             return Ok(());
         }
-        let text = format!("running transactions hold more than {RUNNING_BYTES_MAX} bytes");
+        let bytes = self.bytes_max;
+        let text = format!("running transactions hold more than {bytes} bytes");
         Err(Error::temporarily_unavailable(text))
     }
 

@@ -10,6 +10,8 @@
 
 mod configurations;
 mod damaged;
+#[path = "../../../maelstrom-sim/tests/flooded/mod.rs"]
+mod flooded;
 #[path = "../../../maelstrom-sim/tests/forged/mod.rs"]
 mod forged;
 mod forgetful;

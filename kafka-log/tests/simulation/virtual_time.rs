@@ -18,10 +18,12 @@ use maelstrom_sim::options::{Availability, Latency, LatencyDist, Options};
 use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::{Case, Exhaustive, Sweep};
 use maelstrom_sim::workload::Kafka;
+use maelstrom_sim::world::World;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::damaged::{Damaged, Reader};
+use crate::flooded::{flood, is_flooded};
 use crate::forged::{expect_that_only_a_key_helps, sweep_with_forgery};
 use crate::forgetful::{Forgetful, with_one_bad_disk};
 
@@ -283,6 +285,32 @@ fn options(nodes: usize, seed: u64) -> Options {
 fn challenge_5a() {
     let results = valid(options(1, 0));
     assert_eq!(results["net"]["servers"]["send-count"], 0);
+}
+
+/// The flooded node leads some partitions and follows in the others. So each send of another node's
+/// client needs it: as a leader or as a replica in sync.
+#[test]
+fn a_flooded_node_serves_the_sends_of_other_nodes() {
+    for seed in 0..2 {
+        let flooded = flood(Kafka::default(), seed, |_| KafkaLog::default());
+        let test = Test::new(Kafka::default(), crate::flooded::options(seed));
+        let usual = simulate(test, |_| KafkaLog::default());
+        let (count, slow) = sends_of_others(&flooded);
+        let (usual_count, usual_slow) = sends_of_others(&usual);
+        println!("seed {seed}: {count} sends, 99 % within {slow:?}; usually {usual_slow:?}");
+        assert!(count * 5 > usual_count * 4, "{count}, usually {usual_count}");
+        assert!(slow < usual_slow.mul_f64(1.1), "{slow:?}, usually {usual_slow:?}");
+    }
+}
+
+/// The number of sends at the nodes that nobody floods, and the time within which 99 % ended.
+fn sends_of_others(world: &World) -> (usize, Duration) {
+    let history = world.history();
+    let sends = history.client_ops().filter(|op| op.f == "send" && op.kind == OpType::Ok);
+    let took = |op: &Op| op.time - history.invocation(op).unwrap().time;
+    let mut took: Vec<Duration> = sends.filter(|op| !is_flooded(op)).map(took).collect();
+    took.sort();
+    (took.len(), took[took.len() * 99 / 100])
 }
 
 /// Messages between servers for each operation.

@@ -76,6 +76,7 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit};
 use sha2::Sha256;
 
+use crate::log_rate::LogRate;
 use crate::message::NodeId;
 
 #[cfg(feature = "runtime")]
@@ -88,9 +89,6 @@ pub const KEY_BYTES_MIN: usize = 16;
 
 /// The [mark](crate::Node::mark) of each message that was dropped.
 pub const DROPPED: &str = "auth: dropped a message between nodes";
-
-/// How often dropped messages are logged.
-const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The key that all nodes of a cluster share. Cheap to clone. Its bytes are never shown.
 #[derive(Clone)]
@@ -131,11 +129,7 @@ impl fmt::Debug for ClusterKey {
 #[derive(Debug, Default)]
 pub(crate) struct Auth {
     key: Option<ClusterKey>,
-    dropped: u64,
-    /// How many of them the log has not told yet,
-    unlogged: u64,
-    /// and when it may.
-    log_at: Duration,
+    dropped: LogRate,
 }
 
 impl Auth {
@@ -164,18 +158,12 @@ impl Auth {
 
     /// How many messages have been dropped.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped
+        self.dropped.total()
     }
 
     /// One more message is dropped. Returns how many the log shall tell now, if it shall.
     pub(crate) fn drop_one(&mut self, now: Duration) -> Option<u64> {
-        self.dropped = self.dropped.saturating_add(1);
-        self.unlogged = self.unlogged.saturating_add(1);
-        if now < self.log_at {
-            return None;
-        }
-        self.log_at = now.saturating_add(LOG_INTERVAL);
-        Some(std::mem::take(&mut self.unlogged))
+        self.dropped.add_one(now)
     }
 }
 

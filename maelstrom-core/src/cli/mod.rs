@@ -4,6 +4,8 @@
 
 #[cfg(feature = "disk")]
 mod data_args;
+#[cfg(feature = "runtime")]
+mod limit_args;
 mod logging;
 #[cfg(feature = "runtime")]
 mod node_args;

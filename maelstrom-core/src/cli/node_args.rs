@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::limit_args::LimitArgs;
 use super::logging::{LogFormat, init_logging};
 use crate::handler::MessageHandler;
 use crate::message::LINE_BYTES_MAX;
@@ -55,6 +56,9 @@ pub struct NodeArgs {
     #[cfg(feature = "auth")]
     #[arg(long, value_name = "FILE")]
     cluster_key_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 /// An address, or a port of the loopback interface.
@@ -74,6 +78,12 @@ impl NodeArgs {
     #[must_use]
     pub const fn max_line_bytes(&self) -> usize {
         self.max_line_bytes
+    }
+
+    /// The limit on requests that wait, in bytes. A handler whose requests wait uses it for them.
+    #[must_use]
+    pub const fn max_pending_bytes(&self) -> usize {
+        self.limits.max_pending_bytes
     }
 
     /// Sets up logging and runs `handler` on stdin and stdout.
@@ -105,6 +115,7 @@ impl NodeArgs {
                 cluster_key_file: self.cluster_key_file,
                 #[cfg(not(feature = "auth"))]
                 cluster_key_file: None,
+                limits: self.limits.limits(),
             },
         )
     }

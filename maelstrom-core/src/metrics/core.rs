@@ -10,6 +10,7 @@ pub const METRICS: &[&Metric] = &[
     &UNAUTHENTICATED,
     &REQUESTS,
     &GIVEN_UP,
+    &REFUSED,
     &ERRORS,
     &REQUEST_SECONDS,
     &REQUESTS_OPEN,
@@ -65,6 +66,12 @@ pub(crate) static GIVEN_UP: Metric = Metric::counter(
     "maelstrom_requests_given_up_total",
     &[],
     "Requests given up since too many waited for a reply.",
+);
+
+pub(crate) static REFUSED: Metric = Metric::counter(
+    "maelstrom_refused_total",
+    &["limit"],
+    "Messages of clients that a limit refused, and messages before init without room to wait.",
 );
 
 pub(super) static ERRORS: Metric = Metric::counter(

@@ -41,8 +41,9 @@
 //!
 //! # Metrics of every node
 //!
-//! Times are in seconds and sizes in bytes. Lines are counted without their newline, and messages
-//! that were [sealed](crate::auth) without their seal.
+//! Times are in seconds and sizes in bytes. The values of `limit` are in [`limits`](crate::limits).
+//! Lines are counted without their newline, and messages that were [sealed](crate::auth) without
+//! their seal.
 //!
 //! | name | kind | labels | meaning |
 //! |---|---|---|---|
@@ -52,6 +53,7 @@
 //! | `maelstrom_unauthenticated_total` | counter | `reason` | Messages between nodes that were dropped: their MAC is missing or wrong. |
 //! | `maelstrom_requests_total` | counter | `type`, `outcome` | Requests answered: ok, error, or late (the client had given up, so no reply was sent). |
 //! | `maelstrom_requests_given_up_total` | counter | | Requests given up since too many waited for a reply. |
+//! | `maelstrom_refused_total` | counter | `limit` | Messages of clients that a limit refused, and messages before init without room to wait. |
 //! | `maelstrom_errors_total` | counter | `code` | Error replies, by the protocol's name of the code. |
 //! | `maelstrom_request_duration_seconds` | histogram | `type` | Time from a request to its reply, by the clock that the handler sees. |
 //! | `maelstrom_requests_open` | gauge | | Requests that wait for a reply. |
@@ -82,7 +84,7 @@ pub use self::core::METRICS;
 pub(crate) use self::core::UNAUTHENTICATED;
 pub(crate) use self::core::{
     CALLS, CALLS_OPEN, CallOutcome, EARLY_BYTES, GIVEN_UP, OUTPUT_BYTES, READY, RECORD_BYTES,
-    RECORDS, REQUESTS_OPEN, SKIPPED, TIMERS,
+    RECORDS, REFUSED, REQUESTS_OPEN, SKIPPED, TIMERS,
 };
 #[cfg(feature = "runtime")]
 pub(crate) use self::core::{DISK_BYTES, RECOVERED, SNAPSHOTS, SYNC_RECORDS, SYNC_SECONDS};

@@ -1,6 +1,7 @@
 //! The protocol, conversation by conversation.
 
 use super::*;
+use crate::limits::PENDING_BYTES_MAX;
 use crate::node::OPEN_REQUESTS_MAX;
 use crate::rpc::PENDING_RPCS_MAX;
 
@@ -84,7 +85,7 @@ fn without_an_init_the_end_of_the_input_ends_the_wait() {
 #[test]
 fn a_request_for_which_there_is_no_room_before_init_is_refused() {
     let mut node = RawNode::new(Puppet::default(), [1; 32], false);
-    let text = "x".repeat(EARLY_BYTES_MAX / 4);
+    let text = "x".repeat(PENDING_BYTES_MAX / 4);
     let mut send = |id: u32, text: &str| {
         let body = format!(r#"{{"type":"echo","msg_id":{id},"echo":"{text}"}}"#);
         let line = format!(r#"{{"src":"c0","dest":"n1","body":{body}}}"#);

@@ -62,6 +62,11 @@ fn a_flag_that_makes_no_sense_is_refused_on_stderr() {
         &["--unheard-of"][..],
         &["--log-format", "xml"],
         &["--max-line-bytes", "-1"],
+        &["--max-requests-per-second", "0"],
+        &["--max-client-requests-per-second", "0.5"],
+        &["--max-open-requests", "0"],
+        &["--max-open-requests", "262145"],
+        &["--max-pending-bytes", "-1"],
         &["argument"],
     ] {
         let ended = run(args);

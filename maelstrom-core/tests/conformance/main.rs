@@ -19,6 +19,7 @@
 mod calls;
 mod command_line;
 mod end_of_input;
+mod flood;
 mod flow;
 mod init;
 mod lines;

@@ -1,6 +1,8 @@
 //! Requests: each gets exactly one answer, and no input can stop the node.
 
-use crate::support::{Process, echo, echo_ok, message, reply};
+use serde_json::Value;
+
+use crate::support::{Process, echo, echo_ok, message, reply, sent};
 
 #[test]
 fn a_request_of_an_unknown_type_gets_error_10_once() {
@@ -184,4 +186,34 @@ fn requests_are_served_in_the_order_in_which_they_came() {
         assert_eq!(process.next(), reply(&echo_ok(id.into(), &value(id))));
     }
     process.expect_nothing_else();
+}
+
+#[test]
+fn each_limit_is_a_flag_and_its_refusals_are_logged_once_in_a_second() {
+    let text = |args: &[&str], first: &str| {
+        let process = Process::started_with(args);
+        process.send("c1", first);
+        for id in 1..=50 {
+            process.send("c1", &echo(id, "1"));
+        }
+        process.send("n2", &echo(51, "2"));
+        let lines: Vec<String> = (0..51).map(|_| process.next()).collect();
+        assert_eq!(lines[50], sent("n2", &echo_ok(51, "2")));
+        let refused = lines[..50].iter().filter(|line| line.contains(r#""code":11"#)).count();
+        let last = serde_json::from_str::<Value>(&lines[49]).unwrap();
+        let log = process.finish().stderr;
+        let warnings = log.matches("a client's message was refused").count();
+        assert!((40..=50).contains(&refused), "{refused}");
+        assert!((1..=5).contains(&warnings), "{log}");
+        last["body"]["text"].as_str().unwrap().to_owned()
+    };
+    let (nothing, count) = (r#"{"type":"nothing","msg_id":99}"#, r#"{"type":"count"}"#);
+    for (flag, first) in [
+        ("--max-requests-per-second", count),
+        ("--max-client-requests-per-second", count),
+        ("--max-open-requests", nothing),
+    ] {
+        let text = text(&[flag, "1"], first);
+        assert!(text.contains(flag), "{text}");
+    }
 }

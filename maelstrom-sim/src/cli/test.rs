@@ -1,6 +1,6 @@
 //! The subcommand `test`: runs real nodes under the checker.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -178,6 +178,7 @@ impl TestArgs {
             bandwidth: None,
             cluster_key: None,
             deliveries: Vec::new(),
+            node_limits: BTreeMap::new(),
             schedule: None,
             operations: None,
             trace: true,

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use maelstrom_core::auth::ClusterKey;
 use maelstrom_core::metrics::Snapshot;
-use maelstrom_core::{Clock, Error, MessageHandler, Output, RawNode, Records, SnapshotPosition};
+use maelstrom_core::{
+    Clock, Error, Limits, MessageHandler, Output, RawNode, Records, SnapshotPosition,
+};
 
 use super::disk::Disk;
 
@@ -25,6 +27,7 @@ const WALL_CLOCK_START: Duration = Duration::from_secs(1_767_225_600);
 /// only once, not for each handler. Its functions are those of [`RawNode`].
 pub(crate) trait Program {
     fn set_cluster_key(&mut self, key: ClusterKey);
+    fn set_limits(&mut self, limits: &Limits);
     fn recover(&mut self, record: &[u8]) -> Result<(), Error>;
     fn handle_line(&mut self, clock: Clock, line: &[u8]);
     fn handle_timeout(&mut self, clock: Clock);
@@ -44,6 +47,10 @@ pub(crate) trait Program {
 impl<H: MessageHandler> Program for RawNode<H> {
     fn set_cluster_key(&mut self, key: ClusterKey) {
         self.set_cluster_key(key);
+    }
+
+    fn set_limits(&mut self, limits: &Limits) {
+        self.set_limits(limits);
     }
 
     fn recover(&mut self, record: &[u8]) -> Result<(), Error> {

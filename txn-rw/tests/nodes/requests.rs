@@ -5,8 +5,7 @@ use std::time::Duration;
 use maelstrom_core::gossip;
 use serde_json::json;
 use txn_rw::{
-    CLOCK_LEAP_NOTED, Config, Isolation, OPERATIONS_MAX, RUNNING_BYTES_MAX, SPREAD_MAX, STEP,
-    WRITES_BYTES_MAX,
+    CLOCK_LEAP_NOTED, Config, Isolation, OPERATIONS_MAX, SPREAD_MAX, STEP, WRITES_BYTES_MAX,
 };
 
 use crate::cluster::Cluster;
@@ -314,19 +313,21 @@ fn a_long_transaction_is_done_in_time_and_not_at_once_and_others_run_meanwhile()
 
 #[test]
 fn running_transactions_hold_no_more_bytes_than_a_limit() {
-    let config = Config { isolation: Isolation::ReadCommitted, ..Config::default() };
+    let bytes_max = 4 * WRITES_BYTES_MAX;
+    let isolation = Isolation::ReadCommitted;
+    let config = Config { isolation, running_bytes_max: bytes_max, ..Config::default() };
     let txn = |id: usize, operations: &str| {
         format!(r#"{{"type":"txn","msg_id":{id},"txn":[{operations}]}}"#)
     };
     let large = "x".repeat(WRITES_BYTES_MAX / 4);
     let (write, read) = (format!(r#"["w",1,"{large}"]"#), r#"["r",1,null]"#);
-    let refusal = format!("running transactions hold more than {RUNNING_BYTES_MAX} bytes");
+    let refusal = format!("running transactions hold more than {bytes_max} bytes");
     let is_refusal = |reply: &str| reply.contains(r#""code":11,"#) && reply.contains(&refusal);
     // Some transactions have large requests. Others have small requests with large results.
     for operations in [format!("{write},{read}"), format!(r#"["w",2,1],{read},["r",2,null]"#)] {
         let mut cluster = Cluster::with(&["n1"], config.clone());
         cluster.ask("n1", &txn(2, &write));
-        let count = 2 * RUNNING_BYTES_MAX / large.len();
+        let count = 2 * bytes_max / large.len();
         let mut replies = Vec::new();
         for id in 0..count {
             replies.extend(cluster.send("n1", "c1", &txn(10 + id, &operations)));

@@ -1,0 +1,51 @@
+//! The flags that limit the requests of clients.
+
+use std::num::NonZeroU32;
+
+use clap::Args;
+
+use crate::limits::{Limits, PENDING_BYTES_MAX};
+use crate::node::OPEN_REQUESTS_MAX;
+
+/// The [limits](crate::limits) of any node.
+#[derive(Args, Clone, Debug)]
+pub(super) struct LimitArgs {
+    /// Refuse requests of clients (error 11) beyond this number in a second, all clients together.
+    /// As many may come at once. Messages of other nodes are never refused. [default: off]
+    #[arg(long, value_name = "N")]
+    max_requests_per_second: Option<NonZeroU32>,
+
+    /// The same for each client. Clients are told apart by name. [default: off]
+    #[arg(long, value_name = "N")]
+    max_client_requests_per_second: Option<NonZeroU32>,
+
+    /// Refuse requests of clients (error 11) while this number of requests waits for a reply. With
+    /// the default, the oldest request is given up instead.
+    #[arg(long, value_name = "N", default_value_t = OPEN_REQUESTS_MAX, value_parser = open_requests)]
+    max_open_requests: usize,
+
+    /// Bytes of requests that may wait in each place where requests wait, such as for `init` or for
+    /// other nodes.
+    #[arg(long, value_name = "BYTES", default_value_t = PENDING_BYTES_MAX)]
+    pub(super) max_pending_bytes: usize,
+}
+
+impl LimitArgs {
+    pub(super) const fn limits(&self) -> Limits {
+        Limits {
+            requests_per_second: self.max_requests_per_second,
+            client_requests_per_second: self.max_client_requests_per_second,
+            open_requests: self.max_open_requests,
+            pending_bytes: self.max_pending_bytes,
+        }
+    }
+}
+
+fn open_requests(text: &str) -> Result<usize, String> {
+    let number = text.parse::<usize>().map_err(|error| error.to_string())?;
+    if (1..=OPEN_REQUESTS_MAX).contains(&number) {
+        Ok(number)
+    } else {
+        Err(format!("must be at least 1 and at most {OPEN_REQUESTS_MAX}"))
+    }
+}
