@@ -101,6 +101,8 @@
 
 mod args;
 #[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
 mod cost_tests;
 mod electing;
 mod failure_detector;

@@ -95,7 +95,7 @@ impl KafkaLog {
             node.reply(request, &Reply::PollOk { msgs: result.into_msgs() });
             return Ok(());
         }
-        if !self.polls.has_room(&remote_polls, self.config.pending_bytes) {
+        if !self.polls.has_room(request, &result, &remote_polls, self.config.pending_bytes) {
             let text = "too many polls are under way: try again when some have been answered";
             return Err(Error::temporarily_unavailable(text));
         }
@@ -107,11 +107,19 @@ impl KafkaLog {
         Ok(())
     }
 
+    /// Queues a remote poll for a node. It leaves the queue when it is packed, when it ends, or when
+    /// it goes to another node.
     fn forward_poll(&mut self, now: Duration, id: u64, target: &NodeId) {
         if let Some(link) = self.links.get_mut(target) {
             link.queue.polls.insert(id);
         }
         self.schedule_packet(now, target, Urgency::Lingering);
+    }
+
+    fn unqueue_poll(&mut self, id: u64, target: &NodeId) {
+        if let Some(link) = self.links.get_mut(target) {
+            link.queue.polls.remove(&id);
+        }
     }
 
     /// The node to ask about a partition that this node does not keep. Retries go through the
@@ -139,7 +147,12 @@ impl KafkaLog {
 
     /// Takes a peer's answer.
     pub(crate) fn polled_by(&mut self, node: &mut Node<Event>, polled: Polled) {
-        if let Some(answer) = self.polls.answered(polled.id, polled.msgs) {
+        let Some(target) = self.polls.remote_poll(polled.id).map(|poll| poll.target.clone()) else {
+            return;
+        };
+        self.unqueue_poll(polled.id, &target);
+        let bytes_max = self.config.pending_bytes;
+        if let Some(answer) = self.polls.answered(polled.id, polled.msgs, bytes_max) {
             let msgs = answer.msgs.unwrap_or_default();
             node.reply(&answer.request, &Reply::PollOk { msgs });
         }
@@ -148,7 +161,11 @@ impl KafkaLog {
     /// Asks again where no answer has come, and ends the polls that ran out of time.
     pub(crate) fn retry_polls(&mut self, node: &mut Node<Event>) {
         let now = node.now();
-        for answer in self.polls.give_up(now) {
+        let (answers, ended) = self.polls.give_up(now);
+        for (id, target) in ended {
+            self.unqueue_poll(id, &target);
+        }
+        for answer in answers {
             match answer.msgs {
                 Some(msgs) => node.reply(&answer.request, &Reply::PollOk { msgs }),
                 None => {
@@ -166,7 +183,10 @@ impl KafkaLog {
             let Some(remote_poll) = self.polls.remote_poll_mut(id) else { continue };
             (remote_poll.tries, remote_poll.retry_at) = (tries, now.saturating_add(RETRY_MIN));
             if let Some(target) = target {
-                remote_poll.target = target.clone();
+                let before = std::mem::replace(&mut remote_poll.target, target.clone());
+                if before != target {
+                    self.unqueue_poll(id, &before);
+                }
                 self.forward_poll(now, id, &target);
             }
         }
