@@ -561,13 +561,9 @@ impl MessageHandler for KafkaLog {
         let result = match payload {
             Payload::Send { key, msg } => self.send(node, request, key, msg.into()),
             Payload::Poll { offsets } => self.poll(node, request, offsets),
-            Payload::CommitOffsets { offsets } => {
-                self.commit_offsets(node, request, offsets);
-                Ok(())
-            }
+            Payload::CommitOffsets { offsets } => self.commit_offsets(node, request, offsets),
             Payload::ListCommittedOffsets { keys } => {
-                self.list_committed_offsets(node, request, keys);
-                Ok(())
+                self.list_committed_offsets(node, request, keys)
             }
             Payload::Packet(packet) => self.packet_from(node, request.src(), packet),
             Payload::Gossip(message) => self.offsets.message_from(node, request.src(), message),

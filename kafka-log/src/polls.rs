@@ -203,8 +203,36 @@ impl Polls {
         self.remote_polls.get(&id)
     }
 
-    pub(crate) fn remote_poll_mut(&mut self, id: u64) -> Option<&mut RemotePoll> {
-        self.remote_polls.get_mut(&id)
+    /// Forwards the keys of a remote poll again, each to one of these nodes. The first node gets the
+    /// remote poll, and each other node a new one. Returns their names. If there is no room for
+    /// more remote polls, the first node gets all keys.
+    pub(crate) fn forward_again(
+        &mut self,
+        id: u64,
+        mut parts: Vec<(NodeId, Offsets)>,
+        tries: usize,
+        retry_at: Duration,
+    ) -> Vec<(u64, NodeId)> {
+        let mut names = Vec::new();
+        let Some(poll) = self.remote_polls.get(&id).map(|remote_poll| remote_poll.poll) else {
+            return names;
+        };
+        if !self.has_room_for_number(parts.len().saturating_sub(1)) {
+            let all = parts.iter().flat_map(|(_, offsets)| offsets.clone()).collect::<Offsets>();
+            parts.truncate(1);
+            parts.iter_mut().for_each(|(_, offsets)| offsets.clone_from(&all));
+        }
+        for (target, offsets) in parts {
+            let id = if names.is_empty() { id } else { self.name() };
+            names.push((id, target.clone()));
+            let bytes = encoded_len(&offsets);
+            let remote_poll = RemotePoll { poll, offsets, target, retry_at, tries, bytes };
+            self.remote_polls.insert(id, remote_poll);
+        }
+        if let Some(pending) = self.pending.get_mut(&poll) {
+            pending.open.extend(names.iter().map(|(id, _)| *id));
+        }
+        names
     }
 
     /// Takes the answer to a remote poll. Returns the answer to its poll, if this was the last

@@ -190,19 +190,53 @@ fn a_remote_poll_is_forwarded_again_when_nobody_has_answered_for_a_while() {
     let names = begin(&mut polls, 0, &[&["a"], &["b"]], &[], secs(0));
     assert!(polls.due(RETRY - Duration::from_nanos(1)).is_empty());
     assert_eq!((polls.next_due(), polls.due(RETRY)), (Some(RETRY), names.clone()));
-    let remote_poll = polls.remote_poll_mut(names[0]).unwrap();
+    let again = |polls: &mut Polls, id, number, tries, retry_at| {
+        let parts = vec![(node(number), polls.remote_poll(id).unwrap().offsets.clone())];
+        assert_eq!(polls.forward_again(id, parts, tries, retry_at), [(id, node(number))]);
+    };
+    let remote_poll = polls.remote_poll(names[0]).unwrap();
     assert_eq!((remote_poll.tries, &remote_poll.target), (0, &node(1)));
-    (remote_poll.tries, remote_poll.target, remote_poll.retry_at) = (1, node(2), 2 * RETRY);
+    again(&mut polls, names[0], 2, 1, 2 * RETRY);
     // The other remote poll keeps its time, and the poll its deadline.
     assert_eq!((polls.next_due(), polls.due(RETRY)), (Some(RETRY), vec![names[1]]));
-    polls.remote_poll_mut(names[1]).unwrap().retry_at = secs(60);
+    again(&mut polls, names[1], 2, 1, secs(60));
     assert_eq!((polls.next_due(), polls.due(2 * RETRY)), (Some(2 * RETRY), vec![names[0]]));
-    polls.remote_poll_mut(names[0]).unwrap().retry_at = secs(60);
+    again(&mut polls, names[0], 2, 2, secs(60));
     assert_eq!(polls.next_due(), Some(GIVE_UP_AFTER));
     // The node that was asked first may still answer.
     assert!(polls.answered(names[0], msgs(&["a"]), EVERYTHING).is_none());
     assert_eq!(polls.remote_poll(names[0]).map(|remote_poll| remote_poll.tries), None);
     assert_eq!(polls.remote_poll(names[1]).map(|remote_poll| &remote_poll.target), Some(&node(2)));
+}
+
+#[test]
+fn a_remote_poll_is_split_if_its_keys_go_to_several_nodes_and_all_parts_are_waited_for() {
+    for is_full in [false, true] {
+        let mut polls = Polls::default();
+        let names = begin(&mut polls, 4, &[&["a", "b", "c"]], &[], secs(0));
+        if is_full {
+            begin(&mut polls, 0, &vec![&["z"][..]; POLLS_MAX - 2], &[], secs(0));
+        }
+        let parts = [(2, "a"), (3, "b"), (4, "c")];
+        let parts = parts.map(|(number, key)| (node(number), offsets(&[key]))).to_vec();
+        let parts = polls.forward_again(names[0], parts, 1, RETRY);
+        if is_full {
+            assert_eq!(parts, [(names[0], node(2))]);
+            let asked = polls.remote_poll(names[0]).map(|poll| &poll.offsets);
+            assert_eq!(asked, Some(&offsets(&["a", "b", "c"])));
+            continue;
+        }
+        let targets: Vec<NodeId> = parts.iter().map(|(_, target)| target.clone()).collect();
+        assert_eq!((parts[0].0, targets), (names[0], vec![node(2), node(3), node(4)]));
+        assert_eq!(polls.bytes(), 3 * 7 + 2);
+        // The node that was asked first answers late. Only the key that is still asked counts.
+        let late = msgs(&["a", "b", "c"]);
+        assert!(polls.answered(names[0], late, EVERYTHING).is_none());
+        assert!(polls.answered(parts[1].0, msgs(&["b"]), EVERYTHING).is_none());
+        let told = polls.answered(parts[2].0, msgs(&["c"]), EVERYTHING).map(told);
+        assert_eq!(told, Some(answer(4, &["a", "b", "c"])));
+        assert_eq!((polls.bytes(), polls.len(), polls.next_due()), (0, 0, None));
+    }
 }
 
 #[test]
