@@ -71,7 +71,8 @@
 //! * Committed offsets gossip, and only rise ([`Committed`]). A node acknowledges them once it has
 //!   made them durable. The other nodes know them a little later. Only the node that took them has
 //!   them on its disk. Another node that restarts lists lower offsets than before until it hears
-//!   from a node that has them.
+//!   from a node that has them. A node refuses a request with more offsets than fit into half of a
+//!   line: gossip could not send them.
 //!
 //! If the node's driver keeps records, everything is durable before the node acknowledges it.
 //!
@@ -159,7 +160,7 @@ pub use partition::Partition;
 pub use placement::Placement;
 pub use recovery::{Comparison, Decision, Holding, Reason, UNCLEAN_AFTER, UNCLEAN_EPOCHS};
 pub use rules::{Rule, Rules};
-pub use settings::Settings;
+pub use settings::{Guarantees, PeerSettings, Settings};
 pub use wire::{
     Ack, Append, Entry, Epoch, Floor, FloorPart, HoldingReport, LogId, Messages, Offsets, Outcome,
     Packet, PartitionId, Poll, Polled, Position, Producer, Record, ReplicaId, Send, SendOutcome,

@@ -203,8 +203,8 @@ impl Polls {
         self.remote_polls.get(&id)
     }
 
-    /// Forwards the keys of a remote poll again, each to one of these nodes. The first node gets the
-    /// remote poll, and each other node a new one. Returns their names. If there is no room for
+    /// Forwards the keys of a remote poll again, each to one of these nodes. The first node gets
+    /// the remote poll, and each other node a new one. Returns their names. If there is no room for
     /// more remote polls, the first node gets all keys.
     pub(crate) fn forward_again(
         &mut self,

@@ -59,8 +59,8 @@ fn begin(
     names.into_iter().map(|(id, _)| id).collect()
 }
 
-/// True if there is room for a poll of the client `c1` with these remote polls, and without messages
-/// so far.
+/// True if there is room for a poll of the client `c1` with these remote polls, and without
+/// messages so far.
 fn fits(polls: &Polls, remote_polls: &[(NodeId, Offsets)], bytes_max: usize) -> bool {
     polls.has_room(&requests(1)[0], &result(&[], 0), remote_polls, bytes_max)
 }

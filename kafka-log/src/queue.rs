@@ -8,9 +8,9 @@
 //! * Items of one kind leave in the order in which they came. An item that does not fit stays at
 //!   the front until the next packet.
 //! * The kinds take turns to be packed first ([`Kind::round_robin`]), so no kind starves another.
-//! * A queue names a send or a poll only as long as it is open and goes to that peer. So a peer that
-//!   is down holds no more names than there are open requests. The other queues hold a name for
-//!   each partition, or have a limit of bytes.
+//! * A queue names a send or a poll only as long as it is open and goes to that peer. So the queue
+//!   for a peer that is down holds no more names than there are open requests. The other queues
+//!   hold a name for each partition, or have a limit of bytes.
 //! * An item that is longer than the whole budget goes alone, in a packet that is still empty.
 
 use std::collections::{BTreeMap, VecDeque, btree_map};

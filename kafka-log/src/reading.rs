@@ -105,8 +105,8 @@ impl KafkaLog {
         Ok(())
     }
 
-    /// Queues a remote poll for a node. It leaves the queue when it is packed, when it ends, or when
-    /// it goes to another node.
+    /// Queues a remote poll for a node. It leaves the queue when it is packed, when it ends, or
+    /// when it goes to another node.
     fn forward_poll(&mut self, now: Duration, id: u64, target: &NodeId) {
         if let Some(link) = self.links.get_mut(target) {
             link.queue.polls.insert(id);
