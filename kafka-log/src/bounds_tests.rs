@@ -161,6 +161,21 @@ fn a_request_that_is_answered_leaves_the_queue_of_every_peer() {
     assert_eq!((lone.queued().0, lone.open().0), (0, 0));
 }
 
+/// The outcome comes from a node that got another copy.
+#[test]
+fn a_send_that_is_answered_leaves_the_queue_of_its_peer() {
+    let mut lone = Lone::new(false, Config::default());
+    // No peer has said anything yet, so the send waits.
+    let id = lone.ask("c1", send());
+    let handler = lone.node.handler();
+    let (peer, _) = handler.links.iter().find(|(_, link)| link.queue.sends.is_empty()).unwrap();
+    let answer = json!({"type": "packet", "life": 7, "incarnation": 8, "to": handler.own.life,
+        "number": 1_000, "sent": [{"partition": 0, "seq": 0, "outcome": {"offset": 0}}]});
+    assert_eq!((lone.queued().1, lone.codes.get(&id)), (1, None));
+    lone.handle(&peer.clone(), &answer);
+    assert_eq!((lone.queued().1, lone.codes.get(&id)), (0, Some(&0)));
+}
+
 #[test]
 fn requests_of_clients_with_long_names_count_with_the_names() {
     let config = || Config { pending_bytes: 1_000, ..Config::default() };

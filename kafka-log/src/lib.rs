@@ -303,6 +303,8 @@ pub struct KafkaLog {
     sends: Sends,
     polls: Polls,
     offsets: Gossip<Committed>,
+    /// The largest size of the offsets of a request, as JSON: half of a line.
+    offsets_bytes_max: usize,
     /// The offsets that this node itself has made durable.
     own_offsets: Committed,
     /// Until then a node that started greets no peer, unless a message comes first.
@@ -334,6 +336,8 @@ impl KafkaLog {
             links: BTreeMap::new(),
             sends: Sends::new(config.dedupe_window),
             polls: Polls::default(),
+            // Every node reads lines of the default length.
+            offsets_bytes_max: gossip.line_bytes_max.min(maelstrom_core::LINE_BYTES_MAX) / 2,
             offsets: Gossip::new(gossip, Committed::default()),
             own_offsets: Committed::default(),
             config,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use maelstrom_core::{Error, LINE_BYTES_MAX, Node, NodeId, Request};
+use maelstrom_core::{Error, Node, NodeId, Request};
 
 use crate::offsets::{OFFSET_BYTES, offsets_len};
 use crate::packets::Urgency;
@@ -199,7 +199,7 @@ impl KafkaLog {
         field: &str,
         keys: impl IntoIterator<Item = &'a Arc<str>>,
     ) -> Result<(), Error> {
-        let bytes_max = self.config.packet_bytes.min(LINE_BYTES_MAX / 2);
+        let bytes_max = self.offsets_bytes_max;
         if offsets_len(keys) <= bytes_max {
             return Ok(());
         }
