@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use maelstrom_core::{LINE_BYTES_MAX, PENDING_BYTES_MAX};
+use serde::{Deserialize, Serialize};
 
 use crate::MESSAGE_BYTES_MAX;
 use crate::log::{DEDUPE_WINDOW, Retention};
@@ -11,7 +12,8 @@ use crate::rules::Rules;
 use crate::wire::PartitionId;
 
 /// The time at which a send is acknowledged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Acks {
     /// When all replicas in sync have it.
     #[default]
@@ -21,7 +23,8 @@ pub enum Acks {
 }
 
 /// The parameters of the node. All nodes of a cluster must have the same
-/// [settings](Self::settings), and so must all lives of a node that keeps its records.
+/// [settings](Self::peer_settings). All lives of a node that keeps its records must have the same
+/// [settings of records](Self::settings).
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Number of partitions.
@@ -48,9 +51,10 @@ pub struct Config {
     /// The longest message that the node takes, in bytes of JSON, with its key. With the head of a
     /// packet it must fit into the longest line that the nodes read.
     pub message_bytes: usize,
-    /// Bytes of JSON that may wait in each of four places: the sends of a node's clients, the
-    /// forwarded sends at a leader of one partition, the remote polls of a node, and the answers
-    /// to one other node. A single item may be longer.
+    /// Bytes that may wait in each of four places: the sends of a node's clients, the forwarded
+    /// sends at a leader of one partition, the polls of a node that wait for other nodes, and the
+    /// answers to one other node. Keys and messages count as JSON, and clients with their names. A
+    /// single item may be longer.
     pub pending_bytes: usize,
     /// Number of sends of each producer that a log remembers. The sequence numbers of the sends
     /// that a node has under way in a partition are less than this apart.
@@ -100,10 +104,12 @@ pub struct LogArgs {
     replication_factor: usize,
 
     /// When a send is acknowledged: when all replicas in sync have it, or when the leader has it.
+    /// All nodes must agree.
     #[arg(long, value_enum, default_value_t = Acks::All)]
     acks: Acks,
 
-    /// Number of replicas that must be in sync. With fewer, sends get error 11.
+    /// Number of replicas that must be in sync. With fewer, sends get error 11. All nodes must
+    /// agree.
     #[arg(long, value_name = "N", default_value_t = Config::default().in_sync_min,
         value_parser = at_least_one)]
     min_isr: usize,

@@ -71,7 +71,8 @@
 //! * Committed offsets gossip, and only rise ([`Committed`]). A node acknowledges them once it has
 //!   made them durable. The other nodes know them a little later. Only the node that took them has
 //!   them on its disk. Another node that restarts lists lower offsets than before until it hears
-//!   from a node that has them.
+//!   from a node that has them. A node refuses a request with more offsets than fit into half of a
+//!   line: gossip could not send them.
 //!
 //! If the node's driver keeps records, everything is durable before the node acknowledges it.
 //!
@@ -100,6 +101,8 @@
 //! epochs), and 516 (topic identifiers).
 
 mod args;
+#[cfg(test)]
+mod bounds_tests;
 #[cfg(test)]
 mod cost_tests;
 mod electing;
@@ -157,7 +160,7 @@ pub use partition::Partition;
 pub use placement::Placement;
 pub use recovery::{Comparison, Decision, Holding, Reason, UNCLEAN_AFTER, UNCLEAN_EPOCHS};
 pub use rules::{Rule, Rules};
-pub use settings::Settings;
+pub use settings::{Guarantees, PeerSettings, Settings};
 pub use wire::{
     Ack, Append, Entry, Epoch, Floor, FloorPart, HoldingReport, LogId, Messages, Offsets, Outcome,
     Packet, PartitionId, Poll, Polled, Position, Producer, Record, ReplicaId, Send, SendOutcome,
@@ -300,6 +303,8 @@ pub struct KafkaLog {
     sends: Sends,
     polls: Polls,
     offsets: Gossip<Committed>,
+    /// The largest size of the offsets of a request, as JSON: half of a line.
+    offsets_bytes_max: usize,
     /// The offsets that this node itself has made durable.
     own_offsets: Committed,
     /// Until then a node that started greets no peer, unless a message comes first.
@@ -331,6 +336,8 @@ impl KafkaLog {
             links: BTreeMap::new(),
             sends: Sends::new(config.dedupe_window),
             polls: Polls::default(),
+            // Every node reads lines of the default length.
+            offsets_bytes_max: gossip.line_bytes_max.min(maelstrom_core::LINE_BYTES_MAX) / 2,
             offsets: Gossip::new(gossip, Committed::default()),
             own_offsets: Committed::default(),
             config,
@@ -559,13 +566,9 @@ impl MessageHandler for KafkaLog {
         let result = match payload {
             Payload::Send { key, msg } => self.send(node, request, key, msg.into()),
             Payload::Poll { offsets } => self.poll(node, request, offsets),
-            Payload::CommitOffsets { offsets } => {
-                self.commit_offsets(node, request, offsets);
-                Ok(())
-            }
+            Payload::CommitOffsets { offsets } => self.commit_offsets(node, request, offsets),
             Payload::ListCommittedOffsets { keys } => {
-                self.list_committed_offsets(node, request, keys);
-                Ok(())
+                self.list_committed_offsets(node, request, keys)
             }
             Payload::Packet(packet) => self.packet_from(node, request.src(), packet),
             Payload::Gossip(message) => self.offsets.message_from(node, request.src(), message),

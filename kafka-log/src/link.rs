@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use crate::failure_detector::FailureDetector;
 use crate::queue::Queue;
-use crate::settings::Settings;
+use crate::settings::PeerSettings;
 use crate::wire::Packet;
 
 /// How long a lazy item may wait.
@@ -50,7 +50,7 @@ pub(crate) struct Received {
     /// True if the peer counted as down, and is up.
     pub(crate) is_back: bool,
     /// The peer's settings, if they differ from those that it named before.
-    pub(crate) settings: Option<Settings>,
+    pub(crate) settings: Option<PeerSettings>,
 }
 
 /// The state of one peer.
@@ -66,7 +66,7 @@ pub(crate) struct Link {
     /// True if the peer's present life knows this node's life, and has been sent a packet.
     is_introduced: bool,
     /// The settings that the peer named last, in any life.
-    settings: Option<Settings>,
+    settings: Option<PeerSettings>,
     /// True if the peer's present life has said that it holds nothing of any partition.
     reported_no_records: bool,
     /// Number of packets that were sent to the peer.
@@ -342,7 +342,7 @@ mod tests {
 
     /// The first packet of a life, with its settings.
     fn introduction(life: u64, has_records: bool) -> Packet {
-        let settings = Some(Config::default().settings());
+        let settings = Some(Config::default().peer_settings());
         Packet { life, number: 1, settings, has_records, ..Packet::default() }
     }
 

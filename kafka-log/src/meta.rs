@@ -16,7 +16,8 @@
 //! that leaves the in-sync set at that point has all committed entries for as long as this lasts.
 //! The record names it as *eligible*. If all replicas in sync are gone, an eligible one takes over.
 //! So as long as all nodes have the same N, a partition is lost only if at least N replicas lose
-//! their records. (With `--acks leader`, an acknowledged message may not be committed yet.)
+//! their records. (With `--acks leader`, an acknowledged message may not be committed yet.) Nodes
+//! compare their flags, and warn of a peer with another N ([`Guarantees`](crate::Guarantees)).
 //!
 //! The rule: a change that leaves fewer than N replicas in sync makes replicas eligible. These are
 //! the ones that were in sync or eligible before the change and are not in sync after it. Any other

@@ -4,6 +4,10 @@
 //! of two replicas takes the larger one for each key. Lost, repeated and late messages do no harm.
 //! This is a map of max-registers (Shapiro et al., *A comprehensive study of convergent and
 //! commutative replicated data types*, 2011).
+//!
+//! All sizes are bytes of JSON: a key of control characters is six times longer there. An update
+//! takes at most half of a line, as the gossip engine demands of an entry. So does each key with
+//! its offset. The handler refuses longer requests.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +16,20 @@ use maelstrom_core::Error;
 use maelstrom_core::gossip::{Entry, Origin, State};
 use serde::{Deserialize, Serialize};
 
-use crate::wire::Offsets;
+use crate::wire::{Offsets, string_len};
+
+/// The largest size of an offset as JSON, with colon and comma.
+pub(crate) const OFFSET_BYTES: usize = 22;
+
+/// The length of offsets of these keys as JSON, in bytes, if each offset is as long as any.
+pub(crate) fn offsets_len<'a>(keys: impl IntoIterator<Item = &'a Arc<str>>) -> usize {
+    keys.into_iter().map(|key| register_len(key)).fold(2, usize::saturating_add)
+}
+
+/// The length of a key and its offset as JSON, in bytes, if the offset is as long as any.
+fn register_len(key: &str) -> usize {
+    string_len(key).saturating_add(OFFSET_BYTES)
+}
 
 /// The offsets that rose by one request: the entry that a node gossips.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,9 +38,7 @@ pub struct OffsetUpdate(pub Offsets);
 
 impl Entry for OffsetUpdate {
     fn encoded_len(&self) -> usize {
-        // An offset, quotes, colon and comma.
-        let each = self.0.keys().map(|key| key.len().saturating_add(16));
-        each.fold(2, usize::saturating_add)
+        offsets_len(self.0.keys())
     }
 }
 
@@ -34,7 +49,7 @@ pub struct Committed {
     /// The keys by their stamps. A key moves to the end whenever its offset rises.
     order: BTreeMap<u64, Arc<str>>,
     next_stamp: u64,
-    /// Estimated size in a message, in bytes.
+    /// The length of all offsets as JSON, in bytes, if each is as long as any.
     bytes: usize,
 }
 
@@ -51,6 +66,18 @@ impl Committed {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<u64> {
         self.offsets.get(key).map(|place| place.offset)
+    }
+
+    /// Number of keys with a committed offset.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// True if no key has a committed offset.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
     }
 
     /// The offsets that are above the committed ones.
@@ -77,7 +104,7 @@ impl Committed {
                 *place = Place { offset, stamp };
             }
             None => {
-                self.bytes = self.bytes.saturating_add(key.len()).saturating_add(16);
+                self.bytes = self.bytes.saturating_add(register_len(&key));
                 self.offsets.insert(key.clone(), Place { offset, stamp });
             }
         }
@@ -98,7 +125,7 @@ impl State for Committed {
     fn piece(&self, position: u64, bytes_max: usize) -> (Offsets, Option<u64>) {
         let (mut piece, mut bytes) = (BTreeMap::new(), 0_usize);
         for (stamp, key) in self.order.range(position..) {
-            bytes = bytes.saturating_add(key.len()).saturating_add(16);
+            bytes = bytes.saturating_add(register_len(key));
             if bytes > bytes_max && !piece.is_empty() {
                 return (piece, Some(*stamp));
             }
@@ -208,7 +235,27 @@ mod tests {
         #[test]
         fn an_entry_is_about_as_long_as_it_says(update in any_offsets().prop_map(OffsetUpdate)) {
             let len = serde_json::to_string(&update).unwrap().len();
-            prop_assert!(len <= update.encoded_len() + 2 && update.encoded_len() <= len + 80);
+            prop_assert!(len <= update.encoded_len() && update.encoded_len() <= len + 6 * 22);
+        }
+
+        #[test]
+        fn a_piece_is_no_longer_than_it_may_be_or_has_one_key(
+            all in prop::collection::btree_map(
+                "[a\u{1}\"]{0,20}".prop_map(Arc::from),
+                any::<u64>(),
+                1..20,
+            ),
+            bytes_max in 0..600_usize,
+        ) {
+            let from = of(std::slice::from_ref(&all));
+            prop_assert!(from.bytes() + 1 >= serde_json::to_string(&all).unwrap().len());
+            let mut position = Some(0);
+            while let Some(at) = position {
+                let (piece, next) = from.piece(at, bytes_max);
+                let len = serde_json::to_string(&piece).unwrap().len();
+                prop_assert!(len <= bytes_max + 2 || piece.len() == 1, "{len} of {bytes_max}");
+                position = next;
+            }
         }
     }
 

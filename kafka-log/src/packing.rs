@@ -53,7 +53,7 @@ impl KafkaLog {
             }
         }
         let is_introduction = self.links.get(peer).is_some_and(|link| !link.is_introduced());
-        let settings = is_introduction.then(|| self.config.settings());
+        let settings = is_introduction.then(|| self.config.peer_settings());
         let has_records = is_introduction && self.has_records();
         let Some(link) = self.links.get_mut(peer) else { return };
         if budget.is_empty() && !link.is_due(now) {

@@ -6,8 +6,10 @@
 //!   a key without messages, as the protocol allows.
 //! * A poll returns no more bytes than [`Config::poll_bytes`](crate::Config), whichever nodes
 //!   answer. If a key does not fit, the poll leaves it out or returns fewer of its messages.
-//! * The number of open remote polls is bounded, and so are their bytes. If there is no room for a
-//!   poll, the node refuses it at once.
+//! * The number of open remote polls is bounded. So are the bytes of all polls: the keys of their
+//!   remote polls, the messages that have come so far, and the names of their clients. If there is
+//!   no room for a poll, the node refuses it at once. If there is no room for the messages in an
+//!   answer, and the poll waits for more answers, it leaves these messages out.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -51,6 +53,8 @@ impl Index for RemotePoll {
 #[derive(Clone, Debug)]
 pub(crate) struct PollResult {
     msgs: Messages,
+    /// The length of `msgs` as JSON, approximately.
+    bytes: usize,
     /// Bytes of JSON that may still be added.
     room: usize,
 }
@@ -58,7 +62,7 @@ pub(crate) struct PollResult {
 impl PollResult {
     /// No messages yet, and up to `bytes_max` bytes of JSON.
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { msgs: Messages::new(), room: bytes_max }
+        Self { msgs: Messages::new(), bytes: 0, room: bytes_max }
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -83,6 +87,7 @@ impl PollResult {
                 break;
             }
             self.room = self.room.saturating_sub(bytes);
+            self.bytes = self.bytes.saturating_add(bytes);
             list.push((offset, msg));
         }
         if !list.is_empty() {
@@ -106,10 +111,16 @@ struct PendingPoll {
     is_any: bool,
 }
 
+/// The bytes of a client's poll, without its remote polls.
+fn poll_bytes(request: &Request, result: &PollResult) -> usize {
+    request.src().len().saturating_add(result.bytes)
+}
+
 impl Index for PendingPoll {
     /// Due when its time is up.
     fn index_keys(&self) -> IndexKeys {
-        IndexKeys { due_at: Some(self.deadline), ..IndexKeys::default() }
+        let bytes = poll_bytes(&self.request, &self.result);
+        IndexKeys { due_at: Some(self.deadline), bytes, ..IndexKeys::default() }
     }
 }
 
@@ -135,14 +146,29 @@ impl Polls {
         self.next
     }
 
-    /// True if these remote polls can be forwarded, too: the number of open remote polls stays
-    /// within its limit, and so do their bytes. Bytes have no limit while no other remote poll is
-    /// open.
-    pub(crate) fn has_room(&self, remote_polls: &[(NodeId, Offsets)], bytes_max: usize) -> bool {
+    /// Bytes of all polls.
+    fn bytes(&self) -> usize {
+        self.pending.bytes().saturating_add(self.remote_polls.bytes())
+    }
+
+    /// True if a poll with that result so far and these remote polls can begin. The number of open
+    /// remote polls stays within its limit, and so do the bytes of all polls. Bytes have no limit
+    /// while no other poll is open.
+    pub(crate) fn has_room(
+        &self,
+        request: &Request,
+        result: &PollResult,
+        remote_polls: &[(NodeId, Offsets)],
+        bytes_max: usize,
+    ) -> bool {
         let bytes = remote_polls.iter().map(|(_, offsets)| encoded_len(offsets));
-        let bytes = bytes.fold(self.remote_polls.bytes(), usize::saturating_add);
-        self.remote_polls.len().saturating_add(remote_polls.len()) <= POLLS_MAX
-            && (bytes <= bytes_max || self.remote_polls.is_empty())
+        let bytes = bytes.chain([poll_bytes(request, result), self.bytes()]);
+        self.has_room_for_number(remote_polls.len())
+            && (bytes.fold(0, usize::saturating_add) <= bytes_max || self.pending.is_empty())
+    }
+
+    fn has_room_for_number(&self, more: usize) -> bool {
+        self.remote_polls.len().saturating_add(more) <= POLLS_MAX
     }
 
     /// Begins a poll that has these messages so far, and needs the answers to these remote polls
@@ -177,26 +203,73 @@ impl Polls {
         self.remote_polls.get(&id)
     }
 
-    pub(crate) fn remote_poll_mut(&mut self, id: u64) -> Option<&mut RemotePoll> {
-        self.remote_polls.get_mut(&id)
+    /// Forwards the keys of a remote poll again, each to one of these nodes. The first node gets
+    /// the remote poll, and each other node a new one. Returns their names. If there is no room for
+    /// more remote polls, the first node gets all keys.
+    pub(crate) fn forward_again(
+        &mut self,
+        id: u64,
+        mut parts: Vec<(NodeId, Offsets)>,
+        tries: usize,
+        retry_at: Duration,
+    ) -> Vec<(u64, NodeId)> {
+        let mut names = Vec::new();
+        let Some(poll) = self.remote_polls.get(&id).map(|remote_poll| remote_poll.poll) else {
+            return names;
+        };
+        if !self.has_room_for_number(parts.len().saturating_sub(1)) {
+            let all = parts.iter().flat_map(|(_, offsets)| offsets.clone()).collect::<Offsets>();
+            parts.truncate(1);
+            parts.iter_mut().for_each(|(_, offsets)| offsets.clone_from(&all));
+        }
+        for (target, offsets) in parts {
+            let id = if names.is_empty() { id } else { self.name() };
+            names.push((id, target.clone()));
+            let bytes = encoded_len(&offsets);
+            let remote_poll = RemotePoll { poll, offsets, target, retry_at, tries, bytes };
+            self.remote_polls.insert(id, remote_poll);
+        }
+        if let Some(pending) = self.pending.get_mut(&poll) {
+            pending.open.extend(names.iter().map(|(id, _)| *id));
+        }
+        names
     }
 
     /// Takes the answer to a remote poll. Returns the answer to its poll, if this was the last
-    /// remote poll.
-    pub(crate) fn answered(&mut self, id: u64, msgs: Messages) -> Option<Answer> {
+    /// remote poll. If it was not, the messages wait: all polls may have up to `bytes_max` bytes,
+    /// or one poll any number.
+    pub(crate) fn answered(
+        &mut self,
+        id: u64,
+        mut msgs: Messages,
+        bytes_max: usize,
+    ) -> Option<Answer> {
         let remote_poll = self.remote_polls.remove(&id)?;
+        // A client gets only keys that it asked for.
+        msgs.retain(|key, _| remote_poll.offsets.contains_key(key));
+        let (bytes, is_alone) = (self.bytes(), self.pending.len() <= 1);
         let pending = self.pending.get_mut(&remote_poll.poll)?;
         pending.open.remove(&id);
         pending.is_any = true;
-        for (key, msgs) in msgs {
-            // A client gets only keys that it asked for.
-            if remote_poll.offsets.contains_key(&key) {
-                pending.result.add(&key, msgs);
-            }
+        let is_last = pending.open.is_empty();
+        if is_last || is_alone || bytes.saturating_add(encoded_len(&msgs)) <= bytes_max {
+            msgs.into_iter().for_each(|(key, list)| pending.result.add(&key, list));
         }
-        pending.open.is_empty().then_some(())?;
+        is_last.then_some(())?;
         let pending = self.pending.remove(&remote_poll.poll)?;
         Some(Answer { request: pending.request, msgs: Some(pending.result.into_msgs()) })
+    }
+
+    /// Number of open remote polls.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.remote_polls.len()
+    }
+
+    /// The names of the open remote polls.
+    #[cfg(test)]
+    pub(crate) fn names(&self) -> impl Iterator<Item = u64> {
+        self.remote_polls.iter().map(|(id, _)| id)
     }
 
     /// The remote polls that must be forwarded again.
@@ -204,19 +277,20 @@ impl Polls {
         self.remote_polls.due(now)
     }
 
-    /// Ends the polls that ran out of time.
-    pub(crate) fn give_up(&mut self, now: Duration) -> Vec<Answer> {
+    /// Ends the polls that ran out of time. Also returns their open remote polls, which have ended
+    /// with them, and the nodes that these went to.
+    pub(crate) fn give_up(&mut self, now: Duration) -> (Vec<Answer>, Vec<(u64, NodeId)>) {
         let late = self.pending.due(now);
         let pending: Vec<PendingPoll> =
             late.iter().filter_map(|poll| self.pending.remove(poll)).collect();
-        for id in pending.iter().flat_map(|pending| &pending.open) {
-            self.remote_polls.remove(id);
-        }
+        let open = pending.iter().flat_map(|pending| &pending.open);
+        let ended = open.filter_map(|id| Some((*id, self.remote_polls.remove(id)?.target)));
+        let ended = ended.collect();
         let answers = pending.into_iter().map(|pending| Answer {
             request: pending.request,
             msgs: pending.is_any.then(|| pending.result.into_msgs()),
         });
-        answers.collect()
+        (answers.collect(), ended)
     }
 
     /// The time at which the next remote poll or client's poll is due.

@@ -8,9 +8,12 @@
 //! * Items of one kind leave in the order in which they came. An item that does not fit stays at
 //!   the front until the next packet.
 //! * The kinds take turns to be packed first ([`Kind::round_robin`]), so no kind starves another.
+//! * A queue names a send or a poll only as long as it is open and goes to that peer. So the queue
+//!   for a peer that is down holds no more names than there are open requests. The other queues
+//!   hold a name for each partition, or have a limit of bytes.
 //! * An item that is longer than the whole budget goes alone, in a packet that is still empty.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque, btree_map};
 use std::io;
 
 use serde::Serialize;
@@ -78,38 +81,49 @@ impl Budget {
     }
 }
 
-/// A queue of names that holds each name once.
+/// A queue of names that holds each name once. Any name can leave it.
 #[derive(Clone, Debug)]
 pub(crate) struct Fifo<T> {
-    order: VecDeque<T>,
-    members: BTreeSet<T>,
+    /// The names by their tickets, which tell their order.
+    order: BTreeMap<u64, T>,
+    tickets: BTreeMap<T, u64>,
+    next_ticket: u64,
 }
 
 impl<T> Default for Fifo<T> {
     fn default() -> Self {
-        Self { order: VecDeque::new(), members: BTreeSet::new() }
+        Self { order: BTreeMap::new(), tickets: BTreeMap::new(), next_ticket: 0 }
     }
 }
 
 impl<T: Ord + Copy> Fifo<T> {
     /// Adds a name at the end, unless it is in the queue.
     pub(crate) fn insert(&mut self, name: T) {
-        if self.members.insert(name) {
-            self.order.push_back(name);
+        if let btree_map::Entry::Vacant(vacant) = self.tickets.entry(name) {
+            vacant.insert(self.next_ticket);
+            self.order.insert(self.next_ticket, name);
+            self.next_ticket = self.next_ticket.saturating_add(1);
+        }
+    }
+
+    /// Removes a name, wherever it is in the queue.
+    pub(crate) fn remove(&mut self, name: &T) {
+        if let Some(ticket) = self.tickets.remove(name) {
+            self.order.remove(&ticket);
         }
     }
 
     pub(crate) fn contains(&self, name: &T) -> bool {
-        self.members.contains(name)
+        self.tickets.contains_key(name)
     }
 
     pub(crate) fn front(&self) -> Option<T> {
-        self.order.front().copied()
+        self.order.first_key_value().map(|(_, name)| *name)
     }
 
     pub(crate) fn pop(&mut self) -> Option<T> {
-        let name = self.order.pop_front()?;
-        self.members.remove(&name);
+        let (_, name) = self.order.pop_first()?;
+        self.tickets.remove(&name);
         Some(name)
     }
 
@@ -202,9 +216,9 @@ pub(crate) struct Queue {
     pub(crate) appends: Fifo<PartitionId>,
     /// Partitions that the peer leads, or may lead. It gets an acknowledgement for each.
     pub(crate) acks: Fifo<PartitionId>,
-    /// Sends that this node forwards.
+    /// Sends that this node forwards to the peer.
     pub(crate) sends: Fifo<(PartitionId, u64)>,
-    /// Polls that this node forwards.
+    /// Polls that this node forwards to the peer.
     pub(crate) polls: Fifo<u64>,
     /// Outcomes of the peer's sends. If one is lost, the peer asks again.
     pub(crate) send_outcomes: ByteBoundedQueue<SendOutcome>,
@@ -258,6 +272,21 @@ mod tests {
         assert!(fifo.contains(&3));
         let order: Vec<i32> = std::iter::from_fn(|| fifo.pop()).collect();
         assert_eq!((order, fifo.contains(&3)), (vec![3, 1, 2], false));
+    }
+
+    #[test]
+    fn a_name_can_leave_from_anywhere_and_come_again_at_the_end() {
+        for gone in 0..3 {
+            let mut fifo = Fifo::default();
+            (0..3).for_each(|name| fifo.insert(name));
+            fifo.remove(&gone);
+            fifo.remove(&9);
+            assert_eq!((fifo.len(), fifo.contains(&gone)), (2, false));
+            fifo.insert(gone);
+            let order: Vec<i32> = std::iter::from_fn(|| fifo.pop()).collect();
+            let expected: Vec<i32> = (0..3).filter(|name| *name != gone).chain([gone]).collect();
+            assert_eq!((order, fifo.is_empty()), (expected, true));
+        }
     }
 
     #[test]

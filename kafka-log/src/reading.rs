@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use maelstrom_core::{Error, Node, NodeId, Request};
 
+use crate::offsets::{OFFSET_BYTES, offsets_len};
 use crate::packets::Urgency;
 use crate::polls::PollResult;
 use crate::wire::{Offsets, Poll, Polled, string_len};
@@ -14,9 +15,6 @@ use crate::{Event, KafkaLog, Reply};
 
 /// The shortest time after which a node forwards a poll again.
 const RETRY_MIN: Duration = Duration::from_millis(300);
-
-/// The largest size of an offset as JSON, with colon and comma.
-const OFFSET_BYTES: usize = 22;
 
 /// The largest number of messages of a key in the answer to a poll.
 const MESSAGES_MAX: usize = 1_000;
@@ -95,7 +93,7 @@ impl KafkaLog {
             node.reply(request, &Reply::PollOk { msgs: result.into_msgs() });
             return Ok(());
         }
-        if !self.polls.has_room(&remote_polls, self.config.pending_bytes) {
+        if !self.polls.has_room(request, &result, &remote_polls, self.config.pending_bytes) {
             let text = "too many polls are under way: try again when some have been answered";
             return Err(Error::temporarily_unavailable(text));
         }
@@ -107,11 +105,19 @@ impl KafkaLog {
         Ok(())
     }
 
+    /// Queues a remote poll for a node. It leaves the queue when it is packed, when it ends, or
+    /// when it goes to another node.
     fn forward_poll(&mut self, now: Duration, id: u64, target: &NodeId) {
         if let Some(link) = self.links.get_mut(target) {
             link.queue.polls.insert(id);
         }
         self.schedule_packet(now, target, Urgency::Lingering);
+    }
+
+    fn unqueue_poll(&mut self, id: u64, target: &NodeId) {
+        if let Some(link) = self.links.get_mut(target) {
+            link.queue.polls.remove(&id);
+        }
     }
 
     /// The node to ask about a partition that this node does not keep. Retries go through the
@@ -139,7 +145,12 @@ impl KafkaLog {
 
     /// Takes a peer's answer.
     pub(crate) fn polled_by(&mut self, node: &mut Node<Event>, polled: Polled) {
-        if let Some(answer) = self.polls.answered(polled.id, polled.msgs) {
+        let Some(target) = self.polls.remote_poll(polled.id).map(|poll| poll.target.clone()) else {
+            return;
+        };
+        self.unqueue_poll(polled.id, &target);
+        let bytes_max = self.config.pending_bytes;
+        if let Some(answer) = self.polls.answered(polled.id, polled.msgs, bytes_max) {
             let msgs = answer.msgs.unwrap_or_default();
             node.reply(&answer.request, &Reply::PollOk { msgs });
         }
@@ -148,7 +159,11 @@ impl KafkaLog {
     /// Asks again where no answer has come, and ends the polls that ran out of time.
     pub(crate) fn retry_polls(&mut self, node: &mut Node<Event>) {
         let now = node.now();
-        for answer in self.polls.give_up(now) {
+        let (answers, ended) = self.polls.give_up(now);
+        for (id, target) in ended {
+            self.unqueue_poll(id, &target);
+        }
+        for answer in answers {
             match answer.msgs {
                 Some(msgs) => node.reply(&answer.request, &Reply::PollOk { msgs }),
                 None => {
@@ -159,17 +174,39 @@ impl KafkaLog {
         }
         for id in self.polls.due(now) {
             let Some(remote_poll) = self.polls.remote_poll(id) else { continue };
-            let tries = remote_poll.tries.saturating_add(1);
-            let key = remote_poll.offsets.keys().next().cloned();
-            let target =
-                key.and_then(|key| self.poll_target(self.placement.partition(&key), tries));
-            let Some(remote_poll) = self.polls.remote_poll_mut(id) else { continue };
-            (remote_poll.tries, remote_poll.retry_at) = (tries, now.saturating_add(RETRY_MIN));
-            if let Some(target) = target {
-                remote_poll.target = target.clone();
+            let (tries, before) = (remote_poll.tries.saturating_add(1), remote_poll.target.clone());
+            // The keys may be in several partitions, which other nodes keep.
+            let mut parts: BTreeMap<NodeId, Offsets> = BTreeMap::new();
+            for (key, from) in &remote_poll.offsets {
+                let target = self.poll_target(self.placement.partition(key), tries);
+                let target = target.unwrap_or_else(|| before.clone());
+                parts.entry(target).or_default().insert(key.clone(), *from);
+            }
+            let retry_at = now.saturating_add(RETRY_MIN);
+            let parts = parts.into_iter().collect();
+            self.unqueue_poll(id, &before);
+            for (id, target) in self.polls.forward_again(id, parts, tries, retry_at) {
                 self.forward_poll(now, id, &target);
             }
         }
+    }
+
+    /// Refuses offsets of these keys if they take more than half of a line. Gossip could not send a
+    /// longer entry, nor anything that this node commits after it. A longer reply would reach no
+    /// client that reads lines of that length.
+    fn check_offsets_len<'a>(
+        &self,
+        field: &str,
+        keys: impl IntoIterator<Item = &'a Arc<str>>,
+    ) -> Result<(), Error> {
+        let bytes_max = self.offsets_bytes_max;
+        if offsets_len(keys) <= bytes_max {
+            return Ok(());
+        }
+        let text = format!(
+            "field `{field}`: the keys and their offsets take more than {bytes_max} bytes as JSON"
+        );
+        Err(Error::malformed_request(text))
     }
 
     /// Commits offsets: here, and soon on all nodes. This node makes all of them durable that it
@@ -179,13 +216,15 @@ impl KafkaLog {
         node: &mut Node<Event>,
         request: &Request,
         offsets: Offsets,
-    ) {
+    ) -> Result<(), Error> {
+        self.check_offsets_len("offsets", offsets.keys())?;
         let update = self.own_offsets.newer(offsets);
         if !update.0.is_empty() {
             self.own_offsets.merge_update(update.clone());
             self.offsets.append(node, update);
         }
         node.reply(request, &Reply::CommitOffsetsOk);
+        Ok(())
     }
 
     pub(crate) fn list_committed_offsets(
@@ -193,10 +232,12 @@ impl KafkaLog {
         node: &mut Node<Event>,
         request: &Request,
         keys: Vec<Arc<str>>,
-    ) {
+    ) -> Result<(), Error> {
+        self.check_offsets_len("keys", &keys)?;
         let committed = self.offsets.state();
         let offset = |key: Arc<str>| committed.get(&key).map(|offset| (key, offset));
         let offsets = keys.into_iter().filter_map(offset).collect();
         node.reply(request, &Reply::ListCommittedOffsetsOk { offsets });
+        Ok(())
     }
 }

@@ -41,6 +41,8 @@ impl KafkaLog {
             let text = format!("field `msg`: longer than {bytes_max} bytes, with the key, as JSON");
             return Err(Error::malformed_request(text));
         }
+        // A client's name may be as long as a line.
+        let bytes = bytes.saturating_add(request.src().len());
         let now = node.now();
         let partition = self.placement.partition(&key);
         let pending = Pending {
@@ -81,10 +83,31 @@ impl KafkaLog {
         if let Some(target) = &target {
             self.schedule_packet(now, target, Urgency::Lingering);
         }
-        if let Some(pending) = self.sends.get_mut(id) {
-            pending.target = target;
-            pending.retry_at = now.saturating_add(retry_after);
+        self.set_target(id, target, now.saturating_add(retry_after));
+    }
+
+    /// Notes the node that a send goes to, and the time of its next retry. The send leaves the
+    /// queue for the node that it went to before.
+    fn set_target(&mut self, id: SendId, target: Option<NodeId>, retry_at: Duration) {
+        let Some(pending) = self.sends.get_mut(id) else { return };
+        pending.retry_at = retry_at;
+        if pending.target != target {
+            let before = std::mem::replace(&mut pending.target, target);
+            self.unqueue_send(before.as_ref(), id);
         }
+    }
+
+    fn unqueue_send(&mut self, target: Option<&NodeId>, id: SendId) {
+        if let Some(link) = target.and_then(|target| self.links.get_mut(target)) {
+            link.queue.sends.remove(&id);
+        }
+    }
+
+    /// Ends a send. It leaves the queue for the node that it went to.
+    fn end_send(&mut self, id: SendId) -> Option<Pending> {
+        let pending = self.sends.end(id)?;
+        self.unqueue_send(pending.target.as_ref(), id);
+        Some(pending)
     }
 
     /// The node to forward a send to, if this node does not lead the partition. Retries go through
@@ -130,20 +153,15 @@ impl KafkaLog {
                 self.reply_refused(node, id, 0);
                 // A log may already have another copy, so the send waits until this leader accepts
                 // it.
-                if let Some(pending) = self.sends.get_mut(id) {
-                    pending.target = None;
-                    pending.retry_at = now.saturating_add(RETRY_MIN);
-                }
-                return;
+                return self.set_target(id, None, now.saturating_add(RETRY_MIN));
             }
             Some(Outcome::NotLeader { .. }) | None => {}
             Some(Outcome::Offset(offset)) => self.reply_send_ok(node, id, offset),
         }
         if let Some(pending) = self.sends.get_mut(id) {
             pending.copies = pending.copies.saturating_add(1);
-            pending.target = None;
-            pending.retry_at = now.saturating_add(GIVE_UP_AFTER);
         }
+        self.set_target(id, None, now.saturating_add(GIVE_UP_AFTER));
         self.advance_high_watermark(node, id.0);
     }
 
@@ -288,7 +306,7 @@ impl KafkaLog {
         let is_sure =
             |copies: u32| copies <= refused || !self.config.rules.hold(Rule::RefuseUnsent);
         if self.sends.get(id).is_some_and(|pending| is_sure(pending.copies))
-            && let Some(pending) = self.sends.end(id)
+            && let Some(pending) = self.end_send(id)
         {
             let error = Error::temporarily_unavailable(REFUSED);
             node.mark(marks::REFUSES);
@@ -311,7 +329,7 @@ impl KafkaLog {
 
     /// Ends a send, and tells its client the offset.
     fn reply_send_ok(&mut self, node: &mut Node<Event>, id: SendId, offset: u64) {
-        if let Some(pending) = self.sends.end(id) {
+        if let Some(pending) = self.end_send(id) {
             node.reply(&pending.request, &Reply::SendOk { offset });
         }
     }
@@ -406,7 +424,7 @@ impl KafkaLog {
                 };
                 node.mark(marks::GIVES_UP);
                 node.count(&metrics::TIMED_OUT, &[], 1);
-                if let Some(pending) = self.sends.end(id) {
+                if let Some(pending) = self.end_send(id) {
                     node.reply_error(&pending.request, &error);
                 }
                 continue;

@@ -46,7 +46,7 @@ pub(crate) struct Pending {
     pub(crate) tries: usize,
     /// Number of times that it went into a packet, or into this node's log.
     pub(crate) copies: u32,
-    /// The length of its message and key as JSON, in bytes.
+    /// The length of its message and key as JSON, and of its client's name, in bytes.
     pub(crate) bytes: usize,
 }
 

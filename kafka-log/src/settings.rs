@@ -1,5 +1,9 @@
-//! The settings that all nodes of a cluster must share. They decide which partition a key is in,
-//! and which nodes keep it. The records on a node's disk are valid with these settings only.
+//! The settings that all nodes of a cluster must share.
+//!
+//! Some decide which partition a key is in, and which nodes keep it ([`Settings`]). The records on
+//! a node's disk are valid with these settings only. A guarantee depends on the others
+//! ([`Guarantees`]): it is as weak as on the node that gives the weakest one. Records stay valid
+//! with other guarantees, so a cluster can change them.
 //!
 //! The invariants:
 //!
@@ -11,8 +15,10 @@
 //!   that gets another list in `init` serves nothing. If it served, a partition with only new
 //!   replicas would start again, without its acknowledged messages. (A node that is new in the list
 //!   has no records to compare with. It may still begin partitions that only new nodes keep.)
-//! * Nodes exchange their settings when they first meet. A node logs one warning for a peer with
-//!   other settings. It logs another one if that peer comes back with yet other settings.
+//! * Nodes exchange the settings of both kinds when they first meet ([`PeerSettings`]). A node logs
+//!   one warning for a peer with other settings. It logs another one if that peer comes back with
+//!   yet other settings. Peers of earlier versions do not name their guarantees, and are not
+//!   compared by them.
 
 use std::fmt;
 
@@ -21,9 +27,9 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
 use crate::wire::{PartitionId, Record};
-use crate::{Config, Event, KafkaLog};
+use crate::{Acks, Config, Event, KafkaLog};
 
-/// The settings that all nodes of a cluster must share.
+/// The settings with which records are valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// Number of partitions.
@@ -40,8 +46,79 @@ impl fmt::Display for Settings {
     }
 }
 
+/// The settings that a guarantee for clients depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guarantees {
+    /// Number of replicas that must be in sync. A lost partition needs at least so many lost
+    /// records, but only if all nodes have the same number.
+    pub min_isr: u64,
+    /// The time at which a leader acknowledges a send. It answers sends of other nodes' clients,
+    /// too.
+    pub acks: Acks,
+    /// True if the node may lead a partition without the acknowledged messages of others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unclean_recovery: bool,
+    /// Bytes of messages that a partition keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_bytes: Option<u64>,
+    /// How long messages are kept at least, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_ms: Option<u64>,
+}
+
+impl fmt::Display for Guarantees {
+    /// Writes the settings as flags.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let acks = match self.acks {
+            Acks::All => "all",
+            Acks::Leader => "leader",
+        };
+        write!(f, " --min-isr {} --acks {acks}", self.min_isr)?;
+        if self.unclean_recovery {
+            write!(f, " --unclean-recovery")?;
+        }
+        if let Some(bytes) = self.retention_bytes {
+            write!(f, " --retention-bytes {bytes}")?;
+        }
+        self.retention_ms.map_or(Ok(()), |ms| write!(f, " --retention-time {ms}ms"))
+    }
+}
+
+/// The settings that a node names to its peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerSettings {
+    /// Those with which its records are valid.
+    #[serde(flatten)]
+    pub records: Settings,
+    /// Those that a guarantee depends on. `None`: the node is of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guarantees: Option<Guarantees>,
+}
+
+impl fmt::Display for PeerSettings {
+    /// Writes the settings as flags.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.records.fmt(f)?;
+        self.guarantees.map_or(Ok(()), |guarantees| guarantees.fmt(f))
+    }
+}
+
 impl Config {
-    /// The part of the configuration that all nodes of a cluster must share.
+    /// The settings that a node names to its peers.
+    #[must_use]
+    pub fn peer_settings(&self) -> PeerSettings {
+        let age_max = self.retention.age_max;
+        let guarantees = Guarantees {
+            min_isr: u64::try_from(self.in_sync_min).unwrap_or(u64::MAX),
+            acks: self.acks,
+            unclean_recovery: self.unclean_recovery,
+            retention_bytes: self.retention.bytes_max.map(|bytes| bytes as u64),
+            retention_ms: age_max.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        };
+        PeerSettings { records: self.settings(), guarantees: Some(guarantees) }
+    }
+
+    /// The settings with which the node's records are valid.
     #[must_use]
     pub fn settings(&self) -> Settings {
         let replication = u64::try_from(self.replication).unwrap_or(u64::MAX);
@@ -119,9 +196,10 @@ impl KafkaLog {
     }
 
     /// Warns if a peer was started with other settings than this node.
-    pub(crate) fn compare_settings(&self, peer: &NodeId, theirs: Settings) {
-        let own = self.config.settings();
-        if theirs != own {
+    pub(crate) fn compare_settings(&self, peer: &NodeId, theirs: PeerSettings) {
+        let own = self.config.peer_settings();
+        let is_other = theirs.guarantees.is_some_and(|theirs| Some(theirs) != own.guarantees);
+        if theirs.records != own.records || is_other {
             warn!(peer = %peer, %theirs, %own, "has other settings: give all nodes the same ones");
         }
     }

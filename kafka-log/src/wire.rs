@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::meta::Metadata;
 use crate::recovery::Holding;
-use crate::settings::Settings;
+use crate::settings::{PeerSettings, Settings};
 
 /// The number of a partition.
 pub type PartitionId = u32;
@@ -318,7 +318,7 @@ pub struct Packet {
     /// The sender's settings. It sends them until the receiver is known to know the sender's life
     /// and to have been sent them once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub settings: Option<Settings>,
+    pub settings: Option<PeerSettings>,
     /// With the settings: true if the sender holds anything of any partition.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_records: bool,
@@ -454,6 +454,8 @@ mod tests {
     fn a_packet_has_fixed_names_on_the_wire() {
         let text = [
             r#"{"life":1,"incarnation":2,"to":3,"number":4,"within":5,"echo":6,"#,
+            r#""settings":{"partitions":64,"replication":3,"guarantees":{"min_isr":2,"#,
+            r#""acks":"leader","unclean_recovery":true,"retention_bytes":5,"retention_ms":6}},"#,
             r#""has_records":true,"appends":[{"partition":7,"log_id":8,"epoch":9,"at":1,"prev":2,"#,
             r#""high":3,"sole":true}],"#,
             r#""acks":[{"partition":7,"log_id":8,"epoch":9,"matched":true,"end":1,"last":2,"#,

@@ -140,8 +140,12 @@ impl Cluster {
         self.cut_off.clear();
     }
 
+    pub(crate) fn handler(&self, name: &str) -> &KafkaLog {
+        self.nodes[name].handler()
+    }
+
     pub(crate) fn partition(&self, name: &str) -> &Partition {
-        self.nodes[name].handler().partition(0).unwrap()
+        self.handler(name).partition(0).unwrap()
     }
 
     /// True if a node has any of the messages.

@@ -111,6 +111,49 @@ fn every_node_writes_and_reads_every_key() {
     assert_eq!(cluster.said.len(), 0, "an idle cluster is silent");
 }
 
+/// Two keys of partitions that have the same first replica, and no other in common. Some node keeps
+/// neither. Returns the keys, that replica and that node.
+fn keys_with_one_replica_in_common(
+    cluster: &Cluster,
+    names: &[&'static str],
+) -> ([String; 2], &'static str, &'static str) {
+    let placement = cluster.handler("n1").placement();
+    let of = |key: &str| placement.replicas(placement.partition(key)).to_vec();
+    let keys: Vec<String> = (0..100).map(|n| format!("k{n}")).collect();
+    let pairs = keys.iter().flat_map(|a| keys.iter().map(move |b| (a, b)));
+    for (a, b) in pairs {
+        let (at_a, at_b) = (of(a), of(b));
+        let name = |id: &str| names.iter().find(|name| **name == id).copied();
+        let reader =
+            names.iter().find(|name| !at_a.iter().chain(&at_b).any(|replica| **replica == ***name));
+        if let Some(reader) = reader
+            && at_a[0] == at_b[0]
+            && at_a[1] != at_b[1]
+        {
+            return ([a.clone(), b.clone()], name(&at_a[0]).unwrap(), reader);
+        }
+    }
+    panic!("no such keys");
+}
+
+#[test]
+fn a_poll_that_is_asked_again_asks_a_replica_of_each_of_its_keys() {
+    let names = ["n1", "n2", "n3", "n4", "n5"];
+    let config = Config { partitions: 16, replication: 2, ..Config::default() };
+    let mut cluster = Cluster::new(&names, config);
+    let (keys, silent, reader) = keys_with_one_replica_in_common(&cluster, &names);
+    for key in &keys {
+        let reply = cluster.ask("n1", json!({"type": "send", "key": key, "msg": 7}));
+        assert_eq!(reply["type"], "send_ok", "{reply}");
+    }
+    cluster.run_for(A_WHILE);
+    cluster.cut_off(silent);
+    let offsets: Value = keys.iter().map(|key| (key.clone(), json!(0))).collect();
+    let reply = cluster.ask(reader, json!({"type": "poll", "offsets": offsets}));
+    let expected: Value = keys.iter().map(|key| (key.clone(), json!([[0, 7]]))).collect();
+    assert_eq!(reply["msgs"], expected, "{silent} is silent, and {reader} asks");
+}
+
 #[test]
 fn lin_kv_hears_nothing_in_steady_state() {
     let mut cluster = Cluster::three();

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kafka_log::Config;
+use kafka_log::{Acks, Config, Retention};
 use maelstrom_core::{Error, ErrorCode};
 use serde_json::{Value, json};
 
@@ -224,6 +224,57 @@ fn nodes_with_other_settings_are_named_once_by_each_node_that_meets_them() {
         let lines = warnings.take();
         assert!(lines.len() == 2 && !lines.concat().contains("peer=n2"), "{lines:?}");
     }
+}
+
+/// A guarantee is no stronger than the flags of the node that gives the weakest one. Records stay
+/// valid with other flags of this kind, so a cluster can change them.
+#[test]
+fn nodes_whose_flags_weaken_a_guarantee_are_named() {
+    let usual = || config(4, 3);
+    let retention = |bytes_max, age_max| Retention { bytes_max, age_max, ..Retention::default() };
+    let table = [
+        (Config { in_sync_min: 2, ..usual() }, "--min-isr 2"),
+        (Config { acks: Acks::Leader, ..usual() }, "--acks leader"),
+        (Config { unclean_recovery: true, ..usual() }, "--unclean-recovery"),
+        (Config { retention: retention(Some(9_000), None), ..usual() }, "--retention-bytes 9000"),
+        (
+            Config { retention: retention(None, Some(Duration::from_secs(3))), ..usual() },
+            "--retention-time 3000ms",
+        ),
+    ];
+    for (other, flag) in table {
+        let warnings = Warnings::default();
+        let _guard = warnings.collect();
+        let mut cluster = Cluster::new(&["n1", "n2", "n3"], usual());
+        cluster.run_for(A_WHILE);
+        assert!(warnings.take().is_empty());
+        cluster.crash("n2");
+        cluster.reconfigure(other);
+        cluster.start("n2");
+        cluster.run_for(A_WHILE);
+        let lines = warnings.take();
+        let with = |peer| lines.iter().filter(|line| line.contains(peer)).count();
+        assert_eq!([with("peer=n1"), with("peer=n2"), with("peer=n3")], [1, 2, 1], "{lines:?}");
+        assert!(lines.iter().all(|line| line.contains(flag)), "{flag}: {lines:?}");
+    }
+}
+
+/// Nodes of earlier versions name only the settings of their records.
+#[test]
+fn a_peer_that_does_not_say_its_flags_is_not_warned_of() {
+    let warnings = Warnings::default();
+    let _guard = warnings.collect();
+    let mut cluster = Cluster::new(&["n1", "n2", "n3"], Config { in_sync_min: 2, ..config(4, 3) });
+    cluster.on_the_way = Some(|message| {
+        if let Some(settings) = message["body"]["settings"].as_object_mut() {
+            settings.remove("guarantees");
+        }
+    });
+    cluster.crash("n2");
+    cluster.reconfigure(config(4, 3));
+    cluster.start("n2");
+    cluster.run_for(A_WHILE);
+    assert_eq!(warnings.take(), Vec::<String>::new());
 }
 
 #[test]

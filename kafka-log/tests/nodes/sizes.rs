@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kafka_log::Config;
+use maelstrom_core::LINE_BYTES_MAX;
 use serde_json::{Value, json};
 
 use crate::cluster::{A_WHILE, Cluster};
@@ -215,6 +216,45 @@ fn a_leader_at_which_too_many_bytes_wait_refuses_what_is_passed_on_to_it() {
     let ids = [one, other].map(|name| cluster.begin(name, send("k", "x".repeat(450))));
     cluster.run_for(Duration::from_secs(1));
     assert!(ids.iter().all(|id| cluster.reply(*id).unwrap()["type"] == "send_ok"));
+}
+
+/// A longer entry would be in no line, and so would be all later ones of its node.
+#[test]
+fn offsets_that_are_too_long_for_gossip_are_refused_and_later_ones_are_soon_everywhere() {
+    let mut cluster = Cluster::three();
+    let code = |cluster: &mut Cluster, offsets: &Value| {
+        cluster.ask("n1", json!({"type": "commit_offsets", "offsets": offsets}))["code"].take()
+    };
+    let half = LINE_BYTES_MAX / 2;
+    // One key, many keys, and keys of control characters, which JSON writes with six bytes.
+    for (key, count, times) in
+        [("x", 1, half), ("x", 1_000, half / 1_000), ("\u{1}", 10, half / 60)]
+    {
+        let long = (0..count).map(|n| (format!("{n}{}", key.repeat(times)), json!(7))).collect();
+        assert_eq!(code(&mut cluster, &long), 12, "{count} keys");
+        let times = times - times / 20;
+        let fits = (0..count).map(|n| (format!("{n}{}", key.repeat(times)), json!(7))).collect();
+        assert_eq!(code(&mut cluster, &fits), Value::Null, "{count} keys");
+    }
+    assert_eq!(code(&mut cluster, &json!({"k": 5})), Value::Null);
+    cluster.run_for(A_WHILE);
+    for name in ["n1", "n2", "n3"] {
+        let list = |keys: Value| json!({"type": "list_committed_offsets", "keys": keys});
+        let reply = cluster.ask(name, list(json!(["k"])));
+        assert_eq!(reply["offsets"], json!({"k": 5}), "{name}");
+        // The reply would be too long.
+        let keys: Value = (0..10).map(|n| format!("{n}{}", "\u{1}".repeat(half / 60))).collect();
+        assert_eq!(cluster.ask(name, list(keys))["code"], 12, "{name}");
+    }
+    // A node that starts anew gets all of it in a snapshot.
+    cluster.crash("n3");
+    cluster.lose_records("n3");
+    cluster.start("n3");
+    cluster.run_for(A_WHILE);
+    assert_eq!(cluster.handler("n3").committed().get("k"), Some(5));
+    let many = cluster.handler("n1").committed().len();
+    assert_eq!((many, cluster.handler("n3").committed().len()), (1_012, 1_012));
+    assert_eq!(cluster.too_long, 0);
 }
 
 #[test]
