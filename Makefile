@@ -267,8 +267,8 @@ reports: ## Open reports in a browser, those of the newest runs and a bad one (n
 	  --time-limit 3 --rate 50 --nemesis partition --nemesis-interval 1 -- --fault forget || [ $$? -eq 1 ]
 	scripts/test-report --screenshots store/screenshots store/*/latest/report.html
 
-.PHONY: lint
 # Clippy links nothing, so the fuzzer's engine need not be built for it.
+.PHONY: lint
 lint: ## Check formatting, clippy and the documentation: no warnings
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path $(own_workload)
