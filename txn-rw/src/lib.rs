@@ -12,7 +12,7 @@
 //! # Guarantees for clients
 //!
 //! * A key is any JSON. A value is any JSON except null: a key that was never written reads as
-//!   null. Keys and values keep all their digits.
+//!   null. Keys and values keep all their digits. A key takes at most [`KEY_BYTES_MAX`].
 //! * The reply has the operations of the request, in their order, with the values of the reads. A
 //!   transaction reads from one snapshot, and sees its own writes.
 //! * With records, everything that a reply shows is on the disk of the node that replied, before
@@ -73,7 +73,7 @@ pub use entry::Transaction;
 pub use json::{Key, Value};
 pub use registers::{CLOCK_LEAP_MAX, CLOCK_MAX, HELD_BYTES_MAX, Map, Piece, Registers, Version};
 use request::Running;
-pub use request::{Operation, RESULT_BYTES_MAX};
+pub use request::{KEY_BYTES_MAX, Operation, RESULT_BYTES_MAX};
 pub use underway::{RUNNING_MAX, SPREAD_MAX, STEP};
 use underway::{Txn, Underway};
 pub use vector_clock::VectorClock;

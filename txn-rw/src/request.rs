@@ -17,9 +17,10 @@ use crate::json::{Key, Value};
 /// The value of a write is not null: a key that was never written reads as null.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    /// The key, as the client spelt it.
+    /// The key, as the client spelt it. It has at most [`KEY_BYTES_MAX`]. Its canonical form is
+    /// made when the operation runs, so a request that is refused before that costs no more than
+    /// its parsing.
     spelling: Box<RawValue>,
-    key: Key,
     /// The value to write. `None`: the operation is a read.
     value: Option<Value>,
 }
@@ -43,6 +44,14 @@ impl<'de> Deserialize<'de> for Operation {
     }
 }
 
+/// The largest key in a request, in bytes, as the client spells it.
+///
+/// To compare keys, a node makes their canonical form: it sorts the members of objects, which takes
+/// more than linear time. The limit keeps each sort small. It holds for reads as well as for
+/// writes. It does not hold for records and for messages of other nodes: an earlier version may
+/// have written larger keys.
+pub const KEY_BYTES_MAX: usize = 64 << 10;
+
 /// Estimated size of an operation beside its texts: punctuation and memory, in bytes.
 const OPERATION_OVERHEAD_BYTES: usize = 128;
 
@@ -64,6 +73,11 @@ impl<'de> Visitor<'de> for Elements {
             _ => return Err(A::Error::custom(format!("unknown operation {f:?}: not `r` or `w`"))),
         };
         let spelling: Box<RawValue> = seq.next_element()?.ok_or_else(|| few(1))?;
+        let key_bytes = spelling.get().len();
+        if key_bytes > KEY_BYTES_MAX {
+            let text = format!("a key of {key_bytes} bytes, and at most {KEY_BYTES_MAX} are taken");
+            return Err(A::Error::custom(text));
+        }
         let value = if is_write {
             let value: Box<RawValue> = seq.next_element()?.ok_or_else(|| few(2))?;
             if value.get() == "null" {
@@ -81,8 +95,7 @@ impl<'de> Visitor<'de> for Elements {
         if count > 3 {
             return Err(few(count));
         }
-        let key = spelling.clone().into();
-        Ok(Operation { spelling, key, value })
+        Ok(Operation { spelling, value })
     }
 }
 
@@ -156,13 +169,14 @@ impl Running {
         &'a mut self,
         read: impl FnOnce(&Key) -> Option<&'a Value>,
     ) -> Result<(), Error> {
-        let Some(Operation { spelling, key, value }) = self.operations.get(self.at) else {
+        let Some(Operation { spelling, value }) = self.operations.get(self.at) else {
             return Ok(());
         };
+        let key = Key::from(spelling.clone());
         let f = if value.is_some() { "w" } else { "r" };
         let result = match value {
             Some(value) => value.text(),
-            None => self.writes.get(key).or_else(|| read(key)).map_or("null", Value::text),
+            None => self.writes.get(&key).or_else(|| read(&key)).map_or("null", Value::text),
         };
         if result.len() > RESULT_BYTES_MAX.saturating_sub(self.text.len()) {
             let text = format!("field `txn[{}]`: more than {RESULT_BYTES_MAX} bytes", self.at);
@@ -173,7 +187,7 @@ impl Running {
             self.text.push_str(part);
         }
         if let Some(value) = value {
-            self.writes.insert(key.clone(), value.clone());
+            self.writes.insert(key, value.clone());
         }
         self.at = self.at.saturating_add(1);
         Ok(())

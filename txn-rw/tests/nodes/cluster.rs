@@ -81,6 +81,11 @@ impl Cluster {
         self.records[name].len()
     }
 
+    /// Adds a record, as an earlier version may have written it.
+    pub(crate) fn add_record(&mut self, name: &str, record: String) {
+        self.records.get_mut(name).unwrap().push(record.into_bytes());
+    }
+
     pub(crate) fn cut_off(&mut self, name: &'static str) {
         self.cut_off.insert(name);
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use maelstrom_core::gossip;
 use serde_json::json;
 use txn_rw::{
-    CLOCK_LEAP_NOTED, Config, Isolation, OPERATIONS_MAX, SPREAD_MAX, STEP, WRITES_BYTES_MAX,
+    CLOCK_LEAP_NOTED, Config, Isolation, KEY_BYTES_MAX, OPERATIONS_MAX, SPREAD_MAX, STEP,
+    WRITES_BYTES_MAX,
 };
 
 use crate::cluster::Cluster;
@@ -130,6 +131,26 @@ fn a_transaction_that_is_too_long_is_refused_and_nothing_of_it_is_done() {
     let reply = cluster.ask("n1", body);
     assert!(reply.contains("\"code\":12,\"text\":\"field `txn[2]`: more than "), "{reply}");
     assert_eq!(cluster.read("n1", &["2"]), ["null"]);
+}
+
+/// A key of exactly this many bytes, with members that are not in order.
+fn key_of(bytes: usize) -> String {
+    let empty = r#"{"z":1,"a":""}"#;
+    format!(r#"{{"z":1,"a":"{}"}}"#, "x".repeat(bytes - empty.len()))
+}
+
+#[test]
+fn a_key_that_is_too_large_is_refused_in_reads_and_writes_and_nothing_is_done() {
+    let mut cluster = alone();
+    let (largest, larger) = (key_of(KEY_BYTES_MAX), key_of(KEY_BYTES_MAX + 1));
+    for operation in [format!(r#"["r",{larger},null]"#), format!(r#"["w",{larger},5]"#)] {
+        let text = refused(&mut cluster, &format!(r#"[["w",1,5],{operation}]"#));
+        let why = "a key of 65537 bytes, and at most 65536 are taken";
+        assert_eq!(text, format!("field `txn[1]`: {why}"));
+    }
+    let both = format!(r#"[["w",{largest},5],["r",{largest},null]]"#);
+    let result = format!(r#"[["w",{largest},5],["r",{largest},5]]"#);
+    assert_eq!(cluster.txn("n1", &both), result);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use txn_rw::{Config, Map};
+use txn_rw::{Config, KEY_BYTES_MAX, Map};
 
 use crate::cluster::{A_WHILE, Cluster};
 
@@ -140,5 +140,27 @@ fn a_record_that_makes_no_sense_or_comes_without_the_ones_before_is_refused() {
     ] {
         let mut node = RawNode::new(TxnRw::new(Config::default()), [0; 32], true);
         assert_eq!(node.recover(record.as_bytes()).is_ok(), is_good, "{record}");
+    }
+}
+
+/// The limit on keys holds for requests only. An earlier version may have written larger keys.
+#[test]
+fn a_larger_key_of_an_earlier_version_is_recovered_and_reaches_other_nodes() {
+    let key = format!(r#"{{"a":"{}","z":1}}"#, "x".repeat(KEY_BYTES_MAX));
+    let mut cluster = Cluster::new(&["n1", "n2"]);
+    let origin = r#"{"node":"n1","incarnation":7}"#;
+    let entry = format!(r#"{{"clock":1,"writes":[[{key},5]]}}"#);
+    cluster.add_record(
+        "n1",
+        format!(r#"{{"own":{{"origin":{origin},"start":0,"entries":[{entry}]}}}}"#),
+    );
+    cluster.restart("n1", usize::MAX);
+    cluster.run_for(A_WHILE);
+    for name in ["n1", "n2"] {
+        let map = cluster.node(name).gossip().state();
+        let rows: Vec<_> = map.iter().map(|(key, value, _)| (key.text(), value.text())).collect();
+        assert_eq!(rows, [(key.as_str(), "5")], "{name}");
+        let read = format!(r#"{{"type":"txn","msg_id":2,"txn":[["r",{key},null]]}}"#);
+        assert!(cluster.ask(name, &read).contains("\"code\":12"), "{name}");
     }
 }
