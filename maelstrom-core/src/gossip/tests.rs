@@ -12,7 +12,6 @@ mod catching_up;
 mod cluster;
 mod convergence;
 mod costs;
-mod following;
 mod hostile;
 mod hubs;
 mod lag;
