@@ -283,9 +283,9 @@ impl<H: MessageHandler> RawNode<H> {
         self.node.outputs.pop()
     }
 
-    /// Takes all records out of the outputs, also those behind lines, and appends them to `records`.
-    /// So one sync is enough for all of them. Once they are durable, the driver takes the lines with
-    /// [`poll_lines`](Self::poll_lines).
+    /// Takes all records out of the outputs, also those behind lines, and appends them to
+    /// `records`. So one sync is enough for all of them. Once they are durable, the driver takes the
+    /// lines with [`poll_lines`](Self::poll_lines).
     pub fn poll_records(&mut self, records: &mut Vec<Vec<u8>>) {
         self.node.outputs.pop_records(records);
     }
