@@ -33,7 +33,7 @@ pub enum ErrorCode {
     KeyDoesNotExist,
     /// 21: the key exists already, and must not be overwritten.
     KeyAlreadyExists,
-    /// 22: the condition that the request named does not hold.
+    /// 22: the request's condition does not hold.
     PreconditionFailed,
     /// 30: the transaction lost against another one.
     TxnConflict,
@@ -42,7 +42,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// The number on the wire.
+    /// The number of the code in a message.
     #[must_use]
     pub const fn code(self) -> u64 {
         match self {
@@ -179,7 +179,7 @@ impl Error {
         Self::new(ErrorCode::KeyAlreadyExists, text)
     }
 
-    /// Error 22: the condition that the request named does not hold. Definite.
+    /// Error 22: the request's condition does not hold. Definite.
     pub fn precondition_failed(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::PreconditionFailed, text)
     }

@@ -1,8 +1,8 @@
 //! The queue of a node's outputs, until its driver takes them.
 //!
 //! The lines of a message to many nodes differ in a few bytes only. The queue holds the long parts
-//! of such a message once for all lines. It assembles each line when the driver takes it. A line
-//! that must be sealed is sealed then, since a seal covers the whole body: see `auth`.
+//! of such a message once for all lines. It assembles such a line when the driver takes it. Only
+//! then can the line be sealed, if it must be: see `auth`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,10 +14,11 @@ use crate::node::Output;
 /// Maximum capacity of a buffer that is kept for the next lines.
 const SPARE_BYTES_MAX: usize = 1 << 20;
 
-/// Shared texts with fewer bytes than this are copied at once. A separate entry would not pay off.
+/// If the shared texts of a line have fewer bytes than this, they are copied at once: it is not
+/// worth a separate entry.
 const SHARED_BYTES_MIN: usize = 4 << 10;
 
-/// Entries of the queue are merged up to this length. A longer one is taken alone.
+/// Entries of the queue are merged up to this length. A longer entry is taken alone.
 pub(crate) const LINES_BYTES_MAX: usize = 256 << 10;
 
 /// A JSON text that several messages share.

@@ -284,8 +284,8 @@ impl<H: MessageHandler> RawNode<H> {
     }
 
     /// Takes all records out of the outputs, also those behind lines, and appends them to
-    /// `records`. So one sync is enough for all of them. Once they are durable, the driver takes the
-    /// lines with [`poll_lines`](Self::poll_lines).
+    /// `records`. So one sync is enough for all of them. Once they are durable, the driver takes
+    /// the lines with [`poll_lines`](Self::poll_lines).
     pub fn poll_records(&mut self, records: &mut Vec<Vec<u8>>) {
         self.node.outputs.pop_records(records);
     }
@@ -301,8 +301,8 @@ impl<H: MessageHandler> RawNode<H> {
         self.node.outputs.reuse(lines);
     }
 
-    /// Keeps the [marks](Node::mark) of the handler from now on, until they are
-    /// [taken](Self::take_marks).
+    /// Keeps the [marks](Node::mark) of the handler from now on, until
+    /// [`take_marks`](Self::take_marks) takes them.
     pub fn record_marks(&mut self) {
         self.node.marks.record();
     }

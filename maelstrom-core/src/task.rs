@@ -1,10 +1,10 @@
 //! Tasks: sequences of calls, each written as one `async` block.
 //!
-//! A handler is a state machine. If a call needs the result of another one, each step takes an
-//! event. A task writes the same steps in a straight line. It stays deterministic, because it can
-//! wait for [`Steps`] only: calls and timers of the [`Node`]. There is no executor and no thread.
-//! The handler owns its [`Tasks`]. When a step ends, the handler gets an event, a [`Wake`], and
-//! passes it on to the tasks.
+//! A handler is a state machine. If a call needs the result of another one, the handler has to
+//! handle an event for each step. A task writes the same steps in a straight line. It stays
+//! deterministic, because it can wait for [`Steps`] only: calls and timers of the [`Node`]. There is
+//! no executor and no thread. The handler owns its [`Tasks`]. When a step ends, the handler gets an
+//! event, a [`Wake`], and passes it on to the tasks.
 //!
 //! ```
 //! use std::time::Duration;
@@ -64,8 +64,8 @@
 //! * A task cannot touch the handler's state. It returns a result, and the handler acts on it.
 //!   Other messages come between two steps, so the state may have changed since the task began.
 //! * Each step ends exactly once, as [`Node::rpc`] and [`Node::set_timer`] promise. So a task that
-//!   waits for steps only comes to its end. A task that waits for anything else is dropped, with an
-//!   error in the log.
+//!   waits for steps only is always resumed. A task that waits for anything else is dropped, with
+//!   an error in the log.
 //! * Tasks do not survive a restart of their node.
 
 use std::cell::RefCell;

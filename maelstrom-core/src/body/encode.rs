@@ -258,8 +258,8 @@ impl SerializeMap for Fields<'_> {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
         let start = self.out.len();
-        // serde_json decides which values can be keys. It writes a brace before the key, which must
-        // be a comma after the first field.
+        // serde_json decides which values can be keys. It also writes a brace before the key. For
+        // every key but the first, a comma replaces this brace.
         Json::new(&mut *self.out).serialize_map(None)?.serialize_key(key)?;
         if let Some(brace) = self.out.get_mut(start)
             && !self.empty
@@ -281,8 +281,8 @@ impl SerializeMap for Fields<'_> {
 
 /// The value of a field. serde_json writes it, unless it is a [`Verbatim`](super::Verbatim).
 ///
-/// The writer is always there at first. The text of a `Verbatim` goes past it: the writer is then
-/// taken apart, and the text goes into its buffer.
+/// The serializer is always there until the value is written. For the text of a `Verbatim`, it is
+/// taken out, and the text goes straight into its buffer.
 struct Field<'s, 'b>(&'s mut Option<Json<'b>>);
 
 impl<'s, 'b> Field<'s, 'b> {

@@ -55,7 +55,7 @@ mod verbatim;
 pub(crate) use encode::{Ids, encode};
 pub use verbatim::Verbatim;
 
-/// Why a body could not be decoded.
+/// The reason why a body could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// No variant of the payload has this type.

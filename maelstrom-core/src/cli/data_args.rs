@@ -17,7 +17,7 @@ pub struct DataArgs {
 }
 
 impl NodeArgs {
-    /// Like [`run`](Self::run), for a node that can keep what it acknowledges on disk.
+    /// Like [`run`](Self::run), for a node that can keep acknowledged data on disk.
     ///
     /// # Errors
     ///

@@ -158,8 +158,8 @@ fn while_too_many_requests_wait_those_of_clients_are_refused_and_those_of_nodes_
     );
 }
 
-/// A message: its sender, the milliseconds since the previous message, whether its line is plain,
-/// and whether its request is deferred.
+/// A message: its sender, the milliseconds since the previous message, whether its type comes
+/// before its `msg_id`, and whether it is a `defer` or a `release`.
 fn any_message() -> impl Strategy<Value = (String, u64, bool, bool)> {
     let src = prop::sample::select(vec!["c1", "c2", "n1", "n2"]);
     (src.prop_map(str::to_owned), 0_u64..400, any::<bool>(), any::<bool>())
