@@ -126,7 +126,7 @@ pub trait MessageHandler {
     }
 
     /// Sets the handler's gauges to their values at the monotonic time `now`. The core calls this
-    /// only when somebody reads the [metrics](crate::metrics), so it costs nothing otherwise.
+    /// only for a reader of the [metrics](crate::metrics), so it costs nothing otherwise.
     fn gauges(&self, now: Duration, gauges: &mut Gauges) {
         let _ = (now, gauges);
     }

@@ -188,7 +188,7 @@ impl<E> Node<E> {
 
     /// Sets a gauge. If the value follows from the handler's state, implement
     /// [`MessageHandler::gauges`](crate::MessageHandler::gauges) instead: the core calls it only
-    /// when somebody reads the metrics.
+    /// for a reader of the metrics.
     pub fn gauge(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
         self.metrics.gauge(metric, labels, value);
     }

@@ -587,7 +587,7 @@ fn read_envelope(text: &str) -> serde_json::Result<Envelope<'_>> {
 /// Parses the header. An error comes with the sender's `msg_id`, if the body has one.
 fn read_header(body: &RawValue) -> Result<Header<'_>, (Option<MsgId>, Error)> {
     body::decode_header(body).map_err(|error| {
-        // Keep the other values as text: whatever they hold, the sender gets its answer.
+        // Keep the other values as text. So the sender gets its answer, regardless of these values.
         let fields: Option<BTreeMap<String, &RawValue>> = serde_json::from_str(body.get()).ok();
         let msg_id = fields.and_then(|fields| fields.get("msg_id")?.get().parse().ok());
         (msg_id, error.into())

@@ -2,9 +2,9 @@
 //!
 //! A handler is a state machine. If a call needs the result of another one, the handler has to
 //! handle an event for each step. A task writes the same steps in a straight line. It stays
-//! deterministic, because it can wait for [`Steps`] only: calls and timers of the [`Node`]. There is
-//! no executor and no thread. The handler owns its [`Tasks`]. When a step ends, the handler gets an
-//! event, a [`Wake`], and passes it on to the tasks.
+//! deterministic, because it can wait for [`Steps`] only: calls and timers of the [`Node`]. There
+//! is no executor and no thread. The handler owns its [`Tasks`]. When a step ends, the handler gets
+//! an event, a [`Wake`], and passes it on to the tasks.
 //!
 //! ```
 //! use std::time::Duration;

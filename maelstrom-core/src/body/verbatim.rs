@@ -39,8 +39,8 @@ pub struct Verbatim<'a>(&'a [&'a str]);
 impl<'a> Verbatim<'a> {
     /// The value whose text is these pieces, put together.
     ///
-    /// The text must be JSON without line breaks. A release build does not check this. With any
-    /// other text, the receiver cannot read the whole message.
+    /// The text must be JSON without line breaks. A release build does not check this. Any other
+    /// text makes the whole message unreadable for its receiver.
     ///
     /// # Panics
     ///

@@ -22,7 +22,7 @@ pub enum LogFormat {
 ///
 /// The program writes each event before it goes on, so the last events before a crash are in the
 /// log. In return, the process that starts a node must read the node's stderr, point it at a file,
-/// or close it. If nobody reads the pipe, the pipe gets full. The node then blocks at its next
+/// or close it. If no process reads the pipe, it fills up. The node then blocks at its next
 /// event, and only SIGKILL ends it. Maelstrom reads stderr.
 #[expect(clippy::disallowed_methods, reason = "users of tracing expect this variable")]
 pub fn init_logging(format: LogFormat) {

@@ -108,7 +108,7 @@ fn take(session: &mut Session, step: &Step) -> usize {
     said.iter().filter(|said| said.contains(r#","in_reply_to":"#)).count()
 }
 
-/// Checks that the node still answers, whatever came before.
+/// Checks that the node still answers, regardless of earlier steps.
 fn assert_serves(session: &mut Session) {
     session.check(
         r#"
