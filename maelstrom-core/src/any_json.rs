@@ -1,4 +1,4 @@
-//! Any JSON value, for property tests.
+//! A strategy for arbitrary JSON values, for property tests.
 
 use proptest::prelude::*;
 use serde_json::Value;

@@ -1,7 +1,7 @@
-//! The protocol's errors: what a node answers when it cannot do what it was asked.
+//! The protocol's errors: the answers of a node that cannot do what a request asks for.
 //!
-//! The invariant: an error that is *definite* promises that the operation did not happen and never
-//! will. A checker takes that promise at its word, so when in doubt answer an indefinite one.
+//! The invariant: a *definite* error promises that the operation did not happen and never will. A
+//! checker relies on that promise. If in doubt, answer with an indefinite error.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,38 +10,39 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An error code of the Maelstrom protocol.
 ///
-/// Codes 0 to 999 are the protocol's own; from 1000 on they are a program's, and indefinite.
+/// The protocol defines the codes 0 to 999. Codes from 1000 on belong to programs, and are
+/// indefinite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ErrorCode {
-    /// 0: no answer in time; the operation may have happened, or may still.
+    /// 0: no answer came in time. The operation may have happened, or may still happen.
     Timeout,
     /// 1: the addressed node does not exist.
     NodeNotFound,
     /// 10: the node does not know this type of request.
     NotSupported,
-    /// 11: the node cannot serve the request now; trying again later may help.
+    /// 11: the node cannot serve the request now. A later attempt may succeed.
     TemporarilyUnavailable,
-    /// 12: the request is not of the form that its type asks for.
+    /// 12: the request does not have the form that its type requires.
     MalformedRequest,
-    /// 13: something went wrong half-way; the operation may have happened.
+    /// 13: something went wrong half-way. The operation may have happened.
     Crash,
-    /// 14: something went wrong, and the operation did not happen.
+    /// 14: something went wrong. The operation did not happen.
     Abort,
     /// 20: the key does not exist.
     KeyDoesNotExist,
-    /// 21: the key exists already and must not be overwritten.
+    /// 21: the key exists already, and must not be overwritten.
     KeyAlreadyExists,
-    /// 22: the condition that the request named does not hold.
+    /// 22: the request's condition does not hold.
     PreconditionFailed,
     /// 30: the transaction lost against another one.
     TxnConflict,
-    /// Any other code: a program's own, or one of a newer protocol.
+    /// Any other code: one of a program, or one of a newer protocol.
     Other(u64),
 }
 
 impl ErrorCode {
-    /// The number on the wire.
+    /// The number of the code in a message.
     #[must_use]
     pub const fn code(self) -> u64 {
         match self {
@@ -98,7 +99,7 @@ impl ErrorCode {
         }
     }
 
-    /// Whether the error promises that the operation did not happen and never will.
+    /// True if the error promises that the operation did not happen and never will.
     #[must_use]
     pub const fn is_definite(self) -> bool {
         !matches!(self, Self::Timeout | Self::Crash | Self::Other(_))
@@ -123,17 +124,18 @@ impl<'de> Deserialize<'de> for ErrorCode {
     }
 }
 
-/// An error as it goes over the wire: a code and a text for people.
+/// An error as sent over the network: a code, and a text for people.
 ///
 /// A handler returns one from [`MessageHandler::message`](crate::MessageHandler::message), and the
 /// core answers the request with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{code}: {text}")]
 pub struct Error {
-    /// What kind of error it is, and so whether it is definite.
+    /// The kind of the error. It decides whether the error is definite.
     pub code: ErrorCode,
-    /// What went wrong, for a person to read. A reply may leave it out. Any other value in its place
-    /// is kept as its JSON: the code alone decides what the error means.
+    /// A description of the problem for people. A reply may omit it. If a reply has another JSON
+    /// value in its place, this is the text of that JSON. Only the code decides the meaning of the
+    /// error.
     #[serde(default, deserialize_with = "any_text")]
     pub text: Cow<'static, str>,
 }
@@ -147,17 +149,17 @@ fn any_text<'de, D: Deserializer<'de>>(d: D) -> Result<Cow<'static, str>, D::Err
 }
 
 impl Error {
-    /// An error of this code with this text.
+    /// An error with this code and this text.
     pub fn new(code: ErrorCode, text: impl Into<Cow<'static, str>>) -> Self {
         Self { code, text: text.into() }
     }
 
-    /// Error 12: the request is not of the form that its type asks for. Definite.
+    /// Error 12: the request does not have the form that its type requires. Definite.
     pub fn malformed_request(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::MalformedRequest, text)
     }
 
-    /// Error 11: the request cannot be served now. Definite.
+    /// Error 11: the node cannot serve the request now. Definite.
     pub fn temporarily_unavailable(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::TemporarilyUnavailable, text)
     }
@@ -177,7 +179,7 @@ impl Error {
         Self::new(ErrorCode::KeyAlreadyExists, text)
     }
 
-    /// Error 22: the condition that the request named does not hold. Definite.
+    /// Error 22: the request's condition does not hold. Definite.
     pub fn precondition_failed(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::PreconditionFailed, text)
     }
@@ -187,7 +189,7 @@ impl Error {
         Self::new(ErrorCode::TxnConflict, text)
     }
 
-    /// Error 0: the outcome did not become known in time. Indefinite.
+    /// Error 0: the outcome was not known in time. Indefinite.
     pub fn timeout(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::Timeout, text)
     }

@@ -1,4 +1,4 @@
-//! What a node program implements.
+//! The trait that a node program implements.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -14,70 +14,76 @@ use crate::node::Node;
 /// The event type of a handler that sets no timers and makes no calls.
 pub type NoEvent = Infallible;
 
-/// A node program: a deterministic state machine, fed one input at a time.
+/// A node program: a deterministic state machine that handles one input at a time.
 ///
-/// A handler's next state and its outputs depend on nothing but its state, the input, and what
-/// [`Node`] tells (time and randomness among it). It never reads a clock, a random source, a file
-/// or a socket, and never spawns: that is what lets a simulator replay a failure from one number.
+/// A handler's next state and outputs depend only on its state, the input, and the answers of
+/// [`Node`], such as the time and random numbers. A handler never reads a clock, a random source, a
+/// file or a socket, and never spawns a thread. So a simulator can replay a failure from one
+/// number.
 ///
-/// The core answers on the handler's behalf what never reaches it: a type that `Payload` does not
-/// have (error 10), fields that do not fit (error 12). Requests before `init` wait for it.
+/// The core answers some requests itself, and the handler never sees them: a type that `Payload`
+/// does not have gets error 10, and fields that do not fit get error 12. Requests that come before
+/// `init` wait for it.
 pub trait MessageHandler {
-    /// The format of the records that the node persists, and its version: such as `counter 1`. It is
-    /// kept with them, so that no other program takes them for its own. `None`: there are none.
+    /// The format of the records that the node persists, and its version, such as `counter 1`. The
+    /// driver stores it with the records, so that another program does not read them as its own.
+    /// `None`: the node persists no records.
     const RECORD_FORMAT: Option<&'static str> = None;
 
-    /// The longest time after which a client's request is still answered. A node that was stopped
-    /// for longer does not send its reply: the client has given up, and Maelstrom stops listening to
-    /// a node that writes to a client that is gone. Its clients give up after 5 s. `None`: there is
-    /// no such time.
+    /// Maximum age of a client's request that the node still answers. `None`: the node answers
+    /// requests of any age.
+    ///
+    /// A node that was paused for longer sends no reply. Its client has given up, and Maelstrom
+    /// stops listening to a node that writes to a client that is gone. Maelstrom's clients give up
+    /// after 5 s.
     const REPLY_WITHIN: Option<Duration> = None;
 
-    /// The handler's own metrics: one list for each part of it that has some. Those without labels are
-    /// exported from the start, as zero.
+    /// The handler's own metrics, as one list for each part that has some. Metrics without labels
+    /// are exported from the start, with the value zero.
     const METRICS: &'static [&'static [&'static Metric]] = &[];
 
-    /// The requests and messages that the node understands: an enum whose variants are the types,
-    /// in snake case, and whose named fields are the bodies' fields. See [`crate::body`].
+    /// The requests and messages that the node understands: an enum. The name of a variant in snake
+    /// case is the message's type, and its named fields are the body's fields. See [`crate::body`].
     type Payload: DeserializeOwned;
 
-    /// What timers and calls bring back. [`NoEvent`] where there are none.
+    /// The event of a timer or a call. [`NoEvent`] if the handler has neither.
     type Event;
 
-    /// One record that [`Node::persist`] wrote in an earlier life of this node, in their order.
-    /// Called before [`started`](Self::started), once for each record that survived.
+    /// Applies one record that [`Node::persist`] wrote in an earlier process of this node. The core
+    /// calls it before [`started`](Self::started), once for each record that survived, in the order
+    /// in which they were written.
     ///
     /// # Errors
     ///
-    /// If the record makes no sense; or, with error 22, if it makes none with how this node was
-    /// started. The node then refuses to start, rather than start without it.
+    /// If the record makes no sense. Error 22: the record does not fit the configuration of this
+    /// process. In both cases the node refuses to start, because it would lack the record.
     fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
         let _ = record;
         Err(Error::crash("this node persists nothing, so it has nothing to recover"))
     }
 
     /// Estimated size in bytes of a snapshot taken now. `None`: no part of a
-    /// [`snapshot`](Self::snapshot) can be taken now. Once the records take much more than that, the
-    /// driver takes a snapshot.
+    /// [`snapshot`](Self::snapshot) can be taken now. The driver takes a snapshot once the stored
+    /// records are much larger than this.
     fn snapshot_bytes(&self) -> Option<usize> {
         None
     }
 
-    /// Adds the part of a snapshot that begins at `from`: records of about `bytes_max` bytes. Returns
-    /// where the next part begins, or `None` after the last one.
+    /// Adds the part of a snapshot that begins at `from`: records of about `bytes_max` bytes.
+    /// Returns the beginning of the next part, or `None` after the last one.
     ///
-    /// The driver takes one part at a time, so that no part keeps the node from its work for long.
-    /// The node handles messages between two parts, and persists records. A later life recovers the
-    /// parts and the records persisted between them in the order in which both were made, then the
-    /// records persisted after the last part. It must then keep all that was promised: before the
-    /// first part, between parts, and after the last.
+    /// The driver takes one part at a time, so that no part stops the node for long. Between two
+    /// parts, the node handles messages and persists records. A later process recovers the parts
+    /// and the records between them in the order in which they were made, then the records
+    /// persisted after the last part. The recovered state must keep every promise of the node,
+    /// whether it was made before the first part, between parts, or after the last one.
     ///
-    /// The driver takes a part only when all persisted records are durable, and
+    /// The driver takes a part only if all persisted records are durable and
     /// [`snapshot_bytes`](Self::snapshot_bytes) is not `None`.
     ///
     /// # Errors
     ///
-    /// If a record has no JSON form. Then there is no snapshot, and the old records stay.
+    /// If a record has no JSON form. The snapshot is then dropped, and the old records stay.
     fn snapshot(
         &self,
         from: SnapshotPosition,
@@ -88,22 +94,23 @@ pub trait MessageHandler {
         Err(Error::crash("this node has no snapshots"))
     }
 
-    /// The node has been told its name and its peers. Called once, before any message.
+    /// Handles the start: the node now knows its name and its peers. The core calls this once,
+    /// before any message.
     ///
-    /// Other nodes may not have been started yet, and Maelstrom stops listening to a node that
-    /// writes to one of them: set a timer of a second rather than send from here. Maelstrom starts all
-    /// nodes at once, and takes 40 ms until the last of 25 nodes is there on an idle machine. A node
-    /// that has heard from another one, or from a client, need not wait.
+    /// Do not send from here: other nodes may not run yet, and Maelstrom stops listening to a node
+    /// that writes to one of them. Set a timer of a second instead. Maelstrom starts all nodes at
+    /// once. On an idle machine, the last of 25 nodes is there after 40 ms. A node that has heard
+    /// from another node or from a client need not wait.
     fn started(&mut self, node: &mut Node<Self::Event>) {
         let _ = node;
     }
 
-    /// A message has come, from a client or from another node.
+    /// Handles a message from a client or from another node.
     ///
     /// # Errors
     ///
-    /// An error is sent back as the reply (if the sender wants one). It must be definite only if
-    /// nothing happened and nothing will.
+    /// The core sends an error back as the reply, if the sender wants one. Return a definite error
+    /// only if the operation did not happen and never will.
     fn message(
         &mut self,
         node: &mut Node<Self::Event>,
@@ -111,46 +118,46 @@ pub trait MessageHandler {
         payload: Self::Payload,
     ) -> Result<(), Error>;
 
-    /// A timer has fired or a call has ended.
+    /// Handles a timer that fired or a call that ended.
     ///
-    /// Timers are never cancelled, so an event may be stale: check it against the state.
+    /// Timers cannot be cancelled, so an event may be stale: check it against the state.
     fn event(&mut self, node: &mut Node<Self::Event>, event: Self::Event) {
         let _ = (node, event);
     }
 
-    /// Tells the handler's gauges, as they are at the monotonic time `now`. Called only when somebody
-    /// reads the [metrics](crate::metrics), so it costs a node nothing otherwise.
+    /// Sets the handler's gauges to their values at the monotonic time `now`. The core calls this
+    /// only for a reader of the [metrics](crate::metrics), so it costs nothing otherwise.
     fn gauges(&self, now: Duration, gauges: &mut Gauges) {
         let _ = (now, gauges);
     }
 }
 
-/// Where a part of a snapshot begins. The first part begins at the default; only the handler knows
-/// the meaning of any other one.
+/// The beginning of a part of a snapshot. The first part begins at the default value. The handler
+/// alone defines the meaning of any other value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SnapshotPosition {
-    /// Which of the handler's parts of the state.
+    /// A section of the state. The handler numbers the sections.
     pub section: u64,
-    /// Where in that section.
+    /// Offset in the section.
     pub offset: u64,
 }
 
-/// Where a snapshot's records go.
+/// A sink for the records of a snapshot.
 pub struct Records<'a> {
     add: &'a mut dyn FnMut(&[u8]),
 }
 
 impl<'a> Records<'a> {
-    /// Each record is handed to `add`.
+    /// A sink that passes each record to `add`.
     pub fn new(add: &'a mut dyn FnMut(&[u8])) -> Self {
         Self { add }
     }
 
-    /// Adds a record, in the form that [`Node::persist`] would give it.
+    /// Adds a record in the same encoding as [`Node::persist`].
     ///
     /// # Errors
     ///
-    /// If it has no JSON form.
+    /// If the record has no JSON form.
     pub fn add<R: Serialize + ?Sized>(&mut self, record: &R) -> Result<(), Error> {
         let bytes = serde_json::to_vec(record)
             .map_err(|error| Error::crash(format!("a record has no JSON form: {error}")))?;

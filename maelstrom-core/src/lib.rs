@@ -1,6 +1,6 @@
 //! Write [Maelstrom](https://github.com/jepsen-io/maelstrom) nodes as deterministic state machines.
 //!
-//! A complete node, answering every `echo` with what it was sent:
+//! This is a complete node. It answers every `echo` with the value that it was sent:
 //!
 //! ```no_run
 //! use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request, runtime};
@@ -35,44 +35,45 @@
 //!
 //! # Layout
 //!
-//! | module | what it is for |
+//! | module | contents |
 //! |---|---|
 //! | [`message`], [`body`] | the envelope; bodies as plain serde enums |
 //! | [`error`] | error codes, and which of them are definite |
-//! | [`handler`], [`node`] | what a program implements, and all that it can touch |
+//! | [`handler`], [`node`] | the trait that a program implements, and its only access to the world |
 //! | [`rpc`], [`service`] | calls with timeouts; clients of `lin-kv`, `seq-kv`, `lww-kv`, `lin-tso` |
-//! | [`task`] | calls that follow each other, as one `async` block |
-//! | [`metrics`] | counters, gauges and histograms, and the list of all that a node has |
+//! | [`task`] | a sequence of calls, as one `async` block |
+//! | [`metrics`] | counters, gauges and histograms, and the list of all metrics of a node |
 //! | [`auth`] | authentication between nodes |
 //! | [`limits`] | limits on the requests of clients, for overload |
 //! | [`gossip`] | replication by per-origin logs and version vectors |
-//! | [`raw_node`] | a node without I/O, and the contract of whoever drives it |
+//! | [`raw_node`] | a node without I/O, and the contract of its driver |
 //! | [`runtime`], [`cli`] | the driver for real use: stdin, stdout, clocks, disk; flags and logging |
 //!
 //! # Features
 //!
-//! A node binary needs the default features: all of those below but `metrics`. Without default features this
-//! crate is the state machine: [`RawNode`], [`Node`], [`rpc`], [`service`] and [`task`], for a
-//! driver of your own. That part depends on `memchr`, `rand`, `rand_chacha`, `serde`,
-//! `serde_json`, `serde_path_to_error`, `thiserror` and `tracing`, and asks the system for nothing.
+//! A node binary needs the default features: all of those below except `metrics`. Without default
+//! features, this crate is only the state machine: [`RawNode`], [`Node`], [`rpc`], [`service`] and
+//! [`task`], for a driver of your own. That part depends on `memchr`, `rand`, `rand_chacha`,
+//! `serde`, `serde_json`, `serde_path_to_error`, `thiserror` and `tracing`. It asks nothing
+//! of the operating system.
 //!
-//! | feature | what it adds | what it brings in |
+//! | feature | adds | dependencies |
 //! |---|---|---|
 //! | `auth` | [`auth`]: authentication between nodes, with `--cluster-key-file` | `hmac`, `sha2` |
-//! | `gossip` | [`gossip`]: replication for handlers | no dependency |
+//! | `gossip` | [`gossip`]: replication for handlers | none |
 //! | `runtime` | [`runtime`]: the driver for stdin and stdout | `tokio`, `getrandom`, `anyhow` |
 //! | `disk` | records on disk, with [`Config::data_dir`](runtime::Config) | `redb`; `runtime` |
 //! | `metrics` | `--metrics`: Prometheus text and health over HTTP | `metrics`, `metrics-exporter-prometheus`; `runtime` |
 //! | `cli` | [`cli`]: logging, and the flags below | `clap`, `tracing-subscriber`, `anyhow` |
 //!
-//! Flags belong to two features. [`NodeArgs`] needs `cli` and `runtime`; [`DataArgs`] needs `cli`
-//! and `disk`; `--cluster-key-file` is a flag of [`NodeArgs`] with `auth`; [`GossipArgs`](gossip::GossipArgs) and [`StateArgs`](gossip::StateArgs) need `cli`
-//! and `gossip`.
+//! A type with flags needs two features. [`NodeArgs`] needs `cli` and `runtime`. [`DataArgs`] needs
+//! `cli` and `disk`. [`GossipArgs`](gossip::GossipArgs) and [`StateArgs`](gossip::StateArgs) need
+//! `cli` and `gossip`. With `auth`, [`NodeArgs`] also has the flag `--cluster-key-file`.
 //!
 //! # Authentication
 //!
-//! Nodes trust each other by name. Where somebody else can write into the network between them, give
-//! each node of a cluster the same secret key:
+//! Nodes identify each other by name only. If others can write into the network between the nodes,
+//! give each node of a cluster the same secret key:
 //!
 //! ```text
 //! (umask 077; head -c 32 /dev/urandom | base64 > cluster.key)
@@ -80,32 +81,34 @@
 //! ```
 //!
 //! A node with a key drops each message that claims to come from another node and does not prove
-//! that its sender has the key. [`auth`] tells how, and what this does not protect from: there is no
-//! secrecy, and no protection from a node that has the key. Clients notice nothing.
+//! that its sender has the key. [`auth`] describes the protocol and its limits: messages are not
+//! secret, and a node that has the key is trusted. Clients notice no difference.
 //!
 //! # Overload
 //!
-//! A node can refuse requests of clients beyond a rate, so that a flood of them leaves it time for
+//! A node can refuse requests of clients beyond a rate. A flood of requests then leaves it time for
 //! the messages of other nodes, which it never refuses:
 //!
 //! ```text
 //! broadcast --max-requests-per-second 10000 --max-client-requests-per-second 1000
 //! ```
 //!
-//! A refused request gets error 11. [`limits`] lists all limits, and tells what a client with many
-//! names can do.
+//! A refused request gets error 11. [`limits`] lists all limits, and describes the effect of a
+//! client that uses many names.
 //!
 //! # Rules
 //!
 //! * A handler is a function of its state and its input. Time, randomness and I/O come through
-//!   [`Node`] only, so that a simulator can run the very same handler and replay any failure.
+//!   [`Node`] only. So a simulator can run the same handler and replay any failure.
 //! * Determinism has traps: the order of a `HashMap` differs from run to run, `Instant::now` and
-//!   random sources hide in libraries, and threads race. The `clippy.toml` at the root of this project
-//!   forbids them. Copy it, and name the few exceptions with `#[expect(clippy::disallowed_methods)]`.
-//! * Outputs are data: what a handler wants sent or kept is queued, and a test can look at it.
-//! * Nothing that a peer or a client sends can panic a node.
+//!   random sources hide in libraries, and threads race. The `clippy.toml` at the root of this
+//!   project forbids them. Copy it, and name the few exceptions with
+//!   `#[expect(clippy::disallowed_methods)]`.
+//! * Outputs are data: the node queues the messages and records of a handler, and a test can read
+//!   them.
+//! * No message from a peer or a client can make a node panic.
 
-// Links from the documentation lead to all modules, so they resolve with all features only.
+// The documentation links to all modules, so its links resolve only with all features.
 #![cfg_attr(
     not(all(
         feature = "auth",
@@ -173,15 +176,15 @@ pub use handler::{MessageHandler, NoEvent, Records, SnapshotPosition};
 pub use limits::{Limits, PENDING_BYTES_MAX};
 pub use message::{LINE_BYTES_MAX, MsgId, NodeId, Request};
 pub use node::{Clock, Node, NodeRng, OPEN_REQUESTS_MAX, Output};
-/// For what [`Node::rng`] can do, in the version that it speaks: a handler that draws numbers names
-/// `maelstrom_core::rand::RngExt` and needs no dependency of its own.
+/// Re-exported for the methods of [`Node::rng`], in the version that they belong to. A handler that
+/// draws random numbers names `maelstrom_core::rand::RngExt` and needs no dependency of its own.
 pub use rand;
 pub use raw_node::RawNode;
 pub use rpc::{PENDING_RPCS_MAX, Reply, RpcError, RpcResult};
 #[cfg(feature = "runtime")]
 pub use store_error::StoreError;
 
-/// The examples of the guide, compiled and run.
+/// The examples of the guide. The documentation tests compile and run them.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Guide;

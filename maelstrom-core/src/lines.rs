@@ -1,14 +1,14 @@
-//! Cuts a stream of bytes into lines, with a limit on their length.
+//! Splits a stream of bytes into lines, with a limit on their length.
 //!
-//! The invariant: memory is bounded by the limit and one chunk. A line over the limit is skipped to
-//! its end while it streams by, and whatever follows it is served.
+//! The invariant: memory is bounded by the limit and one chunk. A line over the limit is discarded
+//! while it streams by. The lines after it are served.
 
 use memchr::memchr;
 
-/// Above this, a buffer that held a long line is given back.
+/// A buffer that grew beyond this for a long line is shrunk to it.
 const KEEP_BYTES: usize = 1 << 20;
 
-/// One line, or the news that one was too long.
+/// A line, or a notice that a line was too long.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
     /// The line, without its newline.
@@ -17,15 +17,15 @@ pub(crate) enum Line<'a> {
     TooLong,
 }
 
-/// Cuts chunks into lines.
+/// Splits chunks into lines.
 #[derive(Debug)]
 pub(crate) struct LineSplitter {
     max: usize,
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
-    /// Whether `partial` has been handed out as a whole line and is to be cleared.
+    /// True if `partial` was handed out as a whole line. The next call clears it.
     handed_out: bool,
-    /// Whether the rest of the current line is to be skipped.
+    /// True if the rest of the current line must be skipped.
     skipping: bool,
 }
 
@@ -34,8 +34,8 @@ impl LineSplitter {
         Self { max, partial: Vec::new(), handed_out: false, skipping: false }
     }
 
-    /// Takes the next line out of `chunk`, which is advanced past it. `None`: the chunk is used
-    /// up, and what it held of an unfinished line has been kept.
+    /// Takes the next line out of `chunk`, and advances `chunk` past it. `None`: the chunk is used
+    /// up. If it ended with an unfinished line, that beginning has been kept.
     pub(crate) fn next_line<'s, 'c: 's>(&'s mut self, chunk: &mut &'c [u8]) -> Option<Line<'s>> {
         if std::mem::take(&mut self.handed_out) {
             self.partial.clear();
@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    /// All lines of `chunks`; `None` stands for one that was too long.
+    /// All lines of `chunks`. `None` stands for a line that was too long.
     fn split(max: usize, chunks: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
         let mut splitter = LineSplitter::new(max);
         let mut lines = Vec::new();

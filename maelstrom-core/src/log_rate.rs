@@ -1,22 +1,23 @@
-//! Events that come in any number, and of which the log tells at most once per second.
+//! Limits the log to one line per second for events that may come in any number.
 
 use std::time::Duration;
 
-/// How often the log tells of them.
+/// Minimum time between two log lines.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Counts events of one kind.
+/// Counts events of one kind, and tells when to log them.
 #[derive(Debug, Default)]
 pub(crate) struct LogRate {
     total: u64,
-    /// How many of them the log has not told yet,
+    /// Events that the log has not reported yet.
     unlogged: u64,
-    /// and when it may.
+    /// Earliest time of the next log line.
     log_at: Duration,
 }
 
 impl LogRate {
-    /// One more event. Returns how many the log shall tell now, if it shall.
+    /// Counts one event. Returns the number of events to log now. `None`: it is too early for a log
+    /// line.
     pub(crate) fn add_one(&mut self, now: Duration) -> Option<u64> {
         self.total = self.total.saturating_add(1);
         self.unlogged = self.unlogged.saturating_add(1);
@@ -27,7 +28,7 @@ impl LogRate {
         Some(std::mem::take(&mut self.unlogged))
     }
 
-    /// How many events there have been.
+    /// How many events there were in total.
     pub(crate) fn total(&self) -> u64 {
         self.total
     }

@@ -1,16 +1,16 @@
-//! Marks: rare and interesting things that a handler says have happened, for tests.
+//! Marks: rare and interesting events that a handler reports, for tests.
 //!
-//! A sweep of thousands of seeds shows nothing about a branch that no seed reaches. A handler marks
-//! such a branch with [`Node::mark`](crate::Node::mark), and a sweep then tells which marks its seeds
-//! reached, how often, and which seed first. The idea is that of marks in TigerBeetle's tests and of
-//! `sometimes` assertions.
+//! A sweep of thousands of seeds says nothing about a branch that no seed reaches. A handler marks
+//! such a branch with [`Node::mark`](crate::Node::mark). A sweep then reports which marks its seeds
+//! reached, how often, and which seed was the first. The idea is that of marks in TigerBeetle's
+//! tests and of `sometimes` assertions.
 
 /// The marks of a node that its driver has not taken yet.
 ///
-/// A driver that does not ask for marks pays for one comparison each.
+/// If the driver does not ask for marks, each mark costs one comparison.
 #[derive(Debug, Default)]
 pub(crate) struct Marks {
-    /// `None`: nobody asked.
+    /// `None`: the driver did not ask for marks.
     reached: Option<Vec<&'static str>>,
 }
 

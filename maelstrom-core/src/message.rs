@@ -1,4 +1,4 @@
-//! The envelope: what every line on stdin and stdout has in common.
+//! The envelope: the part that all lines on stdin and stdout have in common.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,51 +12,52 @@ use crate::metrics::TypeId;
 /// The name of a node, a client or a service. Cheap to clone.
 pub type NodeId = Arc<str>;
 
-/// Names a request, so that its reply can be told apart. Unique per sender.
+/// A sender's number for a request. The reply names it. Unique per sender.
 pub type MsgId = u64;
 
-/// The default limit on a line's length: 16 MiB, the newline not counted.
+/// The default limit on a line's length: 16 MiB, without the newline.
 pub const LINE_BYTES_MAX: usize = 16 << 20;
 
-/// A message as it stands on a line, its body not yet decoded.
+/// A message as read from a line. Its body is not decoded yet.
 ///
-/// Fields beside these (Maelstrom adds an `id`) are ignored.
+/// Other fields, such as the `id` that Maelstrom adds, are ignored.
 #[derive(Debug, Deserialize)]
 pub struct Envelope<'a> {
-    /// Who sent it.
+    /// The sender.
     #[serde(borrow)]
     pub src: Cow<'a, str>,
-    /// Whom it is for.
+    /// The receiver.
     #[serde(borrow)]
     pub dest: Cow<'a, str>,
-    /// The body, as text.
+    /// The body, as JSON text.
     #[serde(borrow)]
     pub body: &'a RawValue,
 }
 
-/// The fields that every body has, whatever its type.
+/// The fields that the core reads in every body.
 #[derive(Debug, Deserialize)]
 pub struct Header<'a> {
-    /// What the message is.
+    /// The type of the message.
     #[serde(borrow, rename = "type")]
     pub kind: Cow<'a, str>,
-    /// The sender's name for the message; without one, no reply is wanted.
+    /// The sender's number for the message. `None`: the sender wants no reply.
     pub msg_id: Option<MsgId>,
-    /// Which message this one answers.
+    /// The number of the message that this one answers.
     pub in_reply_to: Option<MsgId>,
 }
 
-/// Where a message came from, and so how to answer it. A handler that answers later keeps a clone.
+/// The source of a message, which a reply needs. A handler that answers later keeps a clone.
 ///
-/// All clones are the same request, and it is answered once.
+/// All clones are the same request. A request gets only one reply.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Request {
     src: NodeId,
     msg_id: Option<MsgId>,
-    /// How many requests came before: tells apart those to which a sender gave the same id.
+    /// Number of messages that the node took before. It distinguishes requests to which a sender
+    /// gave the same id.
     serial: u64,
     came_at: Duration,
-    /// Its type, for the metrics.
+    /// Its type, for metrics.
     pub(crate) kind: TypeId,
 }
 
@@ -75,13 +76,13 @@ impl Request {
         self.serial
     }
 
-    /// Who sent the message.
+    /// The sender of the message.
     #[must_use]
     pub fn src(&self) -> &NodeId {
         &self.src
     }
 
-    /// The sender's name for the message. `None`: no reply is wanted, and none will be sent.
+    /// The sender's number for the message. `None`: the sender wants no reply, and none is sent.
     #[must_use]
     pub fn msg_id(&self) -> Option<MsgId> {
         self.msg_id

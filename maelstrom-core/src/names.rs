@@ -1,18 +1,19 @@
-//! Names that come with every message are kept once each, so that most messages allocate none.
+//! Shared copies of the names that come with every message, so that most messages allocate none.
 //!
-//! The invariant: memory is bounded, whoever writes and whatever they call themselves.
+//! The invariant: memory is bounded, for any number of senders and any names.
 
 use std::fmt;
 
 use crate::message::NodeId;
 
-/// How many names are kept: many times the clients that a node of a test has.
+/// How many names are kept. In tests, a node has far fewer clients.
 const SLOTS: usize = 256;
 
-/// Longer names are not kept.
+/// Maximum length of a name that is kept.
 const BYTES_MAX: usize = 64;
 
-/// A table of names. Each has one place, where it takes that of the one before.
+/// A table of names. A name's hash gives its only slot. A new name replaces the old one in its
+/// slot.
 pub(crate) struct Names {
     slots: Box<[Option<NodeId>]>,
 }
@@ -28,7 +29,7 @@ impl Names {
         Self { slots: vec![None; SLOTS].into() }
     }
 
-    /// `name`, shared: with the one in `node_ids` if it is there.
+    /// A shared copy of `name`. If `node_ids` has the name, this is its copy.
     pub(crate) fn get(&mut self, name: &str, node_ids: &[NodeId]) -> NodeId {
         let slot = self.slots.get_mut(place(name));
         if let Some(Some(known)) = &slot
@@ -47,11 +48,12 @@ impl Names {
     }
 }
 
-/// Where a name belongs: FNV-1a, which is good for short names and the same on every machine.
+/// The slot of a name. The hash is FNV-1a, which is good for short names and the same on every
+/// machine.
 fn place(name: &str) -> usize {
     let step = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
     let hash = name.as_bytes().iter().take(BYTES_MAX).fold(0x811c_9dc5, step);
-    // The low bits of such a hash are mixed least.
+    // FNV-1a mixes its low bits least, so mix the high bits into them.
     ((hash ^ (hash >> 16)) as usize) % SLOTS
 }
 

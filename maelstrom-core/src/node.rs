@@ -1,4 +1,4 @@
-//! `Node`: all that a handler can touch of the world.
+//! `Node`: a handler's only access to the world.
 
 #[cfg(feature = "gossip")]
 mod send_list;
@@ -22,35 +22,37 @@ use crate::outputs::{Outputs, Seal, SharedText};
 use crate::rpc::{PENDING_RPCS_MAX, RpcError, RpcResult, RpcTable};
 use crate::timer::TimerQueue;
 
-/// The random source of a node: seeded by the driver, the same numbers on every machine.
+/// The random source of a node. The driver seeds it. The same seed gives the same numbers on every
+/// machine.
 pub type NodeRng = ChaCha8Rng;
 
-/// How many requests may wait for a reply at a time. One more, and the oldest is given up: whoever
-/// sent it has long stopped waiting.
+/// Maximum number of requests that wait for a reply at the same time. If one more comes, the node
+/// gives up the oldest one: its sender has most likely stopped waiting.
 pub const OPEN_REQUESTS_MAX: usize = 1 << 18;
 
-/// What time it is, as told by the driver.
+/// The time, as the driver tells it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clock {
-    /// Time since some fixed moment. Never goes back, and has no meaning outside this process.
+    /// Time since some fixed moment. It never goes back, and has no meaning outside this process.
     pub monotonic: Duration,
-    /// Time since the Unix epoch, as far as the machine knows: it may stand still, jump and go
-    /// back.
+    /// Time since the Unix epoch, by the machine's clock. It may stand still, jump and go back.
     pub wall: Duration,
 }
 
-/// What a node wants done, in order. See [`RawNode`](crate::RawNode) for the driver's duties.
+/// An action that a node asks of its driver. The driver does the actions in order. See
+/// [`RawNode`](crate::RawNode) for the driver's contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// One or more complete lines to write to the network, each with its newline.
+    /// One or more complete lines to write to the network. Each ends with its newline.
     Lines(Vec<u8>),
     /// A record to make durable before any later output leaves.
     Record(Vec<u8>),
 }
 
-/// A handler's view of its node and of the world: who and when it is, and what it can do.
+/// A handler's view of its node: its name, the time, and everything that the handler can do.
 ///
-/// Nothing here blocks or fails; what a handler asks for becomes an [`Output`] or an event.
+/// No method blocks, and none returns an error. A message or a record becomes an [`Output`]. A call
+/// or a timer later comes back as an event.
 #[derive(Debug)]
 pub struct Node<E> {
     id: NodeId,
@@ -62,9 +64,10 @@ pub struct Node<E> {
     pub(crate) next_msg_id: MsgId,
     next_serial: u64,
     next_task: u64,
-    /// The serial numbers of the requests that wait for a reply, but for the newest:
+    /// Serial numbers of the requests that wait for a reply, except that of the newest request.
     open_requests: BTreeSet<u64>,
-    /// most are answered before the next one comes, and never get into the set.
+    /// The newest request, if it waits for a reply. Most requests are answered before the next one
+    /// comes, so most never enter the set above.
     newest_request: Option<u64>,
     pub(crate) timers: TimerQueue<E>,
     pub(crate) rpcs: RpcTable<E>,
@@ -81,8 +84,9 @@ impl<E> Node<E> {
             id: "".into(),
             node_ids: Arc::new([]),
             clock: Clock::default(),
-            // Calls of an earlier life may still be answered: the ids of this one are others. 52 bits,
-            // so that any JSON parser keeps all their digits.
+            // Replies to calls of an earlier process may still arrive, so this process begins with
+            // a random id. It has 52 bits: ids then stay within the 53 bits that every JSON parser
+            // keeps exactly.
             next_msg_id: rng.next_u64() >> 12,
             rng,
             durable,
@@ -105,27 +109,28 @@ impl<E> Node<E> {
         self.node_ids = node_ids;
     }
 
-    /// Moves time on. A driver whose monotonic clock went back is not followed.
+    /// Sets the time. If the driver's monotonic clock went back, the node keeps its own.
     pub(crate) fn set_clock(&mut self, clock: Clock) {
         debug_assert!(clock.monotonic >= self.clock.monotonic, "the monotonic clock went back");
         self.clock =
             Clock { monotonic: clock.monotonic.max(self.clock.monotonic), wall: clock.wall };
     }
 
-    /// This node's name.
+    /// The name of this node.
     #[must_use]
     pub fn id(&self) -> &NodeId {
         &self.id
     }
 
-    /// All nodes of the cluster, this one among them: the same list in the same order on each.
+    /// All nodes of the cluster, including this one. Every node has the same list in the same
+    /// order.
     #[must_use]
     pub fn node_ids(&self) -> &Arc<[NodeId]> {
         &self.node_ids
     }
 
-    /// All nodes but this one, in the order of [`node_ids`](Self::node_ids). The names are owned, so
-    /// a loop over them can send:
+    /// All nodes except this one, in the order of [`node_ids`](Self::node_ids). The iterator owns
+    /// its names, so a loop over them can send:
     ///
     /// ```
     /// # use maelstrom_core::Node;
@@ -152,15 +157,15 @@ impl<E> Node<E> {
         self.clock.wall
     }
 
-    /// The random source. What can be drawn from it are methods of [`rand::Rng`] and
-    /// [`rand::RngExt`], which are found at [`crate::rand`].
+    /// The random source. Its methods are those of [`rand::Rng`] and [`rand::RngExt`], which this
+    /// crate re-exports as [`crate::rand`].
     pub fn rng(&mut self) -> &mut NodeRng {
         &mut self.rng
     }
 
-    /// Says that something rare and interesting has happened, for sweeps in virtual time: they tell
-    /// which marks their seeds reached. Other drivers take no notice. The name begins with that of the
-    /// part that it is about:
+    /// Records that something rare and interesting happened. A sweep in virtual time reports which
+    /// marks its seeds reached. Other drivers ignore marks. The name begins with the part of the
+    /// program that the mark is about:
     ///
     /// ```
     /// # use maelstrom_core::Node;
@@ -172,41 +177,47 @@ impl<E> Node<E> {
         self.marks.mark(name);
     }
 
-    /// Adds `n` to a counter. `labels` are the values of the metric's labels, in their order.
+    /// Adds `n` to a counter. `labels` are the values of the metric's labels, in the metric's
+    /// order.
     ///
-    /// A label must have few values: an outcome, the name of a node, never a client's text. See
-    /// [`metrics`] for what becomes of the numbers.
+    /// A label must have few possible values: an outcome or the name of a node, never text from a
+    /// client. [`metrics`] describes how the numbers are exported.
     pub fn count(&mut self, metric: &'static Metric, labels: &[&str], n: u64) {
         self.metrics.count(metric, labels, n);
     }
 
-    /// Sets a gauge. A gauge that follows from the handler's state is better told when somebody
-    /// asks: see [`MessageHandler::gauges`](crate::MessageHandler::gauges).
+    /// Sets a gauge. If the value follows from the handler's state, implement
+    /// [`MessageHandler::gauges`](crate::MessageHandler::gauges) instead: the core calls it only
+    /// for a reader of the metrics.
     pub fn gauge(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
         self.metrics.gauge(metric, labels, value);
     }
 
-    /// Adds an observation to a histogram, in the unit that its name tells.
+    /// Adds an observation to a histogram. The metric's name tells the unit.
     pub fn observe(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
         self.metrics.observe(metric, labels, value);
     }
 
-    /// Answers a request. Without effect where no reply is wanted.
+    /// Answers a request. If the sender wants no reply, nothing is sent.
     ///
-    /// A second reply is a mistake in the program: it is logged and not sent, since its receiver
-    /// may be gone, and Maelstrom stops listening to a node that writes to nobody. So is a reply
-    /// to a request that was given up for newer ones, see [`OPEN_REQUESTS_MAX`]. A reply to a client
-    /// that has given up ([`MessageHandler::REPLY_WITHIN`]) is not sent either.
+    /// The node logs an error and sends nothing in these cases, which are mistakes in the program:
+    ///
+    /// * The request was answered before. Its sender may be gone, and Maelstrom stops listening to
+    ///   a node that writes to a client that is gone.
+    /// * The node gave the request up for newer ones, see [`OPEN_REQUESTS_MAX`].
+    ///
+    /// The node sends nothing either if the client has given up: see
+    /// [`MessageHandler::REPLY_WITHIN`].
     ///
     /// [`MessageHandler::REPLY_WITHIN`]: crate::MessageHandler::REPLY_WITHIN
     ///
-    /// `body` is a variant of an enum (its name is the reply's type) with named fields. One that
-    /// has no JSON form is a mistake in the program: it is logged, and the client gets error 13.
+    /// `body` is an enum variant with named fields. The variant's name is the reply's type. A body
+    /// without a JSON form is a mistake in the program: the node logs it and answers with error 13.
     pub fn reply<B: Serialize + ?Sized>(&mut self, request: &Request, body: &B) {
         self.reply_as(request, body, None);
     }
 
-    /// The same, for a body that is an error of this code.
+    /// Like [`reply`](Self::reply). If the body is an error, `code` is its code.
     fn reply_as<B: Serialize + ?Sized>(
         &mut self,
         request: &Request,
@@ -238,7 +249,7 @@ impl<E> Node<E> {
         }
     }
 
-    /// How long ago the request came.
+    /// Time since the request came.
     fn age(&self, request: &Request) -> Duration {
         self.now().saturating_sub(request.came_at())
     }
@@ -253,8 +264,8 @@ impl<E> Node<E> {
         self.reply_as(request, &SystemReply::Error(error), Some(error.code));
     }
 
-    /// Answers a request with `body`, or with an error: a [`RpcError`] of a call that was made for the
-    /// request, say.
+    /// Answers a request with `body` or with an error, such as the [`RpcError`] of a call that the
+    /// handler made for the request.
     pub fn reply_result<B: Serialize, F: Into<Error>>(
         &mut self,
         request: &Request,
@@ -301,11 +312,12 @@ impl<E> Node<E> {
     }
 
     /// Calls another node or a service. `then` turns the outcome into the event that
-    /// [`MessageHandler::event`](crate::MessageHandler::event) gets: the reply, the other side's
-    /// error, or [`RpcError::Timeout`] after `timeout`. A tuple variant is such a function.
+    /// [`MessageHandler::event`](crate::MessageHandler::event) gets. A tuple variant of the event
+    /// type is such a function. The outcome is the reply, the other side's error, or
+    /// [`RpcError::Timeout`] after `timeout`.
     ///
-    /// The outcome comes exactly once, and never before the handler has returned. A reply after the
-    /// timeout is dropped.
+    /// The outcome comes exactly once, and never before the handler has returned. The node drops a
+    /// reply that comes after the timeout.
     pub fn rpc<B: Serialize + ?Sized>(
         &mut self,
         dest: &NodeId,
@@ -331,16 +343,17 @@ impl<E> Node<E> {
         self.rpcs.insert(id, dest.clone(), deadline, Box::new(then));
     }
 
-    /// Brings `event` back after `after`, once. There is no cancelling: a handler whose state has
-    /// moved on ignores the event.
+    /// Delivers `event` to the handler once, after the time `after`. A timer cannot be cancelled:
+    /// if the handler's state has moved on, it ignores the event.
     pub fn set_timer(&mut self, after: Duration, event: E) {
         self.timers.set(self.clock.monotonic.saturating_add(after), event);
     }
 
-    /// Makes `record` durable: nothing sent after this call leaves before the record is safe, and
-    /// after a crash [`MessageHandler::recover`](crate::MessageHandler::recover) gets it back.
+    /// Makes `record` durable. Nothing sent after this call leaves the node before the record is
+    /// safe. After a crash, [`MessageHandler::recover`](crate::MessageHandler::recover) gets the
+    /// record back.
     ///
-    /// Where the driver keeps nothing (the default), this does nothing: see
+    /// If the driver keeps no records (the default), this does nothing: see
     /// [`is_durable`](Self::is_durable).
     pub fn persist<R: Serialize + ?Sized>(&mut self, record: &R) {
         if !self.durable {
@@ -356,14 +369,14 @@ impl<E> Node<E> {
         }
     }
 
-    /// Whether the driver keeps what is [persisted](Self::persist). A handler that has to do more
-    /// than that for durability, such as sending messages, can leave it out where this is false.
+    /// True if the driver keeps the records of [`persist`](Self::persist). If this is false, a
+    /// handler can skip other work for durability, such as messages.
     #[must_use]
     pub fn is_durable(&self) -> bool {
         self.durable
     }
 
-    /// A call that ended is counted.
+    /// Counts a call that ended.
     pub(crate) fn call_ended(&mut self, outcome: CallOutcome) {
         self.metrics.count(&metrics::CALLS, &[outcome.name()], 1);
     }
@@ -375,12 +388,12 @@ impl<E> Node<E> {
         task
     }
 
-    /// How many requests wait for a reply that the handler has not given yet.
+    /// How many requests wait for the handler's reply.
     pub(crate) fn unanswered(&self) -> usize {
         self.open_requests.len().saturating_add(usize::from(self.newest_request.is_some()))
     }
 
-    /// Whether a request waited for its reply. It no longer does.
+    /// Stops waiting for the reply to a request. Returns true if the request was waiting.
     fn close(&mut self, serial: u64) -> bool {
         if self.newest_request == Some(serial) {
             self.newest_request = None;
@@ -389,7 +402,7 @@ impl<E> Node<E> {
         self.open_requests.remove(&serial)
     }
 
-    /// A message that has come. With a `msg_id`, it waits for a reply from now on.
+    /// Registers a message that came. If it has a `msg_id`, it waits for a reply from now on.
     pub(crate) fn accept(&mut self, src: NodeId, msg_id: Option<MsgId>) -> Request {
         let serial = self.next_serial;
         self.next_serial = serial.wrapping_add(1);
@@ -406,13 +419,13 @@ impl<E> Node<E> {
         Request::new(src, msg_id, serial, self.now())
     }
 
-    /// How a line to that node is sealed, if it has to be.
+    /// The seal for a line to that node. `None`: the line needs no seal.
     fn seal_for(&self, dest: &NodeId) -> Option<Seal> {
         let key = self.auth.key_for(dest, &self.node_ids)?.clone();
         Some(Seal { key, src: self.id.clone(), dest: dest.clone() })
     }
 
-    /// Appends a line to the last output. On an error nothing has been written.
+    /// Appends a line to the outputs. On an error, nothing is written.
     fn write_line<B: Serialize + ?Sized>(
         &mut self,
         dest: &str,
@@ -439,13 +452,13 @@ impl<E> Node<E> {
     }
 }
 
-/// The end of the line, behind the body.
+/// The end of a line, after the body.
 pub(crate) const LINE_END: &str = "}\n";
 
-/// The bytes of it that are not the newline.
+/// The part of `LINE_END` that counts as part of the line: the brace, not the newline.
 const BRACE: usize = 1;
 
-/// Writes all that comes before the body.
+/// Writes the beginning of a line, up to the body.
 pub(crate) fn begin_line(
     out: &mut Vec<u8>,
     src: &str,

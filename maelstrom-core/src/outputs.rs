@@ -1,8 +1,8 @@
-//! The outputs of a node, until its driver takes them.
+//! The queue of a node's outputs, until its driver takes them.
 //!
-//! A message that goes to many nodes is the same for all of them but for a few bytes. Its long
-//! parts wait here once, however many nodes it goes to, and a line is put together when it is taken.
-//! Only then can it be sealed, if it has to be: see `auth`.
+//! The lines of a message to many nodes differ in a few bytes only. The queue holds the long parts
+//! of such a message once for all lines. It assembles such a line when the driver takes it. Only
+//! then can the line be sealed, if it must be: see `auth`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,30 +11,31 @@ use crate::auth::ClusterKey;
 use crate::message::NodeId;
 use crate::node::Output;
 
-/// A larger buffer is not kept from one batch of lines to the next.
+/// Maximum capacity of a buffer that is kept for the next lines.
 const SPARE_BYTES_MAX: usize = 1 << 20;
 
-/// Shorter texts are copied at once: they would not be worth a buffer of their own.
+/// If the shared texts of a line have fewer bytes than this, they are copied at once: it is not
+/// worth a separate entry.
 const SHARED_BYTES_MIN: usize = 4 << 10;
 
-/// Lines are taken together up to this length. A longer one is taken alone.
+/// Entries of the queue are merged up to this length. A longer entry is taken alone.
 pub(crate) const LINES_BYTES_MAX: usize = 256 << 10;
 
-/// JSON that several messages have in common.
+/// A JSON text that several messages share.
 pub(crate) type SharedText = Arc<[u8]>;
 
-/// A line of which others have parts as well.
+/// A line that shares texts with other lines.
 #[derive(Debug)]
 struct SharedLine {
     start: Vec<u8>,
-    /// These follow, with commas in between.
+    /// The texts after `start`, with commas between them.
     texts: Vec<SharedText>,
     end: &'static str,
-    /// With the place in the line where the body begins.
+    /// The seal, and the offset in the line at which the body begins.
     seal: Option<(Seal, usize)>,
 }
 
-/// How a line is [sealed](crate::auth) once it is put together.
+/// The input of a line's [seal](crate::auth), which is computed when the line is assembled.
 #[derive(Debug)]
 pub(crate) struct Seal {
     pub(crate) key: ClusterKey,
@@ -43,7 +44,7 @@ pub(crate) struct Seal {
 }
 
 impl SharedLine {
-    /// Its length, before it is sealed.
+    /// The line's length without its seal.
     fn len(&self) -> usize {
         let commas = self.texts.len().saturating_sub(1);
         let ends = self.start.len().saturating_add(self.end.len());
@@ -91,7 +92,7 @@ impl Queued {
     }
 }
 
-/// The queue of all outputs.
+/// The queue of outputs.
 #[derive(Debug, Default)]
 pub(crate) struct Outputs {
     queue: VecDeque<Queued>,
@@ -100,7 +101,7 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
-    /// Has a line written behind the others. On an error nothing has been written.
+    /// Appends a line that `write` writes. On an error, nothing is written.
     pub(crate) fn write<E>(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
@@ -124,8 +125,9 @@ impl Outputs {
         result
     }
 
-    /// The same for a line that goes on, after what is written, with texts that other lines may
-    /// have as well. There are commas between them. `write` returns where in the line the body begins.
+    /// Appends a line that shares texts with other lines. `write` writes the beginning of the line,
+    /// and returns the offset in it at which the body begins. The texts follow, with commas between
+    /// them, then `end`.
     pub(crate) fn write_shared<E>(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> Result<usize, E>,
@@ -158,7 +160,7 @@ impl Outputs {
         self.queue.push_back(Queued::Record(record));
     }
 
-    /// The next output.
+    /// Takes the next output.
     pub(crate) fn pop(&mut self) -> Option<Output> {
         match self.queue.pop_front()? {
             Queued::Record(record) => Some(Output::Record(record)),
@@ -166,13 +168,13 @@ impl Outputs {
         }
     }
 
-    /// The next lines, if no record comes first.
+    /// Takes the next lines. `None`: the next output is a record, or there is none.
     pub(crate) fn pop_lines(&mut self) -> Option<Vec<u8>> {
         let first = self.pop_if(|next| !matches!(next, Queued::Record(_)))?;
         Some(self.put_together(first))
     }
 
-    /// Takes all records past the lines before them.
+    /// Takes all records, also those behind lines, and appends them to `records`.
     pub(crate) fn pop_records(&mut self, records: &mut Vec<Vec<u8>>) {
         for _ in 0..self.queue.len() {
             match self.queue.pop_front() {
@@ -187,7 +189,8 @@ impl Outputs {
         if self.queue.front().is_some_and(is_it) { self.queue.pop_front() } else { None }
     }
 
-    /// The first lines, and as many of those behind them as go with them.
+    /// Merges `first` with the entries after it, up to [`LINES_BYTES_MAX`] and up to the next
+    /// record.
     fn put_together(&mut self, first: Queued) -> Vec<u8> {
         let mut lines = match first {
             Queued::Lines(lines) => lines,
@@ -217,12 +220,12 @@ impl Outputs {
         }
     }
 
-    /// How many bytes wait, those that are shared once for each line.
+    /// Bytes that wait in the queue. A shared text counts once for each line.
     pub(crate) fn bytes(&self) -> usize {
         self.queue.iter().map(Queued::len).fold(0, usize::saturating_add)
     }
 
-    /// Keeps a buffer whose lines have been written, for the next ones.
+    /// Keeps the buffer of lines that were written, for the next lines.
     pub(crate) fn reuse(&mut self, mut lines: Vec<u8>) {
         if (self.spare.capacity()..=SPARE_BYTES_MAX).contains(&lines.capacity()) {
             lines.clear();
@@ -230,7 +233,7 @@ impl Outputs {
         }
     }
 
-    /// How much the next lines can take without a new buffer.
+    /// Bytes that the next lines can take without a new buffer.
     #[cfg(test)]
     pub(crate) fn spare_bytes(&self) -> usize {
         self.spare.capacity()

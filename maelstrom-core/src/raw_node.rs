@@ -1,4 +1,4 @@
-//! One node without any I/O: a handler, its `Node`, and the rules of the protocol around them.
+//! One node without I/O: a handler, its `Node`, and the rules of the protocol around them.
 
 mod admission;
 mod early;
@@ -24,31 +24,31 @@ use crate::names::Names;
 use crate::node::{Clock, Node, Output, SystemReply};
 use crate::rpc::Reply;
 
-/// A node that does no I/O: bytes and time go in, bytes and records come out.
+/// A node that does no I/O. Its inputs are bytes and the time. Its outputs are bytes and records.
 ///
 /// # The driver's contract
 ///
-/// 1. Create it with a seed that no other process ever gets (see [`RawNode::new`]).
-/// 2. Hand it the records that an earlier life persisted, in order: [`recover`](Self::recover).
-/// 3. For each line that comes in: [`handle_line`](Self::handle_line).
-/// 4. When the clock reaches [`poll_timeout`](Self::poll_timeout):
-///    [`handle_timeout`](Self::handle_timeout). Calling it early is harmless.
-/// 5. After each of 2 to 4, take all outputs with [`poll_output`](Self::poll_output), in order:
-///    write lines to the network; make a record durable before anything after it leaves. Or take
-///    all records with [`poll_records`](Self::poll_records), sync them once, and then take the
+/// 1. Create the node with a seed that no other process ever gets (see [`RawNode::new`]).
+/// 2. Pass it the records that an earlier process persisted, in order: [`recover`](Self::recover).
+/// 3. For each line of input, call [`handle_line`](Self::handle_line).
+/// 4. When the clock reaches [`poll_timeout`](Self::poll_timeout), call
+///    [`handle_timeout`](Self::handle_timeout). An early call is harmless.
+/// 5. After each of steps 2 to 4, take all outputs with [`poll_output`](Self::poll_output), in
+///    order. Write lines to the network. Make a record durable before any later output leaves. Or
+///    take all records with [`poll_records`](Self::poll_records), sync them once, and then take the
 ///    lines with [`poll_lines`](Self::poll_lines).
-/// 6. When no more input can come: [`handle_end_of_input`](Self::handle_end_of_input).
+/// 6. When no more input can come, call [`handle_end_of_input`](Self::handle_end_of_input).
 ///
-/// The clock that is passed in must never go back (its monotonic part).
+/// The monotonic part of the clock that the driver passes in must never go back.
 ///
-/// Whatever a line holds, it cannot panic the node, and the next line is served.
+/// No line can make the node panic or stop it from serving the next line.
 ///
 /// # Before `init`
 ///
-/// Maelstrom delivers what was sent to a killed node to the node's next process, ahead of its
-/// `init`. Requests before `init` therefore wait for it, up to [`Limits::pending_bytes`], and the
-/// handler gets them in their order when it has started. A request that does not fit, or for which
-/// no `init` comes before the end of the input, gets error 11.
+/// Maelstrom delivers messages for a killed node to the node's next process, before the `init` of
+/// that process. Therefore requests that come before `init` wait for it, up to
+/// [`Limits::pending_bytes`]. The handler gets them in their order, once it has started. A request
+/// gets error 11 if it does not fit, or if the input ends without an `init`.
 ///
 /// [`Limits::pending_bytes`]: crate::limits::Limits::pending_bytes
 #[derive(Debug)]
@@ -58,14 +58,14 @@ pub struct RawNode<H: MessageHandler> {
     init: Option<Init>,
     early: Early,
     names: Names,
-    /// `None`: nothing is refused.
+    /// `None`: the node refuses no requests.
     admission: Option<Box<Admission>>,
-    /// Whether no line is taken for a plain one.
+    /// Turns off decoding in one pass.
     #[cfg(test)]
     step_by_step: bool,
 }
 
-/// The first message that a node gets.
+/// The content of `init`, the first message that a node gets.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct Init {
     node_id: String,
@@ -95,9 +95,10 @@ impl Init {
 impl<H: MessageHandler> RawNode<H> {
     /// A node that waits for `init`.
     ///
-    /// `seed` feeds [`Node::rng`]. A real driver takes it from the operating system, so that no two
-    /// processes share one; a simulator derives it from the run's seed. With `durable`, what the
-    /// handler persists becomes [`Output::Record`]s; without, it is dropped.
+    /// `seed` seeds [`Node::rng`]. A real driver takes it from the operating system, so that no two
+    /// processes share one. A simulator derives it from the run's seed. With `durable`, each record
+    /// that the handler persists becomes an [`Output::Record`]. Otherwise the node drops the
+    /// records.
     pub fn new(handler: H, seed: [u8; 32], durable: bool) -> Self {
         Self {
             handler,
@@ -119,25 +120,26 @@ impl<H: MessageHandler> RawNode<H> {
         node
     }
 
-    /// From now on, messages between nodes need this key: see [`auth`]. Only before `init`.
+    /// Requires this key for messages between nodes from now on: see [`auth`]. Call it only before
+    /// `init`.
     #[cfg(feature = "auth")]
     pub fn set_cluster_key(&mut self, key: ClusterKey) {
         self.node.auth.set_key(key);
     }
 
-    /// How many messages between nodes were dropped, since they had no valid MAC.
+    /// How many messages between nodes were dropped because they had no valid MAC.
     #[cfg(feature = "auth")]
     #[must_use]
     pub fn unauthenticated(&self) -> u64 {
         self.node.auth.dropped()
     }
 
-    /// Replays one record of an earlier life. Only before `init`.
+    /// Replays one record of an earlier process. Call it only before `init`.
     ///
     /// # Errors
     ///
-    /// If the handler cannot make sense of the record, or the node has started already. The node
-    /// must not be used then: it lacks something that it once promised to keep.
+    /// If the handler cannot interpret the record, or if the node has started already. Do not use
+    /// the node after an error: it lacks something that it once promised to keep.
     pub fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
         if self.init.is_some() {
             return Err(Error::crash("records can be recovered only before init"));
@@ -145,8 +147,9 @@ impl<H: MessageHandler> RawNode<H> {
         self.handler.recover(record)
     }
 
-    /// The name that a line would give this node, if it is an `init` that would be taken: a driver
-    /// that keeps records finds them by that, and has the node recover them first.
+    /// The name that `line` would give this node. `None`: the line is no `init` that the node would
+    /// accept. A driver that keeps records finds them by this name, and makes the node recover them
+    /// before it handles the line.
     #[must_use]
     pub fn name_in_init(&self, line: &[u8]) -> Option<NodeId> {
         if self.init.is_some() {
@@ -168,8 +171,8 @@ impl<H: MessageHandler> RawNode<H> {
         self.handler.snapshot_bytes()
     }
 
-    /// See [`MessageHandler::snapshot`]. All records that [`poll_output`](Self::poll_output) returned
-    /// must be durable, and it must have returned everything.
+    /// See [`MessageHandler::snapshot`]. Before this call, [`poll_output`](Self::poll_output) must
+    /// have returned everything, and all records that it returned must be durable.
     ///
     /// # Errors
     ///
@@ -183,12 +186,12 @@ impl<H: MessageHandler> RawNode<H> {
         self.handler.snapshot(from, bytes_max, records)
     }
 
-    /// The handler, for tests and checkers to look at.
+    /// The handler, for tests and checkers.
     pub fn handler(&self) -> &H {
         &self.handler
     }
 
-    /// Takes one line of input, with or without its newline. An empty line is nothing.
+    /// Handles one line of input, with or without its newline. Ignores an empty line.
     pub fn handle_line(&mut self, clock: Clock, line: &[u8]) {
         self.node.set_clock(clock);
         if line.trim_ascii().is_empty() {
@@ -221,7 +224,7 @@ impl<H: MessageHandler> RawNode<H> {
         }
     }
 
-    /// A message says that it is from a node, and does not prove it.
+    /// Drops a message that claims to come from a node and does not prove it.
     #[cfg(feature = "auth")]
     fn drop_unproven(&mut self, src: &NodeId, reason: &'static str) {
         self.node.count(&metrics::UNAUTHENTICATED, &[reason], 1);
@@ -252,14 +255,16 @@ impl<H: MessageHandler> RawNode<H> {
     }
 
     /// The time at which [`handle_timeout`](Self::handle_timeout) is due, on the monotonic clock.
+    /// `None`: no timer is set and no call is open.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let (timer, rpc) = (self.node.timers.next_deadline(), self.node.rpcs.next_deadline());
         timer.into_iter().chain(rpc).min()
     }
 
-    /// Fires the timers and ends the calls that are due. What they set for this very moment waits
-    /// for the next call, so that a driver's loop always comes back to its input.
+    /// Fires the timers and ends the calls that are due. If the handler then sets timers or opens
+    /// calls that are due at this same moment, they wait for the next `handle_timeout`. So a
+    /// driver's loop always returns to its input.
     pub fn handle_timeout(&mut self, clock: Clock) {
         self.node.set_clock(clock);
         let now = self.node.now();
@@ -273,14 +278,14 @@ impl<H: MessageHandler> RawNode<H> {
         }
     }
 
-    /// The next thing to do, in order. `None`: all is done until the next input.
+    /// The next output, in order. `None`: there are no more until the next input.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.node.outputs.pop()
     }
 
-    /// Moves the records among the outputs to the end of `records`, past the lines before them, so
-    /// that one sync is enough for all of them. A driver that has made them durable takes the rest
-    /// with [`poll_lines`](Self::poll_lines).
+    /// Takes all records out of the outputs, also those behind lines, and appends them to
+    /// `records`. So one sync is enough for all of them. Once they are durable, the driver takes
+    /// the lines with [`poll_lines`](Self::poll_lines).
     pub fn poll_records(&mut self, records: &mut Vec<Vec<u8>>) {
         self.node.outputs.pop_records(records);
     }
@@ -290,19 +295,20 @@ impl<H: MessageHandler> RawNode<H> {
         self.node.outputs.pop_lines()
     }
 
-    /// Gives back the buffer of an [`Output::Lines`] that has been written, so that the next lines
-    /// need no new one. A driver may leave this out.
+    /// Gives back the buffer of an [`Output::Lines`] that was written, so that the next lines need
+    /// no new one. This call is optional.
     pub fn reuse(&mut self, lines: Vec<u8>) {
         self.node.outputs.reuse(lines);
     }
 
-    /// Keeps the [marks](Node::mark) of the handler from now on, until they are
-    /// [taken](Self::take_marks).
+    /// Keeps the [marks](Node::mark) of the handler from now on, until
+    /// [`take_marks`](Self::take_marks) takes them.
     pub fn record_marks(&mut self) {
         self.node.marks.record();
     }
 
-    /// The marks since they were taken last, in order. None if nobody asked for them.
+    /// The marks since the last call, in order. Empty unless the driver called
+    /// [`record_marks`](Self::record_marks).
     pub fn take_marks(&mut self) -> Vec<&'static str> {
         self.node.marks.take()
     }
@@ -312,7 +318,8 @@ impl<H: MessageHandler> RawNode<H> {
         self.node.metrics.record(self.node.is_durable(), H::METRICS);
     }
 
-    /// The metrics as they are now. `None` if nobody asked to [record](Self::record_metrics) them.
+    /// The current metrics. `None` unless the driver called
+    /// [`record_metrics`](Self::record_metrics).
     #[must_use]
     pub fn metrics(&self) -> Option<Snapshot> {
         if !self.node.metrics.is_on() {
@@ -329,34 +336,36 @@ impl<H: MessageHandler> RawNode<H> {
         self.node.metrics.snapshot(gauges)
     }
 
-    /// Whether the node has been told its name.
+    /// True if the node has been told its name.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.init.is_some()
     }
 
-    /// The most bytes of a line that a node of this limit reads.
+    /// Maximum length in bytes of a line that the node reads, if its messages have at most `limit`
+    /// bytes.
     #[cfg(feature = "runtime")]
     pub(crate) fn line_bytes_max(&self, limit: usize) -> usize {
         self.node.auth.line_bytes_max(limit)
     }
 
-    /// The metrics that the driver adds to.
+    /// The recorder of metrics, for the driver's own metrics.
     #[cfg(feature = "runtime")]
     pub(crate) fn recorder(&mut self) -> &mut metrics::Recorder {
         &mut self.node.metrics
     }
 
-    /// How many bytes of lines and records wait in [`poll_output`](Self::poll_output).
+    /// Bytes of lines and records that wait in [`poll_output`](Self::poll_output).
     #[must_use]
     pub fn output_bytes(&self) -> usize {
         self.node.outputs.bytes()
     }
 
-    /// No reply can come any more: every open call has timed out.
+    /// Handles the end of the input: every open call times out, because no reply can come any more.
+    /// Requests that wait for `init` get error 11.
     ///
-    /// The handler may open new calls in return; a driver that wants those to end as well calls
-    /// again, a bounded number of times.
+    /// The handler may open new calls in response. A driver that wants to end those as well calls
+    /// this again, a bounded number of times.
     pub fn handle_end_of_input(&mut self, clock: Clock) {
         self.node.set_clock(clock);
         for line in self.early.take() {
@@ -369,7 +378,7 @@ impl<H: MessageHandler> RawNode<H> {
         }
     }
 
-    /// How many calls are under way.
+    /// How many calls are open.
     #[must_use]
     pub fn open_rpcs(&self) -> usize {
         self.node.rpcs.len()
@@ -381,8 +390,8 @@ impl<H: MessageHandler> RawNode<H> {
         self.node.unanswered()
     }
 
-    /// Serves a request that has nothing odd about it, which can be decoded in one pass. Of all
-    /// other lines it says only that they are others, and has done nothing.
+    /// Handles a plain request, which can be decoded in one pass. Returns false for all other
+    /// lines, without any effect.
     fn handle_plain_line(&mut self, line: &str) -> bool {
         #[cfg(test)]
         if self.step_by_step {
@@ -407,10 +416,11 @@ impl<H: MessageHandler> RawNode<H> {
         true
     }
 
-    /// Lets the handler answer, and answers with its error where it has one.
+    /// Passes a request to the handler. If the handler returns an error, replies with it.
     fn serve(&mut self, request: &Request, kind: &str, payload: H::Payload) {
         if let Err(error) = self.handler.message(&mut self.node, request, payload) {
-            // A handler's own errors are part of its service, and may come with every request.
+            // Not a warning: a handler's errors are part of its service, and every request may get
+            // one.
             debug!(peer = %request.src(), msg_id = request.msg_id(), kind, %error, "answered with");
             self.node.reply_error(request, &error);
         }
@@ -419,7 +429,7 @@ impl<H: MessageHandler> RawNode<H> {
     fn handle_envelope(&mut self, line: &str, envelope: &Envelope<'_>) {
         let src = self.names.get(&envelope.src, self.node.node_ids());
         if self.init.is_none() {
-            // Not told its name yet, the node answers in the one it was called by.
+            // The node has no name yet, so it answers under the name that the message calls it by.
             self.node.set_names(envelope.dest.as_ref().into(), Arc::new([]));
         }
         let header = match read_header(envelope.body) {
@@ -466,7 +476,8 @@ impl<H: MessageHandler> RawNode<H> {
         kind: &str,
     ) -> Result<(), Error> {
         let payload = self.decode_request(envelope, kind);
-        // Only what the handler understands has a name: anybody can make up others.
+        // The metrics name only types that the handler understands, since a sender can make up
+        // others.
         let known = payload.is_ok().then_some(kind);
         request.kind = self.node.metrics.received(known, line_bytes(line));
         if !self.refuse_beyond_limits(request, kind) {
@@ -486,7 +497,8 @@ impl<H: MessageHandler> RawNode<H> {
         Ok(body::decode(kind, envelope.body)?)
     }
 
-    /// `init` makes the node what it is. Sent again unchanged it is a retry, and harmless.
+    /// Handles `init`, which gives the node its name. The same `init` again is a retry and has no
+    /// further effect.
     fn handle_init(&mut self, request: &Request, body: &RawValue) -> Result<(), Error> {
         let InitPayload::Init(init) = body::decode("init", body)?;
         init.check()?;
@@ -512,11 +524,11 @@ impl<H: MessageHandler> RawNode<H> {
         Ok(())
     }
 
-    /// No `init` can come any more: a request that waits for it is refused.
+    /// Refuses a request that waits for `init`, since no `init` can come any more.
     fn refuse_early(&mut self, line: &str) {
         let Ok(envelope) = read_envelope(line) else { return };
         let Ok(header) = read_header(envelope.body) else { return };
-        // Not told its name, the node answers in the one it was called by.
+        // The node has no name, so it answers under the name that the message calls it by.
         self.node.set_names(envelope.dest.as_ref().into(), Arc::new([]));
         let src = self.names.get(&envelope.src, self.node.node_ids());
         let request = self.node.accept(src, header.msg_id);
@@ -524,7 +536,7 @@ impl<H: MessageHandler> RawNode<H> {
         self.refuse(&request, header.kind.as_ref(), &not_initialized());
     }
 
-    /// Whether somebody waited for the reply.
+    /// Handles a reply. Returns true if a call waited for it.
     fn handle_reply(
         &mut self,
         src: NodeId,
@@ -562,7 +574,8 @@ fn not_initialized() -> Error {
     Error::temporarily_unavailable("not initialized yet: send `init` first")
 }
 
-/// The message on a line. serde would take an array for a struct as well.
+/// Parses the message on a line. Checks for an object, because serde also accepts an array for a
+/// struct.
 fn read_envelope(text: &str) -> serde_json::Result<Envelope<'_>> {
     if text.trim_start().starts_with('{') {
         serde_json::from_str(text)
@@ -571,17 +584,18 @@ fn read_envelope(text: &str) -> serde_json::Result<Envelope<'_>> {
     }
 }
 
-/// The header, or an error for whoever can be found to have asked.
+/// Parses the header. An error comes with the sender's `msg_id`, if the body has one.
 fn read_header(body: &RawValue) -> Result<Header<'_>, (Option<MsgId>, Error)> {
     body::decode_header(body).map_err(|error| {
-        // The other values stay text: whatever they hold, the sender gets its answer.
+        // Keep the other values as text. So the sender gets its answer, regardless of these values.
         let fields: Option<BTreeMap<String, &RawValue>> = serde_json::from_str(body.get()).ok();
         let msg_id = fields.and_then(|fields| fields.get("msg_id")?.get().parse().ok());
         (msg_id, error.into())
     })
 }
 
-/// The error in a reply; one that makes no sense may mean anything, so it is indefinite.
+/// Parses the error in a reply. An error that makes no sense becomes an indefinite one, since it
+/// may mean anything.
 fn read_error(body: &RawValue) -> Error {
     serde_json::from_str(body.get()).unwrap_or_else(|error| {
         Error::crash(format!("an error reply that makes no sense: {error}"))
@@ -593,7 +607,7 @@ fn line_bytes(line: &str) -> usize {
     line.strip_suffix('\n').unwrap_or(line).len()
 }
 
-/// More than enough of a line for its preview.
+/// Bytes of a line that are always enough for its preview.
 const PREVIEW_BYTES: usize = 1024;
 
 /// The beginning of a line, for the log.

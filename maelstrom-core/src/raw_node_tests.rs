@@ -1,6 +1,6 @@
-//! A node whose handler does what it is told, and conversations with it as text.
+//! A test node whose handler follows commands, and conversations with it as text.
 //!
-//! A transcript has one step a line, and what the node then puts out on the lines below it:
+//! A transcript has one step per line. The lines below a step are the node's outputs:
 //!
 //! ```text
 //! c1 > {…}     the body of a message from c1 to n1
@@ -33,15 +33,15 @@ mod properties;
 #[path = "raw_node_tests/transcripts.rs"]
 mod transcripts;
 
-/// A handler that does what it is told.
+/// A handler that does what its messages tell it.
 #[derive(Debug, Default)]
 struct Puppet {
     recovered: Vec<String>,
-    /// Whether it persists and says something as soon as it is started.
+    /// True if it persists a record and sends a message as soon as it starts.
     eager: bool,
     started: usize,
     deferred: Vec<Request>,
-    /// Requests taken and not answered.
+    /// Number of requests taken and not answered.
     owed: usize,
     woken: usize,
 }
@@ -61,28 +61,28 @@ enum Command {
         #[serde(default)]
         fail: bool,
     },
-    /// Answers later,
+    /// Answers later, when `Release` comes.
     Defer,
-    /// namely now, in the order in which they came.
+    /// Answers all deferred requests, in the order in which they came.
     Release,
-    /// Calls somebody, and answers with the outcome.
+    /// Calls `peer`, and answers with the outcome.
     Call {
         peer: String,
         ms: u64,
         #[serde(default)]
         again: u64,
     },
-    /// Answers after a while.
+    /// Answers after `ms` milliseconds.
     Sleep {
         ms: u64,
     },
-    /// Sets a timer of zero whenever one fires.
+    /// Sets a timer of zero each time one fires.
     Spin,
-    /// Persists, and says so to `log` after each record.
+    /// Persists the records, and sends a message to `log` after each one.
     Persist {
         records: Vec<u8>,
     },
-    /// Answers with something that has no JSON form, or sends, persists or calls with it.
+    /// Answers with a value that has no JSON form, or sends, persists or calls with it.
     Broken {
         how: String,
     },
@@ -244,7 +244,7 @@ impl Session {
         Self { node: RawNode::numbered_from_1(puppet, durable), clock: Clock::default() }
     }
 
-    /// A node that knows its name: n1 of n1 and n2.
+    /// A node that has started: n1 in a cluster of n1 and n2.
     fn started(durable: bool) -> Self {
         let mut session = Self::new(durable);
         session.feed(r#"c0 > {"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1","n2"]}"#);
@@ -252,14 +252,14 @@ impl Session {
         session
     }
 
-    /// The same with these limits.
+    /// The same node with these limits.
     fn limited(limits: &Limits) -> Self {
         let mut session = Self::started(false);
         session.node.set_limits(limits);
         session
     }
 
-    /// Takes a step; false if the line is not a step but an output.
+    /// Takes a step. Returns false if the line is an output and not a step.
     fn feed(&mut self, step: &str) -> bool {
         if let Some(line) = step.strip_prefix("raw > ") {
             self.node.handle_line(self.clock, line.as_bytes());
@@ -278,7 +278,7 @@ impl Session {
         true
     }
 
-    /// All that the node puts out, in order; each line must be exactly an envelope.
+    /// All outputs of the node, in order. Checks that each line is exactly an envelope.
     fn drain(&mut self) -> Vec<String> {
         let mut steps = Vec::new();
         while let Some(output) = self.node.poll_output() {
@@ -306,7 +306,7 @@ impl Session {
         steps
     }
 
-    /// Takes the steps of `script`, and compares what comes out with what stands there.
+    /// Takes the steps of `script`, and compares the outputs with those in the script.
     fn check(&mut self, script: &str) {
         let lines = script.lines().map(str::trim).filter(|l| !l.is_empty());
         let expected: Vec<&str> = lines.collect();

@@ -1,7 +1,7 @@
-//! Calls to other nodes and to services, with a timeout each.
+//! Calls to other nodes and to services. Each call has a timeout.
 //!
 //! The invariant: every call ends exactly once, by its reply or by its timeout, whichever comes
-//! first. A call that timed out is forgotten, so that nothing leaks and a late reply is harmless.
+//! first. The node forgets a call that timed out, so nothing leaks and a late reply is harmless.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,10 +14,10 @@ use crate::body::{self, DecodeError};
 use crate::error::{Error, ErrorCode};
 use crate::message::{MsgId, NodeId};
 
-/// How many calls a node may have open at a time; one more fails at once.
+/// Maximum number of open calls of a node. One more call fails, and its message is not sent.
 pub const PENDING_RPCS_MAX: usize = 65_536;
 
-/// What came of a call.
+/// The outcome of a call.
 pub type RpcResult = Result<Reply, RpcError>;
 
 /// The answer to a call: any reply that is not an error.
@@ -33,7 +33,7 @@ impl Reply {
         Self { src, kind, body }
     }
 
-    /// Who answered.
+    /// The node or service that answered.
     #[must_use]
     pub fn src(&self) -> &NodeId {
         &self.src
@@ -49,7 +49,7 @@ impl Reply {
     ///
     /// # Errors
     ///
-    /// [`RpcError::Malformed`] if `P` has no such variant, or the fields do not fit it.
+    /// [`RpcError::Malformed`] if `P` has no such variant, or if the fields do not fit it.
     pub fn decode<'a, P: Deserialize<'a>>(&'a self) -> Result<P, RpcError> {
         body::decode(&self.kind, &self.body).map_err(|error| match error {
             DecodeError::UnknownType(kind) => {
@@ -62,28 +62,28 @@ impl Reply {
     }
 }
 
-/// Why a call brought no reply.
+/// The reason why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RpcError {
-    /// No reply in time. The operation may have happened, or may still.
+    /// No reply came in time. The operation may have happened, or may still happen.
     #[error("no reply in time")]
     Timeout,
-    /// The other side answered with an error. Definite if its code is.
+    /// The other side answered with an error. It is definite if its code is.
     #[error("{0}")]
     Remote(#[from] Error),
-    /// The other side answered something that makes no sense. The operation may have happened.
+    /// The other side's answer makes no sense. The operation may have happened.
     #[error("{0}")]
     Malformed(String),
-    /// [`PENDING_RPCS_MAX`] calls were open: the message was not even sent.
+    /// [`PENDING_RPCS_MAX`] calls were open. The message was not sent.
     #[error("too many calls are open")]
     Overloaded,
-    /// The message has no JSON form, which is a mistake in the program: it was not even sent.
+    /// The message has no JSON form, which is a mistake in the program. The message was not sent.
     #[error("the call has no JSON form: {0}")]
     NoJsonForm(String),
 }
 
 impl RpcError {
-    /// Whether the operation certainly did not happen and never will.
+    /// True if the operation certainly did not happen and never will.
     #[must_use]
     pub const fn is_definite(&self) -> bool {
         match self {
@@ -93,7 +93,7 @@ impl RpcError {
         }
     }
 
-    /// The code the other side answered with, if it answered with an error.
+    /// The code of the other side's error. `None`: the call failed in another way.
     #[must_use]
     pub const fn code(&self) -> Option<ErrorCode> {
         match self {
@@ -104,12 +104,13 @@ impl RpcError {
 }
 
 impl From<RpcError> for Error {
-    /// What to answer a request that could not be served because of the call: the other side's own
-    /// error, or 0 for a timeout, 11 for too many calls, 13 for a reply that makes no sense and 14
-    /// for a message that has no JSON form.
+    /// The answer to a request that failed because of the call: the other side's own error, or 0
+    /// for a timeout, 11 for too many calls, 13 for a reply that makes no sense, and 14 for a
+    /// message that has no JSON form.
     ///
-    /// It is as definite as the call's error, and so right only where nothing else was done for the
-    /// request: after an earlier step that had an effect, the answer must be an indefinite one.
+    /// This error is definite if the call's error is. So it is right only if the node did nothing
+    /// else for the request: after an earlier step that had an effect, the answer must be
+    /// indefinite.
     fn from(error: RpcError) -> Self {
         let code = match &error {
             RpcError::Timeout => ErrorCode::Timeout,
@@ -124,10 +125,10 @@ impl From<RpcError> for Error {
 
 type Continuation<E> = Box<dyn FnOnce(RpcResult) -> E + Send>;
 
-/// The calls that are under way.
+/// The open calls.
 pub(crate) struct RpcTable<E> {
     pending: BTreeMap<MsgId, Pending<E>>,
-    /// The same calls by deadline.
+    /// The same calls, ordered by deadline.
     deadlines: BTreeSet<(Duration, MsgId)>,
 }
 
@@ -153,7 +154,7 @@ impl<E> RpcTable<E> {
         self.pending.len()
     }
 
-    /// Notes a call. The caller has made sure that there is room, and that `id` is new.
+    /// Adds a call. The caller has checked that there is room, and that `id` is new.
     pub(crate) fn insert(
         &mut self,
         id: MsgId,
@@ -165,9 +166,9 @@ impl<E> RpcTable<E> {
         self.deadlines.insert((deadline, id));
     }
 
-    /// Ends the call that `src`'s reply to `id` answers, if there is one.
+    /// Ends the call that a reply from `src` to `id` answers. `None`: there is no such call.
     ///
-    /// A reply from somebody else than was asked is not a reply.
+    /// Only the node that was called can reply to a call.
     pub(crate) fn complete(&mut self, id: MsgId, src: &str, result: RpcResult) -> Option<E> {
         if self.pending.get(&id)?.dest.as_ref() != src {
             return None;
@@ -181,15 +182,15 @@ impl<E> RpcTable<E> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Ends the next call whose time is up and whose id is below `mark`: one that is opened while
-    /// others end, for no time at all, waits for the next round.
+    /// Ends the next call that is due and whose id is below `mark`. A call with a timeout of zero
+    /// that the handler opens while others end has a higher id, and waits for the next round.
     pub(crate) fn pop_due(&mut self, now: Duration, mark: MsgId) -> Option<E> {
         let (deadline, id) = *self.deadlines.first()?;
         (deadline <= now && id < mark).then_some(())?;
         self.time_out(id)
     }
 
-    /// Ends the oldest call whose id is below `mark`, whether or not its time is up.
+    /// Ends the oldest call whose id is below `mark`, even if it is not due.
     pub(crate) fn pop_open(&mut self, mark: MsgId) -> Option<E> {
         let id = *self.pending.first_key_value()?.0;
         (id < mark).then_some(())?;

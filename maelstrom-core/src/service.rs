@@ -4,12 +4,12 @@
 //! | service | consistency |
 //! |---|---|
 //! | `lin-kv` | linearizable |
-//! | `seq-kv` | sequential: a read may be stale, a client never sees time go back |
+//! | `seq-kv` | sequential: a read may be stale, but a client never sees the state go back |
 //! | `lww-kv` | eventual, the last write wins |
 //! | `lin-tso` | rising integers, linearizable |
 //!
-//! Each call takes a function that turns the outcome into an event of the handler, as
-//! [`Node::rpc`] does. Keys and values are anything that serde can turn into JSON.
+//! Each call takes a function that turns the outcome into an event of the handler, as [`Node::rpc`]
+//! does. Keys and values can have any type that serde can turn into JSON.
 
 use std::time::Duration;
 
@@ -28,12 +28,12 @@ pub struct KvClient {
     timeout: Duration,
 }
 
-/// What came of a compare-and-set that was answered.
+/// The outcome of a compare-and-set that the service answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cas {
-    /// The value was the expected one, and has been replaced.
+    /// The value was the expected one. It was replaced.
     Swapped,
-    /// The value is another one (error 22). Nothing happened.
+    /// The value is a different one (error 22). Nothing happened.
     Mismatch,
     /// The key does not exist (error 20). Nothing happened.
     Missing,
@@ -57,8 +57,8 @@ enum KvReply<V> {
 }
 
 impl KvClient {
-    /// A client of the service `service`, whose calls end after `timeout` at the latest. Choose it
-    /// well below the 5 s after which Maelstrom's clients give up.
+    /// A client of the service `service`. Its calls end after `timeout` at the latest. Choose a
+    /// timeout well below the 5 s after which Maelstrom's clients give up.
     pub fn new(service: impl Into<NodeId>, timeout: Duration) -> Self {
         Self { service: service.into(), timeout }
     }
@@ -91,7 +91,7 @@ impl KvClient {
         self.call(node, &Self::read_request(key), |result| then(Self::read_result(result)));
     }
 
-    /// Sets `key` to `value`, whatever it was.
+    /// Sets `key` to `value`, regardless of its old value.
     pub fn write<E>(
         &self,
         node: &mut Node<E>,
@@ -103,7 +103,8 @@ impl KvClient {
         self.call(node, &request, |result| then(Self::write_result(result)));
     }
 
-    /// Sets `key` to `to` if it is `from`, or, with `create_if_not_exists`, if it does not exist.
+    /// Sets `key` to `to` if its value is `from`. With `create_if_not_exists`, also if it does not
+    /// exist.
     pub fn cas<E, V: Serialize>(
         &self,
         node: &mut Node<E>,
@@ -196,7 +197,7 @@ impl TsoClient {
         Self { service: "lin-tso".into(), timeout }
     }
 
-    /// Asks for a timestamp: larger than every one given before the call.
+    /// Requests a timestamp. It is larger than every timestamp given before the call.
     pub fn ts<E>(
         &self,
         node: &mut Node<E>,
@@ -231,7 +232,7 @@ mod tests {
     use super::*;
     use crate::{Clock, Error, MessageHandler, Output, RawNode, Request};
 
-    /// Makes one call a message, and keeps what came of it.
+    /// Makes one call for each message, and keeps the outcome.
     #[derive(Default)]
     struct Caller {
         outcomes: Vec<Outcome>,
@@ -296,7 +297,7 @@ mod tests {
         }
     }
 
-    /// A node that has made `call`, and the line in which it did.
+    /// A node that has made `call`, and the line with the call.
     fn calling(call: &str) -> (RawNode<Caller>, String) {
         let mut node = RawNode::numbered_from_1(Caller::default(), false);
         let init = r#"{"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1"]}"#;
@@ -307,7 +308,7 @@ mod tests {
         (node, line)
     }
 
-    /// What comes of `call` when `service` answers `reply`, or nothing.
+    /// The outcome of `call` if `service` answers `reply`. `None`: the service does not answer.
     fn outcome(call: &str, service: &str, reply: Option<&str>) -> Outcome {
         let (mut node, _) = calling(call);
         match reply {

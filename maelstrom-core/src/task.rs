@@ -1,10 +1,10 @@
-//! Tasks: calls that follow each other, written as one `async` block.
+//! Tasks: sequences of calls, each written as one `async` block.
 //!
-//! A handler is a state machine, so a call that needs the result of another one takes an event for each
-//! step. A task writes the same steps in a straight line. It stays deterministic, for all that it can
-//! wait for are [`Steps`]: calls and timers of the [`Node`]. There is no executor and no thread. The
-//! handler owns its [`Tasks`]; a step that ends comes back to it as an event, a [`Wake`], and the handler
-//! hands that on.
+//! A handler is a state machine. If a call needs the result of another one, the handler has to
+//! handle an event for each step. A task writes the same steps in a straight line. It stays
+//! deterministic, because it can wait for [`Steps`] only: calls and timers of the [`Node`]. There
+//! is no executor and no thread. The handler owns its [`Tasks`]. When a step ends, the handler gets
+//! an event, a [`Wake`], and passes it on to the tasks.
 //!
 //! ```
 //! use std::time::Duration;
@@ -61,12 +61,12 @@
 //!
 //! # Invariants
 //!
-//! * A task cannot touch the handler's state. It returns a result, and the handler decides then. Other
-//!   messages come between two steps, so the state may have changed since the task began.
-//! * Each step ends exactly once, as [`Node::rpc`] and [`Node::set_timer`] promise. So a task that waits
-//!   for steps only comes to its end. One that waits for anything else is dropped, with an error in the
-//!   log.
-//! * Tasks are gone with the life of their node.
+//! * A task cannot touch the handler's state. It returns a result, and the handler acts on it.
+//!   Other messages come between two steps, so the state may have changed since the task began.
+//! * Each step ends exactly once, as [`Node::rpc`] and [`Node::set_timer`] promise. So a task that
+//!   waits for steps only is always resumed. A task that waits for anything else is dropped, with
+//!   an error in the log.
+//! * Tasks do not survive a restart of their node.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -89,11 +89,11 @@ use crate::node::Node;
 use crate::rpc::{RpcError, RpcResult};
 use crate::service::{Cas, KvClient};
 
-/// How many tasks of a [`Tasks`] may run at a time.
+/// Maximum number of tasks of a [`Tasks`] that run at the same time.
 pub const TASKS_MAX: usize = if cfg!(test) { 1 << 8 } else { 1 << 16 };
 
-/// A step of a task has ended. The handler gives it to [`Tasks::wake`]. A handler with several
-/// [`Tasks`] asks each of them whether it [owns](Tasks::owns) the wake.
+/// The end of a step of a task. The handler passes it to [`Tasks::wake`]. A handler with several
+/// [`Tasks`] first asks each of them whether it [owns](Tasks::owns) the wake.
 #[derive(Debug)]
 pub struct Wake {
     task: u64,
@@ -103,14 +103,14 @@ pub struct Wake {
 
 /// The tasks of a handler, each with a result of type `T`.
 pub struct Tasks<T> {
-    /// By numbers that no other task of this node has.
+    /// Each key is a number that no other task of this node has.
     running: BTreeMap<u64, Running<T>>,
 }
 
 struct Running<T> {
     future: Pin<Box<dyn Future<Output = T>>>,
     steps: Steps,
-    /// How many of its steps have begun and not ended.
+    /// Number of its steps that have begun and not ended.
     open: u64,
 }
 
@@ -127,12 +127,13 @@ impl<T> fmt::Debug for Tasks<T> {
 }
 
 impl<T> Tasks<T> {
-    /// Begins a task: `begin` makes it of the steps that it can take. Its first steps begin now. A task
-    /// never ends before this returns: if it has nothing to wait for, it ends with an event of its own.
+    /// Begins a task. `begin` makes it from the steps that it can take. The task first runs with
+    /// the next event, after this function has returned. So a task never ends before, even if it
+    /// waits for nothing.
     ///
     /// # Errors
     ///
-    /// Error 11 if [`TASKS_MAX`] tasks are running. The task has not begun then.
+    /// Error 11 if [`TASKS_MAX`] tasks are running. The task then does not begin.
     pub fn spawn<E, F>(
         &mut self,
         node: &mut Node<E>,
@@ -150,12 +151,12 @@ impl<T> Tasks<T> {
         let future: Pin<Box<dyn Future<Output = T>>> = Box::pin(begin(steps.clone()));
         let task = node.next_task();
         self.running.insert(task, Running { future, steps, open: 1 });
-        // It begins with an event, so that its end is one.
+        // The task begins with an event, so that its end always comes in one.
         node.set_timer(Duration::ZERO, Wake { task, step: u64::MAX, result: None }.into());
         Ok(())
     }
 
-    /// A step has ended: the task goes on. Returns the task's result if that was its last step.
+    /// Resumes the task whose step has ended. Returns the task's result if the task has ended.
     pub fn wake<E: From<Wake>>(&mut self, node: &mut Node<E>, wake: Wake) -> Option<T> {
         let Wake { task, step, result } = wake;
         let running = self.running.get_mut(&task)?;
@@ -173,7 +174,7 @@ impl<T> Tasks<T> {
         None
     }
 
-    /// Whether a wake is for one of these tasks.
+    /// True if the wake is for one of these tasks.
     #[must_use]
     pub fn owns(&self, wake: &Wake) -> bool {
         self.running.contains_key(&wake.task)
@@ -185,7 +186,7 @@ impl<T> Tasks<T> {
         self.running.len()
     }
 
-    /// Whether no task is running.
+    /// True if no task is running.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.running.is_empty()
@@ -194,11 +195,11 @@ impl<T> Tasks<T> {
 
 impl<T> Running<T> {
     fn go_on(&mut self) -> Poll<T> {
-        // Nobody but `wake` polls, and it does so whenever a step has ended.
+        // The waker does nothing: only `wake` polls the task, after each step that has ended.
         self.future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// Lets the node do what the task has asked for.
+    /// Lets the node begin the steps that the task has asked for.
     fn begin_steps<E: From<Wake>>(&mut self, task: u64, node: &mut Node<E>) {
         while let Some((step, asked)) = self.steps.next_asked() {
             self.open = self.open.saturating_add(1);
@@ -221,7 +222,7 @@ impl<T> Running<T> {
     }
 }
 
-/// The fields of a request, its type among them.
+/// The fields of a request, including its type.
 type Body = BTreeMap<String, Box<RawValue>>;
 
 /// A task's request to its node.
@@ -241,13 +242,14 @@ struct State {
     now: Duration,
     next: u64,
     asked: VecDeque<(u64, Asked)>,
-    /// The steps that the task waits for, and how to wake what waits in it.
+    /// The steps that the task waits for, with the wakers of their futures.
     waiting: BTreeMap<u64, Waker>,
-    /// The steps that have ended since, and what came of the calls among them.
+    /// The steps that have ended and that their futures have not seen yet, with the outcomes of
+    /// calls.
     ended: BTreeMap<u64, Option<RpcResult>>,
 }
 
-/// A step as a future. Its end is forgotten if the task drops it.
+/// A step as a future. If the task drops it, its outcome is discarded.
 struct Step {
     steps: Steps,
     asked: Option<Asked>,
@@ -289,13 +291,13 @@ impl Steps {
         self.0.borrow().now
     }
 
-    /// Waits so long.
+    /// Waits for this time.
     pub async fn sleep(&self, time: Duration) {
         self.take(Asked::Sleep(time)).await;
     }
 
-    /// Waits for a random time of at most `most`: for a retry, so that two nodes that got into each
-    /// other's way do not do so again.
+    /// Waits for a random time of at most `most`. Use it before a retry, so that two nodes that got
+    /// into each other's way do not do so again.
     pub async fn sleep_up_to(&self, most: Duration) {
         self.take(Asked::SleepUpTo(most)).await;
     }
@@ -304,7 +306,7 @@ impl Steps {
     ///
     /// # Errors
     ///
-    /// As there: the other side's error, or none in time, or too many calls.
+    /// As for [`Node::rpc`]: the other side's error, no reply in time, or too many calls.
     pub async fn rpc<B: Serialize + ?Sized>(
         &self,
         dest: &NodeId,
@@ -320,7 +322,7 @@ impl Steps {
     ///
     /// # Errors
     ///
-    /// If the service does not answer in time, or with another error.
+    /// If the service does not answer in time, or if it answers with another error.
     pub async fn read<V: DeserializeOwned>(
         &self,
         kv: &KvClient,
@@ -334,7 +336,7 @@ impl Steps {
     ///
     /// # Errors
     ///
-    /// If the service does not answer in time, or with an error.
+    /// If the service does not answer in time, or if it answers with an error.
     pub async fn write(
         &self,
         kv: &KvClient,
@@ -349,7 +351,7 @@ impl Steps {
     ///
     /// # Errors
     ///
-    /// If the service does not answer in time, or with another error than 20 or 22.
+    /// If the service does not answer in time, or if it answers with an error other than 20 and 22.
     pub async fn cas<V: Serialize>(
         &self,
         kv: &KvClient,
@@ -381,14 +383,15 @@ impl Steps {
             }
             waker
         };
-        // A part of the task may poll its own futures only if they were woken, as joins of many do.
+        // A future that joins many others may poll only those that were woken, so wake the step's
+        // own waker.
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 }
 
-/// The fields of a body, as [`Node::rpc`] would write them.
+/// The fields of a body, as [`Node::rpc`] writes them.
 fn encode<B: Serialize + ?Sized>(body: &B) -> serde_json::Result<Body> {
     let mut bytes = Vec::new();
     body::encode(&mut bytes, Ids::default(), body)?;

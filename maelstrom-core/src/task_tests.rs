@@ -16,9 +16,9 @@ enum Payload {
     Add {
         delta: u64,
     },
-    /// Asks two peers at once.
+    /// Calls two peers at once.
     Both,
-    /// Asks a peer and does not wait for the answer, again and again.
+    /// Calls a peer and does not wait for the answer, again and again.
     Impatient,
     /// A task of another kind.
     Other,
@@ -26,7 +26,7 @@ enum Payload {
     Nothing,
     /// Waits for something that never comes.
     Forever,
-    /// Waits at random.
+    /// Waits for a random time.
     Random,
     AddOk,
     Told {
@@ -52,7 +52,7 @@ async fn add(steps: &Steps, delta: u64) -> Result<Payload, RpcError> {
     }
 }
 
-/// The replies of n2 and n3 in the order in which the block takes them, whichever comes first.
+/// The replies of n2 and n3 in this order, whichever comes first.
 async fn both(steps: &Steps) -> Result<Payload, RpcError> {
     let (n2, n3) = ("n2".into(), "n3".into());
     let mut calls: Vec<Pin<Box<dyn Future<Output = RpcResult> + '_>>> = vec![
@@ -152,7 +152,7 @@ impl Driver {
         driver
     }
 
-    /// Hands a message to the node; returns the bodies of all that it says then.
+    /// Passes a message to the node. Returns the bodies of its output lines.
     fn say(&mut self, src: &str, body: &str) -> Vec<serde_json::Value> {
         let line = format!(r#"{{"src":"{src}","dest":"n1","body":{body}}}"#);
         let clock = Clock { monotonic: self.now, wall: self.now };
@@ -160,7 +160,7 @@ impl Driver {
         self.at(self.now)
     }
 
-    /// Lets time pass until `at`, and returns what the node says.
+    /// Lets time pass until `at`. Returns the bodies of the node's output lines.
     fn at(&mut self, at: Duration) -> Vec<serde_json::Value> {
         let mut said = Vec::new();
         while let Some(due) = self.node.poll_timeout().filter(|due| *due <= at) {
@@ -179,7 +179,7 @@ impl Driver {
     }
 }
 
-/// A reply of a service or a peer to `asked`.
+/// A reply to `asked`, from a service or a peer.
 fn answer(asked: &serde_json::Value, fields: &str) -> String {
     format!(r#"{{"in_reply_to":{},{fields}}}"#, asked["msg_id"])
 }

@@ -1,10 +1,10 @@
-//! Things to come, in the order of their time.
+//! Timers, in the order of their deadlines.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-/// A queue of timers. Equal deadlines fire in the order in which they were set.
+/// A queue of timers. Timers with equal deadlines fire in the order in which they were set.
 #[derive(Debug)]
 pub(crate) struct TimerQueue<E> {
     heap: BinaryHeap<Timer<E>>,
@@ -25,7 +25,7 @@ impl<E> Timer<E> {
 }
 
 impl<E> Ord for Timer<E> {
-    /// The earliest is the greatest: `BinaryHeap` is a max-heap.
+    /// The timer with the earliest deadline is the greatest, since `BinaryHeap` is a max-heap.
     fn cmp(&self, other: &Self) -> Ordering {
         other.key().cmp(&self.key())
     }
@@ -64,12 +64,12 @@ impl<E> TimerQueue<E> {
         self.heap.peek().map(|timer| timer.deadline)
     }
 
-    /// Marks the present: timers set from now on do not fire in the round that asks with it.
+    /// A mark that separates the timers set so far from later ones, for [`pop_due`](Self::pop_due).
     pub(crate) fn mark(&self) -> u64 {
         self.next_sequence
     }
 
-    /// The next timer that is due and was set before `mark`.
+    /// Takes the next timer that is due and was set before `mark`.
     pub(crate) fn pop_due(&mut self, now: Duration, mark: u64) -> Option<E> {
         let due = self.heap.peek().is_some_and(|t| t.deadline <= now && t.sequence < mark);
         if due { self.heap.pop().map(|timer| timer.event) } else { None }

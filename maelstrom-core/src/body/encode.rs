@@ -1,4 +1,4 @@
-//! Bodies are written: the type and the ids first, then the fields.
+//! Writes bodies: first the type and the ids, then the fields.
 
 use std::fmt::{self, Display, Write};
 
@@ -24,7 +24,7 @@ pub(crate) struct Ids {
 /// # Errors
 ///
 /// If `body` is not an enum of struct-like variants (or a struct or map that holds its own type),
-/// or if a value in it has no JSON form. Then `out` is left as it was.
+/// or if a value in it has no JSON form. `out` is then unchanged.
 pub(crate) fn encode<B: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     ids: Ids,
@@ -38,13 +38,13 @@ pub(crate) fn encode<B: Serialize + ?Sized>(
     result
 }
 
-/// serde_json's own writer.
+/// serde_json's serializer.
 type Json<'b> = serde_json::Serializer<&'b mut Vec<u8>>;
 
-/// What serde_json writes arrays and objects with.
+/// serde_json's writer of arrays and objects.
 type JsonCompound<'s, 'b> = Compound<'s, &'b mut Vec<u8>, CompactFormatter>;
 
-/// Hands serde's names of values that are neither objects nor wrappers to the macro `$apply`.
+/// Passes to the macro `$apply` those serde methods whose values are neither objects nor wrappers.
 macro_rules! scalars_and_sequences {
     ($apply:ident) => {
         $apply! {
@@ -77,7 +77,7 @@ macro_rules! scalars_and_sequences {
     };
 }
 
-/// The same for objects and for variants without content.
+/// Does the same for the methods of objects and of variants without content.
 macro_rules! objects {
     ($apply:ident) => {
         $apply! {
@@ -92,7 +92,7 @@ macro_rules! objects {
     };
 }
 
-/// These shapes are refused, in the words of `REFUSAL`.
+/// Defines methods that refuse a value with the text `REFUSAL`.
 macro_rules! refuse {
     ($($method:ident($($arg:ident: $type:ty),*) -> $ok:ty;)*) => {
         $(fn $method(self, $(_: $type),*) -> Result<$ok, Error> {
@@ -101,7 +101,7 @@ macro_rules! refuse {
     };
 }
 
-/// These shapes are serde_json's to write.
+/// Defines methods that let serde_json write a value.
 macro_rules! delegate {
     ($($method:ident($($arg:ident: $type:ty),*) -> $ok:ty;)*) => {
         $(fn $method(self, $($arg: $type),*) -> Result<$ok, Error> {
@@ -203,7 +203,7 @@ impl<'b> Serializer for Tagged<'b> {
     scalars_and_sequences!(refuse);
 }
 
-/// The open object.
+/// An object whose end is not written yet.
 struct Fields<'b> {
     out: &'b mut Vec<u8>,
     empty: bool,
@@ -228,7 +228,7 @@ impl Fields<'_> {
     }
 }
 
-/// The fields of a struct or of a variant.
+/// Writes the fields of a struct or of a variant.
 macro_rules! named_fields {
     ($($trait:ident),*) => {
         $(impl $trait for Fields<'_> {
@@ -258,7 +258,8 @@ impl SerializeMap for Fields<'_> {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
         let start = self.out.len();
-        // serde_json knows what can be a key, and begins an object for it.
+        // serde_json decides which values can be keys. It also writes a brace before the key. For
+        // every key but the first, a comma replaces this brace.
         Json::new(&mut *self.out).serialize_map(None)?.serialize_key(key)?;
         if let Some(brace) = self.out.get_mut(start)
             && !self.empty
@@ -278,9 +279,10 @@ impl SerializeMap for Fields<'_> {
     }
 }
 
-/// The value of a field: serde_json's to write, unless it is a [`Verbatim`](super::Verbatim).
+/// The value of a field. serde_json writes it, unless it is a [`Verbatim`](super::Verbatim).
 ///
-/// There is always a writer inside; it is taken apart for the text that goes past it.
+/// The serializer is always there until the value is written. For the text of a `Verbatim`, it is
+/// taken out, and the text goes straight into its buffer.
 struct Field<'s, 'b>(&'s mut Option<Json<'b>>);
 
 impl<'s, 'b> Field<'s, 'b> {
@@ -336,10 +338,10 @@ impl<'s, 'b> Serializer for Field<'s, 'b> {
     }
 }
 
-/// Takes the text of a [`Verbatim`](super::Verbatim), and nothing else.
+/// Accepts the text of a [`Verbatim`](super::Verbatim), and nothing else.
 struct Paste<'b>(&'b mut Vec<u8>);
 
-/// Room for what follows a long text, so that the buffer need not grow again for it.
+/// Room for the bytes after a long text, so that the buffer need not grow again for them.
 const SPARE_BYTES: usize = 64;
 
 impl Write for Paste<'_> {
@@ -365,7 +367,7 @@ impl Serializer for Paste<'_> {
     type SerializeStruct = Impossible<(), Error>;
     type SerializeStructVariant = Impossible<(), Error>;
 
-    /// By this the text knows that it is not serde_json that asks for it.
+    /// False, so that the text of a `Verbatim` can tell this serializer from that of serde_json.
     fn is_human_readable(&self) -> bool {
         false
     }

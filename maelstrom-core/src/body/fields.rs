@@ -1,7 +1,7 @@
-//! The fields of a body, without those that are the core's.
+//! Reads the fields of a body, without the core's own fields.
 //!
 //! The invariant: a payload sees every other field of the object, once and in the order of the
-//! line, and `type`, `msg_id` and `in_reply_to` never.
+//! line. It never sees `type`, `msg_id` and `in_reply_to`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use serde_json::value::RawValue;
 
-/// A field of every body.
+/// A field that the core reads in every body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CoreField {
     Type,
@@ -32,7 +32,7 @@ impl CoreField {
     }
 }
 
-/// What becomes of the core's fields where they are met among the payload's.
+/// Handles the core's fields that come among the payload's fields.
 pub(super) trait TakeCoreField {
     /// Takes the value of `field`, which is the next one of `map`.
     fn take<'de, M: MapAccess<'de>>(
@@ -42,7 +42,7 @@ pub(super) trait TakeCoreField {
     ) -> Result<(), M::Error>;
 }
 
-/// They have been read already.
+/// Skips the core's fields, because they have been read already.
 pub(super) struct Skip;
 
 impl TakeCoreField for Skip {
@@ -51,7 +51,7 @@ impl TakeCoreField for Skip {
     }
 }
 
-/// A key as it stands there, or unescaped.
+/// Reads a key. The result is borrowed from the line, unless the key has escapes.
 pub(super) struct Key;
 
 impl<'de> DeserializeSeed<'de> for Key {
@@ -78,13 +78,13 @@ impl<'de> Visitor<'de> for Key {
     }
 }
 
-/// A field whose value is still text.
+/// A field whose value is not parsed yet.
 pub(super) type RawField<'de> = (&'de str, &'de RawValue);
 
-/// The payload's fields: those of `early`, then what is left of `map`.
+/// The payload's fields: first those in `early`, then the rest of `map`.
 pub(super) struct Fields<'f, 'de, M, C> {
     early: std::slice::Iter<'f, RawField<'de>>,
-    /// The value of the field of `early` whose key was asked for last.
+    /// The value that belongs to the last key from `early`.
     value: Option<&'de RawValue>,
     map: M,
     core: &'f mut C,
@@ -99,7 +99,7 @@ where
         Self { early: early.iter(), value: None, map, core }
     }
 
-    /// The next field that is the payload's, of those that are not early.
+    /// The next field of the payload in `map`.
     fn next_name(&mut self) -> Result<Option<Cow<'de, str>>, M::Error> {
         while let Some(key) = self.map.next_key_seed(Key)? {
             match CoreField::named(&key) {
@@ -110,7 +110,7 @@ where
         Ok(None)
     }
 
-    /// Reads what nobody asked for, to the end of the object.
+    /// Reads the rest of the object, and ignores the payload's fields in it.
     fn finish<T>(mut self, value: T) -> Result<T, M::Error> {
         while self.next_name()?.is_some() {
             self.map.next_value::<IgnoredAny>()?;
@@ -151,7 +151,7 @@ where
     }
 }
 
-/// The content of a payload's variant is all the fields, whatever its shape.
+/// The content of a payload's variant is the set of all fields, for every kind of variant.
 impl<'de, M, C> VariantAccess<'de> for Fields<'_, 'de, M, C>
 where
     M: MapAccess<'de>,
@@ -185,7 +185,7 @@ where
     }
 }
 
-/// The fields as the object that they are, for the struct or the map in a variant.
+/// The fields as one object, for the struct or the map in a variant.
 struct Object<M>(M);
 
 impl<'de, M: MapAccess<'de>> Deserializer<'de> for Object<M> {

@@ -1,7 +1,7 @@
-//! A whole line is decoded in one pass: the envelope, the core's fields and the payload.
+//! Decodes a whole line in one pass: the envelope, the core's fields and the payload.
 //!
-//! The invariant: this is a shortcut for plain requests. Whatever is odd about a line, [`decode`]
-//! says nothing about it, and what it does decode is what `raw_node` would have read step by step.
+//! The invariant: this is a shortcut for plain requests. If there is anything odd about a line,
+//! [`decode`] returns `None`. If it returns a message, `raw_node` would read the same step by step.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,12 +20,12 @@ use serde_json::value::RawValue;
 use super::fields::{CoreField, Fields, Key, RawField, TakeCoreField};
 use crate::message::MsgId;
 
-/// How many fields of the payload may stand before the type. Clients of Maelstrom write theirs
-/// first; no challenge has more than two.
+/// Maximum number of the payload's fields before the type. Clients of Maelstrom write the payload's
+/// fields first. No challenge has more than two.
 const EARLY_FIELDS_MAX: usize = 8;
 
-/// How many brackets an early field may open: serde_json allows 127 within one another, and starts
-/// to count anew where a field is read apart from its line.
+/// Maximum number of brackets in a field before the type. serde_json allows 127 levels of brackets,
+/// and counts anew where a field is parsed apart from its line.
 const EARLY_BRACKETS_MAX: usize = 100;
 
 /// A request or a message that wants no reply.
@@ -38,10 +38,11 @@ pub(crate) struct Message<'a, P> {
     pub(crate) payload: P,
 }
 
-/// Decodes a line if it is a plain one.
+/// Decodes a line if it is plain.
 ///
-/// `None` for all that another way of reading must judge: a line that is no message or has a field
-/// twice, names or types with escapes, `init`, a reply, a type or a field that the payload refuses.
+/// `None` if the line must be read in another way: it is not a message, it has a field twice, a
+/// name or the type has escapes, it is `init` or a reply, or the payload refuses its type or a
+/// field.
 pub(crate) fn decode<'a, P: Deserialize<'a>>(line: &'a str) -> Option<Message<'a, P>> {
     let mut json = serde_json::Deserializer::from_str(line);
     let message = json.deserialize_map(Envelope(PhantomData)).ok()?;
@@ -49,7 +50,7 @@ pub(crate) fn decode<'a, P: Deserialize<'a>>(line: &'a str) -> Option<Message<'a
     Some(message)
 }
 
-/// Reads a line.
+/// Reads the envelope.
 struct Envelope<P>(PhantomData<P>);
 
 impl<'de, P: Deserialize<'de>> Visitor<'de> for Envelope<P> {
@@ -82,7 +83,7 @@ impl<'de, P: Deserialize<'de>> Visitor<'de> for Envelope<P> {
     }
 }
 
-/// Reads a body: its type, the sender's name for it, and the payload.
+/// Reads a body: its type, its `msg_id` and the payload.
 struct Body<P>(PhantomData<P>);
 
 impl<'de, P: Deserialize<'de>> DeserializeSeed<'de> for Body<P> {
@@ -127,7 +128,7 @@ impl<'de, P: Deserialize<'de>> Visitor<'de> for Body<P> {
     }
 }
 
-/// A value of a field before the type.
+/// Reads the value of a field before the type.
 fn early_value<'de, M: MapAccess<'de>>(map: &mut M) -> Result<&'de RawValue, M::Error> {
     let value: &RawValue = map.next_value()?;
     if memchr2_iter(b'[', b'{', value.get().as_bytes()).nth(EARLY_BRACKETS_MAX).is_some() {
@@ -136,7 +137,7 @@ fn early_value<'de, M: MapAccess<'de>>(map: &mut M) -> Result<&'de RawValue, M::
     Ok(value)
 }
 
-/// The `msg_id`, once it has been met.
+/// The `msg_id`, once it has been read.
 struct RequestId(Option<Option<MsgId>>);
 
 impl TakeCoreField for RequestId {

@@ -1,7 +1,7 @@
 //! Message bodies as plain serde enums, without `tag`, `flatten` or buffering.
 //!
-//! On the wire a body is one object: `{"type": "echo", "msg_id": 1, "echo": …}`. In Rust it is an
-//! enum whose variant is the type and whose fields are the rest:
+//! On the network, a body is one object: `{"type": "echo", "msg_id": 1, "echo": …}`. In Rust it is
+//! an enum. The variant is the type, and its fields are the other fields of the object:
 //!
 //! ```
 //! #[derive(serde::Deserialize)]
@@ -11,25 +11,27 @@
 //! }
 //! ```
 //!
-//! serde's own internally tagged enums buffer every value to find the tag, which costs time, loses
+//! serde's own internally tagged enums buffer every value to find the tag. That costs time, loses
 //! the digits of large numbers and cannot hold a [`RawValue`]. Here the type is known before the
-//! fields are looked at, so a body is handed to serde as an *externally* tagged enum: the variant
-//! is the type, its content the rest of the object (fields that it does not name are ignored).
+//! fields are read. So serde gets a body as an *externally* tagged enum: the variant is the type,
+//! and its content is the rest of the object. Fields that the variant does not name are ignored.
 //!
-//! The fields that every body has, `type`, `msg_id` and `in_reply_to`, are the core's, and a payload
-//! never sees them: with `#[serde(deny_unknown_fields)]` a variant refuses all fields but its own.
+//! The core reads and writes the fields of every body: `type`, `msg_id` and `in_reply_to`. A
+//! payload never sees them. With `#[serde(deny_unknown_fields)]`, a variant refuses all fields but
+//! its own.
 //!
 //! # Traps
 //!
-//! * A payload's field with the name of one that is the core's is always missing, and is written a
-//!   second time, which no reader accepts.
-//! * A field that is an `Option` is `None` where it is missing, and where it is `null`.
+//! * If a payload's field has the name of a core field, it is always missing when the body is
+//!   decoded. When the body is encoded, the object has two fields of that name, which no reader
+//!   accepts.
+//! * A field of type `Option` is `None` if it is missing, and also if it is `null`.
 //! * A variant may hold a struct or a map, but not one [`RawValue`] with all of the body.
 //!
 //! # Invariant
 //!
-//! A body that decodes has exactly the fields its variant asks for, each as it came; one that does
-//! not is told apart as *unknown type* or as *malformed*, with the field's name.
+//! If a body decodes, the payload has exactly the fields that its variant asks for, each as it
+//! came. If it does not, the error is either *unknown type* or *malformed*, with the field's name.
 
 use std::fmt::{self, Display};
 
@@ -53,19 +55,19 @@ mod verbatim;
 pub(crate) use encode::{Ids, encode};
 pub use verbatim::Verbatim;
 
-/// Why a body could not be decoded.
+/// The reason why a body could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// No variant of the payload has this type.
     #[error("unknown message type `{0}`")]
     UnknownType(String),
-    /// The type is known, but a field is missing or not of its type; the text names the field.
+    /// The type is known, but a field is missing or of the wrong type. The text names the field.
     #[error("{0}")]
     Malformed(String),
 }
 
 impl From<DecodeError> for Error {
-    /// Error 10 for an unknown type, error 12 for a malformed body; both definite.
+    /// Error 10 for an unknown type, error 12 for a malformed body. Both are definite.
     fn from(error: DecodeError) -> Self {
         match error {
             DecodeError::UnknownType(_) => Self::new(ErrorCode::NotSupported, error.to_string()),
@@ -88,7 +90,7 @@ impl serde::de::Error for DecodeError {
 ///
 /// # Errors
 ///
-/// [`DecodeError::UnknownType`] if `P` has no such variant, [`DecodeError::Malformed`] if a field
+/// [`DecodeError::UnknownType`] if `P` has no such variant. [`DecodeError::Malformed`] if a field
 /// is missing or of the wrong type, or if the body is not an object.
 pub fn decode<'de, P: Deserialize<'de>>(
     kind: &'de str,
@@ -100,18 +102,19 @@ pub fn decode<'de, P: Deserialize<'de>>(
     let body = body.get();
     P::deserialize(Body { kind, body, name_field: false }).map_err(|error| match error {
         DecodeError::UnknownType(_) => error,
-        // Only now is it worth the time to find out which field it was.
+        // A second pass finds the field's name. Only errors are worth its time.
         DecodeError::Malformed(_) => {
             P::deserialize(Body { kind, body, name_field: true }).err().unwrap_or(error)
         }
     })
 }
 
-/// Decodes the fields that every body has.
+/// Decodes the fields that the core reads in every body.
 ///
 /// # Errors
 ///
-/// [`DecodeError::Malformed`] if one is missing or of the wrong type, or the body is not an object.
+/// [`DecodeError::Malformed`] if a field is missing or of the wrong type, or if the body is not an
+/// object.
 pub(crate) fn decode_header<'de>(body: &'de RawValue) -> Result<Header<'de>, DecodeError> {
     let body = body.get();
     if !body.starts_with('{') {
@@ -126,16 +129,16 @@ pub(crate) fn decode_header<'de>(body: &'de RawValue) -> Result<Header<'de>, Dec
     })
 }
 
-/// A body seen as an externally tagged enum.
+/// A body, presented to serde as an externally tagged enum.
 #[derive(Clone, Copy)]
 struct Body<'de> {
     kind: &'de str,
     body: &'de str,
-    /// Whether an error shall name the field: slower, so it is done on a second pass.
+    /// True if an error must name the field. That is slower, so only a second pass does it.
     name_field: bool,
 }
 
-/// The error of a payload that is not a plain enum: it names the attribute to remove.
+/// The error for a payload that is not a plain enum. It names the attributes to remove.
 fn not_a_plain_enum(payload: &dyn Expected) -> String {
     format!(
         "the payload's Rust type is {payload} and must be a plain enum: remove \
@@ -180,7 +183,7 @@ impl<'de> EnumAccess<'de> for Body<'de> {
 }
 
 impl<'de> Body<'de> {
-    /// Reads the object, with the path to the field in an error if asked for.
+    /// Reads the object. With `name_field`, an error has the path to the field.
     fn read<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let mut json = serde_json::Deserializer::from_str(self.body);
         if self.name_field {
@@ -194,10 +197,10 @@ impl<'de> Body<'de> {
     }
 }
 
-/// Hands the object's fields to what a variant holds: a struct or a map,
+/// Passes the object's fields to the struct or the map in a variant.
 struct Newtype<T>(T);
 
-/// or fields of its own.
+/// Passes the object's fields to a variant that has named fields.
 struct Struct<V>(V);
 
 impl<'de, T: DeserializeSeed<'de>> Visitor<'de> for Newtype<T> {
@@ -251,8 +254,8 @@ impl<'de> VariantAccess<'de> for Body<'de> {
     }
 }
 
-/// A text for people: which field, and what is wrong with it, without line and column (a message
-/// is always one line).
+/// A text for people that names the field and its problem. It has no line and no column, because a
+/// message is always one line.
 fn malformed(path: &str, error: &serde_json::Error) -> DecodeError {
     let text = error.to_string();
     let text = text.split(" at line ").next().unwrap_or(&text);

@@ -1,4 +1,4 @@
-//! Text that is JSON already.
+//! Values whose JSON text is known already.
 
 use std::fmt;
 
@@ -6,17 +6,18 @@ use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// The name by which the encoder knows a [`Verbatim`].
+/// The name by which the encoder recognises a [`Verbatim`].
 pub(super) const TOKEN: &str = "$maelstrom_core::body::Verbatim";
 
-/// Up to this length, a debug build checks that the text is JSON.
+/// Maximum length of a text that a debug build checks.
 #[cfg(debug_assertions)]
 const CHECK_BYTES_MAX: usize = 4 << 10;
 
-/// A value of a body whose JSON the handler has at hand: it is written as it is, by one copy.
+/// A value of a body that the handler has as JSON text. The encoder writes it with one copy.
 ///
-/// For a node that keeps its state as text, say the values `1,2,3` of a set, and is asked for all
-/// of it often. A [`RawValue`] would do, but can be built only by parsing the whole text anew:
+/// It is for a node that keeps its state as text, such as the values `1,2,3` of a set, and often
+/// sends all of it. A [`RawValue`] has the same effect, but can only be built by parsing the whole
+/// text:
 ///
 /// ```
 /// # use maelstrom_core::body::Verbatim;
@@ -29,21 +30,21 @@ const CHECK_BYTES_MAX: usize = 4 << 10;
 /// let reply = Reply::ReadOk { messages: Verbatim::new(&["[", values, "]"]) };
 /// ```
 ///
-/// The fields of a body are written so, as are an `Option` and a newtype around one. Deeper within
-/// a value, or serialised by anybody else, the text still becomes what it means, but it is parsed
-/// first: an error if it is not JSON.
+/// The encoder copies the text if the value is a field of a body, also in an `Option` or a newtype.
+/// If the value is deeper inside another one, or if another serializer writes it, the text is
+/// parsed first. The result is the same value, or an error if the text is not JSON.
 #[derive(Clone, Copy, Debug)]
 pub struct Verbatim<'a>(&'a [&'a str]);
 
 impl<'a> Verbatim<'a> {
-    /// The value whose text are these pieces, put together.
+    /// The value whose text is these pieces, put together.
     ///
-    /// It must be JSON, without line breaks: nobody looks, and anything else makes the whole
-    /// message unreadable to whoever gets it.
+    /// The text must be JSON without line breaks. A release build does not check this. Any other
+    /// text makes the whole message unreadable for its receiver.
     ///
     /// # Panics
     ///
-    /// In a debug build, if a text of a few kilobytes is not such JSON.
+    /// In a debug build, if a text of up to 4 KiB is not such JSON.
     #[must_use]
     pub fn new(pieces: &'a [&'a str]) -> Self {
         let verbatim = Self(pieces);
@@ -67,11 +68,11 @@ impl Serialize for Verbatim<'_> {
     }
 }
 
-/// What is in a [`Verbatim`].
+/// The content of a [`Verbatim`].
 ///
-/// The encoder, having seen the token, asks for it with a serializer that says it writes no
-/// format for people, and gets the text. So does, harmlessly, any binary format: JSON as a text is
-/// what a `RawValue` becomes there as well. serde_json and its like get the parsed value.
+/// The encoder recognises the token. It then asks for the content with a serializer that is not
+/// human-readable, and gets the text. Any binary format gets the text too. That is harmless: a
+/// `RawValue` also becomes a text there. serde_json and similar formats get the parsed value.
 struct Text<'a>(Verbatim<'a>);
 
 impl Serialize for Text<'_> {
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
     use crate::any_json::any_json;
 
-    /// A body that holds values of the type `V` in all places where one can be.
+    /// A body with values of the type `V` in every place where one can be.
     #[derive(Serialize)]
     #[serde(rename_all = "snake_case")]
     enum Body<V> {

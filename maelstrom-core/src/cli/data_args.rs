@@ -7,21 +7,21 @@ use clap::Args;
 use super::NodeArgs;
 use crate::handler::MessageHandler;
 
-/// Where a node that keeps something keeps it; flatten it into such a program's flags.
+/// The folder for the records of a node. Flatten it into the flags of a program that keeps records.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DataArgs {
-    /// Keep what is acknowledged on disk, in a folder of this one named as the node, and go on with
-    /// what is there. [default: keep it in memory]
+    /// Keep acknowledged data on disk, in a folder inside DIR that has the node's name, and recover
+    /// the data that is there. [default: keep it in memory]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
 
 impl NodeArgs {
-    /// Like [`run`](Self::run), for a node that can keep what it acknowledges on disk.
+    /// Like [`run`](Self::run), for a node that can keep acknowledged data on disk.
     ///
     /// # Errors
     ///
-    /// As [`runtime::run`](crate::runtime::run).
+    /// See [`runtime::run`](crate::runtime::run).
     pub fn run_with<H: MessageHandler>(self, data: &DataArgs, handler: H) -> anyhow::Result<()> {
         self.run_in(data.data_dir.clone(), handler)
     }

@@ -7,24 +7,26 @@ use clap::Args;
 use crate::limits::{Limits, PENDING_BYTES_MAX};
 use crate::node::OPEN_REQUESTS_MAX;
 
-/// The [limits](crate::limits) of any node.
+/// The flags for the [limits](crate::limits) of any node.
 #[derive(Args, Clone, Debug)]
 pub(super) struct LimitArgs {
-    /// Refuse requests of clients (error 11) beyond this number in a second, all clients together.
-    /// As many may come at once. Messages of other nodes are never refused. [default: off]
+    /// Refuse requests of clients (error 11) beyond this number per second, for all clients
+    /// together. A burst of as many requests is allowed. Messages of other nodes are never refused.
+    /// [default: off]
     #[arg(long, value_name = "N")]
     max_requests_per_second: Option<NonZeroU32>,
 
-    /// The same for each client. Clients are told apart by name. [default: off]
+    /// Refuse requests of each client (error 11) beyond this number per second. A client is known
+    /// by its name. [default: off]
     #[arg(long, value_name = "N")]
     max_client_requests_per_second: Option<NonZeroU32>,
 
     /// Refuse requests of clients (error 11) while this number of requests waits for a reply. With
-    /// the default, the oldest request is given up instead.
+    /// the default, the node gives up the oldest request instead.
     #[arg(long, value_name = "N", default_value_t = OPEN_REQUESTS_MAX, value_parser = open_requests)]
     max_open_requests: usize,
 
-    /// Bytes of requests that may wait in each place where requests wait, such as for `init` or for
+    /// Maximum bytes of requests that may wait in one place. Requests may wait for `init` or for
     /// other nodes.
     #[arg(long, value_name = "BYTES", default_value_t = PENDING_BYTES_MAX)]
     pub(super) max_pending_bytes: usize,

@@ -9,21 +9,21 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Sends the program's `tracing` events to stderr. Without effect if that is set up already.
+/// Sends the program's `tracing` events to stderr. Does nothing if a subscriber is set up already.
 ///
-/// Each event is written before the program goes on, so that the last ones before a crash are
-/// there. The price: whoever starts a node must read its stderr (or point it at a file, or close
-/// it). Once a pipe that nobody reads is full, the node stands still at its next event, and then
-/// only SIGKILL ends it. Maelstrom reads it.
+/// The program writes each event before it goes on, so the last events before a crash are in the
+/// log. In return, the process that starts a node must read the node's stderr, point it at a file,
+/// or close it. If no process reads the pipe, it fills up. The node then blocks at its next
+/// event, and only SIGKILL ends it. Maelstrom reads stderr.
 #[expect(clippy::disallowed_methods, reason = "users of tracing expect this variable")]
 pub fn init_logging(format: LogFormat) {
     let wanted = std::env::var("RUST_LOG").unwrap_or_default();

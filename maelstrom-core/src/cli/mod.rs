@@ -1,4 +1,5 @@
-//! The command line that all nodes share: a node's `main` is flags, logging, run, nothing else.
+//! The command line that all nodes share. A node's `main` only parses flags, sets up logging and
+//! runs.
 //!
 //! [`NodeArgs`] needs the feature `runtime`, and [`DataArgs`] the feature `disk`.
 

@@ -12,7 +12,7 @@ use crate::handler::MessageHandler;
 use crate::message::LINE_BYTES_MAX;
 use crate::runtime::{self, Config};
 
-/// Flags that every node understands; flatten them into a program's own.
+/// Flags that every node understands. Flatten them into a program's own flags.
 ///
 /// ```no_run
 /// # struct Echo;
@@ -37,22 +37,25 @@ use crate::runtime::{self, Config};
 /// ```
 #[derive(Args, Clone, Debug)]
 pub struct NodeArgs {
-    /// How log lines look. They go to stderr; RUST_LOG chooses which (default: info).
+    /// Format of log lines. They go to stderr. RUST_LOG selects the lines to log (default: info).
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
 
-    /// Skip input lines of more bytes than this. (With a key of the cluster: of more than twice that.)
+    /// Skip input lines with more bytes than this. (With a cluster key, a line may have twice as
+    /// many bytes and a few more.)
     #[arg(long, value_name = "BYTES", default_value_t = LINE_BYTES_MAX)]
     max_line_bytes: usize,
 
-    /// Serve Prometheus text at /metrics and the node's health at /health. A port alone is one of
-    /// the loopback interface; port 0 is any free one, and the log tells which. [default: off]
+    /// Serve Prometheus text at /metrics and the node's health at /health. A port without an
+    /// address is a port of the loopback interface. Port 0 is any free port, and the log tells
+    /// which. [default: off]
     #[cfg(feature = "metrics")]
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = metrics_address)]
     metrics: Option<SocketAddr>,
 
-    /// Take messages from other nodes only if they have the key in this file, which all nodes of the
-    /// cluster need: at least 16 random bytes that only the file's owner can read. [default: off]
+    /// Accept messages from other nodes only if their sender has the key in this file. All nodes of
+    /// the cluster need the same key: at least 16 random bytes. Only the owner of the file may be
+    /// able to read it. [default: off]
     #[cfg(feature = "auth")]
     #[arg(long, value_name = "FILE")]
     cluster_key_file: Option<PathBuf>,
@@ -61,7 +64,7 @@ pub struct NodeArgs {
     limits: LimitArgs,
 }
 
-/// An address, or a port of the loopback interface.
+/// Parses an address with a port, or only a port of the loopback interface.
 #[cfg(feature = "metrics")]
 fn metrics_address(text: &str) -> Result<SocketAddr, String> {
     match text.parse::<u16>() {
@@ -74,13 +77,13 @@ fn metrics_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 impl NodeArgs {
-    /// The limit on the length of a line, in bytes.
+    /// The limit on the length of an input line, in bytes.
     #[must_use]
     pub const fn max_line_bytes(&self) -> usize {
         self.max_line_bytes
     }
 
-    /// The limit on requests that wait, in bytes. A handler whose requests wait uses it for them.
+    /// The limit on waiting requests, in bytes. A handler whose requests wait applies it to them.
     #[must_use]
     pub const fn max_pending_bytes(&self) -> usize {
         self.limits.max_pending_bytes
@@ -90,12 +93,12 @@ impl NodeArgs {
     ///
     /// # Errors
     ///
-    /// As [`runtime::run`].
+    /// See [`runtime::run`].
     pub fn run<H: MessageHandler>(self, handler: H) -> anyhow::Result<()> {
         self.run_in(None, handler)
     }
 
-    /// The same with the folder for records, if there is one.
+    /// Like [`run`](Self::run), with the folder for records, if there is one.
     pub(super) fn run_in<H: MessageHandler>(
         self,
         data_dir: Option<PathBuf>,

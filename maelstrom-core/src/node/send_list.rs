@@ -1,4 +1,4 @@
-//! Messages that have a long list in common, as gossip sends them.
+//! Messages with a long list that several of them share, such as those of gossip.
 
 use serde::Serialize;
 use serde::ser::Error as _;
@@ -9,13 +9,13 @@ use crate::message::NodeId;
 use crate::outputs::SharedText;
 
 impl<E> Node<E> {
-    /// Sends a message that wants no reply. Its body has one more field, unless the list is empty:
-    /// the list of these texts, which other messages may have as well.
+    /// Sends a message that wants no reply. If `texts` is not empty, the body gets one more field:
+    /// the list of these texts. Several messages can share a text without a copy of it.
     ///
     /// # Errors
     ///
-    /// If the line would be longer than `line_bytes_max` (the newline not counted, nor a seal), or
-    /// the body has no JSON form: nothing is sent then.
+    /// If the line would be longer than `line_bytes_max` bytes (without its newline and its seal),
+    /// or if the body has no JSON form. Nothing is sent then.
     pub(crate) fn send_with_list<B: Serialize + ?Sized>(
         &mut self,
         dest: &NodeId,
@@ -28,7 +28,7 @@ impl<E> Node<E> {
         let is_empty = texts.is_empty();
         let end = if is_empty { LINE_END } else { "]}}\n" };
         let more = texts.iter().map(|text| text.len().saturating_add(1));
-        // A comma less than texts, and a newline that is not counted.
+        // There is one comma fewer than texts. The newline at the end does not count.
         let more = more.fold(end.len(), usize::saturating_add);
         let more = more.saturating_sub(1).saturating_sub(usize::from(!is_empty));
         let begin = |out: &mut Vec<u8>| {
@@ -37,7 +37,7 @@ impl<E> Node<E> {
             let body_at = out.len();
             body::encode(out, Ids::default(), body)?;
             if !is_empty {
-                // An object that holds its type already.
+                // The body is an object with at least one field, its type. Continue that object.
                 out.pop();
                 out.push(b',');
                 serde_json::to_writer(&mut *out, field)?;

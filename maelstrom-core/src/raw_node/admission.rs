@@ -1,4 +1,4 @@
-//! Where requests of clients are refused: see [`limits`](crate::limits).
+//! Refuses requests of clients beyond the [`limits`](crate::limits).
 
 use tracing::warn;
 
@@ -9,23 +9,24 @@ use crate::message::Request;
 use crate::metrics;
 
 impl<H: MessageHandler> RawNode<H> {
-    /// From now on, requests of clients are refused beyond these [limits](crate::limits).
+    /// Refuses requests of clients beyond these [limits](crate::limits) from now on.
     pub fn set_limits(&mut self, limits: &Limits) {
         self.admission = Admission::new(limits).map(Box::new);
         self.early.bytes_max = limits.pending_bytes;
     }
 
-    /// How many messages of clients were refused, since a [limit](crate::limits) was reached.
+    /// How many messages of clients the node refused because of a [limit](crate::limits).
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.admission.as_ref().map_or(0, |admission| admission.refused())
     }
 
-    /// Refuses a request if it is a client's and a limit is reached. `false`: the node takes it.
+    /// Refuses a request if a client sent it and a limit is reached. Returns false if the node
+    /// takes it.
     pub(super) fn refuse_beyond_limits(&mut self, request: &Request, kind: &str) -> bool {
         let Some(admission) = &mut self.admission else { return false };
         let src = request.src();
-        // Before `init` nobody knows who is a client.
+        // Before `init`, the node does not know which names are clients.
         if self.init.is_none() || self.node.node_ids().contains(src) {
             return false;
         }

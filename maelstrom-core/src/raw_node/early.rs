@@ -9,7 +9,7 @@ use crate::limits::PENDING_BYTES_MAX;
 pub(super) struct Early {
     lines: VecDeque<Box<str>>,
     bytes: usize,
-    /// The most of them.
+    /// Limit on `bytes`.
     pub(super) bytes_max: usize,
 }
 
@@ -18,13 +18,13 @@ impl Early {
         Self { lines: VecDeque::new(), bytes: 0, bytes_max: PENDING_BYTES_MAX }
     }
 
-    /// All lines. There will be no others.
+    /// Removes and returns all lines.
     pub(super) fn take(&mut self) -> VecDeque<Box<str>> {
         self.bytes = 0;
         std::mem::take(&mut self.lines)
     }
 
-    /// Keeps a line. `false`: there is no room for it.
+    /// Keeps a line. Returns false if there is no room for it.
     pub(super) fn push(&mut self, line: &str) -> bool {
         let bytes = self.bytes.saturating_add(line.len()).saturating_add(size_of::<Box<str>>());
         if bytes > self.bytes_max {
@@ -35,12 +35,11 @@ impl Early {
         true
     }
 
-    /// How many lines there are.
     pub(super) fn len(&self) -> usize {
         self.lines.len()
     }
 
-    /// How many bytes they take.
+    /// The bytes that the lines take.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }

@@ -1,4 +1,4 @@
-//! Replies that come when their client has given up.
+//! Replies that come after their client has given up.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl MessageHandler for Lazy {
     }
 }
 
-/// What the node says to these requests, each from somebody at a time in milliseconds.
+/// The lines that the node writes for these requests. Each is a sender and a time in milliseconds.
 fn said(requests: &[(&str, u64)]) -> String {
     let mut node = RawNode::new(Lazy::default(), [0; 32], false);
     let mut hear = |src: &str, ms: u64, body: &str| {

@@ -1,4 +1,4 @@
-//! Requests of clients beyond the limits are refused, and nothing else is.
+//! The limits refuse requests of clients, and nothing else.
 
 use std::num::NonZeroU32;
 
@@ -158,13 +158,14 @@ fn while_too_many_requests_wait_those_of_clients_are_refused_and_those_of_nodes_
     );
 }
 
-/// A message of one of these senders, so many milliseconds after the one before, plain or not.
+/// A message: its sender, the milliseconds since the previous message, whether its type comes
+/// before its `msg_id`, and whether it is a `defer` or a `release`.
 fn any_message() -> impl Strategy<Value = (String, u64, bool, bool)> {
     let src = prop::sample::select(vec!["c1", "c2", "n1", "n2"]);
     (src.prop_map(str::to_owned), 0_u64..400, any::<bool>(), any::<bool>())
 }
 
-/// All that a node of these limits says.
+/// The outputs of a node with these limits.
 fn said(
     messages: &[(String, u64, bool, bool)],
     limits: &Limits,

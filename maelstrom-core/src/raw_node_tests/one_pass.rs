@@ -1,4 +1,4 @@
-//! Decoding in one pass is a shortcut: no line is answered otherwise than step by step.
+//! Decoding in one pass is a shortcut: the node's outputs are the same as step by step.
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// A handler that tells what it was given.
+/// A handler that reports its inputs.
 #[derive(Debug)]
 struct Teller;
 
@@ -70,7 +70,7 @@ impl MessageHandler for Teller {
         Ok(())
     }
 
-    /// Everybody's answer comes, and is told.
+    /// Reports the outcome of a call.
     fn event(&mut self, node: &mut Node<RpcResult>, event: RpcResult) {
         let payload = format!("{:?}", event.map(|reply| reply.kind().to_owned()));
         node.send(&"log".into(), &Answer::Told { payload });
@@ -83,7 +83,7 @@ impl MessageHandler for Teller {
     }
 }
 
-/// All that a node says to these lines.
+/// The outputs of a node for these lines, and its number of unanswered requests.
 fn said(lines: &[Vec<u8>], step_by_step: bool) -> (Vec<Output>, usize) {
     let mut node = RawNode::numbered_from_1(Teller, false);
     node.step_by_step = step_by_step;
@@ -96,7 +96,7 @@ fn said(lines: &[Vec<u8>], step_by_step: bool) -> (Vec<Output>, usize) {
 const INIT: &str = r#"{"src":"c0","dest":"n1",
     "body":{"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1","n2"]}}"#;
 
-/// Values as text, some of which are none.
+/// Values as text. Some of them are not JSON.
 const VALUES: &[&str] = &[
     "1",
     "2",
@@ -124,7 +124,7 @@ const VALUES: &[&str] = &[
     r#""c1""#,
 ];
 
-/// The text of a value, mostly one that fits somewhere.
+/// The text of a value. Most of them fit some field.
 fn value() -> impl Strategy<Value = String> {
     prop_oneof![
         40 => select(VALUES).prop_map(str::to_owned),
@@ -138,7 +138,7 @@ fn key() -> impl Strategy<Value = &'static str> {
     select(&["a", "b", "type", "msg_id", "in_reply_to", "src", "dest", "body", "id", "\\u0061"][..])
 }
 
-/// What makes a plain object an odd one.
+/// A change that makes a plain object odd.
 #[derive(Clone, Debug)]
 enum Oddity {
     Insert(Index, &'static str, String),
@@ -273,7 +273,7 @@ proptest! {
     }
 }
 
-/// Whether the line is decoded in one pass.
+/// True if the line is decoded in one pass.
 fn is_plain(line: &str) -> bool {
     body::line::decode::<Told>(line).is_some()
 }

@@ -1,4 +1,4 @@
-//! What holds for any input at all.
+//! Properties that hold for any input.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -6,16 +6,16 @@ use serde_json::Value;
 use super::*;
 use crate::any_json::any_json;
 
-/// A step of a conversation that makes no sense, or little.
+/// A step of a conversation that makes little or no sense.
 #[derive(Clone, Debug)]
 enum Step {
     Line(Vec<u8>),
-    /// So many milliseconds pass.
+    /// This many milliseconds pass.
     Wait(u64),
     End,
 }
 
-/// Mostly what belongs into such a field, sometimes anything.
+/// Mostly a value that belongs in such a field, sometimes any value.
 fn mostly<T: Into<Value> + Clone + std::fmt::Debug + 'static>(
     good: &'static [T],
 ) -> impl Strategy<Value = Value> {
@@ -93,7 +93,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Takes a step, and tells how many replies came of it.
+/// Takes a step. Returns the number of replies that the node wrote.
 fn take(session: &mut Session, step: &Step) -> usize {
     match step {
         Step::Line(line) => session.node.handle_line(session.clock, line),
@@ -103,12 +103,12 @@ fn take(session: &mut Session, step: &Step) -> usize {
         }
         Step::End => session.node.handle_end_of_input(session.clock),
     }
-    // Taking them checks that each is a whole line and an envelope.
+    // `drain` checks that each output is a whole line and an envelope.
     let said = session.drain();
     said.iter().filter(|said| said.contains(r#","in_reply_to":"#)).count()
 }
 
-/// Whatever came before, this is answered.
+/// Checks that the node still answers, regardless of earlier steps.
 fn assert_serves(session: &mut Session) {
     session.check(
         r#"

@@ -1,4 +1,4 @@
-//! The protocol, conversation by conversation.
+//! Conversations that show the protocol.
 
 use super::*;
 use crate::limits::PENDING_BYTES_MAX;
@@ -503,7 +503,7 @@ fn of_too_many_open_requests_the_oldest_is_given_up() {
         session.node.node.accept("c2".into(), Some(3));
     }
     assert_eq!(session.node.unanswered(), OPEN_REQUESTS_MAX);
-    // What wants no reply takes no room.
+    // A message that wants no reply takes no room.
     session.feed(r#"c1 > {"type":"echo","echo":1}"#);
     session.check(
         r#"
@@ -553,7 +553,8 @@ fn the_calls_of_two_lives_have_different_ids_that_any_json_parser_keeps() {
         call["body"]["msg_id"].as_u64().unwrap()
     };
     assert_ne!(first_id(1), first_id(2));
-    // 52 bits of chance, and so room for as many calls before the 53 that any parser keeps are full.
+    // The first id has 52 random bits. That leaves room for as many calls before ids need more than
+    // the 53 bits that any parser keeps.
     let bits = (1..=64).fold(0, |bits, seed| bits | first_id(seed));
     assert_eq!(bits, (1 << 52) - 1);
 }
