@@ -223,8 +223,8 @@ impl MessageHandler for Keeper {
     }
 }
 
-/// A snapshot replaces the journal, part by part, while the client gets a reply to each message. The
-/// newest records survive.
+/// A snapshot replaces the journal, part by part, while the client gets a reply to each message.
+/// The newest records survive.
 #[tokio::test]
 async fn a_snapshot_is_taken_in_parts_while_messages_are_answered() {
     const KEYS: usize = 50;
