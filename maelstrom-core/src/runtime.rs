@@ -143,7 +143,8 @@ fn use_key<H: MessageHandler>(_: &mut RawNode<H>, _: &Path) -> anyhow::Result<()
 /// # Errors
 ///
 /// If the input or the output fails other than by being closed, or the records cannot be kept or
-/// recovered. In the latter case, no message has left the node that depends on a lost record.
+/// recovered. In the latter case, no message has left the node that depends on a record that was
+/// not kept.
 pub async fn drive<H: MessageHandler>(
     mut node: RawNode<H>,
     config: &Config,

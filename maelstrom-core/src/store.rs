@@ -9,7 +9,7 @@
 //!
 //! | failure | reaction of the node |
 //! |---|---|
-//! | the journal | ends; every acknowledged record is on disk |
+//! | an operation on the journal, except in the next case | ends; every acknowledged record is on disk |
 //! | a write to the journal for lack of room, while a snapshot or a replaced file takes up room | removes that file and tries once more |
 //! | the file of a snapshot cannot be created, written, synced or renamed | gives the snapshot up, removes its file, goes on |
 //! | the sync of the folder after the rename | ends before it acknowledges anything else |
@@ -18,10 +18,10 @@
 //! After it gave up a snapshot, the node tries again when the journal has grown enough to make a
 //! snapshot worthwhile.
 //!
-//! The invariant: [`Store::records`] returns the last snapshot and every record committed since
-//! then, in order, or it returns an error. The store verifies the checksum of every page when it is
-//! opened. One kind of damage goes unnoticed: if the last commit of a killed process is damaged, it
-//! looks like an unfinished commit, and the store drops it.
+//! The invariant: [`Store::records`] returns the last snapshot, if there is one, and every record
+//! committed since then, in order, or it returns an error. The store verifies the checksum of every
+//! page when it is opened. One kind of damage goes unnoticed: if the last commit of a killed
+//! process is damaged, it looks like an unfinished commit, and the store drops it.
 //! finished, and is dropped as one: damage to the very last commit of a process that was killed.)
 
 #![expect(clippy::disallowed_methods, reason = "this is the driver's disk")]

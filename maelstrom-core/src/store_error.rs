@@ -22,7 +22,8 @@ pub enum StoreError {
         /// The value expected.
         wanted: String,
     },
-    /// A later version of this program, or of its database, has written the file.
+    /// An older version of the database has written the file, in a format that this version cannot
+    /// read.
     #[error("{path}: written by another version ({what})")]
     OtherVersion {
         /// The file.

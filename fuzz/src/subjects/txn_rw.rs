@@ -2,8 +2,8 @@
 //!
 //! * A reply has the operations of the request. Writes are unchanged. A read returns null, a value
 //!   that was written to that key, or the last value that the transaction itself wrote.
-//! * With causal isolation, a node that showed a value as overwritten never shows it again in the
-//!   same life. With records, this holds in later lives, too.
+//! * With causal isolation, a node that has shown a value and later another one for the same key
+//!   never shows the first one again in that life. With records, this holds in later lives, too.
 //! * A node shows the same map after a recovery as before the crash.
 //! * In the end all nodes show the same map.
 

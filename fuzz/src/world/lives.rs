@@ -29,7 +29,7 @@ impl<S: Subject> World<'_, S> {
         self.crash(node, None);
     }
 
-    /// Crashes a node: at once, or after it gave up to `outputs` outputs for one more input.
+    /// Crashes a node: at once, or after at most `outputs` outputs for one more input.
     pub(super) fn crash(&mut self, node: usize, outputs: Option<usize>) {
         if self.slots[node].raw.is_none() {
             return;

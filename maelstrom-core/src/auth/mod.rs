@@ -64,7 +64,7 @@
 //!   virtual time do both. A handler whose messages must not be repeated needs its own sequence
 //!   numbers.
 //! * **Loss.** An attacker that can change messages can also drop them.
-//! * **Clients and services.** A client needs no key, and a service can reply anything.
+//! * **Clients and services.** A client needs no key, and a service can send any reply.
 //! * **`init`.** It tells a node the names of the nodes, so it has no MAC, and a node that has just
 //!   started accepts the first one. After that, a node drops an `init` that claims to come from
 //!   another node.

@@ -4,7 +4,7 @@
 //!
 //! * There are at most [`CLIENTS_MAX`] buckets and the shared one. Only clients with short names
 //!   have their own bucket.
-//! * Each message of a client takes a token of some bucket, whatever its name.
+//! * Each message of a client takes a token of some bucket, whatever name the client uses.
 //! * A client never gets more than its rate, even if it had no bucket of its own or lost it: only a
 //!   full bucket is dropped, and a new bucket starts with the tokens of the shared one.
 

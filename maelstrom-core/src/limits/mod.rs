@@ -42,8 +42,8 @@
 //! node drops full buckets to make room for new clients, the longest full one first. While no
 //! bucket is full, all further clients share one bucket. Clients whose names are longer than
 //! [`NAME_BYTES_MAX`] share it too. So memory is bounded. The sum of all clients' requests is
-//! bounded, too: in any interval of length `t`, the node accepts at most `(CLIENTS_MAX + 1) * (N *
-//! t + N)`.
+//! bounded, too: in any interval of length `t`, the node accepts at most `(CLIENTS_MAX+1)*(N*t+N)`
+//! of them.
 //!
 //! A client can write any name on a message. With many names it can reach that sum. While it does,
 //! it can cause refusals for other clients: they share a bucket with it, unless they sent enough in

@@ -31,10 +31,10 @@ use tokio::sync::Notify;
 use super::faulty;
 use super::{StoreError, SyncFolder, append, create, failure};
 
-/// Limit on the bytes of records that wait for the next part.
+/// If more bytes of records than this wait for the next part, the thread writes them before it.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
-/// When this many times [`WAITING_BYTES_MAX`] wait, a commit waits until the current part is
+/// If this many times [`WAITING_BYTES_MAX`] bytes wait, a commit waits until the current part is
 /// written.
 const WAITING_FACTOR_MAX: usize = 8;
 
