@@ -22,7 +22,6 @@
 //! committed since then, in order, or it returns an error. The store verifies the checksum of every
 //! page when it is opened. One kind of damage goes unnoticed: if the last commit of a killed
 //! process is damaged, it looks like an unfinished commit, and the store drops it.
-//! finished, and is dropped as one: damage to the very last commit of a process that was killed.)
 
 #![expect(clippy::disallowed_methods, reason = "this is the driver's disk")]
 
