@@ -1,5 +1,5 @@
-//! Target `chunks`: a stream is cut into the same lines, whatever the chunks in which it comes. The
-//! naive way of cutting it is the reference.
+//! Target `chunks`: the splitter cuts a stream into the same lines, however the stream is divided
+//! into chunks. The reference is a naive split of the whole stream.
 
 use crate::input::Input;
 
@@ -27,7 +27,7 @@ pub fn run(bytes: &[u8]) {
     let lengths: Vec<usize> = (0..input.below(16)).map(|_| input.below(64)).collect();
     let mut stream = Vec::new();
     while !input.is_empty() {
-        // Line ends are common.
+        // This makes line ends frequent.
         let byte = input.byte();
         stream.push(if byte.is_multiple_of(8) { b'\n' } else { byte });
     }

@@ -1,12 +1,12 @@
-//! Target `fields`: the bytes choose the fields of a line and of its body: which, how often, in
-//! which order, spelt how, and with which value. The line is judged as in [`lines`].
+//! Target `fields`: the bytes choose the fields of a line and of its body: their names, number,
+//! order, spelling and values. The line is judged as in [`lines`].
 //!
-//! A mutation of a line's text seldom makes another line that is a message. Here each one does.
+//! A mutation of a line's text seldom produces another message. Here every mutation does.
 
 use crate::input::Input;
 use crate::{lines, odd};
 
-/// The keys of a body, with values that fit.
+/// The keys of a body, with suitable values.
 const BODY: &[(&str, &[&str])] = &[
     (
         "type",
@@ -35,14 +35,14 @@ const BODY: &[(&str, &[&str])] = &[
     ("other", &["1", "{}"]),
 ];
 
-/// The keys of a line beside the body.
+/// The other keys of a line, with suitable values.
 const LINE: &[(&str, &[&str])] = &[
     ("src", &[r#""c1""#, r#""n2""#, r#""\u00631""#, "1"]),
     ("dest", &[r#""n1""#, r#""n1""#, r#""n1""#, r#""n2""#, r#""n\u0031""#, "null"]),
     ("id", &["1", "[{}]"]),
 ];
 
-/// One field: mostly with a value that fits.
+/// One field, in most cases with a suitable value.
 fn field(input: &mut Input<'_>, (key, values): (&str, &[&str])) -> String {
     let value = if input.one_in(8) { odd::value(input) } else { input.pick(values).to_owned() };
     match input.below(16) {

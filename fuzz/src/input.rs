@@ -1,8 +1,8 @@
-//! The bytes of a test case, read as choices.
+//! Reads the bytes of a test case as choices.
 //!
 //! The invariant: any bytes are a valid case. A choice beyond the end is zero, and
 //! [`Input::is_empty`] ends the case there. So a mutation in the middle of a case leaves the
-//! choices before it as they were.
+//! choices before it unchanged.
 
 /// A reader of choices.
 #[derive(Clone, Copy, Debug)]
@@ -30,18 +30,18 @@ impl<'a> Input<'a> {
         *first
     }
 
-    /// A number below `end`, or 0 if there is none.
+    /// A number below `end`. 0 if `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
         let byte = usize::from(self.byte());
         byte.checked_rem(end).unwrap_or(0)
     }
 
-    /// True once in so many choices, of evenly drawn bytes.
+    /// True for one in `count` choices, if the bytes are evenly distributed.
     pub fn one_in(&mut self, count: usize) -> bool {
         self.below(count) == count - 1
     }
 
-    /// One of these.
+    /// One of these values.
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }

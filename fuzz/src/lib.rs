@@ -1,18 +1,18 @@
-//! Fuzz targets: bytes in, and a panic if an invariant does not hold.
+//! Fuzz targets: each takes bytes, and panics if an invariant does not hold.
 //!
-//! `make fuzz` runs every target from its kept corpus for a while; `scripts/fuzz` says how to run
-//! one for longer, and how to replay what was found. Each target is a function of its bytes alone,
-//! so a file with the bytes is all that it takes.
+//! `make fuzz` runs every target for a while, beginning with its stored corpus. `scripts/fuzz`
+//! describes how to run one for longer, and how to replay a finding. Each target is a function of
+//! its bytes alone, so a file with these bytes is enough to reproduce a finding.
 //!
-//! | target | what it feeds, and what must hold |
+//! | target | input and invariant |
 //! |---|---|
-//! | [`lines`] | a line to the decoder, which must read it as serde_json does |
-//! | [`fields`] | the same, a line that is made of chosen fields |
-//! | [`chunks`] | a stream in chunks to the splitter of lines |
-//! | [`payloads`] | what nodes say and keep, as text: stable, and as serde_json reads it |
+//! | [`lines`] | a line for the decoder, which must read it as serde_json does |
+//! | [`fields`] | the same, for a line that is made of chosen fields |
+//! | [`chunks`] | a stream in chunks for the splitter of lines |
+//! | [`payloads`] | the messages and records of nodes, as text: stable, and as serde_json reads them |
 //! | [`echo`](subjects::echo), … | a cluster of one handler: see [`world`] |
 //!
-//! libFuzzer guides the search by the coverage that LLVM counts, which needs no nightly compiler.
+//! libFuzzer guides the search by the coverage that LLVM counts. This needs no nightly compiler.
 
 pub mod chunks;
 pub mod fields;
@@ -27,10 +27,10 @@ pub mod world;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether every step of a case is told on stderr.
+/// Whether each step of a case is written to stderr.
 pub static IS_TRACED: AtomicBool = AtomicBool::new(false);
 
-/// Tells a step, if anybody wants to know.
+/// Writes a step to stderr if tracing is on.
 fn trace(step: impl FnOnce() -> String) {
     if IS_TRACED.load(Ordering::Relaxed) {
         eprintln!("{}", step());

@@ -1,8 +1,8 @@
-//! Target `lines`: the bytes are a line. A node reads it as the
-//! [reference](mod@crate::reference) does: the same verdict, the same values.
+//! Target `lines`: the bytes are a line. A node must read it as the
+//! [reference](mod@crate::reference) does, with the same verdict and the same values.
 //!
 //! The node's payload has a variant of every shape. The line reaches the handler, is refused with
-//! an error, or is skipped; a node that has answered a line serves the next one.
+//! an error, or is skipped. After any line, the node must serve the next one.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ enum Answer {
     Told,
 }
 
-/// A handler that keeps what it was given.
+/// A handler that records the payloads that it receives.
 #[derive(Default)]
 struct Teller(Vec<Verdict<String>>);
 

@@ -1,5 +1,5 @@
-//! libFuzzer's program: the environment variable `FUZZ_TARGET` names the target, and with
-//! `FUZZ_TRACE` each step of a case is told on stderr. `scripts/fuzz` runs it.
+//! The program for libFuzzer. The environment variable `FUZZ_TARGET` names the target. With
+//! `FUZZ_TRACE`, it writes each step of a case to stderr. `scripts/fuzz` runs it.
 
 #![no_main]
 #![expect(clippy::disallowed_methods, reason = "a program, and what libFuzzer's macro makes of it")]

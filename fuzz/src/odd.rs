@@ -1,8 +1,8 @@
-//! JSON that is odd, and messages that are wrong in one place.
+//! Odd JSON, and messages with damage in one place.
 
 use crate::input::Input;
 
-/// Values as a client could send them. All of them are JSON.
+/// Values that a client could send. All of them are JSON.
 const VALUES: &[&str] = &[
     "0",
     "1",
@@ -29,7 +29,7 @@ const VALUES: &[&str] = &[
     r#"{"k0":[[0,1]]}"#,
 ];
 
-/// The names of all fields and types that some node knows, and some that none knows.
+/// The names of fields and types that some node knows, and of some that no node knows.
 const NAMES: &[&str] = &[
     "type",
     "msg_id",
@@ -109,7 +109,7 @@ pub fn fields(input: &mut Input<'_>) -> String {
     fields
 }
 
-/// The places of the numbers in a text.
+/// The ranges of the numbers in a text.
 fn numbers(text: &str) -> Vec<(usize, usize)> {
     let bytes = text.as_bytes();
     let (mut places, mut at) = (Vec::new(), 0);
@@ -124,7 +124,7 @@ fn numbers(text: &str) -> Vec<(usize, usize)> {
     places
 }
 
-/// The same text with another value in the place of a number, if there are as many.
+/// The text with another value in place of one of its numbers. Unchanged if it has too few numbers.
 #[must_use]
 pub fn replaced(text: &str, place: usize, value: usize) -> String {
     match numbers(text).get(place) {
@@ -133,7 +133,7 @@ pub fn replaced(text: &str, place: usize, value: usize) -> String {
     }
 }
 
-/// The same message, wrong in one place: a number is another one or none, or some bytes differ.
+/// The message with damage in one place: another value for a number, or some different bytes.
 pub fn damaged(line: &str, input: &mut Input<'_>) -> Vec<u8> {
     let places = numbers(line);
     if input.one_in(4) || places.is_empty() {

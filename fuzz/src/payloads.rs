@@ -1,12 +1,12 @@
-//! Target `payloads`: the first byte names a type that nodes read, and the text behind the third
-//! byte is one of its values. The second byte chooses a number in it, if there are as many, and
-//! the third byte what stands there instead.
+//! Target `payloads`: the first byte chooses a type that nodes read. The second byte chooses a
+//! number in the text, if the text has enough of them, and the third byte chooses a replacement for
+//! this number. The text after the third byte is a value of the type.
 //!
-//! * What nodes also write is stable: what was read, written and read again is the same value, and
-//!   is written as the same text. (Not always the text that came first: spaces, unknown fields and
-//!   fields with their default go away.)
-//! * What nodes only read, the payloads of requests, is read as the
-//!   [reference](mod@crate::reference) reads it.
+//! * The types that nodes also write are stable: a value that is read, written and read again is
+//!   the same value, and is written as the same text. (The first text may differ: spaces, unknown
+//!   fields and fields with their default disappear.)
+//! * The types that nodes only read are payloads of requests. Nodes read them as the
+//!   [reference](mod@crate::reference) does.
 
 use std::fmt::Debug;
 

@@ -1,11 +1,12 @@
-//! How a message is to be read: by serde_json alone, field by field, with no shortcut.
+//! A reference decoder: it reads a message with serde_json alone, field by field, without
+//! shortcuts.
 //!
-//! The decoder of `maelstrom-core` must come to the same verdict and the same values. It differs on
-//! purpose in two places, which the targets leave out:
+//! The decoder of `maelstrom-core` must reach the same verdict and the same values. The two differ
+//! on purpose in two places, which the targets leave out:
 //!
-//! * The depth of a value. serde_json takes 127 brackets within one another. This reference counts
-//!   from the body's field on, the decoder from the body or from the line on, so a line that opens
-//!   more than [`DEPTH_MAX`] brackets within one another may be judged either way.
+//! * The depth of a value. serde_json accepts 127 nested brackets. The reference counts from the
+//!   field of the body on, and the decoder counts from the body or from the line on. So a line with
+//!   more than [`DEPTH_MAX`] nested brackets may get either verdict.
 //! * The text of an error. Only its code is compared.
 
 use std::fmt;
@@ -15,10 +16,10 @@ use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// Lines with more brackets within one another than this are judged by no reference.
+/// The targets do not compare lines with more nested brackets than this.
 pub const DEPTH_MAX: usize = 100;
 
-/// The fields of an object in their order, those that are there twice among them.
+/// The fields of an object in their order, including repeated ones.
 #[derive(Debug)]
 pub struct Fields(Vec<(String, Box<RawValue>)>);
 
@@ -51,7 +52,7 @@ impl Fields {
         named.map(|(_, value)| value.get()).collect()
     }
 
-    /// The value of a field that must be there once.
+    /// The value of a field that must be present exactly once.
     fn once<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         let [value] = self.all(name)[..] else { return None };
         serde_json::from_str(value).ok()
@@ -63,31 +64,31 @@ impl Fields {
         self.once("type")
     }
 
-    /// The value of a field that may be there, and may be null.
+    /// The value of a field that may be absent, and may be null.
     fn maybe(&self, name: &str) -> Option<Option<u64>> {
         if self.all(name).is_empty() { Some(None) } else { self.once(name) }
     }
 }
 
-/// What is to become of a line at the node `n1`, which has begun and has made no calls.
+/// The treatment of a line by the node `n1`, which has started and has made no calls.
 #[derive(Debug, PartialEq)]
 pub enum Verdict<P> {
-    /// It is no message: nothing is said.
+    /// The line is no message: the node is silent.
     Skipped,
-    /// It is a reply, and nobody waits for it: nothing is said.
+    /// The line is a reply without an open call: the node is silent.
     Reply,
-    /// It is an `init`, which is not the decoder's business.
+    /// The line is an `init`. The reference does not cover it.
     Init,
-    /// An error is sent back, if the sender can be told.
+    /// The node sends an error, unless the message has no id.
     Refused {
-        /// The sender's name, and its name for the message.
+        /// The sender, and the id of its message.
         to: (String, Option<u64>),
         /// The error's code.
         code: u64,
     },
-    /// The handler gets it.
+    /// The handler gets the message.
     Served {
-        /// The sender's name, and its name for the message.
+        /// The sender, and the id of its message.
         from: (String, Option<u64>),
         /// The payload.
         payload: P,
@@ -106,7 +107,7 @@ pub fn judge<P: DeserializeOwned>(line: &[u8]) -> Verdict<P> {
     let Ok(body) = serde_json::from_str::<Fields>(body.get()) else { return refused(None, 12) };
     let ids = body.maybe("msg_id").zip(body.maybe("in_reply_to"));
     let Some((kind, (msg_id, in_reply_to))) = body.once::<String>("type").zip(ids) else {
-        // The sender is told if there is anything that could be its name for the message.
+        // The sender gets an error if any field could be the id of its message.
         let last = body.all("msg_id").last().and_then(|text| u64::from_str(text).ok());
         return refused(last, 12);
     };
@@ -125,7 +126,7 @@ pub fn judge<P: DeserializeOwned>(line: &[u8]) -> Verdict<P> {
     }
 }
 
-/// The payload of a body as the externally tagged enum that it is in Rust, or the code of an error.
+/// Decodes the payload of a body as an externally tagged enum, which is its type in Rust.
 ///
 /// # Errors
 ///
@@ -149,7 +150,7 @@ pub fn payload<P: DeserializeOwned>(kind: &str, body: &Fields) -> Result<P, u64>
     decoded.map_err(|error| if error.to_string().starts_with("unknown variant") { 10 } else { 12 })
 }
 
-/// How many brackets a text opens within one another, at most; strings are not looked at.
+/// The maximum depth of brackets in a text. Brackets within strings count, too.
 #[must_use]
 pub fn depth(text: &[u8]) -> usize {
     let (mut depth, mut most) = (0_usize, 0);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 pub struct LinKv(BTreeMap<String, Value>);
 
 impl LinKv {
-    /// Answers a request: to which node, and the line.
+    /// Answers a request. Returns the name of the node and the line for it.
     pub fn answer(&mut self, line: &str) -> Option<(String, String)> {
         let message: Value = serde_json::from_str(line).ok()?;
         let (node, body) = (message["src"].as_str()?, &message["body"]);

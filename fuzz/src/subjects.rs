@@ -1,4 +1,4 @@
-//! The handlers, each with what its clients ask and what its replies may say.
+//! The handlers, each with the requests of its clients and the rules for its replies.
 
 pub mod broadcast;
 pub mod echo;

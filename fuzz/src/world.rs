@@ -1,18 +1,18 @@
 //! A cluster of nodes in virtual time, driven by the bytes of a case: clients, strangers and
-//! damaged messages; delay, loss, repetition; timers; crashes and recoveries; snapshots.
+//! damaged messages; delay, loss and duplication; timers; crashes and recoveries; snapshots.
 //!
-//! # What holds for every handler
+//! # Invariants of every handler
 //!
-//! * A reply is to a request of that client that this life of the node got, and each request is
-//!   answered at most once.
-//! * What a node says is whole lines, each a message in its own name.
-//! * What a node says and keeps is bounded by what it was sent (`World::bound`).
-//! * A node recovers from any prefix of its outputs: the records before the crash, or a snapshot
-//!   and the records since.
+//! * A reply answers a request of that client that this life of the node received. Each request
+//!   gets at most one reply.
+//! * The output of a node is whole lines. Each line is a message with the node as its source.
+//! * The output and the records of a node are bounded by its input (`World::bound`).
+//! * A node recovers from any prefix of its outputs: either from all records before the crash, or
+//!   from a snapshot and the records since.
 //!
-//! A [`Subject`] knows the rest: what clients ask, and what the replies may say. It is asked only
-//! as long as no damaged message was delivered, since a peer that lies may make a node say
-//! anything.
+//! A [`Subject`] adds the rest: the requests of clients, and the replies that are allowed. The
+//! world consults it only until it delivers a damaged message, since a lying peer may make a node
+//! say anything.
 
 mod lives;
 
@@ -28,31 +28,31 @@ use crate::odd;
 use crate::service::LinKv;
 use crate::trace;
 
-/// How a cluster is set up.
+/// The set-up of a cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
-    /// How many nodes there are.
+    /// Number of nodes.
     pub nodes: usize,
     /// Whether records are kept.
     pub is_durable: bool,
-    /// Whether there may be damaged messages and strangers among the peers.
+    /// Whether the nodes may receive damaged messages, and messages of strangers.
     pub is_hostile: bool,
-    /// The handler's own choice.
+    /// A number for the handler's own options.
     pub choice: usize,
 }
 
 /// A request of a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// The client and its name for the message.
+    /// The client and the id of the message.
     pub name: (&'a str, u64),
-    /// The node that gets it.
+    /// The node that receives it.
     pub node: usize,
-    /// Which life of the node.
+    /// The life of the node: the number of its starts.
     pub life: u64,
-    /// The fields.
+    /// The fields, as text.
     pub request: &'a str,
-    /// Whether it came before under this name, to any node.
+    /// Whether the client sent this id before, to any node.
     pub is_retry: bool,
 }
 
@@ -61,9 +61,9 @@ pub struct Asked<'a> {
 pub struct Reply<'a> {
     /// The node that replied.
     pub node: usize,
-    /// Which life of the node.
+    /// The life of the node: the number of its starts.
     pub life: u64,
-    /// The client and its name for the message.
+    /// The client and the id of the request.
     pub asked: (&'a str, u64),
     /// The fields of the request, as text.
     pub request: &'a str,
@@ -85,21 +85,21 @@ impl Reply<'_> {
     }
 }
 
-/// A handler and what is known of it.
+/// A handler, with the requests of its clients and the rules for its replies.
 pub trait Subject {
     /// The handler.
     type Handler: MessageHandler;
 
-    /// One of its kind, for a new life of a node.
+    /// A new handler, for a new life of a node.
     fn handler(&self) -> Self::Handler;
 
     /// The fields of a request.
     fn request(&mut self, input: &mut Input<'_>) -> String;
 
-    /// A node is about to be sent a request.
+    /// Called before a request goes to a node.
     fn asked(&mut self, _asked: &Asked<'_>) {}
 
-    /// A node has replied.
+    /// Called when a node has replied.
     fn replied(&mut self, reply: &Reply<'_>);
 
     /// The fields of a request that shows a node's state.
@@ -107,24 +107,24 @@ pub trait Subject {
         None
     }
 
-    /// A node that has crashed is back, and shows this. `before`: what it showed, if nothing
-    /// happened between that and the crash.
+    /// Called when a crashed node has recovered and shows the state `after`. `before` is the state
+    /// that it showed just before the crash, if nothing happened in between.
     fn recovered(&mut self, _node: usize, _before: Option<&str>, _after: &str) {}
 
-    /// A node has crashed, and has lost all if it kept no records.
+    /// Called when a node has crashed. `is_lost`: it keeps no records, so it lost its state.
     fn crashed(&mut self, _node: usize, _is_lost: bool) {}
 
-    /// Whether the nodes show all that they are to show, once all messages come through.
+    /// Whether the nodes show everything that they must show once all messages are delivered.
     ///
     /// # Errors
     ///
-    /// What is missing.
+    /// A description of the difference.
     fn settled(&self, _shown: &[String]) -> Result<(), String> {
         Ok(())
     }
 }
 
-/// A request and how often it may still be answered.
+/// A request that a life of a node received, and whether it may still be answered.
 struct Ask {
     node: usize,
     life: u64,
@@ -138,23 +138,24 @@ struct Replacing {
     records: Vec<Vec<u8>>,
 }
 
-/// A place for a node.
+/// One node of the cluster, up or down.
 struct Slot<H: MessageHandler> {
     raw: Option<RawNode<H>>,
     life: u64,
     records: Vec<Vec<u8>>,
     replacing: Option<Replacing>,
-    /// What it showed when it crashed.
+    /// The state that it showed when it crashed.
     shown: Option<String>,
 }
 
-/// A message under way: to a node, or to the service behind the last one.
+/// A message on the network, with the index of its destination. The service comes after the last
+/// node.
 type Message = (usize, String);
 
-/// Messages beyond this are lost, the oldest first.
+/// Limit on the messages on the network. Beyond it, the oldest are lost.
 const NET_MAX: usize = 256;
 
-/// So many bytes a node may say for an input of no length.
+/// Bytes that a node may output for an empty input.
 const INPUT_BYTES: usize = 16 << 10;
 
 /// The cluster.
@@ -171,7 +172,7 @@ pub struct World<'a, S: Subject> {
     wall: Duration,
     asks: BTreeMap<(String, u64), Vec<Ask>>,
     next_msg_id: u64,
-    /// The bytes of all that nodes were sent and have said.
+    /// Bytes of all inputs of nodes, and of all their messages except replies.
     bytes: usize,
     is_spoilt: bool,
     /// The reply to the last probe.
@@ -191,7 +192,7 @@ fn node_name(node: usize) -> String {
 }
 
 impl<'a, S: Subject> World<'a, S> {
-    /// Runs a case: the first two bytes are the set-up, the rest are steps.
+    /// Runs a case: the first two bytes are the set-up, and the rest are steps.
     pub fn run(bytes: &'a [u8], new: impl FnOnce(Setup) -> S) {
         let mut input = Input::new(bytes);
         let (flags, choice) = (input.byte(), input.below(256));
@@ -292,7 +293,7 @@ impl<'a, S: Subject> World<'a, S> {
         self.next_msg_id
     }
 
-    /// Sends a request of a client, and takes so many outputs.
+    /// Sends a request of a client, and takes up to `outputs_max` outputs.
     fn send(&mut self, node: usize, name: (&str, u64), request: &str, outputs_max: usize) {
         if self.slots[node].raw.is_none() {
             return;
@@ -311,7 +312,7 @@ impl<'a, S: Subject> World<'a, S> {
         self.give_and_take(node, line.as_bytes(), outputs_max);
     }
 
-    /// Asks a node to show its state, and returns the reply if it comes at once.
+    /// Asks a node for its state. Returns the reply if it comes at once.
     fn probe(&mut self, node: usize) -> Option<String> {
         let request = self.subject.probe()?;
         let id = self.next_id();
@@ -320,7 +321,7 @@ impl<'a, S: Subject> World<'a, S> {
         self.probed.take()
     }
 
-    /// A message of nobody that a node knows, or in the name of one.
+    /// Sends a random message, from a name that the node may know or not.
     fn stranger(&mut self, node: usize) {
         let src = self.input.pick(&["c1", "n1", "n2", "n9", "lin-kv", ""]);
         let fields = odd::fields(&mut self.input);
@@ -328,7 +329,7 @@ impl<'a, S: Subject> World<'a, S> {
             return;
         }
         self.is_spoilt = true;
-        // A name for the message of which a reply may be made, once.
+        // The handler may reply to this id once.
         let id = self.next_id();
         let life = self.slots[node].life;
         let ask = Ask { node, life, request: fields.clone(), is_open: true };
@@ -340,7 +341,7 @@ impl<'a, S: Subject> World<'a, S> {
         self.give(node, line.as_bytes());
     }
 
-    /// Delivers a message between nodes that is wrong in one place.
+    /// Delivers a message between nodes with damage in one place.
     fn damage(&mut self) {
         let at = self.input.below(self.history.len().max(1));
         let Some((node, line)) = self.history.get(at).cloned() else { return };
@@ -362,7 +363,7 @@ impl<'a, S: Subject> World<'a, S> {
         }
     }
 
-    /// Delivers the first message that is for a node, and takes so many outputs.
+    /// Delivers the first message for a node, and takes up to `outputs_max` outputs.
     fn deliver_one_to(&mut self, node: usize, outputs_max: usize) {
         let at = self.net.iter().position(|(dest, _)| *dest == node);
         if let Some((_, line)) = at.and_then(|at| self.net.remove(at)) {
@@ -406,7 +407,7 @@ impl<'a, S: Subject> World<'a, S> {
         self.give_and_take(node, line, usize::MAX);
     }
 
-    /// Gives a node a line, and takes so many of its outputs.
+    /// Gives a line to a node, and takes up to `outputs_max` outputs.
     fn give_and_take(&mut self, node: usize, line: &[u8], outputs_max: usize) {
         let clock = self.clock();
         self.bytes += line.len();
@@ -417,13 +418,13 @@ impl<'a, S: Subject> World<'a, S> {
         self.drain(node, outputs_max);
     }
 
-    /// How much a node may say or keep after one input: at most all that ever was said, once for
-    /// each node, and something.
+    /// Limit on the bytes that a node may output after one input: for each destination, a constant
+    /// and a multiple of all bytes so far.
     fn bound(&self) -> usize {
         (INPUT_BYTES + 4 * self.bytes) * (self.setup.nodes + 1)
     }
 
-    /// Takes so many outputs of a node.
+    /// Takes up to `outputs_max` outputs of a node.
     fn drain(&mut self, node: usize, outputs_max: usize) {
         let Some(raw) = &mut self.slots[node].raw else { return };
         let outputs: Vec<Output> =
@@ -477,7 +478,7 @@ impl<'a, S: Subject> World<'a, S> {
         self.bytes += text.len();
         let places = (0..self.setup.nodes).map(node_name).chain(["lin-kv".to_owned()]);
         let dest = places.into_iter().position(|place| place == line.dest);
-        // A stranger may have given itself any name.
+        // A stranger may have used any name.
         assert!(dest.is_some() || self.is_spoilt, "nobody has that name: {text}");
         if let Some(dest) = dest {
             self.post((dest, text.to_owned()));
@@ -490,7 +491,7 @@ impl<'a, S: Subject> World<'a, S> {
         let asks = asks.into_iter().flatten();
         let ask = asks.into_iter().find(|ask| ask.is_open && (ask.node, ask.life) == (node, life));
         let Some(ask) = ask else {
-            // A damaged request is answered under a name that nobody gave it.
+            // A damaged request may carry an id that no client chose.
             assert!(self.is_spoilt, "a reply to no request, or one too many: {to} {id} {fields:?}");
             return;
         };
@@ -514,7 +515,7 @@ impl<'a, S: Subject> World<'a, S> {
 
     fn advance(&mut self, by: Duration) {
         let end = self.now + by;
-        // What a timer sets for at once waits for the next step.
+        // The limit ends a series of timers that each set another one for the same instant.
         for _ in 0..64 {
             let Some(at) = self.next_timeout().filter(|at| *at <= end) else { break };
             self.fire(at);

@@ -1,7 +1,8 @@
-//! What authentication between nodes costs: two nodes pass a message to each other, with a key and
-//! without, in turns.
+//! The cost of authentication between nodes: two nodes pass a message back and forth, with a key
+//! and without, in turns.
 //!
-//! One moment of a busy machine is unlike another, so the quotient of the medians counts.
+//! The load of the machine changes from moment to moment, so only the quotient of the medians
+//! counts.
 
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 #![expect(clippy::print_stdout, reason = "this is where the results go")]
@@ -16,7 +17,7 @@ use maelstrom_core::{Clock, Error, MessageHandler, NoEvent, Node, RawNode, Reque
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// Sends back to the other node what that node has sent.
+/// Sends each message of the other node back to it.
 struct Player;
 
 #[derive(Deserialize, Serialize)]
@@ -43,7 +44,7 @@ impl MessageHandler for Player {
     }
 }
 
-/// Two nodes and the line that is under way to the first.
+/// Two nodes, and the line that is on its way to the first.
 struct Game {
     nodes: [RawNode<Player>; 2],
     line: Vec<u8>,
@@ -69,7 +70,7 @@ impl Game {
         game
     }
 
-    /// Two messages: there and back. Tells the length of the last line.
+    /// Passes the line to the second node and back. Returns the length of the last line.
     fn round(&mut self) -> usize {
         for node in &mut self.nodes {
             let next = take(node, black_box(&self.line));
@@ -87,10 +88,10 @@ fn take(node: &mut RawNode<Player>, line: &[u8]) -> Vec<u8> {
     }
 }
 
-/// How often each of two is measured,
+/// Number of measurements of each of the two.
 const ROUNDS: usize = 301;
 
-/// for about so long.
+/// Approximate duration of a measurement.
 const ROUND: Duration = Duration::from_millis(3);
 
 fn time(calls: u32, game: &mut Game) -> Duration {
@@ -120,7 +121,7 @@ fn row(name: &str, body: &str) {
 }
 
 fn main() {
-    // `cargo test` asks whether it runs, and not for figures.
+    // `cargo test` only checks that this program starts.
     if std::env::args().any(|arg| arg == "--test") {
         return;
     }

@@ -1,8 +1,9 @@
-//! What it costs to decode a line, and to answer one.
+//! The cost of decoding a line, and of answering one.
 //!
-//! Beside each of criterion's figures stands that of serde_json alone, reading the same line into
-//! one flat struct: less is hardly possible. Since one moment of a busy machine is unlike another,
-//! the table at the end measures both in turns, and has the quotient of their medians.
+//! Beside each of criterion's figures is the figure of serde_json alone, which reads the same line
+//! into a flat struct. That is close to a lower bound. The load of the machine changes from moment
+//! to moment, so the table at the end measures both in turns, and shows the quotient of their
+//! medians.
 
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 #![expect(clippy::print_stdout, reason = "this is where the results go")]
@@ -52,7 +53,7 @@ impl MessageHandler for Reader {
     }
 }
 
-/// All that a line of gossip holds.
+/// All fields of a line of gossip.
 #[derive(Deserialize)]
 struct FlatGossip<'a> {
     src: &'a str,
@@ -68,7 +69,7 @@ struct FlatGossipBody<'a> {
     values: Vec<u64>,
 }
 
-/// All that an echo holds.
+/// All fields of an echo.
 #[derive(Deserialize)]
 struct FlatEcho<'a> {
     #[serde(borrow)]
@@ -110,7 +111,7 @@ fn started() -> RawNode<Reader> {
     node
 }
 
-/// Takes a line as the runtime does, and tells how long the answer is.
+/// Handles a line as the runtime does. Returns the length of the output.
 fn take(node: &mut RawNode<Reader>, line: &str) -> usize {
     node.handle_line(Clock::default(), line.as_bytes());
     let mut bytes = 0;
@@ -122,7 +123,7 @@ fn take(node: &mut RawNode<Reader>, line: &str) -> usize {
 }
 
 fn gossip_line() -> String {
-    // As far apart as what Maelstrom's clients send, and mostly of five or six digits.
+    // Spread as widely as the values of Maelstrom's clients, mostly of five or six digits.
     let values: Vec<u64> = (0..1_000_u64).map(|n| n.wrapping_mul(7_919) % 1_000_000).collect();
     format!(
         r#"{{"src":"n2","dest":"n1","body":{{"type":"gossip","values":{}}}}}"#,
@@ -130,7 +131,7 @@ fn gossip_line() -> String {
     )
 }
 
-/// In the order in which Maelstrom's client writes it.
+/// The order of fields is that of Maelstrom's client.
 const ECHO: &str =
     r#"{"id":7,"src":"c1","dest":"n1","body":{"echo":"Please echo 42","type":"echo","msg_id":3}}"#;
 
@@ -175,10 +176,10 @@ fn criterion_benches(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// How often each of two is measured,
+/// Number of measurements of each of the two.
 const ROUNDS: usize = 301;
 
-/// for about so long.
+/// Approximate duration of a measurement.
 const ROUND: Duration = Duration::from_millis(3);
 
 fn time(calls: u32, mut call: impl FnMut() -> usize) -> Duration {
@@ -189,7 +190,7 @@ fn time(calls: u32, mut call: impl FnMut() -> usize) -> Duration {
     begin.elapsed() / calls
 }
 
-/// One row of the table: two ways to do the same, in turns.
+/// One row of the table: two ways to do the same, measured in turns.
 fn row(name: &str, mut node: impl FnMut() -> usize, mut flat: impl FnMut() -> usize) {
     let once = time(100, &mut flat).as_nanos().max(1);
     let calls = u32::try_from(ROUND.as_nanos() / once).unwrap_or(u32::MAX).max(1);
@@ -219,7 +220,7 @@ fn table() {
 criterion_group!(benches, criterion_benches);
 
 fn main() {
-    // `cargo test` asks whether it runs, and not for figures.
+    // `cargo test` only checks that the benchmarks run: it needs no figures.
     let test = std::env::args().any(|arg| arg == "--test");
     benches();
     if test {

@@ -1,10 +1,10 @@
-//! Stands for authentication in a build without the feature `auth`: no node has a key.
+//! Replaces authentication in a build without the feature `auth`: no node has a key.
 
 use std::convert::Infallible;
 
 use crate::message::NodeId;
 
-/// A key that nobody has.
+/// A key. No value of this type exists.
 #[derive(Clone, Debug)]
 pub(crate) struct ClusterKey(Infallible);
 

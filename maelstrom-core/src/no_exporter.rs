@@ -1,4 +1,4 @@
-//! Stands for the exporter in a build without the feature `metrics`: nobody can ask for anything.
+//! Replaces the exporter in a build without the feature `metrics`: there is no server.
 
 use std::convert::Infallible;
 use std::io;
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::metrics::Snapshot;
 
-/// A request that nobody makes.
+/// A request for metrics. No value of this type exists.
 pub(crate) struct Asked(Infallible);
 
 impl Asked {
@@ -19,7 +19,7 @@ impl Asked {
 pub(crate) struct Exporter;
 
 impl Exporter {
-    /// Fails if there is an address: nobody would listen there.
+    /// Fails if there is an address, since no server would listen there.
     pub(crate) async fn start(addr: Option<SocketAddr>) -> io::Result<Self> {
         if addr.is_none() {
             return Ok(Self);

@@ -1,4 +1,4 @@
-//! Stands for the store in a build without the feature `disk`: no node can open one.
+//! Replaces the store in a build without the feature `disk`: no node can open one.
 
 use std::convert::Infallible;
 use std::io;
@@ -10,12 +10,12 @@ use tokio::sync::Notify;
 use crate::error::Error;
 use crate::store_error::StoreError;
 
-/// The records of a node, of which there are none.
+/// The records of a node. No value of this type exists.
 #[derive(Debug)]
 pub(crate) struct Store(Infallible);
 
 impl Store {
-    /// Fails: a node must not acknowledge what nobody keeps.
+    /// Always fails: a node must not acknowledge records that are not kept.
     pub(crate) fn open(dir: &Path, _node: &str, _format: &str) -> Result<Self, StoreError> {
         let why = "maelstrom-core was built without the feature `disk`: it keeps no records";
         let source = io::Error::new(io::ErrorKind::Unsupported, why);

@@ -1,9 +1,9 @@
-//! The driver for real use: stdin, stdout, the machine's clocks.
+//! The driver for real use: stdin, stdout, and the machine's clocks.
 //!
-//! The invariant: every line that comes in is handled, in order, and everything the node says goes
-//! out, in order, before more is read. So a reader that stops reading stops the node, and memory
-//! stays bounded by one chunk of input, one line, and all that one line or one timeout makes the
-//! node say. A body that goes to many nodes is in memory once, and is put into one line at a time.
+//! The invariant: the driver handles every input line in order. It writes all output of the node,
+//! in order, before it reads more. So a reader that stops reading stops the node. Memory stays
+//! bounded by one chunk of input, one line, and the output that one line or one timeout causes. A
+//! body that goes to many nodes is in memory once, and is copied into one line at a time.
 
 #![expect(
     clippy::disallowed_methods,
@@ -32,40 +32,41 @@ use crate::stdio;
 use crate::store::Store;
 use crate::store_error::StoreError;
 
-/// How much is read at a time: what a pipe holds.
+/// Bytes to read at a time: the capacity of a pipe.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// About how many bytes of a snapshot are written at a time. The node is silent while it puts them
-/// together, and not while they are written.
+/// Approximate size of a part of a snapshot in bytes. The node handles nothing while it builds a
+/// part, but goes on while a thread writes the part.
 const PART_BYTES: usize = 1 << 20;
 
-/// Replies are written out when there are this many bytes of them, even in the middle of a chunk.
+/// The driver writes replies out once they take this many bytes, even in the middle of a chunk.
 const BATCH_BYTES: usize = 256 << 10;
 
-/// After the end of input, how long a handler may take to answer what it still owes.
+/// After the end of input, the time that a handler has to send the replies that it still owes.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// After the end of input, how often a handler may answer a failed call with a new one.
 const DRAIN_ROUNDS_MAX: usize = 16;
 
-/// How the runtime behaves.
+/// Configuration of the runtime.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Longer lines are skipped, with a warning. See [`LINE_BYTES_MAX`] for the default. With a key
-    /// of the cluster, a seal may make lines longer, so
-    /// [that much](crate::auth::sealed_line_bytes_max) is read.
+    /// of the cluster, the limit is [larger](crate::auth::sealed_line_bytes_max), because a seal
+    /// makes a line longer.
     pub line_bytes_max: usize,
-    /// Where records are kept, each node's in a folder of its own. `None`: nowhere. Without the
-    /// feature `disk` a node with a folder ends with an error when it is told its name.
+    /// Folder in which each node keeps its records, in a folder of its own. `None`: nothing is
+    /// kept. Without the feature `disk`, a node with such a folder ends with an error on `init`.
     pub data_dir: Option<PathBuf>,
-    /// Where Prometheus text is served at `/metrics` and the node's health at `/health`. `None`:
-    /// nowhere, and no metrics are recorded. Without the feature `metrics` a node with an address
-    /// ends with an error.
+    /// Address at which the node serves Prometheus text (`/metrics`) and its health (`/health`).
+    /// `None`: no server, and no metrics are recorded. Without the feature `metrics`, a node with
+    /// an address ends with an error.
     pub metrics: Option<SocketAddr>,
-    /// The file with the key that messages between nodes need, see [`auth`](crate::auth). `None`:
-    /// they need none. Without the feature `auth` a node with such a file ends with an error.
+    /// File with the key that authenticates messages between nodes, see [`auth`](crate::auth).
+    /// `None`: no authentication. Without the feature `auth`, a node with such a file ends with an
+    /// error.
     pub cluster_key_file: Option<PathBuf>,
-    /// When requests of clients are refused.
+    /// Limits beyond which the node refuses requests of clients.
     pub limits: Limits,
 }
 
@@ -81,24 +82,24 @@ impl Default for Config {
     }
 }
 
-/// Why a node has ended before its input did.
+/// The error that ended a node before the end of its input.
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
     /// The input or the output failed other than by being closed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The records cannot be kept or had back. What was acknowledged is safe.
+    /// The records cannot be kept or recovered. The node acknowledged nothing that it did not keep.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 /// Runs `handler` on stdin and stdout until the input ends, stdout closes, or the process is asked
-/// to stop (Ctrl-C, SIGTERM). Logging is the caller's business; see [`crate::cli`].
+/// to stop (Ctrl-C, SIGTERM). The caller sets up logging; see [`crate::cli`].
 ///
 /// # Errors
 ///
-/// If stdin or stdout fails other than by being closed, the records cannot be kept or had back, the
-/// system has no randomness to give, or the file with the key of the cluster is refused.
+/// If stdin or stdout fails other than by being closed, the records cannot be kept or recovered,
+/// the system provides no randomness, or the file with the key of the cluster is refused.
 pub fn run<H: MessageHandler>(handler: H, config: &Config) -> anyhow::Result<()> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
@@ -116,8 +117,8 @@ pub fn run<H: MessageHandler>(handler: H, config: &Config) -> anyhow::Result<()>
         let stop = stop_signal()?;
         drive(node, config, stdio::input(), stdio::output(), stop).await
     });
-    // Where stdin is no pipe, a read may still be under way on a thread, which must not hold up the
-    // exit.
+    // If stdin is no pipe, a thread may still wait in a read. The exit must not wait for that
+    // thread.
     runtime.shutdown_background();
     Ok(result?)
 }
@@ -135,14 +136,15 @@ fn use_key<H: MessageHandler>(_: &mut RawNode<H>, _: &Path) -> anyhow::Result<()
 
 /// Runs a node on any input and output until the input ends, the output closes, or `stop` is ready.
 ///
-/// `node` must have been told whether it is durable: just if `config` names a folder. It must have
-/// been given its limits, and the key of the cluster, if there is one: those in `config` are not
-/// read.
+/// The caller must have made `node` durable exactly if `config` names a folder. The caller must
+/// also have given `node` its limits and, if there is one, the key of the cluster: this function
+/// does not read those in `config`.
 ///
 /// # Errors
 ///
-/// If the input or the output fails other than by being closed, or the records cannot be kept or had
-/// back: then nothing has left the node that depends on them.
+/// If the input or the output fails other than by being closed, or the records cannot be kept or
+/// recovered. In the latter case, no message has left the node that depends on a record that was
+/// not kept.
 pub async fn drive<H: MessageHandler>(
     mut node: RawNode<H>,
     config: &Config,
@@ -200,15 +202,15 @@ struct Driver<H: MessageHandler, W> {
     records: Journal,
 }
 
-/// Where records go.
+/// The destination of the node's records.
 #[derive(Debug, Default)]
 struct Journal {
     dir: Option<PathBuf>,
     /// Open once the node has its name.
     store: Option<Store>,
-    /// Those that are to be synced together.
+    /// The records of the next sync.
     batch: Vec<Vec<u8>>,
-    /// Where the next part of the snapshot begins that is being written.
+    /// The position at which the next part of the current snapshot begins.
     next_part: SnapshotPosition,
 }
 
@@ -220,7 +222,7 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         }
     }
 
-    /// Ready when the node has something to do of its own accord; never if it has not.
+    /// Ready at the node's next timeout. Never ready if the node has none.
     fn next_deadline(&self) -> impl Future<Output = ()> + use<H, W> {
         let deadline = self.node.poll_timeout().and_then(|at| self.started.checked_add(at));
         async move {
@@ -260,7 +262,7 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         Ok(())
     }
 
-    /// If the line tells the node its name, it first gets back what it kept under that name.
+    /// If the line tells the node its name, recovers the records kept under that name first.
     fn recover(&mut self, line: &[u8]) -> Result<(), StoreError> {
         let Some((name, dir)) = self.node.name_in_init(line).zip(self.records.dir.as_ref()) else {
             return Ok(());
@@ -275,8 +277,7 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         Ok(())
     }
 
-    /// Writes all that the node has to say, once all that it wants kept is safe: one sync for
-    /// everything that waits.
+    /// Makes all persisted records durable with one sync, then writes all output of the node.
     async fn write_out(&mut self) -> Result<(), DriveError> {
         let Journal { store, batch, next_part, .. } = &mut self.records;
         let (mut is_full, mut has_written) = (false, false);
@@ -308,26 +309,26 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         Ok(())
     }
 
-    /// Whether a snapshot is being written, and can go on once its last part is durable.
+    /// Whether a snapshot has a next step: a part is being written, or the node can provide one.
     fn can_snapshot(&self) -> bool {
         let Some(store) = &self.records.store else { return false };
         let is_part_written = store.part_written().is_some();
         is_part_written || store.is_replacing() && self.node.snapshot_bytes().is_some()
     }
 
-    /// Ready when no part of a snapshot is being written any more.
+    /// Ready when no part of a snapshot is being written.
     fn part_written(&self) -> impl Future<Output = ()> + use<H, W> {
         let written = self.records.store.as_ref().and_then(Store::part_written);
         async move {
             match written {
                 Some(written) => written.notified().await,
-                // Without this, nobody would notice that there is input.
+                // Gives tokio the chance to notice input.
                 None => tokio::task::yield_now().await,
             }
         }
     }
 
-    /// Completes the part of the snapshot that is durable by now, or begins to write the next one.
+    /// Completes the part of the snapshot that has become durable, or begins to write the next one.
     fn snapshot_next(&mut self) {
         match &mut self.records.store {
             Some(store) if store.part_written().is_some() => store.complete_part(),
@@ -335,7 +336,8 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         }
     }
 
-    /// Begins to write the next part of the snapshot. Everything that the node has persisted is durable.
+    /// Begins to write the next part of the snapshot. Everything that the node has persisted is
+    /// durable.
     fn add_part(&mut self) {
         let Some(store) = &mut self.records.store else { return };
         let mut part = Vec::new();
@@ -351,7 +353,7 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         }
     }
 
-    /// Tells a reader of the metrics what they are now.
+    /// Answers a request for the metrics.
     fn tell(&mut self, asked: Asked) {
         if let Some(store) = &mut self.records.store {
             let recorder = self.node.recorder();
@@ -364,8 +366,8 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         asked.answer(self.node.is_ready(), metrics);
     }
 
-    /// Answers what can still be answered: calls fail, since no reply can come, and a handler that
-    /// waits for a timer to answer is given the time.
+    /// Answers what can still be answered. Open calls fail, since no reply can come. A handler that
+    /// answers on a timer gets up to [`DRAIN_MAX`] to do so.
     async fn end_of_input(&mut self, lines: &mut LineSplitter) -> Result<(), DriveError> {
         if let Some(line) = lines.finish() {
             self.handle(&line)?;

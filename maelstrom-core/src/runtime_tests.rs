@@ -1,4 +1,4 @@
-//! What the driver promises about time and writes, with a clock that stands still unless all wait.
+//! The driver's timing and writes, with a clock that advances only when every task waits.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,11 +14,11 @@ struct Puppet;
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Command {
-    /// Answers after a while.
+    /// Replies after this many milliseconds.
     Later { ms: u64 },
-    /// Calls somebody, and again whenever the call fails.
+    /// Calls another node, and repeats the call whenever it fails.
     Insist,
-    /// Answers with as many bytes.
+    /// Replies with this many bytes.
     Big { bytes: usize },
 }
 
@@ -68,7 +68,7 @@ impl MessageHandler for Puppet {
     }
 }
 
-/// An output that keeps each write apart.
+/// An output that keeps each write separate.
 #[derive(Default)]
 struct Writes(Vec<Vec<u8>>);
 
@@ -91,8 +91,8 @@ impl AsyncWrite for Writes {
     }
 }
 
-/// What a node writes that is sent `init` and these bodies in one chunk, and then nothing more; and
-/// how long it lives.
+/// Sends `init` and these bodies to a node in one chunk, then ends its input. Returns the node's
+/// writes, and the time until it ends.
 async fn run(bodies: &[&str]) -> (Vec<Vec<u8>>, Duration) {
     let init = r#"{"type":"init","msg_id":0,"node_id":"n1","node_ids":["n1","n2"]}"#;
     let lines = [&[init], bodies].concat().into_iter().map(|body| {
@@ -223,8 +223,8 @@ impl MessageHandler for Keeper {
     }
 }
 
-/// The journal is replaced, part by part, while messages come. No message waits for the last part,
-/// and none is lost, whenever the node ends.
+/// A snapshot replaces the journal, part by part, while the client gets a reply to each message.
+/// The newest records survive.
 #[tokio::test]
 async fn a_snapshot_is_taken_in_parts_while_messages_are_answered() {
     const KEYS: usize = 50;

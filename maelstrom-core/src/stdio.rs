@@ -1,18 +1,18 @@
-//! The process's stdin and stdout, as fast as what they are allows.
+//! The process's stdin and stdout, read and written as efficiently as their type allows.
 //!
-//! tokio reads and writes them on a thread of its own, which costs two switches of threads for a
-//! lone message. Maelstrom gives a node two pipes, and those can be waited for. To read them without
-//! blocking they are opened anew: `O_NONBLOCK` belongs to the open file, and whoever started the
-//! node may hold the same one.
+//! tokio reads and writes them on a separate thread, which costs a lone message two thread
+//! switches. Maelstrom gives a node two pipes, and a process can wait for pipes without a thread.
+//! To read them without blocking, this module opens them again: `O_NONBLOCK` belongs to the open
+//! file, which the process that started the node may share.
 //!
-//! The invariant: whatever stdin and stdout are, they are served; what is no pipe, or cannot be
-//! opened again, goes through tokio's thread.
+//! The invariant: stdin and stdout work whatever their type. If one is no pipe, or cannot be opened
+//! again, tokio's thread serves it.
 
 #![expect(clippy::disallowed_methods, reason = "this is where the driver's I/O comes from")]
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// What stdin says.
+/// The input of the process.
 pub(crate) fn input() -> Box<dyn AsyncRead + Unpin> {
     #[cfg(target_os = "linux")]
     if let Ok(pipe) = pipes::input() {
@@ -21,7 +21,7 @@ pub(crate) fn input() -> Box<dyn AsyncRead + Unpin> {
     Box::new(tokio::io::stdin())
 }
 
-/// What goes to stdout.
+/// The output of the process.
 pub(crate) fn output() -> Box<dyn AsyncWrite + Unpin> {
     #[cfg(target_os = "linux")]
     if let Ok(pipe) = pipes::output() {
@@ -50,7 +50,7 @@ mod pipes {
         OpenOptions::new().open_sender(STDOUT)
     }
 
-    /// Opening something else than a pipe could have effects.
+    /// Refuses anything but a pipe: opening other files could have side effects.
     fn check(path: &str) -> io::Result<()> {
         let is_pipe = std::fs::metadata(path)?.file_type().is_fifo();
         if is_pipe { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }

@@ -1,26 +1,27 @@
-//! Records on disk: a journal that outlives the process.
+//! A node's records on disk: a journal that survives the end of the process.
 //!
-//! Each node has a folder of its own, and in it a database of the [`redb`] crate with one table of
-//! records, numbered in the order in which they were persisted. [`Store::commit`] makes a batch of
-//! them durable with one sync (group commit). A snapshot is written to a second file, part by part
-//! ([`Store::add_part`], [`Store::complete_part`]), and then takes the place of the journal. Either
-//! happens wholly or not at all, whenever the process or the machine stops. The node does not wait
-//! while a part is written and synced: that has a thread of its own.
+//! Each node has its own folder with a database of the [`redb`] crate. The database has one table
+//! of records, numbered in the order in which they were persisted. [`Store::commit`] makes a batch
+//! of records durable with one sync (group commit). A snapshot is written to a second file, part by
+//! part ([`Store::add_part`], [`Store::complete_part`]), and then replaces the journal. Each of the
+//! two is atomic, even if the process or the machine stops at any point. A separate thread writes
+//! and syncs the parts, so the node does not wait for them.
 //!
-//! | what fails | what the node does |
+//! | failure | reaction of the node |
 //! |---|---|
-//! | the journal | ends; all that it acknowledged is there |
-//! | a write to the journal for lack of room, while a snapshot or a replaced file takes some | removes that and tries once more |
-//! | a snapshot's file: to create, write, sync or rename it | gives the snapshot up, removes its file, goes on |
-//! | the sync of the folder after that | ends before it acknowledges anything else |
-//! | the removal of a replaced file, or of one that a former life left | goes on; as long as it is there, no snapshot is taken |
+//! | an operation on the journal, except in the next case | ends; every acknowledged record is on disk |
+//! | a write to the journal for lack of room, while a snapshot or a replaced file takes up room | removes that file and tries once more |
+//! | the file of a snapshot cannot be created, written, synced or renamed | gives the snapshot up, removes its file, goes on |
+//! | the sync of the folder after the rename | ends before it acknowledges anything else |
+//! | the removal of a replaced file, or of a file that an earlier process left | goes on; takes no snapshot while the file exists |
 //!
-//! A snapshot that was given up is tried again when the journal has grown by what makes one worth it.
+//! After it gave up a snapshot, the node tries again when the journal has grown enough to make a
+//! snapshot worthwhile.
 //!
-//! The invariant: what [`Store::records`] returns is exactly what was committed since the last
-//! snapshot, in order, and the snapshot before it; or it is an error. Every page is checked by its
-//! checksum when the store is opened. (What cannot be told apart from a commit that was never
-//! finished, and is dropped as one: damage to the very last commit of a process that was killed.)
+//! The invariant: [`Store::records`] returns the last snapshot, if there is one, and every record
+//! committed since then, in order, or it returns an error. The store verifies the checksum of every
+//! page when it is opened. One kind of damage goes unnoticed: if the last commit of a killed
+//! process is damaged, it looks like an unfinished commit, and the store drops it.
 
 #![expect(clippy::disallowed_methods, reason = "this is the driver's disk")]
 
@@ -48,23 +49,22 @@ use replacement::{Removal, Replacement};
 /// The records, by number.
 const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
 
-/// Whose records they are.
+/// The owner of the records: layout, node and record format.
 const OWNER: TableDefinition<'_, &str, &str> = TableDefinition::new("owner");
 
-/// How this module lays out its tables.
+/// Version of the layout of this module's tables.
 const LAYOUT: &str = "1";
 
 const FILE: &str = "records.redb";
 
-/// The extensions of the file that a snapshot is written to, and of the one that it has replaced.
+/// The extensions of the file that a snapshot is written to, and of the file that it replaced.
 const NEW_EXTENSION: &str = "new";
 const OLD_EXTENSION: &str = "old";
 
-/// How much of the file is kept in memory: records are read once, and written in order.
+/// Size of the cache in memory. A small one is enough: records are read once, and written in order.
 const CACHE_BYTES: usize = 4 << 20;
 
-/// How much more than its snapshot would take a journal may take before it is replaced by one:
-/// twice as much, and this.
+/// A snapshot replaces a journal that is larger than twice the snapshot plus this many bytes.
 const SLACK_BYTES: u64 = 1 << 20;
 
 type SyncFolder = fn(&Path) -> Result<(), StoreError>;
@@ -78,26 +78,27 @@ pub(crate) struct Store {
     database: Database,
     /// The number of the next record.
     next: u64,
-    /// What the records take.
+    /// Size of the records in the journal.
     bytes: u64,
-    /// What the last snapshot of this process took.
+    /// Size of the last snapshot that this process took.
     snapshot_bytes: u64,
     /// The snapshot that is being written.
     replacement: Option<Replacement>,
-    /// The thread that removes the file that the last snapshot has replaced.
+    /// The thread that removes the file that the last snapshot replaced.
     removal: Option<Removal>,
-    /// Whether it may not have synced the folder yet.
+    /// True if a snapshot has replaced the journal and the folder may not be synced yet.
     is_unsynced: bool,
-    /// Makes durable which files are in a folder.
+    /// Makes the list of files in a folder durable.
     sync_folder: SyncFolder,
-    /// How many snapshots were taken and given up, since somebody asked.
+    /// Snapshots taken and given up since [`Store::take_snapshot_counts`] was last called.
     snapshots: (u64, u64),
-    /// Why nothing more can be made durable, if that is known before it is tried.
+    /// An error that makes it impossible to commit anything more. The next commit returns it.
     broken: Option<StoreError>,
 }
 
 impl Store {
-    /// Opens the records of `node` in a folder of `dir`, which is made if there is none.
+    /// Opens the records of `node` in their folder inside `dir`. Creates the folder if there is
+    /// none.
     pub(crate) fn open(dir: &Path, node: &str, format: &str) -> Result<Self, StoreError> {
         let folder = dir.join(folder_name(node));
         create_durably(&folder)?;
@@ -128,8 +129,9 @@ impl Store {
         })
     }
 
-    /// Hands all records to `take`, in order, and returns how many there are. What `take` says is
-    /// wrong with one is an error of the store: error 22 a mismatch, any other one damage.
+    /// Passes every record to `take`, in order, and returns how many there are. If `take` refuses a
+    /// record, the store returns an error: [`StoreError::Mismatch`] for error 22, and
+    /// [`StoreError::Damaged`] for any other.
     pub(crate) fn records(
         &mut self,
         mut take: impl FnMut(&[u8]) -> Result<(), Error>,
@@ -190,8 +192,8 @@ impl Store {
         Ok(())
     }
 
-    /// Waits until the folder is synced in which a snapshot has taken the journal's place. Without that, a
-    /// loss of power could bring the old file back, without the records that come from now on.
+    /// Waits for the sync of the folder after a snapshot replaced the journal. Without this sync, a
+    /// loss of power could bring the old file back, which lacks the records that come from now on.
     fn sync_replaced(&mut self) -> Result<(), StoreError> {
         if !std::mem::take(&mut self.is_unsynced) {
             return Ok(());
@@ -200,24 +202,25 @@ impl Store {
         synced.unwrap_or_else(|| self.path.parent().map_or(Ok(()), self.sync_folder))
     }
 
-    /// Gives up the files besides the journal. Whether there were any.
+    /// Gives up the files besides the journal. Returns whether there were any.
     fn make_room(&mut self, error: &StoreError) -> bool {
         let is_replacing = self.is_replacing();
         if is_replacing {
             self.give_up(error);
         }
         let removal = self.removal.take();
-        // It may have ended just now: there may be room by now.
+        // The thread may have ended just now. Then there may be room already.
         let was_removing = removal.is_some();
         removal.and_then(|removal| removal.thread).map(JoinHandle::join);
         is_replacing || was_removing
     }
 
-    /// Appends records that the journal did not take because of `error`. If they are there, only the
-    /// sync failed. Then a second one proves nothing, and the error stays.
+    /// Appends records again after the first attempt failed with `error`. If the journal contains
+    /// them already, only the sync failed. A second sync would prove nothing then, so this returns
+    /// `error`.
     fn append_again(&mut self, records: &[Vec<u8>], error: StoreError) -> Result<u64, StoreError> {
         let failed = |error: redb::Error| failure(&self.path, error);
-        // A database does nothing more after an error. The file is locked until it is closed.
+        // A database refuses all work after an error, and locks its file until it is closed.
         let closed = Database::builder().create_with_backend(InMemoryBackend::new());
         drop(std::mem::replace(&mut self.database, closed.map_err(|error| failed(error.into()))?));
         self.database = create(&self.path)?;
@@ -228,20 +231,20 @@ impl Store {
         bytes.map_err(|error| failure(&self.path, error))
     }
 
-    /// Whether a snapshot is worth taking that will have about `estimate` bytes: then all snapshots
-    /// together cost less than the records themselves. An estimate that is too low does not cause
-    /// snapshots without end: the size of the last snapshot counts, too.
+    /// Whether a snapshot of about `estimate` bytes is worth its cost: then all snapshots together
+    /// cost less than the records themselves. The size of the last snapshot counts too, so an
+    /// estimate that is too low does not cause endless snapshots.
     pub(crate) fn is_worth_replacing(&self, estimate: usize) -> bool {
         let snapshot_bytes = self.snapshot_bytes.max(estimate as u64);
         self.bytes > snapshot_bytes.saturating_mul(2).saturating_add(SLACK_BYTES)
     }
 
-    /// The size of the journal's file. 0 if the file system does not tell.
+    /// Size of the journal's file in bytes. 0 if the file system does not report it.
     pub(crate) fn disk_bytes(&self) -> u64 {
         fs::metadata(&self.path).map_or(0, |file| file.len())
     }
 
-    /// How many snapshots had which outcome since this was asked last.
+    /// Number of snapshots by outcome since the last call.
     pub(crate) fn take_snapshot_counts(&mut self) -> [(&'static str, u64); 2] {
         let (taken, given_up) = std::mem::take(&mut self.snapshots);
         [("taken", taken), ("given_up", given_up)]
@@ -252,7 +255,7 @@ impl Store {
         self.replacement.is_some()
     }
 
-    /// Begins to write a snapshot: its parts are to be [added](Self::add_part).
+    /// Begins a snapshot. The caller then [adds](Self::add_part) its parts.
     pub(crate) fn begin_snapshot(&mut self) {
         if let Err(error) = self.sync_replaced() {
             self.give_up(&error);
@@ -266,8 +269,8 @@ impl Store {
         }
     }
 
-    /// Begins to write the next part of the snapshot. It is to be [completed](Self::complete_part)
-    /// before the next one is added.
+    /// Begins to write the next part of the snapshot. The caller must
+    /// [complete](Self::complete_part) it before it adds another.
     pub(crate) fn add_part(&mut self, part: Result<Vec<Vec<u8>>, Error>, is_last: bool) {
         let Some(replacement) = &mut self.replacement else { return };
         let result = match part {
@@ -279,14 +282,14 @@ impl Store {
         }
     }
 
-    /// Notified when the part that is being written can be [completed](Self::complete_part)
-    /// without a wait. `None`: no part is being written.
+    /// Notified when [`complete_part`](Self::complete_part) can complete the current part without a
+    /// wait. `None`: no part is being written.
     pub(crate) fn part_written(&self) -> Option<Arc<Notify>> {
         self.replacement.as_ref().and_then(|replacement| replacement.written().cloned())
     }
 
-    /// Waits until the part that is being written is durable. After the last one, the snapshot takes
-    /// the place of all records. If anything fails, all is as before.
+    /// Waits until the current part is durable. After the last part, the snapshot replaces all
+    /// records. If any step fails, the journal stays as it was.
     pub(crate) fn complete_part(&mut self) {
         let Some(mut replacement) = self.replacement.take() else { return };
         let is_complete = replacement.finish().and_then(|()| replacement.is_complete());
@@ -297,7 +300,7 @@ impl Store {
         }
     }
 
-    /// Has a snapshot that is whole take the place of the journal.
+    /// Puts a complete snapshot in the place of the journal.
     fn replace(&mut self, replacement: Replacement) {
         let old_path = self.path.with_extension(OLD_EXTENSION);
         match replacement.take_place(&self.path, &old_path) {
@@ -317,7 +320,7 @@ impl Store {
         warn!(%error, "no snapshot was taken: the next one is tried once there is as much again to keep");
         self.replacement = None;
         self.snapshots.1 = self.snapshots.1.saturating_add(1);
-        // Not with the next record again.
+        // Restarts the count, so that the next record does not trigger another attempt.
         self.bytes = 0;
     }
 }
@@ -333,7 +336,7 @@ fn create(path: &Path) -> Result<Database, StoreError> {
     database.map_err(|error| failure(path, error.into()))
 }
 
-/// Makes a new database this node's, or sees to it that an old one is.
+/// Marks a new database as this node's, or checks that an existing one belongs to this node.
 fn check_owner(
     path: &Path,
     database: &Database,
@@ -365,19 +368,19 @@ fn check_owner(
     }
 }
 
-/// Whether a file had no room.
+/// Whether the error is that the disk, or the quota, has no room left.
 fn is_full(error: &StoreError) -> bool {
     let StoreError::Io { source, .. } = error else { return false };
     matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// How many records a journal holds.
+/// Number of records in a journal.
 fn count(database: &Database) -> Result<u64, redb::Error> {
     let table = database.begin_read()?.open_table(JOURNAL)?;
     Ok(table.last()?.map_or(0, |(number, _)| number.value().saturating_add(1)))
 }
 
-/// Appends records to a journal from the number `start` on, with one sync. Their size in bytes.
+/// Appends records to a journal, numbered from `start`, with one sync. Returns their size in bytes.
 fn append(database: &Database, start: u64, records: &[Vec<u8>]) -> Result<u64, redb::Error> {
     let mut bytes = 0_u64;
     let transaction = database.begin_write()?;
@@ -392,7 +395,7 @@ fn append(database: &Database, start: u64, records: &[Vec<u8>]) -> Result<u64, r
     Ok(bytes)
 }
 
-/// What went wrong, as far as it matters to who runs the node.
+/// Translates an error of the database into the cases that matter to an operator.
 fn failure(path: &Path, error: redb::Error) -> StoreError {
     let path = path.to_owned();
     match error {
@@ -409,7 +412,8 @@ fn failure(path: &Path, error: redb::Error) -> StoreError {
     }
 }
 
-/// The node's name, where that can be a folder's; other characters are written as in URLs.
+/// The folder name for a node: characters other than ASCII letters, digits, `-` and `_` are
+/// percent-encoded.
 fn folder_name(node: &str) -> String {
     let mut name = String::new();
     for byte in node.bytes() {
@@ -422,16 +426,16 @@ fn folder_name(node: &str) -> String {
     name
 }
 
-/// Makes a folder that will still be there when the power has been lost.
+/// Creates a folder that survives a loss of power.
 fn create_durably(folder: &Path) -> Result<(), StoreError> {
     let io = |source| StoreError::Io { path: folder.to_owned(), source };
     fs::create_dir_all(folder).map_err(io)?;
     folder.parent().map_or(Ok(()), sync_folder)
 }
 
-/// Makes durable which files are in a folder.
+/// Makes the list of files in a folder durable.
 fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    // A relative path of one name has a parent without one.
+    // The parent of a relative path with one component is the empty path.
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let io = |source| StoreError::Io { path: folder.to_owned(), source };
     if cfg!(unix) {

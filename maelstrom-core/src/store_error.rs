@@ -1,28 +1,29 @@
-//! Why a runtime cannot keep records.
+//! The error of a runtime that cannot keep or read its records.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why records cannot be kept or had back. Nothing that was acknowledged is lost by any of these:
-/// the node does not go on.
+/// The reason why records cannot be kept or recovered. The node ends on each of these errors,
+/// before it acknowledges anything that it did not keep.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another process has it open.
+    /// Another process has the file open.
     #[error("{0}: in use by another process")]
     InUse(PathBuf),
-    /// It holds what another node keeps.
+    /// The file belongs to another node, or has another layout or record format.
     #[error("{path}: holds the {what} `{found}`, not `{wanted}`")]
     Foreign {
         /// The file.
         path: PathBuf,
-        /// The part that differs: a name, say.
+        /// The property that differs, for example the node's name.
         what: &'static str,
         /// The value found.
         found: String,
         /// The value expected.
         wanted: String,
     },
-    /// A later version of this program, or of its store, has written it.
+    /// An older version of the database has written the file, in a format that this version cannot
+    /// read.
     #[error("{path}: written by another version ({what})")]
     OtherVersion {
         /// The file.
@@ -30,7 +31,7 @@ pub enum StoreError {
         /// The evidence.
         what: String,
     },
-    /// It does not go with how this node was started.
+    /// The records do not fit the options that this node was started with.
     #[error("{path}: {what}")]
     Mismatch {
         /// The file.
@@ -38,16 +39,17 @@ pub enum StoreError {
         /// The handler's error text.
         what: String,
     },
-    /// Its content makes no sense. It is left as it is; a copy of it may be had from a backup, or
-    /// the node starts anew once the folder is gone: the others then take it for a new replica.
+    /// The contents of the file are damaged. The node leaves the file as it is. Either restore it
+    /// from a backup, or remove the folder: the node then starts without records, and the other
+    /// nodes treat it as a new replica.
     #[error("{path}: damaged: {what}")]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// The contents found.
+        /// A description of the damage.
         what: String,
     },
-    /// The disk is full, or fails, or the folder may not be written to.
+    /// The disk is full or fails, or the node has no permission to write to the folder.
     #[error("{path}: {source}")]
     Io {
         /// The file or folder.

@@ -17,7 +17,7 @@ pub(super) fn read(store: &mut Store) -> Result<Vec<Vec<u8>>, StoreError> {
     store.records(take).map(|_| all)
 }
 
-/// What a process finds that opens the folder now.
+/// The records that a process finds when it opens the folder now.
 pub(super) fn found(dir: &Path) -> Result<Vec<Vec<u8>>, StoreError> {
     read(&mut open(dir)?)
 }
@@ -36,14 +36,14 @@ pub(super) fn add(store: &mut Store, part: Result<Vec<Vec<u8>>, Error>, is_last:
     complete(store);
 }
 
-/// Waits until nothing of a snapshot is being written.
+/// Waits until no part of a snapshot is being written.
 pub(super) fn complete(store: &mut Store) {
     while store.part_written().is_some() {
         store.complete_part();
     }
 }
 
-/// The files of the node, in order.
+/// The names of the node's files, sorted.
 pub(super) fn files(dir: &Path) -> Vec<String> {
     let names = fs::read_dir(dir.join("n1")).unwrap();
     let mut names: Vec<String> =
@@ -52,7 +52,7 @@ pub(super) fn files(dir: &Path) -> Vec<String> {
     names
 }
 
-/// A folder in which so many records were committed, in two batches.
+/// A folder with `count` records, committed in two batches.
 pub(super) fn folder_with(count: u32) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path()).unwrap();
@@ -82,7 +82,7 @@ fn a_snapshot_takes_the_place_of_all_before_it() {
     add(&mut store, Ok(part("one")), false);
     store.commit(&batch(100..101)).unwrap();
     add(&mut store, Ok(part("two")), false);
-    // Large ones are not kept in memory until the next part.
+    // Large records do not wait in memory for the next part.
     store.commit(&[vec![b'x'; 2 << 20]]).unwrap();
     store.commit(&batch(101..102)).unwrap();
     assert_eq!(files(dir.path()), ["records.new", "records.redb"]);
@@ -100,7 +100,8 @@ fn a_snapshot_takes_the_place_of_all_before_it() {
     );
 }
 
-/// The first part tells of them, and a handler may not understand them before it.
+/// The first part already contains their effects, and a handler may not understand records before
+/// it.
 #[test]
 fn what_is_committed_before_the_first_part_is_not_put_before_the_snapshot() {
     let dir = folder_with(100);
@@ -140,7 +141,7 @@ fn a_process_that_ends_before_its_snapshot_does_leaves_all_as_it_was() {
     store.begin_snapshot();
     add(&mut store, Ok(part("half of it")), false);
     store.commit(&batch(100..101)).unwrap();
-    // It is killed: nothing is tidied up.
+    // The process is killed, so it cleans nothing up.
     std::mem::forget(store.replacement.take());
     drop(store);
     assert_eq!(files(dir.path()), ["records.new", "records.redb"]);
@@ -153,14 +154,14 @@ fn a_snapshot_that_the_disk_does_not_take_does_no_harm() {
     let dir = folder_with(100);
     let mut store = open(dir.path()).unwrap();
     read(&mut store).unwrap();
-    // A folder is in the way of its file.
+    // A folder blocks the path of the snapshot's file.
     fs::create_dir(dir.path().join("n1").join("records.new")).unwrap();
     store.begin_snapshot();
     assert!(!store.is_replacing());
     store.commit(&batch(100..101)).unwrap();
     fs::remove_dir(dir.path().join("n1").join("records.new")).unwrap();
     store.begin_snapshot();
-    // A folder is in the way of the journal that it is to replace.
+    // A folder blocks the path of the journal that the snapshot would replace.
     let journal = dir.path().join("n1").join(FILE);
     let aside = dir.path().join("aside");
     fs::rename(&journal, &aside).unwrap();
@@ -171,7 +172,7 @@ fn a_snapshot_that_the_disk_does_not_take_does_no_harm() {
     fs::remove_dir(&journal).unwrap();
     fs::rename(&aside, &journal).unwrap();
     store.begin_snapshot();
-    // The file disappears before it can take the journal's place.
+    // The file disappears before it can replace the journal.
     fs::remove_file(dir.path().join("n1").join("records.new")).unwrap();
     add(&mut store, Ok(part("all")), true);
     assert_eq!(files(dir.path()), ["records.redb"]);
@@ -289,7 +290,7 @@ fn a_missing_record_and_one_that_makes_no_sense_are_named() {
     assert!(error.ends_with("record 1: it is missing, the next one is 2"), "{error}");
 }
 
-/// A process that was ended between two commits, or in one: what it had open is copied as it is.
+/// Copies the open file after each commit, as a process leaves it that is killed at that moment.
 #[test]
 fn nothing_that_was_committed_is_lost_when_a_process_is_killed() {
     let dir = folder_with(10);
@@ -304,7 +305,8 @@ fn nothing_that_was_committed_is_lost_when_a_process_is_killed() {
     }
 }
 
-/// Damage is an error, or there is none: never fewer records, or other ones.
+/// Checks that damage causes an error or has no effect: the store never returns fewer or other
+/// records.
 fn harmless(dir: &Path, what: &str, all: &[Vec<u8>]) -> bool {
     match std::panic::catch_unwind(|| found(dir)) {
         Ok(Ok(records)) => {
@@ -322,7 +324,7 @@ fn a_file_that_was_cut_off_is_an_error() {
     let dir = folder_with(400);
     let path = dir.path().join("n1").join(FILE);
     let whole = fs::read(&path).unwrap();
-    // An empty file is what a process leaves that ends before its first commit.
+    // An empty file is no error: a process that ends before its first commit leaves one.
     for part in 1..32 {
         let length = whole.len() * part / 32 + part % 3;
         fs::write(&path, &whole[..length]).unwrap();

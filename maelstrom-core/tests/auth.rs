@@ -1,5 +1,5 @@
-//! Authentication between nodes, as processes know it: the flag, the key file, and lines on pipes.
-//! The seal is made and checked here by other means than those of the library.
+//! Authentication between nodes, tested on processes: the flag, the key file, and lines on pipes.
+//! The tests seal and check messages with their own code, not with the library's.
 
 #![cfg(unix)]
 #![expect(clippy::disallowed_methods, reason = "the tests start processes and write key files")]
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 const KEY: &str = "a key of a cluster of three";
 
-/// The limit of all nodes here.
+/// The line limit of all nodes here.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
 /// A folder with a key file in it.
@@ -38,7 +38,7 @@ impl KeyFile {
     }
 }
 
-/// All that a node says and logs that gets these lines, and then the end of its input.
+/// Runs a node with these lines as its input. Returns its output and its log.
 fn run(key_file: Option<&Path>, lines: &[String]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_conformance-node"));
     command.arg("--max-line-bytes").arg(LINE_BYTES_MAX.to_string());
@@ -49,14 +49,14 @@ fn run(key_file: Option<&Path>, lines: &[String]) -> Output {
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     for line in lines {
-        // A node that refuses to start has closed it.
+        // A node that refuses to start has closed the pipe.
         writeln!(stdin, "{line}").ok();
     }
     drop(stdin);
     child.wait_with_output().unwrap()
 }
 
-/// The bodies of all its messages but the answer to `init`.
+/// All messages of the node except the reply to `init`.
 fn answers(output: &Output) -> Vec<Value> {
     assert!(output.status.success(), "{}", log(output));
     let lines = std::str::from_utf8(&output.stdout).unwrap().lines();
@@ -144,7 +144,7 @@ fn without_a_key_nodes_trust_each_other() {
     assert!(log(&output).contains("unknown message type `sealed`"), "{}", log(&output));
 }
 
-/// A seal may double a line, so it must not push one over the limit.
+/// A seal may double the length of a line. The limit must not refuse such a line.
 #[test]
 fn a_line_of_the_limit_is_taken_when_it_is_sealed() {
     let key = KeyFile::new(KEY, 0o600);

@@ -1,4 +1,4 @@
-//! A node as a process, scraped over HTTP: its counts are those of what it was sent.
+//! Scrapes a node process over HTTP, and compares its counters with the messages that it was sent.
 
 #![expect(clippy::disallowed_methods, reason = "it starts processes and talks to them")]
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]

@@ -1,4 +1,4 @@
-//! Whatever stdin and stdout are, a node reads the one and writes the other.
+//! A node reads stdin and writes stdout, whatever their types.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "the tests start processes and open files")]
@@ -38,7 +38,7 @@ fn file(content: &str) -> File {
     file
 }
 
-/// A pipe with this in it, whose other end is closed.
+/// A pipe with this content, whose writing end is closed.
 fn full_pipe(content: &str) -> PipeReader {
     let (reader, mut writer) = pipe().unwrap();
     writer.write_all(content.as_bytes()).unwrap();
@@ -51,7 +51,7 @@ fn full_socket(content: &str) -> OwnedFd {
     ours.into()
 }
 
-/// What a node says to a pipe.
+/// The output of a node that writes to a pipe.
 fn answers(stdin: impl Into<Stdio>) -> String {
     let output = node(stdin, Stdio::piped()).output().unwrap();
     assert!(output.status.success());
@@ -123,7 +123,7 @@ fn who_shares_a_pipe_with_a_node_still_waits_for_it() {
     let mut text = vec![0; OUTPUT.len()];
     replies.read_exact(&mut text).unwrap();
     assert_eq!(String::from_utf8(text).unwrap(), OUTPUT);
-    // The node uses both of them by now.
+    // The node has opened both pipes by now.
     assert!(!is_non_blocking(&stdin) && !is_non_blocking(&stdout));
     drop(requests);
     assert!(child.wait().unwrap().success());

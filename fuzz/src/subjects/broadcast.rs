@@ -1,8 +1,9 @@
 //! Target `broadcast`.
 //!
-//! * A read shows values that were sent, each once; all that this node has acknowledged, in this
-//!   life and, with records, in earlier ones; and all that this life of it has shown.
-//! * In the end all nodes show the same values, every acknowledged one among them.
+//! * A read shows only values that were sent, each once. It includes every value that this node has
+//!   acknowledged in this life and, with records, in earlier ones. It also includes every value
+//!   that this life of the node has shown.
+//! * In the end all nodes show the same values, including every acknowledged one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +40,7 @@ impl Subject for Values {
     type Handler = Broadcast;
 
     fn handler(&self) -> Broadcast {
-        // Short logs: a node that was away needs a snapshot.
+        // With a short log, a node that was down needs a snapshot.
         let log_bytes_max = if self.setup.choice & 1 == 0 { 32 } else { 1 << 20 };
         let batch_bytes_max = if self.setup.choice & 2 == 0 { 32 } else { 1 << 20 };
         Broadcast::new(gossip::Config { log_bytes_max, batch_bytes_max, ..Default::default() })

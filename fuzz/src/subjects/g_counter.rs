@@ -1,9 +1,9 @@
 //! Target `g-counter`.
 //!
-//! * A read never falls in one life of a node. It is at least what this node has acknowledged, in
-//!   this life and, with records, in earlier ones; and at most what all clients have added. An add
-//!   that comes again under the same name to the same life counts once.
-//! * In the end all nodes show the same sum, at least all that was acknowledged.
+//! * A read never falls in one life of a node. It is at least the sum that this node has
+//!   acknowledged in this life and, with records, in earlier ones. It is at most the sum of all
+//!   adds of clients. An add that reaches the same life twice under the same id counts once.
+//! * In the end all nodes show the same sum, which is at least the sum of all acknowledged adds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,11 +17,11 @@ struct Sum {
     setup: Setup,
     /// The sum of all adds that a node may count.
     sent: u128,
-    /// The adds that were sent: by client, name, node and life.
+    /// The adds that were sent: client, id, node and life.
     asked: BTreeSet<(String, u64, usize, u64)>,
-    /// What each node has acknowledged.
+    /// The sum that each node has acknowledged.
     acked: BTreeMap<usize, u128>,
-    /// The adds that have been acknowledged, likewise.
+    /// The adds that were acknowledged, in the same form.
     counted: BTreeSet<(String, u64, usize, u64)>,
     shown: BTreeMap<(usize, u64), u128>,
 }

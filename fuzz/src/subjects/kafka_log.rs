@@ -1,12 +1,13 @@
 //! Target `kafka-log`, with `lin-kv` beside the nodes.
 //!
-//! * An offset of a key is one message, whoever tells: the reply to a send, or polls of any node. A
-//!   message is shown only under its own key, and no more often than it was sent.
-//! * A poll shows messages without gaps, from the offset that was asked for. Where a node keeps all
-//!   partitions, what one life of it has shown it shows again: its high watermark never falls.
-//! * A committed offset never falls in one life of a node, and, with records, an offset that a node
-//!   has acknowledged never.
-//! * In the end every acknowledged message is shown by every node.
+//! * An offset of a key always has the same message, in replies to sends and in polls of any node.
+//!   A message appears only under its own key, and no more often than it was sent.
+//! * A poll shows messages without gaps, from the requested offset on. If each node keeps all
+//!   partitions, a life of a node continues to show the messages that it has shown: its high
+//!   watermark never falls.
+//! * A committed offset never falls in one life of a node. With records, an offset that a node has
+//!   acknowledged never falls at all.
+//! * In the end every node shows every acknowledged message.
 
 use std::collections::BTreeMap;
 
@@ -26,12 +27,12 @@ struct Logs {
     setup: Setup,
     config: Config,
     next: u64,
-    /// How often a message was sent, and to which key.
+    /// The key of each message, and how often it was sent.
     sent: BTreeMap<u64, (String, usize)>,
-    /// The message at each offset that anybody has told of.
+    /// The message at each offset that any node has reported.
     logs: BTreeMap<(String, u64), u64>,
     acked: BTreeMap<(String, u64), u64>,
-    /// Behind the last offset that a life of a node has shown.
+    /// The offset after the last one that a life of a node has shown.
     shown: BTreeMap<(usize, u64, String), u64>,
     committed: BTreeMap<(usize, String), u64>,
     listed: BTreeMap<(usize, u64, String), u64>,
@@ -69,7 +70,8 @@ impl Logs {
         }
     }
 
-    /// Whether an acknowledged message may be lost: no node keeps records, or one has it alone.
+    /// Whether acknowledged messages may be lost: a node without records crashed, or the leader
+    /// alone acknowledges them.
     fn may_lose(&self) -> bool {
         self.is_lost || self.config.acks == Acks::Leader
     }
@@ -107,7 +109,7 @@ impl Logs {
             let list = messages.get(&key).map_or(&[][..], Vec::as_slice);
             let end = list.last().map_or(0, |(offset, _)| offset + 1);
             let shown = self.shown.entry((reply.node, reply.life, key.clone())).or_default();
-            // A poll of limited length may leave out whole keys behind the first one.
+            // A poll of limited length may leave out all keys after the first one.
             is_full |= !list.is_empty() && self.config.poll_bytes < 1000;
             let is_fallen = from < *shown && list.is_empty() && !is_full;
             assert!(!is_fallen, "nothing at {from} of {key}, and {shown} were shown");

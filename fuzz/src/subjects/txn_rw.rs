@@ -1,10 +1,10 @@
 //! Target `txn-rw`.
 //!
-//! * A reply has the operations of the request, writes as they were, reads with null or a value
-//!   that was written to that key, or with what the transaction itself wrote last.
-//! * With causal isolation, a node never shows a value again that it has shown to be overwritten:
-//!   in one life and, with records, in later ones.
-//! * A node that recovers shows the map that it had.
+//! * A reply has the operations of the request. Writes are unchanged. A read returns null, a value
+//!   that was written to that key, or the last value that the transaction itself wrote.
+//! * With causal isolation, a node that has shown a value and later another one for the same key
+//!   never shows the first one again in that life. With records, this holds in later lives, too.
+//! * A node shows the same map after a recovery as before the crash.
 //! * In the end all nodes show the same map.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +16,10 @@ use txn_rw::{Config, Isolation, TxnRw};
 use crate::input::Input;
 use crate::world::{Asked, Reply, Setup, Subject, World};
 
-/// How many keys there are.
+/// Number of keys.
 const KEYS: usize = 3;
 
-/// What a node has shown of a key.
+/// The values that a node has shown for a key.
 #[derive(Default)]
 struct Register {
     current: Value,
@@ -32,7 +32,7 @@ struct Map {
     next: u64,
     /// The values that were sent, by key.
     sent: BTreeMap<String, BTreeSet<String>>,
-    /// Those that a retry may write once more.
+    /// Values that a retry may write once more.
     repeated: BTreeSet<String>,
     registers: BTreeMap<(usize, String), Register>,
 }
@@ -45,7 +45,7 @@ fn operations(request: &str) -> Vec<Operation> {
 }
 
 impl Map {
-    /// A node shows this value of a key.
+    /// Checks and records that a node shows this value of a key.
     fn shows(&mut self, node: usize, key: &str, value: &Value) {
         let register = self.registers.entry((node, key.to_owned())).or_default();
         if register.current == *value {

@@ -1,5 +1,5 @@
-//! Target `unique-ids`: no id comes twice, whatever the wall clock does and however often nodes
-//! begin anew; ids of one incarnation rise.
+//! Target `unique-ids`: no id occurs twice, whatever the wall clock does and however often nodes
+//! restart. The ids of one incarnation rise.
 
 use std::collections::{BTreeMap, BTreeSet};
 

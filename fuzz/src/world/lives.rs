@@ -1,4 +1,4 @@
-//! The lives of nodes: how they begin, crash and recover, and what they show in the end.
+//! The lives of nodes: start, crash and recovery, and the state that they show in the end.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use maelstrom_core::{RawNode, Records, SnapshotPosition};
 use super::{Ask, Replacing, Subject, World, node_name};
 use crate::trace;
 
-/// A step of time while the cluster settles, at most.
+/// The longest step of time while the cluster settles.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl<S: Subject> World<'_, S> {
@@ -19,7 +19,7 @@ impl<S: Subject> World<'_, S> {
         self.start(node, is_early);
     }
 
-    /// The input of a node ends, and so does its process.
+    /// Ends the input of a node, and then its process.
     fn end(&mut self, node: usize) {
         let clock = self.clock();
         if let Some(raw) = &mut self.slots[node].raw {
@@ -29,7 +29,7 @@ impl<S: Subject> World<'_, S> {
         self.crash(node, None);
     }
 
-    /// A node crashes: at once, or after so many outputs for one more request.
+    /// Crashes a node: at once, or after at most `outputs` outputs for one more input.
     pub(super) fn crash(&mut self, node: usize, outputs: Option<usize>) {
         if self.slots[node].raw.is_none() {
             return;
@@ -90,7 +90,8 @@ impl<S: Subject> World<'_, S> {
         }
     }
 
-    /// Goes on with a snapshot of a node's records, or begins one.
+    /// Takes the next part of a snapshot of a node's records. Begins a snapshot if none is in
+    /// progress.
     pub(super) fn snapshot_part(&mut self, node: usize) {
         let bytes_max = self.input.pick(&[1, 64, 256, 1 << 20]);
         let slot = &mut self.slots[node];
@@ -108,7 +109,7 @@ impl<S: Subject> World<'_, S> {
         }
     }
 
-    /// All nodes are up and all messages come through, until the nodes show what they are to show.
+    /// Starts all nodes, and delivers all messages until the nodes show the expected state.
     pub(super) fn settle(&mut self) {
         for node in 0..self.setup.nodes {
             if self.slots[node].raw.is_none() {

@@ -1,4 +1,4 @@
-//! The key comes from a file that only its owner can read.
+//! Reads the key from a file that only its owner can read.
 
 #![expect(clippy::disallowed_methods, reason = "the driver reads the key before the node starts")]
 
@@ -8,21 +8,21 @@ use std::path::{Path, PathBuf};
 
 use super::{ClusterKey, KEY_BYTES_MIN};
 
-/// The most bytes of a key file.
+/// The largest size of a key, in bytes.
 pub const KEY_BYTES_MAX: usize = 4096;
 
-/// Why a file holds no key. No variant holds anything of the file's content.
+/// The reason why a file holds no usable key. No variant contains any of the file's content.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    /// There is no such file, or it cannot be read.
+    /// The file does not exist, or it cannot be read.
     #[error("{path}: the key of the cluster cannot be read: {source}", path = path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Others than the owner can read it.
+    /// Users other than the owner can read the file.
     #[error(
         "{path}: its mode {mode:o} lets others read the key of the cluster: run chmod 600 on it",
         path = path.display()
@@ -33,7 +33,7 @@ pub enum KeyFileError {
         /// Its permissions.
         mode: u32,
     },
-    /// It holds nothing, or a line break.
+    /// The file is empty, except for a line break perhaps.
     #[error(
         "{path}: the file is empty: write a random key of at least {KEY_BYTES_MIN} bytes into it",
         path = path.display()
@@ -42,7 +42,7 @@ pub enum KeyFileError {
         /// The file.
         path: PathBuf,
     },
-    /// The key is too short to be random.
+    /// The key is too short to be secure.
     #[error(
         "{path}: a key of {bytes} bytes is too short: \
          it needs at least {KEY_BYTES_MIN} random bytes",
@@ -51,10 +51,10 @@ pub enum KeyFileError {
     TooShort {
         /// The file.
         path: PathBuf,
-        /// How many bytes it holds, without the line break at its end.
+        /// Size of the key, without the line break at its end.
         bytes: usize,
     },
-    /// This cannot be the right file.
+    /// The file is too large to be a key file.
     #[error("{path}: a key has at most {KEY_BYTES_MAX} bytes", path = path.display())]
     TooLong {
         /// The file.
@@ -63,15 +63,15 @@ pub enum KeyFileError {
 }
 
 impl ClusterKey {
-    /// Reads the key from a file: all of its bytes, but for a line break at the end.
+    /// Reads the key from a file. The key is the whole content, without the line break at its end.
     ///
-    /// On Unix the file must not be readable by its group or by others. Elsewhere its permissions
-    /// are not checked.
+    /// On Unix, the file must not be readable by its group or by others. On other systems, this
+    /// does not check permissions.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, can be read by too many, or holds fewer than [`KEY_BYTES_MIN`]
-    /// bytes or more than [`KEY_BYTES_MAX`].
+    /// If the file cannot be read, if other users can read it, or if it holds fewer than
+    /// [`KEY_BYTES_MIN`] bytes or more than [`KEY_BYTES_MAX`].
     pub fn read(path: &Path) -> Result<Self, KeyFileError> {
         let (file, path) = (File::open(path), path.to_owned());
         let unreadable = |source| KeyFileError::Unreadable { path: path.clone(), source };
@@ -81,7 +81,7 @@ impl ClusterKey {
             return Err(KeyFileError::OpenToOthers { path, mode });
         }
         let mut bytes = Vec::new();
-        // Room for a line break, and one byte too many.
+        // Room for a line break, and for one byte that makes the key too long.
         let limit = (KEY_BYTES_MAX as u64).saturating_add(3);
         file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
         let key = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
@@ -101,7 +101,7 @@ fn mode(file: &File) -> io::Result<u32> {
     Ok(file.metadata()?.permissions().mode() & 0o7777)
 }
 
-/// They are not checked here.
+/// Permissions are not checked on this system.
 #[cfg(not(unix))]
 fn mode(_: &File) -> io::Result<u32> {
     Ok(0)

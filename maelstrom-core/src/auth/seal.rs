@@ -1,7 +1,7 @@
-//! A line is sealed, and a sealed line is opened.
+//! Seals a line, and opens a sealed line.
 //!
-//! The invariant: the message that is opened has the very body that a node wrote, byte for byte,
-//! and the source and destination that the MAC was made for.
+//! The invariant: an opened message has exactly the body that a node wrote, byte for byte, and the
+//! source and destination that the MAC covers.
 
 use std::borrow::Cow;
 
@@ -17,20 +17,20 @@ use crate::node::{LINE_END, begin_line};
 /// The type of a sealed body.
 const KIND: &str = "sealed";
 
-/// The bytes before the text,
+/// The bytes before the text.
 const BEFORE_TEXT: &[u8] = br#"{"type":"sealed","text":""#;
 
-/// between the text and the MAC,
+/// The bytes between the text and the MAC.
 const BEFORE_MAC: &[u8] = br#"","mac":""#;
 
-/// and behind the MAC.
+/// The bytes after the MAC.
 const AFTER_MAC: &[u8] = br#""}"#;
 
-/// The bytes of a MAC, and of its hexadecimal form.
+/// The length of a MAC in bytes, and of its hexadecimal form.
 const MAC_BYTES: usize = 32;
 const HEX_BYTES: usize = 2 * MAC_BYTES;
 
-/// The most bytes of a line that are not its text: the seal, which has its own braces.
+/// The bytes that a seal adds to a line, not counting the escapes in the text.
 const SEAL_BYTES: usize = BEFORE_TEXT.len() + BEFORE_MAC.len() + HEX_BYTES + AFTER_MAC.len();
 
 /// The most bytes that a line of up to `line_bytes_max` bytes takes once it is sealed.
@@ -42,18 +42,18 @@ pub const fn sealed_line_bytes_max(line_bytes_max: usize) -> usize {
 /// The outcome of a check of a line.
 #[derive(Debug)]
 pub(crate) enum Checked {
-    /// It is none between nodes, or there is no key: take it as it is.
+    /// The message is not between nodes, or there is no key: the line is accepted unchanged.
     AsItIs,
-    /// It was sealed, and this is the message.
+    /// The line was sealed. This is the message inside, as a line.
     Opened(String),
-    /// It names a node as its source, and does not prove it.
+    /// The message claims to come from a node, but its MAC is missing or wrong.
     Unproven {
-        /// The node that it names.
+        /// The node that it claims to come from.
         src: NodeId,
-        /// In one word.
+        /// `missing` or `wrong`.
         reason: &'static str,
     },
-    /// It is no message.
+    /// The line is no message.
     NoMessage(serde_json::Error),
 }
 
@@ -78,11 +78,11 @@ struct SealedBody<'a> {
 }
 
 impl<'a> SealedMessage<'a> {
-    /// The message on a line in the form that nodes and Maelstrom write, with no escape in it.
-    /// `None`: it must be read as JSON.
+    /// Parses a line in the form that nodes and Maelstrom write, with no escapes in it. `None`: the
+    /// caller must parse it as JSON.
     ///
-    /// Even of a line that is no JSON nobody can make a message that no node sealed: its parts are
-    /// what the MAC is checked for.
+    /// This accepts some lines that are not JSON. That is safe: the MAC covers the source, the
+    /// destination and the text, so no such line can produce a message that no node sealed.
     fn plain(line: &'a str) -> Option<Self> {
         let (src, fields) = source(line)?;
         let (dest, body) = fields.strip_prefix(r#","dest":""#)?.split_once('"')?;
@@ -100,7 +100,7 @@ impl ClusterKey {
     fn mac(&self, src: &str, dest: &str, text: &[u8]) -> Hmac<Sha256> {
         let mut mac = Hmac::clone(&self.empty);
         for name in [src, dest] {
-            // A longer name does not fit into any line.
+            // No line has room for a longer name.
             mac.update(&u32::try_from(name.len()).unwrap_or(u32::MAX).to_be_bytes());
             mac.update(name.as_bytes());
         }
@@ -120,7 +120,7 @@ impl ClusterKey {
         let mut has_escapes = false;
         for byte in &mut *text {
             *byte = swapped(*byte);
-            // Without a jump out of the loop, the compiler takes many bytes at a time.
+            // There is no early exit, so the compiler can process many bytes at a time.
             has_escapes |= must_be_escaped(*byte);
         }
         let mac = self.mac(src, dest, text).finalize().into_bytes();
@@ -162,7 +162,8 @@ impl ClusterKey {
         }
     }
 
-    /// The message in a sealed one for `own`, as a line without its newline.
+    /// Verifies a sealed message for `own`. Returns the message inside as a line without its
+    /// newline.
     fn open(&self, message: &SealedMessage<'_>, own: &str) -> Option<String> {
         let SealedMessage { src, dest, body: SealedBody { kind, text, mac } } = message;
         let mac = from_hex(mac)?;
@@ -174,15 +175,15 @@ impl ClusterKey {
         begin_line(&mut line, src, own).ok()?;
         line.extend(text.bytes().map(swapped));
         line.push(b'}');
-        // The two that were swapped are ASCII, so it is UTF-8 still.
+        // Both swapped bytes are ASCII, so the text is still UTF-8.
         String::from_utf8(line).ok()
     }
 }
 
-/// The source of a line in the form that nodes and Maelstrom write, and what comes behind it.
-/// `None`: another form.
+/// The source of a line in the form that nodes and Maelstrom write, and the rest of the line.
+/// `None`: the line has another form.
 ///
-/// A line has its source once: a second one would make it no message.
+/// The first source is the only one: a line with a second source is no message.
 fn source(line: &str) -> Option<(&str, &str)> {
     let mut fields = line.strip_prefix('{')?;
     if let Some(id) = fields.strip_prefix(r#""id":"#) {
@@ -192,7 +193,7 @@ fn source(line: &str) -> Option<(&str, &str)> {
     (!src.contains('\\')).then_some((src, rest))
 }
 
-/// In texts, `'` and `"` stand for each other.
+/// In a sealed text, `'` and `"` stand for each other.
 const fn swapped(byte: u8) -> u8 {
     match byte {
         b'\'' => b'"',
@@ -201,13 +202,13 @@ const fn swapped(byte: u8) -> u8 {
     }
 }
 
-/// The bytes that JSON does not allow in a text.
+/// Whether JSON requires an escape for this byte in a string.
 const fn must_be_escaped(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// Writes a text that is JSON but for its quotes: of the control characters it has at most tabs and
-/// line breaks.
+/// Appends `text` with the escapes of a JSON string. `text` is JSON with its quotes swapped, so its
+/// only control characters are tabs and line breaks.
 fn escape(out: &mut Vec<u8>, text: &[u8]) {
     out.reserve(text.len().saturating_add(text.len() / 8));
     let mut rest = text;

@@ -16,7 +16,7 @@ use crate::rpc::RpcResult;
 
 const KEY: &[u8] = b"0123456789abcdef";
 
-/// Notes what it hears, and says what it is told to say.
+/// Records the messages that it receives, and sends the messages that it is told to send.
 #[derive(Debug, Default)]
 struct Relay {
     heard: Vec<(NodeId, String)>,
@@ -109,12 +109,12 @@ fn started(name: &str) -> RawNode<Relay> {
     node
 }
 
-/// What `n1` says if a client asks it to.
+/// The lines that `n1` writes when a client sends it this body.
 fn asked(body: &Value) -> Vec<String> {
     take(&mut started("n1"), &line("c1", "n1", body))
 }
 
-/// The line on which `n1` tells `n2` this.
+/// The line on which `n1` sends `n2` this text.
 fn told(text: &str) -> String {
     let [line] =
         <[_; 1]>::try_from(asked(&json!({"type": "tell", "dest": "n2", "text": text}))).unwrap();
@@ -143,7 +143,7 @@ fn assert_dropped(line: &str, reason: &str) {
     assert!((dropped - 1.0).abs() < 0.1, "{line}");
 }
 
-/// The MAC was computed by Python's hmac module.
+/// Python's hmac module computed the MAC.
 #[test]
 fn the_form_on_the_wire_is_the_documented_one() {
     let mac = "8995a52608376e656c5180b6174290183c1aae83e52fffe5cb26513d5212456e";
@@ -196,7 +196,7 @@ fn a_message_that_was_changed_anywhere_is_dropped() {
     }
 }
 
-/// A message whose destination was another node when it was sealed.
+/// The message was sealed for another destination.
 #[test]
 fn a_message_for_another_node_is_dropped() {
     let line = told("hello");
@@ -236,7 +236,7 @@ fn a_message_sealed_with_another_key_is_dropped() {
     assert_dropped(&line, "wrong");
 }
 
-/// The lengths of the names are part of what the MAC is made of.
+/// The MAC covers the lengths of the names.
 #[test]
 fn names_and_text_cannot_be_divided_in_another_way() {
     let macs: BTreeSet<_> =
@@ -325,7 +325,7 @@ fn a_node_authenticates_what_it_sends_to_itself() {
     assert_eq!((heard(&node), node.unauthenticated()), (vec!["\"hello\""], 0));
 }
 
-/// Short bodies are copied, and long ones shared until a line is taken.
+/// The node copies a short body. A long body stays shared until the driver takes a line.
 #[test]
 fn a_body_for_all_peers_is_sealed_for_each() {
     for text in ["short".to_owned(), "it's long ".repeat(10_000)] {
@@ -350,7 +350,7 @@ fn what_comes_before_init_is_checked_after_it() {
     assert_eq!((heard(&node), node.unauthenticated()), (vec!["\"hello\""], 1));
 }
 
-/// A replay is a message that is late and comes twice: the handler gets it again.
+/// A replay looks like a message that is late and arrives twice: the handler gets it again.
 #[test]
 fn a_replay_is_a_duplicate() {
     let mut node = started("n2");
@@ -391,12 +391,12 @@ fn a_key_is_never_shown_and_never_too_short() {
     assert!(ClusterKey::new(&[7; 1_000]).is_ok());
 }
 
-/// As Maelstrom writes it.
+/// Adds the `id` that Maelstrom writes.
 fn numbered(line: &str) -> String {
     line.replacen('{', r#"{"id":123,"#, 1)
 }
 
-/// As a network may that reads a message and writes it anew.
+/// Re-encodes the message, as a network may.
 fn written_anew(line: &str) -> String {
     let message: Value = serde_json::from_str(line).unwrap();
     let field = |of: &Value, name: &str| format!("{:?} : {}", name, of[name]);
@@ -439,7 +439,7 @@ proptest! {
         }
     }
 
-    /// A line that comes from no node, with any content.
+    /// The lines are arbitrary, or a sealed line with an arbitrary insertion.
     #[test]
     fn what_was_not_sealed_is_never_opened(line in ".*", at in any::<prop::sample::Index>()) {
         let node_ids: [NodeId; 2] = ["n1".into(), "n2".into()];

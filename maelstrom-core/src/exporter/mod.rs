@@ -1,15 +1,14 @@
 //! Serves metrics as Prometheus text, and the health of the node, over HTTP.
 //!
-//! The server runs beside the node, on the same thread, and asks the node's loop for everything
-//! that it tells. Invariants:
+//! The server runs beside the node, on the same thread. It asks the node's loop for everything that
+//! it reports. Invariants:
 //!
-//! * *A client cannot hold up the node.* The loop only answers what it is [asked](Exporter::asked),
-//!   and never waits for a client.
-//! * *A client cannot take memory or time without end.* There are at most [`CONNECTIONS_MAX`]
-//!   connections. Each is for one request of at most [`HEAD_BYTES_MAX`], and lasts at most
-//!   [`CONNECTION_TIME`].
+//! * *A client cannot hold up the node.* The loop only answers [requests](Exporter::asked), and
+//!   never waits for a client.
+//! * *A client takes bounded memory and time.* There are at most [`CONNECTIONS_MAX`] connections.
+//!   Each is for one request of at most [`HEAD_BYTES_MAX`], and lasts at most [`CONNECTION_TIME`].
 //! * *A node whose loop stands still is not alive.* If no answer comes within [`LOOP_TIME`], the
-//!   server says so with status 503.
+//!   server replies with status 503.
 //!
 //! | path | status 200 | status 503 |
 //! |---|---|---|
@@ -36,25 +35,25 @@ use tracing::{debug, info, warn};
 
 use crate::metrics::Snapshot;
 
-/// How many clients are served at a time. Others wait to be accepted.
+/// Number of clients that are served at a time. Further clients wait to be accepted.
 const CONNECTIONS_MAX: usize = 16;
 
-/// How long a client may take, from the first byte of its request to the last of the reply.
+/// The longest that a connection may last.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
 
 /// The longest head of a request.
 const HEAD_BYTES_MAX: usize = 8 << 10;
 
-/// How long the node's loop may take to answer.
+/// The time that the node's loop has to answer.
 const LOOP_TIME: Duration = Duration::from_secs(2);
 
-/// How long to wait after a connection could not be accepted: descriptors may be free again then.
+/// Pause after a connection could not be accepted. File descriptors may be free again after it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A request to the node's loop for its state.
 pub(crate) struct Asked(oneshot::Sender<State>);
 
-/// The state that the loop answers with.
+/// The answer of the loop.
 struct State {
     is_ready: bool,
     metrics: Snapshot,
@@ -68,18 +67,18 @@ impl Asked {
     }
 }
 
-/// The server, as the node's loop sees it. It ends when this is dropped.
+/// The loop's handle to the server. The server ends when this is dropped.
 pub(crate) struct Exporter {
     asked: Option<mpsc::Receiver<Asked>>,
     server: Option<JoinHandle<()>>,
 }
 
 impl Exporter {
-    /// Listens on `addr`, or serves nothing if there is none.
+    /// Listens on `addr`. Without an address, there is no server.
     ///
     /// # Errors
     ///
-    /// If nobody can listen there.
+    /// If the address cannot be listened on.
     pub(crate) async fn start(addr: Option<SocketAddr>) -> io::Result<Self> {
         let Some(addr) = addr else { return Ok(Self { asked: None, server: None }) };
         let cannot = |error: io::Error| {
@@ -99,7 +98,7 @@ impl Exporter {
         self.asked.is_some()
     }
 
-    /// Ready when a client asks for something; never if there is no server.
+    /// Ready when a client requests something. Never ready if there is no server.
     pub(crate) async fn asked(&mut self) -> Asked {
         match &mut self.asked {
             Some(asked) => match asked.recv().await {
@@ -151,7 +150,7 @@ async fn answer(mut client: TcpStream, ask: &mpsc::Sender<Asked>) -> io::Result<
     };
     client.write_all(&reply.bytes()).await?;
     client.shutdown().await?;
-    // To close with unread input would reset the connection, and the client might lose the reply.
+    // Closing with unread input would reset the connection, and the client might lose the reply.
     let mut rest = [0; 1024];
     let mut room = HEAD_BYTES_MAX;
     while room > 0 {
@@ -163,7 +162,7 @@ async fn answer(mut client: TcpStream, ask: &mpsc::Sender<Asked>) -> io::Result<
     Ok(())
 }
 
-/// The head of a request, with its last line. `None`: it is too long.
+/// The head of a request, including the empty line at its end. `None`: it is too long.
 async fn read_head(client: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     let mut head = Vec::new();
     let mut chunk = [0; 1024];
@@ -183,7 +182,7 @@ struct Reply {
     status: &'static str,
     content_type: &'static str,
     body: String,
-    /// Whether the body is left out, as the answer to `HEAD`.
+    /// Whether the body is left out, as in a reply to `HEAD`.
     is_head: bool,
 }
 
@@ -237,7 +236,7 @@ async fn reply_to(head: &[u8], ask: &mpsc::Sender<Asked>) -> Reply {
     reply
 }
 
-/// The state of the node. `None`: its loop does not turn.
+/// The state of the node. `None`: its loop does not answer.
 async fn state(ask: &mpsc::Sender<Asked>) -> Option<State> {
     let (answer, answered) = oneshot::channel();
     ask.try_send(Asked(answer)).ok()?;

@@ -15,7 +15,7 @@ fn snapshot() -> Snapshot {
     recorder.snapshot(Default::default()).unwrap()
 }
 
-/// A server, and a loop that answers it.
+/// Starts a server, and a loop that answers its requests.
 async fn start(is_ready: bool) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();

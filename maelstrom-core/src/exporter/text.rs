@@ -1,8 +1,8 @@
 //! Prometheus' text format, written with the functions of `metrics-exporter-prometheus`.
 //!
-//! That crate's recorder is not used: it is one for the whole process, takes its own time, and its
-//! histograms take single observations. A node counts for itself, so that a simulator can hold many
-//! nodes and replay them.
+//! The recorder of that crate does not fit: it is global to the process, reads the clock itself,
+//! and its histograms store single observations. Here each node counts for itself, so that a
+//! simulator can hold many nodes and replay them.
 
 use ::metrics::{Key, Label};
 use metrics_exporter_prometheus::LabelSet;

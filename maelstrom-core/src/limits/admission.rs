@@ -1,4 +1,4 @@
-//! Whether a request of a client is taken.
+//! Decides whether a node accepts a request of a client.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::log_rate::LogRate;
 use crate::message::NodeId;
 use crate::node::OPEN_REQUESTS_MAX;
 
-/// The limits of a node, and all that is counted for them.
+/// The limits of a node, and the state that they need.
 #[derive(Debug)]
 pub(crate) struct Admission {
     limits: Limits,
@@ -28,7 +28,7 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    /// Its name in the metrics.
+    /// The limit's name in the metrics.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Requests => "requests_per_second",
@@ -49,11 +49,12 @@ impl Admission {
         Some(Self { limits: limits.clone(), all, clients, log: LogRate::default() })
     }
 
-    /// Takes a message of a client. `open` requests wait for a reply, this one among them.
+    /// Accepts or refuses a message of a client. `open` requests wait for a reply, including this
+    /// one.
     ///
     /// # Errors
     ///
-    /// The limit that refuses it. Then it has taken no token.
+    /// The limit that refuses the message. A refused message takes no token.
     pub(crate) fn admit(&mut self, src: &NodeId, open: usize, now: Duration) -> Result<(), Limit> {
         if open > self.limits.open_requests {
             return Err(Limit::OpenRequests);
@@ -73,7 +74,7 @@ impl Admission {
         Ok(())
     }
 
-    /// The error of a request that this limit refuses.
+    /// The error for a request that this limit refuses.
     pub(crate) fn error(&self, limit: Limit) -> Error {
         let of = |n: Option<std::num::NonZeroU32>| n.map_or(0, std::num::NonZeroU32::get);
         Error::temporarily_unavailable(match limit {
@@ -92,12 +93,12 @@ impl Admission {
         })
     }
 
-    /// One more message is refused. Returns how many the log shall tell now, if it shall.
+    /// Counts a refused message. Returns the number of refusals to log now, if it is time to log.
     pub(crate) fn refuse_one(&mut self, now: Duration) -> Option<u64> {
         self.log.add_one(now)
     }
 
-    /// How many messages have been refused.
+    /// Number of refused messages.
     pub(crate) fn refused(&self) -> u64 {
         self.log.total()
     }

@@ -3,15 +3,15 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// A number of requests per second. As many may come at once.
+/// A number of requests per second, which is also the size of a burst.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rate(NonZeroU32);
 
-/// Time in units of a nanosecond divided by the rate. So a token takes [`TOKEN`] units to come,
-/// whatever the rate is, and nothing is rounded.
+/// Time in units of a nanosecond divided by the rate. So a token takes [`TOKEN`] units whatever the
+/// rate, and nothing is rounded.
 type Ticks = u128;
 
-/// The time in which one token comes.
+/// The time in which a bucket gains one token.
 const TOKEN: Ticks = 1_000_000_000;
 
 impl Rate {
@@ -24,7 +24,7 @@ impl Rate {
     }
 }
 
-/// A bucket, as the time at which it will be full again. It begins full.
+/// A token bucket, stored as the time at which it will be full again. It starts full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Bucket {
     full_at: Ticks,

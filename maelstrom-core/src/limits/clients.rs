@@ -1,11 +1,12 @@
-//! The buckets of clients.
+//! The token buckets of clients.
 //!
 //! Invariants:
 //!
-//! * There are at most [`CLIENTS_MAX`] buckets and the shared one, and no name is long.
-//! * Whatever names a client uses, each of its messages takes a token of some bucket.
-//! * A client never gets more than its rate, also where its bucket was dropped or it had none:
-//!   only a full bucket is dropped, and a new one begins with the tokens of the shared one.
+//! * There are at most [`CLIENTS_MAX`] buckets and the shared one. Only clients with short names
+//!   have their own bucket.
+//! * Each message of a client takes a token of some bucket, whatever name the client uses.
+//! * A client never gets more than its rate, even if it had no bucket of its own or lost it: only a
+//!   full bucket is dropped, and a new bucket starts with the tokens of the shared one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use super::bucket::{Bucket, Rate};
 use crate::message::NodeId;
 
-/// How many clients have a bucket of their own.
+/// Limit on the number of clients with their own bucket.
 pub const CLIENTS_MAX: usize = if cfg!(test) { 8 } else { 1024 };
 
 /// A client with a longer name has no bucket of its own.
@@ -24,7 +25,7 @@ pub const NAME_BYTES_MAX: usize = 64;
 pub(super) struct Clients {
     rate: Rate,
     buckets: BTreeMap<NodeId, Bucket>,
-    /// The same, the one that is full first before the others.
+    /// The same buckets, sorted by the time at which they will be full.
     order: BTreeSet<(Bucket, NodeId)>,
     /// The bucket of all other clients.
     shared: Bucket,
@@ -35,13 +36,13 @@ impl Clients {
         Self { rate, buckets: BTreeMap::new(), order: BTreeSet::new(), shared: Bucket::default() }
     }
 
-    /// The bucket of this client with one token less, for [`put`](Self::put). `None`: it has no
-    /// token.
+    /// The bucket of this client with one token less, to be stored with [`put`](Self::put). `None`:
+    /// it has no token.
     pub(super) fn take(&self, name: &NodeId, now: Duration) -> Option<Bucket> {
         self.buckets.get(name).unwrap_or(&self.shared).take(self.rate, now)
     }
 
-    /// Keeps the bucket of this client.
+    /// Stores the bucket of this client.
     pub(super) fn put(&mut self, name: &NodeId, bucket: Bucket, now: Duration) {
         if let Some(own) = self.buckets.get_mut(name) {
             let before = std::mem::replace(own, bucket);
@@ -56,7 +57,7 @@ impl Clients {
         debug_assert!(self.buckets.len() == self.order.len() && self.order.len() <= CLIENTS_MAX);
     }
 
-    /// Whether there is room for one more bucket. A full one may be dropped.
+    /// Returns whether there is room for one more bucket. Drops a full one if necessary.
     fn make_room(&mut self, now: Duration) -> bool {
         if self.buckets.len() < CLIENTS_MAX {
             return true;

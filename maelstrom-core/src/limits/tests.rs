@@ -1,4 +1,4 @@
-//! Token buckets against what they promise, and against a naive model.
+//! The guarantees of token buckets, and a comparison with a naive model.
 
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
 
@@ -21,12 +21,12 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// A rate, some of which no nanoseconds divide.
+/// A rate. For some rates, a token does not take a whole number of nanoseconds.
 fn any_rate() -> impl Strategy<Value = u32> {
     prop_oneof![1_u32..10, 1_u32..1_000, Just(u32::MAX), Just(999_999_937)]
 }
 
-/// The time between two requests, in nanoseconds: none, little or much for such a rate.
+/// The times between requests, in nanoseconds: none, little or much for such a rate.
 fn any_gaps(count: usize) -> impl Strategy<Value = Vec<u64>> {
     let gap = prop_oneof![
         4 => Just(0),
@@ -47,7 +47,7 @@ fn times(gaps: &[u64]) -> Vec<Duration> {
     gaps.iter().map(next).collect()
 }
 
-/// Whether any time holds more of these requests than the rate allows.
+/// Whether every interval holds at most as many of these requests as the rate allows.
 fn is_within(rate: u32, taken: &[Duration]) -> bool {
     let is_allowed = |(from, until): (usize, usize)| {
         let nanos = (taken[until] - taken[from]).as_nanos();
@@ -59,7 +59,7 @@ fn is_within(rate: u32, taken: &[Duration]) -> bool {
     windows.into_iter().all(is_allowed)
 }
 
-/// A bucket as a book describes it: tokens, in parts of 10⁻⁹, that come with time.
+/// A textbook token bucket: a number of tokens, in units of 10⁻⁹, that grows with time.
 struct Tokens {
     tokens: u128,
     at: Duration,
@@ -106,7 +106,7 @@ proptest! {
         prop_assert!(is_within(rate, &taken), "{:?}", taken);
     }
 
-    /// Also if it loses its bucket to others and has none for a while.
+    /// This includes clients that lose their bucket to another client.
     #[test]
     fn no_client_and_not_all_of_them_get_more_than_their_limit(
         rate in 1_u32..5,
@@ -178,7 +178,7 @@ fn a_client_beyond_its_own_limit_does_not_use_up_that_of_the_node() {
         assert_eq!(admit("flood", 0), Err(Limit::ClientRequests));
     }
     assert_eq!((admit("c1", 0), admit("c1", 0)), (Ok(()), Ok(())));
-    // Now the node has had enough, and this takes no token of the client.
+    // Now the limit of the node refuses requests, and these take no token of the client.
     for _ in 0..100 {
         assert_eq!(admit("c2", 0), Err(Limit::Requests));
     }
@@ -196,7 +196,7 @@ fn one_client_more_than_there_are_buckets_shares_one_until_another_is_full_again
     assert_eq!(admit(100, 500), Ok(()));
     assert_eq!(admit(101, 500), Err(Limit::ClientRequests), "it shares the bucket of c100");
     assert_eq!(admit(0, 500), Err(Limit::ClientRequests), "its bucket is kept");
-    // The bucket of c0 is full again, and the shared one is not: nobody gets more in this way.
+    // The bucket of c0 is full, but the shared bucket is not: c101 gains nothing by a new bucket.
     assert_eq!(admit(101, 1_000), Err(Limit::ClientRequests));
     assert_eq!(admit(101, 1_500), Ok(()));
     assert_eq!(admit(101, 1_500), Err(Limit::ClientRequests), "it has the bucket that was c0's");

@@ -29,7 +29,7 @@ pub const METRICS: &[&Metric] = &[
     &SNAPSHOTS,
 ];
 
-/// How many of them, at the end, only a node with records on disk has.
+/// Number of metrics at the end of [`METRICS`] that only a node with records on disk has.
 pub(super) const DISK_METRICS: usize = 5;
 
 pub(super) static MESSAGES: Metric = Metric::counter(

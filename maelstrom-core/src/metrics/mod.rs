@@ -1,8 +1,8 @@
-//! Metrics: counters, gauges and histograms that tell an operator what a node is doing.
+//! Metrics: counters, gauges and histograms that show an operator the state of a node.
 //!
-//! A handler stays deterministic: it counts through [`Node`](crate::Node), and it tells its gauges
-//! when it is [asked](crate::MessageHandler::gauges). The driver decides whether anybody listens.
-//! The runtime serves the numbers as Prometheus text (feature `metrics`, flag `--metrics`), and a
+//! A handler stays deterministic: it counts through [`Node`](crate::Node), and reports its gauges
+//! when the driver [asks](crate::MessageHandler::gauges). The driver decides whether metrics are
+//! recorded. The runtime serves them as Prometheus text (feature `metrics`, flag `--metrics`). A
 //! test in virtual time asserts on a [`Snapshot`] of them.
 //!
 //! ```
@@ -18,32 +18,33 @@
 //!
 //! # Invariants
 //!
-//! * If nobody listens (the default), each call costs one comparison.
-//! * Memory is bounded. A metric has at most [`SERIES_MAX`] combinations of label values, and at
-//!   most [`TYPES_MAX`] types of messages are told apart. Everything beyond them counts as `other`.
+//! * If metrics are not recorded (the default), each call costs one comparison.
+//! * Memory is bounded. A metric has at most [`SERIES_MAX`] combinations of label values. A node
+//!   distinguishes at most [`TYPES_MAX`] types of messages. Everything beyond these limits counts
+//!   as `other`.
 //! * A peer's text becomes a label only if the handler decoded the message, or waited for it.
 //! * Numbers start at zero with each process.
 //!
 //! # Over HTTP
 //!
 //! A node that was built with the feature `metrics` (`cargo build --release -p echo --features
-//! metrics`) has the flag `--metrics [ADDR:]PORT`, off by default. A port alone is one of the
-//! loopback interface. The node then answers these requests of HTTP/1:
+//! metrics`) has the flag `--metrics [ADDR:]PORT`. It is off by default. Without an address, the
+//! node listens on the loopback interface. It then answers these requests of HTTP/1:
 //!
 //! | path | status 200 | status 503 |
 //! |---|---|---|
 //! | `/metrics` | Prometheus text | the node's loop does not answer within 2 s |
 //! | `/health` | the node is live and ready | it is not |
-//! | `/health/live` | its loop answers | it does not, since nobody reads its stdout, say |
-//! | `/health/ready` | `init` was answered | not yet, or the loop does not answer |
+//! | `/health/live` | the loop answers | it does not: for example, nobody reads the node's stdout |
+//! | `/health/ready` | `init` was answered | it was not, or the loop does not answer |
 //!
-//! At most 16 clients are served at a time. Each has 10 s for its one request.
+//! The server handles at most 16 clients at a time. Each has 10 s for its one request.
 //!
 //! # Metrics of every node
 //!
-//! Times are in seconds and sizes in bytes. The values of `limit` are in [`limits`](crate::limits).
-//! Lines are counted without their newline, and messages that were [sealed](crate::auth) without
-//! their seal.
+//! Times are in seconds and sizes in bytes. [`limits`](crate::limits) lists the values of `limit`.
+//! The size of a line excludes its newline, and the size of a [sealed](crate::auth) message
+//! excludes its seal.
 //!
 //! | name | kind | labels | meaning |
 //! |---|---|---|---|
@@ -71,8 +72,8 @@
 //! | `maelstrom_disk_bytes` | gauge | | Size of the file of records. |
 //! | `maelstrom_snapshots_total` | counter | `outcome` | Snapshots that were taken or given_up. |
 //!
-//! The last five come from the runtime, and only with `--data-dir`. A handler with gossip also has
-//! the [metrics of the engine](crate::gossip::metrics).
+//! The last five come from the runtime, and exist only with `--data-dir`. A handler with gossip
+//! also has the [metrics of the engine](crate::gossip::metrics).
 
 mod core;
 mod histogram;
@@ -92,26 +93,27 @@ pub use self::histogram::{Histogram, SECONDS, SIZES};
 pub(crate) use self::recorder::{Outcome, Recorder, TypeId};
 pub use self::snapshot::{Family, Gauges, Sample, Snapshot, Value};
 
-/// How many combinations of label values a metric may have. Further ones count as `other`.
+/// Limit on the combinations of label values of a metric. Further ones count as `other`.
 pub const SERIES_MAX: usize = 64;
 
-/// How many types of messages are told apart. Further ones count as `other`.
+/// Limit on the types of messages that a node distinguishes. Further ones count as `other`.
 pub const TYPES_MAX: usize = 64;
 
 /// The label value of everything beyond the limits.
 pub const OTHER: &str = "other";
 
-/// The description of a metric: its name, and what a reader must know to understand its numbers.
+/// The description of a metric: its name, and all that a reader must know to understand its
+/// numbers.
 ///
-/// The name follows Prometheus' conventions: a prefix that tells whose it is, the unit in the
-/// plural (`_seconds`, `_bytes`), and `_total` at the end of a counter.
+/// The name follows the conventions of Prometheus: a prefix that names the application, the unit in
+/// the plural (`_seconds`, `_bytes`), and `_total` at the end of a counter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metric {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// Whether it is a counter, a gauge or a histogram.
+    /// Counter, gauge or histogram.
     pub kind: Kind,
-    /// The names of its labels.
+    /// The names of the labels.
     pub labels: &'static [&'static str],
     /// One sentence for people.
     pub help: &'static str,
@@ -120,11 +122,11 @@ pub struct Metric {
 /// The kinds of metrics.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
-    /// Only ever rises.
+    /// Never falls.
     Counter,
     /// Rises and falls.
     Gauge,
-    /// Counts observations by the first of these upper bounds that they do not exceed.
+    /// Counts each observation under the lowest of these upper bounds that it does not exceed.
     Histogram(&'static [f64]),
 }
 
@@ -161,7 +163,7 @@ impl Metric {
         Self { name, kind: Kind::Gauge, labels, help }
     }
 
-    /// A histogram with these upper bounds, in rising order: [`SECONDS`] or [`SIZES`], say.
+    /// A histogram with these upper bounds, in rising order, for example [`SECONDS`] or [`SIZES`].
     #[must_use]
     pub const fn histogram(
         name: &'static str,
@@ -172,7 +174,7 @@ impl Metric {
         Self { name, kind: Kind::Histogram(bounds), labels, help }
     }
 
-    /// The row of the table that documents the metric, as in this module's documentation.
+    /// The row that documents the metric, as in the table of this module's documentation.
     #[must_use]
     pub fn documentation(&self) -> String {
         let labels: Vec<String> = self.labels.iter().map(|label| format!("`{label}`")).collect();
@@ -183,19 +185,19 @@ impl Metric {
     }
 }
 
-/// An integer as Prometheus keeps it.
+/// An integer in the number format of Prometheus.
 #[expect(clippy::cast_precision_loss, reason = "Prometheus keeps 53 bits as well")]
 #[must_use]
 pub const fn float(count: u64) -> f64 {
     count as f64
 }
 
-/// For the test that holds the documentation of metrics against their list.
+/// For the test that compares the documentation of metrics with their list.
 ///
 /// # Panics
 ///
-/// If the table in the module documentation of `source` does not have just these metrics, in their
-/// order, with their kinds, labels and meanings.
+/// If the table in the module documentation of `source` does not consist of exactly these metrics,
+/// in their order, with their kinds, labels and meanings.
 #[expect(clippy::panic, reason = "it is an assertion")]
 pub fn assert_documented(source: &str, metrics: &[&Metric]) {
     let rows = source.lines().filter_map(|line| line.strip_prefix("//! | `"));

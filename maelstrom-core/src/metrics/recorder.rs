@@ -1,4 +1,4 @@
-//! The metrics of a node, kept while somebody listens.
+//! The metrics of a node, recorded if its driver wants them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,11 +14,11 @@ use super::{
 };
 use crate::error::ErrorCode;
 
-/// The metrics of a node. A node whose driver does not ask for them pays one comparison each time.
+/// The metrics of a node. If the driver does not want them, each call costs one comparison.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder(Option<Box<Recording>>);
 
-/// The type of a message, among those that are told apart.
+/// The type of a message: an index into the types that the recorder distinguishes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TypeId(u8);
 
@@ -32,15 +32,15 @@ pub(crate) enum Outcome {
 
 #[derive(Debug)]
 struct Recording {
-    /// By [`TypeId`]. The first is everything that is not told apart.
+    /// By [`TypeId`]. The first one stands for all types that are not distinguished.
     types: Vec<Type>,
-    /// The types of the newest message received and sent: the next one is often of the same.
+    /// The types of the last message received and sent. The next message often has the same type.
     newest_received: TypeId,
     newest_sent: TypeId,
     families: BTreeMap<&'static str, Family>,
 }
 
-/// The numbers of a type, which change with every message: no map is searched for them.
+/// The numbers of one type of message. They change with every message, so they are not in a map.
 #[derive(Debug)]
 struct Type {
     name: Box<str>,
@@ -80,7 +80,7 @@ impl Type {
 }
 
 impl Recorder {
-    /// Records from now on: the metrics of every node, and those that the handler has.
+    /// Records from now on: the metrics of every node, and those of its handler.
     pub(crate) fn record(&mut self, is_durable: bool, handlers: &[&[&'static Metric]]) {
         let own = METRICS.len().saturating_sub(if is_durable { 0 } else { DISK_METRICS });
         let metrics = METRICS.iter().take(own).chain(handlers.iter().copied().flatten());
@@ -94,7 +94,7 @@ impl Recorder {
         self.0.get_or_insert_with(|| Box::new(recording));
     }
 
-    /// Whether somebody listens.
+    /// Whether metrics are recorded.
     pub(crate) const fn is_on(&self) -> bool {
         self.0.is_some()
     }
@@ -123,7 +123,8 @@ impl Recorder {
         }
     }
 
-    /// A message has come on a line of so many bytes. `kind` is a type that the node knows, or `None`.
+    /// A message arrived on a line of `bytes` bytes. `kind` is a type that the node knows, or
+    /// `None`.
     pub(crate) fn received(&mut self, kind: Option<&str>, bytes: usize) -> TypeId {
         let Some(recording) = &mut self.0 else { return TypeId::default() };
         let newest = recording.newest_received;
@@ -133,7 +134,8 @@ impl Recorder {
         id
     }
 
-    /// A message has been written on a line of so many bytes. `body` is its beginning, or all of it.
+    /// A message was written as a line of `bytes` bytes. `body` is its body, or the beginning of
+    /// it.
     pub(crate) fn sent(&mut self, body: &[u8], bytes: usize) {
         let Some(recording) = &mut self.0 else { return };
         let newest = recording.newest_sent;
@@ -142,7 +144,7 @@ impl Recorder {
         recording.with(id, |kind| kind.sent.add(bytes));
     }
 
-    /// A request has been answered, or would have been if its client had not given up.
+    /// A request was answered, or would have been answered if its client had not given up.
     pub(crate) fn answered(&mut self, kind: TypeId, outcome: Outcome, after: Duration) {
         let Some(recording) = &mut self.0 else { return };
         recording.with(kind, |kind| {
@@ -161,7 +163,7 @@ impl Recorder {
         }
     }
 
-    /// All numbers, with these gauges. `None` if nobody listens.
+    /// All numbers, with these gauges. `None` if metrics are not recorded.
     pub(crate) fn snapshot(&self, gauges: Gauges) -> Option<Snapshot> {
         let recording = self.0.as_ref()?;
         let mut families = recording.families.clone();
@@ -189,7 +191,7 @@ impl Recording {
         family.value(labels)
     }
 
-    /// The type of this name, which may be that of the newest message.
+    /// The type with this name. `newest` is tried first.
     fn type_id(&mut self, name: &str, newest: TypeId) -> TypeId {
         if self.types.get(usize::from(newest.0)).is_some_and(|kind| *kind.name == *name) {
             return newest;
@@ -213,7 +215,7 @@ impl Recording {
 }
 
 impl Type {
-    /// Adds its numbers, but for those that are zero.
+    /// Adds the numbers of this type, except those that are zero.
     fn add_to(&self, families: &mut BTreeMap<&'static str, Family>) {
         let name = &*self.name;
         let mut add = |metric: &'static Metric, labels: &[&str], value: Value| {
@@ -235,7 +237,8 @@ impl Type {
     }
 }
 
-/// The type of the message with this body. All but those of maps and structs begin with it.
+/// The type of the message with this body. A body that does not begin with its type, as one written
+/// from a map or a struct, is parsed.
 fn type_of(body: &[u8]) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Typed<'a> {

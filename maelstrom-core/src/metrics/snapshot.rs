@@ -13,7 +13,7 @@ pub struct Snapshot {
 pub struct Family {
     /// The metric.
     pub metric: &'static Metric,
-    /// One for each combination of label values, in their order.
+    /// One sample for each combination of label values, sorted by these values.
     pub samples: Vec<Sample>,
 }
 
@@ -29,11 +29,11 @@ pub struct Sample {
 /// The number of a sample.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// Of a counter.
+    /// The value of a counter.
     Counter(u64),
-    /// Of a gauge.
+    /// The value of a gauge.
     Gauge(f64),
-    /// Of a histogram.
+    /// The observations of a histogram.
     Histogram(Histogram),
 }
 
@@ -58,7 +58,7 @@ impl Value {
 }
 
 impl Family {
-    /// A metric without labels begins at zero. Any other one has no series yet.
+    /// A metric without labels starts at zero. A metric with labels starts without samples.
     pub(super) fn new(metric: &'static Metric) -> Self {
         let mut samples = Vec::new();
         if metric.labels.is_empty() {
@@ -67,7 +67,8 @@ impl Family {
         Self { metric, samples }
     }
 
-    /// The value with these labels. The labels of a value beyond the limit are all `other`.
+    /// The value with these labels. Beyond [`SERIES_MAX`] samples, new combinations share one
+    /// value, whose labels are all [`OTHER`].
     pub(super) fn value(&mut self, labels: &[&str]) -> Option<&mut Value> {
         let count = self.metric.labels.len();
         debug_assert_eq!(labels.len(), count, "{}: labels {labels:?}", self.metric.name);
@@ -103,8 +104,8 @@ impl Snapshot {
         &self.families
     }
 
-    /// The sum over all samples of the metric of this name that have these labels, by their names:
-    /// the [number](Value::number) of each. 0 if there are none.
+    /// Adds up the [numbers](Value::number) of all samples that belong to the metric `name` and
+    /// have these labels, given as pairs of name and value. 0 if there are none.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let families = self.families.iter().filter(|family| family.metric.name == name);
@@ -133,7 +134,7 @@ impl Snapshot {
     }
 }
 
-/// Where a handler's gauges go. See [`MessageHandler::gauges`](crate::MessageHandler::gauges).
+/// Collects a handler's gauges. See [`MessageHandler::gauges`](crate::MessageHandler::gauges).
 #[derive(Debug, Default)]
 pub struct Gauges {
     pub(super) set: Vec<(&'static Metric, Vec<Box<str>>, f64)>,
@@ -146,7 +147,7 @@ impl Gauges {
         self.set.push((metric, labels, value));
     }
 
-    /// Sets a gauge without labels to a number of things.
+    /// Sets a gauge without labels to a count.
     pub fn set_count(&mut self, metric: &'static Metric, count: usize) {
         self.set(metric, &[], float(count as u64));
     }

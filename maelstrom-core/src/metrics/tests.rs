@@ -124,7 +124,7 @@ fn messages_and_bytes_are_counted_by_type_and_direction() {
     for id in 2..5 {
         bytes += tell(&mut node, 0, &format!(r#"{{"type":"echo","msg_id":{id}}}"#));
     }
-    // In an order that is no plain line's, and with a newline.
+    // This line has its fields in an unusual order, an escape, and a newline.
     node.handle_line(
         at(0),
         b"{\"body\":{\"msg_id\":5,\"type\":\"ech\\u006f\"},\"src\":\"c1\",\"dest\":\"n1\"}\n",

@@ -22,17 +22,17 @@ fn always(_: &Path, _: Call) -> bool {
     true
 }
 
-/// There is room for the journal, or for it and no other file.
+/// The disk has room for the journal alone, but not while the file of a snapshot exists.
 fn journal_while_there_is_another(path: &Path, call: Call) -> bool {
     !is_new(path, call) && path.with_extension(NEW_EXTENSION).exists()
 }
 
-/// The same, but only the sync tells so.
+/// The same, but only a sync reports it.
 fn sync_while_there_is_another(path: &Path, call: Call) -> bool {
     call == Call::Sync && journal_while_there_is_another(path, call)
 }
 
-/// A store with 100 records, and the records of a snapshot that it has begun to write.
+/// A store with 100 records that has begun to write a snapshot, with one part added.
 fn replacing() -> (tempfile::TempDir, Store) {
     let dir = folder_with(100);
     let mut store = open(dir.path()).unwrap();
@@ -43,7 +43,7 @@ fn replacing() -> (tempfile::TempDir, Store) {
     (dir, store)
 }
 
-/// The store goes on without a snapshot, takes records, and a snapshot later.
+/// Checks that the store goes on without a snapshot, accepts records, and wants a snapshot later.
 fn goes_on(dir: &Path, mut store: Store, count: u32) {
     assert!(!store.is_replacing());
     assert_eq!(files(dir), [FILE]);
@@ -60,7 +60,8 @@ fn goes_on(dir: &Path, mut store: Store, count: u32) {
 
 #[test]
 fn a_snapshot_for_which_the_disk_has_no_room_is_given_up() {
-    // When it begins, with a part, with the last part, with records between the parts.
+    // The disk fills up at the beginning, at a part, at the last part, at records between the
+    // parts.
     let dir = folder_with(100);
     let mut store = open(dir.path()).unwrap();
     read(&mut store).unwrap();
@@ -75,7 +76,7 @@ fn a_snapshot_for_which_the_disk_has_no_room_is_given_up() {
     }
     let (dir, mut store) = replacing();
     fill_disk(is_new);
-    // They are more than wait for the next part.
+    // These are more bytes than may wait for the next part.
     let large = vec![b'x'; 2 << 20];
     store.commit(std::slice::from_ref(&large)).unwrap();
     complete(&mut store);
@@ -94,7 +95,7 @@ fn a_snapshot_gives_way_if_the_journal_has_no_room() {
     goes_on(dir.path(), store, 103);
 }
 
-/// A system may take what it could not sync for synced the next time.
+/// After a sync has failed, a system may report the next one as a success without the data on disk.
 #[test]
 fn a_sync_that_failed_is_not_tried_again() {
     let (dir, mut store) = replacing();
@@ -108,7 +109,7 @@ fn a_sync_that_failed_is_not_tried_again() {
 
 #[test]
 fn a_journal_that_has_no_room_ends_the_node_with_all_that_was_acknowledged() {
-    // Without a snapshot, and though one has given way.
+    // Once without a snapshot, and once with a snapshot that is given up first.
     let dir = folder_with(100);
     let mut store = open(dir.path()).unwrap();
     read(&mut store).unwrap();
@@ -123,7 +124,7 @@ fn a_journal_that_has_no_room_ends_the_node_with_all_that_was_acknowledged() {
     }
 }
 
-/// A loss of power could bring the old file back, without what comes now.
+/// A loss of power could bring the old file back, which lacks the records committed from now on.
 #[test]
 fn a_folder_that_cannot_be_synced_ends_the_node_before_anything_is_acknowledged() {
     let (dir, mut store) = replacing();
@@ -141,7 +142,7 @@ fn a_folder_that_cannot_be_synced_ends_the_node_before_anything_is_acknowledged(
 fn a_file_that_cannot_be_removed_keeps_no_node_from_its_records() {
     let dir = folder_with(100);
     for left_over in ["records.new", "records.old"] {
-        // A folder is no file that one could remove.
+        // The store cannot remove a folder where it expects a file.
         let folder = dir.path().join("n1").join(left_over);
         fs::create_dir(&folder).unwrap();
         let mut store = open(dir.path()).unwrap();
@@ -155,11 +156,11 @@ fn a_file_that_cannot_be_removed_keeps_no_node_from_its_records() {
 }
 
 thread_local! {
-    /// Whether this is the thread on which the node works.
+    /// Whether this is the node's thread.
     static IS_NODE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A sync may take as long as the disk likes. A node waits for its journal's, and for no other.
+/// A sync can take arbitrarily long. The node waits for the sync of its journal, and for no other.
 #[test]
 fn a_snapshot_is_written_and_put_in_place_without_a_sync_on_the_nodes_thread() {
     let (dir, mut store) = replacing();
@@ -172,7 +173,7 @@ fn a_snapshot_is_written_and_put_in_place_without_a_sync_on_the_nodes_thread() {
     };
     add(&mut store, Ok(part("two")), false);
     store.add_part(Ok(part("three")), true);
-    // More than is written when the last part is complete.
+    // These are more bytes than the node's thread writes itself after the last part.
     let large = vec![b'x'; 1 << 17];
     store.commit(std::slice::from_ref(&large)).unwrap();
     complete(&mut store);

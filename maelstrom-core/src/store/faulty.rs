@@ -1,4 +1,4 @@
-//! Files that fail when a test says so, without a disk that does.
+//! Files whose operations fail when a test says so.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -20,12 +20,12 @@ pub(in crate::store) enum Call {
     Sync,
 }
 
-/// From now on the disk has no room for this thread's calls that `fails` says.
+/// From now on, calls of this thread fail for lack of room if `fails` returns true for them.
 pub(in crate::store) fn fill_disk(fails: fn(&Path, Call) -> bool) {
     FAILS.set(fails);
 }
 
-/// The errors of this thread.
+/// The function of this thread that [`fill_disk`] set.
 pub(in crate::store) fn fails() -> fn(&Path, Call) -> bool {
     FAILS.get()
 }

@@ -1,18 +1,20 @@
-//! The file that a snapshot is written to, part by part, until it takes the place of the journal.
+//! The file that a snapshot is written to, part by part, until it replaces the journal.
 //!
 //! The invariants:
 //!
-//! * The journal stays valid, and complete, until one rename puts the new file in its place. Whatever
-//!   happens before that, the new file is removed, at the latest when the store is opened again.
-//! * The new file holds the parts and the records that were committed between them in the order in
-//!   which they were made. The first part comes first: a handler may not understand the records
-//!   without it. Every part is durable when the next one is asked for, so the last one
-//!   does not take longer than any other.
-//! * A part is written and synced on a thread of its own, one at a time. The node waits for no sync of
-//!   this file, but for one of the few records that came with the last part.
-//! * A new file has no free space, so the journal's file shrinks with each snapshot. The old file is
-//!   removed bit by bit, once the folder is synced: a file system that frees a large file at once
-//!   keeps every sync waiting. Both happen on a thread, and the first commit waits for the sync.
+//! * The journal stays valid and complete until one rename puts the new file in its place. If
+//!   anything fails before the rename, the new file is removed, at the latest when the store is
+//!   opened again.
+//! * The new file holds the parts, and the records committed between them, in the order in which
+//!   they were made. The first part comes first, because a handler may not understand the records
+//!   without it. Each part is durable before the next one is requested, so the last part takes no
+//!   longer than any other.
+//! * A thread writes and syncs one part at a time. The node waits for only one sync of this file:
+//!   the sync of the few records that arrived with the last part.
+//! * A new file has no free space, so each snapshot shrinks the journal's file. A file system that
+//!   frees a large file at once delays every sync, so the old file is removed in steps, after the
+//!   folder is synced. A thread does both. The first commit waits for the sync, but not for these
+//!   steps.
 
 use std::fs::{self, File};
 use std::io;
@@ -29,18 +31,19 @@ use tokio::sync::Notify;
 use super::faulty;
 use super::{StoreError, SyncFolder, append, create, failure};
 
-/// How many bytes of records may wait for the next part.
+/// If more bytes of records than this wait for the next part, the thread writes them before it.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
-/// With so many times as many, the next commit waits until a part is written.
+/// If this many times [`WAITING_BYTES_MAX`] bytes wait, a commit waits until the current part is
+/// written.
 const WAITING_FACTOR_MAX: usize = 8;
 
-/// More bytes of records that wait after the last part are written on the thread as well, but not
-/// more often than this: new ones may always come.
+/// If more bytes than this wait after the last part, the thread writes them, too. It does so at
+/// most [`REST_ROUNDS_MAX`] times, since new records may keep coming.
 const REST_BYTES_MAX: usize = 64 << 10;
 const REST_ROUNDS_MAX: u32 = 8;
 
-/// How much of an old file is removed at a time, and how often.
+/// Bytes of an old file that are removed per step, and the interval between steps.
 const REMOVED_BYTES: u64 = 8 << 20;
 const REMOVED_EVERY: Duration = Duration::from_millis(10);
 
@@ -49,22 +52,22 @@ const REMOVED_EVERY: Duration = Duration::from_millis(10);
 pub(super) struct Replacement {
     /// The part that is being written. The thread must end before the file is removed.
     writing: Option<Writing>,
-    /// `None` while a part is being written: the thread has it.
+    /// `None` while a part is being written: the thread owns the database then.
     database: Option<Database>,
     file: Temporary,
     next: u64,
     bytes: u64,
-    /// Records that are in the journal, and not yet here.
+    /// Records that are in the journal and not yet in this file.
     waiting: Vec<Vec<u8>>,
     waiting_bytes: usize,
-    /// Whether a part has been added, and whether the last one has.
+    /// Whether the first part was added, and whether the last part was.
     has_begun: bool,
     is_last: bool,
-    /// How often records that came with the last part have been written.
+    /// How often the thread has written records that waited after the last part.
     rounds: u32,
 }
 
-/// A thread that writes records, and how many they are.
+/// A thread that writes records, and the number of those records.
 #[derive(Debug)]
 struct Writing {
     thread: Option<JoinHandle<(Database, Result<u64, redb::Error>)>>,
@@ -79,18 +82,19 @@ impl Drop for Writing {
     }
 }
 
-/// A file that is removed when it is not needed any more.
+/// A file that is removed when this value is dropped.
 #[derive(Debug)]
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // If it is renamed, there is none. If this fails, the next life removes the file.
+        // After a rename there is no such file. If the removal fails, the next process removes the
+        // file.
         fs::remove_file(&self.0).ok();
     }
 }
 
-/// Removes a file that a former life has left.
+/// Removes a file that an earlier process left.
 pub(super) fn remove_left_over(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -121,8 +125,8 @@ impl Replacement {
         })
     }
 
-    /// These records have been committed to the journal. The first part tells of those that come
-    /// before it is asked for.
+    /// Adds records that were committed to the journal. Records from before the first part are
+    /// skipped, since that part already contains their effects.
     pub(super) fn committed(&mut self, records: &[Vec<u8>]) -> Result<(), StoreError> {
         if !self.has_begun {
             return Ok(());
@@ -137,7 +141,7 @@ impl Replacement {
         if is_idle && self.waiting_bytes > WAITING_BYTES_MAX { self.write() } else { Ok(()) }
     }
 
-    /// Begins to write the next part. It is to be [finished](Self::finish).
+    /// Begins to write the next part. The caller then [finishes](Self::finish) it.
     pub(super) fn add(&mut self, part: Vec<Vec<u8>>, is_last: bool) -> Result<(), StoreError> {
         debug_assert!(!self.is_last, "a part after the last one");
         self.finish()?;
@@ -146,7 +150,7 @@ impl Replacement {
         self.write()
     }
 
-    /// Begins to write the records that wait, and to make them durable.
+    /// Begins to write the waiting records, and to make them durable.
     fn write(&mut self) -> Result<(), StoreError> {
         debug_assert!(self.writing.is_none());
         let Some(database) = self.database.take() else { return Ok(()) };
@@ -172,12 +176,12 @@ impl Replacement {
         StoreError::Io { path: self.file.0.clone(), source }
     }
 
-    /// Notified when the part that is being written is durable, or cannot be.
+    /// Notified when the current part is durable, or its write has failed.
     pub(super) fn written(&self) -> Option<&Arc<Notify>> {
         self.writing.as_ref().map(|writing| &writing.is_done)
     }
 
-    /// Waits until the part that is being written is durable, if there is one.
+    /// Waits until the current part, if there is one, is durable.
     pub(super) fn finish(&mut self) -> Result<(), StoreError> {
         let Some(mut writing) = self.writing.take() else { return Ok(()) };
         let result = writing.thread.take().map(JoinHandle::join);
@@ -191,8 +195,9 @@ impl Replacement {
         Ok(())
     }
 
-    /// After a part is [finished](Self::finish): whether all parts are there, and the rest can be
-    /// written at once. If all are there, and the rest is large, that is written like a part.
+    /// To be called after a part is [finished](Self::finish). Returns whether all parts are written
+    /// and few enough records wait to be written at once. If too many wait after the last part, the
+    /// thread begins to write them like a part.
     pub(super) fn is_complete(&mut self) -> Result<bool, StoreError> {
         if !self.is_last {
             return Ok(false);
@@ -204,9 +209,9 @@ impl Replacement {
         Ok(true)
     }
 
-    /// Takes the place of the file at `path`, which is then at `old`, if the file system can link.
-    /// Returns the database, the number of the next record, and the size of all records. If it fails,
-    /// the file at `path` is as before.
+    /// Renames this file to `path`, where it replaces the journal. The old file stays at `old` if
+    /// the file system supports hard links. Returns the database, the number of the next record,
+    /// and the size of all records. On failure, the file at `path` stays as it was.
     pub(super) fn take_place(
         mut self,
         path: &Path,
@@ -222,7 +227,7 @@ impl Replacement {
             next = next.saturating_add(waiting.len() as u64);
         }
         remove_left_over(old)?;
-        // Without the link, the file system frees the old file at once, and nothing else changes.
+        // Without the link, the file system frees the old file at once. Nothing else changes.
         fs::hard_link(path, old).ok();
         if let Err(source) = fs::rename(&file.0, path) {
             fs::remove_file(old).ok();
@@ -232,22 +237,23 @@ impl Replacement {
     }
 }
 
-/// The end of a replacement, on a thread of its own.
+/// The last steps after a snapshot replaced the journal, on their own thread.
 #[derive(Debug)]
 pub(super) struct Removal {
-    /// Whether the folder is synced. Without an answer, nobody has tried.
+    /// Receives the result of the folder's sync. If the sender is gone, no sync was completed.
     pub(super) synced: Receiver<Result<(), StoreError>>,
     pub(super) thread: Option<JoinHandle<()>>,
 }
 
-/// Syncs a folder, then removes the file of a database in it that nobody needs any more.
+/// Syncs the folder of an old database's file, then removes that file.
 pub(super) fn remove(database: Database, path: PathBuf, sync_folder: SyncFolder) -> Removal {
     let (sender, synced) = channel();
     let work = move || {
         let result = path.parent().map_or(Ok(()), sync_folder);
         let is_synced = result.is_ok();
-        // Only then can a loss of power not bring the old file back any more. Its name may soon be
-        // another file's. If this fails, the next life removes the file.
+        // Until the sync, a loss of power could bring the old file back as the journal. The name
+        // goes first, because the next snapshot may soon use it. If the removal fails, the next
+        // process removes the file.
         let file = if is_synced { File::options().write(true).open(&path).ok() } else { None };
         if is_synced {
             fs::remove_file(&path).ok();

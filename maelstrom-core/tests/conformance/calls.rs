@@ -9,7 +9,7 @@ fn call(msg_id: u64, timeout_ms: u64) -> String {
     format!(r#"{{"type":"call","msg_id":{msg_id},"dest":"n2","timeout_ms":{timeout_ms}}}"#)
 }
 
-/// What the node answers when the call has ended well.
+/// The node's reply after a successful call.
 fn call_ok(msg_id: u64, value: u64) -> String {
     reply(&format!(r#"{{"type":"call_ok","in_reply_to":{msg_id},"value":{value}}}"#))
 }
@@ -52,7 +52,7 @@ fn the_other_sides_error_is_what_comes_of_a_call() {
     process
         .send("n2", &format!(r#"{{"type":"error","in_reply_to":{id},"code":14,"text":"busy"}}"#));
     assert_eq!(process.expect_error(1, 14), "busy");
-    // One that makes no sense may mean anything.
+    // A malformed error could mean anything, so it counts as indefinite.
     process.send("c1", &call(2, 60_000));
     let id = expect_ping(&process);
     process.send("n2", &format!(r#"{{"type":"error","in_reply_to":{id}}}"#));
@@ -122,7 +122,7 @@ fn a_reply_to_nobody_is_ignored() {
     let process = Process::started();
     for id in [0, 1, 77, u64::MAX] {
         process.send("n2", &pong(id, 1));
-        // Not even one that looks like a request.
+        // The node does not even answer a reply that looks like a request.
         process.send("c1", &format!(r#"{{"type":"count","msg_id":1,"in_reply_to":{id}}}"#));
         process.send("c1", &format!(r#"{{"type":"error","in_reply_to":{id},"code":1}}"#));
     }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::{Ended, INIT, INIT_OK, Process, command, echo, echo_ok};
 
-/// What is left of a node that was sent good and bad, with these flags and this `RUST_LOG`.
+/// Sends good and bad lines to a node with these flags and this `RUST_LOG`, then ends its input.
 fn talk(args: &[&str], rust_log: &str) -> Ended {
     let mut process = Process::unread(command(args).env("RUST_LOG", rust_log));
     process.read();
@@ -34,7 +34,7 @@ fn levels(lines: &[Value]) -> Vec<&str> {
     levels.collect()
 }
 
-/// What is left of a node with these flags that was sent nothing.
+/// Runs a node with these flags and without input.
 fn run(args: &[&str]) -> Ended {
     let mut process = Process::new(args);
     process.close_stdin();
@@ -82,7 +82,7 @@ fn the_log_tells_what_was_skipped_and_what_was_refused() {
     for words in ["initialized", "not a message", "not UTF-8", "unheard_of"] {
         assert!(ended.stderr.contains(words), "{}", ended.stderr);
     }
-    // Neither colours of its own, nor those that somebody sent.
+    // The log has no colour codes: neither its own, nor those in the input.
     assert!(!ended.stderr.contains('\u{1b}'), "{:?}", ended.stderr);
 }
 

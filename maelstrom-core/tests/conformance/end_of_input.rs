@@ -1,4 +1,4 @@
-//! The end of input: all that was asked is answered, and the process ends by itself.
+//! The end of input: the node answers everything it was asked, and the process ends by itself.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! A client floods a node at full speed: with a limit, the node still answers other nodes soon.
 //!
 //! One thread writes all input, as one network does. It writes requests of the client as fast as
-//! the pipe takes them, and a request of another node in between whenever it is due. The latency of
-//! such a request is the time from when it was due to its reply, so it includes the wait for the
-//! pipe.
+//! the pipe accepts them. In between, it writes a request of another node whenever one is due. The
+//! latency of such a request is the time from when it was due to its reply, so it includes the wait
+//! for the pipe.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
@@ -12,16 +12,16 @@ use std::time::{Duration, Instant};
 
 use crate::support::{INIT, command, echo, message};
 
-/// Requests that the client may send in a second.
+/// Requests per second that the client may send.
 const LIMIT: usize = 10;
 
-/// How many requests the other node sends, and how often.
+/// Number of requests of the other node, and the time between them.
 const PEER_REQUESTS: usize = 40;
 const PERIOD: Duration = Duration::from_millis(20);
 
 /// The outcome of a flood.
 struct Flood {
-    /// The latencies of the other node's requests, the shortest first.
+    /// The latencies of the other node's requests, in ascending order.
     latencies: Vec<Duration>,
     sent: usize,
     taken: usize,
@@ -101,6 +101,6 @@ fn a_node_that_a_client_floods_answers_other_nodes_soon_if_the_client_has_a_limi
     let seconds = usize::try_from(limited.took.as_secs()).unwrap() + 1;
     assert!(limited.taken <= LIMIT * (seconds + 1), "{} were taken", limited.taken);
     assert!(limited.refused > 0, "nothing was refused");
-    // On an idle machine it is a tenth. Other tests run at the same time.
+    // On an idle machine the first is a tenth of the second, but other tests run at the same time.
     assert!(limited.median() < open.median());
 }

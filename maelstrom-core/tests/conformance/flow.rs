@@ -1,11 +1,11 @@
-//! Pipes and signals: a slow reader slows the node, a closed pipe or a signal ends it quietly.
+//! Pipes and signals: a slow reader slows the node. A closed pipe or a signal ends it quietly.
 
 use crate::support::{INIT, INIT_OK, Process, command, echo, message, reply};
 
 /// More than a pipe holds.
 const MUCH: usize = 1 << 20;
 
-/// A node that cannot write: its reader has stopped in the middle of a large reply.
+/// A node that cannot write, because its reader stopped in the middle of a large reply.
 fn blocked() -> Process {
     let mut process = Process::unread(&mut command(&[]));
     process.send("c1", INIT);
@@ -44,7 +44,7 @@ fn a_reader_that_stops_reading_stops_the_node_and_nothing_is_lost() {
         assert!(line.starts_with(reply(&head).trim_end_matches('}')));
         assert!(line.len() > REPLY_BYTES);
     }
-    // 96 MiB of replies have gone by.
+    // The node has written 96 MiB of replies.
     let grown = process.memory_peak() - before;
     assert!(grown < 16 << 20, "grew by {grown} bytes");
     process.finish().expect_no_more_lines();
@@ -111,7 +111,7 @@ mod signals {
     fn a_signal_ends_a_node_before_init() {
         for signal in SIGNALS {
             let process = Process::new(&[]);
-            // Only a process that has started to listen can be asked to stop.
+            // The reply shows that the process has installed its signal handlers.
             process.send("c1", r#"{"type":7,"msg_id":1}"#);
             process.expect_error(1, 12);
             process.signal(signal);

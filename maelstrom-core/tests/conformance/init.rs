@@ -1,4 +1,4 @@
-//! `init`: a node knows who it is before anything else, and stays who it is.
+//! `init`: a node gets its name before it handles anything else, and keeps that name.
 
 use crate::support::{INIT, INIT_OK, Process, echo, echo_ok, message, reply};
 
@@ -96,7 +96,7 @@ fn an_init_that_makes_no_sense_gets_error_12_and_a_good_one_still_works() {
 
 #[test]
 fn nothing_overtakes_init_when_everything_comes_in_one_write() {
-    // More than a pipe holds in one case, less in the other.
+    // The second input is larger than a pipe, and the first one is smaller.
     for requests in [100, 5_000] {
         let process = Process::new(&[]);
         let mut input = message("c1", INIT) + "\n";

@@ -1,11 +1,11 @@
-//! Lines: what is not a message is skipped, and the next line is served.
+//! Lines: the node skips a line that is not a message, and serves the next one.
 
 use crate::support::{Process, echo, echo_ok, message, reply};
 
-/// How long a line may be if nobody says otherwise: 16 MiB, the newline not counted.
+/// The default limit on a line: 16 MiB, without its newline.
 const LINE_BYTES_MAX: usize = 16 << 20;
 
-/// The value that makes the line of a request, with this id, exactly so long.
+/// A value that makes the line of an echo request with this id exactly `line_bytes` long.
 fn filling(msg_id: u64, line_bytes: usize) -> String {
     let rest = message("c1", &echo(msg_id, "\"\"")).len();
     format!("\"{}\"", "a".repeat(line_bytes - rest))

@@ -1,7 +1,8 @@
-//! The conformance suite: what a node does as a process, on real pipes and with real signals.
+//! The conformance suite: the behaviour of a node as a process, on real pipes and with real
+//! signals.
 //!
-//! Each test starts `node.rs` (a node with one message type for each thing that a handler can do)
-//! and talks to it as Maelstrom does, or as Maelstrom never should.
+//! Each test starts `node.rs` (a node with one message type for each thing that a handler can do).
+//! Some tests talk to it as Maelstrom does, others in ways that Maelstrom never should.
 
 #![expect(
     clippy::disallowed_methods,

@@ -1,5 +1,5 @@
 //! The node that the conformance suite talks to: one message type for each thing that a handler can
-//! do, and nothing else. All that it does follows from what it is sent.
+//! do, and nothing else. Its messages determine all that it does.
 
 use std::time::Duration;
 
@@ -32,33 +32,33 @@ struct TestNode {
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Payload {
-    /// Answers with the value as it came.
+    /// Answers with the unchanged value.
     Echo { echo: Box<RawValue> },
     /// Answers with the values, decoded and encoded again.
     Typed(Values),
-    /// Answers with as many bytes.
+    /// Answers with this many bytes.
     Big { bytes: usize },
     /// Fails with this error.
     Fail { code: u64, text: String },
-    /// Answers after some time.
+    /// Answers after this many milliseconds.
     Later { ms: u64 },
-    /// Answers, and then once more.
+    /// Answers twice.
     Twice,
     /// Never answers.
     Nothing,
-    /// Never answers, and keeps a timer running for ever.
+    /// Never answers, and sets a timer again and again.
     Busy { ms: u64 },
-    /// Calls another node with a `ping`, and answers with what comes of it.
+    /// Calls another node with a `ping`, and answers with the result.
     Call {
         dest: NodeId,
         timeout_ms: u64,
-        /// Whether a call that fails is to be made again, for ever.
+        /// Whether to repeat a failed call, for ever.
         #[serde(default)]
         insist: bool,
     },
-    /// Has an effect, and answers if asked to.
+    /// Has an effect, and answers if the message has an id.
     Count,
-    /// Tells all that the node knows.
+    /// Answers with everything that the node knows.
     Read,
 }
 
@@ -83,7 +83,7 @@ enum Reply {
     },
     LaterOk,
     TwiceOk,
-    /// The call was answered with a `pong` that held this value.
+    /// The reply to the call was a `pong` with this value.
     CallOk {
         value: u64,
     },
@@ -115,7 +115,7 @@ enum Event {
     Called(Call, RpcResult),
 }
 
-/// A call under way, and who waits for it.
+/// An open call, and the request that waits for its result.
 #[derive(Clone)]
 struct Call {
     request: Request,

@@ -1,4 +1,4 @@
-//! Requests: each gets exactly one answer, and no input can stop the node.
+//! Requests: each gets exactly one reply, and no input can stop the node.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ fn a_request_of_an_unknown_type_gets_error_10_once() {
     process.expect_nothing_else();
     process.send("c1", r#"{"type":"","msg_id":2}"#);
     process.expect_error(2, 10);
-    // The names of variants are no types, nor are replies requests.
+    // The name of a Rust variant is no type, and a reply is no request.
     process.send("c1", r#"{"type":"Echo","msg_id":3,"echo":1}"#);
     process.expect_error(3, 10);
     process.send("c1", r#"{"type":"echo_ok","msg_id":4,"echo":1}"#);
@@ -111,7 +111,7 @@ fn a_message_without_msg_id_has_its_effect_and_gets_no_answer() {
     process.send("n2", r#"{"type":"count","msg_id":null}"#);
     process.expect_nothing_else();
     assert_eq!(process.state()["counted"], 2);
-    // Nor does an error go to somebody who wants no answer.
+    // A message without an id gets no error either.
     process.send("c1", r#"{"type":"unheard_of"}"#);
     process.send("c1", r#"{"type":"later"}"#);
     process.send("c1", r#"{"type":"fail","code":30,"text":""}"#);
@@ -178,7 +178,7 @@ fn names_and_types_may_be_written_with_escapes() {
 fn requests_are_served_in_the_order_in_which_they_came() {
     let process = Process::started();
     let ids = 1..=10_000_u16;
-    // Lines of many lengths, so that reads end anywhere in them.
+    // The lengths of lines vary, so that reads end anywhere in them.
     let value = |id: u16| format!("\"{}\"", "x".repeat(usize::from(id % 97)));
     let requests = ids.clone().map(|id| message("c1", &echo(id.into(), &value(id))) + "\n");
     process.send_bytes(requests.collect::<String>());

@@ -1,7 +1,7 @@
-//! A node as a process: how the tests start it, talk to it and wait for it.
+//! Starts a node as a process, talks to it and waits for it.
 //!
-//! No test can hang: whatever waits has a deadline, pipes are served by threads of their own, and a
-//! process that is dropped is killed.
+//! No test can hang: everything that waits has a deadline, separate threads serve the pipes, and
+//! dropping a process kills it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long anything may take. Only a failing test ever waits that long.
+/// The longest that anything may take. Only a failing test waits that long.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What `n1` is told first.
+/// The first message to `n1`.
 pub(crate) const INIT: &str =
     r#"{"type":"init","msg_id":0,"node_id":"n1","node_ids":["n1","n2","n3"]}"#;
 
-/// What it answers.
+/// The reply to [`INIT`].
 pub(crate) const INIT_OK: &str = r#"{"type":"init_ok","in_reply_to":0}"#;
 
 /// The line on which `src` sends `body` to `n1`.
@@ -43,7 +43,7 @@ pub(crate) fn echo(msg_id: u64, value: &str) -> String {
     format!(r#"{{"type":"echo","msg_id":{msg_id},"echo":{value}}}"#)
 }
 
-/// The answer to it.
+/// The reply to [`echo`].
 pub(crate) fn echo_ok(msg_id: u64, value: &str) -> String {
     format!(r#"{{"type":"echo_ok","in_reply_to":{msg_id},"echo":{value}}}"#)
 }
@@ -59,21 +59,21 @@ pub(crate) fn command(args: &[&str]) -> Command {
 pub(crate) struct Process {
     child: Child,
     stdin: Option<Sender<Vec<u8>>>,
-    /// How many of the things that were sent are not in the pipe yet.
+    /// Number of writes that are not in the pipe yet.
     unwritten: Arc<AtomicUsize>,
-    /// The pipe, as long as nobody reads it.
+    /// The pipe, until a thread reads it.
     stdout: Option<ChildStdout>,
     lines: Option<Receiver<String>>,
     stderr: Receiver<String>,
 }
 
-/// What is left of a node that has ended.
+/// The remains of a node that has ended.
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
-    /// The lines that nobody had looked at.
+    /// The lines that the test had not read.
     pub(crate) lines: Vec<String>,
     pub(crate) stderr: String,
-    /// How long the end took to come.
+    /// The time that the process took to end.
     pub(crate) elapsed: Duration,
 }
 
@@ -85,7 +85,7 @@ impl Process {
         process
     }
 
-    /// The node `n1` of three: `init` is done.
+    /// The node `n1` of three, after `init`.
     pub(crate) fn started() -> Self {
         Self::started_with(&[])
     }
@@ -98,7 +98,7 @@ impl Process {
         process
     }
 
-    /// A node whose output nobody reads until [`read`](Self::read) or
+    /// A node whose output stays unread until [`read`](Self::read) or
     /// [`read_bytes`](Self::read_bytes).
     pub(crate) fn unread(command: &mut Command) -> Self {
         let mut process = Self::unheard(command);
@@ -124,7 +124,7 @@ impl Process {
         process
     }
 
-    /// A node of which nobody reads anything, not even the log.
+    /// A node whose output and log stay unread.
     fn unheard(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
@@ -137,7 +137,7 @@ impl Process {
         let unwritten = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&unwritten);
         spawn(move || {
-            // A node that has ended reads no more: that is for the tests to find out.
+            // The write fails if the node has ended. The tests check for that themselves.
             while let Ok(bytes) = writes.recv()
                 && stdin.write_all(&bytes).is_ok()
             {
@@ -154,7 +154,7 @@ impl Process {
         }
     }
 
-    /// Starts to read the output, for good.
+    /// Starts a thread that reads the output until it ends.
     pub(crate) fn read(&mut self) {
         let stdout = self.stdout.take().unwrap();
         let (to_lines, lines) = channel();
@@ -168,7 +168,7 @@ impl Process {
         });
     }
 
-    /// Reads so many bytes of the output, and then no more.
+    /// Reads `count` bytes of the output, and then stops reading.
     pub(crate) fn read_bytes(&mut self, count: usize) -> String {
         let mut stdout = self.stdout.take().unwrap();
         let (to_bytes, bytes) = channel();
@@ -199,19 +199,19 @@ impl Process {
         self.send_bytes(lines.collect::<String>());
     }
 
-    /// Sends a line; the newline is added.
+    /// Sends a line. This adds the newline.
     pub(crate) fn send_line(&self, line: &str) {
         self.send_bytes(format!("{line}\n"));
     }
 
-    /// Sends bytes as they are, in one write where the pipe holds as many.
+    /// Sends bytes as they are, in one write if the pipe has room for them.
     pub(crate) fn send_bytes(&self, bytes: impl Into<Vec<u8>>) {
         self.unwritten.fetch_add(1, Ordering::SeqCst);
         let stdin = self.stdin.as_ref().expect("stdin is closed already");
         stdin.send(bytes.into()).ok();
     }
 
-    /// How many of the things that were sent are not in the pipe yet.
+    /// Number of writes that are not in the pipe yet.
     pub(crate) fn unwritten(&self) -> usize {
         self.unwritten.load(Ordering::SeqCst)
     }
@@ -236,13 +236,13 @@ impl Process {
         self.next()
     }
 
-    /// Sends `c1`'s request, which must get this answer next.
+    /// Sends `c1`'s request. The next line must be this reply.
     #[track_caller]
     pub(crate) fn expect(&self, request: &str, answer: &str) {
         assert_eq!(self.ask(request), reply(answer));
     }
 
-    /// The next line must be an error of this code for `c1`'s request. Returns its text.
+    /// The next line must be an error with this code for `c1`'s request. Returns its text.
     #[track_caller]
     pub(crate) fn expect_error(&self, in_reply_to: u64, code: u64) -> String {
         let line = self.next_json();
@@ -253,14 +253,15 @@ impl Process {
         line["body"]["text"].as_str().unwrap().to_owned()
     }
 
-    /// The next request must be answered next: no other line is under way, and the node lives.
+    /// Sends an echo, whose reply must come next: the node is alive, and no other line precedes the
+    /// reply.
     #[track_caller]
     pub(crate) fn expect_nothing_else(&self) {
         let id = 9_007_199_254_740_993;
         self.expect(&echo(id, "\"alive\""), &echo_ok(id, "\"alive\""));
     }
 
-    /// What the node knows, see the test node's `read`.
+    /// The state of the node: the reply of the test node to `read`.
     #[track_caller]
     pub(crate) fn state(&self) -> Value {
         let line = self.ask(r#"{"type":"read","msg_id":999}"#);
@@ -269,12 +270,12 @@ impl Process {
         line["body"].take()
     }
 
-    /// Closes the input, once all that was sent is in the pipe.
+    /// Closes the input, once all writes are in the pipe.
     pub(crate) fn close_stdin(&mut self) {
         self.stdin = None;
     }
 
-    /// Closes the input and waits for the end, which must be a good one.
+    /// Closes the input, and waits for the process to end successfully.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Ended {
         self.close_stdin();
@@ -283,13 +284,13 @@ impl Process {
         ended
     }
 
-    /// Waits for the end.
+    /// Waits for the process to end.
     #[track_caller]
     pub(crate) fn wait(mut self) -> Ended {
         let begin = Instant::now();
         let stderr = self.stderr.recv_timeout(DEADLINE);
         let stderr = stderr.expect("the process did not end in time");
-        // Its last pipe is closed, so it is all but gone.
+        // The last pipe of the process is closed, so the process ends very soon.
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
@@ -319,13 +320,13 @@ impl Process {
         assert!(status.success());
     }
 
-    /// The most memory that the process ever held, in bytes.
+    /// The most memory in bytes that the process has ever held.
     #[cfg(target_os = "linux")]
     pub(crate) fn memory_peak(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).unwrap();
         let field = |name| status.lines().find_map(|line| line.strip_prefix(name));
-        // Not every kernel tells the peak.
+        // Not every kernel reports the peak.
         let text = field("VmHWM:").or_else(|| field("VmRSS:")).unwrap();
         let kib: u64 = text.trim().trim_end_matches(" kB").parse().unwrap();
         kib << 10
@@ -334,21 +335,22 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Fails where the process has ended, which is just as well.
+        // This fails if the process has ended already, which is fine.
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
 impl Ended {
-    /// It must have ended by itself, with exit code 0, and without a panic.
+    /// The process must have ended by itself, with exit code 0, and without a panic.
     #[track_caller]
     pub(crate) fn expect_success(&self) {
         assert_eq!(self.status.code(), Some(0), "{}", self.stderr);
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
     }
 
-    /// It must have ended well, and sooner than what it might have waited for.
+    /// The process must have ended successfully, and before any timeout that it could have waited
+    /// for.
     #[track_caller]
     pub(crate) fn expect_prompt(&self) {
         self.expect_success();
@@ -356,7 +358,7 @@ impl Ended {
         assert!(elapsed < Duration::from_secs(4), "{elapsed:?}");
     }
 
-    /// Nothing had been sent that was not looked at.
+    /// The test must have read all lines.
     #[track_caller]
     pub(crate) fn expect_no_more_lines(&self) {
         assert_eq!(self.lines, [""; 0]);

@@ -1,4 +1,4 @@
-//! Values: what comes back is what came, to the last digit.
+//! Values: an echoed value comes back unchanged, to the last digit.
 
 use crate::support::{Process, echo, echo_ok, reply};
 
@@ -58,7 +58,7 @@ fn an_echoed_value_of_10_000_levels_comes_back_byte_for_byte() {
     for value in [&arrays, &objects] {
         process.expect(&echo(1, value), &echo_ok(1, value));
     }
-    // Nor does such a value do harm where none is expected.
+    // Such a value is harmless in other places, too.
     for field in ["ms", "extra"] {
         process.send("c1", &format!(r#"{{"type":"later","msg_id":1,"ms":0,"{field}":{objects}}}"#));
         match field {
