@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What the network does with one message between servers.
+/// The fate of one message between servers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Delivery {
     /// Delivers it after its latency.

@@ -81,7 +81,7 @@ pub enum Event {
     },
 }
 
-/// What a node knows about another one.
+/// The knowledge that a node has about one peer.
 #[derive(Debug, Default)]
 struct Peer {
     /// The elements that it has not acknowledged.
