@@ -1,7 +1,10 @@
 //! One node without I/O: a handler, its `Node`, and the rules of the protocol around them.
 
 mod admission;
+#[cfg(feature = "auth")]
+mod authentication;
 mod early;
+mod observation;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,14 +15,12 @@ use serde_json::value::RawValue;
 use tracing::{debug, info, trace, warn};
 
 use self::early::Early;
-#[cfg(feature = "auth")]
-use crate::auth::{self, Checked, ClusterKey};
 use crate::body;
 use crate::error::{Error, ErrorCode};
 use crate::handler::{MessageHandler, Records, SnapshotPosition};
 use crate::limits::Admission;
 use crate::message::{Envelope, Header, MsgId, NodeId, Request};
-use crate::metrics::{self, CallOutcome, Gauges, Snapshot};
+use crate::metrics::{self, CallOutcome};
 use crate::names::Names;
 use crate::node::{Clock, Node, Output, SystemReply};
 use crate::rpc::Reply;
@@ -120,20 +121,6 @@ impl<H: MessageHandler> RawNode<H> {
         node
     }
 
-    /// Requires this key for messages between nodes from now on: see [`auth`]. Call it only before
-    /// `init`.
-    #[cfg(feature = "auth")]
-    pub fn set_cluster_key(&mut self, key: ClusterKey) {
-        self.node.auth.set_key(key);
-    }
-
-    /// How many messages between nodes were dropped because they had no valid MAC.
-    #[cfg(feature = "auth")]
-    #[must_use]
-    pub fn unauthenticated(&self) -> u64 {
-        self.node.auth.dropped()
-    }
-
     /// Replays one record of an earlier process. Call it only before `init`.
     ///
     /// # Errors
@@ -214,31 +201,6 @@ impl<H: MessageHandler> RawNode<H> {
         self.handle_message(text);
     }
 
-    #[cfg(feature = "auth")]
-    fn handle_text(&mut self, text: &str) {
-        match self.node.auth.check(text, self.node.id(), self.node.node_ids()) {
-            Checked::AsItIs => self.handle_message(text),
-            Checked::Opened(message) => self.handle_message(&message),
-            Checked::Unproven { src, reason } => self.drop_unproven(&src, reason),
-            Checked::NoMessage(error) => self.skip(text, &error),
-        }
-    }
-
-    /// Drops a message that claims to come from a node and does not prove it.
-    #[cfg(feature = "auth")]
-    fn drop_unproven(&mut self, src: &NodeId, reason: &'static str) {
-        self.node.count(&metrics::UNAUTHENTICATED, &[reason], 1);
-        self.node.mark(auth::DROPPED);
-        if let Some(dropped) = self.node.auth.drop_one(self.node.now()) {
-            warn!(
-                peer = %src,
-                dropped,
-                "a message between nodes was dropped: its MAC is {reason} (do all nodes have the \
-                 same --cluster-key-file?)"
-            );
-        }
-    }
-
     fn handle_message(&mut self, text: &str) {
         if self.handle_plain_line(text) {
             return;
@@ -301,41 +263,6 @@ impl<H: MessageHandler> RawNode<H> {
         self.node.outputs.reuse(lines);
     }
 
-    /// Keeps the [marks](Node::mark) of the handler from now on, until
-    /// [`take_marks`](Self::take_marks) takes them.
-    pub fn record_marks(&mut self) {
-        self.node.marks.record();
-    }
-
-    /// The marks since the last call, in order. Empty unless the driver called
-    /// [`record_marks`](Self::record_marks).
-    pub fn take_marks(&mut self) -> Vec<&'static str> {
-        self.node.marks.take()
-    }
-
-    /// Records the [metrics] of the node and of its handler from now on.
-    pub fn record_metrics(&mut self) {
-        self.node.metrics.record(self.node.is_durable(), H::METRICS);
-    }
-
-    /// The current metrics. `None` unless the driver called
-    /// [`record_metrics`](Self::record_metrics).
-    #[must_use]
-    pub fn metrics(&self) -> Option<Snapshot> {
-        if !self.node.metrics.is_on() {
-            return None;
-        }
-        let mut gauges = Gauges::default();
-        gauges.set_count(&metrics::REQUESTS_OPEN, self.unanswered());
-        gauges.set_count(&metrics::CALLS_OPEN, self.open_rpcs());
-        gauges.set_count(&metrics::TIMERS, self.node.timers.len());
-        gauges.set_count(&metrics::OUTPUT_BYTES, self.output_bytes());
-        gauges.set_count(&metrics::EARLY_BYTES, self.early.bytes());
-        gauges.set_count(&metrics::READY, usize::from(self.is_ready()));
-        self.handler.gauges(self.node.now(), &mut gauges);
-        self.node.metrics.snapshot(gauges)
-    }
-
     /// True if the node has been told its name.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -347,12 +274,6 @@ impl<H: MessageHandler> RawNode<H> {
     #[cfg(feature = "runtime")]
     pub(crate) fn line_bytes_max(&self, limit: usize) -> usize {
         self.node.auth.line_bytes_max(limit)
-    }
-
-    /// The recorder of metrics, for the driver's own metrics.
-    #[cfg(feature = "runtime")]
-    pub(crate) fn recorder(&mut self) -> &mut metrics::Recorder {
-        &mut self.node.metrics
     }
 
     /// Bytes of lines and records that wait in [`poll_output`](Self::poll_output).
