@@ -1,5 +1,5 @@
 //! All runs of a tiny test, up to a bound: each of the first messages between servers arrives in
-//! time, late, twice or never, in every combination.
+//! time, late or never, in every combination. A test can choose other deliveries.
 //!
 //! A sweep of seeds tries long runs at random. This finds the faults that need one particular order
 //! of a few messages, and shows their absence up to the bound. The search is depth-first over
