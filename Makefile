@@ -280,6 +280,10 @@ lint: ## Check formatting, clippy and the documentation: no warnings
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 
+.PHONY: spell
+spell: ## Check the spelling of all texts, with codespell (see .codespellrc)
+	git ls-files -z -- . ':!fuzz/corpus' ':!*/uplot*' ':!*.lock' ':!*.png' | xargs -0 codespell
+
 # The features of maelstrom-core, as its Cargo.toml lists them.
 core_features = $(shell sed -n '/^\[features\]/,/^$$/s/^\([a-z0-9_-]*\) = .*/\1/p' maelstrom-core/Cargo.toml)
 comma := ,
