@@ -36,7 +36,7 @@ use super::metrics;
 use super::peer::Peer;
 use super::record::RecordRef;
 use super::replica::VersionVector;
-use super::window::{Window, batches_max};
+use super::window::{Room, Window, batches_max};
 use super::wire::{Echo, Fetch, Piece, micros};
 use super::{Gossip, Parcel, State};
 use crate::error::Error;
@@ -356,12 +356,17 @@ impl<S: State> Gossip<S> {
         self.send_burst(node, id, parcels);
     }
 
-    /// Consecutive parts of the state, of about `bytes_max` each: at most `count`, and at least
-    /// one.
+    /// Consecutive parts of the state, of about `bytes_max` each: at most `count`, as many as have
+    /// [`Room`], and at least one.
     fn pieces(&self, mut position: u64, count: usize, bytes_max: usize) -> Vec<Piece<S>> {
-        let mut pieces = Vec::new();
+        let (mut pieces, mut room) = (Vec::new(), Room::new((count, bytes_max)));
         loop {
             let (part, next) = self.state.piece(position, bytes_max);
+            // An answer of a single piece needs no size.
+            let bytes = if count > 1 { S::piece_bytes(&part) } else { 0 };
+            if !room.take(bytes as u64) {
+                return pieces;
+            }
             pieces.push(Piece { position, next, part });
             position = match next {
                 Some(next) if pieces.len() < count => next,

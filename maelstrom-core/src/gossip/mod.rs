@@ -113,6 +113,7 @@
 mod args;
 mod beat;
 mod burst;
+mod encoded;
 mod fetch;
 mod forward;
 mod limits;
@@ -240,6 +241,13 @@ pub trait State {
     /// all parts together hold everything that the state holds when the last one is taken. The
     /// parts of a [monotonic](Self::MONOTONIC) state hold nothing else.
     fn piece(&self, position: u64, bytes_max: usize) -> (Self::Piece, Option<u64>);
+
+    /// The approximate size of a part in a message, in bytes. It bounds the parts that the engine
+    /// sends at once. The default encodes the part and counts the bytes, without keeping them. A
+    /// state that can tell the size without that is cheaper.
+    fn piece_bytes(piece: &Self::Piece) -> usize {
+        encoded::json_bytes(piece)
+    }
 
     /// The approximate size of all parts in bytes.
     fn bytes(&self) -> usize;

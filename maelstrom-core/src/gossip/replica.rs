@@ -216,6 +216,16 @@ impl<T: Entry> Log<T> {
         entries.map(|kept| &kept.entry)
     }
 
+    /// The size of the kept entries with sequence numbers from `start` to before `end`. O(1).
+    fn bytes_in(&self, start: u64, end: u64) -> u64 {
+        let place = |number: u64| usize::try_from(number.saturating_sub(self.base)).ok();
+        let kept_at = |place: usize| self.entries.get(place);
+        let first = place(start).and_then(kept_at);
+        let last = place(end).and_then(|end| end.checked_sub(1)).and_then(kept_at);
+        let before = first.map(|kept| kept.sum.saturating_sub(kept.entry.encoded_len() as u64));
+        last.zip(before).map_or(0, |(last, before)| last.sum.saturating_sub(before))
+    }
+
     /// How many entries from `start` on fit into `bytes_max`, and their size. O(log entries).
     fn fit(&self, start: u64, bytes_max: u64) -> (u64, u64) {
         let skip = usize::try_from(start.saturating_sub(self.base)).unwrap_or(usize::MAX);
@@ -438,6 +448,11 @@ impl<T: Entry> Replica<T> {
     fn entries(&self, span: &Span) -> impl Iterator<Item = &T> {
         let log = self.logs.get(&span.origin);
         log.into_iter().flat_map(|log| log.range(span.start, span.end))
+    }
+
+    /// The size of the entries of a span.
+    pub(super) fn span_bytes(&self, span: &Span) -> u64 {
+        self.logs.get(&span.origin).map_or(0, |log| log.bytes_in(span.start, span.end))
     }
 
     /// Encodes a span as a [`Run`] in JSON.

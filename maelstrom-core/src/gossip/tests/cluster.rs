@@ -468,6 +468,17 @@ impl<S: Values> Cluster<S> {
         })
     }
 
+    /// How many values are in transit from a node in answers to fetches, as entries and in pieces.
+    pub(super) fn values_in_answers_from(&self, index: usize) -> usize {
+        let packets = self.in_flight.values().filter(|packet| packet.from == index);
+        let packets = packets.filter(|packet| packet.message.fetched);
+        packets.fold(0, |values, Packet { message, .. }| {
+            let entries: usize = message.runs.iter().map(|run| run.entries.len()).sum();
+            let piece = message.piece.as_ref().map_or(0, |piece| S::values_in(&piece.part));
+            values + entries + piece
+        })
+    }
+
     fn note(&mut self, line: String) {
         if self.transcript.len() >= TRANSCRIPT_LINES_MAX {
             self.transcript.pop_front();
