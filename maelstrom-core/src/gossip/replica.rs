@@ -69,6 +69,22 @@ impl VersionVector {
         other.0.iter().all(|(origin, count)| self.get(origin) >= *count)
     }
 
+    /// Whether `versions` together include everything in this one.
+    pub(super) fn is_covered_by(&self, versions: [&Self; 2]) -> bool {
+        let has = |origin, count| versions.iter().any(|version| version.get(origin) >= count);
+        self.0.iter().all(|(origin, count)| has(origin, *count))
+    }
+
+    /// The rows that exceed those of `other`.
+    pub(super) fn beyond(&self, other: &Self) -> Self {
+        let rows = self.0.iter().filter(|(origin, count)| **count > other.get(origin));
+        Self(rows.map(|(origin, count)| (origin.clone(), *count)).collect())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes the larger count for each origin.
     pub fn join(&mut self, other: &Self) {
         for (origin, count) in &other.0 {
@@ -267,7 +283,8 @@ const NAMES_BYTES_MIN: usize = 16 << 10;
 /// The approximate memory of an entry besides its own bytes: its slot in a log, and an allocation.
 const ENTRY_OVERHEAD_BYTES: usize = 48;
 
-fn footprint<T: Entry>(entry: &T) -> usize {
+/// The approximate memory of an entry in bytes.
+pub(super) fn footprint<T: Entry>(entry: &T) -> usize {
     entry.encoded_len().saturating_add(ENTRY_OVERHEAD_BYTES)
 }
 
