@@ -377,7 +377,7 @@ impl<S: State> Gossip<S> {
     /// Consecutive parts of the state, of about `bytes_max` each: at most `count`, as many as have
     /// [`Room`], and at least one.
     fn pieces(&self, mut position: u64, count: usize, bytes_max: usize) -> Vec<Piece<S>> {
-        let (mut pieces, mut room) = (Vec::new(), Room::new((count, bytes_max)));
+        let (mut pieces, mut room) = (Vec::new(), Room::default());
         loop {
             let (part, next) = self.state.piece(position, bytes_max);
             // An answer of a single piece needs no size.

@@ -6,10 +6,10 @@
 //! answer. If a batch is lost or late, the batches after it are useless, so the node starts with
 //! one again.
 //!
-//! A batch is seldom exactly as large as configured: a single entry may be larger. So the sender
-//! counts the bytes as well. The batches of a window together take at most as many bytes as the
-//! requested number of full batches, and at most [`WINDOW_BYTES_MAX`]. One batch is always sent,
-//! whatever its size.
+//! A batch may be larger than configured, since a single entry may be. So the sender counts the
+//! bytes as well: the batches of a window together take at most [`WINDOW_BYTES_MAX`]. One batch is
+//! always sent, whatever its size. The size of a full batch is no limit here: where most entries
+//! are larger than a batch, a window would be a single batch.
 
 use std::time::Duration;
 
@@ -54,20 +54,20 @@ impl Window {
     }
 }
 
-/// The room in a window that is being filled.
+/// The room in a window that is being filled, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     bytes: u64,
     is_empty: bool,
 }
 
-impl Room {
-    /// The room for `count` batches of `batch_bytes` each.
-    pub(super) fn new((count, batch_bytes): (usize, usize)) -> Self {
-        let bytes = (count as u64).saturating_mul(batch_bytes as u64).min(WINDOW_BYTES_MAX);
-        Self { bytes, is_empty: true }
+impl Default for Room {
+    fn default() -> Self {
+        Self { bytes: WINDOW_BYTES_MAX, is_empty: true }
     }
+}
 
+impl Room {
     /// Takes the room for a batch. Returns false if there is not enough room. The first batch
     /// always fits.
     pub(super) fn take(&mut self, bytes: u64) -> bool {
@@ -94,7 +94,7 @@ impl<S: State> Gossip<S> {
     ) -> Option<(Vec<Batch>, bool)> {
         let (mut sent, mut batches) = (VersionVector::default(), Vec::new());
         have.iter().for_each(|have| sent.join(have));
-        let mut room = Room::new((count, bytes_max));
+        let mut room = Room::default();
         loop {
             let (spans, cut) = self.replica.lacking(&[&sent], bytes_max)?;
             let bytes = spans.iter().map(|span| self.replica.span_bytes(span));
@@ -126,17 +126,14 @@ mod tests {
 
     #[test]
     fn a_window_is_full_when_its_bytes_are_and_has_room_for_one_batch_of_any_size() {
-        let taken = |window, batches: &[u64]| {
-            let mut room = Room::new(window);
+        let taken = |batches: &[u64]| {
+            let mut room = Room::default();
             batches.iter().take_while(|bytes| room.take(**bytes)).count()
         };
-        assert_eq!(taken((16, 256 << 10), &[256 << 10; 20]), 16);
-        assert_eq!(taken((2, 256 << 10), &[256 << 10; 20]), 2);
-        assert_eq!(taken((16, 256 << 10), &[8 << 20; 20]), 1);
-        assert_eq!(taken((16, 256 << 10), &[1, 8 << 20]), 1);
-        assert_eq!(taken((16, 256 << 10), &[u64::MAX, 1]), 1);
-        // The batches that a configuration allows do not always fill a window exactly.
-        assert_eq!(taken((2, 3 << 20), &[3 << 20; 2]), 1);
-        assert_eq!(taken((1, 0), &[5, 5]), 1);
+        assert_eq!(taken(&[256 << 10; 20]), 16);
+        assert_eq!(taken(&[300 << 10; 20]), 13);
+        assert_eq!(taken(&[8 << 20; 20]), 1);
+        assert_eq!(taken(&[1, 8 << 20]), 1);
+        assert_eq!(taken(&[u64::MAX, 1]), 1);
     }
 }
