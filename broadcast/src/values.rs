@@ -166,6 +166,10 @@ impl State for Values {
         (RawValue::from_string(list).unwrap_or_else(|_| RawValue::NULL.to_owned()), next)
     }
 
+    fn piece_bytes(piece: &Box<RawValue>) -> usize {
+        piece.get().len()
+    }
+
     fn bytes(&self) -> usize {
         self.text.len()
     }

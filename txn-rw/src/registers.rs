@@ -270,6 +270,12 @@ pub struct Piece {
 /// A register: its key, its value, and its version's clock, node and incarnation.
 type Row = (Key, Value, u64, NodeId, u64);
 
+/// Estimated size of a row in bytes.
+fn row_bytes((key, value, _, node, _): &Row) -> usize {
+    let texts = key.text().len().saturating_add(value.text().len());
+    texts.saturating_add(node.len()).saturating_add(NUMBERS_BYTES)
+}
+
 impl Piece {
     /// Adds a change, and returns its estimated size in bytes.
     fn push(&mut self, map: &Registers, stamp: u64, change: &Change) -> usize {
@@ -279,9 +285,9 @@ impl Piece {
                     return 0;
                 };
                 let Version { clock, origin: Origin { node, incarnation } } = version.clone();
-                let texts = key.text().len().saturating_add(value.text().len());
-                let bytes = texts.saturating_add(node.len()).saturating_add(NUMBERS_BYTES);
-                self.registers.push((key.clone(), value.clone(), clock, node, incarnation));
+                let row = (key.clone(), value.clone(), clock, node, incarnation);
+                let bytes = row_bytes(&row);
+                self.registers.push(row);
                 bytes
             }
             Change::Held(origin) => {
@@ -292,6 +298,13 @@ impl Piece {
                 held.bytes()
             }
         }
+    }
+
+    /// Estimated size in bytes.
+    fn bytes(&self) -> usize {
+        let registers = self.registers.iter().map(row_bytes);
+        let held = self.held.iter().map(|(.., held)| held.bytes());
+        registers.chain(held).fold(0, usize::saturating_add)
     }
 
     /// The fault of this piece, if it has one, in a snapshot with these visible transactions.
@@ -362,6 +375,10 @@ impl State for Registers {
         }
         piece.visible = Some(self.visible.clone());
         (piece, None)
+    }
+
+    fn piece_bytes(piece: &Piece) -> usize {
+        piece.bytes()
     }
 
     fn bytes(&self) -> usize {

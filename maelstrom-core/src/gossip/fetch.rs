@@ -25,7 +25,9 @@
 //! may be trimmed in the meantime.
 //!
 //! So a snapshot contains everything that was appended before its last piece was taken. Afterwards
-//! the node lacks only later entries, and the logs still hold those.
+//! the node lacks only later entries, and the logs still hold those. The node fetches and keeps
+//! them while it merges the snapshot, because that may take so long that the logs are trimmed: see
+//! [`following`](super::following).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -36,7 +38,7 @@ use super::metrics;
 use super::peer::Peer;
 use super::record::RecordRef;
 use super::replica::VersionVector;
-use super::window::{Window, batches_max};
+use super::window::{Room, Window, batches_max};
 use super::wire::{Echo, Fetch, Piece, micros};
 use super::{Gossip, Parcel, State};
 use crate::error::Error;
@@ -205,7 +207,8 @@ impl<S: State> Gossip<S> {
         let Some(mut peer) = self.peers.get_mut(src).filter(|peer| peer.is_up()) else {
             return;
         };
-        if self.replica.version().covers(&peer.known) {
+        let versions = [self.replica.version(), self.following.version()];
+        if peer.known.is_covered_by(versions) {
             peer.fetch_at = None;
             return;
         }
@@ -240,9 +243,11 @@ impl<S: State> Gossip<S> {
         self.fetching.asked.as_ref().map(|asked| self.fetch_deadline(asked))
     }
 
-    /// Fetches the missing entries from one peer.
+    /// Fetches the missing entries from one peer. While a snapshot is being merged, fetches those
+    /// that follow it.
     pub(super) fn fetch<E>(&mut self, node: &mut Node<E>, now: Duration) {
-        if self.fetching.is_merging() {
+        let is_merging_unknown = self.fetching.is_merging() && self.following.is_idle();
+        if is_merging_unknown || self.following.has_no_room() {
             return;
         }
         if let Some(asked) = &self.fetching.asked {
@@ -265,14 +270,20 @@ impl<S: State> Gossip<S> {
                 continue;
             };
             peer.fetch_at = None;
-            if self.replica.version().covers(&peer.known) {
+            let versions = [self.replica.version(), self.following.version()];
+            if peer.known.is_covered_by(versions) || self.following.is_trimmed(&id) {
                 continue;
             }
             let slack = slack(&self.config, self.usual_round_trip, &peer);
             let round_trip = peer.round_trip.estimate().or(self.usual_round_trip);
             let most = batches_max(batch_bytes, round_trip.unwrap_or_default());
             let batches = self.fetching.window.batches(most);
-            let position = self.fetching.position(&id, peer.life(), self.replica.version());
+            let coming = self.following.beyond(self.replica.version());
+            let position = if coming.is_empty() {
+                self.fetching.position(&id, peer.life(), self.replica.version())
+            } else {
+                None
+            };
             drop(peer);
             if position.is_some() {
                 node.mark(marks::GOES_ON);
@@ -281,7 +292,8 @@ impl<S: State> Gossip<S> {
             let (sent, deadline) = (micros(now), now.saturating_add(slack));
             let (from, heard, is_news, is_gap) = (id.clone(), now, false, false);
             self.fetching.asked = Some(Asked { from, sent, deadline, heard, is_news, is_gap });
-            let (answer_within, fetch) = (Some(Duration::ZERO), Some(Fetch { position, batches }));
+            let (answer_within, fetch) =
+                (Some(Duration::ZERO), Some(Fetch { position, batches, coming }));
             return self.send(node, &id, Parcel { answer_within, fetch, ..Parcel::default() });
         }
     }
@@ -329,7 +341,7 @@ impl<S: State> Gossip<S> {
         fetch: Fetch,
         sent: u64,
     ) {
-        let request = Some((sent, fetch, have.clone()));
+        let request = Some((sent, fetch.clone(), have.clone()));
         match self.peers.get_mut(id) {
             // The request was duplicated. A second burst would only disturb the first.
             Some(peer) if fetch.batches > 1 && peer.answered == request => {
@@ -341,8 +353,14 @@ impl<S: State> Gossip<S> {
         let bytes_max = self.batch_bytes(id);
         let count = fetch.batches.min(batches_max(bytes_max, Duration::MAX));
         let position = fetch.position;
-        let batches =
-            if position.is_none() { self.batches(&[&have], (count, bytes_max)) } else { None };
+        let mut batches = None;
+        if position.is_none() {
+            batches = self.batches(&[&have, &fetch.coming], (count, bytes_max));
+        }
+        if batches.is_none() && !fetch.coming.is_empty() {
+            // The peer takes no other snapshot now. An empty answer is an answer.
+            batches = Some((vec![Vec::new()], false));
+        }
         let parcel = || Parcel { fetched: true, ..Parcel::default() };
         node.mark(if batches.is_some() { marks::ANSWERED } else { marks::PIECES });
         let with = if batches.is_some() { "entries" } else { "state" };
@@ -356,12 +374,17 @@ impl<S: State> Gossip<S> {
         self.send_burst(node, id, parcels);
     }
 
-    /// Consecutive parts of the state, of about `bytes_max` each: at most `count`, and at least
-    /// one.
+    /// Consecutive parts of the state, of about `bytes_max` each: at most `count`, as many as have
+    /// [`Room`], and at least one.
     fn pieces(&self, mut position: u64, count: usize, bytes_max: usize) -> Vec<Piece<S>> {
-        let mut pieces = Vec::new();
+        let (mut pieces, mut room) = (Vec::new(), Room::default());
         loop {
             let (part, next) = self.state.piece(position, bytes_max);
+            // An answer of a single piece needs no size.
+            let bytes = if count > 1 { S::piece_bytes(&part) } else { 0 };
+            if !room.take(bytes as u64) {
+                return pieces;
+            }
             pieces.push(Piece { position, next, part });
             position = match next {
                 Some(next) if pieces.len() < count => next,
@@ -401,6 +424,7 @@ impl<S: State> Gossip<S> {
         node.mark(marks::WHOLE);
         if S::MONOTONIC {
             if self.fetching.joining.is_none() {
+                self.following.expect(have);
                 let joining =
                     Joining { from: src.clone(), pieces, recorded: 0, version: have.clone() };
                 self.fetching.joining = Some(joining);
@@ -408,6 +432,7 @@ impl<S: State> Gossip<S> {
             }
             return Ok(true);
         }
+        self.following.expect(have);
         self.fetching.merging.extend(pieces.into_iter().map(|piece| (piece, None)));
         if let Some((_, covers)) = self.fetching.merging.back_mut() {
             *covers = Some(have.clone());
@@ -432,6 +457,7 @@ impl<S: State> Gossip<S> {
             while !is_last {
                 is_last = self.fetching.merging.pop_front().is_none_or(|(_, last)| last.is_some());
             }
+            self.forget_following(node);
             return Err(error);
         }
         if let Some(version) = covers {
@@ -470,6 +496,7 @@ impl<S: State> Gossip<S> {
                         // Does not fetch the same again at once.
                         peer.fruitless = FRUITLESS_DOUBLINGS_MAX;
                     }
+                    self.forget_following(node);
                     return Err(error);
                 }
             }

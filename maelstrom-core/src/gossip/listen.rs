@@ -11,7 +11,7 @@ use super::members::slack;
 use super::metrics;
 use super::peer::Standing;
 use super::record::RecordRef;
-use super::replica::{Entry, Run, VersionVector};
+use super::replica::{Run, VersionVector};
 use super::wire::{Message, micros};
 use super::{Gossip, State, Tick, push};
 use crate::error::Error;
@@ -58,18 +58,14 @@ impl<S: State> Gossip<S> {
             self.listen(node, src, &message);
         }
         self.keep_own_log_apart(node, src, &message.have);
-        let (mut is_gap, before, mut result) = (false, self.generation, Ok(()));
+        let (mut is_gap, mut is_kept) = (false, false);
+        let (before, mut result) = (self.generation, Ok(()));
         for run in message.runs {
             // No other node can have more of the log of this life than this node itself.
             if run.origin != self.origin {
-                is_gap |=
-                    !S::Entry::CUMULATIVE && run.start > self.replica.version().get(&run.origin);
-                let applied = self.apply(run, |news| {
-                    if S::MONOTONIC {
-                        node.persist(&RecordRef::<S>::Others(news));
-                    }
-                });
-                result = result.and(applied);
+                is_kept |= self.keep_following(&run);
+                is_gap |= self.is_gap_before(&run);
+                result = result.and(self.apply_and_record(node, run));
             }
         }
         let mut is_piece = false;
@@ -81,7 +77,7 @@ impl<S: State> Gossip<S> {
             result = result.and(taken.map(drop));
         }
         // A peer whose answer brings nothing has no more entries, so it is not asked again at once.
-        let is_news = is_piece || self.generation > before;
+        let is_news = is_piece || is_kept || self.generation > before;
         if is_gap {
             note_gap(node);
         }
@@ -93,6 +89,7 @@ impl<S: State> Gossip<S> {
         }
         if answer == Some(false) {
             node.mark(marks::FRUITLESS);
+            self.note_fruitless_answer(src);
         }
         let is_alone = self.has_just_lost_its_hub(now) && answer.is_none();
         let wait = if is_told || is_alone || answer == Some(true) {
@@ -113,6 +110,19 @@ impl<S: State> Gossip<S> {
         self.note_what_is_lacking(now, src, wait);
         self.drive(node);
         result
+    }
+
+    /// Applies the new entries of another node's run. Persists them if the state is monotonic.
+    pub(super) fn apply_and_record<E>(
+        &mut self,
+        node: &mut Node<E>,
+        run: Run<S::Entry>,
+    ) -> Result<(), Error> {
+        self.apply(run, |news| {
+            if S::MONOTONIC {
+                node.persist(&RecordRef::<S>::Others(news));
+            }
+        })
     }
 
     /// Applies the new entries of a run, and calls `note` with them.

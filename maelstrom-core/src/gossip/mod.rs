@@ -64,9 +64,12 @@
 //!   state if the logs were trimmed.
 //! * *A log has been trimmed.* A node that needs trimmed entries gets the state itself, in pieces,
 //!   and merges it when all pieces are there. The pieces include all entries that were appended in
-//!   the meantime. More entries are appended after the last piece was taken, until the node has
-//!   merged the state and fetches again. These must fit into half of the logs. Otherwise the next
-//!   fetch is a snapshot again.
+//!   the meantime. More entries are appended after the last piece was taken. While the node merges
+//!   the state, it keeps those that arrive, and fetches others that follow the last piece (see the
+//!   source of `following`). So only the entries that are appended between the last piece and the
+//!   first fetch after it must fit into half of the logs. Otherwise the next fetch is a snapshot
+//!   again. That also happens if the merge takes so long that the kept entries fill their buffer,
+//!   and the logs are trimmed beyond them.
 //! * *A folder is restored from an older copy*, or a disk lies: records are lost that other nodes
 //!   know. A node that restarts never appends to a recovered log, but begins a new one, so no two
 //!   entries have the same name. The node gets its lost entries back from the others like those of
@@ -94,7 +97,8 @@
 //!   the peer confirms, or it is asked again, or it is considered down.
 //! * A peer that is up has been *told* of everything. It fetches the entries that it lacks.
 //! * A node keeps O(logs) about a peer. It keeps no copies of entries, except for the few messages
-//!   of a burst that wait for an earlier one. A node runs at most one fetch at a time. A log is one
+//!   of a burst that wait for an earlier one, and for a bounded number of entries that follow a
+//!   snapshot that it merges. A node runs at most one fetch at a time. A log is one
 //!   life of a node that appended something.
 //! * A request, a message or a tick makes the node look only at peers for which something is due.
 //! * A snapshot is merged in small steps, one for each tick that is due. A request or a message
@@ -113,7 +117,9 @@
 mod args;
 mod beat;
 mod burst;
+mod encoded;
 mod fetch;
+mod following;
 mod forward;
 mod limits;
 mod listen;
@@ -144,6 +150,7 @@ use crate::outputs::SharedText;
 use beat::{Beat, Slot};
 use burst::Bursts;
 use fetch::Fetching;
+use following::Following;
 use members::Around;
 use parcel::Parcel;
 use peer::Peer;
@@ -241,6 +248,13 @@ pub trait State {
     /// parts of a [monotonic](Self::MONOTONIC) state hold nothing else.
     fn piece(&self, position: u64, bytes_max: usize) -> (Self::Piece, Option<u64>);
 
+    /// The approximate size of a part in a message, in bytes. It bounds the parts that the engine
+    /// sends at once. The default encodes the part and counts the bytes, without keeping them. A
+    /// state that can tell the size without that is cheaper.
+    fn piece_bytes(piece: &Self::Piece) -> usize {
+        encoded::json_bytes(piece)
+    }
+
     /// The approximate size of all parts in bytes.
     fn bytes(&self) -> usize;
 
@@ -308,6 +322,7 @@ pub struct Gossip<S: State> {
     burst: u64,
     bursts: Bursts<S>,
     fetching: Fetching<S::Piece>,
+    following: Following<S::Entry>,
     probe_at: Option<Duration>,
     /// Whether the next probe goes to all peers that are down.
     probe_all: bool,
@@ -334,6 +349,7 @@ impl<S: State> Gossip<S> {
     pub fn new(config: Config, state: S) -> Self {
         Self {
             replica: Replica::new(config.log_bytes_max),
+            following: Following::new(config.log_bytes_max),
             period: config.period.unwrap_or(config.period_min),
             config,
             state,
@@ -474,6 +490,9 @@ impl<S: State> Gossip<S> {
             if let Err(error) = self.merge_next(node) {
                 warn!(%error, "a snapshot makes no sense: what is left of it is not taken");
             }
+            if let Err(error) = self.apply_next_following(node) {
+                warn!(%error, "entries after a snapshot make no sense: they are not taken");
+            }
         }
         if self.silent_until.is_some_and(|until| until <= node.now()) {
             self.silent_until = None;
@@ -522,7 +541,8 @@ impl<S: State> Gossip<S> {
         let slot = self.slot_at(now);
         let fetch = self.next_fetch_deadline();
         let next_fetch = self.peers.next_fetch().filter(|_| fetch.is_none());
-        let merge = self.fetching.has_work().then_some(now);
+        let has_work = self.fetching.has_work() || !self.following.is_idle();
+        let merge = has_work.then_some(now);
         let peers = self.peers.next_deadline();
         let all = [beat, slot, fetch, next_fetch, merge, self.probe_at, peers];
         all.into_iter().flatten().min().map(|at| at.max(now))

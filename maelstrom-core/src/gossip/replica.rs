@@ -69,6 +69,22 @@ impl VersionVector {
         other.0.iter().all(|(origin, count)| self.get(origin) >= *count)
     }
 
+    /// Whether `versions` together include everything in this one.
+    pub(super) fn is_covered_by(&self, versions: [&Self; 2]) -> bool {
+        let has = |origin, count| versions.iter().any(|version| version.get(origin) >= count);
+        self.0.iter().all(|(origin, count)| has(origin, *count))
+    }
+
+    /// The rows that exceed those of `other`.
+    pub(super) fn beyond(&self, other: &Self) -> Self {
+        let rows = self.0.iter().filter(|(origin, count)| **count > other.get(origin));
+        Self(rows.map(|(origin, count)| (origin.clone(), *count)).collect())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes the larger count for each origin.
     pub fn join(&mut self, other: &Self) {
         for (origin, count) in &other.0 {
@@ -216,6 +232,16 @@ impl<T: Entry> Log<T> {
         entries.map(|kept| &kept.entry)
     }
 
+    /// The size of the kept entries with sequence numbers from `start` to before `end`. O(1).
+    fn bytes_in(&self, start: u64, end: u64) -> u64 {
+        let place = |number: u64| usize::try_from(number.saturating_sub(self.base)).ok();
+        let kept_at = |place: usize| self.entries.get(place);
+        let first = place(start).and_then(kept_at);
+        let last = place(end).and_then(|end| end.checked_sub(1)).and_then(kept_at);
+        let before = first.map(|kept| kept.sum.saturating_sub(kept.entry.encoded_len() as u64));
+        last.zip(before).map_or(0, |(last, before)| last.sum.saturating_sub(before))
+    }
+
     /// How many entries from `start` on fit into `bytes_max`, and their size. O(log entries).
     fn fit(&self, start: u64, bytes_max: u64) -> (u64, u64) {
         let skip = usize::try_from(start.saturating_sub(self.base)).unwrap_or(usize::MAX);
@@ -257,7 +283,8 @@ const NAMES_BYTES_MIN: usize = 16 << 10;
 /// The approximate memory of an entry besides its own bytes: its slot in a log, and an allocation.
 const ENTRY_OVERHEAD_BYTES: usize = 48;
 
-fn footprint<T: Entry>(entry: &T) -> usize {
+/// The approximate memory of an entry in bytes.
+pub(super) fn footprint<T: Entry>(entry: &T) -> usize {
     entry.encoded_len().saturating_add(ENTRY_OVERHEAD_BYTES)
 }
 
@@ -438,6 +465,11 @@ impl<T: Entry> Replica<T> {
     fn entries(&self, span: &Span) -> impl Iterator<Item = &T> {
         let log = self.logs.get(&span.origin);
         log.into_iter().flat_map(|log| log.range(span.start, span.end))
+    }
+
+    /// The size of the entries of a span.
+    pub(super) fn span_bytes(&self, span: &Span) -> u64 {
+        self.logs.get(&span.origin).map_or(0, |log| log.bytes_in(span.start, span.end))
     }
 
     /// Encodes a span as a [`Run`] in JSON.

@@ -12,6 +12,7 @@ mod catching_up;
 mod cluster;
 mod convergence;
 mod costs;
+mod following;
 mod hostile;
 mod hubs;
 mod lag;

@@ -5,6 +5,11 @@
 //! [`BYTES_PER_MICROSECOND`]. It starts with one batch, and doubles the number after each complete
 //! answer. If a batch is lost or late, the batches after it are useless, so the node starts with
 //! one again.
+//!
+//! A batch may be larger than configured, since a single entry may be. So the sender counts the
+//! bytes as well: the batches of a window together take at most [`WINDOW_BYTES_MAX`]. One batch is
+//! always sent, whatever its size. The size of a full batch is no limit here: where most entries
+//! are larger than a batch, a window would be a single batch.
 
 use std::time::Duration;
 
@@ -14,15 +19,16 @@ use super::{Gossip, State};
 /// The rate at which a peer receives missing entries.
 const BYTES_PER_MICROSECOND: u128 = 16;
 
-/// The approximate size of all batches of a window, unless a single batch is larger.
-const WINDOW_BYTES_MAX: u128 = 4 << 20;
+/// The most bytes of all batches of a window together, unless a single batch is larger.
+const WINDOW_BYTES_MAX: u64 = 4 << 20;
 
 /// The most batches in a window.
 pub(super) const BATCHES_MAX: usize = 16;
 
 /// The largest window for a round trip of this length.
 pub(super) fn batches_max(batch_bytes: usize, round_trip: Duration) -> usize {
-    let bytes = round_trip.as_micros().saturating_mul(BYTES_PER_MICROSECOND).min(WINDOW_BYTES_MAX);
+    let bytes = round_trip.as_micros().saturating_mul(BYTES_PER_MICROSECOND);
+    let bytes = bytes.min(u128::from(WINDOW_BYTES_MAX));
     let batches = bytes.div_ceil(batch_bytes.max(1) as u128);
     usize::try_from(batches).unwrap_or(BATCHES_MAX).clamp(1, BATCHES_MAX)
 }
@@ -48,13 +54,39 @@ impl Window {
     }
 }
 
+/// The room in a window that is being filled, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    bytes: u64,
+    is_empty: bool,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { bytes: WINDOW_BYTES_MAX, is_empty: true }
+    }
+}
+
+impl Room {
+    /// Takes the room for a batch. Returns false if there is not enough room. The first batch
+    /// always fits.
+    pub(super) fn take(&mut self, bytes: u64) -> bool {
+        let fits = self.is_empty || bytes <= self.bytes;
+        if fits {
+            self.bytes = self.bytes.saturating_sub(bytes);
+            self.is_empty = false;
+        }
+        fits
+    }
+}
+
 /// The entries of one message.
 type Batch = Vec<Span>;
 
 impl<S: State> Gossip<S> {
     /// The entries that this replica has and none of `have` includes: at most `count` batches of
-    /// `bytes_max`, and at least one, which may be empty. Also returns whether some entries did not
-    /// fit. `None` if the logs do not hold all of them any more.
+    /// `bytes_max`, as many as have [`Room`], and at least one, which may be empty. Also returns
+    /// whether some entries did not fit. `None` if the logs do not hold all of them any more.
     pub(super) fn batches(
         &self,
         have: &[&VersionVector],
@@ -62,8 +94,13 @@ impl<S: State> Gossip<S> {
     ) -> Option<(Vec<Batch>, bool)> {
         let (mut sent, mut batches) = (VersionVector::default(), Vec::new());
         have.iter().for_each(|have| sent.join(have));
+        let mut room = Room::default();
         loop {
             let (spans, cut) = self.replica.lacking(&[&sent], bytes_max)?;
+            let bytes = spans.iter().map(|span| self.replica.span_bytes(span));
+            if !room.take(bytes.fold(0, u64::saturating_add)) {
+                return Some((batches, true));
+            }
             spans.iter().for_each(|span| sent.raise(&span.origin, span.end));
             batches.push(spans);
             if !cut || batches.len() >= count {
@@ -85,5 +122,18 @@ mod tests {
         assert_eq!(batches_max(0, Duration::MAX), 16);
         assert_eq!(batches_max(3 << 20, Duration::MAX), 2);
         assert_eq!(batches_max(usize::MAX, Duration::MAX), 1);
+    }
+
+    #[test]
+    fn a_window_is_full_when_its_bytes_are_and_has_room_for_one_batch_of_any_size() {
+        let taken = |batches: &[u64]| {
+            let mut room = Room::default();
+            batches.iter().take_while(|bytes| room.take(**bytes)).count()
+        };
+        assert_eq!(taken(&[256 << 10; 20]), 16);
+        assert_eq!(taken(&[300 << 10; 20]), 13);
+        assert_eq!(taken(&[8 << 20; 20]), 1);
+        assert_eq!(taken(&[1, 8 << 20]), 1);
+        assert_eq!(taken(&[u64::MAX, 1]), 1);
     }
 }

@@ -79,7 +79,7 @@ pub(super) struct Echo {
 }
 
 /// A request for the entries that the sender lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Fetch {
     /// The position at which to continue a snapshot, if one has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,6 +87,11 @@ pub(super) struct Fetch {
     /// How many messages the answer may take.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub(super) batches: usize,
+    /// Rows of the version that is coming to the sender: it merges a snapshot, and asks for entries
+    /// after that. It takes no other snapshot meanwhile. This is no acknowledgement: the sender
+    /// cannot pass these entries on yet.
+    #[serde(default, skip_serializing_if = "VersionVector::is_empty")]
+    pub(super) coming: VersionVector,
 }
 
 fn one() -> usize {

@@ -111,6 +111,10 @@ impl<const ALL: bool> State for Broken<ALL> {
         self.map.piece(position, bytes_max)
     }
 
+    fn piece_bytes(piece: &Piece) -> usize {
+        Registers::piece_bytes(piece)
+    }
+
     fn bytes(&self) -> usize {
         self.map.bytes()
     }

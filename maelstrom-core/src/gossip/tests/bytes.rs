@@ -21,7 +21,7 @@
 //!
 //! * *Bytes of values* by (H + N) × B + 2 windows. The node gets all old values once, and may get
 //!   new values both by a push and by a fetch. A window is 4 MiB, or a single value if that is
-//!   larger, and never more than all values. Two windows may be abandoned.
+//!   larger, and never more than all values, whatever the round trip. Two windows may be abandoned.
 //! * *Messages* by 4 for each batch that the node lacks (a fetch, its answer, and both once more)
 //!   and for each period.
 //! * *Memory* by (H + N) × B at the node itself, because pieces wait until all have arrived, and by
@@ -32,7 +32,9 @@
 use super::sized::Sized;
 use super::*;
 
+/// A hop takes this long. After the longer one, a window has room for many batches.
 const HOP_MS: u64 = 10;
+const LONG_HOP_MS: u64 = 100;
 
 /// The largest size of a message without its rows and runs.
 const ENVELOPE_BYTES: usize = 350;
@@ -54,6 +56,7 @@ fn rounded_up(time: Duration, part: Duration) -> usize {
 
 struct Load<const B: usize> {
     cluster: Cluster<Sized<B>>,
+    hop: Duration,
     interval: Duration,
     /// The nodes that append in turn.
     appending: Vec<usize>,
@@ -68,15 +71,22 @@ struct Load<const B: usize> {
 }
 
 impl<const B: usize> Load<B> {
-    fn new(size: usize) -> Self {
-        let cluster = Cluster::new(size as u64, size, Config::default(), steady(HOP_MS));
+    fn new(size: usize, hop_ms: u64) -> Self {
+        Self::with(size, hop_ms, Config::default())
+    }
+
+    fn with(size: usize, hop_ms: u64, config: Config) -> Self {
+        let cluster = Cluster::new(size as u64, size, config, steady(hop_ms));
+        let hop = ms(hop_ms);
         let mut appending = vec![0, 1, size / 2, size - 1];
         appending.dedup();
-        // At most 8 MB per second.
-        let interval = ms(u64::try_from((B / 8_000).max(size).max(5)).unwrap());
+        // At most 8 MB per second, or 2 MB with the long hop: the values that are appended in two
+        // round trips must fit into half of the logs.
+        let bytes_per_ms = if hop_ms > HOP_MS { 2_000 } else { 8_000 };
+        let interval = ms(u64::try_from((B / bytes_per_ms).max(size).max(5)).unwrap());
         let (lacked, beside) = (vec![0; size], vec![0; size]);
         let (times, behind) = (Vec::new(), Duration::ZERO);
-        let mut load = Self { cluster, interval, appending, times, lacked, behind, beside };
+        let mut load = Self { cluster, hop, interval, appending, times, lacked, behind, beside };
         for index in load.appending.clone() {
             load.append(index);
             load.cluster.run_for(secs(3));
@@ -152,7 +162,7 @@ impl<const B: usize> Load<B> {
 
     fn behind_max(&self) -> Duration {
         let period = self.period();
-        period + beat::margin(period, Duration::ZERO) + 2 * ms(HOP_MS) + self.interval
+        period + beat::margin(period, Duration::ZERO) + 2 * self.hop + self.interval
     }
 
     /// The most messages that `count` values may take.
@@ -214,8 +224,8 @@ fn sizes() -> &'static [usize] {
     if seeds_asked_for().is_some() { &[2, 5, 25, 100] } else { &[2, 5] }
 }
 
-fn is_bounded_under_load<const B: usize>(size: usize) {
-    let mut load = Load::<B>::new(size);
+fn is_bounded_under_load<const B: usize>(size: usize, hop_ms: u64) {
+    let mut load = Load::<B>::new(size, hop_ms);
     let count = load.run(secs(4));
     load.assert_behind();
     load.cluster.run_for(secs(10));
@@ -227,16 +237,18 @@ fn is_bounded_under_load<const B: usize>(size: usize) {
 #[test]
 fn bytes_sent_memory_and_time_behind_are_bounded_under_load() {
     for size in sizes() {
-        is_bounded_under_load::<10>(*size);
-        is_bounded_under_load::<1_000>(*size);
-        is_bounded_under_load::<{ 64 << 10 }>(*size);
-        is_bounded_under_load::<{ 8 << 20 }>(*size);
+        for hop_ms in [HOP_MS, LONG_HOP_MS] {
+            is_bounded_under_load::<10>(*size, hop_ms);
+            is_bounded_under_load::<1_000>(*size, hop_ms);
+            is_bounded_under_load::<{ 64 << 10 }>(*size, hop_ms);
+            is_bounded_under_load::<{ 8 << 20 }>(*size, hop_ms);
+        }
     }
-    is_bounded_under_load::<10>(25);
+    is_bounded_under_load::<10>(25, HOP_MS);
 }
 
-fn is_bounded_while_a_node_catches_up<const B: usize>(size: usize) {
-    let mut load = Load::<B>::new(size);
+fn is_bounded_while_a_node_catches_up<const B: usize>(size: usize, hop_ms: u64) {
+    let mut load = Load::<B>::new(size, hop_ms);
     load.run(secs(4));
     load.cluster.run_for(secs(10));
     load.cluster.assert_converged();
@@ -261,9 +273,50 @@ fn is_bounded_while_a_node_catches_up<const B: usize>(size: usize) {
 #[test]
 fn bytes_sent_memory_and_time_behind_are_bounded_while_a_node_catches_up() {
     for size in sizes() {
-        is_bounded_while_a_node_catches_up::<10>(*size);
-        is_bounded_while_a_node_catches_up::<1_000>(*size);
-        is_bounded_while_a_node_catches_up::<{ 64 << 10 }>(*size);
-        is_bounded_while_a_node_catches_up::<{ 8 << 20 }>(*size);
+        for hop_ms in [HOP_MS, LONG_HOP_MS] {
+            is_bounded_while_a_node_catches_up::<10>(*size, hop_ms);
+            is_bounded_while_a_node_catches_up::<1_000>(*size, hop_ms);
+            is_bounded_while_a_node_catches_up::<{ 64 << 10 }>(*size, hop_ms);
+            is_bounded_while_a_node_catches_up::<{ 8 << 20 }>(*size, hop_ms);
+        }
+    }
+}
+
+/// Restarts a node without its records. Returns the most bytes of values that were in transit in
+/// answers of the other node at once. The node gets entries if the logs are long enough, and else pieces.
+fn most_in_transit_to_a_node_that_comes_back<const B: usize>(
+    count: usize,
+    log_bytes_max: usize,
+) -> usize {
+    let config = Config { log_bytes_max, ..Config::default() };
+    let mut load = Load::<B>::with(2, LONG_HOP_MS, config);
+    for _ in 0..count {
+        load.append(0);
+        load.cluster.run_for(secs(1));
+    }
+    load.cluster.run_for(secs(10));
+    load.cluster.assert_converged();
+    load.cluster.restart(1, NO_RECORDS);
+    let mut most = 0;
+    for _ in 0..10_000 {
+        load.cluster.run_for(ms(1));
+        most = most.max(load.cluster.values_in_answers_from(0) * B);
+    }
+    load.cluster.assert_converged();
+    most
+}
+
+#[test]
+fn an_answer_takes_no_more_bytes_than_a_window_whatever_the_size_of_values() {
+    const LARGE: usize = 8 << 20;
+    const MIDDLE: usize = 1_500_000;
+    const SMALL: usize = 100_000;
+    for log_bytes_max in [WINDOW_BYTES, 1 << 30] {
+        let most = most_in_transit_to_a_node_that_comes_back::<LARGE>(20, log_bytes_max);
+        assert!(most <= LARGE, "{most} bytes");
+        let most = most_in_transit_to_a_node_that_comes_back::<MIDDLE>(40, log_bytes_max);
+        assert!((MIDDLE..=WINDOW_BYTES).contains(&most), "{most} bytes");
+        let most = most_in_transit_to_a_node_that_comes_back::<SMALL>(200, log_bytes_max);
+        assert!((WINDOW_BYTES / 2..=WINDOW_BYTES).contains(&most), "{most} bytes");
     }
 }

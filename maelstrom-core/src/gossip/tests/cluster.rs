@@ -84,6 +84,11 @@ pub(super) struct Cluster<S: Values> {
     offsets: Vec<Duration>,
     /// Paused nodes, each with the messages that wait for it.
     paused: BTreeMap<usize, Vec<Packet<S>>>,
+    /// How long a node waits after each step of the merge of a snapshot. A message that arrives
+    /// earlier lets the node make its next step.
+    pub(super) step_takes: Duration,
+    /// When each node is ready for its next tick.
+    ready: Vec<Duration>,
     in_flight: BTreeMap<(Duration, u64), Packet<S>>,
     /// For each pair of nodes: the version that the first received from the second.
     told: BTreeMap<(usize, usize), Told>,
@@ -147,6 +152,8 @@ impl<S: Values> Cluster<S> {
             durable: vec![VersionVector::default(); size],
             offsets: vec![Duration::ZERO; size],
             paused: BTreeMap::new(),
+            step_takes: Duration::ZERO,
+            ready: vec![Duration::ZERO; size],
             in_flight: BTreeMap::new(),
             told: BTreeMap::new(),
             model: vec![Arc::default(); size],
@@ -314,13 +321,16 @@ impl<S: Values> Cluster<S> {
             return None;
         }
         let at = self.nodes[index].as_ref().and_then(RawNode::poll_timeout)?;
-        Some(at.saturating_sub(self.offsets[index]))
+        Some(at.saturating_sub(self.offsets[index]).max(self.ready[index]))
     }
 
     fn fire(&mut self) {
         let now = self.now;
         for index in 0..self.size() {
             if self.timeout(index).is_some_and(|at| at <= now) {
+                if self.engine(index).is_merging() {
+                    self.ready[index] = now + self.step_takes;
+                }
                 let clock = self.clock(index);
                 self.nodes[index].as_mut().unwrap().handle_timeout(clock);
                 self.send_out(index);
@@ -444,6 +454,8 @@ impl<S: Values> Cluster<S> {
             assert!(is_new, "n{from} sends n{to} what it is known to have: {}", run.start);
             assert!(run.end() <= message.have.get(&run.origin), "more than there is");
         }
+        let version = self.version(from);
+        assert!(version.covers(&message.have), "n{from} claims what it does not have yet");
         let own = self.engine(from).origin();
         assert!(message.have.get(own) <= self.durable[from].get(own), "a crash would undo this");
         let entries = message.runs.iter().flat_map(|run| &run.entries);
@@ -465,6 +477,17 @@ impl<S: Values> Cluster<S> {
         packets.fold((0, 0), |(entries, pieces), Packet { message, .. }| {
             let more: usize = message.runs.iter().map(|run| run.entries.len()).sum();
             (entries + more, pieces + usize::from(message.piece.is_some()))
+        })
+    }
+
+    /// How many values are in transit from a node in answers to fetches, as entries and in pieces.
+    pub(super) fn values_in_answers_from(&self, index: usize) -> usize {
+        let packets = self.in_flight.values().filter(|packet| packet.from == index);
+        let packets = packets.filter(|packet| packet.message.fetched);
+        packets.fold(0, |values, Packet { message, .. }| {
+            let entries: usize = message.runs.iter().map(|run| run.entries.len()).sum();
+            let piece = message.piece.as_ref().map_or(0, |piece| S::values_in(&piece.part));
+            values + entries + piece
         })
     }
 

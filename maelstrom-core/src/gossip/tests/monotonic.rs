@@ -11,7 +11,7 @@ use super::*;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Whole {
     set: Set,
-    snapshots: usize,
+    pub(super) snapshots: usize,
     /// How many pieces have been joined, and of how many. The state shows none of them yet.
     joined: (usize, usize),
 }

@@ -37,6 +37,10 @@ impl<const BYTES: usize> State for Sized<BYTES> {
         self.0.piece(position, bytes_max / BYTES * VALUE_BYTES)
     }
 
+    fn piece_bytes(piece: &Vec<u32>) -> usize {
+        piece.len() * BYTES
+    }
+
     fn bytes(&self) -> usize {
         self.0.len() * BYTES
     }

@@ -1,0 +1,133 @@
+//! Tests that a node keeps up with the others while it merges a snapshot for long.
+
+use super::monotonic::Whole;
+use super::*;
+
+const BATCH_BYTES: usize = 50 * VALUE_BYTES;
+
+/// How many values are appended per second.
+const RATE: u64 = 100;
+
+/// Three nodes with this many values. The last node restarts without its records, and takes
+/// `step_takes` for each step of a merge.
+fn coming_back<S: Values>(values: usize, log_bytes_max: usize, step_takes: Duration) -> Cluster<S> {
+    let config = Config { batch_bytes_max: BATCH_BYTES, log_bytes_max, ..Config::default() };
+    let mut cluster: Cluster<S> = Cluster::new(7, 3, config, steady(10));
+    (0..3).for_each(|index| _ = cluster.append(index));
+    cluster.run_for(secs(5));
+    for _ in 0..values / 50 {
+        (0..50).for_each(|_| _ = cluster.append(1));
+        cluster.run_for(ms(200));
+    }
+    cluster.run_for(secs(20));
+    cluster.assert_converged();
+    cluster.step_takes = step_takes;
+    cluster.restart(2, NO_RECORDS);
+    cluster.pieces_sent = 0;
+    cluster
+}
+
+/// Appends while `goes_on`, and checks after each value.
+fn append_while<S: Values>(cluster: &mut Cluster<S>, goes_on: impl Fn(&Cluster<S>) -> bool) {
+    let start = cluster.now;
+    while goes_on(cluster) {
+        assert!(cluster.now - start < secs(200), "it has no end");
+        cluster.append(1);
+        cluster.run_for(secs(1) / u32::try_from(RATE).unwrap());
+    }
+}
+
+/// Many more entries are appended during the merge than the logs hold.
+fn keeps_up_during_a_merge<S: Values>(step_takes: Duration) {
+    const VALUES: usize = 4_000;
+    let mut cluster = coming_back::<S>(VALUES, 32 << 10, step_takes);
+    append_while(&mut cluster, |cluster| !cluster.engine(2).is_merging());
+    let (start, before) = (cluster.now, cluster.values(2).len());
+    append_while(&mut cluster, |cluster| cluster.engine(2).is_merging());
+    let took = cluster.now - start;
+    assert!(took >= secs(7), "the merge takes only {took:?}, so this tests nothing");
+    assert!(before < VALUES, "the snapshot has {VALUES} values");
+    // A second later it has applied the kept entries, and is never more than half a second behind.
+    let soon = cluster.now + secs(1);
+    append_while(&mut cluster, |cluster| cluster.now < soon);
+    let until = cluster.now + secs(10);
+    append_while(&mut cluster, |cluster| {
+        let (has, all) = (cluster.values(2).len(), cluster.appended.len());
+        let behind = all.saturating_sub(has);
+        assert!(behind <= usize::try_from(RATE / 2).unwrap(), "{behind} values behind");
+        cluster.now < until
+    });
+    // A single snapshot: the pieces of all values, and those of new values meanwhile.
+    let pieces_max = VALUES as u64 / 50 + 30;
+    assert!(cluster.pieces_sent <= pieces_max, "{} pieces", cluster.pieces_sent);
+    cluster.run_for(secs(5));
+    cluster.assert_converged();
+}
+
+#[test]
+fn a_durable_node_that_merges_for_long_keeps_up_and_needs_no_second_snapshot() {
+    keeps_up_during_a_merge::<Whole>(ms(300));
+}
+
+#[test]
+fn a_node_that_merges_piece_by_piece_for_long_keeps_up_and_needs_no_second_snapshot() {
+    keeps_up_during_a_merge::<Set>(ms(360));
+}
+
+/// The entries that are appended during the merge do not fit into the buffer.
+#[test]
+fn a_node_keeps_a_bounded_number_of_entries_during_a_merge_and_gets_the_others_afterwards() {
+    const LOG_BYTES: usize = 8 << 10;
+    let mut cluster = coming_back::<Whole>(1_000, LOG_BYTES, secs(1));
+    append_while(&mut cluster, |cluster| !cluster.engine(2).is_merging());
+    let most = std::cell::Cell::new(0);
+    append_while(&mut cluster, |cluster| {
+        let bytes = cluster.engine(2).following.bytes();
+        most.set(most.get().max(bytes));
+        // A value takes 48 bytes more in memory.
+        assert!(bytes <= 4 * LOG_BYTES + BATCH_BYTES * 58 / 10, "{bytes} bytes");
+        cluster.engine(2).is_merging()
+    });
+    assert!(most.get() >= 4 * LOG_BYTES, "only {} bytes, so this tests nothing", most.get());
+    cluster.run_for(secs(60));
+    cluster.assert_converged();
+    assert!(cluster.engine(2).following.is_idle());
+    assert_eq!(cluster.engine(2).following.bytes(), 0);
+}
+
+#[test]
+fn a_crash_during_a_merge_loses_only_what_was_never_shown() {
+    let mut cluster = coming_back::<Whole>(1_000, 16 << 10, secs(1));
+    append_while(&mut cluster, |cluster| !cluster.engine(2).is_merging());
+    append_while(&mut cluster, |cluster| cluster.engine(2).following.bytes() < 5_000);
+    let (values, version) = (cluster.values(2), cluster.version(2).clone());
+    cluster.restart(2, Records::All);
+    assert_eq!((cluster.values(2), cluster.version(2)), (values, &version));
+    cluster.run_for(secs(60));
+    cluster.assert_converged();
+}
+
+#[test]
+fn merges_of_any_length_lose_nothing_whatever_fails() {
+    with_seeds(20, |seed| {
+        let mut cluster: Cluster<Whole> = any_cluster(seed);
+        cluster.step_takes = ms([5, 50, 500][usize::try_from(seed % 3).unwrap()]);
+        for _ in 0..8 {
+            cut_anything(&mut cluster, 0.3);
+            cluster.append_anywhere(10);
+            let pause = cluster.rng.random_range(0..1_500);
+            cluster.run_for(ms(pause));
+            let index = cluster.rng.random_range(0..cluster.size());
+            let (values, version) = (cluster.values(index), cluster.version(index).clone());
+            let is_lost = cluster.rng.random_bool(0.3);
+            if !is_lost {
+                cluster.restart(index, Records::All);
+                assert_eq!((cluster.values(index), cluster.version(index)), (values, &version));
+            }
+        }
+        calm_down(&mut cluster);
+        cluster.step_takes = Duration::ZERO;
+        cluster.run_for(bound(&cluster));
+        cluster.assert_converged();
+    });
+}
