@@ -96,6 +96,13 @@ fn with_outages(rules: Rules, seed: u64) -> Option<String> {
     finding(test, |_| handler(rules))
 }
 
+/// Nothing happens to the nodes but losses of power.
+fn with_power_losses(rules: Rules, seed: u64) -> Option<String> {
+    let mut test = test_for(seed);
+    test.options.nemesis = [Fault::PowerLoss].into_iter().collect();
+    finding(test, |_| handler(rules))
+}
+
 /// The anomalies in a test of [`staged`] of nodes with this configuration.
 fn with_staged(
     stage: fn(Test) -> Test,
@@ -120,6 +127,7 @@ fn nothing_is_found_if_all_rules_hold() {
         assert_eq!(with_all_faults(rules, seed), None, "{seed}");
         assert_eq!(with_a_bad_disk(rules, seed), None, "{seed}");
         assert_eq!(with_outages(rules, seed), None, "{seed}");
+        assert_eq!(with_power_losses(rules, seed), None, "{seed}");
         assert_eq!(with_a_damaged_file(Reader::Refuses, rules, seed), None, "{seed}");
     }
 }
@@ -170,6 +178,14 @@ fn a_broken_rule_about_damage_is_noticed_by_the_sweep_with_a_damaged_file() {
 fn a_broken_rule_about_outages_is_noticed_by_the_sweep_with_outages() {
     let rule = Rule::CompareReplicas;
     is_noticed(rule, "outages", 0, |seed| with_outages(Rules::without(rule), seed));
+}
+
+/// The new leader forgets the entries that it does not know to be committed. After a loss of power,
+/// no node knows of the newest ones.
+#[test]
+fn a_broken_rule_about_the_whole_log_is_noticed_by_the_sweep_with_power_losses() {
+    let rule = Rule::LeadWithWholeLog;
+    is_noticed(rule, "power losses", 0, |seed| with_power_losses(Rules::without(rule), seed));
 }
 
 #[test]

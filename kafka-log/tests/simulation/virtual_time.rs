@@ -173,6 +173,17 @@ fn with_outages(mut test: Test) -> Case<impl FnMut(&NodeId) -> KafkaLog> {
     Case::new(test, |_| KafkaLog::default())
 }
 
+/// All nodes lose power at one instant, again and again: what they had not synced is gone. `lin-kv`
+/// keeps its records, which may name an epoch or an in-sync set that no node knows any more.
+#[test]
+fn sweep_with_power_losses() {
+    all_faults().test_cases("kafka-power", 4, |mut test| {
+        test.options.nemesis.insert(Fault::PowerLoss);
+        test.options.snapshot_part_bytes = test.options.seed.is_multiple_of(2).then_some(50);
+        Case::new(test, |_| KafkaLog::default())
+    });
+}
+
 /// Packets of a node's earlier life came later than those of its next one. The peer then took the
 /// next one for an earlier life for ever.
 #[test]
