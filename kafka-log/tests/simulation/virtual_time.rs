@@ -227,6 +227,32 @@ fn sweep_with_large_values() {
     });
 }
 
+/// The same messages on links that carry few bytes a second. A leader with much to send must not
+/// send entries again that are still on their way, and a packet that takes seconds must not make a
+/// peer look gone for ever.
+#[test]
+fn sweep_on_slow_links() {
+    all_faults().test_cases("kafka-slow-links", 3, |mut test| {
+        let seed = usize::try_from(test.options.seed).unwrap();
+        test.options.bandwidth = Some([40_000, 100_000, 300_000][seed % 3]);
+        let message_bytes = crate::sized::LINE_BYTES / [4, 2][seed % 2];
+        test.options.rate /= 2.0;
+        let lengths = [vec![20; 30], crate::sized::lengths(message_bytes)].concat();
+        let test = crate::sized::with_lengths(test, lengths);
+        Case::new(test, move |_| crate::sized::node(message_bytes))
+    });
+}
+
+/// Small messages, on links that carry only a few dozen of them a second.
+#[test]
+fn sweep_on_very_slow_links() {
+    all_faults().test_cases("kafka-very-slow-links", 3, |mut test| {
+        let seed = usize::try_from(test.options.seed).unwrap();
+        test.options.bandwidth = Some([5_000, 10_000, 30_000][seed % 3]);
+        Case::new(test, |_| KafkaLog::default())
+    });
+}
+
 /// Without faults, every message within the limit is stored, and every longer one is refused.
 #[test]
 fn messages_of_every_length_that_nodes_take_are_stored() {
