@@ -333,10 +333,9 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
     fn part_written(&self) -> impl Future<Output = ()> + use<H, W> {
         let written = self.records.store.as_ref().and_then(Store::part_written);
         async move {
-            match written {
-                Some(written) => written.notified().await,
-                // Ready at once. A wait, however short, would never end while input keeps coming.
-                None => {}
+            // Else ready at once. A wait, however short, would not end while input keeps coming.
+            if let Some(written) = written {
+                written.notified().await;
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The parts of a snapshot. A node answers nobody while it encodes one part, so the pause depends on
-//! the bytes of a part, and not on the bytes of the state.
+//! The parts of a snapshot. A node answers nobody while it encodes one part. So the pause depends
+//! on the bytes of a part, and not on the bytes of the state.
 
 use std::time::Duration;
 
