@@ -329,7 +329,7 @@ impl AsyncRead for Endless {
         };
         let line = format!(r#"{{"src":"c1","dest":"n1","body":{body}}}"#) + "\n";
         buf.put_slice(line.as_bytes());
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         Poll::Ready(Ok(()))
     }
 }
