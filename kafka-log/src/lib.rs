@@ -376,19 +376,20 @@ impl KafkaLog {
         bytes_max: usize,
         records: &mut Records<'_>,
     ) -> Result<Option<(PartitionId, Position)>, Error> {
-        let mut left = bytes_max.max(1);
+        let full = records.bytes().saturating_add(bytes_max.max(1));
         if !self.partitions.contains_key(&first) {
             at = 0;
         }
         for (id, partition) in self.partitions.range(first..) {
             let partition = self.refused.get(&id).unwrap_or(partition);
             loop {
+                // Keys and records besides the entries can take more bytes than the entries.
+                let left = full.saturating_sub(records.bytes());
                 if left == 0 {
                     return Ok(Some((id, at)));
                 }
                 let bytes_max = left.min(self.config.batch_bytes);
-                let (bytes, next) = partition.snapshot(at, bytes_max, records)?;
-                left = left.saturating_sub(bytes);
+                let next = partition.snapshot(at, bytes_max, records)?;
                 at = next.unwrap_or(0);
                 if next.is_none() {
                     break;

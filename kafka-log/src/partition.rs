@@ -488,8 +488,8 @@ impl Partition {
     }
 
     /// Adds the records of a snapshot from a position on: about `bytes_max` bytes of entries or,
-    /// behind the last entry, all other records. Returns their size, and the position of the next
-    /// part. `None`: this was the last part.
+    /// behind the last entry, all other records. Returns the position of the next part. `None`: this
+    /// was the last part.
     ///
     /// The log may have changed since the last part. If it was truncated below `at`, the record of
     /// that is among those of the snapshot. If entries from `at` on have been deleted, the snapshot
@@ -499,7 +499,7 @@ impl Partition {
         at: Position,
         bytes_max: usize,
         records: &mut Records<'_>,
-    ) -> Result<(usize, Option<Position>), Error> {
+    ) -> Result<Option<Position>, Error> {
         let (partition, high) = (self.id, self.high);
         if at < self.log.start() {
             records.add(&Record::Floor { partition, floor: self.log.floor() })?;
@@ -507,10 +507,9 @@ impl Partition {
         let at = at.max(self.log.start());
         let entries = self.log.entries(at, bytes_max);
         if !entries.is_empty() {
-            let bytes = entries.iter().map(Entry::encoded_len).fold(0, usize::saturating_add);
             let next = at.saturating_add(entries.len() as u64);
             records.add(&Record::Append { partition, at, high, entries })?;
-            return Ok((bytes, Some(next)));
+            return Ok(Some(next));
         }
         if let Some(record) = self.last_leader_record() {
             records.add(&record)?;
@@ -519,7 +518,7 @@ impl Partition {
         if let Some(record) = self.last_proposal.clone() {
             records.add(&Record::Metadata { partition, record })?;
         }
-        Ok((ENTRY_BYTES, None))
+        Ok(None)
     }
 
     /// Applies a record that this node made durable in an earlier life. Returns false if the record

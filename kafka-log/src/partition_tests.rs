@@ -40,7 +40,7 @@ fn snapshot(partition: &Partition) -> Vec<Record> {
     let mut add = |record: &[u8]| all.push(serde_json::from_slice(record).unwrap());
     let mut records = Records::new(&mut add);
     while let Some(at) = next {
-        next = partition.snapshot(at, 100, &mut records).unwrap().1;
+        next = partition.snapshot(at, 100, &mut records).unwrap();
     }
     all
 }

@@ -61,6 +61,23 @@
 //! present, to compare their logs. A single absent one would make the partition unavailable. A
 //! crash alone never causes this loss: the disk has to damage data that it has synced.
 //!
+//! # Eligible replicas
+//!
+//! The record that a recovery creates names no [eligible](crate::Metadata::eligible) replica, even
+//! if fewer than `--min-isr` replicas are in sync. An eligible replica has all committed entries.
+//! The disks prove this only of the most complete log:
+//!
+//! * A durable change names the replicas before *and* after it. So a replica that it names may have
+//!   left the in-sync set before the last commit.
+//! * That N replicas lack an entry does not prove that it was never committed. `--min-isr` may have
+//!   been lower then, and it changes when all nodes restart, as they do here.
+//! * After an unclean recovery, a replica that is missing may have committed entries alone. Then
+//!   not even the leader is known to have all.
+//!
+//! The price is availability, and only for a moment: until N replicas have caught up, a partition
+//! whose replicas in sync lose their records is unavailable. Nothing is committed in that time.
+//! Later changes of the record follow the usual rule: a replica in sync has the leader's whole log.
+//!
 //! # Unclean recovery
 //!
 //! An unclean recovery does not wait for the replicas that are missing. It skips at least

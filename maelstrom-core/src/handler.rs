@@ -145,12 +145,19 @@ pub struct SnapshotPosition {
 /// A sink for the records of a snapshot.
 pub struct Records<'a> {
     add: &'a mut dyn FnMut(&[u8]),
+    bytes: usize,
 }
 
 impl<'a> Records<'a> {
     /// A sink that passes each record to `add`.
     pub fn new(add: &'a mut dyn FnMut(&[u8])) -> Self {
-        Self { add }
+        Self { add, bytes: 0 }
+    }
+
+    /// The size of all records that were added, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Adds a record in the same encoding as [`Node::persist`].
@@ -161,6 +168,7 @@ impl<'a> Records<'a> {
     pub fn add<R: Serialize + ?Sized>(&mut self, record: &R) -> Result<(), Error> {
         let bytes = serde_json::to_vec(record)
             .map_err(|error| Error::crash(format!("a record has no JSON form: {error}")))?;
+        self.bytes = self.bytes.saturating_add(bytes.len());
         (self.add)(&bytes);
         Ok(())
     }

@@ -4,6 +4,10 @@
 //! in order, before it reads more. So a reader that stops reading stops the node. Memory stays
 //! bounded by one chunk of input, one line, and the output that one line or one timeout causes. A
 //! body that goes to many nodes is in memory once, and is copied into one line at a time.
+//!
+//! Between two steps of a snapshot, the driver handles the input that waits, up to one chunk, and
+//! writes the replies. So a reply never waits for more than one part. Input that never stops does
+//! not stop a snapshot, either: each step has an equal chance.
 
 #![expect(
     clippy::disallowed_methods,
@@ -162,7 +166,10 @@ pub async fn drive<H: MessageHandler>(
     let mut lines = LineSplitter::new(line_bytes_max);
     let work = async {
         let mut chunk = vec![0; CHUNK_BYTES];
+        let mut is_after_step = false;
         loop {
+            // After a step of a snapshot, everything else that is ready goes first.
+            let can_step = !std::mem::take(&mut is_after_step);
             tokio::select! {
                 read = input.read(&mut chunk) => match read? {
                     0 => break,
@@ -173,7 +180,13 @@ pub async fn drive<H: MessageHandler>(
                     driver.write_out().await?;
                 }
                 asked = exporter.asked() => driver.tell(asked),
-                () = driver.part_written(), if driver.can_snapshot() => driver.snapshot_next(),
+                () = driver.part_written(), if can_step && driver.can_snapshot() => {
+                    driver.snapshot_next();
+                    // Gives tokio the chance to notice the input that arrived meanwhile.
+                    tokio::task::yield_now().await;
+                    is_after_step = true;
+                }
+                () = tokio::task::yield_now(), if !can_step => {}
             }
         }
         driver.end_of_input(&mut lines).await
@@ -320,10 +333,9 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
     fn part_written(&self) -> impl Future<Output = ()> + use<H, W> {
         let written = self.records.store.as_ref().and_then(Store::part_written);
         async move {
-            match written {
-                Some(written) => written.notified().await,
-                // Gives tokio the chance to notice input.
-                None => tokio::task::yield_now().await,
+            // Else ready at once. A wait, however short, would not end while input keeps coming.
+            if let Some(written) = written {
+                written.notified().await;
             }
         }
     }

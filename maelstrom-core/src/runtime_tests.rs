@@ -1,6 +1,7 @@
 //! The driver's timing and writes, with a clock that advances only when every task waits.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use serde::{Deserialize, Serialize};
@@ -266,4 +267,107 @@ async fn a_snapshot_is_taken_in_parts_while_messages_are_answered() {
     assert!(count < COUNT as u64, "{count}");
     let newest: Vec<String> = (COUNT - KEYS..COUNT).map(text).collect();
     assert_eq!(recovered.0, newest);
+}
+
+/// The parts of snapshots, and the writes of replies, in order.
+type Work = Arc<Mutex<Vec<&'static str>>>;
+
+/// A [`Keeper`] that notes when a part of its snapshot is taken.
+struct Observed(Keeper, Work);
+
+impl MessageHandler for Observed {
+    type Payload = Keep;
+    type Event = crate::NoEvent;
+
+    const RECORD_FORMAT: Option<&'static str> = Keeper::RECORD_FORMAT;
+
+    fn snapshot_bytes(&self) -> Option<usize> {
+        self.0.snapshot_bytes()
+    }
+
+    fn snapshot(
+        &self,
+        from: SnapshotPosition,
+        bytes_max: usize,
+        records: &mut Records<'_>,
+    ) -> Result<Option<SnapshotPosition>, Error> {
+        assert_eq!(bytes_max, PART_BYTES);
+        self.1.lock().unwrap().push("part");
+        self.0.snapshot(from, bytes_max, records)
+    }
+
+    fn message(
+        &mut self,
+        node: &mut Node<Self::Event>,
+        request: &Request,
+        payload: Keep,
+    ) -> Result<(), Error> {
+        self.0.message(node, request, payload)
+    }
+}
+
+/// An input that always has another line, until enough parts were taken or there were many lines.
+struct Endless {
+    count: usize,
+    work: Work,
+}
+
+impl AsyncRead for Endless {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let parts = self.work.lock().unwrap().iter().filter(|what| **what == "part").count();
+        let body = match (self.count, parts) {
+            (0, _) => r#"{"type":"init","msg_id":0,"node_id":"n1","node_ids":["n1"]}"#.to_owned(),
+            (n @ 1..3_000, 0..60) => {
+                let text = "x".repeat(20_000);
+                format!(r#"{{"type":"keep","msg_id":{n},"key":{},"text":"{text}"}}"#, n % 50)
+            }
+            _ => return Poll::Ready(Ok(())),
+        };
+        let line = format!(r#"{{"src":"c1","dest":"n1","body":{body}}}"#) + "\n";
+        buf.put_slice(line.as_bytes());
+        self.count = self.count.saturating_add(1);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// An output that notes when it is written to.
+struct Noted(Work);
+
+impl AsyncWrite for Noted {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.lock().unwrap().push("write");
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The pause that a snapshot causes does not depend on its size: at most one part comes between a
+/// request and its reply. Requests that never stop do not stop the snapshot, either.
+#[tokio::test]
+async fn a_request_that_waits_is_answered_before_the_next_part_of_a_snapshot() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config { data_dir: Some(dir.path().into()), ..Config::default() };
+    let work = Work::default();
+    let node = RawNode::new(Observed(Keeper::default(), Arc::clone(&work)), [7; 32], true);
+    let input = Endless { count: 0, work: Arc::clone(&work) };
+    let output = Noted(Arc::clone(&work));
+    drive(node, &config, input, output, std::future::pending()).await.unwrap();
+    let work = work.lock().unwrap();
+    assert_eq!(work.iter().filter(|what| **what == "part").count(), 60);
+    assert!(!work.windows(2).any(|pair| pair == ["part", "part"]), "{work:?}");
 }

@@ -51,12 +51,16 @@ pub enum Fault {
     /// of all messages. Services do not count as nodes.
     #[value(skip)]
     Replay,
+    /// Kills all nodes at one instant, as a loss of power does, and starts each one again within
+    /// some seconds, in any order. The services keep what they have.
+    #[value(skip)]
+    PowerLoss,
 }
 
 impl Fault {
-    /// All kinds that any node should tolerate. Four kinds are missing: an outage empties the
-    /// services, a restored folder lacks records, and only nodes with a key bear an intruder between
-    /// them, who forges or replays messages.
+    /// All kinds that any node should tolerate. Five kinds are missing: an outage empties the
+    /// services, a loss of power ends all nodes at once, a restored folder lacks records, and only
+    /// nodes with a key bear an intruder between them, who forges or replays messages.
     pub const ALL: [Self; 9] = [
         Self::Partition,
         Self::Cut,
@@ -86,6 +90,7 @@ impl Fault {
             Self::Restore => "restore",
             Self::Forgery => "forgery",
             Self::Replay => "replay",
+            Self::PowerLoss => "power loss",
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::rng::{self, SimRng, Stream};
 use crate::service::Services;
 use crate::stagger::{Stagger, random_below};
 
-/// Within this time each node is back after an outage.
+/// Within this time each node is back after an outage or a loss of power.
 const RETURN_MAX: Duration = Duration::from_secs(3);
 
 /// All actions of the nemesis in a run.
@@ -132,7 +132,7 @@ impl<'a> Plan<'a> {
     }
 
     fn run(&mut self) {
-        if self.fault == Fault::Outage {
+        if let Fault::Outage | Fault::PowerLoss = self.fault {
             return self.run_outages();
         }
         let mut stagger = Stagger::new(self.options.nemesis_interval);
@@ -160,6 +160,7 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// All nodes end at one instant, again and again. In an outage the services lose their data.
     fn run_outages(&mut self) {
         let Options { nodes, nemesis_interval, time_limit, .. } = self.options;
         let mut stagger = Stagger::new(nemesis_interval.saturating_mul(2));
@@ -171,7 +172,10 @@ impl<'a> Plan<'a> {
             }
             stagger.advance(at, &mut self.rng);
             let all = nodes.iter().map(|node| (at, NemesisOp::Crash(node.clone())));
-            self.events.extend(all.chain([(at, NemesisOp::Forget)]));
+            self.events.extend(all);
+            if self.fault == Fault::Outage {
+                self.events.push((at, NemesisOp::Forget));
+            }
             for node in nodes {
                 let back = at.saturating_add(random_below(RETURN_MAX, &mut self.rng));
                 let restart = NemesisOp::Restart(node.clone());
@@ -219,7 +223,7 @@ impl<'a> Plan<'a> {
                 let ms = self.rng.random_range(-100_000..100_000);
                 (Some(node.clone()), NemesisOp::Clock(node.clone(), ms), NemesisOp::Clock(node, 0))
             }
-            Fault::Services | Fault::Outage => self.services(),
+            Fault::Services | Fault::Outage | Fault::PowerLoss => self.services(),
         };
         self.state.insert(target.clone(), mend);
         self.broken.insert(target);
@@ -348,14 +352,30 @@ mod tests {
 
     #[test]
     fn an_outage_ends_all_nodes_and_the_services_at_once_and_every_node_comes_back() {
-        let options = options(&[Fault::Outage]);
+        let events = ends_all_at_once(Fault::Outage);
+        let crashes = events.iter().filter(|(_, op)| matches!(op, NemesisOp::Crash(_)));
+        for (at, _) in crashes {
+            assert!(events.contains(&(*at, NemesisOp::Forget)));
+        }
+    }
+
+    #[test]
+    fn a_loss_of_power_ends_all_nodes_at_once_and_the_services_forget_nothing() {
+        let events = ends_all_at_once(Fault::PowerLoss);
+        let is_forget = |(_, op): &(Duration, NemesisOp)| *op == NemesisOp::Forget;
+        assert!(!events.iter().any(is_forget));
+    }
+
+    /// Checks that this fault ends all nodes at once, and that each node comes back soon.
+    fn ends_all_at_once(fault: Fault) -> Vec<(Duration, NemesisOp)> {
+        let options = options(&[fault]);
         let mut schedule = Schedule::new(&options);
         let finally = schedule.clone().finish();
         let events = events(&mut schedule);
-        let forgets = events.iter().filter(|(_, op)| *op == NemesisOp::Forget);
-        let outages: Vec<Duration> = forgets.map(|(at, _)| *at).collect();
-        assert!(!outages.is_empty());
-        for at in outages {
+        let crashes = events.iter().filter(|(_, op)| matches!(op, NemesisOp::Crash(_)));
+        let ends: BTreeSet<Duration> = crashes.map(|(at, _)| *at).collect();
+        assert!(!ends.is_empty());
+        for at in ends {
             for node in &options.nodes {
                 assert!(events.contains(&(at, NemesisOp::Crash(node.clone()))));
                 let restart = NemesisOp::Restart(node.clone());
@@ -364,6 +384,7 @@ mod tests {
                 assert!(soon || finally.contains(&restart), "{node}");
             }
         }
+        events
     }
 
     #[test]
@@ -409,6 +430,7 @@ mod tests {
     fn a_drawn_schedule_can_be_given_again_and_is_the_same() {
         for fault in Fault::ALL.into_iter().chain([
             Fault::Outage,
+            Fault::PowerLoss,
             Fault::Restore,
             Fault::Forgery,
             Fault::Replay,

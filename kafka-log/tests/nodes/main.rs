@@ -11,4 +11,5 @@ mod recovery;
 mod requests;
 mod settings;
 mod sizes;
+mod snapshots;
 mod transcript;

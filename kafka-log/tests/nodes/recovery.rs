@@ -168,6 +168,35 @@ fn a_partition_whose_last_replica_in_sync_lost_its_records_is_unavailable() {
     }
 }
 
+/// The disks do not tell with which `--min-isr` the entries were committed. Here the leader was
+/// alone, and committed a message. Two replicas without it do not prove the opposite.
+#[test]
+fn nobody_is_eligible_after_a_recovery() {
+    let mut cluster = Cluster::new(&NAMES, Config { partitions: 1, ..Config::default() });
+    cluster.send("n1", 0, 0);
+    cluster.run_for(A_WHILE);
+    let (leader, followers) = (cluster.leader(), cluster.followers());
+    cluster.crash(followers[0]);
+    cluster.crash(followers[1]);
+    cluster.send(leader, 1, 1);
+    stop(&mut cluster);
+    cluster.reconfigure(Config { partitions: 1, in_sync_min: 2, ..Config::default() });
+    for name in NAMES {
+        cluster.start(name);
+    }
+    cluster.latency = Duration::from_millis(50);
+    while cluster.kv.is_empty() {
+        cluster.run_for(Duration::from_millis(1));
+    }
+    assert_eq!(cluster.in_sync(), [leader]);
+    // It loses its records before the others have caught up.
+    cluster.crash(leader);
+    cluster.lose_records(leader);
+    cluster.start(leader);
+    cluster.run_for(A_WHILE);
+    assert_eq!(cluster.leaders(), Vec::<&str>::new());
+}
+
 /// Hides from all nodes that their changes of a record have succeeded.
 fn lose_outcomes(message: &mut Value) {
     if message["body"]["type"] == "cas_ok" {

@@ -173,6 +173,17 @@ fn with_outages(mut test: Test) -> Case<impl FnMut(&NodeId) -> KafkaLog> {
     Case::new(test, |_| KafkaLog::default())
 }
 
+/// All nodes lose power at one instant, again and again: what they had not synced is gone. `lin-kv`
+/// keeps its records, which may name an epoch or an in-sync set that no node knows any more.
+#[test]
+fn sweep_with_power_losses() {
+    all_faults().test_cases("kafka-power", 4, |mut test| {
+        test.options.nemesis.insert(Fault::PowerLoss);
+        test.options.snapshot_part_bytes = test.options.seed.is_multiple_of(2).then_some(50);
+        Case::new(test, |_| KafkaLog::default())
+    });
+}
+
 /// Packets of a node's earlier life came later than those of its next one. The peer then took the
 /// next one for an earlier life for ever.
 #[test]
@@ -213,6 +224,32 @@ fn sweep_with_large_values() {
         let lengths = [vec![20; 30], crate::sized::lengths(message_bytes)].concat();
         let test = crate::sized::with_lengths(test, lengths);
         Case::new(test, move |_| crate::sized::node(message_bytes))
+    });
+}
+
+/// The same messages on links that carry few bytes a second. A leader with much to send must not
+/// send entries again that are still on their way, and a packet that takes seconds must not make a
+/// peer look gone for ever.
+#[test]
+fn sweep_on_slow_links() {
+    all_faults().test_cases("kafka-slow-links", 3, |mut test| {
+        let seed = usize::try_from(test.options.seed).unwrap();
+        test.options.bandwidth = Some([40_000, 100_000, 300_000][seed % 3]);
+        let message_bytes = crate::sized::LINE_BYTES / [4, 2][seed % 2];
+        test.options.rate /= 2.0;
+        let lengths = [vec![20; 30], crate::sized::lengths(message_bytes)].concat();
+        let test = crate::sized::with_lengths(test, lengths);
+        Case::new(test, move |_| crate::sized::node(message_bytes))
+    });
+}
+
+/// Small messages, on links that carry only a few dozen of them a second.
+#[test]
+fn sweep_on_very_slow_links() {
+    all_faults().test_cases("kafka-very-slow-links", 3, |mut test| {
+        let seed = usize::try_from(test.options.seed).unwrap();
+        test.options.bandwidth = Some([5_000, 10_000, 30_000][seed % 3]);
+        Case::new(test, |_| KafkaLog::default())
     });
 }
 

@@ -1,0 +1,108 @@
+//! The parts of a snapshot. A node answers nobody while it encodes one part. So the pause depends
+//! on the bytes of a part, and not on the bytes of the state.
+
+use std::time::Duration;
+
+use kafka_log::{Config, KafkaLog, Retention};
+use maelstrom_core::{Clock, Output, RawNode, Records, SnapshotPosition, gossip};
+use serde_json::{Value, json};
+
+/// The size of a part that the tests ask for.
+const PART_BYTES: usize = 16 << 10;
+
+/// A node without peers. It keeps few offsets for peers: those are all in the first part.
+struct Lone(RawNode<KafkaLog>);
+
+impl Lone {
+    fn new(config: Config) -> Self {
+        let gossip = gossip::Config { log_bytes_max: PART_BYTES / 4, ..gossip::Config::default() };
+        let handler = KafkaLog::new(config, gossip);
+        let mut lone = Self(RawNode::new(handler, [1; 32], true));
+        lone.ask(json!({"type": "init", "node_id": "n1", "node_ids": ["n1"]}), 0);
+        lone
+    }
+
+    fn ask(&mut self, mut body: Value, seconds: u64) {
+        body["msg_id"] = json!(1);
+        let line = json!({"src": "c1", "dest": "n1", "body": body}).to_string();
+        let clock = Clock { monotonic: Duration::from_secs(seconds), wall: Duration::ZERO };
+        self.0.handle_line(clock, line.as_bytes());
+        self.answer();
+    }
+
+    /// Plays an empty `lin-kv` that accepts every change.
+    fn answer(&mut self) {
+        while let Some(output) = self.0.poll_output() {
+            let Output::Lines(lines) = output else { continue };
+            for line in String::from_utf8(lines).unwrap().lines() {
+                let message: Value = serde_json::from_str(line).unwrap();
+                let body = &message["body"];
+                let mut reply = match body["type"].as_str().unwrap() {
+                    "read" => json!({"type": "error", "code": 20, "text": "no such key"}),
+                    "cas" => json!({"type": "cas_ok"}),
+                    kind if kind.ends_with("_ok") => continue,
+                    _ => panic!("{message}"),
+                };
+                reply["in_reply_to"] = body["msg_id"].clone();
+                let line = json!({"src": "lin-kv", "dest": "n1", "body": reply}).to_string();
+                let clock = Clock { monotonic: Duration::from_secs(2), wall: Duration::ZERO };
+                self.0.handle_line(clock, line.as_bytes());
+            }
+        }
+    }
+
+    /// The sizes of the records of each part of a snapshot.
+    fn parts(&self) -> Vec<Vec<usize>> {
+        let (mut parts, mut next) = (Vec::new(), Some(SnapshotPosition::default()));
+        while let Some(from) = next {
+            let mut part = Vec::new();
+            let mut add = |record: &[u8]| part.push(record.len());
+            next = self.0.snapshot(from, PART_BYTES, &mut Records::new(&mut add)).unwrap();
+            parts.push(part);
+        }
+        parts
+    }
+}
+
+/// Checks that no part is longer than asked for by more than its last records. Returns the size of
+/// the whole snapshot.
+fn check(parts: &[Vec<usize>], record_bytes_max: usize) -> usize {
+    for part in parts {
+        let (bytes, longest) = (part.iter().sum::<usize>(), part.iter().max().unwrap());
+        assert!(*longest <= record_bytes_max, "a record of {longest} bytes");
+        assert!(bytes < PART_BYTES + 2 * record_bytes_max, "a part of {bytes} bytes");
+    }
+    parts.iter().flatten().sum()
+}
+
+fn send(key: &str, msg: &str) -> Value {
+    json!({"type": "send", "key": key, "msg": msg})
+}
+
+#[test]
+fn no_part_is_longer_than_asked_for_whatever_the_size_of_the_state() {
+    let mut lone = Lone::new(Config { partitions: 5, ..Config::default() });
+    for n in 0..8_000 {
+        lone.ask(send(&format!("k{}", n % 50), &"x".repeat(n % 1_200)), 2);
+    }
+    for n in 0..200 {
+        let offsets = (0..50).map(|key| (format!("{n}-{key}"), json!(7)));
+        let offsets: Value = Value::Object(offsets.collect());
+        lone.ask(json!({"type": "commit_offsets", "offsets": offsets}), 2);
+    }
+    let bytes = check(&lone.parts(), PART_BYTES + 1_000);
+    assert!(bytes > 5_000_000, "{bytes}");
+}
+
+/// A log keeps the number of deleted messages of each key.
+#[test]
+fn deleted_messages_of_many_keys_in_many_partitions_do_not_make_a_part_longer() {
+    let retention = Retention { segment_bytes: 1, bytes_max: Some(0), age_max: None };
+    let mut lone = Lone::new(Config { partitions: 64, retention, ..Config::default() });
+    for n in 0..20_000 {
+        lone.ask(send(&format!("key {n} {}", "x".repeat(20)), "m"), 2);
+    }
+    // A partition has about 312 keys, of about 36 bytes each.
+    let bytes = check(&lone.parts(), PART_BYTES);
+    assert!(bytes > 600_000, "{bytes}");
+}
