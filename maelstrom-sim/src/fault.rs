@@ -51,10 +51,22 @@ pub enum Fault {
     /// of all messages. Services do not count as nodes.
     #[value(skip)]
     Replay,
+    /// Slows the disk of a node: each sync takes longer by a drawn time from 10 ms to 1 s.
+    #[value(skip)]
+    SlowDisk,
+    /// Stalls the disk of a node: no sync ends before the fault ends.
+    #[value(skip)]
+    StalledDisk,
+    /// Breaks the disk of a node: a sync that ends during the fault fails, and so the process ends
+    /// by itself, as a real one does. The records of that sync may be durable or not. The process
+    /// is back when the fault ends.
+    #[value(skip)]
+    FailingDisk,
 }
 
 impl Fault {
-    /// All kinds that any node should tolerate. Four kinds are missing: an outage empties the
+    /// All kinds that any node should tolerate, without those of its [disk](Self::HARDWARE). Four
+    /// more kinds are missing: an outage empties the
     /// services, a restored folder lacks records, and only nodes with a key bear an intruder between
     /// them, who forges or replays messages.
     pub const ALL: [Self; 9] = [
@@ -68,6 +80,10 @@ impl Fault {
         Self::Clock,
         Self::Services,
     ];
+
+    /// The faults of a node's disk. Any node should tolerate them, too. They are a list of their own,
+    /// so that the seeds of a sweep without them stay what they are.
+    pub const HARDWARE: [Self; 3] = [Self::SlowDisk, Self::StalledDisk, Self::FailingDisk];
 
     /// Its name.
     #[must_use]
@@ -86,6 +102,9 @@ impl Fault {
             Self::Restore => "restore",
             Self::Forgery => "forgery",
             Self::Replay => "replay",
+            Self::SlowDisk => "slow-disk",
+            Self::StalledDisk => "stalled-disk",
+            Self::FailingDisk => "failing-disk",
         }
     }
 }
