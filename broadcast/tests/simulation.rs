@@ -45,7 +45,7 @@ fn sweep() {
         .test(6, |_| Broadcast::default());
 }
 
-/// Slow, stalled and failing disks come on top of all other faults.
+/// Slow, stalled and failing disks, and clocks that drift, come on top of all other faults.
 #[test]
 fn sweep_on_bad_hardware() {
     let faults = Fault::ALL.into_iter().chain(Fault::HARDWARE);

@@ -62,11 +62,15 @@ pub enum Fault {
     /// is back when the fault ends.
     #[value(skip)]
     FailingDisk,
+    /// Lets both clocks of a node run fast or slow, by 1 % to 20 %, and so its timers as well. When
+    /// the fault ends, the wall clock is set right in one step.
+    #[value(skip)]
+    Drift,
 }
 
 impl Fault {
-    /// All kinds that any node should tolerate, without those of its [disk](Self::HARDWARE). Four
-    /// more kinds are missing: an outage empties the
+    /// All kinds that any node should tolerate, without those of its [hardware](Self::HARDWARE).
+    /// Four more kinds are missing: an outage empties the
     /// services, a restored folder lacks records, and only nodes with a key bear an intruder between
     /// them, who forges or replays messages.
     pub const ALL: [Self; 9] = [
@@ -81,9 +85,10 @@ impl Fault {
         Self::Services,
     ];
 
-    /// The faults of a node's disk. Any node should tolerate them, too. They are a list of their own,
-    /// so that the seeds of a sweep without them stay what they are.
-    pub const HARDWARE: [Self; 3] = [Self::SlowDisk, Self::StalledDisk, Self::FailingDisk];
+    /// The faults of a node's disk and of the rate of its clocks. Any node should tolerate them, too.
+    /// They are a list of their own, so that the seeds of a sweep without them stay what they are.
+    pub const HARDWARE: [Self; 4] =
+        [Self::SlowDisk, Self::StalledDisk, Self::FailingDisk, Self::Drift];
 
     /// Its name.
     #[must_use]
@@ -105,6 +110,7 @@ impl Fault {
             Self::SlowDisk => "slow-disk",
             Self::StalledDisk => "stalled-disk",
             Self::FailingDisk => "failing-disk",
+            Self::Drift => "drift",
         }
     }
 }

@@ -232,6 +232,11 @@ impl<'a> Plan<'a> {
                 let op = NemesisOp::FailDisk(node.clone());
                 (Some(node.clone()), op, NemesisOp::RepairDisk(node))
             }
+            Fault::Drift => {
+                let by = self.rng.random_range(10..=200);
+                let by = if self.rng.random_bool(0.5) { -by } else { by };
+                (Some(node.clone()), NemesisOp::Drift(node.clone(), by), NemesisOp::Drift(node, 0))
+            }
             Fault::Services | Fault::Outage => self.services(),
         };
         self.state.insert(target.clone(), mend);
@@ -346,6 +351,7 @@ mod tests {
                     | NemesisOp::Restart(_)
                     | NemesisOp::ResumeDisk(_)
                     | NemesisOp::RepairDisk(_)
+                    | NemesisOp::Drift(_, 0)
                     | NemesisOp::Services(ServiceMode::Fine)
                     | NemesisOp::Clock(_, 0) => true,
                     NemesisOp::Loss(p)

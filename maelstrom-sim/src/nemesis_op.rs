@@ -63,6 +63,9 @@ pub enum NemesisOp {
     FailDisk(NodeId),
     /// Repairs a node's failing disk, and starts the process again if the disk ended it.
     RepairDisk(NodeId),
+    /// Lets a node's clocks run faster by this many thousandths, or slower if it is negative. 0 ends
+    /// the drift, and sets the wall clock right.
+    Drift(NodeId, i16),
     /// Changes the behaviour of the services.
     Services(ServiceMode),
     /// Clears all services, and loses all messages on their way to them.
@@ -92,6 +95,7 @@ impl NemesisOp {
             Self::ResumeDisk(_) => "resume-disk",
             Self::FailDisk(_) => "fail-disk",
             Self::RepairDisk(_) => "repair-disk",
+            Self::Drift(..) => "drift",
             Self::Services(_) => "services",
             Self::Forget => "forget",
         }
@@ -114,6 +118,7 @@ impl NemesisOp {
             }
             Self::StallDisk(id) => Some(Self::ResumeDisk(id.clone())),
             Self::FailDisk(id) => Some(Self::RepairDisk(id.clone())),
+            Self::Drift(id, by) if *by != 0 => Some(Self::Drift(id.clone(), 0)),
             Self::Services(mode) if *mode != ServiceMode::Fine => {
                 Some(Self::Services(ServiceMode::Fine))
             }
@@ -140,7 +145,8 @@ impl NemesisOp {
             | Self::StallDisk(id)
             | Self::ResumeDisk(id)
             | Self::FailDisk(id)
-            | Self::RepairDisk(id) => Some(id),
+            | Self::RepairDisk(id)
+            | Self::Drift(id, _) => Some(id),
             _ => None,
         }
     }
@@ -167,6 +173,7 @@ impl fmt::Display for NemesisOp {
             | Self::FailDisk(node)
             | Self::RepairDisk(node) => write!(f, "{name} {node}"),
             Self::Restore(node, percent) => write!(f, "{name} {node} without {percent} %"),
+            Self::Drift(node, by) => write!(f, "{name} {node} {:+.1} %", f64::from(*by) / 10.0),
             Self::Clock(node, ms) => write!(f, "{name} {node} {ms:+} ms"),
             Self::Services(mode) => write!(f, "{name} {mode:?}"),
         }

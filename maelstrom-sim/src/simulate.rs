@@ -9,9 +9,12 @@
 //! crash in between loses both. The nemesis can also shift a node's wall clock, which is not
 //! possible with a real process.
 //!
+//! The clocks of a node can run fast or slow, and its timers with them.
+//!
 //! A disk can be slow, stall, or fail. If a sync fails, the node ends by itself, as a real one does:
 //! nothing that it printed after a record of that sync leaves.
 
+mod clock;
 mod disk;
 mod machine;
 mod sync;
@@ -306,7 +309,10 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
                 self.pass_on(&id);
             }
             Disturbance::Clock(id, ms) => {
-                self.with(&id, |machine, _| machine.clock_offset_ms = ms);
+                self.with(&id, |machine, _| machine.clock.offset_ms = ms);
+            }
+            Disturbance::Drift(id, by) => {
+                self.with(&id, |machine, now| machine.clock.drift(now, by));
             }
             Disturbance::SlowDisk(id, by) => {
                 self.with(&id, |machine, _| machine.sync.slower_by = by);

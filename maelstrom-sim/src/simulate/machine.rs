@@ -18,14 +18,12 @@ use maelstrom_core::{
 
 use rand::RngExt;
 
+use super::clock::MachineClock;
 use super::disk::Disk;
 use super::sync::Sync;
 
 use crate::process::{UNREAD_BYTES_MAX, cost};
 use crate::rng::SimRng;
-
-/// The wall-clock time at which a run begins: 2026-01-01.
-const WALL_CLOCK_START: Duration = Duration::from_secs(1_767_225_600);
 
 /// A node with any handler. This trait hides the handler's type, so that the simulator is compiled
 /// only once, not for each handler. Its functions are those of [`RawNode`].
@@ -113,7 +111,7 @@ pub(super) struct Machine<'h> {
     outbox: VecDeque<Output>,
     pub(super) sync: Sync,
     pub(super) disk: Disk,
-    pub(super) clock_offset_ms: i64,
+    pub(super) clock: MachineClock,
 }
 
 impl<'h> Machine<'h> {
@@ -126,15 +124,8 @@ impl<'h> Machine<'h> {
             outbox: VecDeque::new(),
             sync: Sync::default(),
             disk,
-            clock_offset_ms: 0,
+            clock: MachineClock::default(),
         }
-    }
-
-    fn clock(&self, now: Duration) -> Clock {
-        let wall = WALL_CLOCK_START + now;
-        let offset = Duration::from_millis(self.clock_offset_ms.unsigned_abs());
-        let wall = if self.clock_offset_ms < 0 { wall - offset } else { wall + offset };
-        Clock { monotonic: now, wall }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
@@ -142,11 +133,12 @@ impl<'h> Machine<'h> {
             return None;
         }
         let timer = self.node.as_ref().and_then(|node| node.poll_timeout());
+        let timer = timer.map(|at| self.clock.true_time(at));
         timer.into_iter().chain(self.sync.poll_timeout()).min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Duration) {
-        let clock = self.clock(now);
+        let clock = self.clock.read(now);
         if let Some(node) = self.node.as_mut().filter(|_| !self.paused) {
             node.handle_timeout(clock);
         }
@@ -169,7 +161,7 @@ impl<'h> Machine<'h> {
 
     /// Delivers a line. If the node is paused or down, the line waits.
     pub(super) fn hear(&mut self, now: Duration, line: Vec<u8>) {
-        let clock = self.clock(now);
+        let clock = self.clock.read(now);
         match &mut self.node {
             Some(node) if !self.paused => node.handle_line(clock, &line),
             _ => {
@@ -197,7 +189,7 @@ impl<'h> Machine<'h> {
     }
 
     fn hear_waiting(&mut self, now: Duration) {
-        let clock = self.clock(now);
+        let clock = self.clock.read(now);
         if let Some(node) = &mut self.node {
             self.inbox_bytes = 0;
             for line in self.inbox.drain(..) {

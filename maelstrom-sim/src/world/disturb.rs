@@ -76,6 +76,7 @@ impl World {
                 Disturbance::Crash(node)
             }
             NemesisOp::Clock(node, ms) => Disturbance::Clock(node, ms),
+            NemesisOp::Drift(node, by) => Disturbance::Drift(node, by),
             NemesisOp::SlowDisk(node, by) => Disturbance::SlowDisk(node, by),
             NemesisOp::StallDisk(node) => Disturbance::StallDisk(node, true),
             NemesisOp::ResumeDisk(node) => Disturbance::StallDisk(node, false),

@@ -107,6 +107,8 @@ pub enum Disturbance {
     Restore(NodeId, u8),
     /// Shift the node's wall clock by this many milliseconds.
     Clock(NodeId, i64),
+    /// Let the node's clocks run faster by this many thousandths, or slower if it is negative.
+    Drift(NodeId, i16),
     /// Let each sync of the node's disk take this much longer.
     SlowDisk(NodeId, Duration),
     /// Stall the node's disk, or end the stall.

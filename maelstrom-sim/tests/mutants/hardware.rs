@@ -1,5 +1,5 @@
-//! Generators of unique ids that hold on good hardware: a slow, stalled or failing disk must show
-//! what is wrong with them.
+//! Generators of unique ids that hold on good hardware: a slow, stalled or failing disk, or a clock
+//! that drifts, must show what is wrong with them.
 
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ enum Mutation {
     /// Followers take over from a leader that does not answer within this time, and do not fence
     /// it.
     TakesOver(Duration),
+    /// Its ids are its name, the ticks of its wall clock, and a number within the tick.
+    WallClock,
 }
 
 /// Counts up, and persists each number that it hands out.
@@ -27,6 +29,9 @@ struct Counter {
     mutation: Mutation,
     next: u64,
     leader: usize,
+    /// The wall clock in ticks of 10 ms at its last id, and how many ids it had handed out in that
+    /// tick.
+    latest: (u128, u64),
 }
 
 #[derive(Deserialize, Serialize)]
@@ -51,7 +56,7 @@ struct Asked {
 
 impl Counter {
     const fn new(mutation: Mutation) -> Self {
-        Self { mutation, next: 0, leader: 0 }
+        Self { mutation, next: 0, leader: 0, latest: (0, 0) }
     }
 
     fn take(&mut self, node: &mut Node<Asked>) -> u64 {
@@ -63,7 +68,13 @@ impl Counter {
 
     /// Hands out a number of its own, under its own name.
     fn own(&mut self, node: &mut Node<Asked>, from: &Request) {
-        if self.mutation == Mutation::RepliesFirst {
+        if self.mutation == Mutation::WallClock {
+            let now = node.wall_clock().as_millis() / 10;
+            let count = if now == self.latest.0 { self.latest.1 + 1 } else { 0 };
+            self.latest = (now, count);
+            let id = format!("{}-{now}-{count}", node.id());
+            node.reply(from, &Payload::GenerateOk { id });
+        } else if self.mutation == Mutation::RepliesFirst {
             let id = format!("{}-{}", node.id(), self.next);
             node.reply(from, &Payload::GenerateOk { id });
             self.take(node);
@@ -161,4 +172,11 @@ fn a_slow_or_stalled_disk_shows_that_generators_do_not_fence_a_leader_that_is_no
     Sweep::new(UniqueIds::default(), []).test(20, build);
     is_caught(&only(Fault::SlowDisk), "an unfenced leader, slow disk", "duplicated-count", build);
     is_caught(&only(Fault::StalledDisk), "an unfenced leader, stalled", "duplicated-count", build);
+}
+
+#[test]
+fn a_clock_that_drifts_shows_that_ids_are_times_of_the_wall_clock() {
+    let build = |_: &NodeId| Counter::new(Mutation::WallClock);
+    Sweep::new(UniqueIds::default(), []).test(20, build);
+    is_caught(&only(Fault::Drift), "times as ids, drift", "duplicated-count", build);
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::simulate::clock::WALL_CLOCK_START;
 
 const SYNC: Duration = ms(10);
 
@@ -216,7 +217,7 @@ fn a_paused_node_says_nothing_even_if_its_record_is_safe_meanwhile() {
 fn a_wall_clock_that_is_off_is_so_in_its_direction() {
     let mut bench = Bench::new();
     for off in [5_000, -5_000, 0] {
-        bench.machine.clock_offset_ms = off;
+        bench.machine.clock.offset_ms = off;
         bench.hear(10, &json!({ "type": "clock" }));
         assert_eq!(bench.read(), [format!("{off} ms off")]);
     }
@@ -318,4 +319,20 @@ fn a_sync_that_ends_after_the_repair_of_a_failing_disk_succeeds() {
     assert_eq!(bench.said(100), 0);
     bench.machine.sync.is_failing = false;
     assert_eq!(bench.said(110), 1);
+}
+
+#[test]
+fn the_timers_of_a_node_follow_its_clock() {
+    for (per_mille, due) in [(250, 140), (-200, 162), (0, 150)] {
+        let mut bench = Bench::new();
+        bench.machine.clock.drift(ms(100), per_mille);
+        bench.hear(100, &json!({ "type": "wake", "ms": 50 }));
+        // At 0.8 of the true rate, 50 ms take 62.5 ms.
+        let at = bench.machine.poll_timeout().unwrap();
+        assert_eq!(at.as_millis(), due);
+        bench.machine.handle_timeout(at - Duration::from_nanos(1));
+        assert_eq!(bench.read(), Vec::<String>::new());
+        bench.machine.handle_timeout(at);
+        assert_eq!(bench.read(), ["awake"]);
+    }
 }
