@@ -45,6 +45,17 @@ fn sweep() {
         .test(6, |_| Broadcast::default());
 }
 
+/// Slow, stalled and failing disks, and clocks that drift, come on top of all other faults.
+#[test]
+fn sweep_on_bad_hardware() {
+    let faults = Fault::ALL.into_iter().chain(Fault::HARDWARE);
+    Sweep::new(workload::Broadcast::default(), faults).test_cases(
+        "broadcast-hardware",
+        4,
+        |test| Case::new(test, |_: &NodeId| Broadcast::default()),
+    );
+}
+
 #[test]
 fn sweep_with_keys_and_forged_messages() {
     sweep_with_forgery(all_faults(), "broadcast-forgery", |_| Broadcast::default());

@@ -41,6 +41,14 @@ fn sweep() {
     sweep.expecting(MARKS.iter().copied()).test(6, counter);
 }
 
+/// Slow, stalled and failing disks, and clocks that drift, come on top of all other faults.
+#[test]
+fn sweep_on_bad_hardware() {
+    let faults = Fault::ALL.into_iter().chain(Fault::HARDWARE);
+    Sweep::new(workload::GCounter::default(), faults)
+        .test_cases("g-counter-hardware", 4, |test| Case::new(test, counter));
+}
+
 #[test]
 fn sweep_with_keys_and_forged_messages() {
     let sweep = Sweep::new(workload::GCounter::default(), Fault::ALL);

@@ -55,12 +55,28 @@ pub enum Fault {
     /// some seconds, in any order. The services keep what they have.
     #[value(skip)]
     PowerLoss,
+    /// Slows the disk of a node: each sync takes longer by a drawn time from 10 ms to 1 s.
+    #[value(skip)]
+    SlowDisk,
+    /// Stalls the disk of a node: no sync ends before the fault ends.
+    #[value(skip)]
+    StalledDisk,
+    /// Breaks the disk of a node: a sync that ends during the fault fails, and so the process ends
+    /// by itself, as a real one does. The records of that sync may be durable or not. The process
+    /// is back when the fault ends.
+    #[value(skip)]
+    FailingDisk,
+    /// Lets both clocks of a node run fast or slow, by 1 % to 20 %, and so its timers as well. When
+    /// the fault ends, the wall clock is set right in one step.
+    #[value(skip)]
+    Drift,
 }
 
 impl Fault {
-    /// All kinds that any node should tolerate. Five kinds are missing: an outage empties the
-    /// services, a loss of power ends all nodes at once, a restored folder lacks records, and only
-    /// nodes with a key bear an intruder between them, who forges or replays messages.
+    /// All kinds that any node should tolerate, without those of its [hardware](Self::HARDWARE).
+    /// Five more kinds are missing: an outage empties the services, a loss of power ends all nodes
+    /// at once, a restored folder lacks records, and only nodes with a key bear an intruder between
+    /// them, who forges or replays messages.
     pub const ALL: [Self; 9] = [
         Self::Partition,
         Self::Cut,
@@ -72,6 +88,11 @@ impl Fault {
         Self::Clock,
         Self::Services,
     ];
+
+    /// The faults of a node's disk and of the rate of its clocks. Any node should tolerate them, too.
+    /// They are a list of their own, so that the seeds of a sweep without them stay what they are.
+    pub const HARDWARE: [Self; 4] =
+        [Self::SlowDisk, Self::StalledDisk, Self::FailingDisk, Self::Drift];
 
     /// Its name.
     #[must_use]
@@ -90,7 +111,11 @@ impl Fault {
             Self::Restore => "restore",
             Self::Forgery => "forgery",
             Self::Replay => "replay",
-            Self::PowerLoss => "power loss",
+            Self::PowerLoss => "power-loss",
+            Self::SlowDisk => "slow-disk",
+            Self::StalledDisk => "stalled-disk",
+            Self::FailingDisk => "failing-disk",
+            Self::Drift => "drift",
         }
     }
 }

@@ -223,6 +223,24 @@ impl<'a> Plan<'a> {
                 let ms = self.rng.random_range(-100_000..100_000);
                 (Some(node.clone()), NemesisOp::Clock(node.clone(), ms), NemesisOp::Clock(node, 0))
             }
+            Fault::SlowDisk => {
+                let by = Duration::from_millis(self.rng.random_range(10..=1_000));
+                let op = NemesisOp::SlowDisk(node.clone(), by);
+                (Some(node.clone()), op, NemesisOp::SlowDisk(node, Duration::ZERO))
+            }
+            Fault::StalledDisk => {
+                let op = NemesisOp::StallDisk(node.clone());
+                (Some(node.clone()), op, NemesisOp::ResumeDisk(node))
+            }
+            Fault::FailingDisk => {
+                let op = NemesisOp::FailDisk(node.clone());
+                (Some(node.clone()), op, NemesisOp::RepairDisk(node))
+            }
+            Fault::Drift => {
+                let by = self.rng.random_range(10..=200);
+                let by = if self.rng.random_bool(0.5) { -by } else { by };
+                (Some(node.clone()), NemesisOp::Drift(node.clone(), by), NemesisOp::Drift(node, 0))
+            }
             Fault::Services | Fault::Outage | Fault::PowerLoss => self.services(),
         };
         self.state.insert(target.clone(), mend);
@@ -320,7 +338,8 @@ mod tests {
 
     #[test]
     fn whatever_is_broken_is_mended_in_turn_or_in_the_end() {
-        for fault in Fault::ALL.into_iter().chain([Fault::Forgery, Fault::Replay]) {
+        let others = Fault::HARDWARE.into_iter().chain([Fault::Forgery, Fault::Replay]);
+        for fault in Fault::ALL.into_iter().chain(others) {
             let mut schedule = Schedule::new(&options(&[fault]));
             let finally = schedule.clone().finish();
             let events = events(&mut schedule);
@@ -334,13 +353,16 @@ mod tests {
                     NemesisOp::StopPartition
                     | NemesisOp::Resume(_)
                     | NemesisOp::Restart(_)
+                    | NemesisOp::ResumeDisk(_)
+                    | NemesisOp::RepairDisk(_)
+                    | NemesisOp::Drift(_, 0)
                     | NemesisOp::Services(ServiceMode::Fine)
                     | NemesisOp::Clock(_, 0) => true,
                     NemesisOp::Loss(p)
                     | NemesisOp::Duplication(p)
                     | NemesisOp::Forgery(p)
                     | NemesisOp::Replay(p) => *p == 0.0,
-                    NemesisOp::Slow(_, by) => by.is_zero(),
+                    NemesisOp::Slow(_, by) | NemesisOp::SlowDisk(_, by) => by.is_zero(),
                     _ => false,
                 };
                 broken += if mends { -1 } else { 1 };
@@ -428,13 +450,9 @@ mod tests {
 
     #[test]
     fn a_drawn_schedule_can_be_given_again_and_is_the_same() {
-        for fault in Fault::ALL.into_iter().chain([
-            Fault::Outage,
-            Fault::PowerLoss,
-            Fault::Restore,
-            Fault::Forgery,
-            Fault::Replay,
-        ]) {
+        let others =
+            [Fault::Outage, Fault::PowerLoss, Fault::Restore, Fault::Forgery, Fault::Replay];
+        for fault in Fault::ALL.into_iter().chain(Fault::HARDWARE).chain(others) {
             let drawn = Schedule::new(&options(&[fault]));
             let text = serde_json::to_string(&drawn.clone().into_events()).unwrap();
             let given = Some(serde_json::from_str(&text).unwrap());

@@ -53,6 +53,19 @@ pub enum NemesisOp {
     Restore(NodeId, u8),
     /// Shifts a node's wall clock by this many milliseconds.
     Clock(NodeId, i64),
+    /// Lets each sync of a node's disk take this much longer.
+    SlowDisk(NodeId, #[serde(with = "nanos")] Duration),
+    /// Stalls a node's disk: no sync ends.
+    StallDisk(NodeId),
+    /// Ends the stall of a node's disk.
+    ResumeDisk(NodeId),
+    /// Lets every sync of a node's disk fail, and so ends the process.
+    FailDisk(NodeId),
+    /// Repairs a node's failing disk, and starts the process again if the disk ended it.
+    RepairDisk(NodeId),
+    /// Lets a node's clocks run faster by this many thousandths, or slower if it is negative. 0 ends
+    /// the drift, and sets the wall clock right.
+    Drift(NodeId, i16),
     /// Changes the behaviour of the services.
     Services(ServiceMode),
     /// Clears all services, and loses all messages on their way to them.
@@ -77,6 +90,12 @@ impl NemesisOp {
             Self::Restart(_) => "restart",
             Self::Restore(..) => "restore",
             Self::Clock(..) => "clock",
+            Self::SlowDisk(..) => "slow-disk",
+            Self::StallDisk(_) => "stall-disk",
+            Self::ResumeDisk(_) => "resume-disk",
+            Self::FailDisk(_) => "fail-disk",
+            Self::RepairDisk(_) => "repair-disk",
+            Self::Drift(..) => "drift",
             Self::Services(_) => "services",
             Self::Forget => "forget",
         }
@@ -94,6 +113,12 @@ impl NemesisOp {
             Self::Pause(id) => Some(Self::Resume(id.clone())),
             Self::Crash(id) => Some(Self::Restart(id.clone())),
             Self::Clock(id, ms) if *ms != 0 => Some(Self::Clock(id.clone(), 0)),
+            Self::SlowDisk(id, by) if !by.is_zero() => {
+                Some(Self::SlowDisk(id.clone(), Duration::ZERO))
+            }
+            Self::StallDisk(id) => Some(Self::ResumeDisk(id.clone())),
+            Self::FailDisk(id) => Some(Self::RepairDisk(id.clone())),
+            Self::Drift(id, by) if *by != 0 => Some(Self::Drift(id.clone(), 0)),
             Self::Services(mode) if *mode != ServiceMode::Fine => {
                 Some(Self::Services(ServiceMode::Fine))
             }
@@ -115,7 +140,13 @@ impl NemesisOp {
             | Self::Crash(id)
             | Self::Restart(id)
             | Self::Restore(id, _)
-            | Self::Clock(id, _) => Some(id),
+            | Self::Clock(id, _)
+            | Self::SlowDisk(id, _)
+            | Self::StallDisk(id)
+            | Self::ResumeDisk(id)
+            | Self::FailDisk(id)
+            | Self::RepairDisk(id)
+            | Self::Drift(id, _) => Some(id),
             _ => None,
         }
     }
@@ -130,11 +161,19 @@ impl fmt::Display for NemesisOp {
             Self::Loss(p) | Self::Duplication(p) | Self::Forgery(p) | Self::Replay(p) => {
                 write!(f, "{name} {:.0} %", p * 100.0)
             }
-            Self::Slow(node, by) => write!(f, "{name} {node} by {} ms", by.as_millis()),
-            Self::Pause(node) | Self::Resume(node) | Self::Crash(node) | Self::Restart(node) => {
-                write!(f, "{name} {node}")
+            Self::Slow(node, by) | Self::SlowDisk(node, by) => {
+                write!(f, "{name} {node} by {} ms", by.as_millis())
             }
+            Self::Pause(node)
+            | Self::Resume(node)
+            | Self::Crash(node)
+            | Self::Restart(node)
+            | Self::StallDisk(node)
+            | Self::ResumeDisk(node)
+            | Self::FailDisk(node)
+            | Self::RepairDisk(node) => write!(f, "{name} {node}"),
             Self::Restore(node, percent) => write!(f, "{name} {node} without {percent} %"),
+            Self::Drift(node, by) => write!(f, "{name} {node} {:+.1} %", f64::from(*by) / 10.0),
             Self::Clock(node, ms) => write!(f, "{name} {node} {ms:+} ms"),
             Self::Services(mode) => write!(f, "{name} {mode:?}"),
         }

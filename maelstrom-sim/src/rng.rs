@@ -30,6 +30,10 @@ pub enum Stream {
     Start = 8,
     /// The settings of the nodes, which differ from run to run.
     Settings = 9,
+    /// The faults of hardware that a sweep derives from a seed.
+    Hardware = 10,
+    /// The records that a failing disk keeps.
+    Disks = 11,
 }
 
 /// The random numbers of a run for one purpose.

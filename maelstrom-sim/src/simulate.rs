@@ -8,9 +8,16 @@
 //! some time to become durable. Lines that the node prints after the record leave only then, and a
 //! crash in between loses both. The nemesis can also shift a node's wall clock, which is not
 //! possible with a real process.
+//!
+//! The clocks of a node can run fast or slow, and its timers with them.
+//!
+//! A disk can be slow, stall, or fail. If a sync fails, the node ends by itself, as a real one does:
+//! nothing that it printed after a record of that sync leaves.
 
+mod clock;
 mod disk;
 mod machine;
+mod sync;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -151,6 +158,8 @@ struct Simulation<'a, 'b, 'h> {
     nodes: BTreeMap<NodeId, Machine<'h>>,
     build: &'a mut Build<'b, 'h>,
     rng: SimRng,
+    /// Draws the records that a failing disk keeps.
+    disk_rng: SimRng,
     sync_max: Duration,
     line_bytes_max: Option<usize>,
     long_lines_to_clients: bool,
@@ -166,6 +175,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
         let mut rng = rng::stream(options.seed, Stream::Nodes);
         let drawn = SYNC_MAX_MS.choose(&mut rng).copied().unwrap_or_default();
         let sync_max = options.sync_max.unwrap_or(Duration::from_millis(drawn));
+        let disk_rng = rng::stream(options.seed, Stream::Disks);
         let now = Duration::ZERO;
         let (cluster_key, limits) = (options.cluster_key.clone(), options.node_limits.clone());
         let (part_bytes, line_bytes_max) = (options.snapshot_part_bytes, options.line_bytes_max);
@@ -191,6 +201,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
             nodes: BTreeMap::new(),
             build,
             rng,
+            disk_rng,
             sync_max,
             line_bytes_max,
             long_lines_to_clients,
@@ -298,7 +309,20 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
                 self.pass_on(&id);
             }
             Disturbance::Clock(id, ms) => {
-                self.with(&id, |machine, _| machine.clock_offset_ms = ms);
+                self.with(&id, |machine, _| machine.clock.offset_ms = ms);
+            }
+            Disturbance::Drift(id, by) => {
+                self.with(&id, |machine, now| machine.clock.drift(now, by));
+            }
+            Disturbance::SlowDisk(id, by) => {
+                self.with(&id, |machine, _| machine.sync.slower_by = by);
+            }
+            Disturbance::StallDisk(id, is_stalled) => {
+                self.with(&id, |machine, _| machine.sync.is_stalled = is_stalled);
+                self.pass_on(&id);
+            }
+            Disturbance::FailDisk(id, is_failing) => {
+                self.with(&id, |machine, _| machine.sync.is_failing = is_failing);
             }
             Disturbance::Crash(id) => self.with(&id, |machine, _| machine.crash()),
             Disturbance::Restore(id, percent) => {
@@ -388,6 +412,10 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
                 }
                 self.world.node_said(self.now, id, line);
             }
+        }
+        if machine.sync.has_failed() {
+            machine.end_by_disk(&mut self.disk_rng);
+            self.world.disk_failed(self.now, id);
         }
     }
 }

@@ -125,6 +125,12 @@ impl Sweep {
                 options.nemesis.insert(fault);
             }
         }
+        let mut rng_of_hardware = rng::stream(seed, Stream::Hardware);
+        for fault in Fault::HARDWARE {
+            if rng_of_hardware.random_bool(0.5) && self.faults.contains(&fault) {
+                options.nemesis.insert(fault);
+            }
+        }
         let workload = self.workload.for_sweep(&mut rng, &mut options);
         Test { workload: workload.unwrap_or_else(|| Arc::clone(&self.workload)), options }
     }
@@ -407,7 +413,9 @@ impl Summary {
             "|-----------------|".to_owned(),
             format!("| {name:<15} |"),
         );
-        for (name, count) in counts.into_iter().chain(Fault::ALL.map(fault)) {
+        let hardware = Fault::HARDWARE.into_iter().filter(|fault| self.faults.contains_key(fault));
+        let all = Fault::ALL.into_iter().chain(hardware).map(fault);
+        for (name, count) in counts.into_iter().chain(all) {
             let (text, width) = (count.to_string(), name.len().max(6));
             names += &format!(" {name:>width$} |");
             rule += &format!("{:->width$}-:|", "");

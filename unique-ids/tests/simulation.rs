@@ -1,7 +1,7 @@
 //! The handler under the built-in checker, in virtual time: crashes, restarts and wrong clocks.
 
 use maelstrom_sim::nemesis::Fault;
-use maelstrom_sim::sweep::Sweep;
+use maelstrom_sim::sweep::{Case, Sweep};
 use maelstrom_sim::workload;
 use unique_ids::UniqueIds;
 
@@ -12,6 +12,17 @@ fn all_faults() -> Sweep {
 #[test]
 fn sweep() {
     all_faults().test(10, |_| UniqueIds::default());
+}
+
+/// Slow, stalled and failing disks, and clocks that drift, come on top of all other faults.
+#[test]
+fn sweep_on_bad_hardware() {
+    let faults = Fault::ALL.into_iter().chain(Fault::HARDWARE);
+    Sweep::new(workload::UniqueIds::default(), faults).test_cases(
+        "unique-ids-hardware",
+        8,
+        |test| Case::new(test, |_: &_| UniqueIds::default()),
+    );
 }
 
 #[test]

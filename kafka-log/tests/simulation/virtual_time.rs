@@ -36,6 +36,14 @@ fn sweep() {
     all_faults().expecting(MARKS.iter().copied()).test(6, |_| KafkaLog::default());
 }
 
+/// Slow, stalled and failing disks, and clocks that drift, come on top of all other faults.
+#[test]
+fn sweep_on_bad_hardware() {
+    let faults = Fault::ALL.into_iter().chain(Fault::HARDWARE);
+    Sweep::new(Kafka::default(), faults)
+        .test_cases("kafka-hardware", 4, |test| Case::new(test, |_: &NodeId| KafkaLog::default()));
+}
+
 #[test]
 fn sweep_with_keys_and_forged_messages() {
     sweep_with_forgery(all_faults(), "kafka-forgery", |_| KafkaLog::default());

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::propagation::Propagation;
 use crate::history::OpType;
 use crate::limits::{Figures, Limits};
 use crate::options::Availability;
@@ -20,14 +21,15 @@ pub(super) struct Figure {
     /// Whether it misses its limit.
     pub(super) is_missed: bool,
     /// Its meaning.
-    pub(super) about: &'static str,
+    pub(super) about: String,
 }
 
 /// All figures of a test.
 pub(super) fn figures(world: &World, results: &Results, limits: &Limits) -> Vec<Figure> {
     let figures = Figures::of_results(results);
     let mut all = Vec::new();
-    let mut add = |name, value: Option<String>, limit: Option<String>, is_missed, about| {
+    let mut add = |name, value: Option<String>, limit: Option<String>, is_missed, about: &str| {
+        let about = about.to_owned();
         // An unknown figure misses its limit.
         let value = value.or_else(|| limit.is_some().then(|| "unknown".to_owned()));
         all.extend(value.map(|value| Figure { name, value, limit, is_missed, about }));
@@ -79,15 +81,34 @@ pub(super) fn figures(world: &World, results: &Results, limits: &Limits) -> Vec<
     let is_missed = missed(figures.max_ms, limits.max_latency_ms);
     let limit = below(limits.max_latency_ms, " ms");
     add("stable latency, largest", ms(figures.max_ms), limit, is_missed, "The same.");
+    all.extend(propagation_figures(world));
+    all.extend(latency_figures(world));
+    all
+}
+
+/// How long values took to all nodes, if the trace shows it.
+fn propagation_figures(world: &World) -> Vec<Figure> {
+    let Some(all) = Propagation::of(world) else { return Vec::new() };
+    let parts =
+        [("true propagation latency, median", 500), ("true propagation latency, largest", 1_000)];
+    let figure = |(name, part)| {
+        let value = format!("{:.0} ms", all.quantile_ms(part)?);
+        Some(Figure { name, value, limit: None, is_missed: false, about: all.about() })
+    };
+    parts.into_iter().filter_map(figure).collect()
+}
+
+/// How long operations took that succeeded.
+fn latency_figures(world: &World) -> Vec<Figure> {
     let mut latencies = latencies(world);
     latencies.sort_unstable();
     let about = "From an operation's beginning to its end, of those that succeeded.";
-    for (name, part) in [("latency, median", 500), ("latency, 99 %", 990)] {
+    let figure = |(name, part): (&'static str, usize)| {
         let at = (latencies.len() * part / 1_000).min(latencies.len().saturating_sub(1));
-        let value = latencies.get(at).map(|micros| milliseconds(*micros));
-        add(name, value, None, false, about);
-    }
-    all
+        let value = milliseconds(*latencies.get(at)?);
+        Some(Figure { name, value, limit: None, is_missed: false, about: about.to_owned() })
+    };
+    [("latency, median", 500), ("latency, 99 %", 990)].into_iter().filter_map(figure).collect()
 }
 
 /// The latency of each successful operation, in microseconds.

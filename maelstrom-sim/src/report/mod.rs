@@ -18,6 +18,7 @@ mod figures;
 mod graph;
 mod page;
 mod progress;
+mod propagation;
 mod shiviz;
 mod terminal;
 

@@ -9,6 +9,7 @@ use super::bands::{Band, bands};
 use super::data::Data;
 use super::figures::figures;
 use super::graph::graph;
+use super::propagation::Propagation;
 use super::terminal::{closing_line, verdict};
 use crate::checker::Verdict;
 use crate::excerpt::{printable, sentence};
@@ -113,7 +114,8 @@ impl<'a> Report<'a> {
     pub fn to_html(&self) -> io::Result<String> {
         let Self { world, results, .. } = self;
         let bands = world.trace().map(|trace| bands(trace, self.end())).unwrap_or_default();
-        let charts = world.workload().charts(world.history());
+        let mut charts = world.workload().charts(world.history());
+        charts.extend(Propagation::of(world).map(|all| all.chart()));
         let in_micros = bands.iter().map(|band| band.in_micros()).collect();
         let data = Data::of(world, &results.evidence, in_micros, &charts);
         let json = data.to_script()?;

@@ -176,7 +176,12 @@ fn disturb(
             }
             Ok(())
         }
-        Disturbance::Clock(..) => anyhow::bail!("real processes share one clock"),
+        Disturbance::Clock(..) | Disturbance::Drift(..) => {
+            anyhow::bail!("real processes share one clock")
+        }
+        Disturbance::SlowDisk(..) | Disturbance::StallDisk(..) | Disturbance::FailDisk(..) => {
+            anyhow::bail!("the disk of real processes works")
+        }
         Disturbance::Restore(..) => anyhow::bail!("the folders of real processes stay as they are"),
     }
 }

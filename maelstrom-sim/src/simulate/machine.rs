@@ -2,7 +2,7 @@
 //!
 //! A record takes some time to become durable. Lines that the node prints after it wait until then.
 //! A crash before that loses the record and these lines. Records that wait are synced together
-//! (group commit).
+//! (group commit). A node whose sync fails ends.
 //!
 //! Lines for a paused or killed node wait in its inbox. The machine counts their bytes, and the
 //! test ends if they exceed the limit for a real process.
@@ -16,12 +16,14 @@ use maelstrom_core::{
     Clock, Error, Limits, MessageHandler, Output, RawNode, Records, SnapshotPosition,
 };
 
+use rand::RngExt;
+
+use super::clock::MachineClock;
 use super::disk::Disk;
+use super::sync::Sync;
 
 use crate::process::{UNREAD_BYTES_MAX, cost};
-
-/// The wall-clock time at which a run begins: 2026-01-01.
-const WALL_CLOCK_START: Duration = Duration::from_secs(1_767_225_600);
+use crate::rng::SimRng;
 
 /// A node with any handler. This trait hides the handler's type, so that the simulator is compiled
 /// only once, not for each handler. Its functions are those of [`RawNode`].
@@ -107,14 +109,9 @@ pub(super) struct Machine<'h> {
     /// Outputs in order that have not left yet. They wait for the first record among them to become
     /// durable.
     outbox: VecDeque<Output>,
-    /// The end of the current sync.
-    synced_at: Option<Duration>,
-    /// How many records the current sync covers: all that waited when it began (group commit).
-    syncing: usize,
-    /// How many records at the head of the outbox are durable.
-    safe: usize,
+    pub(super) sync: Sync,
     pub(super) disk: Disk,
-    pub(super) clock_offset_ms: i64,
+    pub(super) clock: MachineClock,
 }
 
 impl<'h> Machine<'h> {
@@ -125,19 +122,10 @@ impl<'h> Machine<'h> {
             inbox: VecDeque::new(),
             inbox_bytes: 0,
             outbox: VecDeque::new(),
-            synced_at: None,
-            syncing: 0,
-            safe: 0,
+            sync: Sync::default(),
             disk,
-            clock_offset_ms: 0,
+            clock: MachineClock::default(),
         }
-    }
-
-    fn clock(&self, now: Duration) -> Clock {
-        let wall = WALL_CLOCK_START + now;
-        let offset = Duration::from_millis(self.clock_offset_ms.unsigned_abs());
-        let wall = if self.clock_offset_ms < 0 { wall - offset } else { wall + offset };
-        Clock { monotonic: now, wall }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Duration> {
@@ -145,11 +133,12 @@ impl<'h> Machine<'h> {
             return None;
         }
         let timer = self.node.as_ref().and_then(|node| node.poll_timeout());
-        timer.into_iter().chain(self.synced_at).min()
+        let timer = timer.map(|at| self.clock.true_time(at));
+        timer.into_iter().chain(self.sync.poll_timeout()).min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Duration) {
-        let clock = self.clock(now);
+        let clock = self.clock.read(now);
         if let Some(node) = self.node.as_mut().filter(|_| !self.paused) {
             node.handle_timeout(clock);
         }
@@ -172,7 +161,7 @@ impl<'h> Machine<'h> {
 
     /// Delivers a line. If the node is paused or down, the line waits.
     pub(super) fn hear(&mut self, now: Duration, line: Vec<u8>) {
-        let clock = self.clock(now);
+        let clock = self.clock.read(now);
         match &mut self.node {
             Some(node) if !self.paused => node.handle_line(clock, &line),
             _ => {
@@ -200,7 +189,7 @@ impl<'h> Machine<'h> {
     }
 
     fn hear_waiting(&mut self, now: Duration) {
-        let clock = self.clock(now);
+        let clock = self.clock.read(now);
         if let Some(node) = &mut self.node {
             self.inbox_bytes = 0;
             for line in self.inbox.drain(..) {
@@ -217,7 +206,20 @@ impl<'h> Machine<'h> {
         self.inbox_bytes = 0;
         self.outbox.clear();
         self.disk.crash();
-        (self.synced_at, self.syncing, self.safe) = (None, 0, 0);
+        self.sync.crash();
+    }
+
+    /// Ends the process because a sync failed. A drawn number of the records that the sync covers is
+    /// durable, the first ones.
+    pub(super) fn end_by_disk(&mut self, rng: &mut SimRng) {
+        let is_record = |output| match output {
+            Output::Record(record) => Some(record),
+            Output::Lines(_) => None,
+        };
+        let kept = rng.random_range(0..=self.sync.covers());
+        let outbox = std::mem::take(&mut self.outbox);
+        outbox.into_iter().filter_map(is_record).take(kept).for_each(|it| self.disk.add(it));
+        self.crash();
     }
 
     /// The next lines that may leave. Lines after a record wait until the record is durable.
@@ -227,46 +229,31 @@ impl<'h> Machine<'h> {
         now: Duration,
         mut sync_time: impl FnMut() -> Duration,
     ) -> Option<Vec<u8>> {
-        if self.paused {
+        if self.paused || self.sync.has_failed() {
             return None;
         }
         if let Some(node) = &mut self.node {
             self.outbox.extend(std::iter::from_fn(|| node.poll_output()));
         }
         loop {
-            if let (None, Some(node)) = (self.outbox.front(), &self.node) {
+            if let (None, Some(node), true) = (self.outbox.front(), &self.node, self.sync.works()) {
                 self.disk.take_part(&**node);
             }
-            if matches!(self.outbox.front()?, Output::Record(_))
-                && !self.is_head_safe(now, &mut sync_time)
-            {
-                return None;
+            if matches!(self.outbox.front()?, Output::Record(_)) {
+                let is_record = |output: &&Output| matches!(output, Output::Record(_));
+                let waiting = || self.outbox.iter().filter(is_record).count();
+                if !self.sync.is_head_safe(now, waiting, &mut sync_time) {
+                    return None;
+                }
             }
             match self.outbox.pop_front()? {
                 Output::Lines(lines) => return Some(lines),
                 Output::Record(record) => {
-                    self.safe = self.safe.saturating_sub(1);
+                    self.sync.added();
                     self.disk.add(record);
                 }
             }
         }
-    }
-
-    /// Whether the record at the head of the outbox is durable. Starts a sync if none is running.
-    fn is_head_safe(&mut self, now: Duration, sync_time: impl FnOnce() -> Duration) -> bool {
-        if self.safe > 0 {
-            return true;
-        }
-        if self.synced_at.is_none() {
-            let records = self.outbox.iter().filter(|output| matches!(output, Output::Record(_)));
-            self.syncing = records.count();
-        }
-        if *self.synced_at.get_or_insert_with(|| now + sync_time()) > now {
-            return false;
-        }
-        self.synced_at = None;
-        self.safe = self.syncing;
-        true
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tests the effects of faults, as the nodes see them.
 
+mod hardware;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 

@@ -182,6 +182,12 @@ pub trait Workload: Any + Debug + Send + Sync {
         Vec::new()
     }
 
+    /// The type of the requests whose value must reach every node, and the field with that value.
+    /// The report then shows how long the values took. `None`: no value spreads.
+    fn spreading_field(&self) -> Option<(&'static str, &'static str)> {
+        None
+    }
+
     /// The workload for one run of a [sweep](crate::sweep). May draw its own options with `rng`,
     /// and may make the options of the test stricter. `None`: the workload stays as it is.
     fn for_sweep(&self, rng: &mut SimRng, options: &mut Options) -> Option<Arc<dyn Workload>> {

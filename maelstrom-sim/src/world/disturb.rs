@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use maelstrom_core::NodeId;
 use serde_json::{Value, json};
 
 use super::{Action, Disturbance, World};
@@ -14,6 +15,13 @@ impl World {
     pub(super) fn nemesis_did(&mut self, now: Duration, op: NemesisOp) {
         self.tell(now, News::Nemesis(op.clone()));
         let f = op.name();
+        let repaired = match &op {
+            NemesisOp::RepairDisk(node) => {
+                self.failing_disks.remove(node);
+                self.ended_by_disk.take(node)
+            }
+            _ => None,
+        };
         let (asked, done) = match &op {
             NemesisOp::StartPartition(kind, grudge) => (json!(kind.name()), json!(grudge)),
             NemesisOp::StopPartition => (Value::Null, json!("network-healed")),
@@ -25,6 +33,21 @@ impl World {
             let value = serde_json::value::to_raw_value(&value).ok();
             let value = value.filter(|value| value.get() != "null");
             self.record(now, Op { value, ..Op::new(Process::Nemesis, OpType::Info, f) });
+        }
+        if let Some(node) = repaired {
+            self.nemesis_did(now, NemesisOp::Restart(node));
+        }
+    }
+
+    /// Handles the end of a node's process that ended by itself because a sync failed. It is down
+    /// until its disk is repaired, or until the nemesis restarts it.
+    pub fn disk_failed(&mut self, now: Duration, node: &NodeId) {
+        self.nemesis_did(now, NemesisOp::Crash(node.clone()));
+        if self.failing_disks.contains(node) {
+            self.ended_by_disk.insert(node.clone());
+        } else {
+            // The repair is under way to the node.
+            self.nemesis_did(now, NemesisOp::Restart(node.clone()));
         }
     }
 
@@ -53,12 +76,22 @@ impl World {
                 Disturbance::Crash(node)
             }
             NemesisOp::Clock(node, ms) => Disturbance::Clock(node, ms),
+            NemesisOp::Drift(node, by) => Disturbance::Drift(node, by),
+            NemesisOp::SlowDisk(node, by) => Disturbance::SlowDisk(node, by),
+            NemesisOp::StallDisk(node) => Disturbance::StallDisk(node, true),
+            NemesisOp::ResumeDisk(node) => Disturbance::StallDisk(node, false),
+            NemesisOp::FailDisk(node) => {
+                self.failing_disks.insert(node.clone());
+                Disturbance::FailDisk(node, true)
+            }
+            NemesisOp::RepairDisk(node) => Disturbance::FailDisk(node, false),
             NemesisOp::Restore(node, _) if !self.down.contains(&node) => return,
             NemesisOp::Restore(node, percent) => Disturbance::Restore(node, percent),
             NemesisOp::Restart(node) => {
                 if !self.down.remove(&node) {
                     return;
                 }
+                self.ended_by_disk.remove(&node);
                 self.actions.push_back(Action::Disturb(Disturbance::Restart(node.clone())));
                 return self.init_node(now, node);
             }

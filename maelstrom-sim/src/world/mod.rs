@@ -107,6 +107,14 @@ pub enum Disturbance {
     Restore(NodeId, u8),
     /// Shift the node's wall clock by this many milliseconds.
     Clock(NodeId, i64),
+    /// Let the node's clocks run faster by this many thousandths, or slower if it is negative.
+    Drift(NodeId, i16),
+    /// Let each sync of the node's disk take this much longer.
+    SlowDisk(NodeId, Duration),
+    /// Stall the node's disk, or end the stall.
+    StallDisk(NodeId, bool),
+    /// Let the syncs of the node's disk fail, or repair the disk.
+    FailDisk(NodeId, bool),
 }
 
 /// The phase of a test.
@@ -130,8 +138,12 @@ pub struct World {
     network: Network,
     services: Services,
     schedule: Schedule,
-    /// The nodes that the nemesis has killed and not restarted.
+    /// The nodes that the nemesis has killed and not restarted, or that a failing disk has ended.
     down: BTreeSet<NodeId>,
+    /// The nodes whose disks fail now.
+    failing_disks: BTreeSet<NodeId>,
+    /// The nodes that are down because a failing disk has ended them.
+    ended_by_disk: BTreeSet<NodeId>,
     service_mode: ServiceMode,
     service_rng: SimRng,
     stagger: Option<Stagger>,
@@ -183,6 +195,8 @@ impl World {
             services: Services::new(rng::stream(options.seed, Stream::Services)),
             schedule: Schedule::new(&options),
             down: BTreeSet::new(),
+            failing_disks: BTreeSet::new(),
+            ended_by_disk: BTreeSet::new(),
             service_mode: ServiceMode::Fine,
             service_rng: rng::stream(options.seed, Stream::ServiceErrors),
             stagger: mean_gap.map(Stagger::new),

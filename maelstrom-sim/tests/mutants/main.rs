@@ -6,6 +6,7 @@
 mod append;
 mod broadcast;
 mod counter;
+mod hardware;
 mod hunt;
 mod ids;
 mod kafka;

@@ -49,6 +49,17 @@ fn sweep() {
     all_faults().expecting(marks).test(6, node);
 }
 
+/// Slow, stalled and failing disks, and clocks that drift, come on top of all other faults.
+#[test]
+fn sweep_on_bad_hardware() {
+    let faults = Fault::ALL.into_iter().chain(Fault::HARDWARE);
+    Sweep::new(TxnRwRegister::strongest_available(), faults).test_cases(
+        "txn-rw-hardware",
+        4,
+        |test| Case::new(test, node),
+    );
+}
+
 #[test]
 fn sweep_with_keys_and_forged_messages() {
     sweep_with_forgery(all_faults(), "txn-rw-forgery", node);

@@ -604,12 +604,12 @@
     ctx.beginPath();
     ctx.rect(GUTTER, 0, width - GUTTER, diagram.height);
     ctx.clip();
-    // Nodes that are down, paused, slow, or whose clocks are wrong.
+    // Nodes that are down, paused or slow, or whose disks or clocks are in bad condition.
     for (const band of stateBands) {
       const line = data.lines.indexOf(band.node);
       if (!rows.has(line) || band.to < view.from || band.from > view.to) continue;
       const [a, b, y] = [x(band.from), x(band.to), lineY(line)];
-      const fills = { crash: "--down", pause: "--paused" };
+      const fills = { crash: "--down", pause: "--paused", "stall-disk": "--paused", "fail-disk": "--lost" };
       ctx.globalAlpha = fills[band.kind] ? 0.75 : 0.3;
       ctx.fillStyle = color(fills[band.kind] || "--paused");
       ctx.fillRect(a, y - 4, Math.max(b - a, 2), 8);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::simulate::clock::WALL_CLOCK_START;
 
 const SYNC: Duration = ms(10);
 
@@ -216,7 +217,7 @@ fn a_paused_node_says_nothing_even_if_its_record_is_safe_meanwhile() {
 fn a_wall_clock_that_is_off_is_so_in_its_direction() {
     let mut bench = Bench::new();
     for off in [5_000, -5_000, 0] {
-        bench.machine.clock_offset_ms = off;
+        bench.machine.clock.offset_ms = off;
         bench.hear(10, &json!({ "type": "clock" }));
         assert_eq!(bench.read(), [format!("{off} ms off")]);
     }
@@ -249,4 +250,89 @@ fn lines_for_a_node_that_is_down_reach_its_next_process_before_its_init() {
     bench.machine.hear(ms(20), init());
     assert_eq!(bench.said(20), 1);
     assert!(matches!(&bench.read()[..], [_, clock] if clock == "0 ms off"));
+}
+
+#[test]
+fn on_a_slow_disk_each_sync_takes_longer_and_what_follows_waits() {
+    let mut bench = Bench::new();
+    bench.machine.sync.slower_by = ms(500);
+    bench.keep(100, 1);
+    assert_eq!((bench.said(100), bench.said(609)), (0, 0));
+    assert_eq!(bench.machine.poll_timeout(), Some(ms(610)));
+    assert_eq!(bench.said(610), 1);
+    bench.machine.sync.slower_by = ms(0);
+    bench.keep(700, 2);
+    assert_eq!((bench.said(700), bench.said(710)), (0, 1));
+}
+
+#[test]
+fn on_a_stalled_disk_nothing_becomes_durable_and_nothing_after_a_record_leaves_before_the_end() {
+    let mut bench = Bench::new();
+    bench.keep(100, 1);
+    assert_eq!(bench.said(100), 0);
+    bench.machine.sync.is_stalled = true;
+    bench.keep(105, 2);
+    bench.hear(106, &json!({ "type": "note", "text": "heard" }));
+    assert_eq!((bench.said(110), bench.said(9_000)), (0, 0));
+    assert_eq!((bench.machine.poll_timeout(), bench.read()), (None, vec!["heard".to_owned()]));
+    assert_eq!(bench.machine.disk.records.len(), 0);
+    bench.machine.sync.is_stalled = false;
+    assert_eq!(bench.machine.poll_timeout(), Some(ms(110)));
+    assert_eq!((bench.said(9_001), bench.said(9_011)), (1, 1));
+    assert_eq!(bench.machine.disk.records, [b"1", b"2"]);
+}
+
+#[test]
+fn a_failing_sync_ends_the_node_which_says_nothing_and_has_some_of_its_first_records() {
+    let mut kept = std::collections::BTreeSet::new();
+    let mut rng = crate::rng::stream(1, crate::rng::Stream::Disks);
+    for _ in 0..40 {
+        let mut bench = Bench::new();
+        bench.machine.sync.is_failing = true;
+        for n in [1, 2] {
+            bench.keep(100, n);
+        }
+        assert_eq!(bench.said(100), 0);
+        bench.keep(105, 3);
+        assert_eq!((bench.said(109), bench.machine.sync.has_failed()), (0, false));
+        assert_eq!((bench.said(110), bench.machine.sync.has_failed()), (0, true));
+        assert_eq!(bench.said(111), 0);
+        bench.machine.end_by_disk(&mut rng);
+        assert!(bench.machine.node.is_none() && !bench.machine.sync.has_failed());
+        kept.insert(bench.machine.disk.records.concat());
+        bench.machine.sync.is_failing = false;
+        bench.restart(220);
+        bench.machine.hear(ms(220), init());
+        bench.keep(301, 4);
+        assert_eq!((bench.said(301), bench.said(311)), (1, 1));
+        assert_eq!(bench.machine.disk.records.last().unwrap(), b"4");
+    }
+    // The third record was not part of the sync.
+    assert_eq!(kept, [&b""[..], b"1", b"12"].map(Vec::from).into());
+}
+
+#[test]
+fn a_sync_that_ends_after_the_repair_of_a_failing_disk_succeeds() {
+    let mut bench = Bench::new();
+    bench.machine.sync.is_failing = true;
+    bench.keep(100, 1);
+    assert_eq!(bench.said(100), 0);
+    bench.machine.sync.is_failing = false;
+    assert_eq!(bench.said(110), 1);
+}
+
+#[test]
+fn the_timers_of_a_node_follow_its_clock() {
+    for (per_mille, due) in [(250, 140), (-200, 162), (0, 150)] {
+        let mut bench = Bench::new();
+        bench.machine.clock.drift(ms(100), per_mille);
+        bench.hear(100, &json!({ "type": "wake", "ms": 50 }));
+        // At 0.8 of the true rate, 50 ms take 62.5 ms.
+        let at = bench.machine.poll_timeout().unwrap();
+        assert_eq!(at.as_millis(), due);
+        bench.machine.handle_timeout(at - Duration::from_nanos(1));
+        assert_eq!(bench.read(), Vec::<String>::new());
+        bench.machine.handle_timeout(at);
+        assert_eq!(bench.read(), ["awake"]);
+    }
 }

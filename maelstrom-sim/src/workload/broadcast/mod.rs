@@ -87,6 +87,10 @@ impl Workload for Broadcast {
         set_full::check(history, "broadcast")
     }
 
+    fn spreading_field(&self) -> Option<(&'static str, &'static str)> {
+        Some(("broadcast", "message"))
+    }
+
     fn charts(&self, history: &History) -> Vec<Chart> {
         vec![set_full::chart(history, "broadcast")]
     }

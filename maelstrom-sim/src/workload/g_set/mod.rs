@@ -58,6 +58,10 @@ impl Workload for GSet {
         set_full::check(history, "add")
     }
 
+    fn spreading_field(&self) -> Option<(&'static str, &'static str)> {
+        Some(("add", "element"))
+    }
+
     fn charts(&self, history: &History) -> Vec<Chart> {
         vec![set_full::chart(history, "add")]
     }
