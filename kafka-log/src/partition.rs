@@ -380,7 +380,11 @@ impl Partition {
                 let may_happen = self.epoch >= UNCLEAN_EPOCHS || !self.rules.all_hold();
                 debug_assert!(may_happen, "nothing that is committed is cut off");
                 let count = self.high.saturating_sub(at);
-                warn!(partition, count, "an unclean recovery did without these messages");
+                if self.epoch >= UNCLEAN_EPOCHS {
+                    warn!(partition, count, "an unclean recovery did without these messages");
+                } else {
+                    warn!(partition, count, "committed messages are cut off: this must not happen");
+                }
                 self.high = at;
             }
             self.set_log_match(LogMatch::Whole);

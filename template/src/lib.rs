@@ -55,7 +55,8 @@ pub enum Payload {
     },
 }
 
-/// The replies and messages that the node sends.
+/// The replies and messages that the node sends. They borrow their content, so a read does not copy
+/// the set. One enum can also serve for both directions.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Reply<'a> {

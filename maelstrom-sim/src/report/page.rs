@@ -250,7 +250,7 @@ impl<'a> Report<'a> {
             ("rate", format!("{:.4} operations a second", options.rate)),
             ("time limit", format!("{:?}", options.time_limit)),
             ("latency", format!("{} ms, {:?}", options.latency.mean_ms, options.latency.dist)),
-            ("faults", format!("{nemesis}, every {:?}", options.nemesis_interval)),
+            ("possible faults", format!("{nemesis}, every {:?}", options.nemesis_interval)),
             ("seed", options.seed.to_string()),
         ];
         html! {
@@ -291,12 +291,12 @@ fn what_it_was(options: &Options) -> String {
         nodes.len(),
         if nodes.len() == 1 { "" } else { "s" },
         (rate * 100.0).round() / 100.0,
-        time_limit.as_secs_f64(),
+        (time_limit.as_secs_f64() * 1000.0).round() / 1000.0,
         latency.mean_ms
     );
     let names: Vec<&str> = nemesis.iter().map(|fault| fault.name()).collect();
     if !names.is_empty() {
-        text.push_str(&format!("; faults: {}", names.join(", ")));
+        text.push_str(&format!("; possible faults: {}", names.join(", ")));
     }
     text + "."
 }
@@ -369,7 +369,7 @@ fn faults(bands: &[Band]) -> Markup {
                 h2 { "Faults" }
                 details {
                     summary {
-                        (bands.len()) " faults"
+                        (bands.len()) @if bands.len() == 1 { " fault" } @else { " faults" }
                         @if bands.len() > FAULTS_MAX { ", of which these are the first " (FAULTS_MAX) }
                     }
                     div.scroll { table {

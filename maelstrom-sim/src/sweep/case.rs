@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "traces are written to files")]
 
+use std::collections::BTreeSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -235,7 +236,8 @@ pub(super) fn watch(
 fn describe_plan(about: &str, options: &Options) -> String {
     let mut about = if about.is_empty() { String::new() } else { format!("{about}\n") };
     if let Some(kept) = &options.operations {
-        about.push_str(&format!("Of the operations before the end only these begin: {kept:?}\n"));
+        let kept = ranges(kept);
+        about.push_str(&format!("Of the operations before the end only these begin: {kept}\n"));
     }
     format!(
         "{} nodes, {:.0} operations per second, latency {:?}\n{about}What the nemesis does:\n{}",
@@ -244,6 +246,21 @@ fn describe_plan(about: &str, options: &Options) -> String {
         options.latency,
         Schedule::new(options)
     )
+}
+
+/// Numbers in short, such as `0-3, 7`.
+fn ranges(numbers: &BTreeSet<u64>) -> String {
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(*number) => *last = *number,
+            _ => ranges.push((*number, *number)),
+        }
+    }
+    let texts = ranges.iter().map(|(first, last)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    });
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 fn describe(name: &str, about: &str, world: &World, results: &Results) -> String {
@@ -288,4 +305,16 @@ fn is_as_excused(world: &World, results: &Results, has_excuse: bool) -> bool {
     let answered =
         world.options().forgive_silence || finals::unanswered(world.history()).is_empty();
     world.failure().is_none() && world.muted().is_empty() && as_judged && answered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_told_as_ranges() {
+        assert_eq!(ranges(&[0, 1, 2, 5, 7, 8].into()), "0-2, 5, 7-8");
+        assert_eq!(ranges(&[u64::MAX].into()), u64::MAX.to_string());
+        assert_eq!(ranges(&BTreeSet::new()), "");
+    }
 }
