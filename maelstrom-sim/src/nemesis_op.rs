@@ -7,7 +7,7 @@ use maelstrom_core::NodeId;
 use serde::{Deserialize, Serialize};
 
 use crate::history::nanos;
-use crate::partition::{Grudge, PartitionKind};
+use crate::partition::{Grudge, PartitionKind, sides};
 
 /// The behaviour of the services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,7 +156,11 @@ impl fmt::Display for NemesisOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.name();
         match self {
-            Self::StartPartition(kind, _) => write!(f, "{name} ({})", kind.name()),
+            Self::StartPartition(kind, grudge) => {
+                let sides = sides(grudge);
+                let colon = if sides.is_empty() { "" } else { ": " };
+                write!(f, "{name} ({}){colon}{sides}", kind.name())
+            }
             Self::StopPartition | Self::Forget => f.write_str(name),
             Self::Loss(p) | Self::Duplication(p) | Self::Forgery(p) | Self::Replay(p) => {
                 write!(f, "{name} {:.0} %", p * 100.0)

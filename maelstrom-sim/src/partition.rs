@@ -144,6 +144,40 @@ fn stochastic_ring(nodes: &[NodeId], rng: &mut SimRng) -> Grudge {
     heard.iter().map(|(id, heard)| (id.clone(), refused(heard))).collect()
 }
 
+/// How many nodes of a partition [`sides`] names one by one.
+const NAMED_MAX: usize = 10;
+
+/// Which nodes a partition separates, in short: `n0, n3 | n1, n2, n4` for two sides, or for each
+/// node those that it does not hear.
+pub(crate) fn sides(grudge: &Grudge) -> String {
+    let mut groups: BTreeMap<&BTreeSet<NodeId>, BTreeSet<NodeId>> = BTreeMap::new();
+    for (node, refused) in grudge {
+        groups.entry(refused).or_default().insert(node.clone());
+    }
+    let names = |nodes: &BTreeSet<NodeId>| {
+        let mut names: Vec<&str> = nodes.iter().take(NAMED_MAX).map(|node| &**node).collect();
+        if nodes.len() > NAMED_MAX {
+            names.push("…");
+        }
+        names.join(", ")
+    };
+    let are_two_sides = groups.len() == 2
+        && groups.iter().all(|(refused, _)| groups.values().any(|s| s == *refused));
+    if are_two_sides {
+        let mut sides: Vec<_> = groups.into_values().collect();
+        sides.sort_by_key(BTreeSet::len);
+        return sides.iter().map(names).collect::<Vec<_>>().join(" | ");
+    }
+    let deaf = grudge.iter().filter(|(_, refused)| !refused.is_empty());
+    let mut texts: Vec<String> =
+        deaf.map(|(node, refused)| format!("{node} does not hear {}", names(refused))).collect();
+    if texts.len() > NAMED_MAX {
+        texts.truncate(NAMED_MAX);
+        texts.push("…".to_owned());
+    }
+    texts.join("; ")
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -155,6 +189,21 @@ mod tests {
     fn hears(grudge: &Grudge, nodes: &[NodeId], a: &NodeId) -> BTreeSet<NodeId> {
         let refused = grudge.get(a).cloned().unwrap_or_default();
         nodes.iter().filter(|b| !refused.contains(*b)).cloned().collect()
+    }
+
+    #[test]
+    fn a_partition_names_its_sides_or_for_each_node_those_that_it_does_not_hear() {
+        let nodes = node_names(4);
+        assert_eq!(sides(&split(&nodes, 1)), "n0 | n1, n2, n3");
+        assert_eq!(sides(&split(&nodes, 3)), "n3 | n0, n1, n2");
+        let one_way = Grudge::from([("n2".into(), BTreeSet::from(["n0".into(), "n1".into()]))]);
+        assert_eq!(sides(&one_way), "n2 does not hear n0, n1");
+        let ring = perfect_ring(&node_names(3));
+        assert_eq!(sides(&ring), "n0 does not hear n1; n1 does not hear n2; n2 does not hear n0");
+        assert_eq!(sides(&split(&nodes, 0)), "");
+        let many = sides(&split(&node_names(25), 12));
+        assert_eq!(many.matches('n').count(), 20, "{many}");
+        assert_eq!(many.matches('…').count(), 2, "{many}");
     }
 
     proptest! {

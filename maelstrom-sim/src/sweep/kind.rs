@@ -148,18 +148,27 @@ impl Size {
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { messages, faults, operations, nodes, millis } = self;
-        let (seconds, tenths) = (millis / 1_000, millis % 1_000 / 100);
-        write!(
-            f,
-            "{messages} messages, {faults} faults, {operations} operations, {nodes} nodes, \
-             {seconds}.{tenths} virtual seconds"
-        )
+        for (count, word) in
+            [(messages, "message"), (faults, "fault"), (operations, "operation"), (nodes, "node")]
+        {
+            write!(f, "{count} {word}{}, ", if *count == 1 { "" } else { "s" })?;
+        }
+        write!(f, "{}.{} virtual seconds", millis / 1_000, millis % 1_000 / 100)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_of_a_kind_is_told_in_the_singular() {
+        let size = Size { messages: 12, faults: 1, operations: 0, nodes: 1, millis: 2_345 };
+        assert_eq!(
+            size.to_string(),
+            "12 messages, 1 fault, 0 operations, 1 node, 2.3 virtual seconds"
+        );
+    }
 
     #[test]
     fn numbers_names_and_values_make_no_difference() {
