@@ -284,7 +284,7 @@ impl<'a, 'b, 'h> Simulation<'a, 'b, 'h> {
                 Action::Disturb(disturbance) => self.disturb(disturbance),
                 Action::Deliver { line, .. } if is_longer(&line, self.line_bytes_max) => {}
                 Action::Deliver { node: id, line } => {
-                    self.with(&id, |machine, now| machine.hear(now, line));
+                    self.with(&id, |machine, now| machine.deliver(now, line));
                     self.pass_on(&id);
                     if self.nodes.get(&id).is_some_and(Machine::is_flooded) {
                         self.world.node_flooded(&id, UNREAD_BYTES_MAX);

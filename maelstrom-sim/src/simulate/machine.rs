@@ -160,7 +160,7 @@ impl<'h> Machine<'h> {
     }
 
     /// Delivers a line. If the node is paused or down, the line waits.
-    pub(super) fn hear(&mut self, now: Duration, line: Vec<u8>) {
+    pub(super) fn deliver(&mut self, now: Duration, line: Vec<u8>) {
         let clock = self.clock.read(now);
         match &mut self.node {
             Some(node) if !self.paused => node.handle_line(clock, &line),
@@ -178,17 +178,17 @@ impl<'h> Machine<'h> {
 
     pub(super) fn resume(&mut self, now: Duration) {
         self.paused = false;
-        self.hear_waiting(now);
+        self.deliver_waiting(now);
     }
 
     /// Starts a new process. It first receives the lines that arrived while the node was down,
     /// before its `init`, as with Maelstrom.
     pub(super) fn restart(&mut self, now: Duration, node: Box<dyn Program + 'h>) {
         self.node = Some(node);
-        self.hear_waiting(now);
+        self.deliver_waiting(now);
     }
 
-    fn hear_waiting(&mut self, now: Duration) {
+    fn deliver_waiting(&mut self, now: Duration) {
         let clock = self.clock.read(now);
         if let Some(node) = &mut self.node {
             self.inbox_bytes = 0;

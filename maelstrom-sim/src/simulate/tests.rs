@@ -277,7 +277,7 @@ fn disturbances_reach_their_node_and_a_restarted_one_is_another_process_with_the
     macro_rules! ask {
         ($body:expr) => {
             let line = json!({ "src": "c9", "dest": "n0", "body": $body }).to_string();
-            simulation.with(&n0, |machine, _| machine.hear(now, line.into_bytes()));
+            simulation.with(&n0, |machine, _| machine.deliver(now, line.into_bytes()));
         };
     }
     for (off, shown) in [(5_000, 1_767_225_605), (-5_000, 1_767_225_595), (0, 1_767_225_600)] {
@@ -356,7 +356,7 @@ fn too_much_for_a_node_that_is_paused_or_down_ends_the_test() {
         let line = vec![b' '; 1 << 20];
         // Each line takes a little more memory than its bytes.
         for _ in 0..255 {
-            simulation.with(&n0, |machine, _| machine.hear(now, line.clone()));
+            simulation.with(&n0, |machine, _| machine.deliver(now, line.clone()));
         }
         assert!(!simulation.nodes[&n0].is_flooded());
         let body = format!("\"{}\"", "x".repeat(1 << 20));

@@ -203,12 +203,12 @@ pub trait Workload: Any + Debug + Send + Sync {
 
     /// Whether an operation fails if a node refuses it with a definite error. If not, its outcome
     /// is unknown, whatever the error.
-    fn heeds_errors(&self) -> bool {
+    fn definite_errors_fail(&self) -> bool {
         true
     }
 
     /// Whether a thread keeps its address after an operation with an unknown outcome.
-    fn keeps_client(&self) -> bool {
+    fn reuses_address(&self) -> bool {
         false
     }
 

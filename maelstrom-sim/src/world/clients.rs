@@ -166,7 +166,7 @@ impl World {
             return;
         };
         let process = thread.process;
-        let keep = self.workload.keeps_client();
+        let keep = self.workload.reuses_address();
         let old = match &thread.client {
             Some(client) if keep || client.process == process => return,
             Some(client) => Some(client.address.clone()),

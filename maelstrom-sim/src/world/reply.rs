@@ -47,7 +47,7 @@ pub(super) fn ending(workload: &dyn Workload, f: &str, request: &str, outcome: &
 }
 
 fn failed(workload: &dyn Workload, f: &str, definite: bool, error: String) -> Ending {
-    let fail = (definite && workload.heeds_errors()) || workload.is_idempotent(f);
+    let fail = (definite && workload.definite_errors_fail()) || workload.is_idempotent(f);
     let kind = if fail { OpType::Fail } else { OpType::Info };
     Ending { kind, error: Some(error), ..Ending::default() }
 }

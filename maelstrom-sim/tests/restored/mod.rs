@@ -204,12 +204,12 @@ impl Workload for Judged {
         self.workload.is_idempotent(f)
     }
 
-    fn heeds_errors(&self) -> bool {
-        self.workload.heeds_errors()
+    fn definite_errors_fail(&self) -> bool {
+        self.workload.definite_errors_fail()
     }
 
-    fn keeps_client(&self) -> bool {
-        self.workload.keeps_client()
+    fn reuses_address(&self) -> bool {
+        self.workload.reuses_address()
     }
 
     fn call_timeout(&self, options: &Options) -> Duration {

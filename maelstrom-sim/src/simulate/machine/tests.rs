@@ -104,22 +104,22 @@ impl Bench {
         let diary = Rc::default();
         let node = RawNode::new(Diary(Rc::clone(&diary)), [0; 32], true);
         let mut bench = Self { machine: Machine::new(Box::new(node), Disk::default()), diary };
-        bench.machine.hear(ms(0), init());
+        bench.machine.deliver(ms(0), init());
         assert_eq!(bench.said(0), 1);
         bench.read();
         bench
     }
 
-    fn hear(&mut self, at: u64, body: &Value) {
-        self.machine.hear(ms(at), line(body));
+    fn deliver(&mut self, at: u64, body: &Value) {
+        self.machine.deliver(ms(at), line(body));
     }
 
     fn keep(&mut self, at: u64, n: u64) {
-        self.hear(at, &json!({ "type": "keep", "msg_id": n, "n": n }));
+        self.deliver(at, &json!({ "type": "keep", "msg_id": n, "n": n }));
     }
 
     fn note(&mut self, at: u64, text: &str) {
-        self.hear(at, &json!({ "type": "note", "text": text }));
+        self.deliver(at, &json!({ "type": "note", "text": text }));
     }
 
     /// Starts a new process with empty memory.
@@ -170,13 +170,13 @@ fn a_crash_takes_what_is_not_safe_with_all_that_was_to_follow_and_leaves_what_is
     bench.keep(100, 1);
     assert_eq!((bench.said(100), bench.said(110)), (0, 1));
     bench.keep(120, 2);
-    bench.hear(120, &json!({ "type": "wake", "ms": 5 }));
+    bench.deliver(120, &json!({ "type": "wake", "ms": 5 }));
     assert_eq!(bench.said(120), 0);
     bench.machine.crash();
     assert_eq!(bench.machine.disk.records, [b"1"]);
     assert_eq!((bench.said(200), bench.machine.poll_timeout()), (0, None));
     bench.restart(220);
-    bench.machine.hear(ms(220), init());
+    bench.machine.deliver(ms(220), init());
     assert_eq!(bench.said(220), 1);
     bench.machine.handle_timeout(ms(300));
     assert!(matches!(&bench.read()[..], [luck] if luck.starts_with("luck")));
@@ -188,7 +188,7 @@ fn a_crash_takes_what_is_not_safe_with_all_that_was_to_follow_and_leaves_what_is
 #[test]
 fn a_paused_node_does_nothing_and_goes_on_with_all_that_has_come_meanwhile() {
     let mut bench = Bench::new();
-    bench.hear(0, &json!({ "type": "wake", "ms": 50 }));
+    bench.deliver(0, &json!({ "type": "wake", "ms": 50 }));
     assert_eq!(bench.machine.poll_timeout(), Some(ms(50)));
     bench.machine.pause();
     bench.note(10, "first");
@@ -218,7 +218,7 @@ fn a_wall_clock_that_is_off_is_so_in_its_direction() {
     let mut bench = Bench::new();
     for off in [5_000, -5_000, 0] {
         bench.machine.clock.offset_ms = off;
-        bench.hear(10, &json!({ "type": "clock" }));
+        bench.deliver(10, &json!({ "type": "clock" }));
         assert_eq!(bench.read(), [format!("{off} ms off")]);
     }
 }
@@ -230,7 +230,7 @@ fn a_node_that_crashes_while_it_is_paused_comes_back_running_and_empty() {
     bench.note(10, "lost");
     bench.machine.crash();
     bench.restart(20);
-    bench.machine.hear(ms(20), init());
+    bench.machine.deliver(ms(20), init());
     assert_eq!((bench.said(20), bench.read().len()), (1, 1));
     bench.machine.resume(ms(30));
     assert_eq!(bench.read(), Vec::<String>::new());
@@ -241,13 +241,13 @@ fn lines_for_a_node_that_is_down_reach_its_next_process_before_its_init() {
     let mut bench = Bench::new();
     bench.machine.crash();
     bench.machine.pause();
-    bench.hear(10, &json!({ "type": "clock", "msg_id": 7 }));
+    bench.deliver(10, &json!({ "type": "clock", "msg_id": 7 }));
     bench.machine.resume(ms(15));
     assert_eq!((bench.said(15), bench.machine.poll_timeout()), (0, None));
     bench.restart(20);
     // The request now waits for `init`.
     assert_eq!((bench.said(20), bench.read().len()), (0, 0));
-    bench.machine.hear(ms(20), init());
+    bench.machine.deliver(ms(20), init());
     assert_eq!(bench.said(20), 1);
     assert!(matches!(&bench.read()[..], [_, clock] if clock == "0 ms off"));
 }
@@ -272,7 +272,7 @@ fn on_a_stalled_disk_nothing_becomes_durable_and_nothing_after_a_record_leaves_b
     assert_eq!(bench.said(100), 0);
     bench.machine.sync.is_stalled = true;
     bench.keep(105, 2);
-    bench.hear(106, &json!({ "type": "note", "text": "heard" }));
+    bench.deliver(106, &json!({ "type": "note", "text": "heard" }));
     assert_eq!((bench.said(110), bench.said(9_000)), (0, 0));
     assert_eq!((bench.machine.poll_timeout(), bench.read()), (None, vec!["heard".to_owned()]));
     assert_eq!(bench.machine.disk.records.len(), 0);
@@ -302,7 +302,7 @@ fn a_failing_sync_ends_the_node_which_says_nothing_and_has_some_of_its_first_rec
         kept.insert(bench.machine.disk.records.concat());
         bench.machine.sync.is_failing = false;
         bench.restart(220);
-        bench.machine.hear(ms(220), init());
+        bench.machine.deliver(ms(220), init());
         bench.keep(301, 4);
         assert_eq!((bench.said(301), bench.said(311)), (1, 1));
         assert_eq!(bench.machine.disk.records.last().unwrap(), b"4");
@@ -326,7 +326,7 @@ fn the_timers_of_a_node_follow_its_clock() {
     for (per_mille, due) in [(250, 140), (-200, 162), (0, 150)] {
         let mut bench = Bench::new();
         bench.machine.clock.drift(ms(100), per_mille);
-        bench.hear(100, &json!({ "type": "wake", "ms": 50 }));
+        bench.deliver(100, &json!({ "type": "wake", "ms": 50 }));
         // At 0.8 of the true rate, 50 ms take 62.5 ms.
         let at = bench.machine.poll_timeout().unwrap();
         assert_eq!(at.as_millis(), due);

@@ -49,7 +49,7 @@ impl Workload for GCounter {
 
     /// Maelstrom's client for counters does not catch errors, so an error leaves the outcome
     /// unknown.
-    fn heeds_errors(&self) -> bool {
+    fn definite_errors_fail(&self) -> bool {
         false
     }
 

@@ -50,7 +50,7 @@ impl Workload for GSet {
     }
 
     /// Maelstrom's client for sets does not catch errors, so an error leaves the outcome unknown.
-    fn heeds_errors(&self) -> bool {
+    fn definite_errors_fail(&self) -> bool {
         false
     }
 

@@ -117,7 +117,7 @@ impl Workload for LinKv {
         f == "read"
     }
 
-    fn keeps_client(&self) -> bool {
+    fn reuses_address(&self) -> bool {
         true
     }
 

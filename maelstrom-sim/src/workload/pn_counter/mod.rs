@@ -45,7 +45,7 @@ impl Workload for PnCounter {
 
     /// Maelstrom's client for counters does not catch errors, so an error leaves the outcome
     /// unknown.
-    fn heeds_errors(&self) -> bool {
+    fn definite_errors_fail(&self) -> bool {
         false
     }
 

@@ -94,7 +94,7 @@ impl Workload for TxnRwRegister {
         Some(Arc::new(Self { options: self.options.draw(rng), ..self.clone() }))
     }
 
-    fn keeps_client(&self) -> bool {
+    fn reuses_address(&self) -> bool {
         true
     }
 

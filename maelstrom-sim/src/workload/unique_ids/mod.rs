@@ -51,7 +51,7 @@ impl Workload for UniqueIds {
         Some(Arc::new(Self { final_ids: true }))
     }
 
-    fn keeps_client(&self) -> bool {
+    fn reuses_address(&self) -> bool {
         true
     }
 
