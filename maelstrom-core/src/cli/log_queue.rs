@@ -20,6 +20,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use memchr::{memchr, memrchr};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
@@ -27,6 +28,9 @@ use super::logging::LogFormat;
 
 /// Maximum number of bytes that wait. A longer line waits alone.
 const BYTES_MAX: usize = 1 << 20;
+
+/// A pipe takes a write of up to this many bytes at once, on Linux.
+const PIPE_BUF: usize = 4 << 10;
 
 /// Buffers beyond this capacity are not used again.
 const SPARE_BYTES_MAX: usize = 2 * BYTES_MAX;
@@ -125,7 +129,7 @@ impl LogQueue {
             chunk.extend_from_slice(loss_line(format, lost).as_bytes());
         }
         // If stderr is closed, there is no place to report the error.
-        out.write_all(chunk).ok();
+        write_lines(out, chunk).ok();
         if chunk.capacity() > SPARE_BYTES_MAX {
             *chunk = Vec::new();
         }
@@ -133,6 +137,20 @@ impl LogQueue {
         self.lock().is_writing = false;
         self.changed.notify_all();
     }
+}
+
+/// Writes lines in groups of whole lines that a pipe takes at once. So the lines of several
+/// processes with the same stderr do not mix, unless one is longer than that.
+fn write_lines(out: &mut impl Write, mut lines: &[u8]) -> io::Result<()> {
+    while !lines.is_empty() {
+        let group = lines.get(..PIPE_BUF).unwrap_or(lines);
+        let end = memrchr(b'\n', group).or_else(|| memchr(b'\n', lines));
+        let len = end.map_or(lines.len(), |at| at.saturating_add(1));
+        let Some((group, rest)) = lines.split_at_checked(len) else { break };
+        out.write_all(group)?;
+        lines = rest;
+    }
+    Ok(())
 }
 
 /// The line that reports lost lines. It looks like a warning of the subscriber.
@@ -143,10 +161,10 @@ fn loss_line(format: LogFormat, lost: u64) -> String {
     SystemTime.format_time(&mut Writer::new(&mut time)).ok();
     match format {
         LogFormat::Text => format!("{time}  WARN {TARGET}: {MESSAGE} lost={lost}\n"),
-        LogFormat::Json => format!(
-            r#"{{"timestamp":"{time}","level":"WARN","message":"{MESSAGE}","lost":{lost},"target":"{TARGET}"}}{}"#,
-            '\n'
-        ),
+        LogFormat::Json => {
+            let head = format!(r#""timestamp":"{time}","level":"WARN","message":"{MESSAGE}""#);
+            format!("{{{head},\"lost\":{lost},\"target\":\"{TARGET}\"}}\n")
+        }
     }
 }
 
@@ -212,7 +230,9 @@ mod tests {
         }
         queue.push(b"short, but late\n");
         let text = written(&queue, LogFormat::Text);
-        assert!(text[BYTES_MAX..].ends_with("WARN maelstrom_core::cli::log_queue: log lines were lost: they came faster than stderr was read lost=8\n"), "{}", &text[BYTES_MAX..]);
+        let loss = &text[BYTES_MAX..];
+        assert!(loss.contains(" WARN maelstrom_core::cli::log_queue: log lines "), "{loss}");
+        assert!(loss.ends_with(" lost=8\n"), "{loss}");
         queue.push(b"there is room again\n");
         assert_eq!(written(&queue, LogFormat::Text), "there is room again\n");
     }
@@ -225,6 +245,32 @@ mod tests {
         let text = written(&queue, LogFormat::Json);
         let loss: serde_json::Value = serde_json::from_str(&text[line.len()..]).unwrap();
         assert_eq!((&loss["lost"], &loss["level"]), (&1.into(), &"WARN".into()), "{loss}");
+    }
+
+    /// Keeps each write by itself.
+    struct Writes(Vec<Vec<u8>>);
+
+    impl Write for Writes {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.push(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_write_has_whole_lines_and_no_more_than_a_pipe_takes_at_once() {
+        let lens = [1_000, PIPE_BUF - 1_000, 1, 2 * PIPE_BUF, 5_000, 10];
+        let line = |len: usize| "x".repeat(len - 1) + "\n";
+        let lines: String = lens.into_iter().map(line).collect();
+        let mut out = Writes(Vec::new());
+        write_lines(&mut out, lines.as_bytes()).unwrap();
+        write_lines(&mut out, b"no newline").unwrap();
+        let written: Vec<usize> = out.0.iter().map(Vec::len).collect();
+        assert_eq!(written, [PIPE_BUF, 1, 2 * PIPE_BUF, 5_000, 10, 10]);
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Drop for LogGuard {
 /// reports their number in one line.
 ///
 /// The last lines before a panic or the end of `main` are in the log, as far as stderr takes them
-/// within 1 s.
+/// within 1 s. The message of a panic is plain text in both formats.
 ///
 /// With `trace_requests`, the log has the events of [`trace::TARGET`], whatever `RUST_LOG` says.
 pub fn init_node_logging(format: LogFormat, trace_requests: bool) -> LogGuard {
