@@ -202,14 +202,14 @@ impl<E> Node<E> {
         self.metrics.observe(metric, labels, value);
     }
 
-    /// The id of a client's request, in the log of all nodes: see [`trace`](crate::trace).
+    /// The id of a client's request, in the log of all nodes: see [module `trace`](crate::trace).
     #[must_use]
     pub fn request_id<'a>(&'a self, request: &'a Request) -> RequestId<'a> {
         RequestId { node: &self.id, client: request.src(), msg_id: request.msg_id() }
     }
 
     /// The span of a client's request. Enter it to continue the request in a later event: see
-    /// [`trace`](crate::trace). A disabled span if the log does not want it, or if another node
+    /// [module `trace`](crate::trace). A disabled span if the log does not want it, or if another node
     /// sent the request.
     #[inline]
     #[must_use]

@@ -124,7 +124,7 @@ impl<H: MessageHandler> RawNode<H> {
     }
 
     /// Makes messages to other nodes carry the ids of clients' requests: see
-    /// [`trace`](crate::trace). Off by default.
+    /// [module `trace`](crate::trace). Off by default.
     pub fn set_trace_requests(&mut self, trace_requests: bool) {
         self.node.trace_requests = trace_requests;
     }

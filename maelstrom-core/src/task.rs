@@ -68,7 +68,7 @@
 //!   an error in the log.
 //! * Tasks do not survive a restart of their node.
 //! * Events that a task logs name the request in whose span the task began: see
-//!   [`trace`](crate::trace).
+//!   [module `trace`](crate::trace).
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
