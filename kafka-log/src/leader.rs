@@ -357,8 +357,18 @@ impl Leader {
         }
         let at = progress.next.max(log.start());
         let (prev, entries, floor) = (log.epoch_before(at), Vec::new(), None);
-        let mut append =
-            Append { partition, log_id, epoch, at, prev, high, sole_follower, entries, floor };
+        let mut append = Append {
+            partition,
+            log_id,
+            epoch,
+            at,
+            prev,
+            high,
+            sole_follower,
+            entries,
+            floor,
+            requests: Vec::new(),
+        };
         if needs_floor {
             append.floor = progress.next_floor(&append, log, budget, self.rules);
             if append.floor.is_none() {

@@ -92,6 +92,7 @@
 //! | `indexed` | a map that finds the values that are due without a look at the rest |
 //! | `recovery` | the choice of a leader for a partition that `lin-kv` has no record of |
 //! | `packets`, `packing`, `sending`, `reading`, `electing`, `recovering` | the handler, by task |
+//! | `traces` | the ids of requests, for the logs of other nodes |
 //! | `wire`, `args` | messages and records; flags |
 //! | `settings` | the flags with which the records are valid |
 //! | `rules` | the rules of the protocol, which tests break one by one |
@@ -132,6 +133,7 @@ mod sends;
 mod settings;
 #[cfg(test)]
 mod test_requests;
+mod traces;
 mod wire;
 
 #[doc = include_str!("life_of_a_send.md")]
@@ -170,6 +172,7 @@ use indexed::Indexed;
 use link::Link;
 use polls::Polls;
 use sends::Sends;
+use traces::Traces;
 
 /// The default for the longest message that a node takes, in bytes of JSON, with its key. Such a
 /// message fits into a line for other nodes.
@@ -302,6 +305,7 @@ pub struct KafkaLog {
     links: BTreeMap<NodeId, Link>,
     sends: Sends,
     polls: Polls,
+    traces: Traces,
     offsets: Gossip<Committed>,
     /// The largest size of the offsets of a request, as JSON: half of a line.
     offsets_bytes_max: usize,
@@ -336,6 +340,7 @@ impl KafkaLog {
             links: BTreeMap::new(),
             sends: Sends::new(config.dedupe_window),
             polls: Polls::default(),
+            traces: Traces::default(),
             // Every node reads lines of the default length.
             offsets_bytes_max: gossip.line_bytes_max.min(maelstrom_core::LINE_BYTES_MAX) / 2,
             offsets: Gossip::new(gossip, Committed::default()),

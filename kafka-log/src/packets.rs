@@ -1,15 +1,16 @@
 //! The handler's part for packets: it takes apart the packets of a peer, and acts when a peer stays
 //! silent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use maelstrom_core::{Error, Node, NodeId};
+use maelstrom_core::{Error, Node, NodeId, trace};
 use tracing::{debug, info, trace, warn};
 
 use crate::link::{LAZY, part};
 use crate::marks;
 use crate::metrics;
-use crate::wire::{Ack, Append, Packet, PartitionId, Record};
+use crate::wire::{Ack, Append, Packet, PartitionId, Position, Record};
 use crate::{Event, KafkaLog};
 
 /// A request that already waited gets only this fraction of `--linger`. With a half, two nodes that
@@ -115,7 +116,7 @@ impl KafkaLog {
             self.send_outcome_from(node, src, &outcome);
         }
         for poll in packet.polls {
-            self.poll_from(now, src, poll);
+            self.poll_from(node, src, poll);
         }
         for polled in packet.polled {
             self.polled_by(node, polled);
@@ -180,7 +181,7 @@ impl KafkaLog {
         }
     }
 
-    fn append_from(&mut self, node: &mut Node<Event>, src: &NodeId, append: Append) {
+    fn append_from(&mut self, node: &mut Node<Event>, src: &NodeId, mut append: Append) {
         let (now, id, epoch) = (node.now(), append.partition, append.epoch);
         if self.refused.contains_key(&id) {
             return self.refuse_leader_of_other_log(now, src, id);
@@ -202,7 +203,9 @@ impl KafkaLog {
         // An unclean recovery may truncate committed entries, and the high watermark with them.
         // Sends from the lower position on may be committed now.
         let committed = partition.high().min(append.at);
+        let requests = std::mem::take(&mut append.requests);
         let mut records = partition.replicate(src, append, &retention, now);
+        log_replicated(src, id, &requests, &records);
         if partition.leader() == Some(src) && partition.epoch() == epoch && !keeps_other_log {
             records.extend(incarnation.and_then(|incarnation| partition.learn_leader(incarnation)));
             if partition.high() < partition.log.end() {
@@ -334,6 +337,30 @@ impl KafkaLog {
         });
         for id in self.sends.at(peer) {
             self.dispatch(node, id);
+        }
+    }
+}
+
+/// Logs the clients' requests whose entries are in these records.
+fn log_replicated(
+    leader: &NodeId,
+    partition: PartitionId,
+    requests: &[(Position, Arc<str>)],
+    records: &[Record],
+) {
+    if requests.is_empty() || !trace::is_enabled() {
+        return;
+    }
+    let has = |record: &Record, position: Position| match record {
+        Record::Append { at, entries, .. } => {
+            (*at..at.saturating_add(entries.len() as u64)).contains(&position)
+        }
+        _ => false,
+    };
+    for (position, request) in requests {
+        if records.iter().any(|record| has(record, *position)) {
+            let _span = trace::span(request).entered();
+            debug!(target: trace::TARGET, peer = %leader, partition, position, "replicated");
         }
     }
 }

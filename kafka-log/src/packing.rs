@@ -7,8 +7,9 @@
 
 use std::time::Duration;
 
+use maelstrom_core::trace::TARGET;
 use maelstrom_core::{Node, NodeId};
-use tracing::trace;
+use tracing::{debug, trace};
 
 use crate::leader::Next;
 use crate::link::LAZY;
@@ -47,8 +48,12 @@ impl KafkaLog {
                 Kind::Appends if takes_requests => {
                     is_urgent = self.pack_appends(peer, &mut body, &mut budget);
                 }
-                Kind::Sends if takes_requests => self.pack_sends(peer, &mut body, &mut budget),
-                Kind::Polls if takes_requests => self.pack_polls(peer, &mut body, &mut budget),
+                Kind::Sends if takes_requests => {
+                    self.pack_sends(node, peer, &mut body, &mut budget);
+                }
+                Kind::Polls if takes_requests => {
+                    self.pack_polls(node, peer, &mut body, &mut budget);
+                }
                 _ => {}
             }
         }
@@ -128,7 +133,13 @@ impl KafkaLog {
         }
     }
 
-    fn pack_sends(&mut self, peer: &NodeId, body: &mut Packet, budget: &mut Budget) {
+    fn pack_sends(
+        &mut self,
+        node: &Node<Event>,
+        peer: &NodeId,
+        body: &mut Packet,
+        budget: &mut Budget,
+    ) {
         let Some(link) = self.links.get_mut(peer) else { return };
         while let Some(id) = link.queue.sends.front() {
             let pending = self.sends.get_mut(id);
@@ -136,26 +147,39 @@ impl KafkaLog {
             let pending = pending.filter(|pending| pending.target.as_ref() == Some(peer));
             if let Some(pending) = pending {
                 let (key, msg) = (pending.key.clone(), pending.msg.clone());
-                let send = crate::Send { partition: id.0, seq: id.1, key, msg };
+                let request = node.traced_id(&pending.request);
+                let send = crate::Send { partition: id.0, seq: id.1, key, msg, request };
                 if !budget.take_item(&send) {
                     return;
                 }
                 pending.copies = pending.copies.saturating_add(1);
+                let _span = node.request_span(&pending.request).entered();
+                debug!(target: TARGET, %peer, partition = id.0, seq = id.1, "forwarded");
                 body.sends.push(send);
             }
             link.queue.sends.pop();
         }
     }
 
-    fn pack_polls(&mut self, peer: &NodeId, body: &mut Packet, budget: &mut Budget) {
+    fn pack_polls(
+        &mut self,
+        node: &Node<Event>,
+        peer: &NodeId,
+        body: &mut Packet,
+        budget: &mut Budget,
+    ) {
         let Some(link) = self.links.get_mut(peer) else { return };
         while let Some(id) = link.queue.polls.front() {
             let remote_poll = self.polls.remote_poll(id).filter(|poll| poll.target == *peer);
             if let Some(remote_poll) = remote_poll {
-                let poll = crate::Poll { id, offsets: remote_poll.offsets.clone() };
+                let client = self.polls.request(remote_poll);
+                let request = client.and_then(|client| node.traced_id(client));
+                let poll = crate::Poll { id, offsets: remote_poll.offsets.clone(), request };
                 if !budget.take_item(&poll) {
                     return;
                 }
+                let _span = client.map(|client| node.request_span(client).entered());
+                debug!(target: TARGET, %peer, poll = id, "forwarded");
                 body.polls.push(poll);
             }
             link.queue.polls.pop();
@@ -179,7 +203,9 @@ impl KafkaLog {
             });
             match next {
                 Some((Next::Full, ..)) => break,
-                Some((Next::Append(append), is_urgent_here, end)) => {
+                Some((Next::Append(mut append), is_urgent_here, end)) => {
+                    append.requests =
+                        self.traces.pack((id, append.at), append.entries.len(), budget);
                     let bytes = append.entries.iter().map(crate::Entry::encoded_len);
                     batch = batch.saturating_sub(bytes.fold(0, usize::saturating_add));
                     // The follower gets the next part of a floor when it has confirmed this one.

@@ -75,6 +75,7 @@ fn a_log_that_begins_anew_below_its_old_end_has_nothing_committed_above_it() {
         sole_follower: false,
         entries,
         floor,
+        requests: Vec::new(),
     };
     partition.replicate(&"n2".into(), append, &Retention::default(), Duration::ZERO);
     assert_eq!((partition.high(), partition.log().end()), (2, 3));
@@ -119,6 +120,7 @@ fn a_restart_does_not_make_a_follower_follow_an_older_leader() {
             sole_follower: false,
             entries: vec![entry(1, 9)],
             floor: None,
+            requests: Vec::new(),
         };
         partition.replicate(&"n1".into(), old, &Retention::default(), Duration::ZERO);
         assert_eq!(partition.log().end(), end, "{rule:?}");

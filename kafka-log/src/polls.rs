@@ -203,6 +203,11 @@ impl Polls {
         self.remote_polls.get(&id)
     }
 
+    /// The client's request that a remote poll is a part of.
+    pub(crate) fn request(&self, remote_poll: &RemotePoll) -> Option<&Request> {
+        self.pending.get(&remote_poll.poll).map(|pending| &pending.request)
+    }
+
     /// Forwards the keys of a remote poll again, each to one of these nodes. The first node gets
     /// the remote poll, and each other node a new one. Returns their names. If there is no room for
     /// more remote polls, the first node gets all keys.

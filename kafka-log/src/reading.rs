@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use maelstrom_core::{Error, Node, NodeId, Request};
+use maelstrom_core::{Error, Node, NodeId, Request, trace};
+use tracing::debug;
 
 use crate::offsets::{OFFSET_BYTES, offsets_len};
 use crate::packets::Urgency;
@@ -133,21 +134,25 @@ impl KafkaLog {
     }
 
     /// Takes a poll of a peer.
-    pub(crate) fn poll_from(&mut self, now: Duration, src: &NodeId, poll: Poll) {
+    pub(crate) fn poll_from(&mut self, node: &Node<Event>, src: &NodeId, poll: Poll) {
+        let _span = poll.request.as_ref().map(|id| trace::span(id).entered());
+        debug!(target: trace::TARGET, peer = %src, poll = poll.id, "read for a peer");
         let msgs = self.read(&poll.offsets).into_msgs();
         if let Some(link) = self.links.get_mut(src) {
             // If there is no room, the peer asks again, or asks another node.
             let polled = Polled { id: poll.id, msgs };
             link.queue.polled.push(polled, self.config.pending_bytes);
         }
-        self.schedule_packet(now, src, Urgency::Urgent);
+        self.schedule_packet(node.now(), src, Urgency::Urgent);
     }
 
     /// Takes a peer's answer.
     pub(crate) fn polled_by(&mut self, node: &mut Node<Event>, polled: Polled) {
-        let Some(target) = self.polls.remote_poll(polled.id).map(|poll| poll.target.clone()) else {
-            return;
-        };
+        let Some(remote_poll) = self.polls.remote_poll(polled.id) else { return };
+        let target = remote_poll.target.clone();
+        let request = self.polls.request(remote_poll);
+        let _span = request.map(|request| node.request_span(request).entered());
+        debug!(target: trace::TARGET, peer = %target, poll = polled.id, "polled");
         self.unqueue_poll(polled.id, &target);
         let bytes_max = self.config.pending_bytes;
         if let Some(answer) = self.polls.answered(polled.id, polled.msgs, bytes_max) {

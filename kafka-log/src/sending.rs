@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use maelstrom_core::{Error, Node, NodeId, Request};
+use maelstrom_core::{Error, Node, NodeId, Request, trace};
 use serde_json::value::RawValue;
 use tracing::debug;
 
@@ -69,9 +69,12 @@ impl KafkaLog {
             self.lead_single_node(node, id.0);
         }
         let Some(pending) = self.sends.get(id) else { return };
+        let _span = node.request_span(&pending.request).entered();
         let (tries, key, msg) = (pending.tries, pending.key.clone(), pending.msg.clone());
+        let request = node.traced_id(&pending.request);
         if self.open(id.0).leadership().is_some() {
-            return self.append_own(node, id, key, msg);
+            let send = crate::Send { partition: id.0, seq: id.1, key, msg, request };
+            return self.append_own(node, send);
         }
         let target = self.choose_target(now, id.0, tries);
         let link = target.as_ref().and_then(|target| self.links.get_mut(target));
@@ -139,16 +142,10 @@ impl KafkaLog {
     }
 
     /// Appends a send of this node's own client. This node leads.
-    fn append_own(
-        &mut self,
-        node: &mut Node<Event>,
-        id: SendId,
-        key: Arc<str>,
-        msg: Arc<RawValue>,
-    ) {
+    fn append_own(&mut self, node: &mut Node<Event>, send: crate::Send) {
         let (producer, own) = (self.own.producer(), self.own.id.clone());
-        let now = node.now();
-        match self.append_or_dedupe(node, id.0, &own, producer, id.1, (key, msg)) {
+        let (now, id) = (node.now(), (send.partition, send.seq));
+        match self.append_or_dedupe(node, &own, producer, send) {
             Some(Outcome::Refused) => {
                 self.reply_refused(node, id, 0);
                 // A log may already have another copy, so the send waits until this leader accepts
@@ -170,12 +167,11 @@ impl KafkaLog {
     fn append_or_dedupe(
         &mut self,
         node: &mut Node<Event>,
-        id: PartitionId,
         origin: &NodeId,
         producer: Producer,
-        seq: u64,
-        (key, msg): (Arc<str>, Arc<RawValue>),
+        send: crate::Send,
     ) -> Option<Outcome> {
+        let crate::Send { partition: id, seq, key, msg, request } = send;
         let now = node.now();
         let Self { config, partitions, .. } = self;
         let partition = partitions.get_mut(&id)?;
@@ -203,6 +199,7 @@ impl KafkaLog {
             node.mark(marks::BELOW_MIN_IN_SYNC);
         }
         if !lead.can_commit() || is_full {
+            debug!(target: trace::TARGET, partition = id, seq, "refused");
             return Some(Outcome::Refused);
         }
         let entry = Entry { epoch, producer, seq, key, msg };
@@ -212,6 +209,10 @@ impl KafkaLog {
             lead.wait(position, origin.clone(), bytes, now);
         }
         node.persist(&record);
+        debug!(target: trace::TARGET, partition = id, position, offset, "appended");
+        if let Some(request) = request.filter(|_| node.traces_requests()) {
+            self.traces.insert(id, position, request);
+        }
         for follower in followers {
             // The origin waits for its own send to come back as an entry.
             let urgency = if follower == *origin { Urgency::Urgent } else { Urgency::Lingering };
@@ -229,17 +230,20 @@ impl KafkaLog {
         send: crate::Send,
     ) {
         let (now, id, seq) = (node.now(), send.partition, send.seq);
+        let _span = send.request.as_ref().map(|id| trace::span(id).entered());
+        debug!(target: trace::TARGET, peer = %src, partition = id, seq, "forwarded by a peer");
         if self.placement.partition(&send.key) != id {
             return debug!(peer = %src, partition = id, "a key of another partition");
         }
         let producer = Producer { node: src.clone(), life };
         let outcome = if self.open(id).leadership().is_some() {
-            let outcome = self.append_or_dedupe(node, id, src, producer, seq, (send.key, send.msg));
+            let outcome = self.append_or_dedupe(node, src, producer, send);
             self.advance_high_watermark(node, id);
             outcome
         } else {
             node.mark(marks::REDIRECTS);
             node.count(&metrics::REDIRECTS, &[], 1);
+            debug!(target: trace::TARGET, peer = %src, partition = id, seq, "redirected");
             Some(self.redirect(now, id))
         };
         if let Some(outcome) = outcome
@@ -279,6 +283,9 @@ impl KafkaLog {
         sent: &SendOutcome,
     ) {
         let id = (sent.partition, sent.seq);
+        let request = self.sends.get(id).map(|pending| &pending.request);
+        let _span = request.map(|request| node.request_span(request).entered());
+        debug!(target: trace::TARGET, peer = %src, outcome = ?sent.outcome, "outcome");
         match &sent.outcome {
             Outcome::Offset(offset) => {
                 self.reply_send_ok(node, id, *offset);
@@ -319,6 +326,7 @@ impl KafkaLog {
     /// Dispatches all sends of a partition again, since its leader has changed or is not known any
     /// more.
     pub(crate) fn leader_changed(&mut self, node: &mut Node<Event>, id: PartitionId) {
+        self.traces.forget(id);
         for send in self.sends.of(id) {
             if let Some(pending) = self.sends.get_mut(send) {
                 pending.tries = 0;
@@ -370,6 +378,10 @@ impl KafkaLog {
         let done = lead.take_committed(high);
         let followers: Vec<NodeId> = lead.followers().cloned().collect();
         for (position, origin) in done {
+            if let Some(request) = self.traces.get(id, position) {
+                let _span = trace::span(request).entered();
+                debug!(target: trace::TARGET, partition = id, position, "committed");
+            }
             self.tell_committed(now, id, position, &origin);
         }
         for follower in followers {

@@ -157,6 +157,10 @@ pub struct Append {
     /// starts again from `at` once it has all parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub floor: Option<Box<FloorPart>>,
+    /// The ids of the clients' requests that became entries, by position, if the leader traces
+    /// requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<(Position, Arc<str>)>,
 }
 
 impl Append {
@@ -233,6 +237,9 @@ pub struct Send {
     pub key: Arc<str>,
     /// The message.
     pub msg: Arc<RawValue>,
+    /// The id of the client's request, if the sender traces requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Arc<str>>,
 }
 
 /// The outcome of a [`Send`].
@@ -273,6 +280,9 @@ pub struct Poll {
     pub id: u64,
     /// The first offset, by key.
     pub offsets: Offsets,
+    /// The id of the client's request, if the sender traces requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Arc<str>>,
 }
 
 /// The answer to a [`Poll`].
@@ -467,6 +477,19 @@ mod tests {
             r#"{"log_id":8,"epoch":9,"leader":[9,["n1",1]],"last":9,"end":2,"known":{"log_id":8,"#,
             r#""version":1,"epoch":9,"leader":["n1",1],"in_sync":[["n1",1]],"#,
             r#""eligible":[["n2",2]]}},"asks":true}]}"#,
+        ];
+        let text = text.concat();
+        let packet: Packet = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&packet).unwrap(), text);
+    }
+
+    #[test]
+    fn ids_of_requests_have_fixed_names_on_the_wire() {
+        let text = [
+            r#"{"life":1,"incarnation":2,"number":4,"appends":[{"partition":7,"epoch":9,"at":1,"#,
+            r#""prev":2,"high":3,"requests":[[1,"n1/c1/5"]]}],"sends":[{"partition":7,"seq":1,"#,
+            r#""key":"k","msg":2,"request":"n1/c1/6"}],"polls":[{"id":1,"offsets":{"k":2},"#,
+            r#""request":"n1/c1/7"}]}"#,
         ];
         let text = text.concat();
         let packet: Packet = serde_json::from_str(&text).unwrap();

@@ -165,6 +165,7 @@ mod store;
 mod store_error;
 pub mod task;
 mod timer;
+pub mod trace;
 
 pub use body::Verbatim;
 #[cfg(all(feature = "cli", feature = "disk"))]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
-use tracing::{debug, error, info};
+use tracing::{Span, debug, error, info};
 
 use crate::auth::Auth;
 use crate::body::{self, Ids};
@@ -21,6 +21,7 @@ use crate::metrics::{self, CallOutcome, Metric, Outcome, Recorder};
 use crate::outputs::{Outputs, Seal, SharedText};
 use crate::rpc::{PENDING_RPCS_MAX, RpcError, RpcResult, RpcTable};
 use crate::timer::TimerQueue;
+use crate::trace::{self, RequestId};
 
 /// The random source of a node. The driver seeds it. The same seed gives the same numbers on every
 /// machine.
@@ -75,6 +76,8 @@ pub struct Node<E> {
     pub(crate) marks: Marks,
     pub(crate) metrics: Recorder,
     pub(crate) auth: Auth,
+    /// True if messages to other nodes carry the ids of requests.
+    pub(crate) trace_requests: bool,
 }
 
 impl<E> Node<E> {
@@ -101,6 +104,7 @@ impl<E> Node<E> {
             marks: Marks::default(),
             metrics: Recorder::default(),
             auth: Auth::default(),
+            trace_requests: false,
         }
     }
 
@@ -198,6 +202,37 @@ impl<E> Node<E> {
         self.metrics.observe(metric, labels, value);
     }
 
+    /// The id of a client's request, in the log of all nodes: see [module `trace`](crate::trace).
+    #[must_use]
+    pub fn request_id<'a>(&'a self, request: &'a Request) -> RequestId<'a> {
+        RequestId { node: &self.id, client: request.src(), msg_id: request.msg_id() }
+    }
+
+    /// The span of a client's request. Enter it to continue the request in a later event: see
+    /// [module `trace`](crate::trace). A disabled span if the log does not want it, or if another node
+    /// sent the request.
+    #[inline]
+    #[must_use]
+    pub fn request_span(&self, request: &Request) -> Span {
+        if !trace::is_enabled() || self.node_ids.contains(request.src()) {
+            return Span::none();
+        }
+        trace::span_of(self.request_id(request))
+    }
+
+    /// True if messages to other nodes carry the ids of clients' requests.
+    #[must_use]
+    pub fn traces_requests(&self) -> bool {
+        self.trace_requests
+    }
+
+    /// The id of a client's request for a message to another node. `None`: the message carries no
+    /// id, because the node does not trace requests.
+    #[must_use]
+    pub fn traced_id(&self, request: &Request) -> Option<Arc<str>> {
+        self.trace_requests.then(|| self.request_id(request).to_string().into())
+    }
+
     /// Answers a request. If the sender wants no reply, nothing is sent.
     ///
     /// The node logs an error and sends nothing in these cases, which are mistakes in the program:
@@ -224,6 +259,7 @@ impl<E> Node<E> {
         body: &B,
         code: Option<ErrorCode>,
     ) {
+        let span = self.request_span(request).entered();
         let Some(in_reply_to) = request.msg_id() else {
             debug!(peer = %request.src(), "no reply: the message has no msg_id");
             return;
@@ -243,6 +279,9 @@ impl<E> Node<E> {
             let error = Error::crash("the reply has no JSON form");
             self.write_line(request.src(), ids, &SystemReply::Error(&error)).ok();
             outcome = Outcome::Error(error.code);
+        }
+        if !span.is_disabled() {
+            debug!(target: trace::TARGET, ?outcome, "answered");
         }
         if self.metrics.is_on() {
             self.metrics.answered(request.kind, outcome, self.age(request));

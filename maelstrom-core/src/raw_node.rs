@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tracing::span::EnteredSpan;
 use tracing::{debug, info, trace, warn};
 
 use self::early::Early;
@@ -24,6 +25,7 @@ use crate::metrics::{self, CallOutcome};
 use crate::names::Names;
 use crate::node::{Clock, Node, Output, SystemReply};
 use crate::rpc::Reply;
+use crate::trace;
 
 /// A node that does no I/O. Its inputs are bytes and the time. Its outputs are bytes and records.
 ///
@@ -119,6 +121,12 @@ impl<H: MessageHandler> RawNode<H> {
         let mut node = Self::new(handler, [7; 32], durable);
         node.node.next_msg_id = 1;
         node
+    }
+
+    /// Makes messages to other nodes carry the ids of clients' requests: see
+    /// [module `trace`](crate::trace). Off by default.
+    pub fn set_trace_requests(&mut self, trace_requests: bool) {
+        self.node.trace_requests = trace_requests;
     }
 
     /// Replays one record of an earlier process. Call it only before `init`.
@@ -329,12 +337,23 @@ impl<H: MessageHandler> RawNode<H> {
         }
         let src = self.names.get(message.src, self.node.node_ids());
         let mut request = self.node.accept(src, message.msg_id);
+        let _span = self.enter_span(&request, message.kind);
         request.kind = self.node.metrics.received(Some(message.kind), line_bytes(line));
         trace!(peer = %request.src(), msg_id = request.msg_id(), kind = message.kind, "message");
         if !self.refuse_beyond_limits(&request, message.kind) {
             self.serve(&request, message.kind, message.payload);
         }
         true
+    }
+
+    /// Enters the span of a client's request.
+    #[inline]
+    fn enter_span(&self, request: &Request, kind: &str) -> EnteredSpan {
+        let span = self.node.request_span(request).entered();
+        if !span.is_disabled() {
+            debug!(target: trace::TARGET, kind, "received");
+        }
+        span
     }
 
     /// Passes a request to the handler. If the handler returns an error, replies with it.
@@ -377,6 +396,7 @@ impl<H: MessageHandler> RawNode<H> {
             self.node.count(&metrics::REFUSED, &["pending_bytes"], 1);
         }
         let mut request = self.node.accept(src, header.msg_id);
+        let _span = self.enter_span(&request, kind);
         trace!(peer = %request.src(), msg_id = request.msg_id(), kind, "message");
         let result = if kind == "init" {
             request.kind = self.node.metrics.received(Some(kind), line_bytes(line));

@@ -72,6 +72,9 @@ pub struct Config {
     pub cluster_key_file: Option<PathBuf>,
     /// Limits beyond which the node refuses requests of clients.
     pub limits: Limits,
+    /// True if messages to other nodes carry the ids of clients' requests: see
+    /// [`trace`](crate::trace).
+    pub trace_requests: bool,
 }
 
 impl Default for Config {
@@ -82,6 +85,7 @@ impl Default for Config {
             metrics: None,
             cluster_key_file: None,
             limits: Limits::default(),
+            trace_requests: false,
         }
     }
 }
@@ -113,6 +117,7 @@ pub fn run<H: MessageHandler>(handler: H, config: &Config) -> anyhow::Result<()>
     );
     let mut node = RawNode::new(handler, seed, config.data_dir.is_some());
     node.set_limits(&config.limits);
+    node.set_trace_requests(config.trace_requests);
     if let Some(path) = &config.cluster_key_file {
         use_key(&mut node, path)?;
     }
@@ -141,8 +146,8 @@ fn use_key<H: MessageHandler>(_: &mut RawNode<H>, _: &Path) -> anyhow::Result<()
 /// Runs a node on any input and output until the input ends, the output closes, or `stop` is ready.
 ///
 /// The caller must have made `node` durable exactly if `config` names a folder. The caller must
-/// also have given `node` its limits and, if there is one, the key of the cluster: this function
-/// does not read those in `config`.
+/// also have given `node` its limits, whether it traces requests and, if there is one, the key of
+/// the cluster: this function does not read those in `config`.
 ///
 /// # Errors
 ///

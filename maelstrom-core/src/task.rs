@@ -67,6 +67,8 @@
 //!   waits for steps only is always resumed. A task that waits for anything else is dropped, with
 //!   an error in the log.
 //! * Tasks do not survive a restart of their node.
+//! * Events that a task logs name the request in whose span the task began: see
+//!   [module `trace`](crate::trace).
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -80,7 +82,7 @@ use rand::RngExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use tracing::error;
+use tracing::{Span, error};
 
 use crate::body::{self, Ids};
 use crate::error::Error;
@@ -88,6 +90,7 @@ use crate::message::NodeId;
 use crate::node::Node;
 use crate::rpc::{RpcError, RpcResult};
 use crate::service::{Cas, KvClient};
+use crate::trace;
 
 /// Maximum number of tasks of a [`Tasks`] that run at the same time.
 pub const TASKS_MAX: usize = if cfg!(test) { 1 << 8 } else { 1 << 16 };
@@ -112,6 +115,8 @@ struct Running<T> {
     steps: Steps,
     /// Number of its steps that have begun and not ended.
     open: u64,
+    /// The span in which the task began: that of its request.
+    span: Span,
 }
 
 impl<T> Default for Tasks<T> {
@@ -150,7 +155,8 @@ impl<T> Tasks<T> {
         steps.0.borrow_mut().now = node.now();
         let future: Pin<Box<dyn Future<Output = T>>> = Box::pin(begin(steps.clone()));
         let task = node.next_task();
-        self.running.insert(task, Running { future, steps, open: 1 });
+        let span = if trace::is_enabled() { Span::current() } else { Span::none() };
+        self.running.insert(task, Running { future, steps, open: 1, span });
         // The task begins with an event, so that its end always comes in one.
         node.set_timer(Duration::ZERO, Wake { task, step: u64::MAX, result: None }.into());
         Ok(())
@@ -160,6 +166,7 @@ impl<T> Tasks<T> {
     pub fn wake<E: From<Wake>>(&mut self, node: &mut Node<E>, wake: Wake) -> Option<T> {
         let Wake { task, step, result } = wake;
         let running = self.running.get_mut(&task)?;
+        let _span = running.span.clone().entered();
         running.open = running.open.saturating_sub(1);
         running.steps.ended(step, result, node.now());
         if let Poll::Ready(result) = running.go_on() {

@@ -39,6 +39,8 @@ pub(crate) struct Cluster {
     replies: BTreeMap<u64, Value>,
     /// All messages between nodes, and to and from `lin-kv`.
     pub(crate) said: Vec<Value>,
+    /// The logs of nodes.
+    pub(crate) logs: BTreeMap<&'static str, tracing::Dispatch>,
 }
 
 impl Cluster {
@@ -61,6 +63,7 @@ impl Cluster {
             msg_id: 0,
             replies: BTreeMap::new(),
             said: Vec::new(),
+            logs: BTreeMap::new(),
         };
         for name in names {
             cluster.start(name);
@@ -83,6 +86,16 @@ impl Cluster {
         self.nodes.insert(name, node);
         let init = json!({"type": "init", "node_id": name, "node_ids": self.names});
         assert_eq!(self.ask(name, init)["type"], "init_ok");
+    }
+
+    /// Makes all nodes that are up trace requests.
+    pub(crate) fn trace_requests(&mut self) {
+        self.nodes.values_mut().for_each(|node| node.set_trace_requests(true));
+    }
+
+    /// Makes events go to the log of a node, if it has one.
+    fn enter_log(&self, name: &str) -> Option<tracing::dispatcher::DefaultGuard> {
+        self.logs.get(name).map(tracing::dispatcher::set_default)
     }
 
     /// Gives these node names to nodes that start from now on.
@@ -193,7 +206,9 @@ impl Cluster {
         body["msg_id"] = json!(self.msg_id);
         let line = json!({"src": "c1", "dest": name, "body": body}).to_string();
         let clock = self.clock();
+        let log = self.enter_log(name);
         self.nodes.get_mut(name).unwrap().handle_line(clock, line.as_bytes());
+        drop(log);
         self.take_outputs(name);
         self.deliver();
         self.msg_id
@@ -251,7 +266,9 @@ impl Cluster {
                 continue;
             };
             let clock = self.clock();
+            let log = self.enter_log(name);
             self.nodes.get_mut(name).unwrap().handle_timeout(clock);
+            drop(log);
             self.take_outputs(name);
             self.deliver();
         }
@@ -332,8 +349,10 @@ impl Cluster {
         }
         let clock = self.clock();
         let name = *self.names.iter().find(|name| **name == dest).unwrap();
+        let log = self.enter_log(name);
         if let Some(node) = self.nodes.get_mut(name) {
             node.handle_line(clock, line.as_bytes());
+            drop(log);
             self.take_outputs(name);
         }
     }

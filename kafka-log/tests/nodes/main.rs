@@ -12,4 +12,5 @@ mod requests;
 mod settings;
 mod sizes;
 mod snapshots;
+mod traces;
 mod transcript;

@@ -1,13 +1,18 @@
 //! Log lines on stderr.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
+
+use super::log_queue::{FLUSH_WITHIN, LineWriter, LogQueue, log_panics};
+use crate::trace;
 
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -18,34 +23,81 @@ pub enum LogFormat {
     Json,
 }
 
+/// Keeps the log of a node going. Keep it until the end of `main`: its end waits until the last
+/// lines are written, for up to 1 s.
+#[derive(Debug)]
+#[must_use = "the last lines of a log are lost if the process does not wait for them"]
+pub struct LogGuard(Option<Arc<LogQueue>>);
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        if let Some(queue) = &self.0 {
+            queue.flush(FLUSH_WITHIN);
+        }
+    }
+}
+
+/// Sends the `tracing` events of a node to stderr. Does nothing if a subscriber is set up already.
+///
+/// The node never waits for stderr: a thread writes the lines. If no process reads stderr, the pipe
+/// fills up, then a queue of 1 MiB. Later lines are lost. When the thread can write again, it
+/// reports their number in one line.
+///
+/// The last lines before a panic or the end of `main` are in the log, as far as stderr takes them
+/// within 1 s. The message of a panic is plain text in both formats.
+///
+/// With `trace_requests`, the log has the events of [`trace::TARGET`], whatever `RUST_LOG` says.
+pub fn init_node_logging(format: LogFormat, trace_requests: bool) -> LogGuard {
+    let Ok(queue) = LogQueue::start(format) else {
+        init(format, trace_requests, BoxMakeWriter::new(io::stderr));
+        tracing::warn!("no thread for the log: a stderr that no process reads blocks the node");
+        return LogGuard(None);
+    };
+    let lines = Arc::clone(&queue);
+    let writer = BoxMakeWriter::new(move || LineWriter(Arc::clone(&lines)));
+    if init(format, trace_requests, writer) {
+        log_panics(Arc::clone(&queue));
+    }
+    LogGuard(Some(queue))
+}
+
 /// Sends the program's `tracing` events to stderr. Does nothing if a subscriber is set up already.
 ///
-/// The program writes each event before it goes on, so the last events before a crash are in the
-/// log. In return, the process that starts a node must read the node's stderr, point it at a file,
-/// or close it. If no process reads the pipe, it fills up. The node then blocks at its next
-/// event, and only SIGKILL ends it. Maelstrom reads stderr.
-#[expect(clippy::disallowed_methods, reason = "users of tracing expect this variable")]
+/// This is for tools and tests. The program writes each event before it goes on, so no event is
+/// lost. If no process reads stderr, the program blocks. A node uses [`init_node_logging`].
 pub fn init_logging(format: LogFormat) {
+    init(format, false, BoxMakeWriter::new(io::stderr));
+}
+
+/// Sets up the subscriber. Returns false if there is one already.
+#[expect(clippy::disallowed_methods, reason = "users of tracing expect this variable")]
+fn init(format: LogFormat, trace_requests: bool, writer: BoxMakeWriter) -> bool {
     let wanted = std::env::var("RUST_LOG").unwrap_or_default();
-    let (filter, refused) = match wanted.parse::<Targets>() {
+    let (mut filter, refused) = match wanted.parse::<Targets>() {
         Ok(filter) if !wanted.trim().is_empty() => (filter, None),
         Ok(_) => (Targets::new().with_default(LevelFilter::INFO), None),
         Err(error) => (Targets::new().with_default(LevelFilter::INFO), Some(error)),
     };
+    if trace_requests {
+        filter = filter.with_target(trace::TARGET, LevelFilter::DEBUG);
+    }
     let layer = fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(writer)
+        .with_ansi(io::stderr().is_terminal())
         .log_internal_errors(false);
     let result = match format {
         LogFormat::Text => registry().with(layer.with_filter(filter)).try_init(),
         LogFormat::Json => {
-            registry().with(layer.json().flatten_event(true).with_filter(filter)).try_init()
+            // The list of spans has the current span, too.
+            let layer = layer.json().flatten_event(true).with_current_span(false);
+            registry().with(layer.with_filter(filter)).try_init()
         }
     };
-    if let Err(error) = result {
+    if let Err(error) = &result {
         tracing::debug!(%error, "logging is set up already");
     }
     if let Some(error) = refused {
         tracing::warn!(%error, "RUST_LOG makes no sense and was ignored");
     }
+    result.is_ok()
 }

@@ -7,12 +7,13 @@
 mod data_args;
 #[cfg(feature = "runtime")]
 mod limit_args;
+mod log_queue;
 mod logging;
 #[cfg(feature = "runtime")]
 mod node_args;
 
 #[cfg(feature = "disk")]
 pub use data_args::DataArgs;
-pub use logging::{LogFormat, init_logging};
+pub use logging::{LogFormat, LogGuard, init_logging, init_node_logging};
 #[cfg(feature = "runtime")]
 pub use node_args::NodeArgs;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::limit_args::LimitArgs;
-use super::logging::{LogFormat, init_logging};
+use super::logging::{LogFormat, init_node_logging};
 use crate::handler::MessageHandler;
 use crate::message::LINE_BYTES_MAX;
 use crate::runtime::{self, Config};
@@ -40,6 +40,11 @@ pub struct NodeArgs {
     /// Format of log lines. They go to stderr. RUST_LOG selects the lines to log (default: info).
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
+
+    /// Log the steps of each client request with its id, such as n1/c3/17. Messages between nodes
+    /// then carry the id, so that other nodes name it, too. Costs time and bytes. [default: off]
+    #[arg(long)]
+    trace_requests: bool,
 
     /// Skip input lines with more bytes than this. (With a cluster key, a line may have twice as
     /// many bytes and a few more.)
@@ -104,7 +109,7 @@ impl NodeArgs {
         data_dir: Option<PathBuf>,
         handler: H,
     ) -> anyhow::Result<()> {
-        init_logging(self.log_format);
+        let _log = init_node_logging(self.log_format, self.trace_requests);
         runtime::run(
             handler,
             &Config {
@@ -119,6 +124,7 @@ impl NodeArgs {
                 #[cfg(not(feature = "auth"))]
                 cluster_key_file: None,
                 limits: self.limits.limits(),
+                trace_requests: self.trace_requests,
             },
         )
     }

@@ -12,6 +12,7 @@ use super::metrics;
 use super::peer::Standing;
 use super::record::RecordRef;
 use super::replica::{Run, VersionVector};
+use super::traces::log_entries;
 use super::wire::{Message, micros};
 use super::{Gossip, State, Tick, push};
 use crate::error::Error;
@@ -119,6 +120,7 @@ impl<S: State> Gossip<S> {
         run: Run<S::Entry>,
     ) -> Result<(), Error> {
         self.apply(run, |news| {
+            log_entries("applied", news);
             if S::MONOTONIC {
                 node.persist(&RecordRef::<S>::Others(news));
             }

@@ -132,6 +132,7 @@ mod peers;
 mod push;
 mod record;
 mod replica;
+mod traces;
 mod window;
 mod wire;
 
@@ -157,6 +158,7 @@ use peer::Peer;
 use peers::Peers;
 use record::{RecordRef, Recovering};
 use replica::Span;
+use traces::log_entries;
 
 #[cfg(feature = "cli")]
 pub use args::{GossipArgs, StateArgs};
@@ -446,6 +448,7 @@ impl<S: State> Gossip<S> {
         self.generation = self.generation.saturating_add(1);
         let run = Run { origin: self.origin.clone(), start, entries: vec![entry] };
         node.persist(&RecordRef::<S>::Own(&run));
+        log_entries("appended", &run);
         self.state.apply(&run.origin, run.entries);
         self.silent_until = None;
         self.drive(node);

@@ -46,7 +46,7 @@ fn help_and_version_are_told_on_stdout() {
     let help = run(&["--help"]);
     help.expect_success();
     let text = help.lines.join("\n");
-    for word in ["Usage:", "--log-format", "--max-line-bytes", "RUST_LOG"] {
+    for word in ["Usage:", "--log-format", "--trace-requests", "--max-line-bytes", "RUST_LOG"] {
         assert!(text.contains(word), "{text}");
     }
     let version = run(&["--version"]);

@@ -24,6 +24,7 @@ mod flood;
 mod flow;
 mod init;
 mod lines;
+mod log;
 mod requests;
 mod support;
 mod values;

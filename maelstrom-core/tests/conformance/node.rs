@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use clap::Parser;
+use maelstrom_core::task::{Tasks, Wake};
 use maelstrom_core::{
     Error, ErrorCode, MessageHandler, Node, NodeArgs, NodeId, Request, RpcResult,
 };
@@ -27,6 +28,7 @@ struct TestNode {
     started: u64,
     counted: u64,
     calls_ended: u64,
+    tasks: Tasks<Request>,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +48,12 @@ enum Payload {
     Twice,
     /// Never answers.
     Nothing,
+    /// Logs this many long lines, and then answers.
+    Log { lines: u64 },
+    /// Logs many lines and panics.
+    Panic,
+    /// Answers after a task with several steps, which logs a line after each.
+    Task,
     /// Never answers, and sets a timer again and again.
     Busy { ms: u64 },
     /// Calls another node with a `ping`, and answers with the result.
@@ -82,6 +90,8 @@ enum Reply {
         data: String,
     },
     LaterOk,
+    LogOk,
+    TaskOk,
     TwiceOk,
     /// The reply to the call was a `pong` with this value.
     CallOk {
@@ -111,8 +121,15 @@ enum Pong {
 
 enum Event {
     Later(Request),
+    Wake(Wake),
     Busy(Duration),
     Called(Call, RpcResult),
+}
+
+impl From<Wake> for Event {
+    fn from(wake: Wake) -> Self {
+        Self::Wake(wake)
+    }
 }
 
 /// An open call, and the request that waits for its result.
@@ -148,6 +165,7 @@ impl MessageHandler for TestNode {
         self.started = self.started.saturating_add(1);
     }
 
+    #[expect(clippy::panic, reason = "a test asks for it")]
     fn message(
         &mut self,
         node: &mut Node<Event>,
@@ -170,6 +188,27 @@ impl MessageHandler for TestNode {
                 Reply::TwiceOk
             }
             Payload::Nothing => return Ok(()),
+            Payload::Log { lines } => {
+                (0..lines).for_each(|line| tracing::info!(line, pad = "p".repeat(100), "a line"));
+                Reply::LogOk
+            }
+            Payload::Panic => {
+                let pad = "p".repeat(100);
+                (0..4_000).for_each(|line| tracing::info!(line, pad, "a line"));
+                tracing::info!("the last line");
+                panic!("as asked");
+            }
+            Payload::Task => {
+                let request = request.clone();
+                self.tasks.spawn(node, |steps| async move {
+                    for step in 0..2 {
+                        steps.sleep(Duration::from_millis(1)).await;
+                        tracing::info!(step, "a step");
+                    }
+                    request
+                })?;
+                return Ok(());
+            }
             Payload::Busy { ms } => {
                 self.event(node, Event::Busy(Duration::from_millis(ms)));
                 return Ok(());
@@ -203,6 +242,11 @@ impl MessageHandler for TestNode {
     fn event(&mut self, node: &mut Node<Event>, event: Event) {
         match event {
             Event::Later(request) => node.reply(&request, &Reply::LaterOk),
+            Event::Wake(wake) => {
+                if let Some(request) = self.tasks.wake(node, wake) {
+                    node.reply(&request, &Reply::TaskOk);
+                }
+            }
             Event::Busy(period) => node.set_timer(period, Event::Busy(period)),
             Event::Called(call, result) => {
                 self.calls_ended = self.calls_ended.saturating_add(1);

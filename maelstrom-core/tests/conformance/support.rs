@@ -102,14 +102,7 @@ impl Process {
     /// [`read_bytes`](Self::read_bytes).
     pub(crate) fn unread(command: &mut Command) -> Self {
         let mut process = Self::unheard(command);
-        let mut log = process.child.stderr.take().unwrap();
-        let (to_stderr, stderr) = channel();
-        process.stderr = stderr;
-        spawn(move || {
-            let mut bytes = Vec::new();
-            log.read_to_end(&mut bytes).unwrap();
-            to_stderr.send(String::from_utf8(bytes).unwrap()).ok();
-        });
+        process.read_log();
         process
     }
 
@@ -122,6 +115,26 @@ impl Process {
         process.stderr = stderr;
         process.read();
         process
+    }
+
+    /// A node that waits for `init`, and whose log stays unread until
+    /// [`read_log`](Self::read_log).
+    pub(crate) fn with_unread_log(command: &mut Command) -> Self {
+        let mut process = Self::unheard(command);
+        process.read();
+        process
+    }
+
+    /// Starts a thread that reads the log until it ends.
+    pub(crate) fn read_log(&mut self) {
+        let mut log = self.child.stderr.take().unwrap();
+        let (to_stderr, stderr) = channel();
+        self.stderr = stderr;
+        spawn(move || {
+            let mut bytes = Vec::new();
+            log.read_to_end(&mut bytes).unwrap();
+            to_stderr.send(String::from_utf8(bytes).unwrap()).ok();
+        });
     }
 
     /// A node whose output and log stay unread.
@@ -310,6 +323,20 @@ impl Process {
             assert_eq!(end, RecvTimeoutError::Disconnected);
         }
         Ended { status, lines, stderr, elapsed }
+    }
+
+    /// Waits for the process to end successfully, and reads nothing of its log before.
+    #[track_caller]
+    pub(crate) fn expect_exit_without_reading_the_log(&mut self) {
+        let begin = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(begin.elapsed() < DEADLINE, "the process did not end");
+            sleep(Duration::from_millis(1));
+        };
+        assert!(status.success(), "{status}");
     }
 
     /// Sends a signal: `TERM`, `INT`.

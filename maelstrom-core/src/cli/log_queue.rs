@@ -1,0 +1,282 @@
+//! The queue of log lines between the node and stderr.
+//!
+//! A process that starts a node may never read the node's stderr. The pipe then fills up, and a
+//! write to it blocks. So only a thread of its own writes to stderr, and the node puts its lines
+//! into a queue with a limit.
+//!
+//! The invariants:
+//!
+//! * [`LogQueue::push`] never waits for stderr. If the queue is full, it drops the line and counts
+//!   it.
+//! * Lines leave in their order. Once a line is lost, all lines are lost until the thread takes the
+//!   queue. It then reports their number, in the place where they would have been.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::mem;
+use std::panic;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use memchr::{memchr, memrchr};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+
+use super::logging::LogFormat;
+
+/// Maximum number of bytes that wait. A longer line waits alone.
+const BYTES_MAX: usize = 1 << 20;
+
+/// A pipe takes a write of up to this many bytes at once, on Linux.
+const PIPE_BUF: usize = 4 << 10;
+
+/// Buffers beyond this capacity are not used again.
+const SPARE_BYTES_MAX: usize = 2 * BYTES_MAX;
+
+/// How long the end of a process waits for its last lines.
+pub(super) const FLUSH_WITHIN: Duration = Duration::from_secs(1);
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(super) struct LogQueue {
+    state: Mutex<State>,
+    /// Notified when lines come, and when lines have been written.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Lines that wait.
+    pending: Vec<u8>,
+    /// Number of lines that were dropped after those in `pending`.
+    lost: u64,
+    /// True while the thread writes lines that it took.
+    is_writing: bool,
+}
+
+impl State {
+    fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.lost == 0
+    }
+}
+
+impl LogQueue {
+    /// Starts the thread that writes the lines to stderr.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no thread left.
+    #[expect(clippy::disallowed_methods, reason = "the thread only writes log lines")]
+    pub(super) fn start(format: LogFormat) -> io::Result<Arc<Self>> {
+        let queue = Arc::new(Self::default());
+        let taken = Arc::clone(&queue);
+        let write = move || {
+            let mut chunk = Vec::new();
+            loop {
+                taken.write_next(&mut io::stderr(), format, &mut chunk);
+            }
+        };
+        thread::Builder::new().name("log".into()).spawn(write)?;
+        Ok(queue)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that holds the lock leaves the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a line, or drops and counts it.
+    fn push(&self, line: &[u8]) {
+        let mut state = self.lock();
+        let bytes = state.pending.len().saturating_add(line.len());
+        if state.lost > 0 || (bytes > BYTES_MAX && !state.pending.is_empty()) {
+            state.lost = state.lost.saturating_add(1);
+        } else {
+            state.pending.extend_from_slice(line);
+        }
+        let is_waited_for = !state.is_writing;
+        drop(state);
+        if is_waited_for {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Adds the last lines of a process, even beyond the limit.
+    fn push_last(&self, text: &str) {
+        self.lock().pending.extend_from_slice(text.as_bytes());
+        self.changed.notify_all();
+    }
+
+    /// Waits until all lines are written, but no longer than `within`. Returns true if they are.
+    pub(super) fn flush(&self, within: Duration) -> bool {
+        let is_busy = |state: &mut State| !state.is_idle() || state.is_writing;
+        let waited = self.changed.wait_timeout_while(self.lock(), within, is_busy);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.is_idle() && !state.is_writing
+    }
+
+    /// Waits for lines, and writes them. `chunk` is an empty buffer, before and after.
+    fn write_next(&self, out: &mut impl Write, format: LogFormat, chunk: &mut Vec<u8>) {
+        let waited = self.changed.wait_while(self.lock(), |state| state.is_idle());
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        mem::swap(&mut state.pending, chunk);
+        let lost = mem::take(&mut state.lost);
+        state.is_writing = true;
+        drop(state);
+        if lost > 0 {
+            chunk.extend_from_slice(loss_line(format, lost).as_bytes());
+        }
+        // If stderr is closed, there is no place to report the error.
+        write_lines(out, chunk).ok();
+        if chunk.capacity() > SPARE_BYTES_MAX {
+            *chunk = Vec::new();
+        }
+        chunk.clear();
+        self.lock().is_writing = false;
+        self.changed.notify_all();
+    }
+}
+
+/// Writes lines in groups of whole lines that a pipe takes at once. So the lines of several
+/// processes with the same stderr do not mix, unless one is longer than that.
+fn write_lines(out: &mut impl Write, mut lines: &[u8]) -> io::Result<()> {
+    while !lines.is_empty() {
+        let group = lines.get(..PIPE_BUF).unwrap_or(lines);
+        let end = memrchr(b'\n', group).or_else(|| memchr(b'\n', lines));
+        let len = end.map_or(lines.len(), |at| at.saturating_add(1));
+        let Some((group, rest)) = lines.split_at_checked(len) else { break };
+        out.write_all(group)?;
+        lines = rest;
+    }
+    Ok(())
+}
+
+/// The line that reports lost lines. It looks like a warning of the subscriber.
+fn loss_line(format: LogFormat, lost: u64) -> String {
+    const TARGET: &str = module_path!();
+    const MESSAGE: &str = "log lines were lost: they came faster than stderr was read";
+    let mut time = String::new();
+    SystemTime.format_time(&mut Writer::new(&mut time)).ok();
+    match format {
+        LogFormat::Text => format!("{time}  WARN {TARGET}: {MESSAGE} lost={lost}\n"),
+        LogFormat::Json => {
+            let head = format!(r#""timestamp":"{time}","level":"WARN","message":"{MESSAGE}""#);
+            format!("{{{head},\"lost\":{lost},\"target\":\"{TARGET}\"}}\n")
+        }
+    }
+}
+
+/// Writes whole lines into the queue.
+pub(super) struct LineWriter(pub(super) Arc<LogQueue>);
+
+impl Write for LineWriter {
+    /// Takes one event: the subscriber writes each event with one call.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Makes a panic write its message through the queue, behind the lines before it. The panic waits
+/// for a bounded time until they are written. The default hook writes to stderr itself, so it could
+/// overtake the lines, and would block if no process reads stderr.
+pub(super) fn log_panics(queue: Arc<LogQueue>) {
+    panic::set_hook(Box::new(move |info| {
+        let thread = thread::current();
+        let mut text = format!("\nthread '{}' {info}\n", thread.name().unwrap_or("?"));
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            writeln!(text, "stack backtrace:\n{backtrace}").ok();
+        }
+        queue.push_last(&text);
+        queue.flush(FLUSH_WITHIN);
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes everything that waits.
+    fn written(queue: &LogQueue, format: LogFormat) -> String {
+        let mut out = Vec::new();
+        let mut chunk = Vec::new();
+        queue.write_next(&mut out, format, &mut chunk);
+        assert!(chunk.is_empty());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn lines_leave_in_their_order() {
+        let queue = LogQueue::default();
+        queue.push(b"first\n");
+        queue.push(b"second\n");
+        assert_eq!(written(&queue, LogFormat::Text), "first\nsecond\n");
+        assert!(queue.flush(Duration::ZERO));
+    }
+
+    #[test]
+    fn lines_beyond_the_limit_are_counted_and_reported_in_their_place() {
+        let (queue, line) = (LogQueue::default(), [b'x'; 1 << 10]);
+        let before = BYTES_MAX >> 10;
+        for _ in 0..before + 7 {
+            queue.push(&line);
+        }
+        queue.push(b"short, but late\n");
+        let text = written(&queue, LogFormat::Text);
+        let loss = &text[BYTES_MAX..];
+        assert!(loss.contains(" WARN maelstrom_core::cli::log_queue: log lines "), "{loss}");
+        assert!(loss.ends_with(" lost=8\n"), "{loss}");
+        queue.push(b"there is room again\n");
+        assert_eq!(written(&queue, LogFormat::Text), "there is room again\n");
+    }
+
+    #[test]
+    fn a_line_longer_than_the_limit_goes_alone() {
+        let (queue, line) = (LogQueue::default(), vec![b'x'; BYTES_MAX + 1]);
+        queue.push(&line);
+        queue.push(b"lost\n");
+        let text = written(&queue, LogFormat::Json);
+        let loss: serde_json::Value = serde_json::from_str(&text[line.len()..]).unwrap();
+        assert_eq!((&loss["lost"], &loss["level"]), (&1.into(), &"WARN".into()), "{loss}");
+    }
+
+    /// Keeps each write by itself.
+    struct Writes(Vec<Vec<u8>>);
+
+    impl Write for Writes {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.push(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_write_has_whole_lines_and_no_more_than_a_pipe_takes_at_once() {
+        let lens = [1_000, PIPE_BUF - 1_000, 1, 2 * PIPE_BUF, 5_000, 10];
+        let line = |len: usize| "x".repeat(len - 1) + "\n";
+        let lines: String = lens.into_iter().map(line).collect();
+        let mut out = Writes(Vec::new());
+        write_lines(&mut out, lines.as_bytes()).unwrap();
+        write_lines(&mut out, b"no newline").unwrap();
+        let written: Vec<usize> = out.0.iter().map(Vec::len).collect();
+        assert_eq!(written, [PIPE_BUF, 1, 2 * PIPE_BUF, 5_000, 10, 10]);
+    }
+
+    #[test]
+    fn a_flush_ends_although_no_line_is_written() {
+        let queue = LogQueue::default();
+        queue.push(b"line\n");
+        assert!(!queue.flush(Duration::from_millis(1)));
+    }
+}
