@@ -103,7 +103,7 @@ impl KafkaLog {
             return self.check_leader(now, id);
         }
         if let Some((from, to)) = self.next_in_sync_change(now, id) {
-            debug!(partition = id, ?to, "proposes");
+            debug!(partition = id, ?to, "proposes a change of the record");
             let is_smaller = to.in_sync.len() < from.in_sync.len();
             node.mark(if is_smaller { marks::SHRINKS } else { marks::EXPANDS });
             self.swap(node, id, from, to, false);
@@ -344,7 +344,7 @@ impl KafkaLog {
         if let Some(next) = next {
             let mut next = next.with_eligible(record, self.config.in_sync_min);
             next.epoch = next.epoch.max(epoch);
-            info!(partition = id, epoch = next.epoch, from = %record.leader.node, "takes over");
+            info!(partition = id, epoch = next.epoch, from = %record.leader.node, "takes over the partition");
             self.swap(node, id, record.clone(), next, false);
         }
     }
@@ -396,7 +396,7 @@ impl KafkaLog {
         if record.epoch <= partition.epoch() || record.leader != self.own.replica() {
             return;
         }
-        info!(partition = id, epoch = record.epoch, "leads");
+        info!(partition = id, epoch = record.epoch, "leads the partition");
         node.count(&metrics::ELECTIONS, &[], 1);
         if !self.config.rules.hold(Rule::LeadWithWholeLog) {
             let to = partition.high();

@@ -96,7 +96,7 @@ impl KafkaLog {
             self.recover_with(now, src);
         }
         if received.is_back {
-            info!(peer = %src, "is back");
+            info!(peer = %src, "a peer is up again");
             node.mark(marks::BACK);
             self.peer_is_back(now, src);
         }
@@ -133,7 +133,7 @@ impl KafkaLog {
     /// The peer has begun a new life. This node must learn again which entries and watermarks the
     /// peer has.
     fn peer_restarted(&mut self, now: Duration, peer: &NodeId) {
-        debug!(peer = %peer, "has begun a life");
+        debug!(peer = %peer, "a peer has started");
         let incarnation = self.links.get(peer).and_then(crate::Link::incarnation);
         for id in self.led_for(peer) {
             if let Some(partition) = self.partitions.get_mut(&id) {
@@ -187,7 +187,7 @@ impl KafkaLog {
             return self.refuse_leader_of_other_log(now, src, id);
         }
         if !self.keeps(id) || !self.placement.keeps(src, id) {
-            return debug!(peer = %src, partition = id, "appends to what is not kept here");
+            return debug!(peer = %src, partition = id, "ignored an append to a partition that this node does not keep");
         }
         let retention = self.config.retention.clone();
         if let Some(link) = self.links.get_mut(src) {
@@ -235,7 +235,7 @@ impl KafkaLog {
         }
         self.schedule_packet(now, src, if is_urgent { Urgency::Urgent } else { Urgency::Lazy });
         if is_change {
-            debug!(partition = id, epoch, leader = %src, "follows");
+            debug!(partition = id, epoch, leader = %src, "follows a leader");
             self.leader_changed(node, id);
         }
         self.reply_to_committed(node, id, committed);
@@ -251,14 +251,14 @@ impl KafkaLog {
         let Some(lead) = partition.role.as_leader_mut() else { return };
         if keeps_other_log {
             if lead.mark_other_log(src) {
-                warn!(partition = id, peer = %src, "keeps another log: its own log says what to do");
+                warn!(partition = id, peer = %src, "a peer keeps another log of this partition");
                 // This node's log may be the wrong one.
                 partition.request_metadata(now);
             }
             return;
         }
         if ack.epoch > lead.epoch() {
-            info!(partition = id, epoch = ack.epoch, peer = %src, "knows a newer leader");
+            info!(partition = id, epoch = ack.epoch, peer = %src, "a peer knows a newer leader");
             node.mark(marks::STEPS_DOWN);
             node.count(&metrics::STEP_DOWNS, &[], 1);
             partition.step_down();
@@ -310,7 +310,7 @@ impl KafkaLog {
                 }
             }
             if falls {
-                info!(peer = %peer, "does not answer");
+                info!(peer = %peer, "a peer is down: it does not answer");
                 node.mark(marks::DOWN);
                 node.count(&metrics::FAILURES, &[], 1);
                 self.peer_failed(node, &peer);

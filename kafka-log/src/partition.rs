@@ -324,8 +324,8 @@ impl Partition {
             records.push(Record::Truncate { partition: self.id, to });
         }
         if self.leadership().is_some() || self.leader() != Some(leader) {
-            warn!(partition = self.id, epoch = self.epoch, peer = %leader, "two lead in one epoch");
-            debug_assert!(!self.rules.all_hold(), "two lead in one epoch");
+            warn!(partition = self.id, epoch = self.epoch, peer = %leader, "two leaders in one epoch");
+            debug_assert!(!self.rules.all_hold(), "two leaders in one epoch");
             return Vec::new();
         }
         let Append { at, prev, high, sole_follower, entries, floor, .. } = append;
@@ -381,7 +381,7 @@ impl Partition {
                 debug_assert!(may_happen, "nothing that is committed is cut off");
                 let count = self.high.saturating_sub(at);
                 if self.epoch >= UNCLEAN_EPOCHS {
-                    warn!(partition, count, "an unclean recovery did without these messages");
+                    warn!(partition, count, "an unclean recovery lost these messages");
                 } else {
                     warn!(partition, count, "committed messages are cut off: this must not happen");
                 }

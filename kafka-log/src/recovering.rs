@@ -104,7 +104,7 @@ impl KafkaLog {
     ) {
         let (now, id) = (node.now(), report.partition);
         if ![src, &self.own.id].into_iter().all(|end| self.placement.keeps(end, id)) {
-            return debug!(peer = %src, partition = id, "tells of what is not kept here");
+            return debug!(peer = %src, partition = id, "ignored a report about a partition that this node does not keep");
         }
         if let Some(link) = self.links.get_mut(src).filter(|_| !report.holding.is_empty()) {
             link.note_records();
@@ -218,7 +218,12 @@ impl KafkaLog {
                 if record.log_id == 0 {
                     record.log_id = draw_name(node);
                 }
-                info!(partition = id, epoch = record.epoch, is_unclean, "recovers");
+                info!(
+                    partition = id,
+                    epoch = record.epoch,
+                    is_unclean,
+                    "leads the partition after a recovery"
+                );
                 node.mark(marks::RECOVERS);
                 return self.swap(node, id, record.clone(), record, true);
             }

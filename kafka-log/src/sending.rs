@@ -233,7 +233,7 @@ impl KafkaLog {
         let _span = send.request.as_ref().map(|id| trace::span(id).entered());
         debug!(target: trace::TARGET, peer = %src, partition = id, seq, "forwarded by a peer");
         if self.placement.partition(&send.key) != id {
-            return debug!(peer = %src, partition = id, "a key of another partition");
+            return debug!(peer = %src, partition = id, "refused a send: its key belongs to another partition");
         }
         let producer = Producer { node: src.clone(), life };
         let outcome = if self.open(id).leadership().is_some() {

@@ -200,7 +200,7 @@ impl KafkaLog {
         let own = self.config.peer_settings();
         let is_other = theirs.guarantees.is_some_and(|theirs| Some(theirs) != own.guarantees);
         if theirs.records != own.records || is_other {
-            warn!(peer = %peer, %theirs, %own, "has other settings: give all nodes the same ones");
+            warn!(peer = %peer, %theirs, %own, "a peer has other settings: give all nodes the same ones");
         }
     }
 

@@ -291,7 +291,7 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         self.records.store = Some(store);
         self.node.recorder().gauge(&metrics::RECOVERED, &[], metrics::float(records));
         let took = begun.elapsed();
-        info!(node = %name, dir = %dir.display(), records, ?took, "has its records back");
+        info!(node = %name, dir = %dir.display(), records, ?took, "recovered its records");
         Ok(())
     }
 

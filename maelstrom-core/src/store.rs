@@ -106,7 +106,7 @@ impl Store {
         let database = create(&path)?;
         for left_over in [NEW_EXTENSION, OLD_EXTENSION] {
             if let Err(error) = replacement::remove_left_over(&path.with_extension(left_over)) {
-                warn!(%error, "cannot be removed: no snapshot can be taken");
+                warn!(%error, "a left-over file cannot be removed, so no snapshot can be taken");
             }
         }
         sync_folder(&folder)?;
@@ -317,7 +317,7 @@ impl Store {
     }
 
     fn give_up(&mut self, error: &dyn std::error::Error) {
-        warn!(%error, "no snapshot was taken: the next one is tried once there is as much again to keep");
+        warn!(%error, "no snapshot was taken: the node tries again when it has as many more records");
         self.replacement = None;
         self.snapshots.1 = self.snapshots.1.saturating_add(1);
         // Restarts the count, so that the next record does not trigger another attempt.

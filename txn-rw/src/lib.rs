@@ -352,13 +352,13 @@ impl<M: Map> TxnRw<M> {
         let leap = self.gossip.state().clock().saturating_sub(before);
         if leap > CLOCK_LEAP_NOTED {
             self.leaps = self.leaps.saturating_add(1);
-            info!(peer = %request.src(), leap, times = self.leaps, "others were much busier");
+            info!(peer = %request.src(), leap, times = self.leaps, "the logical clock jumped: another node was much busier");
         }
         if let Err(error) = &result {
             self.refused = self.refused.saturating_add(1);
             // It may come again and again.
             if self.refused.is_power_of_two() {
-                warn!(peer = %request.src(), times = self.refused, %error, "makes no sense");
+                warn!(peer = %request.src(), times = self.refused, %error, "a gossip message was refused");
             }
         }
         result

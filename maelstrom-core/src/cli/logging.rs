@@ -97,7 +97,7 @@ fn init(format: LogFormat, trace_requests: bool, writer: BoxMakeWriter) -> bool 
         tracing::debug!(%error, "logging is set up already");
     }
     if let Some(error) = refused {
-        tracing::warn!(%error, "RUST_LOG makes no sense and was ignored");
+        tracing::warn!(%error, "RUST_LOG is invalid and was ignored");
     }
     result.is_ok()
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::window::BATCHES_MAX;
 use super::wire::Message;
-use super::{Gossip, Parcel, State};
+use super::{Gossip, MessageParts, State};
 use crate::message::NodeId;
 use crate::node::Node;
 
@@ -164,14 +164,14 @@ impl<S: State> Gossip<S> {
         &mut self,
         node: &mut Node<E>,
         id: &NodeId,
-        parcels: Vec<Parcel<S>>,
+        messages: Vec<MessageParts<S>>,
     ) {
-        let count = parcels.len();
+        let count = messages.len();
         self.burst = self.burst.saturating_add(u64::from(count > 1));
-        for (index, parcel) in parcels.into_iter().enumerate() {
+        for (index, parts) in messages.into_iter().enumerate() {
             let left = count.saturating_sub(index.saturating_add(1));
             let place = (count > 1).then_some(Place { burst: self.burst, index, left });
-            self.send(node, id, Parcel { place, ..parcel });
+            self.send(node, id, MessageParts { place, ..parts });
         }
     }
 }

@@ -40,7 +40,7 @@ use super::record::RecordRef;
 use super::replica::VersionVector;
 use super::window::{Room, Window, batches_max};
 use super::wire::{Echo, Fetch, Piece, micros};
-use super::{Gossip, Parcel, State};
+use super::{Gossip, MessageParts, State};
 use crate::error::Error;
 use crate::message::NodeId;
 use crate::node::Node;
@@ -294,7 +294,11 @@ impl<S: State> Gossip<S> {
             self.fetching.asked = Some(Asked { from, sent, deadline, heard, is_news, is_gap });
             let (answer_within, fetch) =
                 (Some(Duration::ZERO), Some(Fetch { position, batches, coming }));
-            return self.send(node, &id, Parcel { answer_within, fetch, ..Parcel::default() });
+            return self.send(
+                node,
+                &id,
+                MessageParts { answer_within, fetch, ..MessageParts::default() },
+            );
         }
     }
 
@@ -302,7 +306,7 @@ impl<S: State> Gossip<S> {
     /// the last message of the answer to the current fetch, returns whether the answer brought
     /// anything new. A late or duplicate message is not part of that answer and must not trigger
     /// another fetch.
-    pub(super) fn hear_answer(
+    pub(super) fn note_answer(
         &mut self,
         now: Duration,
         (src, echo): (&NodeId, Option<Echo>),
@@ -333,7 +337,7 @@ impl<S: State> Gossip<S> {
 
     /// Answers a fetch: sends a peer that has `have` the entries or pieces that it lacks, as many
     /// as it asked for.
-    pub(super) fn give<E>(
+    pub(super) fn answer_fetch<E>(
         &mut self,
         node: &mut Node<E>,
         id: &NodeId,
@@ -361,17 +365,17 @@ impl<S: State> Gossip<S> {
             // The peer takes no other snapshot now. An empty answer is an answer.
             batches = Some((vec![Vec::new()], false));
         }
-        let parcel = || Parcel { fetched: true, ..Parcel::default() };
+        let parts = || MessageParts { fetched: true, ..MessageParts::default() };
         node.mark(if batches.is_some() { marks::ANSWERED } else { marks::PIECES });
         let with = if batches.is_some() { "entries" } else { "state" };
         node.count(&metrics::REPAIRS, &[with], 1);
-        let parcels = if let Some((batches, _)) = batches {
-            batches.into_iter().map(|runs| Parcel { runs, ..parcel() }).collect()
+        let messages = if let Some((batches, _)) = batches {
+            batches.into_iter().map(|runs| MessageParts { runs, ..parts() }).collect()
         } else {
             let pieces = self.pieces(position.unwrap_or(0), count, bytes_max).into_iter();
-            pieces.map(|piece| Parcel { piece: Some(piece), ..parcel() }).collect()
+            pieces.map(|piece| MessageParts { piece: Some(piece), ..parts() }).collect()
         };
-        self.send_burst(node, id, parcels);
+        self.send_burst(node, id, messages);
     }
 
     /// Consecutive parts of the state, of about `bytes_max` each: at most `count`, as many as have
@@ -399,7 +403,7 @@ impl<S: State> Gossip<S> {
     /// between. A monotonic state shows all pieces at once. No piece is merged before the snapshot
     /// is complete. Otherwise the sender could fail, and the state would show entries that this
     /// node cannot name, so no other node could fetch them.
-    pub(super) fn take_piece<E>(
+    pub(super) fn receive_piece<E>(
         &mut self,
         node: &mut Node<E>,
         src: &NodeId,
@@ -444,7 +448,7 @@ impl<S: State> Gossip<S> {
     pub(super) fn merge_next<E>(&mut self, node: &mut Node<E>) -> Result<(), Error> {
         let is_piece_left = self.fetching.discarded.pop().is_some();
         if let Some(joining) = self.fetching.joining.take() {
-            return self.join_next(node, joining);
+            return self.join_step(node, joining);
         }
         if self.fetching.is_discarding {
             self.fetching.is_discarding = !self.state.discard_step() || is_piece_left;
@@ -468,7 +472,7 @@ impl<S: State> Gossip<S> {
 
     /// Persists the next pieces of a snapshot, or joins a part of it. After the last step, the
     /// whole snapshot is persisted before the state shows it.
-    fn join_next<E>(
+    fn join_step<E>(
         &mut self,
         node: &mut Node<E>,
         mut joining: Joining<S::Piece>,
@@ -506,7 +510,7 @@ impl<S: State> Gossip<S> {
     }
 
     fn advance(&mut self, version: &VersionVector) {
-        // The version never exceeds this node's own log: see `keep_own_log_apart`.
+        // The version never exceeds this node's own log: see `leave_log_known_to_others`.
         self.replica.advance(version);
         self.generation = self.generation.saturating_add(1);
     }

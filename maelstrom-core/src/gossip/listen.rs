@@ -34,7 +34,7 @@ fn note_gap<E>(node: &mut Node<E>) {
 
 impl<S: State> Gossip<S> {
     /// Processes a message that is ready.
-    pub(super) fn take<E: From<Tick>>(
+    pub(super) fn handle_message<E: From<Tick>>(
         &mut self,
         node: &mut Node<E>,
         src: &NodeId,
@@ -46,19 +46,19 @@ impl<S: State> Gossip<S> {
         };
         let echo = message.echo.filter(|echo| echo.life == self.life && echo.sent <= micros(now));
         let was_known = peer.is_known();
-        let standing = peer.hear(now, message.life, message.sent, echo);
+        let standing = peer.record_message(now, message.life, message.sent, echo);
         mark_standing(node, standing, was_known);
         let is_told = message.answer_within == Some(0);
         if standing == Standing::Unclear {
-            peer.doubt(now);
+            peer.require_proof(now);
             drop(peer);
         } else {
             drop(peer);
             self.hear_line_limit(src, message.line);
             self.silent_until = None;
-            self.listen(node, src, &message);
+            self.update_peer(node, src, &message);
         }
-        self.keep_own_log_apart(node, src, &message.have);
+        self.leave_log_known_to_others(node, src, &message.have);
         let (mut is_gap, mut is_kept) = (false, false);
         let (before, mut result) = (self.generation, Ok(()));
         for run in message.runs {
@@ -72,7 +72,7 @@ impl<S: State> Gossip<S> {
         let mut is_piece = false;
         // A late piece from an earlier life must not replace the current snapshot.
         if let Some(piece) = message.piece.filter(|_| standing != Standing::Unclear) {
-            let taken = self.take_piece(node, src, message.life, &message.have, piece);
+            let taken = self.receive_piece(node, src, message.life, &message.have, piece);
             is_piece = taken == Ok(true);
             is_gap |= !is_piece;
             result = result.and(taken.map(drop));
@@ -83,7 +83,7 @@ impl<S: State> Gossip<S> {
             note_gap(node);
         }
         let left = message.fetched.then(|| message.place.map_or(0, |place| place.left));
-        let answer = self.hear_answer(now, (src, echo), left, (is_news, is_gap));
+        let answer = self.note_answer(now, (src, echo), left, (is_news, is_gap));
         if let Some(mut peer) = self.peers.get_mut(src).filter(|_| answer.is_some() || is_news) {
             let is_fruitful = is_news || answer == Some(true);
             peer.fruitless = if is_fruitful { 0 } else { peer.fruitless.saturating_add(1) };
@@ -106,7 +106,7 @@ impl<S: State> Gossip<S> {
                 // The request may be late or duplicated, and the peer may have more entries by now.
                 have.join(&peer.known);
             }
-            self.give(node, src, have, fetch, message.sent);
+            self.answer_fetch(node, src, have, fetch, message.sent);
         }
         self.note_what_is_lacking(now, src, wait);
         self.drive(node);
@@ -145,14 +145,14 @@ impl<S: State> Gossip<S> {
     }
 
     /// Processes everything but the entries of a message from a peer's current life.
-    fn listen<E>(&mut self, node: &mut Node<E>, src: &NodeId, message: &Message<S>) {
+    fn update_peer<E>(&mut self, node: &mut Node<E>, src: &NodeId, message: &Message<S>) {
         let now = node.now();
         let Some(mut peer) = self.peers.get_mut(src) else {
             return;
         };
         let slack = slack(&self.config, self.usual_round_trip, &peer);
-        peer.confirm(now, &message.have, slack);
-        peer.look_at(message.view, message.hub.as_ref(), &message.lost);
+        peer.acknowledged(now, &message.have, slack);
+        peer.note_view(message.view, message.hub.as_ref(), &message.lost);
         if let Some(within) = message.answer_within.filter(|_| message.fetch.is_none()) {
             let at = now.saturating_add(Duration::from_micros(within));
             peer.answer_at = Some(peer.answer_at.map_or(at, |sooner| sooner.min(at)));
@@ -165,12 +165,12 @@ impl<S: State> Gossip<S> {
             let period = period.min(push::PERIOD_MAX.max(self.period));
             self.slot.hear_beat(now, age, period);
         }
-        let is_back = peer.rise(now);
+        let is_back = peer.mark_up(now);
         peer.is_doubted = !peer.is_up();
         drop(peer);
-        self.learn();
+        self.update_period();
         if is_back {
-            info!(peer = %src, "is back");
+            info!(peer = %src, "a peer is up again");
             node.mark(marks::BACK);
             let best = self.hub.as_ref().and_then(|hub| self.peers.get(hub)).map(|hub| hub.rank);
             let rank = self.peers.get(src).map(|peer| peer.rank);
@@ -185,7 +185,12 @@ impl<S: State> Gossip<S> {
     /// than the records held, records were lost. If it has more of the current log than this node
     /// itself, the node begins a new log, whatever the reason: no two entries may have the same
     /// name.
-    fn keep_own_log_apart<E>(&mut self, node: &mut Node<E>, src: &NodeId, have: &VersionVector) {
+    fn leave_log_known_to_others<E>(
+        &mut self,
+        node: &mut Node<E>,
+        src: &NodeId,
+        have: &VersionVector,
+    ) {
         if let Some((origin, end)) = &self.recovered {
             let lost = have.get(origin).saturating_sub(*end);
             if lost > 0 {

@@ -10,12 +10,12 @@ use super::marks;
 use super::metrics;
 use super::peer::Peer;
 use super::push::LITTLE_BYTES;
-use super::{Config, Gossip, Parcel, Slot, State};
+use super::{Config, Gossip, MessageParts, Slot, State};
 use crate::message::NodeId;
 use crate::node::Node;
 
-/// The minimum time between two roll calls.
-const ROLL_CALL_INTERVAL: Duration = Duration::from_secs(1);
+/// The minimum time between two probes of all candidates for a new hub.
+const CANDIDATES_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many nodes a node calls when it has lost its hub: those with the lowest ranks. One of them
 /// is the next hub, and passes on what it receives. All nodes on one side of a cut do this at the
@@ -36,7 +36,7 @@ const PATIENCE_MAX: Duration = Duration::from_secs(10);
 
 /// The results of the last review of all peers.
 #[derive(Debug, Default)]
-pub(super) struct Around {
+pub(super) struct Membership {
     /// The facts on which the results depend.
     seen: Seen,
     /// The peers that the hub cannot reach.
@@ -56,17 +56,21 @@ struct Seen {
 impl<S: State> Gossip<S> {
     /// Asks again each peer that has not confirmed in time, or considers it down. Returns the hub
     /// if it is now down.
-    pub(super) fn press<E>(&mut self, node: &mut Node<E>, now: Duration) -> Option<NodeId> {
+    pub(super) fn retry_or_mark_down<E>(
+        &mut self,
+        node: &mut Node<E>,
+        now: Duration,
+    ) -> Option<NodeId> {
         let mut gone = None;
         for id in self.peers.overdue(now) {
             let Some(mut peer) = self.peers.get_mut(&id) else {
                 continue;
             };
             if peer.is_silent() {
-                info!(peer = %id, "does not answer");
+                info!(peer = %id, "a peer is down: it does not answer");
                 node.mark(marks::DOWN);
                 node.count(&metrics::FAILURES, &[], 1);
-                peer.fall(now);
+                peer.mark_down(now);
                 drop(peer);
                 self.bursts.remove(&id);
                 if self.is_hub(&id) {
@@ -79,18 +83,23 @@ impl<S: State> Gossip<S> {
             peer.ask_again(now, slack);
             drop(peer);
             let answer_within = Some(Duration::ZERO);
-            self.send(node, &id, Parcel { answer_within, ..Parcel::default() });
+            self.send(node, &id, MessageParts { answer_within, ..MessageParts::default() });
         }
         gone
     }
 
     /// Calls the lowest nodes after the hub has failed: sends them entries that they may lack, and
     /// asks whether they are up.
-    pub(super) fn roll_call<E>(&mut self, node: &mut Node<E>, now: Duration, gone: &NodeId) {
+    pub(super) fn probe_hub_candidates<E>(
+        &mut self,
+        node: &mut Node<E>,
+        now: Duration,
+        gone: &NodeId,
+    ) {
         if self.has_just_lost_its_hub(now) {
             return;
         }
-        self.roll_called = Some(now);
+        self.candidates_probed = Some(now);
         node.mark(marks::HUB_GONE);
         let known = self.peers.get(gone).map(|peer| peer.known.clone()).unwrap_or_default();
         for id in self.peers.lowest_up(ROLL_CALL_PEERS_MAX) {
@@ -104,18 +113,18 @@ impl<S: State> Gossip<S> {
             let lacking = self.replica.lacking(&have, bytes_max);
             let runs = lacking.map_or(Vec::new(), |(spans, _)| spans);
             let slack = slack(&self.config, self.usual_round_trip, &peer);
-            peer.tell(self.replica.version(), self.generation);
+            peer.note_told(self.replica.version(), self.generation);
             peer.ask_for_life(now, slack);
             drop(peer);
             let answer_within = Some(Duration::ZERO);
-            self.send(node, &id, Parcel { answer_within, runs, ..Parcel::default() });
+            self.send(node, &id, MessageParts { answer_within, runs, ..MessageParts::default() });
         }
     }
 
     /// Whether the hub was lost a moment ago. If so, perhaps no node is about to send the missing
     /// entries.
     pub(super) fn has_just_lost_its_hub(&self, now: Duration) -> bool {
-        self.roll_called.is_some_and(|last| now < last.saturating_add(ROLL_CALL_INTERVAL))
+        self.candidates_probed.is_some_and(|last| now < last.saturating_add(CANDIDATES_INTERVAL))
     }
 
     /// Whether all peers were probed a moment ago. If so, answers of peers that are back may be in
@@ -125,11 +134,11 @@ impl<S: State> Gossip<S> {
     }
 
     /// Determines the hub, the peers that are down, and the peers that this node serves.
-    pub(super) fn look_around(&mut self, now: Duration) {
+    pub(super) fn refresh_membership(&mut self, now: Duration) {
         let best = self.peers.best(now).filter(|(rank, _)| *rank < self.rank);
         let hub = best.map(|(_, id)| id);
         if hub != self.hub {
-            debug!(?hub, "has another hub");
+            debug!(?hub, "the hub changed");
             let old = std::mem::replace(&mut self.hub, hub);
             self.view = self.view.saturating_add(1);
             self.slot = Slot::default();
@@ -138,32 +147,32 @@ impl<S: State> Gossip<S> {
                 peer.answer_at = Some(now).filter(|_| peer.is_up());
             }
         }
-        let unreviewed = self.peers.take_unreviewed();
+        let unclassified = self.peers.take_unclassified();
         let hub = self.hub.as_ref().and_then(|hub| self.peers.get(hub));
         let seen = Seen {
             hub: self.hub.clone(),
             lost_changes: hub.map(|hub| hub.lost_changes),
             down_changes: self.peers.down_changes(),
         };
-        if seen == self.around.seen {
-            unreviewed.iter().for_each(|id| self.review(id));
+        if seen == self.membership.seen {
+            unclassified.iter().for_each(|id| self.reclassify(id));
             return;
         }
         let lost_by_hub = hub.map(|hub| hub.lost.iter().cloned().collect());
-        self.around.lost_by_hub = lost_by_hub.unwrap_or_default();
+        self.membership.lost_by_hub = lost_by_hub.unwrap_or_default();
         let lost: Vec<NodeId> = self.peers.down().cloned().collect();
         if lost != self.lost.0 {
             self.view = self.view.saturating_add(1);
             self.lost = (lost, self.view);
         }
-        self.around.seen = seen;
-        self.around.to_probe =
+        self.membership.seen = seen;
+        self.membership.to_probe =
             self.peers.down().filter(|id| self.is_to_probe(id)).cloned().collect();
-        self.peers.ids().iter().for_each(|id| self.review(id));
+        self.peers.ids().iter().for_each(|id| self.reclassify(id));
     }
 
     /// Determines whether this node serves a peer.
-    fn review(&mut self, id: &NodeId) {
+    fn reclassify(&mut self, id: &NodeId) {
         let Some(is_served) = self.peers.get(id).map(|peer| self.serves(id, peer)) else {
             return;
         };
@@ -181,13 +190,13 @@ impl<S: State> Gossip<S> {
             && self.hub.as_ref().is_none_or(|hub| {
                 id == hub
                     || peer.hub.as_ref() == Some(&self.origin.node)
-                    || self.around.lost_by_hub.contains(id)
+                    || self.membership.lost_by_hub.contains(id)
             })
     }
 
     /// Whether this node serves a peer because its hub cannot reach that peer.
     pub(super) fn is_lost_by_hub(&self, id: &NodeId) -> bool {
-        self.around.lost_by_hub.contains(id)
+        self.membership.lost_by_hub.contains(id)
     }
 
     /// Whether this node probes a peer that is down, because no other node is known to serve it.
@@ -196,13 +205,13 @@ impl<S: State> Gossip<S> {
         let Some(hub) = &self.hub else {
             return true;
         };
-        self.around.lost_by_hub.contains(id) || rank(id) < rank(hub)
+        self.membership.lost_by_hub.contains(id) || rank(id) < rank(hub)
     }
 
     /// Probes peers that are down and that no other node is known to serve: one peer at a time, or
     /// all of them after one has come back.
     pub(super) fn probe<E>(&mut self, node: &mut Node<E>, now: Duration) {
-        if self.around.to_probe.is_empty() {
+        if self.membership.to_probe.is_empty() {
             self.probe_at = None;
             return;
         }
@@ -214,15 +223,15 @@ impl<S: State> Gossip<S> {
         self.probe_at = Some(now.saturating_add(delay));
         let (first, count) = if std::mem::take(&mut self.probe_all) {
             self.probed_all = Some(now);
-            (0, self.around.to_probe.len())
+            (0, self.membership.to_probe.len())
         } else {
-            (node.rng().random_range(0..self.around.to_probe.len()), 1)
+            (node.rng().random_range(0..self.membership.to_probe.len()), 1)
         };
-        let chosen = self.around.to_probe.iter().skip(first).take(count);
+        let chosen = self.membership.to_probe.iter().skip(first).take(count);
         node.mark(marks::PROBED);
         for id in chosen.cloned().collect::<Vec<_>>() {
             let answer_within = Some(Duration::ZERO);
-            self.send(node, &id, Parcel { answer_within, ..Parcel::default() });
+            self.send(node, &id, MessageParts { answer_within, ..MessageParts::default() });
         }
     }
 

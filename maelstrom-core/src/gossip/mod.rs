@@ -126,12 +126,12 @@ mod listen;
 pub mod marks;
 mod members;
 pub mod metrics;
-mod parcel;
 mod peer;
 mod peers;
 mod push;
 mod record;
 mod replica;
+mod sending;
 mod traces;
 mod window;
 mod wire;
@@ -152,12 +152,12 @@ use beat::{Beat, Slot};
 use burst::Bursts;
 use fetch::Fetching;
 use following::Following;
-use members::Around;
-use parcel::Parcel;
+use members::Membership;
 use peer::Peer;
 use peers::Peers;
 use record::{RecordRef, Recovering};
 use replica::Span;
+use sending::MessageParts;
 use traces::log_entries;
 
 #[cfg(feature = "cli")]
@@ -310,7 +310,7 @@ pub struct Gossip<S: State> {
     rank: usize,
     peers: Peers,
     hub: Option<NodeId>,
-    around: Around,
+    membership: Membership,
     /// Increases with every change of `hub` and `lost`.
     view: u64,
     /// The peers that are down, and the view since which that is so.
@@ -330,8 +330,8 @@ pub struct Gossip<S: State> {
     probe_all: bool,
     /// When all of them were last probed.
     probed_all: Option<Duration>,
-    /// When the last roll call was.
-    roll_called: Option<Duration>,
+    /// When all candidates for a new hub were last probed.
+    candidates_probed: Option<Duration>,
     /// A starting node sends nothing until then, because its peers may not have started yet.
     silent_until: Option<Duration>,
     /// The node's own snapshot that is being recovered.
@@ -362,7 +362,7 @@ impl<S: State> Gossip<S> {
             rank: 0,
             peers: Peers::default(),
             hub: None,
-            around: Around::default(),
+            membership: Membership::default(),
             view: 1,
             lost: (Vec::new(), 1),
             usual_round_trip: None,
@@ -374,7 +374,7 @@ impl<S: State> Gossip<S> {
             probe_at: None,
             probe_all: true,
             probed_all: None,
-            roll_called: None,
+            candidates_probed: None,
             silent_until: None,
             recovering: None,
             recovered_parts: Vec::new(),
@@ -433,7 +433,7 @@ impl<S: State> Gossip<S> {
             }
         }
         self.check_room(node);
-        self.learn();
+        self.update_period();
         // A hub waits for the greetings of the others, which saves one message per node.
         let wait = if self.rank == 0 { self.config.probe_interval } else { Duration::ZERO };
         let wait = wait.saturating_add(self.probe_delay(node));
@@ -479,7 +479,7 @@ impl<S: State> Gossip<S> {
             self.drive(node);
         }
         for message in ready {
-            result = result.and(self.take(node, src, message));
+            result = result.and(self.handle_message(node, src, message));
         }
         result
     }
@@ -491,10 +491,10 @@ impl<S: State> Gossip<S> {
             // Only a tick merges. Otherwise each request and message would wait for a step, and
             // those behind it for all these steps.
             if let Err(error) = self.merge_next(node) {
-                warn!(%error, "a snapshot makes no sense: what is left of it is not taken");
+                warn!(%error, "a snapshot is invalid: the rest of it is ignored");
             }
             if let Err(error) = self.apply_next_following(node) {
-                warn!(%error, "entries after a snapshot make no sense: they are not taken");
+                warn!(%error, "entries after a snapshot are invalid and were ignored");
             }
         }
         if self.silent_until.is_some_and(|until| until <= node.now()) {
@@ -507,14 +507,14 @@ impl<S: State> Gossip<S> {
     fn drive<E: From<Tick>>(&mut self, node: &mut Node<E>) {
         let now = node.now();
         if self.silent_until.is_none() {
-            let gone = self.press(node, now);
+            let gone = self.retry_or_mark_down(node, now);
             let hub = self.hub.clone();
-            self.look_around(now);
+            self.refresh_membership(now);
             if self.hub != hub {
                 node.count(&metrics::HUB_CHANGES, &[], 1);
             }
             if let Some(hub) = gone {
-                self.roll_call(node, now, &hub);
+                self.probe_hub_candidates(node, now, &hub);
             }
             self.fetch(node, now);
             self.settle_beat(now);

@@ -228,7 +228,7 @@ impl Peer {
     /// A message of an ended life may arrive late. It must not count as the version of the new
     /// life. The echoes distinguish two lives: the later life has heard a message that the earlier
     /// one cannot have heard.
-    pub(super) fn hear(
+    pub(super) fn record_message(
         &mut self,
         now: Duration,
         life: u64,
@@ -257,7 +257,7 @@ impl Peer {
             (self.fetch_at, self.fruitless) = (None, 0);
         }
         if let Some(echo) = echo {
-            self.hear_echo(now, echo);
+            self.note_echo(now, echo);
         }
         standing
     }
@@ -265,12 +265,12 @@ impl Peer {
     /// Records a message of an unclear life: the peer must prove that it hears this node. The
     /// question needs a time of sending that the peer has not echoed yet. Otherwise the answer
     /// would prove nothing.
-    pub(super) fn doubt(&mut self, now: Duration) {
+    pub(super) fn require_proof(&mut self, now: Duration) {
         let wait = Duration::from_micros(u64::from(self.echoed == Some(micros(now))));
         (self.answer_at, self.is_doubted) = (Some(now.saturating_add(wait)), true);
     }
 
-    fn hear_echo(&mut self, now: Duration, echo: Echo) {
+    fn note_echo(&mut self, now: Duration, echo: Echo) {
         if self.echoed.is_some_and(|newest| echo.sent <= newest) {
             return;
         }
@@ -281,7 +281,7 @@ impl Peer {
 
     /// Marks the peer as up, if it answers a message that was sent after it went down. Returns
     /// whether it was down.
-    pub(super) fn rise(&mut self, now: Duration) -> bool {
+    pub(super) fn mark_up(&mut self, now: Duration) -> bool {
         let Health::Down(since) = self.health else {
             return false;
         };
@@ -298,7 +298,7 @@ impl Peer {
     }
 
     /// Marks the peer as down. It will be told everything again when it is back.
-    pub(super) fn fall(&mut self, now: Duration) {
+    pub(super) fn mark_down(&mut self, now: Duration) {
         let forgiven = now.saturating_sub(self.trusted_from) > FORGIVEN_AFTER;
         self.falls = if forgiven { 1 } else { self.falls.saturating_add(1) };
         self.health = Health::Down(micros(now));
@@ -309,7 +309,7 @@ impl Peer {
 
     /// Records the view of the peer: its hub, and the nodes that it cannot reach. Ignores a view
     /// that was overtaken by a later one.
-    pub(super) fn look_at(&mut self, view: u64, hub: Option<&NodeId>, lost: &[NodeId]) {
+    pub(super) fn note_view(&mut self, view: u64, hub: Option<&NodeId>, lost: &[NodeId]) {
         if view < self.view {
             return;
         }
@@ -322,7 +322,7 @@ impl Peer {
     }
 
     /// Records the version that the peer claims, which may be the awaited acknowledgement.
-    pub(super) fn confirm(&mut self, now: Duration, have: &VersionVector, slack: Duration) {
+    pub(super) fn acknowledged(&mut self, now: Duration, have: &VersionVector, slack: Duration) {
         self.known.join(have);
         let echoed = self.echoed;
         let Some(awaited) = self.awaited.as_mut().filter(|awaited| echoed >= Some(awaited.sent))
@@ -376,7 +376,7 @@ impl Peer {
     }
 
     /// Records that the peer is told of everything, which is `version`.
-    pub(super) fn tell(&mut self, version: &VersionVector, generation: u64) {
+    pub(super) fn note_told(&mut self, version: &VersionVector, generation: u64) {
         self.told.clone_from(version);
         self.told_generation = generation;
         self.is_introduced = true;

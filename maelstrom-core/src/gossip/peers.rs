@@ -17,7 +17,7 @@ use crate::message::NodeId;
 /// All peers.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
-    all: BTreeMap<NodeId, Filed>,
+    all: BTreeMap<NodeId, IndexedPeer>,
     index: Index,
     /// How many peers were looked at, in all.
     #[cfg(test)]
@@ -26,7 +26,7 @@ pub(super) struct Peers {
 
 /// A peer, and its entries in the index.
 #[derive(Debug)]
-struct Filed {
+struct IndexedPeer {
     peer: Peer,
     place: Place,
 }
@@ -59,7 +59,7 @@ impl<K> Default for Order<K> {
 }
 
 impl<K: Ord + Copy> Order<K> {
-    fn refile(&mut self, id: &NodeId, from: Option<K>, to: Option<K>) {
+    fn reindex(&mut self, id: &NodeId, from: Option<K>, to: Option<K>) {
         if from == to {
             return;
         }
@@ -82,7 +82,7 @@ impl<K: Ord + Copy> Order<K> {
 struct Sorted(Vec<Duration>);
 
 impl Sorted {
-    fn refile(&mut self, from: Option<Duration>, to: Option<Duration>) {
+    fn reindex(&mut self, from: Option<Duration>, to: Option<Duration>) {
         if from == to {
             return;
         }
@@ -124,7 +124,7 @@ struct Index {
     round_trips: Sorted,
     sure_round_trips: Sorted,
     /// The peers for which `is_served` may have changed.
-    unreviewed: BTreeSet<NodeId>,
+    unclassified: BTreeSet<NodeId>,
 }
 
 impl Index {
@@ -148,12 +148,12 @@ impl Index {
         }
     }
 
-    fn refile(&mut self, id: &NodeId, filed: &mut Filed) {
-        let to = self.place(&filed.peer);
-        if filed.place == to {
+    fn reindex(&mut self, id: &NodeId, indexed: &mut IndexedPeer) {
+        let to = self.place(&indexed.peer);
+        if indexed.place == to {
             return;
         }
-        let from = mem::replace(&mut filed.place, to);
+        let from = mem::replace(&mut indexed.place, to);
         if from.is_down != to.is_down {
             self.down_changes = self.down_changes.saturating_add(1);
             if to.is_down {
@@ -163,24 +163,24 @@ impl Index {
             }
         }
         if from.standing != to.standing {
-            self.unreviewed.insert(id.clone());
+            self.unclassified.insert(id.clone());
         }
-        self.awaited.refile(id, from.awaited, to.awaited);
-        self.answers.refile(id, from.answer, to.answer);
-        self.fetches.refile(id, from.fetch, to.fetch);
-        self.distrusted.refile(id, from.distrusted, to.distrusted);
-        self.candidates.refile(id, from.candidate, to.candidate);
-        self.told.refile(id, from.told, to.told);
-        self.views.refile(id, from.view_told, to.view_told);
-        self.round_trips.refile(from.round_trip, to.round_trip);
-        self.sure_round_trips.refile(from.sure_round_trip, to.sure_round_trip);
+        self.awaited.reindex(id, from.awaited, to.awaited);
+        self.answers.reindex(id, from.answer, to.answer);
+        self.fetches.reindex(id, from.fetch, to.fetch);
+        self.distrusted.reindex(id, from.distrusted, to.distrusted);
+        self.candidates.reindex(id, from.candidate, to.candidate);
+        self.told.reindex(id, from.told, to.told);
+        self.views.reindex(id, from.view_told, to.view_told);
+        self.round_trips.reindex(from.round_trip, to.round_trip);
+        self.sure_round_trips.reindex(from.sure_round_trip, to.sure_round_trip);
     }
 }
 
 /// A peer that may be changed. Dropping it updates the index.
 pub(super) struct Changing<'a> {
     id: &'a NodeId,
-    filed: &'a mut Filed,
+    indexed: &'a mut IndexedPeer,
     index: &'a mut Index,
 }
 
@@ -188,19 +188,19 @@ impl Deref for Changing<'_> {
     type Target = Peer;
 
     fn deref(&self) -> &Peer {
-        &self.filed.peer
+        &self.indexed.peer
     }
 }
 
 impl DerefMut for Changing<'_> {
     fn deref_mut(&mut self) -> &mut Peer {
-        &mut self.filed.peer
+        &mut self.indexed.peer
     }
 }
 
 impl Drop for Changing<'_> {
     fn drop(&mut self) {
-        self.index.refile(self.id, self.filed);
+        self.index.reindex(self.id, self.indexed);
     }
 }
 
@@ -212,7 +212,7 @@ impl Peers {
 
     /// Adds a peer.
     pub(super) fn insert(&mut self, id: NodeId, peer: Peer) {
-        self.all.insert(id.clone(), Filed { peer, place: Place::default() });
+        self.all.insert(id.clone(), IndexedPeer { peer, place: Place::default() });
         // Dropping the guard adds the peer to the index.
         drop(self.get_mut(&id));
     }
@@ -227,14 +227,14 @@ impl Peers {
 
     pub(super) fn get(&self, id: &NodeId) -> Option<&Peer> {
         self.look();
-        self.all.get(id).map(|filed| &filed.peer)
+        self.all.get(id).map(|indexed| &indexed.peer)
     }
 
     pub(super) fn get_mut(&mut self, id: &NodeId) -> Option<Changing<'_>> {
         self.look();
         let Self { all, index, .. } = self;
-        let (id, filed) = all.range_mut::<NodeId, _>(id..=id).next()?;
-        Some(Changing { id, filed, index })
+        let (id, indexed) = all.range_mut::<NodeId, _>(id..=id).next()?;
+        Some(Changing { id, indexed, index })
     }
 
     /// The names of all peers, in order.
@@ -331,8 +331,8 @@ impl Peers {
 
     /// Takes the peers that have changed in a way that may begin or end this node's service for
     /// them.
-    pub(super) fn take_unreviewed(&mut self) -> BTreeSet<NodeId> {
-        mem::take(&mut self.index.unreviewed)
+    pub(super) fn take_unclassified(&mut self) -> BTreeSet<NodeId> {
+        mem::take(&mut self.index.unclassified)
     }
 
     /// The median round trip to the peers that are up, and to those of them with enough samples.
@@ -342,11 +342,12 @@ impl Peers {
 
     /// Whether the index agrees with all peers.
     #[cfg(test)]
-    pub(super) fn is_filed_right(&self) -> bool {
+    pub(super) fn is_index_right(&self) -> bool {
         let Index { down, told, awaited, candidates, .. } = &self.index;
-        let count =
-            |has: fn(&Place) -> bool| self.all.values().filter(|filed| has(&filed.place)).count();
-        self.all.values().all(|filed| filed.place == self.index.place(&filed.peer))
+        let count = |has: fn(&Place) -> bool| {
+            self.all.values().filter(|indexed| has(&indexed.place)).count()
+        };
+        self.all.values().all(|indexed| indexed.place == self.index.place(&indexed.peer))
             && down.len() == count(|place| place.is_down)
             && told.0.len() == count(|place| place.told.is_some())
             && awaited.0.len() == count(|place| place.awaited.is_some())

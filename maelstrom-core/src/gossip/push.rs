@@ -7,7 +7,7 @@ use super::beat::{PROVISIONAL, margin};
 use super::peer::Peer;
 use super::replica::Span;
 use super::window::batches_max;
-use super::{Gossip, Parcel, State};
+use super::{Gossip, MessageParts, State};
 use crate::message::NodeId;
 use crate::node::Node;
 
@@ -61,7 +61,7 @@ impl<S: State> Gossip<S> {
             && let Some(hub) = self.hub.clone()
         {
             let round_trip = self.round_trip_to(&hub);
-            let is_told = self.tell(node, &hub, self.is_far(&hub));
+            let is_told = self.send_news(node, &hub, self.is_far(&hub));
             self.slot.pass(is_told, now, round_trip, self.period);
         }
         if self.beat.due(now) > now {
@@ -72,7 +72,7 @@ impl<S: State> Gossip<S> {
         self.beat.begin(now, self.usual_round_trip.map(|_| self.period));
         let told: BTreeSet<NodeId> = self.others_with_news().cloned().collect();
         for id in told {
-            has_beaten |= self.tell(node, &id, false);
+            has_beaten |= self.send_news(node, &id, false);
         }
         if !has_beaten {
             self.beat = last;
@@ -125,8 +125,8 @@ impl<S: State> Gossip<S> {
         self.peers.get(id).and_then(|peer| peer.round_trip.estimate()).unwrap_or_default()
     }
 
-    /// Learns the median round trip, and a period of a little more than twice that.
-    pub(super) fn learn(&mut self) {
+    /// Updates the median round trip, and a period of a little more than twice that.
+    pub(super) fn update_period(&mut self) {
         let (usual, sure) = self.peers.round_trips();
         self.usual_round_trip = usual;
         // A first sample may include a pause of this node of unknown length.
@@ -138,7 +138,7 @@ impl<S: State> Gossip<S> {
 
     /// Sends a peer its news, if there is any. The peer answers at once if `is_question`. Returns
     /// whether a message was sent.
-    fn tell<E>(&mut self, node: &mut Node<E>, id: &NodeId, is_question: bool) -> bool {
+    fn send_news<E>(&mut self, node: &mut Node<E>, id: &NodeId, is_question: bool) -> bool {
         let within = self.acknowledge_within(id);
         let Some(peer) = self.peers.get(id) else {
             return false;
@@ -156,16 +156,20 @@ impl<S: State> Gossip<S> {
             return false;
         };
         let was_introduced = peer.is_introduced;
-        peer.tell(self.replica.version(), self.generation);
+        peer.note_told(self.replica.version(), self.generation);
         let view = peer.view_told < self.lost.1;
         drop(peer);
         if batches.iter().all(Vec::is_empty) && !cut && !view {
             return false;
         }
         let answer_within = Some(if cut || is_question { Duration::ZERO } else { within });
-        let last =
-            Parcel { answer_within, runs: batches.pop().unwrap_or_default(), ..Parcel::default() };
-        let others = batches.into_iter().map(|runs| Parcel { runs, ..Parcel::default() });
+        let last = MessageParts {
+            answer_within,
+            runs: batches.pop().unwrap_or_default(),
+            ..MessageParts::default()
+        };
+        let others =
+            batches.into_iter().map(|runs| MessageParts { runs, ..MessageParts::default() });
         self.send_burst(node, id, others.chain([last]).collect());
         if !was_introduced && self.is_lost_by_hub(id) {
             // The peer did not answer the hub, so a single silence is enough.
@@ -234,7 +238,7 @@ impl<S: State> Gossip<S> {
             }
             if self.answers_with_news(&id) {
                 let round_trip = self.round_trip_to(&id);
-                if self.tell(node, &id, true) {
+                if self.send_news(node, &id, true) {
                     self.slot.pass(true, now, round_trip, self.period);
                     continue;
                 }
@@ -248,12 +252,12 @@ impl<S: State> Gossip<S> {
             let mut answer_within = (peer.is_doubted || is_far).then_some(Duration::ZERO);
             let mut runs = Vec::new();
             if peer.is_served && !peer.is_introduced {
-                peer.tell(self.replica.version(), self.generation);
+                peer.note_told(self.replica.version(), self.generation);
                 runs = introduction;
                 answer_within = answer_within.or(Some(within));
             }
             drop(peer);
-            self.send(node, &id, Parcel { answer_within, runs, ..Parcel::default() });
+            self.send(node, &id, MessageParts { answer_within, runs, ..MessageParts::default() });
         }
     }
 }

@@ -533,7 +533,7 @@ impl<T: Entry> Replica<T> {
 
 mod claim;
 
-pub(super) use claim::Rest;
+pub(super) use claim::DigestedRows;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 use super::burst::Place;
-use super::replica::{Rest, Run, VersionVector};
+use super::replica::{DigestedRows, Run, VersionVector};
 use crate::message::NodeId;
 
 /// A message between two engines. Every message states the version of its sender, which
@@ -31,7 +31,7 @@ pub struct Message<S: State> {
     pub(super) have: VersionVector,
     /// A digest of the rows that `have` leaves out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) rest: Option<Rest>,
+    pub(super) rest: Option<DigestedRows>,
     /// The sender's hub. `None`: the sender has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) hub: Option<NodeId>,

@@ -20,8 +20,8 @@ fn echo(sent_ms: u64) -> Option<Echo> {
 /// A peer in life 5 that has heard the message sent at 10 ms, and has three entries.
 fn peer() -> Peer {
     let mut peer = Peer::new(1);
-    assert_eq!(peer.hear(ms(20), 5, 1, echo(10)), Standing::Reborn);
-    peer.confirm(ms(20), &have(3), SLACK);
+    assert_eq!(peer.record_message(ms(20), 5, 1, echo(10)), Standing::Reborn);
+    peer.acknowledged(ms(20), &have(3), SLACK);
     peer
 }
 
@@ -29,24 +29,28 @@ fn peer() -> Peer {
 fn a_new_life_is_believed_once_it_has_heard_what_the_old_one_cannot_have() {
     let mut peer = peer();
     for nothing_newer in [None, echo(5), echo(10)] {
-        assert_eq!(peer.hear(ms(30), 6, 1, nothing_newer), Standing::Unclear);
+        assert_eq!(peer.record_message(ms(30), 6, 1, nothing_newer), Standing::Unclear);
         assert!(peer.known.covers(&have(3)) && peer.life() == Some(5));
     }
-    assert_eq!(peer.hear(ms(40), 5, 2, None), Standing::Same);
-    assert_eq!(peer.hear(ms(50), 6, 2, echo(11)), Standing::Reborn);
+    assert_eq!(peer.record_message(ms(40), 5, 2, None), Standing::Same);
+    assert_eq!(peer.record_message(ms(50), 6, 2, echo(11)), Standing::Reborn);
     assert_eq!(peer.known, VersionVector::default());
     // Now the old life is the one whose echo shows nothing new.
-    assert_eq!(peer.hear(ms(60), 5, 3, echo(10)), Standing::Unclear);
+    assert_eq!(peer.record_message(ms(60), 5, 3, echo(10)), Standing::Unclear);
     assert_eq!(peer.life(), Some(6));
 }
 
 #[test]
 fn a_message_that_was_overtaken_sets_nothing_back() {
     let mut peer = peer();
-    peer.hear(ms(30), 5, 9, echo(25));
-    peer.hear(ms(31), 5, 4, echo(15));
+    peer.record_message(ms(30), 5, 9, echo(25));
+    peer.record_message(ms(31), 5, 4, echo(15));
     assert_eq!(peer.echo(ms(32)), Some(Echo { life: 5, sent: 9, held: 2_000 }));
-    assert_eq!(peer.hear(ms(40), 6, 1, echo(20)), Standing::Unclear, "25 ms had been heard");
+    assert_eq!(
+        peer.record_message(ms(40), 6, 1, echo(20)),
+        Standing::Unclear,
+        "25 ms had been heard"
+    );
 }
 
 #[test]
@@ -55,14 +59,14 @@ fn what_was_told_to_a_life_that_is_over_counts_for_nothing() {
     (peer.is_introduced, peer.fetch_at) = (true, Some(ms(99)));
     peer.told = have(3);
     peer.ask(ms(30), ms(0), SLACK);
-    peer.hear(ms(50), 6, 2, echo(30));
+    peer.record_message(ms(50), 6, 2, echo(30));
     assert!(!peer.is_introduced && peer.awaited.is_none() && peer.fetch_at.is_none());
     // Entries that were sent before the peer's first message count if this life has heard them.
     for (heard, is_introduced) in [(echo(10), true), (None, false)] {
         let mut peer = Peer::new(1);
         peer.is_introduced = true;
         peer.ask(ms(10), ms(0), SLACK);
-        peer.hear(ms(20), 5, 1, heard);
+        peer.record_message(ms(20), 5, 1, heard);
         assert_eq!(peer.is_introduced, is_introduced);
         assert_eq!(peer.awaited.is_some(), is_introduced, "and is still to be confirmed");
     }
@@ -78,13 +82,13 @@ fn who_is_silent_twice_is_silent_and_who_only_lags_is_not() {
     assert!(!peer.is_overdue(ms(229)) && peer.is_overdue(ms(230)) && peer.is_silent());
     // An echo of the first question shows that the peer hears. It does not show that it has heard
     // the second one.
-    peer.hear(ms(231), 5, 2, echo(30));
-    peer.confirm(ms(231), &have(3), SLACK);
+    peer.record_message(ms(231), 5, 2, echo(30));
+    peer.acknowledged(ms(231), &have(3), SLACK);
     assert!(peer.is_silent());
-    peer.hear(ms(232), 5, 3, echo(130));
-    peer.confirm(ms(232), &have(3), SLACK);
+    peer.record_message(ms(232), 5, 3, echo(130));
+    peer.acknowledged(ms(232), &have(3), SLACK);
     assert!(!peer.is_silent() && peer.awaited.is_some());
-    peer.confirm(ms(233), &have(4), SLACK);
+    peer.acknowledged(ms(233), &have(4), SLACK);
     assert!(peer.awaited.is_none());
 }
 
@@ -98,7 +102,7 @@ fn who_lags_is_asked_less_and_less_often_up_to_a_limit() {
         let deadline = peer.awaited.as_ref().unwrap().deadline;
         waits.push((deadline - now).as_millis());
         now = deadline;
-        peer.hear(now, 5, 2 + n, echo(u64::try_from(now.as_millis()).unwrap()));
+        peer.record_message(now, 5, 2 + n, echo(u64::try_from(now.as_millis()).unwrap()));
         peer.ask_again(now, SLACK);
     }
     assert_eq!(waits, [100, 100, 200, 400, 800, 1_600, 1_600, 1_600]);
@@ -113,29 +117,29 @@ fn what_was_told_after_what_is_confirmed_is_awaited_next() {
     peer.ask(ms(40), ms(1_500), SLACK);
     assert_eq!(peer.awaited.as_ref().unwrap().deadline, ms(1_630));
     // The peer must state its version after it has heard the question.
-    peer.confirm(ms(45), &have(4), SLACK);
+    peer.acknowledged(ms(45), &have(4), SLACK);
     assert_eq!(peer.awaited.as_ref().unwrap().sent, 30_000);
-    peer.hear(ms(50), 5, 2, echo(30));
-    peer.confirm(ms(50), &have(4), SLACK);
+    peer.record_message(ms(50), 5, 2, echo(30));
+    peer.acknowledged(ms(50), &have(4), SLACK);
     let awaited = peer.awaited.as_ref().unwrap();
     assert_eq!((awaited.sent, awaited.deadline), (40_000, ms(1_640)));
     assert!(!peer.known.covers(&peer.told), "what was told is not what it has");
-    peer.hear(ms(60), 5, 3, echo(40));
-    peer.confirm(ms(60), &have(5), SLACK);
+    peer.record_message(ms(60), 5, 3, echo(40));
+    peer.acknowledged(ms(60), &have(5), SLACK);
     assert!(peer.awaited.is_none());
 }
 
 #[test]
 fn only_an_answer_to_what_was_sent_since_brings_a_peer_back() {
     let mut peer = peer();
-    assert!(!peer.rise(ms(90)), "it is up");
+    assert!(!peer.mark_up(ms(90)), "it is up");
     peer.is_introduced = true;
-    peer.fall(ms(100));
+    peer.mark_down(ms(100));
     assert!(!peer.is_up() && !peer.is_introduced);
-    peer.hear(ms(110), 5, 2, echo(99));
-    assert!(!peer.rise(ms(110)) && !peer.is_up());
-    peer.hear(ms(120), 5, 3, echo(101));
-    assert!(peer.rise(ms(120)) && peer.is_up());
+    peer.record_message(ms(110), 5, 2, echo(99));
+    assert!(!peer.mark_up(ms(110)) && !peer.is_up());
+    peer.record_message(ms(120), 5, 3, echo(101));
+    assert!(peer.mark_up(ms(120)) && peer.is_up());
 }
 
 #[test]
@@ -144,10 +148,10 @@ fn each_fall_costs_twice_the_trust_until_it_is_forgiven() {
     let (mut peer, mut now) = (peer(), ms(1_000_000));
     let mut fall_and_rise = |pause: Duration| {
         now += pause;
-        peer.fall(now);
+        peer.mark_down(now);
         now += ms(10);
-        peer.hear(now, 5, micros(now), echo(u64::try_from(now.as_millis()).unwrap()));
-        assert!(peer.rise(now));
+        peer.record_message(now, 5, micros(now), echo(u64::try_from(now.as_millis()).unwrap()));
+        assert!(peer.mark_up(now));
         peer.trusted_from.saturating_sub(now).as_secs()
     };
     let distrust: Vec<_> = (0..9).map(|_| fall_and_rise(ms(10))).collect();

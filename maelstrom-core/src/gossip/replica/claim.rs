@@ -44,7 +44,7 @@ use super::{Entry, Origin, Replica, VersionVector};
 
 /// The rows of a node that a claim does not name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::gossip) struct Rest {
+pub(in crate::gossip) struct DigestedRows {
     digest: u64,
     /// Logs of which the sender has nothing, although the receiver is known to have something.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -83,7 +83,7 @@ impl<T: Entry> Replica<T> {
         &self,
         known: &VersionVector,
         recent: usize,
-    ) -> (VersionVector, Option<Rest>) {
+    ) -> (VersionVector, Option<DigestedRows>) {
         let Some(old) = self.logs.len().checked_sub(recent).filter(|old| *old > 0) else {
             return (self.version.clone(), None);
         };
@@ -100,7 +100,7 @@ impl<T: Entry> Replica<T> {
             }
         }
         let lacks = known.0.keys().filter(|origin| !self.logs.contains_key(*origin));
-        let rest = || Rest { digest: rest.finish(), lacks: lacks.cloned().collect() };
+        let rest = || DigestedRows { digest: rest.finish(), lacks: lacks.cloned().collect() };
         (named, (!is_whole).then(rest))
     }
 
@@ -109,7 +109,7 @@ impl<T: Entry> Replica<T> {
     pub(in crate::gossip) fn resolve(
         &self,
         named: &VersionVector,
-        rest: &Rest,
+        rest: &DigestedRows,
     ) -> Option<VersionVector> {
         let (mut all, mut digest) = (named.clone(), Digest::default());
         let lacks: BTreeSet<&Origin> = rest.lacks.iter().collect();
@@ -227,6 +227,6 @@ mod tests {
         assert_eq!((named.clone(), rest.is_some()), (expected.into(), true));
         assert_eq!(sender.claim(&known, 9), (sender.version.clone(), None));
         assert_eq!(sender.resolve(&named, &rest.unwrap()).as_ref(), Some(&sender.version));
-        assert_eq!(sender.resolve(&named, &Rest { digest: 1, lacks: Vec::new() }), None);
+        assert_eq!(sender.resolve(&named, &DigestedRows { digest: 1, lacks: Vec::new() }), None);
     }
 }

@@ -369,8 +369,8 @@ impl<S: Values> Cluster<S> {
         self.taken += 1;
         // A check of all peers takes long, and an error in the index stays for a while.
         let is_turn = self.taken.is_multiple_of(FILED_EVERY);
-        let is_filed_right = || self.engine(to).peers.is_filed_right();
-        assert!(!is_turn || is_filed_right(), "n{to} does not know what is due");
+        let is_index_right = || self.engine(to).peers.is_index_right();
+        assert!(!is_turn || is_index_right(), "n{to} does not know what is due");
         let is_told = self.engine(to).state().is_within(&self.model[to]);
         assert!(is_told, "n{to} has what nobody can have told it");
     }

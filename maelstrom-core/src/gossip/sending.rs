@@ -7,7 +7,7 @@ use tracing::{error, trace};
 use super::burst::Place;
 use super::members::slack;
 use super::metrics;
-use super::replica::{Rest, Span, VersionVector};
+use super::replica::{DigestedRows, Span, VersionVector};
 use super::wire::{Body, Fetch, Message, Piece, micros};
 use super::{Gossip, State};
 use crate::message::NodeId;
@@ -16,7 +16,7 @@ use crate::node::Node;
 use crate::outputs::SharedText;
 
 /// The optional parts of a message.
-pub(super) struct Parcel<S: State> {
+pub(super) struct MessageParts<S: State> {
     pub(super) answer_within: Option<Duration>,
     pub(super) runs: Vec<Span>,
     pub(super) fetch: Option<Fetch>,
@@ -25,7 +25,7 @@ pub(super) struct Parcel<S: State> {
     pub(super) place: Option<Place>,
 }
 
-impl<S: State> Default for Parcel<S> {
+impl<S: State> Default for MessageParts<S> {
     fn default() -> Self {
         let (runs, fetch, piece, place) = (Vec::new(), None, None, None);
         Self { answer_within: None, runs, fetch, fetched: false, piece, place }
@@ -34,13 +34,13 @@ impl<S: State> Default for Parcel<S> {
 
 impl<S: State> Gossip<S> {
     /// Sends a message to a peer.
-    pub(super) fn send<E>(&mut self, node: &mut Node<E>, id: &NodeId, parcel: Parcel<S>) {
+    pub(super) fn send<E>(&mut self, node: &mut Node<E>, id: &NodeId, parts: MessageParts<S>) {
         let now = node.now();
         let Some(mut peer) = self.peers.get_mut(id) else {
             return;
         };
         peer.answer_at = None;
-        if let Some(within) = parcel.answer_within.filter(|_| peer.is_up()) {
+        if let Some(within) = parts.answer_within.filter(|_| peer.is_up()) {
             // The message may be lost. Only a message that awaits an answer is sure to be repeated.
             peer.view_told = self.view;
             let slack = slack(&self.config, self.usual_round_trip, &peer);
@@ -48,29 +48,29 @@ impl<S: State> Gossip<S> {
         }
         let echo = peer.echo(now);
         drop(peer);
-        let names_all = parcel.piece.is_some() || parcel.fetch.is_some();
+        let names_all = parts.piece.is_some() || parts.fetch.is_some();
         let (have, rest) = self.claim(id, names_all);
         let message = Message {
             life: self.life,
             sent: micros(now),
             echo,
-            answer_within: parcel.answer_within.map(micros),
+            answer_within: parts.answer_within.map(micros),
             have,
             rest,
             hub: self.hub.clone(),
             lost: self.lost.0.clone(),
             view: self.view,
-            place: parcel.place,
+            place: parts.place,
             line: self.own_line_limit(),
             beat: self.beat.last(now).map(|(age, period)| (micros(age), micros(period))),
             // The runs are added when the message is sent, because other peers may get the same
             // runs.
             runs: Vec::new(),
-            fetch: parcel.fetch,
-            fetched: parcel.fetched,
-            piece: parcel.piece,
+            fetch: parts.fetch,
+            fetched: parts.fetched,
+            piece: parts.piece,
         };
-        let entries = parcel.runs.iter().map(Span::len).fold(0, u64::saturating_add);
+        let entries = parts.runs.iter().map(Span::len).fold(0, u64::saturating_add);
         trace!(
             peer = %id,
             entries,
@@ -80,7 +80,7 @@ impl<S: State> Gossip<S> {
             fetched = message.fetched,
             "tells"
         );
-        match self.texts(&parcel.runs) {
+        match self.texts(&parts.runs) {
             Ok(texts) => {
                 let line_bytes_max = self.line_bytes_to(id).unwrap_or(usize::MAX);
                 let body = Body::Gossip(&message);
@@ -97,7 +97,7 @@ impl<S: State> Gossip<S> {
 
     /// The claim of this node's version for a peer: all rows, or some rows and a digest of the
     /// others.
-    fn claim(&self, id: &NodeId, names_all: bool) -> (VersionVector, Option<Rest>) {
+    fn claim(&self, id: &NodeId, names_all: bool) -> (VersionVector, Option<DigestedRows>) {
         let recent = self.peers.len().saturating_add(1).saturating_mul(2);
         match self.peers.get(id).filter(|_| !names_all) {
             Some(peer) => self.replica.claim(&peer.known, recent),
