@@ -223,8 +223,9 @@ endef
 sim: export SEEDS := $(SEEDS)
 sim: export SEED := $(SEED)
 sim: export SHARD := $(SHARD)
+sim: export GUIDED := $(GUIDED)
 sim: export PROPTEST_CASES := $(SEEDS)
-sim: ## Sweep SEEDS=1000 seeds in virtual time (WORKLOAD=broadcast: one; SEED=42: replay one)
+sim: ## Sweep SEEDS=1000 seeds in virtual time (WORKLOAD=broadcast: one; SEED=42: replay one; GUIDED=1: vary those that reach rare marks)
 	$(foreach w,$(WORKLOAD),$(call sweep,$(w)))
 
 .PHONY: shards

@@ -6,6 +6,7 @@ use std::time::Duration;
 use maelstrom_core::NodeId;
 use serde::{Deserialize, Serialize};
 
+use crate::fault::Fault;
 use crate::history::nanos;
 use crate::partition::{Grudge, PartitionKind, sides};
 
@@ -123,6 +124,30 @@ impl NemesisOp {
                 Some(Self::Services(ServiceMode::Fine))
             }
             _ => None,
+        }
+    }
+
+    /// The kinds of faults that have this action, the usual one first. Empty if it is a repair.
+    pub(crate) fn kinds(&self) -> &'static [Fault] {
+        match self {
+            _ if !self.breaks() => &[],
+            Self::StartPartition(..) => &[Fault::Cut, Fault::Partition],
+            Self::Loss(_) => &[Fault::Loss],
+            Self::Duplication(_) => &[Fault::Duplication],
+            Self::Forgery(_) => &[Fault::Forgery],
+            Self::Replay(_) => &[Fault::Replay],
+            Self::Slow(..) => &[Fault::Slow, Fault::Services],
+            Self::Pause(_) => &[Fault::Pause],
+            Self::Crash(_) => &[Fault::Crash, Fault::Restore, Fault::Outage, Fault::PowerLoss],
+            Self::Restore(..) => &[Fault::Restore],
+            Self::Clock(..) => &[Fault::Clock],
+            Self::SlowDisk(..) => &[Fault::SlowDisk],
+            Self::StallDisk(_) => &[Fault::StalledDisk],
+            Self::FailDisk(_) => &[Fault::FailingDisk],
+            Self::Drift(..) => &[Fault::Drift],
+            Self::Services(_) => &[Fault::Services],
+            Self::Forget => &[Fault::Outage],
+            _ => &[],
         }
     }
 

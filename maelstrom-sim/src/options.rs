@@ -80,7 +80,9 @@ pub struct Options {
     pub operations: Option<BTreeSet<u64>>,
     /// Whether to keep the [trace](crate::trace).
     pub trace: bool,
-    /// The seed from which all random choices derive.
+    /// The seed of latencies, losses, and whatever services do at random. `None`: [`seed`](Self::seed).
+    pub network_seed: Option<u64>,
+    /// The seed from which all other random choices derive.
     pub seed: u64,
 }
 
@@ -113,6 +115,7 @@ impl Default for Options {
             schedule: None,
             operations: None,
             trace: false,
+            network_seed: None,
             seed: 0,
         }
     }

@@ -34,6 +34,8 @@ pub enum Stream {
     Hardware = 10,
     /// The records that a failing disk keeps.
     Disks = 11,
+    /// The variations of earlier runs in a coverage-guided sweep.
+    Variation = 12,
 }
 
 /// The random numbers of a run for one purpose.

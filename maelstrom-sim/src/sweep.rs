@@ -14,8 +14,10 @@
 
 mod case;
 mod changes;
+mod corpus;
 mod ddmin;
 mod exhaustive;
+mod guided;
 mod kind;
 mod marks;
 mod replay;
@@ -23,6 +25,7 @@ mod saved;
 pub mod shard;
 mod shrinker;
 mod shrunk;
+mod vary;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -83,6 +86,8 @@ pub struct Summary {
     pub faults: BTreeMap<Fault, u64>,
     /// How many runs had no faults.
     pub faultless: u64,
+    /// How many runs were variations of earlier ones. 0, unless the sweep is coverage-guided.
+    pub varied: u64,
     /// The marks that nodes reached.
     pub marks: BTreeMap<&'static str, Reached>,
 }
@@ -182,6 +187,9 @@ impl Sweep {
     /// * `SHARD=3/20` beside `SEEDS` runs the third of 20 parts of these seeds and stores the
     ///   result in `store/shards/`: see [`shard`].
     ///
+    /// * `GUIDED=1` makes half of the runs variations of earlier runs that reached rare marks: see
+    ///   `SWEEPS.md`.
+    ///
     /// If a seed has a finding, the test looks for a smaller run with the same kind of finding, for
     /// at most 60 seconds (`SHRINK=n`: n seconds; `SHRINK=0`: not at all). It stores that run in
     /// `store/shrunk/`, as a file for [`test_regressions`](Self::test_regressions) and as a
@@ -229,12 +237,18 @@ impl Sweep {
         let started = bar.elapsed();
         let style = ProgressStyle::with_template("{prefix:>16} {wide_bar} {pos}/{len} seeds {eta}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let (summary, finding) = self.run_cases(name, range, &case, |_| bar.inc(1));
+        let is_guided = number_from_env("GUIDED").is_some_and(|number| number != 0);
+        let (summary, finding) = if is_guided {
+            self.run_guided(name, range, &case, |_| bar.inc(1))
+        } else {
+            self.run_cases(name, range, &case, |_| bar.inc(1))
+        };
         let elapsed = bar.elapsed().saturating_sub(started).as_secs_f64().max(1e-9);
         bar.finish_and_clear();
         if let Some(shard) = shard {
             let both = (&summary, finding.as_deref());
-            let kept = ShardResult::new(name, (shard, seeds), &self.marks, both).write();
+            let sweep = if is_guided { format!("{name}-guided") } else { name.to_owned() };
+            let kept = ShardResult::new(&sweep, (shard, seeds), &self.marks, both).write();
             tell(&match kept {
                 Ok(path) => format!("{name}: the result of this shard is in {}", path.display()),
                 Err(error) => panic!("the result of a shard could not be kept: {error}"),
@@ -245,6 +259,10 @@ impl Sweep {
             None => {
                 if asked.is_some() {
                     tell(&summary.describe(name, elapsed));
+                    if is_guided {
+                        let varied = summary.varied;
+                        tell(&format!("{name}: {varied} of these runs are variations of others"));
+                    }
                     tell(&marks::table(name, &self.marks, &summary));
                 }
                 // Only all shards together must reach them.
@@ -389,18 +407,38 @@ fn run_seeds(
 }
 
 impl Summary {
-    /// Adds a run to the summary.
+    /// Adds the run of a seed to the summary.
     fn count(&mut self, world: &World) {
+        self.count_as(world.options().seed, world);
+    }
+
+    /// Adds a run to the summary, under this number.
+    fn count_as(&mut self, number: u64, world: &World) {
         let (tally, faults) = (world.history().tally(), &world.options().nemesis);
         self.seeds += 1;
         self.messages += world.net_stats().all().sent;
         self.operations += tally.ok + tally.fail + tally.info;
         self.faultless += u64::from(faults.is_empty());
         for (name, count) in world.marks() {
-            self.marks.entry(name).or_default().count(world.options().seed, *count);
+            self.marks.entry(name).or_default().count(number, *count);
         }
         for fault in faults {
             *self.faults.entry(*fault).or_default() += 1;
+        }
+    }
+
+    /// Adds the runs of another summary.
+    fn join(&mut self, other: &Self) {
+        self.seeds += other.seeds;
+        self.messages += other.messages;
+        self.operations += other.operations;
+        self.faultless += other.faultless;
+        self.varied += other.varied;
+        for (mark, reached) in &other.marks {
+            self.marks.entry(mark).or_default().join(reached);
+        }
+        for (fault, count) in &other.faults {
+            *self.faults.entry(*fault).or_default() += count;
         }
     }
 

@@ -182,6 +182,7 @@ impl TestArgs {
             schedule: None,
             operations: None,
             trace: true,
+            network_seed: None,
             seed,
         })
     }

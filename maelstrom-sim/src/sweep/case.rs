@@ -11,6 +11,7 @@ use std::time::Duration;
 use maelstrom_core::{MessageHandler, NodeId};
 use serde_json::json;
 
+use super::changes::Changes;
 use super::kind::{Kind, Size};
 use super::replay::{Replay, Watchdog};
 use crate::checker::{Verdict, finals};
@@ -43,6 +44,9 @@ pub struct Finding {
     pub kind: Kind,
     /// The size of the run.
     pub size: Size,
+    /// The differences from the original run of the seed. None, unless the run is a variation of a
+    /// coverage-guided sweep.
+    pub changes: Changes,
     /// How many operations were drawn for clients. Counts those that were skipped, too.
     pub(super) drawn: u64,
     /// Whether the run failed only because its history shows too little, which faults would excuse.
@@ -183,7 +187,8 @@ fn judge(
         }
     };
     let text = format!("{text}\n{again}");
-    Err(Box::new(Finding { seed, kind, size, drawn, tells_nothing, text }))
+    let changes = Changes::default();
+    Err(Box::new(Finding { seed, kind, size, changes, drawn, tells_nothing, text }))
 }
 
 fn keep_traces(

@@ -1,4 +1,4 @@
-//! The differences between a smaller run and the original run of its seed.
+//! The differences between a smaller or varied run and the original run of its seed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::nemesis::{NemesisOp, Schedule};
 use crate::options::{Latency, LatencyDist, Options};
 
-/// The differences between a smaller run and the original run of its seed.
+/// The differences between a smaller or varied run and the original run of its seed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Changes {
@@ -27,6 +27,9 @@ pub struct Changes {
     /// The latency of every message, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<u64>,
+    /// The seed of latencies, losses, and whatever services do at random.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_seed: Option<u64>,
     /// Only the drawn operations with these numbers begin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operations: Option<BTreeSet<u64>>,
@@ -59,6 +62,9 @@ impl Changes {
         if let Some(mean_ms) = self.latency_ms {
             options.latency = Latency { mean_ms, dist: LatencyDist::Constant };
         }
+        if let Some(seed) = self.network_seed {
+            options.network_seed = Some(seed);
+        }
         if let Some(operations) = &self.operations {
             options.operations = Some(operations.clone());
         }
@@ -68,6 +74,16 @@ impl Changes {
                 options.nemesis.clear();
             }
             options.schedule = Some(schedule.clone());
+        }
+    }
+
+    /// Tells the options of a case which kinds of faults the schedule has. A variation may have
+    /// more of them than its seed draws.
+    pub(super) fn tell_kinds(&self, options: &mut Options) {
+        for (_, op) in self.schedule.iter().flatten() {
+            let kinds = op.kinds();
+            let is_known = kinds.iter().any(|kind| options.nemesis.contains(kind));
+            options.nemesis.extend(kinds.first().filter(|_| !is_known));
         }
     }
 }

@@ -52,11 +52,17 @@ impl SavedCase {
     ///
     /// If the file cannot be written.
     pub fn write(&self, folder: &Path) -> io::Result<PathBuf> {
-        fs::create_dir_all(folder)?;
-        let path = folder.join(format!("{}-{}.json", self.sweep, self.seed));
+        self.write_to(&folder.join(format!("{}-{}.json", self.sweep, self.seed)))
+    }
+
+    /// Writes the case as this file, and returns its full path.
+    pub(super) fn write_to(&self, path: &Path) -> io::Result<PathBuf> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
         let text = serde_json::to_string_pretty(self)?;
-        fs::write(&path, text + "\n")?;
-        Ok(path.canonicalize().unwrap_or(path))
+        fs::write(path, text + "\n")?;
+        Ok(path.canonicalize().unwrap_or_else(|_| path.to_path_buf()))
     }
 
     /// Reads all cases of a folder, with their paths, in the order of their names.

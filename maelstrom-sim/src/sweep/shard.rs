@@ -187,7 +187,11 @@ pub fn merge(results: &[ShardResult]) -> (String, bool) {
             marks.entry(mark).or_default().join(reached);
         }
         for (mark, Reached { seeds, times, first }) in &marks {
-            lines.push(format!("  {mark}: {seeds} seeds, {times} times, first {first}"));
+            let median = match median_until(mark, &results) {
+                Some(runs) => format!(", {runs} runs until then in the median of shards"),
+                None => String::new(),
+            };
+            lines.push(format!("  {mark}: {seeds} seeds, {times} times, first {first}{median}"));
         }
         let expected: BTreeSet<&String> = results.iter().flat_map(|it| &it.expected).collect();
         let missed = expected.iter().filter(|mark| !marks.contains_key(mark.as_str()));
@@ -201,9 +205,39 @@ pub fn merge(results: &[ShardResult]) -> (String, bool) {
     (lines.join("\n"), is_well)
 }
 
+/// How many runs it takes until the first one reaches a mark, in the median of the shards. A shard
+/// without the mark counts as one that takes longest. `None` if fewer than half of them reach it.
+fn median_until(mark: &str, results: &[&ShardResult]) -> Option<u64> {
+    let until = |result: &&ShardResult| {
+        let first = result.marks.get(mark)?.first;
+        let start = result.shard.part(result.seeds).start;
+        Some(first.saturating_sub(start).saturating_add(1))
+    };
+    let mut runs: Vec<Option<u64>> = results.iter().map(until).collect();
+    runs.sort_by_key(|runs| runs.unwrap_or(u64::MAX));
+    runs.get(runs.len().saturating_sub(1) / 2).copied().flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_runs_until_a_mark_are_counted_from_the_start_of_each_shard() {
+        let shard = |number, first: Option<u64>| {
+            let mut summary = Summary::default();
+            if let Some(first) = first {
+                summary.marks.entry("a").or_default().count(first, 1);
+            }
+            ShardResult::new("x", (Shard { number, of: 3 }, 300), &[], (&summary, None))
+        };
+        let three = [shard(3, Some(207)), shard(1, None), shard(2, Some(101))];
+        let all: Vec<&ShardResult> = three.iter().collect();
+        assert_eq!(median_until("a", &all), Some(8));
+        assert_eq!(median_until("b", &all), None);
+        assert_eq!(median_until("a", &all[..2]), Some(8));
+        assert!(merge(&three).0.contains("first 101, 8 runs until then in the median"));
+    }
 
     #[test]
     fn the_parts_of_a_sweep_are_all_of_it_and_nothing_twice() {

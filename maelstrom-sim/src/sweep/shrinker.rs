@@ -32,16 +32,15 @@ pub(super) struct Smallest {
     pub(super) runs: u64,
 }
 
-/// Searches for a smaller run with the same kind of finding as the `first` one, which has these
-/// options. `run` returns the finding of a candidate, if it has one. The search calls `may_go_on`
+/// Searches for a smaller run with the same kind of finding as the `first` one. That one is the run
+/// of a seed with these options and the changes `best`. `run` returns the finding of a candidate, if it has one. The search calls `may_go_on`
 /// before each candidate, and stops if it returns false.
 pub(super) fn shrink(
     options: &Options,
-    first: Found,
+    (best, first): (Changes, Found),
     may_go_on: impl FnMut() -> bool,
     run: impl FnMut(&Changes) -> Option<Found>,
 ) -> Smallest {
-    let best = Changes::default();
     let (tried, runs, is_over) = (BTreeSet::new(), 0, false);
     let mut search = Search { options, best, found: first, may_go_on, run, tried, runs, is_over };
     loop {

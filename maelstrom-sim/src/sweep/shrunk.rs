@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
 
@@ -80,9 +80,10 @@ impl Sweep {
         let options = case(self.test_for(seed)).test.options;
         let first = finding.found();
         let found = |changes: &Changes| run(changes).map(|finding| finding.found());
+        let first = (finding.changes.clone(), first);
         let smallest = shrink(&options, first, || watch.elapsed() < limit, found);
         let changes = smallest.changes;
-        if changes == Changes::default() {
+        if changes == finding.changes {
             return None;
         }
         let again = self.changed(seed, &changes, &case).run_within(name, BUDGET, String::new());
@@ -142,6 +143,7 @@ impl Sweep {
         changes.apply(&mut test.options);
         let mut case = case(test);
         changes.apply_but_nodes(&mut case.test.options);
+        changes.tell_kinds(&mut case.test.options);
         case
     }
 
@@ -155,8 +157,9 @@ impl Sweep {
     ) -> String {
         let limit = Duration::from_secs(number_from_env("SHRINK").unwrap_or(LIMIT_S));
         let seed = finding.seed;
+        let varied = self.keep_varied(name, finding);
         if limit.is_zero() {
-            return finding.text.clone();
+            return format!("{}{varied}", finding.text);
         }
         tell(&format!(
             "{name}, seed {seed} shows something: a smaller run is looked for, for {limit:?} at most \
@@ -165,12 +168,34 @@ impl Sweep {
         match self.shrink(name, finding, limit, &case) {
             Some(shrunk) => {
                 let report = self.keep_report(name, finding, Some(&shrunk), case);
-                tell_of(&shrunk, finding, &report, &self.how_to_keep(name))
+                tell_of(&shrunk, finding, &report, &self.how_to_keep(name)) + &varied
             }
             None => {
                 let report = self.keep_report(name, finding, None, case);
-                format!("{}\nNo smaller run of it was found.{report}", finding.text)
+                format!("{}\nNo smaller run of it was found.{report}{varied}", finding.text)
             }
+        }
+    }
+
+    /// Stores a finding that is a variation of its seed as a file. Returns a line with its path.
+    fn keep_varied(&self, name: &str, finding: &Finding) -> String {
+        if finding.changes == Changes::default() {
+            return String::new();
+        }
+        let case = SavedCase {
+            sweep: name.to_owned(),
+            seed: finding.seed,
+            drawn: self.drawn(finding.seed),
+            finding: finding.kind.clone(),
+            before: finding.size,
+            after: finding.size,
+            changes: finding.changes.clone(),
+        };
+        match case.write_to(&varied_file(name, finding.seed)) {
+            Ok(path) => {
+                format!("\nThe run is a variation of its seed. It is in {}", path.display())
+            }
+            Err(error) => format!("\nThe varied run could not be kept: {error}"),
         }
     }
 
@@ -217,9 +242,10 @@ impl Sweep {
         let seed = finding.seed;
         let again = match smaller {
             Some(_) => file_in_env(&Path::new(FOLDER).join(format!("{name}-{seed}.json"))),
-            None => format!("SEED={seed}"),
+            None if finding.changes == Changes::default() => format!("SEED={seed}"),
+            None => file_in_env(&varied_file(name, seed)),
         };
-        let changes = smaller.map(|shrunk| shrunk.case.changes.clone()).unwrap_or_default();
+        let changes = smaller.map_or(&finding.changes, |shrunk| &shrunk.case.changes).clone();
         let case = self.changed(seed, &changes, case);
         case.report(name, Replay::here().command(&again), file)
     }
@@ -352,9 +378,15 @@ fn tell_of(shrunk: &Shrunk, finding: &Finding, report: &str, how_to_keep: &str) 
 }
 
 /// The environment variable, for a shell, with which a test runs this file.
-fn file_in_env(path: &Path) -> String {
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+pub(super) fn file_in_env(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let path = path.canonicalize().unwrap_or(path);
     format!("CASE='{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
+/// The file of a finding that is a variation of this seed.
+pub(super) fn varied_file(name: &str, seed: u64) -> PathBuf {
+    Path::new(FOLDER).join(format!("{name}-{seed}-varied.json"))
 }
 
 thread_local! {

@@ -181,7 +181,8 @@ impl World {
     #[must_use]
     pub fn new(Test { workload, options }: Test, now: Duration) -> Self {
         let mean_gap = (options.rate > 0.0).then(|| Duration::from_secs_f64(1.0 / options.rate));
-        let latencies = rng::stream(options.seed, Stream::Latency);
+        let network_seed = options.network_seed.unwrap_or(options.seed);
+        let latencies = rng::stream(network_seed, Stream::Latency);
         let trace = options.trace.then(Trace::default);
         let mut network = Network::new(options.latency, latencies, trace);
         network.set_bandwidth(options.bandwidth);
@@ -192,13 +193,13 @@ impl World {
             generator: workload.generator(&options),
             workload,
             network,
-            services: Services::new(rng::stream(options.seed, Stream::Services)),
+            services: Services::new(rng::stream(network_seed, Stream::Services)),
             schedule: Schedule::new(&options),
             down: BTreeSet::new(),
             failing_disks: BTreeSet::new(),
             ended_by_disk: BTreeSet::new(),
             service_mode: ServiceMode::Fine,
-            service_rng: rng::stream(options.seed, Stream::ServiceErrors),
+            service_rng: rng::stream(network_seed, Stream::ServiceErrors),
             stagger: mean_gap.map(Stagger::new),
             rng: rng::stream(options.seed, Stream::Generator),
             threads: clients::threads(&options),

@@ -50,7 +50,7 @@ fn search(shows: impl Fn(&Options) -> Option<Kind>, most: u64) -> (Smallest, Opt
         asked += 1;
         asked <= most
     };
-    let smallest = shrink(&options, first, may_go_on, |changes| {
+    let smallest = shrink(&options, (Changes::default(), first), may_go_on, |changes| {
         let mut options = options.clone();
         changes.apply(&mut options);
         Some(found(shows(&options)?, &options))
@@ -132,7 +132,7 @@ fn larger_runs_are_not_kept() {
     let limit = first.size.weight();
     let smallest = shrink(
         &options,
-        first.clone(),
+        (Changes::default(), first.clone()),
         || true,
         |_| {
             let size = Size { messages: limit + 1, ..Size::default() };
