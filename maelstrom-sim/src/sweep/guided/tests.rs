@@ -21,7 +21,7 @@ const BOTH: &str = "the wall clock was far ahead and then far behind, within hal
 const FAR: Duration = Duration::from_secs(88);
 
 /// How many runs a sweep has.
-const RUNS: u64 = 400;
+const RUNS: u64 = 300;
 
 /// A node that echoes, and looks at its clocks.
 struct Clocks {
@@ -114,7 +114,7 @@ fn guided(seeds: Range<u64>, is_broken: bool) -> (Summary, Option<Box<Finding>>)
 fn a_guided_sweep_reaches_what_needs_two_faults_close_in_time_in_fewer_runs() {
     let reached = |summary: &Summary| summary.marks.get(BOTH).copied().unwrap_or_default();
     let mut runs = Vec::new();
-    for start in (0..5).map(|nth| nth * 10_000) {
+    for start in [0, 10_000] {
         let seeds = start..start + RUNS;
         let (summary, finding) = guided(seeds.clone(), false);
         assert!(finding.is_none());
@@ -125,7 +125,7 @@ fn a_guided_sweep_reaches_what_needs_two_faults_close_in_time_in_fewer_runs() {
     }
     let guided = runs.iter().filter(|(guided, _)| guided.seeds > 0).count();
     let plain = runs.iter().filter(|(_, plain)| plain.seeds > 0).count();
-    assert!(guided >= 4 && plain <= 1, "{runs:#?}");
+    assert!(guided == 2 && plain == 0, "{runs:#?}");
 }
 
 #[test]
