@@ -18,6 +18,9 @@ pub(crate) const NAME: &str = "broadcast: a batch of 1,000 values from a peer";
 /// Number of batches.
 const BATCHES: u64 = 101;
 
+/// The first value: so all have as many digits.
+const FIRST: u64 = 100_000;
+
 /// Lines longer than this have values in them.
 const BATCH_BYTES: usize = 4_000;
 
@@ -70,7 +73,7 @@ pub(crate) fn measure(folder: &Path, me: &Path) -> io::Result<()> {
     let mut peer = Peer::new();
     let (mut nodes, mut floors) = (Vec::new(), Vec::new());
     for batch in 0..BATCHES {
-        for value in batch * 1_000..(batch + 1) * 1_000 {
+        for value in FIRST + batch * 1_000..FIRST + (batch + 1) * 1_000 {
             peer.take(&format!(
                 r#"{{"src":"c1","dest":"n2","body":{{"type":"broadcast","message":{value},"msg_id":3}}}}"#
             ));
