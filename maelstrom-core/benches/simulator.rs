@@ -80,8 +80,8 @@ impl MessageHandler for Registers {
 }
 
 /// The seconds of virtual time of a simulation, and the operations a second.
-const SECONDS: u64 = 30;
-const RATE: f64 = 1_000.0;
+const SECONDS: u64 = 20;
+const RATE: f64 = 200.0;
 
 /// How often each simulation runs.
 const ROUNDS: usize = 3;
@@ -121,7 +121,10 @@ fn measure<W: Workload + Clone>(
 ) {
     let (time, world) = shortest(|| run(Test::new(workload.clone(), options(nodes))));
     let Some(world) = world else { return };
-    world.assert_valid();
+    // Not its verdict: by default, the transactions are judged by a stricter model than the nodes'.
+    if let Some(failure) = world.failure() {
+        return println!("| {}: {failure:?} |", workload.name());
+    }
     let (stats, tally) = (world.net_stats(), world.history().tally());
     let messages = stats.clients.sent + stats.servers.sent;
     let bytes = stats.clients.sent_bytes + stats.servers.sent_bytes;
