@@ -256,6 +256,24 @@ TIME ?= 20
 fuzz: ## Fuzz the decoder and every handler, TIME=20 seconds each, two at a time (needs a C++ compiler)
 	scripts/fuzz run $(TIME)
 
+# The nodes with what --metrics needs, as one row measures that flag.
+bench_programs := echo broadcast kafka-log txn-rw
+bench_features := $(bench_programs:%=%/metrics) maelstrom-core-benches/programs maelstrom-core-benches/simulator
+bench_build = cargo build --release --locked --features "$(bench_features)" $(bench_programs:%=--bin %) \
+  --bin bench-processes --bin bench-simulator
+
+.PHONY: bench
+bench: ## Measure lines, programs, simulations and checkers, each beside a floor: see BENCHMARKS.md
+	$(bench_build)
+	$(bin)/bench-processes
+	$(bin)/bench-simulator
+	cargo bench --locked -p maelstrom-core-benches --features criterion,programs --bench lines --bench auth
+	cargo bench --locked -p kafka-log --bench cost
+
+.PHONY: instructions
+instructions: ## Count the instructions of lines, and hold them against their limits (needs valgrind)
+	scripts/count-instructions
+
 .PHONY: corpus
 corpus: ## Run the corpus of odd nodes under the built-in checker (LAUNCHER=/path/to/maelstrom: that one)
 	scripts/build echo unique-ids broadcast g-counter kafka-log txn-rw maelstrom-sim broken-node
