@@ -23,7 +23,7 @@ type Place = (PartitionId, Position);
 #[derive(Debug, Default)]
 pub(crate) struct Traces {
     ids: BTreeMap<Place, Arc<str>>,
-    /// The keys of `ids` in the order in which they came, and some that have been forgotten.
+    /// The keys of `ids` in the order in which they came.
     order: VecDeque<Place>,
 }
 
@@ -67,6 +67,7 @@ impl Traces {
             let place = *place;
             self.ids.remove(&place);
         }
+        self.order.retain(|(other, _)| *other != partition);
     }
 }
 
@@ -88,7 +89,7 @@ mod tests {
         assert!(traces.get(1, 9).is_none() && traces.get(1, 10).is_some());
         traces.insert(2, 0, "n1/c1/x".into());
         traces.forget(1);
-        assert_eq!(traces.ids.len(), 1);
+        assert_eq!((traces.ids.len(), traces.order.len()), (1, 1));
         assert!(traces.get(2, 0).is_some());
     }
 

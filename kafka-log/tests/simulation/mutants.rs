@@ -46,9 +46,12 @@ fn finding<H: MessageHandler>(test: Test, build: impl Fn(&NodeId) -> H) -> Optio
     is_invalid.then(|| results.workload.fields["bad-error-types"].to_string())
 }
 
+/// The rules that a hunt of a hundred seeds seldom finds broken.
+const RARELY_NOTICED: [Rule; 2] = [Rule::TruncateByEpoch, Rule::PersistEpoch];
+
 /// Checks that some seed from `first` on shows that a rule is broken, and prints a row of a table.
 /// With more than one hunt, all of them begin at round numbers instead, so that no hunt begins at a
-/// seed that is known to show something.
+/// seed that is known to show something. Then at least one must find it.
 fn is_noticed(rule: Rule, sweep: &str, first: u64, find: impl Fn(u64) -> Option<String>) {
     let (hunts, seeds_max) = hunts();
     let hunt = |start: u64| {
@@ -59,7 +62,9 @@ fn is_noticed(rule: Rule, sweep: &str, first: u64, find: impl Fn(u64) -> Option<
     let mut seeds: Vec<(u64, String)> = starts.into_iter().map(hunt).collect();
     seeds.sort();
     let (median, sign) = &seeds[seeds.len() / 2];
-    assert!(*median <= seeds_max || hunts > 1, "{rule:?}: nothing from seed {first} on");
+    let is_short = hunts > 1 && seeds_max < 1_000;
+    let is_noticed = seeds[0].0 <= seeds_max || (is_short && RARELY_NOTICED.contains(&rule));
+    assert!(is_noticed, "{rule:?}: nothing in {hunts} hunts of {seeds_max} seeds");
     let told = |n: u64| if n > seeds_max { format!("> {seeds_max}") } else { n.to_string() };
     let [min, median, max] = [seeds[0].0, *median, seeds[seeds.len() - 1].0].map(told);
     println!("| `{rule:?}` | {sweep} | {min} | {median} | {max} | {sign} |");

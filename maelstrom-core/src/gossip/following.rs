@@ -154,9 +154,9 @@ impl<S: State> Gossip<S> {
         is_early && self.following.keep(self.replica.version(), run)
     }
 
-    /// After an answer that brought nothing: if the peer has entries after the coming version, its
-    /// logs do not hold them.
-    pub(super) fn note_fruitless_answer(&mut self, src: &NodeId) {
+    /// After an empty answer: if the peer has entries after the coming version, its logs do not hold
+    /// them. (An answer with entries that came another way in the meantime is no empty one.)
+    pub(super) fn note_trimmed(&mut self, src: &NodeId) {
         let versions = [self.replica.version(), self.following.version()];
         let has_more = self.peers.get(src).is_some_and(|it| !it.known.is_covered_by(versions));
         if has_more && !self.following.is_idle() {

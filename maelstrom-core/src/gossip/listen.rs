@@ -59,6 +59,7 @@ impl<S: State> Gossip<S> {
             self.update_peer(node, src, &message);
         }
         self.leave_log_known_to_others(node, src, &message.have);
+        let is_empty = message.runs.is_empty() && message.piece.is_none();
         let (mut is_gap, mut is_kept) = (false, false);
         let (before, mut result) = (self.generation, Ok(()));
         for run in message.runs {
@@ -90,7 +91,9 @@ impl<S: State> Gossip<S> {
         }
         if answer == Some(false) {
             node.mark(marks::FRUITLESS);
-            self.note_fruitless_answer(src);
+            if is_empty {
+                self.note_trimmed(src);
+            }
         }
         let is_alone = self.has_just_lost_its_hub(now) && answer.is_none();
         let wait = if is_told || is_alone || answer == Some(true) {

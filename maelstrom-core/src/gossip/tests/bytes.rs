@@ -135,7 +135,7 @@ impl<const B: usize> Load<B> {
         let (entries, pieces) = self.cluster.under_way_from(index);
         let pieces = pieces + engine.fetching.waiting() + engine.bursts.waiting();
         let piece_bytes = self.cluster.config.batch_bytes_max.max(B);
-        engine.replica.log_bytes() + entries * B + pieces * piece_bytes
+        engine.replica.log_bytes() + engine.following.bytes() + entries * B + pieces * piece_bytes
     }
 
     /// Appends for `time`, and returns the number of values.

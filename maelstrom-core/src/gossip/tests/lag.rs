@@ -58,7 +58,8 @@ impl Load {
         let (entries, pieces) = self.cluster.under_way_from(index);
         let early: usize = engine.bursts.waiting();
         let pieces = pieces + engine.fetching.waiting() + early;
-        engine.replica.log_bytes() + entries * BYTES + pieces * batch_bytes_max
+        let kept = engine.replica.log_bytes() + engine.following.bytes();
+        kept + entries * BYTES + pieces * batch_bytes_max
     }
 
     /// Appends for `time`, at these nodes in turn.
@@ -106,7 +107,7 @@ fn a_leaf_that_comes_back_empty_under_load_gets_everything_once() {
     let seen = load.run(secs(10), &[1]);
     let new = load.times.len() - count;
     // The node gets all old values, and two nodes get all new values. Pieces count as full, a few
-    // values also arrive by a push, and each node may abandon a fetch of one window: 8 MiB.
+    // values also arrive by a push, and each node may abandon a fetch of one window: 4 MiB each.
     let (bytes, bytes_max) = (load.bytes_sent() - sent, (count + 2 * new) * BYTES + (8 << 20));
     println!("{seen:?}, {bytes} bytes of {bytes_max}");
     assert!(seen.behind <= ms(400), "{seen:?}");
