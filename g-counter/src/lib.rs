@@ -31,11 +31,13 @@
 //! copy does no harm: the old row rises again when another node sends its newest total.
 
 mod counter;
+pub mod metrics;
 mod retries;
 
 use std::time::Duration;
 
 use maelstrom_core::gossip::{self, Gossip, Tick};
+use maelstrom_core::metrics::Gauges;
 use maelstrom_core::{Error, ErrorCode, MessageHandler, Node, Request};
 use serde::{Deserialize, Serialize};
 
@@ -99,8 +101,13 @@ impl GCounter {
         &self.gossip
     }
 
+    fn own_gauges(&self, gauges: &mut Gauges) {
+        gauges.set_count(&metrics::RECENT, self.recent.len());
+    }
+
     fn add(&mut self, node: &mut Node<Tick>, request: &Request, delta: u64) -> Result<(), Error> {
         if self.recent.contains(request) {
+            node.count(&metrics::REPEATED, &[], 1);
             return Ok(());
         }
         let total = self.gossip.state().row(self.gossip.origin());
@@ -125,7 +132,7 @@ impl MessageHandler for GCounter {
 
     const RECORD_FORMAT: Option<&'static str> = Some("g-counter 1");
 
-    maelstrom_core::forward_to_gossip!(gossip);
+    maelstrom_core::forward_to_gossip!(gossip, metrics::METRICS, Self::own_gauges);
 
     fn message(
         &mut self,

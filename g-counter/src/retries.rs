@@ -29,6 +29,11 @@ impl Recent {
         Self { order: VecDeque::new(), names: BTreeSet::new(), bytes: 0, len_max }
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     /// True if the request is among them. A request without a message id never is.
     pub(crate) fn contains(&self, request: &Request) -> bool {
         name(request).is_some_and(|name| self.names.contains(&name))

@@ -25,6 +25,7 @@
 //! | `kafka_in_sync_changes_total` | counter | `change` | Changes of the in-sync set of a led partition: expand or shrink. |
 //! | `kafka_truncations_total` | counter | | Times that a follower cut off a diverging suffix. |
 //! | `kafka_redirects_total` | counter | | Sends that came to a node that does not lead their partition. |
+//! | `kafka_sends_refused_total` | counter | `reason` | Sends that this leader refused: few_in_sync (few replicas are in sync) or no_room. |
 //! | `kafka_sends_timed_out_total` | counter | | Sends given up after their time. |
 //! | `kafka_failures_total` | counter | | Times that a node was found not to answer. |
 
@@ -57,6 +58,7 @@ pub const METRICS: &[&Metric] = &[
     &IN_SYNC_CHANGES,
     &TRUNCATIONS,
     &REDIRECTS,
+    &REFUSALS,
     &TIMED_OUT,
     &FAILURES,
 ];
@@ -155,6 +157,12 @@ pub(crate) static REDIRECTS: Metric = Metric::counter(
     "kafka_redirects_total",
     &[],
     "Sends that came to a node that does not lead their partition.",
+);
+
+pub(crate) static REFUSALS: Metric = Metric::counter(
+    "kafka_sends_refused_total",
+    &["reason"],
+    "Sends that this leader refused: few_in_sync (few replicas are in sync) or no_room.",
 );
 
 pub(crate) static TIMED_OUT: Metric =

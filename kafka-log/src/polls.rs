@@ -161,10 +161,21 @@ impl Polls {
         remote_polls: &[(NodeId, Offsets)],
         bytes_max: usize,
     ) -> bool {
+        self.has_room_for_number(remote_polls.len())
+            && self.has_room_for_bytes(request, result, remote_polls, bytes_max)
+    }
+
+    /// The part of [`has_room`](Self::has_room) that is about bytes.
+    pub(crate) fn has_room_for_bytes(
+        &self,
+        request: &Request,
+        result: &PollResult,
+        remote_polls: &[(NodeId, Offsets)],
+        bytes_max: usize,
+    ) -> bool {
         let bytes = remote_polls.iter().map(|(_, offsets)| encoded_len(offsets));
         let bytes = bytes.chain([poll_bytes(request, result), self.bytes()]);
-        self.has_room_for_number(remote_polls.len())
-            && (bytes.fold(0, usize::saturating_add) <= bytes_max || self.pending.is_empty())
+        bytes.fold(0, usize::saturating_add) <= bytes_max || self.pending.is_empty()
     }
 
     fn has_room_for_number(&self, more: usize) -> bool {

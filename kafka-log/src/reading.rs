@@ -94,7 +94,11 @@ impl KafkaLog {
             node.reply(request, &Reply::PollOk { msgs: result.into_msgs() });
             return Ok(());
         }
-        if !self.polls.has_room(request, &result, &remote_polls, self.config.pending_bytes) {
+        let bytes_max = self.config.pending_bytes;
+        if !self.polls.has_room_for_bytes(request, &result, &remote_polls, bytes_max) {
+            node.count_refused_for_pending_bytes();
+        }
+        if !self.polls.has_room(request, &result, &remote_polls, bytes_max) {
             let text = "too many polls are under way: try again when some have been answered";
             return Err(Error::temporarily_unavailable(text));
         }

@@ -56,6 +56,9 @@ impl KafkaLog {
             copies: 0,
             bytes,
         };
+        if !self.sends.has_room_for_bytes(bytes, self.config.pending_bytes) {
+            node.count_refused_for_pending_bytes();
+        }
         let id = self.sends.begin(partition, pending, self.config.pending_bytes)?;
         self.dispatch(node, id);
         Ok(())
@@ -199,6 +202,8 @@ impl KafkaLog {
             node.mark(marks::BELOW_MIN_IN_SYNC);
         }
         if !lead.can_commit() || is_full {
+            let reason = if lead.can_commit() { "no_room" } else { "few_in_sync" };
+            node.count(&metrics::REFUSALS, &[reason], 1);
             debug!(target: trace::TARGET, partition = id, seq, "refused");
             return Some(Outcome::Refused);
         }

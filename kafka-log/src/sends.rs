@@ -99,12 +99,11 @@ impl Sends {
         pending: Pending,
         bytes_max: usize,
     ) -> Result<SendId, Error> {
+        let is_long = !self.has_room_for_bytes(pending.bytes, bytes_max);
         let next = self.next.entry(partition).or_default();
         let oldest = self.pending.range((partition, 0)..=(partition, u64::MAX)).next();
         let is_far =
             oldest.is_some_and(|((_, seq), _)| next.saturating_sub(seq) >= self.dedupe_window);
-        let bytes = self.pending.bytes().saturating_add(pending.bytes);
-        let is_long = bytes > bytes_max && !self.pending.is_empty();
         if is_far || is_long || self.pending.len() >= SENDS_MAX {
             let text = "too many sends are under way: try again when some have been answered";
             return Err(Error::temporarily_unavailable(text));
@@ -113,6 +112,11 @@ impl Sends {
         *next = next.saturating_add(1);
         self.pending.insert(id, pending);
         Ok(id)
+    }
+
+    /// True if no more than `bytes_max` bytes are under way with `more` bytes, or nothing is yet.
+    pub(crate) fn has_room_for_bytes(&self, more: usize, bytes_max: usize) -> bool {
+        self.pending.is_empty() || self.bytes().saturating_add(more) <= bytes_max
     }
 
     /// Number of sends under way.

@@ -19,7 +19,7 @@ use crate::marks::Marks;
 use crate::message::{MsgId, NodeId, Request};
 use crate::metrics::{self, CallOutcome, Metric, Outcome, Recorder};
 use crate::outputs::{Outputs, Seal, SharedText};
-use crate::rpc::{PENDING_RPCS_MAX, RpcError, RpcResult, RpcTable};
+use crate::rpc::{PENDING_RPCS_MAX, RpcError, RpcResult, RpcTable, Sent};
 use crate::timer::TimerQueue;
 use crate::trace::{self, RequestId};
 
@@ -188,6 +188,13 @@ impl<E> Node<E> {
     /// client. [`metrics`] describes how the numbers are exported.
     pub fn count(&mut self, metric: &'static Metric, labels: &[&str], n: u64) {
         self.metrics.count(metric, labels, n);
+    }
+
+    /// Counts a client's request that the handler refuses because too many bytes of requests wait
+    /// already. The number is in the metric `maelstrom_refused_total`, with the limit
+    /// `pending_bytes`: see [`limits`](crate::limits).
+    pub fn count_refused_for_pending_bytes(&mut self) {
+        self.count(&metrics::REFUSED, &["pending_bytes"], 1);
     }
 
     /// Sets a gauge. If the value follows from the handler's state, implement
@@ -365,7 +372,7 @@ impl<E> Node<E> {
         then: impl FnOnce(RpcResult) -> E + Send + 'static,
     ) {
         if self.rpcs.len() >= PENDING_RPCS_MAX {
-            self.call_ended(CallOutcome::Unsent);
+            self.count_call(CallOutcome::Unsent);
             let event = then(Err(RpcError::Overloaded));
             return self.set_timer(Duration::ZERO, event);
         }
@@ -374,12 +381,13 @@ impl<E> Node<E> {
         if let Err(error) = self.write_line(dest, Ids { msg_id: Some(id), in_reply_to: None }, body)
         {
             error!(peer = %dest, %error, "a call has no JSON form and was not sent");
-            self.call_ended(CallOutcome::Unsent);
+            self.count_call(CallOutcome::Unsent);
             let event = then(Err(RpcError::NoJsonForm(error.to_string())));
             return self.set_timer(Duration::ZERO, event);
         }
         let deadline = self.now().saturating_add(timeout);
-        self.rpcs.insert(id, dest.clone(), deadline, Box::new(then));
+        let sent = Sent { kind: self.metrics.newest_sent(), at: self.now() };
+        self.rpcs.insert(id, dest.clone(), deadline, sent, Box::new(then));
     }
 
     /// Delivers `event` to the handler once, after the time `after`. A timer cannot be cancelled:
@@ -415,8 +423,13 @@ impl<E> Node<E> {
         self.durable
     }
 
-    /// Counts a call that ended.
-    pub(crate) fn call_ended(&mut self, outcome: CallOutcome) {
+    /// Counts a call that ended, and the time that it took.
+    pub(crate) fn call_ended(&mut self, outcome: CallOutcome, sent: Sent) {
+        self.count_call(outcome);
+        self.metrics.call_ended(sent.kind, self.now().saturating_sub(sent.at));
+    }
+
+    fn count_call(&mut self, outcome: CallOutcome) {
         self.metrics.count(&metrics::CALLS, &[outcome.name()], 1);
     }
 

@@ -239,8 +239,8 @@ impl<H: MessageHandler> RawNode<H> {
         self.node.set_clock(clock);
         let now = self.node.now();
         let (mark, call_mark) = (self.node.timers.mark(), self.node.next_msg_id);
-        while let Some(event) = self.node.rpcs.pop_due(now, call_mark) {
-            self.node.call_ended(CallOutcome::Timeout);
+        while let Some((event, sent)) = self.node.rpcs.pop_due(now, call_mark) {
+            self.node.call_ended(CallOutcome::Timeout, sent);
             self.handler.event(&mut self.node, event);
         }
         while let Some(event) = self.node.timers.pop_due(now, mark) {
@@ -301,8 +301,8 @@ impl<H: MessageHandler> RawNode<H> {
             self.refuse_early(&line);
         }
         let mark = self.node.next_msg_id;
-        while let Some(event) = self.node.rpcs.pop_open(mark) {
-            self.node.call_ended(CallOutcome::Timeout);
+        while let Some((event, sent)) = self.node.rpcs.pop_open(mark) {
+            self.node.call_ended(CallOutcome::Timeout, sent);
             self.handler.event(&mut self.node, event);
         }
     }
@@ -393,7 +393,7 @@ impl<H: MessageHandler> RawNode<H> {
                 }
                 return;
             }
-            self.node.count(&metrics::REFUSED, &["pending_bytes"], 1);
+            self.node.count_refused_for_pending_bytes();
         }
         let mut request = self.node.accept(src, header.msg_id);
         let _span = self.enter_span(&request, kind);
@@ -492,9 +492,9 @@ impl<H: MessageHandler> RawNode<H> {
             Ok(Reply::new(src.clone(), kind.to_owned(), body.to_owned()))
         };
         match self.node.rpcs.complete(in_reply_to, &src, result) {
-            Some(event) => {
+            Some((event, sent)) => {
                 let outcome = if is_error { CallOutcome::Error } else { CallOutcome::Ok };
-                self.node.call_ended(outcome);
+                self.node.call_ended(outcome, sent);
                 self.handler.event(&mut self.node, event);
                 true
             }

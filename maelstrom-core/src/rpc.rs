@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::body::{self, DecodeError};
 use crate::error::{Error, ErrorCode};
 use crate::message::{MsgId, NodeId};
+use crate::metrics::TypeId;
 
 /// Maximum number of open calls of a node. One more call fails, and its message is not sent.
 pub const PENDING_RPCS_MAX: usize = 65_536;
@@ -123,6 +124,17 @@ impl From<RpcError> for Error {
     }
 }
 
+/// The message of a call, as the metrics see it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    pub(crate) kind: TypeId,
+    /// The time when it was sent.
+    pub(crate) at: Duration,
+}
+
+/// A call that ended: the event for the handler, and the message that was sent.
+pub(crate) type Ended<E> = (E, Sent);
+
 type Continuation<E> = Box<dyn FnOnce(RpcResult) -> E + Send>;
 
 /// The open calls.
@@ -135,6 +147,7 @@ pub(crate) struct RpcTable<E> {
 struct Pending<E> {
     dest: NodeId,
     deadline: Duration,
+    sent: Sent,
     then: Continuation<E>,
 }
 
@@ -160,22 +173,23 @@ impl<E> RpcTable<E> {
         id: MsgId,
         dest: NodeId,
         deadline: Duration,
+        sent: Sent,
         then: Continuation<E>,
     ) {
-        self.pending.insert(id, Pending { dest, deadline, then });
+        self.pending.insert(id, Pending { dest, deadline, sent, then });
         self.deadlines.insert((deadline, id));
     }
 
     /// Ends the call that a reply from `src` to `id` answers. `None`: there is no such call.
     ///
     /// Only the node that was called can reply to a call.
-    pub(crate) fn complete(&mut self, id: MsgId, src: &str, result: RpcResult) -> Option<E> {
+    pub(crate) fn complete(&mut self, id: MsgId, src: &str, result: RpcResult) -> Option<Ended<E>> {
         if self.pending.get(&id)?.dest.as_ref() != src {
             return None;
         }
         let call = self.pending.remove(&id)?;
         self.deadlines.remove(&(call.deadline, id));
-        Some((call.then)(result))
+        Some(((call.then)(result), call.sent))
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
@@ -184,23 +198,23 @@ impl<E> RpcTable<E> {
 
     /// Ends the next call that is due and whose id is below `mark`. A call with a timeout of zero
     /// that the handler opens while others end has a higher id, and waits for the next round.
-    pub(crate) fn pop_due(&mut self, now: Duration, mark: MsgId) -> Option<E> {
+    pub(crate) fn pop_due(&mut self, now: Duration, mark: MsgId) -> Option<Ended<E>> {
         let (deadline, id) = *self.deadlines.first()?;
         (deadline <= now && id < mark).then_some(())?;
         self.time_out(id)
     }
 
     /// Ends the oldest call whose id is below `mark`, even if it is not due.
-    pub(crate) fn pop_open(&mut self, mark: MsgId) -> Option<E> {
+    pub(crate) fn pop_open(&mut self, mark: MsgId) -> Option<Ended<E>> {
         let id = *self.pending.first_key_value()?.0;
         (id < mark).then_some(())?;
         self.time_out(id)
     }
 
-    fn time_out(&mut self, id: MsgId) -> Option<E> {
+    fn time_out(&mut self, id: MsgId) -> Option<Ended<E>> {
         let call = self.pending.remove(&id)?;
         self.deadlines.remove(&(call.deadline, id));
-        Some((call.then)(Err(RpcError::Timeout)))
+        Some(((call.then)(Err(RpcError::Timeout)), call.sent))
     }
 }
 
@@ -211,7 +225,8 @@ mod tests {
     fn table() -> RpcTable<RpcResult> {
         let mut table = RpcTable::new();
         for (id, secs) in [(1, 5), (2, 3)] {
-            table.insert(id, "n2".into(), Duration::from_secs(secs), Box::new(|result| result));
+            let (deadline, sent) = (Duration::from_secs(secs), Sent::default());
+            table.insert(id, "n2".into(), deadline, sent, Box::new(|result| result));
         }
         table
     }
@@ -224,9 +239,10 @@ mod tests {
     #[test]
     fn a_call_ends_once_and_a_late_or_repeated_reply_is_nobodys() {
         let mut table = table();
-        assert!(matches!(table.complete(1, "n2", reply()), Some(Ok(_))));
+        assert!(matches!(table.complete(1, "n2", reply()), Some((Ok(_), _))));
         assert!(table.complete(1, "n2", reply()).is_none());
-        assert!(matches!(table.pop_due(Duration::from_secs(3), 9), Some(Err(RpcError::Timeout))));
+        let due = table.pop_due(Duration::from_secs(3), 9);
+        assert!(matches!(due, Some((Err(RpcError::Timeout), _))));
         assert!(table.complete(2, "n2", reply()).is_none());
         assert_eq!(table.len(), 0);
         assert_eq!(table.next_deadline(), None);

@@ -18,6 +18,8 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -75,6 +77,9 @@ pub struct Config {
     /// True if messages to other nodes carry the ids of clients' requests: see
     /// [`trace`](crate::trace).
     pub trace_requests: bool,
+    /// Number of log lines that the program has lost so far. Its log adds to it, and the node
+    /// exports it: see [`LogGuard::lost_lines`](crate::cli::LogGuard::lost_lines).
+    pub lost_log_lines: Arc<AtomicU64>,
 }
 
 impl Default for Config {
@@ -86,6 +91,7 @@ impl Default for Config {
             cluster_key_file: None,
             limits: Limits::default(),
             trace_requests: false,
+            lost_log_lines: Arc::default(),
         }
     }
 }
@@ -167,7 +173,9 @@ pub async fn drive<H: MessageHandler>(
         node.record_metrics();
     }
     let records = Journal { dir: config.data_dir.clone(), ..Journal::default() };
-    let mut driver = Driver { node, output, started: Instant::now(), line_bytes_max, records };
+    let lost = LostLines { total: Arc::clone(&config.lost_log_lines), counted: 0 };
+    let started = Instant::now();
+    let mut driver = Driver { node, output, started, line_bytes_max, records, lost };
     let mut lines = LineSplitter::new(line_bytes_max);
     let work = async {
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -218,6 +226,23 @@ struct Driver<H: MessageHandler, W> {
     started: Instant,
     line_bytes_max: usize,
     records: Journal,
+    lost: LostLines,
+}
+
+/// The log lines that the program has lost.
+#[derive(Debug)]
+struct LostLines {
+    total: Arc<AtomicU64>,
+    /// The part of them that the metrics have counted.
+    counted: u64,
+}
+
+impl LostLines {
+    /// Number of lines that were lost since the last call.
+    fn take(&mut self) -> u64 {
+        let total = self.total.load(Ordering::Relaxed);
+        total.saturating_sub(std::mem::replace(&mut self.counted, total))
+    }
 }
 
 /// The destination of the node's records.
@@ -372,6 +397,7 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
 
     /// Answers a request for the metrics.
     fn tell(&mut self, asked: Asked) {
+        self.node.recorder().count(&metrics::LOG_LINES_LOST, &[], self.lost.take());
         if let Some(store) = &mut self.records.store {
             let recorder = self.node.recorder();
             recorder.gauge(&metrics::DISK_BYTES, &[], metrics::float(store.disk_bytes()));

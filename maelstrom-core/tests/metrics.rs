@@ -1,4 +1,5 @@
-//! Scrapes a node process over HTTP, and compares its counters with the messages that it was sent.
+//! Scrapes a node process over HTTP, and compares its numbers with what it was made to do: with the
+//! messages that it was sent, with its disk, and with its log.
 
 #![expect(clippy::disallowed_methods, reason = "it starts processes and talks to them")]
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
@@ -7,20 +8,22 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, path::Path};
 
 struct Process {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
-    /// Kept open, so that the node can log.
-    _stderr: BufReader<ChildStderr>,
+    stderr: BufReader<ChildStderr>,
     addr: String,
 }
 
 impl Process {
-    fn start() -> Self {
+    fn start(flags: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_conformance-node"))
             .args(["--metrics", "0", "--log-format", "json"])
+            .args(flags)
             .env("RUST_LOG", "info")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -34,16 +37,24 @@ impl Process {
         stderr.read_line(&mut line).unwrap();
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         let addr = line["addr"].as_str().unwrap().to_owned();
-        Self { child, stdin, stdout, _stderr: stderr, addr }
+        Self { child, stdin, stdout, stderr, addr }
     }
 
-    /// Sends a request, and waits for the reply. Returns the bytes of both lines.
-    fn ask(&mut self, body: &str) -> (usize, usize) {
+    /// Sends a request, and waits for the reply. Returns the bytes of its line, and the
+    /// line of the reply.
+    fn ask(&mut self, body: &str) -> (usize, String) {
         let line = format!(r#"{{"src":"c1","dest":"n1","body":{body}}}"#);
         writeln!(self.stdin, "{line}").unwrap();
         let mut reply = String::new();
         self.stdout.read_line(&mut reply).unwrap();
-        (line.len(), reply.trim_end().len())
+        (line.len(), reply.trim_end().to_owned())
+    }
+
+    /// Makes the node persist a record. Returns the number of records that it knows of.
+    fn keep(&mut self, bytes: usize) -> u64 {
+        let (_, reply) = self.ask(&format!(r#"{{"type":"keep","msg_id":9,"bytes":{bytes}}}"#));
+        let reply: serde_json::Value = serde_json::from_str(&reply).unwrap();
+        reply["body"]["kept"].as_u64().unwrap()
     }
 
     fn get(&self, path: &str) -> String {
@@ -55,6 +66,15 @@ impl Process {
     }
 }
 
+const INIT: &str = r#"{"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1"]}"#;
+
+/// The number in the line of a scrape that begins with this name and these labels.
+#[track_caller]
+fn number(metrics: &str, name: &str) -> f64 {
+    let of = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+    metrics.lines().find_map(of).ok_or_else(|| format!("no {name} in\n{metrics}")).unwrap()
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         self.child.kill().unwrap();
@@ -64,14 +84,14 @@ impl Drop for Process {
 
 #[test]
 fn a_scrape_of_a_process_counts_what_it_was_sent() {
-    let mut node = Process::start();
+    let mut node = Process::start(&[]);
     let health = node.get("/health");
     assert!(health.starts_with("HTTP/1.1 503 ") && health.contains("\"live\":true"), "{health}");
-    node.ask(r#"{"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1"]}"#);
+    node.ask(INIT);
     let (mut sent, mut received) = (0, 0);
     for id in 2..102 {
         let (request, reply) = node.ask(&format!(r#"{{"type":"echo","msg_id":{id},"echo":{id}}}"#));
-        (received, sent) = (received + request, sent + reply);
+        (received, sent) = (received + request, sent + reply.len());
     }
     node.ask(r#"{"type":"fail","msg_id":200,"code":20,"text":"no such key"}"#);
     node.ask(r#"{"type":"made-up","msg_id":201}"#);
@@ -95,4 +115,79 @@ fn a_scrape_of_a_process_counts_what_it_was_sent() {
     assert!(!metrics.contains("made-up"), "{metrics}");
     let health = node.get("/health");
     assert!(health.starts_with("HTTP/1.1 200 ") && health.contains("\"ready\":true"), "{health}");
+}
+
+/// The length of the one file in the folder of the node.
+fn file_bytes(dir: &Path) -> f64 {
+    let files = fs::read_dir(dir.join("n1")).unwrap().map(|file| file.unwrap().metadata().unwrap());
+    let lens: Vec<u64> = files.map(|file| file.len()).filter(|len| *len > 0).collect();
+    assert_eq!(lens.len(), 1, "{lens:?}");
+    maelstrom_core::metrics::float(lens[0])
+}
+
+#[test]
+fn a_scrape_of_a_process_tells_what_it_did_to_its_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = ["--data-dir", dir.path().to_str().unwrap()];
+    let mut node = Process::start(&flags);
+    node.ask(INIT);
+    assert_eq!([node.keep(100), node.keep(200), node.keep(300)], [1, 2, 3]);
+    let metrics = node.get("/metrics");
+    for (name, value) in [
+        ("maelstrom_records_total", 3.0),
+        ("maelstrom_record_bytes_total", 600.0),
+        ("maelstrom_recovered_records", 0.0),
+        // Each record had its own sync, since its reply came before the next request.
+        ("maelstrom_sync_duration_seconds_count", 3.0),
+        ("maelstrom_sync_records_count", 3.0),
+        ("maelstrom_sync_records_sum", 3.0),
+        (r#"maelstrom_snapshots_total{outcome="taken"}"#, 0.0),
+        (r#"maelstrom_snapshots_total{outcome="given_up"}"#, 0.0),
+        ("maelstrom_disk_bytes", file_bytes(dir.path())),
+    ] {
+        assert_eq!(number(&metrics, name), value, "{name}");
+    }
+    assert!(number(&metrics, "maelstrom_sync_duration_seconds_sum") > 0.0, "{metrics}");
+    // Records beyond 1 MiB are worth a snapshot.
+    node.keep(600_000);
+    node.keep(600_000);
+    let until = Instant::now() + Duration::from_secs(30);
+    let taken = r#"maelstrom_snapshots_total{outcome="taken"}"#;
+    while number(&node.get("/metrics"), taken) < 1.0 {
+        assert!(Instant::now() < until, "{}", node.get("/metrics"));
+    }
+    assert_eq!(node.keep(2), 6);
+    let metrics = node.get("/metrics");
+    assert_eq!(number(&metrics, taken), 1.0);
+    assert_eq!(number(&metrics, "maelstrom_records_total"), 6.0);
+    assert_eq!(number(&metrics, "maelstrom_disk_bytes"), file_bytes(dir.path()));
+    // The next process recovers the snapshot and one record.
+    drop(node);
+    let mut node = Process::start(&flags);
+    node.ask(INIT);
+    assert_eq!(number(&node.get("/metrics"), "maelstrom_recovered_records"), 2.0);
+    assert_eq!(node.keep(2), 7);
+}
+
+#[test]
+fn a_scrape_tells_how_many_log_lines_were_lost() {
+    const LINES: u64 = 50_000;
+    let mut node = Process::start(&[]);
+    node.ask(INIT);
+    assert_eq!(number(&node.get("/metrics"), "maelstrom_log_lines_lost_total"), 0.0);
+    node.ask(&format!(r#"{{"type":"log","msg_id":2,"lines":{LINES}}}"#));
+    let lost = number(&node.get("/metrics"), "maelstrom_log_lines_lost_total");
+    assert_eq!(number(&node.get("/metrics"), "maelstrom_log_lines_lost_total"), lost);
+    // Now the test reads the log, which reports the same number.
+    let mut written = 0;
+    let reported = loop {
+        let mut line = String::new();
+        node.stderr.read_line(&mut line).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        match line["lost"].as_u64() {
+            Some(lost) => break lost,
+            None => written += u64::from(line["message"] == "a line"),
+        }
+    };
+    assert_eq!((lost, written), (maelstrom_core::metrics::float(reported), LINES - reported));
 }

@@ -53,6 +53,7 @@
 mod entry;
 mod held;
 mod json;
+pub mod metrics;
 mod registers;
 mod request;
 mod underway;
@@ -63,6 +64,7 @@ use std::time::Duration;
 
 use maelstrom_core::gossip::Entry as _;
 use maelstrom_core::gossip::{self, Gossip, Origin, Tick};
+use maelstrom_core::metrics::{Gauges, float};
 use maelstrom_core::{
     Error, ErrorCode, LINE_BYTES_MAX, MessageHandler, Node, PENDING_BYTES_MAX, Request, Verbatim,
 };
@@ -257,7 +259,8 @@ impl<M: Map> TxnRw<M> {
             return self.finish(node, request, &running);
         }
         let txn = Txn::new(request.clone(), running, node.now());
-        let id = self.underway.admit(&txn)?;
+        self.check_room(node, &txn)?;
+        let id = self.underway.admit()?;
         self.underway.keep(id, txn);
         self.step(node, id);
         Ok(())
@@ -268,7 +271,7 @@ impl<M: Map> TxnRw<M> {
         let Some(mut txn) = self.underway.take(id) else {
             return;
         };
-        let result = match self.run(&mut txn, node.now()) {
+        let result = match self.run(node, &mut txn) {
             Ok(()) if !txn.running.is_done() => {
                 node.mark(STEPS);
                 node.set_timer(txn.until_next(node.now()), Event::Step(id));
@@ -282,9 +285,14 @@ impl<M: Map> TxnRw<M> {
         }
     }
 
+    /// Checks that there is room for a transaction beside the others.
+    fn check_room(&self, node: &mut Node<Event>, txn: &Txn) -> Result<(), Error> {
+        self.underway.check(txn).inspect_err(|_| node.count_refused_for_pending_bytes())
+    }
+
     /// Runs the operations that are due.
-    fn run(&self, txn: &mut Txn, now: Duration) -> Result<(), Error> {
-        let end = txn.begin_step(now);
+    fn run(&self, node: &mut Node<Event>, txn: &mut Txn) -> Result<(), Error> {
+        let end = txn.begin_step(node.now());
         let sees_all =
             self.isolation == Isolation::ReadUncommitted && !txn.running.writes_anything();
         let others = self.underway.newest_first().filter(|_| sees_all);
@@ -293,7 +301,7 @@ impl<M: Map> TxnRw<M> {
                 let uncommitted = others.clone().find_map(|other| other.written(key));
                 uncommitted.or_else(|| self.gossip.state().get(key))
             })?;
-            self.underway.check(txn)?;
+            self.check_room(node, txn)?;
         }
         Ok(())
     }
@@ -341,6 +349,14 @@ impl<M: Map> TxnRw<M> {
         Ok(())
     }
 
+    fn own_gauges(&self, gauges: &mut Gauges) {
+        let map = self.gossip.state();
+        gauges.set(&metrics::CLOCK, &[], float(map.clock()));
+        gauges.set_count(&metrics::REGISTERS, map.registers());
+        gauges.set_count(&metrics::RUNNING, self.underway.len());
+        gauges.set_count(&metrics::RUNNING_BYTES, self.underway.bytes());
+    }
+
     fn message_from(
         &mut self,
         node: &mut Node<Event>,
@@ -352,10 +368,12 @@ impl<M: Map> TxnRw<M> {
         let leap = self.gossip.state().clock().saturating_sub(before);
         if leap > CLOCK_LEAP_NOTED {
             self.leaps = self.leaps.saturating_add(1);
+            node.count(&metrics::LEAPS, &[], 1);
             info!(peer = %request.src(), leap, times = self.leaps, "the logical clock jumped: another node was much busier");
         }
         if let Err(error) = &result {
             self.refused = self.refused.saturating_add(1);
+            node.count(&metrics::INVALID, &[], 1);
             // It may come again and again.
             if self.refused.is_power_of_two() {
                 warn!(peer = %request.src(), times = self.refused, %error, "a gossip message was refused");
@@ -373,7 +391,7 @@ impl<M: Map> MessageHandler for TxnRw<M> {
 
     const REPLY_WITHIN: Option<Duration> = Some(Duration::from_secs(5));
 
-    maelstrom_core::forward_to_gossip!(gossip, records);
+    maelstrom_core::forward_to_gossip!(gossip, records, metrics::METRICS, Self::own_gauges);
 
     fn started(&mut self, node: &mut Node<Event>) {
         self.gossip.start(node);

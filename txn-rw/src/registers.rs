@@ -107,6 +107,9 @@ pub trait Map: State<Entry = Transaction> {
 
     /// The largest clock among them.
     fn clock(&self) -> u64;
+
+    /// Number of keys that were ever written.
+    fn registers(&self) -> usize;
 }
 
 impl Map for Registers {
@@ -120,6 +123,10 @@ impl Map for Registers {
 
     fn clock(&self) -> u64 {
         self.clock
+    }
+
+    fn registers(&self) -> usize {
+        self.len()
     }
 }
 

@@ -81,16 +81,15 @@ impl Underway {
         Self { txns: BTreeMap::new(), next: 0, bytes: 0, bytes_max }
     }
 
-    /// Draws a number for a new transaction, if there is room for it.
+    /// Draws a number for a new transaction.
     ///
     /// # Errors
     ///
-    /// Error 11 if too many transactions are running, or if they are too large together.
-    pub(crate) fn admit(&mut self, txn: &Txn) -> Result<u64, Error> {
+    /// Error 11 if too many transactions are running.
+    pub(crate) fn admit(&mut self) -> Result<u64, Error> {
         if self.txns.len() >= RUNNING_MAX {
             return Err(Error::temporarily_unavailable("too many transactions are running"));
         }
-        self.check(txn)?;
         let id = self.next;
         self.next = id.saturating_add(1);
         Ok(id)
@@ -121,6 +120,16 @@ impl Underway {
     pub(crate) fn keep(&mut self, id: u64, txn: Txn) {
         self.bytes = self.bytes.saturating_add(txn.bytes());
         self.txns.insert(id, txn);
+    }
+
+    /// Number of transactions that wait for their next step.
+    pub(crate) fn len(&self) -> usize {
+        self.txns.len()
+    }
+
+    /// The size of these transactions in bytes.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The transactions that wait for their next step, the newest first.

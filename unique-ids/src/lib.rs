@@ -40,6 +40,11 @@
 //! Then the process draws a new incarnation, and its stamps begin again at the time of the clock.
 //! Ids stay unique, but later ones sort before earlier ones, once.
 
+pub mod metrics;
+
+use std::time::Duration;
+
+use maelstrom_core::metrics::{Gauges, Metric};
 use maelstrom_core::rand::Rng;
 use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
 use serde::{Deserialize, Serialize};
@@ -90,6 +95,7 @@ impl UniqueIds {
     }
 
     fn begin_incarnation(&mut self, node: &mut Node<NoEvent>) {
+        node.count(&metrics::INCARNATIONS, &[], 1);
         let incarnation = node.rng().next_u64();
         self.suffix = format!("-{incarnation:016x}-{}", node.id());
         self.last = None;
@@ -99,6 +105,8 @@ impl UniqueIds {
 impl MessageHandler for UniqueIds {
     type Payload = Payload;
     type Event = NoEvent;
+
+    const METRICS: &'static [&'static [&'static Metric]] = &[metrics::METRICS];
 
     fn started(&mut self, node: &mut Node<NoEvent>) {
         self.begin_incarnation(node);
@@ -120,6 +128,11 @@ impl MessageHandler for UniqueIds {
         let stamp = stamp.ok_or_else(|| Error::crash("no stamp is left"))?;
         node.reply(request, &Reply::GenerateOk { id: format!("{stamp:016x}{}", self.suffix) });
         Ok(())
+    }
+
+    fn gauges(&self, _now: Duration, gauges: &mut Gauges) {
+        let last = Duration::from_millis(self.last.unwrap_or_default() >> COUNTER_BITS);
+        gauges.set(&metrics::STAMP, &[], last.as_secs_f64());
     }
 }
 

@@ -46,6 +46,7 @@ impl Cluster {
         self.lives += 1;
         let config = Config { period_min: PERIOD_MIN, ..Config::default() };
         let mut node = RawNode::new(GCounter::new(config), [self.lives; 32], true);
+        node.record_metrics();
         let records = self.records.get_mut(name).unwrap();
         records.truncate(records_kept);
         for record in records {
@@ -74,6 +75,11 @@ impl Cluster {
 
     pub(crate) fn node(&self, name: &str) -> &GCounter {
         self.nodes[name].handler()
+    }
+
+    /// The number of a metric without labels.
+    pub(crate) fn metric(&self, name: &str, metric: &str) -> f64 {
+        self.nodes[name].metrics().unwrap().sum(metric, &[])
     }
 
     /// Sends a body, and returns the bodies that come back.

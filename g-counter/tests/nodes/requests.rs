@@ -101,6 +101,8 @@ fn a_repeated_add_is_acknowledged_again_and_counted_once() {
     cluster.add_as("n1", "c1", 7, 5);
     cluster.assert_all_read(5);
     assert_eq!(cluster.records("n1"), 1);
+    assert_eq!(cluster.metric("n1", "g_counter_recent_adds"), 1.0);
+    assert_eq!(cluster.metric("n1", "g_counter_repeated_adds_total"), 3.0);
 }
 
 #[test]

@@ -116,8 +116,19 @@ impl Cluster {
     pub(crate) fn recovered(&self, name: &str, config: Config) -> Result<RawNode<KafkaLog>, Error> {
         let handler = KafkaLog::new(config, gossip::Config::default());
         let mut node = RawNode::new(handler, [self.lives; 32], true);
+        node.record_metrics();
         self.records[name].iter().try_for_each(|record| node.recover(record))?;
         Ok(node)
+    }
+
+    /// The sum of the samples of a metric that have these labels.
+    pub(crate) fn metric(&self, name: &str, metric: &str, labels: &[(&str, &str)]) -> f64 {
+        self.nodes[name].metrics().unwrap().sum(metric, labels)
+    }
+
+    /// Number of clients' requests that a node refused since too many bytes were pending.
+    pub(crate) fn refused_for_bytes(&self, name: &str) -> f64 {
+        self.metric(name, "maelstrom_refused_total", &[("limit", "pending_bytes")])
     }
 
     /// The records that are durable on the node's disk.

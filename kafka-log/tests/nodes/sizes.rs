@@ -174,6 +174,7 @@ fn sends_for_which_there_is_no_room_are_refused_at_once_and_others_are_not() {
         let last = cluster.begin(name, send("k", 1));
         let refused = cluster.reply(ids.remove(2)).unwrap();
         assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!(11)));
+        assert_eq!(cluster.refused_for_bytes(name), 1.0, "{name}");
         ids.push(last);
         assert!(ids.iter().all(|id| cluster.reply(*id).is_none()), "{name}: the others wait");
         cluster.run_for(A_WHILE);
@@ -185,6 +186,7 @@ fn sends_for_which_there_is_no_room_are_refused_at_once_and_others_are_not() {
         assert_eq!(cluster.ask(name, send("k", "x".repeat(900)))["type"], "send_ok", "{name}");
         // While nothing else waits, a message may have any length.
         assert_eq!(cluster.ask(name, send("k", "x".repeat(2_000)))["type"], "send_ok", "{name}");
+        assert_eq!(cluster.refused_for_bytes(name), 1.0, "{name}: only what was refused");
     }
 }
 
@@ -210,6 +212,9 @@ fn a_leader_at_which_too_many_bytes_wait_refuses_what_is_passed_on_to_it() {
     let refused = cluster.reply(second).unwrap();
     assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!(11)), "{refused}");
     assert_eq!((cluster.reply(first), cluster.reply(small)), (None, None));
+    let full = [("reason", "no_room")];
+    assert_eq!(cluster.metric(cluster.leader(), "kafka_sends_refused_total", &full), 1.0);
+    assert_eq!(cluster.metric(cluster.leader(), "kafka_sends_refused_total", &[]), 1.0);
     // A committed send makes room.
     cluster.on_the_way = None;
     cluster.run_for(A_WHILE);
@@ -268,6 +273,7 @@ fn polls_for_whose_questions_there_is_no_room_are_refused_at_once() {
     let ids: Vec<u64> = (0..3).map(|_| cluster.begin(reader, poll.clone())).collect();
     let refused = cluster.reply(ids[2]).unwrap();
     assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!(11)));
+    assert_eq!(cluster.refused_for_bytes(reader), 1.0);
     cluster.run_for(Duration::from_secs(3));
     for id in &ids[..2] {
         assert_eq!(cluster.reply(*id).unwrap()["msgs"]["k"], json!([[0, 0]]));

@@ -16,6 +16,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::mem;
 use std::panic;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub(super) struct LogQueue {
     state: Mutex<State>,
     /// Notified when lines come, and when lines have been written.
     changed: Condvar,
+    /// Number of lines that were dropped in the whole life of the process.
+    lost_total: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +96,7 @@ impl LogQueue {
         let bytes = state.pending.len().saturating_add(line.len());
         if state.lost > 0 || (bytes > BYTES_MAX && !state.pending.is_empty()) {
             state.lost = state.lost.saturating_add(1);
+            self.lost_total.fetch_add(1, Ordering::Relaxed);
         } else {
             state.pending.extend_from_slice(line);
         }
@@ -101,6 +105,11 @@ impl LogQueue {
         if is_waited_for {
             self.changed.notify_all();
         }
+    }
+
+    /// The number of lines that were dropped in the whole life of the process. It goes on rising.
+    pub(super) fn lost_total(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.lost_total)
     }
 
     /// Adds the last lines of a process, even beyond the limit.

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
@@ -28,6 +29,14 @@ pub enum LogFormat {
 #[derive(Debug)]
 #[must_use = "the last lines of a log are lost if the process does not wait for them"]
 pub struct LogGuard(Option<Arc<LogQueue>>);
+
+impl LogGuard {
+    /// The number of log lines that were lost, in this process. It goes on rising.
+    #[must_use]
+    pub fn lost_lines(&self) -> Arc<AtomicU64> {
+        self.0.as_ref().map(|queue| queue.lost_total()).unwrap_or_default()
+    }
+}
 
 impl Drop for LogGuard {
     fn drop(&mut self) {

@@ -109,7 +109,7 @@ impl NodeArgs {
         data_dir: Option<PathBuf>,
         handler: H,
     ) -> anyhow::Result<()> {
-        let _log = init_node_logging(self.log_format, self.trace_requests);
+        let log = init_node_logging(self.log_format, self.trace_requests);
         runtime::run(
             handler,
             &Config {
@@ -125,6 +125,7 @@ impl NodeArgs {
                 cluster_key_file: None,
                 limits: self.limits.limits(),
                 trace_requests: self.trace_requests,
+                lost_log_lines: log.lost_lines(),
             },
         )
     }

@@ -9,6 +9,10 @@
 /// [`Tick`](crate::gossip::Tick). `forward_to_gossip!(gossip, records)` generates the first four.
 /// Use it for a handler that does more when it starts, or has its own timers.
 ///
+/// A handler with metrics of its own adds two arguments to either form: the list of these metrics,
+/// and a function that sets its gauges. For example: `forward_to_gossip!(gossip, MY_METRICS,
+/// Self::set_my_gauges)`, with `fn set_my_gauges(&self, gauges: &mut Gauges)`.
+///
 /// [`recover`]: crate::MessageHandler::recover
 /// [`snapshot_bytes`]: crate::MessageHandler::snapshot_bytes
 /// [`snapshot`]: crate::MessageHandler::snapshot
@@ -98,8 +102,8 @@
 /// ```
 #[macro_export]
 macro_rules! forward_to_gossip {
-    ($gossip:ident) => {
-        $crate::forward_to_gossip!($gossip, records);
+    ($gossip:ident $(, $metrics:path, $gauges:path)?) => {
+        $crate::forward_to_gossip!($gossip, records $(, $metrics, $gauges)?);
 
         fn started(&mut self, node: &mut $crate::Node<$crate::gossip::Tick>) {
             self.$gossip.start(node);
@@ -113,11 +117,12 @@ macro_rules! forward_to_gossip {
             self.$gossip.tick(node, tick);
         }
     };
-    ($gossip:ident, records) => {
+    ($gossip:ident, records $(, $metrics:path, $gauges:path)?) => {
         const METRICS: &'static [&'static [&'static $crate::metrics::Metric]] =
-            &[$crate::gossip::metrics::METRICS];
+            &[$($metrics,)? $crate::gossip::metrics::METRICS];
 
         fn gauges(&self, now: ::core::time::Duration, gauges: &mut $crate::metrics::Gauges) {
+            $($gauges(self, gauges);)?
             self.$gossip.gauges(now, gauges);
         }
 

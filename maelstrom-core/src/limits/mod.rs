@@ -9,11 +9,12 @@
 //! | `--max-requests-per-second N` | if clients together sent more than N in a second | `requests_per_second` |
 //! | `--max-client-requests-per-second N` | if this client sent more than N in a second | `client_requests_per_second` |
 //! | `--max-open-requests N` | if N requests wait for a reply | `open_requests` |
-//! | `--max-pending-bytes N` | if it would have to wait where N bytes of requests wait already | `pending_bytes`, for requests before `init` |
+//! | `--max-pending-bytes N` | if it would have to wait where N bytes of requests wait already | `pending_bytes` |
 //!
 //! A refused request gets error 11 (temporarily unavailable) with a text that names the flag. The
 //! error is definite: nothing happened. A refused message without a `msg_id` gets no reply. The
-//! node counts each refusal ([`RawNode::refused`](crate::RawNode::refused), mark [`REFUSED`]) and
+//! node counts each refusal by a limit on requests
+//! ([`RawNode::refused`](crate::RawNode::refused), mark [`REFUSED`]) and
 //! logs at most one warning per second.
 //!
 //! # Only clients are refused
@@ -82,7 +83,8 @@ pub struct Limits {
     /// the default, the node refuses nothing, and gives up the oldest request instead.
     pub open_requests: usize,
     /// Bytes of requests that may wait for `init`. A handler that lets requests wait should apply
-    /// the same limit to them.
+    /// the same limit to them, and [count](crate::Node::count_refused_for_pending_bytes) those that
+    /// it refuses.
     pub pending_bytes: usize,
 }
 

@@ -15,11 +15,13 @@ pub const METRICS: &[&Metric] = &[
     &REQUEST_SECONDS,
     &REQUESTS_OPEN,
     &CALLS,
+    &CALL_SECONDS,
     &CALLS_OPEN,
     &TIMERS,
     &OUTPUT_BYTES,
     &EARLY_BYTES,
     &READY,
+    &LOG_LINES_LOST,
     &RECORDS,
     &RECORD_BYTES,
     &RECOVERED,
@@ -96,6 +98,13 @@ pub(crate) static CALLS: Metric = Metric::counter(
     "Calls that ended: ok, error, timeout, or unsent.",
 );
 
+pub(super) static CALL_SECONDS: Metric = Metric::histogram(
+    "maelstrom_call_duration_seconds",
+    &["type"],
+    SECONDS,
+    "Time from a call to its reply or its timeout, by the type of the call.",
+);
+
 pub(crate) static CALLS_OPEN: Metric =
     Metric::gauge("maelstrom_calls_open", &[], "Calls that wait for a reply.");
 
@@ -113,6 +122,12 @@ pub(crate) static EARLY_BYTES: Metric =
 
 pub(crate) static READY: Metric =
     Metric::gauge("maelstrom_ready", &[], "1 once init was answered, 0 before.");
+
+pub(crate) static LOG_LINES_LOST: Metric = Metric::counter(
+    "maelstrom_log_lines_lost_total",
+    &[],
+    "Log lines that were lost, since they came faster than stderr was read.",
+);
 
 pub(crate) static RECORDS: Metric =
     Metric::counter("maelstrom_records_total", &[], "Records that the handler persisted.");

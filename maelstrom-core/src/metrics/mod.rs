@@ -59,11 +59,13 @@
 //! | `maelstrom_request_duration_seconds` | histogram | `type` | Time from a request to its reply, by the clock that the handler sees. |
 //! | `maelstrom_requests_open` | gauge | | Requests that wait for a reply. |
 //! | `maelstrom_calls_total` | counter | `outcome` | Calls that ended: ok, error, timeout, or unsent. |
+//! | `maelstrom_call_duration_seconds` | histogram | `type` | Time from a call to its reply or its timeout, by the type of the call. |
 //! | `maelstrom_calls_open` | gauge | | Calls that wait for a reply. |
 //! | `maelstrom_timers` | gauge | | Timers that have not fired yet. |
 //! | `maelstrom_output_bytes` | gauge | | Bytes of output that the driver has not taken yet. |
 //! | `maelstrom_early_bytes` | gauge | | Bytes of requests that wait for init. |
 //! | `maelstrom_ready` | gauge | | 1 once init was answered, 0 before. |
+//! | `maelstrom_log_lines_lost_total` | counter | | Log lines that were lost, since they came faster than stderr was read. |
 //! | `maelstrom_records_total` | counter | | Records that the handler persisted. |
 //! | `maelstrom_record_bytes_total` | counter | | Bytes of these records. |
 //! | `maelstrom_recovered_records` | gauge | | Records that this process recovered when it started. |
@@ -72,8 +74,9 @@
 //! | `maelstrom_disk_bytes` | gauge | | Size of the file of records. |
 //! | `maelstrom_snapshots_total` | counter | `outcome` | Snapshots that were taken or given_up. |
 //!
-//! The last five come from the runtime, and exist only with `--data-dir`. A handler with gossip
-//! also has the [metrics of the engine](crate::gossip::metrics).
+//! The last five come from the runtime, and exist only with `--data-dir`. The log of
+//! [`NodeArgs`](crate::NodeArgs) counts lost lines, and the runtime exports their number. A handler
+//! with gossip also has the [metrics of the engine](crate::gossip::metrics).
 
 mod core;
 mod histogram;
@@ -88,7 +91,9 @@ pub(crate) use self::core::{
     RECORDS, REFUSED, REQUESTS_OPEN, SKIPPED, TIMERS,
 };
 #[cfg(feature = "runtime")]
-pub(crate) use self::core::{DISK_BYTES, RECOVERED, SNAPSHOTS, SYNC_RECORDS, SYNC_SECONDS};
+pub(crate) use self::core::{
+    DISK_BYTES, LOG_LINES_LOST, RECOVERED, SNAPSHOTS, SYNC_RECORDS, SYNC_SECONDS,
+};
 pub use self::histogram::{Histogram, SECONDS, SIZES};
 pub(crate) use self::recorder::{Outcome, Recorder, TypeId};
 pub use self::snapshot::{Family, Gauges, Sample, Snapshot, Value};

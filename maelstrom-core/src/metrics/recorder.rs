@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::core::{
-    DISK_METRICS, ERRORS, MESSAGE_BYTES, MESSAGES, METRICS, REQUEST_SECONDS, REQUESTS,
+    CALL_SECONDS, DISK_METRICS, ERRORS, MESSAGE_BYTES, MESSAGES, METRICS, REQUEST_SECONDS, REQUESTS,
 };
 use super::{
     Family, Gauges, Histogram, Metric, OTHER, SECONDS, Sample, Snapshot, TYPES_MAX, Value,
@@ -50,6 +50,7 @@ struct Type {
     failed: u64,
     late: u64,
     duration: Histogram,
+    call_duration: Histogram,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,6 +76,7 @@ impl Type {
             failed: 0,
             late: 0,
             duration: Histogram::new(SECONDS),
+            call_duration: Histogram::new(SECONDS),
         }
     }
 }
@@ -163,6 +165,18 @@ impl Recorder {
         }
     }
 
+    /// The type of the last message sent.
+    pub(crate) fn newest_sent(&self) -> TypeId {
+        self.0.as_ref().map_or(TypeId::default(), |recording| recording.newest_sent)
+    }
+
+    /// A call with a message of this type ended.
+    pub(crate) fn call_ended(&mut self, kind: TypeId, after: Duration) {
+        if let Some(recording) = &mut self.0 {
+            recording.with(kind, |kind| kind.call_duration.observe(after.as_secs_f64()));
+        }
+    }
+
     /// All numbers, with these gauges. `None` if metrics are not recorded.
     pub(crate) fn snapshot(&self, gauges: Gauges) -> Option<Snapshot> {
         let recording = self.0.as_ref()?;
@@ -234,6 +248,7 @@ impl Type {
             add(&REQUESTS, &[name, outcome], Value::Counter(count));
         }
         add(&REQUEST_SECONDS, &[name], Value::Histogram(self.duration.clone()));
+        add(&CALL_SECONDS, &[name], Value::Histogram(self.call_duration.clone()));
     }
 }
 

@@ -202,6 +202,48 @@ fn calls_are_counted_by_what_comes_of_them() {
     assert_eq!(metrics.sum("maelstrom_calls_total", &[]), 1.0);
 }
 
+/// The id of the call that the node has just sent.
+fn call_id(node: &mut RawNode<Puppet>) -> u64 {
+    let lines = std::iter::from_fn(|| node.poll_output()).find_map(|output| match output {
+        Output::Lines(lines) => Some(lines),
+        Output::Record(_) => None,
+    });
+    let lines = String::from_utf8(lines.unwrap()).unwrap();
+    let line: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    line["body"]["msg_id"].as_u64().unwrap()
+}
+
+#[test]
+fn the_time_of_a_call_is_measured_until_its_reply_or_its_timeout() {
+    let mut node = started();
+    for (from, to, body) in [
+        (0, 250, r#""type":"pong""#),
+        (300, 800, r#""type":"error","code":11,"text":"later""#),
+        (900, 2_000, ""),
+    ] {
+        tell(&mut node, from, r#"{"type":"call"}"#);
+        // A reply of another type goes out in between.
+        let id = call_id(&mut node);
+        tell(&mut node, from, r#"{"type":"echo","msg_id":7}"#);
+        if body.is_empty() {
+            node.handle_timeout(at(to));
+        } else {
+            let body = format!(r#"{{{body},"in_reply_to":{id}}}"#);
+            let line = format!(r#"{{"src":"n2","dest":"n1","body":{body}}}"#);
+            node.handle_line(at(to), line.as_bytes());
+        }
+    }
+    let metrics = node.metrics().unwrap();
+    let families = metrics.families();
+    let times = families.iter().find(|f| f.metric.name == "maelstrom_call_duration_seconds");
+    let [sample] = &times.unwrap().samples[..] else { panic!("{times:?}") };
+    assert_eq!(*sample.labels[0], *"ping");
+    let Value::Histogram(times) = &sample.value else { panic!("no histogram") };
+    assert_eq!((times.count(), times.sum()), (3, 0.25 + 0.5 + 1.1));
+    let below = [0.25, 0.5, 1.0].map(|of| times.cumulative().find(|(bound, _)| *bound == of));
+    assert_eq!(below.map(|bucket| bucket.unwrap().1), [1, 2, 2]);
+}
+
 #[test]
 fn records_are_counted() {
     let mut node = started();

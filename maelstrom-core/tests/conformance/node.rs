@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::Parser;
 use maelstrom_core::task::{Tasks, Wake};
 use maelstrom_core::{
-    Error, ErrorCode, MessageHandler, Node, NodeArgs, NodeId, Request, RpcResult,
+    Error, ErrorCode, MessageHandler, Node, NodeArgs, NodeId, Records, Request, RpcResult,
+    SnapshotPosition,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -17,10 +18,23 @@ use serde_json::value::RawValue;
 struct Cli {
     #[command(flatten)]
     node: NodeArgs,
+    #[cfg(feature = "disk")]
+    #[command(flatten)]
+    data: maelstrom_core::DataArgs,
 }
 
 fn main() -> anyhow::Result<()> {
-    Cli::parse().node.run(TestNode::default())
+    run(Cli::parse(), TestNode::default())
+}
+
+#[cfg(feature = "disk")]
+fn run(cli: Cli, node: TestNode) -> anyhow::Result<()> {
+    cli.node.run_with(&cli.data, node)
+}
+
+#[cfg(not(feature = "disk"))]
+fn run(cli: Cli, node: TestNode) -> anyhow::Result<()> {
+    cli.node.run(node)
 }
 
 #[derive(Default)]
@@ -28,6 +42,7 @@ struct TestNode {
     started: u64,
     counted: u64,
     calls_ended: u64,
+    kept: u64,
     tasks: Tasks<Request>,
 }
 
@@ -66,6 +81,8 @@ enum Payload {
     },
     /// Has an effect, and answers if the message has an id.
     Count,
+    /// Persists a record of this many bytes, and answers with the number of all such records.
+    Keep { bytes: usize },
     /// Answers with everything that the node knows.
     Read,
 }
@@ -98,6 +115,9 @@ enum Reply {
         value: u64,
     },
     CountOk,
+    KeepOk {
+        kept: u64,
+    },
     ReadOk {
         node_id: NodeId,
         node_ids: Vec<NodeId>,
@@ -160,6 +180,29 @@ impl Call {
 impl MessageHandler for TestNode {
     type Payload = Payload;
     type Event = Event;
+
+    const RECORD_FORMAT: Option<&'static str> = Some("conformance 1");
+
+    /// A number is a snapshot. A text is a record that a client asked for.
+    fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
+        let snapshot = serde_json::from_slice::<u64>(record);
+        self.kept = snapshot.unwrap_or(self.kept.saturating_add(1));
+        Ok(())
+    }
+
+    fn snapshot_bytes(&self) -> Option<usize> {
+        Some(10)
+    }
+
+    fn snapshot(
+        &self,
+        _from: SnapshotPosition,
+        _bytes_max: usize,
+        records: &mut Records<'_>,
+    ) -> Result<Option<SnapshotPosition>, Error> {
+        records.add(&self.kept)?;
+        Ok(None)
+    }
 
     fn started(&mut self, _node: &mut Node<Event>) {
         self.started = self.started.saturating_add(1);
@@ -226,6 +269,12 @@ impl MessageHandler for TestNode {
             Payload::Count => {
                 self.counted = self.counted.saturating_add(1);
                 Reply::CountOk
+            }
+            Payload::Keep { bytes } => {
+                self.kept = self.kept.saturating_add(1);
+                // The quotes are part of the record.
+                node.persist(&"x".repeat(bytes.saturating_sub(2)));
+                Reply::KeepOk { kept: self.kept }
             }
             Payload::Read => Reply::ReadOk {
                 node_id: node.id().clone(),

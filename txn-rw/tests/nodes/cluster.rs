@@ -63,6 +63,7 @@ impl Cluster {
         let map = Registers::with_held_bytes_max(self.held_bytes_max);
         let handler = TxnRw::with_map(self.config.clone(), map);
         let mut node = RawNode::new(handler, [self.lives; 32], true);
+        node.record_metrics();
         let records = self.records.get_mut(name).unwrap();
         records.truncate(records_kept);
         for record in records {
@@ -96,6 +97,11 @@ impl Cluster {
 
     pub(crate) fn node(&self, name: &str) -> &TxnRw {
         self.nodes[name].handler()
+    }
+
+    /// The sum of the samples of a metric that have these labels.
+    pub(crate) fn metric(&self, name: &str, metric: &str, labels: &[(&str, &str)]) -> f64 {
+        self.nodes[name].metrics().unwrap().sum(metric, labels)
     }
 
     /// Sends a body, and returns the bodies that come back.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use maelstrom_core::gossip;
+use maelstrom_core::metrics::float;
 use serde_json::json;
 use txn_rw::{
     CLOCK_LEAP_NOTED, Config, Isolation, KEY_BYTES_MAX, OPERATIONS_MAX, SPREAD_MAX, STEP,
@@ -233,6 +234,7 @@ fn a_clock_that_follows_from_nothing_is_refused_and_counted_and_moves_nobodys() 
             format!("the transaction of n2 with clock {clock}: its clock follows from nothing");
         assert_eq!((&error["code"], &error["text"]), (&json!(12), &json!(text)));
         assert_eq!(cluster.node("n1").refused(), nth);
+        assert_eq!(cluster.metric("n1", "txn_messages_invalid_total", &[]), float(nth));
     }
     assert_eq!(cluster.read("n1", &["1"]), ["null"]);
     cluster.txn("n1", r#"[["w",2,6]]"#);
@@ -252,6 +254,8 @@ fn a_leap_of_the_clock_by_a_much_busier_node_is_counted() {
     cluster.heal();
     assert_eq!(cluster.all_read(&["1"]), ["5"]);
     assert_eq!(["n1", "n2"].map(|name| cluster.node(name).leaps()), [1, 0]);
+    let leaps = |name| cluster.metric(name, "txn_clock_leaps_total", &[]);
+    assert_eq!(["n1", "n2"].map(leaps), [1.0, 0.0]);
     assert_eq!(cluster.node("n1").refused(), 0);
 }
 
@@ -333,6 +337,27 @@ fn a_long_transaction_is_done_in_time_and_not_at_once_and_others_run_meanwhile()
 }
 
 #[test]
+fn metrics_tell_the_clock_the_keys_and_the_running_transactions() {
+    let config = Config { isolation: Isolation::ReadCommitted, ..Config::default() };
+    let mut cluster = Cluster::with(&["n1"], config);
+    for id in 2..5 {
+        let body = format!(r#"{{"type":"txn","msg_id":{id},"txn":[["w",{id},1]]}}"#);
+        cluster.ask("n1", &body);
+    }
+    let values = |cluster: &Cluster| {
+        ["txn_clock", "txn_registers", "txn_running"].map(|name| cluster.metric("n1", name, &[]))
+    };
+    assert_eq!(values(&cluster), [3.0, 3.0, 0.0]);
+    assert_eq!(cluster.metric("n1", "txn_running_bytes", &[]), 0.0);
+    let two = r#"{"type":"txn","msg_id":9,"txn":[["w",2,1],["w",9,1]]}"#;
+    assert!(cluster.send("n1", "c1", two).is_empty());
+    assert_eq!(values(&cluster), [3.0, 3.0, 1.0]);
+    assert!(cluster.metric("n1", "txn_running_bytes", &[]) > 0.0);
+    cluster.run_for(SPREAD_MAX);
+    assert_eq!(values(&cluster), [4.0, 4.0, 0.0]);
+}
+
+#[test]
 fn running_transactions_hold_no_more_bytes_than_a_limit() {
     let bytes_max = 4 * WRITES_BYTES_MAX;
     let isolation = Isolation::ReadCommitted;
@@ -356,9 +381,13 @@ fn running_transactions_hold_no_more_bytes_than_a_limit() {
         cluster.run_for(SPREAD_MAX);
         replies.append(&mut cluster.late);
         assert_eq!(replies.len(), count, "all are answered");
+        assert_eq!(cluster.metric("n1", "txn_running", &[]), 0.0);
         let refused = replies.iter().filter(|reply| is_refusal(reply)).count();
         let done = replies.iter().filter(|reply| reply.contains("txn_ok")).count();
         assert_eq!((refused + done, refused * 2 >= count), (count, true), "{refused} are refused");
+        let limit = [("limit", "pending_bytes")];
+        let counted = cluster.metric("n1", "maelstrom_refused_total", &limit);
+        assert_eq!(counted, float(refused.try_into().unwrap()));
         // There is room again: every byte was given back.
         for id in 0..count {
             assert!(cluster.send("n1", "c1", &txn(1_000 + id, read)).len() == 1);

@@ -139,6 +139,10 @@ impl<const ALL: bool> Map for Broken<ALL> {
             _ => self.map.clock(),
         }
     }
+
+    fn registers(&self) -> usize {
+        self.map.registers()
+    }
 }
 
 /// A node with such a map.

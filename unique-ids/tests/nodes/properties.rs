@@ -33,6 +33,7 @@ impl Process {
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let mut process =
             Self { node: RawNode::new(UniqueIds::default(), bytes, false), name: name.into() };
+        process.node.record_metrics();
         let init = json!({"type": "init", "msg_id": 1, "node_id": name, "node_ids": [name]});
         assert_eq!(process.ask(0, init)["type"], "init_ok");
         process
@@ -58,6 +59,11 @@ impl Process {
             Some("generate_ok") => Ok(body["id"].as_str().unwrap().to_owned()),
             _ => Err(body["code"].as_u64().unwrap()),
         }
+    }
+
+    /// The number of a metric without labels.
+    fn metric(&self, name: &str) -> f64 {
+        self.node.metrics().unwrap().sum(name, &[])
     }
 
     fn generate(&mut self, wall_millis: u64) -> String {
@@ -87,6 +93,14 @@ fn an_id_is_a_stamp_an_incarnation_and_the_nodes_name() {
         let later = process.generate(TODAY + 5);
         assert_eq!(parts(&later), (TODAY + 5, 0, incarnation, name));
     }
+}
+
+#[test]
+fn a_metric_tells_the_time_in_the_last_stamp() {
+    let mut process = Process::start("n1", 7);
+    assert_eq!(process.metric("unique_ids_last_stamp_seconds"), 0.0);
+    process.generate(TODAY + 500);
+    assert_eq!(process.metric("unique_ids_last_stamp_seconds"), 1_750_000_000.5);
 }
 
 #[test]
@@ -224,9 +238,11 @@ fn after_the_last_stamp_a_node_begins_again_with_a_new_incarnation() {
         if first == 0 {
             assert!(last.starts_with("ffffffffffffffff-"));
             let (_, _, incarnation, _) = parts(&last);
+            assert_eq!(process.metric("unique_ids_incarnations_total"), 1.0);
             let id = process.generate(TODAY);
             assert_eq!((parts(&id).0, parts(&id).1), (TODAY, 0));
             assert_ne!(parts(&id).2, incarnation);
+            assert_eq!(process.metric("unique_ids_incarnations_total"), 2.0);
         }
     }
 }
