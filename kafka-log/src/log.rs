@@ -11,6 +11,10 @@
 //! Entries are in segments. So old segments are deleted whole, and an append never moves older
 //! entries. To find an offset costs one step in the key's index and a binary search for its
 //! segment.
+//!
+//! The log keeps the numbers of deleted entries of each key and producer, its [`Floor`]. A snapshot
+//! writes them in parts ([`PartitionLog::floor_part`]), and recovery puts them together
+//! ([`PartitionLog::advance`]).
 
 mod deleted;
 mod producers;
