@@ -5,6 +5,8 @@
 //! time, each within the budget of a packet. If the log deletes more entries meanwhile, the leader
 //! sends the numbers that have changed again.
 //!
+//! A snapshot has its own parts of a floor: see [`PartitionLog::floor_part`].
+//!
 //! The invariants:
 //!
 //! * A part names the newest part that its follower has confirmed. The follower takes the part only

@@ -3,15 +3,22 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::value::to_raw_value;
 
+use maelstrom_core::Records;
+
 use super::*;
 use crate::log::Retention;
-use crate::wire::{Entry, Producer};
+use crate::partition::Partition;
+use crate::rules::Rules;
+use crate::wire::{Entry, Position, Producer, Record};
 
-fn append(log: &mut PartitionLog, life: u64, seq: u64, key: &str) {
+fn entry(life: u64, seq: u64, key: &str) -> Entry {
     let producer = Producer { node: "n1".into(), life };
     let msg = to_raw_value(&seq).unwrap().into();
-    let entry = Entry { epoch: 1, producer, seq, key: key.into(), msg };
-    log.append(entry, &one_each(), Duration::ZERO);
+    Entry { epoch: 1, producer, seq, key: key.into(), msg }
+}
+
+fn append(log: &mut PartitionLog, life: u64, seq: u64, key: &str) {
+    log.append(entry(life, seq, key), &one_each(), Duration::ZERO);
 }
 
 /// Each message is a segment, and all but the last one can be deleted.
@@ -190,4 +197,173 @@ fn a_part_that_follows_others_is_not_taken_without_them() {
     pair.sender.confirm(0);
     pair.send(160);
     assert_eq!(pair.parts[pair.parts.len() - 1].0.after, 0);
+}
+
+/// A partition, and the records that it writes while a snapshot is taken.
+struct Saved {
+    partition: Partition,
+    seq: u64,
+    /// The position of the next part of the snapshot. `None`: the snapshot is complete.
+    next: Option<Position>,
+    records: Vec<Record>,
+}
+
+/// A partition without records.
+fn empty() -> Partition {
+    Partition::new(0, Rules::default())
+}
+
+/// Passes the records of a snapshot to a partition. Returns false if it refuses one.
+fn recover(partition: &mut Partition, records: &[Record]) -> bool {
+    records.iter().all(|record| partition.recover(record.clone(), &one_each(), true))
+}
+
+impl Saved {
+    fn new() -> Self {
+        Self { partition: empty(), seq: 0, next: Some(0), records: Vec::new() }
+    }
+
+    fn append(&mut self, life: u8, key: u8) {
+        let (at, high) = (self.partition.log.end(), self.partition.high());
+        let entry = entry(life.into(), self.seq, &format!("key {key}"));
+        self.seq += 1;
+        self.write(Record::Append { partition: 0, at, high, entries: vec![entry] });
+    }
+
+    /// Removes the newest entries, and appends others of the same keys.
+    fn truncate(&mut self, count: u64) {
+        let log = &self.partition.log;
+        let to = log.end().saturating_sub(count).max(log.start());
+        self.write(Record::Truncate { partition: 0, to });
+    }
+
+    /// Starts again behind a leader's deleted entries.
+    fn start_again(&mut self, at: Position) {
+        let next = [("key 0".into(), at)].into();
+        let floor = Floor { at, epoch: 1, next, producers: vec![("n1".into(), 0, self.seq)] };
+        self.write(Record::Floor { partition: 0, floor });
+    }
+
+    fn write(&mut self, record: Record) {
+        assert!(self.partition.recover(record.clone(), &one_each(), false));
+        self.records.push(record);
+    }
+
+    fn part(&mut self, bytes_max: usize) {
+        let Some(at) = self.next else { return };
+        let mut add = |record: &[u8]| self.records.push(serde_json::from_slice(record).unwrap());
+        self.next = self.partition.snapshot(at, bytes_max, &mut Records::new(&mut add)).unwrap();
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Append(u8, u8),
+    Retain(u64),
+    Truncate(u64),
+    StartAgain(u64),
+    /// The snapshot begins, unless it has begun. A part of it follows.
+    Part(usize),
+}
+
+fn any_change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        12 => (0..6_u8, 0..9_u8).prop_map(|(life, key)| Change::Append(life, key)),
+        4 => (0..6_u64).prop_map(Change::Retain),
+        1 => (1..4_u64).prop_map(Change::Truncate),
+        1 => (1..40_u64).prop_map(Change::StartAgain),
+        6 => (150..260_usize).prop_map(Change::Part),
+    ]
+}
+
+proptest! {
+    /// The log appends, deletes, truncates and starts again between the parts of a snapshot.
+    #[test]
+    fn the_parts_of_a_snapshot_and_the_records_between_them_bring_back_the_log(
+        changes in prop::collection::vec(any_change(), 0..120),
+    ) {
+        let (mut saved, mut has_begun) = (Saved::new(), false);
+        for change in changes {
+            match change {
+                Change::Append(life, key) => saved.append(life, key),
+                Change::Retain(kept) => {
+                    let high = saved.partition.log.end().saturating_sub(kept);
+                    saved.partition.log.retain(&one_each(), high, Duration::ZERO);
+                }
+                Change::Truncate(count) => saved.truncate(count),
+                Change::StartAgain(at) => saved.start_again(at),
+                Change::Part(bytes_max) => {
+                    if !std::mem::replace(&mut has_begun, true) {
+                        saved.records.clear();
+                    }
+                    saved.part(bytes_max);
+                }
+            }
+        }
+        if !has_begun {
+            saved.records.clear();
+        }
+        while saved.next.is_some() {
+            saved.part(200);
+        }
+        let mut copy = empty();
+        prop_assert!(recover(&mut copy, &saved.records) && !copy.lacks_floor());
+        // The copy may keep entries that the log deleted after they were written.
+        let log = &saved.partition.log;
+        prop_assert!(copy.log.start() <= log.start());
+        prop_assert_eq!(copy.log.end(), log.end());
+        copy.log.retain(&one_each(), log.start(), Duration::ZERO);
+        prop_assert_eq!(sorted(copy.log.floor()), sorted(log.floor()));
+        let entries = |log: &PartitionLog| serde_json::to_value(log.entries(log.start(), usize::MAX));
+        prop_assert_eq!(entries(&copy.log).unwrap(), entries(log).unwrap());
+    }
+}
+
+/// A partition that has deleted one message of each of 20 keys, and a snapshot of it in parts.
+fn with_twenty_deleted_keys() -> Saved {
+    let mut saved = Saved::new();
+    (0..21).for_each(|key| saved.append(key, key));
+    saved.partition.log.retain(&one_each(), 20, Duration::ZERO);
+    saved.records.clear();
+    while saved.next.is_some() {
+        saved.part(250);
+    }
+    saved
+}
+
+#[test]
+fn a_floor_in_parts_is_used_only_when_it_is_complete() {
+    let saved = with_twenty_deleted_keys();
+    let is_part = |record: &&Record| matches!(record, Record::FloorPart { .. });
+    let count = saved.records.iter().filter(is_part).count();
+    assert!(count > 5, "{count}");
+    let mut copy = empty();
+    for part in &saved.records[..count - 1] {
+        assert!(recover(&mut copy, std::slice::from_ref(part)));
+        assert!(copy.lacks_floor());
+        assert_eq!((copy.log.end(), copy.log.floor()), (0, Floor::default()));
+    }
+    // Records follow the snapshot, but its last parts are not there.
+    let next = Record::Append { partition: 0, at: 21, high: 21, entries: vec![entry(1, 99, "k")] };
+    assert!(!copy.clone().recover(next, &one_each(), false));
+    assert!(recover(&mut copy, &saved.records[count - 1..]));
+    assert!(!copy.lacks_floor());
+    assert_eq!(sorted(copy.log.floor()), sorted(saved.partition.log.floor()));
+    // A part is missing.
+    for missing in 0..count - 1 {
+        let mut records = saved.records.clone();
+        records.remove(missing);
+        assert!(!recover(&mut empty(), &records), "without part {missing}");
+    }
+}
+
+#[test]
+fn a_floor_in_one_record_of_an_earlier_version_loads() {
+    let saved = with_twenty_deleted_keys();
+    let floor = saved.partition.log.floor();
+    let record = serde_json::to_string(&Record::Floor { partition: 0, floor }).unwrap();
+    let mut copy = empty();
+    assert!(recover(&mut copy, &[serde_json::from_str(&record).unwrap()]));
+    assert_eq!(sorted(copy.log.floor()), sorted(saved.partition.log.floor()));
+    assert_eq!(copy.log.floor_bytes(), saved.partition.log.floor_bytes());
 }

@@ -11,7 +11,12 @@
 //! Entries are in segments. So old segments are deleted whole, and an append never moves older
 //! entries. To find an offset costs one step in the key's index and a binary search for its
 //! segment.
+//!
+//! The log keeps the numbers of deleted entries of each key and producer, its [`Floor`]. A snapshot
+//! writes them in parts ([`PartitionLog::floor_part`]), and recovery puts them together
+//! ([`PartitionLog::advance`]).
 
+mod deleted;
 mod producers;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,7 +27,8 @@ use std::time::Duration;
 use maelstrom_core::NodeId;
 use serde_json::value::RawValue;
 
-use crate::wire::{Entry, Epoch, Floor, Position, Producer};
+use crate::wire::{Entry, Epoch, Floor, Position, Producer, number_len, string_len};
+use deleted::{Deleted, Item};
 use producers::Producers;
 pub use producers::{DEDUPE_WINDOW, SendLookup};
 
@@ -45,6 +51,9 @@ impl Default for Retention {
         Self { segment_bytes: 1 << 20, bytes_max: None, age_max: None }
     }
 }
+
+/// Brackets and commas around a producer in a floor in JSON. A key has fewer.
+const FLOOR_PUNCTUATION: usize = 5;
 
 /// An entry in memory.
 #[derive(Clone, Debug)]
@@ -95,6 +104,10 @@ pub struct PartitionLog {
     /// before `start`, if any, and all later ones.
     epochs: Vec<(Epoch, Position)>,
     producers: Producers,
+    /// The keys and producers with deleted entries.
+    deleted: Deleted,
+    /// Estimated size of their numbers in a floor, in bytes.
+    floor_bytes: usize,
 }
 
 fn index(n: u64) -> usize {
@@ -294,17 +307,78 @@ impl PartitionLog {
                 return;
             }
             let Some(oldest) = self.segments.pop_front() else { return };
-            for slot in oldest.slots {
-                if let Some(key) = self.keys.get_mut(index(slot.key.into())) {
-                    key.positions.pop_front();
-                    key.first = key.first.saturating_add(1);
-                }
-            }
+            self.delete(oldest);
             (self.bytes, self.start) = (rest, next);
             while self.epochs.get(1).is_some_and(|(_, start)| *start < self.start) {
                 self.epochs.remove(0);
             }
         }
+    }
+
+    /// Counts the entries of the oldest segment as deleted.
+    fn delete(&mut self, oldest: Segment) {
+        for (slot, at) in oldest.slots.into_iter().zip(oldest.base..) {
+            if let Some(key) = self.keys.get_mut(index(slot.key.into())) {
+                key.positions.pop_front();
+                key.first = key.first.saturating_add(1);
+            }
+            self.producers.delete(slot.producer, slot.seq);
+            self.note_deleted(Item::Key(slot.key), at);
+            self.note_deleted(Item::Producer(slot.producer), at);
+        }
+    }
+
+    fn note_deleted(&mut self, item: Item, at: Position) {
+        if self.deleted.note(item, at) {
+            self.floor_bytes = self.floor_bytes.saturating_add(self.item_bytes(item));
+        }
+    }
+
+    /// Size of the number of a key or a producer in a floor in JSON, in bytes. A few bytes too many
+    /// for a key.
+    fn item_bytes(&self, item: Item) -> usize {
+        let parts = match item {
+            Item::Key(place) => self
+                .keys
+                .get(index(place.into()))
+                .map(|key| [string_len(&key.name), number_len(key.first), 0]),
+            Item::Producer(place) => self.producers.floor(place).map(|(node, life, floor)| {
+                [string_len(&node), number_len(life), number_len(floor)]
+            }),
+        };
+        parts.into_iter().flatten().fold(FLOOR_PUNCTUATION, usize::saturating_add)
+    }
+
+    /// Estimated size of the [`floor`](Self::floor), in bytes.
+    #[must_use]
+    pub fn floor_bytes(&self) -> usize {
+        self.floor_bytes
+    }
+
+    /// A part of the floor for a snapshot: the numbers of the keys and producers whose last deleted
+    /// entries are at `from` or later, in up to about `bytes_max` bytes. The next part begins at the
+    /// part's position `at`. That is the start of the log if this was the last part.
+    #[must_use]
+    pub fn floor_part(&self, from: Position, bytes_max: usize) -> Floor {
+        let (mut part, mut left) = (Floor::default(), bytes_max);
+        let (mut before, mut at) = (None, self.start);
+        for (position, item) in self.deleted.since(from) {
+            let bytes = self.item_bytes(item);
+            // Only a whole position is in a part, so that the next part can begin at a position.
+            if bytes > left && before.is_some_and(|before| before < position) {
+                at = position;
+                break;
+            }
+            (before, left) = (Some(position), left.saturating_sub(bytes));
+            match item {
+                Item::Key(place) => {
+                    let key = self.keys.get(index(place.into()));
+                    part.next.extend(key.map(|key| (key.name.clone(), key.first)));
+                }
+                Item::Producer(place) => part.producers.extend(self.producers.floor(place)),
+            }
+        }
+        Floor { at, epoch: self.epoch_before(at), ..part }
     }
 
     /// A summary of the deleted entries, for a follower that has to start at `start`.
@@ -329,23 +403,50 @@ impl PartitionLog {
     /// its index here until the log is [reset](Self::reset), and its number only rises while
     /// nothing is truncated.
     pub(crate) fn producer_floors(&self) -> impl Iterator<Item = (NodeId, u64, u64)> {
-        self.producers.floors(self.start)
+        self.producers.floors()
     }
 
     /// Forgets everything, and starts again from `floor`.
     pub fn reset(&mut self, floor: Floor) {
-        let producers = self.producers.reset(floor.producers);
-        *self = Self { start: floor.at, end: floor.at, producers, ..Self::default() };
+        *self = Self { producers: self.producers.cleared(), ..Self::default() };
+        self.advance(floor);
+    }
+
+    /// Deletes all entries, and continues at the position of `floor`. The floor has the numbers of
+    /// all keys and producers with entries from the end of this log up to that position.
+    pub fn advance(&mut self, floor: Floor) {
+        let from = self.end;
+        while let Some(oldest) = self.segments.pop_front() {
+            self.delete(oldest);
+        }
+        (self.start, self.end, self.bytes) = (floor.at, floor.at, 0);
+        self.epochs.clear();
         if let Some(last) = floor.at.checked_sub(1) {
             self.epochs.push((floor.epoch, last));
         }
-        for (name, first) in floor.next {
+        // The positions of these deleted entries are not known. The log only needs an order of the
+        // keys and producers in which few of them share a position.
+        let count = floor.next.len() as u64;
+        for ((name, first), nth) in floor.next.into_iter().zip(0..) {
             let place = self.place(name);
             if let Some(key) = self.keys.get_mut(index(place.into())) {
                 key.first = first;
             }
+            self.note_deleted(Item::Key(place), spread(from..floor.at, nth, count));
+        }
+        let count = floor.producers.len() as u64;
+        for ((node, life, number), nth) in floor.producers.into_iter().zip(0..) {
+            let place = self.producers.raise_floor(Producer { node, life }, number);
+            self.note_deleted(Item::Producer(place), spread(from..floor.at, nth, count));
         }
     }
+}
+
+/// The position of the `nth` of `count` items that are spread evenly over a range of positions.
+fn spread(range: Range<Position>, nth: u64, count: u64) -> Position {
+    let length = range.end.saturating_sub(range.start);
+    let before = u128::from(length).saturating_mul(nth.into()).checked_div(count.into());
+    range.start.saturating_add(before.and_then(|before| before.try_into().ok()).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -24,10 +24,15 @@ use crate::meta::Metadata;
 use crate::recovery::{Holding, Reason, Recovery, UNCLEAN_EPOCHS};
 use crate::role::{LogMatch, Role};
 use crate::rules::{Rule, Rules};
-use crate::wire::{Ack, Append, Entry, Epoch, LogId, PartitionId, Position, Record, ReplicaId};
+use crate::wire::{
+    Ack, Append, Entry, Epoch, Floor, LogId, PartitionId, Position, Record, ReplicaId,
+};
 
 /// Estimated size of an entry in a record beside its message, in bytes.
 const ENTRY_BYTES: usize = 96;
+
+/// Estimated size of a record with a part of a floor beside the numbers in it, in bytes.
+const FLOOR_PART_BYTES: usize = 160;
 
 /// The state of this node's requests to `lin-kv` about a partition's record.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +71,8 @@ pub struct Partition {
     pub(crate) metadata: MetadataRequest,
     /// The comparison of the replicas, if `lin-kv` has no record.
     pub(crate) recovery: Option<Recovery>,
+    /// The parts of a floor that recovery has read, as long as the last part is missing.
+    partial_floor: Option<Box<Floor>>,
     /// The time of the last change of the epoch.
     pub(crate) changed_at: Duration,
     /// The time at which something is due.
@@ -101,6 +108,7 @@ impl Partition {
             last_proposal: None,
             metadata: MetadataRequest::default(),
             recovery: None,
+            partial_floor: None,
             changed_at: Duration::ZERO,
             due_at: None,
         }
@@ -363,12 +371,7 @@ impl Partition {
 
     /// Truncates the entries that the leader does not have, if this log equals the leader's up to
     /// `at`. If not, chooses the position to compare next, which is always lower.
-    fn match_log(
-        &mut self,
-        at: Position,
-        prev: Epoch,
-        floor: Option<crate::wire::Floor>,
-    ) -> Option<Record> {
+    fn match_log(&mut self, at: Position, prev: Epoch, floor: Option<Floor>) -> Option<Record> {
         let partition = self.id;
         let is_there = (self.log.start()..=self.log.end()).contains(&at);
         if is_there && !self.rules.hold(Rule::Truncate) {
@@ -488,16 +491,17 @@ impl Partition {
     fn snapshot_bytes(&self) -> usize {
         let entries = self.log.end().saturating_sub(self.log.start());
         let names = usize::try_from(entries).unwrap_or(usize::MAX).saturating_mul(ENTRY_BYTES);
-        self.log.bytes().saturating_add(names).saturating_add(ENTRY_BYTES)
+        let bytes = [self.log.bytes(), names, self.log.floor_bytes(), ENTRY_BYTES];
+        bytes.into_iter().fold(0, usize::saturating_add)
     }
 
-    /// Adds the records of a snapshot from a position on: about `bytes_max` bytes of entries or,
-    /// behind the last entry, all other records. Returns the position of the next part. `None`: this
-    /// was the last part.
+    /// Adds the records of a snapshot from a position on: about `bytes_max` bytes of the summary of
+    /// deleted entries or of entries or, behind the last entry, all other records. Returns the
+    /// position of the next part. `None`: this was the last part.
     ///
     /// The log may have changed since the last part. If it was truncated below `at`, the record of
     /// that is among those of the snapshot. If entries from `at` on have been deleted, the snapshot
-    /// goes on behind them.
+    /// goes on with the summary of these.
     pub(crate) fn snapshot(
         &self,
         at: Position,
@@ -506,9 +510,11 @@ impl Partition {
     ) -> Result<Option<Position>, Error> {
         let (partition, high) = (self.id, self.high);
         if at < self.log.start() {
-            records.add(&Record::Floor { partition, floor: self.log.floor() })?;
+            let floor = self.log.floor_part(at, bytes_max.saturating_sub(FLOOR_PART_BYTES));
+            let (more, next) = (floor.at < self.log.start(), floor.at);
+            records.add(&Record::FloorPart { partition, from: at, more, floor })?;
+            return Ok(Some(next));
         }
-        let at = at.max(self.log.start());
         let entries = self.log.entries(at, bytes_max);
         if !entries.is_empty() {
             let next = at.saturating_add(entries.len() as u64);
@@ -535,6 +541,12 @@ impl Partition {
         is_partial: bool,
     ) -> bool {
         match record {
+            Record::FloorPart { from, more, floor, .. } => {
+                if !self.recover_floor_part(from, more, floor) {
+                    return false;
+                }
+            }
+            _ if self.lacks_floor() && !is_partial => return false,
             Record::Replica { .. }
             | Record::Nodes(_)
             | Record::Incarnation(_)
@@ -561,11 +573,42 @@ impl Partition {
                 self.high = self.high.min(self.log.end());
             }
             Record::Floor { floor, .. } => {
+                self.partial_floor = None;
                 self.high = floor.at;
                 self.log.reset(floor);
             }
         }
         self.set_log_match(LogMatch::Unknown { guess: self.log.end() });
+        true
+    }
+
+    /// True while recovery has read some parts of a floor, and not the last one.
+    pub(crate) fn lacks_floor(&self) -> bool {
+        self.partial_floor.is_some()
+    }
+
+    /// Takes a part of a floor. The log stays as it is until the last part. Returns false if a part
+    /// before this one is missing.
+    fn recover_floor_part(&mut self, from: Position, more: bool, floor: Floor) -> bool {
+        if floor.at <= self.log.end() {
+            // Records that the node made during the snapshot brought the whole log.
+            self.partial_floor = None;
+            return true;
+        }
+        let mut whole = match self.partial_floor.take() {
+            Some(parts) if parts.at == from => parts,
+            None if self.log.end() == from => Box::default(),
+            _ => return false,
+        };
+        (whole.at, whole.epoch) = (floor.at, floor.epoch);
+        whole.next.extend(floor.next);
+        whole.producers.extend(floor.producers);
+        if more {
+            self.partial_floor = Some(whole);
+        } else {
+            self.high = whole.at;
+            self.log.advance(*whole);
+        }
         true
     }
 }

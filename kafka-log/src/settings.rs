@@ -179,13 +179,18 @@ impl KafkaLog {
             }
             Record::SnapshotStart | Record::SnapshotEnd => {
                 self.is_recovering_snapshot = matches!(record, Record::SnapshotStart);
+                let is_end = !self.is_recovering_snapshot;
+                if is_end && self.partitions.iter().any(|(_, partition)| partition.lacks_floor()) {
+                    return Err(Error::crash("a part of a floor is missing before this record"));
+                }
                 return Ok(());
             }
             Record::Epoch { partition, .. }
             | Record::Metadata { partition, .. }
             | Record::Append { partition, .. }
             | Record::Truncate { partition, .. }
-            | Record::Floor { partition, .. } => *partition,
+            | Record::Floor { partition, .. }
+            | Record::FloorPart { partition, .. } => *partition,
         };
         let retention = self.config.retention.clone();
         let is_partial = self.is_recovering_snapshot;
@@ -228,7 +233,8 @@ impl KafkaLog {
             Record::Append { partition: id, entries, .. } => {
                 (*id, entries.iter().all(|entry| is_in(*id, &entry.key)))
             }
-            Record::Floor { partition: id, floor } => {
+            Record::Floor { partition: id, floor }
+            | Record::FloorPart { partition: id, floor, .. } => {
                 (*id, floor.next.keys().all(|key| is_in(*id, key)))
             }
             Record::Epoch { partition: id, .. }

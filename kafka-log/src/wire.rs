@@ -434,6 +434,20 @@ pub enum Record {
         /// The summary of the deleted entries.
         floor: Floor,
     },
+    /// A part of a snapshot: numbers of keys and producers with deleted entries.
+    FloorPart {
+        /// The partition.
+        partition: PartitionId,
+        /// The position at which the part before this one ended: that of the summary in it, or the
+        /// end of the log.
+        from: Position,
+        /// True if more parts must come before the log can use the summary.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        more: bool,
+        /// The numbers of all keys and producers whose last deleted entries are between `from` and
+        /// the position in this summary.
+        floor: Floor,
+    },
 }
 
 #[cfg(test)]

@@ -42,12 +42,18 @@ struct Window {
     name: Producer,
     /// Below this number, only sends in `kept` are known.
     floor: u64,
+    /// A number above all of its sends that have been deleted, 0 if there are none.
+    deleted: u64,
     kept: BTreeMap<u64, (Position, u64)>,
     /// The time of the last send.
     newest: Duration,
 }
 
 impl Window {
+    fn floor(&self) -> (NodeId, u64, u64) {
+        (self.name.node.clone(), self.name.life, self.floor.max(self.deleted))
+    }
+
     fn forget(&mut self) {
         if let Some((seq, _)) = self.kept.last_key_value() {
             self.floor = self.floor.max(seq.saturating_add(1));
@@ -81,17 +87,25 @@ impl Producers {
         Self { dedupe_window, windows: Vec::new(), places: BTreeMap::new() }
     }
 
-    /// The same window, and producers without sends: of each, only the number below which its sends
-    /// are too old.
-    pub(super) fn reset(&self, floors: Vec<(NodeId, u64, u64)>) -> Self {
-        let mut producers = Self::new(self.dedupe_window);
-        for (node, life, floor) in floors {
-            let place = producers.place(Producer { node, life }, Duration::ZERO);
-            if let Some(window) = producers.windows.get_mut(index(place)) {
-                window.floor = floor;
-            }
+    /// No producers, and the same window.
+    pub(super) fn cleared(&self) -> Self {
+        Self::new(self.dedupe_window)
+    }
+
+    /// Notes that all sends of a producer below `floor` are too old. Returns the producer's index.
+    pub(super) fn raise_floor(&mut self, name: Producer, floor: u64) -> u32 {
+        let place = self.place(name, Duration::ZERO);
+        if let Some(window) = self.windows.get_mut(index(place)) {
+            window.floor = window.floor.max(floor);
         }
-        producers
+        place
+    }
+
+    /// Notes that the entry of a send has been deleted.
+    pub(super) fn delete(&mut self, place: u32, seq: u64) {
+        if let Some(window) = self.windows.get_mut(index(place)) {
+            window.deleted = window.deleted.max(seq.saturating_add(1));
+        }
     }
 
     fn place(&mut self, name: Producer, now: Duration) -> u32 {
@@ -102,7 +116,7 @@ impl Producers {
         self.windows.iter_mut().filter(is_idle).for_each(Window::forget);
         let place = u32::try_from(self.windows.len()).unwrap_or(u32::MAX);
         let (kept, newest) = (BTreeMap::new(), now);
-        self.windows.push(Window { name: name.clone(), floor: 0, kept, newest });
+        self.windows.push(Window { name: name.clone(), floor: 0, deleted: 0, kept, newest });
         self.places.insert(name, place);
         place
     }
@@ -154,13 +168,14 @@ impl Producers {
         }
     }
 
-    /// For each producer, in the order of their indexes, a number above all of its sends before
-    /// `start`. 0 if there are none.
-    pub(super) fn floors(&self, start: Position) -> impl Iterator<Item = (NodeId, u64, u64)> {
-        self.windows.iter().map(move |window| {
-            let before = window.kept.iter().rev().find(|(_, (position, _))| *position < start);
-            let floor = before.map_or(0, |(seq, _)| seq.saturating_add(1)).max(window.floor);
-            (window.name.node.clone(), window.name.life, floor)
-        })
+    /// For each producer, in the order of their indexes, a number above all of its sends that have
+    /// been deleted. 0 if there are none.
+    pub(super) fn floors(&self) -> impl Iterator<Item = (NodeId, u64, u64)> {
+        self.windows.iter().map(Window::floor)
+    }
+
+    /// The same of one producer.
+    pub(super) fn floor(&self, place: u32) -> Option<(NodeId, u64, u64)> {
+        self.windows.get(index(place)).map(Window::floor)
     }
 }

@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
-use kafka_log::{Config, KafkaLog, Retention};
+use kafka_log::{
+    Config, Entry, Floor, KafkaLog, PartitionLog, Producer, Record, Retention, SendLookup,
+};
 use maelstrom_core::{Clock, Output, RawNode, Records, SnapshotPosition, gossip};
+use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
 /// The size of a part that the tests ask for.
@@ -15,23 +18,31 @@ struct Lone(RawNode<KafkaLog>);
 
 impl Lone {
     fn new(config: Config) -> Self {
+        Self::recovered(config, &[], 1)
+    }
+
+    /// A node that starts with these records. Each life of a node has another seed.
+    fn recovered(config: Config, records: &[Vec<u8>], seed: u8) -> Self {
         let gossip = gossip::Config { log_bytes_max: PART_BYTES / 4, ..gossip::Config::default() };
         let handler = KafkaLog::new(config, gossip);
-        let mut lone = Self(RawNode::new(handler, [1; 32], true));
+        let mut lone = Self(RawNode::new(handler, [seed; 32], true));
+        records.iter().for_each(|record| lone.0.recover(record).unwrap());
         lone.ask(json!({"type": "init", "node_id": "n1", "node_ids": ["n1"]}), 0);
         lone
     }
 
-    fn ask(&mut self, mut body: Value, seconds: u64) {
+    /// Returns the reply.
+    fn ask(&mut self, mut body: Value, seconds: u64) -> Value {
         body["msg_id"] = json!(1);
         let line = json!({"src": "c1", "dest": "n1", "body": body}).to_string();
         let clock = Clock { monotonic: Duration::from_secs(seconds), wall: Duration::ZERO };
         self.0.handle_line(clock, line.as_bytes());
-        self.answer();
+        self.answer()
     }
 
-    /// Plays an empty `lin-kv` that accepts every change.
-    fn answer(&mut self) {
+    /// Plays an empty `lin-kv` that accepts every change. Returns the last reply of the node.
+    fn answer(&mut self) -> Value {
+        let mut last = Value::Null;
         while let Some(output) = self.0.poll_output() {
             let Output::Lines(lines) = output else { continue };
             for line in String::from_utf8(lines).unwrap().lines() {
@@ -40,7 +51,10 @@ impl Lone {
                 let mut reply = match body["type"].as_str().unwrap() {
                     "read" => json!({"type": "error", "code": 20, "text": "no such key"}),
                     "cas" => json!({"type": "cas_ok"}),
-                    kind if kind.ends_with("_ok") => continue,
+                    kind if kind.ends_with("_ok") => {
+                        last = body.clone();
+                        continue;
+                    }
                     _ => panic!("{message}"),
                 };
                 reply["in_reply_to"] = body["msg_id"].clone();
@@ -49,18 +63,36 @@ impl Lone {
                 self.0.handle_line(clock, line.as_bytes());
             }
         }
+        last
     }
 
-    /// The sizes of the records of each part of a snapshot.
-    fn parts(&self) -> Vec<Vec<usize>> {
+    /// The records of each part of a snapshot.
+    fn snapshot(&self) -> Vec<Vec<Vec<u8>>> {
         let (mut parts, mut next) = (Vec::new(), Some(SnapshotPosition::default()));
         while let Some(from) = next {
             let mut part = Vec::new();
-            let mut add = |record: &[u8]| part.push(record.len());
+            let mut add = |record: &[u8]| part.push(record.to_vec());
             next = self.0.snapshot(from, PART_BYTES, &mut Records::new(&mut add)).unwrap();
             parts.push(part);
         }
         parts
+    }
+
+    /// The sizes of the records of each part of a snapshot.
+    fn parts(&self) -> Vec<Vec<usize>> {
+        let parts = self.snapshot().into_iter();
+        parts.map(|part| part.iter().map(Vec::len).collect()).collect()
+    }
+
+    fn log(&self) -> &PartitionLog {
+        self.0.handler().partition(0).unwrap().log()
+    }
+
+    /// The floor of partition 0, with its producers sorted.
+    fn floor(&self) -> Floor {
+        let mut floor = self.log().floor();
+        floor.producers.sort();
+        floor
     }
 }
 
@@ -105,4 +137,56 @@ fn deleted_messages_of_many_keys_in_many_partitions_do_not_make_a_part_longer() 
     // A partition has about 312 keys, of about 36 bytes each.
     let bytes = check(&lone.parts(), PART_BYTES);
     assert!(bytes > 600_000, "{bytes}");
+}
+
+/// Number of keys and of producers in the test of one partition.
+const KEYS: u64 = 5_000;
+const PRODUCERS: u64 = 1_000;
+
+/// A node whose only partition has deleted a message of each of many keys from many producers.
+fn with_a_large_floor(config: &Config) -> Lone {
+    let mut lone = Lone::new(config.clone());
+    lone.ask(send("first", "m"), 2);
+    let (at, mut records) = (lone.log().end(), lone.snapshot().concat());
+    let entries = (0..KEYS).map(|n| Entry {
+        epoch: lone.log().epoch_before(at),
+        producer: Producer { node: "n1".into(), life: n % PRODUCERS },
+        seq: n / PRODUCERS,
+        key: format!("key {n}").into(),
+        msg: to_raw_value(&n).unwrap().into(),
+    });
+    let append = Record::Append { partition: 0, at, high: at, entries: entries.collect() };
+    records.push(serde_json::to_vec(&append).unwrap());
+    let mut lone = Lone::recovered(config.clone(), &records, 2);
+    lone.ask(send("last", "m"), 3);
+    assert_eq!((lone.log().start(), lone.log().end()), (KEYS + 1, KEYS + 2));
+    lone
+}
+
+#[test]
+fn deleted_messages_of_many_keys_and_producers_in_one_partition_do_not_make_a_part_longer() {
+    let retention = Retention { segment_bytes: 1, bytes_max: Some(0), age_max: None };
+    let config = Config { partitions: 1, retention, ..Config::default() };
+    let mut lone = with_a_large_floor(&config);
+    lone.ask(json!({"type": "commit_offsets", "offsets": {"key 7": 1}}), 6);
+    let bytes = check(&lone.parts(), PART_BYTES);
+    assert!(bytes > 4 * PART_BYTES, "{bytes}");
+    let estimate = lone.0.snapshot_bytes().unwrap();
+    assert!((bytes / 2..bytes * 2).contains(&estimate), "{estimate} of {bytes}");
+
+    let mut restarted = Lone::recovered(config, &lone.snapshot().concat(), 3);
+    assert_eq!(restarted.floor(), lone.floor());
+    assert_eq!(restarted.floor().next.len() as u64, KEYS + 1);
+    for n in 0..KEYS {
+        let producer = Producer { node: "n1".into(), life: n % PRODUCERS };
+        let found = restarted.log().lookup_send(&producer, n / PRODUCERS);
+        assert_eq!(found, SendLookup::Stale, "a send that is not new: {n}");
+    }
+    for node in [&mut lone, &mut restarted] {
+        let keys = json!({"type": "list_committed_offsets", "keys": ["key 7"]});
+        assert_eq!(node.ask(keys, 7)["offsets"], json!({"key 7": 1}));
+        assert_eq!(node.ask(send("key 7", "m"), 7)["offset"], json!(1));
+        let poll = node.ask(json!({"type": "poll", "offsets": {"key 7": 0}}), 7);
+        assert_eq!(poll["msgs"]["key 7"], json!([[1, "m"]]), "{poll}");
+    }
 }
