@@ -203,7 +203,8 @@ impl MessageHandler for Broken {
         payload: Payload,
     ) -> Result<(), Error> {
         if self.fault == Fault::Exit {
-            tracing::error!("something terrible has happened");
+            // An exit does not wait for the log.
+            writeln!(std::io::stderr(), "something terrible has happened").ok();
             std::process::exit(3);
         }
         match payload {
