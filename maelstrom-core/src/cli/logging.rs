@@ -52,7 +52,8 @@ impl Drop for LogGuard {
 /// fills up, then a queue of 1 MiB. Later lines are lost. When the thread can write again, it
 /// reports their number in one line.
 ///
-/// The last lines before a panic or the end of `main` are in the log, as far as stderr takes them
+/// [`std::process::exit`] waits for no line: return an error from `main` instead. The last lines
+/// before a panic or the end of `main` are in the log, as far as stderr takes them
 /// within 1 s. The message of a panic is plain text in both formats.
 ///
 /// With `trace_requests`, the log has the events of [`trace::TARGET`], whatever `RUST_LOG` says.
