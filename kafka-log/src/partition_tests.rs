@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use serde_json::value::to_raw_value;
 
+use maelstrom_core::Records;
+
 use super::*;
 use crate::leader::Next;
 use crate::queue::Budget;

@@ -20,6 +20,8 @@ struct Relay {
     sent: u64,
     /// Whether it passes values on in a form that nobody else understands.
     is_secret: bool,
+    /// A number that it sends with each value.
+    guess: u64,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -35,10 +37,12 @@ enum Payload {
     ReadOk {
         messages: Vec<u64>,
     },
-    /// Beside the values are a count of messages, which begins like the values, and a time.
+    /// Beside the values are a count of messages, which begins like the values, a time, and a
+    /// number that may be a value that the sender does not have yet.
     Pass {
         number: u64,
         now: u64,
+        guess: u64,
         batch: Vec<u64>,
     },
     Secret {
@@ -47,8 +51,8 @@ enum Payload {
 }
 
 impl Relay {
-    fn new(is_secret: bool) -> Self {
-        Self { values: Vec::new(), sent: 0, is_secret }
+    fn new(is_secret: bool, guess: u64) -> Self {
+        Self { values: Vec::new(), sent: 0, is_secret, guess }
     }
 
     fn add(&mut self, node: &mut Node<NoEvent>, from: &NodeId, value: u64) {
@@ -60,7 +64,8 @@ impl Relay {
                 continue;
             }
             let now = u64::try_from(node.now().as_nanos()).unwrap();
-            let pass = Payload::Pass { number: self.sent, now, batch: vec![value] };
+            let (number, guess) = (self.sent, self.guess);
+            let pass = Payload::Pass { number, now, guess, batch: vec![value] };
             let secret = Payload::Secret { text: format!("<{value}>") };
             node.send(peer, if self.is_secret { &secret } else { &pass });
             self.sent += 1;
@@ -101,14 +106,14 @@ impl MessageHandler for Relay {
 
 /// A run of three nodes in a line, with 100 ms from each to the next. Values come so rarely that
 /// none waits for another: a reader that waits for a message lets later ones wait as well.
-fn line(is_secret: bool) -> World {
+fn line(is_secret: bool, guess: u64) -> World {
     let mut options = Options::default().with_node_count(3);
     options.latency = Latency { mean_ms: 100, dist: LatencyDist::Constant };
     options.time_limit = Duration::from_secs(30);
     options.rate = 5.0;
     options.operations = Some((0..200).step_by(5).collect());
     options.trace = true;
-    simulate(Test::new(Broadcast::default(), options), |_| Relay::new(is_secret))
+    simulate(Test::new(Broadcast::default(), options), |_| Relay::new(is_secret, guess))
 }
 
 /// The latency of each value in milliseconds, as the line has it: 100 from the middle, and 200 from
@@ -121,7 +126,7 @@ fn by_hand(world: &World) -> Vec<i64> {
 
 #[test]
 fn a_value_takes_as_long_as_its_way_to_the_last_node() {
-    let world = line(false);
+    let world = line(false, u64::MAX);
     let all = Propagation::of(&world).unwrap();
     let expected = by_hand(&world);
     // A message is due at a whole millisecond.
@@ -134,8 +139,20 @@ fn a_value_takes_as_long_as_its_way_to_the_last_node() {
 }
 
 #[test]
+fn a_field_whose_sender_did_not_have_the_value_carries_none() {
+    let usual = line(false, u64::MAX);
+    let asked = usual.trace().unwrap().messages().filter_map(|it| {
+        let body: Value = serde_json::from_str(it.body.get()).unwrap();
+        body["message"].as_u64()
+    });
+    // Every message names the last value, long before a client has sent it.
+    let last = asked.last().unwrap();
+    assert_eq!(Propagation::of(&line(false, last)), Propagation::of(&usual));
+}
+
+#[test]
 fn the_report_shows_it_beside_the_stable_latency_and_says_why_they_differ() {
-    let world = line(false);
+    let world = line(false, u64::MAX);
     let results = world.results();
     let all = figures(&world, &results, &Limits::default());
     let value = |name: &str| all.iter().find(|it| it.name == name).map(|it| it.value.clone());
@@ -149,8 +166,8 @@ fn the_report_shows_it_beside_the_stable_latency_and_says_why_they_differ() {
 
 #[test]
 fn there_is_none_if_no_message_shows_the_values_or_if_values_do_not_spread() {
-    assert_eq!(Propagation::of(&line(true)), None);
+    assert_eq!(Propagation::of(&line(true, u64::MAX)), None);
     let options = Options { trace: true, time_limit: Duration::from_secs(1), ..Options::default() };
-    let world = simulate(Test::new(Echo::default(), options), |_| Relay::new(false));
+    let world = simulate(Test::new(Echo::default(), options), |_| Relay::new(false, u64::MAX));
     assert_eq!(Propagation::of(&world), None);
 }

@@ -29,7 +29,7 @@ impl MessageHandler for Keeper {
     }
 }
 
-/// What a keeper on one node did under this schedule: its recovered records, its replies with
+/// Runs a keeper on one node under this schedule. Returns its recovered records, its replies with
 /// their times in nanoseconds, and the names of the actions of the nemesis.
 fn kept(schedule: &[(u64, NemesisOp)]) -> (Vec<String>, Vec<(u64, String)>, Vec<String>) {
     let recovered: Rc<RefCell<Vec<String>>> = Rc::default();
