@@ -264,6 +264,9 @@ fn ok<'a>(history: &'a History, f: &'a str) -> impl Iterator<Item = &'a Op> {
     history.client_ops().filter(move |op| op.kind == OpType::Ok && op.f == f)
 }
 
+/// By then, all nodes have exchanged values.
+const START: Duration = Duration::from_secs(1);
+
 /// The largest lag of a read.
 const LAG_MAX: Duration = Duration::from_millis(500);
 
@@ -288,7 +291,7 @@ fn lag(history: &History, nodes: usize) -> (usize, Duration) {
     let (mut judged, mut worst) = (0, Duration::ZERO);
     for read in ok(history, "read").filter(|op| !op.is_final) {
         let began = history.invocation(read).unwrap().time;
-        if !quiet.iter().any(|(from, to)| *from <= began && read.time < *to) {
+        if began < START || !quiet.iter().any(|(from, to)| *from <= began && read.time < *to) {
             continue;
         }
         judged += 1;

@@ -58,7 +58,7 @@ fn options(nodes: usize, rate: f64, mean_ms: u64, seed: u64) -> Options {
 fn challenge_3d_with_the_default_settings() {
     let (_, figures) = run(options(25, 100.0, 100, 0), None);
     println!("{figures:?}");
-    assert!(figures.msgs_per_op <= 0.99, "{figures:?}");
+    assert!(figures.msgs_per_op <= 0.97, "{figures:?}");
     assert!(figures.median_ms < 350 && figures.max_ms < 590, "{figures:?}");
 }
 
@@ -66,22 +66,21 @@ fn challenge_3d_with_the_default_settings() {
 fn challenge_3e_with_a_longer_period() {
     let (_, figures) = run(options(25, 100.0, 100, 1), Some(1_700));
     println!("{figures:?}");
-    assert!(figures.msgs_per_op <= 0.34, "{figures:?}");
+    assert!(figures.msgs_per_op <= 0.31, "{figures:?}");
     assert!(figures.median_ms < 1_000 && figures.max_ms < 2_000, "{figures:?}");
 }
 
-/// The first beat measures the round trip, and the second one keeps the period. So the first two
-/// seconds cost 2(n − 1) messages for each period, another 2(n − 1) for the round trip, and
-/// acknowledgements.
+/// The first two seconds cost 2(n − 1) messages for each period, and one more to learn the round
+/// trip. The acknowledgements of the last beat cost n − 1.
 #[test]
-fn the_start_costs_one_round_more_than_the_periods_that_follow() {
+fn the_start_costs_no_more_than_the_periods_that_follow() {
     for seed in 0..5 {
         let mut options = options(25, 100.0, 100, seed);
         options.time_limit = Duration::from_secs(2);
         let (world, figures) = run(options, None);
         let sent = world.net_stats().servers.sent;
         println!("seed {seed}: {sent} messages, {figures:?}");
-        assert!(sent <= 310, "seed {seed}: {sent} messages");
+        assert!(sent <= 275, "seed {seed}: {sent} messages");
         assert!(figures.max_ms < 600, "seed {seed}: {figures:?}");
     }
 }

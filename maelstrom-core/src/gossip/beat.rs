@@ -19,17 +19,30 @@ use std::time::Duration;
 /// does not change after the beat, because the leaves rely on it.
 ///
 /// A hub that knows no round trip yet cannot announce its next beat. Its beat is then provisional:
-/// it waits for the first answers, which show the round trip.
+/// it waits for an answer, which shows the round trip.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Beat {
     last: Option<(Duration, Duration)>,
-    /// Whether the last beat is provisional.
-    is_provisional: bool,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    Announced,
+    /// The hub has not beaten yet, and collects greetings. Its first beat counts from here, because
+    /// the leaves will send their next news a period after their greetings.
+    Collecting,
+    Provisional,
 }
 
 /// The period after a provisional beat if no answer shows the round trip. A leaf without a round
 /// trip also waits this long before it sends further news to its hub.
 pub(super) const PROVISIONAL: Duration = Duration::from_secs(1);
+
+/// How long a hub that has just started collects the greetings of the other nodes. They start
+/// almost at the same time.
+pub(super) const COLLECTING: Duration = Duration::from_millis(150);
 
 impl Beat {
     /// The earliest time of the next beat.
@@ -37,27 +50,36 @@ impl Beat {
         self.last.map_or(now, |(last, period)| last.saturating_add(period).max(now))
     }
 
-    /// The age and the period of the last beat. `None` if there was none, or if it is provisional,
-    /// so that leaves cannot rely on it.
-    pub(super) fn last(&self, now: Duration) -> Option<(Duration, Duration)> {
-        let last = self.last.filter(|_| !self.is_provisional);
-        last.map(|(last, period)| (now.saturating_sub(last), period))
-    }
-
-    /// The age of the last beat.
-    pub(super) fn age(&self, now: Duration) -> Option<Duration> {
-        self.last.map(|(last, _)| now.saturating_sub(last))
+    /// The age of the last beat, and the period if it is known. `None` if there was no beat.
+    pub(super) fn last(&self, now: Duration) -> Option<(Duration, Option<Duration>)> {
+        let (last, period) = self.last.filter(|_| !self.is_collecting())?;
+        Some((now.saturating_sub(last), Some(period).filter(|_| !self.is_provisional())))
     }
 
     /// Starts a beat. A `period` of `None` makes it provisional.
     pub(super) fn begin(&mut self, now: Duration, period: Option<Duration>) {
-        self.last = Some((now, period.unwrap_or(PROVISIONAL)));
-        self.is_provisional = period.is_none();
+        let collected = self.last.filter(|_| self.kind == Kind::Collecting && period.is_none());
+        let start = collected.map_or(now, |(start, _)| start);
+        self.last = Some((start, period.unwrap_or(PROVISIONAL)));
+        self.kind = if period.is_none() { Kind::Provisional } else { Kind::Announced };
+    }
+
+    /// Begins to collect the greetings of the others, if there was no beat yet: the first beat
+    /// answers all of them.
+    pub(super) fn begin_collecting(&mut self, now: Duration) {
+        if self.last.is_none() {
+            (self.last, self.kind) = (Some((now, COLLECTING)), Kind::Collecting);
+        }
+    }
+
+    /// Whether the next beat collects greetings.
+    pub(super) fn is_collecting(&self) -> bool {
+        self.kind == Kind::Collecting
     }
 
     /// Whether the last beat is provisional.
     pub(super) fn is_provisional(&self) -> bool {
-        self.is_provisional
+        self.kind == Kind::Provisional
     }
 
     /// Ends a provisional beat: the round trip is known, and the next beat comes after `wait`.
@@ -65,7 +87,7 @@ impl Beat {
         if let Some((last, period)) = &mut self.last {
             *period = now.saturating_add(wait).saturating_sub(*last);
         }
-        self.is_provisional = false;
+        self.kind = Kind::Announced;
     }
 }
 
@@ -239,10 +261,28 @@ mod tests {
     fn a_hub_that_knows_no_round_trip_promises_no_beat_and_waits_for_an_answer() {
         let mut beat = Beat::default();
         beat.begin(ms(5), None);
-        assert_eq!((beat.last(ms(6)), beat.due(ms(6))), (None, ms(1_005)));
+        assert_eq!((beat.last(ms(6)), beat.due(ms(6))), (Some((ms(1), None)), ms(1_005)));
         beat.settle(ms(205), ms(30));
-        assert_eq!((beat.last(ms(205)), beat.due(ms(205))), (Some((ms(200), ms(230))), ms(235)));
+        assert_eq!(
+            (beat.last(ms(205)), beat.due(ms(205))),
+            (Some((ms(200), Some(ms(230)))), ms(235))
+        );
         assert!(!beat.is_provisional());
+    }
+
+    #[test]
+    fn a_first_beat_that_collected_greetings_counts_from_the_first_of_them() {
+        let mut beat = Beat::default();
+        beat.begin_collecting(ms(5));
+        assert_eq!((beat.last(ms(6)), beat.due(ms(6))), (None, ms(155)));
+        beat.begin(ms(155), None);
+        assert_eq!(beat.last(ms(355)), Some((ms(350), None)));
+        beat.settle(ms(355), ms(90));
+        assert_eq!(beat.last(ms(355)), Some((ms(350), Some(ms(440)))));
+        assert_eq!(beat.due(ms(355)), ms(445));
+        // Only the first beat collects.
+        beat.begin_collecting(ms(400));
+        assert_eq!(beat.due(ms(400)), ms(445));
     }
 
     #[test]
@@ -251,7 +291,7 @@ mod tests {
         assert_eq!(beat.due(ms(5)), ms(5));
         beat.begin(ms(5), Some(ms(400)));
         assert_eq!(beat.due(ms(6)), ms(405));
-        assert_eq!(beat.last(ms(9)), Some((ms(4), ms(400))));
+        assert_eq!(beat.last(ms(9)), Some((ms(4), Some(ms(400)))));
         assert_eq!(beat.due(ms(900)), ms(900));
     }
 }

@@ -54,8 +54,6 @@ impl<S: State> Gossip<S> {
             drop(peer);
         } else {
             drop(peer);
-            self.hear_line_limit(src, message.line);
-            self.silent_until = None;
             self.update_peer(node, src, &message);
         }
         self.leave_log_known_to_others(node, src, &message.have);
@@ -150,6 +148,10 @@ impl<S: State> Gossip<S> {
     /// Processes everything but the entries of a message from a peer's current life.
     fn update_peer<E>(&mut self, node: &mut Node<E>, src: &NodeId, message: &Message<S>) {
         let now = node.now();
+        self.hear_line_limit(src, message.line);
+        if self.silent_until.take().is_some() {
+            self.beat.begin_collecting(now);
+        }
         let Some(mut peer) = self.peers.get_mut(src) else {
             return;
         };
@@ -160,18 +162,13 @@ impl<S: State> Gossip<S> {
             let at = now.saturating_add(Duration::from_micros(within));
             peer.answer_at = Some(peer.answer_at.map_or(at, |sooner| sooner.min(at)));
         }
-        if let Some((age, period)) = message.beat
-            && self.hub.as_ref() == Some(src)
-        {
-            let (age, period) = (Duration::from_micros(age), Duration::from_micros(period));
-            // Limits the period, so that no hub can make a node wait forever.
-            let period = period.min(push::PERIOD_MAX.max(self.period));
-            self.slot.hear_beat(now, age, period);
-        }
         let is_back = peer.mark_up(now);
         peer.is_doubted = !peer.is_up();
         drop(peer);
         self.update_period();
+        if let Some(beat) = message.beat.filter(|_| self.is_hub(src)) {
+            self.hear_beat(now, src, beat);
+        }
         if is_back {
             info!(peer = %src, "a peer is up again");
             node.mark(marks::BACK);
@@ -181,6 +178,19 @@ impl<S: State> Gossip<S> {
                 // Peers often come back together.
                 (self.probe_all, self.probe_at) = (true, Some(now));
             }
+        }
+    }
+
+    /// Records the age of the hub's last beat, and its period. A hub that knows no round trip yet
+    /// has none, which is 0 in a message. If this node knows the round trip, it uses the period
+    /// that the hub will learn as well.
+    fn hear_beat(&mut self, now: Duration, hub: &NodeId, (age, period): (u64, u64)) {
+        let (age, period) = (Duration::from_micros(age), Duration::from_micros(period));
+        if !period.is_zero() {
+            // Limits the period, so that no hub can make a node wait forever.
+            self.slot.hear_beat(now, age, period.min(push::PERIOD_MAX.max(self.period)));
+        } else if !self.is_far(hub) {
+            self.slot.hear_beat(now, age, self.period);
         }
     }
 

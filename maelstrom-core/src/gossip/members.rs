@@ -9,7 +9,7 @@ use tracing::{debug, info};
 use super::marks;
 use super::metrics;
 use super::peer::Peer;
-use super::push::LITTLE_BYTES;
+use super::push::{LITTLE_BYTES, ROUND_TRIP_VAGUE_MAX};
 use super::{Config, Gossip, MessageParts, Slot, State};
 use crate::message::NodeId;
 use crate::node::Node;
@@ -246,10 +246,15 @@ impl<S: State> Gossip<S> {
 }
 
 /// How long an answer of a peer may take. For a peer that has never answered, assumes the round
-/// trip `usual` of the others.
+/// trip `usual` of the others. If there are few samples, limits their median: they may include a
+/// pause of this node, and an answer that never comes would be awaited for as long.
 pub(super) fn slack(config: &Config, usual: Option<Duration>, peer: &Peer) -> Duration {
     let Some(round_trip) = peer.round_trip.estimate().or(usual) else {
         return PATIENCE_UNKNOWN;
+    };
+    let round_trip = match usual.filter(|_| peer.round_trip.is_vague()) {
+        Some(usual) => round_trip.min(usual.max(ROUND_TRIP_VAGUE_MAX)),
+        None => round_trip,
     };
     let least = round_trip.mul_f64(if peer.round_trip.is_vague() { 2.0 } else { 0.5 });
     let most = round_trip.saturating_mul(4).min(round_trip.max(VARIATION_USUAL));

@@ -32,9 +32,14 @@
 //! A hub passes on new entries once per period. A leaf sends its own just before that (see the
 //! source of `beat`). This takes 2(n − 1) messages per period, whatever the load, and an entry
 //! reaches every node within a period and two hops. An idle node sends new entries at once. The
-//! period is a little more than two round trips, which every message measures. A hub that knows no
-//! round trip yet beats once and waits for an answer. A leaf that knows none waits for its hub's
-//! answer.
+//! period is a little more than two round trips, which every message measures.
+//!
+//! A node that starts first collects entries for about a period, because its peers may not have
+//! started yet. Then each leaf greets its hub, and the hub answers all greetings with its first
+//! beat. The hub knows no round trip yet, so it cannot announce the next beat. It asks one leaf for
+//! an answer at once, which shows the round trip. A leaf knows the round trip from the beat, and
+//! expects the period that the hub will learn. So the start costs one exchange and one message
+//! more.
 //!
 //! # Failures
 //!
@@ -287,6 +292,10 @@ pub trait State {
     }
 }
 
+/// A node that starts collects entries this long or for its configured period, whichever is longer.
+/// Then its hub passes them on.
+const FIRST_PERIOD_MIN: Duration = Duration::from_millis(400);
+
 /// The engine's timer event. A handler's event type contains it, or is it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tick(());
@@ -332,7 +341,8 @@ pub struct Gossip<S: State> {
     probed_all: Option<Duration>,
     /// When all candidates for a new hub were last probed.
     candidates_probed: Option<Duration>,
-    /// A starting node sends nothing until then, because its peers may not have started yet.
+    /// A starting node sends nothing until then, because its peers may not have started yet. Its
+    /// greeting carries what it has got from clients in the meantime.
     silent_until: Option<Duration>,
     /// The node's own snapshot that is being recovered.
     recovering: Option<Recovering<S>>,
@@ -434,9 +444,13 @@ impl<S: State> Gossip<S> {
         }
         self.check_room(node);
         self.update_period();
-        // A hub waits for the greetings of the others, which saves one message per node.
-        let wait = if self.rank == 0 { self.config.probe_interval } else { Duration::ZERO };
-        let wait = wait.saturating_add(self.probe_delay(node));
+        // The hub waits for the greetings of the others, which saves one message per node.
+        let wait = self.config.period.unwrap_or_default().max(FIRST_PERIOD_MIN);
+        let wait = if self.rank == 0 {
+            wait.saturating_add(beat::COLLECTING)
+        } else {
+            wait.saturating_sub(beat::COLLECTING)
+        };
         self.silent_until = Some(node.now().saturating_add(wait));
         self.drive(node);
     }
@@ -450,7 +464,6 @@ impl<S: State> Gossip<S> {
         node.persist(&RecordRef::<S>::Own(&run));
         log_entries("appended", &run);
         self.state.apply(&run.origin, run.entries);
-        self.silent_until = None;
         self.drive(node);
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::beat::{PROVISIONAL, margin};
+use super::beat::{COLLECTING, PROVISIONAL, margin};
 use super::peer::Peer;
 use super::replica::Span;
 use super::window::batches_max;
@@ -21,7 +21,7 @@ const PUSHED_MAX: usize = 8;
 const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(50);
 
 /// The longest round trip from which to learn a period until there are enough samples.
-const ROUND_TRIP_VAGUE_MAX: Duration = Duration::from_millis(500);
+pub(super) const ROUND_TRIP_VAGUE_MAX: Duration = Duration::from_millis(500);
 
 /// How long a node that is not a hub may delay an acknowledgement, to send it with other news.
 const ACKNOWLEDGE_WITHIN_MIN: Duration = Duration::from_millis(1_500);
@@ -72,7 +72,9 @@ impl<S: State> Gossip<S> {
         self.beat.begin(now, self.usual_round_trip.map(|_| self.period));
         let told: BTreeSet<NodeId> = self.others_with_news().cloned().collect();
         for id in told {
-            has_beaten |= self.send_news(node, &id, false);
+            // One answer is enough to learn the round trip.
+            let is_question = self.beat.is_provisional() && !has_beaten;
+            has_beaten |= self.send_news(node, &id, is_question);
         }
         if !has_beaten {
             self.beat = last;
@@ -95,28 +97,19 @@ impl<S: State> Gossip<S> {
         Some(self.slot.flush_at(now, hub.round_trip.estimate(), hub.round_trip.variation()))
     }
 
-    /// Ends a provisional beat: its first answers have arrived, so this hub knows the round trip.
-    /// If they brought news, the next beat waits a little for the other answers, so that it replies
-    /// to all of them. Otherwise the leaves get a reply at once, and then time to send their own
-    /// news.
+    /// Ends a provisional beat: an answer has shown the round trip, so the hub knows its period. If
+    /// that is over, the next beat still waits a little for other answers.
     pub(super) fn settle_beat(&mut self, now: Duration) {
-        let Some(round_trip) = self.usual_round_trip.filter(|_| self.beat.is_provisional()) else {
-            return;
-        };
-        let margin = margin(self.period, Duration::ZERO);
-        let wait = if self.has_news_for_others() {
-            margin
-        } else if let Some((age, period)) = self.beat.age(now).zip(self.config.period) {
-            period.saturating_sub(age)
-        } else {
-            round_trip.saturating_add(margin.saturating_mul(2))
-        };
-        self.beat.settle(now, wait);
+        if self.usual_round_trip.is_some() && self.beat.is_provisional() {
+            let age = self.beat.last(now).map(|(age, _)| age).unwrap_or_default();
+            let margin = margin(self.period, Duration::ZERO);
+            self.beat.settle(now, self.period.saturating_sub(age).max(margin));
+        }
     }
 
     /// Whether this peer is the hub and its round trip is unknown. A leaf can keep its slot only
     /// with a known round trip.
-    fn is_far(&self, id: &NodeId) -> bool {
+    pub(super) fn is_far(&self, id: &NodeId) -> bool {
         let peer = self.peers.get(id).filter(|_| self.is_hub(id));
         peer.is_some_and(|hub| hub.round_trip.estimate().is_none())
     }
@@ -150,7 +143,8 @@ impl<S: State> Gossip<S> {
             self.batches(&[&peer.known, &peer.told], (count, bytes_max))
                 .unwrap_or((Vec::new(), true))
         } else {
-            (vec![self.introduction(id)], true)
+            let (spans, cut) = self.introduction(id);
+            (vec![spans], cut || !peer.is_known())
         };
         let Some(mut peer) = self.peers.get_mut(id) else {
             return false;
@@ -159,7 +153,7 @@ impl<S: State> Gossip<S> {
         peer.note_told(self.replica.version(), self.generation);
         let view = peer.view_told < self.lost.1;
         drop(peer);
-        if batches.iter().all(Vec::is_empty) && !cut && !view {
+        if was_introduced && batches.iter().all(Vec::is_empty) && !cut && !view {
             return false;
         }
         let answer_within = Some(if cut || is_question { Duration::ZERO } else { within });
@@ -195,25 +189,27 @@ impl<S: State> Gossip<S> {
     /// The entries in the first message to a peer that this node begins to serve. A hub sends all
     /// that the peer lacks. Other nodes send their own entries, which no other node may have yet.
     /// The peer fetches older entries from one node. If all logs are small, any node sends all
-    /// entries.
-    fn introduction(&self, id: &NodeId) -> Vec<Span> {
+    /// entries. Also returns whether the peer may lack more than that.
+    fn introduction(&self, id: &NodeId) -> (Vec<Span>, bool) {
         let Some(peer) = self.peers.get(id) else {
-            return Vec::new();
+            return (Vec::new(), true);
         };
         let (have, bytes_max) = ([&peer.known], self.batch_bytes(id));
         let is_client = self.hub.is_none() || peer.hub.as_ref() == Some(&self.origin.node);
-        let missing = if self.replica.log_bytes() < LITTLE_BYTES || (is_client && peer.is_known()) {
-            self.replica.lacking(&have, bytes_max)
+        if self.replica.log_bytes() < LITTLE_BYTES || (is_client && peer.is_known()) {
+            self.replica.lacking(&have, bytes_max).unwrap_or((Vec::new(), true))
         } else {
-            self.replica.lacking_from(&self.origin, &have, bytes_max)
-        };
-        missing.map_or(Vec::new(), |(spans, _)| spans)
+            let own = self.replica.lacking_from(&self.origin, &have, bytes_max);
+            (own.map_or(Vec::new(), |(spans, _)| spans), true)
+        }
     }
 
     /// Whether a peer that waits for an answer gets it with the next beat, which is due soon.
     fn answers_with_beat(&mut self, id: &NodeId, now: Duration) -> bool {
         let due = self.beat.due(now);
-        let is_soon = due <= now.saturating_add(margin(self.period, Duration::ZERO));
+        let margin = margin(self.period, Duration::ZERO);
+        let soon = if self.beat.is_collecting() { COLLECTING } else { margin };
+        let is_soon = due <= now.saturating_add(soon);
         let is_told = |peer: &Peer| !peer.is_doubted && self.has_news_for(peer);
         let waits = is_soon && !self.is_hub(id) && self.peers.get(id).is_some_and(is_told);
         if let Some(mut peer) = self.peers.get_mut(id).filter(|_| waits) {
@@ -243,7 +239,7 @@ impl<S: State> Gossip<S> {
                     continue;
                 }
             }
-            let introduction = self.introduction(&id);
+            let (introduction, _) = self.introduction(&id);
             let within = self.acknowledge_within(&id);
             let is_far = self.is_far(&id);
             let Some(mut peer) = self.peers.get_mut(&id) else {

@@ -62,7 +62,7 @@ impl<S: State> Gossip<S> {
             view: self.view,
             place: parts.place,
             line: self.own_line_limit(),
-            beat: self.beat.last(now).map(|(age, period)| (micros(age), micros(period))),
+            beat: self.beat.last(now).map(|(age, period)| (micros(age), period.map_or(0, micros))),
             // The runs are added when the message is sent, because other peers may get the same
             // runs.
             runs: Vec::new(),

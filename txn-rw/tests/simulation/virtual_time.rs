@@ -101,18 +101,30 @@ fn sweep_with_small_batches_and_short_logs() {
 /// must not send even more because of that.
 #[test]
 fn sweep_on_slow_links() {
+    all_faults().test_cases("txn-rw-slow-links", 3, on_slow_links);
+}
+
+fn on_slow_links(mut test: Test) -> Case<impl FnMut(&NodeId) -> TxnRw> {
     let line_bytes_max = 8 << 10;
-    all_faults().test_cases("txn-rw-slow-links", 3, |mut test| {
-        // The transactions of all clients take up to 5,000.
-        let bandwidths = [10_000, 30_000, 100_000];
-        let nth = usize::try_from(test.options.seed % 3).unwrap();
-        test.options.bandwidth = Some(bandwidths[nth]);
-        test.options.line_bytes_max = Some(line_bytes_max);
-        Case::new(test, move |_: &NodeId| {
-            let gossip = gossip::Config { line_bytes_max, ..Config::default().gossip };
-            TxnRw::new(Config { gossip, ..Config::default() })
-        })
-    });
+    // The transactions of all clients take up to 5,000.
+    let bandwidths = [10_000, 30_000, 100_000];
+    let nth = usize::try_from(test.options.seed % 3).unwrap();
+    test.options.bandwidth = Some(bandwidths[nth]);
+    test.options.line_bytes_max = Some(line_bytes_max);
+    Case::new(test, move |_: &NodeId| {
+        let gossip = gossip::Config { line_bytes_max, ..Config::default().gossip };
+        TxnRw::new(Config { gossip, ..Config::default() })
+    })
+}
+
+/// A node that was paused measured a round trip to a restarted peer that included the pause. So it
+/// waited ten seconds for the answer of a peer that was cut off, and fetched from no other.
+#[test]
+fn runs_with_large_messages_that_failed_once() {
+    let folder = |name| format!("tests/regressions/{name}");
+    let (slow, large) = ("txn-rw-slow-links", "txn-rw-large");
+    all_faults().test_case_regressions(slow, folder(slow), on_slow_links);
+    all_faults().test_case_regressions(large, folder(large), with_large_values);
 }
 
 /// Most values are small. In some transactions the writes take up to half of a line, the most that

@@ -1,6 +1,8 @@
 //! Tests what a peer's messages, and its silence, show about it.
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
 
+use super::super::Config;
+use super::super::members::slack;
 use super::*;
 
 const SLACK: Duration = ms(100);
@@ -193,4 +195,18 @@ fn the_round_trip_is_the_median_and_a_sleep_is_one_sample() {
         round_trip.sample(ms(10_000 + 100 * n), ms(9_950 + 100 * n), ms(10 * (n % 2)));
     }
     assert_eq!((round_trip.estimate(), round_trip.variation()), (Some(ms(40)), ms(10)));
+}
+
+#[test]
+fn a_first_sample_that_includes_a_pause_makes_nobody_wait_as_long() {
+    let slack = |usual, peer: &Peer| slack(&Config::default(), usual, peer);
+    let mut peer = Peer::new(1);
+    peer.round_trip.sample(ms(7_000), ms(0), ms(0));
+    assert_eq!(slack(Some(ms(50)), &peer), ms(1_500));
+    // All peers are that far away, or this is the only one.
+    assert!(slack(Some(ms(7_000)), &peer) > ms(7_000) && slack(None, &peer) > ms(7_000));
+    for sent in [7_000, 14_000, 21_000] {
+        peer.round_trip.sample(ms(sent + 7_000), ms(sent), ms(0));
+    }
+    assert!(slack(Some(ms(50)), &peer) > ms(7_000), "four samples are no pause");
 }

@@ -33,6 +33,44 @@ fn a_fresh_cluster_greets_its_hub_and_falls_silent() {
 }
 
 #[test]
+fn a_start_under_load_costs_one_exchange_and_keeps_to_the_period() {
+    for period in [None, Some(ms(1_700))] {
+        for size in [5, 25] {
+            let config = Config { period, ..Config::default() };
+            let mut cluster: Cluster<Set> = Cluster::new(3, size, config, steady(100));
+            (0..size).for_each(|index| _ = cluster.append(index));
+            let greeting = period.unwrap_or_default().max(FIRST_PERIOD_MIN) - beat::COLLECTING;
+            cluster.run_for(greeting);
+            let first = cluster.appended.len();
+            (0..size).for_each(|index| _ = cluster.append(index));
+            let has_first = |cluster: &Cluster<Set>| cluster.all_have_first(first);
+            cluster.run_for(beat::COLLECTING + ms(2 * 100 - 1));
+            assert!(!has_first(&cluster), "the start was expected to take a period");
+            cluster.run_for(ms(1));
+            assert!(has_first(&cluster));
+            // The first beat announced no time for the next one, since no round trip was known. But
+            // the leaves know the round trip now, and the hub learns it from a single answer. So
+            // what came just after the greetings is everywhere after a period and two hops.
+            assert_eq!(cluster.messages_sent, per_round(&cluster) + 1);
+            cluster.run_for(period.unwrap_or(ms(440)) - beat::COLLECTING);
+            cluster.assert_converged();
+            assert_eq!(cluster.messages_sent, 2 * per_round(&cluster) + 1);
+        }
+    }
+}
+
+#[test]
+fn a_hub_that_starts_alone_waits_for_nobody() {
+    let mut cluster: Cluster<Set> = Cluster::without_nodes(5, 5, Config::default(), steady(10));
+    cluster.start(0, NO_RECORDS);
+    cluster.append(0);
+    cluster.run_for(ms(549));
+    assert_eq!(cluster.messages_sent, 0);
+    cluster.run_for(ms(1));
+    assert_eq!(cluster.messages_sent, 4, "it introduces itself to each node");
+}
+
+#[test]
 fn a_lone_append_takes_two_hops_and_two_messages_for_each_node() {
     for (seed, size) in (0..).zip(SIZES) {
         for delay_ms in [0, 10, 100].into_iter().take(if size > 50 { 2 } else { 3 }) {

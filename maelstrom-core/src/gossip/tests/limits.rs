@@ -52,6 +52,8 @@ fn the_default_limit_takes_no_byte_of_a_message() {
     let line = |limit| {
         let mut cluster = with_limits(&[limit; 2], 4 << 20);
         cluster.append(0);
+        cluster.run_for(secs(2));
+        cluster.append(0);
         cluster.run_for(ms(1));
         String::from_utf8(cluster.intercept(0, 1)[0].line.clone()).unwrap()
     };

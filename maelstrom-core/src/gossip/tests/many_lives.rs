@@ -8,7 +8,7 @@ fn lives<S: Values>(cluster: &mut Cluster<S>, count: usize) {
         let index = life % cluster.size();
         cluster.restart(index, NO_RECORDS);
         cluster.append(index);
-        cluster.run_for(ms(500));
+        cluster.run_for(secs(1));
     }
 }
 
@@ -54,8 +54,9 @@ fn a_message_that_brings_a_piece_of_a_snapshot_names_all_rows() {
     (0..20).for_each(|_| _ = cluster.append(0));
     cluster.run_for(secs(3));
     cluster.cut.clear();
-    let (mut pieces, mut in_short) = (0, 0);
+    let (mut pieces, mut in_short, until) = (0, 0, cluster.now + secs(60));
     while !cluster.is_converged() {
+        assert!(cluster.now < until, "the nodes never converge");
         cluster.run_for(ms(1));
         for packet in cluster.intercept(0, 1) {
             let has = |field: &[u8]| packet.line.windows(field.len()).any(|part| part == field);
