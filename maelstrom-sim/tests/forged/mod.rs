@@ -46,5 +46,7 @@ pub(crate) fn expect_that_only_a_key_helps<H: MessageHandler>(
         let (world, _) = run(seed, Some(key())).unwrap();
         assert!(world.marks().contains_key(DROPPED), "seed {seed}: nothing was dropped");
     }
-    assert!((0..SEEDS).any(|seed| run(seed, None).is_err()), "nobody noticed forged messages");
+    // From the last seed on: with seed 2, forged messages keep a broadcast busy for ten seconds.
+    let mut seeds = (0..SEEDS).rev();
+    assert!(seeds.any(|seed| run(seed, None).is_err()), "nobody noticed forged messages");
 }
