@@ -400,4 +400,94 @@ mod tests {
         link.note_records();
         assert!(!link.reported_no_records());
     }
+    const OWN: u64 = 1;
+    const LIFE: u64 = 2;
+
+    const fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    /// A link to a peer that knows this node.
+    fn introduced() -> Link {
+        let mut link = Link::default();
+        link.receive(ms(0), &introduction(LIFE, true), OWN, ms(0));
+        let question = link.head(ms(0), (OWN, 5), Some(ms(0)), false);
+        let answer = answer(2, question.number);
+        assert!(link.receive(ms(10), &answer, OWN, ms(0)).counts && link.is_introduced());
+        link
+    }
+
+    fn answer(number: u64, echo: u64) -> Packet {
+        Packet { life: LIFE, number, echo, to: Some(OWN), ..Packet::default() }
+    }
+
+    #[test]
+    fn each_of_the_newest_128_packets_counts_once_and_older_ones_never() {
+        let mut link = introduced();
+        let mut counts = |number| link.receive(ms(20), &answer(number, 0), OWN, ms(0)).counts;
+        assert!(counts(200) && !counts(200));
+        for (number, is_new) in [(199, true), (199, false), (73, true), (73, false), (72, false)] {
+            assert_eq!(counts(number), is_new, "{number}");
+        }
+        assert!(counts(1_000) && !counts(200) && counts(999));
+    }
+
+    #[test]
+    fn a_packet_for_another_life_of_this_node_is_answered_at_once_and_does_not_count() {
+        let mut link = introduced();
+        let packet = Packet { to: Some(99), ..answer(3, 0) };
+        assert!(!link.receive(ms(20), &packet, OWN, ms(0)).counts);
+        assert_eq!((link.due(ms(5)), link.is_due(ms(20))), (Some(ms(20)), true));
+    }
+
+    #[test]
+    fn a_question_is_answered_in_the_time_that_it_grants_and_names_itself_in_the_answer() {
+        for (within, pause, due) in [(0, 0, 20), (0, 3, 23), (50_000, 3, 70)] {
+            let mut link = introduced();
+            let packet = Packet { within: Some(within), ..answer(7, 0) };
+            link.receive(ms(20), &packet, OWN, ms(pause));
+            assert_eq!(link.due(ms(5)), Some(ms(due)));
+            assert_eq!(link.head(ms(due), (OWN, 5), None, false).echo, 7);
+            assert_eq!(link.due(ms(5)), None, "the packet was the answer");
+        }
+    }
+
+    #[test]
+    fn items_linger_and_wait_for_an_answer_that_is_under_way() {
+        let mut link = introduced();
+        link.start_linger(ms(20));
+        link.start_linger(ms(22));
+        assert_eq!(link.due(ms(5)), Some(ms(25)), "the first item counts");
+        let question = link.head(ms(25), (OWN, 5), Some(ms(0)), true);
+        link.start_linger(ms(26));
+        // The round trip took 10 ms.
+        assert_eq!(link.due(ms(5)), Some(ms(36)));
+        let received = link.receive(ms(30), &answer(3, question.number), OWN, ms(0));
+        assert!(received.is_answered);
+        assert_eq!(link.due(ms(5)), Some(ms(31)), "the answer came");
+        link.clear_linger();
+        assert_eq!(link.due(ms(5)), None);
+    }
+
+    #[test]
+    fn a_peer_that_never_answers_is_asked_again_until_it_is_down_and_is_back_with_an_answer() {
+        let mut link = introduced();
+        let (mut now, mut asked) = (ms(20), 0);
+        link.probe(now);
+        let question = loop {
+            let question = link.head(now, (OWN, 5), None, false);
+            assert_eq!(question.within, Some(0), "a probe wants an answer");
+            asked += 1;
+            now = link.deadline().unwrap();
+            assert!(!link.is_down() && now < ms(5_000));
+            if link.time_out(now, true) {
+                break question;
+            }
+        };
+        assert!(asked > 1 && link.is_down());
+        // Items wait as long as the peer is down.
+        link.start_linger(ms(30_000));
+        let received = link.receive(ms(30_000), &answer(3, question.number), OWN, ms(0));
+        assert!(received.is_back && received.is_answered && !link.is_down(), "{received:?}");
+    }
 }

@@ -5,7 +5,7 @@
 //!
 //! | name | kind | labels | meaning |
 //! |---|---|---|---|
-//! | `kafka_partitions` | gauge | | Partitions that this node keeps and knows something of. |
+//! | `kafka_partitions` | gauge | | Partitions of which this node keeps a replica that has been used. |
 //! | `kafka_partitions_led` | gauge | | Partitions that this node leads. |
 //! | `kafka_partitions_leaderless` | gauge | | Partitions of which this node knows no leader. |
 //! | `kafka_partitions_under_replicated` | gauge | | Led partitions with a replica that is not in sync. |
@@ -16,9 +16,9 @@
 //! | `kafka_follower_lag_entries` | gauge | `follower` | Entries that a follower is not known to have, summed over all led partitions. |
 //! | `kafka_uncommitted_entries` | gauge | | End of the log minus high watermark, summed over all led partitions. |
 //! | `kafka_log_entries` | gauge | | Entries in the logs of all partitions. |
-//! | `kafka_log_bytes` | gauge | | Bytes of these entries. |
+//! | `kafka_log_bytes` | gauge | | Bytes of the entries in the logs of all partitions. |
 //! | `kafka_sends_pending` | gauge | | Sends that have no outcome yet. |
-//! | `kafka_sends_pending_bytes` | gauge | | Bytes of these sends. |
+//! | `kafka_sends_pending_bytes` | gauge | | Bytes of the sends that have no outcome yet. |
 //! | `kafka_peers_down` | gauge | | Nodes that did not answer when they were last asked. |
 //! | `kafka_elections_total` | counter | | Times that this node began to lead a partition. |
 //! | `kafka_step_downs_total` | counter | | Times that a follower told this leader of a newer epoch. |
@@ -27,7 +27,7 @@
 //! | `kafka_redirects_total` | counter | | Sends that came to a node that does not lead their partition. |
 //! | `kafka_sends_refused_total` | counter | `reason` | Sends that this leader refused: few_in_sync (few replicas are in sync) or no_room. |
 //! | `kafka_sends_timed_out_total` | counter | | Sends given up after their time. |
-//! | `kafka_failures_total` | counter | | Times that a node was found not to answer. |
+//! | `kafka_failures_total` | counter | | Times that this node marked a peer as down. |
 
 use std::collections::BTreeMap;
 
@@ -66,7 +66,7 @@ pub const METRICS: &[&Metric] = &[
 static PARTITIONS: Metric = Metric::gauge(
     "kafka_partitions",
     &[],
-    "Partitions that this node keeps and knows something of.",
+    "Partitions of which this node keeps a replica that has been used.",
 );
 
 static LED: Metric = Metric::gauge("kafka_partitions_led", &[], "Partitions that this node leads.");
@@ -118,13 +118,14 @@ static UNCOMMITTED: Metric = Metric::gauge(
 static LOG_ENTRIES: Metric =
     Metric::gauge("kafka_log_entries", &[], "Entries in the logs of all partitions.");
 
-static LOG_BYTES: Metric = Metric::gauge("kafka_log_bytes", &[], "Bytes of these entries.");
+static LOG_BYTES: Metric =
+    Metric::gauge("kafka_log_bytes", &[], "Bytes of the entries in the logs of all partitions.");
 
 static PENDING: Metric =
     Metric::gauge("kafka_sends_pending", &[], "Sends that have no outcome yet.");
 
 static PENDING_BYTES: Metric =
-    Metric::gauge("kafka_sends_pending_bytes", &[], "Bytes of these sends.");
+    Metric::gauge("kafka_sends_pending_bytes", &[], "Bytes of the sends that have no outcome yet.");
 
 static PEERS_DOWN: Metric =
     Metric::gauge("kafka_peers_down", &[], "Nodes that did not answer when they were last asked.");
@@ -169,7 +170,7 @@ pub(crate) static TIMED_OUT: Metric =
     Metric::counter("kafka_sends_timed_out_total", &[], "Sends given up after their time.");
 
 pub(crate) static FAILURES: Metric =
-    Metric::counter("kafka_failures_total", &[], "Times that a node was found not to answer.");
+    Metric::counter("kafka_failures_total", &[], "Times that this node marked a peer as down.");
 
 /// Sums over the partitions of a node.
 #[derive(Default)]

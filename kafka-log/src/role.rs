@@ -83,3 +83,22 @@ pub(crate) enum LogMatch {
         guess: Position,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_follower_that_begins_asks_about_the_end_of_its_log_and_appends_nothing_yet() {
+        let end: Position = 7;
+        for leader in [None, Some(NodeId::from("n2"))] {
+            let mut role = Role::follower(leader.clone(), end);
+            let follower = role.as_follower().unwrap();
+            assert_eq!(follower.leader, leader);
+            assert_eq!(follower.log_match, LogMatch::Unknown { guess: end });
+            assert_eq!((follower.leader_incarnation, follower.has_gap), (None, false));
+            assert!(role.as_leader().is_none() && role.as_leader_mut().is_none());
+            assert!(role.as_follower_mut().is_some());
+        }
+    }
+}

@@ -124,7 +124,7 @@ impl Sends {
         self.pending.len()
     }
 
-    /// Bytes of these sends.
+    /// Bytes of the sends that have no outcome yet.
     pub(crate) fn bytes(&self) -> usize {
         self.pending.bytes()
     }

@@ -6,7 +6,7 @@
 //! | `txn_clock` | gauge | | Logical clock: the largest clock of a visible transaction. |
 //! | `txn_registers` | gauge | | Keys that were ever written. |
 //! | `txn_running` | gauge | | Transactions that wait for their next step. |
-//! | `txn_running_bytes` | gauge | | Bytes of these transactions. |
+//! | `txn_running_bytes` | gauge | | Bytes of the transactions that wait for their next step. |
 //! | `txn_messages_invalid_total` | counter | | Gossip messages that were refused as invalid. |
 //! | `txn_clock_leaps_total` | counter | | Messages that raised the clock by more than 1,000. |
 
@@ -24,8 +24,11 @@ pub(crate) static REGISTERS: Metric =
 pub(crate) static RUNNING: Metric =
     Metric::gauge("txn_running", &[], "Transactions that wait for their next step.");
 
-pub(crate) static RUNNING_BYTES: Metric =
-    Metric::gauge("txn_running_bytes", &[], "Bytes of these transactions.");
+pub(crate) static RUNNING_BYTES: Metric = Metric::gauge(
+    "txn_running_bytes",
+    &[],
+    "Bytes of the transactions that wait for their next step.",
+);
 
 pub(crate) static INVALID: Metric = Metric::counter(
     "txn_messages_invalid_total",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kafka_log::Config;
+use kafka_log::{Config, Rule, Rules};
 use serde_json::{Value, json};
 
 use crate::cluster::{A_WHILE, Cluster};
@@ -322,4 +322,39 @@ fn a_send_of_the_node_that_takes_over_does_not_wait_for_its_deadline() {
         let kind = reply.as_ref().and_then(|reply| reply["type"].as_str());
         assert_eq!(kind, Some("send_ok"), "{kv_latency} ms: {reply:?}");
     }
+}
+
+/// KIP-360: a leader appends a forwarded send, and dies before its answer comes. The node that
+/// forwarded the send tries again at the next leader. Returns the messages and the reply.
+fn retry_after_the_leader_died(rules: Rules) -> (Value, Value) {
+    let config = Config { partitions: 1, linger: Duration::ZERO, rules, ..Config::default() };
+    let mut cluster = Cluster::new(&["n1", "n2", "n3"], config);
+    cluster.send("n1", 0, 0);
+    cluster.run_for(A_WHILE);
+    let (leader, followers) = (cluster.leader(), cluster.followers());
+    cluster.latency = Duration::from_millis(10);
+    let send = cluster.begin(followers[0], json!({"type": "send", "key": "k", "msg": 1}));
+    while followers.iter().any(|name| cluster.partition(name).log().end() < 2) {
+        cluster.run_for(Duration::from_millis(1));
+    }
+    assert_eq!(cluster.reply(send), None, "the followers have it, and the client knows nothing");
+    cluster.crash(leader);
+    cluster.run_for(ELECTED_WITHIN);
+    let reply = cluster.reply(send).unwrap();
+    cluster.start(leader);
+    cluster.run_for(A_WHILE);
+    let messages = cluster.poll(leader, 0);
+    for name in followers {
+        assert_eq!(cluster.poll(name, 0), messages, "{name}");
+    }
+    (messages, reply)
+}
+
+#[test]
+fn a_send_that_is_tried_again_after_its_leader_died_is_in_the_log_once() {
+    let (messages, reply) = retry_after_the_leader_died(Rules::default());
+    assert_eq!(messages, all(2));
+    assert_eq!((&reply["type"], &reply["offset"]), (&json!("send_ok"), &json!(1)), "{reply}");
+    let (messages, _) = retry_after_the_leader_died(Rules::without(Rule::AppendOnce));
+    assert_eq!(messages, json!([[0, 0], [1, 1], [2, 1]]), "the new leader appended it again");
 }

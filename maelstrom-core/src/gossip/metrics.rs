@@ -3,20 +3,20 @@
 //!
 //! | name | kind | labels | meaning |
 //! |---|---|---|---|
-//! | `gossip_entries` | gauge | | Entries of all logs that this node knows, those in snapshots among them. |
+//! | `gossip_entries` | gauge | | Entries that this node has, in its logs or in its state. |
 //! | `gossip_log_bytes` | gauge | | Bytes of the entries that this node still keeps for its peers. |
 //! | `gossip_state_bytes` | gauge | | Estimated bytes of the state. |
 //! | `gossip_round_trip_seconds` | gauge | | Median over all peers of the round trip, 0 if unknown. |
 //! | `gossip_peers` | gauge | | Other nodes of the cluster. |
 //! | `gossip_peers_down` | gauge | | Peers that did not answer when they were last needed. |
-//! | `gossip_is_hub` | gauge | | 1 if this node has no other node for its hub, 0 otherwise. |
+//! | `gossip_is_hub` | gauge | | 1 if no other node is the hub of this node, 0 otherwise. |
 //! | `gossip_hub_changes_total` | counter | | Changes of this node's hub. |
-//! | `gossip_failures_total` | counter | | Times that a peer was found not to answer. |
-//! | `gossip_batch_entries` | histogram | | Entries in a message to a peer that has any. |
-//! | `gossip_fetches_total` | counter | | Requests to a peer for what this node lacks. |
-//! | `gossip_fetches_late_total` | counter | | Such requests that were given up, since no answer came in time. |
-//! | `gossip_repairs_total` | counter | `with` | Answers to such requests of peers, with entries or with parts of the state. |
-//! | `gossip_gaps_total` | counter | | Messages before which something was missing. |
+//! | `gossip_failures_total` | counter | | Times that this node marked a peer as down. |
+//! | `gossip_batch_entries` | histogram | | Entries in a message to a peer, if there are any. |
+//! | `gossip_fetches_total` | counter | | Fetches: requests to a peer for entries that this node lacks. |
+//! | `gossip_fetches_late_total` | counter | | Fetches that were given up, because no answer came in time. |
+//! | `gossip_repairs_total` | counter | `with` | Answers to fetches of peers, with entries or with parts of the state. |
+//! | `gossip_gaps_total` | counter | | Messages whose entries do not follow those that this node has. |
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub const METRICS: &[&Metric] = &[
 static ENTRIES: Metric = Metric::gauge(
     "gossip_entries",
     &[],
-    "Entries of all logs that this node knows, those in snapshots among them.",
+    "Entries that this node has, in its logs or in its state.",
 );
 
 static LOG_BYTES: Metric = Metric::gauge(
@@ -70,42 +70,45 @@ static PEERS_DOWN: Metric = Metric::gauge(
     "Peers that did not answer when they were last needed.",
 );
 
-static IS_HUB: Metric = Metric::gauge(
-    "gossip_is_hub",
-    &[],
-    "1 if this node has no other node for its hub, 0 otherwise.",
-);
+static IS_HUB: Metric =
+    Metric::gauge("gossip_is_hub", &[], "1 if no other node is the hub of this node, 0 otherwise.");
 
 pub(super) static HUB_CHANGES: Metric =
     Metric::counter("gossip_hub_changes_total", &[], "Changes of this node's hub.");
 
 pub(super) static FAILURES: Metric =
-    Metric::counter("gossip_failures_total", &[], "Times that a peer was found not to answer.");
+    Metric::counter("gossip_failures_total", &[], "Times that this node marked a peer as down.");
 
 pub(super) static BATCH_ENTRIES: Metric = Metric::histogram(
     "gossip_batch_entries",
     &[],
     SIZES,
-    "Entries in a message to a peer that has any.",
+    "Entries in a message to a peer, if there are any.",
 );
 
-pub(super) static FETCHES: Metric =
-    Metric::counter("gossip_fetches_total", &[], "Requests to a peer for what this node lacks.");
+pub(super) static FETCHES: Metric = Metric::counter(
+    "gossip_fetches_total",
+    &[],
+    "Fetches: requests to a peer for entries that this node lacks.",
+);
 
 pub(super) static FETCHES_LATE: Metric = Metric::counter(
     "gossip_fetches_late_total",
     &[],
-    "Such requests that were given up, since no answer came in time.",
+    "Fetches that were given up, because no answer came in time.",
 );
 
 pub(super) static REPAIRS: Metric = Metric::counter(
     "gossip_repairs_total",
     &["with"],
-    "Answers to such requests of peers, with entries or with parts of the state.",
+    "Answers to fetches of peers, with entries or with parts of the state.",
 );
 
-pub(super) static GAPS: Metric =
-    Metric::counter("gossip_gaps_total", &[], "Messages before which something was missing.");
+pub(super) static GAPS: Metric = Metric::counter(
+    "gossip_gaps_total",
+    &[],
+    "Messages whose entries do not follow those that this node has.",
+);
 
 impl<S: State> Gossip<S> {
     /// Sets the gauges of the engine. The handler forwards

@@ -175,7 +175,8 @@ pub use wire::Message;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// How long a hub collects entries before it passes them on. `None`: a little more than two
-    /// round trips.
+    /// round trips. A node that starts collects entries for as long before its first message, but
+    /// for at least 0.4 s and at most 2 s.
     pub period: Option<Duration>,
     /// The shortest period that the engine learns from round trips.
     pub period_min: Duration,
@@ -292,9 +293,11 @@ pub trait State {
     }
 }
 
-/// A node that starts collects entries this long or for its configured period, whichever is longer.
-/// Then its hub passes them on.
+/// Bounds of the first period: how long nodes that start collect entries before their hub passes
+/// them on. A node that restarts lacks entries until it greets its hub, so the period is short, even
+/// if the configured one is not.
 const FIRST_PERIOD_MIN: Duration = Duration::from_millis(400);
+const FIRST_PERIOD_MAX: Duration = Duration::from_secs(2);
 
 /// The engine's timer event. A handler's event type contains it, or is it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -445,7 +448,8 @@ impl<S: State> Gossip<S> {
         self.check_room(node);
         self.update_period();
         // The hub waits for the greetings of the others, which saves one message per node.
-        let wait = self.config.period.unwrap_or_default().max(FIRST_PERIOD_MIN);
+        let period = self.config.period.unwrap_or_default();
+        let wait = period.clamp(FIRST_PERIOD_MIN, FIRST_PERIOD_MAX);
         let wait = if self.rank == 0 {
             wait.saturating_add(beat::COLLECTING)
         } else {

@@ -43,13 +43,13 @@ pub(super) static MESSAGES: Metric = Metric::counter(
 pub(super) static MESSAGE_BYTES: Metric = Metric::counter(
     "maelstrom_message_bytes_total",
     &["direction", "type"],
-    "Bytes of these messages.",
+    "Bytes of the messages received and sent, by type.",
 );
 
 pub(crate) static SKIPPED: Metric = Metric::counter(
     "maelstrom_lines_skipped_total",
     &["reason"],
-    "Lines of input that are no message or too long.",
+    "Lines of input that were skipped: they are no message, or too long.",
 );
 
 pub(crate) static UNAUTHENTICATED: Metric = Metric::counter(
@@ -67,7 +67,7 @@ pub(super) static REQUESTS: Metric = Metric::counter(
 pub(crate) static GIVEN_UP: Metric = Metric::counter(
     "maelstrom_requests_given_up_total",
     &[],
-    "Requests given up since too many waited for a reply.",
+    "Requests given up because too many waited for a reply.",
 );
 
 pub(crate) static REFUSED: Metric = Metric::counter(
@@ -126,14 +126,17 @@ pub(crate) static READY: Metric =
 pub(crate) static LOG_LINES_LOST: Metric = Metric::counter(
     "maelstrom_log_lines_lost_total",
     &[],
-    "Log lines that were lost, since they came faster than stderr was read.",
+    "Log lines that were lost because they came faster than stderr was read.",
 );
 
 pub(crate) static RECORDS: Metric =
     Metric::counter("maelstrom_records_total", &[], "Records that the handler persisted.");
 
-pub(crate) static RECORD_BYTES: Metric =
-    Metric::counter("maelstrom_record_bytes_total", &[], "Bytes of these records.");
+pub(crate) static RECORD_BYTES: Metric = Metric::counter(
+    "maelstrom_record_bytes_total",
+    &[],
+    "Bytes of the records that the handler persisted.",
+);
 
 pub(crate) static RECOVERED: Metric = Metric::gauge(
     "maelstrom_recovered_records",
@@ -148,8 +151,12 @@ pub(crate) static SYNC_SECONDS: Metric = Metric::histogram(
     "Time to make a batch of records durable.",
 );
 
-pub(crate) static SYNC_RECORDS: Metric =
-    Metric::histogram("maelstrom_sync_records", &[], SIZES, "Records in such a batch.");
+pub(crate) static SYNC_RECORDS: Metric = Metric::histogram(
+    "maelstrom_sync_records",
+    &[],
+    SIZES,
+    "Records in a batch that is made durable at once.",
+);
 
 pub(crate) static DISK_BYTES: Metric =
     Metric::gauge("maelstrom_disk_bytes", &[], "Size of the file of records.");

@@ -49,11 +49,11 @@
 //! | name | kind | labels | meaning |
 //! |---|---|---|---|
 //! | `maelstrom_messages_total` | counter | `direction`, `type` | Messages received and sent, by type. |
-//! | `maelstrom_message_bytes_total` | counter | `direction`, `type` | Bytes of these messages. |
-//! | `maelstrom_lines_skipped_total` | counter | `reason` | Lines of input that are no message or too long. |
+//! | `maelstrom_message_bytes_total` | counter | `direction`, `type` | Bytes of the messages received and sent, by type. |
+//! | `maelstrom_lines_skipped_total` | counter | `reason` | Lines of input that were skipped: they are no message, or too long. |
 //! | `maelstrom_unauthenticated_total` | counter | `reason` | Messages between nodes that were dropped: their MAC is missing or wrong. |
 //! | `maelstrom_requests_total` | counter | `type`, `outcome` | Requests answered: ok, error, or late (the client had given up, so no reply was sent). |
-//! | `maelstrom_requests_given_up_total` | counter | | Requests given up since too many waited for a reply. |
+//! | `maelstrom_requests_given_up_total` | counter | | Requests given up because too many waited for a reply. |
 //! | `maelstrom_refused_total` | counter | `limit` | Messages of clients that a limit refused, and messages before init without room to wait. |
 //! | `maelstrom_errors_total` | counter | `code` | Error replies, by the protocol's name of the code. |
 //! | `maelstrom_request_duration_seconds` | histogram | `type` | Time from a request to its reply, by the clock that the handler sees. |
@@ -65,12 +65,12 @@
 //! | `maelstrom_output_bytes` | gauge | | Bytes of output that the driver has not taken yet. |
 //! | `maelstrom_early_bytes` | gauge | | Bytes of requests that wait for init. |
 //! | `maelstrom_ready` | gauge | | 1 once init was answered, 0 before. |
-//! | `maelstrom_log_lines_lost_total` | counter | | Log lines that were lost, since they came faster than stderr was read. |
+//! | `maelstrom_log_lines_lost_total` | counter | | Log lines that were lost because they came faster than stderr was read. |
 //! | `maelstrom_records_total` | counter | | Records that the handler persisted. |
-//! | `maelstrom_record_bytes_total` | counter | | Bytes of these records. |
+//! | `maelstrom_record_bytes_total` | counter | | Bytes of the records that the handler persisted. |
 //! | `maelstrom_recovered_records` | gauge | | Records that this process recovered when it started. |
 //! | `maelstrom_sync_duration_seconds` | histogram | | Time to make a batch of records durable. |
-//! | `maelstrom_sync_records` | histogram | | Records in such a batch. |
+//! | `maelstrom_sync_records` | histogram | | Records in a batch that is made durable at once. |
 //! | `maelstrom_disk_bytes` | gauge | | Size of the file of records. |
 //! | `maelstrom_snapshots_total` | counter | `outcome` | Snapshots that were taken or given_up. |
 //!

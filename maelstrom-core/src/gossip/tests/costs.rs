@@ -39,7 +39,8 @@ fn a_start_under_load_costs_one_exchange_and_keeps_to_the_period() {
             let config = Config { period, ..Config::default() };
             let mut cluster: Cluster<Set> = Cluster::new(3, size, config, steady(100));
             (0..size).for_each(|index| _ = cluster.append(index));
-            let greeting = period.unwrap_or_default().max(FIRST_PERIOD_MIN) - beat::COLLECTING;
+            let first_period = period.unwrap_or_default().clamp(FIRST_PERIOD_MIN, FIRST_PERIOD_MAX);
+            let greeting = first_period - beat::COLLECTING;
             cluster.run_for(greeting);
             let first = cluster.appended.len();
             (0..size).for_each(|index| _ = cluster.append(index));
@@ -68,6 +69,19 @@ fn a_hub_that_starts_alone_waits_for_nobody() {
     assert_eq!(cluster.messages_sent, 0);
     cluster.run_for(ms(1));
     assert_eq!(cluster.messages_sent, 4, "it introduces itself to each node");
+}
+
+/// An operator chose a period of ten minutes. A node that restarts empty has everything soon.
+#[test]
+fn a_node_that_restarts_waits_no_long_period_before_it_asks_for_what_it_lacks() {
+    let config = Config { period: Some(secs(600)), ..Config::default() };
+    let mut cluster: Cluster<Set> = Cluster::new(11, 3, config, steady(10));
+    cluster.append(0);
+    cluster.run_for(secs(20));
+    cluster.assert_converged();
+    cluster.restart(2, NO_RECORDS);
+    cluster.run_for(secs(3));
+    cluster.assert_converged();
 }
 
 #[test]
