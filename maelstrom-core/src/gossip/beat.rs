@@ -30,8 +30,9 @@ pub(super) struct Beat {
 enum Kind {
     #[default]
     Announced,
-    /// The hub has not beaten yet, and collects greetings. Its first beat counts from here, because
-    /// the leaves will send their next news a period after their greetings.
+    /// The node has heard a first greeting, and not beaten yet. If it is a hub, it collects the
+    /// other greetings. Its first beat counts from here, because the leaves will send their next
+    /// news a period after their greetings.
     Collecting,
     Provisional,
 }
@@ -43,6 +44,9 @@ pub(super) const PROVISIONAL: Duration = Duration::from_secs(1);
 /// How long a hub that has just started collects the greetings of the other nodes. They start
 /// almost at the same time.
 pub(super) const COLLECTING: Duration = Duration::from_millis(150);
+
+/// A beat that comes later than this did not collect greetings.
+const COLLECTING_MAX: Duration = Duration::from_millis(300);
 
 impl Beat {
     /// The earliest time of the next beat.
@@ -59,7 +63,9 @@ impl Beat {
     /// Starts a beat. A `period` of `None` makes it provisional.
     pub(super) fn begin(&mut self, now: Duration, period: Option<Duration>) {
         let collected = self.last.filter(|_| self.kind == Kind::Collecting && period.is_none());
-        let start = collected.map_or(now, |(start, _)| start);
+        // A leaf that becomes the hub later has collected nothing.
+        let recent = collected.filter(|(start, _)| now.saturating_sub(*start) <= COLLECTING_MAX);
+        let start = recent.map_or(now, |(start, _)| start);
         self.last = Some((start, period.unwrap_or(PROVISIONAL)));
         self.kind = if period.is_none() { Kind::Provisional } else { Kind::Announced };
     }
@@ -82,11 +88,11 @@ impl Beat {
         self.kind == Kind::Provisional
     }
 
-    /// Ends a provisional beat: the round trip is known, and the next beat comes after `wait`.
-    pub(super) fn settle(&mut self, now: Duration, wait: Duration) {
-        if let Some((last, period)) = &mut self.last {
-            *period = now.saturating_add(wait).saturating_sub(*last);
-        }
+    /// Ends a provisional beat: the round trip is known, and with it the period. The next beat comes
+    /// after `wait`.
+    pub(super) fn settle(&mut self, now: Duration, wait: Duration, period: Duration) {
+        let next = now.saturating_add(wait);
+        self.last = Some((next.saturating_sub(period), period));
         self.kind = Kind::Announced;
     }
 }
@@ -262,7 +268,7 @@ mod tests {
         let mut beat = Beat::default();
         beat.begin(ms(5), None);
         assert_eq!((beat.last(ms(6)), beat.due(ms(6))), (Some((ms(1), None)), ms(1_005)));
-        beat.settle(ms(205), ms(30));
+        beat.settle(ms(205), ms(30), ms(230));
         assert_eq!(
             (beat.last(ms(205)), beat.due(ms(205))),
             (Some((ms(200), Some(ms(230)))), ms(235))
@@ -277,9 +283,19 @@ mod tests {
         assert_eq!((beat.last(ms(6)), beat.due(ms(6))), (None, ms(155)));
         beat.begin(ms(155), None);
         assert_eq!(beat.last(ms(355)), Some((ms(350), None)));
-        beat.settle(ms(355), ms(90));
+        beat.settle(ms(355), ms(90), ms(440));
         assert_eq!(beat.last(ms(355)), Some((ms(350), Some(ms(440)))));
         assert_eq!(beat.due(ms(355)), ms(445));
+        // An answer that comes after the period does not make the period longer.
+        let mut late = Beat::default();
+        late.begin(ms(5), None);
+        late.settle(ms(9_005), ms(30), ms(440));
+        assert_eq!(late.last(ms(9_005)), Some((ms(410), Some(ms(440)))));
+        // A node that heard a greeting long ago, and becomes the hub now.
+        let mut leaf = Beat::default();
+        leaf.begin_collecting(ms(5));
+        leaf.begin(ms(60_000), None);
+        assert_eq!(leaf.last(ms(60_001)), Some((ms(1), None)));
         // Only the first beat collects.
         beat.begin_collecting(ms(400));
         assert_eq!(beat.due(ms(400)), ms(445));

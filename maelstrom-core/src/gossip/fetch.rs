@@ -33,7 +33,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::marks;
-use super::members::slack;
+use super::members::fetch_slack;
 use super::metrics;
 use super::peer::Peer;
 use super::record::RecordRef;
@@ -212,7 +212,7 @@ impl<S: State> Gossip<S> {
             peer.fetch_at = None;
             return;
         }
-        let round_trip = slack(&self.config, self.usual_round_trip, &peer);
+        let round_trip = fetch_slack(&self.config, self.usual_round_trip, &peer);
         let wait = match wait {
             Wait::None => Duration::ZERO,
             Wait::RoundTrip => round_trip,
@@ -232,7 +232,7 @@ impl<S: State> Gossip<S> {
     /// value, in case the rest of the answer is lost.
     fn fetch_deadline(&self, asked: &Asked) -> Duration {
         let expected = self.peers.get(&asked.from).map(|peer| {
-            let slack = slack(&self.config, self.usual_round_trip, peer);
+            let slack = fetch_slack(&self.config, self.usual_round_trip, peer);
             asked.heard.saturating_add(slack)
         });
         expected.map_or(asked.deadline, |expected| expected.min(asked.deadline))
@@ -256,7 +256,7 @@ impl<S: State> Gossip<S> {
             }
             if let Some(mut peer) = self.peers.get_mut(&asked.from).filter(|peer| peer.is_up()) {
                 // Fetches from other peers first.
-                let slack = slack(&self.config, self.usual_round_trip, &peer);
+                let slack = fetch_slack(&self.config, self.usual_round_trip, &peer);
                 peer.fetch_at = Some(now.saturating_add(slack));
             }
             node.mark(marks::LATE);
@@ -274,7 +274,7 @@ impl<S: State> Gossip<S> {
             if peer.known.is_covered_by(versions) || self.following.is_trimmed(&id) {
                 continue;
             }
-            let slack = slack(&self.config, self.usual_round_trip, &peer);
+            let slack = fetch_slack(&self.config, self.usual_round_trip, &peer);
             let round_trip = peer.round_trip.estimate().or(self.usual_round_trip);
             let most = batches_max(batch_bytes, round_trip.unwrap_or_default());
             let batches = self.fetching.window.batches(most);
@@ -314,7 +314,7 @@ impl<S: State> Gossip<S> {
         (is_news, is_gap): (bool, bool),
     ) -> Option<bool> {
         let peer = self.peers.get(src)?;
-        let deadline = now.saturating_add(slack(&self.config, self.usual_round_trip, peer));
+        let deadline = now.saturating_add(fetch_slack(&self.config, self.usual_round_trip, peer));
         let Fetching { asked, window, .. } = &mut self.fetching;
         let echoed = echo.map(|echo| echo.sent);
         let is_it = |asked: &&mut Asked| asked.from == *src && echoed >= Some(asked.sent);

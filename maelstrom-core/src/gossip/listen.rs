@@ -149,7 +149,9 @@ impl<S: State> Gossip<S> {
     fn update_peer<E>(&mut self, node: &mut Node<E>, src: &NodeId, message: &Message<S>) {
         let now = node.now();
         self.hear_line_limit(src, message.line);
-        if self.silent_until.take().is_some() {
+        // A greeting is the first message of a node. A node that has heard an earlier life of this
+        // one expects an answer soon.
+        if self.silent_until.take().is_some() && message.echo.is_none() {
             self.beat.begin_collecting(now);
         }
         let Some(mut peer) = self.peers.get_mut(src) else {
@@ -183,7 +185,7 @@ impl<S: State> Gossip<S> {
 
     /// Records the age of the hub's last beat, and its period. A hub that knows no round trip yet
     /// has none, which is 0 in a message. If this node knows the round trip, it uses the period
-    /// that the hub will learn as well.
+    /// that it learned itself.
     fn hear_beat(&mut self, now: Duration, hub: &NodeId, (age, period): (u64, u64)) {
         let (age, period) = (Duration::from_micros(age), Duration::from_micros(period));
         if !period.is_zero() {

@@ -246,15 +246,23 @@ impl<S: State> Gossip<S> {
 }
 
 /// How long an answer of a peer may take. For a peer that has never answered, assumes the round
-/// trip `usual` of the others. If there are few samples, limits their median: they may include a
-/// pause of this node, and an answer that never comes would be awaited for as long.
+/// trip `usual` of the others.
 pub(super) fn slack(config: &Config, usual: Option<Duration>, peer: &Peer) -> Duration {
-    let Some(round_trip) = peer.round_trip.estimate().or(usual) else {
+    slack_of(config, peer.round_trip.estimate().or(usual), peer)
+}
+
+/// Like [`slack`], for the answer to a fetch. A single sample of a round trip may be a pause of this
+/// node. If the peer is cut off, this node would wait as long before it fetches from another one.
+pub(super) fn fetch_slack(config: &Config, usual: Option<Duration>, peer: &Peer) -> Duration {
+    let round_trip = peer.round_trip.estimate().or(usual);
+    let limit = usual.map(|usual| usual.max(ROUND_TRIP_VAGUE_MAX));
+    let limited = round_trip.min(limit.or(round_trip));
+    slack_of(config, if peer.round_trip.is_single() { limited } else { round_trip }, peer)
+}
+
+fn slack_of(config: &Config, round_trip: Option<Duration>, peer: &Peer) -> Duration {
+    let Some(round_trip) = round_trip else {
         return PATIENCE_UNKNOWN;
-    };
-    let round_trip = match usual.filter(|_| peer.round_trip.is_vague()) {
-        Some(usual) => round_trip.min(usual.max(ROUND_TRIP_VAGUE_MAX)),
-        None => round_trip,
     };
     let least = round_trip.mul_f64(if peer.round_trip.is_vague() { 2.0 } else { 0.5 });
     let most = round_trip.saturating_mul(4).min(round_trip.max(VARIATION_USUAL));

@@ -36,10 +36,10 @@
 //!
 //! A node that starts first collects entries for about a period, because its peers may not have
 //! started yet. Then each leaf greets its hub, and the hub answers all greetings with its first
-//! beat. The hub knows no round trip yet, so it cannot announce the next beat. It asks one leaf for
-//! an answer at once, which shows the round trip. A leaf knows the round trip from the beat, and
-//! expects the period that the hub will learn. So the start costs one exchange and one message
-//! more.
+//! beat. The hub knows no round trip yet, so it cannot announce the next beat. It asks one of the
+//! leaves that it has heard for an answer at once, which shows the round trip. A leaf knows the
+//! round trip from the beat, and expects the period that it learned itself. So the start costs one
+//! exchange and one message more.
 //!
 //! # Failures
 //!
@@ -175,8 +175,8 @@ pub use wire::Message;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// How long a hub collects entries before it passes them on. `None`: a little more than two
-    /// round trips. A node that starts collects entries for as long before its first message, but
-    /// for at least 0.4 s and at most 2 s.
+    /// round trips. A node that starts collects entries for about as long before its first message:
+    /// about 0.4 s by default, and at most 2 s. It stops waiting when it hears from another node.
     pub period: Option<Duration>,
     /// The shortest period that the engine learns from round trips.
     pub period_min: Duration,

@@ -35,6 +35,11 @@ impl RoundTrip {
         self.samples.len() < SAMPLES_MAX / 2
     }
 
+    /// Whether there is one sample.
+    pub(super) fn is_single(&self) -> bool {
+        self.samples.len() == 1
+    }
+
     /// By how much the slower samples exceed the median.
     pub(super) fn variation(&self) -> Duration {
         self.variation

@@ -71,10 +71,13 @@ impl<S: State> Gossip<S> {
         let last = self.beat;
         self.beat.begin(now, self.usual_round_trip.map(|_| self.period));
         let told: BTreeSet<NodeId> = self.others_with_news().cloned().collect();
+        // One answer is enough to learn the round trip.
+        let mut must_ask = self.beat.is_provisional();
         for id in told {
-            // One answer is enough to learn the round trip.
-            let is_question = self.beat.is_provisional() && !has_beaten;
-            has_beaten |= self.send_news(node, &id, is_question);
+            let asks = must_ask && self.peers.get(&id).is_some_and(Peer::is_known);
+            let is_sent = self.send_news(node, &id, asks);
+            must_ask &= !(asks && is_sent);
+            has_beaten |= is_sent;
         }
         if !has_beaten {
             self.beat = last;
@@ -103,7 +106,7 @@ impl<S: State> Gossip<S> {
         if self.usual_round_trip.is_some() && self.beat.is_provisional() {
             let age = self.beat.last(now).map(|(age, _)| age).unwrap_or_default();
             let margin = margin(self.period, Duration::ZERO);
-            self.beat.settle(now, self.period.saturating_sub(age).max(margin));
+            self.beat.settle(now, self.period.saturating_sub(age).max(margin), self.period);
         }
     }
 
@@ -239,7 +242,7 @@ impl<S: State> Gossip<S> {
                     continue;
                 }
             }
-            let (introduction, _) = self.introduction(&id);
+            let (introduction, cut) = self.introduction(&id);
             let within = self.acknowledge_within(&id);
             let is_far = self.is_far(&id);
             let Some(mut peer) = self.peers.get_mut(&id) else {
@@ -250,7 +253,7 @@ impl<S: State> Gossip<S> {
             if peer.is_served && !peer.is_introduced {
                 peer.note_told(self.replica.version(), self.generation);
                 runs = introduction;
-                answer_within = answer_within.or(Some(within));
+                answer_within = answer_within.or(Some(if cut { Duration::ZERO } else { within }));
             }
             drop(peer);
             self.send(node, &id, MessageParts { answer_within, runs, ..MessageParts::default() });

@@ -43,7 +43,7 @@ pub struct Message<S: State> {
     /// Its place in a burst, if it is part of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) place: Option<Place>,
-    /// The age of the sender's last beat, and the period after it.
+    /// The age of the sender's last beat, and the period after it: 0 if it is not known yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) beat: Option<(u64, u64)>,
     /// The sender's limit on lines, unless it is the default.

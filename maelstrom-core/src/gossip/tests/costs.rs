@@ -71,17 +71,54 @@ fn a_hub_that_starts_alone_waits_for_nobody() {
     assert_eq!(cluster.messages_sent, 4, "it introduces itself to each node");
 }
 
-/// An operator chose a period of ten minutes. A node that restarts empty has everything soon.
+/// An operator chose a period of ten minutes. A node that restarts empty has everything soon, also
+/// if the logs hold no entries any more, or if these are too many for one message.
 #[test]
 fn a_node_that_restarts_waits_no_long_period_before_it_asks_for_what_it_lacks() {
-    let config = Config { period: Some(secs(600)), ..Config::default() };
-    let mut cluster: Cluster<Set> = Cluster::new(11, 3, config, steady(10));
-    cluster.append(0);
-    cluster.run_for(secs(20));
-    cluster.assert_converged();
-    cluster.restart(2, NO_RECORDS);
-    cluster.run_for(secs(3));
-    cluster.assert_converged();
+    let long = Config { period: Some(secs(600)), ..Config::default() };
+    let default = Config::default();
+    for (log_bytes_max, batch_bytes_max) in
+        [(default.log_bytes_max, default.batch_bytes_max), (0, 100), (default.log_bytes_max, 100)]
+    {
+        let config = Config { log_bytes_max, batch_bytes_max, ..long.clone() };
+        let mut cluster: Cluster<Set> = Cluster::without_nodes(11, 3, config, steady(10));
+        cluster.start(0, Records::All);
+        cluster.start(1, Records::All);
+        (0..100).for_each(|_| _ = cluster.append(0));
+        cluster.run_for(secs(4));
+        cluster.start(2, Records::All);
+        cluster.run_for(secs(3));
+        cluster.assert_converged();
+        cluster.restart(2, NO_RECORDS);
+        cluster.run_for(secs(3));
+        cluster.assert_converged();
+    }
+}
+
+/// A hub that restarts under load answers at once. If it collected greetings, its leaves would
+/// consider it down.
+#[test]
+fn a_hub_that_restarts_soon_stays_the_hub() {
+    for (delay_ms, down_ms) in [(1, 100), (1, 150), (1, 200), (20, 100), (20, 150), (20, 200)] {
+        let mut cluster = settled(17, 5, delay_ms);
+        (0..40).for_each(|_| {
+            cluster.append_anywhere(2);
+            cluster.run_for(ms(20));
+        });
+        cluster.kill(0);
+        cluster.run_for(ms(down_ms));
+        cluster.start(0, Records::All);
+        for _ in 0..100 {
+            cluster.append(1);
+            cluster.run_for(ms(20));
+            assert!(
+                (1..5).all(|index| cluster.hub(index) == Some(0)),
+                "{delay_ms} ms, {down_ms} ms"
+            );
+        }
+        cluster.run_for(secs(5));
+        cluster.assert_converged();
+    }
 }
 
 #[test]
