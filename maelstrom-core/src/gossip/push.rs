@@ -242,7 +242,7 @@ impl<S: State> Gossip<S> {
                     continue;
                 }
             }
-            let (introduction, cut) = self.introduction(&id);
+            let (introduction, _) = self.introduction(&id);
             let within = self.acknowledge_within(&id);
             let is_far = self.is_far(&id);
             let Some(mut peer) = self.peers.get_mut(&id) else {
@@ -253,7 +253,7 @@ impl<S: State> Gossip<S> {
             if peer.is_served && !peer.is_introduced {
                 peer.note_told(self.replica.version(), self.generation);
                 runs = introduction;
-                answer_within = answer_within.or(Some(if cut { Duration::ZERO } else { within }));
+                answer_within = answer_within.or(Some(within));
             }
             drop(peer);
             self.send(node, &id, MessageParts { answer_within, runs, ..MessageParts::default() });
