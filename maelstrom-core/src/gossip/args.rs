@@ -19,7 +19,7 @@ pub struct GossipArgs {
     ///
     /// With a hop of 100 ms the default is 440. A period of 1700 needs a third of the messages, and
     /// a value reaches every node within 2 s. A node that starts collects entries for about as
-    /// long before its first message: about 0.4 s by default, and at most 2 s.
+    /// long before its first message: 0.3 s by default, and at most 2 s.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     gossip_period: Option<u64>,
 

@@ -65,7 +65,7 @@ fn a_hub_that_starts_alone_waits_for_nobody() {
     let mut cluster: Cluster<Set> = Cluster::without_nodes(5, 5, Config::default(), steady(10));
     cluster.start(0, NO_RECORDS);
     cluster.append(0);
-    cluster.run_for(ms(549));
+    cluster.run_for(ms(479));
     assert_eq!(cluster.messages_sent, 0);
     cluster.run_for(ms(1));
     assert_eq!(cluster.messages_sent, 4, "it introduces itself to each node");
