@@ -152,7 +152,7 @@ fn nothing_is_found_if_all_rules_hold() {
 fn a_broken_rule_is_noticed_by_the_sweep_of_all_faults() {
     // The seeds before the second number show nothing, or take long.
     for (rule, first) in [
-        (Rule::Fencing, 34),
+        (Rule::Fencing, 45),
         (Rule::CommitWithFollowers, 0),
         (Rule::CommitWithAll, 2),
         (Rule::ElectInSync, 0),
@@ -160,9 +160,9 @@ fn a_broken_rule_is_noticed_by_the_sweep_of_all_faults() {
         (Rule::AppendOnce, 0),
         (Rule::LeadWithWholeLog, 1),
         (Rule::SoleFollower, 0),
-        (Rule::CompareAndSet, 9),
-        (Rule::CountProposed, 155),
-        (Rule::TruncateByEpoch, 1_884),
+        (Rule::CompareAndSet, 10),
+        (Rule::CountProposed, 361),
+        (Rule::TruncateByEpoch, 2_116),
     ] {
         let find = |seed| with_all_faults(Rules::without(rule), seed);
         is_noticed(rule, "all faults", first, find);
@@ -174,7 +174,8 @@ fn a_broken_rule_is_noticed_by_the_sweep_of_all_faults() {
 
 #[test]
 fn a_broken_rule_about_lost_records_is_noticed_by_the_sweep_with_a_bad_disk() {
-    for (rule, first) in [(Rule::MinInSync, 7), (Rule::ClearEligible, 4), (Rule::PersistEpoch, 82)]
+    for (rule, first) in
+        [(Rule::MinInSync, 18), (Rule::ClearEligible, 84), (Rule::PersistEpoch, 1_443)]
     {
         let find = |seed| with_a_bad_disk(Rules::without(rule), seed);
         is_noticed(rule, "a bad disk", first, find);
@@ -187,7 +188,7 @@ fn a_broken_rule_about_damage_is_noticed_by_the_sweep_with_a_damaged_file() {
     let rule = Rule::WholeRecords;
     let find = |seed| with_a_damaged_file(Reader::Cuts, Rules::without(rule), seed);
     // The seeds before this one show nothing.
-    is_noticed(rule, "a damaged file", 11, find);
+    is_noticed(rule, "a damaged file", 47, find);
 }
 
 #[test]
@@ -201,13 +202,13 @@ fn a_broken_rule_about_outages_is_noticed_by_the_sweep_with_outages() {
 #[test]
 fn a_broken_rule_about_the_whole_log_is_noticed_by_the_sweep_with_power_losses() {
     let rule = Rule::LeadWithWholeLog;
-    is_noticed(rule, "power losses", 0, |seed| with_power_losses(Rules::without(rule), seed));
+    is_noticed(rule, "power losses", 2, |seed| with_power_losses(Rules::without(rule), seed));
 }
 
 #[test]
 fn a_broken_rule_about_joining_is_noticed_where_the_others_crash_then() {
     // The seeds before the second number show nothing.
-    for (rule, first) in [(Rule::CountJoining, 209), (Rule::JoinCaughtUp, 413)] {
+    for (rule, first) in [(Rule::CountJoining, 400), (Rule::JoinCaughtUp, 737)] {
         let find = |seed| {
             with_staged(
                 crate::staged::with_joins,
@@ -224,7 +225,7 @@ fn a_broken_rule_about_joining_is_noticed_where_the_others_crash_then() {
 fn a_broken_rule_about_incarnations_is_noticed_where_a_former_leader_goes_on() {
     let rule = Rule::CheckIncarnation;
     let find = |seed| with_a_former_leader(Rules::without(rule), seed);
-    is_noticed(rule, "a former leader", 2, find);
+    is_noticed(rule, "a former leader", 3, find);
 }
 
 #[test]
@@ -238,7 +239,7 @@ fn a_broken_rule_about_errors_is_noticed_where_sends_are_refused() {
             seed,
         )
     };
-    is_noticed(rule, "refusals", 1, find);
+    is_noticed(rule, "refusals", 2, find);
 }
 
 #[test]
@@ -253,5 +254,5 @@ fn a_broken_rule_about_floors_is_noticed_where_messages_are_deleted_soon() {
         )
     };
     // The seeds before this one show nothing.
-    is_noticed(rule, "deletions", 77, find);
+    is_noticed(rule, "deletions", 113, find);
 }
