@@ -26,14 +26,17 @@ pub(super) struct Beat {
     kind: Kind,
 }
 
+/// The kind of the last beat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Kind {
+    /// Its period is known, so messages announce the next beat.
     #[default]
     Announced,
     /// The node has heard a first greeting, and not beaten yet. If it is a hub, it collects the
     /// other greetings. Its first beat counts from here, because the leaves will send their next
     /// news a period after their greetings.
     Collecting,
+    /// Its period is not known yet.
     Provisional,
 }
 
@@ -78,7 +81,7 @@ impl Beat {
         }
     }
 
-    /// Whether the next beat collects greetings.
+    /// Whether this node collects greetings before its first beat.
     pub(super) fn is_collecting(&self) -> bool {
         self.kind == Kind::Collecting
     }
