@@ -108,8 +108,8 @@ pub struct LogArgs {
     #[arg(long, value_enum, default_value_t = Acks::All)]
     acks: Acks,
 
-    /// Number of replicas that must be in sync. With fewer, sends get error 11. All nodes must
-    /// agree.
+    /// Number of replicas that must be in sync. With fewer, sends get error 11, or error 0 if a node
+    /// may already have the message. All nodes must agree.
     #[arg(long, value_name = "N", default_value_t = Config::default().in_sync_min,
         value_parser = at_least_one)]
     min_isr: usize,

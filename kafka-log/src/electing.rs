@@ -6,7 +6,7 @@
 //!    from `lin-kv`.
 //! 2. [`KafkaLog::record_read`] takes the reply. `apply_metadata` acts on it. The node follows the
 //!    leader that the record names. If that leader is gone and the node may lead, it takes over.
-//! 3. `take_over` proposes the next epoch by compare-and-set ([`KafkaLog::swap`]).
+//! 3. `propose_to_lead` proposes the next epoch by compare-and-set ([`KafkaLog::swap`]).
 //! 4. [`KafkaLog::record_swapped`] takes the outcome. On success, `begin_to_lead` starts to lead.
 //!
 //! A leader changes the in-sync set of its own epoch by the same compare-and-set
@@ -268,7 +268,7 @@ impl KafkaLog {
             // compare-and-set succeeded, and the reply was lost. The node leads on in a new epoch,
             // so that messages and changes of the old epoch come too late.
             node.mark(marks::LEADS_ON);
-            return self.take_over(node, id, &record);
+            return self.propose_to_lead(node, id, &record);
         }
         let Metadata { log_id, epoch, leader, .. } = record.clone();
         self.observe_leader(node, id, &leader.node, (log_id, epoch));
@@ -296,7 +296,7 @@ impl KafkaLog {
         }
         let is_eligible = !record.in_sync.contains(&own);
         node.mark(if is_eligible { marks::ELIGIBLE_TAKES_OVER } else { marks::TAKES_OVER });
-        self.take_over(node, id, &record);
+        self.propose_to_lead(node, id, &record);
     }
 
     /// True if this replica is certain to have all committed entries, and so may take over.
@@ -333,7 +333,7 @@ impl KafkaLog {
         self.advance_high_watermark(node, id);
     }
 
-    fn take_over(&mut self, node: &mut Node<Event>, id: PartitionId, record: &Metadata) {
+    fn propose_to_lead(&mut self, node: &mut Node<Event>, id: PartitionId, record: &Metadata) {
         let Some(partition) = self.partitions.get(&id) else { return };
         let epoch = partition.next_epoch();
         let mut from = record.clone();
@@ -344,7 +344,7 @@ impl KafkaLog {
         if let Some(next) = next {
             let mut next = next.with_eligible(record, self.config.in_sync_min);
             next.epoch = next.epoch.max(epoch);
-            info!(partition = id, epoch = next.epoch, from = %record.leader.node, "takes over the partition");
+            info!(partition = id, epoch = next.epoch, from = %record.leader.node, "asks lin-kv for the leadership of the partition");
             self.swap(node, id, record.clone(), next, false);
         }
     }

@@ -125,7 +125,7 @@ impl KafkaLog {
             self.holding_from(node, src, report);
         }
         if received.is_answered {
-            self.send_again_what_was_lost(node, src);
+            self.resend_lost_entries(node, src);
         }
         Ok(())
     }
@@ -274,7 +274,7 @@ impl KafkaLog {
     }
 
     /// The peer has answered all demands, so entries that it still lacks were lost.
-    fn send_again_what_was_lost(&mut self, node: &mut Node<Event>, peer: &NodeId) {
+    fn resend_lost_entries(&mut self, node: &mut Node<Event>, peer: &NodeId) {
         let now = node.now();
         for id in self.partitions.waiting_for(peer) {
             let Some(partition) = self.partitions.get_mut(&id) else { continue };

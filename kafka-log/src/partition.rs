@@ -282,7 +282,8 @@ impl Partition {
         self.recovery.as_ref()?.reason.as_ref()
     }
 
-    /// Notes that `lin-kv` holds `record`, a change that this node asked for.
+    /// Notes that `lin-kv` may hold `record` from now on: this node asks for that change. The returned
+    /// disk record says the same.
     pub(crate) fn record_proposal(&mut self, record: Metadata) -> Record {
         self.last_proposal = Some(record.clone());
         Record::Metadata { partition: self.id, record }

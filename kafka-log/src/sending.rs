@@ -437,7 +437,7 @@ impl KafkaLog {
                 let partition = self.partitions.get(&id.0);
                 let error = match partition.and_then(crate::Partition::unavailable) {
                     Some(reason) => pending.failure(reason.to_string()),
-                    None => pending.failure("no leader has taken the message in time"),
+                    None => pending.failure("no leader has confirmed the message in time"),
                 };
                 node.mark(marks::GIVES_UP);
                 node.count(&metrics::TIMED_OUT, &[], 1);

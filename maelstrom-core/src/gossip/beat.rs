@@ -11,6 +11,11 @@
 //! leaf  ────▼─────────────S───────▼────────────S───────    S = ▼ + period − round trip − margin
 //! ```
 //!
+//! A leaf that arrives just after the beat delays its news by a whole period, so the margin has to be
+//! generous. But then a value that comes just after the slot waits for a period and a margin. So a
+//! leaf with few values has a *last call* later in the margin. News since the slot goes out then. It
+//! reaches the same beat if all goes well, and is early for the next one if not.
+//!
 //! An idle leaf or hub sends a new value at once, so a lone value takes only two hops.
 
 use std::time::Duration;
@@ -107,7 +112,18 @@ pub(super) struct Slot {
     beat: Option<(Duration, Duration)>,
     /// When this node sends its news to the hub.
     flush_at: Option<Duration>,
+    /// Whether the hub has not announced that period, so this node uses its own.
+    is_guess: bool,
+    /// How many entries this node has appended since the last slot.
+    appended: u32,
+    /// Whether this node appended little before the last slot, so it may send once more before the
+    /// beat.
+    has_last_call: bool,
 }
+
+/// How many entries a leaf may append before a slot and still have a last call. Under a higher load
+/// there would be news for many last calls.
+const LAST_CALL_ENTRIES: u32 = 2;
 
 /// How early a leaf plans to reach its hub. If it is only a little late, its news waits for a whole
 /// period.
@@ -117,6 +133,17 @@ pub(super) fn margin(period: Duration, variation: Duration) -> Duration {
     part(12).min(USUAL).saturating_add(variation.saturating_mul(2)).min(part(4))
 }
 
+/// How much earlier a leaf sends if it guesses the period of its hub. Hub and leaf have a single
+/// sample of the round trip each, and a sample may be too long.
+fn guess_margin(period: Duration) -> Duration {
+    margin(period, Duration::ZERO)
+}
+
+/// How early the last call of a leaf reaches its hub.
+fn last_margin(period: Duration) -> Duration {
+    margin(period, Duration::ZERO).checked_div(4).unwrap_or_default()
+}
+
 /// The smallest number of whole periods that is at least `time` long.
 fn whole_periods(time: Duration, period: Duration) -> Duration {
     let periods = time.as_nanos().div_ceil(period.as_nanos().max(1));
@@ -124,9 +151,17 @@ fn whole_periods(time: Duration, period: Duration) -> Duration {
 }
 
 impl Slot {
-    /// Records a message that the hub sent `age` after its last beat.
-    pub(super) fn hear_beat(&mut self, now: Duration, age: Duration, period: Duration) {
-        *self = Self { beat: Some((now.saturating_sub(age), period)), flush_at: None };
+    /// Records a message that the hub sent `age` after its last beat. `is_guess` says whether the
+    /// period is only the one of this node.
+    pub(super) fn hear_beat(
+        &mut self,
+        now: Duration,
+        age: Duration,
+        period: Duration,
+        is_guess: bool,
+    ) {
+        let beat = Some((now.saturating_sub(age), period));
+        *self = Self { beat, is_guess, appended: self.appended, ..Self::default() };
     }
 
     /// The period of the hub, if it is known.
@@ -152,20 +187,33 @@ impl Slot {
         let Some((beat, period)) = self.beat else {
             return now;
         };
-        let margin = margin(period, variation);
+        let more = if self.is_guess { guess_margin(period) } else { Duration::ZERO };
+        let margin = margin(period, variation).saturating_add(more);
         let next_beat = beat.saturating_add(period);
         let idle_from = next_beat.saturating_add(margin);
         if now >= idle_from || period.is_zero() {
             return now;
         }
         let round_trip = round_trip.or(period.checked_div(2)).unwrap_or_default();
-        let slot = next_beat.saturating_sub(round_trip.saturating_add(margin));
+        let in_time_for =
+            |beat: Duration, margin| beat.saturating_sub(round_trip.saturating_add(margin));
+        let slot = in_time_for(next_beat, margin);
+        // After a slot, the last beat is a predicted one.
+        let last_call = in_time_for(if now > slot { next_beat } else { beat }, last_margin(period));
+        if now <= last_call && (now > slot || self.has_last_call) {
+            return last_call;
+        }
         let Some(late) = now.checked_sub(slot).filter(|late| !late.is_zero()) else {
             return slot;
         };
         // This slot is missed, so the news waits for the next one. But if the hub becomes idle, it
         // need not wait.
         slot.saturating_add(whole_periods(late, period)).min(idle_from)
+    }
+
+    /// Counts an entry that this node appended.
+    pub(super) fn note_append(&mut self) {
+        self.appended = self.appended.saturating_add(1);
     }
 
     /// Ends a slot. `is_told` says whether this node sent news in it.
@@ -181,9 +229,16 @@ impl Slot {
         period: Duration,
     ) {
         self.flush_at = None;
+        let appended = std::mem::take(&mut self.appended);
+        if !is_told {
+            return;
+        }
         let beat = now.saturating_add(round_trip);
+        let was_last_call = self.beat.is_some_and(|(last, _)| beat <= last);
+        self.has_last_call = !was_last_call && appended <= LAST_CALL_ENTRIES;
         match &mut self.beat {
-            _ if !is_told => {}
+            // This message is in time for the beat that the previous one awaits.
+            Some(_) if was_last_call => {}
             Some((last, period)) if now >= last.saturating_add(*period) => *last = beat,
             Some((last, period)) => {
                 let periods = whole_periods(beat.saturating_sub(*last), *period).max(*period);
@@ -206,8 +261,14 @@ mod tests {
     /// 1 s.
     fn slot() -> Slot {
         let mut slot = Slot::default();
-        slot.hear_beat(ms(1_030), ms(30), ms(400));
+        slot.hear_beat(ms(1_030), ms(30), ms(400), false);
         slot
+    }
+
+    /// Appends so many entries, and sends them to the hub.
+    fn tell(slot: &mut Slot, entries: u32, at: Duration) {
+        (0..entries).for_each(|_| slot.note_append());
+        slot.pass(true, at, ms(200), ms(7));
     }
 
     #[test]
@@ -225,7 +286,7 @@ mod tests {
         let mut slot = slot();
         assert_eq!(slot.flush_at(ms(1_200), Some(ms(200)), ms(0)), ms(1_430));
         // The hub goes on beating: now the next slot is known.
-        slot.hear_beat(ms(1_400), ms(0), ms(400));
+        slot.hear_beat(ms(1_400), ms(0), ms(400), false);
         assert_eq!(slot.flush_at(ms(1_401), Some(ms(200)), ms(0)), ms(1_570));
     }
 
@@ -243,10 +304,10 @@ mod tests {
     fn a_leaf_that_has_told_its_hub_in_time_counts_on_the_next_beat_whether_it_hears_it_or_not() {
         let mut slot = slot();
         assert_eq!(slot.flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_170));
-        slot.pass(true, ms(1_170), ms(200), ms(7));
+        tell(&mut slot, 9, ms(1_170));
         // The hub beats at 1300, but maybe only to others.
         assert_eq!(slot.flush_at(ms(1_170), Some(ms(200)), ms(0)), ms(1_570));
-        slot.pass(true, ms(1_570), ms(200), ms(7));
+        tell(&mut slot, 9, ms(1_570));
         assert_eq!(slot.flush_at(ms(1_900), Some(ms(200)), ms(0)), ms(1_970));
     }
 
@@ -255,13 +316,36 @@ mod tests {
         let mut slot = slot();
         assert_eq!(slot.flush_at(ms(1_040), Some(ms(200)), ms(0)), ms(1_170));
         slot.pass(false, ms(1_170), ms(200), ms(7));
-        assert_eq!(slot.flush_at(ms(1_190), Some(ms(200)), ms(0)), ms(1_430));
+        assert_eq!(slot.flush_at(ms(1_193), Some(ms(200)), ms(0)), ms(1_430));
+    }
+
+    #[test]
+    fn a_leaf_with_few_values_has_one_last_call_before_the_beat() {
+        let last_call = Duration::from_micros(1_192_500);
+        // Nothing was sent in the slot at 1170.
+        assert_eq!(slot().flush_at(ms(1_171), Some(ms(200)), ms(0)), last_call);
+        for (entries, at) in [(2, last_call), (3, ms(1_570))] {
+            let mut slot = slot();
+            assert_eq!(slot.flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_170));
+            tell(&mut slot, entries, ms(1_170));
+            assert_eq!(slot.flush_at(ms(1_171), Some(ms(200)), ms(0)), at);
+            if at == last_call {
+                slot.pass(true, last_call, ms(200), ms(7));
+                assert_eq!(slot.flush_at(last_call, Some(ms(200)), ms(0)), ms(1_570));
+            }
+        }
+        // The last call is over, and the next slot has one again.
+        let mut slot = slot();
+        slot.pass(true, ms(1_170), ms(200), ms(7));
+        assert_eq!(slot.flush_at(ms(1_193), Some(ms(200)), ms(0)), ms(1_570));
+        slot.pass(true, ms(1_570), ms(200), ms(7));
+        assert_eq!(slot.flush_at(ms(1_571), Some(ms(200)), ms(0)), last_call + ms(400));
     }
 
     #[test]
     fn a_period_shorter_than_the_round_trip_is_kept_as_well() {
         let mut slot = Slot::default();
-        slot.hear_beat(ms(1_000), ms(0), ms(40));
+        slot.hear_beat(ms(1_000), ms(0), ms(40), false);
         let at = slot.flush_at(ms(1_001), Some(ms(200)), ms(0));
         assert!(at >= ms(1_001) && at <= ms(1_041), "{at:?}");
     }

@@ -112,6 +112,8 @@ struct Asked {
     deadline: Duration,
     /// When the last message of the answer arrived, or when the fetch was sent.
     heard: Duration,
+    /// When the first message of the answer arrived.
+    begun: Option<Duration>,
     /// Whether a message of the answer brought something new. `is_gap`: whether a message did not
     /// fit.
     is_news: bool,
@@ -290,8 +292,9 @@ impl<S: State> Gossip<S> {
             }
             node.count(&metrics::FETCHES, &[], 1);
             let (sent, deadline) = (micros(now), now.saturating_add(slack));
-            let (from, heard, is_news, is_gap) = (id.clone(), now, false, false);
-            self.fetching.asked = Some(Asked { from, sent, deadline, heard, is_news, is_gap });
+            let (from, heard, begun, is_news, is_gap) = (id.clone(), now, None, false, false);
+            let asked = Asked { from, sent, deadline, heard, begun, is_news, is_gap };
+            self.fetching.asked = Some(asked);
             let (answer_within, fetch) =
                 (Some(Duration::ZERO), Some(Fetch { position, batches, coming }));
             return self.send(
@@ -320,17 +323,18 @@ impl<S: State> Gossip<S> {
         let is_it = |asked: &&mut Asked| asked.from == *src && echoed >= Some(asked.sent);
         let (awaited, left) = asked.as_mut().filter(is_it).zip(left)?;
         awaited.heard = now;
+        awaited.begun.get_or_insert(now);
         awaited.is_news |= is_news;
         awaited.is_gap |= is_gap;
         if left > 0 {
             awaited.deadline = awaited.deadline.max(deadline);
             return None;
         }
-        let Asked { is_news, is_gap, .. } = asked.take()?;
+        let Asked { is_news, is_gap, begun, .. } = asked.take()?;
         if is_gap {
             *window = Window::default();
         } else if is_news {
-            window.widen();
+            window.adapt(begun.map(|begun| now.saturating_sub(begun)).unwrap_or_default());
         }
         Some(is_news)
     }

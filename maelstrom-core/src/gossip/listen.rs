@@ -190,9 +190,10 @@ impl<S: State> Gossip<S> {
         let (age, period) = (Duration::from_micros(age), Duration::from_micros(period));
         if !period.is_zero() {
             // Limits the period, so that no hub can make a node wait forever.
-            self.slot.hear_beat(now, age, period.min(push::PERIOD_MAX.max(self.period)));
+            let period = period.min(push::PERIOD_MAX.max(self.period));
+            self.slot.hear_beat(now, age, period, false);
         } else if !self.is_far(hub) {
-            self.slot.hear_beat(now, age, self.period);
+            self.slot.hear_beat(now, age, self.period, true);
         }
     }
 

@@ -465,6 +465,7 @@ impl<S: State> Gossip<S> {
     pub fn append<E: From<Tick>>(&mut self, node: &mut Node<E>, entry: S::Entry) {
         let start = self.replica.append(&self.origin, entry.clone());
         self.generation = self.generation.saturating_add(1);
+        self.slot.note_append();
         let run = Run { origin: self.origin.clone(), start, entries: vec![entry] };
         node.persist(&RecordRef::<S>::Own(&run));
         log_entries("appended", &run);

@@ -24,14 +24,14 @@ const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(50);
 pub(super) const ROUND_TRIP_VAGUE_MAX: Duration = Duration::from_millis(500);
 
 /// How long a node that is not a hub may delay an acknowledgement, to send it with other news.
-const ACKNOWLEDGE_WITHIN_MIN: Duration = Duration::from_millis(1_500);
+const ACKNOWLEDGE_WITHIN_MIN: Duration = Duration::from_secs(2);
 
 /// The longest period that the engine learns.
 pub(super) const PERIOD_MAX: Duration = Duration::from_secs(10);
 
 /// The learned period in round trips. It is the longest one with which a value reaches 25 nodes
 /// within 600 ms at 100 ms per hop, with some room for nodes that are late.
-const PERIOD_ROUND_TRIPS: f64 = 2.2;
+const PERIOD_ROUND_TRIPS: f64 = 2.26;
 
 impl<S: State> Gossip<S> {
     /// Whether there may be news for a peer.
@@ -100,13 +100,16 @@ impl<S: State> Gossip<S> {
         Some(self.slot.flush_at(now, hub.round_trip.estimate(), hub.round_trip.variation()))
     }
 
-    /// Ends a provisional beat: an answer has shown the round trip, so the hub knows its period. If
-    /// that is over, the next beat still waits a little for other answers.
+    /// Ends a provisional beat: an answer has shown the round trip, so the hub knows its period. The
+    /// next beat waits a little longer than that, because the leaves guess the period. If the period
+    /// is over, the next beat still waits a little for other answers.
     pub(super) fn settle_beat(&mut self, now: Duration) {
         if self.usual_round_trip.is_some() && self.beat.is_provisional() {
             let age = self.beat.last(now).map(|(age, _)| age).unwrap_or_default();
             let margin = margin(self.period, Duration::ZERO);
-            self.beat.settle(now, self.period.saturating_sub(age).max(margin), self.period);
+            let grace = margin.checked_div(2).unwrap_or_default();
+            let wait = self.period.saturating_add(grace).saturating_sub(age).max(margin);
+            self.beat.settle(now, wait, self.period);
         }
     }
 

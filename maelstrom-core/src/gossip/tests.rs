@@ -30,7 +30,7 @@ use cluster::{Cluster, Faults, NO_RECORDS, Records, name};
 use states::{Set, Sums, VALUE_BYTES, Values};
 
 /// How long a node that is not a hub may delay an acknowledgement.
-const ACKNOWLEDGEMENT: Duration = ms(1_500);
+const ACKNOWLEDGEMENT: Duration = secs(2);
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)

@@ -6,6 +6,11 @@
 //! answer. If a batch is lost or late, the batches after it are useless, so the node starts with
 //! one again.
 //!
+//! A link may be slow. Then messages wait behind an answer until all its batches are through, and the
+//! nodes at the ends of the link could consider each other dead. The measured round trip does not
+//! show this, because it includes that wait. So a window grows only while the batches of an answer
+//! arrive within [`ARRIVAL_TARGET`], and it halves after an answer that took more than twice that.
+//!
 //! A batch may be larger than configured, since a single entry may be. So the sender counts the
 //! bytes as well: the batches of a window together take at most [`WINDOW_BYTES_MAX`]. One batch is
 //! always sent, whatever its size. The size of a full batch is no limit here: where most entries
@@ -21,6 +26,9 @@ const BYTES_PER_MICROSECOND: u128 = 16;
 
 /// The most bytes of all batches of a window together, unless a single batch is larger.
 const WINDOW_BYTES_MAX: u64 = 4 << 20;
+
+/// The time from the first batch of an answer to the last, up to which the window grows.
+const ARRIVAL_TARGET: Duration = Duration::from_millis(500);
 
 /// The most batches in a window.
 pub(super) const BATCHES_MAX: usize = 16;
@@ -48,9 +56,13 @@ impl Window {
         self.0.min(batches_max)
     }
 
-    /// Doubles the window after a complete answer.
-    pub(super) fn widen(&mut self) {
-        self.0 = self.0.saturating_mul(2).min(BATCHES_MAX);
+    /// Adapts the window to a complete answer. `took` is the time from its first batch to its last.
+    pub(super) fn adapt(&mut self, took: Duration) {
+        if took <= ARRIVAL_TARGET {
+            self.0 = self.0.saturating_mul(2).min(BATCHES_MAX);
+        } else if took > ARRIVAL_TARGET.saturating_mul(2) {
+            self.0 = self.0.div_ceil(2);
+        }
     }
 }
 
@@ -122,6 +134,18 @@ mod tests {
         assert_eq!(batches_max(0, Duration::MAX), 16);
         assert_eq!(batches_max(3 << 20, Duration::MAX), 2);
         assert_eq!(batches_max(usize::MAX, Duration::MAX), 1);
+    }
+
+    #[test]
+    fn a_window_grows_on_a_fast_link_and_shrinks_on_a_slow_one() {
+        let mut window = Window::default();
+        let mut after = |took_ms| {
+            window.adapt(Duration::from_millis(took_ms));
+            window.batches(BATCHES_MAX)
+        };
+        assert_eq!([0, 100, 500, 0, 0].map(&mut after), [2, 4, 8, 16, 16]);
+        assert_eq!([501, 1_000].map(&mut after), [16, 16]);
+        assert_eq!([1_001, 9_000, 9_000, 9_000, 9_000].map(&mut after), [8, 4, 2, 1, 1]);
     }
 
     #[test]
