@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 /// The size of a part that the tests ask for.
 const PART_BYTES: usize = 16 << 10;
 
-/// A node without peers. It keeps few offsets for peers: those are all in the first part.
+/// A node without peers. It keeps more offsets for peers than a part may hold.
 struct Lone(RawNode<KafkaLog>);
 
 impl Lone {
@@ -23,7 +23,7 @@ impl Lone {
 
     /// A node that starts with these records. Each life of a node has another seed.
     fn recovered(config: Config, records: &[Vec<u8>], seed: u8) -> Self {
-        let gossip = gossip::Config { log_bytes_max: PART_BYTES / 4, ..gossip::Config::default() };
+        let gossip = gossip::Config { log_bytes_max: 8 * PART_BYTES, ..gossip::Config::default() };
         let handler = KafkaLog::new(config, gossip);
         let mut lone = Self(RawNode::new(handler, [seed; 32], true));
         records.iter().for_each(|record| lone.0.recover(record).unwrap());
