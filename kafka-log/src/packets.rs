@@ -244,6 +244,24 @@ impl KafkaLog {
         }
     }
 
+    /// Writes the next part of a leader's floor, if a partition starts again.
+    pub(crate) fn restart_next(&mut self, node: &mut Node<Event>) {
+        let Some(id) = self.partitions.restarting() else { return };
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        let committed = partition.high();
+        let record = partition.restart_next();
+        let is_done = !partition.is_restarting();
+        let leader = partition.leader().cloned();
+        Self::persist(node, record);
+        if let Some(leader) = leader.filter(|_| is_done) {
+            if let Some(link) = self.links.get_mut(&leader) {
+                link.queue.acks.insert(id);
+            }
+            self.schedule_packet(node.now(), &leader, Urgency::Urgent);
+            self.reply_to_committed(node, id, committed);
+        }
+    }
+
     fn ack_from(&mut self, node: &mut Node<Event>, src: &NodeId, ack: &Ack) {
         let (now, id) = (node.now(), ack.partition);
         let Some(partition) = self.partitions.get_mut(&id) else { return };
