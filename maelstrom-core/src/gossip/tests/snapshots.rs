@@ -161,3 +161,20 @@ fn a_snapshot_of_an_earlier_version_loads() {
     let bases = serde_json::to_vec(&RecordRef::<Set>::Bases(&bases)).unwrap();
     assert!(gossip.recover(&bases).is_err(), "the beginning of the snapshot is missing");
 }
+
+/// An earlier life got a snapshot of a peer, which had more of this node's log.
+#[test]
+fn a_snapshot_names_the_log_of_its_node_even_if_no_entry_of_it_is_kept() {
+    let mut saved = Saved::<Set>::new(4 << 20);
+    let own = Run { origin: origin("n1"), start: 0, entries: vec![1, 2] };
+    let version = VersionVector::from(vec![("n1".into(), 5, 10)]);
+    let records: [RecordRef<'_, Set>; 2] = [RecordRef::Own(&own), RecordRef::Whole(&version)];
+    for record in records {
+        saved.gossip.recover(&serde_json::to_vec(&record).unwrap()).unwrap();
+    }
+    while saved.next.is_some() {
+        saved.part(1_000);
+    }
+    assert_eq!(saved.recovered().origin(), &origin("n1"));
+    assert_eq!(saved.recovered().replica().version(), &version);
+}
