@@ -7,10 +7,11 @@
 //!
 //! A snapshot has its own parts of a floor: see [`PartitionLog::floor_part`].
 //!
-//! The follower writes a long floor in parts as well ([`Restart`]), of about [`RECORD_BYTES`] bytes
-//! each and with a sync for each. So its pauses do not depend on the length. The last part puts a
-//! new log in the place of the old one, in memory and on the disk. So a crash leaves one of the two.
-//! The node takes no part of a snapshot meanwhile: a snapshot has all parts of a restart or none.
+//! The follower writes a long floor in parts as well ([`Restart`]): each is a record of about
+//! [`RECORD_BYTES`] bytes, with a sync of its own. So its pauses do not depend on the length. The
+//! last part puts a new log in the place of the old one, in memory and on the disk. So a crash
+//! leaves one of the two. The node takes no part of a snapshot meanwhile: a snapshot has all parts
+//! of a restart or none.
 //!
 //! The invariants:
 //!

@@ -6,6 +6,7 @@ use serde_json::value::to_raw_value;
 use maelstrom_core::Records;
 
 use super::*;
+use crate::indexed::Index;
 use crate::log::Retention;
 use crate::partition::Partition;
 use crate::rules::Rules;

@@ -26,13 +26,18 @@ pub(crate) struct IndexKeys {
     pub(crate) waits_for: Vec<NodeId>,
     /// The size of the value.
     pub(crate) bytes: usize,
-    /// True if the value is a log that starts again.
+    /// True if the value is a log that starts again, and writes a leader's floor.
     pub(crate) is_restarting: bool,
 }
 
 /// A value whose properties depend only on the value itself.
 pub(crate) trait Index {
     fn index_keys(&self) -> IndexKeys;
+
+    /// One of them. A value that can tell it without the others is cheaper.
+    fn is_restarting(&self) -> bool {
+        self.index_keys().is_restarting
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -162,7 +167,7 @@ impl<K: Ord + Copy, V: Index> Indexed<K, V> {
 
     /// The first key of a log that starts again.
     pub(crate) fn restarting(&self) -> Option<K> {
-        let open = self.open_slot().filter(|(_, slot)| slot.value.index_keys().is_restarting);
+        let open = self.open_slot().filter(|(_, slot)| slot.value.is_restarting());
         let first = self.restarting.iter().copied().find(|key| self.is_closed(key));
         first.into_iter().chain(open.map(|(key, _)| key)).min()
     }

@@ -55,7 +55,7 @@
 //!   nothing while no request waits: an idle cluster is silent.
 //! * A follower whose log ends before the leader's first entry starts again from there. The leader
 //!   sends it a summary of the deleted entries ([`Floor`]) in bounded parts. The follower uses the
-//!   summary once it has all parts.
+//!   summary once it has all parts, and once all of them are on its disk, in bounded parts, too.
 //! * A follower that lags gets the entries in bounded pieces. It is in sync again once it has
 //!   reached the end of the log. The more often it fell behind, the longer the leader waits before
 //!   it lets the follower in again.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use maelstrom_core::{Error, Node, NodeId, trace};
 use tracing::{debug, info, trace, warn};
 
+use crate::indexed::Index;
 use crate::link::{LAZY, part};
 use crate::marks;
 use crate::metrics;

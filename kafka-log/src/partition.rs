@@ -9,6 +9,8 @@
 //!   the epochs of the entries, never by its own high watermark (KIP-101).
 //! * The high watermark never falls, and nothing below it is ever truncated. An [unclean
 //!   recovery](crate::recovery) is the only exception.
+//! * A follower that starts again behind deleted entries keeps its old log until the new one is
+//!   whole on the disk.
 //! * A partition follows one log. It refuses messages about a log of another name.
 //! * A replica that is the only one of its partition commits its whole log when it restarts.
 
@@ -90,6 +92,10 @@ impl Index for Partition {
             bytes: self.snapshot_bytes(),
             is_restarting: self.is_restarting(),
         }
+    }
+
+    fn is_restarting(&self) -> bool {
+        self.role.as_follower().is_some_and(|follower| follower.restart.is_some())
     }
 }
 
@@ -423,11 +429,6 @@ impl Partition {
         }
         self.finish_restart(restart);
         Some(Record::Floor { partition: self.id, floor: part.floor })
-    }
-
-    /// True if this node writes a leader's floor.
-    pub(crate) fn is_restarting(&self) -> bool {
-        self.role.as_follower().is_some_and(|follower| follower.restart.is_some())
     }
 
     /// Takes the next part of the leader's floor. After the last one, the new log takes the place

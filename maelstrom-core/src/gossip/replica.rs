@@ -340,8 +340,8 @@ impl<T: Entry> Replica<T> {
         self.logs.get(origin).map_or(0, |log| log.base)
     }
 
-    /// The kept entries in the order of their arrival: about `bytes_max` bytes of those that arrived
-    /// as number `from` or later, and at least one if there is any. Entries that arrive between two
+    /// The kept entries in the order of their arrival: about `bytes_max` bytes of those that came
+    /// as number `from` or later, and at least one if there is any. Entries that come between two
     /// parts are in a later one. O(origins + size of the result).
     pub(super) fn kept_part(&self, from: u64, bytes_max: usize) -> KeptPart<T> {
         let first = |log: &Log<T>| log.entries.partition_point(|kept| kept.arrival < from);
