@@ -514,6 +514,7 @@ impl MessageHandler for KafkaLog {
             records.add(&Record::SnapshotStart)?;
         }
         let Some(section) = from.section.checked_sub(OFFSETS_SECTION + 1) else {
+            let bytes_max = bytes_max.min(self.config.batch_bytes);
             let next = self.offsets.snapshot(from, bytes_max, records)?;
             let first = SnapshotPosition { section: OFFSETS_SECTION + 1, offset: 0 };
             return Ok(Some(next.unwrap_or(first)));

@@ -126,6 +126,24 @@ fn no_part_is_longer_than_asked_for_whatever_the_size_of_the_state() {
     assert!(bytes > 5_000_000, "{bytes}");
 }
 
+/// An offset takes more time than as many bytes of a message.
+#[test]
+fn a_part_with_offsets_is_as_short_as_a_batch() {
+    const BATCH: usize = 2 << 10;
+    let mut lone = Lone::new(Config { batch_bytes: BATCH, ..Config::default() });
+    for n in 0..200 {
+        let offsets = (0..10).map(|key| (format!("{n}-{key}"), json!(7)));
+        let offsets: Value = Value::Object(offsets.collect());
+        lone.ask(json!({"type": "commit_offsets", "offsets": offsets}), 2);
+    }
+    let parts = lone.parts();
+    assert!(parts.len() > 40, "{} parts", parts.len());
+    for part in parts {
+        let bytes: usize = part.iter().sum();
+        assert!(bytes < 2 * BATCH, "a part of {bytes} bytes");
+    }
+}
+
 /// A log keeps the number of deleted messages of each key.
 #[test]
 fn deleted_messages_of_many_keys_in_many_partitions_do_not_make_a_part_longer() {
