@@ -21,6 +21,8 @@ struct Lone {
     codes: BTreeMap<u64, u64>,
     /// The packets to the other nodes, from the last time on that a test took them.
     packets: Vec<Value>,
+    /// The records of each event.
+    records: Vec<Vec<usize>>,
 }
 
 impl Lone {
@@ -38,6 +40,7 @@ impl Lone {
             msg_id: 0,
             codes: BTreeMap::new(),
             packets: Vec::new(),
+            records: Vec::new(),
         };
         lone.ask("c1", json!({"type": "init", "node_id": name, "node_ids": NAMES}));
         lone.run_for(Duration::from_secs(1));
@@ -60,8 +63,15 @@ impl Lone {
     }
 
     fn take_outputs(&mut self) {
+        let mut records = Vec::new();
         while let Some(output) = self.node.poll_output() {
-            let Output::Lines(lines) = output else { continue };
+            let lines = match output {
+                Output::Lines(lines) => lines,
+                Output::Record(record) => {
+                    records.push(record.len());
+                    continue;
+                }
+            };
             for line in String::from_utf8(lines).unwrap().lines() {
                 let message: Value = serde_json::from_str(line).unwrap();
                 let body = &message["body"];
@@ -72,6 +82,9 @@ impl Lone {
                     self.codes.insert(id, body["code"].as_u64().unwrap_or(0));
                 }
             }
+        }
+        if !records.is_empty() {
+            self.records.push(records);
         }
     }
 
@@ -191,4 +204,38 @@ fn requests_of_clients_with_long_names_count_with_the_names() {
         let id = lone.ask(&client, body);
         assert_eq!(lone.codes.get(&id), None);
     }
+}
+
+/// The driver syncs after each event. So no sync is longer than one part.
+#[test]
+fn a_follower_writes_one_part_of_a_long_floor_at_a_time_and_takes_no_snapshot_meanwhile() {
+    let mut lone = Lone::new(true, Config::default());
+    lone.hear_all();
+    let next: serde_json::Map<String, Value> =
+        (0..4_000).map(|n| (format!("{n} {}", "x".repeat(400)), json!(1))).collect();
+    let floor = json!({"number": 1, "after": 0,
+        "floor": {"at": 5_000, "epoch": 1, "next": next, "producers": []}});
+    let append = json!({"partition": 0, "log_id": 7, "epoch": 1, "at": 5_000, "prev": 1,
+        "high": 5_000, "floor": floor});
+    let replicas = lone.node.handler().placement().replicas(0).to_vec();
+    let leader = replicas.iter().find(|id| **id != lone.name).unwrap();
+    let packet = json!({"type": "packet", "life": 7, "incarnation": 8,
+        "to": lone.node.handler().own.life, "number": 1_000, "appends": [append]});
+    assert!(lone.node.snapshot_bytes().is_some());
+    lone.records.clear();
+    lone.handle(leader, &packet);
+    // More messages come before the next part.
+    lone.ask("c1", poll());
+    assert_eq!((lone.node.snapshot_bytes(), lone.records.len()), (None, 1));
+    lone.run_for(Duration::from_millis(1));
+    assert!(lone.node.snapshot_bytes().is_some());
+    let sizes: Vec<usize> = lone.records.iter().map(|records| records.iter().sum()).collect();
+    assert!((6..12).contains(&sizes.len()), "{sizes:?}");
+    assert!(sizes.iter().all(|bytes| *bytes < 300_000), "{sizes:?}");
+    assert_eq!(lone.node.handler().partition(0).unwrap().log().end(), 5_000);
+    // The leader learns that its log is there.
+    lone.run_for(Duration::from_millis(1));
+    let acks = lone.packets.iter().flat_map(|packet| packet["body"]["acks"].as_array());
+    let acks: Vec<&Value> = acks.flatten().filter(|ack| ack["end"] == 5_000).collect();
+    assert_eq!(acks.last().map(|ack| &ack["matched"]), Some(&json!(true)), "{acks:?}");
 }

@@ -7,6 +7,12 @@
 //!
 //! A snapshot has its own parts of a floor: see [`PartitionLog::floor_part`].
 //!
+//! The follower writes a long floor in parts as well ([`Restart`]): each is a record of about
+//! [`RECORD_BYTES`] bytes, with a sync of its own. So its pauses do not depend on the length. The
+//! last part puts a new log in the place of the old one, in memory and on the disk. So a crash
+//! leaves one of the two. The node takes no part of a snapshot meanwhile: a snapshot has all parts
+//! of a restart or none.
+//!
 //! The invariants:
 //!
 //! * A part names the newest part that its follower has confirmed. The follower takes the part only
@@ -28,13 +34,25 @@ use maelstrom_core::NodeId;
 
 use crate::log::PartitionLog;
 use crate::queue::encoded_len;
-use crate::wire::{Floor, FloorPart, number_len, string_len};
+use crate::wire::{Floor, FloorPart, Position, number_len, string_len};
 
 /// The colon and the comma. `string_len` counts the quotes.
 const KEY_PUNCTUATION: usize = 2;
 
 /// Two brackets and three commas.
 const PRODUCER_PUNCTUATION: usize = 5;
+
+/// The length of a key and its number in a floor as JSON, in bytes.
+fn key_len(name: &str, first: u64) -> usize {
+    let parts = [string_len(name), number_len(first), KEY_PUNCTUATION];
+    parts.into_iter().fold(0, usize::saturating_add)
+}
+
+/// The length of a producer and its number in a floor as JSON, in bytes.
+fn producer_len(node: &str, life: u64, floor: u64) -> usize {
+    let parts = [string_len(node), number_len(life), number_len(floor)];
+    parts.into_iter().fold(PRODUCER_PUNCTUATION, usize::saturating_add)
+}
 
 /// A number in a floor, with the log's index of its key or its producer.
 #[derive(Clone, Copy, Debug)]
@@ -107,8 +125,7 @@ impl FloorSender {
         let keys = log.first_offsets().enumerate();
         let mut keys = keys.filter(|(at, (_, first))| *first > known(&self.keys, *at));
         let are_all_keys = keys.all(|(at, (name, first))| {
-            let parts = [string_len(name), number_len(first), KEY_PUNCTUATION];
-            let fits = take(parts.into_iter().fold(0, usize::saturating_add), Item::Key(at, first));
+            let fits = take(key_len(name, first), Item::Key(at, first));
             if fits {
                 part.floor.next.insert(name.clone(), first);
             }
@@ -119,9 +136,7 @@ impl FloorSender {
             producers.filter(|(at, (_, _, floor))| *floor > known(&self.producers, *at));
         let are_all = are_all_keys
             && producers.all(|(at, (node, life, floor))| {
-                let parts = [string_len(&node), number_len(life), number_len(floor)];
-                let bytes = parts.into_iter().fold(PRODUCER_PUNCTUATION, usize::saturating_add);
-                let fits = take(bytes, Item::Producer(at, floor));
+                let fits = take(producer_len(&node, life, floor), Item::Producer(at, floor));
                 if fits {
                     part.floor.producers.push((node, life, floor));
                 }
@@ -180,6 +195,17 @@ impl FloorReceiver {
         self.held
     }
 
+    /// The follower still holds the parts up to the newest one that it has taken: their contents
+    /// are on their way to the disk.
+    pub(crate) fn hold(&mut self) {
+        self.held = self.newest;
+    }
+
+    /// The follower holds no parts any more.
+    pub(crate) fn release(&mut self) {
+        self.held = 0;
+    }
+
     /// Takes a part. Returns the whole floor if this was the last part.
     pub(crate) fn take(&mut self, part: FloorPart) -> Option<Floor> {
         let FloorPart { number, after, more, floor } = part;
@@ -203,6 +229,82 @@ impl FloorReceiver {
         let producers = producers.into_iter().map(|((node, life), number)| (node, life, number));
         let next = std::mem::take(&mut self.next);
         Some(Floor { next, producers: producers.collect(), ..floor })
+    }
+}
+
+/// About this many bytes of a floor are in one record. A single item may be longer.
+pub(crate) const RECORD_BYTES: usize = 256 << 10;
+
+/// A log that starts again from a leader's floor. It takes the floor part by part.
+#[derive(Clone, Debug)]
+pub(crate) struct Restart {
+    /// The new log, with the parts that have been written.
+    log: PartitionLog,
+    /// The rest of the floor.
+    rest: Floor,
+    /// Number of keys and producers in the whole floor, and of those that have been written.
+    count: u64,
+    written: u64,
+}
+
+/// A part of a floor for the disk.
+#[derive(Debug)]
+pub(crate) struct RestartPart {
+    pub(crate) from: Position,
+    pub(crate) more: bool,
+    pub(crate) floor: Floor,
+}
+
+impl Restart {
+    /// The log is to take the place of `old`.
+    pub(crate) fn new(old: &PartitionLog, floor: Floor) -> Self {
+        let count = (floor.next.len() as u64).saturating_add(floor.producers.len() as u64);
+        Self { log: old.emptied(), rest: floor, count, written: 0 }
+    }
+
+    /// Takes about `bytes_max` bytes of the rest of the floor, and at least one item. The parts
+    /// divide the positions before the floor in the same ratio as its items, since a snapshot of
+    /// the new log needs few items at each position.
+    pub(crate) fn next_part(&mut self, bytes_max: usize) -> RestartPart {
+        let (mut part, mut left) = (Floor::default(), bytes_max);
+        let mut is_empty = true;
+        let mut fits = |bytes: usize| {
+            let fits = bytes <= left || is_empty;
+            left = left.saturating_sub(bytes);
+            is_empty = false;
+            fits
+        };
+        let mut is_full = false;
+        while let Some(key) = self.rest.next.first_entry() {
+            is_full = !fits(key_len(key.key(), *key.get()));
+            if is_full {
+                break;
+            }
+            part.next.extend([key.remove_entry()]);
+        }
+        while let Some((node, life, floor)) = self.rest.producers.last().filter(|_| !is_full) {
+            is_full = !fits(producer_len(node, *life, *floor));
+            if !is_full {
+                part.producers.extend(self.rest.producers.pop());
+            }
+        }
+        let count = (part.next.len() as u64).saturating_add(part.producers.len() as u64);
+        self.written = self.written.saturating_add(count);
+        let (from, at, epoch) = (self.log.end(), self.rest.at, self.rest.epoch);
+        (part.at, part.epoch) = (at, epoch);
+        if is_full {
+            let ahead = u128::from(at).saturating_mul(self.written.into());
+            let ahead = ahead.checked_div(self.count.into()).unwrap_or_default();
+            // Position 0 would stand for the first part.
+            part.at = u64::try_from(ahead).unwrap_or(at).max(1);
+        }
+        self.log.advance(part.clone());
+        RestartPart { from, more: is_full, floor: part }
+    }
+
+    /// The new log, once it has all parts.
+    pub(crate) fn into_log(self) -> PartitionLog {
+        self.log
     }
 }
 

@@ -6,10 +6,11 @@ use serde_json::value::to_raw_value;
 use maelstrom_core::Records;
 
 use super::*;
+use crate::indexed::Index;
 use crate::log::Retention;
 use crate::partition::Partition;
 use crate::rules::Rules;
-use crate::wire::{Entry, Position, Producer, Record};
+use crate::wire::{Append, Entry, Position, Producer, Record};
 
 fn entry(life: u64, seq: u64, key: &str) -> Entry {
     let producer = Producer { node: "n1".into(), life };
@@ -244,6 +245,24 @@ impl Saved {
         self.write(Record::Floor { partition: 0, floor });
     }
 
+    /// The same with a floor of several keys in parts, or with the first of them only.
+    fn start_again_in_parts(&mut self, at: Position, bytes_max: usize, is_complete: bool) {
+        let next = (0..at.min(9)).map(|key| (format!("key {key}").into(), 1)).collect();
+        let producers = (0..at.min(6)).map(|life| ("n1".into(), life, self.seq)).collect();
+        let floor = Floor { at, epoch: 1, next, producers };
+        let mut restart = Restart::new(&self.partition.log, floor);
+        loop {
+            let RestartPart { from, more, floor } = restart.next_part(bytes_max);
+            if !more && !is_complete {
+                return;
+            }
+            self.write(Record::RestartPart { partition: 0, from, more, floor });
+            if !more {
+                return;
+            }
+        }
+    }
+
     fn write(&mut self, record: Record) {
         assert!(self.partition.recover(record.clone(), &one_each(), false));
         self.records.push(record);
@@ -262,6 +281,8 @@ enum Change {
     Retain(u64),
     Truncate(u64),
     StartAgain(u64),
+    /// In parts of that many bytes, of which the last one may be missing.
+    StartAgainInParts(u64, usize, bool),
     /// The snapshot begins, unless it has begun. A part of it follows.
     Part(usize),
 }
@@ -272,6 +293,8 @@ fn any_change() -> impl Strategy<Value = Change> {
         4 => (0..6_u64).prop_map(Change::Retain),
         1 => (1..4_u64).prop_map(Change::Truncate),
         1 => (1..40_u64).prop_map(Change::StartAgain),
+        1 => (1..40_u64, 0..80_usize, any::<bool>())
+            .prop_map(|(at, bytes, is_complete)| Change::StartAgainInParts(at, bytes, is_complete)),
         6 => (150..260_usize).prop_map(Change::Part),
     ]
 }
@@ -292,6 +315,9 @@ proptest! {
                 }
                 Change::Truncate(count) => saved.truncate(count),
                 Change::StartAgain(at) => saved.start_again(at),
+                Change::StartAgainInParts(at, bytes, is_complete) => {
+                    saved.start_again_in_parts(at, bytes, is_complete);
+                }
                 Change::Part(bytes_max) => {
                     if !std::mem::replace(&mut has_begun, true) {
                         saved.records.clear();
@@ -366,4 +392,128 @@ fn a_floor_in_one_record_of_an_earlier_version_loads() {
     assert!(recover(&mut copy, &[serde_json::from_str(&record).unwrap()]));
     assert_eq!(sorted(copy.log.floor()), sorted(saved.partition.log.floor()));
     assert_eq!(copy.log.floor_bytes(), saved.partition.log.floor_bytes());
+}
+
+/// A follower with three messages whose leader has deleted more than these. Returns it with its
+/// records.
+fn a_follower_that_is_behind() -> (Partition, Vec<Record>) {
+    let leader = Some("n1".into());
+    let records = vec![
+        Record::Epoch { partition: 0, log_id: 7, epoch: 1, leader, incarnation: Some(1) },
+        Record::Append {
+            partition: 0,
+            at: 0,
+            high: 3,
+            entries: (0..3).map(|seq| entry(9, seq, "old")).collect(),
+        },
+    ];
+    let mut partition = empty();
+    assert!(records.iter().all(|record| partition.recover(record.clone(), &one_each(), false)));
+    (partition, records)
+}
+
+/// The leader's floor after 4,000 positions, of about four times as many bytes as a record takes.
+fn a_long_floor() -> Floor {
+    let key = |n: u64| (format!("{n:04} {}", "x".repeat(400)).into(), 1 + n % 2);
+    let producers = (0..2_000).map(|life| ("n1".into(), life, 2)).collect();
+    Floor { at: 4_000, epoch: 1, next: (0..2_000).map(key).collect(), producers }
+}
+
+/// The leader sends its floor in one part, with this number. Returns the records of the follower.
+fn take_floor(partition: &mut Partition, number: u64) -> Vec<Record> {
+    let part = FloorPart { number, after: 0, more: false, floor: a_long_floor() };
+    let append = Append {
+        partition: 0,
+        log_id: 7,
+        epoch: 1,
+        at: 4_000,
+        prev: 1,
+        high: 4_000,
+        sole_follower: false,
+        entries: Vec::new(),
+        floor: Some(Box::new(part)),
+        requests: Vec::new(),
+    };
+    partition.replicate(&"n1".into(), append, &one_each(), Duration::ZERO)
+}
+
+#[test]
+fn a_follower_writes_a_long_floor_in_parts_and_has_one_of_the_two_logs_after_each() {
+    let (mut follower, before) = a_follower_that_is_behind();
+    let mut records = take_floor(&mut follower, 1);
+    while follower.is_restarting() {
+        assert_eq!((follower.log.end(), follower.ack().matched), (3, false));
+        records.extend(follower.restart_next());
+    }
+    assert_eq!((follower.log.end(), follower.high(), follower.ack().matched), (4_000, 4_000, true));
+    assert_eq!(sorted(follower.log.floor()), sorted(a_long_floor()));
+    let bytes = |record: &Record| serde_json::to_vec(record).unwrap().len();
+    let sizes: Vec<usize> = records.iter().map(bytes).collect();
+    assert!(sizes.iter().all(|bytes| *bytes < RECORD_BYTES + 1_000), "{sizes:?}");
+    assert!(sizes.len() > 3 && sizes[1] > RECORD_BYTES - 1_000, "{sizes:?}");
+    for count in 0..=records.len() {
+        let mut restarted = empty();
+        let kept = || before.iter().chain(&records[..count]);
+        for record in kept() {
+            assert!(restarted.recover(record.clone(), &one_each(), false));
+        }
+        let is_new = count == records.len();
+        let (end, floor) = if is_new { (4_000, a_long_floor()) } else { (3, Floor::default()) };
+        assert_eq!((restarted.log.end(), restarted.high()), (end, end), "{count} parts");
+        assert_eq!(sorted(restarted.log.floor()), sorted(floor), "{count} parts");
+        if is_new {
+            continue;
+        }
+        // The next life begins again, and so do its records.
+        restarted.end_recovery();
+        let mut more = take_floor(&mut restarted, 2);
+        while restarted.is_restarting() {
+            more.extend(restarted.restart_next());
+        }
+        let mut again = empty();
+        for record in kept().chain(&more) {
+            assert!(again.recover(record.clone(), &one_each(), false));
+        }
+        assert_eq!(sorted(again.log.floor()), sorted(a_long_floor()), "{count} parts");
+    }
+    // A part is missing.
+    let mut copy = empty();
+    assert!(before.iter().all(|record| copy.recover(record.clone(), &one_each(), false)));
+    assert!(copy.recover(records[0].clone(), &one_each(), false));
+    assert!(!copy.recover(records[2].clone(), &one_each(), false));
+}
+
+/// A snapshot needs few keys and producers at each position.
+#[test]
+fn a_snapshot_after_a_floor_in_parts_has_parts_as_long_as_asked_for() {
+    let (mut follower, _) = a_follower_that_is_behind();
+    take_floor(&mut follower, 1);
+    while follower.is_restarting() {
+        follower.restart_next();
+    }
+    let (mut from, mut sizes) = (0, Vec::new());
+    while from < follower.log.start() {
+        let part = follower.log.floor_part(from, 10_000);
+        sizes.push(serde_json::to_vec(&part).unwrap().len());
+        from = part.at;
+    }
+    assert!(sizes.iter().all(|bytes| *bytes < 11_000), "{sizes:?}");
+}
+
+/// A new epoch, or a comparison of the replicas, begins before the last part.
+#[test]
+fn a_follower_that_stops_to_follow_keeps_its_old_log() {
+    let (mut follower, before) = a_follower_that_is_behind();
+    let mut records = take_floor(&mut follower, 1);
+    let mut other = follower.clone();
+    other.begin_recovery(Duration::ZERO);
+    assert!(!other.is_restarting() && other.restart_next().is_none());
+    records.extend(follower.enter(7, 2, "n2".into(), Duration::ZERO));
+    assert!(!follower.is_restarting() && follower.restart_next().is_none());
+    assert_eq!((follower.log.end(), other.log.end()), (3, 3));
+    let mut restarted = empty();
+    for record in before.iter().chain(&records) {
+        assert!(restarted.recover(record.clone(), &one_each(), false));
+    }
+    assert_eq!((restarted.log.end(), restarted.epoch()), (3, 2));
 }

@@ -26,11 +26,18 @@ pub(crate) struct IndexKeys {
     pub(crate) waits_for: Vec<NodeId>,
     /// The size of the value.
     pub(crate) bytes: usize,
+    /// True if the value is a log that starts again, and writes a leader's floor.
+    pub(crate) is_restarting: bool,
 }
 
 /// A value whose properties depend only on the value itself.
 pub(crate) trait Index {
     fn index_keys(&self) -> IndexKeys;
+
+    /// One of them. A value that can tell it without the others is cheaper.
+    fn is_restarting(&self) -> bool {
+        self.index_keys().is_restarting
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -46,6 +53,7 @@ pub(crate) struct Indexed<K, V> {
     due: BTreeSet<(Duration, K)>,
     waiting: BTreeMap<NodeId, BTreeSet<K>>,
     bytes: usize,
+    restarting: BTreeSet<K>,
     /// The key of the value that may have changed since it was indexed.
     open: Option<K>,
 }
@@ -57,6 +65,7 @@ impl<K, V> Default for Indexed<K, V> {
             due: BTreeSet::new(),
             waiting: BTreeMap::new(),
             bytes: 0,
+            restarting: BTreeSet::new(),
             open: None,
         }
     }
@@ -156,6 +165,13 @@ impl<K: Ord + Copy, V: Index> Indexed<K, V> {
         self.with_open(waiting, |index_keys| index_keys.waits_for.contains(node))
     }
 
+    /// The first key of a log that starts again.
+    pub(crate) fn restarting(&self) -> Option<K> {
+        let open = self.open_slot().filter(|(_, slot)| slot.value.is_restarting());
+        let first = self.restarting.iter().copied().find(|key| self.is_closed(key));
+        first.into_iter().chain(open.map(|(key, _)| key)).min()
+    }
+
     /// The total size of all values.
     pub(crate) fn bytes(&self) -> usize {
         self.open_slot().map_or(self.bytes, |(_, slot)| {
@@ -222,6 +238,11 @@ impl<K: Ord + Copy, V: Index> Indexed<K, V> {
                 self.waiting.entry(node.clone()).or_default().insert(key);
             }
         }
+        if new.is_restarting {
+            self.restarting.insert(key);
+        } else if old.is_restarting {
+            self.restarting.remove(&key);
+        }
         self.bytes = self.bytes.saturating_sub(old.bytes).saturating_add(new.bytes);
     }
 }
@@ -260,10 +281,12 @@ mod tests {
     fn any_index_keys() -> impl Strategy<Value = IndexKeys> {
         let waits_for = prop::collection::btree_set((0..3_u8).prop_map(node), 0..3);
         let due_at = prop::option::of((0..6_u8).prop_map(time));
-        (due_at, waits_for, 0..9_usize).prop_map(|(due_at, waits_for, bytes)| IndexKeys {
+        let all = (due_at, waits_for, 0..9_usize, any::<bool>());
+        all.prop_map(|(due_at, waits_for, bytes, is_restarting)| IndexKeys {
             due_at,
             waits_for: waits_for.into_iter().collect(),
             bytes,
+            is_restarting,
         })
     }
 
@@ -322,6 +345,8 @@ mod tests {
                 }
                 let bytes: usize = naive.values().map(|value| value.bytes).sum();
                 prop_assert_eq!((map.bytes(), map.recount_bytes()), (bytes, bytes));
+                let mut restarting = naive.iter().filter(|(_, value)| value.is_restarting);
+                prop_assert_eq!(map.restarting(), restarting.next().map(|(key, _)| *key));
             }
         }
     }
@@ -331,9 +356,12 @@ mod tests {
         let mut map = Indexed::default();
         for key in 0..1_000_u32 {
             let due_at = Some(Duration::from_secs(key.into()));
-            map.insert(key, IndexKeys { due_at, waits_for: vec![node(0)], bytes: 1 });
+            map.insert(
+                key,
+                IndexKeys { due_at, waits_for: vec![node(0)], bytes: 1, ..IndexKeys::default() },
+            );
         }
-        map.insert(1_000, IndexKeys { due_at: None, waits_for: vec![node(1)], bytes: 1 });
+        map.insert(1_000, IndexKeys { waits_for: vec![node(1)], bytes: 1, ..IndexKeys::default() });
         let before = LOOKS.get();
         assert_eq!(map.due(Duration::from_secs(2)), [0, 1, 2]);
         assert_eq!(map.next_due(), Some(Duration::ZERO));

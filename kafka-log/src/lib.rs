@@ -55,7 +55,7 @@
 //!   nothing while no request waits: an idle cluster is silent.
 //! * A follower whose log ends before the leader's first entry starts again from there. The leader
 //!   sends it a summary of the deleted entries ([`Floor`]) in bounded parts. The follower uses the
-//!   summary once it has all parts.
+//!   summary once it has all parts, and once all of them are on its disk, in bounded parts, too.
 //! * A follower that lags gets the entries in bounded pieces. It is in sync again once it has
 //!   reached the end of the log. The more often it fell behind, the longer the leader waits before
 //!   it lets the follower in again.
@@ -457,7 +457,9 @@ impl KafkaLog {
         let links = self.links.values();
         let links = links.flat_map(|link| [link.due(self.config.linger), link.deadline()]);
         let (sends, polls) = (self.sends.next_due(), self.polls.next_due());
-        let own = [self.silent_until, sends, polls, self.partitions.next_due()];
+        // At once, but after the requests and messages that wait.
+        let restart = self.partitions.restarting().map(|_| Duration::ZERO);
+        let own = [self.silent_until, sends, polls, self.partitions.next_due(), restart];
         own.into_iter().chain(links).flatten().min()
     }
 
@@ -487,6 +489,10 @@ impl MessageHandler for KafkaLog {
     }
 
     fn snapshot_bytes(&self) -> Option<usize> {
+        if self.partitions.restarting().is_some() {
+            // A snapshot would lack the parts of the floor that are on the disk.
+            return None;
+        }
         // An empty partition takes the place of a refused log, and counts as well.
         let logs = self.partitions.bytes().saturating_add(self.refused.bytes());
         debug_assert_eq!(
@@ -508,6 +514,7 @@ impl MessageHandler for KafkaLog {
             records.add(&Record::SnapshotStart)?;
         }
         let Some(section) = from.section.checked_sub(OFFSETS_SECTION + 1) else {
+            let bytes_max = bytes_max.min(self.config.batch_bytes);
             let next = self.offsets.snapshot(from, bytes_max, records)?;
             let first = SnapshotPosition { section: OFFSETS_SECTION + 1, offset: 0 };
             return Ok(Some(next.unwrap_or(first)));
@@ -550,6 +557,7 @@ impl MessageHandler for KafkaLog {
         // lead it, so check a little later whether another node leads.
         let own = self.own.id.clone();
         self.partitions.for_each_mut(|_, partition| {
+            partition.end_recovery();
             let leads = partition.leader() == Some(&own);
             partition.metadata.is_wanted = leads;
             let wait = if leads { Duration::ZERO } else { SILENCE };
@@ -593,6 +601,9 @@ impl MessageHandler for KafkaLog {
             Event::Tick => {
                 if self.tick_at.is_some_and(|at| at <= node.now()) {
                     self.tick_at = None;
+                    // Only a tick does this. Otherwise each message of a chunk would, before the
+                    // next sync.
+                    self.restart_next(node);
                 }
             }
             Event::Gossip(tick) => return self.offsets.tick(node, tick),

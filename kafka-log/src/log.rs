@@ -406,9 +406,15 @@ impl PartitionLog {
         self.producers.floors()
     }
 
+    /// An empty log that remembers as many sends of each producer.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self { producers: self.producers.cleared(), ..Self::default() }
+    }
+
     /// Forgets everything, and starts again from `floor`.
     pub fn reset(&mut self, floor: Floor) {
-        *self = Self { producers: self.producers.cleared(), ..Self::default() };
+        *self = self.emptied();
         self.advance(floor);
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use maelstrom_core::{Error, Node, NodeId, trace};
 use tracing::{debug, info, trace, warn};
 
+use crate::indexed::Index;
 use crate::link::{LAZY, part};
 use crate::marks;
 use crate::metrics;
@@ -241,6 +242,24 @@ impl KafkaLog {
         self.reply_to_committed(node, id, committed);
         if let Some(partition) = self.partitions.get_mut(&id) {
             partition.log.retain(&retention, partition.high(), now);
+        }
+    }
+
+    /// Writes the next part of a leader's floor, if a partition starts again.
+    pub(crate) fn restart_next(&mut self, node: &mut Node<Event>) {
+        let Some(id) = self.partitions.restarting() else { return };
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        let committed = partition.high();
+        let record = partition.restart_next();
+        let is_done = !partition.is_restarting();
+        let leader = partition.leader().cloned();
+        Self::persist(node, record);
+        if let Some(leader) = leader.filter(|_| is_done) {
+            if let Some(link) = self.links.get_mut(&leader) {
+                link.queue.acks.insert(id);
+            }
+            self.schedule_packet(node.now(), &leader, Urgency::Urgent);
+            self.reply_to_committed(node, id, committed);
         }
     }
 

@@ -9,6 +9,8 @@
 //!   the epochs of the entries, never by its own high watermark (KIP-101).
 //! * The high watermark never falls, and nothing below it is ever truncated. An [unclean
 //!   recovery](crate::recovery) is the only exception.
+//! * A follower that starts again behind deleted entries keeps its old log until the new one is
+//!   whole on the disk.
 //! * A partition follows one log. It refuses messages about a log of another name.
 //! * A replica that is the only one of its partition commits its whole log when it restarts.
 
@@ -19,6 +21,7 @@ use std::time::Duration;
 use maelstrom_core::NodeId;
 use tracing::warn;
 
+use crate::floor::{RECORD_BYTES, Restart, RestartPart};
 use crate::indexed::{Index, IndexKeys};
 use crate::leader::Leader;
 use crate::log::{PartitionLog, Retention, SendLookup};
@@ -69,6 +72,9 @@ pub struct Partition {
     pub(crate) recovery: Option<Recovery>,
     /// The parts of a floor that recovery has read, as long as the last part is missing.
     partial_floor: Option<Box<Floor>>,
+    /// The new log of which recovery has read some parts of the floor, as long as the last part is
+    /// missing.
+    partial_restart: Option<Box<PartitionLog>>,
     /// The time of the last change of the epoch.
     pub(crate) changed_at: Duration,
     /// The time at which something is due.
@@ -84,7 +90,12 @@ impl Index for Partition {
             due_at: self.due_at,
             waits_for: lagging.cloned().collect(),
             bytes: self.snapshot_bytes(),
+            is_restarting: self.is_restarting(),
         }
+    }
+
+    fn is_restarting(&self) -> bool {
+        self.role.as_follower().is_some_and(|follower| follower.restart.is_some())
     }
 }
 
@@ -105,6 +116,7 @@ impl Partition {
             metadata: MetadataRequest::default(),
             recovery: None,
             partial_floor: None,
+            partial_restart: None,
             changed_at: Duration::ZERO,
             due_at: None,
         }
@@ -273,6 +285,8 @@ impl Partition {
         self.step_down();
         if let Some(follower) = self.role.as_follower_mut() {
             (follower.leader, follower.leader_incarnation) = (None, None);
+            // The log must not change from now on.
+            follower.restart = None;
         }
         self.recovery.get_or_insert_with(|| Recovery::new(now))
     }
@@ -332,6 +346,10 @@ impl Partition {
             warn!(partition = self.id, epoch = self.epoch, peer = %leader, "two leaders in one epoch");
             debug_assert!(!self.rules.all_hold(), "two leaders in one epoch");
             return Vec::new();
+        }
+        if self.is_restarting() {
+            // The log that this message is about is not there yet.
+            return records;
         }
         let Append { at, prev, high, sole_follower, entries, floor, .. } = append;
         // A follower whose log ends before the leader's first entry starts again, too.
@@ -393,13 +411,52 @@ impl Partition {
             return is_longer.then_some(Record::Truncate { partition, to: at });
         }
         if let Some(floor) = floor.filter(|floor| floor.at == at) {
-            self.set_log_match(LogMatch::Whole);
-            self.log.reset(floor.clone());
-            self.high = at;
-            return Some(Record::Floor { partition, floor });
+            return self.restart(floor);
         }
         self.set_log_match(LogMatch::Unknown { guess: self.log.not_after_epoch(at, prev) });
         None
+    }
+
+    /// Starts again behind the entries that the leader has deleted. If the floor is long, only
+    /// begins to do so: see [`restart_next`](Self::restart_next).
+    fn restart(&mut self, floor: Floor) -> Option<Record> {
+        let mut restart = Restart::new(&self.log, floor);
+        let part = restart.next_part(RECORD_BYTES);
+        let follower = self.role.as_follower_mut()?;
+        if part.more {
+            follower.floor.hold();
+            follower.restart = Some(Box::new(restart));
+            return Some(self.restart_record(part));
+        }
+        self.finish_restart(restart);
+        Some(Record::Floor { partition: self.id, floor: part.floor })
+    }
+
+    /// Takes the next part of the leader's floor. After the last one, the new log takes the place
+    /// of the old one. Returns the record to persist.
+    pub(crate) fn restart_next(&mut self) -> Option<Record> {
+        let mut restart = self.role.as_follower_mut()?.restart.take()?;
+        let part = restart.next_part(RECORD_BYTES);
+        if !part.more {
+            self.finish_restart(*restart);
+        } else if let Some(follower) = self.role.as_follower_mut() {
+            follower.restart = Some(restart);
+        }
+        Some(self.restart_record(part))
+    }
+
+    fn restart_record(&self, RestartPart { from, more, floor }: RestartPart) -> Record {
+        Record::RestartPart { partition: self.id, from, more, floor }
+    }
+
+    fn finish_restart(&mut self, restart: Restart) {
+        self.log = restart.into_log();
+        self.high = self.log.end();
+        self.set_log_match(LogMatch::Whole);
+        if let Some(follower) = self.role.as_follower_mut() {
+            follower.has_gap = false;
+            follower.floor.release();
+        }
     }
 
     /// Appends an entry, and returns its offset.

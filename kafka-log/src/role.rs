@@ -2,7 +2,7 @@
 
 use maelstrom_core::NodeId;
 
-use crate::floor::FloorReceiver;
+use crate::floor::{FloorReceiver, Restart};
 use crate::leader::Leader;
 use crate::wire::Position;
 
@@ -26,6 +26,7 @@ impl Role {
             log_match,
             has_gap: false,
             floor,
+            restart: None,
         })
     }
 
@@ -70,6 +71,8 @@ pub(crate) struct Follower {
     pub(crate) has_gap: bool,
     /// The parts of the leader's floor that have come so far.
     pub(crate) floor: FloorReceiver,
+    /// The leader's floor on its way to the disk, if it is long.
+    pub(crate) restart: Option<Box<Restart>>,
 }
 
 /// The part of a follower's log that is known to equal the leader's.

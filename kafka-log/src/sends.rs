@@ -69,6 +69,7 @@ impl Index for Pending {
             due_at: Some(self.deadline.min(self.retry_at)),
             waits_for: self.target.iter().cloned().collect(),
             bytes: self.bytes,
+            ..IndexKeys::default()
         }
     }
 }

@@ -190,7 +190,8 @@ impl KafkaLog {
             | Record::Append { partition, .. }
             | Record::Truncate { partition, .. }
             | Record::Floor { partition, .. }
-            | Record::FloorPart { partition, .. } => *partition,
+            | Record::FloorPart { partition, .. }
+            | Record::RestartPart { partition, .. } => *partition,
         };
         let retention = self.config.retention.clone();
         let is_partial = self.is_recovering_snapshot;
@@ -234,7 +235,8 @@ impl KafkaLog {
                 (*id, entries.iter().all(|entry| is_in(*id, &entry.key)))
             }
             Record::Floor { partition: id, floor }
-            | Record::FloorPart { partition: id, floor, .. } => {
+            | Record::FloorPart { partition: id, floor, .. }
+            | Record::RestartPart { partition: id, floor, .. } => {
                 (*id, floor.next.keys().all(|key| is_in(*id, key)))
             }
             Record::Epoch { partition: id, .. }

@@ -453,6 +453,20 @@ pub enum Record {
         /// the position in this summary.
         floor: Floor,
     },
+    /// A part of a leader's summary of deleted entries. The log starts again behind these entries
+    /// with the last part. Until then it stays as it is.
+    RestartPart {
+        /// The partition.
+        partition: PartitionId,
+        /// The position in the part before this one. 0: this is the first part.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        from: Position,
+        /// True if more parts must come before the log starts again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        more: bool,
+        /// Some of the numbers. Only the position of the last part is the one of the summary.
+        floor: Floor,
+    },
 }
 
 #[cfg(test)]

@@ -110,6 +110,11 @@ impl Partition {
                 self.high = floor.at;
                 self.log.reset(floor);
             }
+            Record::RestartPart { from, more, floor, .. } => {
+                if !self.recover_restart_part(from, more, floor) {
+                    return false;
+                }
+            }
         }
         self.set_log_match(LogMatch::Unknown { guess: self.log.end() });
         true
@@ -118,6 +123,31 @@ impl Partition {
     /// True while recovery has read some parts of a floor, and not the last one.
     pub(crate) fn lacks_floor(&self) -> bool {
         self.partial_floor.is_some()
+    }
+
+    /// Takes a part of a floor from which the log starts again. Returns false if a part before this
+    /// one is missing.
+    fn recover_restart_part(&mut self, from: Position, more: bool, floor: Floor) -> bool {
+        // The first part ends a restart that an earlier life did not finish.
+        let parts = self.partial_restart.take().filter(|_| from > 0);
+        let mut log = match parts {
+            None if from == 0 => Box::new(self.log.emptied()),
+            Some(log) if log.end() == from => log,
+            _ => return false,
+        };
+        log.advance(floor);
+        if more {
+            self.partial_restart = Some(log);
+        } else {
+            self.partial_floor = None;
+            (self.high, self.log) = (log.end(), *log);
+        }
+        true
+    }
+
+    /// Drops the parts of a restart that an earlier life did not finish: the old log goes on.
+    pub(crate) fn end_recovery(&mut self) {
+        self.partial_restart = None;
     }
 
     /// Takes a part of a floor. The log stays as it is until the last part. Returns false if a part

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 /// The size of a part that the tests ask for.
 const PART_BYTES: usize = 16 << 10;
 
-/// A node without peers. It keeps few offsets for peers: those are all in the first part.
+/// A node without peers. It keeps more offsets for peers than a part may hold.
 struct Lone(RawNode<KafkaLog>);
 
 impl Lone {
@@ -23,7 +23,7 @@ impl Lone {
 
     /// A node that starts with these records. Each life of a node has another seed.
     fn recovered(config: Config, records: &[Vec<u8>], seed: u8) -> Self {
-        let gossip = gossip::Config { log_bytes_max: PART_BYTES / 4, ..gossip::Config::default() };
+        let gossip = gossip::Config { log_bytes_max: 8 * PART_BYTES, ..gossip::Config::default() };
         let handler = KafkaLog::new(config, gossip);
         let mut lone = Self(RawNode::new(handler, [seed; 32], true));
         records.iter().for_each(|record| lone.0.recover(record).unwrap());
@@ -124,6 +124,24 @@ fn no_part_is_longer_than_asked_for_whatever_the_size_of_the_state() {
     }
     let bytes = check(&lone.parts(), PART_BYTES + 1_000);
     assert!(bytes > 5_000_000, "{bytes}");
+}
+
+/// An offset takes more time than as many bytes of a message.
+#[test]
+fn a_part_with_offsets_is_as_short_as_a_batch() {
+    const BATCH: usize = 2 << 10;
+    let mut lone = Lone::new(Config { batch_bytes: BATCH, ..Config::default() });
+    for n in 0..200 {
+        let offsets = (0..10).map(|key| (format!("{n}-{key}"), json!(7)));
+        let offsets: Value = Value::Object(offsets.collect());
+        lone.ask(json!({"type": "commit_offsets", "offsets": offsets}), 2);
+    }
+    let parts = lone.parts();
+    assert!(parts.len() > 40, "{} parts", parts.len());
+    for part in parts {
+        let bytes: usize = part.iter().sum();
+        assert!(bytes < 2 * BATCH, "a part of {bytes} bytes");
+    }
 }
 
 /// A log keeps the number of deleted messages of each key.

@@ -1,12 +1,16 @@
 //! The records that an engine persists, and recovers in its next life.
 //!
-//! A snapshot consists of a beginning, the state in pieces, and an end. Entries that are persisted
-//! in between are among its records. They are applied after all pieces have been merged, so a piece
-//! may already contain some of them.
+//! A snapshot consists of a beginning, the entries that are kept for other nodes, the state in
+//! pieces, and an end. Entries that are persisted in between are among its records. All entries are
+//! applied after all pieces have been merged, so a piece may already contain some of them.
+//!
+//! The kept entries come in parts, in the order of their arrival. Between two parts the node may
+//! drop old entries. The next part then names the first entry that is left: the state, whose pieces
+//! come later, contains those before it.
 
 use serde::{Deserialize, Serialize};
 
-use super::replica::{Entry, Run, VersionVector};
+use super::replica::{Entry, KeptPart, Run, VersionVector};
 use super::{Gossip, State};
 use crate::error::Error;
 use crate::handler::{Records, SnapshotPosition};
@@ -29,6 +33,8 @@ pub(super) enum Record<S: State> {
     /// A snapshot of this node begins. The pieces that follow contain everything that this version
     /// names. The kept entries follow as runs.
     Start(VersionVector),
+    /// More kept entries follow. The pieces after them contain everything that this version names.
+    Bases(VersionVector),
     /// A piece of this node's snapshot.
     Piece(S::Piece),
     /// This node's snapshot ends.
@@ -44,9 +50,14 @@ pub(super) enum RecordRef<'a, S: State> {
     Part(usize, &'a S::Piece),
     Whole(&'a VersionVector),
     Start(&'a VersionVector),
+    Bases(&'a VersionVector),
     Piece(&'a S::Piece),
     End,
 }
+
+/// An offset in a snapshot with this bit is the arrival of a kept entry. Any other offset, except
+/// the first, is one more than a position of the state.
+const KEPT: u64 = 1 << 63;
 
 /// A snapshot of this node that is being recovered.
 #[derive(Debug)]
@@ -96,6 +107,13 @@ impl<S: State> Gossip<S> {
                 self.recovering = Some(Recovering { pieces: Vec::new(), runs: Vec::new() });
                 Ok(())
             }
+            Record::Bases(_) if self.recovering.is_none() => {
+                Err(Error::crash("the beginning of the snapshot is missing"))
+            }
+            Record::Bases(version) => {
+                self.replica.advance(&version);
+                Ok(())
+            }
             Record::Piece(piece) => match &mut self.recovering {
                 None => Err(Error::crash("the beginning of the snapshot is missing")),
                 Some(recovering) if S::MONOTONIC => {
@@ -133,12 +151,14 @@ impl<S: State> Gossip<S> {
     }
 
     fn end_snapshot(&mut self) -> Result<(), Error> {
-        let Some(Recovering { pieces, runs }) = self.recovering.take() else {
+        let Some(Recovering { pieces, mut runs }) = self.recovering.take() else {
             return Err(Error::crash("the beginning of the snapshot is missing"));
         };
         if !pieces.is_empty() {
             self.state.merge(pieces)?;
         }
+        // New entries were persisted between two parts of the kept ones, which are older.
+        runs.sort_by(|a, b| (&a.origin, a.start).cmp(&(&b.origin, b.start)));
         runs.into_iter().try_for_each(|run| self.recover_run(run))
     }
 
@@ -152,7 +172,7 @@ impl<S: State> Gossip<S> {
 
     /// Adds the part of a snapshot that begins at `from`, of about `bytes_max` bytes, and returns
     /// the position of the next part, as [`MessageHandler::snapshot`] does. The engine does not
-    /// change the section, which belongs to the handler. The first part holds the entries that are
+    /// change the section, which belongs to the handler. The first parts hold the entries that are
     /// kept for other nodes. The other parts hold the state.
     ///
     /// # Errors
@@ -166,33 +186,49 @@ impl<S: State> Gossip<S> {
         bytes_max: usize,
         records: &mut Records<'_>,
     ) -> Result<Option<SnapshotPosition>, Error> {
-        let next = match from.offset.checked_sub(1) {
-            None => {
-                self.snapshot_start(records)?;
-                // Cumulative entries contain the whole state.
-                (!S::Entry::CUMULATIVE).then_some(0)
+        let offset = match from.offset {
+            0 => {
+                records.add(&RecordRef::<S>::Start(&self.replica.bases()))?;
+                if self.replica.version().get(&self.origin) > 0 {
+                    // Names the log of this node, even if no entry of it is kept.
+                    let (origin, start) = (self.origin.clone(), self.replica.base(&self.origin));
+                    let run = Run { origin, start, entries: Vec::new() };
+                    records.add(&RecordRef::<S>::Own(&run))?;
+                }
+                self.snapshot_kept(0, bytes_max, records)?
             }
-            Some(position) => {
-                let (piece, next) = self.state.piece(position, bytes_max);
+            kept if kept & KEPT != 0 => self.snapshot_kept(kept & !KEPT, bytes_max, records)?,
+            place => {
+                let (piece, next) = self.state.piece(place.saturating_sub(1), bytes_max);
                 records.add(&RecordRef::<S>::Piece(&piece))?;
-                next
+                next.map(|position| position.saturating_add(1))
             }
         };
-        if next.is_none() {
+        if offset.is_none() {
             records.add(&RecordRef::<S>::End)?;
         }
-        let offset = next.map(|position| position.saturating_add(1));
         Ok(offset.map(|offset| SnapshotPosition { offset, ..from }))
     }
 
-    fn snapshot_start(&self, records: &mut Records<'_>) -> Result<(), Error> {
-        records.add(&RecordRef::<S>::Start(&self.replica.bases()))?;
+    /// Adds a part of the kept entries. Returns the offset of the next part of the snapshot.
+    fn snapshot_kept(
+        &self,
+        from: u64,
+        bytes_max: usize,
+        records: &mut Records<'_>,
+    ) -> Result<Option<u64>, Error> {
+        let KeptPart { runs, bases, next } = self.replica.kept_part(from, bytes_max);
+        if from > 0 {
+            records.add(&RecordRef::<S>::Bases(&bases))?;
+        }
         // The state contains these entries too. Duplicates are harmless.
-        for run in self.replica.kept() {
+        for run in runs {
             let is_own = run.origin == self.origin;
             let record = if is_own { RecordRef::Own(&run) } else { RecordRef::Others(&run) };
             records.add::<RecordRef<'_, S>>(&record)?;
         }
-        Ok(())
+        // Cumulative entries contain the whole state.
+        let pieces = (!S::Entry::CUMULATIVE).then_some(1);
+        Ok(next.map(|arrival| arrival | KEPT).or(pieces))
     }
 }

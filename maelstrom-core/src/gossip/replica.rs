@@ -181,6 +181,8 @@ struct Kept<T> {
     entry: T,
     /// The total size, in messages, of all entries ever kept in this log up to this one.
     sum: u64,
+    /// Number of entries, of all logs, that this replica had taken before this one.
+    arrival: u64,
 }
 
 /// The newest entries of one origin.
@@ -217,11 +219,11 @@ impl<T: Entry> Log<T> {
         self.base.saturating_add(self.entries.len() as u64)
     }
 
-    fn push(&mut self, entry: T) {
+    fn push(&mut self, entry: T, arrival: u64) {
         let before = self.entries.back().map_or(0, |newest| newest.sum);
         let sum = before.saturating_add(entry.encoded_len() as u64);
         self.bytes = self.bytes.saturating_add(footprint(&entry));
-        self.entries.push_back(Kept { entry, sum });
+        self.entries.push_back(Kept { entry, sum, arrival });
     }
 
     /// The kept entries with sequence numbers from `start` to before `end`.
@@ -271,6 +273,19 @@ pub struct Replica<T> {
     bytes_max: usize,
     /// Counts the changes of logs.
     changes: u64,
+    /// Counts the entries that this replica has taken.
+    arrivals: u64,
+}
+
+/// A part of the kept entries, for a snapshot.
+#[derive(Debug)]
+pub(super) struct KeptPart<T> {
+    pub(super) runs: Vec<Run<T>>,
+    /// The logs whose oldest kept entry is in this part, with the number of that entry. The entries
+    /// before it may have been dropped since the part before this one.
+    pub(super) bases: VersionVector,
+    /// The arrival of the first entry of the next part. `None`: this was the last part.
+    pub(super) next: Option<u64>,
 }
 
 /// The most bytes that a run adds to a message besides its entries and the name of its node.
@@ -295,7 +310,7 @@ impl<T: Entry> Replica<T> {
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         let (logs, version) = (BTreeMap::new(), VersionVector::default());
-        Self { logs, version, bytes: 0, newest_bytes: 0, bytes_max, changes: 0 }
+        Self { logs, version, bytes: 0, newest_bytes: 0, bytes_max, changes: 0, arrivals: 0 }
     }
 
     /// The version of this replica: the entries that it has.
@@ -320,13 +335,42 @@ impl<T: Entry> Replica<T> {
         bases
     }
 
-    /// The kept part of each log as a run, which may be empty.
-    pub fn kept(&self) -> impl Iterator<Item = Run<T>> {
-        self.logs.iter().map(|(origin, log)| Run {
-            origin: origin.clone(),
-            start: log.base,
-            entries: log.entries.iter().map(|kept| kept.entry.clone()).collect(),
-        })
+    /// The number of the first kept entry of a log.
+    pub(super) fn base(&self, origin: &Origin) -> u64 {
+        self.logs.get(origin).map_or(0, |log| log.base)
+    }
+
+    /// The kept entries in the order of their arrival: about `bytes_max` bytes of those that came
+    /// as number `from` or later, and at least one if there is any. Entries that come between two
+    /// parts are in a later one. O(origins + size of the result).
+    pub(super) fn kept_part(&self, from: u64, bytes_max: usize) -> KeptPart<T> {
+        let first = |log: &Log<T>| log.entries.partition_point(|kept| kept.arrival < from);
+        let left = self.logs.iter().map(|(origin, log)| (origin, log, first(log)));
+        let arrival =
+            |(_, log, place): &(_, &Log<T>, usize)| Some(log.entries.get(*place)?.arrival);
+        let mut left: BTreeMap<u64, _> =
+            left.filter_map(|log| Some((arrival(&log)?, log))).collect();
+        let (mut runs, mut bytes) = (BTreeMap::<&Origin, Run<T>>::new(), 0_usize);
+        let (mut bases, mut next) = (VersionVector::default(), None);
+        while let Some((arrived, (origin, log, place))) = left.pop_first() {
+            let Some(Kept { entry, .. }) = log.entries.get(place) else { continue };
+            bytes = bytes.saturating_add(entry.encoded_len());
+            if bytes > bytes_max && !runs.is_empty() {
+                next = Some(arrived);
+                break;
+            }
+            let run = runs.entry(origin).or_insert_with(|| {
+                if place == 0 {
+                    bases.raise(origin, log.base);
+                }
+                let start = log.base.saturating_add(place as u64);
+                Run { origin: origin.clone(), start, entries: Vec::new() }
+            });
+            run.entries.push(entry.clone());
+            let following = (origin, log, place.saturating_add(1));
+            left.extend(arrival(&following).map(|arrived| (arrived, following)));
+        }
+        KeptPart { runs: runs.into_values().collect(), bases, next }
     }
 
     /// Appends to the log of `origin`, and returns the entry's sequence number.
@@ -498,7 +542,8 @@ impl<T: Entry> Replica<T> {
                 log.drop_oldest(log.entries.len());
                 log.base = sequence;
             }
-            log.push(entry);
+            log.push(entry, self.arrivals);
+            self.arrivals = self.arrivals.saturating_add(1);
         }
         self.bytes = self.bytes.saturating_add(log.bytes);
         self.newest_bytes = self.newest_bytes.saturating_add(log.newest_bytes());

@@ -23,6 +23,7 @@ mod other_nodes;
 mod outages;
 mod restarts;
 mod sized;
+mod snapshots;
 mod states;
 mod work;
 
