@@ -70,8 +70,8 @@ fn challenge_3e_with_a_longer_period() {
     assert!(figures.median_ms < 1_000 && figures.max_ms < 2_000, "{figures:?}");
 }
 
-/// The first two seconds cost 2(n − 1) messages for each period, and one more to learn the round
-/// trip. The acknowledgements of the last beat cost n − 1.
+/// The first two seconds cost 2(n − 1) messages for each period, a few last calls, and one more to
+/// learn the round trip. The acknowledgements of the last beat cost n − 1.
 #[test]
 fn the_start_costs_no_more_than_the_periods_that_follow() {
     for seed in 0..5 {
@@ -80,7 +80,7 @@ fn the_start_costs_no_more_than_the_periods_that_follow() {
         let (world, figures) = run(options, None);
         let sent = world.net_stats().servers.sent;
         println!("seed {seed}: {sent} messages, {figures:?}");
-        assert!(sent <= 275, "seed {seed}: {sent} messages");
+        assert!(sent <= 285, "seed {seed}: {sent} messages");
         assert!(figures.max_ms < 600, "seed {seed}: {figures:?}");
     }
 }

@@ -161,8 +161,8 @@ fn a_broken_rule_is_noticed_by_the_sweep_of_all_faults() {
         (Rule::LeadWithWholeLog, 1),
         (Rule::SoleFollower, 0),
         (Rule::CompareAndSet, 10),
-        (Rule::CountProposed, 361),
-        (Rule::TruncateByEpoch, 2_116),
+        (Rule::CountProposed, 416),
+        (Rule::TruncateByEpoch, 2_341),
     ] {
         let find = |seed| with_all_faults(Rules::without(rule), seed);
         is_noticed(rule, "all faults", first, find);
@@ -175,7 +175,7 @@ fn a_broken_rule_is_noticed_by_the_sweep_of_all_faults() {
 #[test]
 fn a_broken_rule_about_lost_records_is_noticed_by_the_sweep_with_a_bad_disk() {
     for (rule, first) in
-        [(Rule::MinInSync, 18), (Rule::ClearEligible, 84), (Rule::PersistEpoch, 1_443)]
+        [(Rule::MinInSync, 18), (Rule::ClearEligible, 84), (Rule::PersistEpoch, 4_615)]
     {
         let find = |seed| with_a_bad_disk(Rules::without(rule), seed);
         is_noticed(rule, "a bad disk", first, find);
@@ -208,7 +208,7 @@ fn a_broken_rule_about_the_whole_log_is_noticed_by_the_sweep_with_power_losses()
 #[test]
 fn a_broken_rule_about_joining_is_noticed_where_the_others_crash_then() {
     // The seeds before the second number show nothing.
-    for (rule, first) in [(Rule::CountJoining, 400), (Rule::JoinCaughtUp, 737)] {
+    for (rule, first) in [(Rule::CountJoining, 458), (Rule::JoinCaughtUp, 883)] {
         let find = |seed| {
             with_staged(
                 crate::staged::with_joins,
@@ -239,7 +239,7 @@ fn a_broken_rule_about_errors_is_noticed_where_sends_are_refused() {
             seed,
         )
     };
-    is_noticed(rule, "refusals", 2, find);
+    is_noticed(rule, "refusals", 35, find);
 }
 
 #[test]
@@ -254,5 +254,5 @@ fn a_broken_rule_about_floors_is_noticed_where_messages_are_deleted_soon() {
         )
     };
     // The seeds before this one show nothing.
-    is_noticed(rule, "deletions", 113, find);
+    is_noticed(rule, "deletions", 205, find);
 }

@@ -116,14 +116,14 @@ pub(super) struct Slot {
     is_guess: bool,
     /// How many entries this node has appended since the last slot.
     appended: u32,
-    /// Whether this node appended little before the last slot, so it may send once more before the
-    /// beat.
+    /// Whether this node may send once more before the beat: it appended little before the last
+    /// slot, or that slot was early because the period is a guess.
     has_last_call: bool,
 }
 
 /// How many entries a leaf may append before a slot and still have a last call. Under a higher load
 /// there would be news for many last calls.
-const LAST_CALL_ENTRIES: u32 = 2;
+const LAST_CALL_ENTRIES: u32 = 3;
 
 /// How early a leaf plans to reach its hub. If it is only a little late, its news waits for a whole
 /// period.
@@ -235,7 +235,8 @@ impl Slot {
         }
         let beat = now.saturating_add(round_trip);
         let was_last_call = self.beat.is_some_and(|(last, _)| beat <= last);
-        self.has_last_call = !was_last_call && appended <= LAST_CALL_ENTRIES;
+        let is_light = appended <= LAST_CALL_ENTRIES || self.is_guess;
+        self.has_last_call = is_light && !was_last_call;
         match &mut self.beat {
             // This message is in time for the beat that the previous one awaits.
             Some(_) if was_last_call => {}
@@ -324,7 +325,7 @@ mod tests {
         let last_call = Duration::from_micros(1_192_500);
         // Nothing was sent in the slot at 1170.
         assert_eq!(slot().flush_at(ms(1_171), Some(ms(200)), ms(0)), last_call);
-        for (entries, at) in [(2, last_call), (3, ms(1_570))] {
+        for (entries, at) in [(3, last_call), (4, ms(1_570))] {
             let mut slot = slot();
             assert_eq!(slot.flush_at(ms(1_010), Some(ms(200)), ms(0)), ms(1_170));
             tell(&mut slot, entries, ms(1_170));

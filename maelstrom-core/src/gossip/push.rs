@@ -31,7 +31,7 @@ pub(super) const PERIOD_MAX: Duration = Duration::from_secs(10);
 
 /// The learned period in round trips. It is the longest one with which a value reaches 25 nodes
 /// within 600 ms at 100 ms per hop, with some room for nodes that are late.
-const PERIOD_ROUND_TRIPS: f64 = 2.26;
+const PERIOD_ROUND_TRIPS: f64 = 2.27;
 
 impl<S: State> Gossip<S> {
     /// Whether there may be news for a peer.

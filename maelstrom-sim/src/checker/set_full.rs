@@ -136,13 +136,17 @@ impl<'h> Elements<'h> {
         all
     }
 
-    /// The events that show the outcome of a value.
+    /// The events that show the outcome of a value. For a value that is only in a read once too
+    /// often, these are the invocation of its add and the end of the first such read.
     fn evidence(&self, text: &str, history: &History) -> Vec<usize> {
         let element = self.place(text).and_then(|at| self.elements.get(at));
+        let is_lost = element.is_some_and(|element| matches!(element.outcome(), Outcome::Lost(_)));
+        if let Some((_, read)) = self.repeated.get(text).filter(|_| !is_lost) {
+            return element.map(|element| element.added).into_iter().chain([*read]).collect();
+        }
         let phantom = self.phantoms.get(text).copied();
-        let repeated = self.repeated.get(text).map(|(_, read)| *read);
         let known = element.into_iter().flat_map(|element| element.evidence(history));
-        known.chain(phantom).chain(repeated).collect()
+        known.chain(phantom).collect()
     }
 
     fn place(&self, text: &str) -> Option<usize> {
@@ -220,8 +224,8 @@ impl<'h> Elements<'h> {
         };
         if shown.0 == round {
             shown.1 += 1;
-            let most = self.repeated.entry(element.text).or_default();
-            *most = (shown.1, read.ended.0).max(*most);
+            let (most, first) = self.repeated.entry(element.text).or_insert((0, read.ended.0));
+            (*most, *first) = (shown.1.max(*most), read.ended.0.min(*first));
             return;
         }
         *shown = (round, 1);

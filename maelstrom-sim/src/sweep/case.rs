@@ -242,7 +242,7 @@ fn describe_plan(about: &str, options: &Options) -> String {
     let mut about = if about.is_empty() { String::new() } else { format!("{about}\n") };
     if let Some(kept) = &options.operations {
         let kept = ranges(kept);
-        about.push_str(&format!("Of the operations before the end only these begin: {kept}\n"));
+        about.push_str(&format!("Of the client operations before the final ones, counted from 0, only these run: {kept}\n"));
     }
     format!(
         "{} nodes, {:.0} operations per second, latency {:?}\n{about}What the nemesis does:\n{}",

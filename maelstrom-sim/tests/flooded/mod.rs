@@ -69,7 +69,8 @@ fn check_refusals(world: &World) {
     let at_it = || ends(world.history()).filter(|op| is_flooded(op));
     let refused = at_it().filter(is_refusal).count();
     let taken = at_it().count() - refused;
-    let (sent, most) = ((RATE * SECONDS) as usize, (LIMIT * SECONDS + LIMIT) as usize);
+    // The last request may come a little after its time, when there is one more to take.
+    let (sent, most) = ((RATE * SECONDS) as usize, (LIMIT * SECONDS + LIMIT + 1) as usize);
     assert!(at_it().count() > sent * 8 / 10, "only {} requests came", at_it().count());
     assert!((most * 8 / 10..=most).contains(&taken), "{taken} of {most} were taken");
     assert!(at_it().filter(is_refusal).all(|op| op.is_definite));

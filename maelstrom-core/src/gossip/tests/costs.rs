@@ -54,7 +54,7 @@ fn a_start_under_load_costs_one_exchange_and_keeps_to_the_period() {
             // what came just after the greetings is everywhere after a period, a grace of half a
             // margin and two hops.
             assert_eq!(cluster.messages_sent, per_round(&cluster) + 1);
-            cluster.run_for(period.unwrap_or(ms(452)) + ms(15) - beat::COLLECTING);
+            cluster.run_for(period.unwrap_or(ms(454)) + ms(15) - beat::COLLECTING);
             cluster.assert_converged();
             assert_eq!(cluster.messages_sent, 2 * per_round(&cluster) + 1);
         }
