@@ -34,11 +34,12 @@ impl Command {
         let mut args = args.collect::<Option<Vec<String>>>()?;
         let folder = std::env::current_dir().ok()?;
         folder.to_str()?;
-        // If a flag occurs several times, the last one counts. The arguments of the node follow a
-        // `--`.
+        // The arguments of the node follow a `--`.
         let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
-        let once = ["--test-count", "1", "--seed"].map(ToOwned::to_owned);
-        args.splice(end..end, once.into_iter().chain([seed.to_string()]));
+        let node_args = args.split_off(end);
+        let args = without(args, &["--test-count", "--seed"]).into_iter();
+        let once = ["--test-count", "1", "--seed"].map(ToOwned::to_owned).into_iter();
+        let args = args.chain(once).chain([seed.to_string()]).chain(node_args).collect();
         Some(Self { folder, args })
     }
 
@@ -75,6 +76,22 @@ pub(super) fn prepare(args: &ReplayArgs) -> anyhow::Result<Vec<OsString>> {
     Ok(command.args.into_iter().map(OsString::from).collect())
 }
 
+/// The arguments without these flags and their values.
+fn without(args: Vec<String>, flags: &[&str]) -> Vec<String> {
+    let mut args = args.into_iter();
+    let mut kept = Vec::new();
+    while let Some(arg) = args.next() {
+        let (flag, value) = arg.split_once('=').map_or((&*arg, None), |(f, v)| (f, Some(v)));
+        if !flags.contains(&flag) {
+            kept.push(arg);
+        } else if value.is_none() {
+            // The next argument is the flag's value.
+            args.next();
+        }
+    }
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,10 +105,10 @@ mod tests {
 
     #[test]
     fn one_test_with_its_seed_is_run_again() {
-        let args = ["x", "test", "--test-count", "9", "--seed=1", "--", "--seed", "2"];
+        let args = ["x", "test", "--test-count", "9", "--rate=5", "--seed=1", "--", "--seed", "2"];
         let args = args.map(OsString::from);
         let command = Command::new(&args, 7).unwrap();
-        let text = "x test --test-count 9 --seed=1 --test-count 1 --seed 7 -- --seed 2";
+        let text = "x test --rate=5 --test-count 1 --seed 7 -- --seed 2";
         assert_eq!(command.for_shell(), text);
     }
 
