@@ -1,4 +1,4 @@
-//! A strategy for arbitrary JSON values, for property tests.
+//! A strategy for arbitrary JSON values, and the number of cases, for property tests.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -18,4 +18,13 @@ pub(crate) fn any_json() -> impl Strategy<Value = Value> {
                 .prop_map(|map| map.into_iter().collect()),
         ]
     })
+}
+
+/// The configuration of properties with this number of cases, unless `PROPTEST_CASES` asks for
+/// another.
+#[expect(clippy::disallowed_methods, reason = "a test has no other command line")]
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let is_asked = std::env::var_os("PROPTEST_CASES").is_some();
+    ProptestConfig { cases: if is_asked { default.cases } else { cases }, ..default }
 }

@@ -229,10 +229,10 @@ impl MessageHandler for Keeper {
 #[tokio::test]
 async fn a_snapshot_is_taken_in_parts_while_messages_are_answered() {
     const KEYS: usize = 50;
-    const COUNT: usize = 1_500;
+    const COUNT: usize = 1_000;
     let dir = tempfile::tempdir().unwrap();
     let config = Config { data_dir: Some(dir.path().into()), ..Config::default() };
-    let text = |n: usize| format!("{n} {}", "x".repeat(1_000));
+    let text = |n: usize| format!("{n} {}", "x".repeat(2_000));
     let (mut client, server) = tokio::io::duplex(1 << 20);
     let (input, output) = tokio::io::split(server);
     let node = RawNode::new(Keeper::default(), [7; 32], true);
@@ -321,7 +321,7 @@ impl AsyncRead for Endless {
         let parts = self.work.lock().unwrap().iter().filter(|what| **what == "part").count();
         let body = match (self.count, parts) {
             (0, _) => r#"{"type":"init","msg_id":0,"node_id":"n1","node_ids":["n1"]}"#.to_owned(),
-            (n @ 1..3_000, 0..60) => {
+            (n @ 1..1_000, 0..20) => {
                 let text = "x".repeat(20_000);
                 format!(r#"{{"type":"keep","msg_id":{n},"key":{},"text":"{text}"}}"#, n % 50)
             }
@@ -368,6 +368,6 @@ async fn a_request_that_waits_is_answered_before_the_next_part_of_a_snapshot() {
     let output = Noted(Arc::clone(&work));
     drive(node, &config, input, output, std::future::pending()).await.unwrap();
     let work = work.lock().unwrap();
-    assert_eq!(work.iter().filter(|what| **what == "part").count(), 60);
+    assert_eq!(work.iter().filter(|what| **what == "part").count(), 20);
     assert!(!work.windows(2).any(|pair| pair == ["part", "part"]), "{work:?}");
 }

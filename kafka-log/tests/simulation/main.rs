@@ -16,6 +16,8 @@ mod flooded;
 mod forged;
 mod forgetful;
 mod mutants;
+#[path = "../../../maelstrom-sim/tests/seeds/mod.rs"]
+mod seeds;
 #[path = "../../../maelstrom-sim/tests/mutants/shrunk.rs"]
 mod shrunk;
 mod sized;

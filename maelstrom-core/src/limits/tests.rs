@@ -106,6 +106,11 @@ proptest! {
         prop_assert!(is_within(rate, &taken), "{:?}", taken);
     }
 
+}
+
+proptest! {
+    #![proptest_config(crate::any_json::cases(64))]
+
     /// This includes clients that lose their bucket to another client.
     #[test]
     fn no_client_and_not_all_of_them_get_more_than_their_limit(

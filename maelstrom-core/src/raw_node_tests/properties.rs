@@ -119,7 +119,7 @@ fn assert_serves(session: &mut Session) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(crate::any_json::cases(100))]
 
     #[test]
     fn no_bytes_can_harm_a_node(

@@ -188,7 +188,7 @@ fn a_snapshot_is_written_and_put_in_place_without_a_sync_on_the_nodes_thread() {
 fn records_that_come_while_parts_are_written_keep_their_place_whatever_their_size() {
     let (dir, mut store) = replacing();
     let mut all = part("one");
-    for (number, bytes) in (100..).zip([10, 3 << 20, 9 << 20, 10]) {
+    for (number, bytes) in (100..).zip([10, 5 << 18, (8 << 20) + 1, 10]) {
         let name = number.to_string();
         store.add_part(Ok(part(&name)), false);
         let records = [batch(number..number + 1), vec![vec![b'x'; bytes]]].concat();

@@ -43,10 +43,10 @@ fn a_log_that_no_process_reads_does_not_stop_the_node_and_its_loss_is_reported()
 fn a_node_that_traces_everything_answers_although_no_process_reads_its_log() {
     let mut process = Process::with_unread_log(command(&[]).env("RUST_LOG", "trace"));
     process.expect(INIT, INIT_OK);
-    for id in 1..=20_000 {
+    for id in 1..=8_000 {
         process.send("c1", &echo(id, "1"));
     }
-    for id in 1..=20_000 {
+    for id in 1..=8_000 {
         assert_eq!(process.next(), reply(&echo_ok(id, "1")));
     }
     process.read_log();

@@ -154,7 +154,7 @@ fn only(fault: Fault) -> Sweep {
 fn a_generator_that_persists_first_holds_on_any_disk() {
     let all = Fault::ALL.into_iter().chain(Fault::HARDWARE);
     let good = |_: &NodeId| Counter::new(Mutation::None);
-    Sweep::new(UniqueIds::default(), all).test(40, good);
+    Sweep::new(UniqueIds::default(), all).test(8, good);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_slow_or_stalled_disk_shows_that_generators_do_not_fence_a_leader_that_is_no
     // No reply takes as long as that from a good disk.
     let patience = Duration::from_millis(1_300);
     let build = |_: &NodeId| Counter::new(Mutation::TakesOver(patience));
-    Sweep::new(UniqueIds::default(), []).test(20, build);
+    Sweep::new(UniqueIds::default(), []).test(5, build);
     is_caught(&only(Fault::SlowDisk), "an unfenced leader, slow disk", "duplicated-count", build);
     is_caught(&only(Fault::StalledDisk), "an unfenced leader, stalled", "duplicated-count", build);
 }
@@ -177,6 +177,6 @@ fn a_slow_or_stalled_disk_shows_that_generators_do_not_fence_a_leader_that_is_no
 #[test]
 fn a_clock_that_drifts_shows_that_ids_are_times_of_the_wall_clock() {
     let build = |_: &NodeId| Counter::new(Mutation::WallClock);
-    Sweep::new(UniqueIds::default(), []).test(20, build);
+    Sweep::new(UniqueIds::default(), []).test(5, build);
     is_caught(&only(Fault::Drift), "times as ids, drift", "duplicated-count", build);
 }

@@ -20,7 +20,7 @@ use maelstrom_sim::sweep::Sweep;
 use maelstrom_sim::workload::Workload;
 
 /// How many seeds to run with a correct handler, unless `SEEDS` says otherwise.
-const GOOD_SEEDS: u64 = 4;
+const GOOD_SEEDS: u64 = 3;
 
 /// All faults that the correct handler of a workload tolerates. An echo without a reply is always
 /// an error, so its nodes may not pause or crash.

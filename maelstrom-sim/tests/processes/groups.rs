@@ -89,7 +89,7 @@ fn a_kill_and_a_pause_reach_the_node_behind_its_wrapper() {
         // Only one life of the node runs at any time.
         most = most.max(alive("--max-line-bytes 7000004").len());
         // Listing processes is more expensive than the whole run.
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(60));
     }
     let run = Finished::of(run);
     assert_eq!(most, 1, "{}", run.stderr());

@@ -106,7 +106,7 @@ fn what_a_node_has_not_read_is_limited_also_while_it_is_paused() {
 #[test]
 fn a_node_that_prints_rubbish_for_ever_does_not_hold_up_the_test() {
     let place = Place::new();
-    let bin = place.script("#!/bin/sh\nsleep 8\nexec yes rubbish\n");
+    let bin = place.script("#!/bin/sh\nsleep 9\nexec yes rubbish\n");
     let run = place.start(&bin, "-w echo --node-count 1 --time-limit 1");
     let stderr = ends_within(run, Duration::from_secs(20)).crashed();
     assert!(stderr.contains("n0 did not answer `init` within 10 s"), "{stderr}");

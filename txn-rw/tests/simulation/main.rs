@@ -15,4 +15,6 @@ mod hunt;
 mod mutants;
 #[path = "../../../maelstrom-sim/tests/restored/mod.rs"]
 mod restored;
+#[path = "../../../maelstrom-sim/tests/seeds/mod.rs"]
+mod seeds;
 mod virtual_time;

@@ -30,6 +30,7 @@ use txn_rw::{
 };
 
 use crate::hunt::is_caught;
+use crate::seeds::seeds;
 
 /// The fault of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,7 +200,7 @@ fn sweep_of() -> Sweep {
 
 #[test]
 fn a_map_with_nothing_wrong_is_not_blamed() {
-    for seed in 0..6 {
+    for seed in seeds(3) {
         assert!(sweep_of().run(seed, |_| Sick::<true>::new(Mutant::None)).is_ok(), "{seed}");
     }
 }
@@ -239,7 +240,7 @@ fn the_weaker_levels_are_not_blamed_for_what_they_permit() {
         (Isolation::ReadCommitted, Model::ReadCommitted),
         (Isolation::ReadUncommitted, Model::ReadUncommitted),
     ] {
-        for seed in 0..4 {
+        for seed in seeds(2) {
             let mut workload = TxnRwRegister::strongest_available();
             workload.options.consistency_models = vec![model];
             let test = Sweep::new(workload, Fault::ALL).test_for(seed);

@@ -34,7 +34,7 @@ fn patience(cluster: &Cluster<Set>) -> Duration {
 
 #[test]
 fn with_a_dead_hub_everyone_else_gets_everything_from_the_next() {
-    with_seeds(10, |seed| {
+    with_seeds(5, |seed| {
         let mut cluster = settled(seed, 6);
         cluster.kill(0);
         let at = cluster.rng.random_range(1..6);
@@ -71,14 +71,14 @@ fn a_dead_node_is_not_tried_more_often_under_load() {
         cluster.kill(dead);
         append_for(&mut cluster, 10);
         let mut probes = 0;
-        for n in 0..3_000 {
+        for n in 0..2_000 {
             if n % 5 == 0 {
                 cluster.append_anywhere(1);
             }
             cluster.run_for(ms(1));
             probes += (0..8).map(|from| cluster.intercept(from, dead).len()).sum::<usize>();
         }
-        assert!(probes > 0 && probes <= 6 * 7, "{probes} probes of n{dead}");
+        assert!(probes > 0 && probes <= 4 * 7, "{probes} probes of n{dead}");
     }
 }
 
@@ -154,7 +154,7 @@ fn two_halves_find_each_other_within_two_probes() {
 
 #[test]
 fn two_hubs_that_die_at_once_lose_nothing() {
-    with_seeds(10, |seed| {
+    with_seeds(5, |seed| {
         let mut cluster = settled(seed, 7);
         let first = cluster.append(0);
         cluster.run_for(ms(cluster.rng.clone().random_range(0..30)));
@@ -191,7 +191,7 @@ fn with_two_dead_hubs_the_third_is_found_a_patience_later() {
 
 #[test]
 fn a_hub_that_sleeps_misses_nothing_and_holds_nothing_up_for_long() {
-    with_seeds(10, |seed| {
+    with_seeds(5, |seed| {
         let mut cluster = settled(seed, 6);
         let late = cluster.append(0);
         cluster.pause(0);
@@ -210,7 +210,7 @@ fn a_hub_that_sleeps_misses_nothing_and_holds_nothing_up_for_long() {
 
 #[test]
 fn a_hub_that_some_cannot_reach_loses_nothing() {
-    with_seeds(12, |seed| {
+    with_seeds(6, |seed| {
         let mut cluster = settled(seed, 7);
         let cut = cluster.rng.random_range(1..6);
         let (left, right) = (&[1, 2, 3, 4, 5, 6][..cut], [0]);
@@ -261,7 +261,7 @@ fn a_hub_that_comes_and_goes_is_trusted_less_each_time() {
 
 #[test]
 fn an_introduction_that_is_lost_is_made_again() {
-    for seed in 0..10 {
+    with_seeds(5, |seed| {
         let mut cluster: Cluster<Set> = Cluster::new(seed, 3, Config::default(), steady(10));
         cluster.append(0);
         cluster.run_for(secs(10));
@@ -285,7 +285,7 @@ fn an_introduction_that_is_lost_is_made_again() {
         assert!(!cluster.intercept(1, 2).is_empty());
         cluster.run_for(bound(&cluster));
         cluster.assert_converged();
-    }
+    });
 }
 
 #[test]

@@ -63,6 +63,14 @@ impl<const BYTES: usize> Values for Sized<BYTES> {
         self.0.applied()
     }
 
+    fn is_within(&self, all: &BTreeSet<u32>) -> bool {
+        self.0.is_within(all)
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
     fn values_in(piece: &Vec<u32>) -> usize {
         piece.len()
     }
