@@ -1,4 +1,6 @@
-//! A follower that starts again gets a summary of the deleted entries, in parts.
+//! A follower whose log ends before the leader's first entry begins a new log at that entry. For
+//! this it gets a summary of the deleted entries, a [`Floor`]: a number for each key (its next
+//! offset) and for each producer (sends below it are too old).
 //!
 //! A log may have deleted messages of many keys and producers, and keys may be long: a whole
 //! [`Floor`] can be longer than a line. So the leader sends it in parts ([`FloorPart`]), one at a
@@ -15,7 +17,7 @@
 //!
 //! The invariants:
 //!
-//! * A part names the newest part that its follower has confirmed. The follower takes the part only
+//! * A part names the newest part that its follower has confirmed (`after`). The follower takes the part only
 //!   if it still holds all parts up to that one. The leader counts a number as known only if a
 //!   confirmed part had it. So a follower that takes a part holds every number that the leader
 //!   counts as known.

@@ -105,6 +105,8 @@ fn messages_grow_with_the_nodes_and_not_with_the_load() {
         (25, 50.0, Constant, 1.1),
         (5, 250.0, Constant, 1.1),
         (10, 50.0, Uniform, 1.2),
+        (25, 50.0, Uniform, 1.2),
+        (10, 50.0, Exponential, 1.4),
         (25, 50.0, Exponential, 1.6),
     ] {
         // With random latencies, one run proves little.

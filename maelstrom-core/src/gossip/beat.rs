@@ -2,18 +2,19 @@
 //! does.
 //!
 //! With one message per period and link in each direction, n nodes need 2(n − 1) messages per
-//! period, whatever the load. A value waits for the slot of its leaf. The hub then passes it on
-//! almost at once. So it reaches every node within a period and two hops:
+//! period, whatever the load. A value waits until its leaf sends: for the *slot* of the leaf. It
+//! reaches the hub a margin before the next beat. So it reaches every node within a period, a margin
+//! and two hops:
 //!
 //! ```text
-//! hub   ──B────────────────────B────────────────────B──
+//! hub   ──B────────────────────B────────────────────B──    B: a beat, ▼: its arrival
 //!          \                ↗    \               ↗
 //! leaf  ────▼─────────────S───────▼────────────S───────    S = ▼ + period − round trip − margin
 //! ```
 //!
-//! A leaf that arrives just after the beat delays its news by a whole period, so the margin has to be
-//! generous. But then a value that comes just after the slot waits for a period and a margin. So a
-//! leaf with few values has a *last call* later in the margin. News since the slot goes out then. It
+//! News that arrives just after a beat waits for a whole period, so the margin has to be generous.
+//! But a value that comes just after the slot waits for the margin as well. So a leaf that has
+//! appended little has a *last call* later in the margin. News since the slot goes out then. It
 //! reaches the same beat if all goes well, and is early for the next one if not.
 //!
 //! An idle leaf or hub sends a new value at once, so a lone value takes only two hops.

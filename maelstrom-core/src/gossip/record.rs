@@ -2,7 +2,8 @@
 //!
 //! A snapshot consists of a beginning, the entries that are kept for other nodes, the state in
 //! pieces, and an end. Entries that are persisted in between are among its records. All entries are
-//! applied after all pieces have been merged, so a piece may already contain some of them.
+//! applied after all pieces have been merged, so a piece may already contain some of them. A
+//! snapshot that this node gets from a peer has records of its own: `Part` and `Whole`.
 //!
 //! The kept entries come in parts, in the order of their arrival. Between two parts the node may
 //! drop old entries. The next part then names the first entry that is left: the state, whose pieces

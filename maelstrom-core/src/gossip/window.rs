@@ -13,8 +13,8 @@
 //!
 //! A batch may be larger than configured, since a single entry may be. So the sender counts the
 //! bytes as well: the batches of a window together take at most [`WINDOW_BYTES_MAX`]. One batch is
-//! always sent, whatever its size. The size of a full batch is no limit here: where most entries
-//! are larger than a batch, a window would be a single batch.
+//! always sent, whatever its size. The limit in bytes is a constant, and not the number of batches
+//! times the size of a full batch: otherwise one entry larger than a batch would fill the window.
 
 use std::time::Duration;
 
