@@ -128,6 +128,15 @@ impl<'de> Deserialize<'de> for ErrorCode {
 ///
 /// A handler returns one from [`MessageHandler::message`](crate::MessageHandler::message), and the
 /// core answers the request with it.
+///
+/// ```
+/// use maelstrom_core::{Error, ErrorCode};
+///
+/// let error = Error::temporarily_unavailable("no leader");
+/// assert_eq!((error.code, error.is_definite()), (ErrorCode::TemporarilyUnavailable, true));
+/// // After a timeout, the operation may have happened.
+/// assert!(!Error::timeout("no answer").is_definite());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{code}: {text}")]
 pub struct Error {

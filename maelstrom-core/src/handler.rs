@@ -24,6 +24,61 @@ pub type NoEvent = Infallible;
 /// The core answers some requests itself, and the handler never sees them: a type that `Payload`
 /// does not have gets error 10, and fields that do not fit get error 12. Requests that come before
 /// `init` wait for it.
+///
+/// A counter that keeps its value on disk, and tells it to the other nodes once a second:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use maelstrom_core::{Error, MessageHandler, Node, Request};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Deserialize, Serialize)]
+/// #[serde(rename_all = "snake_case")]
+/// enum Payload {
+///     Add { delta: u64 },
+///     AddOk,
+///     Value { value: u64 },
+/// }
+///
+/// struct Tick;
+///
+/// #[derive(Default)]
+/// struct Counter {
+///     value: u64,
+/// }
+///
+/// impl MessageHandler for Counter {
+///     const RECORD_FORMAT: Option<&'static str> = Some("counter 1");
+///     type Payload = Payload;
+///     type Event = Tick;
+///
+///     fn recover(&mut self, record: &[u8]) -> Result<(), Error> {
+///         let delta: u64 = serde_json::from_slice(record)
+///             .map_err(|error| Error::crash(error.to_string()))?;
+///         self.value += delta;
+///         Ok(())
+///     }
+///
+///     fn started(&mut self, node: &mut Node<Tick>) {
+///         node.set_timer(Duration::from_secs(1), Tick);
+///     }
+///
+///     fn message(&mut self, node: &mut Node<Tick>, from: &Request, payload: Payload) -> Result<(), Error> {
+///         if let Payload::Add { delta } = payload {
+///             self.value += delta;
+///             node.persist(&delta);
+///             node.reply(from, &Payload::AddOk);
+///         }
+///         Ok(())
+///     }
+///
+///     fn event(&mut self, node: &mut Node<Tick>, Tick: Tick) {
+///         node.send_to_peers(&Payload::Value { value: self.value });
+///         node.set_timer(Duration::from_secs(1), Tick);
+///     }
+/// }
+/// ```
 pub trait MessageHandler {
     /// The format of the records that the node persists, and its version, such as `counter 1`. The
     /// driver stores it with the records, so that another program does not read them as its own.

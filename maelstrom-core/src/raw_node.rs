@@ -53,6 +53,38 @@ use crate::trace;
 /// [`Limits::pending_bytes`]. The handler gets them in their order, once it has started. A request
 /// gets error 11 if it does not fit, or if the input ends without an `init`.
 ///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use maelstrom_core::{Clock, Error, MessageHandler, NoEvent, Node, Output, RawNode, Request};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Deserialize, Serialize)]
+/// # #[serde(rename_all = "snake_case")]
+/// # enum Payload { Ping, Pong }
+/// # struct Ping;
+/// # impl MessageHandler for Ping {
+/// #     type Payload = Payload;
+/// #     type Event = NoEvent;
+/// #     fn message(&mut self, node: &mut Node<NoEvent>, from: &Request, _: Payload) -> Result<(), Error> {
+/// #         node.reply(from, &Payload::Pong);
+/// #         Ok(())
+/// #     }
+/// # }
+///
+/// let mut node = RawNode::new(Ping, [7; 32], false);
+/// let clock = Clock { monotonic: Duration::ZERO, wall: Duration::ZERO };
+/// node.handle_line(clock, br#"{"src":"c1","dest":"n1","body":{"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1"]}}"#);
+/// node.handle_line(clock, br#"{"src":"c1","dest":"n1","body":{"type":"ping","msg_id":2}}"#);
+/// let mut text = String::new();
+/// while let Some(Output::Lines(lines)) = node.poll_output() {
+///     text += &String::from_utf8(lines)?;
+/// }
+/// assert!(text.contains("init_ok") && text.contains("pong"));
+/// # Ok::<(), std::string::FromUtf8Error>(())
+/// ```
+///
 /// [`Limits::pending_bytes`]: crate::limits::Limits::pending_bytes
 #[derive(Debug)]
 pub struct RawNode<H: MessageHandler> {

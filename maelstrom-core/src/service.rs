@@ -22,6 +22,22 @@ use crate::node::Node;
 use crate::rpc::{Reply, RpcError, RpcResult};
 
 /// A client of one of the key-value stores.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use maelstrom_core::service::{Cas, KvClient};
+/// use maelstrom_core::{Node, RpcError};
+///
+/// enum Event {
+///     Read(Result<Option<u64>, RpcError>),
+///     Added(Result<Cas, RpcError>),
+/// }
+///
+/// fn begin(node: &mut Node<Event>) {
+///     KvClient::lin_kv(Duration::from_secs(1)).read(node, "total", Event::Read);
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct KvClient {
     service: NodeId,
@@ -184,6 +200,20 @@ impl KvClient {
 }
 
 /// A client of the timestamp oracle `lin-tso`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use maelstrom_core::{Node, RpcError, service::TsoClient};
+///
+/// enum Event {
+///     Stamped(Result<u64, RpcError>),
+/// }
+///
+/// fn ask_for_a_stamp(node: &mut Node<Event>) {
+///     TsoClient::new(Duration::from_secs(1)).ts(node, Event::Stamped);
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct TsoClient {
     service: NodeId,

@@ -57,6 +57,38 @@ const SYNC_MAX_MS: [u64; 3] = [1, 20, 300];
 /// If nodes and world exchange messages forever at the same virtual time, the test
 /// [fails](World::failure).
 ///
+/// ```
+/// use std::time::Duration;
+///
+/// use maelstrom_sim::Test;
+/// use maelstrom_sim::options::Options;
+/// use maelstrom_sim::simulate::simulate;
+/// use maelstrom_sim::workload::Echo;
+///
+/// # use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Deserialize, Serialize)]
+/// # #[serde(rename_all = "snake_case")]
+/// # enum Payload { Echo { echo: serde_json::Value }, EchoOk { echo: serde_json::Value } }
+/// # struct MyNode;
+/// # impl MessageHandler for MyNode {
+/// #     type Payload = Payload;
+/// #     type Event = NoEvent;
+/// #     fn message(&mut self, node: &mut Node<NoEvent>, from: &Request, payload: Payload) -> Result<(), Error> {
+/// #         if let Payload::Echo { echo } = payload {
+/// #             node.reply(from, &Payload::EchoOk { echo });
+/// #         }
+/// #         Ok(())
+/// #     }
+/// # }
+/// let options = Options { rate: 20.0, time_limit: Duration::from_secs(2), seed: 7, ..Options::default() };
+/// let world = simulate(Test::new(Echo::default(), options), |_| MyNode);
+/// world.assert_valid();
+/// // The operations that the clients saw, and the figures.
+/// assert!(world.history().client_ops().count() > 20);
+/// assert_eq!(world.net_stats().servers.sent, 0);
+/// ```
+///
 /// # Panics
 ///
 /// If a handler panics, or cannot recover a record that it persisted.

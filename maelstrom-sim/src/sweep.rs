@@ -63,6 +63,31 @@ use self::shard::{Shard, ShardResult};
 pub const FULL: u64 = 1_000;
 
 /// A sweep: a workload, with the faults that its nodes must tolerate.
+///
+/// ```
+/// use maelstrom_sim::nemesis::Fault;
+/// use maelstrom_sim::sweep::Sweep;
+/// use maelstrom_sim::workload::Echo;
+///
+/// # use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Deserialize, Serialize)]
+/// # #[serde(rename_all = "snake_case")]
+/// # enum Payload { Echo { echo: serde_json::Value }, EchoOk { echo: serde_json::Value } }
+/// # struct MyNode;
+/// # impl MessageHandler for MyNode {
+/// #     type Payload = Payload;
+/// #     type Event = NoEvent;
+/// #     fn message(&mut self, node: &mut Node<NoEvent>, from: &Request, payload: Payload) -> Result<(), Error> {
+/// #         if let Payload::Echo { echo } = payload {
+/// #             node.reply(from, &Payload::EchoOk { echo });
+/// #         }
+/// #         Ok(())
+/// #     }
+/// # }
+/// // Five seeds, or as many as the environment variable `SEEDS` asks for.
+/// Sweep::new(Echo::default(), [Fault::Partition, Fault::Clock]).test(5, |_| MyNode);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Sweep {
     /// The workload. Each seed may change its own options: see [`Workload::for_sweep`].

@@ -215,7 +215,62 @@ impl Default for Config {
 }
 
 /// The state that the entries build: the join of all applied entries, in any order of the origins'
-/// logs.
+/// logs. [`forward_to_gossip!`](crate::forward_to_gossip) shows a whole handler.
+///
+/// ```
+/// use maelstrom_core::Error;
+/// use maelstrom_core::gossip::{Entry, Origin, State};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Clone, Debug, Serialize, Deserialize)]
+/// struct Word(String);
+///
+/// impl Entry for Word {
+///     fn encoded_len(&self) -> usize {
+///         self.0.len() + 3
+///     }
+/// }
+///
+/// /// A set of words. A piece of a snapshot has some of them, from a position on.
+/// #[derive(Default)]
+/// struct Words(Vec<Word>);
+///
+/// impl State for Words {
+///     type Entry = Word;
+///     type Piece = Vec<Word>;
+///
+///     fn apply(&mut self, _: &Origin, entries: Vec<Word>) {
+///         for word in entries {
+///             if self.0.iter().all(|known| known.0 != word.0) {
+///                 self.0.push(word);
+///             }
+///         }
+///     }
+///
+///     fn piece(&self, position: u64, _bytes_max: usize) -> (Vec<Word>, Option<u64>) {
+///         (self.0[position as usize..].to_vec(), None)
+///     }
+///
+///     fn piece_bytes(piece: &Vec<Word>) -> usize {
+///         piece.iter().map(Entry::encoded_len).sum()
+///     }
+///
+///     fn bytes(&self) -> usize {
+///         self.0.iter().map(Entry::encoded_len).sum()
+///     }
+///
+///     fn merge(&mut self, pieces: Vec<Vec<Word>>) -> Result<(), Error> {
+///         let origin = Origin { node: "n1".into(), incarnation: 1 };
+///         pieces.into_iter().for_each(|piece| self.apply(&origin, piece));
+///         Ok(())
+///     }
+/// }
+///
+/// let mut words = Words::default();
+/// words.merge(vec![vec![Word("a".into())], vec![Word("a".into()), Word("b".into())]])?;
+/// assert_eq!(words.piece(1, 1_000).0.len(), 1);
+/// # Ok::<(), Error>(())
+/// ```
 pub trait State {
     /// The type of the entries that nodes append.
     type Entry: Entry;

@@ -23,7 +23,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::NodeId;
 
-/// The type of entry that an engine replicates.
+/// The type of entry that an engine replicates. [`State`](super::State) shows how it is used.
+///
+/// ```
+/// use maelstrom_core::gossip::Entry;
+/// use serde::{Deserialize, Serialize};
+///
+/// /// The sum of all that this node has added so far: a new entry replaces the older ones.
+/// #[derive(Clone, Serialize, Deserialize)]
+/// struct Sum(u64);
+///
+/// impl Entry for Sum {
+///     const CUMULATIVE: bool = true;
+///
+///     fn encoded_len(&self) -> usize {
+///         20
+///     }
+/// }
+/// ```
 pub trait Entry: Clone + Serialize + DeserializeOwned {
     /// Whether each entry replaces all earlier ones of its origin. A replica then keeps only the
     /// newest of each origin, and no node needs a snapshot.

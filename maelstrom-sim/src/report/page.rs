@@ -203,10 +203,44 @@ impl<'a> Report<'a> {
                     h2 { "The operations that prove it" }
                     p.about { "A click shows an operation where it happens, in the diagrams below." }
                     div.scroll { table {
-                        tr { th { "op" } th { "time" } th { "process" } th { "operation" }
-                            th { "outcome" } th { "value" } }
-                        @for op in ops { (event_row(op)) }
+                        tr { th { "op" } th { "begun" } th { "ended" } th { "process" } th { "node" }
+                            th { "operation" } th { "outcome" } th { "value" } }
+                        @for op in ops { (self.event_row(op)) }
                     } }
+                }
+            }
+        }
+    }
+
+    /// An event of the history. Whether a read misses a value depends on when the read began, so
+    /// this shows both times of an operation.
+    fn event_row(&self, op: &Op) -> Markup {
+        let Options { nodes, concurrency, .. } = self.world.options();
+        let (process, node) = match op.process {
+            Process::Client(process) => {
+                let thread = process.checked_rem(*concurrency as u64).unwrap_or_default();
+                let at = thread.checked_rem(nodes.len() as u64).unwrap_or_default();
+                (process.to_string(), usize::try_from(at).ok().and_then(|at| nodes.get(at)))
+            }
+            Process::Nemesis => ("nemesis".to_owned(), None),
+        };
+        let begin = self.world.history().invocation(op);
+        let [begun, ended] = [Some(begin.unwrap_or(op)), begin.map(|_| op)]
+            .map(|event| event.map(|event| seconds(event.time.as_nanos())).unwrap_or_default());
+        let kind = serde_json::to_value(op.kind).unwrap_or_default();
+        let value = op.value.as_ref().map(|raw| crate::excerpt::cut(raw.get(), VALUE_CHARS));
+        html! {
+            tr id={ "event-" (op.index) } {
+                td { a href={ "#event-" (op.index) } data-event=(op.index) { (op.index) } }
+                td.number { (begun) }
+                td.number { (ended) }
+                td.number { (process) }
+                td { @if let Some(node) = node { (node) } }
+                td { (op.f) }
+                td { (kind.as_str().unwrap_or_default()) }
+                td {
+                    code { (value.unwrap_or_default()) }
+                    @if let Some(error) = &op.error { " " span.error { (sentence(error)) } }
                 }
             }
         }
@@ -299,28 +333,6 @@ fn what_it_was(options: &Options) -> String {
         text.push_str(&format!("; possible faults: {}", names.join(", ")));
     }
     text + "."
-}
-
-fn event_row(op: &Op) -> Markup {
-    let process = match op.process {
-        Process::Client(process) => process.to_string(),
-        Process::Nemesis => "nemesis".to_owned(),
-    };
-    let kind = serde_json::to_value(op.kind).unwrap_or_default();
-    let value = op.value.as_ref().map(|raw| crate::excerpt::cut(raw.get(), VALUE_CHARS));
-    html! {
-        tr id={ "event-" (op.index) } {
-            td { a href={ "#event-" (op.index) } data-event=(op.index) { (op.index) } }
-            td.number { (seconds(op.time.as_nanos())) }
-            td.number { (process) }
-            td { (op.f) }
-            td { (kind.as_str().unwrap_or_default()) }
-            td {
-                code { (value.unwrap_or_default()) }
-                @if let Some(error) = &op.error { " " span.error { (sentence(error)) } }
-            }
-        }
-    }
 }
 
 /// The elements that the scripts fill.
