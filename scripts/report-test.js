@@ -62,6 +62,12 @@
     }
     await frames();
     check("a click selects a message", !one("#selected").hidden && one("#selected h3").textContent.includes("→"));
+    one("#selected .only").click();
+    await frames();
+    check("only the messages of the selection are shown", shown() > 0 && shown() < all);
+    one("#selected .only").click();
+    await frames();
+    check("all messages come back", shown() === all);
     const link = one("a[data-event]");
     if (link) {
       link.click();

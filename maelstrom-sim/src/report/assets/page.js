@@ -139,16 +139,25 @@
   };
 
   let causes = new Set(), effects = new Set();
+  // The messages of the selected operation, or the selected message.
+  let own = [];
+  // The only messages in the diagram: those of the selection, with their causes and effects.
+  let only = null;
   const panel = document.getElementById("selected");
   const select = (thing, show = true) => {
     selected = thing;
     causes = new Set();
     effects = new Set();
+    only = null;
+    own = !thing ? [] : thing.message ? [thing.message] : messagesOf(thing.op);
     if (thing && thing.message) {
       causes = chain(thing.message, causesOf);
       effects = chain(thing.message, effectsOf);
       const m = thing.message;
       if (show && (m.sent < view.from || m.sent > view.to)) around(m.sent, Math.max(endOfMessage(m), m.sent));
+    }
+    if (thing && thing.op) {
+      for (const m of own) for (const effect of chain(m, effectsOf)) effects.add(effect);
     }
     if (thing && thing.op && show) {
       const { start, end } = thing.op;
@@ -165,6 +174,17 @@
   };
   const linkTo = (thing, text) =>
     element("li", {}, element("button", { textContent: text, onclick: () => select(thing) }));
+  const onlyButton = () => {
+    const button = element("button", { className: "only", textContent: "Show only these messages" });
+    button.title = "In the space-time diagram: of this selection, with likely causes and effects";
+    button.setAttribute("aria-pressed", "false");
+    button.onclick = () => {
+      only = only ? null : new Set([...own, ...causes, ...effects]);
+      button.setAttribute("aria-pressed", String(only !== null));
+      requestAnimationFrame(draw);
+    };
+    return own.length ? [button] : [];
+  };
   const list = (title, items) => {
     if (!items.length) return [];
     const shown = items.slice(0, 8).map((m) => linkTo({ message: m }, `${describe(m)}, sent at ${seconds(m.sent)}`));
@@ -180,7 +200,7 @@
       const took = m.end == null ? data.fates[LAST_FATE] : `${data.fates[m.fate]} after ${span(m.end - m.sent)}`;
       panel.replaceChildren(close, element("h3", { textContent: describe(m) }),
         element("div", { textContent: `sent at ${seconds(m.sent)}, ${took}` }),
-        element("pre", { textContent: pretty(m.body) }),
+        element("pre", { textContent: pretty(m.body) }), ...onlyButton(),
         ...list("Likely causes", causesOf(m)), ...list("Likely effects", effectsOf(m)));
     } else {
       const op = selected.op;
@@ -189,7 +209,7 @@
         element("div", { textContent: `begun at ${seconds(op.start)} (op ${op.from} of the history), ${took}` +
           (op.to >= 0 ? ` (op ${op.to})` : "") + (op.final ? ", a final operation" : "") }),
         element("pre", { textContent: op.error ? `${pretty(op.value)}\n${op.error}` : pretty(op.value) }),
-        ...list("Its messages", messagesOf(op)));
+        ...onlyButton(), ...list("Its messages", own));
     }
   }
 
@@ -378,7 +398,7 @@
         if (drag.moved) setWindow(drag.from + shift, drag.to + shift);
       } else {
         const found = self.find(event.offsetX, event.offsetY);
-        canvas.style.cursor = found ? "pointer" : "crosshair";
+        canvas.style.cursor = found && found.thing ? "pointer" : "crosshair";
         showTip(event, found && found.text);
       }
     });
@@ -565,7 +585,7 @@
   let rows = new Map();
   const lineY = (line) => RULER + 22 + rows.get(line) * lineStep();
   const isShown = (m) => rows.has(m.src) && rows.has(m.dest) && !hiddenTypes.has(m.type)
-    && (!filter || m.body.includes(filter));
+    && (!filter || m.body.includes(filter)) && (!only || only.has(m));
   const longest = messages.reduce((most, m) => Math.max(most, endOfMessage(m) - m.sent), 0);
   const inWindow = function* () {
     const first = lowerBound(messages, view.from - longest, (m) => m.sent);
@@ -604,6 +624,15 @@
     ctx.beginPath();
     ctx.rect(GUTTER, 0, width - GUTTER, diagram.height);
     ctx.clip();
+    // Faults of the network: partitions, with their sides.
+    for (const band of data.bands) {
+      if (band.node || band.to < view.from || band.from > view.to) continue;
+      const a = Math.max(x(band.from), GUTTER);
+      const room = Math.floor((Math.min(x(band.to), width) - a - 6) / 6.5);
+      if (room < 8) continue;
+      ctx.fillStyle = color("--ink");
+      ctx.fillText(band.name.length > room ? band.name.slice(0, room - 1) + "…" : band.name, a + 3, RULER + 7);
+    }
     // Nodes that are down, paused or slow, or whose disks or clocks are in bad condition.
     for (const band of stateBands) {
       const line = data.lines.indexOf(band.node);
@@ -621,8 +650,7 @@
     }
     const shown = [...inWindow()];
     const dense = shown.length > DENSE;
-    const chosen = selected && selected.message;
-    const dim = chosen ? 0.18 : 1;
+    const dim = own.length && !only ? 0.18 : 1;
     // One path for each colour: thousands of strokes would be slow.
     const groups = new Map();
     for (const m of shown) {
@@ -658,7 +686,7 @@
     };
     for (const m of effects) strong(m, "--effect", 1.8);
     for (const m of causes) strong(m, "--cause", 1.8);
-    if (chosen) strong(chosen, "--ink", 2.6);
+    for (const m of own) strong(m, "--ink", 2.6);
     ctx.globalAlpha = 1;
     for (const [at, kind, line, text] of data.events) {
       if (at < view.from || at > view.to || !["clock", "muted", "bad-request", "forget", "mark"].includes(kind)) continue;
@@ -694,7 +722,11 @@
       const away = Math.hypot(px - x1 - along * (x2 - x1), py - y1 - along * (y2 - y1));
       if (away < nearest) { nearest = away; best = m; }
     }
-    if (!best) return null;
+    if (!best) {
+      const t = diagram.t(px);
+      const band = data.bands.find((one) => !one.node && one.from <= t && t <= one.to);
+      return band ? { thing: null, text: band.name } : null;
+    }
     const took = best.end == null ? "" : ` after ${span(best.end - best.sent)}`;
     return { thing: { message: best }, text: `${describe(best)}\n${data.fates[best.fate]}${took}\n${best.body.slice(0, 200)}` };
   };
