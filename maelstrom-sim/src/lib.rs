@@ -3,18 +3,20 @@
 //!
 //! # Layout
 //!
-//! Each module imports only from modules above it.
+//! Each module imports only from modules above it, or to its left. `docs/architecture.md` in the
+//! repository has the private modules as well, and the other crates.
 //!
 //! | module | purpose |
 //! |---|---|
-//! | [`options`], [`arguments`] | the options of any test: Maelstrom's names and defaults, and how it parses their values |
-//! | [`history`], [`checker`], [`chart`] | the operations that clients saw, and the checkers and charts that several workloads share |
+//! | [`rng`] | random numbers: one seed, with an independent stream for each purpose |
+//! | [`arguments`], [`delivery`], [`options`] | the options of any test: Maelstrom's names and defaults, and how it parses their values |
+//! | [`history`], [`chart`], [`checker`] | the operations that clients saw, and the charts and checkers that several workloads share |
 //! | [`workload`] | the operations of clients and their checkers: the trait, and Maelstrom's workloads |
-//! | [`network`], [`service`], [`nemesis`], [`partition`], [`stagger`], [`trace`] | the parts of the world |
-//! | [`world`], [`results`] | a whole test as one event loop without I/O: the output of the nodes and the time go in, their input comes out; and its verdict |
+//! | [`partition`], [`stagger`], [`service`], [`nemesis`], [`news`], [`trace`], [`network`] | the parts of the world |
+//! | [`results`], [`world`] | the verdict of a test; and a whole test as one event loop without I/O: the output of the nodes and the time go in, their input comes out |
+//! | [`edn`], [`limits`], [`report`], [`store`] | the reports for people, and the stored files of a test |
 //! | [`process`], [`run`] | a test with real processes, over pipes, in real time |
 //! | [`simulate`], [`sweep`] | tests with in-process handlers, in virtual time: a single test, or many with different faults |
-//! | [`store`], [`report`], [`edn`], [`limits`] | the stored files of a test, and the reports for people |
 //! | [`serve`] | a web page over a store |
 //! | [`cli`] | the command, for the built-in workloads and your own |
 //!
