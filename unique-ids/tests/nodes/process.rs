@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may fail")]
 #![expect(
     clippy::disallowed_methods,
-    reason = "a real process and the real clock are what this is about"
+    reason = "it tests a real process with the real clock"
 )]
 
 use std::io::Write;
