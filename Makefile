@@ -61,7 +61,7 @@ broadcast-3c: ## 3c: Broadcast through partitions
 	$(call build,broadcast)
 	@$(check) 3c broadcast $(bin)/broadcast -- $(broadcast_small) --nemesis partition $(node_args)
 
-# The challenges allow 30 and 20 messages per operation; here it is what the engine reaches.
+# The challenges allow 30 and 20 messages per operation; the engine reaches the limits here.
 .PHONY: broadcast-3d
 broadcast-3d: ## 3d: Broadcast on 25 slow links: < 1.2 msgs/op, median < 400 ms, max < 600 ms
 	$(call build,broadcast)
@@ -256,7 +256,7 @@ TIME ?= 20
 fuzz: ## Fuzz the decoder and every handler, TIME=20 seconds each, two at a time (needs a C++ compiler)
 	scripts/fuzz run $(TIME)
 
-# The nodes with what --metrics needs, as one row measures that flag.
+# The nodes with the crates that --metrics needs, as one row measures that flag.
 bench_programs := echo broadcast kafka-log txn-rw
 bench_features := $(bench_programs:%=%/metrics) maelstrom-core-benches/programs maelstrom-core-benches/simulator
 bench_build = cargo build --release --locked --features "$(bench_features)" $(bench_programs:%=--bin %) \
@@ -334,7 +334,7 @@ maelstrom: ## Install the real Maelstrom in .cache/ (67 MB; needs Java 11 or new
 	scripts/install-maelstrom
 
 .PHONY: package
-package: ## Pack maelstrom-core and maelstrom-sim as for a release, and build what was packed
+package: ## Pack maelstrom-core and maelstrom-sim as for a release, and build the packages
 	cargo package --locked -p maelstrom-core -p maelstrom-sim
 
 .PHONY: clean-store

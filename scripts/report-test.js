@@ -1,4 +1,4 @@
-// Uses a report as a person would, in a browser, and leaves what it found in an element of the page.
+// Uses a report as a person would, in a browser, and leaves its findings in an element of the page.
 // `scripts/test-report` puts this behind the page's own scripts.
 "use strict";
 (async () => {

@@ -139,7 +139,7 @@ impl Replicated for Broadcast {
     }
 }
 
-/// One node sometimes gets back an older copy of its folder. The other nodes have what it lacks.
+/// One node sometimes gets back an older copy of its folder. Other nodes have the lost entries.
 #[test]
 fn sweep_with_restored_folders() {
     let marks = MARKS.iter().chain(LOG_MARKS).chain(RESTORE_MARKS).copied();
@@ -293,7 +293,7 @@ fn metrics_tell_that_peers_failed_and_that_all_nodes_caught_up() {
     assert_eq!(sum("gossip_is_hub"), 1.0);
 }
 
-/// Two clients and a few operations: all combinations of what may happen to the first messages.
+/// Two clients and a few operations: all combinations of deliveries of the first messages.
 #[test]
 fn exhaustive() {
     let options = Options {

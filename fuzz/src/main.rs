@@ -2,7 +2,7 @@
 //! `FUZZ_TRACE`, it writes each step of a case to stderr. `scripts/fuzz` runs it.
 
 #![no_main]
-#![expect(clippy::disallowed_methods, reason = "a program, and what libFuzzer's macro makes of it")]
+#![expect(clippy::disallowed_methods, reason = "a program, and code of libFuzzer's macro")]
 
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;

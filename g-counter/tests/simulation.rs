@@ -130,7 +130,7 @@ impl Replicated for GCounter {
     }
 }
 
-/// One node sometimes gets back an older copy of its folder. The other nodes have what it lacks.
+/// One node sometimes gets back an older copy of its folder. Other nodes have the lost entries.
 #[test]
 fn sweep_with_restored_folders() {
     Sweep::new(workload::GCounter::default(), Fault::ALL).test_cases(
@@ -328,7 +328,7 @@ fn quiet_times(history: &History) -> Vec<(Duration, Duration)> {
     times
 }
 
-/// Two clients and a few operations: all combinations of what may happen to the first messages.
+/// Two clients and a few operations: all combinations of deliveries of the first messages.
 #[test]
 fn exhaustive() {
     let options = Options {

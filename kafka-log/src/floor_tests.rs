@@ -1,3 +1,5 @@
+//! Floors in parts: on the way to a follower, in records, and in snapshots.
+
 use std::time::Duration;
 
 use proptest::prelude::*;

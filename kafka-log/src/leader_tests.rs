@@ -1,3 +1,5 @@
+//! The leader of a partition: commits, the in-sync set, and the progress of followers.
+
 use std::sync::Arc;
 
 use serde_json::value::to_raw_value;

@@ -1,3 +1,5 @@
+//! A partition on one node: its epochs, its high watermark, and changes of its leader.
+
 use std::sync::Arc;
 
 use serde_json::value::to_raw_value;

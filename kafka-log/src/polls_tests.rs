@@ -1,3 +1,5 @@
+//! Polls under way: their answers, deadlines, retries and limits.
+
 use std::sync::Arc;
 
 use maelstrom_core::MsgId;

@@ -1,3 +1,5 @@
+//! Sends under way: their numbers, deadlines, retries and limits.
+
 use serde_json::value::to_raw_value;
 
 use super::*;

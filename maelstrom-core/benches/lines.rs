@@ -1,4 +1,4 @@
-//! The time that a node takes for a line: to decode it, to handle it, and to encode what comes of it.
+//! The time that a node takes for a line: to decode it, to handle it, and to encode the output.
 //!
 //! Beside each of criterion's figures is the figure of a floor, which does the same with serde_json
 //! and flat structs. The load of the machine changes from moment to moment, so the table at the end

@@ -96,7 +96,7 @@ fn options(nodes: usize) -> Options {
     options
 }
 
-/// The shortest of several times: what disturbs only adds to it.
+/// The shortest of several times: a disturbance can only add to a time.
 fn shortest<T>(mut run: impl FnMut() -> T) -> (Duration, Option<T>) {
     let (mut best, mut last) = (Duration::MAX, None);
     for _ in 0..ROUNDS {

@@ -1,4 +1,4 @@
-//! The protocol's errors: the answers of a node that cannot do what a request asks for.
+//! The protocol's errors: the answers of a node that cannot serve a request.
 //!
 //! The invariant: a *definite* error promises that the operation did not happen and never will. A
 //! checker relies on that promise. If in doubt, answer with an indefinite error.

@@ -5,7 +5,7 @@
 //! ```text
 //! c1 > {…}     the body of a message from c1 to n1
 //! raw > …      a line as it is
-//! at 100       the clock stands at 100 ms, and what is due fires
+//! at 100       the clock stands at 100 ms, and due timers fire
 //! end          no input can come any more
 //! c1 < {…}     output: the body of a message to c1
 //! record …     output: a record to make durable
@@ -33,7 +33,7 @@ mod properties;
 #[path = "raw_node_tests/transcripts.rs"]
 mod transcripts;
 
-/// A handler that does what its messages tell it.
+/// A handler that obeys its messages.
 #[derive(Debug, Default)]
 struct Puppet {
     recovered: Vec<String>,

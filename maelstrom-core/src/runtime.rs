@@ -409,8 +409,8 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         asked.answer(self.node.is_ready(), metrics);
     }
 
-    /// Answers what can still be answered. Open calls fail, since no reply can come. A handler that
-    /// answers on a timer gets up to [`DRAIN_MAX`] to do so.
+    /// Answers the requests that can still be answered. Open calls fail, since no reply can come. A
+    /// handler that answers on a timer gets up to [`DRAIN_MAX`] to do so.
     async fn end_of_input(&mut self, lines: &mut LineSplitter) -> Result<(), DriveError> {
         if let Some(line) = lines.finish() {
             self.handle(&line)?;

@@ -1,3 +1,5 @@
+//! Records on disk from one life to the next: snapshots, damage and other versions.
+
 use std::io::{Seek, SeekFrom, Write};
 
 use super::*;

@@ -1,5 +1,5 @@
-//! Scrapes a node process over HTTP, and compares its numbers with what it was made to do: with the
-//! messages that it was sent, with its disk, and with its log.
+//! Scrapes a node process over HTTP, and compares its numbers with the messages that it was
+//! sent, with its disk, and with its log.
 
 #![expect(clippy::disallowed_methods, reason = "it starts processes and talks to them")]
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]

@@ -52,7 +52,7 @@ pub enum Fault {
     #[value(skip)]
     Replay,
     /// Kills all nodes at one instant, as a loss of power does, and starts each one again within
-    /// some seconds, in any order. The services keep what they have.
+    /// some seconds, in any order. The services keep their data.
     #[value(skip)]
     PowerLoss,
     /// Slows the disk of a node: each sync takes longer by a drawn time from 10 ms to 1 s.
@@ -74,9 +74,9 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds that any node should tolerate, without those of its [hardware](Self::HARDWARE).
-    /// Five more kinds are missing: an outage empties the services, a loss of power ends all nodes
-    /// at once, a restored folder lacks records, and only nodes with a key bear an intruder between
-    /// them, who forges or replays messages.
+    /// Five more kinds are missing. An outage empties the services. A loss of power ends all nodes
+    /// at once. A restored folder lacks records. An intruder between the nodes forges or replays
+    /// messages: only nodes with a key withstand it.
     pub const ALL: [Self; 9] = [
         Self::Partition,
         Self::Cut,
@@ -90,7 +90,7 @@ impl Fault {
     ];
 
     /// The faults of a node's disk and of the rate of its clocks. Any node should tolerate them, too.
-    /// They are a list of their own, so that the seeds of a sweep without them stay what they are.
+    /// They are a list of their own, so that the seeds of a sweep without them give the same runs.
     pub const HARDWARE: [Self; 4] =
         [Self::SlowDisk, Self::StalledDisk, Self::FailingDisk, Self::Drift];
 

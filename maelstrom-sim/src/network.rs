@@ -343,7 +343,7 @@ impl Network {
         Message { id, src, dest, body }
     }
 
-    /// Somebody may change the message. Returns what is sent as well.
+    /// Lets the intruder change the message. Returns the messages that it adds.
     fn intercept(&mut self, message: &mut Message) -> Vec<Injected> {
         let is_node = |address: &NodeId| !is_client(address) && !is_service(address);
         if !self.intruder.is_there() || !is_node(&message.src) || !is_node(&message.dest) {

@@ -80,7 +80,7 @@ pub struct Options {
     pub operations: Option<BTreeSet<u64>>,
     /// Whether to keep the [trace](crate::trace).
     pub trace: bool,
-    /// The seed of latencies, losses, and whatever services do at random. `None`: [`seed`](Self::seed).
+    /// The seed of latencies, losses, and random choices of services. `None`: [`seed`](Self::seed).
     pub network_seed: Option<u64>,
     /// The seed from which all other random choices derive.
     pub seed: u64,

@@ -9,7 +9,7 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "seeds run on threads, and what they find is written to files"
+    reason = "seeds run on threads, and their findings are written to files"
 )]
 
 mod case;

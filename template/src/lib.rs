@@ -100,7 +100,7 @@ pub struct SetNode {
 }
 
 impl SetNode {
-    /// Adds an element to the set and to what the peers lack, and makes it a record.
+    /// Adds an element to the set and to those that the peers lack, and makes it a record.
     fn insert(&mut self, node: &mut Node<Event>, from: &NodeId, element: i64) -> Result<(), Error> {
         if self.elements.contains(&element) {
             return Ok(());

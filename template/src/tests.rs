@@ -27,14 +27,14 @@ impl Session {
         session
     }
 
-    /// Sends the node a message, and returns what it does.
+    /// Sends the node a message, and returns its output.
     fn tell(&mut self, src: &str, body: &str) -> Vec<String> {
         let line = format!(r#"{{"src":"{src}","dest":"n1","body":{body}}}"#);
         self.node.handle_line(self.clock(), line.as_bytes());
         self.outputs()
     }
 
-    /// Moves time to `ms` milliseconds after the start, and returns what the node does.
+    /// Moves time to `ms` milliseconds after the start, and returns the output of the node.
     fn wait_until(&mut self, ms: u64) -> Vec<String> {
         self.now = Duration::from_millis(ms);
         self.node.handle_timeout(self.clock());

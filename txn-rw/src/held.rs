@@ -65,7 +65,7 @@ impl HeldTransaction {
             return Some("its clock is beyond the largest one");
         }
         if self.dependencies.max() >= self.clock {
-            return Some("it needs what is newer");
+            return Some("it depends on a transaction that is not older");
         }
         if self.writes.iter().any(|(.., clock)| *clock > self.clock) {
             return Some("a write is newer than its transaction");

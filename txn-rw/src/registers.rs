@@ -8,9 +8,9 @@
 //!
 //! The invariant holds whatever the gossip engine delivers, in any order:
 //!
-//! * A log comes in order ([`State::apply`]). A transaction names what became visible at its node
-//!   since the transaction before it in the log. It becomes visible here when all of that is
-//!   visible. Until then it is held ([`Held`]).
+//! * A log comes in order ([`State::apply`]). A transaction names those that became visible at
+//!   its node since the transaction before it in the log. It becomes visible here when all of them
+//!   are visible. Until then it is held ([`Held`]).
 //! * Several folded transactions become visible at once, with all their dependencies: a closed set
 //!   that is added to a closed set makes a closed set.
 //! * A snapshot is merged when it is whole, and becomes visible at once ([`staging`]): the union of

@@ -2,7 +2,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may fail")]
 #![allow(clippy::arithmetic_side_effects, reason = "tests may fail")]
-#![expect(clippy::disallowed_methods, reason = "processes and disks are what this is about")]
+#![expect(clippy::disallowed_methods, reason = "it tests processes and disks")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;

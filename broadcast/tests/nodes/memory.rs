@@ -1,7 +1,7 @@
 //! The memory of a real process with many messages for many nodes.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail")]
-#![expect(clippy::disallowed_methods, reason = "a real process is what this is about")]
+#![expect(clippy::disallowed_methods, reason = "it tests a real process")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
 //! The program's flags, and its output on stderr.
-#![expect(clippy::disallowed_methods, reason = "processes are what this is about")]
+#![expect(clippy::disallowed_methods, reason = "it tests processes")]
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -4,7 +4,7 @@
 //! A snapshot writes the floor in parts, in this order. Between two parts the log may delete more.
 //! The keys and producers of the new deletions move to the end of the order, behind everything that
 //! has been written. So a snapshot that goes on where it ended writes their newest numbers, and
-//! needs no memory of what it has written.
+//! needs no memory of written ones.
 //!
 //! [`Floor`]: crate::wire::Floor
 

@@ -1,3 +1,5 @@
+//! The log against a list of entries, and the age of its segments and sends.
+
 use proptest::prelude::*;
 use serde_json::value::to_raw_value;
 

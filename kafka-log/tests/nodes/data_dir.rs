@@ -1,5 +1,5 @@
 //! The program with `--data-dir`: it goes on from its records, or says why it does not.
-#![expect(clippy::disallowed_methods, reason = "processes and disks are what this is about")]
+#![expect(clippy::disallowed_methods, reason = "it tests processes and disks")]
 
 use std::collections::BTreeMap;
 use std::io::Write;

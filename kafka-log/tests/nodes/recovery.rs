@@ -448,6 +448,6 @@ fn a_leader_goes_on_in_a_new_epoch_when_lin_kv_forgets_its_record() {
     cluster.run_for(A_WHILE);
     assert!(cluster.partition("n1").epoch() > epoch);
     let shown = cluster.poll("n1", 0);
-    assert_eq!(shown, all(2), "what was appended is not lost");
+    assert_eq!(shown, all(2), "the appended messages are not lost");
     go_on(&mut cluster, 2);
 }

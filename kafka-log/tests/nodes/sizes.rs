@@ -186,7 +186,7 @@ fn sends_for_which_there_is_no_room_are_refused_at_once_and_others_are_not() {
         assert_eq!(cluster.ask(name, send("k", "x".repeat(900)))["type"], "send_ok", "{name}");
         // While nothing else waits, a message may have any length.
         assert_eq!(cluster.ask(name, send("k", "x".repeat(2_000)))["type"], "send_ok", "{name}");
-        assert_eq!(cluster.refused_for_bytes(name), 1.0, "{name}: only what was refused");
+        assert_eq!(cluster.refused_for_bytes(name), 1.0, "{name}: only the refused one");
     }
 }
 

@@ -90,7 +90,7 @@ fn a_whole_conversation() {
     cluster.cut_off(old);
     let lonely = cluster.begin(old, json!({"type": "send", "key": "k", "msg": 102}));
     cluster.run_for(ms(20));
-    check("the leader is cut off, and appends what it cannot commit", &mut cluster, &mut text);
+    check("the leader is cut off: it appends, but cannot commit", &mut cluster, &mut text);
 
     cluster.send(followers[0], 103, 2);
     check("a follower in sync takes over and goes on", &mut cluster, &mut text);

@@ -185,8 +185,9 @@ fn with_outages(mut test: Test) -> Case<impl FnMut(&NodeId) -> KafkaLog> {
     Case::new(test, |_| KafkaLog::default())
 }
 
-/// All nodes lose power at one instant, again and again: what they had not synced is gone. `lin-kv`
-/// keeps its records, which may name an epoch or an in-sync set that no node knows any more.
+/// All nodes lose power at one instant, again and again: they lose all unsynced records.
+/// `lin-kv` keeps its records, which may name an epoch or an in-sync set that no node knows any
+/// more.
 #[test]
 fn sweep_with_power_losses() {
     all_faults().expecting(MARKS.iter().copied()).test_cases("kafka-power", 4, |mut test| {
@@ -457,7 +458,7 @@ fn metrics_tell_of_elections_and_that_followers_caught_up() {
     assert!(sum("kafka_log_entries", &[]) > 0.0);
 }
 
-/// Two clients and a few operations: all combinations of what may happen to the first messages.
+/// Two clients and a few operations: all combinations of deliveries of the first messages.
 #[test]
 fn exhaustive() {
     let options = Options {

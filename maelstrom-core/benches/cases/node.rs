@@ -178,7 +178,7 @@ impl Pair {
     }
 }
 
-/// Passes what a node said on to the other one, and its answer back.
+/// Passes the output of a node on to the other one, and its answer back.
 fn pass(from: &mut Started<Broadcast>, to: &mut Started<Broadcast>, clock: Clock) {
     let said = std::mem::take(&mut from.said);
     let mut answers = Vec::new();

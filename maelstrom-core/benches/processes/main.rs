@@ -67,7 +67,7 @@ fn measure(case: &Case, folder: &Path, me: &Path) -> io::Result<()> {
     let setup: Vec<String> = (0..case.values).map(|number| (case.setup)(number)).collect();
     node.bulk(&setup)?;
     let first = (case.request)(case.values);
-    // Twice: what only the first request does is not to be measured.
+    // Twice: the work that only the first request causes must not be measured.
     node.ask(first.as_bytes())?;
     let reply = node.ask(first.as_bytes())?;
     if reply.contains(r#""type":"error""#) {
@@ -90,7 +90,7 @@ fn measure(case: &Case, folder: &Path, me: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Prints a row: the medians of what a request costs.
+/// Prints a row: the medians of the cost of a request.
 fn row(name: &str, nodes: Vec<Cost>, floors: Vec<Cost>, requests: u64) {
     let (node, floor) = (median(nodes, requests), median(floors, requests));
     println!(

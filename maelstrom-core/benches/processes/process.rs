@@ -1,4 +1,4 @@
-//! A process that answers lines, and what it costs.
+//! A process that answers lines, and its cost.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};

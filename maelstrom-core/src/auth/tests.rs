@@ -1,3 +1,5 @@
+//! A node with a key, line by line: it seals its messages, and drops false ones.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

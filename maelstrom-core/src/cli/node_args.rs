@@ -23,7 +23,7 @@ use crate::runtime::{self, Config};
 /// # }
 /// use clap::Parser;
 ///
-/// /// Answers every `echo` with what it was sent.
+/// /// Answers every `echo` with the value of the request.
 /// #[derive(Parser)]
 /// #[command(version)]
 /// struct Cli {

@@ -1,3 +1,5 @@
+//! The server of metrics, asked over HTTP on the loopback interface.
+
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::*;

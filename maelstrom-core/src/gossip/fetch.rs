@@ -205,7 +205,7 @@ impl<P> Fetching<P> {
 
 impl<S: State> Gossip<S> {
     /// After a message of `src`: schedules a fetch if that peer has entries that this node lacks.
-    pub(super) fn note_what_is_lacking(&mut self, now: Duration, src: &NodeId, wait: Wait) {
+    pub(super) fn note_lacking_entries(&mut self, now: Duration, src: &NodeId, wait: Wait) {
         let Some(mut peer) = self.peers.get_mut(src).filter(|peer| peer.is_up()) else {
             return;
         };

@@ -138,7 +138,7 @@ impl<T: Entry> Following<T> {
         Some(run)
     }
 
-    /// Forgets what was coming, and drops the kept entries.
+    /// Forgets the coming version, and drops the kept entries.
     fn forget(&mut self) {
         (self.version, self.bytes) = (VersionVector::default(), 0);
         self.runs = VecDeque::new();
@@ -198,11 +198,11 @@ impl<S: State> Gossip<S> {
         result
     }
 
-    /// Forgets what was coming, and fetches from the peers that have more than this node.
+    /// Forgets the coming version, and fetches from the peers that have more than this node.
     pub(super) fn forget_following<E>(&mut self, node: &mut Node<E>) {
         self.following.forget();
         for id in self.peers.ids() {
-            self.note_what_is_lacking(node.now(), &id, Wait::RoundTrip);
+            self.note_lacking_entries(node.now(), &id, Wait::RoundTrip);
         }
     }
 }

@@ -109,7 +109,7 @@ impl<S: State> Gossip<S> {
             }
             self.answer_fetch(node, src, have, fetch, message.sent);
         }
-        self.note_what_is_lacking(now, src, wait);
+        self.note_lacking_entries(now, src, wait);
         self.drive(node);
         result
     }

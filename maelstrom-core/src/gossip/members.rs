@@ -18,8 +18,9 @@ use crate::node::Node;
 const CANDIDATES_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many nodes a node calls when it has lost its hub: those with the lowest ranks. One of them
-/// is the next hub, and passes on what it receives. All nodes on one side of a cut do this at the
-/// same time. If each called every other node, the number of messages would be quadratic.
+/// is the next hub, and passes on all entries that it receives. All nodes on one side of a cut do
+/// this at the same time. If each called every other node, the number of messages would be
+/// quadratic.
 const ROLL_CALL_PEERS_MAX: usize = 8;
 
 /// The minimum time between two probes of all peers that are down.

@@ -401,7 +401,7 @@ pub struct Gossip<S: State> {
     /// When all candidates for a new hub were last probed.
     candidates_probed: Option<Duration>,
     /// A starting node sends nothing until then, because its peers may not have started yet. Its
-    /// greeting carries what it has got from clients in the meantime.
+    /// greeting carries the entries that clients have caused in the meantime.
     silent_until: Option<Duration>,
     /// The node's own snapshot that is being recovered.
     recovering: Option<Recovering<S>>,
@@ -549,7 +549,7 @@ impl<S: State> Gossip<S> {
         if ready.is_empty() {
             // The message names entries that have not arrived. If they do not arrive soon, they are
             // lost.
-            self.note_what_is_lacking(node.now(), src, fetch::Wait::RoundTrip);
+            self.note_lacking_entries(node.now(), src, fetch::Wait::RoundTrip);
             self.drive(node);
         }
         for message in ready {

@@ -5,7 +5,7 @@ use tracing::{Level, debug, enabled};
 use super::replica::Run;
 use crate::trace::{NAME_CHARS_MAX, TARGET};
 
-/// Logs what happened to the entries of a run, one event for each entry. The field `entry` is the
+/// Logs a step of the entries of a run, one event for each entry. The field `entry` is the
 /// entry's name, the same on all nodes: the node that appended it, the incarnation of the log, and
 /// the entry's number, such as `n1:8142:17`.
 pub(super) fn log_entries<T>(what: &'static str, run: &Run<T>) {

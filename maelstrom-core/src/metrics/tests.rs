@@ -1,3 +1,5 @@
+//! The metrics that a node and its driver record, and their documentation.
+
 use super::*;
 use crate::handler::MessageHandler;
 use crate::node::Clock;

@@ -12,7 +12,7 @@ use maelstrom_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// Answers whatever the conformance suite asks. Speaks Maelstrom's protocol on stdin and stdout.
+/// Answers every request of the conformance suite. Speaks Maelstrom's protocol on stdin and stdout.
 #[derive(Parser)]
 #[command(name = "conformance-node", version)]
 struct Cli {

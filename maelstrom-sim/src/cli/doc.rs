@@ -1,4 +1,4 @@
-//! The subcommand `doc`: prints the requests and replies of a workload, for people who write nodes.
+//! The subcommand `doc`: prints the requests and replies of a workload, for authors of nodes.
 //!
 //! The text comes from the same declarations that check the replies of nodes.
 
@@ -54,7 +54,7 @@ fn page(entry: &Entry) -> String {
         text.push_str(&section(rpc));
     }
     text.push_str(
-        "A node that cannot do what is asked replies with an error. Code 11 means that it did not \
+        "A node that cannot serve a request replies with an error. Code 11 means that it did not \
          happen\nand may work later; 0 and 13 mean that it may have happened:\n\n    \
          {\"type\":\"error\",\"in_reply_to\":1,\"code\":11,\"text\":\"not now\"}\n\n",
     );

@@ -69,7 +69,7 @@ pub(super) struct TestArgs {
     /// stricter: maelstrom-sim/README.md lists them.
     #[arg(long)]
     as_maelstrom: bool,
-    /// Show what the nodes write to stderr. The folder node-logs holds it in any case.
+    /// Show the stderr of the nodes. The folder node-logs holds it in any case.
     #[arg(long)]
     log_stderr: bool,
     /// How often to run the test. Stops after the first run that is not valid.
@@ -235,7 +235,7 @@ fn test(
         let folder = folder.display();
         writeln!(
             err,
-            "warning: {folder} is not empty: nodes begin with what an earlier run left there; \
+            "warning: {folder} is not empty: nodes begin with data that an earlier run left; \
              remove it for a fresh run"
         )?;
     }
@@ -272,7 +272,7 @@ fn test(
     if let Some(signal) = interrupted {
         let (error, dir) = (RunError::Interrupted(signal), store.dir().display());
         // The terminal may be closed, so an error while writing is ignored.
-        writeln!(err, "error: {error}; what happened until then is in {dir}").ok();
+        writeln!(err, "error: {error}; the run until then is in {dir}").ok();
         return Ok(signal.exit_code());
     }
     outcome?;

@@ -1,6 +1,6 @@
-//! Somebody between the nodes, who changes messages, makes up others, and sends old ones again.
+//! An intruder between the nodes: it changes messages, makes up others, and sends old ones again.
 //!
-//! The invariant: the intruder knows what nodes sent to each other, and no key. Messages from and
+//! The invariant: the intruder knows all messages between nodes, and no key. Messages from and
 //! to clients and services are out of reach.
 
 use std::collections::VecDeque;
@@ -25,7 +25,7 @@ const ATTEMPTS_MAX: usize = 32;
 /// A message that no node sent: source, destination and body.
 pub(super) type Injected = (NodeId, NodeId, Box<RawValue>);
 
-/// Somebody who reads all messages between nodes.
+/// An intruder that reads all messages between nodes.
 #[derive(Debug, Default)]
 pub(super) struct Intruder {
     /// How likely a message leads to a forged one, or is changed itself.

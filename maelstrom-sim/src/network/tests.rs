@@ -1,3 +1,5 @@
+//! The network: latencies, faults, partitions and the intruder.
+
 use std::collections::BTreeSet;
 
 use super::*;
@@ -137,7 +139,7 @@ fn intruded(set: impl FnOnce(&mut Network), seed: u64) -> Vec<String> {
         let messages = std::iter::from_fn(|| network.poll_delivered());
         arrived.extend(messages.map(|m| format!("{} {} {}", m.src, m.dest, m.body)));
     }
-    assert_eq!(network.stats().all().sent, 400, "nobody counts what no node sent");
+    assert_eq!(network.stats().all().sent, 400, "the intruder's messages are not counted");
     arrived
 }
 

@@ -166,14 +166,14 @@ impl Program {
 /// The error for a program that this user may not execute, if the missing permission is known.
 fn forbidden_or_other(bin: PathBuf, error: io::Error) -> StartError {
     let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
-    match if is_denied { what_is_missing(&bin) } else { None } {
+    match if is_denied { missing_permission(&bin) } else { None } {
         Some(why) => StartError::Forbidden { bin, why },
         None => StartError::Other(bin, error),
     }
 }
 
 /// Describes the permission that this user lacks, and the remedy.
-fn what_is_missing(bin: &Path) -> Option<String> {
+fn missing_permission(bin: &Path) -> Option<String> {
     let path = std::path::absolute(bin).ok()?;
     let mut folders: Vec<&Path> = path.ancestors().skip(1).collect();
     folders.reverse();

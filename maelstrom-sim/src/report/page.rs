@@ -162,7 +162,7 @@ impl<'a> Report<'a> {
             header class=(class(self.results.valid)) {
                 p.verdict { (verdict(self.results.valid)) }
                 h1 { (self.title) }
-                p { (what_it_was(options)) }
+                p { (test_summary(options)) }
                 @if let Some(cause) = &self.results.cause {
                     p.cause { strong { "First cause: " } (printable(cause)) }
                 }
@@ -318,7 +318,7 @@ const fn class(verdict: Verdict) -> &'static str {
 }
 
 /// Describes the test in one sentence.
-fn what_it_was(options: &Options) -> String {
+fn test_summary(options: &Options) -> String {
     let Options { nodes, rate, time_limit, latency, nemesis, .. } = options;
     let mut text = format!(
         "{} node{}, {} operations a second for {} s, {} ms between nodes",
@@ -364,7 +364,7 @@ fn diagrams(data: &Data<'_>) -> Markup {
                 "A line for each node and service. Time goes to the right. An arrow is a message, from "
                 "when it was sent to when it arrived; a cross marks one that did not. A click on a "
                 "message marks its likely causes and effects. Bodies are cut after some hundred characters, and "
-                "so is what the search field looks into."
+                "the search field finds nothing in the rest."
             }
             div.tools {}
             div.canvas { canvas tabindex="0" aria-label="Space-time diagram of the messages" {} }

@@ -179,7 +179,7 @@ impl<'a> Spread<'a> {
     }
 
     /// When each server first got each value, in the fields that may carry values. Excludes each
-    /// field with which a server sent what it did not have.
+    /// field with which a server sent values that it did not have.
     fn first_arrivals(&mut self) -> BTreeMap<(&'a str, usize), i64> {
         let mut first = BTreeMap::new();
         for Event { at, is_departure, server, carried } in &self.events {

@@ -9,7 +9,7 @@ const IN_USE: &str = "in use by another process";
 
 /// The likely reason why a node ended after it was killed and started again.
 const TOLD_LATE: &str = "It was killed and started again, and has not answered `init` since. Such a \
-                         node hears what waited for it before it hears `init`, as in Maelstrom.";
+                         node hears waiting messages before it hears `init`, as in Maelstrom.";
 
 /// The likely reason for a failure, as full sentences. Empty if none is known.
 pub(super) fn of(failure: &Failure, world: &World, processes: &Processes) -> String {

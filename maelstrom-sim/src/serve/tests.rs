@@ -1,3 +1,5 @@
+//! The web page of a store, asked over HTTP.
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 

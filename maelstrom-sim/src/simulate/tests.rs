@@ -232,7 +232,7 @@ fn a_service_answers_what_has_reached_it_and_nothing_else() {
     assert!(reached > 100 && unreachable > 10, "{reached}, {unreachable}");
 }
 
-/// Records what the node observes of its start, its disk and its clock.
+/// Records the node's observations of its start, its disk and its clock.
 struct Witness(Rc<RefCell<Vec<String>>>);
 
 #[derive(Deserialize)]

@@ -27,7 +27,7 @@ pub struct Changes {
     /// The latency of every message, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<u64>,
-    /// The seed of latencies, losses, and whatever services do at random.
+    /// The seed of latencies, losses, and random choices of services.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_seed: Option<u64>,
     /// Only the drawn operations with these numbers begin.

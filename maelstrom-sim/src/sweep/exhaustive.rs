@@ -30,7 +30,7 @@ use crate::test::Test;
 /// overtaken by all messages of the next quarter of a second.
 const OTHERS: [Delivery; 2] = [Delivery::Lost, Delivery::Late(Duration::from_millis(250))];
 
-/// A tiny test, and what may happen to its first messages.
+/// A tiny test, and the possible deliveries of its first messages.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The trace: the fate of each message, its limit, and its form as JSON.
+
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
 //! Declarations of requests and replies. They check the replies of nodes, and document the protocol
-//! for people who write nodes.
+//! for authors of nodes.
 
 use std::fmt;
 

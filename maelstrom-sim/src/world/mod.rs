@@ -85,7 +85,7 @@ pub enum Action {
         /// The line.
         line: Vec<u8>,
     },
-    /// Show an event to the person who watches the test.
+    /// Show an event to the user.
     Tell(News),
     /// Inject a fault into a node, or repair it. Occurs only if the options ask for such faults.
     Disturb(Disturbance),

@@ -203,7 +203,7 @@ fn an_operation_never_begins_before_its_threads_last_one_has_ended() {
         let last = ended.insert(op.process, op.time).unwrap_or_default();
         assert!(op.time >= last, "{op:?}");
     }
-    assert!(ends(&world, OpType::Invoke).len() < 3_000, "what was missed is not made up for");
+    assert!(ends(&world, OpType::Invoke).len() < 3_000, "missed operations are not made up for");
 }
 
 /// How many operations begin in 4 s, at 100 per second, if the driver is late each time.

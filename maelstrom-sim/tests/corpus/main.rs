@@ -9,7 +9,7 @@
 //!
 //! The test runs every sixteenth case, and with `CORPUS=all` every case.
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "tests may fail")]
-#![expect(clippy::disallowed_methods, reason = "processes are what this is about")]
+#![expect(clippy::disallowed_methods, reason = "it tests processes")]
 
 use std::collections::BTreeSet;
 use std::fs::File;

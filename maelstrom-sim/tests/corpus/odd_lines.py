@@ -1,4 +1,4 @@
-"""Habits of lines, envelopes and bodies: what a node prints instead of a right reply."""
+"""Habits of lines, envelopes and bodies: odd output of a node instead of a right reply."""
 
 import json
 
@@ -26,7 +26,7 @@ def strange(value):
     return lines
 
 
-# By name: from the line (without its end) and the message, what is printed instead.
+# By name: from the line (without its end) and the message, the output instead.
 LINES = {
     "bom": lambda line, _: b"\xef\xbb\xbf" + line + b"\n",
     "garbage-behind": lambda line, _: line + b" garbage\n",
@@ -119,7 +119,7 @@ def shown(habit, message, value):
     elif habit == "twice":
         return line + b"\n" + line + b"\n"
     elif habit == "bare":
-        # Nothing of what the workload asks for.
+        # None of the fields that the workload asks for.
         keep = ("type", "in_reply_to")
         message = {**message, "body": {k: v for k, v in body.items() if k in keep}}
     elif habit == "silent":

@@ -99,7 +99,7 @@ def stale(node, body, right):
 
 
 def with_reads(f):
-    """Changes what reads of a transaction show."""
+    """Changes the reads of a transaction."""
     return change(
         "txn",
         lambda node, body, txn: [
@@ -144,7 +144,7 @@ HABITS = {
     "refuse-list": ("list_committed_offsets", refuse),
     "refuse-txn": ("txn", refuse),
     "refuse-txn-but-do": ("txn", refuse_but_do),
-    # What is shown is not what was done.
+    # The reply differs from the operation that was done.
     "ids-of-two-types": (
         "generate",
         change("id", lambda node, body, id: id if node.state.ids % 2 else node.state.ids),

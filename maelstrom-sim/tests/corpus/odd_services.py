@@ -49,11 +49,11 @@ def values(value, expected, reply):
 
 
 def still_there(service, request):
-    """Asks what the service must not answer, then something right."""
+    """Asks a question that the service must not answer, then a right one."""
     return [(service, request, NOTHING), ("lin-kv", READ, MISSING)]
 
 
-# By name: what is asked, one after the other, and what each reply must show.
+# By name: the requests, one after the other, and the content that each reply must show.
 SERVICES = {
     "kv": [("lin-kv", READ, MISSING), ("lin-kv", WRITE, WRITTEN), ("lin-kv", READ, FOUND)],
     "kv-no-id": [

@@ -62,7 +62,7 @@ fn ends(history: &History) -> impl Iterator<Item = &Op> {
     ends.filter(|op| op.f != "crash")
 }
 
-/// The flooded node takes what its limit allows, refuses all else with error 11, and that is all.
+/// The flooded node serves requests up to its limit, and refuses all others with error 11.
 fn check_refusals(world: &World) {
     let is_refusal =
         |op: &&Op| op.error.as_ref().is_some_and(|text| text.contains("--max-requests-per-second"));

@@ -8,7 +8,7 @@ use maelstrom_sim::sweep::{Case, Sweep};
 
 use super::seeds::seeds;
 
-/// The number of seeds with a key, and how many may show what becomes of nodes without one.
+/// The number of seeds with a key, and how many may show the harm to nodes without one.
 const SEEDS: u64 = 2;
 const SEEDS_WITHOUT_KEY: u64 = 5;
 

@@ -248,7 +248,7 @@ fn every_broken_map_of_registers_is_caught() {
         (Mutation::AcknowledgeAndForget, "acknowledge and forget"),
         (Mutation::AcknowledgeBeforeTheWrite, "acknowledge before the write"),
         (Mutation::RefuseAndWrite, "refuse and write"),
-        (Mutation::ReadUncommitted, "reads of what is undone"),
+        (Mutation::ReadUncommitted, "reads of undone writes"),
         (Mutation::WriteLate, "write late"),
         (Mutation::WrongKey, "the wrong key"),
     ] {

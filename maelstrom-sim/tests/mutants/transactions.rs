@@ -76,7 +76,7 @@ fn every_broken_replica_is_caught() {
         (Mutant::PublishEarly, "writes seen before the end", "G1b"),
         (Mutant::NotCausal, "effects overtake their causes", "causal-violation"),
         (Mutant::Forget, "forget on crash", "lost-write"),
-        (Mutant::NoRetry, "never ask for what got lost", "divergence"),
+        (Mutant::NoRetry, "never ask for lost writes", "divergence"),
     ] {
         is_caught(&sweep_of(), name, anomaly, |_| Replica::new(mutant));
     }

@@ -36,7 +36,7 @@ fn a_data_folder_that_is_not_empty_is_named_in_a_warning() {
     assert_eq!(warnings(&data), [""; 0]);
     std::fs::create_dir_all(data.join("n0")).unwrap();
     let text = format!(
-        "warning: {} is not empty: nodes begin with what an earlier run left there; remove it for a \
+        "warning: {} is not empty: nodes begin with data that an earlier run left; remove it for a \
          fresh run",
         data.display()
     );

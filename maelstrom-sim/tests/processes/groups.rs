@@ -120,7 +120,7 @@ for line in sys.stdin:
     let stderr = place.run(&bin, args).crashed();
     assert!(stderr.contains("nemesis: kill n0") && !stderr.contains("crash n0"), "{stderr}");
     assert!(stderr.contains("n0 exited by itself (exit status: 1)"), "{stderr}");
-    assert!(stderr.contains("hears what waited for it before it hears `init`"), "{stderr}");
+    assert!(stderr.contains("hears waiting messages before it hears `init`"), "{stderr}");
 }
 
 #[test]

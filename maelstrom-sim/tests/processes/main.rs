@@ -2,7 +2,7 @@
 //! nodes that print nothing or too much, and tests that end early.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, reason = "tests")]
-#![expect(clippy::disallowed_methods, reason = "processes are what this is about")]
+#![expect(clippy::disallowed_methods, reason = "it tests processes")]
 
 mod command_line;
 mod folders;

@@ -42,7 +42,7 @@ fn ends_in_order(signal: Signal, code: i32, mark: &str) {
     let run = Finished::of(run);
     assert_eq!(run.code(), Some(code), "{}", run.stderr());
     assert!(run.0.stdout.is_empty(), "there is no verdict");
-    assert!(run.stderr().contains("what happened until then is in store/echo/"));
+    assert!(run.stderr().contains("the run until then is in store/echo/"));
     for file in ["history.jsonl", "messages.jsonl", "node-logs/n0.log"] {
         let text = std::fs::read_to_string(place.path("store/current").join(file)).unwrap();
         assert!(!text.is_empty(), "{file}");

@@ -98,7 +98,7 @@ fn what_a_node_has_not_read_is_limited_also_while_it_is_paused() {
     processes.kill(&n0);
     let taken = (0..300).filter(|_| processes.deliver(&n0, vec![b'x'; 1 << 20]));
     assert_eq!(taken.count(), 255);
-    assert!(!processes.restart(&n0).unwrap(), "what waited is too much for its next life, too");
+    assert!(!processes.restart(&n0).unwrap(), "too much waits for its next life, too");
 }
 
 /// The rubbish starts late, because it keeps two processors busy. It must still be there when the

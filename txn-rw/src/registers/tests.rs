@@ -83,7 +83,7 @@ fn a_clock_that_follows_from_nothing_is_refused() {
     map.apply(&origin(1), vec![upon(1, &[], &["1"], "1")]);
     let check = |n, all: &[Transaction]| map.check(&origin(n), all).is_ok();
     assert!(check(1, &[upon(2, &[], &["1"], "1"), upon(3, &[], &["1"], "1")]));
-    assert!(check(2, &[upon(8, &[(1, 7)], &["1"], "1")]), "what it names may still come");
+    assert!(check(2, &[upon(8, &[(1, 7)], &["1"], "1")]), "its dependency may still come");
     for clock in [0, 3, 1 << 40, u64::MAX] {
         let is_new = clock > 1;
         assert_eq!(check(1, &[upon(clock, &[], &["1"], "1")]), !is_new, "{clock}");

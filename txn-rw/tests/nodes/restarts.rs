@@ -94,9 +94,9 @@ fn large_registers_come_in_pieces_that_fit_into_lines() {
     assert_eq!(cluster.node("n2").gossip().state().len(), 3);
 }
 
-/// Two other nodes go on, and each depends on the other one's transactions. The node gets what it
-/// missed in batches that are not cut along dependencies. So many transactions are held that they
-/// are folded.
+/// Two other nodes go on, and each depends on the other one's transactions. The node gets the
+/// missed entries in batches that are not cut along dependencies. So many transactions are held
+/// that they are folded.
 #[test]
 fn a_node_that_was_cut_off_catches_up_though_what_waits_is_folded() {
     let mut config = Config::default();

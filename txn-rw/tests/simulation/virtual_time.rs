@@ -169,8 +169,8 @@ impl Replicated for TxnRw {
     }
 }
 
-/// One node sometimes gets back an older copy of its folder. The other nodes have what it lacks. It
-/// shows an older state until they have sent that, so sessions do not hold.
+/// One node sometimes gets back an older copy of its folder. Other nodes have the lost entries. It
+/// shows an older state until they have sent them, so sessions do not hold.
 #[test]
 fn sweep_with_restored_folders() {
     let marks = MARKS.iter().chain(LOG_MARKS).chain(RESTORE_MARKS).copied().chain([DEPENDS]);
@@ -359,7 +359,7 @@ fn the_weaker_levels_show_what_the_next_stronger_model_forbids() {
     }
 }
 
-/// Two clients and a few operations: all combinations of what may happen to the first messages.
+/// Two clients and a few operations: all combinations of deliveries of the first messages.
 #[test]
 fn exhaustive() {
     let options = Options {

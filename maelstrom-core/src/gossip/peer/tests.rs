@@ -125,7 +125,7 @@ fn what_was_told_after_what_is_confirmed_is_awaited_next() {
     peer.acknowledged(ms(50), &have(4), SLACK);
     let awaited = peer.awaited.as_ref().unwrap();
     assert_eq!((awaited.sent, awaited.deadline), (40_000, ms(1_640)));
-    assert!(!peer.known.covers(&peer.told), "what was told is not what it has");
+    assert!(!peer.known.covers(&peer.told), "the peer has not confirmed all that it was told");
     peer.record_message(ms(60), 5, 3, echo(40));
     peer.acknowledged(ms(60), &have(5), SLACK);
     assert!(peer.awaited.is_none());

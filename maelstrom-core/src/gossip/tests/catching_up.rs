@@ -1,4 +1,4 @@
-//! Tests that a node fetches what a push did not bring: once, and batch by batch.
+//! Tests that a node fetches entries that a push did not bring: once, and batch by batch.
 
 use serde_json::json;
 

@@ -372,7 +372,7 @@ impl<S: Values> Cluster<S> {
         let is_index_right = || self.engine(to).peers.is_index_right();
         assert!(!is_turn || is_index_right(), "n{to} does not know what is due");
         let is_told = self.engine(to).state().is_within(&self.model[to]);
-        assert!(is_told, "n{to} has what nobody can have told it");
+        assert!(is_told, "n{to} has entries that no node can have told it");
     }
 
     /// Remembers a version that a node attributes to a peer's current life, and on which the node
@@ -451,11 +451,11 @@ impl<S: Values> Cluster<S> {
             let is_other_life = message.echo.is_some_and(|echo| echo.life != told.life);
             let known = if is_other_life { 0 } else { told.have.get(&run.origin) };
             let is_new = if S::Entry::CUMULATIVE { run.end() > known } else { run.start >= known };
-            assert!(is_new, "n{from} sends n{to} what it is known to have: {}", run.start);
+            assert!(is_new, "n{from} sends n{to} entries that it is known to have: {}", run.start);
             assert!(run.end() <= message.have.get(&run.origin), "more than there is");
         }
         let version = self.version(from);
-        assert!(version.covers(&message.have), "n{from} claims what it does not have yet");
+        assert!(version.covers(&message.have), "n{from} claims entries that it does not have yet");
         let own = self.engine(from).origin();
         assert!(message.have.get(own) <= self.durable[from].get(own), "a crash would undo this");
         let entries = message.runs.iter().flat_map(|run| &run.entries);

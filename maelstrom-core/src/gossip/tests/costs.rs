@@ -54,8 +54,8 @@ fn a_start_under_load_costs_one_exchange_and_keeps_to_the_period() {
             assert!(has_first(&cluster));
             // The first beat announced no time for the next one, since no round trip was known. But
             // the leaves know the round trip now, and the hub learns it from a single answer. So
-            // what came just after the greetings is everywhere after a period, a grace of half a
-            // margin and two hops.
+            // an entry from just after the greetings is everywhere after a period, a grace of half
+            // a margin and two hops.
             assert_eq!(cluster.messages_sent, per_round(&cluster) + 1);
             cluster.run_for(period.unwrap_or(ms(454)) + ms(15) - beat::COLLECTING);
             cluster.assert_converged();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::history::Process;
 
-/// Persists each text that it echoes, and writes down what it recovers.
+/// Persists each text that it echoes, and writes down its recovered records.
 struct Keeper(Rc<RefCell<Vec<String>>>);
 
 impl MessageHandler for Keeper {

@@ -1,3 +1,5 @@
+//! Exhaustive runs: each combination of deliveries runs once, and a replay repeats it.
+
 use maelstrom_core::{Error, Node, Request};
 use serde::{Deserialize, Serialize};
 

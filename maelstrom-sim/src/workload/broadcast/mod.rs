@@ -32,7 +32,7 @@ pub struct Broadcast {
 const RPCS: &[Rpc] = &[
     Rpc {
         name: "topology",
-        about: "The node hears whom it could tell of new values. It may ignore that.",
+        about: "The node hears its neighbours in a suggested topology. It may ignore them.",
         request: &[Field::new(
             "topology",
             Schema::ANY,

@@ -21,7 +21,7 @@ pub struct Echo {}
 
 const RPCS: &[Rpc] = &[Rpc {
     name: "echo",
-    about: "The node sends back what it got.",
+    about: "The node sends back the value.",
     request: &[Field::new("echo", Schema::ANY, r#""Please echo 35""#, "Any value.")],
     reply: &[Field::new("echo", Schema::ANY, r#""Please echo 35""#, "The same value.")],
 }];
@@ -32,7 +32,7 @@ impl Workload for Echo {
     }
 
     fn about(&self) -> &'static str {
-        "Nodes send back what they get. Every reply must equal its request."
+        "Nodes send back each value. Every reply must equal its request."
     }
 
     fn rpcs(&self) -> &'static [Rpc] {

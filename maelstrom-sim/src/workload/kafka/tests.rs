@@ -1,3 +1,5 @@
+//! The generator of `kafka`: keys, messages, and the positions of clients.
+
 use super::*;
 use crate::rng::{Stream, stream};
 
