@@ -145,7 +145,13 @@ where
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, M::Error> {
         match self.value.take() {
-            Some(value) => seed.deserialize(value).map_err(M::Error::custom),
+            Some(value) => {
+                // A number of 128 bits leaves the rest of its text, such as a fraction.
+                let mut json = serde_json::Deserializer::from_str(value.get());
+                let value = seed.deserialize(&mut json).map_err(M::Error::custom)?;
+                json.end().map_err(M::Error::custom)?;
+                Ok(value)
+            }
             None => self.map.next_value_seed(seed),
         }
     }

@@ -46,6 +46,7 @@ enum Told {
 struct Inner {
     a: String,
     b: Option<u8>,
+    d: Option<i128>,
 }
 
 #[derive(Serialize)]
@@ -290,6 +291,22 @@ fn plain_requests_take_the_shortcut_whatever_the_order_of_their_fields() {
         r#"{"src":"c1","dest":"n1","body":{"type":"any","\u0061":1}}"#,
     ] {
         assert_eq!(is_plain(line), !line.contains("{\"\\u"), "{line}");
+    }
+}
+
+/// Of a number of 128 bits, serde_json leaves the fraction to the caller.
+#[test]
+fn a_fraction_is_no_integer_whatever_its_size_and_place() {
+    for number in ["1.0", "1.5", "1e3", "-0.1"] {
+        let d = format!(r#""d":{number}"#);
+        for body in [format!(r#"{d},"type":"whole""#), format!(r#""type":"whole",{d}"#)] {
+            let body = format!(r#"{{"a":"x","msg_id":1,{body}}}"#);
+            let line = format!(r#"{{"src":"c1","dest":"n1","body":{body}}}"#);
+            assert!(!is_plain(&line), "{line}");
+            let lines = [INIT.as_bytes().to_vec(), line.into_bytes()];
+            let said = said(&lines, false);
+            assert!(format!("{said:?}").contains("12"), "{said:?}");
+        }
     }
 }
 
