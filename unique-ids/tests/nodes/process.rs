@@ -1,9 +1,6 @@
 //! The program itself: the clock and the randomness that only a real process has.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may fail")]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "it tests a real process with the real clock"
-)]
+#![expect(clippy::disallowed_methods, reason = "it tests a real process with the real clock")]
 
 use std::io::Write;
 use std::process::{Command, Stdio};
