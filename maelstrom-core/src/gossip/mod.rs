@@ -31,8 +31,8 @@
 //!
 //! A hub passes on new entries once per period. A leaf sends its own just before that (see the
 //! source of `beat`). This takes 2(n − 1) messages per period, whatever the load, and an entry
-//! reaches every node within a period, a margin and two hops. An idle node sends new entries at once. The
-//! period is a little more than two round trips, which every message measures.
+//! reaches every node within a period, a margin and two hops. An idle node sends new entries at
+//! once. The period is a little more than two round trips, which every message measures.
 //!
 //! A node that starts first collects entries for about a period, because its peers may not have
 //! started yet. Then each leaf greets its hub, and the hub answers all greetings with its first
