@@ -519,3 +519,23 @@ fn a_follower_that_stops_to_follow_keeps_its_old_log() {
     }
     assert_eq!((restarted.log.end(), restarted.epoch()), (3, 2));
 }
+
+/// Damaged on its way: it names a send that the log has already.
+#[test]
+fn a_damaged_message_does_not_end_a_follower() {
+    let (mut follower, _) = a_follower_that_is_behind();
+    let append = Append {
+        partition: 0,
+        log_id: 7,
+        epoch: 1,
+        at: 3,
+        prev: 1,
+        high: 3,
+        sole_follower: false,
+        entries: vec![entry(9, 1, "again")],
+        floor: None,
+        requests: Vec::new(),
+    };
+    follower.replicate(&"n1".into(), append, &one_each(), Duration::ZERO);
+    assert_eq!(follower.log.end(), 4);
+}

@@ -482,7 +482,8 @@ impl Partition {
         let known = usize::try_from(start.saturating_sub(at)).unwrap_or(usize::MAX);
         let entries: Vec<Entry> = entries.into_iter().skip(known).collect();
         for entry in &entries {
-            // Not `append()`: a damaged message may name a send twice, and asserts nothing.
+            // Not `append()`: its assertions are about leaders. A damaged message may name a send
+            // twice.
             self.log.append(entry.clone(), retention, now);
         }
         let (partition, high) = (self.id, high.min(self.log.end()).max(self.high));
