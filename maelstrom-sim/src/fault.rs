@@ -70,13 +70,17 @@ pub enum Fault {
     /// the fault ends, the wall clock is set right in one step.
     #[value(skip)]
     Drift,
+    /// Slows a single link in one direction: each message from one node to another one, or from or
+    /// to a service, takes up to a second longer.
+    #[value(skip)]
+    SlowLink,
 }
 
 impl Fault {
     /// All kinds that any node should tolerate, without those of its [hardware](Self::HARDWARE).
-    /// Five more kinds are missing. An outage empties the services. A loss of power ends all nodes
-    /// at once. A restored folder lacks records. An intruder between the nodes forges or replays
-    /// messages: only nodes with a key withstand it.
+    /// Four more kinds are missing. An outage empties the services. A restored folder lacks
+    /// records. An intruder between the nodes forges or replays messages: only nodes with a key
+    /// withstand it.
     pub const ALL: [Self; 9] = [
         Self::Partition,
         Self::Cut,
@@ -89,10 +93,17 @@ impl Fault {
         Self::Services,
     ];
 
-    /// The faults of a node's disk and of the rate of its clocks. Any node should tolerate them, too.
-    /// They are a list of their own, so that the seeds of a sweep without them give the same runs.
-    pub const HARDWARE: [Self; 4] =
-        [Self::SlowDisk, Self::StalledDisk, Self::FailingDisk, Self::Drift];
+    /// The faults of disks, of the rate of clocks, of a single link and of the power supply. Any node
+    /// that keeps records should tolerate them, too. They are a list of their own, so that the seeds
+    /// of a sweep without them give the same runs.
+    pub const HARDWARE: [Self; 6] = [
+        Self::SlowDisk,
+        Self::StalledDisk,
+        Self::FailingDisk,
+        Self::Drift,
+        Self::SlowLink,
+        Self::PowerLoss,
+    ];
 
     /// Its name.
     #[must_use]
@@ -116,6 +127,7 @@ impl Fault {
             Self::StalledDisk => "stalled-disk",
             Self::FailingDisk => "failing-disk",
             Self::Drift => "drift",
+            Self::SlowLink => "slow-link",
         }
     }
 }

@@ -41,6 +41,9 @@ pub enum NemesisOp {
     Replay(f64),
     /// Adds this to the latency of every message from or to a node (or a service).
     Slow(NodeId, #[serde(with = "nanos")] Duration),
+    /// Adds this to the latency of every message from the first to the second. Each is a node or a
+    /// service.
+    SlowLink(NodeId, NodeId, #[serde(with = "nanos")] Duration),
     /// Stops a node.
     Pause(NodeId),
     /// Lets a paused node continue.
@@ -85,6 +88,7 @@ impl NemesisOp {
             Self::Forgery(_) => "forgery",
             Self::Replay(_) => "replay",
             Self::Slow(..) => "slow",
+            Self::SlowLink(..) => "slow-link",
             Self::Pause(_) => "pause",
             Self::Resume(_) => "resume",
             Self::Crash(_) => "crash",
@@ -111,6 +115,9 @@ impl NemesisOp {
             Self::Forgery(p) if *p > 0.0 => Some(Self::Forgery(0.0)),
             Self::Replay(p) if *p > 0.0 => Some(Self::Replay(0.0)),
             Self::Slow(id, by) if !by.is_zero() => Some(Self::Slow(id.clone(), Duration::ZERO)),
+            Self::SlowLink(from, to, by) if !by.is_zero() => {
+                Some(Self::SlowLink(from.clone(), to.clone(), Duration::ZERO))
+            }
             Self::Pause(id) => Some(Self::Resume(id.clone())),
             Self::Crash(id) => Some(Self::Restart(id.clone())),
             Self::Clock(id, ms) if *ms != 0 => Some(Self::Clock(id.clone(), 0)),
@@ -137,6 +144,7 @@ impl NemesisOp {
             Self::Forgery(_) => &[Fault::Forgery],
             Self::Replay(_) => &[Fault::Replay],
             Self::Slow(..) => &[Fault::Slow, Fault::Services],
+            Self::SlowLink(..) => &[Fault::SlowLink],
             Self::Pause(_) => &[Fault::Pause],
             Self::Crash(_) => &[Fault::Crash, Fault::Restore, Fault::Outage, Fault::PowerLoss],
             Self::Restore(..) => &[Fault::Restore],
@@ -156,10 +164,11 @@ impl NemesisOp {
         matches!(self, Self::Forget | Self::Restore(..)) || self.mend().is_some()
     }
 
-    /// The node or service that it concerns, if any.
+    /// The node or service that it concerns, if any. For a link, the sender.
     pub(crate) const fn target(&self) -> Option<&NodeId> {
         match self {
             Self::Slow(id, _)
+            | Self::SlowLink(id, ..)
             | Self::Pause(id)
             | Self::Resume(id)
             | Self::Crash(id)
@@ -172,6 +181,14 @@ impl NemesisOp {
             | Self::FailDisk(id)
             | Self::RepairDisk(id)
             | Self::Drift(id, _) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The receiving end of the link that it concerns, if any.
+    pub(crate) const fn receiver(&self) -> Option<&NodeId> {
+        match self {
+            Self::SlowLink(_, to, _) => Some(to),
             _ => None,
         }
     }
@@ -192,6 +209,9 @@ impl fmt::Display for NemesisOp {
             }
             Self::Slow(node, by) | Self::SlowDisk(node, by) => {
                 write!(f, "{name} {node} by {} ms", by.as_millis())
+            }
+            Self::SlowLink(from, to, by) => {
+                write!(f, "{name} {from} to {to} by {} ms", by.as_millis())
             }
             Self::Pause(node)
             | Self::Resume(node)

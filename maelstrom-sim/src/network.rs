@@ -78,6 +78,8 @@ pub struct Network {
     sent_since: u64,
     /// The extra latency of all messages from and to an address.
     slow: BTreeMap<NodeId, Duration>,
+    /// The extra latency of each slow link (source, destination).
+    slow_links: BTreeMap<(NodeId, NodeId), Duration>,
     /// The bandwidth of a link in bytes per second. `None`: unlimited.
     bandwidth: Option<u32>,
     /// The time until which each link (source, destination) is busy.
@@ -173,6 +175,7 @@ impl Network {
             late: BTreeMap::new(),
             sent_since: 0,
             slow: BTreeMap::new(),
+            slow_links: BTreeMap::new(),
             bandwidth: None,
             busy_until: BTreeMap::new(),
             delivered: VecDeque::new(),
@@ -253,6 +256,15 @@ impl Network {
     /// Sets the extra latency of all messages from and to `address`.
     pub fn set_slow(&mut self, address: NodeId, by: Duration) {
         self.slow.insert(address, by);
+    }
+
+    /// Sets the extra latency of all messages from `src` to `dest`.
+    pub fn set_slow_link(&mut self, src: NodeId, dest: NodeId, by: Duration) {
+        if by.is_zero() {
+            self.slow_links.remove(&(src, dest));
+        } else {
+            self.slow_links.insert((src, dest), by);
+        }
     }
 
     /// Sets the bandwidth of each link between nodes or services, in bytes per second and
@@ -516,6 +528,14 @@ impl Network {
         self.delivered.push_back(message);
     }
 
+    fn slow_link(&self, src: &NodeId, dest: &NodeId) -> Duration {
+        if self.slow_links.is_empty() {
+            return Duration::ZERO;
+        }
+        let ends = (src.clone(), dest.clone());
+        self.slow_links.get(&ends).copied().unwrap_or_default()
+    }
+
     fn draw_latency(&mut self, src: &NodeId, dest: &NodeId) -> Duration {
         let slow = [src, dest].map(|end| self.slow.get(end).copied().unwrap_or_default());
         let mean = Duration::from_millis(self.latency.mean_ms);
@@ -529,7 +549,8 @@ impl Network {
         };
         // Maelstrom draws latencies in whole milliseconds.
         let millis = u64::try_from(drawn.as_millis()).unwrap_or(u64::MAX);
-        Duration::from_millis(millis) + slow.into_iter().sum::<Duration>()
+        let millis = Duration::from_millis(millis);
+        millis + slow.into_iter().sum::<Duration>() + self.slow_link(src, dest)
     }
 }
 

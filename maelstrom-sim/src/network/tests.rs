@@ -249,6 +249,26 @@ fn a_slow_node_is_slow_to_send_and_to_get_and_two_of_them_add_up() {
 }
 
 #[test]
+fn a_slow_link_is_slow_in_one_direction_and_delays_no_other_link() {
+    let mut network = network(10, LatencyDist::Constant);
+    network.set_slow_link("n1".into(), "n2".into(), ms(500));
+    send(&mut network, 0, "n2", "n1", "back");
+    send(&mut network, 0, "lin-kv", "n2", "other");
+    assert_eq!(arrived(&mut network, 10), "back other");
+    send(&mut network, 20, "n1", "n2", "slow");
+    assert_eq!(network.poll_timeout(), Some(ms(530)));
+    assert_eq!(arrived(&mut network, 530), "slow");
+    network.set_slow("n1".into(), ms(100));
+    send(&mut network, 1_000, "n1", "n2", "both");
+    assert_eq!(network.poll_timeout(), Some(ms(1_610)));
+    assert_eq!(arrived(&mut network, 1_610), "both");
+    network.set_slow("n1".into(), ms(0));
+    network.set_slow_link("n1".into(), "n2".into(), ms(0));
+    send(&mut network, 2_000, "n1", "n2", "well again");
+    assert_eq!(arrived(&mut network, 2_010), "well again");
+}
+
+#[test]
 fn each_copy_of_a_message_takes_its_own_time() {
     let mut network = network(1_000, LatencyDist::Uniform);
     network.set_duplication(1.0);

@@ -37,7 +37,8 @@ pub(super) fn bands(trace: &Trace, end: i64) -> Vec<Band> {
         let News::Nemesis(op) = news else { continue };
         // A new probability, delay or clock offset ends the previous one.
         let is_over = |old: &NemesisOp| {
-            let same_kind = old.name() == op.name() && old.target() == op.target();
+            let same_kind = old.name() == op.name()
+                && (old.target(), old.receiver()) == (op.target(), op.receiver());
             let adds_up = matches!(op, NemesisOp::StartPartition(..));
             old.mend().as_ref() == Some(op) || (same_kind && !adds_up)
         };

@@ -215,7 +215,7 @@ mod tests {
     }
 
     fn kinds() -> BTreeSet<Fault> {
-        let more = [Fault::Outage, Fault::PowerLoss, Fault::Restore];
+        let more = [Fault::Outage, Fault::Restore];
         Fault::ALL.into_iter().chain(Fault::HARDWARE).chain(more).collect()
     }
 

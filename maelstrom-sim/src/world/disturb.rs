@@ -60,6 +60,7 @@ impl World {
             NemesisOp::Forgery(p) => return self.network.set_forgery(p),
             NemesisOp::Replay(p) => return self.network.set_replay(p),
             NemesisOp::Slow(address, by) => return self.network.set_slow(address, by),
+            NemesisOp::SlowLink(from, to, by) => return self.network.set_slow_link(from, to, by),
             NemesisOp::Services(mode) => return self.service_mode = mode,
             NemesisOp::Forget => {
                 self.services.forget();

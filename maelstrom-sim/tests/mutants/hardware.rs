@@ -1,5 +1,5 @@
-//! Generators of unique ids that hold on good hardware: a slow, stalled or failing disk, or a clock
-//! that drifts, must show what is wrong with them.
+//! Generators of unique ids that hold on good hardware. A slow, stalled or failing disk, a slow link,
+//! a loss of power or a clock that drifts must show what is wrong with them.
 
 use std::time::Duration;
 
@@ -162,6 +162,21 @@ fn a_failing_disk_shows_that_a_generator_replies_before_it_persists() {
     is_caught(&only(Fault::FailingDisk), "replies before it persists", "duplicated-count", |_| {
         Counter::new(Mutation::RepliesFirst)
     });
+}
+
+#[test]
+fn a_loss_of_power_shows_that_a_generator_replies_before_it_persists() {
+    is_caught(&only(Fault::PowerLoss), "replies first, power loss", "duplicated-count", |_| {
+        Counter::new(Mutation::RepliesFirst)
+    });
+}
+
+#[test]
+fn a_slow_link_shows_that_generators_do_not_fence_a_leader_that_is_not_dead() {
+    // No reply takes as long as that over good links.
+    let build = |_: &NodeId| Counter::new(Mutation::TakesOver(Duration::from_millis(900)));
+    Sweep::new(UniqueIds::default(), []).test(5, build);
+    is_caught(&only(Fault::SlowLink), "an unfenced leader, slow link", "duplicated-count", build);
 }
 
 #[test]
