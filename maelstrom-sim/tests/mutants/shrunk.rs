@@ -11,7 +11,7 @@
 //! ```
 //!
 //! If the environment also has `REPORTS=/a/folder`, the report of each smaller run is written
-//! there.
+//! there, and with `CASES=/a/folder` its file.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -47,6 +47,9 @@ pub(crate) fn row<H: MessageHandler>(
         let file = Path::new(&folder).join(format!("{mutant}.html"));
         let case = |test| Case::new(test, &build);
         sweep.write_report(name, &finding, Some(&shrunk), case, &file).unwrap();
+    }
+    if let Some(folder) = std::env::var_os("CASES") {
+        shrunk.case.write(&Path::new(&folder).join(mutant)).unwrap();
     }
     assert_eq!(shrunk.finding.kind, finding.kind);
     let (before, after) = (cells(finding.size), cells(shrunk.case.after));
