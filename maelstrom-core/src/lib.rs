@@ -176,7 +176,8 @@ pub use error::{Error, ErrorCode};
 pub use handler::{MessageHandler, NoEvent, Records, SnapshotPosition};
 pub use limits::{Limits, PENDING_BYTES_MAX};
 pub use message::{LINE_BYTES_MAX, MsgId, NodeId, Request};
-pub use node::{Clock, Node, NodeRng, OPEN_REQUESTS_MAX, Output};
+pub use node::{Clock, Node, NodeRng, OPEN_REQUESTS_MAX};
+pub use outputs::Output;
 /// Re-exported for the methods of [`Node::rng`], in the version that they belong to. A handler that
 /// draws random numbers names `maelstrom_core::rand::RngExt` and needs no dependency of its own.
 pub use rand;

@@ -18,6 +18,9 @@ pub type MsgId = u64;
 /// The default limit on a line's length: 16 MiB, without the newline.
 pub const LINE_BYTES_MAX: usize = 16 << 20;
 
+/// The end of a line, after the body.
+pub(crate) const LINE_END: &str = "}\n";
+
 /// A message as read from a line. Its body is not decoded yet.
 ///
 /// Other fields, such as the `id` that Maelstrom adds, are ignored.
@@ -87,4 +90,18 @@ impl Request {
     pub fn msg_id(&self) -> Option<MsgId> {
         self.msg_id
     }
+}
+
+/// Writes the beginning of a line, up to the body.
+pub(crate) fn begin_line(
+    out: &mut Vec<u8>,
+    src: &str,
+    dest: &str,
+) -> Result<(), serde_json::Error> {
+    out.extend_from_slice(br#"{"src":"#);
+    serde_json::to_writer(&mut *out, src)?;
+    out.extend_from_slice(br#","dest":"#);
+    serde_json::to_writer(&mut *out, dest)?;
+    out.extend_from_slice(br#","body":"#);
+    Ok(())
 }

@@ -16,7 +16,7 @@ use crate::auth::Auth;
 use crate::body::{self, Ids};
 use crate::error::{Error, ErrorCode};
 use crate::marks::Marks;
-use crate::message::{MsgId, NodeId, Request};
+use crate::message::{LINE_END, MsgId, NodeId, Request, begin_line};
 use crate::metrics::{self, CallOutcome, Metric, Outcome, Recorder};
 use crate::outputs::{Outputs, Seal, SharedText};
 use crate::rpc::{PENDING_RPCS_MAX, RpcError, RpcResult, RpcTable, Sent};
@@ -40,19 +40,10 @@ pub struct Clock {
     pub wall: Duration,
 }
 
-/// An action that a node asks of its driver. The driver does the actions in order. See
-/// [`RawNode`](crate::RawNode) for the driver's contract.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// One or more complete lines to write to the network. Each ends with its newline.
-    Lines(Vec<u8>),
-    /// A record to make durable before any later output leaves.
-    Record(Vec<u8>),
-}
-
 /// A handler's view of its node: its name, the time, and everything that the handler can do.
 ///
-/// No method blocks, and none returns an error. A message or a record becomes an [`Output`]. A call
+/// No method blocks, and none returns an error. A message or a record becomes an
+/// [`Output`](crate::Output). A call
 /// or a timer later comes back as an event.
 #[derive(Debug)]
 pub struct Node<E> {
@@ -504,25 +495,8 @@ impl<E> Node<E> {
     }
 }
 
-/// The end of a line, after the body.
-pub(crate) const LINE_END: &str = "}\n";
-
 /// The part of `LINE_END` that counts as part of the line: the brace, not the newline.
 const BRACE: usize = 1;
-
-/// Writes the beginning of a line, up to the body.
-pub(crate) fn begin_line(
-    out: &mut Vec<u8>,
-    src: &str,
-    dest: &str,
-) -> Result<(), serde_json::Error> {
-    out.extend_from_slice(br#"{"src":"#);
-    serde_json::to_writer(&mut *out, src)?;
-    out.extend_from_slice(br#","dest":"#);
-    serde_json::to_writer(&mut *out, dest)?;
-    out.extend_from_slice(br#","body":"#);
-    Ok(())
-}
 
 /// The replies that every node gives.
 #[derive(Serialize)]

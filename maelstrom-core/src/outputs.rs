@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use crate::auth::ClusterKey;
 use crate::message::NodeId;
-use crate::node::Output;
 
 /// Maximum capacity of a buffer that is kept for the next lines.
 const SPARE_BYTES_MAX: usize = 1 << 20;
@@ -20,6 +19,16 @@ const SHARED_BYTES_MIN: usize = 4 << 10;
 
 /// Entries of the queue are merged up to this length. A longer entry is taken alone.
 pub(crate) const LINES_BYTES_MAX: usize = 256 << 10;
+
+/// An action that a node asks of its driver. The driver does the actions in order. See
+/// [`RawNode`](crate::RawNode) for the driver's contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// One or more complete lines to write to the network. Each ends with its newline.
+    Lines(Vec<u8>),
+    /// A record to make durable before any later output leaves.
+    Record(Vec<u8>),
+}
 
 /// A JSON text that several messages share.
 pub(crate) type SharedText = Arc<[u8]>;

@@ -23,7 +23,8 @@ use crate::limits::Admission;
 use crate::message::{Envelope, Header, MsgId, NodeId, Request};
 use crate::metrics::{self, CallOutcome};
 use crate::names::Names;
-use crate::node::{Clock, Node, Output, SystemReply};
+use crate::node::{Clock, Node, SystemReply};
+use crate::outputs::Output;
 use crate::rpc::Reply;
 use crate::trace;
 

@@ -11,8 +11,7 @@ use serde::Deserialize;
 use sha2::Sha256;
 
 use super::ClusterKey;
-use crate::message::{Envelope, NodeId};
-use crate::node::{LINE_END, begin_line};
+use crate::message::{Envelope, LINE_END, NodeId, begin_line};
 
 /// The type of a sealed body.
 const KIND: &str = "sealed";

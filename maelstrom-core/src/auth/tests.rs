@@ -11,8 +11,9 @@ use super::*;
 use crate::any_json::any_json;
 use crate::error::Error;
 use crate::handler::MessageHandler;
+use crate::message::LINE_END;
 use crate::message::Request;
-use crate::node::{Clock, LINE_END, Node};
+use crate::node::{Clock, Node};
 use crate::raw_node::RawNode;
 use crate::rpc::RpcResult;
 

@@ -3,9 +3,9 @@
 use serde::Serialize;
 use serde::ser::Error as _;
 
-use super::{LINE_END, Node, begin_line};
+use super::Node;
 use crate::body::{self, Ids};
-use crate::message::NodeId;
+use crate::message::{LINE_END, NodeId, begin_line};
 use crate::outputs::SharedText;
 
 impl<E> Node<E> {

@@ -22,7 +22,8 @@ use crate::RawNode;
 use crate::body;
 use crate::gossip::record::Record;
 use crate::message::Envelope;
-use crate::node::{Clock, Output};
+use crate::node::Clock;
+use crate::outputs::Output;
 
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "snake_case", bound = "S: State")]

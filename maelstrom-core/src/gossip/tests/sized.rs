@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::*;
 
 /// A value that claims a size in bytes.
-#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Value<const BYTES: usize>(u32);
 
 impl<const BYTES: usize> Entry for Value<BYTES> {

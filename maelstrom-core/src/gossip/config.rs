@@ -1,0 +1,48 @@
+//! The configuration of an engine.
+
+use std::time::Duration;
+
+use crate::message::LINE_BYTES_MAX;
+
+/// The configuration of the engine.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How long a hub collects entries before it passes them on. `None`: a little more than two
+    /// round trips. A node that starts collects entries for about as long before its first message:
+    /// 0.3 s by default, and at most 2 s. It stops waiting when it hears from another node.
+    pub period: Option<Duration>,
+    /// The shortest period that the engine learns from round trips.
+    pub period_min: Duration,
+    /// The approximate size of the entries in one message, in bytes; a single entry always fits.
+    /// Never more than a quarter of the receiver's `line_bytes_max`.
+    pub batch_bytes_max: usize,
+    /// The longest line that this node's driver reads. Peers learn the limit, and send no longer
+    /// lines.
+    pub line_bytes_max: usize,
+    /// The approximate size of the newest entries that are kept for nodes that lack them, in bytes.
+    pub log_bytes_max: usize,
+    /// The largest state, in bytes, with which [`check_room_for`](Gossip::check_room_for) accepts a
+    /// client's write. Entries of other nodes are always applied.
+    pub state_bytes_max: usize,
+    /// The minimum time beyond the round trip that an answer may take. After that the peer is asked
+    /// again; after the second time it is considered down.
+    pub patience_min: Duration,
+    /// How often to probe peers that are down. Each interval is drawn between half of this and all
+    /// of it.
+    pub probe_interval: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            period: None,
+            period_min: Duration::from_millis(5),
+            batch_bytes_max: 256 << 10,
+            line_bytes_max: LINE_BYTES_MAX,
+            log_bytes_max: 4 << 20,
+            state_bytes_max: usize::MAX,
+            patience_min: Duration::from_millis(100),
+            probe_interval: Duration::from_secs(1),
+        }
+    }
+}
