@@ -48,7 +48,14 @@ fn sweep() {
         .test(6, |_| Broadcast::default());
 }
 
-/// Slow, stalled and failing disks, and clocks that drift, come on top of all other faults.
+/// Small runs that once showed a mistake.
+#[test]
+fn regressions() {
+    all_faults().test_regressions("tests/regressions/broadcast", |_| Broadcast::default());
+}
+
+/// Slow, stalled and failing disks, clocks that drift, slow links and losses of power come on top of
+/// all other faults.
 #[test]
 fn sweep_on_bad_hardware() {
     let faults = Fault::ALL.into_iter().chain(Fault::HARDWARE);

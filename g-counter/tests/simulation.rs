@@ -44,7 +44,15 @@ fn sweep() {
     sweep.expecting(MARKS.iter().copied()).test(6, counter);
 }
 
-/// Slow, stalled and failing disks, and clocks that drift, come on top of all other faults.
+/// Small runs that once showed a mistake.
+#[test]
+fn regressions() {
+    let sweep = Sweep::new(workload::GCounter::default(), Fault::ALL);
+    sweep.test_regressions("tests/regressions/g-counter", counter);
+}
+
+/// Slow, stalled and failing disks, clocks that drift, slow links and losses of power come on top of
+/// all other faults.
 #[test]
 fn sweep_on_bad_hardware() {
     let faults = Fault::ALL.into_iter().chain(Fault::HARDWARE);

@@ -14,7 +14,8 @@ fn sweep() {
     all_faults().test(10, |_| UniqueIds::default());
 }
 
-/// Slow, stalled and failing disks, and clocks that drift, come on top of all other faults.
+/// Slow, stalled and failing disks, clocks that drift, slow links and losses of power come on top of
+/// all other faults.
 #[test]
 fn sweep_on_bad_hardware() {
     let faults = Fault::ALL.into_iter().chain(Fault::HARDWARE);
