@@ -22,6 +22,8 @@ pub const RESULTS: &str = "results.json";
 pub const REPORT: &str = "report.html";
 /// See [`RESULTS`].
 pub const PROGRESS: &str = "progress.json";
+/// The command for a shell that repeats a run in virtual time: only the test program can.
+pub const REPLAY: &str = "replay.txt";
 /// The command that started the run.
 pub const COMMAND: &str = "command.json";
 

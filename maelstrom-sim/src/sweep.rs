@@ -17,6 +17,7 @@ mod changes;
 mod corpus;
 mod ddmin;
 mod exhaustive;
+mod folder;
 mod guided;
 mod kind;
 mod marks;
@@ -29,7 +30,6 @@ mod vary;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -56,6 +56,7 @@ pub use self::marks::Reached;
 pub use self::saved::SavedCase;
 pub use self::shrunk::Shrunk;
 
+use self::folder::Folder;
 use self::replay::Replay;
 use self::shard::{Shard, ShardResult};
 
@@ -217,8 +218,9 @@ impl Sweep {
     ///
     /// If a seed has a finding, the test looks for a smaller run with the same kind of finding, for
     /// at most 60 seconds (`SHRINK=n`: n seconds; `SHRINK=0`: not at all). It stores that run in
-    /// `store/shrunk/`, as a file for [`test_regressions`](Self::test_regressions) and as a
-    /// [report](crate::report::Report), and prints both findings.
+    /// `store/shrunk/`, as a file for [`test_regressions`](Self::test_regressions) and as a folder
+    /// with a [report](crate::report::Report), and prints both findings. If there is no smaller
+    /// run, it stores the folder of the run itself in `store/simulation/`.
     ///
     /// # Panics
     ///
@@ -348,7 +350,7 @@ impl Sweep {
     ) {
         init_logging(LogFormat::Text);
         let again = Replay::here().command(&format!("SEED={seed}"));
-        match case(self.test_for(seed)).replay(name, Path::new("store/simulation"), again) {
+        match case(self.test_for(seed)).replay(name, &Folder::new(name, ("seed", seed), again)) {
             Ok(text) => tell(&text),
             Err(text) => panic!("{text}"),
         }

@@ -121,7 +121,7 @@ fn a_test_that_fails_tells_of_the_smaller_run_first_and_keeps_it_and_it_replays(
     let (folder, seed) = (tempfile::tempdir().unwrap(), large_seed());
     let (is_ok, text) = output_of(folder.path(), ("SHRINK", ""));
     let path = folder.path().join(format!("store/shrunk/echo-{seed}.json"));
-    let page = path.with_extension("html");
+    let page = path.with_extension("").join("report.html");
     let parts = [
         "I have had enough",
         "\n1 nodes, ",
@@ -150,11 +150,21 @@ fn a_test_that_fails_tells_of_the_smaller_run_first_and_keeps_it_and_it_replays(
 }
 
 #[test]
-fn nothing_is_looked_for_where_the_environment_forbids_it() {
-    let folder = tempfile::tempdir().unwrap();
+fn without_a_search_the_run_of_the_seed_itself_is_kept() {
+    let (folder, seed) = (tempfile::tempdir().unwrap(), large_seed());
     let (is_ok, text) = output_of(folder.path(), ("SHRINK", "0"));
     assert!(!is_ok && text.contains("I have had enough"), "{text}");
-    assert!(!text.contains("before: ") && !folder.path().join("store").exists(), "{text}");
+    let (store, run) = (folder.path().join("store"), format!("simulation/echo-{seed}"));
+    assert!(!text.contains("before: ") && !store.join("shrunk").exists(), "{text}");
+    let page = store.join(&run).join("report.html").canonicalize().unwrap();
+    assert!(text.contains(&format!("\nA report of it is in {}", page.display())), "{text}");
+    let html = std::fs::read_to_string(page).unwrap();
+    assert!(html.contains("I have had enough"), "{html}");
+    let command = std::fs::read_to_string(store.join(&run).join("replay.txt")).unwrap();
+    assert!(command.contains(&format!("SEED={seed} ")) && command.ends_with(" --exact\n"));
+    for file in ["schedule.txt", "history.jsonl", "messages.jsonl", "events.jsonl", "shiviz.log"] {
+        assert!(store.join(&run).join(file).is_file(), "{file}");
+    }
 }
 
 #[test]
