@@ -97,6 +97,8 @@ pub struct Sweep {
     pub faults: Vec<Fault>,
     /// The [marks](maelstrom_core::Node::mark) that a full sweep must reach.
     pub marks: Vec<&'static str>,
+    /// Its own name. `None`: see [`name`](Self::name).
+    pub own_name: Option<String>,
 }
 
 /// The summary of a sweep without findings.
@@ -123,7 +125,37 @@ impl Sweep {
     #[must_use]
     pub fn new(workload: impl Workload, faults: impl IntoIterator<Item = Fault>) -> Self {
         let faults = faults.into_iter().collect();
-        Self { workload: Arc::new(workload), faults, marks: Vec::new() }
+        Self { workload: Arc::new(workload), faults, marks: Vec::new(), own_name: None }
+    }
+
+    /// Gives the sweep a name of its own. Two sweeps of one workload in a crate need different
+    /// names, because the names of their files in `store/` begin with them.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.own_name = Some(name.into());
+        self
+    }
+
+    /// The name of the sweep: its own one, or that of the workload, with `-hardware` if the faults
+    /// include any of [`Fault::HARDWARE`].
+    ///
+    /// ```
+    /// use maelstrom_sim::nemesis::Fault;
+    /// use maelstrom_sim::sweep::Sweep;
+    /// use maelstrom_sim::workload::Echo;
+    ///
+    /// assert_eq!(Sweep::new(Echo::default(), []).name(), "echo");
+    /// assert_eq!(Sweep::new(Echo::default(), Fault::HARDWARE).name(), "echo-hardware");
+    /// assert_eq!(Sweep::new(Echo::default(), []).named("echo-calm").name(), "echo-calm");
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> String {
+        if let Some(name) = &self.own_name {
+            return name.clone();
+        }
+        let workload = self.workload.name();
+        let has_bad_hardware = Fault::HARDWARE.iter().any(|fault| self.faults.contains(fault));
+        if has_bad_hardware { format!("{workload}-hardware") } else { workload.to_owned() }
     }
 
     /// Requires that a full sweep, with [`FULL`] seeds or more, reaches each of these
@@ -172,7 +204,7 @@ impl Sweep {
     ///
     /// The finding, if the run does not end well.
     pub fn run<H: MessageHandler>(&self, seed: u64, build: impl FnMut(&NodeId) -> H) -> Outcome {
-        Case::new(self.test_for(seed), build).run(self.workload.name())
+        Case::new(self.test_for(seed), build).run(&self.name())
     }
 
     /// Runs these seeds on all processors, up to the first finding. Calls `done` after each run.
@@ -187,7 +219,7 @@ impl Sweep {
         done: impl Fn(u64) + Sync,
     ) -> Result<Summary, Box<Finding>> {
         let case = |test| Case::new(test, &build);
-        let (summary, finding) = self.run_cases(self.workload.name(), seeds, case, done);
+        let (summary, finding) = self.run_cases(&self.name(), seeds, case, done);
         finding.map_or(Ok(summary), Err)
     }
 
@@ -226,7 +258,7 @@ impl Sweep {
     ///
     /// With the finding, if there is one, or if an environment variable is invalid.
     pub fn test<H: MessageHandler>(&self, seeds: u64, build: impl Fn(&NodeId) -> H + Sync) {
-        self.test_cases(self.workload.name(), seeds, |test| Case::new(test, &build));
+        self.test_cases(&self.name(), seeds, |test| Case::new(test, &build));
     }
 
     /// Like [`test`](Self::test), for a sweep called `name` whose seeds also differ in the nodes or
@@ -376,7 +408,7 @@ impl Sweep {
                 if once != again {
                     let mut lines = once.lines().zip(again.lines());
                     let first = lines.find(|(once, again)| once != again);
-                    let name_of = self.workload.name();
+                    let name_of = self.name();
                     panic!("{name_of}, seed {seed}: the {name} of two runs differ: {first:#?}");
                 }
             }

@@ -263,6 +263,9 @@ impl Sweep {
         if name == self.workload.name() {
             return "copy it to tests/regressions/, for Sweep::test_regressions".to_owned();
         }
+        if name == self.name() {
+            return format!("copy it to tests/regressions/{name}/, for Sweep::test_regressions");
+        }
         format!(
             "copy it to tests/regressions/{name}/, for Sweep::test_case_regressions with the name \
              {name:?} and the case of this test (or Sweep::test_snapshot_regressions, if this is \
@@ -285,7 +288,7 @@ impl Sweep {
         build: impl Fn(&NodeId) -> H,
     ) {
         let case = |test| Case::new(test, &build);
-        self.test_case_regressions(self.workload.name(), folder, case);
+        self.test_case_regressions(&self.name(), folder, case);
     }
 
     /// Like [`test_regressions`](Self::test_regressions), for the sweep called `name` of

@@ -96,9 +96,13 @@ fn only_the_operations_that_are_asked_for_begin_and_are_the_same_ones() {
 /// The process that `output_of` starts runs this: a sweep that fails if the variable is set.
 #[test]
 fn fails_on_request() {
-    if std::env::var_os(FAILS).is_some() {
-        let seed = large_seed();
-        failing().test_seeds("echo", [seed], |test| Case::new(test, |_| Echo(Wrong::Panic)));
+    let Ok(which) = std::env::var(FAILS) else { return };
+    let node = |_: &NodeId| Echo(Wrong::Panic);
+    match &*which {
+        "plain" => failing().test(1, node),
+        "hardware" => echo(&[Fault::Drift]).test(1, node),
+        "named" => failing().named("calm").test(1, node),
+        _ => failing().test_seeds("echo", [large_seed()], |test| Case::new(test, node)),
     }
 }
 
@@ -165,6 +169,20 @@ fn without_a_search_the_run_of_the_seed_itself_is_kept() {
     for file in ["schedule.txt", "history.jsonl", "messages.jsonl", "events.jsonl", "shiviz.log"] {
         assert!(store.join(&run).join(file).is_file(), "{file}");
     }
+}
+
+#[test]
+fn sweeps_of_one_workload_keep_their_files_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    for (which, name) in [("plain", "echo"), ("hardware", "echo-hardware"), ("named", "calm")] {
+        let (is_ok, text) = output_of(folder.path(), (FAILS, which));
+        assert!(!is_ok && text.contains(&format!("{name}, seed 0: ")), "{text}");
+        let run = folder.path().join(format!("store/shrunk/{name}-0"));
+        assert!(run.join("report.html").is_file(), "{text}");
+        let case = SavedCase::read(&run.with_extension("json")).unwrap();
+        assert_eq!(case.sweep, name);
+    }
+    assert_eq!(std::fs::read_dir(folder.path().join("store/shrunk")).unwrap().count(), 6);
 }
 
 #[test]
