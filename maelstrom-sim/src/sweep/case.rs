@@ -1,7 +1,5 @@
 //! One seed of a sweep: its test, its run, and its finding.
 
-#![expect(clippy::disallowed_methods, reason = "traces are written to files")]
-
 use std::collections::BTreeSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -124,18 +122,18 @@ impl<B> Case<B> {
     where
         B: FnMut(&NodeId) -> H,
     {
-        let about = self.about.clone();
-        let world = self.traced(name);
-        let results = world.results();
-        let kept = match folder.write(&world, &results) {
+        let (world, results, text) = self.traced(name);
+        let is_well = ended_well(&world, &results);
+        let finding = (!is_well).then_some(&*text);
+        let kept = match folder.write((&world, &results), finding) {
             Ok(()) => format!(
                 "\nreport.html, schedule, history, messages and events are in {}",
                 full(&folder.dir).display()
             ),
             Err(error) => format!("\nIts traces could not be kept: {error}"),
         };
-        let text = describe(name, &about, &world, &results) + &kept;
-        if ended_well(&world, &results) { Ok(text) } else { Err(text) }
+        let text = text + &kept;
+        if is_well { Ok(text) } else { Err(text) }
     }
 
     /// Runs the test again to store its files in a folder. Returns a line that names its report.
@@ -145,8 +143,9 @@ impl<B> Case<B> {
     {
         // If the checker panics, there are no results to show.
         let written = quietly(|| {
-            let world = self.traced(name);
-            folder.write(&world, &world.results())
+            let (world, results, text) = self.traced(name);
+            let finding = (!ended_well(&world, &results)).then_some(&*text);
+            folder.write((&world, &results), finding)
         });
         match written {
             Some(Ok(())) => {
@@ -157,8 +156,8 @@ impl<B> Case<B> {
         }
     }
 
-    /// Runs the test with a trace.
-    fn traced<H: MessageHandler>(self, name: &str) -> World
+    /// Runs the test with a trace. Also returns its description for a person.
+    fn traced<H: MessageHandler>(self, name: &str) -> (World, Results, String)
     where
         B: FnMut(&NodeId) -> H,
     {
@@ -166,7 +165,10 @@ impl<B> Case<B> {
         test.options.trace = true;
         let watchdog = watch(PATIENCE, name, (&test.options, &about), String::new());
         let mut build = |id: &NodeId, seed| program(build(id), seed);
-        simulate_within(BUDGET, &watchdog.running, test, &mut build)
+        let world = simulate_within(BUDGET, &watchdog.running, test, &mut build);
+        let results = world.results();
+        let text = describe(name, &about, &world, &results);
+        (world, results, text)
     }
 }
 
@@ -182,8 +184,8 @@ impl<B> Case<B> {
         B: FnMut(&NodeId) -> H,
     {
         let title = format!("{name}, seed {}", self.test.options.seed);
-        let world = self.traced(name);
-        Report::new(&world, &world.results()).titled(title).replayed_by(again).write(file)
+        let (world, results, _) = self.traced(name);
+        Report::new(&world, &results).titled(title).replayed_by(again).write(file)
     }
 }
 

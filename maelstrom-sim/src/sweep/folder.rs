@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::nemesis::Schedule;
 use crate::report::Report;
 use crate::results::Results;
-use crate::store::{REPLAY, REPORT, RESULTS, write_history, write_trace};
+use crate::store::{FINDING, REPLAY, REPORT, RESULTS, write_history, write_trace};
 use crate::world::World;
 
 /// The folder for smaller runs, relative to the folder of the crate.
@@ -51,21 +51,41 @@ impl Folder {
         Self { dir, title: format!("{name}, a smaller run of seed {seed}"), again }
     }
 
-    /// Writes all files of a run.
+    /// Writes all files of a run, with the text of its finding, if it has one.
     ///
     /// # Errors
     ///
     /// If they cannot be written. Some of them may be there.
-    pub(super) fn write(&self, world: &World, results: &Results) -> io::Result<()> {
+    pub(super) fn write(
+        &self,
+        (world, results): (&World, &Results),
+        finding: Option<&str>,
+    ) -> io::Result<()> {
         let Self { dir, title, again } = self;
         fs::create_dir_all(dir)?;
         fs::write(dir.join("schedule.txt"), Schedule::new(world.options()).to_string())?;
         write_history(dir, world)?;
         write_trace(dir, world)?;
         fs::write(dir.join(RESULTS), json!(results).to_string())?;
-        fs::write(dir.join(REPLAY), format!("{again}\n"))?;
+        fs::write(dir.join(REPLAY), from_here(again))?;
+        match finding {
+            Some(text) => fs::write(dir.join(FINDING), text)?,
+            None if dir.join(FINDING).exists() => fs::remove_file(dir.join(FINDING))?,
+            None => {}
+        }
         let page = Report::new(world, results).titled(title).replayed_by(again);
         page.write(&dir.join(REPORT))
+    }
+}
+
+/// A shell command that goes to the working directory, which is the crate's folder, and runs this.
+fn from_here(command: &str) -> String {
+    match std::env::current_dir() {
+        Ok(here) => {
+            let here = here.display().to_string().replace('\'', r"'\''");
+            format!("cd '{here}' && {command}\n")
+        }
+        Err(_) => format!("{command}\n"),
     }
 }
 
