@@ -36,8 +36,8 @@ pub(crate) use self::flood::is_too_much;
 pub use self::flood::{Flood, WAITING_BYTES_MAX, WAITING_MAX, Waiting};
 use self::intruder::{Injected, Intruder};
 
-/// How many messages after those with a fixed fate the network remembers. Some of them overtake late
-/// ones.
+/// How many messages after those with a fixed fate the network remembers. Some of them overtake
+/// late ones.
 const FOLLOWING_MAX: usize = 16;
 
 /// Whether this is the address of a client. As in Maelstrom, the first letter decides.

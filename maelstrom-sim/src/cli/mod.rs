@@ -55,9 +55,9 @@ const CRASHED: u8 = 255;
 /// Runs Maelstrom nodes under a built-in checker, with Maelstrom's flags, verdicts and exit codes.
 ///
 /// Exit codes: 0 if everything looks good; 1 if the analysis is invalid; 2 if the verdict is
-/// unknown; 254 for bad arguments, or for a replay that only a test of a crate can do; 255 if a node or the test itself crashed, or if these options
-/// cannot test the workload; 129, 130, 131 or 143 if SIGHUP, SIGINT, SIGQUIT or SIGTERM ended the
-/// command.
+/// unknown; 254 for bad arguments, or for a replay that only a test of a crate can do; 255 if a
+/// node or the test itself crashed, or if these options cannot test the workload; 129, 130, 131 or
+/// 143 if SIGHUP, SIGINT, SIGQUIT or SIGTERM ended the command.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {

@@ -61,7 +61,10 @@ fn row(number: usize, delivery: Delivery, message: &Sent<'_>, arrivals: &[Arriva
             td.number { (seconds_of(message.time)) }
             td { (sentence(message.src)) }
             td { (sentence(message.dest)) }
-            td { @if delivery == Delivery::Prompt { (words(delivery)) } @else { strong { (words(delivery)) } } }
+            td {
+                @if delivery == Delivery::Prompt { (words(delivery)) }
+                @else { strong { (words(delivery)) } }
+            }
             td.number { @if arrived.is_empty() { "never" } @else { (arrived.join(", ")) } }
             td { code { (cut(message.body.get(), BODY_CHARS)) } }
         }

@@ -132,7 +132,8 @@ fn read(store: &Path, workload: String, name: String) -> Option<Run> {
     })
 }
 
-/// The workload and the time of a run, or the sweep and the seed. `kind` and `name` are its folders.
+/// The workload and the time of a run, or the sweep and the seed. `kind` and `name` are its
+/// folders.
 fn titles(kind: String, name: String) -> (String, String) {
     let Some((sweep, seed)) = name.rsplit_once('-') else { return (kind, name) };
     match &*kind {
