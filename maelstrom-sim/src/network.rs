@@ -36,6 +36,10 @@ pub(crate) use self::flood::is_too_much;
 pub use self::flood::{Flood, WAITING_BYTES_MAX, WAITING_MAX, Waiting};
 use self::intruder::{Injected, Intruder};
 
+/// How many messages after those with a fixed fate the network remembers. Some of them overtake
+/// late ones.
+const FOLLOWING_MAX: usize = 16;
+
 /// Whether this is the address of a client. As in Maelstrom, the first letter decides.
 #[must_use]
 pub fn is_client(address: &str) -> bool {
@@ -71,6 +75,10 @@ pub struct Network {
     intruder: Intruder,
     /// The fate of the next messages between servers.
     deliveries: VecDeque<Delivery>,
+    /// The first messages since `deliveries` were set, in the order in which they were sent.
+    first: Vec<(u64, Delivery)>,
+    /// How many messages `first` may have.
+    first_max: usize,
     /// The messages that are held back, by the time until then and by number. A receiver's queue
     /// would not do: a receiver that sleeps until a late message is due takes no other one.
     late: BTreeMap<(Duration, u64), Message>,
@@ -172,6 +180,8 @@ impl Network {
             spare_services: false,
             intruder: Intruder::default(),
             deliveries: VecDeque::new(),
+            first: Vec::new(),
+            first_max: 0,
             late: BTreeMap::new(),
             sent_since: 0,
             slow: BTreeMap::new(),
@@ -240,7 +250,16 @@ impl Network {
     /// from loss.
     pub(crate) fn set_deliveries(&mut self, deliveries: impl IntoIterator<Item = Delivery>) {
         self.deliveries = deliveries.into_iter().collect();
+        self.first.clear();
+        let fixed = self.deliveries.len();
+        self.first_max = if fixed == 0 { 0 } else { fixed.saturating_add(FOLLOWING_MAX) };
         self.sent_since = 0;
+    }
+
+    /// The messages whose fate was fixed and a few after them, by number, in the order in which
+    /// they were sent.
+    pub(crate) fn first_deliveries(&self) -> &[(u64, Delivery)] {
+        &self.first
     }
 
     /// How many messages between servers were sent since then.
@@ -334,7 +353,7 @@ impl Network {
         let carried_at = if to_client { now } else { self.carried_at(now, &message) };
         let is_spared =
             to_client || (self.spare_services && [src, dest].into_iter().any(is_service));
-        let fixed = if is_spared { None } else { self.next_delivery() };
+        let fixed = if is_spared { None } else { self.next_delivery(message.id) };
         let copies = fixed.map_or_else(|| self.copies(is_spared), Delivery::copies);
         if let Some(Delivery::Late(delay)) = fixed {
             self.trace_sent(now, &message, copies, None);
@@ -446,9 +465,13 @@ impl Network {
     }
 
     /// The fate of this message, if it is fixed.
-    fn next_delivery(&mut self) -> Option<Delivery> {
+    fn next_delivery(&mut self, id: u64) -> Option<Delivery> {
         self.sent_since += 1;
-        self.deliveries.pop_front()
+        let fixed = self.deliveries.pop_front();
+        if self.first.len() < self.first_max {
+            self.first.push((id, fixed.unwrap_or_default()));
+        }
+        fixed
     }
 
     /// How many copies of a message arrive. Draws random numbers only if such a fault is active.

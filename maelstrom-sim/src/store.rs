@@ -22,6 +22,10 @@ pub const RESULTS: &str = "results.json";
 pub const REPORT: &str = "report.html";
 /// See [`RESULTS`].
 pub const PROGRESS: &str = "progress.json";
+/// The command for a shell that repeats a run in virtual time: only the test program can.
+pub const REPLAY: &str = "replay.txt";
+/// The finding of a run in virtual time, if it has one. The first line is in short what is wrong.
+pub const FINDING: &str = "finding.txt";
 /// The command that started the run.
 pub const COMMAND: &str = "command.json";
 

@@ -17,6 +17,7 @@ mod changes;
 mod corpus;
 mod ddmin;
 mod exhaustive;
+mod folder;
 mod guided;
 mod kind;
 mod marks;
@@ -29,7 +30,6 @@ mod vary;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -56,6 +56,7 @@ pub use self::marks::Reached;
 pub use self::saved::SavedCase;
 pub use self::shrunk::Shrunk;
 
+use self::folder::Folder;
 use self::replay::Replay;
 use self::shard::{Shard, ShardResult};
 
@@ -96,6 +97,8 @@ pub struct Sweep {
     pub faults: Vec<Fault>,
     /// The [marks](maelstrom_core::Node::mark) that a full sweep must reach.
     pub marks: Vec<&'static str>,
+    /// Its own name. `None`: see [`name`](Self::name).
+    pub own_name: Option<String>,
 }
 
 /// The summary of a sweep without findings.
@@ -122,7 +125,37 @@ impl Sweep {
     #[must_use]
     pub fn new(workload: impl Workload, faults: impl IntoIterator<Item = Fault>) -> Self {
         let faults = faults.into_iter().collect();
-        Self { workload: Arc::new(workload), faults, marks: Vec::new() }
+        Self { workload: Arc::new(workload), faults, marks: Vec::new(), own_name: None }
+    }
+
+    /// Gives the sweep a name of its own. Two sweeps of one workload in a crate need different
+    /// names, because the names of their files in `store/` begin with them.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.own_name = Some(name.into());
+        self
+    }
+
+    /// The name of the sweep: its own one, or that of the workload, with `-hardware` if the faults
+    /// include any of [`Fault::HARDWARE`].
+    ///
+    /// ```
+    /// use maelstrom_sim::nemesis::Fault;
+    /// use maelstrom_sim::sweep::Sweep;
+    /// use maelstrom_sim::workload::Echo;
+    ///
+    /// assert_eq!(Sweep::new(Echo::default(), []).name(), "echo");
+    /// assert_eq!(Sweep::new(Echo::default(), Fault::HARDWARE).name(), "echo-hardware");
+    /// assert_eq!(Sweep::new(Echo::default(), []).named("echo-calm").name(), "echo-calm");
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> String {
+        if let Some(name) = &self.own_name {
+            return name.clone();
+        }
+        let workload = self.workload.name();
+        let has_bad_hardware = Fault::HARDWARE.iter().any(|fault| self.faults.contains(fault));
+        if has_bad_hardware { format!("{workload}-hardware") } else { workload.to_owned() }
     }
 
     /// Requires that a full sweep, with [`FULL`] seeds or more, reaches each of these
@@ -171,7 +204,7 @@ impl Sweep {
     ///
     /// The finding, if the run does not end well.
     pub fn run<H: MessageHandler>(&self, seed: u64, build: impl FnMut(&NodeId) -> H) -> Outcome {
-        Case::new(self.test_for(seed), build).run(self.workload.name())
+        Case::new(self.test_for(seed), build).run(&self.name())
     }
 
     /// Runs these seeds on all processors, up to the first finding. Calls `done` after each run.
@@ -186,7 +219,7 @@ impl Sweep {
         done: impl Fn(u64) + Sync,
     ) -> Result<Summary, Box<Finding>> {
         let case = |test| Case::new(test, &build);
-        let (summary, finding) = self.run_cases(self.workload.name(), seeds, case, done);
+        let (summary, finding) = self.run_cases(&self.name(), seeds, case, done);
         finding.map_or(Ok(summary), Err)
     }
 
@@ -217,14 +250,15 @@ impl Sweep {
     ///
     /// If a seed has a finding, the test looks for a smaller run with the same kind of finding, for
     /// at most 60 seconds (`SHRINK=n`: n seconds; `SHRINK=0`: not at all). It stores that run in
-    /// `store/shrunk/`, as a file for [`test_regressions`](Self::test_regressions) and as a
-    /// [report](crate::report::Report), and prints both findings.
+    /// `store/shrunk/`, as a file for [`test_regressions`](Self::test_regressions) and as a folder
+    /// with a [report](crate::report::Report), and prints both findings. If there is no smaller
+    /// run, it stores the folder of the run itself in `store/simulation/`.
     ///
     /// # Panics
     ///
     /// With the finding, if there is one, or if an environment variable is invalid.
     pub fn test<H: MessageHandler>(&self, seeds: u64, build: impl Fn(&NodeId) -> H + Sync) {
-        self.test_cases(self.workload.name(), seeds, |test| Case::new(test, &build));
+        self.test_cases(&self.name(), seeds, |test| Case::new(test, &build));
     }
 
     /// Like [`test`](Self::test), for a sweep called `name` whose seeds also differ in the nodes or
@@ -348,7 +382,7 @@ impl Sweep {
     ) {
         init_logging(LogFormat::Text);
         let again = Replay::here().command(&format!("SEED={seed}"));
-        match case(self.test_for(seed)).replay(name, Path::new("store/simulation"), again) {
+        match case(self.test_for(seed)).replay(name, &Folder::new(name, ("seed", seed), again)) {
             Ok(text) => tell(&text),
             Err(text) => panic!("{text}"),
         }
@@ -374,7 +408,7 @@ impl Sweep {
                 if once != again {
                     let mut lines = once.lines().zip(again.lines());
                     let first = lines.find(|(once, again)| once != again);
-                    let name_of = self.workload.name();
+                    let name_of = self.name();
                     panic!("{name_of}, seed {seed}: the {name} of two runs differ: {first:#?}");
                 }
             }

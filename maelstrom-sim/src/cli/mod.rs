@@ -35,7 +35,7 @@ use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, S
 
 use self::doc::DocArgs;
 use self::limits::LimitsArgs;
-use self::replay::ReplayArgs;
+use self::replay::{Prepared, ReplayArgs};
 use self::serve::ServeArgs;
 use self::shards::ShardsArgs;
 use self::test::TestArgs;
@@ -55,9 +55,9 @@ const CRASHED: u8 = 255;
 /// Runs Maelstrom nodes under a built-in checker, with Maelstrom's flags, verdicts and exit codes.
 ///
 /// Exit codes: 0 if everything looks good; 1 if the analysis is invalid; 2 if the verdict is
-/// unknown; 254 for bad arguments; 255 if a node or the test itself crashed, or if these options
-/// cannot test the workload; 129, 130, 131 or 143 if SIGHUP, SIGINT, SIGQUIT or SIGTERM ended the
-/// command.
+/// unknown; 254 for bad arguments, or for a replay that only a test of a crate can do; 255 if a
+/// node or the test itself crashed, or if these options cannot test the workload; 129, 130, 131 or
+/// 143 if SIGHUP, SIGINT, SIGQUIT or SIGTERM ended the command.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
@@ -78,7 +78,8 @@ enum Command {
     /// Merge the results of the shards of sweeps (SHARD=3/20 make sim).
     Shards(ShardsArgs),
     /// Run a stored test again, with the same command and seed. Real processes have their own
-    /// timing, so the two runs are similar but not identical.
+    /// timing, so the two runs are similar but not identical. A run of a sweep needs the test of
+    /// its crate: this prints the command for that.
     Replay(ReplayArgs),
     /// Print the requests that a node must understand for a workload, and their replies.
     Doc(DocArgs),
@@ -108,7 +109,8 @@ fn run(workloads: &[Entry], args: Vec<OsString>) -> ExitCode {
         Ok(Command::Shards(args)) => shards::shards(&args),
         Ok(Command::Replay(args)) => match replay::prepare(&args) {
             // A stored command is always `test`, so the recursion is one level deep.
-            Ok(args) => return run(workloads, args),
+            Ok(Prepared::Here(args)) => return run(workloads, args),
+            Ok(Prepared::Elsewhere(command)) => return replay::refuse(&command),
             Err(error) => Err(error),
         },
         Ok(Command::Test(test_args)) => match plan(&test_args, &matches, workloads) {

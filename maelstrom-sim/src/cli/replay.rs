@@ -1,18 +1,23 @@
-//! The subcommand `replay`: runs a stored test again, with the same command and seed.
+//! The subcommand `replay`: runs a stored test again, with the same command and seed. A run in
+//! virtual time needs the handlers of its crate, so the command for its test is printed instead.
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::store::COMMAND;
+use super::BAD_ARGUMENTS;
+use crate::store::{COMMAND, REPLAY};
 
 #[derive(Args, Debug)]
 pub(super) struct ReplayArgs {
-    /// The folder of the run.
+    /// The folder of the run. For a run of a sweep (in store/simulation/ or store/shrunk/), this
+    /// prints the command that runs it again, and exits with 254.
     #[arg(default_value = "store/latest")]
     dir: PathBuf,
 }
@@ -59,11 +64,28 @@ impl Command {
     }
 }
 
-/// Changes to the folder in which the stored run was started, and returns its arguments.
-pub(super) fn prepare(args: &ReplayArgs) -> anyhow::Result<Vec<OsString>> {
+/// How to replay a run.
+#[derive(Debug)]
+pub(super) enum Prepared {
+    /// Run this command with these arguments.
+    Here(Vec<OsString>),
+    /// Only the test program of a crate can replay it. This shell command runs that.
+    Elsewhere(String),
+}
+
+/// Changes to the folder in which the stored run was started, and returns its arguments. Returns
+/// the command for a run in virtual time.
+pub(super) fn prepare(args: &ReplayArgs) -> anyhow::Result<Prepared> {
     let path = args.dir.join(COMMAND);
-    let text = fs::read_to_string(&path)
-        .with_context(|| format!("cannot replay {}: there is no {COMMAND}", args.dir.display()))?;
+    if !path.exists()
+        && let Ok(command) = fs::read_to_string(args.dir.join(REPLAY))
+    {
+        return Ok(Prepared::Elsewhere(command.trim_end().to_owned()));
+    }
+    let text = fs::read_to_string(&path).with_context(|| {
+        let dir = args.dir.display();
+        format!("cannot replay {dir}: there is no {COMMAND} of a test and no {REPLAY} of a sweep")
+    })?;
     let command: Command =
         serde_json::from_str(&text).with_context(|| path.display().to_string())?;
     std::env::set_current_dir(&command.folder)
@@ -73,7 +95,16 @@ pub(super) fn prepare(args: &ReplayArgs) -> anyhow::Result<Vec<OsString>> {
         "{} holds no test",
         path.display()
     );
-    Ok(command.args.into_iter().map(OsString::from).collect())
+    Ok(Prepared::Here(command.args.into_iter().map(OsString::from).collect()))
+}
+
+/// Prints the command for a run that this program cannot replay, alone on stdout.
+pub(super) fn refuse(command: &str) -> ExitCode {
+    let why = "error: this is a run of a sweep, with handlers of a crate, so only a test of that \
+               crate can replay it. Run this command:";
+    writeln!(std::io::stderr(), "{why}").ok();
+    writeln!(std::io::stdout(), "{command}").ok();
+    ExitCode::from(BAD_ARGUMENTS)
 }
 
 /// The arguments without these flags and their values.
@@ -118,5 +149,17 @@ mod tests {
         let args = ReplayArgs { dir: folder.path().to_owned() };
         let error = prepare(&args).unwrap_err().to_string();
         assert!(error.contains("there is no command.json"), "{error}");
+    }
+
+    #[test]
+    fn a_run_of_a_sweep_names_the_command_of_its_test() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = ReplayArgs { dir: folder.path().to_owned() };
+        let command = "cd '/x' && SEED=3 cargo test sweep -- --exact";
+        fs::write(folder.path().join(REPLAY), format!("{command}\n")).unwrap();
+        match prepare(&args).unwrap() {
+            Prepared::Elsewhere(text) => assert_eq!(text, command),
+            Prepared::Here(args) => panic!("{args:?}"),
+        }
     }
 }

@@ -14,6 +14,7 @@
 
 mod bands;
 mod data;
+mod deliveries;
 mod figures;
 mod graph;
 mod page;

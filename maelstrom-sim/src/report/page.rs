@@ -7,6 +7,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::bands::{Band, bands};
 use super::data::Data;
+use super::deliveries::deliveries;
 use super::figures::figures;
 use super::graph::graph;
 use super::propagation::Propagation;
@@ -134,6 +135,7 @@ impl<'a> Report<'a> {
                         (self.head())
                         (self.explanation())
                         (self.evidence())
+                        (deliveries(world))
                         (self.figures())
                         (diagrams(&data))
                         (faults(&bands))
@@ -405,7 +407,7 @@ fn seconds(nanos: u128) -> String {
 }
 
 /// A time in seconds with six decimals.
-fn seconds_of(nanos: i64) -> String {
+pub(super) fn seconds_of(nanos: i64) -> String {
     let micros = nanos.unsigned_abs() / 1_000;
     let sign = if nanos < 0 { "-" } else { "" };
     format!("{sign}{}.{:06} s", micros / 1_000_000, micros % 1_000_000)

@@ -27,7 +27,7 @@ pub(super) fn page(runs: &[Run]) -> String {
                         span.span #count {}
                     }
                     div.scroll { table {
-                        thead { tr { th { "began" } th { "workload" } th { "verdict" } th { "figures" }
+                        thead { tr { th { "began, or run" } th { "workload, or sweep" } th { "verdict" } th { "figures" }
                             th { "first cause" } th { "files" } } }
                         tbody #runs { @for run in runs { (row(run)) } }
                     } }
@@ -57,7 +57,7 @@ fn row(run: &Run) -> Markup {
             td { (run.cause.as_deref().unwrap_or_default()) }
             td {
                 @for file in &run.files {
-                    a href={ "/store/" (run.workload) "/" (run.name) "/" (file) } { (file) } " "
+                    a href={ "/store/" (run.folder) "/" (file) } { (file) } " "
                 }
             }
         }

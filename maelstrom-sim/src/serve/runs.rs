@@ -1,6 +1,7 @@
 //! The runs of a store.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +11,7 @@ use serde_json::Value;
 use crate::excerpt::sentence;
 use crate::limits::Figures;
 use crate::report::ProgressFile;
-use crate::store::{COMMAND, PROGRESS, REPORT, RESULTS};
+use crate::store::{COMMAND, FINDING, PROGRESS, REPLAY, REPORT, RESULTS};
 
 /// How many runs the list shows, the newest first.
 const RUNS_MAX: usize = 500;
@@ -18,14 +19,23 @@ const RUNS_MAX: usize = 500;
 /// A run that has not updated its progress for this long has stopped: its process was killed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How much of the first line of a finding is read.
+const LINE_BYTES_MAX: u64 = 1 << 16;
+
+/// The files of a run that the list links.
+const FILES: [&str; 6] =
+    [REPORT, RESULTS, "history.jsonl", "messages.jsonl", "events.jsonl", "shiviz.log"];
+
 /// A run of a store.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Run {
-    /// The workload.
+    /// The workload, or the sweep.
     pub workload: String,
-    /// The name of its folder, which is the time at which it began.
+    /// The time at which it began, or the seed and the kind of a run of a sweep.
     pub name: String,
+    /// Its folder in the store.
+    pub folder: String,
     /// The state it is in.
     pub state: State,
     /// Its figures in words, or its progress.
@@ -79,6 +89,7 @@ fn names(folder: &Path) -> Vec<String> {
 fn read(store: &Path, workload: String, name: String) -> Option<Run> {
     let folder = store.join(&workload).join(&name);
     let has = |file: &str| folder.join(file).is_file();
+    let finding = first_line(&folder.join(FINDING));
     let results: Option<Value> = fs::read_to_string(folder.join(RESULTS))
         .ok()
         .and_then(|text| serde_json::from_str(&text).ok());
@@ -88,6 +99,8 @@ fn read(store: &Path, workload: String, name: String) -> Option<Run> {
         return None;
     }
     let state = match (&results, &progress) {
+        // The checker may accept the history of a run in which a handler panicked.
+        _ if finding.is_some() => State::Invalid,
         (Some(results), _) => match results.get("valid?") {
             Some(Value::Bool(true)) => State::Valid,
             Some(Value::Bool(false)) => State::Invalid,
@@ -104,16 +117,38 @@ fn read(store: &Path, workload: String, name: String) -> Option<Run> {
         (None, None) => None,
     };
     let cause = results.as_ref().and_then(|results| results.get("cause")?.as_str());
-    let files = [REPORT, RESULTS, "history.jsonl", "messages.jsonl", "events.jsonl", "shiviz.log"];
-    let cause = cause.map(sentence);
+    let cause = finding.or_else(|| cause.map(sentence));
+    let files = FILES.into_iter().chain([REPLAY, FINDING]);
+    let folder = format!("{workload}/{name}");
+    let (workload, name) = titles(workload, name);
     Some(Run {
-        files: files.into_iter().filter(|file| has(file)).map(ToOwned::to_owned).collect(),
+        files: files.filter(|file| has(file)).map(ToOwned::to_owned).collect(),
         figures: figures.unwrap_or_default(),
         workload,
         name,
+        folder,
         state,
         cause,
     })
+}
+
+/// The workload and the time of a run, or the sweep and the seed. `kind` and `name` are its
+/// folders.
+fn titles(kind: String, name: String) -> (String, String) {
+    let Some((sweep, seed)) = name.rsplit_once('-') else { return (kind, name) };
+    match &*kind {
+        "simulation" => (sweep.to_owned(), format!("run {seed} of a sweep")),
+        "shrunk" => (sweep.to_owned(), format!("run {seed} of a sweep, made smaller")),
+        _ => (kind, name),
+    }
+}
+
+/// The first line of a file. Longer lines than a sentence are cut off.
+fn first_line(path: &Path) -> Option<String> {
+    let mut line = Vec::new();
+    let file = BufReader::new(fs::File::open(path).ok()?);
+    file.take(LINE_BYTES_MAX).read_until(b'\n', &mut line).ok()?;
+    Some(sentence(String::from_utf8_lossy(&line).trim_end()))
 }
 
 /// The progress of a run, if it is still going.

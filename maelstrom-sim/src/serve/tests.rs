@@ -116,3 +116,38 @@ fn a_run_is_under_way_as_long_as_it_tells_how_far_it_is() {
     std::fs::write(run.join("history.jsonl"), "").unwrap();
     assert_eq!(runs(folder.path())[0].state, State::Failed);
 }
+
+#[test]
+fn runs_of_sweeps_are_listed_with_their_findings() {
+    let folder = tempfile::tempdir().unwrap();
+    for (run, finding) in [
+        ("simulation/echo-hardware-42", Some("echo, seed 42: n0 panicked\nmore")),
+        ("shrunk/echo-7", Some("lost <b>\n")),
+        ("simulation/calm-0201", None),
+    ] {
+        let run = folder.path().join(run);
+        std::fs::create_dir_all(&run).unwrap();
+        std::fs::write(run.join("results.json"), r#"{"valid?":true}"#).unwrap();
+        std::fs::write(run.join("report.html"), "<p>report").unwrap();
+        if let Some(finding) = finding {
+            std::fs::write(run.join("finding.txt"), finding).unwrap();
+        }
+    }
+    std::fs::write(folder.path().join("shrunk/echo-7.json"), "{}").unwrap();
+    let all = runs(folder.path());
+    let found = |sweep: &str| {
+        let run = all.iter().find(|run| run.workload == sweep).unwrap();
+        (&*run.name, run.state, run.cause.as_deref(), &*run.folder)
+    };
+    assert_eq!(all.len(), 3);
+    let cause = Some("echo, seed 42: n0 panicked");
+    let expected = ("run 42 of a sweep", State::Invalid, cause, "simulation/echo-hardware-42");
+    assert_eq!(found("echo-hardware"), expected);
+    let smaller = "run 7 of a sweep, made smaller";
+    assert_eq!(found("echo"), (smaller, State::Invalid, Some("lost <b>"), "shrunk/echo-7"));
+    let expected = ("run 0201 of a sweep", State::Valid, None, "simulation/calm-0201");
+    assert_eq!(found("calm"), expected);
+    let page = page::page(&all);
+    assert!(page.contains("\"/store/shrunk/echo-7/report.html\""), "{page}");
+    assert!(page.contains("lost &lt;b&gt;"), "{page}");
+}

@@ -1,7 +1,5 @@
 //! One seed of a sweep: its test, its run, and its finding.
 
-#![expect(clippy::disallowed_methods, reason = "traces are written to files")]
-
 use std::collections::BTreeSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,8 +10,10 @@ use maelstrom_core::{MessageHandler, NodeId};
 use serde_json::json;
 
 use super::changes::Changes;
+use super::folder::{Folder, full};
 use super::kind::{Kind, Size};
 use super::replay::{Replay, Watchdog};
+use super::shrunk::quietly;
 use crate::checker::{Verdict, finals};
 use crate::nemesis::Schedule;
 use crate::options::Options;
@@ -21,7 +21,7 @@ use crate::report;
 use crate::report::Report;
 use crate::results::Results;
 use crate::simulate::{Budget, Build, program, simulate_within, text_of};
-use crate::store::{REPORT, RESULTS, write_history, write_trace};
+use crate::store::REPORT;
 use crate::test::Test;
 use crate::world::World;
 
@@ -112,14 +112,52 @@ impl<B> Case<B> {
         judge(name, (budget, again), (test, &about), &mut |id, seed| program(build(id), seed))
     }
 
-    /// Runs the test and stores its files in a folder of `store`. Returns a message for a person,
-    /// as an error if the test does not end well.
+    /// Runs the test and stores its files in a folder. Returns a message for a person, as an error
+    /// if the test does not end well.
     pub(super) fn replay<H: MessageHandler>(
         self,
         name: &str,
-        store: &Path,
-        again: String,
+        folder: &Folder,
     ) -> Result<String, String>
+    where
+        B: FnMut(&NodeId) -> H,
+    {
+        let (world, results, text) = self.traced(name);
+        let is_well = ended_well(&world, &results);
+        let finding = (!is_well).then_some(&*text);
+        let kept = match folder.write((&world, &results), finding) {
+            Ok(()) => format!(
+                "\nreport.html, schedule, history, messages and events are in {}",
+                full(&folder.dir).display()
+            ),
+            Err(error) => format!("\nIts traces could not be kept: {error}"),
+        };
+        let text = text + &kept;
+        if is_well { Ok(text) } else { Err(text) }
+    }
+
+    /// Runs the test again to store its files in a folder. Returns a line that names its report.
+    pub(super) fn keep<H: MessageHandler>(self, name: &str, folder: &Folder) -> String
+    where
+        B: FnMut(&NodeId) -> H,
+    {
+        // If the checker panics, there are no results to show.
+        let written = quietly(|| {
+            let (world, results, text) = self.traced(name);
+            let finding = (!ended_well(&world, &results)).then_some(&*text);
+            folder.write((&world, &results), finding)
+        });
+        match written {
+            Some(Ok(())) => {
+                format!("\nA report of it is in {}", full(&folder.dir.join(REPORT)).display())
+            }
+            Some(Err(error)) => format!("\nIts report could not be kept: {error}"),
+            None => String::new(),
+        }
+    }
+
+    /// Runs the test with a trace. Also returns its description for a person.
+    fn traced<H: MessageHandler>(self, name: &str) -> (World, Results, String)
     where
         B: FnMut(&NodeId) -> H,
     {
@@ -128,7 +166,9 @@ impl<B> Case<B> {
         let watchdog = watch(PATIENCE, name, (&test.options, &about), String::new());
         let mut build = |id: &NodeId, seed| program(build(id), seed);
         let world = simulate_within(BUDGET, &watchdog.running, test, &mut build);
-        keep_traces(name, &about, (&world, again), store)
+        let results = world.results();
+        let text = describe(name, &about, &world, &results);
+        (world, results, text)
     }
 }
 
@@ -143,13 +183,9 @@ impl<B> Case<B> {
     where
         B: FnMut(&NodeId) -> H,
     {
-        let Self { mut test, about, mut build } = self;
-        test.options.trace = true;
-        let watchdog = watch(PATIENCE, name, (&test.options, &about), String::new());
-        let title = format!("{name}, seed {}", test.options.seed);
-        let mut build = |id: &NodeId, seed| program(build(id), seed);
-        let world = simulate_within(BUDGET, &watchdog.running, test, &mut build);
-        Report::new(&world, &world.results()).titled(title).replayed_by(again).write(file)
+        let title = format!("{name}, seed {}", self.test.options.seed);
+        let (world, results, _) = self.traced(name);
+        Report::new(&world, &results).titled(title).replayed_by(again).write(file)
     }
 }
 
@@ -189,38 +225,6 @@ fn judge(
     let text = format!("{text}\n{again}");
     let changes = Changes::default();
     Err(Box::new(Finding { seed, kind, size, changes, drawn, tells_nothing, text }))
-}
-
-fn keep_traces(
-    name: &str,
-    about: &str,
-    (world, again): (&World, String),
-    store: &Path,
-) -> Result<String, String> {
-    let (options, results) = (world.options(), world.results());
-    let dir = store.join(format!("{name}-{}", options.seed));
-    let title = format!("{name}, seed {}", options.seed);
-    let written = std::fs::create_dir_all(&dir)
-        .and_then(|()| std::fs::write(dir.join("schedule.txt"), Schedule::new(options).to_string()))
-        .and_then(|()| write_history(&dir, world))
-        .and_then(|()| write_trace(&dir, world))
-        .and_then(|()| std::fs::write(dir.join(RESULTS), json!(results).to_string()))
-        .and_then(|()| {
-            let page = Report::new(world, &results).titled(title).replayed_by(again);
-            page.write(&dir.join(REPORT))
-        });
-    let kept = match written {
-        Ok(()) => {
-            let dir = dir.canonicalize().unwrap_or(dir);
-            format!(
-                "\nreport.html, schedule, history, messages and events are in {}",
-                dir.display()
-            )
-        }
-        Err(error) => format!("\nIts traces could not be kept: {error}"),
-    };
-    let text = describe(name, about, world, &results) + &kept;
-    if ended_well(world, &results) { Ok(text) } else { Err(text) }
 }
 
 /// Ends the process if the run of this seed does not end. Then prints the plan of the run, and

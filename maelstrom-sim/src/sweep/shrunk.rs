@@ -14,6 +14,7 @@ use maelstrom_core::{MessageHandler, NodeId};
 
 use super::case::{BUDGET, Case, Finding};
 use super::changes::Changes;
+use super::folder::{Folder, SHRUNK};
 use super::replay::Replay;
 use super::saved::SavedCase;
 use super::shrinker::{Found, shrink};
@@ -24,9 +25,6 @@ use crate::test::Test;
 
 /// The longest search for a smaller run in seconds, unless the environment sets another limit.
 const LIMIT_S: u64 = 60;
-
-/// The folder for smaller runs, relative to the folder of the crate.
-const FOLDER: &str = "store/shrunk";
 
 /// How many more messages than the original run a candidate may send before it is aborted.
 const MORE_MESSAGES: u64 = 10_000;
@@ -159,7 +157,8 @@ impl Sweep {
         let seed = finding.seed;
         let varied = self.keep_varied(name, finding);
         if limit.is_zero() {
-            return format!("{}{varied}", finding.text);
+            let report = self.keep_report(name, finding, None, case);
+            return format!("{}{report}{varied}", finding.text);
         }
         tell(&format!(
             "{name}, seed {seed} shows something: a smaller run is looked for, for {limit:?} at most \
@@ -199,7 +198,8 @@ impl Sweep {
         }
     }
 
-    /// Stores the report of a finding. Returns a line with its path.
+    /// Stores the files of a finding, or of the smaller run with the same kind of finding. Returns
+    /// a line with the path of the report.
     fn keep_report<H: MessageHandler, B: FnMut(&NodeId) -> H>(
         &self,
         name: &str,
@@ -210,16 +210,31 @@ impl Sweep {
         if finding.kind.is_over_budget() {
             return String::new();
         }
-        let page = Path::new(FOLDER).join(format!("{name}-{}.html", finding.seed));
-        // If the checker panics, there are no results to show.
-        match quietly(|| self.write_report(name, finding, smaller, case, &page)) {
-            Some(Ok(())) => {
-                let page = page.canonicalize().unwrap_or(page);
-                format!("\nA report of it is in {}", page.display())
-            }
-            Some(Err(error)) => format!("\nIts report could not be kept: {error}"),
-            None => String::new(),
-        }
+        let (case, again) = self.again(name, finding, smaller, case);
+        let folder = match smaller {
+            Some(_) => Folder::shrunk(name, finding.seed, again),
+            None => Folder::new(name, ("seed", finding.seed), again),
+        };
+        case.keep(name, &folder)
+    }
+
+    /// The case of a finding, or of the smaller run with the same kind of finding, and the command
+    /// that runs it.
+    fn again<B>(
+        &self,
+        name: &str,
+        finding: &Finding,
+        smaller: Option<&Shrunk>,
+        case: impl Fn(Test) -> Case<B>,
+    ) -> (Case<B>, String) {
+        let seed = finding.seed;
+        let again = match smaller {
+            Some(_) => file_in_env(&shrunk_file(name, seed)),
+            None if finding.changes == Changes::default() => format!("SEED={seed}"),
+            None => file_in_env(&varied_file(name, seed)),
+        };
+        let changes = smaller.map_or(&finding.changes, |shrunk| &shrunk.case.changes);
+        (self.changed(seed, changes, case), Replay::here().command(&again))
     }
 
     /// Runs a finding again, or the smaller run with the same kind of finding, and writes its
@@ -239,21 +254,17 @@ impl Sweep {
         if let Some(folder) = file.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let seed = finding.seed;
-        let again = match smaller {
-            Some(_) => file_in_env(&Path::new(FOLDER).join(format!("{name}-{seed}.json"))),
-            None if finding.changes == Changes::default() => format!("SEED={seed}"),
-            None => file_in_env(&varied_file(name, seed)),
-        };
-        let changes = smaller.map_or(&finding.changes, |shrunk| &shrunk.case.changes).clone();
-        let case = self.changed(seed, &changes, case);
-        case.report(name, Replay::here().command(&again), file)
+        let (case, again) = self.again(name, finding, smaller, case);
+        case.report(name, again, file)
     }
 
     /// Explains how to keep a file of this sweep.
     fn how_to_keep(&self, name: &str) -> String {
         if name == self.workload.name() {
             return "copy it to tests/regressions/, for Sweep::test_regressions".to_owned();
+        }
+        if name == self.name() {
+            return format!("copy it to tests/regressions/{name}/, for Sweep::test_regressions");
         }
         format!(
             "copy it to tests/regressions/{name}/, for Sweep::test_case_regressions with the name \
@@ -277,7 +288,7 @@ impl Sweep {
         build: impl Fn(&NodeId) -> H,
     ) {
         let case = |test| Case::new(test, &build);
-        self.test_case_regressions(self.workload.name(), folder, case);
+        self.test_case_regressions(&self.name(), folder, case);
     }
 
     /// Like [`test_regressions`](Self::test_regressions), for the sweep called `name` of
@@ -346,7 +357,8 @@ impl Sweep {
         init_logging(LogFormat::Text);
         let replayed = SavedCase::read_for(path.as_ref(), name).and_then(|saved| {
             let again = Replay::here().command(&file_in_env(path.as_ref()));
-            self.case_of(&saved, case)?.replay(name, Path::new("store/simulation"), again)
+            let folder = Folder::new(name, ("seed", saved.seed), again);
+            self.case_of(&saved, case)?.replay(name, &folder)
         });
         match replayed {
             Ok(text) => tell(&text),
@@ -359,13 +371,13 @@ impl Sweep {
 /// Stores a smaller run as a file, and describes it and the original run.
 fn tell_of(shrunk: &Shrunk, finding: &Finding, report: &str, how_to_keep: &str) -> String {
     let Shrunk { case, finding: smaller, runs } = shrunk;
-    let kept = match case.write(Path::new(FOLDER)) {
+    let kept = match case.write(Path::new(SHRUNK)) {
         Ok(path) => format!(
             "The smaller run is in {}: {how_to_keep}.\n{}",
             path.display(),
             Replay::here().again(&file_in_env(&path)),
         ),
-        Err(error) => format!("The smaller run could not be kept in {FOLDER}/: {error}"),
+        Err(error) => format!("The smaller run could not be kept in {SHRUNK}/: {error}"),
     };
     let (before, after) = (case.before, case.after);
     format!(
@@ -384,9 +396,14 @@ pub(super) fn file_in_env(path: &Path) -> String {
     format!("CASE='{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
+/// The file of the smaller run of this seed.
+fn shrunk_file(name: &str, seed: u64) -> PathBuf {
+    Path::new(SHRUNK).join(format!("{name}-{seed}.json"))
+}
+
 /// The file of a finding that is a variation of this seed.
 pub(super) fn varied_file(name: &str, seed: u64) -> PathBuf {
-    Path::new(FOLDER).join(format!("{name}-{seed}-varied.json"))
+    Path::new(SHRUNK).join(format!("{name}-{seed}-varied.json"))
 }
 
 thread_local! {
@@ -396,7 +413,7 @@ thread_local! {
 
 /// Calls `f` without printing its panics, because each candidate may have one. `None` if `f`
 /// panics.
-fn quietly<T>(f: impl FnOnce() -> T) -> Option<T> {
+pub(super) fn quietly<T>(f: impl FnOnce() -> T) -> Option<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let tell = std::panic::take_hook();

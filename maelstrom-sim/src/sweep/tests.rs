@@ -324,12 +324,14 @@ fn a_replay_keeps_schedule_history_messages_and_events() {
     let sweep = echo(&[Fault::Clock]);
     let seed = (0..).find(|seed| !sweep.test_for(*seed).options.nemesis.is_empty()).unwrap();
     let replay = |wrong| {
-        Case::new(sweep.test_for(seed), |_| Echo(wrong)).replay("echo", store.path(), String::new())
+        let mut folder = Folder::new("echo", ("seed", seed), String::new());
+        folder.dir = store.path().join(&folder.dir);
+        Case::new(sweep.test_for(seed), |_| Echo(wrong)).replay("echo", &folder)
     };
     assert!(replay(Wrong::Answer).unwrap_err().contains("Analysis invalid!"));
     assert!(replay(Wrong::Panic).unwrap_err().contains(" panicked after 3."), "a panic, too");
     let text = replay(Wrong::Nothing).unwrap();
-    let dir = store.path().join(format!("echo-{seed}"));
+    let dir = store.path().join(format!("store/simulation/echo-{seed}"));
     assert!(text.contains(&dir.canonicalize().unwrap().display().to_string()), "{text}");
     let file = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
     assert!(file("schedule.txt").contains("clock n"));

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::World;
 use super::calls::{Outcome, Purpose};
 use super::reply::{self, Ending};
+use crate::delivery::Delivery;
 use crate::history::{Op, OpType, Process};
 use crate::options::Options;
 use crate::workload::{Invocation, Step};
@@ -96,6 +97,12 @@ impl World {
     /// [delivery](crate::options::Options::deliveries).
     pub(crate) fn choices_made(&self) -> u64 {
         self.network.sent_since_deliveries()
+    }
+
+    /// The messages whose [delivery](crate::options::Options::deliveries) was fixed and a few after
+    /// them, by number. Empty if none was fixed.
+    pub(crate) fn first_deliveries(&self) -> &[(u64, Delivery)] {
+        self.network.first_deliveries()
     }
 
     /// Whether a thread is free.

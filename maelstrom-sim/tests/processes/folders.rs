@@ -1,8 +1,9 @@
 //! Tests with folders that several tests share: the data folder of nodes, and the store.
 
 use std::path::Path;
+use std::process::Command;
 
-use super::{NODE, Place};
+use super::{Finished, NODE, Place};
 
 const ARGS: &str = "-w echo --node-count 1 --rate 20 --time-limit 1";
 
@@ -118,4 +119,52 @@ fn a_bad_verdict_on_nodes_that_began_with_an_earlier_runs_data_is_none() {
         data.display()
     );
     assert_eq!(stderr.lines().last(), Some(text.as_str()), "{stderr}");
+}
+
+/// Runs `maelstrom-sim replay` of a folder, from another folder than that of the run.
+fn replay(folder: &Path) -> Finished {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_maelstrom-sim"));
+    command.current_dir(std::env::temp_dir()).arg("replay").arg(folder);
+    Finished(command.output().unwrap())
+}
+
+#[test]
+fn a_run_leaves_its_report_and_a_log_for_shiviz_and_its_folder_replays() {
+    let place = Place::new();
+    let run = place.run(Path::new(NODE), &format!("{ARGS} --trace"));
+    assert_eq!(run.code(), Some(0), "{}", run.stderr());
+    let folder = |link: &str| std::fs::canonicalize(place.path(link)).unwrap();
+    let first = folder("store/latest");
+    let text = |file: &str| std::fs::read_to_string(first.join(file)).unwrap();
+    let page = text("report.html");
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("maelstrom-sim test"), "{page}");
+    assert!(text("shiviz.log").contains("echo_ok"));
+
+    let again = replay(&first);
+    assert_eq!(again.code(), Some(0), "{}", again.stderr());
+    let second = folder("store/latest");
+    assert_ne!(first, second);
+    for file in ["report.html", "shiviz.log", "results.json"] {
+        assert!(second.join(file).is_file(), "{file}");
+    }
+    let seed = |run: &Path| {
+        let text = std::fs::read_to_string(run.join("command.json")).unwrap();
+        text.split_once("--seed").unwrap().1.to_owned()
+    };
+    assert_eq!(seed(&first), seed(&second));
+}
+
+#[test]
+fn a_replay_of_a_run_of_a_sweep_prints_its_command() {
+    let place = Place::new();
+    let run = place.path("store/simulation/echo-42");
+    std::fs::create_dir_all(&run).unwrap();
+    let refused = replay(&run);
+    assert_eq!(refused.code(), Some(255), "{}", refused.stderr());
+    assert!(refused.stderr().contains("there is no command.json"), "{}", refused.stderr());
+    std::fs::write(run.join("replay.txt"), "cd '/x' && SEED=42 cargo test sweep\n").unwrap();
+    let printed = replay(&run);
+    assert_eq!(printed.code(), Some(254), "{}", printed.stderr());
+    assert_eq!(printed.stdout(), "cd '/x' && SEED=42 cargo test sweep\n");
+    assert!(printed.stderr().contains("only a test of that crate"), "{}", printed.stderr());
 }

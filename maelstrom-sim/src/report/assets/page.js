@@ -261,6 +261,9 @@
     chartsPlace.append(box);
     const stroke = () => color("--faint");
     const grid = { stroke: () => color("--rule"), width: 1 };
+    // The colour of a series is a fixed one, or the name of one that the page and its medium choose.
+    const paint = (one) => one.color.startsWith("--") ? () => color(one.color) : one.color;
+    const style = (one) => one.color.startsWith("--") ? `var(${one.color})` : one.color;
     const values = (u, ticks) => ticks.map((v) => v == null ? "" : String(+v.toPrecision(6)));
     const options = {
       width: box.clientWidth || 520, height: 230,
@@ -272,10 +275,11 @@
       axes: [{ stroke, grid, label: "s", labelSize: 16, size: 38 },
         { stroke, grid, values, size: 62, label: unit, labelSize: 18 }],
       series: [{ label: "s" }, ...series.map((one) => ({
-        label: one.name, stroke: one.color, width: 1.4, spanGaps: false,
-        points: { show: !one.isLine, size: 4, fill: one.color, width: 0 },
+        label: one.name, stroke: paint(one), width: 1.4, spanGaps: false,
+        points: { show: !one.isLine, size: 4, fill: paint(one), width: 0 },
         paths: one.isLine ? undefined : () => null,
       }))],
+      legend: { markers: { stroke: (u, at) => at ? style(series[at - 1]) : null } },
       plugins: [bandsAndWindow],
     };
     const chart = new uPlot(options, [xs.map((x) => x / 1e6), ...series.map((one) => one.ys)], box);
@@ -319,7 +323,7 @@
       if (op.end < 0) continue;
       const name = op.f + (op.outcome ? ", " + OUTCOMES[op.outcome] : "");
       if (!byOutcome.has(name)) {
-        const own = op.outcome ? color(OUTCOME_COLORS[op.outcome]) : PALETTE[functions.indexOf(op.f) % PALETTE.length];
+        const own = op.outcome ? OUTCOME_COLORS[op.outcome] : PALETTE[functions.indexOf(op.f) % PALETTE.length];
         byOutcome.set(name, { name, color: own, points: [] });
       }
       byOutcome.get(name).points.push([op.start, Math.max((op.end - op.start) / 1e3, 0.001)]);
@@ -752,9 +756,17 @@
     setWindow(0, messages[Math.min(3000, messages.length - 1)].sent);
   }
   draw();
+  // Paper is white. The canvases keep what is drawn, so they need light colours before the print.
+  const showPrinting = (isPrinting) => {
+    root.classList.toggle("printing", isPrinting);
+    draw();
+  };
   addEventListener("beforeprint", () => {
     for (const one of document.querySelectorAll("details")) one.open = true;
+    showPrinting(true);
   });
+  addEventListener("afterprint", () => showPrinting(false));
+  matchMedia("print").addEventListener("change", (event) => showPrinting(event.matches));
   addEventListener("resize", () => {
     for (const { chart, box } of allCharts) chart.setSize({ width: box.clientWidth, height: 230 });
     requestAnimationFrame(draw);

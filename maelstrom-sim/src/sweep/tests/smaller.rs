@@ -96,9 +96,13 @@ fn only_the_operations_that_are_asked_for_begin_and_are_the_same_ones() {
 /// The process that `output_of` starts runs this: a sweep that fails if the variable is set.
 #[test]
 fn fails_on_request() {
-    if std::env::var_os(FAILS).is_some() {
-        let seed = large_seed();
-        failing().test_seeds("echo", [seed], |test| Case::new(test, |_| Echo(Wrong::Panic)));
+    let Ok(which) = std::env::var(FAILS) else { return };
+    let node = |_: &NodeId| Echo(Wrong::Panic);
+    match &*which {
+        "plain" => failing().test(1, node),
+        "hardware" => echo(&[Fault::Drift]).test(1, node),
+        "named" => failing().named("calm").test(1, node),
+        _ => failing().test_seeds("echo", [large_seed()], |test| Case::new(test, node)),
     }
 }
 
@@ -121,7 +125,7 @@ fn a_test_that_fails_tells_of_the_smaller_run_first_and_keeps_it_and_it_replays(
     let (folder, seed) = (tempfile::tempdir().unwrap(), large_seed());
     let (is_ok, text) = output_of(folder.path(), ("SHRINK", ""));
     let path = folder.path().join(format!("store/shrunk/echo-{seed}.json"));
-    let page = path.with_extension("html");
+    let page = path.with_extension("").join("report.html");
     let parts = [
         "I have had enough",
         "\n1 nodes, ",
@@ -150,11 +154,35 @@ fn a_test_that_fails_tells_of_the_smaller_run_first_and_keeps_it_and_it_replays(
 }
 
 #[test]
-fn nothing_is_looked_for_where_the_environment_forbids_it() {
-    let folder = tempfile::tempdir().unwrap();
+fn without_a_search_the_run_of_the_seed_itself_is_kept() {
+    let (folder, seed) = (tempfile::tempdir().unwrap(), large_seed());
     let (is_ok, text) = output_of(folder.path(), ("SHRINK", "0"));
     assert!(!is_ok && text.contains("I have had enough"), "{text}");
-    assert!(!text.contains("before: ") && !folder.path().join("store").exists(), "{text}");
+    let (store, run) = (folder.path().join("store"), format!("simulation/echo-{seed}"));
+    assert!(!text.contains("before: ") && !store.join("shrunk").exists(), "{text}");
+    let page = store.join(&run).join("report.html").canonicalize().unwrap();
+    assert!(text.contains(&format!("\nA report of it is in {}", page.display())), "{text}");
+    let html = std::fs::read_to_string(page).unwrap();
+    assert!(html.contains("I have had enough"), "{html}");
+    let command = std::fs::read_to_string(store.join(&run).join("replay.txt")).unwrap();
+    assert!(command.contains(&format!("SEED={seed} ")) && command.ends_with(" --exact\n"));
+    for file in ["schedule.txt", "history.jsonl", "messages.jsonl", "events.jsonl", "shiviz.log"] {
+        assert!(store.join(&run).join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn sweeps_of_one_workload_keep_their_files_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    for (which, name) in [("plain", "echo"), ("hardware", "echo-hardware"), ("named", "calm")] {
+        let (is_ok, text) = output_of(folder.path(), (FAILS, which));
+        assert!(!is_ok && text.contains(&format!("{name}, seed 0: ")), "{text}");
+        let run = folder.path().join(format!("store/shrunk/{name}-0"));
+        assert!(run.join("report.html").is_file(), "{text}");
+        let case = SavedCase::read(&run.with_extension("json")).unwrap();
+        assert_eq!(case.sweep, name);
+    }
+    assert_eq!(std::fs::read_dir(folder.path().join("store/shrunk")).unwrap().count(), 6);
 }
 
 #[test]
