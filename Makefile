@@ -241,11 +241,11 @@ hunts: ## Hunt each broken node from HUNTS=21 seeds, and sweep the sound ones wi
 	cargo test --profile sim --locked -p maelstrom-sim --test mutants -- --nocapture
 	cargo test --profile sim --locked -p kafka-log -p txn-rw --test simulation mutants:: -- --nocapture
 
-DEPTH ?= 9
+DEPTH ?= 8
 
 .PHONY: exhaustive
 exhaustive: export DEPTH := $(DEPTH)
-exhaustive: ## Tiny tests in which each of the first DEPTH=9 messages is in time, late or lost: all runs
+exhaustive: ## Tiny tests in which each of the first DEPTH=8 messages is in time, late or lost: all runs
 	cargo test --profile sim --locked -p broadcast -p g-counter -p kafka-log -p txn-rw --test simulation \
 	  -- exhaustive --nocapture
 

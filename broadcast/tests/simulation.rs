@@ -309,5 +309,8 @@ fn exhaustive() {
         ..Options::default().with_node_count(3)
     };
     let test = Test::new(workload::Broadcast::default(), options);
-    Exhaustive::new(test).with_depth(3).test("broadcast-tiny", |_| Broadcast::default());
+    Exhaustive::new(test)
+        .with_depth(3)
+        .with_late_orders()
+        .test("broadcast-tiny", |_| Broadcast::default());
 }

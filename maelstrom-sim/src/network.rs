@@ -9,13 +9,11 @@
 //! * Messages from and to clients have no latency, but wait in the same queue.
 //! * The statistics count every message when it is sent, whether or not it arrives.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use maelstrom_core::NodeId;
 use rand::RngExt;
-use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::excerpt::excerpt;
@@ -28,6 +26,8 @@ use crate::trace::{Fate, Trace};
 
 mod flood;
 mod intruder;
+mod receiver;
+mod stats;
 
 use crate::delivery::Delivery;
 pub use crate::message::Message;
@@ -35,6 +35,8 @@ pub use crate::message::Message;
 pub(crate) use self::flood::is_too_much;
 pub use self::flood::{Flood, WAITING_BYTES_MAX, WAITING_MAX, Waiting};
 use self::intruder::{Injected, Intruder};
+use self::receiver::{Queued, Receiver};
+pub use self::stats::{Counts, NetStats};
 
 /// How many messages after those with a fixed fate the network remembers. Some of them overtake
 /// late ones.
@@ -99,71 +101,6 @@ pub struct Network {
     /// The first receiver whose queue exceeded a limit.
     flooded: Option<Flood>,
 }
-
-#[derive(Debug, Default)]
-struct Receiver {
-    queue: BinaryHeap<Reverse<Queued>>,
-    /// The bytes of all bodies in the queue.
-    queue_bytes: usize,
-    held: Option<Message>,
-    /// How many messages each node and service has sent to this receiver. Does not count clients,
-    /// which come and go.
-    sent_by: BTreeMap<NodeId, u64>,
-}
-
-/// A message in its receiver's queue. Ordered by the time at which it is due.
-#[derive(Debug)]
-struct Queued {
-    due: Duration,
-    message: Message,
-}
-
-impl Receiver {
-    /// The messages in the queue, and the one that the receiver holds.
-    fn waiting(&self) -> impl Iterator<Item = &Message> {
-        let queued = self.queue.iter().map(|Reverse(queued)| &queued.message);
-        self.held.iter().chain(queued)
-    }
-
-    fn push(&mut self, due: Duration, message: Message) {
-        self.queue_bytes += message.body.get().len();
-        self.queue.push(Reverse(Queued { due, message }));
-    }
-
-    fn pop(&mut self) -> Option<Queued> {
-        let Reverse(queued) = self.queue.pop()?;
-        self.queue_bytes -= queued.message.body.get().len();
-        Some(queued)
-    }
-
-    fn count(&mut self, src: &NodeId) {
-        if let Some(count) = self.sent_by.get_mut(src) {
-            *count += 1;
-        } else if !is_client(src) {
-            self.sent_by.insert(src.clone(), 1);
-        }
-    }
-}
-
-impl Ord for Queued {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.due, self.message.id).cmp(&(other.due, other.message.id))
-    }
-}
-
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Queued {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Queued {}
 
 impl Network {
     /// A network without any address.
@@ -574,45 +511,6 @@ impl Network {
         let millis = u64::try_from(drawn.as_millis()).unwrap_or(u64::MAX);
         let millis = Duration::from_millis(millis);
         millis + slow.into_iter().sum::<Duration>() + self.slow_link(src, dest)
-    }
-}
-
-/// Message counts, separately for clients and servers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NetStats {
-    /// Messages from or to a client.
-    pub clients: Counts,
-    /// All other messages: between nodes, and between nodes and services.
-    pub servers: Counts,
-}
-
-/// Message counts of one kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// Messages sent.
-    #[serde(rename = "send-count")]
-    pub sent: u64,
-    /// Messages that arrived.
-    #[serde(rename = "recv-count")]
-    pub received: u64,
-    /// The bytes of the bodies of sent messages. Not part of Maelstrom's results.
-    #[serde(skip)]
-    pub sent_bytes: u64,
-}
-
-impl NetStats {
-    fn count(&mut self, client: bool, f: impl FnOnce(&mut Counts)) {
-        f(if client { &mut self.clients } else { &mut self.servers });
-    }
-
-    /// The sum of both.
-    #[must_use]
-    pub fn all(&self) -> Counts {
-        Counts {
-            sent: self.clients.sent + self.servers.sent,
-            received: self.clients.received + self.servers.received,
-            sent_bytes: self.clients.sent_bytes + self.servers.sent_bytes,
-        }
     }
 }
 

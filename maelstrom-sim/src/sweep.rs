@@ -26,9 +26,9 @@ mod saved;
 pub mod shard;
 mod shrinker;
 mod shrunk;
+mod summary;
 mod vary;
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,6 +55,7 @@ pub use self::kind::{Kind, Size};
 pub use self::marks::Reached;
 pub use self::saved::SavedCase;
 pub use self::shrunk::Shrunk;
+pub use self::summary::Summary;
 
 use self::folder::Folder;
 use self::replay::Replay;
@@ -99,25 +100,6 @@ pub struct Sweep {
     pub marks: Vec<&'static str>,
     /// Its own name. `None`: see [`name`](Self::name).
     pub own_name: Option<String>,
-}
-
-/// The summary of a sweep without findings.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// How many seeds ran.
-    pub seeds: u64,
-    /// How many messages were sent in all runs.
-    pub messages: u64,
-    /// How many operations clients began.
-    pub operations: u64,
-    /// In how many runs each kind of fault was on.
-    pub faults: BTreeMap<Fault, u64>,
-    /// How many runs had no faults.
-    pub faultless: u64,
-    /// How many runs were variations of earlier ones. 0, unless the sweep is coverage-guided.
-    pub varied: u64,
-    /// The marks that nodes reached.
-    pub marks: BTreeMap<&'static str, Reached>,
 }
 
 impl Sweep {
@@ -463,78 +445,6 @@ fn run_seeds(
         }
     });
     outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Summary {
-    /// Adds the run of a seed to the summary.
-    fn count(&mut self, world: &World) {
-        self.count_as(world.options().seed, world);
-    }
-
-    /// Adds a run to the summary, under this number.
-    fn count_as(&mut self, number: u64, world: &World) {
-        let (tally, faults) = (world.history().tally(), &world.options().nemesis);
-        self.seeds += 1;
-        self.messages += world.net_stats().all().sent;
-        self.operations += tally.ok + tally.fail + tally.info;
-        self.faultless += u64::from(faults.is_empty());
-        for (name, count) in world.marks() {
-            self.marks.entry(name).or_default().count(number, *count);
-        }
-        for fault in faults {
-            *self.faults.entry(*fault).or_default() += 1;
-        }
-    }
-
-    /// Adds the runs of another summary.
-    fn join(&mut self, other: &Self) {
-        self.seeds += other.seeds;
-        self.messages += other.messages;
-        self.operations += other.operations;
-        self.faultless += other.faultless;
-        self.varied += other.varied;
-        for (mark, reached) in &other.marks {
-            self.marks.entry(mark).or_default().join(reached);
-        }
-        for (fault, count) in &other.faults {
-            *self.faults.entry(*fault).or_default() += count;
-        }
-    }
-
-    /// A Markdown table of how many runs had each kind of fault.
-    fn table(&self, name: &str) -> String {
-        let fault = |fault: Fault| (fault.name(), self.faults.get(&fault).copied().unwrap_or(0));
-        let counts = [("seeds", self.seeds), ("no fault", self.faultless)];
-        let (mut names, mut rule, mut row) = (
-            format!("| {:<15} |", "workload"),
-            "|-----------------|".to_owned(),
-            format!("| {name:<15} |"),
-        );
-        let hardware = Fault::HARDWARE.into_iter().filter(|fault| self.faults.contains_key(fault));
-        let all = Fault::ALL.into_iter().chain(hardware).map(fault);
-        for (name, count) in counts.into_iter().chain(all) {
-            let (text, width) = (count.to_string(), name.len().max(6));
-            names += &format!(" {name:>width$} |");
-            rule += &format!("{:->width$}-:|", "");
-            row += &format!(" {text:>width$} |");
-        }
-        [names, rule, row].join("\n")
-    }
-
-    fn describe(&self, name: &str, seconds: f64) -> String {
-        #[expect(clippy::cast_precision_loss, reason = "for people to read")]
-        let per_second = |count: u64| count as f64 / seconds;
-        format!(
-            "{name}: {} seeds, all well; {} operations, {} messages in {seconds:.1} s: {:.0} seeds per \
-             minute, {:.0} messages per second; seeds with each kind of fault:\n{}",
-            self.seeds,
-            self.operations,
-            self.messages,
-            per_second(self.seeds) * 60.0,
-            per_second(self.messages),
-            self.table(name),
-        )
-    }
 }
 
 /// Everything that two runs of a seed must have in common, each part with its name.

@@ -468,5 +468,8 @@ fn exhaustive() {
         ..Options::default().with_node_count(2)
     };
     let test = Test::new(Kafka::default(), options);
-    Exhaustive::new(test).with_depth(3).test("kafka-tiny", |_| KafkaLog::default());
+    Exhaustive::new(test)
+        .with_depth(3)
+        .with_late_orders()
+        .test("kafka-tiny", |_| KafkaLog::default());
 }

@@ -49,6 +49,12 @@ fn sweep() {
     all_faults().expecting(marks).test(6, node);
 }
 
+/// Small runs that once showed a mistake.
+#[test]
+fn regressions() {
+    all_faults().test_regressions("tests/regressions/txn-rw-register", node);
+}
+
 /// Slow, stalled and failing disks, clocks that drift, slow links and losses of power come on top of
 /// all other faults.
 #[test]
@@ -369,5 +375,5 @@ fn exhaustive() {
         ..Options::default().with_node_count(3)
     };
     let test = Test::new(TxnRwRegister::strongest_available(), options);
-    Exhaustive::new(test).with_depth(3).test("txn-rw-tiny", node);
+    Exhaustive::new(test).with_depth(3).with_late_orders().test("txn-rw-tiny", node);
 }

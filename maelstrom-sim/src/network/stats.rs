@@ -1,0 +1,42 @@
+//! How many messages were sent and received.
+
+use serde::Serialize;
+
+/// Message counts, separately for clients and servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetStats {
+    /// Messages from or to a client.
+    pub clients: Counts,
+    /// All other messages: between nodes, and between nodes and services.
+    pub servers: Counts,
+}
+
+/// Message counts of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Messages sent.
+    #[serde(rename = "send-count")]
+    pub sent: u64,
+    /// Messages that arrived.
+    #[serde(rename = "recv-count")]
+    pub received: u64,
+    /// The bytes of the bodies of sent messages. Not part of Maelstrom's results.
+    #[serde(skip)]
+    pub sent_bytes: u64,
+}
+
+impl NetStats {
+    pub(super) fn count(&mut self, client: bool, f: impl FnOnce(&mut Counts)) {
+        f(if client { &mut self.clients } else { &mut self.servers });
+    }
+
+    /// The sum of both.
+    #[must_use]
+    pub fn all(&self) -> Counts {
+        Counts {
+            sent: self.clients.sent + self.servers.sent,
+            received: self.clients.received + self.servers.received,
+            sent_bytes: self.clients.sent_bytes + self.servers.sent_bytes,
+        }
+    }
+}
