@@ -194,8 +194,8 @@ test: ## Run the tests, those of the scripts too
 	scripts/test-guide
 
 .PHONY: guide
-guide: ## Run the broken nodes of the guide: each must fail as its chapter says
-	scripts/build maelstrom-sim
+guide: ## Run the commands of the guide: they must succeed, and find what is wrong with broken nodes
+	scripts/build broadcast g-counter kafka-log maelstrom-sim txn-rw
 	scripts/test-guide --run
 
 # The test that sweeps each workload.
