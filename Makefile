@@ -333,9 +333,10 @@ metrics: ## Test the server behind --metrics, which the other tests do not build
 maelstrom: ## Install the real Maelstrom in .cache/ (67 MB; needs Java 11 or newer to run)
 	scripts/install-maelstrom
 
+# A package has no profiles of the workspace: debug information would be a fifth of the build.
 .PHONY: package
 package: ## Pack maelstrom-core and maelstrom-sim as for a release, and build the packages
-	cargo package --locked -p maelstrom-core -p maelstrom-sim
+	CARGO_PROFILE_DEV_DEBUG=false cargo package --locked -p maelstrom-core -p maelstrom-sim
 
 .PHONY: clean-store
 clean-store: ## Remove the results of all runs
