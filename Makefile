@@ -194,8 +194,8 @@ test: ## Run the tests, those of the scripts too
 	scripts/test-guide
 
 .PHONY: guide
-guide: ## Run the broken nodes of the guide: each must fail as its chapter says
-	scripts/build maelstrom-sim
+guide: ## Run the commands of the guide: they must succeed, and find what is wrong with broken nodes
+	scripts/build broadcast g-counter kafka-log maelstrom-sim txn-rw
 	scripts/test-guide --run
 
 # The test that sweeps each workload.
@@ -333,9 +333,10 @@ metrics: ## Test the server behind --metrics, which the other tests do not build
 maelstrom: ## Install the real Maelstrom in .cache/ (67 MB; needs Java 11 or newer to run)
 	scripts/install-maelstrom
 
+# A package has no profiles of the workspace: debug information would be a fifth of the build.
 .PHONY: package
 package: ## Pack maelstrom-core and maelstrom-sim as for a release, and build the packages
-	cargo package --locked -p maelstrom-core -p maelstrom-sim
+	CARGO_PROFILE_DEV_DEBUG=false cargo package --locked -p maelstrom-core -p maelstrom-sim
 
 .PHONY: clean-store
 clean-store: ## Remove the results of all runs

@@ -37,6 +37,11 @@ use serde_json::value::RawValue;
 
 pub use values::Values;
 
+/// The crate's chapter of the guide. Its links to files work in the repository.
+#[cfg(doc)]
+#[doc = include_str!("../README.md")]
+pub mod guide {}
+
 /// The longest value that a node accepts, in bytes: it still fits into one line to another node.
 pub const VALUE_BYTES_MAX: usize = LINE_BYTES_MAX / 2;
 

@@ -7,6 +7,11 @@ use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+/// The crate's chapter of the guide. Its links to files work in the repository.
+#[cfg(doc)]
+#[doc = include_str!("../README.md")]
+pub mod guide {}
+
 /// The handler. It has no state.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Echo;

@@ -44,6 +44,11 @@ use serde::{Deserialize, Serialize};
 pub use counter::{Counter, Total};
 use retries::Recent;
 
+/// The crate's chapter of the guide. Its links to files work in the repository.
+#[cfg(doc)]
+#[doc = include_str!("../README.md")]
+pub mod guide {}
+
 /// The largest number of recent adds that a node recognizes when they come again.
 pub const RETRIES_KEPT: usize = 10_000;
 

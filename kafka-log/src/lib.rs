@@ -136,6 +136,11 @@ mod test_requests;
 mod traces;
 mod wire;
 
+/// The crate's chapter of the guide. Its links to files work in the repository.
+#[cfg(doc)]
+#[doc = include_str!("../README.md")]
+pub mod guide {}
+
 #[doc = include_str!("life_of_a_send.md")]
 pub mod life_of_a_send {}
 

@@ -33,6 +33,8 @@
 //! }
 //! ```
 //!
+//! The module `guide` is a chapter for beginners: errors, timers, calls, persistence, gossip.
+//!
 //! # Layout
 //!
 //! | module | contents |
@@ -186,7 +188,8 @@ pub use rpc::{PENDING_RPCS_MAX, Reply, RpcError, RpcResult};
 #[cfg(feature = "runtime")]
 pub use store_error::StoreError;
 
-/// The examples of the guide. The documentation tests compile and run them.
-#[cfg(doctest)]
+/// The crate's chapter of the guide. Its links to files work in the repository. The documentation
+/// tests compile and run its examples.
+#[cfg(doc)]
 #[doc = include_str!("../README.md")]
-pub struct Guide;
+pub mod guide {}

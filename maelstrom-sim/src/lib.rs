@@ -20,6 +20,7 @@
 //! | [`serve`] | a web page over a store |
 //! | [`cli`] | the command, for the built-in workloads and your own |
 //!
+//! The module `guide` is a chapter for users of the checker: runs, verdicts, and workloads.
 //! The module `examples` has a page for each example: nodes for most workloads, and a crate with
 //! its own workload.
 
@@ -65,7 +66,8 @@ pub mod world;
 
 pub use self::test::Test;
 
-/// The examples of the guide, compiled and run.
-#[cfg(doctest)]
+/// The crate's chapter of the guide. Its links to files work in the repository. The documentation
+/// tests compile and run its examples.
+#[cfg(doc)]
 #[doc = include_str!("../README.md")]
-pub struct Guide;
+pub mod guide {}

@@ -80,6 +80,11 @@ pub use underway::{RUNNING_MAX, SPREAD_MAX, STEP};
 use underway::{Txn, Underway};
 pub use vector_clock::VectorClock;
 
+/// The crate's chapter of the guide. Its links to files work in the repository.
+#[cfg(doc)]
+#[doc = include_str!("../README.md")]
+pub mod guide {}
+
 #[doc = include_str!("../CONSISTENCY.md")]
 pub mod consistency {}
 

@@ -49,6 +49,11 @@ use maelstrom_core::rand::Rng;
 use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
 use serde::{Deserialize, Serialize};
 
+/// The crate's chapter of the guide. Its links to files work in the repository.
+#[cfg(doc)]
+#[doc = include_str!("../README.md")]
+pub mod guide {}
+
 /// The bits of a stamp that count ids within a millisecond.
 const COUNTER_BITS: u32 = 16;
 
