@@ -148,6 +148,12 @@ fn nothing_is_found_if_all_rules_hold() {
     }
 }
 
+/// Small runs that showed a fault while the rule in the name of the file was broken.
+#[test]
+fn regressions() {
+    sweep().test_regressions("tests/regressions/kafka", |_| handler(Rules::default()));
+}
+
 #[test]
 fn a_broken_rule_is_noticed_by_the_sweep_of_all_faults() {
     // The seeds before the second number show nothing, or take long.
