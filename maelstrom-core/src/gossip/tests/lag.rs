@@ -134,12 +134,13 @@ fn a_hub_that_comes_back_empty_under_load_catches_up_and_so_do_its_leaves() {
     assert!(bytes <= bytes_max, "{bytes} of {bytes_max}");
 }
 
-/// 2 MB/s, with 100 ms per hop.
+/// 2 MB/s, with 100 ms per hop: for 10 s, or for a minute on request.
 #[test]
 fn nobody_falls_behind_under_load_nor_holds_much_beside_its_state() {
+    let time = secs(if seeds_asked_for().is_some() { 60 } else { 10 });
     for at in [&[0][..], &[2], &[0, 1, 2]] {
         let mut load = Load::new(100, 30);
-        let seen = load.run(secs(10), at);
+        let seen = load.run(time, at);
         println!(
             "at {at:?}: {seen:?}, {} bytes, {} fetches, {} pieces",
             load.bytes_sent(),
