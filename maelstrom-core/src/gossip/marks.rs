@@ -3,7 +3,7 @@
 
 /// The marks that a sweep with all faults reaches.
 pub const MARKS: &[&str] =
-    &[ANSWERED, BACK, DOWN, FRUITLESS, HUB_GONE, LATE, NEW_LIFE, PROBED, UNCLEAR];
+    &[ANSWERED, BACK, DOWN, FRUITLESS, HUB_GONE, LATE, NEW_LIFE, PROBED, REPEATED, UNCLEAR];
 
 /// The marks that a sweep also reaches if entries are not
 /// [cumulative](super::Entry::CUMULATIVE): only then can an earlier entry be missing.
