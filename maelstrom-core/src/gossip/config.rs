@@ -21,8 +21,8 @@ pub struct Config {
     pub line_bytes_max: usize,
     /// The approximate size of the newest entries that are kept for nodes that lack them, in bytes.
     pub log_bytes_max: usize,
-    /// The largest state, in bytes, with which [`check_room_for`](Gossip::check_room_for) accepts a
-    /// client's write. Entries of other nodes are always applied.
+    /// The largest state, in bytes, with which [`check_room_for`](super::Gossip::check_room_for)
+    /// accepts a client's write. Entries of other nodes are always applied.
     pub state_bytes_max: usize,
     /// The minimum time beyond the round trip that an answer may take. After that the peer is asked
     /// again; after the second time it is considered down.
