@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use crate::nemesis::NemesisOp;
 
-/// An event to show to the user during the test.
+/// An event to show to the user during the test. [`Trace::events`](crate::trace::Trace::events) and
+/// [`Action::Tell`](crate::world::Action::Tell) carry them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum News {
