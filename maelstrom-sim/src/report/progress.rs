@@ -24,6 +24,7 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
 /// Shows the progress of a test on stderr: a bar on a terminal, plain lines elsewhere.
+/// [`run`](crate::run::run) shows it in use.
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,

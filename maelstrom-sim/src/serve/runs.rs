@@ -62,7 +62,7 @@ pub enum State {
     Failed,
 }
 
-/// The runs of a store, the last modified one first.
+/// The runs of a store, the last modified one first. [`resolve`](super::resolve) shows it in use.
 #[must_use]
 pub fn runs(store: &Path) -> Vec<Run> {
     let mut all: Vec<(Option<SystemTime>, String, String)> = Vec::new();

@@ -59,7 +59,7 @@ pub struct Exhaustive {
     depth: usize,
 }
 
-/// A search that found nothing.
+/// A search that found nothing. [`Exhaustive::explore`] returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Explored {
     /// The number of runs.

@@ -29,7 +29,7 @@ const LIMIT_S: u64 = 60;
 /// How many more messages than the original run a candidate may send before it is aborted.
 const MORE_MESSAGES: u64 = 10_000;
 
-/// A smaller run with the same kind of finding.
+/// A smaller run with the same kind of finding. [`Sweep::shrink`] returns it.
 #[derive(Clone, Debug)]
 pub struct Shrunk {
     /// Everything that is necessary to run it again.

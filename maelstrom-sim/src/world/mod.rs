@@ -65,6 +65,7 @@ const RECOVERY: Duration = Duration::from_secs(10);
 const BAD_REQUESTS_MAX: usize = 64;
 
 /// The length of a test in which nothing fails, without the start of the nodes.
+/// [`run`](crate::run::run) shows it in use.
 #[must_use]
 pub fn expected_length(Test { workload, options }: &Test) -> Duration {
     let finale = match workload.generator(options).final_ops() {
