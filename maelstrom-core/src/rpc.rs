@@ -64,6 +64,16 @@ impl Reply {
 }
 
 /// The reason why a call failed.
+///
+/// ```
+/// use maelstrom_core::{Error, ErrorCode, RpcError};
+///
+/// let remote = RpcError::Remote(Error::key_does_not_exist("x"));
+/// assert_eq!((remote.code(), remote.is_definite()), (Some(ErrorCode::KeyDoesNotExist), true));
+/// assert!(!RpcError::Timeout.is_definite());
+/// // The answer to a client whose request failed because of the call.
+/// assert_eq!(Error::from(RpcError::Overloaded).code, ErrorCode::TemporarilyUnavailable);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RpcError {
     /// No reply came in time. The operation may have happened, or may still happen.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::message::LINE_BYTES_MAX;
 
-/// The configuration of the engine.
+/// The configuration of the engine. [`GossipArgs`](super::GossipArgs) shows it in use.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// How long a hub collects entries before it passes them on. `None`: a little more than two
