@@ -77,7 +77,9 @@ pub struct Header<'a> {
 /// #   type Payload = Payload;
 /// #   type Event = NoEvent;
 ///     // …
-///     fn message(&mut self, node: &mut Node<NoEvent>, from: &Request, _: Payload) -> Result<(), Error> {
+///     fn message(
+///         &mut self, node: &mut Node<NoEvent>, from: &Request, _: Payload,
+///     ) -> Result<(), Error> {
 ///         self.0.push(from.clone());
 ///         if self.0.len() == 2 {
 ///             self.0.drain(..).for_each(|request| node.reply(&request, &Payload::EnterOk));

@@ -168,7 +168,9 @@ fn use_key<H: MessageHandler>(_: &mut RawNode<H>, _: &Path) -> anyhow::Result<()
 /// # impl MessageHandler for Ping {
 /// #     type Payload = Payload;
 /// #     type Event = NoEvent;
-/// #     fn message(&mut self, node: &mut Node<NoEvent>, from: &Request, _: Payload) -> Result<(), Error> {
+/// #     fn message(
+/// #         &mut self, node: &mut Node<NoEvent>, from: &Request, _: Payload,
+/// #     ) -> Result<(), Error> {
 /// #         node.reply(from, &Payload::Pong);
 /// #         Ok(())
 /// #     }

@@ -42,7 +42,8 @@ pub use self::stats::{Counts, NetStats};
 /// late ones.
 const FOLLOWING_MAX: usize = 16;
 
-/// Whether this is the address of a client. As in Maelstrom, the first letter decides.
+/// Whether this is the address of a client. As in Maelstrom, the first letter decides. [`Network`]
+/// shows it in use.
 #[must_use]
 pub fn is_client(address: &str) -> bool {
     address.starts_with('c')
@@ -64,7 +65,7 @@ pub struct NoSuchAddress(pub NodeId);
 /// ```
 /// # use std::time::Duration;
 /// # use maelstrom_core::NodeId;
-/// # use maelstrom_sim::{network::Network, options::Latency, rng};
+/// # use maelstrom_sim::{network::{Network, is_client}, options::Latency, rng};
 /// let rng = rng::stream(7, rng::Stream::Latency);
 /// let mut network = Network::new(Latency { mean_ms: 5, ..Latency::default() }, rng, None);
 /// let [n0, n1]: [NodeId; 2] = ["n0".into(), "n1".into()];
@@ -73,6 +74,7 @@ pub struct NoSuchAddress(pub NodeId);
 /// network.send(Duration::ZERO, &n0, &n1, serde_json::from_str(r#"{"type":"hello"}"#)?)?;
 /// network.handle_timeout(Duration::from_millis(5));
 /// assert_eq!(network.poll_delivered().map(|message| message.dest), Some(n1));
+/// assert!(is_client("c1") && !is_client("n1"));
 /// assert_eq!((network.stats().servers.sent, network.stats().clients.sent), (1, 0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -34,7 +34,7 @@ const BYTES_MAX: usize = if cfg!(test) { 16 << 20 } else { 256 << 20 };
 /// The approximate memory of a message beside its body.
 const MESSAGE_BYTES: usize = 256;
 
-/// The fate of a copy of a message. [`Trace::messages`] tells it.
+/// The fate of a copy of a message. [`End::fate`] has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
@@ -74,7 +74,7 @@ pub struct Sent<'a> {
     pub ends: Vec<End>,
 }
 
-/// The end of a copy of a message. [`Trace::messages`] tells it.
+/// The end of a copy of a message. [`Sent::ends`] has them.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct End {
     /// When, in nanoseconds.
@@ -88,7 +88,9 @@ pub struct End {
 /// ```
 /// use std::time::Duration;
 ///
-/// use maelstrom_sim::{Test, options::Options, workload::Echo, world::World};
+/// use maelstrom_sim::report::write_shiviz;
+/// use maelstrom_sim::world::{News, World};
+/// use maelstrom_sim::{Test, options::Options, workload::Echo};
 ///
 /// let options = Options { trace: true, ..Options::default().with_node_count(1) };
 /// let mut world = World::new(Test::new(Echo::default(), options), Duration::ZERO);
@@ -97,7 +99,11 @@ pub struct End {
 /// let trace = world.trace().unwrap();
 /// let first = trace.messages().next().unwrap();
 /// assert_eq!((first.dest, first.copies), ("n0", 1));
-/// assert!(trace.events().count() > 0);
+/// assert!(trace.events().any(|(_, news)| matches!(news, News::Phase(_))));
+/// let mut log = Vec::new();
+/// write_shiviz(trace, &mut log)?;
+/// assert!(!log.is_empty());
+/// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct Trace {

@@ -131,7 +131,8 @@
 //! let origin = Origin { node: "n1".into(), incarnation: 7 };
 //! one.append(&origin, Word("gossip".into()));
 //!
-//! let Missing::Runs { runs, cut: false } = one.missing(&[other.version()], 1_000) else { panic!() };
+//! let missing = one.missing(&[other.version()], 1_000);
+//! let Missing::Runs { runs, cut: false } = missing else { panic!("nothing was trimmed") };
 //! for run in runs {
 //!     if let Some(news) = other.news_in(run) {
 //!         other.extend(&news);

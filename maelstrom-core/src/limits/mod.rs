@@ -86,7 +86,9 @@ pub const PENDING_BYTES_MAX: usize = 64 << 20;
 /// # impl MessageHandler for Ping {
 /// #     type Payload = Payload;
 /// #     type Event = NoEvent;
-/// #     fn message(&mut self, node: &mut Node<NoEvent>, from: &Request, _: Payload) -> Result<(), Error> {
+/// #     fn message(
+/// #         &mut self, node: &mut Node<NoEvent>, from: &Request, _: Payload,
+/// #     ) -> Result<(), Error> {
 /// #         node.reply(from, &Payload::Pong);
 /// #         Ok(())
 /// #     }

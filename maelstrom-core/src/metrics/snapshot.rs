@@ -16,7 +16,9 @@ use super::{Histogram, Kind, Metric, OTHER, SERIES_MAX, float};
 /// # impl MessageHandler for Ping {
 /// #     type Payload = Payload;
 /// #     type Event = NoEvent;
-/// #     fn message(&mut self, node: &mut Node<NoEvent>, from: &Request, _: Payload) -> Result<(), Error> {
+/// #     fn message(
+/// #         &mut self, node: &mut Node<NoEvent>, from: &Request, _: Payload,
+/// #     ) -> Result<(), Error> {
 /// #         node.reply(from, &Payload::Pong);
 /// #         Ok(())
 /// #     }

@@ -80,7 +80,7 @@ pub enum ProcessEvent {
     Closed(NodeId),
 }
 
-/// The nodes of a test. Dropping it kills them.
+/// The nodes of a test. Dropping it kills them. [`ProcessOptions`] shows it in use.
 #[derive(Debug)]
 pub struct Processes {
     program: Program,

@@ -35,7 +35,7 @@ pub struct Progress {
     file: Option<(PathBuf, Duration)>,
 }
 
-/// The progress of a test, in a file for other processes.
+/// The progress of a test, in a file for other processes. [`Progress::in_file`] writes it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ProgressFile {
     /// The current phase of the test.

@@ -59,7 +59,7 @@ struct State {
     ends_at_once: bool,
 }
 
-/// Reports whether a signal has arrived that asks for an early end.
+/// Reports whether a signal has arrived that asks for an early end. [`Signal`] shows it in use.
 #[derive(Debug, Default)]
 pub struct Interrupt(Arc<Mutex<State>>);
 

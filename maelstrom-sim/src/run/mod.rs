@@ -81,7 +81,7 @@ pub fn run(
     run_until(test, process_options, progress, &Interrupt::never())
 }
 
-/// Like [`run`], but a signal can end the test early.
+/// Like [`run`], but a signal can end the test early. [`run`] shows how to call it.
 ///
 /// # Errors
 ///

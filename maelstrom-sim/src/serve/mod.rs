@@ -27,6 +27,16 @@ pub use self::runs::{Run, State, runs};
 const THREADS: usize = 4;
 
 /// The server of a page with the runs of a store.
+///
+/// ```
+/// use maelstrom_sim::serve::Page;
+///
+/// let store = tempfile::tempdir()?;
+/// let page = Page::bind(store.path(), ([127, 0, 0, 1], 0).into())?;
+/// assert_ne!(page.address().port(), 0);
+/// // page.serve();
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub struct Page {
     server: Server,
     store: PathBuf,

@@ -26,7 +26,7 @@ const LINE_BYTES_MAX: u64 = 1 << 16;
 const FILES: [&str; 6] =
     [REPORT, RESULTS, "history.jsonl", "messages.jsonl", "events.jsonl", "shiviz.log"];
 
-/// A run of a store.
+/// A run of a store. [`runs`] returns it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Run {
@@ -46,7 +46,7 @@ pub struct Run {
     pub files: Vec<String>,
 }
 
-/// The state of a run.
+/// The state of a run. [`Run::state`] has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {

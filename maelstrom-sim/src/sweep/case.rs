@@ -66,7 +66,9 @@ pub type Outcome = Result<(World, Results), Box<Finding>>;
 /// # impl MessageHandler for Silent {
 /// #     type Payload = serde_json::Value;
 /// #     type Event = NoEvent;
-/// #     fn message(&mut self, _: &mut Node<NoEvent>, _: &Request, _: Self::Payload) -> Result<(), Error> {
+/// #     fn message(
+/// #         &mut self, _: &mut Node<NoEvent>, _: &Request, _: Self::Payload,
+/// #     ) -> Result<(), Error> {
 /// #         Ok(())
 /// #     }
 /// # }

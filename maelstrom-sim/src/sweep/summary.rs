@@ -18,7 +18,9 @@ use crate::world::World;
 /// # impl MessageHandler for MyNode {
 /// #     type Payload = Payload;
 /// #     type Event = NoEvent;
-/// #     fn message(&mut self, node: &mut Node<NoEvent>, from: &Request, payload: Payload) -> Result<(), Error> {
+/// #     fn message(
+/// #         &mut self, node: &mut Node<NoEvent>, from: &Request, payload: Payload,
+/// #     ) -> Result<(), Error> {
 /// #         if let Payload::Echo { echo } = payload {
 /// #             node.mark("answered");
 /// #             node.reply(from, &Payload::EchoOk { echo });

@@ -37,7 +37,7 @@ pub struct Explanation {
 }
 
 /// A state before the return of the operation that cannot be linearized.
-/// [`Explanation::last_states`] has them.
+/// [`check`](super::check) shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastState {
     /// The state in words.
@@ -47,7 +47,7 @@ pub struct LastState {
     pub candidates: Vec<Candidate>,
 }
 
-/// An operation that may be next. [`LastState::candidates`] has them.
+/// An operation that may be next. [`check`](super::check) shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// Its index in the history.

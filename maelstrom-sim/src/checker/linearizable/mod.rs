@@ -139,7 +139,7 @@ impl Default for Limits {
     }
 }
 
-/// Why there is no verdict. [`Outcome::Unknown`] has it.
+/// Why there is no verdict. [`check`] shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// The limit on steps was reached.
@@ -286,7 +286,7 @@ fn in_whole(outcome: Outcome, place: &dyn Fn(usize) -> usize) -> Outcome {
 ///
 /// ```
 /// use maelstrom_sim::checker::linearizable::{
-///     Limits, Operation, Outcome, Register, RegisterOp, check,
+///     Limits, Operation, Outcome, Reason, Register, RegisterOp, check,
 /// };
 ///
 /// let mut history = vec![
@@ -294,11 +294,14 @@ fn in_whole(outcome: Outcome, place: &dyn Fn(usize) -> usize) -> Outcome {
 ///     Operation::completed(RegisterOp::Read(Some(2)), 4, 5),
 /// ];
 /// let outcome = check(&Register::new(), &history, Limits::default());
-/// assert!(matches!(outcome, Outcome::NotLinearizable(why) if why.operation == 1));
+/// let Outcome::NotLinearizable(why) = outcome else { panic!("it must not be linearizable") };
+/// assert_eq!((why.operation, why.last_states[0].candidates[0].operation), (1, 1));
 /// // A write that never returned may have taken effect.
 /// history.push(Operation::indeterminate(RegisterOp::Write(2), 3));
 /// let outcome = check(&Register::new(), &history, Limits::default());
 /// assert_eq!(outcome, Outcome::Linearizable { order: vec![0, 2, 1] });
+/// let few = Limits { steps: 1, ..Limits::default() };
+/// assert_eq!(check(&Register::new(), &history, few), Outcome::Unknown(Reason::Steps(1)));
 /// ```
 pub fn check<M: Model>(model: &M, history: &[Operation<M::Op>], limits: Limits) -> Outcome {
     let outcome = Timeline::new(model, history).and_then(|timeline| judge(&timeline, limits));
