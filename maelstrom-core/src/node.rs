@@ -354,7 +354,7 @@ impl<E> Node<E> {
     /// [`RpcError::Timeout`] after `timeout`.
     ///
     /// The outcome comes exactly once, and never before the handler has returned. The node drops a
-    /// reply that comes after the timeout.
+    /// reply that comes after the timeout. [`Reply`](crate::Reply) shows a call.
     pub fn rpc<B: Serialize + ?Sized>(
         &mut self,
         dest: &NodeId,

@@ -34,7 +34,7 @@ const BYTES_MAX: usize = if cfg!(test) { 16 << 20 } else { 256 << 20 };
 /// The approximate memory of a message beside its body.
 const MESSAGE_BYTES: usize = 256;
 
-/// The fate of a copy of a message. [`End::fate`] has it.
+/// The fate of a copy of a message. [`Trace`] shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
@@ -74,7 +74,7 @@ pub struct Sent<'a> {
     pub ends: Vec<End>,
 }
 
-/// The end of a copy of a message. [`Sent::ends`] has them.
+/// The end of a copy of a message. [`Trace`] shows it in use.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct End {
     /// When, in nanoseconds.
@@ -89,6 +89,7 @@ pub struct End {
 /// use std::time::Duration;
 ///
 /// use maelstrom_sim::report::write_shiviz;
+/// use maelstrom_sim::trace::Fate;
 /// use maelstrom_sim::world::{News, World};
 /// use maelstrom_sim::{Test, options::Options, workload::Echo};
 ///
@@ -99,6 +100,7 @@ pub struct End {
 /// let trace = world.trace().unwrap();
 /// let first = trace.messages().next().unwrap();
 /// assert_eq!((first.dest, first.copies), ("n0", 1));
+/// assert_eq!(first.ends[0].fate, Fate::Delivered);
 /// assert!(trace.events().any(|(_, news)| matches!(news, News::Phase(_))));
 /// let mut log = Vec::new();
 /// write_shiviz(trace, &mut log)?;

@@ -71,7 +71,7 @@ pub struct ProcessOptions {
     pub log_stderr: bool,
 }
 
-/// An event of a node.
+/// An event of a node. [`Processes::next_event`] returns it.
 #[derive(Debug)]
 pub enum ProcessEvent {
     /// The node printed a line, in its current life or just before it was killed.

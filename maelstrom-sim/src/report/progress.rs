@@ -35,7 +35,22 @@ pub struct Progress {
     file: Option<(PathBuf, Duration)>,
 }
 
-/// The progress of a test, in a file for other processes. [`Progress::in_file`] writes it.
+/// The progress of a test, in a file for other processes.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use maelstrom_sim::history::Tally;
+/// use maelstrom_sim::report::{Progress, ProgressFile};
+///
+/// let folder = tempfile::tempdir()?;
+/// let file = folder.path().join("progress.json");
+/// let mut progress = Progress::new(Duration::from_secs(60)).in_file(file.clone());
+/// progress.update(Duration::from_secs(2), Tally { ok: 7, ..Tally::default() });
+/// let now: ProgressFile = serde_json::from_slice(&std::fs::read(&file)?)?;
+/// assert_eq!((now.seconds, now.of, now.ok), (2.0, 60.0, 7));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ProgressFile {
     /// The current phase of the test.

@@ -77,7 +77,7 @@ pub struct ShardResult {
     pub finding: Option<Found>,
 }
 
-/// A finding of a shard. [`ShardResult::finding`] has it.
+/// A finding of a shard. [`merge`] shows it in use.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Found {
     /// Its seed.
@@ -118,7 +118,7 @@ impl ShardResult {
     }
 }
 
-/// Reads all results in folders and their subfolders. [`merge`] describes them.
+/// Reads all results in folders and their subfolders. [`merge`] shows it in use.
 ///
 /// # Errors
 ///
@@ -144,17 +144,22 @@ pub fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<ShardResult>> {
 /// is well: no finding, no shard missing, and no expected mark missed by a full sweep.
 ///
 /// ```
-/// use maelstrom_sim::sweep::shard::{Shard, ShardResult, merge};
+/// use maelstrom_sim::sweep::shard::{Found, Shard, ShardResult, merge, read_all};
 ///
-/// let result: ShardResult = serde_json::from_str(
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(
+///     folder.path().join("echo-1-of-2.json"),
 ///     r#"{"sweep": "echo", "shard": {"number": 1, "of": 2}, "seeds": 8, "ran": 4,
 ///         "operations": 90, "messages": 300, "expected": [], "marks": {}, "finding": null}"#,
 /// )?;
-/// let second = ShardResult { shard: Shard { number: 2, of: 2 }, ..result.clone() };
-/// assert!(merge(&[result.clone(), second]).1);
+/// let first = read_all(&[folder.path().into()])?.remove(0);
+/// let second = ShardResult { shard: Shard { number: 2, of: 2 }, ..first.clone() };
+/// assert!(merge(&[first.clone(), second.clone()]).1);
 /// // The second shard is missing.
-/// assert!(!merge(&[result]).1);
-/// # Ok::<(), serde_json::Error>(())
+/// assert!(!merge(&[first.clone()]).1);
+/// let finding = Some(Found { seed: 5, text: "an echo is wrong".into() });
+/// assert!(!merge(&[first, ShardResult { finding, ..second }]).1);
+/// # Ok::<(), anyhow::Error>(())
 /// ```
 #[must_use]
 pub fn merge(results: &[ShardResult]) -> (String, bool) {
