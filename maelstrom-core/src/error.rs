@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// An error code of the Maelstrom protocol.
 ///
 /// The protocol defines the codes 0 to 999. Codes from 1000 on belong to programs, and are
-/// indefinite.
+/// indefinite. [`Error`] shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ErrorCode {

@@ -188,7 +188,7 @@ pub trait MessageHandler {
 }
 
 /// The beginning of a part of a snapshot. The first part begins at the default value. The handler
-/// alone defines the meaning of any other value.
+/// alone defines the meaning of any other value. [`Records`] shows it in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SnapshotPosition {
     /// A section of the state. The handler numbers the sections.
@@ -198,6 +198,34 @@ pub struct SnapshotPosition {
 }
 
 /// A sink for the records of a snapshot.
+///
+/// ```
+/// use maelstrom_core::{Error, Records, SnapshotPosition};
+///
+/// /// Adds the records of one part. Returns the beginning of the next part.
+/// fn snapshot(
+///     words: &[&str],
+///     from: SnapshotPosition,
+///     bytes_max: usize,
+///     records: &mut Records<'_>,
+/// ) -> Result<Option<SnapshotPosition>, Error> {
+///     for (offset, word) in (0..).zip(words).skip(from.offset as usize) {
+///         if records.bytes() >= bytes_max {
+///             return Ok(Some(SnapshotPosition { offset, ..from }));
+///         }
+///         records.add(word)?;
+///     }
+///     Ok(None)
+/// }
+///
+/// let mut all = Vec::new();
+/// let mut add = |record: &[u8]| all.push(record.to_vec());
+/// let words = ["a", "b", "c"];
+/// let next = snapshot(&words, SnapshotPosition::default(), 6, &mut Records::new(&mut add))?;
+/// assert_eq!(next, Some(SnapshotPosition { section: 0, offset: 2 }));
+/// assert_eq!(all, [br#""a""#, br#""b""#]);
+/// # Ok::<(), Error>(())
+/// ```
 pub struct Records<'a> {
     add: &'a mut dyn FnMut(&[u8]),
     bytes: usize,

@@ -24,6 +24,16 @@ pub(crate) const LINE_END: &str = "}\n";
 /// A message as read from a line. Its body is not decoded yet.
 ///
 /// Other fields, such as the `id` that Maelstrom adds, are ignored.
+///
+/// ```
+/// use maelstrom_core::message::{Envelope, Header};
+///
+/// let line = r#"{"id":4,"src":"c1","dest":"n1","body":{"type":"read","msg_id":2,"key":"x"}}"#;
+/// let envelope: Envelope<'_> = serde_json::from_str(line)?;
+/// let header: Header<'_> = serde_json::from_str(envelope.body.get())?;
+/// assert_eq!((&*envelope.src, &*header.kind, header.msg_id), ("c1", "read", Some(2)));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Deserialize)]
 pub struct Envelope<'a> {
     /// The sender.
@@ -37,7 +47,7 @@ pub struct Envelope<'a> {
     pub body: &'a RawValue,
 }
 
-/// The fields that the core reads in every body.
+/// The fields that the core reads in every body. [`Envelope`] shows it in use.
 #[derive(Debug, Deserialize)]
 pub struct Header<'a> {
     /// The type of the message.
@@ -52,6 +62,44 @@ pub struct Header<'a> {
 /// The source of a message, which a reply needs. A handler that answers later keeps a clone.
 ///
 /// All clones are the same request. A request gets only one reply.
+///
+/// ```
+/// # use maelstrom_core::{Clock, Error, MessageHandler, NoEvent, Node, RawNode, Request};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Deserialize, Serialize)]
+/// # #[serde(rename_all = "snake_case")]
+/// # enum Payload { Enter, EnterOk }
+/// /// A barrier: it answers two requests at once.
+/// #[derive(Default)]
+/// struct Barrier(Vec<Request>);
+///
+/// impl MessageHandler for Barrier {
+/// #   type Payload = Payload;
+/// #   type Event = NoEvent;
+///     // …
+///     fn message(
+///         &mut self, node: &mut Node<NoEvent>, from: &Request, _: Payload,
+///     ) -> Result<(), Error> {
+///         self.0.push(from.clone());
+///         if self.0.len() == 2 {
+///             self.0.drain(..).for_each(|request| node.reply(&request, &Payload::EnterOk));
+///         }
+///         Ok(())
+///     }
+/// }
+/// # let mut node = RawNode::new(Barrier::default(), [7; 32], false);
+/// # let mut handle = |line: &str| node.handle_line(Clock::default(), line.as_bytes());
+/// # let body =
+/// #     serde_json::json!({"type": "init", "msg_id": 1, "node_id": "n1", "node_ids": ["n1"]});
+/// # let init = serde_json::json!({"src": "c0", "dest": "n1", "body": body}).to_string() + "\n";
+/// # handle(&init);
+/// # for src in ["c1", "c2"] {
+/// #     let body = serde_json::json!({"type": "enter", "msg_id": 1});
+/// #     handle(&serde_json::json!({"src": src, "dest": "n1", "body": body}).to_string());
+/// # }
+/// # let lines = node.poll_lines().unwrap();
+/// # assert_eq!(String::from_utf8_lossy(&lines).matches("enter_ok").count(), 2);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Request {
     src: NodeId,

@@ -31,7 +31,7 @@ pub type NodeRng = ChaCha8Rng;
 /// gives up the oldest one: its sender has most likely stopped waiting.
 pub const OPEN_REQUESTS_MAX: usize = 1 << 18;
 
-/// The time, as the driver tells it.
+/// The time, as the driver tells it. [`RawNode`](crate::RawNode) shows it in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clock {
     /// Time since some fixed moment. It never goes back, and has no meaning outside this process.
@@ -354,7 +354,7 @@ impl<E> Node<E> {
     /// [`RpcError::Timeout`] after `timeout`.
     ///
     /// The outcome comes exactly once, and never before the handler has returned. The node drops a
-    /// reply that comes after the timeout.
+    /// reply that comes after the timeout. [`Reply`](crate::Reply) shows a call.
     pub fn rpc<B: Serialize + ?Sized>(
         &mut self,
         dest: &NodeId,
@@ -383,6 +383,7 @@ impl<E> Node<E> {
 
     /// Delivers `event` to the handler once, after the time `after`. A timer cannot be cancelled:
     /// if the handler's state has moved on, it ignores the event.
+    /// [`MessageHandler`](crate::MessageHandler) shows a timer in use.
     pub fn set_timer(&mut self, after: Duration, event: E) {
         self.timers.set(self.clock.monotonic.saturating_add(after), event);
     }

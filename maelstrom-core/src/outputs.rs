@@ -21,7 +21,7 @@ const SHARED_BYTES_MIN: usize = 4 << 10;
 pub(crate) const LINES_BYTES_MAX: usize = 256 << 10;
 
 /// An action that a node asks of its driver. The driver does the actions in order. See
-/// [`RawNode`](crate::RawNode) for the driver's contract.
+/// [`RawNode`](crate::RawNode) for the driver's contract. It shows outputs in use, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// One or more complete lines to write to the network. Each ends with its newline.

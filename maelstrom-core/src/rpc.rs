@@ -22,6 +22,54 @@ pub const PENDING_RPCS_MAX: usize = 65_536;
 pub type RpcResult = Result<Reply, RpcError>;
 
 /// The answer to a call: any reply that is not an error.
+///
+/// A node that asks `lin-tso` for each of its own answers:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use maelstrom_core::{Error, MessageHandler, Node, Request, RpcResult};
+/// # use maelstrom_core::{Clock, RawNode};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Deserialize, Serialize)]
+/// # #[serde(rename_all = "snake_case")]
+/// # enum Payload { Ts, TsOk { ts: u64 } }
+///
+/// struct Answered(Request, RpcResult);
+///
+/// # struct Proxy;
+/// impl MessageHandler for Proxy {
+/// #   type Payload = Payload;
+///     type Event = Answered;
+///     // …
+///     fn message(
+///         &mut self, node: &mut Node<Answered>, from: &Request, _: Payload,
+///     ) -> Result<(), Error> {
+///         let (from, timeout) = (from.clone(), Duration::from_secs(1));
+///         let then = |result| Answered(from, result);
+///         node.rpc(&"lin-tso".into(), &Payload::Ts, timeout, then);
+///         Ok(())
+///     }
+///
+///     fn event(&mut self, node: &mut Node<Answered>, Answered(from, result): Answered) {
+///         let answer = result.and_then(|reply| reply.decode::<Payload>());
+///         node.reply_result(&from, answer);
+///     }
+/// }
+/// # let mut node = RawNode::new(Proxy, [7; 32], false);
+/// # let mut ask = |src: &str, body: serde_json::Value| {
+/// #     let line = serde_json::json!({"src": src, "dest": "n1", "body": body}).to_string();
+/// #     node.handle_line(Clock::default(), line.as_bytes());
+/// #     serde_json::from_slice::<serde_json::Value>(&node.poll_lines().unwrap()).unwrap()
+/// # };
+/// # let names = ["n1"];
+/// # use serde_json::json;
+/// # ask("c1", json!({"type": "init", "msg_id": 1, "node_id": "n1", "node_ids": names}));
+/// # let call = ask("c1", json!({"type": "ts", "msg_id": 2}));
+/// # let id = &call["body"]["msg_id"];
+/// # let answer = ask("lin-tso", json!({"type": "ts_ok", "in_reply_to": id, "ts": 5}));
+/// # assert_eq!((&answer["dest"], &answer["body"]["ts"]), (&json!("c1"), &json!(5)));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Reply {
     src: NodeId,
@@ -64,6 +112,16 @@ impl Reply {
 }
 
 /// The reason why a call failed.
+///
+/// ```
+/// use maelstrom_core::{Error, ErrorCode, RpcError};
+///
+/// let remote = RpcError::Remote(Error::key_does_not_exist("x"));
+/// assert_eq!((remote.code(), remote.is_definite()), (Some(ErrorCode::KeyDoesNotExist), true));
+/// assert!(!RpcError::Timeout.is_definite());
+/// // The answer to a client whose request failed because of the call.
+/// assert_eq!(Error::from(RpcError::Overloaded).code, ErrorCode::TemporarilyUnavailable);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RpcError {
     /// No reply came in time. The operation may have happened, or may still happen.

@@ -54,7 +54,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// After the end of input, how often a handler may answer a failed call with a new one.
 const DRAIN_ROUNDS_MAX: usize = 16;
 
-/// Configuration of the runtime.
+/// Configuration of the runtime. [`drive`] shows it in use.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Longer lines are skipped, with a warning. See [`LINE_BYTES_MAX`] for the default. With a key
@@ -96,7 +96,7 @@ impl Default for Config {
     }
 }
 
-/// The error that ended a node before the end of its input.
+/// The error that ended a node before the end of its input. [`drive`] shows it in use.
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
     /// The input or the output failed other than by being closed.
@@ -108,7 +108,8 @@ pub enum DriveError {
 }
 
 /// Runs `handler` on stdin and stdout until the input ends, stdout closes, or the process is asked
-/// to stop (Ctrl-C, SIGTERM). The caller sets up logging; see [`crate::cli`].
+/// to stop (Ctrl-C, SIGTERM). The caller sets up logging; see [`crate::cli`]. The
+/// [example of the crate](crate) shows it in use.
 ///
 /// # Errors
 ///
@@ -154,6 +155,40 @@ fn use_key<H: MessageHandler>(_: &mut RawNode<H>, _: &Path) -> anyhow::Result<()
 /// The caller must have made `node` durable exactly if `config` names a folder. The caller must
 /// also have given `node` its limits, whether it traces requests and, if there is one, the key of
 /// the cluster: this function does not read those in `config`.
+///
+/// ```
+/// use maelstrom_core::RawNode;
+/// use maelstrom_core::runtime::{Config, DriveError, drive};
+/// # use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Deserialize, Serialize)]
+/// # #[serde(rename_all = "snake_case")]
+/// # enum Payload { Ping, Pong }
+/// # struct Ping;
+/// # impl MessageHandler for Ping {
+/// #     type Payload = Payload;
+/// #     type Event = NoEvent;
+/// #     fn message(
+/// #         &mut self, node: &mut Node<NoEvent>, from: &Request, _: Payload,
+/// #     ) -> Result<(), Error> {
+/// #         node.reply(from, &Payload::Pong);
+/// #         Ok(())
+/// #     }
+/// # }
+/// # let body =
+/// #     serde_json::json!({"type": "init", "msg_id": 1, "node_id": "n1", "node_ids": ["n1"]});
+/// # let init = serde_json::json!({"src": "c0", "dest": "n1", "body": body}).to_string() + "\n";
+///
+/// // Input that ends after one line, `init`.
+/// let (mut input, mut output) = (init.as_bytes(), Vec::new());
+/// let config = Config { line_bytes_max: 1 << 20, ..Config::default() };
+/// let node = RawNode::new(Ping, [7; 32], config.data_dir.is_some());
+/// tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+///     drive(node, &config, &mut input, &mut output, std::future::pending()).await
+/// })?;
+/// assert!(String::from_utf8_lossy(&output).contains("init_ok"));
+/// # Ok::<(), DriveError>(())
+/// ```
 ///
 /// # Errors
 ///

@@ -44,7 +44,8 @@ pub struct KvClient {
     timeout: Duration,
 }
 
-/// The outcome of a compare-and-set that the service answered.
+/// The outcome of a compare-and-set that the service answered. The [module `task`](crate::task)
+/// shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cas {
     /// The value was the expected one. It was replaced.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 /// The reason why records cannot be kept or recovered. The node ends on each of these errors,
 /// before it acknowledges anything that it did not keep.
+/// [`DriveError::Store`](crate::runtime::DriveError::Store) has it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has the file open.

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// Splits a comma-separated list and trims the items. Drops empty items at the end and keeps the
-/// others. An empty text has one empty item.
+/// others. An empty text has one empty item. [`clojure_number`] shows it in use.
 #[must_use]
 pub fn list_items(text: &str) -> Vec<&str> {
     let mut items: Vec<&str> = text.split(',').map(str::trim).collect();
@@ -23,6 +23,14 @@ pub fn list_items(text: &str) -> Vec<&str> {
 /// (`010`), in hexadecimal (`0x10`), in another base (`2r101`), or with the suffix of a big number
 /// (`1N`, `0.5M`). Ignores everything after the first word; spaces and commas separate words.
 /// `None`: the word is not a number, or its denominator is 0.
+///
+/// ```
+/// use maelstrom_sim::arguments::{clojure_number, java_double, list_items};
+///
+/// assert_eq!((clojure_number("1/2"), clojure_number(".5")), (Some(0.5), None));
+/// assert_eq!((java_double("1/2"), java_double(".5")), (None, Some(0.5)));
+/// assert_eq!(list_items("n1, n2,"), ["n1", "n2"]);
+/// ```
 #[must_use]
 pub fn clojure_number(text: &str) -> Option<f64> {
     let is_blank = |c: char| c.is_whitespace() || c == ',';
@@ -70,7 +78,7 @@ fn in_base(base: u32, digits: &str) -> Option<f64> {
 }
 
 /// Reads a decimal number as Java's `Double.parseDouble` does: `5`, `.5`, `1e2`, `5d`. Ignores
-/// spaces around it.
+/// spaces around it. [`clojure_number`] shows it in use.
 #[must_use]
 pub fn java_double(text: &str) -> Option<f64> {
     let text = text.trim();
@@ -78,6 +86,14 @@ pub fn java_double(text: &str) -> Option<f64> {
 }
 
 /// Returns a parser for whole numbers in this range. Its error names the range.
+///
+/// ```
+/// use maelstrom_sim::arguments::whole;
+///
+/// let parse = whole(1..=32_u8);
+/// assert_eq!(parse("7"), Ok(7));
+/// assert_eq!(parse("33").unwrap_err(), "must be a whole number from 1 to 32");
+/// ```
 pub fn whole<T>(
     range: RangeInclusive<T>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static

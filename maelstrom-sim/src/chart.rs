@@ -5,6 +5,19 @@ use std::time::Duration;
 use serde::Serialize;
 
 /// A chart.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use maelstrom_sim::chart::{Chart, Series};
+///
+/// let points = vec![(Duration::from_millis(2), 7.0)];
+/// let series = vec![Series { name: "n1".into(), is_line: true, points }];
+/// let chart = Chart { title: "Queue".into(), unit: "bytes".into(), series, ..Chart::default() };
+/// // The page has the times in microseconds.
+/// assert!(serde_json::to_string(&chart)?.contains("[[2000,7.0]]"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Chart {
     /// Its title.
@@ -17,7 +30,7 @@ pub struct Chart {
     pub series: Vec<Series>,
 }
 
-/// A series of a chart.
+/// A series of a chart. [`Chart`] shows it in use.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Series {
     /// Its name.

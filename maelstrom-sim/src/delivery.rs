@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// The fate of one message between servers.
+/// The fate of one message between servers. [`Exhaustive`](crate::sweep::Exhaustive) shows it in
+/// use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Delivery {
     /// Delivers it after its latency.

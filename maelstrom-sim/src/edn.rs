@@ -9,7 +9,7 @@ use serde_json::{Map, Number, Value};
 /// The maximum nesting depth of collections.
 const DEPTH_MAX: usize = 128;
 
-/// A syntax error in EDN.
+/// A syntax error in EDN. [`parse`] shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {at}: {what}")]
 pub struct EdnError {
@@ -20,6 +20,15 @@ pub struct EdnError {
 }
 
 /// Parses one value. Anything after it but whitespace and comments is an error.
+///
+/// ```
+/// use maelstrom_sim::edn::{EdnError, parse};
+/// use serde_json::json;
+///
+/// assert_eq!(parse("{:valid? true, :count #{3}}")?, json!({"valid?": true, "count": [3]}));
+/// assert_eq!(parse("[1").unwrap_err().at, 2);
+/// # Ok::<(), EdnError>(())
+/// ```
 ///
 /// # Errors
 ///

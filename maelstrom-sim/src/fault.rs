@@ -1,7 +1,8 @@
 //! The kinds of faults.
 
 /// A kind of fault that the nemesis can inject. Real processes support only partitions, pauses and
-/// crashes.
+/// crashes. [`Options`](crate::options::Options) and [`Sweep`](crate::sweep::Sweep) show faults in
+/// use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Fault {
     /// Cuts the network between nodes, in one of Maelstrom's shapes.

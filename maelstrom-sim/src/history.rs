@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 /// The prefix of the error of an operation whose reply has not the form that its workload requires.
 pub(crate) const MALFORMED: &str = "malformed reply: ";
 
-/// The type of an event, as in Jepsen.
+/// The type of an event, as in Jepsen. [`History`] shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OpType {
@@ -27,7 +27,7 @@ pub enum OpType {
     Info,
 }
 
-/// The process that executes an operation.
+/// The process that executes an operation. [`History`] shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Process {
     /// A client: a logical thread that executes one operation after the other. After an
@@ -46,7 +46,7 @@ impl Serialize for Process {
     }
 }
 
-/// One event of the history.
+/// One event of the history. [`History`] shows it in use.
 #[derive(Clone, Debug, Serialize)]
 pub struct Op {
     /// Its index in the history.
@@ -124,13 +124,25 @@ impl Op {
 }
 
 /// All events, in the order in which they happened.
+///
+/// ```
+/// use maelstrom_sim::history::{History, Op, OpType, Process};
+///
+/// let client = Process::Client(0);
+/// let mut history = History::default();
+/// let begin = history.push(Op::new(client, OpType::Invoke, "read"));
+/// history.push(Op { invocation: Some(begin), ..Op::new(client, OpType::Ok, "read") });
+///
+/// assert_eq!(history.tally().ok, 1);
+/// assert_eq!(history.completion(begin).map(|end| end.kind), Some(OpType::Ok));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct History {
     ops: Vec<Op>,
     tally: Tally,
 }
 
-/// The number of ended client operations, by outcome.
+/// The number of ended client operations, by outcome. [`History`] shows it in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// How many happened.

@@ -72,6 +72,14 @@ const DEPTH_MAX: usize = 100;
 /// Returns the same text for two JSON values exactly if Maelstrom considers them equal. The order
 /// of an object's fields, whitespace and escapes do not matter. Neither does the notation of a
 /// number with a fraction or an exponent. An integer never equals a number with a fraction.
+///
+/// ```
+/// use maelstrom_sim::checker::canonical;
+///
+/// let canonical = |text| canonical(serde_json::from_str(text).unwrap());
+/// assert_eq!(canonical(r#"{"a": 1, "b": 2.50}"#), canonical(r#"{"b":2.5,"a":1}"#));
+/// assert_ne!(canonical("1"), canonical("1.0"));
+/// ```
 pub fn canonical(raw: &RawValue) -> String {
     let text = raw.get();
     match text.as_bytes().first() {

@@ -13,6 +13,14 @@ use crate::edn;
 use crate::results::Results;
 
 /// The figures of one test.
+///
+/// ```
+/// use maelstrom_sim::limits::{Figures, Limits};
+///
+/// let figures = Figures { msgs_per_op: Some(21.5), ..Figures::default() };
+/// let limits = Limits { max_msgs_per_op: Some(20.0), ..Limits::default() };
+/// assert_eq!(figures.missed(&limits), ["msgs-per-op 21.50 is not below 20"]);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Figures {
     /// Messages between servers per client operation.
@@ -26,7 +34,7 @@ pub struct Figures {
 }
 
 /// Upper limits: a figure must be strictly below its limit. A figure without a limit may have any
-/// value.
+/// value. [`Figures`] shows it in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, clap::Args)]
 pub struct Limits {
     /// Messages between servers per operation must be below this. (The report shows limits beside

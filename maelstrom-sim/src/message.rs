@@ -3,7 +3,7 @@
 use maelstrom_core::NodeId;
 use serde_json::value::RawValue;
 
-/// A message in transit.
+/// A message in transit. [`Network`](crate::network::Network) shows it in use.
 #[derive(Clone, Debug)]
 pub struct Message {
     /// The message's number within the run.

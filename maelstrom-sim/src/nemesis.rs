@@ -26,6 +26,20 @@ use crate::stagger::{Stagger, random_below};
 const RETURN_MAX: Duration = Duration::from_secs(3);
 
 /// All actions of the nemesis in a run.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use maelstrom_sim::nemesis::{NemesisOp, Schedule};
+/// use maelstrom_sim::options::Options;
+///
+/// let crash = NemesisOp::Crash("n1".into());
+/// let events = vec![(Duration::from_secs(2), crash.clone())];
+/// let mut schedule = Schedule::new(&Options { schedule: Some(events), ..Options::default() });
+/// assert_eq!(schedule.pop_due(Duration::from_secs(1)), None);
+/// assert_eq!(schedule.pop_due(Duration::from_secs(2)), Some(crash));
+/// assert_eq!(schedule.finish(), [NemesisOp::Restart("n1".into())]);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     /// The actions before the time limit, ordered by their time since the clients began.

@@ -10,7 +10,7 @@ use crate::fault::Fault;
 use crate::history::nanos;
 use crate::partition::{Grudge, PartitionKind, sides};
 
-/// The behaviour of the services.
+/// The behaviour of the services. [`NemesisOp`] shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ServiceMode {
@@ -24,6 +24,17 @@ pub enum ServiceMode {
 }
 
 /// An action of the nemesis.
+///
+/// Stored runs and traces hold it as JSON:
+///
+/// ```
+/// use maelstrom_sim::nemesis::{NemesisOp, ServiceMode};
+/// use serde_json::json;
+///
+/// let actions = [NemesisOp::Pause("n1".into()), NemesisOp::Services(ServiceMode::Errors)];
+/// assert_eq!(serde_json::to_value(actions)?, json!([{"pause": "n1"}, {"services": "errors"}]));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NemesisOp {

@@ -42,7 +42,8 @@ pub use self::stats::{Counts, NetStats};
 /// late ones.
 const FOLLOWING_MAX: usize = 16;
 
-/// Whether this is the address of a client. As in Maelstrom, the first letter decides.
+/// Whether this is the address of a client. As in Maelstrom, the first letter decides. [`Network`]
+/// shows it in use.
 #[must_use]
 pub fn is_client(address: &str) -> bool {
     address.starts_with('c')
@@ -53,12 +54,32 @@ fn is_service(address: &NodeId) -> bool {
     Services::NAMES.contains(&address.as_ref())
 }
 
-/// No node, client or service has this address, or it has been removed.
+/// No node, client or service has this address, or it has been removed. [`Network`] shows it
+/// in use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no {} in the network", excerpt(.0))]
 pub struct NoSuchAddress(pub NodeId);
 
 /// The network.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use maelstrom_core::NodeId;
+/// # use maelstrom_sim::{network::{Network, NoSuchAddress, is_client}, options::Latency, rng};
+/// let rng = rng::stream(7, rng::Stream::Latency);
+/// let mut network = Network::new(Latency { mean_ms: 5, ..Latency::default() }, rng, None);
+/// let [n0, n1]: [NodeId; 2] = ["n0".into(), "n1".into()];
+/// network.add(n0.clone());
+/// network.add(n1.clone());
+/// network.send(Duration::ZERO, &n0, &n1, serde_json::from_str(r#"{"type":"hello"}"#)?)?;
+/// let unsent = network.send(Duration::ZERO, &n0, &"n9".into(), serde_json::from_str("{}")?);
+/// assert_eq!(unsent, Err(NoSuchAddress("n9".into())));
+/// network.handle_timeout(Duration::from_millis(5));
+/// assert_eq!(network.poll_delivered().map(|message| message.dest), Some(n1));
+/// assert!(is_client("c1") && !is_client("n1"));
+/// assert_eq!((network.stats().servers.sent, network.stats().clients.sent), (1, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Network {
     latency: Latency,

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::nemesis::NemesisOp;
 
-/// An event to show to the user during the test.
+/// An event to show to the user during the test. [`Trace`](crate::trace::Trace) shows it in use.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum News {

@@ -16,6 +16,21 @@ use crate::fault::Fault;
 use crate::nemesis_op::NemesisOp;
 
 /// The options of any test. They do not depend on the workload or on how the nodes run.
+///
+/// ```
+/// use maelstrom_sim::nemesis::Fault;
+/// use maelstrom_sim::options::{Availability, Concurrency, Latency, LatencyDist, Options};
+///
+/// let mut options = Options {
+///     latency: Latency { mean_ms: 100, dist: LatencyDist::Exponential },
+///     nemesis: [Fault::Partition, Fault::Crash].into(),
+///     availability: Some(Availability::AtLeast(0.9)),
+///     ..Options::default().with_node_count(3)
+/// };
+/// options.concurrency = "2n".parse::<Concurrency>()?.threads(options.nodes.len());
+/// assert_eq!((options.nodes.len(), options.concurrency), (3, 6));
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The names of the nodes, in the order in which `init` lists them.
@@ -131,7 +146,7 @@ impl Options {
     }
 }
 
-/// `n0 … n(count-1)`.
+/// `n0 … n(count-1)`. [`PartitionKind`](crate::partition::PartitionKind) shows it in use.
 #[must_use]
 pub fn node_names(count: usize) -> Vec<NodeId> {
     (0..count).map(|n| format!("n{n}").into()).collect()
@@ -141,6 +156,15 @@ pub fn node_names(count: usize) -> Vec<NodeId> {
 ///
 /// Nodes promise to keep the records that they have made durable, but a disk can lose them. The
 /// checker can still judge such a test if only records are lost that other nodes can restore.
+///
+/// ```
+/// use maelstrom_sim::options::{Losable, Options};
+///
+/// // Other nodes can restore an entry, but nobody else knows this node's vote.
+/// let losable = Losable::new(|record| record.starts_with(b"entry"));
+/// assert!(losable.is_losable(b"entry 7") && !losable.is_losable(b"vote 3"));
+/// let options = Options { losable: Some(losable), ..Options::default() };
+/// ```
 #[derive(Clone)]
 pub struct Losable(Arc<IsLosable>);
 
@@ -165,7 +189,7 @@ impl fmt::Debug for Losable {
     }
 }
 
-/// The latency of messages between nodes. Drawn for each message.
+/// The latency of messages between nodes. Drawn for each message. [`Options`] shows it in use.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Latency {
     /// The mean, in milliseconds.
@@ -174,7 +198,7 @@ pub struct Latency {
     pub dist: LatencyDist,
 }
 
-/// A distribution of latencies.
+/// A distribution of latencies. [`Options`] shows it in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LatencyDist {
     /// Always the mean.
@@ -186,7 +210,7 @@ pub enum LatencyDist {
     Exponential,
 }
 
-/// The fraction of operations that must succeed.
+/// The fraction of operations that must succeed. [`Options`] shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Availability {
     /// All of them.
@@ -209,7 +233,8 @@ impl FromStr for Availability {
     }
 }
 
-/// A number of client threads: absolute, or a multiple of the number of nodes (`2n`).
+/// A number of client threads: absolute, or a multiple of the number of nodes (`2n`). [`Options`]
+/// shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concurrency {
     /// This many in all.

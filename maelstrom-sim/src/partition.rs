@@ -9,10 +9,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::rng::SimRng;
 
-/// For each node, the nodes whose messages it refuses.
+/// For each node, the nodes whose messages it refuses. [`PartitionKind`] shows it in use.
 pub type Grudge = BTreeMap<NodeId, BTreeSet<NodeId>>;
 
 /// The shape of a partition.
+///
+/// ```
+/// use maelstrom_sim::options::node_names;
+/// use maelstrom_sim::partition::PartitionKind;
+/// use maelstrom_sim::rng::{self, Stream};
+///
+/// let mut rng = rng::stream(7, Stream::Nemesis);
+/// let grudge = PartitionKind::One.grudge(&node_names(5), &mut rng);
+/// // One node refuses the other four, and each of these refuses that one.
+/// let mut refused: Vec<usize> = grudge.values().map(|nodes| nodes.len()).collect();
+/// refused.sort();
+/// assert_eq!(refused, [1, 1, 1, 1, 4]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PartitionKind {

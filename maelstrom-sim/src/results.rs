@@ -49,6 +49,22 @@ impl OpCounts {
 }
 
 /// The results of a test.
+///
+/// ```
+/// # use maelstrom_sim::history::{History, Op, OpType, Process};
+/// use maelstrom_sim::checker::{Verdict, WorkloadResults};
+/// use maelstrom_sim::network::NetStats;
+/// use maelstrom_sim::options::Availability;
+/// use maelstrom_sim::results::Results;
+///
+/// # let mut history = History::default();
+/// # history.push(Op::new(Process::Client(0), OpType::Invoke, "read"));
+/// # history.push(Op { invocation: Some(0), ..Op::new(Process::Client(0), OpType::Ok, "read") });
+/// // The history has one read, which succeeded.
+/// let (found, total) = (WorkloadResults::from_cause(None), Some(Availability::Total));
+/// let results = Results::judge(found, &history, NetStats::default(), total);
+/// assert_eq!((results.valid, &results.stats["ok-count"]), (Verdict::Valid, &1.into()));
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct Results {
     /// The number of operations, by function and outcome.

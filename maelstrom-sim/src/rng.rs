@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 /// A generator with the same numbers on every machine.
 pub type SimRng = ChaCha8Rng;
 
-/// The purpose of a stream.
+/// The purpose of a stream. [`stream`] shows it in use.
 #[derive(Clone, Copy, Debug)]
 pub enum Stream {
     /// The latencies of messages.
@@ -39,6 +39,15 @@ pub enum Stream {
 }
 
 /// The random numbers of a run for one purpose.
+///
+/// ```
+/// use maelstrom_core::rand::RngExt;
+/// use maelstrom_sim::rng::{self, Stream};
+///
+/// let first = |purpose| rng::stream(7, purpose).random::<u64>();
+/// assert_eq!(first(Stream::Latency), first(Stream::Latency));
+/// assert_ne!(first(Stream::Latency), first(Stream::Nemesis));
+/// ```
 #[must_use]
 pub fn stream(seed: u64, stream: Stream) -> SimRng {
     let mut rng = SimRng::seed_from_u64(seed);

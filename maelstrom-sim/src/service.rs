@@ -42,7 +42,7 @@ const SEQUENTIAL_STATES: usize = 32;
 /// How many replicas `lww-kv` has.
 const EVENTUAL_REPLICAS: usize = 2;
 
-/// Why a request to a service is invalid.
+/// Why a request to a service is invalid. [`Services`] shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum BadRequest {
     /// The body is not a JSON object.
@@ -62,6 +62,19 @@ pub enum BadRequest {
 }
 
 /// All services, by the names under which nodes call them.
+///
+/// ```
+/// use maelstrom_sim::rng::{self, Stream};
+/// use maelstrom_sim::service::{BadRequest, Services};
+///
+/// let mut services = Services::new(rng::stream(7, Stream::Services));
+/// let write = serde_json::from_str(r#"{"type": "write", "msg_id": 1, "key": "x", "value": 3}"#)?;
+/// let reply = services.handle("lin-kv", &"n1".into(), write)?;
+/// assert_eq!(reply.get(), r#"{"in_reply_to":1,"type":"write_ok"}"#);
+/// let refused = services.handle("lin-tso", &"n1".into(), write);
+/// assert!(matches!(refused, Err(BadRequest::UnknownType { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Services {
     rng: SimRng,

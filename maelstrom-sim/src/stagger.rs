@@ -8,6 +8,19 @@ use crate::rng::SimRng;
 
 /// Spreads operations over time: the gap between two operations is random, between 0 and twice the
 /// mean. Jepsen's `stagger`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use maelstrom_sim::rng::{self, Stream};
+/// use maelstrom_sim::stagger::Stagger;
+///
+/// let mut stagger = Stagger::new(Duration::from_millis(100));
+/// let first = stagger.next_at(Duration::from_secs(1));
+/// stagger.advance(first, &mut rng::stream(7, Stream::Generator));
+/// let gap = stagger.next_at(first) - first;
+/// assert!(gap < Duration::from_millis(200));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Stagger {
     mean: Duration,

@@ -30,6 +30,22 @@ pub const FINDING: &str = "finding.txt";
 pub const COMMAND: &str = "command.json";
 
 /// The folder of one test.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use maelstrom_sim::store::{RESULTS, Store, write_history, write_trace};
+/// use maelstrom_sim::{Test, options::Options, workload::Echo, world::World};
+///
+/// let root = tempfile::tempdir()?;
+/// let store = Store::create(root.path(), "echo")?;
+/// let world = World::new(Test::new(Echo::default(), Options::default()), Duration::ZERO);
+/// write_history(store.dir(), &world)?;
+/// write_trace(store.dir(), &world)?;
+/// store.write_results(&world.results())?;
+/// assert!(store.dir().join(RESULTS).is_file() && store.dir().join("history.jsonl").is_file());
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
@@ -117,7 +133,7 @@ fn stamp(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string().replace(['-', ':'], "")
 }
 
-/// Writes `history.jsonl`.
+/// Writes `history.jsonl`. [`Store`] shows it in use.
 ///
 /// # Errors
 ///
@@ -126,7 +142,8 @@ pub fn write_history(dir: &Path, world: &World) -> io::Result<()> {
     write_file(&dir.join("history.jsonl"), |out| world.history().write_jsonl(out))
 }
 
-/// Writes `messages.jsonl`, `events.jsonl` and `shiviz.log`, if there is a trace.
+/// Writes `messages.jsonl`, `events.jsonl` and `shiviz.log`, if there is a trace. [`Store`] shows
+/// it in use.
 ///
 /// # Errors
 ///

@@ -7,6 +7,19 @@ use crate::options::Options;
 use crate::workload::Workload;
 
 /// A workload, and the options of its test.
+///
+/// ```
+/// use maelstrom_sim::Test;
+/// use maelstrom_sim::options::Options;
+/// use maelstrom_sim::workload::Kafka;
+///
+/// let options = Options { rate: 100.0, seed: 7, ..Options::default() };
+/// let test = Test::new(Kafka::default(), options)
+///     .with_workload(|kafka: &mut Kafka| kafka.keys.key_count = 2);
+/// assert_eq!((test.workload.name(), test.options.seed), ("kafka", 7));
+/// ```
+///
+/// [`simulate`](crate::simulate::simulate) runs a test in virtual time.
 #[derive(Clone, Debug)]
 pub struct Test {
     /// The operations of the clients, and the checker of the history.

@@ -34,7 +34,7 @@ const BYTES_MAX: usize = if cfg!(test) { 16 << 20 } else { 256 << 20 };
 /// The approximate memory of a message beside its body.
 const MESSAGE_BYTES: usize = 256;
 
-/// The fate of a copy of a message.
+/// The fate of a copy of a message. [`Trace`] shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
@@ -54,7 +54,7 @@ pub enum Fate {
     Muted,
 }
 
-/// A message of a trace.
+/// A message of a trace. [`Trace`] shows it in use.
 #[derive(Debug, Serialize)]
 pub struct Sent<'a> {
     /// Its number. `None`: its sender was muted, so the network never saw it.
@@ -74,7 +74,7 @@ pub struct Sent<'a> {
     pub ends: Vec<End>,
 }
 
-/// The end of a copy of a message.
+/// The end of a copy of a message. [`Trace`] shows it in use.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct End {
     /// When, in nanoseconds.
@@ -84,6 +84,29 @@ pub struct End {
 }
 
 /// The trace of a running test.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use maelstrom_sim::report::write_shiviz;
+/// use maelstrom_sim::trace::Fate;
+/// use maelstrom_sim::world::{News, World};
+/// use maelstrom_sim::{Test, options::Options, workload::Echo};
+///
+/// let options = Options { trace: true, ..Options::default().with_node_count(1) };
+/// let mut world = World::new(Test::new(Echo::default(), options), Duration::ZERO);
+/// world.handle_timeout(Duration::from_secs(1));
+/// // The node has joined the network. A client sends `init` to it.
+/// let trace = world.trace().unwrap();
+/// let first = trace.messages().next().unwrap();
+/// assert_eq!((first.dest, first.copies), ("n0", 1));
+/// assert_eq!(first.ends[0].fate, Fate::Delivered);
+/// assert!(trace.events().any(|(_, news)| matches!(news, News::Phase(_))));
+/// let mut log = Vec::new();
+/// write_shiviz(trace, &mut log)?;
+/// assert!(!log.is_empty());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Trace {
     /// When the first operation could begin.

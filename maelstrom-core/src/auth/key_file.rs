@@ -12,6 +12,13 @@ use super::{ClusterKey, KEY_BYTES_MIN};
 pub const KEY_BYTES_MAX: usize = 4096;
 
 /// The reason why a file holds no usable key. No variant contains any of the file's content.
+///
+/// ```
+/// use maelstrom_core::auth::{ClusterKey, KeyFileError};
+///
+/// let error = ClusterKey::read("no/such/cluster.key".as_ref()).unwrap_err();
+/// assert!(matches!(error, KeyFileError::Unreadable { .. }));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// The file does not exist, or it cannot be read.

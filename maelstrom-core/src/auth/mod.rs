@@ -97,13 +97,24 @@ pub const KEY_BYTES_MIN: usize = 16;
 pub const DROPPED: &str = "auth: dropped a message between nodes";
 
 /// The key that all nodes of a cluster share. Cheap to clone. `Debug` does not show its bytes.
+///
+/// ```
+/// use maelstrom_core::auth::{ClusterKey, KeyTooShort, sealed_line_bytes_max};
+///
+/// let key = ClusterKey::new(b"at least 16 random bytes")?;
+/// assert_eq!(format!("{key:?}"), "ClusterKey(…)");
+/// assert!(matches!(ClusterKey::new(b"short"), Err(KeyTooShort(5))));
+/// // A seal makes lines longer.
+/// assert!(sealed_line_bytes_max(1_000) > 1_000);
+/// # Ok::<(), KeyTooShort>(())
+/// ```
 #[derive(Clone)]
 pub struct ClusterKey {
     /// The state of the MAC after the key and before any message.
     empty: Arc<Hmac<Sha256>>,
 }
 
-/// The key is too short.
+/// The key is too short. [`ClusterKey`] shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a key of {0} bytes is too short: it needs at least {KEY_BYTES_MIN} random bytes")]
 pub struct KeyTooShort(pub usize);

@@ -33,6 +33,7 @@ const HEX_BYTES: usize = 2 * MAC_BYTES;
 const SEAL_BYTES: usize = BEFORE_TEXT.len() + BEFORE_MAC.len() + HEX_BYTES + AFTER_MAC.len();
 
 /// The most bytes that a line of up to `line_bytes_max` bytes takes once it is sealed.
+/// [`ClusterKey`] shows it in use.
 #[must_use]
 pub const fn sealed_line_bytes_max(line_bytes_max: usize) -> usize {
     line_bytes_max.saturating_mul(2).saturating_add(SEAL_BYTES)

@@ -15,7 +15,7 @@ use tracing_subscriber::{Layer, fmt, registry};
 use super::log_queue::{FLUSH_WITHIN, LineWriter, LogQueue, log_panics};
 use crate::trace;
 
-/// The format of log lines.
+/// The format of log lines. [`init_node_logging`] shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// Text for people.
@@ -25,7 +25,7 @@ pub enum LogFormat {
 }
 
 /// Keeps the log of a node going. Keep it until the end of `main`: its end waits until the last
-/// lines are written, for up to 1 s.
+/// lines are written, for up to 1 s. [`init_node_logging`] shows it in use.
 #[derive(Debug)]
 #[must_use = "the last lines of a log are lost if the process does not wait for them"]
 pub struct LogGuard(Option<Arc<LogQueue>>);
@@ -57,6 +57,16 @@ impl Drop for LogGuard {
 /// within 1 s. The message of a panic is plain text in both formats.
 ///
 /// With `trace_requests`, the log has the events of [`trace::TARGET`], whatever `RUST_LOG` says.
+///
+/// ```
+/// use std::sync::atomic::Ordering;
+///
+/// use maelstrom_core::cli::{LogFormat, init_node_logging};
+///
+/// let log = init_node_logging(LogFormat::Json, false);
+/// tracing::info!(port = 9100, "listens");
+/// assert_eq!(log.lost_lines().load(Ordering::Relaxed), 0);
+/// ```
 pub fn init_node_logging(format: LogFormat, trace_requests: bool) -> LogGuard {
     let Ok(queue) = LogQueue::start(format) else {
         init(format, trace_requests, BoxMakeWriter::new(io::stderr));
@@ -75,6 +85,7 @@ pub fn init_node_logging(format: LogFormat, trace_requests: bool) -> LogGuard {
 ///
 /// This is for tools and tests. The program writes each event before it goes on, so no event is
 /// lost. If no process reads stderr, the program blocks. A node uses [`init_node_logging`].
+/// [`init_node_logging`] shows how to call it.
 pub fn init_logging(format: LogFormat) {
     init(format, false, BoxMakeWriter::new(io::stderr));
 }

@@ -9,6 +9,29 @@ use super::Config;
 use super::limits::{LINE_BYTES_MIN, batch_bytes_in};
 
 /// Flags of a node that gossips. Flatten them into the flags of a program.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use clap::Parser;
+/// use maelstrom_core::gossip::{GossipArgs, StateArgs};
+///
+/// #[derive(Parser)]
+/// struct Cli {
+///     #[command(flatten)]
+///     gossip: GossipArgs,
+///     #[command(flatten)]
+///     state: StateArgs,
+/// }
+///
+/// let words = ["node", "--gossip-period", "250", "--max-state-bytes", "1000000"];
+/// let cli = Cli::parse_from(words);
+/// let config = cli.gossip.config(1 << 20, Duration::from_millis(5))?;
+/// let config = cli.state.limit(config);
+/// assert_eq!(config.period, Some(Duration::from_millis(250)));
+/// assert_eq!((config.line_bytes_max, config.state_bytes_max), (1 << 20, 1_000_000));
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Gossip")]
 pub struct GossipArgs {
@@ -48,7 +71,7 @@ pub struct GossipArgs {
 }
 
 /// The limit of a node that keeps all values of its clients. Flatten it into the flags of such a
-/// program.
+/// program. [`GossipArgs`] shows it in use.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct StateArgs {
     /// Refuse all writes of clients with error 11 once the values of the node take more than about

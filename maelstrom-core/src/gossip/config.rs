@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::message::LINE_BYTES_MAX;
 
-/// The configuration of the engine.
+/// The configuration of the engine. [`GossipArgs`](super::GossipArgs) shows it in use.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// How long a hub collects entries before it passes them on. `None`: a little more than two
@@ -21,8 +21,8 @@ pub struct Config {
     pub line_bytes_max: usize,
     /// The approximate size of the newest entries that are kept for nodes that lack them, in bytes.
     pub log_bytes_max: usize,
-    /// The largest state, in bytes, with which [`check_room_for`](Gossip::check_room_for) accepts a
-    /// client's write. Entries of other nodes are always applied.
+    /// The largest state, in bytes, with which [`check_room_for`](super::Gossip::check_room_for)
+    /// accepts a client's write. Entries of other nodes are always applied.
     pub state_bytes_max: usize,
     /// The minimum time beyond the round trip that an answer may take. After that the peer is asked
     /// again; after the second time it is considered down.

@@ -111,6 +111,37 @@
 //! * Entries that a beat sends to several peers are encoded once, and wait for the driver in one
 //!   copy.
 //!
+//! # Example
+//!
+//! Two replicas, without the engine. The second one gets the entries that it lacks:
+//!
+//! ```
+//! use maelstrom_core::gossip::{Entry, Missing, Origin, Replica};
+//!
+//! #[derive(Clone, serde::Serialize, serde::Deserialize)]
+//! struct Word(String);
+//!
+//! impl Entry for Word {
+//!     fn encoded_len(&self) -> usize {
+//!         self.0.len() + 3
+//!     }
+//! }
+//!
+//! let (mut one, mut other) = (Replica::new(1_000), Replica::new(1_000));
+//! let origin = Origin { node: "n1".into(), incarnation: 7 };
+//! one.append(&origin, Word("gossip".into()));
+//!
+//! let missing = one.missing(&[other.version()], 1_000);
+//! let Missing::Runs { runs, cut: false } = missing else { panic!("nothing was trimmed") };
+//! for run in runs {
+//!     if let Some(news) = other.news_in(run) {
+//!         other.extend(&news);
+//!     }
+//! }
+//! assert!(other.version().covers(one.version()));
+//! assert_eq!(other.version().get(&origin), 1);
+//! ```
+//!
 //! # Sources
 //!
 //! * Demers et al., *Epidemic Algorithms for Replicated Database Maintenance* (1987): anti-entropy
@@ -181,11 +212,13 @@ const FIRST_PERIOD_MIN: Duration = Duration::from_millis(330);
 const FIRST_PERIOD_MAX: Duration = Duration::from_secs(2);
 
 /// The engine's timer event. A handler's event type contains it, or is it.
+/// [`forward_to_gossip!`](crate::forward_to_gossip) shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tick(());
 
 /// The engine of one node, with its state. The handler forwards three things to it: the start,
-/// messages of type `gossip`, and [`Tick`]s.
+/// messages of type `gossip`, and [`Tick`]s. [`forward_to_gossip!`](crate::forward_to_gossip) shows
+/// it in use.
 #[derive(Debug)]
 pub struct Gossip<S: State> {
     config: Config,

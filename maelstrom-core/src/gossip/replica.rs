@@ -51,7 +51,8 @@ pub trait Entry: Clone + Serialize + DeserializeOwned {
 }
 
 /// The name of a log: one life of one node. A node that restarts begins a new log. So no two
-/// entries have the same name, even if records were lost.
+/// entries have the same name, even if records were lost. The [module's example](super) shows it in
+/// use.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Origin {
     /// The node.
@@ -62,7 +63,8 @@ pub struct Origin {
 
 /// A version vector: how many entries of each origin's log a node has.
 ///
-/// On the wire: a list of `[node, incarnation, count]`.
+/// On the wire: a list of `[node, incarnation, count]`. The [module's example](super) shows it in
+/// use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<(NodeId, u64, u64)>", into = "Vec<(NodeId, u64, u64)>")]
 pub struct VersionVector(BTreeMap<Origin, u64>);
@@ -134,7 +136,7 @@ impl From<VersionVector> for Vec<(NodeId, u64, u64)> {
     }
 }
 
-/// Consecutive entries of one origin's log.
+/// Consecutive entries of one origin's log. The [module's example](super) shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run<T> {
     /// The log.
@@ -153,7 +155,7 @@ impl<T> Run<T> {
     }
 }
 
-/// The entries that a peer lacks.
+/// The entries that a peer lacks. The [module's example](super) shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Missing<T> {
     /// The entries themselves.
@@ -277,7 +279,7 @@ impl<T: Entry> Log<T> {
     }
 }
 
-/// The trimmed logs of all origins.
+/// The trimmed logs of all origins. The [module's example](super) shows it in use.
 #[derive(Clone, Debug)]
 pub struct Replica<T> {
     logs: BTreeMap<Origin, Log<T>>,

@@ -13,6 +13,8 @@ use crate::message::NodeId;
 /// acknowledges everything before it.
 ///
 /// Times are in microseconds, on the clock of the node that states them.
+///
+/// [`forward_to_gossip!`](crate::forward_to_gossip) shows it in use.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "S: State")]
 pub struct Message<S: State> {

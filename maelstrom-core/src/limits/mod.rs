@@ -72,6 +72,40 @@ pub const REFUSED: &str = "limits: refused a client's message";
 pub const PENDING_BYTES_MAX: usize = 64 << 20;
 
 /// The limits of a node.
+///
+/// ```
+/// use std::num::NonZeroU32;
+///
+/// use maelstrom_core::{Clock, Limits, RawNode};
+/// # use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Deserialize, Serialize)]
+/// # #[serde(rename_all = "snake_case")]
+/// # enum Payload { Ping, Pong }
+/// # struct Ping;
+/// # impl MessageHandler for Ping {
+/// #     type Payload = Payload;
+/// #     type Event = NoEvent;
+/// #     fn message(
+/// #         &mut self, node: &mut Node<NoEvent>, from: &Request, _: Payload,
+/// #     ) -> Result<(), Error> {
+/// #         node.reply(from, &Payload::Pong);
+/// #         Ok(())
+/// #     }
+/// # }
+///
+/// let mut node = RawNode::new(Ping, [7; 32], false);
+/// node.set_limits(&Limits { requests_per_second: NonZeroU32::new(1), ..Limits::default() });
+/// # let body =
+/// #     serde_json::json!({"type": "init", "msg_id": 1, "node_id": "n1", "node_ids": ["n1"]});
+/// # let init = serde_json::json!({"src": "c0", "dest": "n1", "body": body}).to_string() + "\n";
+/// # let ping = r#"{"src":"c1","dest":"n1","body":{"type":"ping","msg_id":2}}"#;
+/// // Two pings of a client in the same second, after `init`.
+/// for line in [init.as_str(), ping, ping] {
+///     node.handle_line(Clock::default(), line.as_bytes());
+/// }
+/// assert_eq!(node.refused(), 1);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Requests per second of all clients together. `None`: no limit.

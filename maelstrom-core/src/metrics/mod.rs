@@ -199,6 +199,15 @@ pub const fn float(count: u64) -> f64 {
 
 /// For the test that compares the documentation of metrics with their list.
 ///
+/// ```
+/// use maelstrom_core::metrics::{Metric, assert_documented};
+///
+/// static READS: Metric = Metric::counter("book_reads_total", &["by"], "Reads, by client.");
+///
+/// let source = "//! | `book_reads_total` | counter | `by` | Reads, by client. |";
+/// assert_documented(source, &[&READS]);
+/// ```
+///
 /// # Panics
 ///
 /// If the table in the module documentation of `source` does not consist of exactly these metrics,

@@ -3,12 +3,48 @@
 use super::{Histogram, Kind, Metric, OTHER, SERIES_MAX, float};
 
 /// All metrics of a node at one moment, sorted by name. The same run gives the same snapshot.
+///
+/// ```
+/// use maelstrom_core::metrics::Snapshot;
+/// use maelstrom_core::{Clock, RawNode};
+/// # use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Deserialize, Serialize)]
+/// # #[serde(rename_all = "snake_case")]
+/// # enum Payload { Ping, Pong }
+/// # struct Ping;
+/// # impl MessageHandler for Ping {
+/// #     type Payload = Payload;
+/// #     type Event = NoEvent;
+/// #     fn message(
+/// #         &mut self, node: &mut Node<NoEvent>, from: &Request, _: Payload,
+/// #     ) -> Result<(), Error> {
+/// #         node.reply(from, &Payload::Pong);
+/// #         Ok(())
+/// #     }
+/// # }
+///
+/// let mut node = RawNode::new(Ping, [7; 32], false);
+/// node.record_metrics();
+/// # let body =
+/// #     serde_json::json!({"type": "init", "msg_id": 1, "node_id": "n1", "node_ids": ["n1"]});
+/// # let init = serde_json::json!({"src": "c0", "dest": "n1", "body": body}).to_string() + "\n";
+/// # let ping = r#"{"src":"c1","dest":"n1","body":{"type":"ping","msg_id":2}}"#;
+/// for line in [init.as_str(), ping] {
+///     node.handle_line(Clock::default(), line.as_bytes());
+/// }
+/// let snapshot: Snapshot = node.metrics().unwrap();
+/// let answered = snapshot.sum("maelstrom_requests_total", &[("type", "ping"), ("outcome", "ok")]);
+/// assert_eq!(answered, 1.0);
+/// let open = snapshot.families().iter().find(|family| family.metric.name == "maelstrom_timers");
+/// assert_eq!(open.unwrap().samples[0].value.number(), 0.0);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     pub(super) families: Vec<Family>,
 }
 
-/// A metric and its numbers.
+/// A metric and its numbers. [`Snapshot`] shows it in use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Family {
     /// The metric.
@@ -17,7 +53,7 @@ pub struct Family {
     pub samples: Vec<Sample>,
 }
 
-/// A number with its labels.
+/// A number with its labels. [`Snapshot`] shows it in use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// The values of the metric's labels, in the order of [`Metric::labels`].
@@ -26,7 +62,7 @@ pub struct Sample {
     pub value: Value,
 }
 
-/// The number of a sample.
+/// The number of a sample. [`Snapshot`] shows it in use.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// The value of a counter.
@@ -135,6 +171,19 @@ impl Snapshot {
 }
 
 /// Collects a handler's gauges. See [`MessageHandler::gauges`](crate::MessageHandler::gauges).
+///
+/// ```
+/// use maelstrom_core::metrics::{Gauges, Metric};
+///
+/// static KEYS: Metric = Metric::gauge("book_keys", &[], "Keys in the book.");
+///
+/// fn gauges(keys: &[&str], gauges: &mut Gauges) {
+///     gauges.set_count(&KEYS, keys.len());
+/// }
+///
+/// gauges(&["a", "b"], &mut Gauges::default());
+/// assert_eq!(KEYS.documentation(), "| `book_keys` | gauge | | Keys in the book. |");
+/// ```
 #[derive(Debug, Default)]
 pub struct Gauges {
     pub(super) set: Vec<(&'static Metric, Vec<Box<str>>, f64)>,

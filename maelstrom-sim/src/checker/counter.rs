@@ -102,6 +102,26 @@ impl Bounds {
 
 /// Judges the history of a counter's test, with the operations `add` and `read`. O(n + unknown adds
 /// × intervals).
+///
+/// ```
+/// # use maelstrom_sim::history::{History, Op, OpType, Process};
+/// use maelstrom_sim::checker::{Verdict, counter};
+///
+/// # let mut history = History::default();
+/// # let mut happened = |f, begin: &str, end: &str| {
+/// #     let raw = |json: &str| serde_json::value::RawValue::from_string(json.into()).ok();
+/// #     let (client, is_final) = (Process::Client(0), f == "read");
+/// #     let op = Op { value: raw(begin), is_final, ..Op::new(client, OpType::Invoke, f) };
+/// #     let invocation = Some(history.push(op));
+/// #     let op = Op { value: raw(end), invocation, ..Op::new(client, OpType::Ok, f) };
+/// #     history.push(Op { is_final, ..op });
+/// # };
+/// // The add, its argument and its result; then a final read.
+/// happened("add", "3", "3");
+/// happened("read", "null", "4");
+/// assert_eq!(counter::check(&history).valid, Verdict::Invalid);
+/// assert_eq!(counter::chart(&history).series.len(), 2);
+/// ```
 #[must_use]
 pub fn check(history: &History) -> WorkloadResults {
     let (mut sum, mut begun, mut unknown) = (0_i128, Bounds::default(), Vec::new());
@@ -173,6 +193,7 @@ pub fn check(history: &History) -> WorkloadResults {
 }
 
 /// A chart of the values that reads show, and of the sum of the adds acknowledged by then.
+/// [`check`] shows it in use.
 #[must_use]
 pub fn chart(history: &History) -> Chart {
     let (mut sum, mut sums, mut reads) = (0.0, vec![(Duration::ZERO, 0.0)], Vec::new());

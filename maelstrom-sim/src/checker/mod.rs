@@ -36,6 +36,15 @@ pub(crate) fn indexes_in(finding: &Value) -> Vec<usize> {
 }
 
 /// The verdict of a checker.
+///
+/// ```
+/// use maelstrom_sim::checker::Verdict;
+///
+/// let all = [Verdict::Valid, Verdict::Unknown, Verdict::Valid];
+/// assert_eq!(Verdict::merge(all), Verdict::Unknown);
+/// assert_eq!(serde_json::to_string(&all)?, r#"[true,"unknown",true]"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// The history is correct.
@@ -72,7 +81,7 @@ impl Serialize for Verdict {
 }
 
 /// A dependency between two operations: the first comes before the second in every order that
-/// explains the history.
+/// explains the history. [`WorkloadResults`] shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Dependency {
     /// The index of the operation that comes first. `None`: the initial state.
@@ -84,6 +93,15 @@ pub struct Dependency {
 }
 
 /// The findings of a workload's checker.
+///
+/// ```
+/// use maelstrom_sim::checker::{Dependency, Verdict, WorkloadResults};
+///
+/// let cause = "op 9 read a value that op 4 had overwritten";
+/// let mut results = WorkloadResults::from_cause(Some(cause.into())).proved_by([4, 9]);
+/// results.dependencies.push(Dependency { from: Some(9), to: Some(4), kind: "read before" });
+/// assert_eq!((results.valid, results.evidence), (Verdict::Invalid, vec![4, 9]));
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct WorkloadResults {
     /// Its verdict.

@@ -298,6 +298,28 @@ impl Unmissed {
 /// Judges a history in which `add` adds a value and `read` reads all of them.
 ///
 /// Takes O(a log a + r log r + v) for a adds, r reads and v values in all reads together.
+///
+/// ```
+/// # use maelstrom_sim::history::{History, Op, OpType, Process};
+/// use maelstrom_sim::checker::{Verdict, set_full};
+///
+/// # let mut history = History::default();
+/// # let mut happened = |f, begin: &str, end: &str| {
+/// #     let raw = |json: &str| serde_json::value::RawValue::from_string(json.into()).ok();
+/// #     let (client, is_final) = (Process::Client(0), f == "read");
+/// #     let op = Op { value: raw(begin), is_final, ..Op::new(client, OpType::Invoke, f) };
+/// #     let invocation = Some(history.push(op));
+/// #     let op = Op { value: raw(end), invocation, ..Op::new(client, OpType::Ok, f) };
+/// #     history.push(Op { is_final, ..op });
+/// # };
+/// // Two adds, with argument and result; then a final read.
+/// happened("add", "1", "1");
+/// happened("add", "2", "2");
+/// happened("read", "null", "[2]");
+/// let results = set_full::check(&history, "add");
+/// assert_eq!((results.valid, &results.fields["lost"]), (Verdict::Invalid, &vec![1].into()));
+/// assert_eq!(set_full::chart(&history, "add").unit, "ms");
+/// ```
 #[must_use]
 pub fn check(history: &History, add: &str) -> WorkloadResults {
     let all = Elements::of(history, add);
@@ -368,6 +390,7 @@ pub fn check(history: &History, add: &str) -> WorkloadResults {
 }
 
 /// A chart of the stable latencies: one point for each value, at the time when it became known.
+/// [`check`] shows it in use.
 #[must_use]
 pub fn chart(history: &History, add: &str) -> Chart {
     let all = Elements::of(history, add);

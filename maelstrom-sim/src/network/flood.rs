@@ -20,6 +20,15 @@ pub(crate) const fn is_too_much(messages: usize, bytes: usize) -> bool {
 }
 
 /// The report about a receiver whose waiting messages exceed a limit.
+///
+/// ```
+/// use maelstrom_sim::network::{Flood, Waiting};
+///
+/// let most = Some(("n1".into(), 900));
+/// let waiting = Waiting::Unread(300 << 20);
+/// let flood = Flood { to: "n0".into(), waiting, most, replies: None };
+/// assert!(flood.to_string().starts_with("n0 does not read its input fast enough"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flood {
     /// The receiver.
@@ -34,7 +43,7 @@ pub struct Flood {
     pub replies: Option<(NodeId, u64)>,
 }
 
-/// The waiting messages, and where they wait.
+/// The waiting messages, and where they wait. [`Flood`] shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
     /// In the network: the number of messages, and the bytes of their bodies.

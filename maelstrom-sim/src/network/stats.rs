@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// Message counts, separately for clients and servers.
+/// Message counts, separately for clients and servers. [`Network`](super::Network) shows it in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetStats {
     /// Messages from or to a client.
@@ -11,7 +11,7 @@ pub struct NetStats {
     pub servers: Counts,
 }
 
-/// Message counts of one kind.
+/// Message counts of one kind. [`Network`](super::Network) shows it in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Messages sent.

@@ -45,6 +45,20 @@ pub const UNREAD_BYTES_MAX: usize = 256 << 20;
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The program of the nodes, and the destination of their stderr.
+///
+/// ```
+/// use maelstrom_sim::options::node_names;
+/// use maelstrom_sim::process::{ProcessOptions, Processes, StartError};
+///
+/// let log_dir = tempfile::tempdir()?.path().join("node-logs");
+/// let bin = "target/release/no-such-node".into();
+/// let options = ProcessOptions { bin, args: Vec::new(), log_dir, log_stderr: false };
+/// let error = Processes::start(&options, &node_names(3)).expect_err("there is no such program");
+/// assert!(matches!(error.downcast_ref(), Some(StartError::Missing(_))));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// [`run`](crate::run::run) runs a test with such processes.
 #[derive(Clone, Debug)]
 pub struct ProcessOptions {
     /// The program.
@@ -57,7 +71,7 @@ pub struct ProcessOptions {
     pub log_stderr: bool,
 }
 
-/// An event of a node.
+/// An event of a node. [`Processes::next_event`] returns it.
 #[derive(Debug)]
 pub enum ProcessEvent {
     /// The node printed a line, in its current life or just before it was killed.
@@ -66,7 +80,7 @@ pub enum ProcessEvent {
     Closed(NodeId),
 }
 
-/// The nodes of a test. Dropping it kills them.
+/// The nodes of a test. Dropping it kills them. [`ProcessOptions`] shows it in use.
 #[derive(Debug)]
 pub struct Processes {
     program: Program,

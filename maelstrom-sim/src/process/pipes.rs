@@ -41,7 +41,8 @@ pub(super) const LINE_OVERHEAD: usize = 64;
 /// The byte order mark of UTF-8.
 const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
 
-/// How much a process has printed to stdout.
+/// How much a process has printed to stdout. [`Processes::printed`](super::Processes::printed)
+/// returns it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Printed {
     /// Bytes in all.

@@ -7,6 +7,7 @@ use std::process::Command;
 use super::shebang::{self, Shebang};
 
 /// The reason why the program cannot be started. None of its processes runs.
+/// [`ProcessOptions`](super::ProcessOptions) shows it in use.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The file does not exist.

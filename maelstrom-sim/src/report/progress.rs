@@ -24,6 +24,7 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
 /// Shows the progress of a test on stderr: a bar on a terminal, plain lines elsewhere.
+/// [`run`](crate::run::run) shows it in use.
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -35,6 +36,21 @@ pub struct Progress {
 }
 
 /// The progress of a test, in a file for other processes.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use maelstrom_sim::history::Tally;
+/// use maelstrom_sim::report::{Progress, ProgressFile};
+///
+/// let folder = tempfile::tempdir()?;
+/// let file = folder.path().join("progress.json");
+/// let mut progress = Progress::new(Duration::from_secs(60)).in_file(file.clone());
+/// progress.update(Duration::from_secs(2), Tally { ok: 7, ..Tally::default() });
+/// let now: ProgressFile = serde_json::from_slice(&std::fs::read(&file)?)?;
+/// assert_eq!((now.seconds, now.of, now.ok), (2.0, 60.0, 7));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ProgressFile {
     /// The current phase of the test.

@@ -28,7 +28,7 @@ enum Step {
     Ended(Fate),
 }
 
-/// Writes the log.
+/// Writes the log. [`Trace`] shows it in use.
 ///
 /// # Errors
 ///

@@ -21,6 +21,22 @@ const STORM_PER_OP: u64 = 500;
 const LIST_MAX: usize = 16;
 
 /// A test in about a dozen lines: the verdict, its first cause, and the figures with their limits.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use maelstrom_sim::report::{brief, closing_line, exit_code, summary};
+/// use maelstrom_sim::{Test, limits::Limits, options::Options, workload::Echo, world::World};
+///
+/// let test = Test::new(Echo::default(), Options::default());
+/// let mut world = World::new(test, Duration::ZERO);
+/// world.node_gone(&"n2".into(), "exited with code 1".into());
+/// let results = world.results();
+/// assert!(brief(&world, &results, &Limits::default()).contains("n2 exited with code 1"));
+/// assert!(summary(&results).contains("n2 exited with code 1"));
+/// assert_eq!(exit_code(results.valid), 2);
+/// assert!(closing_line(results.valid).starts_with("Errors occurred"));
+/// ```
 #[must_use]
 pub fn brief(world: &World, results: &Results, limits: &Limits) -> String {
     let mut lines = vec![format!("{}: {}", world.workload().name(), verdict(results.valid))];
@@ -61,6 +77,7 @@ pub(super) const fn verdict(verdict: Verdict) -> &'static str {
 }
 
 /// The full results for a person, with long lists and texts cut. A short value takes one line.
+/// [`brief`] shows it in use.
 #[must_use]
 pub fn summary(results: &Results) -> String {
     let mut value = serde_json::to_value(results).unwrap_or_default();
@@ -127,7 +144,7 @@ fn storm(world: &World) -> Option<String> {
     (sent >= STORM_MESSAGES && per_op >= STORM_PER_OP).then(text)
 }
 
-/// Maelstrom's closing line.
+/// Maelstrom's closing line. [`brief`] shows it in use.
 #[must_use]
 pub const fn closing_line(verdict: Verdict) -> &'static str {
     match verdict {
@@ -137,7 +154,7 @@ pub const fn closing_line(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Maelstrom's exit code.
+/// Maelstrom's exit code. [`brief`] shows it in use.
 #[must_use]
 pub const fn exit_code(verdict: Verdict) -> u8 {
     match verdict {

@@ -11,6 +11,15 @@ const FLAG: &str = "--data-dir";
 /// records in its folder, so a verdict may blame it for an earlier test.
 ///
 /// A relative path is resolved against `dir`, the folder in which nodes run.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// std::fs::create_dir_all(folder.path().join("records/n0"))?;
+/// let args = ["--data-dir", "records"].map(String::from);
+/// let found = maelstrom_sim::run::left_behind(&args, folder.path());
+/// assert_eq!(found, [folder.path().join("records")]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[must_use]
 pub fn left_behind(args: &[String], dir: &Path) -> Vec<PathBuf> {
     let next = args.iter().skip(1).map(Some).chain([None]);

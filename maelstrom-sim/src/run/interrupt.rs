@@ -10,6 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::process::kill_all;
 
 /// A signal that asks this process to end.
+///
+/// ```
+/// use maelstrom_sim::run::{Interrupt, Signal};
+///
+/// assert_eq!((Signal::Interrupt.name(), Signal::Interrupt.exit_code()), ("SIGINT", 130));
+/// assert_eq!(Interrupt::never().received(), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGHUP: the terminal was closed.
@@ -52,7 +59,7 @@ struct State {
     ends_at_once: bool,
 }
 
-/// Reports whether a signal has arrived that asks for an early end.
+/// Reports whether a signal has arrived that asks for an early end. [`Signal`] shows it in use.
 #[derive(Debug, Default)]
 pub struct Interrupt(Arc<Mutex<State>>);
 

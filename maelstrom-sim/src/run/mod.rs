@@ -33,6 +33,7 @@ const EXEC_ADVICE: &str =
 const STDERR_LINES: usize = 32;
 
 /// The error of a test that ended early. The [`World`] beside it holds the history until then.
+/// [`run`] shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
     /// The test failed. The message names the node at fault, the likely reason, and the last lines
@@ -54,6 +55,21 @@ pub enum RunError {
 
 /// Runs a test to its end, and returns its world. Adds a [`RunError`] if the test ended early.
 ///
+/// ```no_run
+/// use maelstrom_sim::process::ProcessOptions;
+/// use maelstrom_sim::report::Progress;
+/// use maelstrom_sim::{Test, options::Options, run, workload::Echo, world};
+///
+/// let test = Test::new(Echo::default(), Options::default());
+/// let mut progress = Progress::new(world::expected_length(&test));
+/// let (bin, log_dir) = ("target/release/echo".into(), "node-logs".into());
+/// let options = ProcessOptions { bin, args: Vec::new(), log_dir, log_stderr: true };
+/// let (world, outcome) = run::run(test, &options, &mut progress)?;
+/// outcome?;
+/// world.assert_valid();
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// If the program cannot be started.
@@ -65,7 +81,7 @@ pub fn run(
     run_until(test, process_options, progress, &Interrupt::never())
 }
 
-/// Like [`run`], but a signal can end the test early.
+/// Like [`run`], but a signal can end the test early. [`run`] shows how to call it.
 ///
 /// # Errors
 ///

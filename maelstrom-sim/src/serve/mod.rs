@@ -27,6 +27,16 @@ pub use self::runs::{Run, State, runs};
 const THREADS: usize = 4;
 
 /// The server of a page with the runs of a store.
+///
+/// ```
+/// use maelstrom_sim::serve::Page;
+///
+/// let store = tempfile::tempdir()?;
+/// let page = Page::bind(store.path(), ([127, 0, 0, 1], 0).into())?;
+/// assert_ne!(page.address().port(), 0);
+/// // page.serve();
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub struct Page {
     server: Server,
     store: PathBuf,
@@ -148,6 +158,16 @@ fn media_type(file: &Path) -> &'static str {
 }
 
 /// Resolves the path of a request to a regular file in the store, after following all links.
+///
+/// ```
+/// use maelstrom_sim::serve::resolve;
+///
+/// let store = tempfile::tempdir()?;
+/// std::fs::write(store.path().join("report.html"), "")?;
+/// assert!(resolve(store.path(), "report.html").is_some());
+/// assert!(resolve(store.path(), "../report.html").is_none());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[must_use]
 pub fn resolve(store: &Path, path: &str) -> Option<PathBuf> {
     let path = PathBuf::from(decode(path)?);

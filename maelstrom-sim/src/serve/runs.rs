@@ -26,7 +26,7 @@ const LINE_BYTES_MAX: u64 = 1 << 16;
 const FILES: [&str; 6] =
     [REPORT, RESULTS, "history.jsonl", "messages.jsonl", "events.jsonl", "shiviz.log"];
 
-/// A run of a store.
+/// A run of a store. [`runs`] shows it in use.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Run {
@@ -46,7 +46,7 @@ pub struct Run {
     pub files: Vec<String>,
 }
 
-/// The state of a run.
+/// The state of a run. [`runs`] shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
@@ -63,6 +63,22 @@ pub enum State {
 }
 
 /// The runs of a store, the last modified one first.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use maelstrom_sim::serve::{State, runs};
+/// use maelstrom_sim::store::Store;
+/// use maelstrom_sim::{Test, options::Options, workload::Echo, world::World};
+///
+/// let root = tempfile::tempdir()?;
+/// let mut world = World::new(Test::new(Echo::default(), Options::default()), Duration::ZERO);
+/// world.node_gone(&"n2".into(), "exited with code 1".into());
+/// Store::create(root.path(), "echo")?.write_results(&world.results())?;
+/// let all = runs(root.path());
+/// assert_eq!((all[0].workload.as_str(), all[0].state), ("echo", State::Unknown));
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 #[must_use]
 pub fn runs(store: &Path) -> Vec<Run> {
     let mut all: Vec<(Option<SystemTime>, String, String)> = Vec::new();

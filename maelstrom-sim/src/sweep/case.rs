@@ -35,7 +35,7 @@ pub(super) const BUDGET: Budget = Budget { messages: 5_000_000, time: Duration::
 /// that never returns. Longer than the budget, which ends a run first if it can.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// A run that did not end well.
+/// A run that did not end well. [`Case`] shows one.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// Its seed.
@@ -59,6 +59,31 @@ pub struct Finding {
 pub type Outcome = Result<(World, Results), Box<Finding>>;
 
 /// The test that a sweep derives from one seed, if seeds differ in more than their faults.
+///
+/// ```
+/// # use maelstrom_core::{Error, MessageHandler, NoEvent, Node, NodeId, Request};
+/// # struct Silent;
+/// # impl MessageHandler for Silent {
+/// #     type Payload = serde_json::Value;
+/// #     type Event = NoEvent;
+/// #     fn message(
+/// #         &mut self, _: &mut Node<NoEvent>, _: &Request, _: Self::Payload,
+/// #     ) -> Result<(), Error> {
+/// #         Ok(())
+/// #     }
+/// # }
+/// use maelstrom_sim::sweep::{Case, Sweep};
+/// use maelstrom_sim::workload::Echo;
+///
+/// // `Silent` answers no request.
+/// let sweep = Sweep::new(Echo::default(), []);
+/// let mut case = Case::new(sweep.test_for(7), |_: &NodeId| Silent);
+/// case.about = "All nodes are silent.".into();
+/// let finding = case.run(&sweep.name()).expect_err("no echo succeeds");
+/// assert_eq!((finding.seed, finding.size.faults), (7, 0));
+/// assert!(finding.kind.to_string().starts_with("invalid"), "{}", finding.kind);
+/// assert!(finding.text.contains("All nodes are silent."));
+/// ```
 #[derive(Debug)]
 pub struct Case<B> {
     /// The test.

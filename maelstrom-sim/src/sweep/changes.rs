@@ -9,6 +9,7 @@ use crate::nemesis::{NemesisOp, Schedule};
 use crate::options::{Latency, LatencyDist, Options};
 
 /// The differences between a smaller or varied run and the original run of its seed.
+/// [`SavedCase`](super::SavedCase) shows it in use.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Changes {

@@ -40,12 +40,14 @@ const LATE_BY_LESS: Delivery = Delivery::Late(Duration::from_millis(125));
 ///
 /// ```
 /// use std::time::Duration;
+/// use maelstrom_sim::delivery::Delivery;
 /// use maelstrom_sim::{Test, options::Options, sweep::Exhaustive, workload};
 ///
 /// let time_limit = Duration::from_millis(300);
 /// let options = Options { rate: 10.0, time_limit, ..Options::default().with_node_count(2) };
 /// let test = Test::new(workload::Broadcast::default(), options);
-/// let tiny = Exhaustive::new(test).with_depth(4);
+/// let others = [Delivery::Lost, Delivery::Twice];
+/// let tiny = Exhaustive::new(test).with_deliveries(others).with_depth(4);
 /// assert_eq!(tiny.runs_max(), 81);
 /// // tiny.test("broadcast-tiny", |_| Broadcast::default());
 /// ```
@@ -60,6 +62,33 @@ pub struct Exhaustive {
 }
 
 /// A search that found nothing.
+///
+/// ```
+/// # use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Deserialize, Serialize)]
+/// # #[serde(rename_all = "snake_case")]
+/// # enum Payload { Echo { echo: serde_json::Value }, EchoOk { echo: serde_json::Value } }
+/// # struct MyNode;
+/// # impl MessageHandler for MyNode {
+/// #     type Payload = Payload;
+/// #     type Event = NoEvent;
+/// #     fn message(
+/// #         &mut self, node: &mut Node<NoEvent>, from: &Request, payload: Payload,
+/// #     ) -> Result<(), Error> {
+/// #         if let Payload::Echo { echo } = payload {
+/// #             node.reply(from, &Payload::EchoOk { echo });
+/// #         }
+/// #         Ok(())
+/// #     }
+/// # }
+/// use maelstrom_sim::{Test, options::Options, sweep::{Exhaustive, Explored}, workload::Echo};
+///
+/// let search = Exhaustive::new(Test::new(Echo::default(), Options::default()));
+/// // No echo needs a message between servers, so there is only one run.
+/// let explored = search.explore("echo", |_| MyNode).expect("the run ends well");
+/// assert_eq!(explored, Explored { runs: 1, whole: 1 });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Explored {
     /// The number of runs.

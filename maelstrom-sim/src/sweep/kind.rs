@@ -14,7 +14,8 @@ use crate::world::{Failure, World};
 const CHARS_MAX: usize = 80;
 
 /// The kind of a finding: its category, and the words of its first cause without numbers, node
-/// names and values. Two runs with the same bug have the same kind.
+/// names and values. Two runs with the same bug have the same kind. [`Case`](super::Case) shows it
+/// in use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Kind(String);
@@ -108,7 +109,7 @@ fn is_value(word: &str) -> bool {
     }
 }
 
-/// The size of a run.
+/// The size of a run. [`Case`](super::Case) shows it in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Size {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FULL, Summary};
 
-/// How often a mark was reached.
+/// How often a mark was reached. [`Summary`] shows it in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reached {
     /// In how many runs.

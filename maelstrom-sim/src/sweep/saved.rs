@@ -14,6 +14,25 @@ use super::kind::{Kind, Size};
 /// A failing run of a sweep, made as small as possible: the draw of the seed, and the changes to
 /// it. The file is JSON. If the sweep now draws something else, it rejects the file. The file does
 /// not contain the changes that the sweep's case makes to the test.
+///
+/// ```
+/// use maelstrom_sim::sweep::{Changes, SavedCase, Size};
+///
+/// let saved = SavedCase {
+///     sweep: "echo".into(),
+///     seed: 7,
+///     drawn: "3 nodes".into(),
+///     finding: serde_json::from_str(r#""invalid: # is lost""#)?,
+///     before: Size { messages: 900, faults: 6, operations: 200, nodes: 3, millis: 30_000 },
+///     after: Size { messages: 8, faults: 0, operations: 1, nodes: 1, millis: 500 },
+///     changes: Changes { nodes: Some(1), operations: Some([4].into()), ..Changes::default() },
+/// };
+/// let folder = tempfile::tempdir()?;
+/// let file = saved.write(folder.path())?;
+/// assert!(file.ends_with("echo-7.json"));
+/// assert_eq!(SavedCase::read(&file)?, saved);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SavedCase {

@@ -15,7 +15,7 @@ use super::{FULL, Finding, Reached, Summary};
 /// The folder for results, relative to the folder of the crate.
 const FOLDER: &str = "store/shards";
 
-/// The part of a sweep that one machine runs.
+/// The part of a sweep that one machine runs. [`merge`] shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shard {
     /// Its number, from 1.
@@ -53,7 +53,7 @@ impl Shard {
     }
 }
 
-/// The result of one shard, as stored in its file.
+/// The result of one shard, as stored in its file. [`merge`] shows it in use.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ShardResult {
@@ -77,7 +77,7 @@ pub struct ShardResult {
     pub finding: Option<Found>,
 }
 
-/// A finding of a shard.
+/// A finding of a shard. [`merge`] shows it in use.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Found {
     /// Its seed.
@@ -118,7 +118,7 @@ impl ShardResult {
     }
 }
 
-/// Reads all results in folders and their subfolders.
+/// Reads all results in folders and their subfolders. [`merge`] shows it in use.
 ///
 /// # Errors
 ///
@@ -142,6 +142,25 @@ pub fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<ShardResult>> {
 
 /// Describes the results of all shards, with a paragraph for each sweep. Also returns whether all
 /// is well: no finding, no shard missing, and no expected mark missed by a full sweep.
+///
+/// ```
+/// use maelstrom_sim::sweep::shard::{Found, Shard, ShardResult, merge, read_all};
+///
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(
+///     folder.path().join("echo-1-of-2.json"),
+///     r#"{"sweep": "echo", "shard": {"number": 1, "of": 2}, "seeds": 8, "ran": 4,
+///         "operations": 90, "messages": 300, "expected": [], "marks": {}, "finding": null}"#,
+/// )?;
+/// let first = read_all(&[folder.path().into()])?.remove(0);
+/// let second = ShardResult { shard: Shard { number: 2, of: 2 }, ..first.clone() };
+/// assert!(merge(&[first.clone(), second.clone()]).1);
+/// // The second shard is missing.
+/// assert!(!merge(&[first.clone()]).1);
+/// let finding = Some(Found { seed: 5, text: "an echo is wrong".into() });
+/// assert!(!merge(&[first, ShardResult { finding, ..second }]).1);
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 #[must_use]
 pub fn merge(results: &[ShardResult]) -> (String, bool) {
     let mut sweeps: BTreeMap<&str, Vec<&ShardResult>> = BTreeMap::new();

@@ -30,6 +30,31 @@ const LIMIT_S: u64 = 60;
 const MORE_MESSAGES: u64 = 10_000;
 
 /// A smaller run with the same kind of finding.
+///
+/// ```
+/// # use maelstrom_core::{Error, MessageHandler, NoEvent, Node, NodeId, Request};
+/// # struct Silent;
+/// # impl MessageHandler for Silent {
+/// #     type Payload = serde_json::Value;
+/// #     type Event = NoEvent;
+/// #     fn message(
+/// #         &mut self, _: &mut Node<NoEvent>, _: &Request, _: Self::Payload,
+/// #     ) -> Result<(), Error> {
+/// #         Ok(())
+/// #     }
+/// # }
+/// use std::time::Duration;
+///
+/// use maelstrom_sim::sweep::{Case, Sweep};
+/// use maelstrom_sim::workload::Echo;
+///
+/// let sweep = Sweep::new(Echo::default(), []);
+/// let finding = sweep.run(7, |_| Silent).expect_err("no echo succeeds");
+/// let case = |test| Case::new(test, |_: &NodeId| Silent);
+/// let shrunk = sweep.shrink("echo", &finding, Duration::from_secs(60), case).unwrap();
+/// assert_eq!((shrunk.case.after.nodes, shrunk.case.after.operations), (1, 1));
+/// assert_eq!(shrunk.finding.kind, finding.kind);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Shrunk {
     /// Everything that is necessary to run it again.

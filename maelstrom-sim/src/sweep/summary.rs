@@ -7,6 +7,37 @@ use crate::fault::Fault;
 use crate::world::World;
 
 /// The summary of a sweep without findings.
+///
+/// ```
+/// # use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Deserialize, Serialize)]
+/// # #[serde(rename_all = "snake_case")]
+/// # enum Payload { Echo { echo: serde_json::Value }, EchoOk { echo: serde_json::Value } }
+/// # struct MyNode;
+/// # impl MessageHandler for MyNode {
+/// #     type Payload = Payload;
+/// #     type Event = NoEvent;
+/// #     fn message(
+/// #         &mut self, node: &mut Node<NoEvent>, from: &Request, payload: Payload,
+/// #     ) -> Result<(), Error> {
+/// #         if let Payload::Echo { echo } = payload {
+/// #             node.mark("answered");
+/// #             node.reply(from, &Payload::EchoOk { echo });
+/// #         }
+/// #         Ok(())
+/// #     }
+/// # }
+/// use maelstrom_sim::nemesis::Fault;
+/// use maelstrom_sim::sweep::Sweep;
+/// use maelstrom_sim::workload::Echo;
+///
+/// // `MyNode` marks each answer with `node.mark("answered")`.
+/// let sweep = Sweep::new(Echo::default(), [Fault::Clock]);
+/// let summary = sweep.run_all(0..4, |_| MyNode, |_seed| ()).expect("all seeds end well");
+/// assert_eq!((summary.seeds, summary.marks["answered"].seeds), (4, 4));
+/// assert_eq!(summary.faultless + summary.faults[&Fault::Clock], 4);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// How many seeds ran.

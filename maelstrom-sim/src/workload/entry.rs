@@ -6,7 +6,8 @@ use clap::{Arg, ArgMatches, Args, Command};
 
 use super::Workload;
 
-/// A workload that the command line offers.
+/// A workload that the command line offers. [`built_in`](super::built_in) shows it in use, and the
+/// [documentation of the command](crate::cli) shows how to add one.
 #[derive(Debug)]
 pub struct Entry {
     /// The workload with its default options.

@@ -6,7 +6,7 @@ use rand::seq::IndexedRandom;
 use crate::arguments::whole;
 use crate::rng::SimRng;
 
-/// The keys of a test.
+/// The keys of a test. [`TxnOptions`](super::TxnOptions) shows them in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
 pub struct Keys {
     /// How many keys to use at a time, in workloads with keys.

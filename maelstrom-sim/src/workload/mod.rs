@@ -129,6 +129,12 @@ use crate::options::Options;
 use crate::rng::SimRng;
 
 /// The built-in workloads: Maelstrom's.
+///
+/// ```
+/// let entries = maelstrom_sim::workload::built_in();
+/// let kafka = entries.iter().find(|entry| entry.workload().name() == "kafka").unwrap();
+/// assert!(kafka.flags().iter().any(|flag| flag.get_long() == Some("key-count")));
+/// ```
 #[must_use]
 pub fn built_in() -> Vec<Entry> {
     vec![
@@ -220,6 +226,18 @@ pub trait Workload: Any + Debug + Send + Sync {
 }
 
 /// Chooses the operations of the clients of one test.
+///
+/// ```
+/// use maelstrom_sim::options::Options;
+/// use maelstrom_sim::rng::{self, Stream};
+/// use maelstrom_sim::workload::{Echo, FinalOps, Step, Workload};
+///
+/// let mut generator = Echo::default().generator(&Options::default());
+/// let op = generator.next(0, &mut rng::stream(7, Stream::Generator));
+/// let Step::Ask(request) = generator.step(0, &op, &[]) else { panic!("it asks nothing") };
+/// assert_eq!((request.kind, &request.fields["echo"]), ("echo", &op.argument()));
+/// assert!(matches!(generator.final_ops(), FinalOps::None));
+/// ```
 pub trait Generator: Debug {
     /// The request for each node before the test, if any.
     fn setup(&self) -> Option<RequestBody> {
@@ -261,7 +279,7 @@ pub trait Generator: Debug {
     }
 }
 
-/// An operation for a client to execute.
+/// An operation for a client to execute. [`Generator`] shows it in use.
 #[derive(Clone, Debug)]
 pub struct Invocation {
     /// The function, as in the history.
@@ -285,7 +303,7 @@ impl Invocation {
     }
 }
 
-/// The body of a request: its type, and its fields without the ids.
+/// The body of a request: its type, and its fields without the ids. [`Generator`] shows it in use.
 #[derive(Clone, Debug)]
 pub struct RequestBody {
     /// The type. The type of the reply is the same with `_ok` appended.
@@ -303,7 +321,7 @@ impl RequestBody {
     }
 }
 
-/// The next step of a client's operation.
+/// The next step of a client's operation. [`Generator`] shows it in use.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// Sends this request to its node, and continues with the result.
@@ -315,6 +333,7 @@ pub enum Step {
 }
 
 /// The final operations of the threads, after all faults have ended and the network has recovered.
+/// [`Generator`] shows it in use.
 #[derive(Clone, Debug)]
 pub enum FinalOps {
     /// Nothing.

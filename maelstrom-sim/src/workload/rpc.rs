@@ -8,6 +8,16 @@ use serde_json::value::RawValue;
 use crate::json::is_integer;
 
 /// A request and its reply.
+///
+/// ```
+/// use maelstrom_sim::workload::{Echo, Rpc, Schema, Workload};
+///
+/// let rpc: &Rpc = &Echo::default().rpcs()[0];
+/// assert_eq!((rpc.name, rpc.reply[0].name), ("echo", "echo"));
+/// let read = |text| (Schema::LIST.read)(serde_json::from_str(text).unwrap());
+/// assert_eq!(read("[1, 2]").unwrap().get(), "[1, 2]");
+/// assert_eq!(read("3").unwrap_err(), "is not a list");
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Rpc {
     /// The type of the request. The type of the reply is the same with `_ok` appended.
@@ -21,7 +31,7 @@ pub struct Rpc {
     pub reply: &'static [Field],
 }
 
-/// A field of a request or a reply.
+/// A field of a request or a reply. [`Rpc`] shows it in use.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
     /// Its name.
@@ -47,7 +57,7 @@ impl Field {
     }
 }
 
-/// The values that a field may have.
+/// The values that a field may have. [`Rpc`] shows it in use.
 #[derive(Clone, Copy)]
 pub struct Schema {
     /// A noun for the value, with its article: "a list".

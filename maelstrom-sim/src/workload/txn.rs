@@ -22,6 +22,17 @@ const FINAL_KEYS_MAX: u64 = 128;
 pub type Models = Vec<Model>;
 
 /// The options of workloads with transactions.
+///
+/// ```
+/// use maelstrom_sim::checker::txn::Model;
+/// use maelstrom_sim::workload::{Keys, TxnOptions, TxnRwRegister, Workload};
+///
+/// let keys = Keys { key_count: 2, ..Keys::default() };
+/// let consistency_models = vec![Model::ReadAtomic, Model::CausalCerone];
+/// let options = TxnOptions { keys, consistency_models, ..TxnOptions::default() };
+/// let workload = TxnRwRegister { options, ..TxnRwRegister::default() };
+/// assert_eq!(workload.name(), "txn-rw-register");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct TxnOptions {
     /// The keys that transactions read and write.

@@ -6,7 +6,7 @@ use maelstrom_core::NodeId;
 
 use crate::network::Flood;
 
-/// Why a test failed. Such a test has no complete history.
+/// Why a test failed. Such a test has no complete history. [`World`](super::World) shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The workload cannot be tested with these options. The node is the first one of the test.

@@ -65,6 +65,7 @@ const RECOVERY: Duration = Duration::from_secs(10);
 const BAD_REQUESTS_MAX: usize = 64;
 
 /// The length of a test in which nothing fails, without the start of the nodes.
+/// [`run`](crate::run::run) shows it in use.
 #[must_use]
 pub fn expected_length(Test { workload, options }: &Test) -> Duration {
     let finale = match workload.generator(options).final_ops() {
@@ -75,7 +76,7 @@ pub fn expected_length(Test { workload, options }: &Test) -> Duration {
     options.time_limit + finale
 }
 
-/// An action for the driver to execute.
+/// An action for the driver to execute. [`World`] shows it in use.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Write this line, which ends in a newline, to a node.
@@ -91,7 +92,7 @@ pub enum Action {
     Disturb(Disturbance),
 }
 
-/// A fault of a node, or its repair.
+/// A fault of a node, or its repair. [`Action::Disturb`] carries it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disturbance {
     /// Pause the node. Lines for it wait.
@@ -130,6 +131,25 @@ enum Phase {
 }
 
 /// A running test. See the [module's documentation](self).
+///
+/// ```
+/// # use std::time::Duration;
+/// # use maelstrom_sim::{Test, options::Options, workload::Echo, world::{Action, Failure, World}};
+/// let test = Test::new(Echo::default(), Options::default().with_node_count(1));
+/// let (mut world, mut now) = (World::new(test, Duration::ZERO), Duration::ZERO);
+/// let (node, line) = loop {
+///     match world.poll_action() {
+///         Some(Action::Deliver { node, line }) => break (node, String::from_utf8(line)?),
+///         Some(_) => {}
+///         None => now = world.poll_timeout(now).unwrap_or(now),
+///     }
+///     world.handle_timeout(now);
+/// };
+/// assert!(line.contains(r#""type":"init""#));
+/// world.node_gone(&node, "exited".into());
+/// assert!(world.is_done() && matches!(world.failure(), Some(Failure::NodeGone(..))));
+/// # Ok::<(), std::string::FromUtf8Error>(())
+/// ```
 #[derive(Debug)]
 pub struct World {
     options: Options,

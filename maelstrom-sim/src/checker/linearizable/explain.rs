@@ -15,6 +15,7 @@ use super::timeline::{Event, Timeline};
 const SHOWN: usize = 3;
 
 /// Why a history is not linearizable. As text, it is a few short lines.
+/// [`check_by_key`](super::check_by_key) shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// The index of the operation that cannot be linearized. No order contains it together with all
@@ -36,6 +37,7 @@ pub struct Explanation {
 }
 
 /// A state before the return of the operation that cannot be linearized.
+/// [`check`](super::check) shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastState {
     /// The state in words.
@@ -45,7 +47,7 @@ pub struct LastState {
     pub candidates: Vec<Candidate>,
 }
 
-/// An operation that may be next.
+/// An operation that may be next. [`check`](super::check) shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// Its index in the history.

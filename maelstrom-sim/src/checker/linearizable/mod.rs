@@ -90,7 +90,7 @@ use timeline::Timeline;
 /// concurrent.
 ///
 /// The caller leaves out operations that failed, because they had no effect. The caller also leaves
-/// out reads that never returned, because they have no result.
+/// out reads that never returned, because they have no result. [`check`] shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Operation<O> {
     /// The operation and its result.
@@ -116,7 +116,7 @@ impl<O> Operation<O> {
     }
 }
 
-/// The limits of a search.
+/// The limits of a search. [`check`] shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The most steps. A step tries an operation in a state.
@@ -139,7 +139,7 @@ impl Default for Limits {
     }
 }
 
-/// Why there is no verdict.
+/// Why there is no verdict. [`check`] shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// The limit on steps was reached.
@@ -156,7 +156,7 @@ pub enum Reason {
     ReturnsBeforeCall(usize),
 }
 
-/// The verdict on a history.
+/// The verdict on a history. [`check`] shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Outcome {
@@ -196,7 +196,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// The verdicts on the parts of a history.
+/// The verdicts on the parts of a history. [`check_by_key`] shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Parts<K> {
@@ -283,6 +283,26 @@ fn in_whole(outcome: Outcome, place: &dyn Fn(usize) -> usize) -> Outcome {
 }
 
 /// Judges a history of one object. The slice may have any order: only the times count.
+///
+/// ```
+/// use maelstrom_sim::checker::linearizable::{
+///     Limits, Operation, Outcome, Reason, Register, RegisterOp, check,
+/// };
+///
+/// let mut history = vec![
+///     Operation::completed(RegisterOp::Write(1), 0, 1),
+///     Operation::completed(RegisterOp::Read(Some(2)), 4, 5),
+/// ];
+/// let outcome = check(&Register::new(), &history, Limits::default());
+/// let Outcome::NotLinearizable(why) = outcome else { panic!("it must not be linearizable") };
+/// assert_eq!((why.operation, why.last_states[0].candidates[0].operation), (1, 1));
+/// // A write that never returned may have taken effect.
+/// history.push(Operation::indeterminate(RegisterOp::Write(2), 3));
+/// let outcome = check(&Register::new(), &history, Limits::default());
+/// assert_eq!(outcome, Outcome::Linearizable { order: vec![0, 2, 1] });
+/// let few = Limits { steps: 1, ..Limits::default() };
+/// assert_eq!(check(&Register::new(), &history, few), Outcome::Unknown(Reason::Steps(1)));
+/// ```
 pub fn check<M: Model>(model: &M, history: &[Operation<M::Op>], limits: Limits) -> Outcome {
     let outcome = Timeline::new(model, history).and_then(|timeline| judge(&timeline, limits));
     outcome.unwrap_or_else(Outcome::Unknown)

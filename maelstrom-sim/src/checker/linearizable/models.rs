@@ -23,7 +23,7 @@ use super::model::Model;
 #[derive(Clone, Copy, Debug)]
 pub struct Register<V>(PhantomData<fn() -> V>);
 
-/// An operation on a [`Register`], with its result.
+/// An operation on a [`Register`], with its result. The example of [`Register`] shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RegisterOp<V> {
     /// A read returned this value. A key that does not exist reads as `None`.
@@ -152,7 +152,7 @@ impl<V: Clone + Eq + Hash + Debug> Model for Register<V> {
 #[derive(Clone, Copy, Debug)]
 pub struct GrowSet<V>(PhantomData<fn() -> V>);
 
-/// An operation on a [`GrowSet`], with its result.
+/// An operation on a [`GrowSet`], with its result. The example of [`GrowSet`] shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SetOp<V: Ord> {
     /// This element was added, or was there already.
@@ -241,7 +241,7 @@ impl<V: Clone + Ord + Hash + Debug> Model for GrowSet<V> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counter;
 
-/// An operation on a [`Counter`], with its result.
+/// An operation on a [`Counter`], with its result. The example of [`Counter`] shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CounterOp {
     /// This amount was added.
@@ -317,7 +317,7 @@ impl Model for Counter {
 #[derive(Clone, Copy, Debug)]
 pub struct Queue<V>(PhantomData<fn() -> V>);
 
-/// An operation on a [`Queue`], with its result.
+/// An operation on a [`Queue`], with its result. The example of [`Queue`] shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum QueueOp<V> {
     /// This element was enqueued.

@@ -32,7 +32,8 @@ use super::cycles;
 use super::graph::class;
 use super::model::{Anti, Level};
 
-/// The kind of dependency: why one transaction comes before another.
+/// The kind of dependency: why one transaction comes before another. The [module's example](self)
+/// shows a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// A write dependency: the second transaction overwrote a write of the first.
@@ -61,7 +62,8 @@ impl Class {
     }
 }
 
-/// Adya's phenomena. The cycles of each may also contain process and real-time edges.
+/// Adya's phenomena. The cycles of each may also contain process and real-time edges. The
+/// [module's example](self) shows a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phenomenon {
     /// A cycle of write dependencies.
@@ -88,12 +90,13 @@ impl Phenomenon {
     }
 }
 
-/// The search for a cycle reached its limit. There may still be one.
+/// The search for a cycle reached its limit. There may still be one. The [module's example](self)
+/// shows a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the search for a cycle with one anti-dependency has reached its limit: there may be one")]
 pub struct GaveUp;
 
-/// A cycle in a [`Graph`].
+/// A cycle in a [`Graph`]. The [module's example](self) shows a search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cycle<V> {
     /// The phenomenon that the cycle shows.
@@ -122,7 +125,8 @@ impl<V> Cycle<V> {
     }
 }
 
-/// A dependency graph. Its vertices are transactions, of any type: indices, for example.
+/// A dependency graph. Its vertices are transactions, of any type: indices, for example. The
+/// [module's example](self) shows a search.
 #[derive(Clone, Debug)]
 pub struct Graph<V> {
     graph: DiGraph<(), Class>,

@@ -89,12 +89,32 @@ use super::{Verdict, WorkloadResults, indexes_in, object};
 use crate::history::History;
 
 /// Judges the history of a `txn-rw-register` test by these models.
+///
+/// ```
+/// # use maelstrom_sim::history::{History, Op, OpType, Process};
+/// use maelstrom_sim::checker::{Verdict, txn};
+///
+/// # let mut history = History::default();
+/// # let mut happened = |f, begin: &str, end: &str| {
+/// #     let raw = |json: &str| serde_json::value::RawValue::from_string(json.into()).ok();
+/// #     let (client, is_final) = (Process::Client(0), f == "read");
+/// #     let op = Op { value: raw(begin), is_final, ..Op::new(client, OpType::Invoke, f) };
+/// #     let invocation = Some(history.push(op));
+/// #     let op = Op { value: raw(end), invocation, ..Op::new(client, OpType::Ok, f) };
+/// #     history.push(Op { is_final, ..op });
+/// # };
+/// // A transaction as requested, and as the node answered it. It misses its own write.
+/// happened("txn", r#"[["w", 1, 5], ["r", 1, null]]"#, r#"[["w", 1, 5], ["r", 1, null]]"#);
+/// let results = txn::check(&history, &[txn::Model::ReadAtomic].into());
+/// assert_eq!(results.valid, Verdict::Invalid);
+/// assert!(results.fields["anomaly-types"].to_string().contains("internal"));
+/// ```
 #[must_use]
 pub fn check(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
     check_as(history, models, Data::Registers)
 }
 
-/// Judges the history of a `txn-list-append` test by these models.
+/// Judges the history of a `txn-list-append` test by these models. [`check`] shows how to call it.
 #[must_use]
 pub fn check_lists(history: &History, models: &BTreeSet<Model>) -> WorkloadResults {
     check_as(history, models, Data::Lists)

@@ -13,7 +13,7 @@
 
 use super::graph::class;
 
-/// A consistency model.
+/// A consistency model. [`check`](super::check) shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Model {
     /// No client reads a version, and then an older one. A [model of single

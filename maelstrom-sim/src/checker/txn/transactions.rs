@@ -151,13 +151,26 @@ type Parts<'a> = (bool, &'a RawValue, &'a RawValue);
 
 /// Parses the micro-operations of a transaction over registers: write or read, key, value. `None`
 /// if `value` is not such a transaction.
+///
+/// ```
+/// use maelstrom_sim::checker::txn::{parse, parse_lists};
+///
+/// let txn = serde_json::from_str(r#"[["r", 1, null], ["w", 1, 6]]"#)?;
+/// let parts = parse(txn).expect("a read and a write");
+/// let (is_write, key, value) = parts[1];
+/// assert_eq!((is_write, key.get(), value.get()), (true, "1", "6"));
+/// // Lists have appends and no writes.
+/// assert!(parse_lists(txn).is_none());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[must_use]
 pub fn parse(value: &RawValue) -> Option<Vec<Parts<'_>>> {
     parse_as(value, Data::Registers)
 }
 
 /// Parses the micro-operations of a transaction over lists: append or read, key, element or list. A
-/// null can stand for any list. `None` if `value` is not such a transaction.
+/// null can stand for any list. `None` if `value` is not such a transaction. [`parse`] shows it in
+/// use.
 #[must_use]
 pub fn parse_lists(value: &RawValue) -> Option<Vec<Parts<'_>>> {
     parse_as(value, Data::Lists)

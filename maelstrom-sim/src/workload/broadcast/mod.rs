@@ -17,7 +17,7 @@ use crate::history::History;
 use crate::options::Options;
 use crate::rng::SimRng;
 
-/// The workload `broadcast`.
+/// The workload `broadcast`. [`Test`](crate::Test) shows how to test nodes with a workload.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Broadcast {
     /// The topology that suggests neighbours to nodes, in workloads with one.

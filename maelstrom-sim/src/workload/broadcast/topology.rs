@@ -5,6 +5,14 @@ use std::collections::BTreeMap;
 use maelstrom_core::NodeId;
 
 /// A topology. Nodes may ignore it.
+///
+/// ```
+/// use maelstrom_sim::options::node_names;
+/// use maelstrom_sim::workload::broadcast::Topology;
+///
+/// let neighbours = Topology::Line.neighbours(&node_names(3));
+/// assert_eq!(neighbours["n1"], ["n0".into(), "n2".into()]);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Topology {
     /// A roughly square grid.

@@ -8,7 +8,8 @@ use crate::excerpt::excerpt;
 use crate::history::{History, Op, OpType};
 use crate::json::{canonical, to_value};
 
-/// Judges the history of an `echo` test.
+/// Judges the history of an `echo` test. The example of
+/// [`unique_ids::check`](crate::workload::unique_ids::check) shows how to call it.
 #[must_use]
 pub fn check(history: &History) -> WorkloadResults {
     let mut answers: Vec<Option<&Op>> = vec![None; history.ops().len()];

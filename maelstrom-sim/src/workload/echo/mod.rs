@@ -15,7 +15,7 @@ use crate::history::History;
 use crate::options::{Availability, Options};
 use crate::rng::SimRng;
 
-/// The workload `echo`.
+/// The workload `echo`. [`Test`](crate::Test) shows how to test nodes with a workload.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Echo {}
 

@@ -11,7 +11,7 @@ use crate::history::History;
 use crate::options::Options;
 use crate::rng::SimRng;
 
-/// The workload `g-counter`.
+/// The workload `g-counter`. [`Test`](crate::Test) shows how to test nodes with a workload.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct GCounter {
     /// The factor of all adds. `None`: the adds are 0 to 4.

@@ -11,7 +11,7 @@ use crate::history::History;
 use crate::options::Options;
 use crate::rng::SimRng;
 
-/// The workload `g-set`.
+/// The workload `g-set`. [`Test`](crate::Test) shows how to test nodes with a workload.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct GSet {}
 

@@ -107,7 +107,7 @@ impl KeysInUse {
     }
 }
 
-/// The workload `kafka`.
+/// The workload `kafka`. [`Test`](crate::Test) shows how to test nodes with a workload.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Kafka {
     /// The keys of the logs.

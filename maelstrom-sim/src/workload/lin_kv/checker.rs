@@ -42,7 +42,8 @@ impl fmt::Debug for Text {
 /// An operation with its key.
 type Keyed = (Text, Operation<RegisterOp<Text>>);
 
-/// Judges the history of a `lin-kv` test.
+/// Judges the history of a `lin-kv` test. The example of
+/// [`unique_ids::check`](crate::workload::unique_ids::check) shows how to call it.
 #[must_use]
 pub fn check(history: &History) -> WorkloadResults {
     let (ops, indexes): (Vec<Keyed>, Vec<usize>) = operations(history).into_iter().unzip();

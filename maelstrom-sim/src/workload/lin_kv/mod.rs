@@ -40,7 +40,7 @@ const FINAL_PACE: Duration = Duration::from_millis(100);
 /// The time after which no final operation begins.
 const FINAL_LIMIT: Duration = Duration::from_secs(5);
 
-/// The workload `lin-kv`.
+/// The workload `lin-kv`. [`Test`](crate::Test) shows how to test nodes with a workload.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct LinKv {
     /// Whether each thread writes and reads its key once more after all faults have ended.

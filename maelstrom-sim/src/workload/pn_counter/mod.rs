@@ -11,7 +11,7 @@ use crate::history::History;
 use crate::options::Options;
 use crate::rng::SimRng;
 
-/// The workload `pn-counter`.
+/// The workload `pn-counter`. [`Test`](crate::Test) shows how to test nodes with a workload.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct PnCounter {}
 

@@ -17,7 +17,7 @@ use crate::history::History;
 use crate::options::Options;
 use crate::rng::SimRng;
 
-/// The workload `txn-list-append`.
+/// The workload `txn-list-append`. [`TxnOptions`] shows how to set its options.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct TxnListAppend {
     /// The keys, the models, and the length of transactions.

@@ -14,7 +14,7 @@ use crate::history::History;
 use crate::options::Options;
 use crate::rng::SimRng;
 
-/// The workload `txn-rw-register`.
+/// The workload `txn-rw-register`. [`TxnOptions`] shows it in use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct TxnRwRegister {
     /// The keys, the models, and the length of transactions.

@@ -22,6 +22,24 @@ const DEPTH_MAX: usize = 100;
 const SHOWN_MAX: usize = 48;
 
 /// Judges the history of a `unique-ids` test. O(n log n) in the number of ids.
+///
+/// ```
+/// # use maelstrom_sim::history::{History, Op, OpType, Process};
+/// use maelstrom_sim::workload::unique_ids;
+///
+/// # let mut history = History::default();
+/// # let mut happened = |f, begin: &str, end: &str| {
+/// #     let raw = |json: &str| serde_json::value::RawValue::from_string(json.into()).ok();
+/// #     let (client, is_final) = (Process::Client(0), f == "read");
+/// #     let op = Op { value: raw(begin), is_final, ..Op::new(client, OpType::Invoke, f) };
+/// #     let invocation = Some(history.push(op));
+/// #     let op = Op { value: raw(end), invocation, ..Op::new(client, OpType::Ok, f) };
+/// #     history.push(Op { is_final, ..op });
+/// # };
+/// happened("generate", "null", "7");
+/// happened("generate", "null", "7");
+/// assert_eq!(unique_ids::check(&history).cause.as_deref(), Some("the id 7 came 2 times"));
+/// ```
 #[must_use]
 pub fn check(history: &History) -> WorkloadResults {
     let (mut attempted, mut acknowledged) = (0_u64, 0_u64);

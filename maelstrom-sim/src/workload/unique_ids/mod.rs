@@ -14,7 +14,7 @@ use crate::rng::SimRng;
 
 const GENERATE: Invocation = Invocation { f: "generate", value: None };
 
-/// The workload `unique-ids`.
+/// The workload `unique-ids`. [`Test`](crate::Test) shows how to test nodes with a workload.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct UniqueIds {
     /// Whether each thread requests one more id after all faults have ended. Maelstrom's threads do

@@ -8,6 +8,15 @@ use crate::chart::{Chart, Series};
 use crate::history::History;
 
 /// Charts of the consumer lag over the time of a test.
+///
+/// ```
+/// use maelstrom_sim::history::History;
+/// use maelstrom_sim::workload::kafka::charts;
+///
+/// // The lag in messages, and in time.
+/// let units: Vec<String> = charts(&History::default()).into_iter().map(|it| it.unit).collect();
+/// assert_eq!(units, ["messages", "ms"]);
+/// ```
 #[must_use]
 pub fn charts(history: &History) -> Vec<Chart> {
     let events = log::events(history);

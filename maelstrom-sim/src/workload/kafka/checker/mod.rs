@@ -107,7 +107,8 @@ fn jepsen_fails(history: &History) -> bool {
 }
 
 /// Judges the history of a `kafka` test. Findings of a `harmless` kind do not make it invalid. O(n
-/// log n) in the number of messages sent and read.
+/// log n) in the number of messages sent and read. The example of
+/// [`unique_ids::check`](crate::workload::unique_ids::check) shows how to call it.
 #[must_use]
 pub fn check(history: &History, harmless: &[&str]) -> WorkloadResults {
     let events = log::events(history);
