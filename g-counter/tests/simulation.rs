@@ -11,6 +11,8 @@ use std::time::Duration;
 
 #[path = "../../maelstrom-sim/tests/forged/mod.rs"]
 mod forged;
+#[path = "../../maelstrom-sim/tests/curves/mod.rs"]
+mod points;
 #[path = "../../maelstrom-sim/tests/restored/mod.rs"]
 mod restored;
 #[path = "../../maelstrom-sim/tests/seeds/mod.rs"]
@@ -30,6 +32,7 @@ use maelstrom_sim::workload;
 use maelstrom_sim::world::World;
 
 use forged::{expect_that_only_a_key_helps, sweep_with_forgery};
+use points::Point;
 use restored::{Replicated, restored};
 use seeds::seeds;
 
@@ -153,6 +156,17 @@ fn valid(options: Options) -> World {
     let world = simulate(Test::new(workload::GCounter::default(), options), counter);
     world.assert_valid();
     world
+}
+
+/// The cost against the nodes, the load and the latency.
+#[test]
+fn curves() {
+    let measure = |point: Point| {
+        let time_limit = Duration::from_secs(20);
+        msgs_per_op(&valid(point.options(time_limit)))
+    };
+    let theory = |point: Point| point.gossip(PERIOD_MIN, 0.5);
+    println!("{}", points::check("g-counter", 0.85..=1.15, measure, theory));
 }
 
 fn msgs_per_op(world: &World) -> f64 {

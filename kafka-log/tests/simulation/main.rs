@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, clippy::indexing_slicing, reason = "tests may fail")]
 
 mod configurations;
+mod curves;
 mod damaged;
 #[path = "../../../maelstrom-sim/tests/flooded/mod.rs"]
 mod flooded;

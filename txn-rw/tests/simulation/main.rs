@@ -8,6 +8,7 @@
 )]
 #![allow(clippy::print_stdout, clippy::indexing_slicing, reason = "tests may fail")]
 
+mod curves;
 #[path = "../../../maelstrom-sim/tests/forged/mod.rs"]
 mod forged;
 #[path = "../../../maelstrom-sim/tests/mutants/hunt.rs"]
