@@ -40,9 +40,7 @@ const PATIENCE_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Membership {
     /// The facts on which the results depend.
     seen: Seen,
-    /// The peers that the hub cannot reach.
-    lost_by_hub: BTreeSet<NodeId>,
-    /// The peers that are down and that this node probes, by name.
+    /// The peers that this node probes while it does not reach them, by name.
     to_probe: Vec<NodeId>,
 }
 
@@ -159,17 +157,23 @@ impl<S: State> Gossip<S> {
             unclassified.iter().for_each(|id| self.reclassify(id));
             return;
         }
-        let lost_by_hub = hub.map(|hub| hub.lost.iter().cloned().collect());
-        self.membership.lost_by_hub = lost_by_hub.unwrap_or_default();
+        let lost_by_hub: BTreeSet<NodeId> =
+            hub.map(|hub| hub.lost.iter().cloned().collect()).unwrap_or_default();
+        let ids = self.peers.ids();
+        for id in &ids {
+            if let Some(mut peer) = self.peers.get_mut(id) {
+                peer.note_hub_reaches(now, !lost_by_hub.contains(id));
+            }
+        }
         let lost: Vec<NodeId> = self.peers.down().cloned().collect();
         if lost != self.lost.0 {
             self.view = self.view.saturating_add(1);
             self.lost = (lost, self.view);
         }
         self.membership.seen = seen;
-        self.membership.to_probe =
-            self.peers.down().filter(|id| self.is_to_probe(id)).cloned().collect();
-        self.peers.ids().iter().for_each(|id| self.reclassify(id));
+        self.membership.to_probe = ids.iter().filter(|id| self.is_to_probe(id)).cloned().collect();
+        self.peers.take_unclassified();
+        ids.iter().for_each(|id| self.reclassify(id));
     }
 
     /// Determines whether this node serves a peer.
@@ -191,26 +195,32 @@ impl<S: State> Gossip<S> {
             && self.hub.as_ref().is_none_or(|hub| {
                 id == hub
                     || peer.hub.as_ref() == Some(&self.origin.node)
-                    || self.membership.lost_by_hub.contains(id)
+                    || (peer.is_lost_by_hub() && peer.is_reached())
             })
     }
 
     /// Whether this node serves a peer because its hub cannot reach that peer.
     pub(super) fn is_lost_by_hub(&self, id: &NodeId) -> bool {
-        self.membership.lost_by_hub.contains(id)
+        self.peers.get(id).is_some_and(Peer::is_lost_by_hub)
     }
 
-    /// Whether this node probes a peer that is down, because no other node is known to serve it.
+    /// Whether this node probes a peer, because no other node is known to serve it: a peer that is
+    /// down, or one that the hub cannot reach and that this node has not reached since.
     fn is_to_probe(&self, id: &NodeId) -> bool {
-        let rank = |id| self.peers.get(id).map(|peer| peer.rank);
-        let Some(hub) = &self.hub else {
-            return true;
+        let Some(peer) = self.peers.get(id) else {
+            return false;
         };
-        self.membership.lost_by_hub.contains(id) || rank(id) < rank(hub)
+        let Some(hub) = self.hub.as_ref().and_then(|hub| self.peers.get(hub)) else {
+            return !peer.is_up();
+        };
+        if peer.is_lost_by_hub() {
+            return !peer.is_up() || !peer.is_reached();
+        }
+        !peer.is_up() && peer.rank < hub.rank
     }
 
-    /// Probes peers that are down and that no other node is known to serve: one peer at a time, or
-    /// all of them after one has come back.
+    /// Probes the peers that no other node is known to serve: one peer at a time, or all of them
+    /// after one has come back.
     pub(super) fn probe<E>(&mut self, node: &mut Node<E>, now: Duration) {
         if self.membership.to_probe.is_empty() {
             self.probe_at = None;
@@ -222,15 +232,16 @@ impl<S: State> Gossip<S> {
             return;
         }
         self.probe_at = Some(now.saturating_add(delay));
-        let (first, count) = if std::mem::take(&mut self.probe_all) {
+        let mut chosen = std::mem::take(&mut self.membership.to_probe);
+        chosen.retain(|id| self.is_to_probe(id));
+        self.membership.to_probe.clone_from(&chosen);
+        if std::mem::take(&mut self.probe_all) {
             self.probed_all = Some(now);
-            (0, self.membership.to_probe.len())
-        } else {
-            (node.rng().random_range(0..self.membership.to_probe.len()), 1)
-        };
-        let chosen = self.membership.to_probe.iter().skip(first).take(count);
-        node.mark(marks::PROBED);
-        for id in chosen.cloned().collect::<Vec<_>>() {
+        } else if !chosen.is_empty() {
+            chosen = vec![chosen.swap_remove(node.rng().random_range(0..chosen.len()))];
+        }
+        for id in chosen {
+            node.mark(marks::PROBED);
             let answer_within = Some(Duration::ZERO);
             self.send(node, &id, MessageParts { answer_within, ..MessageParts::default() });
         }

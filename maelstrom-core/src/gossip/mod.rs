@@ -299,7 +299,7 @@ impl<S: State> Gossip<S> {
             bursts: Bursts::default(),
             fetching: Fetching::default(),
             probe_at: None,
-            probe_all: true,
+            probe_all: false,
             probed_all: None,
             candidates_probed: None,
             silent_until: None,

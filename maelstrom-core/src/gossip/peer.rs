@@ -153,6 +153,9 @@ pub(super) struct Peer {
     /// How many messages were too long for it.
     pub(super) unsent: u64,
     health: Health,
+    /// The time since which this node's hub cannot reach it. `None`: the hub reaches it, or there
+    /// is no hub.
+    lost_by_hub: Option<u64>,
     /// How often it has gone down lately.
     falls: u32,
     /// The peer may not be a hub before this time.
@@ -209,6 +212,7 @@ impl Peer {
             line_bytes_max: None,
             unsent: 0,
             health: Health::Up,
+            lost_by_hub: None,
             falls: 0,
             trusted_from: Duration::ZERO,
         }
@@ -216,6 +220,26 @@ impl Peer {
 
     pub(super) fn is_up(&self) -> bool {
         self.health == Health::Up
+    }
+
+    /// Records whether this node's hub reaches it.
+    pub(super) fn note_hub_reaches(&mut self, now: Duration, reaches: bool) {
+        if reaches {
+            self.lost_by_hub = None;
+        } else {
+            self.lost_by_hub.get_or_insert(micros(now));
+        }
+    }
+
+    /// Whether this node's hub cannot reach it.
+    pub(super) fn is_lost_by_hub(&self) -> bool {
+        self.lost_by_hub.is_some()
+    }
+
+    /// Whether it answered a message that this node sent after the hub had lost it. True if the
+    /// hub reaches it.
+    pub(super) fn is_reached(&self) -> bool {
+        self.lost_by_hub.is_none_or(|since| self.echoed.is_some_and(|echoed| echoed >= since))
     }
 
     /// Its current life, if it has sent a message in this node's life.

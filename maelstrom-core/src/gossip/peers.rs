@@ -44,8 +44,9 @@ struct Place {
     view_told: Option<u64>,
     round_trip: Option<Duration>,
     sure_round_trip: Option<Duration>,
-    /// Whether it is up, whether it is introduced, and whether this node is its hub.
-    standing: (bool, bool, bool),
+    /// Whether it is up, whether it is introduced, whether this node is its hub, and whether this
+    /// node reaches it where its hub does not.
+    standing: (bool, bool, bool, bool),
 }
 
 /// Peers ordered by one of their values. Peers without that value are left out.
@@ -144,7 +145,7 @@ impl Index {
             view_told: (peer.is_served && is_client).then_some(peer.view_told),
             round_trip,
             sure_round_trip: round_trip.filter(|_| !peer.round_trip.is_vague()),
-            standing: (is_up, introduced, is_client),
+            standing: (is_up, introduced, is_client, peer.is_reached()),
         }
     }
 
