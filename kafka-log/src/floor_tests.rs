@@ -401,7 +401,14 @@ fn a_floor_in_one_record_of_an_earlier_version_loads() {
 fn a_follower_that_is_behind() -> (Partition, Vec<Record>) {
     let leader = Some("n1".into());
     let records = vec![
-        Record::Epoch { partition: 0, log_id: 7, epoch: 1, leader, incarnation: Some(1) },
+        Record::Epoch {
+            partition: 0,
+            log_id: 7,
+            epoch: 1,
+            leader,
+            incarnation: Some(1),
+            matched: false,
+        },
         Record::Append {
             partition: 0,
             at: 0,

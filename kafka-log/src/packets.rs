@@ -250,10 +250,11 @@ impl KafkaLog {
         let Some(id) = self.partitions.restarting() else { return };
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         let committed = partition.high();
-        let record = partition.restart_next();
+        let part = partition.restart_next();
+        let records = part.into_iter().chain(partition.note_match());
         let is_done = !partition.is_restarting();
         let leader = partition.leader().cloned();
-        Self::persist(node, record);
+        Self::persist(node, records);
         if let Some(leader) = leader.filter(|_| is_done) {
             if let Some(link) = self.links.get_mut(&leader) {
                 link.queue.acks.insert(id);

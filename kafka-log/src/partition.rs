@@ -59,6 +59,9 @@ pub struct Partition {
     /// The high watermark: everything below it is committed, as far as this node knows.
     high: Position,
     epoch: Epoch,
+    /// The newest epoch in which this node led, or in which its whole log was known to equal the
+    /// beginning of the leader's. It is durable.
+    matched: Epoch,
     /// The role of this node in `epoch`.
     pub(crate) role: Role,
     /// The newest leader that this node heard from, and its epoch. It is durable, and never
@@ -110,6 +113,7 @@ impl Partition {
             log_id: 0,
             high: 0,
             epoch: 0,
+            matched: 0,
             role: Role::follower(None, 0),
             last_leader: None,
             last_proposal: None,
@@ -156,9 +160,9 @@ impl Partition {
     pub(crate) fn holding(&self) -> Holding {
         let end = self.log.end();
         let last = self.log.epoch_before(end);
-        let (log_id, epoch) = (self.log_id, self.epoch);
+        let (log_id, epoch, matched) = (self.log_id, self.epoch, self.matched);
         let (leader, last_proposal) = (self.last_leader.clone(), self.last_proposal.clone());
-        Holding { log_id, epoch, leader, last, end, last_proposal }
+        Holding { log_id, epoch, matched, leader, last, end, last_proposal }
     }
 
     /// True if this node's log cannot grow before the node has heard from others. False while it
@@ -242,7 +246,17 @@ impl Partition {
             Some(leader) => (Some(leader.node), Some(leader.incarnation)),
             None => (self.leader().cloned(), None),
         };
-        Record::Epoch { partition, log_id, epoch, leader, incarnation }
+        let matched = self.matched == epoch;
+        Record::Epoch { partition, log_id, epoch, leader, incarnation, matched }
+    }
+
+    /// Notes that the log is known to equal the beginning of the leader's. Returns a record if this
+    /// is news. It must follow the record of a truncation: a log with more than the leader's is
+    /// not the most complete one of this epoch.
+    pub(crate) fn note_match(&mut self) -> Option<Record> {
+        (self.is_matched() && self.matched < self.epoch).then_some(())?;
+        self.matched = self.epoch;
+        self.epoch_to_persist()
     }
 
     /// The record of the newest leader that this node heard from, if a newer epoch is known.
@@ -250,7 +264,17 @@ impl Partition {
         let Self { id: partition, log_id, .. } = *self;
         let (epoch, leader) = self.last_leader.clone().filter(|(epoch, _)| *epoch < self.epoch)?;
         let (leader, incarnation) = (Some(leader.node), Some(leader.incarnation));
-        Some(Record::Epoch { partition, log_id, epoch, leader, incarnation })
+        let matched = self.matched == epoch;
+        Some(Record::Epoch { partition, log_id, epoch, leader, incarnation, matched })
+    }
+
+    /// The record of the newest epoch in which the log was known to match, if a newer epoch is
+    /// known.
+    fn matched_record(&self) -> Option<Record> {
+        let Self { id: partition, log_id, matched: epoch, .. } = *self;
+        let (leader, incarnation, matched) = (None, None, true);
+        let is_older = 0 < epoch && epoch < self.epoch;
+        is_older.then_some(Record::Epoch { partition, log_id, epoch, leader, incarnation, matched })
     }
 
     /// Notes that this incarnation leads the epoch. Returns a record if this is news.
@@ -360,6 +384,7 @@ impl Partition {
         if !self.is_matched() || is_behind {
             records.extend(self.match_log(at, prev, floor));
         }
+        records.extend(self.note_match());
         let (is_matched, end) = (self.is_matched(), self.log.end());
         if let Some(follower) = self.role.as_follower_mut() {
             follower.has_gap = is_matched && at > end;
@@ -530,6 +555,7 @@ impl Partition {
         let metadata = leader.record().clone();
         let Metadata { log_id, epoch, .. } = metadata;
         let entered = self.enter(log_id, epoch, metadata.leader.node.clone(), now);
+        self.matched = self.epoch;
         let met = self.learn_leader(metadata.leader.incarnation);
         self.role = Role::Leader(Box::new(leader));
         met.or(entered).into_iter().chain([self.record_proposal(metadata)]).collect()

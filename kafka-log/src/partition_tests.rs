@@ -33,7 +33,8 @@ fn recovered(records: impl IntoIterator<Item = Record>) -> Partition {
 /// A follower of epoch 1 with `count` entries, all of them committed.
 fn follower(count: u64) -> Vec<Record> {
     let (partition, log_id, leader) = (0, 7, Some("n1".into()));
-    let epoch = Record::Epoch { partition, log_id, epoch: 1, leader, incarnation: Some(1) };
+    let epoch =
+        Record::Epoch { partition, log_id, epoch: 1, leader, incarnation: Some(1), matched: false };
     let entries = (0..count).map(|seq| entry(1, seq)).collect();
     vec![epoch, Record::Append { partition, at: 0, high: count, entries }]
 }
@@ -100,6 +101,47 @@ fn the_last_leader_is_kept_when_a_newer_epoch_is_heard_of() {
     let second = Some((2, id("n2", 5)));
     assert_eq!(partition.holding().leader, second);
     assert_eq!(recovered(snapshot(&partition)).holding().leader, second);
+}
+
+/// Otherwise a log with entries that its leader lacks would count as one of the leader's epoch.
+#[test]
+fn a_follower_records_that_its_log_matches_after_it_has_truncated_it() {
+    let [epoch, _] = <[Record; 2]>::try_from(follower(0)).unwrap();
+    let entries = (0..3).map(|seq| entry(1, seq)).collect();
+    let first = [epoch, Record::Append { partition: 0, at: 0, high: 1, entries }];
+    let mut partition = recovered(first.clone());
+    assert_eq!(partition.holding().matched, 0);
+    let append = Append {
+        partition: 0,
+        log_id: 7,
+        epoch: 2,
+        at: 1,
+        prev: 1,
+        high: 1,
+        sole_follower: false,
+        entries: Vec::new(),
+        floor: None,
+        requests: Vec::new(),
+    };
+    let retention = Retention::default();
+    let records = partition.replicate(&"n2".into(), append.clone(), &retention, Duration::ZERO);
+    let at = |is: fn(&Record) -> bool| records.iter().position(is).unwrap();
+    let truncated = at(|record| matches!(record, Record::Truncate { to: 1, .. }));
+    let matched = at(|record| matches!(record, Record::Epoch { matched: true, .. }));
+    assert!(truncated < matched, "{records:?}");
+    let restarted = |records: &[Record]| recovered([&first, records].concat()).holding();
+    assert_eq!((restarted(&records).matched, restarted(&records)), (2, partition.holding()));
+    assert_eq!(restarted(&records[..matched]).matched, 0);
+    // It records this once, and keeps it when it hears of a newer epoch.
+    assert!(
+        partition.replicate(&"n2".into(), append, &retention, Duration::ZERO).is_empty(),
+        "nothing is new"
+    );
+    let heard = partition.enter(7, 3, "n3".into(), Duration::ZERO);
+    assert_eq!(partition.holding().matched, 2);
+    assert_eq!(recovered(snapshot(&partition)).holding(), partition.holding());
+    let records: Vec<Record> = records.into_iter().chain(heard).collect();
+    assert_eq!(restarted(&records), partition.holding());
 }
 
 /// KIP-320: a leader of an older epoch goes on.
@@ -195,7 +237,8 @@ fn can_both_exist(one: &[Epoch], other: &[Epoch]) -> bool {
 fn log_of(epochs: &[Epoch]) -> Vec<Record> {
     let (partition, log_id) = (0, 7);
     let epoch = epochs.last().copied().unwrap_or(1);
-    let begin = Record::Epoch { partition, log_id, epoch, leader: None, incarnation: None };
+    let begin =
+        Record::Epoch { partition, log_id, epoch, leader: None, incarnation: None, matched: false };
     let entries = epochs.iter().zip(0..).map(|(epoch, at)| entry(*epoch, epoch * 10 + at));
     vec![begin, Record::Append { partition, at: 0, high: 0, entries: entries.collect() }]
 }

@@ -9,10 +9,16 @@
 //! * Without [`unclean`](Comparison::unclean), no committed entry is lost. The node decides only
 //!   when every replica has described its records. A replica sends no description while it leads,
 //!   or while its own compare-and-set is under way, since its log could still grow. So one of the
-//!   logs has all committed entries. The log whose last entry has the highest epoch has them, and
-//!   of several such logs the longest one. This is the election restriction of Raft (section 5.4.1
-//!   of its paper). It applies here for two reasons. Each leader was in sync, so its log had all
-//!   entries that were committed before. And an entry's epoch and position name it.
+//!   logs has all committed entries: of those that matched the leader of the newest epoch, the
+//!   longest one ([`Holding::matched`]). This is the rule of Viewstamped Replication (Liskov and
+//!   Cowling, *Viewstamped Replication Revisited*, 2012, section 4.2). Let `e` be that epoch. Its
+//!   leader was in sync before, so its log had all entries that were committed before `e`. A
+//!   replica that matched holds a part of the leader's log from the beginning, and every replica
+//!   that was in sync in `e` matched before it acknowledged anything.
+//! * The epoch of the last entry does not tell which log is the most complete one. A leader may
+//!   commit entries of earlier epochs without an entry of its own, which a leader in Raft does not
+//!   (section 5.4.2 and figure 8 of its paper). Another replica may hold an entry of an epoch
+//!   between these, which was never committed.
 //! * The new leader's epoch is above every epoch that any replica knows or has proposed, so two
 //!   logs never share one.
 //! * A replica that was in sync and lost its records may have been the only one with a committed
@@ -109,6 +115,10 @@ pub struct Holding {
     /// The newest epoch that the replica knows.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: Epoch,
+    /// The newest epoch in which the replica led, or in which its whole log was known to equal the
+    /// beginning of the leader's. 0 in the records of earlier versions.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub matched: Epoch,
     /// The newest leader that the replica heard from, and that leader's epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<(Epoch, ReplicaId)>,
@@ -138,7 +148,7 @@ impl Holding {
 
     /// How complete the log is. The log with the highest rank has all committed entries.
     fn rank(&self) -> (Epoch, Position) {
-        (self.last, self.end)
+        (self.matched.max(self.last), self.end)
     }
 
     /// The newest epoch that the replica knows or has proposed.
@@ -433,6 +443,20 @@ mod tests {
             let (by, new, with) = led(&holdings, false);
             assert_eq!((&*by, new, &*with.join(" ")), (leader, epoch, in_sync), "{holdings:?}");
         }
+    }
+
+    /// Figure 8 of the Raft paper. `n1` led in epoch 3 and committed entries of epoch 1, without one
+    /// of its own. `n2` led in epoch 2, and its last entry was never committed.
+    #[test]
+    fn a_leader_that_committed_older_entries_has_the_most_complete_log() {
+        let matched = |matched, holding| Some(Holding { matched, ..holding });
+        let third = matched(1, log(2, 1, 4));
+        let holdings = [matched(3, log(3, 1, 7)), matched(2, log(2, 2, 5)), third];
+        assert_eq!(led(&holdings, false), ("n1".into(), 4, vec!["n1".into()]));
+        let [leader, second, _] = holdings;
+        let follower = matched(3, log(3, 1, 7));
+        let in_sync = vec!["n1".into(), "n3".into()];
+        assert_eq!(led(&[leader, second, follower], false), ("n1".into(), 4, in_sync));
     }
 
     #[test]

@@ -406,6 +406,10 @@ pub enum Record {
         /// The leader's incarnation, if it is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         incarnation: Option<u64>,
+        /// True if the node led in this epoch, or if its whole log was known to equal the beginning
+        /// of the leader's.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        matched: bool,
     },
     /// The node changed the record in `lin-kv`, or is about to.
     Metadata {

@@ -54,7 +54,9 @@ impl Partition {
             records.add(&Record::Append { partition, at, high, entries })?;
             return Ok(Some(next));
         }
-        if let Some(record) = self.last_leader_record() {
+        // Each one replaces the epoch in the one before it.
+        let older = [self.matched_record(), self.last_leader_record()];
+        for record in older.into_iter().flatten() {
             records.add(&record)?;
         }
         records.add(&self.epoch_record())?;
@@ -85,7 +87,10 @@ impl Partition {
             | Record::Incarnation(_)
             | Record::SnapshotStart
             | Record::SnapshotEnd => return false,
-            Record::Epoch { log_id, epoch, leader, incarnation, .. } => {
+            Record::Epoch { log_id, epoch, leader, incarnation, matched, .. } => {
+                if matched {
+                    self.matched = epoch;
+                }
                 (self.log_id, self.epoch) = (log_id, epoch);
                 let led = leader.clone().zip(incarnation).map(ReplicaId::from);
                 self.last_leader = led.map(|led| (epoch, led)).or(self.last_leader.take());
