@@ -160,15 +160,15 @@ fn a_broken_rule_is_noticed_by_the_sweep_of_all_faults() {
     for (rule, first) in [
         (Rule::Fencing, 45),
         (Rule::CommitWithFollowers, 0),
-        (Rule::CommitWithAll, 2),
-        (Rule::ElectInSync, 0),
+        (Rule::CommitWithAll, 10),
+        (Rule::ElectInSync, 2),
         (Rule::Truncate, 0),
         (Rule::AppendOnce, 0),
         (Rule::LeadWithWholeLog, 1),
         (Rule::SoleFollower, 0),
         (Rule::CompareAndSet, 10),
-        (Rule::CountProposed, 416),
-        (Rule::TruncateByEpoch, 2_341),
+        (Rule::CountProposed, 684),
+        (Rule::TruncateByEpoch, 3_222),
     ] {
         let find = |seed| with_all_faults(Rules::without(rule), seed);
         is_noticed(rule, "all faults", first, find);
@@ -181,7 +181,7 @@ fn a_broken_rule_is_noticed_by_the_sweep_of_all_faults() {
 #[test]
 fn a_broken_rule_about_lost_records_is_noticed_by_the_sweep_with_a_bad_disk() {
     for (rule, first) in
-        [(Rule::MinInSync, 18), (Rule::ClearEligible, 84), (Rule::PersistEpoch, 4_615)]
+        [(Rule::MinInSync, 18), (Rule::ClearEligible, 84), (Rule::PersistEpoch, 5_341)]
     {
         let find = |seed| with_a_bad_disk(Rules::without(rule), seed);
         is_noticed(rule, "a bad disk", first, find);
@@ -194,7 +194,7 @@ fn a_broken_rule_about_damage_is_noticed_by_the_sweep_with_a_damaged_file() {
     let rule = Rule::WholeRecords;
     let find = |seed| with_a_damaged_file(Reader::Cuts, Rules::without(rule), seed);
     // The seeds before this one show nothing.
-    is_noticed(rule, "a damaged file", 47, find);
+    is_noticed(rule, "a damaged file", 78, find);
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn a_broken_rule_about_the_whole_log_is_noticed_by_the_sweep_with_power_losses()
 #[test]
 fn a_broken_rule_about_joining_is_noticed_where_the_others_crash_then() {
     // The seeds before the second number show nothing.
-    for (rule, first) in [(Rule::CountJoining, 458), (Rule::JoinCaughtUp, 883)] {
+    for (rule, first) in [(Rule::CountJoining, 458), (Rule::JoinCaughtUp, 1_075)] {
         let find = |seed| {
             with_staged(
                 crate::staged::with_joins,
