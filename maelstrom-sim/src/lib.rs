@@ -20,7 +20,8 @@
 //! | [`serve`] | a web page over a store |
 //! | [`cli`] | the command, for the built-in workloads and your own |
 //!
-//! The module `guide` is a chapter for users of the checker: runs, verdicts, and workloads.
+//! The module `guide` is a chapter for users of the checker: runs, verdicts, and workloads. The
+//! module `sweeps` is about thousands of seeds, and about the checkers.
 //! The module `examples` has a page for each example: nodes for most workloads, and a crate with
 //! its own workload.
 
@@ -71,3 +72,8 @@ pub use self::test::Test;
 #[cfg(doc)]
 #[doc = include_str!("../README.md")]
 pub mod guide {}
+
+/// Thousands of seeds: tests in virtual time. Its links to files work in the repository.
+#[cfg(all(doc, not(doctest)))]
+#[doc = include_str!("../SWEEPS.md")]
+pub mod sweeps {}

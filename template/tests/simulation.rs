@@ -17,6 +17,13 @@ fn sweep() {
     all_faults().test(20, |_| SetNode::default());
 }
 
+/// Bad disks, slow links, losses of power and clocks that drift come on top of all other faults.
+#[test]
+fn sweep_on_bad_hardware() {
+    let faults = Fault::ALL.into_iter().chain(Fault::HARDWARE);
+    Sweep::new(workload::GSet::default(), faults).test(10, |_| SetNode::default());
+}
+
 #[test]
 fn a_seed_gives_the_same_run_every_time() {
     all_faults().test_determinism(0..3, |_| SetNode::default());

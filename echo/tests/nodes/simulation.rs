@@ -25,6 +25,13 @@ fn sweep() {
     bearable_faults().test(10, |_| Echo);
 }
 
+/// Slow and stalled disks, clocks that drift, and slow links come on top.
+#[test]
+fn sweep_on_bad_hardware() {
+    let hardware = [Fault::SlowDisk, Fault::StalledDisk, Fault::Drift, Fault::SlowLink];
+    Sweep::new(workload::Echo::default(), FAULTS.into_iter().chain(hardware)).test(5, |_| Echo);
+}
+
 #[test]
 fn a_seed_gives_the_same_run_every_time() {
     bearable_faults().test_determinism(0..3, |_| Echo);

@@ -73,9 +73,9 @@ pub(super) fn figures(world: &World, results: &Results, limits: &Limits) -> Vec<
     add("server messages", Some(sent.to_string()), None, false, "The same, over the whole test.");
     let ms = |value: Option<f64>| value.map(|ms| format!("{ms:.0} ms"));
     let is_missed = missed(figures.median_ms, limits.max_median_ms);
-    let about = "From when a value was acknowledged to when the last read began that missed it. Nodes of \
-                 Maelstrom's network answer a read only after the message that they wait for, so this \
-                 leaves out the last hop.";
+    let about = "From the acknowledgement of a value to the start of the last read that missed it. A \
+                 node in Maelstrom's network reads a waiting message first, so this leaves out the \
+                 last hop.";
     let limit = below(limits.max_median_ms, " ms");
     add("stable latency, median", ms(figures.median_ms), limit, is_missed, about);
     let is_missed = missed(figures.max_ms, limits.max_latency_ms);
