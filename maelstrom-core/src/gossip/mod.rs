@@ -53,6 +53,10 @@
 //!   the next one becomes hub. Nodes probe a node that is down now and then, at a bounded rate. It
 //!   is up again once it answers a message that was sent since. A hub that goes down repeatedly is
 //!   trusted less each time.
+//! * *The hub cannot reach a peer.* Each of its leaves might reach it. They do not try all at once:
+//!   each leaf asks one such peer at a time, drawn at random, at the rate of probes. It keeps the
+//!   peer up to date once the peer has answered. So the first pair that reach each other connect
+//!   the two sides soon, and a peer that nobody reaches costs few messages.
 //! * *A node restarts.* Its records restore its own log, which never grows again. New entries go to
 //!   a new log with a new incarnation. If the state is monotonic, the records also hold all entries
 //!   of other nodes that the node has applied. Every message names the life of its sender. A node
