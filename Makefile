@@ -280,10 +280,13 @@ corpus: ## Run the corpus of odd nodes under the built-in checker (LAUNCHER=/pat
 	scripts/corpus "$${LAUNCHER:-$(bin)/maelstrom-sim}"
 
 .PHONY: reports
-reports: ## Open reports in a browser, those of the newest runs and a bad one (needs Chromium)
+reports: ## Open reports in a browser, those of the newest runs and two bad ones (needs Chromium)
 	cargo build --locked -p maelstrom-sim --bins --features test-nodes
 	target/debug/maelstrom-sim test -w broadcast --bin target/debug/broken-node --node-count 3 \
 	  --time-limit 3 --rate 50 --nemesis partition --nemesis-interval 1 -- --fault forget || [ $$? -eq 1 ]
+	target/debug/maelstrom-sim test -w txn-rw-register --bin docs/naive/txn_rw.py --node-count 2 \
+	  --concurrency 2n --time-limit 3 --rate 300 --latency 50 --max-txn-length 1 || [ $$? -eq 1 ]
+	grep -q '<svg class="graph"' store/txn-rw-register/latest/report.html
 	scripts/test-report --screenshots store/screenshots store/*/latest/report.html
 
 # Clippy links nothing, so the fuzzer's engine need not be built for it.

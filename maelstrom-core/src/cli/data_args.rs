@@ -31,6 +31,7 @@ use crate::handler::MessageHandler;
 /// # Ok::<(), anyhow::Error>(())
 /// ```
 #[derive(Args, Clone, Debug, Default)]
+#[command(about = None, long_about = None)]
 pub struct DataArgs {
     /// Keep acknowledged data on disk, in a folder inside DIR that has the node's name, and recover
     /// the data that is there. [default: keep it in memory]

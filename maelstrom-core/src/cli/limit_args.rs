@@ -9,6 +9,7 @@ use crate::node::OPEN_REQUESTS_MAX;
 
 /// The flags for the [limits](crate::limits) of any node.
 #[derive(Args, Clone, Debug)]
+#[command(about = None, long_about = None)]
 pub(super) struct LimitArgs {
     /// Refuse requests of clients (error 11) beyond this number per second, for all clients
     /// together. A burst of as many requests is allowed. Messages of other nodes are never refused.

@@ -36,6 +36,7 @@ use crate::runtime::{self, Config};
 /// }
 /// ```
 #[derive(Args, Clone, Debug)]
+#[command(about = None, long_about = None)]
 pub struct NodeArgs {
     /// Format of log lines. They go to stderr. RUST_LOG selects the lines to log (default: info).
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]

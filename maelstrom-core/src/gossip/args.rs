@@ -33,7 +33,7 @@ use super::limits::{LINE_BYTES_MIN, batch_bytes_in};
 /// # Ok::<(), anyhow::Error>(())
 /// ```
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Gossip")]
+#[command(about = None, long_about = None, next_help_heading = "Gossip")]
 pub struct GossipArgs {
     /// How long a hub collects entries before it passes them on, in ms. A longer period needs fewer
     /// messages, but entries arrive later, and a lost message is noticed later. The default is a
@@ -73,6 +73,7 @@ pub struct GossipArgs {
 /// The limit of a node that keeps all values of its clients. Flatten it into the flags of such a
 /// program. [`GossipArgs`] shows it in use.
 #[derive(Args, Clone, Copy, Debug)]
+#[command(about = None, long_about = None)]
 pub struct StateArgs {
     /// Refuse all writes of clients with error 11 once the values of the node take more than about
     /// this many bytes. The node still accepts values from other nodes. [default: no limit]

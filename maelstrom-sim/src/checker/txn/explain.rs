@@ -77,7 +77,7 @@ impl<'a, 'h> Findings<'a, 'h> {
             cycle.iter().map(|step| step.from).filter(|id| *id < all.txns.len()).collect();
         self.add(
             name,
-            &ids,
+            &headline::proof(all, &cycle, &ids),
             || headline::cycle(all, &cycle, &ids),
             || {
                 let mut steps: Vec<String> =

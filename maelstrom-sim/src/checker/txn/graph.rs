@@ -65,6 +65,16 @@ pub(super) struct Edge {
     pub(super) what: What,
 }
 
+impl Edge {
+    /// The version order behind the edge, if there is one.
+    pub(super) const fn order(&self) -> Option<Order> {
+        match self.what {
+            What::Wrote(order) | What::Read(order) => Some(order),
+            What::WasRead(_) | What::Session | What::Realtime => None,
+        }
+    }
+}
+
 pub(super) type Graph = DiGraph<(), Edge>;
 
 /// Builds the graph of all transactions that happened, with edges of the classes in `mask`.

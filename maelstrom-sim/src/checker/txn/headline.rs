@@ -1,8 +1,9 @@
 //! Describes the first finding of a kind in one sentence: the transactions that prove it, and the
 //! versions that they read.
 
+use std::collections::BTreeSet;
+
 use super::explain::{Step, name};
-use super::graph::What;
 use super::order::{Order, Why};
 use super::transactions::{Data, Transactions, TxnId, VersionId};
 use crate::checker::headline::{list, short};
@@ -73,11 +74,25 @@ pub(super) fn cycle(all: &Transactions<'_>, cycle: &[Step], ids: &[TxnId]) -> St
     }
 }
 
+/// All transactions that prove a cycle, each once: first those that its headline names, then those
+/// of the cycle (`ids`), then those that prove its other version orders.
+pub(super) fn proof(all: &Transactions<'_>, cycle: &[Step], ids: &[TxnId]) -> Vec<TxnId> {
+    let named = cycle.iter().find_map(must_have_seen);
+    let named =
+        named.into_iter().flat_map(|(order, reader)| [all.writer(order.lower), Some(reader)]);
+    let witnesses = cycle.iter().filter_map(|step| step.edge.order()?.why.witness());
+    let mut seen = BTreeSet::new();
+    named
+        .flatten()
+        .chain(ids.iter().copied())
+        .chain(witnesses)
+        .filter(|id| seen.insert(*id))
+        .collect()
+}
+
 /// The inferred order of a step, and the transaction that must have seen the earlier write.
 fn must_have_seen(step: &Step) -> Option<(Order, TxnId)> {
-    let (What::Wrote(order) | What::Read(order)) = step.edge.what else {
-        return None;
-    };
+    let order = step.edge.order()?;
     match order.why {
         Why::Seen(reader, _) => Some((order, reader)),
         Why::Initial | Why::ReadThenWrote(_) | Why::Listed(_) | Why::Unread(_) => None,

@@ -26,6 +26,18 @@ pub(super) enum Why {
     Seen(TxnId, Because),
 }
 
+impl Why {
+    /// The transaction that proves the order. `None` if no transaction is needed.
+    pub(super) const fn witness(self) -> Option<TxnId> {
+        match self {
+            Self::Initial => None,
+            Self::ReadThenWrote(id) | Self::Listed(id) | Self::Unread(id) | Self::Seen(id, _) => {
+                Some(id)
+            }
+        }
+    }
+}
+
 /// Why a reader must have seen a writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Because {

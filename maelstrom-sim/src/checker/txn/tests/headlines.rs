@@ -30,6 +30,22 @@ fn of_what_a_transaction_must_have_seen() {
     );
 }
 
+/// The operations that prove the first cause.
+fn evidence(model: Model, text: &str) -> Vec<usize> {
+    judge(model, &history(text)).evidence
+}
+
+#[test]
+fn the_evidence_of_a_cycle_has_each_transaction_that_the_cause_names() {
+    assert_eq!(evidence(Causal, "1 ok x=1\n 1 ok x?"), [1, 3]);
+    assert_eq!(evidence(Causal, "2 ok x=1\n 1 ok x?1 x=2\n 1 ok y?\n 1 ok x?1"), [3, 7, 1]);
+    assert_eq!(evidence(Causal, "1 ok x? x=1\n 2 ok x?1\n 2 ok x?"), [1, 5]);
+    // Two processes read the writes of one key in different orders.
+    let writes = "1 ok x=1\n 2 ok x=2";
+    let reads = "3 ok x?1\n 3 ok x?2\n 4 ok x?2\n 4 ok x?1";
+    assert_eq!(evidence(Causal, &format!("{writes}\n {reads}")), [1, 7, 3, 11]);
+}
+
 #[test]
 fn of_other_cycles() {
     headline(
