@@ -15,7 +15,7 @@
 //! 1. A node keeps its hub up to date.
 //! 2. A node without a hub keeps every node up to date. A node that others use as their hub keeps
 //!    those nodes up to date.
-//! 3. A node keeps the nodes up to date that its hub cannot reach.
+//! 3. A node keeps the nodes up to date that its hub cannot reach, once they have answered it.
 //!
 //! These rules bring every entry to every node on any connected graph of working links. Proof: let
 //! two nodes x and y be connected, and let x have an entry that y lacks. Follow the chain of hubs
