@@ -2,7 +2,9 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
+use clap::ValueEnum;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::bands::{Band, bands};
@@ -16,7 +18,7 @@ use crate::checker::Verdict;
 use crate::excerpt::{printable, sentence};
 use crate::history::{Op, Process};
 use crate::limits::Limits;
-use crate::options::Options;
+use crate::options::{Latency, Options};
 use crate::results::Results;
 use crate::world::World;
 
@@ -277,16 +279,16 @@ impl<'a> Report<'a> {
 
     fn setup(&self) -> Markup {
         let options = self.world.options();
-        let nemesis: Vec<&str> = options.nemesis.iter().map(|fault| fault.name()).collect();
-        let nemesis = if nemesis.is_empty() { "none".to_owned() } else { nemesis.join(", ") };
+        let workload = self.world.workload();
+        let settings = [vec![workload.name().to_owned()], workload.settings()].concat();
         let rows = [
-            ("workload", format!("{:?}", self.world.workload())),
+            ("workload", settings.join(", ")),
             ("nodes", options.nodes.iter().map(|id| sentence(id)).collect::<Vec<_>>().join(", ")),
             ("client threads", options.concurrency.to_string()),
-            ("rate", format!("{:.4} operations a second", options.rate)),
-            ("time limit", format!("{:?}", options.time_limit)),
-            ("latency", format!("{} ms, {:?}", options.latency.mean_ms, options.latency.dist)),
-            ("possible faults", format!("{nemesis}, every {:?}", options.nemesis_interval)),
+            ("rate", format!("{} operations a second", (options.rate * 1e4).round() / 1e4)),
+            ("time limit", in_seconds(options.time_limit)),
+            ("latency", latency(options.latency)),
+            ("possible faults", possible_faults(options)),
             ("seed", options.seed.to_string()),
         ];
         html! {
@@ -319,15 +321,40 @@ const fn class(verdict: Verdict) -> &'static str {
     }
 }
 
+/// A time in seconds, in words.
+fn in_seconds(time: Duration) -> String {
+    format!("{} s", (time.as_secs_f64() * 1000.0).round() / 1000.0)
+}
+
+/// The latency of messages between nodes, in words.
+fn latency(Latency { mean_ms, dist }: Latency) -> String {
+    let dist = dist.to_possible_value();
+    let dist = dist.map(|value| format!(", {}", value.get_name())).unwrap_or_default();
+    format!("{mean_ms} ms{dist}")
+}
+
+/// The faults that the test may inject and the time between them, in words.
+fn possible_faults(Options { nemesis, nemesis_interval, .. }: &Options) -> String {
+    let names: Vec<&str> = nemesis.iter().map(|fault| fault.name()).collect();
+    if names.is_empty() {
+        return "none".into();
+    }
+    format!(
+        "{}; one begins or ends every {} on average",
+        names.join(", "),
+        in_seconds(*nemesis_interval)
+    )
+}
+
 /// Describes the test in one sentence.
 fn test_summary(options: &Options) -> String {
     let Options { nodes, rate, time_limit, latency, nemesis, .. } = options;
     let mut text = format!(
-        "{} node{}, {} operations a second for {} s, {} ms between nodes",
+        "{} node{}, {} operations a second for {}, {} ms between nodes",
         nodes.len(),
         if nodes.len() == 1 { "" } else { "s" },
         (rate * 100.0).round() / 100.0,
-        (time_limit.as_secs_f64() * 1000.0).round() / 1000.0,
+        in_seconds(*time_limit),
         latency.mean_ms
     );
     let names: Vec<&str> = nemesis.iter().map(|fault| fault.name()).collect();
@@ -415,8 +442,6 @@ pub(super) fn seconds_of(nanos: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
     use serde::{Deserialize, Serialize};
     use serde_json::Value;
@@ -425,7 +450,7 @@ mod tests {
     use crate::Test;
     use crate::nemesis::Fault;
     use crate::simulate::simulate;
-    use crate::workload::Echo;
+    use crate::workload::{Echo, TxnRwRegister};
 
     /// A node that replies to each echo with the same text.
     struct Parrot(&'static str);
@@ -493,6 +518,34 @@ mod tests {
             world.trace().unwrap().messages().len()
         );
         assert!(data["bands"].as_array().unwrap().iter().any(|band| band["kind"] == "crash"));
+    }
+
+    #[test]
+    fn the_page_tells_the_options_in_words() {
+        let page = |nemesis: &[Fault]| {
+            let nemesis = nemesis.iter().copied().collect();
+            let nemesis_interval = Duration::from_millis(2500);
+            let options = Options { nemesis, nemesis_interval, rate: 0.1, ..Options::default() };
+            let test = Test::new(TxnRwRegister::default(), options);
+            let world = World::new(test, Duration::ZERO);
+            let results = world.results();
+            Report::new(&world, &results).to_html().unwrap()
+        };
+        let row = |name: &str, value: &str| format!("<tr><td>{name}</td><td>{value}</td></tr>");
+        let workload = "txn-rw-register, --consistency-models strict-serializable, \
+                        --key-count 10, --max-writes-per-key 16, --max-txn-length 4";
+        let quiet = page(&[]);
+        for (name, value) in [
+            ("workload", workload),
+            ("rate", "0.1 operations a second"),
+            ("time limit", "60 s"),
+            ("latency", "0 ms, constant"),
+            ("possible faults", "none"),
+        ] {
+            assert!(quiet.contains(&row(name, value)), "{name}: {value}");
+        }
+        let faults = "partition, pause; one begins or ends every 2.5 s on average";
+        assert!(page(&[Fault::Partition, Fault::Pause]).contains(&row("possible faults", faults)));
     }
 
     #[test]

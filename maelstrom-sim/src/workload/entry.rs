@@ -100,3 +100,22 @@ impl Entry {
         (self.read)(matches)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::workload::built_in;
+
+    #[test]
+    fn the_settings_of_a_workload_are_all_of_its_flags() {
+        for entry in built_in() {
+            let flags = entry.flags().into_iter().map(|flag| {
+                let values = flag.get_default_values().iter().filter_map(|value| value.to_str());
+                format!("--{} {}", flag.get_long().unwrap(), values.collect::<String>())
+            });
+            let settings: BTreeSet<String> = entry.workload().settings().into_iter().collect();
+            assert_eq!(settings, flags.collect(), "{}", entry.workload().name());
+        }
+    }
+}

@@ -27,6 +27,15 @@ impl Default for Keys {
 }
 
 impl Keys {
+    /// The flags that set these options.
+    pub(super) fn settings(self) -> Vec<String> {
+        let Self { key_count, max_writes_per_key } = self;
+        vec![
+            format!("--key-count {key_count}"),
+            format!("--max-writes-per-key {max_writes_per_key}"),
+        ]
+    }
+
     /// The keys of one run of a sweep.
     pub(super) fn draw(rng: &mut SimRng) -> Self {
         let key_count = rng.random_range(1..=10_u8).into();

@@ -151,6 +151,16 @@ pub fn built_in() -> Vec<Entry> {
     ]
 }
 
+/// The lengths of values, in words. `None`: the values are numbers.
+fn lengths_in_words(lengths: &[usize]) -> Option<String> {
+    let (min, max) = (lengths.iter().min()?, lengths.iter().max()?);
+    Some(if min == max {
+        format!("values of {min} bytes")
+    } else {
+        format!("values of {min} to {max} bytes")
+    })
+}
+
 /// How long a client waits for a reply, unless the workload overrides it.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -181,6 +191,12 @@ pub trait Workload: Any + Debug + Send + Sync {
 
     /// Judges the history of a test.
     fn check(&self, history: &History) -> WorkloadResults;
+
+    /// The options of the workload for the report, each as the flag that sets it
+    /// (`--key-count 10`), or in words if it has no flag.
+    fn settings(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Charts for the report, of values that the workload measures over the time of a test.
     fn charts(&self, history: &History) -> Vec<Chart> {

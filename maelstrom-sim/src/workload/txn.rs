@@ -57,6 +57,16 @@ impl Default for TxnOptions {
 }
 
 impl TxnOptions {
+    /// The flags that set these options.
+    pub(super) fn settings(&self) -> Vec<String> {
+        let Self { keys, consistency_models, max_txn_length } = self;
+        let models: Vec<&str> = consistency_models.iter().map(|model| model.name()).collect();
+        let mut settings = vec![format!("--consistency-models {}", models.join(","))];
+        settings.extend(keys.settings());
+        settings.push(format!("--max-txn-length {max_txn_length}"));
+        settings
+    }
+
     /// The options of one run of a sweep.
     pub(super) fn draw(&self, rng: &mut SimRng) -> Self {
         Self { keys: Keys::draw(rng), ..self.clone() }

@@ -3,6 +3,7 @@
 
 mod topology;
 
+use clap::ValueEnum;
 use maelstrom_core::NodeId;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
@@ -10,7 +11,10 @@ use serde_json::Value;
 
 pub use self::topology::Topology;
 
-use super::{Field, FinalOps, Generator, Invocation, RequestBody, Rpc, Schema, Workload, numbered};
+use super::{
+    Field, FinalOps, Generator, Invocation, RequestBody, Rpc, Schema, Workload, lengths_in_words,
+    numbered,
+};
 use crate::chart::Chart;
 use crate::checker::{WorkloadResults, set_full};
 use crate::history::History;
@@ -67,6 +71,12 @@ impl Workload for Broadcast {
 
     fn rpcs(&self) -> &'static [Rpc] {
         RPCS
+    }
+
+    fn settings(&self) -> Vec<String> {
+        let topology = self.topology.to_possible_value();
+        let topology = topology.map(|value| format!("--topology {}", value.get_name()));
+        topology.into_iter().chain(lengths_in_words(&self.lengths)).collect()
     }
 
     fn generator(&self, options: &Options) -> Box<dyn Generator> {

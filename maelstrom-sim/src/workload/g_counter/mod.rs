@@ -43,6 +43,10 @@ impl Workload for GCounter {
         RPCS
     }
 
+    fn settings(&self) -> Vec<String> {
+        self.factor.map(|factor| format!("adds are multiples of {factor}")).into_iter().collect()
+    }
+
     fn generator(&self, _options: &Options) -> Box<dyn Generator> {
         Box::new(Counting { next_add, factor: self.factor.unwrap_or(1) })
     }

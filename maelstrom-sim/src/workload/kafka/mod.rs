@@ -36,7 +36,7 @@ use self::values::{Assign, Offsets, Polled, highest, value_of};
 use super::rpc::TOO_WIDE;
 use super::{
     Field, FinalOps, Generator, Invocation, Keys, RequestBody, Rpc, Schema, Step, Workload,
-    numbered, raw,
+    lengths_in_words, numbered, raw,
 };
 use crate::chart::Chart;
 use crate::checker::WorkloadResults;
@@ -424,6 +424,14 @@ impl Workload for Kafka {
 
     fn rpcs(&self) -> &'static [Rpc] {
         RPCS
+    }
+
+    fn settings(&self) -> Vec<String> {
+        let mut settings = self.keys.settings();
+        let harmless = || format!("harmless findings: {}", self.harmless.join(", "));
+        settings.extend((!self.harmless.is_empty()).then(harmless));
+        settings.extend(lengths_in_words(&self.lengths));
+        settings
     }
 
     fn generator(&self, options: &Options) -> Box<dyn Generator> {

@@ -104,6 +104,10 @@ impl Workload for LinKv {
         ))
     }
 
+    fn settings(&self) -> Vec<String> {
+        self.has_finale.then(|| "final operations".into()).into_iter().collect()
+    }
+
     fn generator(&self, options: &Options) -> Box<dyn Generator> {
         Box::new(Groups::new(options, self.has_finale))
     }

@@ -75,6 +75,12 @@ impl Workload for TxnListAppend {
         RPCS
     }
 
+    fn settings(&self) -> Vec<String> {
+        let mut settings = self.options.settings();
+        settings.extend(self.final_reads.then(|| "final reads".into()));
+        settings
+    }
+
     fn generator(&self, _options: &Options) -> Box<dyn Generator> {
         Box::new(Transactions::new(&self.options, "append", self.final_reads))
     }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::rpc::list;
 use super::txn::{Transactions, TxnOptions};
-use super::{Field, Generator, Rpc, Schema, Workload};
+use super::{Field, Generator, Rpc, Schema, Workload, lengths_in_words};
 use crate::checker::WorkloadResults;
 use crate::checker::txn::{self, Model};
 use crate::history::History;
@@ -83,6 +83,13 @@ impl Workload for TxnRwRegister {
 
     fn rpcs(&self) -> &'static [Rpc] {
         RPCS
+    }
+
+    fn settings(&self) -> Vec<String> {
+        let mut settings = self.options.settings();
+        settings.extend(self.final_reads.then(|| "final reads".into()));
+        settings.extend(lengths_in_words(&self.lengths));
+        settings
     }
 
     fn generator(&self, _options: &Options) -> Box<dyn Generator> {

@@ -43,6 +43,10 @@ impl Workload for UniqueIds {
         RPCS
     }
 
+    fn settings(&self) -> Vec<String> {
+        self.final_ids.then(|| "final ids".into()).into_iter().collect()
+    }
+
     fn generator(&self, _options: &Options) -> Box<dyn Generator> {
         Box::new(self.clone())
     }
