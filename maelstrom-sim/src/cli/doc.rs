@@ -11,6 +11,8 @@ use clap::Args;
 use super::find;
 use crate::workload::{Entry, Field, Rpc};
 
+const README: &str = include_str!("../../README.md");
+
 #[derive(Args, Debug)]
 pub(super) struct DocArgs {
     /// The workload. Without it: a list of all workloads.
@@ -66,8 +68,37 @@ fn page(entry: &Entry) -> String {
             let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
             text.push_str(&format!("    --{name}\n{}", wrap(&(help + "."), 8)));
         }
+        text.push('\n');
+    }
+    text + &differences(workload.name())
+}
+
+/// The section about the rules that differ from Maelstrom's.
+fn differences(workload: &str) -> String {
+    let mut text = wrap(
+        "This checker is stricter than Maelstrom: without --as-maelstrom, it also finds what this \
+         list names. Where Maelstrom's own checker fails (exit code 2), this one may be kinder: it \
+         judges the rest.",
+        0,
+    );
+    text.push('\n');
+    for (workloads, finding, names) in stricter_rules() {
+        if workloads == "all" || workloads.contains(&format!("`{workload}`")) {
+            let names = if names.is_empty() { String::new() } else { format!(" ({names})") };
+            text.push_str(&wrap(&format!("* {finding}{names}"), 4));
+        }
     }
     text
+}
+
+/// The table of stricter rules in the crate's README: the workloads, the finding, and its names.
+fn stricter_rules() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let lines = README.lines().skip_while(|line| !line.starts_with("| workload | only"));
+    let rows = lines.skip(2).map_while(|line| line.strip_prefix('|')?.strip_suffix('|'));
+    rows.filter_map(|row| {
+        let mut cells = row.split('|').map(str::trim);
+        Some((cells.next()?, cells.next()?, cells.next()?))
+    })
 }
 
 /// The section about one request and its reply.
@@ -109,4 +140,35 @@ fn wrap(text: &str, indent: usize) -> String {
     }
     writeln!(lines, "{:indent$}{line}", "").ok();
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::built_in;
+
+    #[test]
+    fn a_page_lists_the_rules_of_its_workload_that_are_stricter_than_maelstroms() {
+        let pages: Vec<String> = built_in().iter().map(page).collect();
+        let pages: Vec<String> = pages
+            .iter()
+            .map(|page| page.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        let rules: Vec<_> = stricter_rules().collect();
+        assert!(rules.len() > 10);
+        for (workloads, finding, _) in rules {
+            let count = pages.iter().filter(|page| page.contains(finding)).count();
+            let names = built_in();
+            let mut names = names.iter().map(|entry| entry.workload().name());
+            let is_of_all = workloads == "all";
+            let is_known = names.any(|name| workloads.contains(&format!("`{name}`")));
+            assert!(
+                is_of_all && count == pages.len() || is_known && count > 0,
+                "{workloads}: {finding}"
+            );
+        }
+        let entries = built_in();
+        let echo = page(entries.iter().find(|entry| entry.workload().name() == "echo").unwrap());
+        assert!(echo.contains("`replied-twice`") && !echo.contains("`poll-skip`"), "{echo}");
+    }
 }

@@ -273,6 +273,14 @@ mod tests {
     }
 
     #[test]
+    fn no_help_names_a_file_of_the_repository() {
+        for sub_command in command(&built_in()).get_subcommands_mut() {
+            let help = sub_command.render_long_help().to_string();
+            assert!(!help.contains(".md"), "{help}");
+        }
+    }
+
+    #[test]
     fn a_flag_has_one_meaning() {
         assert_eq!(clash(&built_in()), None);
         let both = [Entry::of::<Quorum>(), Entry::of::<OtherQuorum>()];

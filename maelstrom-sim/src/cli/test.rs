@@ -66,7 +66,7 @@ pub(super) struct TestArgs {
     #[arg(long, value_name = "EXPECTED", value_parser = availability)]
     availability: Option<Expected>,
     /// Judge exactly as Maelstrom does, quirks included. Without this flag, some rules are
-    /// stricter: maelstrom-sim/README.md lists them.
+    /// stricter: the sub-command doc lists those of a workload.
     #[arg(long)]
     as_maelstrom: bool,
     /// Show the stderr of the nodes. The folder node-logs holds it in any case.

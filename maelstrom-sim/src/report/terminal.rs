@@ -50,7 +50,9 @@ pub fn brief(world: &World, results: &Results, limits: &Limits) -> String {
     if results.valid != results.maelstrom_valid {
         let how = if results.valid > results.maelstrom_valid { "stricter" } else { "kinder" };
         lines.push(format!(
-            "This checker is {how} than Maelstrom here (see maelstrom-sim/README.md). With --as-maelstrom: {}",
+            "This checker is {how} than Maelstrom here (see the sub-command doc {}). With \
+             --as-maelstrom: {}",
+            world.workload().name(),
             closing_line(results.maelstrom_valid)
         ));
     }
@@ -166,9 +168,28 @@ pub const fn exit_code(verdict: Verdict) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
+    use crate::Test;
+    use crate::options::Options;
+    use crate::workload::Echo;
+
+    #[test]
+    fn a_verdict_that_differs_from_maelstroms_names_the_command_that_lists_the_rules() {
+        let test = Test::new(Echo::default(), Options::default());
+        let world = World::new(test, Duration::ZERO);
+        let results =
+            Results { valid: Verdict::Invalid, maelstrom_valid: Verdict::Valid, ..world.results() };
+        let text = brief(&world, &results, &Limits::default());
+        assert!(
+            text.contains("stricter than Maelstrom here (see the sub-command doc echo)"),
+            "{text}"
+        );
+        assert!(!text.contains(".md"), "{text}");
+    }
 
     #[test]
     fn what_is_short_stands_in_one_line_and_the_whole_stays_json() {
