@@ -55,7 +55,7 @@ pub(crate) const NAME_CHARS_MAX: usize = 32;
 const MSG_ID_BYTES_MAX: usize = 20;
 
 /// The id of a client's request, such as `n1/c3/17`. Long names are cut off. A request without a
-/// `msg_id` has `-` in its place.
+/// `msg_id` has `-` in its place. The [module](self) tells where it appears in logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestId<'a> {
     pub(crate) node: &'a str,

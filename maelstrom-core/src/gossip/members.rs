@@ -160,10 +160,17 @@ impl<S: State> Gossip<S> {
         let lost_by_hub: BTreeSet<NodeId> =
             hub.map(|hub| hub.lost.iter().cloned().collect()).unwrap_or_default();
         let ids = self.peers.ids();
+        let mut is_newly_lost = false;
         for id in &ids {
+            let is_lost = lost_by_hub.contains(id);
             if let Some(mut peer) = self.peers.get_mut(id) {
-                peer.note_hub_reaches(now, !lost_by_hub.contains(id));
+                is_newly_lost |= is_lost && !peer.is_lost_by_hub();
+                peer.note_hub_reaches(now, !is_lost);
             }
+        }
+        if is_newly_lost && ids.len() <= ROLL_CALL_PEERS_MAX {
+            // So few nodes may all ask all lost peers at once.
+            (self.probe_all, self.probe_at) = (true, Some(now));
         }
         let lost: Vec<NodeId> = self.peers.down().cloned().collect();
         if lost != self.lost.0 {
@@ -227,7 +234,9 @@ impl<S: State> Gossip<S> {
             return;
         }
         let delay = self.probe_delay(node);
-        let at = *self.probe_at.get_or_insert(now.saturating_add(delay));
+        // Nodes that lose a peer at the same time ask it at different times.
+        let first = delay.mul_f64(node.rng().random_range(0.0..1.0));
+        let at = *self.probe_at.get_or_insert(now.saturating_add(first));
         if at > now {
             return;
         }

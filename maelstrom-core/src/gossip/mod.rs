@@ -54,8 +54,9 @@
 //!   is up again once it answers a message that was sent since. A hub that goes down repeatedly is
 //!   trusted less each time.
 //! * *The hub cannot reach a peer.* Each of its leaves might reach it. They do not try all at once:
-//!   each leaf asks one such peer at a time, drawn at random, at the rate of probes. It keeps the
-//!   peer up to date once the peer has answered. So the first pair that reach each other connect
+//!   each leaf asks one such peer at a time, drawn at random, at the rate of probes. (In a cluster of
+//!   at most nine nodes, each leaf asks all of them at once.) It keeps a peer up to date once the
+//!   peer has answered. So the first pair that reach each other connect
 //!   the two sides soon, and a peer that nobody reaches costs few messages.
 //! * *A node restarts.* Its records restore its own log, which never grows again. New entries go to
 //!   a new log with a new incarnation. If the state is monotonic, the records also hold all entries

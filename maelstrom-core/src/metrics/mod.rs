@@ -111,7 +111,8 @@ pub const OTHER: &str = "other";
 /// numbers.
 ///
 /// The name follows the conventions of Prometheus: a prefix that names the application, the unit in
-/// the plural (`_seconds`, `_bytes`), and `_total` at the end of a counter.
+/// the plural (`_seconds`, `_bytes`), and `_total` at the end of a counter. The [module](self) shows
+/// one in use.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metric {
     /// The name.
