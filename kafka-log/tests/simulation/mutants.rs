@@ -167,7 +167,7 @@ fn a_broken_rule_is_noticed_by_the_sweep_of_all_faults() {
         (Rule::LeadWithWholeLog, 1),
         (Rule::SoleFollower, 0),
         (Rule::CompareAndSet, 10),
-        (Rule::CountProposed, 684),
+        (Rule::CountProposed, 693),
         (Rule::TruncateByEpoch, 3_222),
     ] {
         let find = |seed| with_all_faults(Rules::without(rule), seed);
@@ -181,7 +181,7 @@ fn a_broken_rule_is_noticed_by_the_sweep_of_all_faults() {
 #[test]
 fn a_broken_rule_about_lost_records_is_noticed_by_the_sweep_with_a_bad_disk() {
     for (rule, first) in
-        [(Rule::MinInSync, 18), (Rule::ClearEligible, 84), (Rule::PersistEpoch, 5_341)]
+        [(Rule::MinInSync, 18), (Rule::ClearEligible, 84), (Rule::PersistEpoch, 5_685)]
     {
         let find = |seed| with_a_bad_disk(Rules::without(rule), seed);
         is_noticed(rule, "a bad disk", first, find);
