@@ -194,7 +194,7 @@ fn a_broken_rule_about_damage_is_noticed_by_the_sweep_with_a_damaged_file() {
     let rule = Rule::WholeRecords;
     let find = |seed| with_a_damaged_file(Reader::Cuts, Rules::without(rule), seed);
     // The seeds before this one show nothing.
-    is_noticed(rule, "a damaged file", 78, find);
+    is_noticed(rule, "a damaged file", 86, find);
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn a_broken_rule_about_the_whole_log_is_noticed_by_the_sweep_with_power_losses()
 #[test]
 fn a_broken_rule_about_joining_is_noticed_where_the_others_crash_then() {
     // The seeds before the second number show nothing.
-    for (rule, first) in [(Rule::CountJoining, 458), (Rule::JoinCaughtUp, 1_075)] {
+    for (rule, first) in [(Rule::CountJoining, 634), (Rule::JoinCaughtUp, 1_075)] {
         let find = |seed| {
             with_staged(
                 crate::staged::with_joins,
