@@ -29,13 +29,7 @@ struct All {
 #[derive(Parser)]
 struct Described {
     #[command(flatten)]
-    _node: NodeArgs,
-    #[command(flatten)]
-    _data: DataArgs,
-    #[command(flatten)]
-    _gossip: GossipArgs,
-    #[command(flatten)]
-    _state: StateArgs,
+    _all: All,
 }
 
 /// The texts of `-h` and `--help`.

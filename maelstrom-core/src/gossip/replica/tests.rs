@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::message::NodeId;
 
 /// Ten bytes and the overhead of an entry.
 const FOOTPRINT: usize = 58;
