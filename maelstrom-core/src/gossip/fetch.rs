@@ -130,6 +130,17 @@ enum Taken<P> {
     Whole(Vec<P>),
 }
 
+/// The use of a received piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gain {
+    /// The piece is of use.
+    News,
+    /// This node has, or is about to have, everything that the piece could bring.
+    Nothing,
+    /// The piece does not fit: something before it is missing.
+    Gap,
+}
+
 /// An incomplete snapshot.
 #[derive(Debug)]
 struct Loading<P> {
@@ -280,13 +291,14 @@ impl<S: State> Gossip<S> {
             let round_trip = peer.round_trip.estimate().or(self.usual_round_trip);
             let most = batches_max(batch_bytes, round_trip.unwrap_or_default());
             let batches = self.fetching.window.batches(most);
-            let coming = self.following.beyond(self.replica.version());
+            let life = peer.life();
+            drop(peer);
+            let coming = self.coming_version();
             let position = if coming.is_empty() {
-                self.fetching.position(&id, peer.life(), self.replica.version())
+                self.fetching.position(&id, life, self.replica.version())
             } else {
                 None
             };
-            drop(peer);
             if position.is_some() {
                 node.mark(marks::GOES_ON);
             }
@@ -401,7 +413,16 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// Takes a piece of a snapshot. Returns whether it fits.
+    /// The version to name in a fetch during a merge: the rows of the coming version that exceed
+    /// the node's own. If none does, because entries arrived another way, all rows: a fetch that
+    /// names none would get another snapshot, which this node takes only after the merge.
+    fn coming_version(&self) -> VersionVector {
+        let beyond = self.following.beyond(self.replica.version());
+        let is_caught_up = self.fetching.is_merging() && beyond.is_empty();
+        if is_caught_up { self.following.version().clone() } else { beyond }
+    }
+
+    /// Takes a piece of a snapshot. Returns of what use it is.
     ///
     /// A complete snapshot is merged a few pieces at a time, so that clients get replies in
     /// between. A monotonic state shows all pieces at once. No piece is merged before the snapshot
@@ -414,7 +435,11 @@ impl<S: State> Gossip<S> {
         life: u64,
         have: &VersionVector,
         piece: Piece<S>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Gain, Error> {
+        if have.is_covered_by([self.replica.version(), self.following.version()]) {
+            self.fetching.loading.remove(src);
+            return Ok(Gain::Nothing);
+        }
         let Piece { position, next, part } = piece;
         let loading = &mut self.fetching.loading;
         if loading.len() >= LOADING_MAX && !loading.contains_key(src) {
@@ -424,28 +449,27 @@ impl<S: State> Gossip<S> {
         let pieces = match self.fetching.take((src, life), have, (position, next), part) {
             Taken::Not => {
                 node.mark(marks::UNFIT);
-                return Ok(false);
+                return Ok(Gain::Gap);
             }
-            Taken::Part => return Ok(true),
+            Taken::Part => return Ok(Gain::News),
             Taken::Whole(pieces) => pieces,
         };
         node.mark(marks::WHOLE);
         if S::MONOTONIC {
-            if self.fetching.joining.is_none() {
-                self.following.expect(have);
-                let joining =
-                    Joining { from: src.clone(), pieces, recorded: 0, version: have.clone() };
-                self.fetching.joining = Some(joining);
-                self.merge_next(node)?;
+            if self.fetching.joining.is_some() {
+                return Ok(Gain::Nothing);
             }
-            return Ok(true);
+            self.following.expect(have);
+            let (from, version) = (src.clone(), have.clone());
+            self.fetching.joining = Some(Joining { from, pieces, recorded: 0, version });
+            return self.merge_next(node).map(|()| Gain::News);
         }
         self.following.expect(have);
         self.fetching.merging.extend(pieces.into_iter().map(|piece| (piece, None)));
         if let Some((_, covers)) = self.fetching.merging.back_mut() {
             *covers = Some(have.clone());
         }
-        self.merge_next(node).map(|()| true)
+        self.merge_next(node).map(|()| Gain::News)
     }
 
     /// Does the next step with a complete snapshot.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::Rng;
 use tracing::{info, warn};
 
-use super::fetch::Wait;
+use super::fetch::{Gain, Wait};
 use super::marks;
 use super::members::slack;
 use super::metrics;
@@ -72,8 +72,8 @@ impl<S: State> Gossip<S> {
         // A late piece from an earlier life must not replace the current snapshot.
         if let Some(piece) = message.piece.filter(|_| standing != Standing::Unclear) {
             let taken = self.receive_piece(node, src, message.life, &message.have, piece);
-            is_piece = taken == Ok(true);
-            is_gap |= !is_piece;
+            is_piece = taken == Ok(Gain::News);
+            is_gap |= !matches!(taken, Ok(Gain::News | Gain::Nothing));
             result = result.and(taken.map(drop));
         }
         // A peer whose answer brings nothing has no more entries, so it is not asked again at once.

@@ -1,5 +1,8 @@
 //! Tests that a node keeps up with the others while it merges a snapshot for long.
 
+use serde_json::{Value, json};
+
+use super::hostile::words;
 use super::monotonic::Whole;
 use super::*;
 
@@ -143,4 +146,60 @@ fn merges_of_any_length_lose_nothing_whatever_fails() {
 #[test]
 fn merges_piece_by_piece_of_any_length_lose_nothing_whatever_fails() {
     merges_lose_nothing::<Set>(false);
+}
+
+/// Three nodes that all have a value of each of them.
+fn converged<S: Values>() -> Cluster<S> {
+    let mut cluster: Cluster<S> = Cluster::new(1, 3, Config::default(), steady(10));
+    (0..3).for_each(|index| _ = cluster.append(index));
+    cluster.run_for(secs(10));
+    cluster.assert_converged();
+    cluster
+}
+
+/// Such a cluster, where node 0 merges a snapshot of node 1 with an entry of `n9`. Two `pieces`
+/// keep it busy.
+fn merging<S: Values>(pieces: [Value; 2]) -> Cluster<S> {
+    let mut cluster = converged();
+    let [first, last] = pieces;
+    let first = json!({"position": 0, "next": 1, "part": first});
+    for piece in [first, json!({"position": 1, "part": last})] {
+        let message = words(&cluster, 1, json!({"have": [["n9", 1, 1]], "piece": piece}));
+        cluster.hear(0, &name(1), &message);
+    }
+    assert!(cluster.engine(0).is_merging());
+    cluster
+}
+
+/// A fetch that names nothing would get another snapshot, and another one after that, until the
+/// merge ends.
+fn takes_no_snapshot_while_it_merges_one<S: Values>(pieces: [Value; 2]) {
+    let mut cluster = merging::<S>(pieces);
+    // The entry of the snapshot arrives from the other node, which has more.
+    let run = json!({"origin": {"node": "n9", "incarnation": 1}, "start": 0, "entries": [91]});
+    let have = json!([["n8", 1, 7], ["n9", 1, 1]]);
+    let message = words(&cluster, 2, json!({"have": have, "runs": [run], "answer_within": 0}));
+    cluster.hear(0, &name(2), &message);
+    assert!(cluster.engine(0).is_merging());
+    let sent = cluster.intercept(0, 2).remove(0).line;
+    let sent = String::from_utf8(sent).unwrap();
+    assert!(sent.contains(r#""fetch":{"coming":[["n9",1,1]]"#), "{sent}");
+}
+
+#[test]
+fn a_node_that_merges_a_snapshot_fetches_no_other_even_if_entries_overtake_it() {
+    takes_no_snapshot_while_it_merges_one::<Set>([json!([90]), json!([91])]);
+    takes_no_snapshot_while_it_merges_one::<Whole>([
+        json!([0, false, [90]]),
+        json!([1, true, [91]]),
+    ]);
+}
+
+#[test]
+fn a_snapshot_that_brings_nothing_is_not_merged() {
+    let mut cluster: Cluster<Whole> = converged();
+    let piece = json!({"position": 0, "part": [0, true, [0, 1, 2]]});
+    let message = words(&cluster, 1, json!({"piece": piece}));
+    cluster.hear(0, &name(1), &message);
+    assert!(!cluster.engine(0).is_merging());
 }

@@ -16,7 +16,7 @@ fn settled(size: usize) -> Cluster<Set> {
 }
 
 /// A message of node `from` in its current life, with some invalid fields.
-pub(super) fn words(cluster: &Cluster<Set>, from: usize, nonsense: Value) -> String {
+pub(super) fn words<S: Values>(cluster: &Cluster<S>, from: usize, nonsense: Value) -> String {
     let engine = cluster.engine(from);
     let mut body = json!({"type": "gossip", "msg_id": 9, "life": engine.life, "sent": 5, "view": 1,
         "have": engine.replica.version()});
