@@ -24,7 +24,7 @@ pub const REPORT: &str = "report.html";
 pub const PROGRESS: &str = "progress.json";
 /// The command for a shell that repeats a run in virtual time: only the test program can.
 pub const REPLAY: &str = "replay.txt";
-/// The finding of a run in virtual time, if it has one. The first line is in short what is wrong.
+/// The finding of a run in virtual time, if it has one. The first line is a summary.
 pub const FINDING: &str = "finding.txt";
 /// The command that started the run.
 pub const COMMAND: &str = "command.json";

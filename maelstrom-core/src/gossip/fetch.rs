@@ -422,7 +422,7 @@ impl<S: State> Gossip<S> {
         if is_caught_up { self.following.version().clone() } else { beyond }
     }
 
-    /// Takes a piece of a snapshot. Returns of what use it is.
+    /// Takes a piece of a snapshot. Returns the use of the piece.
     ///
     /// A complete snapshot is merged a few pieces at a time, so that clients get replies in
     /// between. A monotonic state shows all pieces at once. No piece is merged before the snapshot

@@ -1,4 +1,4 @@
-//! Tests what a peer's messages, and its silence, show about it.
+//! Tests the conclusions about a peer from its messages, and from its silence.
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
 
 use super::super::Config;

@@ -1,4 +1,4 @@
-//! Tests what slow, stalled and failing disks do to a whole run.
+//! Tests whole runs with slow, stalled and failing disks.
 
 use super::*;
 use crate::history::Process;
