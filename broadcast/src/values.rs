@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_during_a_transfer_comes_in_a_later_piece() {
+    fn values_that_are_added_during_a_transfer_come_in_a_later_piece() {
         let mut from = values(&["1", "2"]);
         let (_, next) = from.piece(0, 1);
         from.insert("3");

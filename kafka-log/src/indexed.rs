@@ -303,7 +303,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_index_finds_what_looking_at_all_values_finds(
+        fn the_index_finds_the_same_as_a_look_at_all_values(
             steps in prop::collection::vec(any_step(), 0..40),
         ) {
             let (mut map, mut naive) = (Indexed::default(), BTreeMap::new());

@@ -128,7 +128,7 @@ fn an_acknowledgement_counts_for_the_incarnation_that_is_in_sync() {
 }
 
 #[test]
-fn an_acknowledgement_of_what_was_not_sent_does_not_count() {
+fn an_acknowledgement_of_unsent_entries_does_not_count() {
     let (log, mut leader) = (log_of(5), leader(&[2], 1, Rules::default()));
     leader.acknowledged(&node(2), &ack(EPOCH, 5), &log);
     assert_eq!(leader.committed(5), Some(0));
@@ -154,7 +154,7 @@ fn let_in(leader: &mut Leader, high: Position, end: Position) -> Option<Metadata
 
 /// KIP-903: the leader appends entries while a replica joins.
 #[test]
-fn a_replica_that_joins_must_have_what_is_committed_meanwhile() {
+fn a_replica_that_joins_must_have_the_entries_committed_meanwhile() {
     depends_on(Rule::CountJoining, |rules| {
         let (mut log, mut leader) = (log_of(5), leader(&[2], 1, rules));
         acknowledge(&mut leader, 2, &log, 5);
@@ -201,7 +201,7 @@ fn a_change_whose_outcome_is_not_known_counts() {
 }
 
 #[test]
-fn a_follower_is_told_to_commit_what_it_has_only_if_it_is_the_only_one() {
+fn a_follower_is_told_to_commit_its_entries_only_if_it_is_the_only_one() {
     depends_on(Rule::SoleFollower, |rules| {
         let (log, mut leader) = (log_of(5), leader(&[2, 3], 1, rules));
         send_all(&mut leader, 2, &log).iter().all(|append| !append.sole_follower)

@@ -174,7 +174,7 @@ fn a_restart_does_not_make_a_follower_follow_an_older_leader() {
 }
 
 #[test]
-fn a_proposal_names_everyone_who_may_be_in_sync() {
+fn a_proposal_names_all_replicas_that_may_be_in_sync() {
     let mut partition = recovered(follower(1));
     let from = Metadata::first(7, id("n1", 1), [id("n2", 2)]);
     let names = |record: &Record| -> Vec<String> {
@@ -195,7 +195,7 @@ fn a_proposal_names_everyone_who_may_be_in_sync() {
 }
 
 #[test]
-fn a_replica_that_may_be_about_to_lead_does_not_tell_what_it_holds() {
+fn a_replica_that_may_be_about_to_lead_does_not_tell_its_entries() {
     let mut partition = recovered(follower(1));
     assert!(partition.may_report_holding());
     partition.metadata.is_swapping = true;

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_leaves_hands_over_what_it_had_and_the_rest_keeps_its_order() {
+    fn a_node_that_leaves_hands_over_its_keys_and_the_rest_keeps_its_order() {
         let (before, after) = (place(6, 3), place(5, 3));
         let gone: NodeId = "n5".into();
         for partition in 0..PARTITIONS {

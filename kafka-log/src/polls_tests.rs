@@ -117,7 +117,7 @@ fn an_answer_counts_once_and_one_that_nobody_waits_for_does_not() {
 }
 
 #[test]
-fn an_answer_may_have_nothing_and_does_not_bring_what_was_not_asked_for() {
+fn an_answer_may_have_nothing_and_brings_only_keys_that_were_asked_for() {
     // The remote poll, the answer, and the reply to the client.
     let table: [(&[&str], &[&str], &[&str]); 4] = [
         (&["a", "b"], &["a", "b"], &["a", "b", "own"]),
@@ -134,7 +134,7 @@ fn an_answer_may_have_nothing_and_does_not_bring_what_was_not_asked_for() {
 }
 
 #[test]
-fn a_poll_whose_time_is_up_ends_with_what_there_is() {
+fn a_poll_whose_time_is_up_ends_with_the_messages_so_far() {
     // The messages of this node, those that come in time, and the reply to the client.
     let table = [
         (vec!["own"], vec!["a"], answer(3, &["a", "own"])),

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_many_lines_share_is_there_once_until_a_line_is_taken() {
+    fn a_text_that_many_lines_share_is_there_once_until_a_line_is_taken() {
         const LEN: usize = 1 << 20;
         let (mut outputs, shared) = (Outputs::default(), text(b'x', LEN));
         for _ in 0..100 {

@@ -364,7 +364,7 @@ mod tests {
     const TS: &str = r#"{"type":"ts"}"#;
 
     #[test]
-    fn requests_are_what_the_services_expect() {
+    fn requests_have_the_form_that_the_services_expect() {
         for (call, service, body) in [
             (READ, "seq-kv", r#"{"type":"read","msg_id":1,"key":"k"}"#),
             (WRITE, "lww-kv", r#"{"type":"write","msg_id":1,"key":["k",1],"value":[1,2]}"#),
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_needs_no_text_and_what_else_a_reply_has_does_not_matter() {
+    fn an_error_needs_no_text_and_other_fields_of_a_reply_do_not_matter() {
         for rest in ["", r#","text":null"#, r#","text":7"#, r#","text":"no","more":[1]"#] {
             let reply = format!(r#"{{"type":"error","in_reply_to":1,"code":20{rest}}}"#);
             assert_eq!(outcome(READ, "seq-kv", Some(&reply)), Outcome::Read(Ok(None)), "{reply}");

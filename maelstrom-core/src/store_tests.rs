@@ -105,7 +105,7 @@ fn a_snapshot_takes_the_place_of_all_before_it() {
 /// The first part already contains their effects, and a handler may not understand records before
 /// it.
 #[test]
-fn what_is_committed_before_the_first_part_is_not_put_before_the_snapshot() {
+fn records_before_the_first_part_are_not_put_before_the_snapshot() {
     let dir = folder_with(100);
     let mut store = open(dir.path()).unwrap();
     read(&mut store).unwrap();
@@ -247,7 +247,7 @@ fn nodes_do_not_share_a_folder_whatever_their_names() {
 }
 
 #[test]
-fn what_another_node_or_program_keeps_is_refused_and_left_alone() {
+fn a_file_of_another_node_or_program_is_refused_and_left_alone() {
     let dir = folder_with(2);
     let error = Store::open(dir.path(), "n1", "other 7").unwrap_err().to_string();
     assert!(error.ends_with("holds the format `test 1`, not `other 7`"), "{error}");

@@ -261,7 +261,7 @@ fn the_end_of_a_step_that_nobody_waits_for_is_forgotten() {
 }
 
 #[test]
-fn a_step_wakes_what_waits_for_it() {
+fn a_step_wakes_the_tasks_that_wait_for_it() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 

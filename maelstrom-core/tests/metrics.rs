@@ -83,7 +83,7 @@ impl Drop for Process {
 }
 
 #[test]
-fn a_scrape_of_a_process_counts_what_it_was_sent() {
+fn a_scrape_of_a_process_counts_the_messages_to_it() {
     let mut node = Process::start(&[]);
     let health = node.get("/health");
     assert!(health.starts_with("HTTP/1.1 503 ") && health.contains("\"live\":true"), "{health}");
@@ -126,7 +126,7 @@ fn file_bytes(dir: &Path) -> f64 {
 }
 
 #[test]
-fn a_scrape_of_a_process_tells_what_it_did_to_its_disk() {
+fn a_scrape_of_a_process_tells_its_work_on_its_disk() {
     let dir = tempfile::tempdir().unwrap();
     let flags = ["--data-dir", dir.path().to_str().unwrap()];
     let mut node = Process::start(&flags);

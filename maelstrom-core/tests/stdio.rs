@@ -105,7 +105,7 @@ fn one_socket_is_both_stdin_and_stdout() {
 }
 
 #[test]
-fn who_shares_a_pipe_with_a_node_still_waits_for_it() {
+fn a_process_that_shares_a_pipe_with_a_node_still_waits_for_it() {
     let is_non_blocking = |fd: &dyn AsRawFd| {
         const O_NONBLOCK: u32 = 0o4000;
         let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_edn_is_an_error_and_never_a_panic() {
+    fn a_text_that_is_not_edn_is_an_error_and_never_a_panic() {
         for bad in ["", "{:a}", "[1", "\"x", "]", "1 2", "{", "#", "#{", "(]", &"[".repeat(9999)] {
             assert!(parse(bad).is_err(), "{bad}");
         }

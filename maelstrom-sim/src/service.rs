@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_gets_no_answer() {
+    fn a_message_without_sense_gets_no_answer() {
         let mut services = services();
         for (body, why) in [
             (r#"{"type":"no","msg_id":1}"#, "knows no requests of type `no`"),

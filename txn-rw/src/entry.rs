@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn its_clock_follows_from_what_it_was_made_upon() {
+    fn its_clock_follows_from_its_causes() {
         let own = Origin { node: "n1".into(), incarnation: 5 };
         let first = transaction(r#"{"clock":1,"writes":[[1,5]]}"#);
         assert!(first.follows(0, &own) && !first.follows(1, &own));

@@ -85,7 +85,7 @@ impl Process {
 }
 
 #[test]
-fn what_was_acknowledged_is_there_after_a_kill_and_after_an_end() {
+fn acknowledged_values_are_there_after_a_kill_and_after_an_end() {
     let dir = tempfile::tempdir().unwrap();
     let mut node = Process::start(dir.path());
     node.init().unwrap();

@@ -16,7 +16,7 @@ fn add(cluster: &mut Cluster, fields: &str) -> String {
 }
 
 #[test]
-fn a_node_counts_what_it_is_told_to() {
+fn a_node_counts_the_adds_of_its_clients() {
     let mut cluster = alone();
     assert_eq!(cluster.read("n1"), 0);
     for delta in [3, 0, 4, u64::from(u32::MAX)] {
@@ -174,7 +174,7 @@ fn gossip_of_a_client_is_refused() {
 }
 
 #[test]
-fn a_snapshot_is_refused_and_what_it_promised_comes_as_an_entry() {
+fn a_snapshot_is_refused_and_its_promised_adds_come_as_an_entry() {
     let mut cluster = Cluster::new(&["n1", "n2"]);
     cluster.run_for(Duration::from_secs(5));
     cluster.cut_off("n1");

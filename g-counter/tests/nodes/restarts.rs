@@ -9,7 +9,7 @@ fn three() -> Cluster {
 }
 
 #[test]
-fn a_node_adds_to_what_its_records_hold() {
+fn a_node_adds_to_the_total_of_its_records() {
     for seen_by_others in [true, false] {
         let mut cluster = three();
         cluster.add("n2", 5);
@@ -41,7 +41,7 @@ fn a_node_can_restart_again_and_again() {
 }
 
 #[test]
-fn without_records_what_others_have_seen_stays_and_what_is_added_comes_on_top() {
+fn without_records_adds_that_others_have_seen_stay_and_new_adds_come_on_top() {
     let mut cluster = three();
     cluster.add("n1", 5);
     cluster.assert_all_read(5);
@@ -53,7 +53,7 @@ fn without_records_what_others_have_seen_stays_and_what_is_added_comes_on_top() 
 }
 
 #[test]
-fn without_records_what_nobody_has_seen_is_gone_and_hides_nothing() {
+fn without_records_adds_that_nobody_has_seen_are_gone_and_hide_nothing() {
     let mut cluster = three();
     cluster.cut_off("n1");
     cluster.run_for(A_WHILE);
@@ -112,7 +112,7 @@ fn an_add_and_its_repetition_are_acknowledged_after_its_record() {
 }
 
 #[test]
-fn what_was_acknowledged_is_on_the_nodes_own_disk_and_what_was_read_need_not_be() {
+fn acknowledged_adds_are_on_the_nodes_own_disk_and_reads_need_not_be() {
     let mut cluster = three();
     cluster.add("n1", 10);
     cluster.add("n2", 5);

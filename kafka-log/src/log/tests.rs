@@ -42,7 +42,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn a_log_is_what_a_list_of_entries_would_be(
+    fn a_log_is_the_same_as_a_list_of_entries(
         steps in prop::collection::vec(any_step(), 0..120),
         from in 0..8_u64,
     ) {
@@ -138,7 +138,7 @@ proptest! {
 }
 
 #[test]
-fn only_what_is_below_the_high_watermark_is_read() {
+fn only_messages_below_the_high_watermark_are_read() {
     let mut log = PartitionLog::default();
     for seq in 0..6 {
         log.append(entry(1, seq, if seq % 2 == 0 { "a" } else { "b" }), &small(), Duration::ZERO);

@@ -133,7 +133,7 @@ impl Cluster {
 
 /// Every cluster has an empty `lin-kv`, as in each test of Maelstrom.
 #[test]
-fn a_cluster_that_is_started_again_goes_on_with_what_is_on_its_disks() {
+fn a_cluster_that_is_started_again_goes_on_with_the_records_on_its_disks() {
     let dir = tempfile::tempdir().unwrap();
     let names = NAMES.map(NodeId::from);
     for life in 0..3 {

@@ -259,7 +259,7 @@ fn a_follower_that_dies_with_its_leader_leaves_the_in_sync_set() {
 
 /// No client sends anything, but the last committed message is not shown yet.
 #[test]
-fn followers_that_come_back_without_their_leader_elect_one_and_show_what_was_committed() {
+fn followers_that_come_back_without_their_leader_elect_one_and_show_the_committed_messages() {
     let mut cluster = Cluster::three();
     for n in 0..3 {
         cluster.send("n1", n, n);

@@ -103,7 +103,7 @@ fn the_new_epoch_is_above_all_that_anybody_knows() {
 }
 
 #[test]
-fn a_snapshot_names_the_log_and_who_was_in_sync() {
+fn a_snapshot_names_the_log_and_the_replicas_in_sync() {
     let (mut cluster, _) = stopped_with_a_laggard(Config::default());
     for name in NAMES {
         cluster.start(name);
@@ -342,7 +342,7 @@ fn hide_creation(message: &mut Value) {
 
 /// A replica whose compare-and-set may still succeed can get entries as the leader.
 #[test]
-fn a_node_does_not_tell_what_it_holds_while_it_may_be_about_to_lead() {
+fn a_node_does_not_tell_its_entries_while_it_may_be_about_to_lead() {
     let mut cluster = Cluster::three();
     cluster.send("n1", 0, 0);
     cluster.run_for(A_WHILE);
@@ -420,7 +420,7 @@ fn records_of_another_log_are_refused_and_kept() {
 }
 
 #[test]
-fn a_fresh_cluster_asks_nobody_what_it_holds() {
+fn a_fresh_cluster_asks_nobody_for_entries() {
     let mut cluster = Cluster::three();
     cluster.send("n1", 0, 0);
     cluster.run_for(A_WHILE);

@@ -225,7 +225,7 @@ fn with_acks_of_the_leader_nobody_waits_for_followers() {
 }
 
 #[test]
-fn a_follower_that_lacks_what_has_been_deleted_begins_behind_it() {
+fn a_follower_that_lacks_deleted_entries_begins_behind_them() {
     let retention = Retention { segment_bytes: 40, bytes_max: Some(100), age_max: None };
     let mut cluster =
         Cluster::new(&["n1", "n2", "n3"], Config { partitions: 1, retention, ..Config::default() });
@@ -250,7 +250,7 @@ fn a_follower_that_lacks_what_has_been_deleted_begins_behind_it() {
 }
 
 #[test]
-fn a_follower_that_falls_behind_what_is_deleted_meanwhile_begins_behind_it() {
+fn a_follower_that_falls_behind_entries_deleted_meanwhile_begins_behind_them() {
     let retention = Retention { segment_bytes: 40, bytes_max: Some(100), age_max: None };
     let config = Config { partitions: 1, retention, ..Config::default() };
     let mut cluster = Cluster::new(&["n1", "n2", "n3"], config);

@@ -191,7 +191,7 @@ fn sends_for_which_there_is_no_room_are_refused_at_once_and_others_are_not() {
 }
 
 #[test]
-fn a_leader_at_which_too_many_bytes_wait_refuses_what_is_passed_on_to_it() {
+fn a_leader_at_which_too_many_bytes_wait_refuses_passed_on_messages() {
     let config = Config { pending_bytes: 1_000, ..config() };
     let mut cluster = Cluster::new(&["n1", "n2", "n3"], config);
     cluster.latency = Duration::from_millis(1);

@@ -319,7 +319,7 @@ fn a_call_and_its_reply_are_both_sealed() {
 }
 
 #[test]
-fn a_node_authenticates_what_it_sends_to_itself() {
+fn a_node_authenticates_messages_to_itself() {
     let mut node = started("n1");
     let tell = json!({"type": "tell", "dest": "n1", "text": "hello"});
     let [line] = <[_; 1]>::try_from(take(&mut node, &line("c1", "n1", &tell))).unwrap();
@@ -344,7 +344,7 @@ fn a_body_for_all_peers_is_sealed_for_each() {
 }
 
 #[test]
-fn what_comes_before_init_is_checked_after_it() {
+fn a_message_before_init_is_checked_after_it() {
     let mut node = new();
     for line in [told("hello"), line("n1", "n2", &json!({"type": "ping", "text": "forged"}))] {
         assert_eq!(take(&mut node, &line), [""; 0]);
@@ -444,7 +444,7 @@ proptest! {
 
     /// The lines are arbitrary, or a sealed line with an arbitrary insertion.
     #[test]
-    fn what_was_not_sealed_is_never_opened(line in ".*", at in any::<prop::sample::Index>()) {
+    fn a_line_without_a_seal_is_never_opened(line in ".*", at in any::<prop::sample::Index>()) {
         let node_ids: [NodeId; 2] = ["n1".into(), "n2".into()];
         let sealed = told("hello");
         let at = at.index(sealed.len());

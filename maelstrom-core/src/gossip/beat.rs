@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn who_missed_a_slot_waits_for_the_next_or_until_the_hub_is_idle() {
+    fn a_leaf_that_missed_a_slot_waits_for_the_next_or_until_the_hub_is_idle() {
         let mut slot = slot();
         assert_eq!(slot.flush_at(ms(1_200), Some(ms(200)), ms(0)), ms(1_430));
         // The hub goes on beating: now the next slot is known.

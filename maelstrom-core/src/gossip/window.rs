@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_holds_what_comes_in_a_round_trip_and_is_bounded() {
+    fn a_window_holds_the_bytes_of_a_round_trip_and_is_bounded() {
         let batches = |ms| batches_max(256 << 10, Duration::from_millis(ms));
         assert_eq!([0, 1, 20, 100, 200].map(batches), [1, 1, 2, 7, 13]);
         assert_eq!(batches(60_000), 16);

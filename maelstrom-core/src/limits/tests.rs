@@ -82,7 +82,7 @@ impl Tokens {
 
 proptest! {
     #[test]
-    fn a_bucket_is_what_counted_tokens_would_be(rate in any_rate(), gaps in any_gaps(100)) {
+    fn a_bucket_is_the_same_as_counted_tokens(rate in any_rate(), gaps in any_gaps(100)) {
         let (mut bucket, mut model) = (Bucket::default(), Tokens::full(rate));
         for now in times(&gaps) {
             let next = bucket.take(Rate::new(per_second(rate)), now);

@@ -193,7 +193,7 @@ fn requests_are_counted_by_outcome_and_their_time_is_measured() {
 }
 
 #[test]
-fn calls_are_counted_by_what_comes_of_them() {
+fn calls_are_counted_by_their_outcome() {
     let mut node = started();
     tell(&mut node, 0, r#"{"type":"call"}"#);
     assert_eq!(node.metrics().unwrap().sum("maelstrom_calls_open", &[]), 1.0);

@@ -26,7 +26,7 @@ fn init_is_answered_and_so_is_its_retry_but_another_init_is_refused() {
 }
 
 #[test]
-fn what_a_handler_says_and_keeps_when_it_is_started_goes_out_before_init_is_answered() {
+fn messages_and_records_of_a_starting_handler_go_out_before_init_is_answered() {
     Session::with(Puppet { eager: true, ..Puppet::default() }, true).check(
         r#"
         c0 > {"type":"init","msg_id":1,"node_id":"n1","node_ids":["n1","n2"]}
@@ -118,7 +118,7 @@ fn an_init_that_makes_no_sense_is_refused_and_a_good_one_still_works() {
 }
 
 #[test]
-fn what_cannot_be_served_is_answered_with_the_error_that_says_why() {
+fn a_request_that_cannot_be_served_is_answered_with_the_error_that_says_why() {
     Session::started(false).check(
         r#"
         c1 > {"type":"nonsense","msg_id":1}
@@ -142,7 +142,7 @@ fn what_cannot_be_served_is_answered_with_the_error_that_says_why() {
 }
 
 #[test]
-fn what_wants_no_reply_gets_none() {
+fn a_message_that_wants_no_reply_gets_none() {
     let mut session = Session::started(false);
     session.check(
         r#"
@@ -207,7 +207,7 @@ fn a_value_nested_a_hundred_thousand_deep_comes_back() {
 }
 
 #[test]
-fn what_has_no_json_form_becomes_error_13_and_never_half_a_line() {
+fn a_reply_without_a_json_form_becomes_error_13_and_never_half_a_line() {
     Session::started(true).check(
         r#"
         c1 > {"type":"broken","msg_id":1,"how":"reply"}
@@ -372,7 +372,7 @@ fn the_end_of_input_ends_every_open_call_and_none_that_it_brings_about() {
 }
 
 #[test]
-fn a_record_goes_out_before_what_is_said_after_it() {
+fn a_record_goes_out_before_the_lines_after_it() {
     Session::started(true).check(
         r#"
         c1 > {"type":"persist","msg_id":1,"records":[7,8]}

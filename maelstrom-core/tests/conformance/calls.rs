@@ -45,7 +45,7 @@ fn each_reply_goes_to_the_call_that_it_answers() {
 }
 
 #[test]
-fn the_other_sides_error_is_what_comes_of_a_call() {
+fn the_other_sides_error_is_the_outcome_of_a_call() {
     let process = Process::started();
     process.send("c1", &call(1, 60_000));
     let id = expect_ping(&process);

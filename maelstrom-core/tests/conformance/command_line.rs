@@ -77,7 +77,7 @@ fn a_flag_that_makes_no_sense_is_refused_on_stderr() {
 }
 
 #[test]
-fn the_log_tells_what_was_skipped_and_what_was_refused() {
+fn the_log_tells_the_skipped_and_the_refused_lines() {
     let ended = talk(&[], "info");
     for words in ["initialized", "not a message", "not UTF-8", "unheard_of"] {
         assert!(ended.stderr.contains(words), "{}", ended.stderr);
@@ -100,7 +100,7 @@ fn the_log_in_json_is_one_object_a_line() {
 }
 
 #[test]
-fn rust_log_chooses_what_is_logged() {
+fn rust_log_chooses_the_lines_of_the_log() {
     let json = ["--log-format", "json"];
     assert_eq!(talk(&json, "off").stderr, "");
     let warnings = talk(&json, "warn").stderr;

@@ -71,7 +71,7 @@ fn a_handler_that_answers_from_a_timer_is_given_the_time() {
 }
 
 #[test]
-fn what_is_refused_at_the_end_does_not_cost_another_request_its_answer() {
+fn a_refusal_at_the_end_does_not_cost_another_request_its_answer() {
     let process = Process::started();
     process.send_all(&[
         r#"{"type":"later","msg_id":1,"ms":1000}"#,

@@ -143,7 +143,7 @@ mod signals {
     }
 
     #[test]
-    fn a_signal_ends_a_node_that_answers_what_is_left_after_the_end_of_input() {
+    fn a_signal_ends_a_node_that_answers_the_rest_after_the_end_of_input() {
         let mut process = Process::started();
         process.send("c1", r#"{"type":"busy","msg_id":1,"ms":1}"#);
         process.expect_nothing_else();

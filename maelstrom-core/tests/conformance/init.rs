@@ -53,7 +53,7 @@ fn the_same_init_again_is_confirmed_again_and_changes_nothing() {
 }
 
 #[test]
-fn another_init_gets_error_22_and_the_node_stays_who_it_is() {
+fn another_init_gets_error_22_and_the_node_keeps_its_name() {
     let process = Process::started();
     for node_ids in [r#"["n1","n2"]"#, r#"["n3","n2","n1"]"#] {
         process.send(

@@ -309,7 +309,7 @@ fn an_echo_must_come_back_as_it_went() {
 }
 
 #[test]
-fn a_counter_ends_with_the_sum_of_what_was_acknowledged_and_maybe_the_unknown() {
+fn a_counter_ends_with_the_sum_of_all_acknowledged_adds_and_maybe_the_unknown() {
     let verdict = |read: u32| {
         let results = counter::check(&history(&format!(
             "0 1 invoke add 10

@@ -341,7 +341,7 @@ fn more_messages_than_may_wait_name_them_too() {
 }
 
 #[test]
-fn what_has_arrived_does_not_wait_any_more() {
+fn a_message_that_has_arrived_does_not_wait_any_more() {
     let mut network = network(100, LatencyDist::Constant);
     for round in 0..3 {
         send_mebibytes(&mut network, round * 200, 200);

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_env_that_change_where_it_looks_leave_open_what_it_finds() {
+    fn options_of_env_that_change_its_search_leave_the_program_open() {
         let options = ["-S -i node", "-i", "-S PATH=/opt node", "-S ${SHELL}", "-S 'a b'", "A=1"];
         for option in options.into_iter().chain(["-S", "-S # node", "-S A=1"]) {
             assert_eq!(sought(&format!("#!/usr/bin/env {option}\n")), None, "{option}");

@@ -361,7 +361,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_keeps_what_is_around_the_evidence() {
+    fn a_page_keeps_the_operations_around_the_evidence() {
         assert_eq!(window(10, None, 100), 0..10);
         assert_eq!(window(10, Some(9), 100), 0..10);
         assert_eq!(window(1_000, None, 100), 0..100);

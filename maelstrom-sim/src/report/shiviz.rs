@@ -91,7 +91,7 @@ mod tests {
     use crate::message::Message;
 
     #[test]
-    fn clocks_tell_what_came_before_what() {
+    fn clocks_tell_the_order_of_events() {
         let mut trace = Trace::default();
         let ms = Duration::from_millis;
         let mut message = |id, at, src: &str, dest: &str, end: Option<(u64, Fate)>| {

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_short_stands_in_one_line_and_the_whole_stays_json() {
+    fn short_values_stand_in_one_line_and_the_whole_stays_json() {
         let long: Vec<u32> = (0..100).collect();
         let mut value = json!({
             "net": { "servers": { "msg-count": 3 }, "valid?": true },

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_to_an_older_copy_stands_behind_it() {
+    fn records_that_are_added_to_an_older_copy_stand_behind_it() {
         let mut disk = disk();
         disk.restore(100, |record| *record != *b"4");
         disk.add("7".into());

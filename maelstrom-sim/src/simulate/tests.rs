@@ -106,7 +106,7 @@ fn messages(world: &World) -> Vec<Value> {
 }
 
 #[test]
-fn the_metrics_of_nodes_count_what_clients_and_services_answered() {
+fn the_metrics_of_nodes_count_the_answers_of_clients_and_services() {
     let world = simulate(test(&[]), |_| Chatty);
     let sum = |name: &str, labels: &[(&str, &str)]| -> f64 {
         let nodes = world.options().nodes.iter();
@@ -161,7 +161,7 @@ fn nodes_skip_a_line_that_is_too_long_for_them() {
 }
 
 #[test]
-fn a_trace_tells_what_became_of_every_message_and_changes_nothing() {
+fn a_trace_tells_the_fate_of_every_message_and_changes_nothing() {
     let mut test = test(&Fault::ALL);
     let plain = simulate(test.clone(), |_| Chatty);
     test.options.trace = true;
@@ -202,7 +202,7 @@ fn a_trace_tells_what_became_of_every_message_and_changes_nothing() {
 }
 
 #[test]
-fn a_service_answers_what_has_reached_it_and_nothing_else() {
+fn a_service_answers_requests_that_have_reached_it_and_nothing_else() {
     let mut test = test(&[Fault::Services]);
     test.options.trace = true;
     let messages = messages(&simulate(test, |_| Chatty));

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_corpus_is_bounded_and_keeps_what_is_rare() {
+    fn a_corpus_is_bounded_and_keeps_rare_runs() {
         let corpus = corpus();
         assert_eq!(corpus.entries.len(), ENTRIES_MAX);
         assert!(corpus.entries.iter().any(|(run, _)| run.seed == 17));

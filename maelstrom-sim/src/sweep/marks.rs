@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_sweep_must_reach_what_it_expects() {
+    fn a_full_sweep_must_reach_the_marks_that_it_expects() {
         let some = summary(&[("a", 7), ("a", 3)]);
         assert_eq!(missed(&["a", "b"], &some, FULL - 1), None);
         let text = missed(&["a", "b"], &some, FULL).unwrap();

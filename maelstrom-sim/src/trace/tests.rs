@@ -106,7 +106,7 @@ fn a_message_waits_for_a_paused_node_until_it_goes_on_or_crashes_and_for_a_dead_
 }
 
 #[test]
-fn what_does_not_fit_is_counted() {
+fn messages_that_do_not_fit_are_counted() {
     let mut trace = Trace::default();
     let half = "x".repeat(BYTES_MAX / 2);
     for id in 0..3 {

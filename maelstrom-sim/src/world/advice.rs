@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nearly_a_message_needs_no_advice() {
+    fn a_line_that_is_nearly_a_message_needs_no_advice() {
         for line in [r#"{"src":"n0","dest":"n99","body":{}}"#, r#"{"src":"n0","dest":"#] {
             assert_eq!(on(line.as_bytes()), None, "{line}");
         }

@@ -231,7 +231,7 @@ fn begun_if_late(late: Duration) -> usize {
 }
 
 #[test]
-fn what_a_late_driver_misses_is_not_made_up_for() {
+fn operations_that_a_late_driver_misses_are_not_made_up_for() {
     let in_time = begun_if_late(ms(0));
     assert!((360..440).contains(&in_time), "{in_time}");
     let late = begun_if_late(ms(10));
@@ -399,7 +399,7 @@ fn a_node_that_does_not_answer_init_or_answers_it_badly_fails_the_test() {
 }
 
 #[test]
-fn what_is_no_message_mutes_a_node_and_says_why() {
+fn a_line_that_is_no_message_mutes_a_node_and_the_finding_says_why() {
     for (line, why) in [
         (&b"hello\n"[..], "not a message"),
         (b"\n", "not a message"),

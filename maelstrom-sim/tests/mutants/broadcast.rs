@@ -209,7 +209,7 @@ fn floods(results: &Results) -> bool {
 }
 
 #[test]
-fn a_broadcast_that_resends_for_ever_is_caught_by_what_an_operation_costs() {
+fn a_broadcast_that_resends_for_ever_is_caught_by_the_cost_of_an_operation() {
     let sweep = sweep(Broadcast::default());
     for seed in 0..GOOD_SEEDS {
         let world = simulate(sweep.test_for(seed), |_| Naive::broadcast(Mutation::None));

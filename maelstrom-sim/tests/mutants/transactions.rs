@@ -44,7 +44,7 @@ fn a_seed_gives_the_same_run_every_time() {
 }
 
 #[test]
-fn the_models_that_need_coordination_find_what_a_replica_without_it_cannot_prevent() {
+fn the_models_that_need_coordination_find_anomalies_that_a_replica_without_it_cannot_prevent() {
     for (model, expected) in [
         (Model::SnapshotIsolation, "lost-update"),
         (Model::RepeatableRead, "lost-update"),

@@ -207,7 +207,7 @@ fn a_node_has_no_name_of_a_client_or_a_service() {
 }
 
 #[test]
-fn doc_prints_what_a_node_must_understand() {
+fn doc_prints_the_messages_that_a_node_must_understand() {
     let dir = tempfile::tempdir().unwrap();
     let list = text(&run_in(dir.path(), &["doc"]).stdout);
     for name in ["broadcast\n", "lin-kv\n", "txn-rw-register\n"] {

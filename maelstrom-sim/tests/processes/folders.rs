@@ -59,7 +59,7 @@ fn a_store_that_is_a_dangling_link_is_named() {
 }
 
 #[test]
-fn what_is_no_link_in_the_store_stays_and_the_test_runs() {
+fn a_file_in_the_store_that_is_no_link_stays_and_the_test_runs() {
     let place = Place::new();
     std::fs::create_dir_all(place.path("store/current")).unwrap();
     std::fs::write(place.path("store/latest"), "precious").unwrap();

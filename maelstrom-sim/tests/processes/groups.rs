@@ -70,7 +70,7 @@ fn a_failed_test_leaves_nothing_behind_either() {
 }
 
 #[test]
-fn a_node_that_exits_takes_along_what_it_started() {
+fn a_node_that_exits_takes_along_the_processes_that_it_started() {
     let place = Place::new();
     let bin = place.script("#!/bin/sh\nsleep 7003 >/dev/null 2>&1 &\nexit 3\n");
     let stderr = place.run(&bin, "-w echo --node-count 1 --time-limit 9").crashed();
@@ -189,7 +189,7 @@ fn a_panic_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_dead_node_hears_after_its_restart_what_it_was_sent_meanwhile_in_order() {
+fn a_dead_node_hears_after_its_restart_all_messages_of_the_meantime_in_order() {
     let place = Place::new();
     let bin = place.script("#!/bin/sh\necho begun; exec cat\n");
     let mut processes = processes(&place, &bin);

@@ -60,7 +60,7 @@ fn windows_line_ends_are_named() {
 }
 
 #[test]
-fn what_is_no_program_is_named() {
+fn a_file_that_is_no_program_is_named() {
     let place = Place::new();
     let error = refused(&place, &place.script("\u{1}\u{2}\u{3}\n"));
     assert!(error.contains("it is no program of this system"), "{error}");

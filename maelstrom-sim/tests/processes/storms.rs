@@ -79,7 +79,7 @@ fn a_storm_that_nodes_keep_up_with_ends_in_time_and_names_the_busiest_node() {
 }
 
 #[test]
-fn what_a_node_has_not_read_is_limited_also_while_it_is_paused() {
+fn the_unread_input_of_a_node_is_limited_also_while_it_is_paused() {
     let place = Place::new();
     let options = ProcessOptions {
         bin: place.script("#!/bin/sh\nexec sleep 7022\n"),

@@ -115,7 +115,7 @@ const BROKEN_BROADCASTS: [(&str, &str); 6] = [
 ];
 
 #[test]
-fn a_broken_broadcast_is_invalid_for_what_is_broken() {
+fn a_broken_broadcast_is_invalid_for_the_rule_that_is_broken() {
     let runs = BROKEN_BROADCASTS.map(|(fault, _)| Running::start(BROADCAST, fault));
     for ((fault, figure), run) in BROKEN_BROADCASTS.into_iter().zip(runs) {
         let results = run.finish().invalid();
@@ -201,7 +201,7 @@ fn a_node_that_prints_rubbish_is_named_and_not_listened_to_any_more() {
 }
 
 #[test]
-fn on_request_every_message_is_kept_with_what_became_of_it() {
+fn on_request_every_message_is_kept_with_its_fate() {
     let args = "-w broadcast --node-count 3 --rate 20 --time-limit 2 --seed 1 --nemesis partition";
     let run = Run::new(&format!("{args} --nemesis-interval 1 --trace"), "none");
     let results = run.results();

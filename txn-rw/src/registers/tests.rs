@@ -47,7 +47,7 @@ fn pieces(map: &Registers, bytes_max: usize) -> Vec<Piece> {
 }
 
 #[test]
-fn a_transaction_waits_for_what_it_was_made_upon_and_then_shows_whole() {
+fn a_transaction_waits_for_its_causes_and_then_shows_whole() {
     let mut map = Registers::default();
     map.apply(&origin(2), vec![upon(2, &[(1, 1)], &["1", "2"], "20")]);
     map.apply(&origin(3), vec![upon(3, &[(2, 2)], &["1"], "30"), upon(4, &[], &["3"], "31")]);
@@ -203,7 +203,7 @@ fn folded_logs_that_need_each_other_are_shown_in_the_end_and_at_once() {
 }
 
 #[test]
-fn folding_takes_time_that_grows_with_what_waits_and_not_with_its_square() {
+fn folding_takes_time_that_grows_with_the_waiting_entries_and_not_with_their_square() {
     let mut map = Registers::with_held_bytes_max(10_000);
     let mut apply = |clock, after: &[_], key: u64| {
         map.apply(&origin(2), vec![upon(clock, after, &[&key.to_string()], "5")]);

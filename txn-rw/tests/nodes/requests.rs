@@ -288,7 +288,7 @@ fn interleaved(isolation: Isolation, first: &str, second: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_levels_differ_in_what_a_transaction_sees_of_one_that_is_running() {
+fn the_levels_differ_in_the_writes_that_a_transaction_sees_of_one_that_is_running() {
     let (writer, reader) =
         (r#"[["w",1,"a"],["w",1,"b"],["w",2,"b"]]"#, r#"[["r",1,null],["r",1,null],["r",2,null]]"#);
     let seen = |isolation| interleaved(isolation, writer, reader).swap_remove(1);

@@ -43,7 +43,7 @@ fn a_node_goes_on_in_lamport_time() {
 }
 
 #[test]
-fn without_records_what_others_have_seen_stays_and_what_nobody_has_seen_is_gone() {
+fn without_records_writes_that_others_have_seen_stay_and_the_others_are_gone() {
     let mut cluster = three();
     cluster.txn("n1", r#"[["w",1,5]]"#);
     assert_eq!(cluster.all_read(&["1"]), ["5"]);
@@ -98,7 +98,7 @@ fn large_registers_come_in_pieces_that_fit_into_lines() {
 /// missed entries in batches that are not cut along dependencies. So many transactions are held
 /// that they are folded.
 #[test]
-fn a_node_that_was_cut_off_catches_up_though_what_waits_is_folded() {
+fn a_node_that_was_cut_off_catches_up_though_waiting_entries_are_folded() {
     let mut config = Config::default();
     config.gossip.batch_bytes_max = 20_000;
     let names = ["n1", "n2", "n3"];

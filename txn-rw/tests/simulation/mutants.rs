@@ -235,7 +235,7 @@ fn reads_outside_a_snapshot_and_writes_before_the_end_are_caught() {
 /// The same seeds as in the sweep, judged by weaker models: a level may have the anomalies that its
 /// model permits.
 #[test]
-fn the_weaker_levels_are_not_blamed_for_what_they_permit() {
+fn the_weaker_levels_are_not_blamed_for_anomalies_that_they_permit() {
     for (isolation, model) in [
         (Isolation::ReadCommitted, Model::ReadCommitted),
         (Isolation::ReadUncommitted, Model::ReadUncommitted),

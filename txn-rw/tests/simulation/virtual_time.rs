@@ -347,7 +347,7 @@ fn write_skew_is_found() {
 
 /// Each level keeps its model, and shows an anomaly that the next stronger model forbids.
 #[test]
-fn the_weaker_levels_show_what_the_next_stronger_model_forbids() {
+fn the_weaker_levels_show_anomalies_that_the_next_stronger_model_forbids() {
     for (isolation, holds, broken, anomaly) in [
         (Isolation::ReadUncommitted, Model::ReadUncommitted, Model::ReadCommitted, "G1b"),
         (Isolation::ReadCommitted, Model::ReadCommitted, Model::ReadAtomic, "fractured-read"),

@@ -28,7 +28,7 @@ fn peer() -> Peer {
 }
 
 #[test]
-fn a_new_life_is_believed_once_it_has_heard_what_the_old_one_cannot_have() {
+fn a_new_life_is_believed_once_it_has_heard_news_that_the_old_one_cannot_have() {
     let mut peer = peer();
     for nothing_newer in [None, echo(5), echo(10)] {
         assert_eq!(peer.record_message(ms(30), 6, 1, nothing_newer), Standing::Unclear);
@@ -56,7 +56,7 @@ fn a_message_that_was_overtaken_sets_nothing_back() {
 }
 
 #[test]
-fn what_was_told_to_a_life_that_is_over_counts_for_nothing() {
+fn news_for_a_life_that_is_over_counts_for_nothing() {
     let mut peer = peer();
     (peer.is_introduced, peer.fetch_at) = (true, Some(ms(99)));
     peer.told = have(3);
@@ -75,7 +75,7 @@ fn what_was_told_to_a_life_that_is_over_counts_for_nothing() {
 }
 
 #[test]
-fn who_is_silent_twice_is_silent_and_who_only_lags_is_not() {
+fn a_peer_that_is_silent_twice_is_silent_and_one_that_only_lags_is_not() {
     let mut peer = peer();
     peer.told = have(4);
     peer.ask(ms(30), ms(0), SLACK);
@@ -95,7 +95,7 @@ fn who_is_silent_twice_is_silent_and_who_only_lags_is_not() {
 }
 
 #[test]
-fn who_lags_is_asked_less_and_less_often_up_to_a_limit() {
+fn a_peer_that_lags_is_asked_less_and_less_often_up_to_a_limit() {
     let mut peer = peer();
     peer.told = have(4);
     let (mut now, mut waits) = (ms(30), Vec::new());
@@ -111,7 +111,7 @@ fn who_lags_is_asked_less_and_less_often_up_to_a_limit() {
 }
 
 #[test]
-fn what_was_told_after_what_is_confirmed_is_awaited_next() {
+fn news_after_the_confirmed_news_is_awaited_next() {
     let mut peer = peer();
     peer.told = have(4);
     peer.ask(ms(30), ms(1_500), SLACK);
@@ -132,7 +132,7 @@ fn what_was_told_after_what_is_confirmed_is_awaited_next() {
 }
 
 #[test]
-fn only_an_answer_to_what_was_sent_since_brings_a_peer_back() {
+fn only_an_answer_to_a_message_sent_since_brings_a_peer_back() {
     let mut peer = peer();
     assert!(!peer.mark_up(ms(90)), "it is up");
     peer.is_introduced = true;
@@ -164,7 +164,7 @@ fn each_fall_costs_twice_the_trust_until_it_is_forgiven() {
 
 /// Messages carry whole microseconds, and clocks are finer.
 #[test]
-fn what_is_sent_in_answer_to_a_peer_that_slept_tells_how_far_it_is() {
+fn an_answer_to_a_peer_that_slept_tells_how_far_it_is() {
     let mut round_trip = RoundTrip::default();
     let awake = ms(4_000) + Duration::from_nanos(700);
     round_trip.sample(awake, ms(10), ms(0));

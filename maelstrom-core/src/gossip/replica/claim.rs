@@ -154,7 +154,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_claim_is_resolved_to_what_the_sender_has_or_not_at_all(
+        fn a_claim_is_resolved_to_the_senders_version_or_not_at_all(
             rows in btree_map(0..20_u64, 1..4_u64, 0..20),
             more in btree_map(0..20_u64, 1..3_u64, 0..4),
             unknown in btree_set(0..20_u64, 0..4),

@@ -77,7 +77,7 @@ fn a_run_beyond_the_largest_number_is_ignored() {
 }
 
 #[test]
-fn missing_is_exactly_what_none_of_the_others_has() {
+fn missing_has_exactly_the_entries_that_none_of_the_others_has() {
     let replica = filled(&[("a", 2), ("b", 3), ("d", 1)], usize::MAX);
     let (one, other) = (version(&[("b", 1), ("c", 5), ("a", 1)]), version(&[("d", 9)]));
     let (found, cut) = runs(replica.missing(&[&one, &other], usize::MAX));
@@ -132,7 +132,7 @@ fn the_names_of_the_logs_of_a_batch_are_bounded_as_well() {
 }
 
 #[test]
-fn old_entries_are_trimmed_and_who_lacks_one_of_them_needs_a_snapshot() {
+fn old_entries_are_trimmed_and_a_peer_that_lacks_one_of_them_needs_a_snapshot() {
     let mut replica = filled(&[("a", 8), ("b", 1)], 8 * FOOTPRINT);
     // The ninth entry exceeded the limit: the older half of each log was dropped, but no last
     // entry.
@@ -195,7 +195,7 @@ fn the_largest_log_is_trimmed_first() {
 }
 
 #[test]
-fn with_a_snapshot_comes_what_it_covers_and_no_more() {
+fn with_a_snapshot_come_the_entries_that_it_covers_and_no_more() {
     let mut replica = filled(&[("a", 3), ("b", 5)], usize::MAX);
     let snapshot = version(&[("a", 9), ("b", 4), ("c", 7)]);
     replica.advance(&snapshot);
@@ -339,7 +339,7 @@ proptest! {
     /// Compared with the full logs: the returned entries are correct, and a snapshot is requested
     /// only if it is necessary.
     #[test]
-    fn a_trimmed_replica_gives_what_the_full_one_would_or_asks_for_a_snapshot(
+    fn a_trimmed_replica_gives_the_same_as_the_full_one_or_asks_for_a_snapshot(
         appends in proptest::collection::vec(0..3_usize, 0..60),
         have in proptest::array::uniform3(0..30_u64),
         entries_max in 0..20_usize,

@@ -30,7 +30,7 @@ fn assert_taken(engine: &mut Gossip<Set>, life: u64, steps: &[(u64, [u64; 3], &[
 }
 
 #[test]
-fn what_comes_early_is_taken_in_its_turn_and_what_comes_twice_at_once() {
+fn an_early_message_is_taken_in_its_turn_and_a_second_copy_at_once() {
     let (a, b, c) = ([1, 0, 2], [1, 1, 1], [1, 2, 0]);
     let backwards: [(u64, _, &[u64]); 3] = [(12, c, &[]), (11, b, &[]), (10, a, &[10, 11, 12])];
     assert_taken(&mut engine(), LIFE, &backwards);
@@ -40,7 +40,7 @@ fn what_comes_early_is_taken_in_its_turn_and_what_comes_twice_at_once() {
 }
 
 #[test]
-fn a_later_burst_releases_what_waits_and_one_of_an_earlier_burst_is_taken_at_once() {
+fn a_later_burst_releases_waiting_messages_and_one_of_an_earlier_burst_is_taken_at_once() {
     let mut engine = engine();
     assert_taken(&mut engine, LIFE, &[(12, [1, 2, 0], &[]), (20, [2, 0, 1], &[12, 20])]);
     assert_taken(&mut engine, LIFE, &[(11, [1, 1, 1], &[11]), (21, [2, 1, 0], &[21])]);

@@ -36,7 +36,7 @@ fn catching_up_goes_on_at_once_in_windows_that_widen() {
 }
 
 #[test]
-fn what_does_not_go_into_a_batch_is_fetched_at_once() {
+fn entries_that_do_not_fit_into_a_batch_are_fetched_at_once() {
     let mut cluster = lacking(0, 0.0, 1 << 20);
     cluster.run_for(secs(10));
     cluster.assert_converged();
@@ -122,7 +122,7 @@ fn told_by_two(first: usize) -> Cluster<Set> {
 }
 
 #[test]
-fn what_one_node_has_brought_is_not_fetched_from_another() {
+fn entries_that_one_node_has_brought_are_not_fetched_from_another() {
     for first in [0, 1] {
         let mut cluster = told_by_two(first);
         cluster.run_for(secs(5));
@@ -142,7 +142,7 @@ fn a_fetch_that_is_not_answered_goes_to_somebody_else() {
 }
 
 #[test]
-fn who_does_not_answer_a_fetch_is_down() {
+fn a_peer_that_does_not_answer_a_fetch_is_down() {
     let mut cluster: Cluster<Set> = Cluster::new(5, 2, Config::default(), steady(10));
     cluster.append(0);
     cluster.append(1);
@@ -230,7 +230,7 @@ fn a_snapshot_goes_on_where_it_was_whoever_is_asked_in_between() {
 }
 
 #[test]
-fn what_is_appended_while_a_snapshot_is_under_way_comes_as_well() {
+fn entries_that_are_appended_while_a_snapshot_is_under_way_come_as_well() {
     with_seeds(4, |seed| {
         let mut cluster = loading(seed, 3);
         for _ in 0..40 {
@@ -352,7 +352,7 @@ fn the_snapshots_that_are_coming_are_few_and_those_of_dead_peers_make_room() {
 }
 
 #[test]
-fn who_has_nothing_to_give_is_asked_less_and_less_often_up_to_a_limit() {
+fn a_peer_with_nothing_to_give_is_asked_less_and_less_often_up_to_a_limit() {
     let mut cluster = six();
     let claim = words(&cluster, 1, json!({"have": [["n9", 1, 3]], "answer_within": 0}));
     cluster.fetches_sent = 0;

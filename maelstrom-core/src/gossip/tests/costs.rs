@@ -78,7 +78,7 @@ fn a_hub_that_starts_alone_waits_for_nobody() {
 /// An operator chose a period of ten minutes. A node that restarts empty has everything soon, also
 /// if the logs hold no entries any more, or if these are too many for one message.
 #[test]
-fn a_node_that_restarts_waits_no_long_period_before_it_asks_for_what_it_lacks() {
+fn a_node_that_restarts_waits_no_long_period_before_it_asks_for_missing_entries() {
     let long = Config { period: Some(secs(600)), ..Config::default() };
     let default = Config::default();
     for (log_bytes_max, batch_bytes_max) in

@@ -99,7 +99,7 @@ fn a_node_keeps_a_bounded_number_of_entries_during_a_merge_and_gets_the_others_a
 }
 
 #[test]
-fn a_crash_during_a_merge_loses_only_what_was_never_shown() {
+fn a_crash_during_a_merge_loses_only_entries_that_were_never_shown() {
     let mut cluster = coming_back::<Whole>(1_000, 16 << 10, secs(1));
     append_while(&mut cluster, |cluster| !cluster.engine(2).is_merging());
     append_while(&mut cluster, |cluster| cluster.engine(2).following.bytes() < 5_000);

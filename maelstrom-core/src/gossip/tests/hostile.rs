@@ -60,7 +60,7 @@ fn gossip_of_a_stranger_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn nobody_can_tell_a_node_what_it_appended_itself() {
+fn nobody_can_tell_a_node_its_own_entries() {
     let mut cluster = settled(2);
     let origin = cluster.engine(0).origin.clone();
     let run = json!({"origin": origin, "start": 1, "entries": [66]});
@@ -116,7 +116,7 @@ fn pieces_that_fit_nowhere_do_not_count_as_a_snapshot() {
 }
 
 #[test]
-fn who_claims_to_have_what_does_not_exist_is_not_asked_for_it_without_end() {
+fn a_peer_that_claims_entries_that_do_not_exist_is_not_asked_for_them_without_end() {
     for life in [None, Some(77)] {
         for count in [1, 5, u64::MAX] {
             for fetched in [false, true] {
@@ -135,7 +135,7 @@ fn who_claims_to_have_what_does_not_exist_is_not_asked_for_it_without_end() {
 }
 
 #[test]
-fn who_claims_to_have_more_of_a_nodes_own_log_makes_it_begin_another_and_no_more() {
+fn a_peer_that_claims_more_of_a_nodes_own_log_makes_it_begin_another_and_no_more() {
     let mut cluster = settled(3);
     let origin = cluster.engine(0).origin.clone();
     let have = json!([[origin.node, origin.incarnation, u64::MAX]]);
@@ -195,7 +195,7 @@ fn times_that_make_no_sense_do_no_harm() {
 }
 
 #[test]
-fn an_echo_of_what_was_never_sent_is_none() {
+fn an_echo_of_a_message_that_was_never_sent_is_none() {
     for restart in [false, true] {
         let mut cluster = settled(3);
         let echo = json!({"life": cluster.engine(0).life, "sent": u64::MAX, "held": 0});
@@ -213,7 +213,7 @@ fn an_echo_of_what_was_never_sent_is_none() {
 }
 
 #[test]
-fn what_a_snapshot_that_is_not_whole_holds_is_not_shown() {
+fn the_values_of_a_snapshot_that_is_not_whole_are_not_shown() {
     let mut cluster = settled(3);
     let piece = |position: u64, next: Option<u64>, value: u32| {
         json!({"piece": {"position": position, "next": next, "part": [value]},

@@ -83,7 +83,7 @@ fn a_dead_node_is_not_tried_more_often_under_load() {
 }
 
 #[test]
-fn what_a_dead_hub_had_is_not_told_again() {
+fn entries_that_a_dead_hub_had_are_not_told_again() {
     let mut cluster = settled(1, 12);
     append_for(&mut cluster, 40);
     cluster.run_for(secs(5));
@@ -102,7 +102,7 @@ fn what_a_dead_hub_had_is_not_told_again() {
 /// The last node is cut off from its hub and chooses the next one. That node serves it long before
 /// the hub notices. Earlier messages with the old hub may arrive only now.
 #[test]
-fn who_follows_another_hub_is_served_by_it_at_once() {
+fn a_node_that_follows_another_hub_is_served_by_it_at_once() {
     for is_overtaken in [false, true] {
         let mut cluster = settled(2, 5);
         let earlier = words(&cluster, 4, serde_json::json!({"hub": name(0)}));
@@ -289,7 +289,7 @@ fn an_introduction_that_is_lost_is_made_again() {
 }
 
 #[test]
-fn who_is_lost_is_told_again_if_nobody_confirms_it() {
+fn the_loss_of_a_node_is_told_again_if_nobody_confirms_it() {
     let config = Config { period: Some(secs(4)), ..Config::default() };
     let mut cluster: Cluster<Set> = Cluster::new(3, 3, config, steady(10));
     cluster.append(0);

@@ -150,7 +150,7 @@ fn a_node_begins_a_log_in_each_life_whatever_it_has_heard_of_its_earlier_lives()
 }
 
 #[test]
-fn who_has_its_records_is_not_told_again_what_is_in_them() {
+fn a_node_that_has_its_records_is_not_told_their_entries_again() {
     let mut cluster: Cluster<Whole> = Cluster::new(1, 3, Config::default(), steady(10));
     for _ in 0..50 {
         cluster.append_anywhere(1);

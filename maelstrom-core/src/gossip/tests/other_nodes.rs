@@ -122,7 +122,7 @@ fn without_the_last<S: Values>(past: &Past<S>) -> (Cluster<S>, BTreeSet<u32>) {
 }
 
 #[test]
-fn of_a_node_that_is_removed_stays_what_others_have_on_record() {
+fn of_a_node_that_is_removed_stay_entries_that_others_have_on_record() {
     let past = Past::<Set>::new(3);
     let (_, values) = without_the_last(&past);
     assert_eq!(values, &past.own[0] | &past.own[1]);

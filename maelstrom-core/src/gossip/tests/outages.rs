@@ -178,7 +178,7 @@ fn nodes_that_all_restart_at_once_without_records_begin_anew() {
 }
 
 #[test]
-fn what_is_on_any_node_s_record_survives_the_restart_of_all() {
+fn an_entry_on_any_nodes_record_survives_the_restart_of_all() {
     with_seeds(10, |seed| {
         let mut cluster: Cluster<Set> = any_cluster(seed);
         cluster.append_anywhere(20);

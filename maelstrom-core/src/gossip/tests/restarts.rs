@@ -118,7 +118,7 @@ fn a_node_that_was_cut_off_for_long_catches_up_as_well() {
 
 /// In its new life, its views are counted from the beginning.
 #[test]
-fn who_was_the_hub_of_an_earlier_life_does_not_serve_the_next_one() {
+fn the_hub_of_an_earlier_life_does_not_serve_the_next_one() {
     let mut cluster = with_a_past(4, 5, 5, 1 << 20);
     cluster.cut_between(&[0], &[1, 2, 3, 4]);
     cluster.append(3);
@@ -180,7 +180,7 @@ fn a_node_that_lost_records_loses_nothing_that_it_appends_at_once() {
 /// An earlier life lost records of its own log. It got them back with a snapshot, and then got more
 /// of that log.
 #[test]
-fn a_snapshot_on_record_brings_what_is_missing_of_the_own_log() {
+fn a_snapshot_on_record_brings_the_missing_entries_of_the_own_log() {
     let mut gossip: Gossip<Set> = Gossip::new(Config::default(), Set::default());
     let origin = Origin { node: "n1".into(), incarnation: 5 };
     let run = |start, entries: &[u32]| {
@@ -226,7 +226,7 @@ fn a_record_that_is_out_of_place_is_refused() {
 
 /// Node 1 fails, and messages of its life arrive only after it has restarted empty.
 #[test]
-fn what_comes_late_from_an_earlier_life_is_not_taken_for_what_the_new_one_has() {
+fn a_late_message_of_an_earlier_life_does_not_count_for_the_new_one() {
     with_seeds(8, |seed| {
         let size = 2 + usize::try_from(seed % 2).unwrap();
         let mut cluster = with_a_past(seed, size, 20, 1 << 20);

@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stronger_forbids_more() {
+    fn a_stronger_model_forbids_more() {
         let covers = |strong: Model, level: &Level| {
             let wider = |other: &&Level| other.mask & level.mask == level.mask;
             let mut wider = strong.levels().iter().filter(wider);

@@ -182,7 +182,7 @@ fn writes_that_follow_each_other_in_circles_are_g0() {
 }
 
 #[test]
-fn reading_what_a_failed_transaction_wrote_is_g1a() {
+fn reading_the_write_of_a_failed_transaction_is_g1a() {
     expect(
         "1 begin x?1
          2 fail x=1
@@ -197,7 +197,7 @@ fn reading_what_a_failed_transaction_wrote_is_g1a() {
 }
 
 #[test]
-fn reading_what_its_writer_overwrote_is_g1b() {
+fn reading_a_value_that_its_writer_overwrote_is_g1b() {
     let found = anomalies(Rc, "1 begin x=1 x=2\n 2 ok x?1\n 1 end");
     assert_eq!(found, ["G1b"]);
     assert!(anomalies(Ru, "1 begin x=1 x=2\n 2 ok x?1\n 1 end").is_empty());
@@ -229,7 +229,7 @@ fn a_read_that_contradicts_its_own_transaction_is_internal() {
 }
 
 #[test]
-fn what_nobody_wrote_and_replies_to_something_else_are_found_under_every_model() {
+fn values_that_nobody_wrote_and_replies_to_something_else_are_found_under_every_model() {
     expect("1 ok x?7", &everywhere(&["phantom-read"]));
     let mut history = History::default();
     let asked = json!([["r", 1, null], ["w", 2, 5]]);
@@ -395,7 +395,7 @@ fn an_effect_without_its_cause_is_a_causal_violation() {
 }
 
 #[test]
-fn who_begins_after_a_write_has_ended_must_see_it() {
+fn a_transaction_that_begins_after_a_write_has_ended_must_see_it() {
     let found = anomalies(Strict, "1 ok x=1\n 2 ok x?");
     assert_eq!(found, ["stale-read-realtime"]);
     assert!(anomalies(Ser, "1 ok x=1\n 2 ok x?").is_empty());

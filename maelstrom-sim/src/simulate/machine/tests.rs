@@ -142,7 +142,7 @@ impl Bench {
 }
 
 #[test]
-fn what_follows_a_record_leaves_when_the_record_is_safe() {
+fn a_line_behind_a_record_leaves_when_the_record_is_safe() {
     let mut bench = Bench::new();
     bench.keep(100, 7);
     assert_eq!((bench.said(100), bench.said(109)), (0, 0));
@@ -165,7 +165,7 @@ fn one_sync_covers_the_records_that_wait_when_it_begins_and_no_later_ones() {
 }
 
 #[test]
-fn a_crash_takes_what_is_not_safe_with_all_that_was_to_follow_and_leaves_what_is() {
+fn a_crash_takes_unsafe_records_with_all_that_was_to_follow_and_leaves_safe_ones() {
     let mut bench = Bench::new();
     bench.keep(100, 1);
     assert_eq!((bench.said(100), bench.said(110)), (0, 1));
@@ -253,7 +253,7 @@ fn lines_for_a_node_that_is_down_reach_its_next_process_before_its_init() {
 }
 
 #[test]
-fn on_a_slow_disk_each_sync_takes_longer_and_what_follows_waits() {
+fn on_a_slow_disk_each_sync_takes_longer_and_later_lines_wait() {
     let mut bench = Bench::new();
     bench.machine.sync.slower_by = ms(500);
     bench.keep(100, 1);

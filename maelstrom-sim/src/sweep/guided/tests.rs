@@ -111,7 +111,7 @@ fn guided(seeds: Range<u64>, is_broken: bool) -> (Summary, Option<Box<Finding>>)
 }
 
 #[test]
-fn a_guided_sweep_reaches_what_needs_two_faults_close_in_time_in_fewer_runs() {
+fn a_guided_sweep_reaches_a_mark_that_needs_two_faults_close_in_time_in_fewer_runs() {
     let reached = |summary: &Summary| summary.marks.get(BOTH).copied().unwrap_or_default();
     // A second range of seeds takes as long again.
     let starts: &[u64] =

@@ -108,7 +108,7 @@ fn only_runs_with_the_same_kind_of_finding_count() {
 }
 
 #[test]
-fn no_run_begins_when_the_limit_is_reached_and_what_was_found_stays() {
+fn no_run_begins_when_the_limit_is_reached_and_the_finding_stays() {
     let (none, _) = search(|_| Some(kind("wrong")), 0);
     assert_eq!((none.runs, none.changes), (0, Changes::default()));
     let (some, _) = search(|_| Some(kind("wrong")), 3);

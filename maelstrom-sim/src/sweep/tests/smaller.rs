@@ -219,7 +219,7 @@ fn every_file_of_a_folder_runs_and_a_finding_of_any_fails() {
 }
 
 #[test]
-fn a_run_that_tells_nothing_passes_unless_that_is_what_it_showed() {
+fn a_run_that_tells_nothing_passes_unless_its_finding_says_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let (_, Shrunk { mut case, .. }) = shrunk(Wrong::Answer);
     case.changes.operations = Some([].into());

@@ -119,7 +119,7 @@ fn of_many_keys_the_last_are_the_likeliest() {
 }
 
 #[test]
-fn an_offset_beyond_64_bits_is_told_apart_from_what_is_no_integer() {
+fn an_offset_beyond_64_bits_is_told_apart_from_a_value_that_is_no_integer() {
     let why = |schema: Schema, text: &str| {
         (schema.read)(&RawValue::from_string(text.into()).unwrap()).unwrap_err()
     };
@@ -135,7 +135,7 @@ fn an_offset_beyond_64_bits_is_told_apart_from_what_is_no_integer() {
 }
 
 #[test]
-fn a_poll_commits_what_it_read_and_then_goes_on_behind_it() {
+fn a_poll_commits_the_messages_that_it_read_and_then_goes_on_behind_them() {
     let mut kafka = clients();
     assert_eq!(polls(&mut kafka), json!({}));
     let assign = json!({ "keys": ["a", "b"], "committed": { "b": 4 } });

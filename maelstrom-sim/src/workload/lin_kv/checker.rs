@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_judged_apart_and_what_failed_did_not_happen() {
+    fn keys_are_judged_apart_and_failed_operations_did_not_happen() {
         let good = "0 1 invoke write [7,1]
                     1 1 ok write [7,1]
                     2 1 invoke write [8,2]

@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_stays_as_it_came() {
+    fn a_value_that_was_read_stays_as_it_came() {
         let mut groups = groups(1, 2);
         let op = Invocation::new("read", &json!([3, null]));
         let read = RawValue::from_string("1.00".into()).unwrap();

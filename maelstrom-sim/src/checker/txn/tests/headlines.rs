@@ -11,7 +11,7 @@ fn headline(model: Model, text: &str, expected: &str) {
 }
 
 #[test]
-fn of_what_a_transaction_must_have_seen() {
+fn of_writes_that_a_transaction_must_have_seen() {
     headline(
         Causal,
         "1 ok x=1\n 1 ok x?",

@@ -88,7 +88,7 @@ fn an_element_of_a_failed_transaction_is_g1a() {
 }
 
 #[test]
-fn what_is_appended_upon_a_failed_append_is_a_dirty_update() {
+fn an_append_upon_a_failed_append_is_a_dirty_update() {
     let text = "1 begin x+1\n 2 begin x+2\n 3 begin x:1,2\n 1 fail x+9\n 2 end\n 3 end";
     let dirty = text.replace("1 begin x+1\n", "").replace("1 fail x+9", "1 fail x+1");
     assert_eq!(found(Rc, &dirty), ["G1a", "dirty-update"]);
@@ -321,7 +321,7 @@ fn two_that_append_to_the_same_version_lose_an_update() {
 }
 
 #[test]
-fn who_begins_after_an_append_has_ended_must_see_it() {
+fn a_transaction_that_begins_after_an_append_has_ended_must_see_it() {
     strict("1 ok x+1\n 2 ok x:", &["stale-read-realtime"]);
     // The element is lost, and another one replaces it.
     let lost = "1 begin x+1\n 3 ok x+2\n 1 end\n 2 ok x:2";
@@ -352,7 +352,7 @@ fn a_session_that_goes_back_breaks_causality() {
 }
 
 #[test]
-fn what_is_gone_in_the_end_is_lost_and_replicas_must_agree() {
+fn an_element_that_is_gone_in_the_end_is_lost_and_replicas_must_agree() {
     assert_eq!(found(Ru, "1 ok x+1\n 3 final x:\n 2 final x:"), ["lost-write"]);
     assert_eq!(found(Ru, "1 ok x+1\n 2 ok x+2\n 3 final x:2"), ["lost-write"]);
     // It was never acknowledged, but a transaction saw it.

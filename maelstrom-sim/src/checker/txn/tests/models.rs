@@ -76,7 +76,7 @@ fn expect_from(weakest: &[Model], text: &str) {
 const VIEW_SERIALIZABLE: [Model; 3] = [ViewSer, OneCopy, Model::SessionSerializable];
 
 #[test]
-fn what_any_model_forbids_is_found_by_all_that_imply_it() {
+fn an_anomaly_that_a_model_forbids_is_found_by_all_models_that_imply_it() {
     let read = "2 begin x?\n 1 fail x=1\n 3 begin y?\n 3 end\n 2 end";
     expect_from(&[], read);
     let mut weakest = VIEW_SERIALIZABLE.to_vec();
@@ -86,7 +86,7 @@ fn what_any_model_forbids_is_found_by_all_that_imply_it() {
 }
 
 #[test]
-fn models_of_single_operations_find_what_is_a_mistake_under_any_model() {
+fn models_of_single_operations_find_each_mistake_under_any_model() {
     let singles = Model::ALL.into_iter().filter(|model| model.is_of_single_operations());
     let singles: Vec<Model> = singles.collect();
     assert_eq!(singles.len(), 8);
@@ -163,7 +163,7 @@ fn snapshots_that_are_older_than_the_session_or_the_transaction_are_found() {
 }
 
 #[test]
-fn sessions_order_what_is_serializable_without_them() {
+fn sessions_order_transactions_that_are_serializable_without_them() {
     // In its second transaction, each process misses the first write of the other.
     let text =
         "1 begin x=1\n 2 begin y=1\n 1 end\n 2 end\n 1 begin y?\n 2 begin x?\n 1 end\n 2 end";
@@ -173,7 +173,7 @@ fn sessions_order_what_is_serializable_without_them() {
 }
 
 #[test]
-fn models_that_are_asked_for_together_find_what_each_finds() {
+fn models_that_are_asked_for_together_find_all_that_each_finds() {
     let text =
         "1 begin x=1\n 2 begin y=1\n 1 end\n 2 end\n 1 begin y?\n 2 begin x?\n 1 end\n 2 end";
     for others in [vec![Causal, Ser], vec![SessionRc, Ser], vec![Causal, Si, Rr]] {

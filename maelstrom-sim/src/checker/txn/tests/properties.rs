@@ -231,7 +231,7 @@ proptest! {
 
 proptest! {
     #[test]
-    fn causality_with_clocks_finds_what_the_rule_finds_without(txns in sparse(12, 0.1)) {
+    fn causality_with_clocks_finds_the_same_as_the_rule_without(txns in sparse(12, 0.1)) {
         prop_assert_eq!(found(Causal, &txns), !saturated(&txns), "{}", text(&txns));
     }
 
@@ -246,7 +246,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_any_serial_order_explains_is_blamed_by_no_model_without_sessions(txns in small(5)) {
+    fn a_history_with_any_serial_order_is_blamed_by_no_model_without_sessions(txns in small(5)) {
         let orders = permutations(txns.len());
         let explained: Vec<_> = orders.iter().filter(|order| serial(&txns, order)).collect();
         let in_session = |(a, b): (&usize, &usize)| a < b || txns[*a].process != txns[*b].process;
@@ -263,7 +263,7 @@ proptest! {
         }
     }
     #[test]
-    fn what_real_time_explains_is_blamed_by_no_model_and_a_wrong_read_by_the_strict_one(
+    fn a_history_that_real_time_explains_is_blamed_by_no_model_and_a_wrong_read_by_the_strict_one(
         steps in proptest::collection::vec(
             (0u64..4, proptest::collection::vec((any::<bool>(), 0usize..3), 1..4)), 1..40),
         wrong in 0usize..40,

@@ -34,7 +34,7 @@ fn found(expected: &[&str], text: &str) -> Value {
 }
 
 #[test]
-fn what_is_harmless_is_told_and_does_not_count() {
+fn a_harmless_anomaly_is_told_and_does_not_count() {
     let text = r#"1 3 ok send ["a",[0,1]]
                   2 3 ok send ["a",[1,2]]
                   3 1 ok poll {"a":[[1,2]]}"#;
@@ -94,7 +94,7 @@ fn a_message_whose_send_is_unknown_or_has_failed_need_not_be_read() {
 }
 
 #[test]
-fn what_is_not_read_up_to_the_end_is_unseen_and_counted_for_each_key() {
+fn messages_that_are_not_read_up_to_the_end_are_unseen_and_counted_for_each_key() {
     let results = found(
         &["unseen"],
         r#"1 3 ok send ["a",[0,1]]
@@ -300,7 +300,7 @@ fn a_committed_offset_that_goes_back_is_shown_and_allowed() {
 }
 
 #[test]
-fn a_client_is_as_far_behind_as_what_it_has_yet_to_read_was_known_when_it_polled() {
+fn the_lag_of_a_client_begins_when_its_next_message_was_known_and_ends_at_its_poll() {
     let text = |read: &str| {
         format!(
             r#"{ASSIGNED}

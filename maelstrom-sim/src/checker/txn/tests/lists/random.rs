@@ -123,7 +123,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 50, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_runs_one_after_the_other_is_blamed_by_no_model(
+    fn transactions_one_after_the_other_are_blamed_by_no_model(
         txns in txns(12), null in any::<bool>(),
     ) {
         // The first remaining transaction always runs next, so none run concurrently.
