@@ -279,15 +279,24 @@ corpus: ## Run the corpus of odd nodes under the built-in checker (LAUNCHER=/pat
 	scripts/build echo unique-ids broadcast g-counter kafka-log txn-rw maelstrom-sim broken-node
 	scripts/corpus "$${LAUNCHER:-$(bin)/maelstrom-sim}"
 
+# The runs have a folder of their own: store/ may have pages of an older version.
+report_folder := target/reports
+report = root="$$PWD" && cd $(report_folder) && "$$root/target/debug/maelstrom-sim" test --time-limit 3 \
+  --nemesis-interval 1 -w $(1)
+
 .PHONY: reports
-reports: ## Open reports in a browser, those of the newest runs and two bad ones (needs Chromium)
-	cargo build --locked -p maelstrom-sim --bins --features test-nodes
-	target/debug/maelstrom-sim test -w broadcast --bin target/debug/broken-node --node-count 3 \
-	  --time-limit 3 --rate 50 --nemesis partition --nemesis-interval 1 -- --fault forget || [ $$? -eq 1 ]
-	target/debug/maelstrom-sim test -w txn-rw-register --bin docs/naive/txn_rw.py --node-count 2 \
-	  --concurrency 2n --time-limit 3 --rate 300 --latency 50 --max-txn-length 1 || [ $$? -eq 1 ]
-	grep -q '<svg class="graph"' store/txn-rw-register/latest/report.html
-	scripts/test-report --screenshots store/screenshots store/*/latest/report.html
+reports: ## Open reports in a browser, those of four short runs, two of them bad (needs Chromium)
+	cargo build --locked --bins -p maelstrom-sim -p g-counter -p kafka-log --features maelstrom-sim/test-nodes
+	rm -rf $(report_folder)
+	mkdir -p $(report_folder)
+	$(call report,g-counter --bin "$$root/target/debug/g-counter" --node-count 3 --rate 50 --nemesis partition)
+	$(call report,kafka --bin "$$root/target/debug/kafka-log" --node-count 2 --concurrency 2n --rate 100)
+	$(call report,broadcast --bin "$$root/target/debug/broken-node" --node-count 3 --rate 50 --nemesis partition \
+	  -- --fault forget) || [ $$? -eq 1 ]
+	$(call report,txn-rw-register --bin "$$root/docs/naive/txn_rw.py" --node-count 2 --concurrency 2n \
+	  --rate 300 --latency 50 --max-txn-length 1) || [ $$? -eq 1 ]
+	grep -q '<svg class="graph"' $(report_folder)/store/txn-rw-register/latest/report.html
+	scripts/test-report --screenshots store/screenshots $(report_folder)/store/*/latest/report.html
 
 # Clippy links nothing, so the fuzzer's engine need not be built for it.
 .PHONY: lint

@@ -17,6 +17,12 @@ fn sweep() {
     all_faults().test(20, |_| SetNode::default());
 }
 
+/// Runs stored smaller runs that once failed. In this one, a node kept no records and crashed.
+#[test]
+fn regressions() {
+    all_faults().test_regressions("tests/regressions", |_| SetNode::default());
+}
+
 /// Bad disks, slow links, losses of power and clocks that drift come on top of all other faults.
 #[test]
 fn sweep_on_bad_hardware() {

@@ -53,6 +53,7 @@
 mod entry;
 mod held;
 mod json;
+pub mod marks;
 pub mod metrics;
 mod registers;
 mod request;
@@ -73,6 +74,7 @@ use tracing::{info, warn};
 
 pub use entry::Transaction;
 pub use json::{Key, Value};
+use marks::Counts;
 pub use registers::{CLOCK_LEAP_MAX, CLOCK_MAX, HELD_BYTES_MAX, Map, Piece, Registers, Version};
 use request::Running;
 pub use request::{KEY_BYTES_MAX, Operation, RESULT_BYTES_MAX};
@@ -168,11 +170,6 @@ pub enum Reply<'a> {
     },
 }
 
-/// A [mark](Node::mark): a transaction depends on one of another node.
-pub const DEPENDS: &str = "txn-rw: a transaction depends on another node's";
-/// A [mark](Node::mark): a transaction of a weaker isolation level takes another step.
-pub const STEPS: &str = "txn-rw: a transaction takes another step";
-
 /// The timers of the node.
 #[derive(Clone, Copy, Debug)]
 pub enum Event {
@@ -202,6 +199,8 @@ pub struct TxnRw<M: Map = Registers> {
     refused: u64,
     /// Number of messages that raised the clock by a leap.
     leaps: u64,
+    /// The events of the map that have got their marks.
+    marked: Counts,
 }
 
 impl TxnRw {
@@ -224,6 +223,7 @@ impl<M: Map> TxnRw<M> {
             underway: Underway::new(config.running_bytes_max),
             refused: 0,
             leaps: 0,
+            marked: Counts::default(),
         }
     }
 
@@ -252,6 +252,7 @@ impl<M: Map> TxnRw<M> {
         operations: Vec<Operation>,
     ) -> Result<(), Error> {
         if operations.len() > self.operations_max {
+            node.mark(marks::LONG);
             let (count, most) = (operations.len(), self.operations_max);
             let text = format!("field `txn`: {count} operations, and at most {most} are taken");
             return Err(Error::malformed_request(text));
@@ -278,7 +279,7 @@ impl<M: Map> TxnRw<M> {
         };
         let result = match self.run(node, &mut txn) {
             Ok(()) if !txn.running.is_done() => {
-                node.mark(STEPS);
+                node.mark(marks::STEPS);
                 node.set_timer(txn.until_next(node.now()), Event::Step(id));
                 return self.underway.keep(id, txn);
             }
@@ -292,7 +293,10 @@ impl<M: Map> TxnRw<M> {
 
     /// Checks that there is room for a transaction beside the others.
     fn check_room(&self, node: &mut Node<Event>, txn: &Txn) -> Result<(), Error> {
-        self.underway.check(txn).inspect_err(|_| node.count_refused_for_pending_bytes())
+        self.underway.check(txn).inspect_err(|_| {
+            node.mark(marks::CROWDED);
+            node.count_refused_for_pending_bytes();
+        })
     }
 
     /// Runs the operations that are due.
@@ -304,6 +308,9 @@ impl<M: Map> TxnRw<M> {
         while txn.running.done() < end && !txn.running.is_done() {
             txn.running.step(|key| {
                 let uncommitted = others.clone().find_map(|other| other.written(key));
+                if uncommitted.is_some() {
+                    node.mark(marks::UNCOMMITTED);
+                }
                 uncommitted.or_else(|| self.gossip.state().get(key))
             })?;
             self.check_room(node, txn)?;
@@ -338,7 +345,7 @@ impl<M: Map> TxnRw<M> {
         }
         let dependencies = map.visible().since(&self.logged_dependencies.1, origin);
         if !dependencies.is_empty() {
-            node.mark(DEPENDS);
+            node.mark(marks::DEPENDS);
         }
         let Some(clock) = map.clock().checked_add(1).filter(|clock| *clock <= CLOCK_MAX) else {
             return Err(Error::new(ErrorCode::Abort, "this node's clock is at its end"));
@@ -348,10 +355,18 @@ impl<M: Map> TxnRw<M> {
             let text = format!("field `txn`: more than {WRITES_BYTES_MAX} bytes to write");
             return Err(Error::malformed_request(text));
         }
-        self.gossip.check_room_for(transaction.encoded_len())?;
+        let room = self.gossip.check_room_for(transaction.encoded_len());
+        room.inspect_err(|_| node.mark(marks::NO_ROOM))?;
         self.logged_dependencies.1.join(transaction.dependencies());
         self.gossip.append(node, transaction);
         Ok(())
+    }
+
+    /// Marks the events that the map has met since the last call.
+    fn mark_map(&mut self, node: &mut Node<Event>) {
+        let counts = self.gossip.state().counts();
+        let before = std::mem::replace(&mut self.marked, counts);
+        counts.marks_since(&before).for_each(|mark| node.mark(mark));
     }
 
     fn own_gauges(&self, gauges: &mut Gauges) {
@@ -399,6 +414,8 @@ impl<M: Map> MessageHandler for TxnRw<M> {
     maelstrom_core::forward_to_gossip!(gossip, records, metrics::METRICS, Self::own_gauges);
 
     fn started(&mut self, node: &mut Node<Event>) {
+        // Those of the records were met in an earlier life.
+        self.marked = self.gossip.state().counts();
         self.gossip.start(node);
     }
 
@@ -408,10 +425,12 @@ impl<M: Map> MessageHandler for TxnRw<M> {
         request: &Request,
         payload: Payload<M>,
     ) -> Result<(), Error> {
-        match payload {
+        let result = match payload {
             Payload::Txn { txn } => self.begin(node, request, txn),
             Payload::Gossip(message) => self.message_from(node, request, message),
-        }
+        };
+        self.mark_map(node);
+        result
     }
 
     fn event(&mut self, node: &mut Node<Event>, event: Event) {
@@ -419,5 +438,6 @@ impl<M: Map> MessageHandler for TxnRw<M> {
             Event::Gossip(tick) => self.gossip.tick(node, tick),
             Event::Step(id) => self.step(node, id),
         }
+        self.mark_map(node);
     }
 }

@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use crate::entry::Transaction;
 use crate::held::{Held, HeldTransaction};
 use crate::json::{Key, Value};
+use crate::marks::Counts;
 use crate::vector_clock::VectorClock;
 use staging::{Old, Staging};
 
@@ -95,6 +96,8 @@ pub struct Registers {
     staging: Option<Box<Staging>>,
     /// The rest of the map before the last merge.
     old: Old,
+    /// Events for marks. The number of foldings is not here.
+    counts: Counts,
 }
 
 /// The part of the map that the handler of transactions needs.
@@ -110,6 +113,9 @@ pub trait Map: State<Entry = Transaction> {
 
     /// Number of keys that were ever written.
     fn registers(&self) -> usize;
+
+    /// The events that only the map can see, for [marks](crate::marks).
+    fn counts(&self) -> Counts;
 }
 
 impl Map for Registers {
@@ -127,6 +133,10 @@ impl Map for Registers {
 
     fn registers(&self) -> usize {
         self.len()
+    }
+
+    fn counts(&self) -> Counts {
+        Counts { folds: self.held.folds(), ..self.counts }
     }
 }
 
@@ -151,6 +161,7 @@ impl Registers {
             bytes: 0,
             staging: None,
             old: Old::default(),
+            counts: Counts::default(),
         }
     }
 
@@ -197,7 +208,13 @@ impl Registers {
     fn write(&mut self, key: Key, value: Value, version: Version) {
         let stamp = self.draw_stamp();
         let bytes = self.bytes.saturating_add(value.text().len());
-        match self.registers.get_mut(&key) {
+        let present = self.registers.get_mut(&key);
+        if let Some(Register { version: old, .. }) = &present {
+            let (is_tie, is_lost) = (old.clock == version.clock, *old >= version);
+            self.counts.ties = self.counts.ties.saturating_add(u64::from(is_tie));
+            self.counts.lost = self.counts.lost.saturating_add(u64::from(is_lost));
+        }
+        match present {
             Some(register) if register.version >= version => return,
             Some(register) => {
                 self.bytes = bytes.saturating_sub(register.value.text().len());
@@ -237,6 +254,8 @@ impl Registers {
         }
         // These may depend on each other, so all of their clocks rise first.
         let together = self.held.pop_closed(&self.visible);
+        let is_any = !together.is_empty();
+        self.counts.together = self.counts.together.saturating_add(u64::from(is_any));
         for (origin, _, held) in &together {
             self.visible.raise(origin, held.clock);
         }
@@ -364,6 +383,7 @@ impl State for Registers {
             if is_next && self.visible.covers(&held.dependencies) {
                 self.make_visible(origin, held);
             } else {
+                self.counts.held = self.counts.held.saturating_add(1);
                 self.hold(origin, held);
             }
         }

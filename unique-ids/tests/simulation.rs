@@ -14,6 +14,12 @@ fn sweep() {
     all_faults().test(10, |_| UniqueIds::default());
 }
 
+/// A small run in which two nodes once made ids of the time alone.
+#[test]
+fn regressions() {
+    all_faults().test_regressions("tests/regressions/unique-ids", |_| UniqueIds::default());
+}
+
 /// Slow, stalled and failing disks, clocks that drift, slow links and losses of power come on top of
 /// all other faults.
 #[test]

@@ -25,6 +25,12 @@ fn sweep() {
     bearable_faults().test(10, |_| Echo);
 }
 
+/// A small run in which a node once changed the value.
+#[test]
+fn regressions() {
+    bearable_faults().test_regressions("tests/regressions/echo", |_| Echo);
+}
+
 /// Slow and stalled disks, clocks that drift, and slow links come on top.
 #[test]
 fn sweep_on_bad_hardware() {

@@ -104,6 +104,8 @@ impl Registers {
     fn replace(&mut self, map: Self, visible: &VectorClock, pieces: &[Piece]) {
         let before = std::mem::replace(self, map);
         self.old = Old { registers: before.registers, changes: before.changes };
+        // Without those of the new map: it has written what one of the two maps had.
+        self.counts = before.counts;
         self.visible = before.visible;
         self.visible.join(visible);
         self.clock = self.visible.max();
@@ -117,10 +119,12 @@ impl Registers {
             |origin: &Origin, first: &HeldTransaction| first.clock <= now_visible.get(origin);
         while let Some((_, stamp, _)) = self.held.pop(is_old) {
             self.changes.remove(&stamp);
+            self.counts.shown = self.counts.shown.saturating_add(1);
         }
         for (node, incarnation, held) in pieces.iter().flat_map(|piece| &piece.held) {
             let origin = Origin { node: node.clone(), incarnation: *incarnation };
             if held.clock > self.known(&origin) {
+                self.counts.brought = self.counts.brought.saturating_add(1);
                 self.hold(&origin, held.clone());
             }
         }

@@ -78,6 +78,28 @@ fn the_larger_clock_wins_and_then_the_later_name_in_whatever_order_they_come() {
 }
 
 #[test]
+fn events_are_counted_and_a_merge_keeps_the_counts() {
+    let mut map = Registers::with_held_bytes_max(1);
+    map.apply(&origin(1), vec![upon(1, &[], &["1"], "10")]);
+    assert_eq!(map.counts(), Counts::default());
+    map.apply(&origin(0), vec![upon(1, &[], &["1"], "0")]);
+    let expected = Counts { lost: 1, ties: 1, ..Counts::default() };
+    assert_eq!(map.counts(), expected);
+    map.apply(&origin(2), vec![upon(5, &[(3, 4)], &["2"], "20")]);
+    let expected = Counts { held: 1, folds: 1, ..expected };
+    assert_eq!(map.counts(), expected);
+    // It shows the held transaction, and holds another one.
+    let mut other = Registers::default();
+    other.apply(&origin(3), vec![upon(4, &[], &["1"], "30")]);
+    other.apply(&origin(2), vec![upon(5, &[(3, 4)], &["2"], "20")]);
+    other.apply(&origin(4), vec![upon(9, &[(5, 8)], &["3"], "40")]);
+    map.merge(pieces(&other, 1)).unwrap();
+    assert_eq!(map.held(), 1);
+    let expected = Counts { shown: 1, brought: 1, folds: 2, ..expected };
+    assert_eq!(map.counts(), expected);
+}
+
+#[test]
 fn a_clock_that_follows_from_nothing_is_refused() {
     let mut map = Registers::default();
     map.apply(&origin(1), vec![upon(1, &[], &["1"], "1")]);
@@ -198,6 +220,7 @@ fn folded_logs_that_need_each_other_are_shown_in_the_end_and_at_once() {
         assert_eq!((map.clock(), map.len()), (0, 0));
         map.apply(&origin(1), vec![upon(1, &[], &["9"], "7")]);
         assert_eq!((map.held(), map.clock(), map.changes.len()), (1, 39, 4));
+        assert_eq!(map.counts().together, 1);
         assert_eq!(read(&map, "3"), None);
     }
 }

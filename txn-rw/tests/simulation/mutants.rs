@@ -24,6 +24,7 @@ use maelstrom_sim::nemesis::Fault;
 use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::Sweep;
 use maelstrom_sim::workload::TxnRwRegister;
+use txn_rw::marks::Counts;
 use txn_rw::{
     Config, Event, Isolation, Key, Map, Payload, Piece, Registers, Transaction, TxnRw, Value,
     VectorClock,
@@ -143,6 +144,10 @@ impl<const ALL: bool> Map for Broken<ALL> {
 
     fn registers(&self) -> usize {
         self.map.registers()
+    }
+
+    fn counts(&self) -> Counts {
+        self.map.counts()
     }
 }
 

@@ -25,7 +25,8 @@ use maelstrom_sim::simulate::simulate;
 use maelstrom_sim::sweep::{Case, Exhaustive, Sweep};
 use maelstrom_sim::workload::{TxnOptions, TxnRwRegister};
 use maelstrom_sim::world::World;
-use txn_rw::{Config, DEPENDS, Isolation, PERIOD_MIN, Registers, STEPS, TxnRw};
+use txn_rw::marks::{LIMIT_MARKS, STEP_MARKS, UNCOMMITTED_MARKS};
+use txn_rw::{Config, Isolation, PERIOD_MIN, Registers, TxnRw, marks};
 
 use crate::forged::{expect_that_only_a_key_helps, sweep_with_forgery};
 use crate::restored::{Replicated, restored};
@@ -45,7 +46,7 @@ fn all_faults() -> Sweep {
 
 #[test]
 fn sweep() {
-    let marks = MARKS.iter().chain(LOG_MARKS).copied().chain([DEPENDS]);
+    let marks = MARKS.iter().chain(LOG_MARKS).chain(marks::MARKS).copied();
     all_faults().expecting(marks).test(6, node);
 }
 
@@ -98,10 +99,57 @@ fn sweep_with_small_batches_and_short_logs() {
         let config = Config { gossip: gossip(), ..Config::default() };
         TxnRw::with_map(config, Registers::with_held_bytes_max(1_000))
     };
-    let marks = MARKS.iter().chain(LOG_MARKS).chain(SNAPSHOT_MARKS).copied().chain([DEPENDS]);
-    all_faults()
-        .expecting(marks)
-        .test_cases("txn-rw-small-batches", 4, |test| Case::new(test, small));
+    let engine = MARKS.iter().chain(LOG_MARKS).chain(SNAPSHOT_MARKS);
+    let own = marks::MARKS.iter().chain(marks::SNAPSHOT_MARKS);
+    all_faults().expecting(engine.chain(own).copied()).test_cases(
+        "txn-rw-small-batches",
+        4,
+        |test| Case::new(test, small),
+    );
+}
+
+fn weaker(model: Model) -> Sweep {
+    let consistency_models = vec![model];
+    let options = TxnOptions { consistency_models, ..TxnOptions::default() };
+    let workload = TxnRwRegister { options, ..TxnRwRegister::strongest_available() };
+    Sweep::new(workload, Fault::ALL)
+}
+
+/// Transactions take several steps. A node that crashes forgets those that have not ended.
+#[test]
+fn sweep_at_read_committed() {
+    let marks = marks::MARKS.iter().chain(STEP_MARKS).copied();
+    let sweep = weaker(Model::ReadCommitted).named("txn-rw-read-committed").expecting(marks);
+    sweep.test(3, isolated(Isolation::ReadCommitted));
+}
+
+#[test]
+fn sweep_at_read_uncommitted() {
+    let marks = marks::MARKS.iter().chain(STEP_MARKS).chain(UNCOMMITTED_MARKS).copied();
+    let sweep = weaker(Model::ReadUncommitted).named("txn-rw-read-uncommitted").expecting(marks);
+    sweep.test(3, isolated(Isolation::ReadUncommitted));
+}
+
+/// Nodes refuse many transactions: those of more than three operations, those that are too large
+/// beside the running ones, and in the end all that write.
+#[test]
+fn sweep_with_low_limits() {
+    let limited = |_: &NodeId| {
+        let gossip = gossip::Config { state_bytes_max: 3_000, ..Config::default().gossip };
+        TxnRw::new(Config {
+            isolation: Isolation::ReadCommitted,
+            operations_max: 3,
+            running_bytes_max: 600,
+            gossip,
+        })
+    };
+    let marks = marks::MARKS.iter().chain(STEP_MARKS).chain(LIMIT_MARKS).copied();
+    let sweep = weaker(Model::ReadCommitted).expecting(marks);
+    sweep.test_cases("txn-rw-limits", 3, |test| {
+        // A final read reads all keys, which is more than a node takes.
+        let without = |txns: &mut TxnRwRegister| txns.final_reads = false;
+        Case::new(test.with_workload(without), limited)
+    });
 }
 
 /// Links carry few bytes a second, and lines are short. A node with much to send falls behind, and
@@ -180,7 +228,8 @@ impl Replicated for TxnRw {
 /// shows an older state until they have sent them, so sessions do not hold.
 #[test]
 fn sweep_with_restored_folders() {
-    let marks = MARKS.iter().chain(LOG_MARKS).chain(RESTORE_MARKS).copied().chain([DEPENDS]);
+    let engine = MARKS.iter().chain(LOG_MARKS).chain(RESTORE_MARKS);
+    let marks = engine.chain(marks::MARKS).copied();
     all_faults().expecting(marks).test_cases("txn-rw-restored", 3, |test| {
         let test = test.with_workload(|txns: &mut TxnRwRegister| {
             txns.options.consistency_models = vec![Model::ReadAtomic];
@@ -361,7 +410,8 @@ fn the_weaker_levels_show_anomalies_that_the_next_stronger_model_forbids() {
         let world = simulate(test(holds, 0), isolated(isolation));
         world.assert_valid();
         let in_steps = isolation != Isolation::Causal;
-        assert_eq!(world.marks().contains_key(STEPS), in_steps, "{isolation:?}");
+        let reaches = |mark: &&str| world.marks().contains_key(mark);
+        assert!(STEP_MARKS.iter().all(|mark| reaches(mark) == in_steps), "{isolation:?}");
         assert!(shows(anomaly, test(broken, 0), isolation), "{isolation:?}: {anomaly}");
     }
 }
