@@ -104,7 +104,7 @@ impl Registers {
     fn replace(&mut self, map: Self, visible: &VectorClock, pieces: &[Piece]) {
         let before = std::mem::replace(self, map);
         self.old = Old { registers: before.registers, changes: before.changes };
-        // Without those of the new map: it has written what one of the two maps had.
+        // Without the counts of the new map: its writes were counted in one of the two maps.
         self.counts = before.counts;
         self.visible = before.visible;
         self.visible.join(visible);
