@@ -160,7 +160,8 @@ impl Partition {
     pub(crate) fn holding(&self) -> Holding {
         let end = self.log.end();
         let last = self.log.epoch_before(end);
-        let (log_id, epoch, matched) = (self.log_id, self.epoch, self.matched);
+        let (log_id, epoch) = (self.log_id, self.epoch);
+        let matched = if self.rules.hold(Rule::CompareMatched) { self.matched } else { 0 };
         let (leader, last_proposal) = (self.last_leader.clone(), self.last_proposal.clone());
         Holding { log_id, epoch, matched, leader, last, end, last_proposal }
     }

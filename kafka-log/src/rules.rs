@@ -59,6 +59,9 @@ pub enum Rule {
     ClearEligible,
     /// If `lin-kv` has no record, replicas that keep records compare them.
     CompareReplicas,
+    /// Such a comparison takes the epochs in which the logs matched their leaders', and not the
+    /// epochs of the last entries.
+    CompareMatched,
     /// A node starts with all of its records, or with none and as another replica. Its store keeps
     /// this rule: it does not read a damaged file.
     WholeRecords,

@@ -10,6 +10,10 @@ use crate::trace;
 /// The longest step of time while the cluster settles.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Messages at one instant may cause messages this many times. More often, they would do so for
+/// ever.
+const ROUNDS_MAX: u32 = 1_000;
+
 impl<S: Subject> World<'_, S> {
     pub(super) fn restart(&mut self, node: usize) {
         let is_early = self.input.one_in(4);
@@ -118,9 +122,13 @@ impl<S: Subject> World<'_, S> {
         }
         let end = self.now + Duration::from_secs(if self.is_spoilt { 2 } else { 60 });
         let mut missing = Ok(());
+        let mut rounds = 0;
         for round in 0.. {
             self.deliver_all();
+            rounds += 1;
+            assert!(rounds <= ROUNDS_MAX, "messages cause messages for ever");
             if self.net.is_empty() {
+                rounds = 0;
                 let at = self.next_timeout().unwrap_or(end).min(self.now + PATIENCE);
                 self.fire(at);
             }

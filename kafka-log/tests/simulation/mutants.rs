@@ -234,6 +234,22 @@ fn a_broken_rule_about_incarnations_is_noticed_where_a_former_leader_goes_on() {
     is_noticed(rule, "a former leader", 3, find);
 }
 
+/// A recovery that compares the epochs of last entries prefers an entry that was never committed.
+#[test]
+fn a_broken_rule_about_comparisons_is_noticed_where_older_entries_are_committed() {
+    let rule = Rule::CompareMatched;
+    let find = |seed| {
+        with_staged(
+            crate::staged::with_older_entries,
+            crate::staged::committing_older_entries,
+            Rules::without(rule),
+            seed,
+        )
+    };
+    // The seeds before this one show nothing.
+    is_noticed(rule, "older entries", 33, find);
+}
+
 #[test]
 fn a_broken_rule_about_errors_is_noticed_where_sends_are_refused() {
     let rule = Rule::RefuseUnsent;

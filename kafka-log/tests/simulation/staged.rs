@@ -134,6 +134,46 @@ pub(crate) fn with_a_former_leader(test: Test) -> Test {
     test
 }
 
+/// A leader commits entries of an earlier epoch, and all nodes end before it has appended one of its
+/// own. Another replica has an entry of an epoch in between, which was never committed. Figure 8 of
+/// the Raft paper has this case.
+///
+/// The last node has no client, so no send waits for it to lead.
+pub(crate) fn with_older_entries(test: Test) -> Test {
+    let mut test = three_nodes(test);
+    let options = &mut test.options;
+    (options.rate, options.concurrency) = (10.0, 2);
+    let mut script = Script::new(options);
+    while script.at < options.time_limit {
+        let mut nodes = options.nodes.clone();
+        nodes[..2].shuffle(&mut script.rng);
+        let [leader, other, idle] = [0, 1, 2].map(|place: usize| nodes[place].clone());
+        // The other replica stays in sync, and lacks the newest entry.
+        script.split(&[leader.clone(), idle.clone()], std::slice::from_ref(&other));
+        script.wait(200..1_200);
+        // It leads, and appends.
+        script.then(NemesisOp::Crash(leader.clone()));
+        script.then(NemesisOp::Pause(idle.clone()));
+        script.wait(1_500..4_000);
+        // The two others go on without it, and commit the older entry.
+        script.then(NemesisOp::Restart(leader));
+        script.then(NemesisOp::Resume(idle));
+        script.wait(2_000..6_000);
+        options.nodes.iter().for_each(|node| script.then(NemesisOp::Crash(node.clone())));
+        script.then(NemesisOp::Forget);
+        script.then(NemesisOp::StopPartition);
+        script.wait(1..100);
+        options.nodes.iter().for_each(|node| script.then(NemesisOp::Restart(node.clone())));
+        script.wait(3_000..5_000);
+    }
+    options.schedule = Some(script.events);
+    test
+}
+
+pub(crate) fn committing_older_entries(rules: Rules) -> Config {
+    Config { in_sync_min: 2, ..config(rules) }
+}
+
 /// A leader has hardly any room for sends, and again and again too few replicas are in sync.
 /// Packets overtake each other, so a refused copy of a send is often not the only one.
 pub(crate) fn with_refusals(test: Test) -> Test {

@@ -154,6 +154,15 @@ fn sweep_with_a_former_leader() {
     });
 }
 
+/// A leader commits entries of an earlier epoch, and all nodes end at once.
+#[test]
+fn sweep_with_older_entries() {
+    all_faults().test_cases("kafka-older-entries", 1, |test| {
+        let config = crate::staged::committing_older_entries(Rules::default());
+        staged_case(crate::staged::with_older_entries(test), config)
+    });
+}
+
 /// Most sends are refused, and many of them have two copies under way.
 #[test]
 fn sweep_with_refusals() {
