@@ -1,5 +1,5 @@
 // Compares the colours of a report with those that its medium should have.
-// `scripts/test-report` evaluates this in a page of a reader who prefers dark pages.
+// `scripts/test-report` evaluates this in a browser that prefers dark pages.
 "use strict";
 window.colorsNow = (expected) => {
   const wrong = [];
@@ -34,7 +34,7 @@ window.colorsNow = (expected) => {
   }
   return wrong;
 };
-// What is wrong, one line each, once the page has drawn itself.
+// The faults, one line each, once the page has drawn itself.
 window.printTest = async (expected, where) => {
   await new Promise((done) => setTimeout(done, 300));
   return window.colorsNow(expected).map((one) => `${where}, not ${expected}: ${one}`);

@@ -360,7 +360,7 @@ pub struct Packet {
     pub holdings: Vec<HoldingReport>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde passes")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 pub(crate) fn is_zero(number: &u64) -> bool {
     *number == 0
 }

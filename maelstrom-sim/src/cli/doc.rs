@@ -76,8 +76,8 @@ fn page(entry: &Entry) -> String {
 /// The section about the rules that differ from Maelstrom's.
 fn differences(workload: &str) -> String {
     let mut text = wrap(
-        "This checker is stricter than Maelstrom: without --as-maelstrom, it also finds what this \
-         list names. Where Maelstrom's own checker fails (exit code 2), this one may be kinder: it \
+        "This checker is stricter than Maelstrom: without --as-maelstrom, it also applies \
+         the rules of this list. Where Maelstrom's own checker fails (exit code 2), this one may be kinder: it \
          judges the rest.",
         0,
     );

@@ -69,7 +69,7 @@
     if (m.fate === 0) byDelivery[m.dest].push(m);
   }
   for (const list of byDelivery) list.sort((a, b) => a.end - b.end);
-  // A node sends at once what a message makes it send: after this time it was something else.
+  // A message has its effects at once. Messages after this time have another cause.
   const REACTION = 1500;
   const pair = (a, b, id, client) => [a, b, id, client || ""].join(" ");
   const requests = new Map();
@@ -578,7 +578,7 @@
   search.oninput = () => { filter = search.value; requestAnimationFrame(draw); };
   diagramTools.place.append(search);
   const usedTypes = [...new Set(messages.map((m) => m.type))];
-  // Messages of clients are grey: those between servers are what a protocol is about.
+  // Messages of clients are grey. The colours are for a protocol's own, between servers.
   const serverTypes = new Set(messages.filter((m) => m.src !== CLIENTS && m.dest !== CLIENTS).map((m) => m.type));
   const swatchOf = (type) => serverTypes.has(type) ? typeColor(type) : "var(--line)";
   toggles(usedTypes.map((type) => [type, data.types[type] || "?"]), hiddenTypes, swatchOf);
@@ -756,7 +756,7 @@
     setWindow(0, messages[Math.min(3000, messages.length - 1)].sent);
   }
   draw();
-  // Paper is white. The canvases keep what is drawn, so they need light colours before the print.
+  // Paper is white. Canvases are not drawn again for it, so they need light colours before.
   const showPrinting = (isPrinting) => {
     root.classList.toggle("printing", isPrinting);
     draw();
