@@ -221,6 +221,10 @@ fn a_node_that_exits_is_named_with_the_end_of_its_stderr() {
     let stderr = run.crashed();
     assert!(stderr.contains("n0 exited by itself (exit status: 3)"), "{stderr}");
     assert!(stderr.contains("something terrible has happened"), "{stderr}");
+    let lines: Vec<&str> = stderr.lines().collect();
+    let error = lines.iter().position(|line| line.starts_with("error: ")).unwrap();
+    let report = lines[error - 1].strip_prefix("Report: ").unwrap();
+    assert!(run.dir.path().join(report).is_file(), "{stderr}");
     // The run is not the latest result, but its history is stored.
     let history = run.dir.path().join("store/current/history.jsonl");
     assert!(std::fs::read_to_string(history).unwrap().contains(r#""type":"invoke","f":"echo""#));
