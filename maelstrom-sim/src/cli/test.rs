@@ -318,7 +318,7 @@ impl End<'_> {
             write!(err, "{report}")?;
             anyhow::bail!(why_no_verdict(folder));
         }
-        let end = format!("{report}{}", report::closing_line(results.valid));
+        let end = format!("{report}{}", report::closing_line_within(&results, &args.limits));
         print(args, world, &results, &end)?;
         Ok(report::exit_code(results.valid))
     }

@@ -26,5 +26,5 @@ mod terminal;
 pub use self::page::Report;
 pub use self::progress::{Progress, ProgressFile};
 pub use self::shiviz::write_shiviz;
-pub(crate) use self::terminal::cause_of_early_end;
 pub use self::terminal::{brief, closing_line, exit_code, summary};
+pub(crate) use self::terminal::{cause_of_early_end, closing_line_within};

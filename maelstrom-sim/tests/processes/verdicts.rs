@@ -178,6 +178,8 @@ const ECHO: &str = "-w echo --node-count 1 --rate 50 --time-limit 1 --seed 1";
 #[test]
 fn a_right_echo_is_valid_and_a_lying_one_is_not() {
     Run::new(ECHO, "none").valid();
+    let missed = "The checker found no fault, but the run misses a limit: max latency is unknown.";
+    Run::new(&format!("{ECHO} --max-latency-ms 9"), "none").expect(0, missed);
     let results = Run::new(ECHO, "lying-echo").invalid();
     let errors = results["workload"]["errors"].as_array().unwrap();
     assert_eq!(results["stats"]["ok-count"], errors.len());
