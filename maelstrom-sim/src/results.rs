@@ -177,7 +177,7 @@ impl Results {
         if let Some((node, reply)) = nodes.first_key_value() {
             self.valid = Verdict::Invalid;
             self.is_uninformative = false;
-            self.cause.get_or_insert_with(|| format!("{node} replied twice to a request, {reply}"));
+            self.cause.get_or_insert_with(|| replied_twice_in_words(node, reply));
             self.replied_twice = nodes.clone();
         }
         self
@@ -190,8 +190,7 @@ impl Results {
         if let Some((node, why)) = muted.first_key_value() {
             self.valid = Verdict::Invalid;
             self.is_uninformative = false;
-            let text = || format!("{node} was not listened to from some moment on: {why}");
-            self.cause = self.failure.clone().or_else(|| Some(text()));
+            self.cause = self.failure.clone().or_else(|| Some(muted_in_words(node, why)));
             self.evidence.clear();
             self.muted = muted.clone();
         }
@@ -209,6 +208,14 @@ impl Results {
         }
         self
     }
+}
+
+pub(crate) fn replied_twice_in_words(node: &NodeId, reply: &str) -> String {
+    format!("{node} replied twice to a request, {reply}")
+}
+
+pub(crate) fn muted_in_words(node: &NodeId, why: &str) -> String {
+    format!("{node} was not listened to from some moment on: {why}")
 }
 
 fn count(history: &History) -> (OpCounts, BTreeMap<&'static str, OpCounts>) {

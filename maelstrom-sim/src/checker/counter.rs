@@ -63,6 +63,26 @@ impl Intervals {
         self.0.iter().map(|(low, high)| json!([clamp(*low), clamp(*high)])).collect()
     }
 
+    /// Says which values a read may show, for one that shows another. `sum` is that of the adds that
+    /// succeeded.
+    fn in_words(&self, sum: i128, read: i64) -> String {
+        let read = i128::from(read);
+        let below = self.0.range(..read).next_back().map(|(_, high)| high);
+        let above = self.0.range(read..).next().map(|(low, _)| low);
+        let unknown = match (below, above) {
+            _ if *self == Self::only(sum) => {
+                return format!("the adds that succeeded sum up to {sum}");
+            }
+            (Some(below), Some(above)) => {
+                format!("allow {below} and {above} as the nearest values")
+            }
+            (None, Some(least)) => format!("allow no less than {least}"),
+            (Some(most), None) => format!("allow no more than {most}"),
+            (None, None) => String::new(),
+        };
+        format!("the adds that succeeded sum up to {sum}, and those of unknown outcome {unknown}")
+    }
+
     /// Whether the set contains this number.
     #[must_use]
     pub fn contains(&self, n: i64) -> bool {
@@ -174,7 +194,8 @@ pub fn check(history: &History) -> WorkloadResults {
     let beyond = !counted.is_empty() || !too_large.is_empty() || !too_small.is_empty();
     let beyond = Verdict::invalid_if(beyond);
     let valid = Verdict::merge([maelstrom_valid, beyond]);
-    let cause = cause(&wrong, &counted, [&too_large, &too_small]);
+    let allowed = |read| acceptable.in_words(sum, read);
+    let cause = cause(&wrong, &counted, [&too_large, &too_small], allowed);
     let beyond =
         too_large.first().or(too_small.first()).and_then(|read| read.get("index")?.as_u64());
     let evidence = evidence.or_else(|| usize::try_from(beyond?).ok());
@@ -221,18 +242,34 @@ pub fn chart(history: &History) -> Chart {
     }
 }
 
-/// The first error in words.
-fn cause(wrong: &[i64], counted: &[i64], [too_large, too_small]: [&[Value]; 2]) -> Option<String> {
+/// The first error in words. A sweep takes the words before the colon for the kind of a finding.
+fn cause(
+    wrong: &[i64],
+    counted: &[i64],
+    [too_large, too_small]: [&[Value]; 2],
+    allowed: impl Fn(i64) -> String,
+) -> Option<String> {
     if let Some(read) = wrong.first() {
-        return Some(format!("a final read shows {read}, which no sum of the adds explains"));
+        let allowed = allowed(*read);
+        return Some(format!(
+            "a final read shows {read}, which no sum of the adds explains: {allowed}"
+        ));
     }
     if let Some(read) = counted.first() {
-        return Some(format!("a final read shows {read}, which counts an add that was refused"));
+        let allowed = allowed(*read);
+        return Some(format!(
+            "a final read shows {read}, which counts an add that was refused: {allowed}"
+        ));
     }
-    let large = too_large.first().map(|read| format!("a read shows more than all adds: {read}"));
-    large.or_else(|| {
-        too_small.first().map(|read| format!("a read shows less than all adds: {read}"))
-    })
+    let beyond = |reads: &[Value], than: &str, sign: &str| {
+        let read = reads.first()?;
+        let (value, added) = (read.get("value")?, read.get("added")?);
+        Some(format!(
+            "a read shows {than} than all adds: {value}, but the {sign} adds begun by then, without \
+             the refused ones, sum up to {added}"
+        ))
+    };
+    beyond(too_large, "more", "positive").or_else(|| beyond(too_small, "less", "negative"))
 }
 
 fn open_adds(history: &History) -> Vec<i128> {

@@ -309,6 +309,28 @@ fn an_echo_must_come_back_as_it_went() {
 }
 
 #[test]
+fn a_wrong_counter_is_told_with_the_sum_of_its_adds() {
+    let cause = |read: &str| {
+        let ops = "0 1 invoke add 10\n1 1 ok add 10\n2 2 invoke add -3\n3 2 ok add -3\n";
+        counter::check(&history(&format!("{ops}4 90 invoke read\n5 90 ok {read}"))).cause
+    };
+    assert_eq!(
+        cause("read 4").unwrap(),
+        "a final read shows 4, which no sum of the adds explains: the adds that succeeded sum up to 7"
+    );
+    let text = "but the # adds begun by then, without the refused ones, sum up to";
+    for (value, than, sign, sum) in [(11, "more", "positive", 10), (-4, "less", "negative", -3)] {
+        let ops = "0 1 invoke add 10\n1 1 ok add 10\n2 2 invoke add -3\n3 2 ok add -3\n";
+        let reads =
+            format!("4 3 invoke read\n5 3 ok read {value}\n6 90 invoke read\n7 90 ok read 7");
+        let cause = counter::check(&history(&format!("{ops}{reads}"))).cause;
+        let text = text.replace('#', sign);
+        let expected = format!("a read shows {than} than all adds: {value}, {text} {sum}");
+        assert_eq!(cause, Some(expected));
+    }
+}
+
+#[test]
 fn a_counter_ends_with_the_sum_of_all_acknowledged_adds_and_maybe_the_unknown() {
     let verdict = |read: u32| {
         let results = counter::check(&history(&format!(
@@ -323,8 +345,19 @@ fn a_counter_ends_with_the_sum_of_all_acknowledged_adds_and_maybe_the_unknown() 
              8 90 ok read {read}"
         )));
         assert_eq!(results.fields["acceptable"], json!([[10, 11], [15, 16]]));
-        (results.valid, results.maelstrom_valid)
+        (results.valid, results.maelstrom_valid, results.cause)
     };
+    for (read, expected) in [
+        (9, "no sum of the adds explains: # allow no less than 10"),
+        (12, "no sum of the adds explains: # allow 11 and 15 as the nearest values"),
+        (24, "no sum of the adds explains: # allow no more than 16"),
+        (17, "counts an add that was refused: # allow no more than 16"),
+    ] {
+        let text = "the adds that succeeded sum up to 10, and those of unknown outcome";
+        let expected = format!("a final read shows {read}, which {expected}").replace('#', text);
+        assert_eq!(verdict(read).2, Some(expected));
+    }
+    let verdict = |read| (verdict(read).0, verdict(read).1);
     for read in [10, 11, 15, 16] {
         assert_eq!(verdict(read), (Verdict::Valid, Verdict::Valid), "{read}");
     }

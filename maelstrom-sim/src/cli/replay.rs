@@ -16,10 +16,19 @@ use crate::store::{COMMAND, REPLAY};
 
 #[derive(Args, Debug)]
 pub(super) struct ReplayArgs {
-    /// The folder of the run. For a run of a sweep (in store/simulation/ or store/shrunk/), this
-    /// prints the command that runs it again, and exits with 254.
-    #[arg(default_value = "store/latest")]
-    dir: PathBuf,
+    /// The folder of the run. Without it: the run that began last, store/current, also if it
+    /// crashed or a signal ended it; store/latest if there is no store/current. For a run of a
+    /// sweep (in store/simulation/ or store/shrunk/), this prints the command that runs it again,
+    /// and exits with 254.
+    dir: Option<PathBuf>,
+}
+
+impl ReplayArgs {
+    fn dir(&self) -> &Path {
+        let current = Path::new("store/current");
+        let last = if current.exists() { current } else { Path::new("store/latest") };
+        self.dir.as_deref().unwrap_or(last)
+    }
 }
 
 /// The command that started a run.
@@ -76,14 +85,15 @@ pub(super) enum Prepared {
 /// Changes to the folder in which the stored run was started, and returns its arguments. Returns
 /// the command for a run in virtual time.
 pub(super) fn prepare(args: &ReplayArgs) -> anyhow::Result<Prepared> {
-    let path = args.dir.join(COMMAND);
+    let dir = args.dir();
+    let path = dir.join(COMMAND);
     if !path.exists()
-        && let Ok(command) = fs::read_to_string(args.dir.join(REPLAY))
+        && let Ok(command) = fs::read_to_string(dir.join(REPLAY))
     {
         return Ok(Prepared::Elsewhere(command.trim_end().to_owned()));
     }
     let text = fs::read_to_string(&path).with_context(|| {
-        let dir = args.dir.display();
+        let dir = dir.display();
         format!("cannot replay {dir}: there is no {COMMAND} of a test and no {REPLAY} of a sweep")
     })?;
     let command: Command =
@@ -146,7 +156,7 @@ mod tests {
     #[test]
     fn a_folder_without_a_command_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let args = ReplayArgs { dir: folder.path().to_owned() };
+        let args = ReplayArgs { dir: Some(folder.path().to_owned()) };
         let error = prepare(&args).unwrap_err().to_string();
         assert!(error.contains("there is no command.json"), "{error}");
     }
@@ -154,7 +164,7 @@ mod tests {
     #[test]
     fn a_run_of_a_sweep_names_the_command_of_its_test() {
         let folder = tempfile::tempdir().unwrap();
-        let args = ReplayArgs { dir: folder.path().to_owned() };
+        let args = ReplayArgs { dir: Some(folder.path().to_owned()) };
         let command = "cd '/x' && SEED=3 cargo test sweep -- --exact";
         fs::write(folder.path().join(REPLAY), format!("{command}\n")).unwrap();
         match prepare(&args).unwrap() {

@@ -16,12 +16,13 @@ use crate::nemesis::Fault;
 use crate::options::{Availability, Concurrency, Latency, LatencyDist, Options, node_names};
 use crate::process::{ProcessOptions, kill_all_on_panic};
 use crate::report::{self, Progress, Report};
+use crate::results::Results;
 use crate::run::{Interrupt, RunError, left_behind, run_until};
 use crate::service::Services;
 use crate::store::{PROGRESS, REPORT, Store, write_history, write_trace};
 use crate::test::Test;
 use crate::workload::Workload;
-use crate::world::expected_length;
+use crate::world::{World, expected_length};
 use clap::Args;
 use maelstrom_core::NodeId;
 
@@ -247,51 +248,90 @@ fn test(
     let mut progress = progress.in_file(store.dir().join(PROGRESS));
     interrupt.begin();
     let (world, outcome) = run_until(test, &process_options, &mut progress, interrupt)?;
-    write_history(store.dir(), &world)?;
-    if args.trace {
-        write_trace(store.dir(), &world)?;
+    let end = End { store: &store, world: &world, outcome, interrupt };
+    end.write(args, command.as_ref(), left_behind.first(), &progress)
+}
+
+/// A run that has ended, by itself or by a signal.
+struct End<'a> {
+    store: &'a Store,
+    world: &'a World,
+    outcome: Result<(), RunError>,
+    interrupt: &'a Interrupt,
+}
+
+impl End<'_> {
+    /// Writes the files of the run and prints its end. Returns the exit code.
+    fn write(
+        self,
+        args: &TestArgs,
+        command: Option<&Command>,
+        left_behind: Option<&PathBuf>,
+        progress: &Progress,
+    ) -> anyhow::Result<u8> {
+        let Self { store, world, outcome, interrupt } = self;
+        write_history(store.dir(), world)?;
+        if args.trace {
+            write_trace(store.dir(), world)?;
+        }
+        let left_behind = left_behind.filter(|_| world.results().valid != Verdict::Valid);
+        let signal = interrupt.end_at_once();
+        let results = match left_behind {
+            Some(folder) => world.results().with_failure(why_no_verdict(folder)),
+            None => world.results(),
+        };
+        if outcome.is_ok() && left_behind.is_none() && signal.is_none() {
+            store.write_results(&results)?;
+        }
+        let page = Report::new(world, &results).with_limits(args.limits);
+        let page = match command {
+            Some(command) => page.replayed_by(command.for_shell()),
+            None => page,
+        };
+        let mut err = std::io::stderr();
+        let path = store.dir().join(REPORT);
+        let report = match page.write(&path) {
+            Ok(()) => format!("Report: {}\n", path.display()),
+            Err(error) => {
+                writeln!(err, "warning: there is no report: {error}").ok();
+                String::new()
+            }
+        };
+        progress.remove_file();
+        let outcome = match signal {
+            Some(signal) => Err(RunError::Interrupted(signal)),
+            None => outcome,
+        };
+        if let Err(error) = &outcome {
+            let cause = report::cause_of_early_end(&results, &error.to_string());
+            let cause = cause.map(|cause| format!("First cause: {cause}\n")).unwrap_or_default();
+            // The terminal may be closed, so an error while writing is ignored.
+            write!(err, "{cause}{report}").ok();
+        }
+        if let Some(signal) = signal {
+            let (error, dir) = (RunError::Interrupted(signal), store.dir().display());
+            writeln!(err, "error: {error}; the run until then is in {dir}").ok();
+            return Ok(signal.exit_code());
+        }
+        outcome?;
+        if let Some(folder) = left_behind {
+            write!(err, "{report}")?;
+            anyhow::bail!(why_no_verdict(folder));
+        }
+        let end = format!("{report}{}", report::closing_line_within(&results, &args.limits));
+        print(args, world, &results, &end)?;
+        Ok(report::exit_code(results.valid))
     }
-    let left_behind = left_behind.first().filter(|_| world.results().valid != Verdict::Valid);
-    let (interrupted, is_judged) = (interrupt.end_at_once(), left_behind.is_none());
-    let results = match left_behind {
-        Some(folder) => world.results().with_failure(why_no_verdict(folder)),
-        None => world.results(),
-    };
-    if outcome.is_ok() && is_judged && interrupted.is_none() {
-        store.write_results(&results)?;
-    }
-    let page = Report::new(&world, &results).with_limits(args.limits);
-    let page = match &command {
-        Some(command) => page.replayed_by(command.for_shell()),
-        None => page,
-    };
-    if let Err(error) = page.write(&store.dir().join(REPORT)) {
-        writeln!(err, "warning: there is no report: {error}").ok();
-    }
-    progress.remove_file();
-    if let Some(signal) = interrupted {
-        let (error, dir) = (RunError::Interrupted(signal), store.dir().display());
-        // The terminal may be closed, so an error while writing is ignored.
-        writeln!(err, "error: {error}; the run until then is in {dir}").ok();
-        return Ok(signal.exit_code());
-    }
-    outcome?;
-    if let Some(folder) = left_behind {
-        anyhow::bail!(why_no_verdict(folder));
-    }
+}
+
+/// Prints the results of a run, and the lines after them.
+fn print(args: &TestArgs, world: &World, results: &Results, end: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout();
-    let end = format!(
-        "Report: {}\n{}",
-        store.dir().join(REPORT).display(),
-        report::closing_line(results.valid)
-    );
     if args.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&results)?)?;
-        writeln!(err, "{end}")?;
-    } else {
-        writeln!(out, "{}\n{end}", report::brief(&world, &results, &args.limits))?;
+        writeln!(out, "{}", serde_json::to_string_pretty(results)?)?;
+        return writeln!(std::io::stderr(), "{end}");
     }
-    Ok(report::exit_code(results.valid))
+    writeln!(out, "{}\n{end}", report::brief(world, results, &args.limits))
 }
 
 /// Explains why there is no verdict: the nodes began with data that an earlier run left in a

@@ -93,8 +93,12 @@ fn propagation_figures(world: &World) -> Vec<Figure> {
         ("true propagation latency, median", 500, all.about()),
         ("true propagation latency, largest", 1_000, "The same.".to_owned()),
     ];
+    let covered = match (all.values.len(), all.missing) {
+        (_, 0) => String::new(),
+        (known, missing) => format!(" ({known} of {} values)", known + missing),
+    };
     let figure = |(name, part, about)| {
-        let value = format!("{:.0} ms", all.quantile_ms(part)?);
+        let value = format!("{:.0} ms{covered}", all.quantile_ms(part)?);
         Some(Figure { name, value, limit: None, is_missed: false, about })
     };
     parts.into_iter().filter_map(figure).collect()

@@ -27,3 +27,4 @@ pub use self::page::Report;
 pub use self::progress::{Progress, ProgressFile};
 pub use self::shiviz::write_shiviz;
 pub use self::terminal::{brief, closing_line, exit_code, summary};
+pub(crate) use self::terminal::{cause_of_early_end, closing_line_within};

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::figures::{Figure, figures};
 use crate::checker::Verdict;
 use crate::excerpt::{printable, sentence};
-use crate::limits::Limits;
-use crate::results::Results;
+use crate::limits::{Figures, Limits};
+use crate::results::{Results, muted_in_words, replied_twice_in_words};
 use crate::world::World;
 
 /// A value that is longer takes several lines.
@@ -67,6 +67,16 @@ pub fn brief(world: &World, results: &Results, limits: &Limits) -> String {
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// What is known to be wrong in a test that this error ended early. `None`: nothing, or the error
+/// says it itself.
+pub(crate) fn cause_of_early_end(results: &Results, error: &str) -> Option<String> {
+    let muted = results.muted.first_key_value().filter(|(_, why)| !error.contains(*why));
+    let muted = muted.map(|(node, why)| muted_in_words(node, why));
+    let twice = results.replied_twice.first_key_value();
+    let cause = muted.or_else(|| twice.map(|(node, reply)| replied_twice_in_words(node, reply)));
+    cause.map(|cause| printable(&cause))
 }
 
 /// A verdict in words.
@@ -156,6 +166,20 @@ pub const fn closing_line(verdict: Verdict) -> &'static str {
     }
 }
 
+/// The closing line of a test with limits: Maelstrom's, unless the test is valid and misses some.
+pub(crate) fn closing_line_within(results: &Results, limits: &Limits) -> String {
+    let missed = Figures::of_results(results).missed(limits);
+    if results.valid != Verdict::Valid || missed.is_empty() {
+        return closing_line(results.valid).into();
+    }
+    format!(
+        "The checker found no fault, but the run misses {}: {}. `maelstrom-sim limits` with the \
+         same limits exits with 1.",
+        if missed.len() == 1 { "a limit" } else { "limits" },
+        missed.join("; ")
+    )
+}
+
 /// Maelstrom's exit code. [`brief`] shows it in use.
 #[must_use]
 pub const fn exit_code(verdict: Verdict) -> u8 {
@@ -189,6 +213,44 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains(".md"), "{text}");
+    }
+
+    #[test]
+    fn an_early_end_has_a_first_cause_that_its_error_does_not_name() {
+        let test = Test::new(Echo::default(), Options::default());
+        let mut world = World::new(test, Duration::ZERO);
+        world.node_gone(&"n2".into(), "exited with code 1".into());
+        let results = world.results();
+        assert_eq!(cause_of_early_end(&results, "n2 exited with code 1"), None);
+        let results = results.with_second_replies(&[("n3".into(), "echo_ok".into())].into());
+        let cause = || cause_of_early_end(&results, "n2 exited with code 1");
+        assert_eq!(cause().unwrap(), "n3 replied twice to a request, echo_ok");
+        let muted = results.clone().with_muted(&[("n1".into(), "no JSON".into())].into());
+        let cause = |error: &str| cause_of_early_end(&muted, error).unwrap();
+        let text = "n1 was not listened to from some moment on: no JSON";
+        assert_eq!(cause("interrupted by SIGINT"), text);
+        let cause = cause("n1 exited\nIt is not listened to any more: no JSON");
+        assert!(cause.contains("replied twice"), "the error names the other one: {cause}");
+    }
+
+    #[test]
+    fn a_valid_test_that_misses_limits_says_so_at_its_end() {
+        let test = Test::new(Echo::default(), Options::default());
+        let world = World::new(test, Duration::ZERO);
+        let results = Results { valid: Verdict::Valid, ..world.results() };
+        let good = closing_line(Verdict::Valid);
+        assert_eq!(closing_line_within(&results, &Limits::default()), good);
+        let limits = Limits { max_median_ms: Some(4.0), ..Limits::default() };
+        assert_eq!(
+            closing_line_within(&results, &limits),
+            "The checker found no fault, but the run misses a limit: median latency is unknown. \
+             `maelstrom-sim limits` with the same limits exits with 1."
+        );
+        let limits = Limits { max_latency_ms: Some(9.0), ..limits };
+        let text = closing_line_within(&results, &limits);
+        assert!(text.contains("misses limits: median latency is unknown; max latency"), "{text}");
+        let bad = Results { valid: Verdict::Invalid, ..results };
+        assert_eq!(closing_line_within(&bad, &limits), closing_line(Verdict::Invalid));
     }
 
     #[test]

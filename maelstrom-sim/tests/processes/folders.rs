@@ -155,6 +155,24 @@ fn a_run_leaves_its_report_and_a_log_for_shiviz_and_its_folder_replays() {
 }
 
 #[test]
+fn a_replay_without_a_folder_repeats_the_run_that_began_last() {
+    let place = Place::new();
+    let run = place.run(Path::new(NODE), ARGS);
+    assert_eq!(run.code(), Some(0), "{}", run.stderr());
+    let args = "-w unique-ids --node-count 1 --rate 20 --time-limit 1 --seed 77";
+    place.run(&place.script("#!/bin/sh\nexit 3\n"), args).crashed();
+    let again = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_maelstrom-sim"));
+        Finished(command.current_dir(&place.0).arg("replay").output().unwrap()).stderr()
+    };
+    let crashed = again();
+    assert!(crashed.contains("seed 77, results in store/unique-ids/"), "{crashed}");
+    std::fs::remove_file(place.path("store/current")).unwrap();
+    let finished = again();
+    assert!(finished.contains(", results in store/echo/"), "{finished}");
+}
+
+#[test]
 fn a_replay_of_a_run_of_a_sweep_prints_its_command() {
     let place = Place::new();
     let run = place.path("store/simulation/echo-42");

@@ -43,6 +43,9 @@ fn ends_in_order(signal: Signal, code: i32, mark: &str) {
     assert_eq!(run.code(), Some(code), "{}", run.stderr());
     assert!(run.0.stdout.is_empty(), "there is no verdict");
     assert!(run.stderr().contains("the run until then is in store/echo/"));
+    let stderr = run.stderr();
+    let report = stderr.lines().find_map(|line| line.strip_prefix("Report: ")).unwrap();
+    assert!(place.path(report).is_file(), "{stderr}");
     for file in ["history.jsonl", "messages.jsonl", "node-logs/n0.log"] {
         let text = std::fs::read_to_string(place.path("store/current").join(file)).unwrap();
         assert!(!text.is_empty(), "{file}");

@@ -178,6 +178,8 @@ const ECHO: &str = "-w echo --node-count 1 --rate 50 --time-limit 1 --seed 1";
 #[test]
 fn a_right_echo_is_valid_and_a_lying_one_is_not() {
     Run::new(ECHO, "none").valid();
+    let missed = "The checker found no fault, but the run misses a limit: max latency is unknown.";
+    Run::new(&format!("{ECHO} --max-latency-ms 9"), "none").expect(0, missed);
     let results = Run::new(ECHO, "lying-echo").invalid();
     let errors = results["workload"]["errors"].as_array().unwrap();
     assert_eq!(results["stats"]["ok-count"], errors.len());
@@ -221,6 +223,10 @@ fn a_node_that_exits_is_named_with_the_end_of_its_stderr() {
     let stderr = run.crashed();
     assert!(stderr.contains("n0 exited by itself (exit status: 3)"), "{stderr}");
     assert!(stderr.contains("something terrible has happened"), "{stderr}");
+    let lines: Vec<&str> = stderr.lines().collect();
+    let error = lines.iter().position(|line| line.starts_with("error: ")).unwrap();
+    let report = lines[error - 1].strip_prefix("Report: ").unwrap();
+    assert!(run.dir.path().join(report).is_file(), "{stderr}");
     // The run is not the latest result, but its history is stored.
     let history = run.dir.path().join("store/current/history.jsonl");
     assert!(std::fs::read_to_string(history).unwrap().contains(r#""type":"invoke","f":"echo""#));

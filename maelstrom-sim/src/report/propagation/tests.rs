@@ -22,6 +22,8 @@ struct Relay {
     is_secret: bool,
     /// A number that it sends with each value.
     guess: u64,
+    /// Whether it keeps each third value for itself.
+    loses_thirds: bool,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -52,11 +54,14 @@ enum Payload {
 
 impl Relay {
     fn new(is_secret: bool, guess: u64) -> Self {
-        Self { values: Vec::new(), sent: 0, is_secret, guess }
+        Self { values: Vec::new(), sent: 0, is_secret, guess, loses_thirds: false }
     }
 
     fn add(&mut self, node: &mut Node<NoEvent>, from: &NodeId, value: u64) {
         self.values.push(value);
+        if self.loses_thirds && value % 3 == 0 {
+            return;
+        }
         let all = std::sync::Arc::clone(node.node_ids());
         let own = all.iter().position(|id| id == node.id()).unwrap();
         for (at, peer) in all.iter().enumerate().filter(|(at, _)| at.abs_diff(own) == 1) {
@@ -107,13 +112,22 @@ impl MessageHandler for Relay {
 /// A run of three nodes in a line, with 100 ms from each to the next. Values come so rarely that
 /// none waits for another: a reader that waits for a message lets later ones wait as well.
 fn line(is_secret: bool, guess: u64) -> World {
+    run(move || Relay::new(is_secret, guess))
+}
+
+/// The same, but the nodes do not pass each third value on.
+fn lossy_line() -> World {
+    run(|| Relay { loses_thirds: true, ..Relay::new(false, u64::MAX) })
+}
+
+fn run(new: impl Fn() -> Relay + 'static) -> World {
     let mut options = Options::default().with_node_count(3);
     options.latency = Latency { mean_ms: 100, dist: LatencyDist::Constant };
     options.time_limit = Duration::from_secs(30);
     options.rate = 5.0;
     options.operations = Some((0..200).step_by(5).collect());
     options.trace = true;
-    simulate(Test::new(Broadcast::default(), options), |_| Relay::new(is_secret, guess))
+    simulate(Test::new(Broadcast::default(), options), move |_| new())
 }
 
 /// The latency of each value in milliseconds, as the line has it: 100 from the middle, and 200 from
@@ -162,6 +176,20 @@ fn the_report_shows_it_beside_the_stable_latency_and_says_why_they_differ() {
     let page = Report::new(&world, &results).to_html().unwrap();
     assert!(page.contains("True propagation latency of values"));
     assert!(page.contains("reader sleeps until its earliest message is due"));
+}
+
+#[test]
+fn a_latency_without_the_lost_values_says_how_many_it_covers() {
+    let world = lossy_line();
+    let all = Propagation::of(&world).unwrap();
+    let (known, missing) = (all.values.len(), all.missing);
+    assert!(known > 0 && missing > 0, "{known}, {missing}");
+    let figures = figures(&world, &world.results(), &Limits::default());
+    let figures = figures.iter().filter(|it| it.name.starts_with("true propagation latency"));
+    for figure in figures {
+        let end = format!(" ms ({known} of {} values)", known + missing);
+        assert!(figure.value.ends_with(&end), "{}", figure.value);
+    }
 }
 
 #[test]
