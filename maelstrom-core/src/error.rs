@@ -11,7 +11,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// An error code of the Maelstrom protocol.
 ///
 /// The protocol defines the codes 0 to 999. Codes from 1000 on belong to programs, and are
-/// indefinite. [`Error`] shows it in use.
+/// indefinite.
+///
+/// ```
+/// use maelstrom_core::ErrorCode;
+///
+/// let code = ErrorCode::from_code(22);
+/// assert_eq!((code, code.name()), (ErrorCode::PreconditionFailed, "precondition-failed"));
+/// assert!(code.is_definite());
+/// assert!(!ErrorCode::Other(1_000).is_definite());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ErrorCode {

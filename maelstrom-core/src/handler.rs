@@ -11,7 +11,8 @@ use crate::message::Request;
 use crate::metrics::{Gauges, Metric};
 use crate::node::Node;
 
-/// The event type of a handler that sets no timers and makes no calls.
+/// The event type of a handler that sets no timers and makes no calls. The
+/// [example of the crate](crate) shows it in use.
 pub type NoEvent = Infallible;
 
 /// A node program: a deterministic state machine that handles one input at a time.
@@ -30,7 +31,9 @@ pub type NoEvent = Infallible;
 /// ```
 /// use std::time::Duration;
 ///
+/// use maelstrom_core::rand::RngExt;
 /// use maelstrom_core::{Error, MessageHandler, Node, Request};
+/// # use maelstrom_core::{Clock, RawNode};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Deserialize, Serialize)]
@@ -61,7 +64,9 @@ pub type NoEvent = Infallible;
 ///     }
 ///
 ///     fn started(&mut self, node: &mut Node<Tick>) {
-///         node.set_timer(Duration::from_secs(1), Tick);
+///         // The nodes of a cluster tick at different times.
+///         let first = node.rng().random_range(0.0..1.0);
+///         node.set_timer(Duration::from_secs_f64(first), Tick);
 ///     }
 ///
 ///     fn message(&mut self, node: &mut Node<Tick>, from: &Request, payload: Payload) -> Result<(), Error> {
@@ -78,6 +83,29 @@ pub type NoEvent = Infallible;
 ///         node.set_timer(Duration::from_secs(1), Tick);
 ///     }
 /// }
+///
+/// let mut node = RawNode::new(Counter::default(), [7; 32], true);
+/// node.recover(b"3")?;
+/// # let mut handle = |src: &str, body: serde_json::Value| {
+/// #     let line = serde_json::json!({"src": src, "dest": "n1", "body": body}).to_string();
+/// #     node.handle_line(Clock::default(), line.as_bytes());
+/// # };
+/// # let names = ["n1", "n2"];
+/// # use serde_json::json;
+/// # handle("c0", json!({"type": "init", "msg_id": 1, "node_id": "n1", "node_ids": names}));
+/// // …and it gets its `init`, and a request to add 4.
+/// # handle("c1", json!({"type": "add", "msg_id": 1, "delta": 4}));
+/// assert_eq!(node.handler().value, 7);
+/// # let mut records = Vec::new();
+/// # node.poll_records(&mut records);
+/// # assert_eq!(records, [b"4"]);
+/// # let answers = String::from_utf8(node.poll_lines().unwrap()).unwrap();
+/// # assert!(answers.contains("add_ok") && !answers.contains("value"), "{answers}");
+/// # let later = Clock { monotonic: Duration::from_secs(1), ..Clock::default() };
+/// # node.handle_timeout(later);
+/// # let told = String::from_utf8(node.poll_lines().unwrap()).unwrap();
+/// # assert!(told.contains(r#""value":7"#), "{told}");
+/// # Ok::<(), Error>(())
 /// ```
 pub trait MessageHandler {
     /// The format of the records that the node persists, and its version, such as `counter 1`. The

@@ -10,9 +10,17 @@ use serde_json::value::RawValue;
 use crate::metrics::TypeId;
 
 /// The name of a node, a client or a service. Cheap to clone.
+///
+/// ```
+/// use maelstrom_core::NodeId;
+///
+/// let id: NodeId = "n1".into();
+/// assert_eq!((&*id, id.starts_with('c')), ("n1", false));
+/// assert!(std::ptr::eq(&*id, &*id.clone()));
+/// ```
 pub type NodeId = Arc<str>;
 
-/// A sender's number for a request. The reply names it. Unique per sender.
+/// A sender's number for a request. The reply names it. Unique per sender. [`Envelope`] shows one.
 pub type MsgId = u64;
 
 /// The default limit on a line's length: 16 MiB, without the newline.

@@ -24,7 +24,7 @@ use crate::timer::TimerQueue;
 use crate::trace::{self, RequestId};
 
 /// The random source of a node. The driver seeds it. The same seed gives the same numbers on every
-/// machine.
+/// machine. [`MessageHandler`](crate::MessageHandler) shows it in use.
 pub type NodeRng = ChaCha8Rng;
 
 /// Maximum number of requests that wait for a reply at the same time. If one more comes, the node
@@ -43,8 +43,8 @@ pub struct Clock {
 /// A handler's view of its node: its name, the time, and everything that the handler can do.
 ///
 /// No method blocks, and none returns an error. A message or a record becomes an
-/// [`Output`](crate::Output). A call
-/// or a timer later comes back as an event.
+/// [`Output`](crate::Output). A call or a timer later comes back as an event.
+/// [`MessageHandler`](crate::MessageHandler) shows a handler that uses most of it.
 #[derive(Debug)]
 pub struct Node<E> {
     id: NodeId,

@@ -21,7 +21,40 @@ const SHARED_BYTES_MIN: usize = 4 << 10;
 pub(crate) const LINES_BYTES_MAX: usize = 256 << 10;
 
 /// An action that a node asks of its driver. The driver does the actions in order. See
-/// [`RawNode`](crate::RawNode) for the driver's contract. It shows outputs in use, too.
+/// [`RawNode`](crate::RawNode) for the driver's contract.
+///
+/// ```
+/// # use maelstrom_core::{Clock, Error, MessageHandler, NoEvent, Node, Output, RawNode, Request};
+/// # #[derive(serde::Deserialize, serde::Serialize)]
+/// # #[serde(rename_all = "snake_case")]
+/// # enum Payload { Add { delta: u64 }, AddOk }
+/// # struct Counter;
+/// impl MessageHandler for Counter {
+/// #   type Payload = Payload;
+/// #   type Event = NoEvent;
+///     // …
+///     fn message(
+///         &mut self, node: &mut Node<NoEvent>, from: &Request, payload: Payload,
+///     ) -> Result<(), Error> {
+///         node.persist(&payload);
+///         node.reply(from, &Payload::AddOk);
+///         Ok(())
+///     }
+/// }
+/// # let mut node = RawNode::new(Counter, [7; 32], true);
+/// # let handle = |node: &mut RawNode<Counter>, body: serde_json::Value| {
+/// #     let line = serde_json::json!({"src": "c1", "dest": "n1", "body": body}).to_string();
+/// #     node.handle_line(Clock::default(), line.as_bytes());
+/// # };
+/// # use serde_json::json;
+/// # let init = json!({"type": "init", "msg_id": 1, "node_id": "n1", "node_ids": ["n1"]});
+/// # handle(&mut node, init);
+/// # while node.poll_output().is_some() {}
+/// # handle(&mut node, json!({"type": "add", "msg_id": 2, "delta": 4}));
+/// // The record must be durable before the answer leaves.
+/// assert_eq!(node.poll_output(), Some(Output::Record(br#"{"add":{"delta":4}}"#.to_vec())));
+/// assert!(matches!(node.poll_output(), Some(Output::Lines(lines)) if lines.ends_with(b"}}\n")));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// One or more complete lines to write to the network. Each ends with its newline.

@@ -18,7 +18,8 @@ use crate::metrics::TypeId;
 /// Maximum number of open calls of a node. One more call fails, and its message is not sent.
 pub const PENDING_RPCS_MAX: usize = 65_536;
 
-/// The outcome of a call. [`Node::rpc`](crate::Node::rpc) hands it to the handler.
+/// The outcome of a call. [`Node::rpc`](crate::Node::rpc) hands it to the handler. [`Reply`] shows
+/// it in use.
 pub type RpcResult = Result<Reply, RpcError>;
 
 /// The answer to a call: any reply that is not an error.

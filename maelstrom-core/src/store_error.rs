@@ -6,6 +6,15 @@ use std::path::PathBuf;
 /// The reason why records cannot be kept or recovered. The node ends on each of these errors,
 /// before it acknowledges anything that it did not keep.
 /// [`DriveError::Store`](crate::runtime::DriveError::Store) has it.
+///
+/// ```
+/// use maelstrom_core::StoreError;
+/// use maelstrom_core::runtime::DriveError;
+///
+/// let error = DriveError::from(StoreError::InUse("data/n1".into()));
+/// assert!(matches!(&error, DriveError::Store(StoreError::InUse(path)) if path.ends_with("n1")));
+/// assert_eq!(error.to_string(), "data/n1: in use by another process");
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has the file open.

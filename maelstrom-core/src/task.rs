@@ -96,7 +96,8 @@ use crate::trace;
 pub const TASKS_MAX: usize = if cfg!(test) { 1 << 8 } else { 1 << 16 };
 
 /// The end of a step of a task. The handler passes it to [`Tasks::wake`]. A handler with several
-/// [`Tasks`] first asks each of them whether it [owns](Tasks::owns) the wake.
+/// [`Tasks`] first asks each of them whether it [owns](Tasks::owns) the wake. The example
+/// of [`Tasks`] shows it in use.
 #[derive(Debug)]
 pub struct Wake {
     task: u64,
@@ -105,6 +106,57 @@ pub struct Wake {
 }
 
 /// The tasks of a handler, each with a result of type `T`.
+///
+/// A node that answers one second late:
+///
+/// ```
+/// # use std::time::Duration;
+/// # use maelstrom_core::task::{Tasks, Wake};
+/// # use maelstrom_core::{Clock, Error, MessageHandler, Node, RawNode, Request};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Deserialize, Serialize)]
+/// # #[serde(rename_all = "snake_case")]
+/// # enum Payload { Ping, Pong }
+/// #[derive(Default)]
+/// struct Late(Tasks<Request>);
+///
+/// impl MessageHandler for Late {
+/// #   type Payload = Payload;
+///     type Event = Wake;
+///     // …
+///     fn message(
+///         &mut self, node: &mut Node<Wake>, request: &Request, _: Payload,
+///     ) -> Result<(), Error> {
+///         let request = request.clone();
+///         self.0.spawn(node, |steps| async move {
+///             steps.sleep(Duration::from_secs(1)).await;
+///             request
+///         })
+///     }
+///
+///     fn event(&mut self, node: &mut Node<Wake>, wake: Wake) {
+///         if let Some(request) = self.0.wake(node, wake) {
+///             node.reply(&request, &Payload::Pong);
+///         }
+///     }
+/// }
+/// # let mut node = RawNode::new(Late::default(), [7; 32], false);
+/// # let mut handle = |body: serde_json::Value| {
+/// #     let line = serde_json::json!({"src": "c1", "dest": "n1", "body": body}).to_string();
+/// #     node.handle_line(Clock::default(), line.as_bytes());
+/// # };
+/// # use serde_json::json;
+/// # handle(json!({"type": "init", "msg_id": 1, "node_id": "n1", "node_ids": ["n1"]}));
+/// # handle(json!({"type": "ping", "msg_id": 2}));
+/// # let mut answers_at = |millis| {
+/// #     let monotonic = Duration::from_millis(millis);
+/// #     node.handle_timeout(Clock { monotonic, ..Clock::default() });
+/// #     node.poll_lines().map(|lines| String::from_utf8(lines).unwrap()).unwrap_or_default()
+/// # };
+/// # assert!(![0, 999].into_iter().any(|millis| answers_at(millis).contains("pong")));
+/// # assert!(answers_at(1_000).contains("pong"));
+/// # assert!(node.handler().0.is_empty());
+/// ```
 pub struct Tasks<T> {
     /// Each key is a number that no other task of this node has.
     running: BTreeMap<u64, Running<T>>,
@@ -240,7 +292,8 @@ enum Asked {
     SleepUpTo(Duration),
 }
 
-/// The steps that a task can take. Cheap to clone.
+/// The steps that a task can take. Cheap to clone. The [module's example](self) shows calls of a
+/// service, and the example of [`Tasks`] shows a pause.
 #[derive(Clone, Debug, Default)]
 pub struct Steps(Rc<RefCell<State>>);
 

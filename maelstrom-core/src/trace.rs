@@ -74,6 +74,11 @@ impl fmt::Display for RequestId<'_> {
 }
 
 /// True if the log wants the spans of requests.
+///
+/// ```
+/// // This program has no log.
+/// assert!(!maelstrom_core::trace::is_enabled());
+/// ```
 #[inline]
 #[must_use]
 pub fn is_enabled() -> bool {
@@ -83,6 +88,16 @@ pub fn is_enabled() -> bool {
 /// The span of the request with that id, which another node has taken. The span has no parent: an
 /// event in it belongs to this request only. A disabled span if the log does not want it, or if the
 /// id is longer than [`ID_BYTES_MAX`].
+///
+/// ```
+/// use maelstrom_core::trace;
+///
+/// // The id is from the message of another node.
+/// let _span = trace::span("n1/c3/17").entered();
+/// tracing::debug!(target: trace::TARGET, "keeps a copy");
+/// // A long id may be hostile.
+/// assert!(trace::span(&"x".repeat(trace::ID_BYTES_MAX + 1)).is_none());
+/// ```
 #[must_use]
 pub fn span(id: &str) -> Span {
     if id.len() > ID_BYTES_MAX { Span::none() } else { span_of(id) }

@@ -56,6 +56,16 @@ pub(crate) use encode::{Ids, encode};
 pub use verbatim::Verbatim;
 
 /// The reason why a body could not be decoded.
+///
+/// ```
+/// use maelstrom_core::body::DecodeError;
+/// use maelstrom_core::{Error, ErrorCode};
+///
+/// // The answer to a client whose request has no such type.
+/// let answer = Error::from(DecodeError::UnknownType("wipe".into()));
+/// assert_eq!(answer.code, ErrorCode::NotSupported);
+/// assert_eq!(answer.text, "unknown message type `wipe`");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// No variant of the payload has this type.
@@ -87,6 +97,22 @@ impl serde::de::Error for DecodeError {
 }
 
 /// Decodes the body of a message of type `kind` into the enum `P`.
+///
+/// ```
+/// use maelstrom_core::body::{DecodeError, decode};
+/// use serde_json::value::RawValue;
+///
+/// #[derive(Debug, PartialEq, serde::Deserialize)]
+/// #[serde(rename_all = "snake_case")]
+/// enum Payload {
+///     Read { key: u64 },
+/// }
+///
+/// let body: &RawValue = serde_json::from_str(r#"{"type":"read","msg_id":1,"key":7}"#)?;
+/// assert_eq!(decode("read", body), Ok(Payload::Read { key: 7 }));
+/// assert_eq!(decode::<Payload>("wipe", body), Err(DecodeError::UnknownType("wipe".into())));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 ///
 /// # Errors
 ///

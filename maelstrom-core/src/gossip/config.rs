@@ -4,7 +4,44 @@ use std::time::Duration;
 
 use crate::message::LINE_BYTES_MAX;
 
-/// The configuration of the engine. [`GossipArgs`](super::GossipArgs) shows it in use.
+/// The configuration of the engine. [`GossipArgs`](super::GossipArgs) reads it from flags.
+///
+/// ```
+/// # use maelstrom_core::Error;
+/// # use maelstrom_core::gossip::{Entry, Origin, State};
+/// # #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+/// # struct Word(String);
+/// # impl Entry for Word {
+/// #     fn encoded_len(&self) -> usize {
+/// #         self.0.len() + 3
+/// #     }
+/// # }
+/// # #[derive(Default)]
+/// # struct Words(Vec<Word>);
+/// # impl State for Words {
+/// #     type Entry = Word;
+/// #     type Piece = Vec<Word>;
+/// #     fn apply(&mut self, _: &Origin, words: Vec<Word>) {
+/// #         self.0.extend(words);
+/// #     }
+/// #     fn piece(&self, _: u64, _: usize) -> (Vec<Word>, Option<u64>) {
+/// #         (self.0.clone(), None)
+/// #     }
+/// #     fn bytes(&self) -> usize {
+/// #         self.0.iter().map(Entry::encoded_len).sum()
+/// #     }
+/// #     fn merge(&mut self, _: Vec<Vec<Word>>) -> Result<(), Error> {
+/// #         Ok(())
+/// #     }
+/// # }
+/// use maelstrom_core::gossip::{Config, Gossip};
+///
+/// let config = Config { state_bytes_max: 1_000, ..Config::default() };
+/// let gossip = Gossip::new(config, Words::default());
+/// assert!(gossip.check_room_for(1_000).is_ok());
+/// // The state of a node may not grow beyond 1,000 bytes.
+/// assert!(gossip.check_room_for(1_001).is_err_and(|error| error.is_definite()));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Config {
     /// How long a hub collects entries before it passes them on. `None`: a little more than two

@@ -23,6 +23,7 @@
 /// ```
 /// use maelstrom_core::gossip::{self, Entry, Gossip, Origin, State, Tick};
 /// use maelstrom_core::{Error, MessageHandler, Node, Request};
+/// # use maelstrom_core::{Clock, RawNode};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -99,6 +100,20 @@
 ///         Ok(())
 ///     }
 /// }
+///
+/// let book = Book { gossip: Gossip::new(gossip::Config::default(), Words::default()) };
+/// let mut node = RawNode::new(book, [7; 32], false);
+/// # let mut handle = |body: serde_json::Value| {
+/// #     let line = serde_json::json!({"src": "c1", "dest": "n1", "body": body}).to_string();
+/// #     node.handle_line(Clock::default(), line.as_bytes());
+/// # };
+/// # use serde_json::json;
+/// # let names = ["n1", "n2"];
+/// # handle(json!({"type": "init", "msg_id": 1, "node_id": "n1", "node_ids": names}));
+/// # handle(json!({"type": "add", "msg_id": 2, "word": "a"}));
+/// // …and it gets its `init`, and a request to add a word.
+/// let gossip = &node.handler().gossip;
+/// assert_eq!((gossip.state().0.len(), gossip.replica().version().get(gossip.origin())), (1, 1));
 /// ```
 #[macro_export]
 macro_rules! forward_to_gossip {

@@ -8,6 +8,47 @@ pub const SECONDS: &[f64] =
 pub const SIZES: &[f64] = &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0];
 
 /// Number of observed values between each two bounds, and their sum.
+///
+/// ```
+/// # use maelstrom_core::{Clock, Error, MessageHandler, NoEvent, Node, RawNode, Request};
+/// # use maelstrom_core::metrics::{Histogram, Metric};
+/// # #[derive(serde::Deserialize)]
+/// # #[serde(rename_all = "snake_case")]
+/// # enum Payload { Write { pages: f64 } }
+/// # struct Book;
+/// static PAGES: Metric =
+///     Metric::histogram("book_pages", &[], &[1.0, 10.0], "Pages in a write.");
+///
+/// impl MessageHandler for Book {
+/// #   type Payload = Payload;
+/// #   type Event = NoEvent;
+/// #   const METRICS: &'static [&'static [&'static Metric]] = &[&[&PAGES]];
+///     // …
+///     fn message(
+///         &mut self, node: &mut Node<NoEvent>, _: &Request, Payload::Write { pages }: Payload,
+///     ) -> Result<(), Error> {
+///         node.observe(&PAGES, &[], pages);
+///         Ok(())
+///     }
+/// }
+/// # let mut node = RawNode::new(Book, [7; 32], false);
+/// # node.record_metrics();
+/// # let mut handle = |body: serde_json::Value| {
+/// #     let line = serde_json::json!({"src": "c1", "dest": "n1", "body": body}).to_string();
+/// #     node.handle_line(Clock::default(), line.as_bytes());
+/// # };
+/// # use serde_json::json;
+/// # handle(json!({"type": "init", "msg_id": 1, "node_id": "n1", "node_ids": ["n1"]}));
+/// # for pages in [1, 5, 70] {
+/// #     handle(json!({"type": "write", "pages": pages}));
+/// # }
+/// // …after writes of 1, 5 and 70 pages:
+/// # let snapshot = node.metrics().unwrap();
+/// # let histogram: &Histogram = snapshot.histogram("book_pages").unwrap();
+/// assert_eq!((histogram.count(), histogram.sum()), (3, 76.0));
+/// let cumulative: Vec<_> = histogram.cumulative().collect();
+/// assert_eq!(cumulative, [(1.0, 1), (10.0, 2), (f64::INFINITY, 3)]);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
     bounds: &'static [f64],

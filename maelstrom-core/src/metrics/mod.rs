@@ -111,8 +111,18 @@ pub const OTHER: &str = "other";
 /// numbers.
 ///
 /// The name follows the conventions of Prometheus: a prefix that names the application, the unit in
-/// the plural (`_seconds`, `_bytes`), and `_total` at the end of a counter. The [module](self) shows
-/// one in use.
+/// the plural (`_seconds`, `_bytes`), and `_total` at the end of a counter.
+///
+/// ```
+/// use maelstrom_core::metrics::{Kind, Metric, SECONDS};
+///
+/// static WAIT: Metric =
+///     Metric::histogram("book_wait_seconds", &["page"], SECONDS, "Waits, by page.");
+///
+/// assert_eq!((WAIT.kind, WAIT.labels), (Kind::Histogram(SECONDS), &["page"][..]));
+/// let row = "| `book_wait_seconds` | histogram | `page` | Waits, by page. |";
+/// assert_eq!(WAIT.documentation(), row);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metric {
     /// The name.
@@ -126,6 +136,13 @@ pub struct Metric {
 }
 
 /// The kinds of metrics.
+///
+/// ```
+/// use maelstrom_core::metrics::{Kind, SIZES};
+///
+/// let names = [Kind::Counter, Kind::Gauge, Kind::Histogram(SIZES)].map(Kind::name);
+/// assert_eq!(names, ["counter", "gauge", "histogram"]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// Never falls.
@@ -192,6 +209,15 @@ impl Metric {
 }
 
 /// An integer in the number format of Prometheus.
+///
+/// ```
+/// use maelstrom_core::metrics::{Gauges, Metric, float};
+///
+/// static ROOM: Metric = Metric::gauge("book_room_bytes", &["shelf"], "Free bytes, by shelf.");
+///
+/// Gauges::default().set(&ROOM, &["top"], float(4 << 20));
+/// assert_eq!(float(4 << 20), 4_194_304.0);
+/// ```
 #[expect(clippy::cast_precision_loss, reason = "Prometheus keeps 53 bits as well")]
 #[must_use]
 pub const fn float(count: u64) -> f64 {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::message::NodeId;
 
 /// The name of a log: one life of one node. A node that restarts begins a new log. So no two
-/// entries have the same name, even if records were lost. The [module's example](crate::gossip) shows it in
-/// use.
+/// entries have the same name, even if records were lost. The [module's example](crate::gossip)
+/// shows it in use.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Origin {
     /// The node.
@@ -19,8 +19,19 @@ pub struct Origin {
 
 /// A version vector: how many entries of each origin's log a node has.
 ///
-/// On the wire: a list of `[node, incarnation, count]`. The [module's example](crate::gossip) shows it in
-/// use.
+/// On the wire: a list of `[node, incarnation, count]`.
+///
+/// ```
+/// use maelstrom_core::gossip::{Origin, VersionVector};
+///
+/// let mut one: VersionVector = serde_json::from_str(r#"[["n1",7,2]]"#)?;
+/// let other: VersionVector = serde_json::from_str(r#"[["n1",7,1],["n2",8,5]]"#)?;
+/// assert!(!one.covers(&other));
+/// one.join(&other);
+/// assert!(one.covers(&other));
+/// assert_eq!(one.get(&Origin { node: "n1".into(), incarnation: 7 }), 2);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<(NodeId, u64, u64)>", into = "Vec<(NodeId, u64, u64)>")]
 pub struct VersionVector(pub(super) BTreeMap<Origin, u64>);
