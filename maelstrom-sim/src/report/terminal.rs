@@ -69,7 +69,7 @@ pub fn brief(world: &World, results: &Results, limits: &Limits) -> String {
     lines.join("\n")
 }
 
-/// What is known to be wrong in a test that this error ended early. `None`: nothing, or the error
+/// The known faults of a test that this error ended early. `None`: nothing, or the error
 /// says it itself.
 pub(crate) fn cause_of_early_end(results: &Results, error: &str) -> Option<String> {
     let muted = results.muted.first_key_value().filter(|(_, why)| !error.contains(*why));
