@@ -12,6 +12,9 @@
     check("there is a verdict", one("header .verdict").textContent);
     check("there are figures", one("#figures table").rows.length > 2);
     check("there are charts", document.querySelectorAll(".uplot canvas").length >= 2);
+    const names = [...document.querySelectorAll("#charts .charts .u-legend")].map((legend) =>
+      [...legend.querySelectorAll(".u-marker")].slice(1).map((marker) => getComputedStyle(marker).borderTopColor));
+    check("functions and outcomes differ in colour", new Set(names[0]).size === names[0].length);
     const isDrawn = (canvas) => {
       const { width, height } = canvas;
       const pixels = canvas.getContext("2d").getImageData(0, 0, width, height).data;

@@ -148,6 +148,7 @@ impl Explanation {
     /// Says until when the operation would have been legal in the order that was found.
     fn until_line<M: Model>(&self, timeline: &Timeline<'_, M>) -> Option<String> {
         let (model, x) = (timeline.model, timeline.op(self.operation)?);
+        let what = model.describe_op(x);
         let mut state = model.init();
         let mut until = None;
         for at in &self.prefix {
@@ -162,14 +163,16 @@ impl Explanation {
         }
         let Some(until) = until else {
             let is_legal = model.step(&state, x).is_some();
-            let when = if is_legal { "at the end" } else { "at no time" };
-            return Some(format!("In this order, it is legal {when}."));
+            let which = if is_legal { "the last state fits" } else { "no state fits" };
+            return Some(format!("In this order, {which} {what}."));
         };
         let call = timeline.ops.get(self.operation)?.call;
         let returned = timeline.ops.get(until)?.returned;
-        let text = format!("In this order, it is legal last before {}", describe(timeline, until));
+        let until = describe(timeline, until);
+        let text = format!("In this order, a state last fits {what} just before {until}");
         let preceded = returned.is_some_and(|returned| returned < call);
-        Some(text + if preceded { ", which returned before its call." } else { "." })
+        let end = format!(", but that had ended before {what} began.");
+        Some(text + if preceded { &end } else { "." })
     }
 
     /// Describes the effect of the other operations in the first state.
@@ -199,8 +202,11 @@ impl Explanation {
 
 fn describe<M: Model>(timeline: &Timeline<'_, M>, at: usize) -> String {
     let Some(op) = timeline.ops.get(at) else { return String::new() };
-    let end = op.returned.map_or_else(|| "?".into(), |end| end.to_string());
-    format!("{} [{}, {end}]", timeline.model.describe_op(&op.op), op.call)
+    let (what, call) = (timeline.model.describe_op(&op.op), op.call);
+    match op.returned {
+        Some(end) => format!("{what} (ops {call} to {end})"),
+        None => format!("{what} (op {call}, with an unknown end)"),
+    }
 }
 
 /// The operation and the completed ones that are concurrent with it, in the order of their calls.

@@ -87,7 +87,7 @@ use timeline::Timeline;
 ///
 /// Times come from any clock that all operations share, or are positions in a log. One operation
 /// precedes another if it returned before the other's call. Operations with equal times are
-/// concurrent.
+/// concurrent. An [`Explanation`] writes the times as numbers of ops, as in `read 1 (ops 5 to 8)`.
 ///
 /// The caller leaves out operations that failed, because they had no effect. The caller also leaves
 /// out reads that never returned, because they have no result. [`check`] shows it in use.

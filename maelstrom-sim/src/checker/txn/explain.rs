@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::causality::Sessions;
 use super::graph::{Edge, Graph, What, class};
 use super::headline;
+use super::meaning;
 use super::order::{Because, Order, Why};
 use super::transactions::{Transactions, TxnId, VersionId};
 use crate::checker::Dependency;
@@ -110,11 +111,12 @@ impl<'a, 'h> Findings<'a, 'h> {
         self.kinds.is_empty()
     }
 
-    /// The first finding of the first kind, written as part of a sentence.
+    /// The first finding of the first kind and its meaning, written as part of a sentence.
     pub(super) fn headline(&self) -> Option<String> {
         let (name, _) = self.kinds.first_key_value()?;
         let headline = self.headlines.get(name)?;
-        Some(format!("the transactions show {name}: {headline}"))
+        let meaning = meaning::of(name).map(|text| format!("; {name} means that {text}"));
+        Some(format!("the transactions show {name}: {headline}{}", meaning.unwrap_or_default()))
     }
 
     /// The first cycle of the first kind, in words and as edges.

@@ -21,7 +21,7 @@ pub(super) fn txn_names(all: &Transactions<'_>, ids: &[TxnId]) -> String {
 
 /// A key and its value.
 pub(super) fn version_name(all: &Transactions<'_>, version: VersionId) -> String {
-    short(&all.show(version))
+    format!("key {}", short(&all.show(version)))
 }
 
 /// Describes a finding about the version that the first of these transactions read.
@@ -69,7 +69,10 @@ pub(super) fn cycle(all: &Transactions<'_>, cycle: &[Step], ids: &[TxnId]) -> St
         (writer, _) => {
             let writer = writer.map_or_else(|| "nobody".into(), |writer| txn_name(all, writer));
             let reader = txn_name(all, reader);
-            format!("{reader} read {older}, though it must have seen {newer} of {writer}")
+            format!(
+                "{reader} read {older}, though it must have seen a later write: {writer} wrote \
+                 {newer}"
+            )
         }
     }
 }

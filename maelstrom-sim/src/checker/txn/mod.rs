@@ -67,6 +67,7 @@ mod key_types;
 mod list_anomalies;
 mod lists;
 mod local;
+mod meaning;
 mod model;
 mod order;
 mod relevance;

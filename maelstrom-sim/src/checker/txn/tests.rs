@@ -91,7 +91,11 @@ fn judge(model: Model, history: &History) -> WorkloadResults {
 fn judge_as(model: Model, history: &History, data: Data) -> WorkloadResults {
     let all = Transactions::of(history, data, Trust::OwnRequest);
     let any_reply = any_reply(&all);
-    super::judge(&all, any_reply.as_ref().unwrap_or(&all), &BTreeSet::from([model]))
+    let results = super::judge(&all, any_reply.as_ref().unwrap_or(&all), &BTreeSet::from([model]));
+    for name in results.fields["anomaly-types"].as_array().unwrap() {
+        assert!(super::meaning::of(name.as_str().unwrap()).is_some(), "{name} has no meaning");
+    }
+    results
 }
 
 /// The anomalies that a model finds.

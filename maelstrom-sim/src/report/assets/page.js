@@ -20,6 +20,16 @@
 
   const root = document.documentElement;
   const color = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+  // The colour with this name, with a part of another one.
+  const rgb = (name) => {
+    const hex = color(name).slice(1);
+    const digits = hex.length === 3 ? [...hex].map((digit) => digit + digit).join("") : hex;
+    return [0, 2, 4].map((at) => parseInt(digits.slice(at, at + 2), 16));
+  };
+  const mixed = (name, [other, part]) => {
+    const more = rgb(other);
+    return `rgb(${rgb(name).map((one, at) => Math.round(one + (more[at] - one) * part)).join(", ")})`;
+  };
   const element = (tag, props = {}, ...children) => {
     const made = Object.assign(document.createElement(tag), props);
     made.append(...children);
@@ -228,6 +238,8 @@
   // ---- Charts: the whole test, with faults as bands.
 
   const PALETTE = ["#2f7ed8", "#e07b39", "#3aa655", "#b84592", "#8a6d3b", "#5b5fc7", "#c0392b", "#16a085", "#7f8c8d"];
+  // Functions with the same outcome have the colour of the outcome, each in another tint.
+  const TINTS = [["--ink", 0], ["--ink", 0.5], ["--paper", 0.5], ["--ink", 0.75], ["--paper", 0.7], ["--ink", 0.25]];
   const OTHERS = "other types";
   const chartsPlace = document.querySelector("#charts .charts");
   const allCharts = [];
@@ -262,8 +274,10 @@
     const stroke = () => color("--faint");
     const grid = { stroke: () => color("--rule"), width: 1 };
     // The colour of a series is a fixed one, or the name of one that the page and its medium choose.
-    const paint = (one) => one.color.startsWith("--") ? () => color(one.color) : one.color;
-    const style = (one) => one.color.startsWith("--") ? `var(${one.color})` : one.color;
+    // A tint is the name of another colour, and the part that it has.
+    const paint = (one) => one.color.startsWith("--") ? () => mixed(one.color, one.tint) : one.color;
+    const style = (one) => one.color.startsWith("--")
+      ? `color-mix(in srgb, var(${one.tint[0]}) ${one.tint[1] * 100}%, var(${one.color}))` : one.color;
     const values = (u, ticks) => ticks.map((v) => v == null ? "" : String(+v.toPrecision(6)));
     const options = {
       width: box.clientWidth || 520, height: 230,
@@ -318,13 +332,15 @@
 
   function drawCharts() {
     const byOutcome = new Map();
+    const tinted = OUTCOMES.map(() => 0);
     const functions = [...new Set(ops.map((op) => op.f))];
     for (const op of ops) {
       if (op.end < 0) continue;
       const name = op.f + (op.outcome ? ", " + OUTCOMES[op.outcome] : "");
       if (!byOutcome.has(name)) {
         const own = op.outcome ? OUTCOME_COLORS[op.outcome] : PALETTE[functions.indexOf(op.f) % PALETTE.length];
-        byOutcome.set(name, { name, color: own, points: [] });
+        const tint = TINTS[tinted[op.outcome]++ % TINTS.length];
+        byOutcome.set(name, { name, color: own, tint, points: [] });
       }
       byOutcome.get(name).points.push([op.start, Math.max((op.end - op.start) / 1e3, 0.001)]);
     }

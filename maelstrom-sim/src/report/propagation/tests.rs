@@ -59,7 +59,7 @@ impl Relay {
 
     fn add(&mut self, node: &mut Node<NoEvent>, from: &NodeId, value: u64) {
         self.values.push(value);
-        if self.loses_thirds && value % 3 == 0 {
+        if self.loses_thirds && value.is_multiple_of(3) {
             return;
         }
         let all = std::sync::Arc::clone(node.node_ids());

@@ -264,15 +264,17 @@ fn the_explanation_names_the_window() {
     assert_eq!(explanation.window, [2, 3]);
     let candidates = &explanation.last_states[0].candidates;
     assert_eq!(candidates.iter().map(|one| one.operation).collect::<Vec<_>>(), [3, 2, 4]);
-    assert_eq!(explanation.headline(), "read 1 [5, 8] cannot be linearized.");
+    assert_eq!(explanation.headline(), "read 1 (ops 5 to 8) cannot be linearized.");
     assert_eq!(
         explanation.to_string(),
-        "read 1 [5, 8] cannot be linearized.\n\
-         The 2 operations before it can, for example … write 1 [0, 1], write 2 [2, 3].\n\
+        "read 1 (ops 5 to 8) cannot be linearized.\n\
+         The 2 operations before it can, for example … write 1 (ops 0 to 1), write 2 (ops 2 to \
+         3).\n\
          Then the state is 2; it needs 1.\n\
-         In this order, it is legal last before write 2 [2, 3], which returned before its call.\n\
-         Concurrent: cas 7 to 8 [4, 9] needs 7.\n\
-         Indeterminate: cas 2 to 3 [1, ?] leads to 3."
+         In this order, a state last fits read 1 just before write 2 (ops 2 to 3), but that had \
+         ended before read 1 began.\n\
+         Concurrent: cas 7 to 8 (ops 4 to 9) needs 7.\n\
+         Indeterminate: cas 2 to 3 (op 1, with an unknown end) leads to 3."
     );
 }
 

@@ -1,13 +1,18 @@
 //! Checks that the first cause of a verdict names the transactions that prove it.
 
+use super::super::meaning;
 use super::*;
 
 /// Compares the headline with `expected`, which has keys without quotes.
 #[track_caller]
 fn headline(model: Model, text: &str, expected: &str) {
     let cause = judge(model, &history(text)).cause.unwrap();
-    assert_eq!(cause.replace('"', ""), format!("the transactions show {expected}"), "{text}");
-    assert!(cause.chars().count() <= 160, "{cause}");
+    let (name, _) = expected.split_once(": ").unwrap();
+    let meaning = format!("; {name} means that {}", meaning::of(name).unwrap());
+    let finding = cause.strip_suffix(&meaning).unwrap();
+    assert_eq!(finding.replace('"', ""), format!("the transactions show {expected}"), "{text}");
+    assert!(finding.chars().count() <= 160, "{cause}");
+    assert!(meaning.chars().count() <= 160, "{cause}");
 }
 
 #[test]
@@ -15,18 +20,18 @@ fn of_writes_that_a_transaction_must_have_seen() {
     headline(
         Causal,
         "1 ok x=1\n 1 ok x?",
-        "lost-own-write: process 1 wrote x = 1 in op 1, and then read x = null in op 3",
+        "lost-own-write: process 1 wrote key x = 1 in op 1, and then read key x = null in op 3",
     );
     headline(
         Causal,
         "2 ok x=1\n 1 ok x?1 x=2\n 1 ok y?\n 1 ok x?1",
-        "lost-own-write: process 1 wrote x = 2 in op 3, and then read x = 1 in op 7",
+        "lost-own-write: process 1 wrote key x = 2 in op 3, and then read key x = 1 in op 7",
     );
     headline(
         Causal,
         "1 ok x? x=1\n 2 ok x?1\n 2 ok x?",
-        "non-monotonic-read: op 5 of process 2 read x = null, though it must have seen x = 1 of \
-         op 1 of process 1",
+        "non-monotonic-read: op 5 of process 2 read key x = null, though it must have seen a \
+         later write: op 1 of process 1 wrote key x = 1",
     );
 }
 
@@ -58,19 +63,24 @@ fn of_other_cycles() {
 #[test]
 fn of_reads() {
     for (text, expected) in [
-        ("1 ok x?1 x=1", "future-read: op 1 of process 1 read x = 1 before it wrote that itself"),
+        (
+            "1 ok x?1 x=1",
+            "future-read: op 1 of process 1 read key x = 1 before it wrote that itself",
+        ),
         (
             "1 ok x=1 x?",
-            "internal: op 1 of process 1 read x = null, against an earlier operation of its own",
+            "internal: op 1 of process 1 read key x = null, against an earlier operation of its \
+             own",
         ),
-        ("1 ok x?1", "phantom-read: op 1 of process 1 read x = 1, which nobody wrote"),
+        ("1 ok x?1", "phantom-read: op 1 of process 1 read key x = 1, which nobody wrote"),
         (
             "1 ok x=1 x=2\n 2 ok x?1",
-            "G1b: op 3 of process 2 read x = 1, which op 1 of process 1 overwrote itself",
+            "G1b: op 3 of process 2 read key x = 1, which op 1 of process 1 overwrote itself",
         ),
         (
             "1 fail x=1\n 2 ok x?1",
-            "G1a: op 3 of process 2 read x = 1, which op 1 of process 1 wrote, and that failed",
+            "G1a: op 3 of process 2 read key x = 1, which op 1 of process 1 wrote, and that \
+             failed",
         ),
     ] {
         headline(Ser, text, expected);
@@ -78,7 +88,7 @@ fn of_reads() {
     headline(
         Si,
         "1 ok x? x=1\n 2 ok x? x=2\n 3 ok x? x=3",
-        "lost-update: op 1 of process 1 read x = null and wrote the key, and so did op 3 of \
+        "lost-update: op 1 of process 1 read key x = null and wrote the key, and so did op 3 of \
          process 2, op 5 of process 3",
     );
 }
@@ -88,13 +98,14 @@ fn of_final_reads() {
     headline(
         Ru,
         "1 ok x=1\n 2 ok x=2\n 1 final x?1\n 2 final x?2",
-        "divergence: final reads differ: x = 1 of op 5 of process 1, x = 2 of op 7 of process 2",
+        "divergence: final reads differ: key x = 1 of op 5 of process 1, key x = 2 of op 7 of \
+         process 2",
     );
     headline(
         Ru,
         "1 ok x=1\n 2 ok x?1 x=2\n 1 final x?1",
-        "lost-write: op 5 of process 1 read x = 1 at the end, though op 3 of process 2 wrote x = 2 \
-         later",
+        "lost-write: op 5 of process 1 read key x = 1 at the end, though op 3 of process 2 wrote \
+         key x = 2 later",
     );
 }
 
@@ -108,7 +119,8 @@ fn of_replies_that_do_not_fit() {
     assert_eq!(
         judge(Ru, &history).cause.unwrap(),
         "the transactions show altered-transaction: the reply to op 3 of process 1 does not \
-         belong to it",
+         belong to it; altered-transaction means that a reply shows other operations than its \
+         request has",
     );
 }
 

@@ -393,7 +393,10 @@ fn findings_about_lists_are_told_in_words() {
         cause.replace('"', "").replace("the transactions show ", "")
     };
     for (text, expected) in [
-        ("1 ok x+1\n 2 ok x:1,1", "duplicate-elements: op 3 of process 2 read x = [.., 1] twice"),
+        (
+            "1 ok x+1\n 2 ok x:1,1",
+            "duplicate-elements: op 3 of process 2 read key x = [.., 1] twice",
+        ),
         (
             "1 begin x+1\n 2 begin x+2\n 3 ok x:1\n 4 ok x:2\n 1 end\n 2 end",
             "incompatible-order: op 5 of process 4 and op 3 of process 3 read x in different \
@@ -401,7 +404,7 @@ fn findings_about_lists_are_told_in_words() {
         ),
         (
             "1 begin x+1 x+2\n 2 ok x:1\n 1 end",
-            "G1b: op 2 of process 2 read x = [.., 1], amid the appends of op 3 of process 1",
+            "G1b: op 2 of process 2 read key x = [.., 1], amid the appends of op 3 of process 1",
         ),
     ] {
         assert!(cause(Rc, text).starts_with(expected), "{}", cause(Rc, text));
