@@ -1,8 +1,87 @@
 //! The kinds of faults.
 
 /// A kind of fault that the nemesis can inject. Real processes support only partitions, pauses and
-/// crashes. [`Options`](crate::options::Options) and [`Sweep`](crate::sweep::Sweep) show faults in
-/// use.
+/// crashes.
+///
+/// The nemesis injects only the faults that the options name. The history shows its actions:
+///
+/// ```
+/// # use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
+/// # #[derive(serde::Deserialize, serde::Serialize)]
+/// # #[serde(rename_all = "snake_case")]
+/// # enum Payload { Echo { echo: serde_json::Value }, EchoOk { echo: serde_json::Value } }
+/// # struct MyNode;
+/// # impl MessageHandler for MyNode {
+/// #     type Payload = Payload;
+/// #     type Event = NoEvent;
+/// #     fn message(
+/// #         &mut self, node: &mut Node<NoEvent>, from: &Request, payload: Payload,
+/// #     ) -> Result<(), Error> {
+/// #         if let Payload::Echo { echo } = payload {
+/// #             node.reply(from, &Payload::EchoOk { echo });
+/// #         }
+/// #         Ok(())
+/// #     }
+/// # }
+/// use maelstrom_sim::Test;
+/// use maelstrom_sim::nemesis::Fault;
+/// use maelstrom_sim::options::Options;
+/// use maelstrom_sim::simulate::simulate;
+/// use maelstrom_sim::workload::Echo;
+///
+/// let options = Options { nemesis: [Fault::Crash].into(), ..Options::default() };
+/// let world = simulate(Test::new(Echo::default(), options), |_| MyNode);
+/// let ops = world.history().ops().iter().filter(|op| !op.is_client()).map(|op| op.f);
+/// let actions = ops.collect::<std::collections::BTreeSet<&str>>();
+/// assert_eq!(actions, ["crash", "restart"].into());
+/// ```
+///
+/// The driver of a [`World`](crate::world::World) injects the faults of nodes:
+///
+/// ```
+/// # use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};
+/// # #[derive(serde::Deserialize, serde::Serialize)]
+/// # #[serde(rename_all = "snake_case")]
+/// # enum Payload { Echo { echo: serde_json::Value }, EchoOk { echo: serde_json::Value } }
+/// # struct MyNode;
+/// # impl MessageHandler for MyNode {
+/// #     type Payload = Payload;
+/// #     type Event = NoEvent;
+/// #     fn message(
+/// #         &mut self, node: &mut Node<NoEvent>, from: &Request, payload: Payload,
+/// #     ) -> Result<(), Error> {
+/// #         if let Payload::Echo { echo } = payload {
+/// #             node.reply(from, &Payload::EchoOk { echo });
+/// #         }
+/// #         Ok(())
+/// #     }
+/// # }
+/// # use std::time::Duration;
+/// # use maelstrom_core::{Clock, NodeId, RawNode};
+/// # use maelstrom_sim::{Test, nemesis::Fault, options::Options, workload::Echo};
+/// use maelstrom_sim::world::{Action, Disturbance, World};
+///
+/// let nemesis = [Fault::Pause].into();
+/// let options = Options { nemesis, ..Options::default().with_node_count(1) };
+/// let mut world = World::new(Test::new(Echo::default(), options), Duration::ZERO);
+/// let (n0, mut now) = (NodeId::from("n0"), Duration::ZERO);
+/// let mut node = RawNode::new(MyNode, [7; 32], false);
+/// let disturbance = loop {
+///     match world.poll_action() {
+///         Some(Action::Deliver { line, .. }) => node.handle_line(Clock::default(), &line),
+///         Some(Action::Disturb(disturbance)) => break disturbance,
+///         Some(Action::Tell(_)) => {}
+///         None => {
+///             now = world.poll_timeout(now).unwrap_or(now);
+///             world.handle_timeout(now);
+///         }
+///     }
+///     if let Some(lines) = node.poll_lines() {
+///         world.node_said(now, &n0, &lines);
+///     }
+/// };
+/// assert_eq!(disturbance, Disturbance::Pause(n0));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Fault {
     /// Cuts the network between nodes, in one of Maelstrom's shapes.

@@ -12,7 +12,15 @@ use serde_json::value::RawValue;
 /// The prefix of the error of an operation whose reply has not the form that its workload requires.
 pub(crate) const MALFORMED: &str = "malformed reply: ";
 
-/// The type of an event, as in Jepsen. [`History`] shows it in use.
+/// The type of an event, as in Jepsen.
+///
+/// ```
+/// use maelstrom_sim::history::OpType;
+///
+/// let all = [OpType::Invoke, OpType::Ok, OpType::Fail, OpType::Info];
+/// assert_eq!(serde_json::to_string(&all)?, r#"["invoke","ok","fail","info"]"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OpType {
@@ -46,7 +54,16 @@ impl Serialize for Process {
     }
 }
 
-/// One event of the history. [`History`] shows it in use.
+/// One event of the history.
+///
+/// ```
+/// use maelstrom_sim::history::{Op, OpType, Process};
+///
+/// let op = Op { index: 4, ..Op::new(Process::Client(2), OpType::Invoke, "read") };
+/// let line = r#"{"index":4,"time":0,"process":2,"type":"invoke","f":"read","value":null}"#;
+/// assert_eq!(serde_json::to_string(&op)?, line);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct Op {
     /// Its index in the history.

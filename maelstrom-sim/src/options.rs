@@ -146,7 +146,11 @@ impl Options {
     }
 }
 
-/// `n0 … n(count-1)`. [`PartitionKind`](crate::partition::PartitionKind) shows it in use.
+/// `n0 … n(count-1)`.
+///
+/// ```
+/// assert_eq!(maelstrom_sim::options::node_names(2), ["n0".into(), "n1".into()]);
+/// ```
 #[must_use]
 pub fn node_names(count: usize) -> Vec<NodeId> {
     (0..count).map(|n| format!("n{n}").into()).collect()
@@ -210,7 +214,15 @@ pub enum LatencyDist {
     Exponential,
 }
 
-/// The fraction of operations that must succeed. [`Options`] shows it in use.
+/// The fraction of operations that must succeed.
+///
+/// ```
+/// use maelstrom_sim::options::Availability;
+///
+/// assert_eq!("total".parse(), Ok(Availability::Total));
+/// assert_eq!("1/2".parse(), Ok(Availability::AtLeast(0.5)));
+/// assert!("2".parse::<Availability>().is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Availability {
     /// All of them.
@@ -233,8 +245,16 @@ impl FromStr for Availability {
     }
 }
 
-/// A number of client threads: absolute, or a multiple of the number of nodes (`2n`). [`Options`]
-/// shows it in use.
+/// A number of client threads: absolute, or a multiple of the number of nodes (`2n`).
+///
+/// ```
+/// use maelstrom_sim::options::Concurrency;
+///
+/// let (twice, ten) = ("2n".parse::<Concurrency>()?, "10".parse::<Concurrency>()?);
+/// assert_eq!((twice, ten), (Concurrency::PerNode(2), Concurrency::Threads(10)));
+/// assert_eq!((twice.threads(3), ten.threads(3)), (6, 10));
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concurrency {
     /// This many in all.

@@ -6,7 +6,7 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// A generator with the same numbers on every machine.
+/// A generator with the same numbers on every machine. [`stream`] shows it in use.
 pub type SimRng = ChaCha8Rng;
 
 /// The purpose of a stream. [`stream`] shows it in use.

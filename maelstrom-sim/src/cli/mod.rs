@@ -85,7 +85,8 @@ enum Command {
     Doc(DocArgs),
 }
 
-/// Runs the command with these workloads, and returns its exit code.
+/// Runs the command with these workloads, and returns its exit code. The [module's example](self)
+/// is the `main` of such a command.
 pub fn main(workloads: impl IntoIterator<Item = Entry>) -> ExitCode {
     let workloads: Vec<Entry> = workloads.into_iter().collect();
     if let Some(clash) = clash(&workloads) {

@@ -2,7 +2,16 @@
 
 use serde::Serialize;
 
-/// Message counts, separately for clients and servers. [`Network`](super::Network) shows it in use.
+/// Message counts, separately for clients and servers. [`Network`](super::Network) counts them.
+///
+/// ```
+/// use maelstrom_sim::network::{Counts, NetStats};
+///
+/// let clients = Counts { sent: 2, received: 2, ..Counts::default() };
+/// let servers = Counts { sent: 5, received: 4, ..Counts::default() };
+/// let all = NetStats { clients, servers }.all();
+/// assert_eq!((all.sent, all.received), (7, 6));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetStats {
     /// Messages from or to a client.

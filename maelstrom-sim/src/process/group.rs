@@ -69,12 +69,45 @@ impl Group {
 }
 
 /// Sends SIGKILL to all groups, for an immediate end.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use maelstrom_sim::options::node_names;
+/// # use maelstrom_sim::process::{ProcessEvent, ProcessOptions, Processes};
+/// # if cfg!(unix) {
+/// # let folder = tempfile::tempdir()?;
+/// # let (bin, log_dir) = ("/bin/cat".into(), folder.path().join("node-logs"));
+/// # let options = ProcessOptions { bin, args: Vec::new(), log_dir, log_stderr: false };
+/// let processes = Processes::start(&options, &node_names(1))?;
+/// maelstrom_sim::process::kill_all();
+/// let event = processes.next_event(Duration::from_secs(60));
+/// assert!(matches!(event, Some(ProcessEvent::Closed(_))));
+/// # }
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn kill_all() {
     system::kill_all();
 }
 
 /// From now on a panic kills all groups. If a panic aborts the process, no destructor runs, so
 /// destructors cannot do it.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use maelstrom_sim::options::node_names;
+/// # use maelstrom_sim::process::{ProcessEvent, ProcessOptions, Processes};
+/// # if cfg!(unix) {
+/// # let folder = tempfile::tempdir()?;
+/// # let (bin, log_dir) = ("/bin/cat".into(), folder.path().join("node-logs"));
+/// # let options = ProcessOptions { bin, args: Vec::new(), log_dir, log_stderr: false };
+/// maelstrom_sim::process::kill_all_on_panic();
+/// let processes = Processes::start(&options, &node_names(1))?;
+/// std::thread::spawn(|| panic!("a bug")).join().expect_err("it panics");
+/// let event = processes.next_event(Duration::from_secs(60));
+/// assert!(matches!(event, Some(ProcessEvent::Closed(_))));
+/// # }
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn kill_all_on_panic() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {

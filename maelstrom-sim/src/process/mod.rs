@@ -71,7 +71,7 @@ pub struct ProcessOptions {
     pub log_stderr: bool,
 }
 
-/// An event of a node. [`Processes::next_event`] returns it.
+/// An event of a node. [`Processes::next_event`] returns it. [`Processes`] shows one.
 #[derive(Debug)]
 pub enum ProcessEvent {
     /// The node printed a line, in its current life or just before it was killed.
@@ -80,7 +80,26 @@ pub enum ProcessEvent {
     Closed(NodeId),
 }
 
-/// The nodes of a test. Dropping it kills them. [`ProcessOptions`] shows it in use.
+/// The nodes of a test. Dropping it kills them.
+///
+/// ```
+/// # use std::time::Duration;
+/// use maelstrom_sim::options::node_names;
+/// use maelstrom_sim::process::{Printed, ProcessEvent, ProcessOptions, Processes};
+///
+/// # if cfg!(unix) {
+/// # let folder = tempfile::tempdir()?;
+/// # let log_dir = folder.path().join("node-logs");
+/// let (bin, nodes) = ("/bin/cat".into(), node_names(1));
+/// let options = ProcessOptions { bin, args: Vec::new(), log_dir, log_stderr: false };
+/// let mut nodes_alive = Processes::start(&options, &nodes)?;
+/// nodes_alive.deliver(&nodes[0], b"{}\n".to_vec());
+/// let event = nodes_alive.next_event(Duration::from_secs(60));
+/// assert!(matches!(event, Some(ProcessEvent::Line(_, line)) if line.starts_with(b"{}")));
+/// assert!(matches!(nodes_alive.printed(&nodes[0]), Some(Printed { bytes: 3, lines: 1, .. })));
+/// # }
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Processes {
     program: Program,

@@ -42,7 +42,7 @@ pub(super) const LINE_OVERHEAD: usize = 64;
 const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 /// How much a process has printed to stdout. [`Processes::printed`](super::Processes::printed)
-/// returns it.
+/// returns it. [`Processes`](super::Processes) shows it in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Printed {
     /// Bytes in all.

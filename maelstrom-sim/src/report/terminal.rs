@@ -180,7 +180,15 @@ pub(crate) fn closing_line_within(results: &Results, limits: &Limits) -> String 
     )
 }
 
-/// Maelstrom's exit code. [`brief`] shows it in use.
+/// Maelstrom's exit code.
+///
+/// ```
+/// use maelstrom_sim::checker::Verdict;
+/// use maelstrom_sim::report::exit_code;
+///
+/// let verdicts = [Verdict::Valid, Verdict::Invalid, Verdict::Unknown];
+/// assert_eq!(verdicts.map(exit_code), [0, 1, 2]);
+/// ```
 #[must_use]
 pub const fn exit_code(verdict: Verdict) -> u8 {
     match verdict {

@@ -55,7 +55,8 @@ pub struct Finding {
     pub text: String,
 }
 
-/// The world and the results of a run that ended well, or its finding.
+/// The world and the results of a run that ended well, or its finding. [`Case`] shows one with a
+/// finding.
 pub type Outcome = Result<(World, Results), Box<Finding>>;
 
 /// The test that a sweep derives from one seed, if seeds differ in more than their faults.

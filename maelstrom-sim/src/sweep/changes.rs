@@ -9,7 +9,17 @@ use crate::nemesis::{NemesisOp, Schedule};
 use crate::options::{Latency, LatencyDist, Options};
 
 /// The differences between a smaller or varied run and the original run of its seed.
-/// [`SavedCase`](super::SavedCase) shows it in use.
+///
+/// A [`SavedCase`](super::SavedCase) holds them as JSON:
+///
+/// ```
+/// use maelstrom_sim::sweep::Changes;
+///
+/// let changes: Changes = serde_json::from_str(r#"{"nodes":3,"latency-ms":0}"#)?;
+/// let (nodes, latency_ms) = (Some(3), Some(0));
+/// assert_eq!(changes, Changes { nodes, latency_ms, ..Changes::default() });
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Changes {

@@ -6,8 +6,18 @@ use clap::{Arg, ArgMatches, Args, Command};
 
 use super::Workload;
 
-/// A workload that the command line offers. [`built_in`](super::built_in) shows it in use, and the
-/// [documentation of the command](crate::cli) shows how to add one.
+/// A workload that the command line offers. The [documentation of the command](crate::cli) shows
+/// how to add one.
+///
+/// ```
+/// use maelstrom_sim::workload::{Entry, Kafka};
+///
+/// let entry = Entry::of::<Kafka>();
+/// let command = entry.augment(clap::Command::new("mine"));
+/// let matches = command.try_get_matches_from(["mine", "--key-count", "2"])?;
+/// assert!(entry.read(&matches)?.settings().contains(&"--key-count 2".into()));
+/// # Ok::<(), clap::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Entry {
     /// The workload with its default options.

@@ -6,7 +6,15 @@ use rand::seq::IndexedRandom;
 use crate::arguments::whole;
 use crate::rng::SimRng;
 
-/// The keys of a test. [`TxnOptions`](super::TxnOptions) shows them in use.
+/// The keys of a test.
+///
+/// ```
+/// use maelstrom_sim::workload::{Kafka, Keys, Workload};
+///
+/// let keys = Keys { key_count: 2, ..Keys::default() };
+/// let kafka = Kafka { keys, ..Kafka::default() };
+/// assert!(kafka.settings().contains(&"--key-count 2".into()));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
 pub struct Keys {
     /// How many keys to use at a time, in workloads with keys.

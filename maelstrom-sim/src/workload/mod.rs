@@ -164,7 +164,24 @@ fn lengths_in_words(lengths: &[usize]) -> Option<String> {
 /// How long a client waits for a reply, unless the workload overrides it.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A workload. See the [module's documentation](self).
+/// A workload. The [module's example](self) defines one.
+///
+/// ```
+/// use maelstrom_sim::checker::Verdict;
+/// use maelstrom_sim::history::{History, Op, OpType, Process};
+/// use maelstrom_sim::workload::{Echo, Workload};
+/// use serde_json::value::to_raw_value;
+///
+/// let workload: &dyn Workload = &Echo::default();
+/// assert_eq!((workload.name(), workload.rpcs()[0].name), ("echo", "echo"));
+///
+/// let op = |kind, value| Op { value, ..Op::new(Process::Client(0), kind, "echo") };
+/// let mut history = History::default();
+/// let invocation = history.push(op(OpType::Invoke, to_raw_value("hello").ok()));
+/// let end = op(OpType::Ok, to_raw_value("hallo").ok());
+/// history.push(Op { invocation: Some(invocation), ..end });
+/// assert_eq!(workload.check(&history).valid, Verdict::Invalid);
+/// ```
 pub trait Workload: Any + Debug + Send + Sync {
     /// Its name, as `--workload` takes it.
     fn name(&self) -> &'static str;
@@ -295,7 +312,15 @@ pub trait Generator: Debug {
     }
 }
 
-/// An operation for a client to execute. [`Generator`] shows it in use.
+/// An operation for a client to execute.
+///
+/// ```
+/// use maelstrom_sim::workload::Invocation;
+/// use serde_json::{Value, json};
+///
+/// assert_eq!(Invocation::new("add", &json!(3)).argument(), json!(3));
+/// assert_eq!(Invocation { f: "read", value: None }.argument(), Value::Null);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Invocation {
     /// The function, as in the history.
@@ -319,7 +344,14 @@ impl Invocation {
     }
 }
 
-/// The body of a request: its type, and its fields without the ids. [`Generator`] shows it in use.
+/// The body of a request: its type, and its fields without the ids.
+///
+/// ```
+/// use maelstrom_sim::workload::RequestBody;
+///
+/// let request = RequestBody::new("add", [("delta", 3.into())]);
+/// assert_eq!((request.kind, &request.fields["delta"]), ("add", &3.into()));
+/// ```
 #[derive(Clone, Debug)]
 pub struct RequestBody {
     /// The type. The type of the reply is the same with `_ok` appended.

@@ -31,7 +31,16 @@ pub struct Rpc {
     pub reply: &'static [Field],
 }
 
-/// A field of a request or a reply. [`Rpc`] shows it in use.
+/// A field of a request or a reply.
+///
+/// ```
+/// use maelstrom_sim::workload::{Field, Schema};
+///
+/// const ID: Field = Field::new("id", Schema::INTEGER, "7", "The number of the page.");
+/// // The example is a value of the field.
+/// assert!((ID.schema.read)(serde_json::from_str(ID.example)?).is_ok());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
     /// Its name.

@@ -18,7 +18,7 @@ use crate::rng::SimRng;
 /// How many of the newest keys a final transaction reads.
 const FINAL_KEYS_MAX: u64 = 128;
 
-/// The consistency models of a test.
+/// The consistency models of a test. [`TxnOptions`] shows it in use.
 pub type Models = Vec<Model>;
 
 /// The options of workloads with transactions.

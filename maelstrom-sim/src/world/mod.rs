@@ -92,7 +92,8 @@ pub enum Action {
     Disturb(Disturbance),
 }
 
-/// A fault of a node, or its repair. [`Action::Disturb`] carries it.
+/// A fault of a node, or its repair. [`Action::Disturb`] carries it. The second example of
+/// [`Fault`](crate::nemesis::Fault) shows one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disturbance {
     /// Pause the node. Lines for it wait.

@@ -1,4 +1,4 @@
-//! What each anomaly means, in one clause, for people who do not know its name.
+//! The meaning of each anomaly in one clause: the names alone say little.
 
 /// The end of a name of a cycle, and what it adds to the meaning.
 const SUFFIXES: [(&str, &str); 2] = [
@@ -6,7 +6,7 @@ const SUFFIXES: [(&str, &str); 2] = [
     ("-realtime", "; the order in time is part of the circle"),
 ];
 
-/// Says what an anomaly means. `None`: there is no anomaly with this name.
+/// The meaning of an anomaly. `None`: there is no anomaly with this name.
 pub(super) fn of(name: &str) -> Option<String> {
     if let Some(text) = exactly(name) {
         return Some(text.to_owned());
@@ -21,7 +21,7 @@ fn exactly(name: &str) -> Option<&'static str> {
     Some(match name {
         "G0" => "no order of the transactions explains in which order their writes took effect",
         "G1a" => "a transaction read a value of another one that failed",
-        "G1b" => "a transaction read what another one had written only for the time being",
+        "G1b" => "a transaction read a write that the other one replaced before it ended",
         "G1c" => "transactions depend on each other's writes in a circle",
         "G-single" => {
             "a transaction missed a write of another one, though it came after that one in a circle"
