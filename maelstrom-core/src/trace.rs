@@ -56,6 +56,35 @@ const MSG_ID_BYTES_MAX: usize = 20;
 
 /// The id of a client's request, such as `n1/c3/17`. Long names are cut off. A request without a
 /// `msg_id` has `-` in its place. The [module](self) tells where it appears in logs.
+///
+/// ```
+/// # use maelstrom_core::{Clock, Error, MessageHandler, NoEvent, Node, RawNode, Request};
+/// # #[derive(serde::Deserialize)]
+/// # #[serde(rename_all = "snake_case")]
+/// # enum Payload { Ping }
+/// # #[derive(Default)]
+/// # struct Handler(String);
+/// impl MessageHandler for Handler {
+/// #   type Payload = Payload;
+/// #   type Event = NoEvent;
+///     // …
+///     fn message(
+///         &mut self, node: &mut Node<NoEvent>, request: &Request, _: Payload,
+///     ) -> Result<(), Error> {
+///         self.0 = node.request_id(request).to_string();
+///         Ok(())
+///     }
+/// }
+/// # let mut node = RawNode::new(Handler::default(), [7; 32], false);
+/// # let mut handle = |body: serde_json::Value| {
+/// #     let line = serde_json::json!({"src": "c3", "dest": "n1", "body": body}).to_string();
+/// #     node.handle_line(Clock::default(), line.as_bytes());
+/// # };
+/// # use serde_json::json;
+/// # handle(json!({"type": "init", "msg_id": 1, "node_id": "n1", "node_ids": ["n1"]}));
+/// # handle(json!({"type": "ping", "msg_id": 17}));
+/// assert_eq!(node.handler().0, "n1/c3/17");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestId<'a> {
     pub(crate) node: &'a str,

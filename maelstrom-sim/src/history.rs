@@ -159,7 +159,17 @@ pub struct History {
     tally: Tally,
 }
 
-/// The number of ended client operations, by outcome. [`History`] shows it in use.
+/// The number of ended client operations, by outcome.
+///
+/// ```
+/// use maelstrom_sim::history::{History, Op, OpType, Process, Tally};
+///
+/// let mut history = History::default();
+/// for kind in [OpType::Ok, OpType::Ok, OpType::Info] {
+///     history.push(Op::new(Process::Client(0), kind, "read"));
+/// }
+/// assert_eq!(history.tally(), Tally { ok: 2, fail: 0, info: 1 });
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// How many happened.

@@ -9,7 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::rng::SimRng;
 
-/// For each node, the nodes whose messages it refuses. [`PartitionKind`] shows it in use.
+/// For each node, the nodes whose messages it refuses. [`PartitionKind`] draws one.
+///
+/// ```
+/// use maelstrom_sim::partition::Grudge;
+///
+/// // A cut in one direction: n2 still hears n1.
+/// let grudge = Grudge::from([("n1".into(), ["n2".into()].into())]);
+/// assert!(grudge["n1"].contains("n2") && !grudge.contains_key("n2"));
+/// ```
 pub type Grudge = BTreeMap<NodeId, BTreeSet<NodeId>>;
 
 /// The shape of a partition.

@@ -62,7 +62,13 @@ pub struct Sample {
     pub value: Value,
 }
 
-/// The number of a sample. [`Snapshot`] shows it in use.
+/// The number of a sample. The example of [`Snapshot`] reads one of a node.
+///
+/// ```
+/// use maelstrom_core::metrics::Value;
+///
+/// assert_eq!([Value::Counter(3), Value::Gauge(0.5)].map(|value| value.number()), [3.0, 0.5]);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// The value of a counter.

@@ -22,6 +22,14 @@ use crate::options::Options;
 use crate::rng::SimRng;
 
 /// The workload `broadcast`. [`Test`](crate::Test) shows how to test nodes with a workload.
+///
+/// ```
+/// use maelstrom_sim::workload::broadcast::Topology;
+/// use maelstrom_sim::workload::{Broadcast, Workload};
+///
+/// let broadcast = Broadcast { topology: Topology::Line, lengths: vec![8, 300] };
+/// assert_eq!(broadcast.settings(), ["--topology line", "values of 8 to 300 bytes"]);
+/// ```
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Broadcast {
     /// The topology that suggests neighbours to nodes, in workloads with one.

@@ -15,7 +15,8 @@ use crate::history::History;
 use crate::options::{Availability, Options};
 use crate::rng::SimRng;
 
-/// The workload `echo`. [`Test`](crate::Test) shows how to test nodes with a workload.
+/// The workload `echo`. The example of [`Workload`] judges a history of it, and
+/// [`simulate`](crate::simulate::simulate) shows how to test nodes with it.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Echo {}
 

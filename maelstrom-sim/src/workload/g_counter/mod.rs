@@ -12,6 +12,19 @@ use crate::options::Options;
 use crate::rng::SimRng;
 
 /// The workload `g-counter`. [`Test`](crate::Test) shows how to test nodes with a workload.
+///
+/// ```
+/// use maelstrom_sim::options::Options;
+/// use maelstrom_sim::rng::{self, Stream};
+/// use maelstrom_sim::workload::{GCounter, Workload};
+///
+/// let counter = GCounter { factor: Some(1_000) };
+/// let (mut rng, options) = (rng::stream(7, Stream::Generator), Options::default());
+/// let mut generator = counter.generator(&options);
+/// let mut ops = (0..100).map(|_| generator.next(0, &mut rng));
+/// let add = ops.find(|op| op.f == "add").expect("half of the operations are adds");
+/// assert_eq!(add.argument().as_u64().map(|delta| delta % 1_000), Some(0));
+/// ```
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct GCounter {
     /// The factor of all adds. `None`: the adds are 0 to 4.

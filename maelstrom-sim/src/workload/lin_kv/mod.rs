@@ -41,6 +41,15 @@ const FINAL_PACE: Duration = Duration::from_millis(100);
 const FINAL_LIMIT: Duration = Duration::from_secs(5);
 
 /// The workload `lin-kv`. [`Test`](crate::Test) shows how to test nodes with a workload.
+///
+/// ```
+/// use maelstrom_sim::options::Options;
+/// use maelstrom_sim::workload::{FinalOps, LinKv, Workload};
+///
+/// let last = |lin_kv: LinKv| lin_kv.generator(&Options::default()).final_ops();
+/// assert!(matches!(last(LinKv::default()), FinalOps::None));
+/// assert!(matches!(last(LinKv { has_finale: true }), FinalOps::Many { .. }));
+/// ```
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct LinKv {
     /// Whether each thread writes and reads its key once more after all faults have ended.

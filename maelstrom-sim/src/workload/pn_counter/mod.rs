@@ -12,6 +12,13 @@ use crate::options::Options;
 use crate::rng::SimRng;
 
 /// The workload `pn-counter`. [`Test`](crate::Test) shows how to test nodes with a workload.
+///
+/// ```
+/// use maelstrom_sim::workload::{PnCounter, Workload};
+///
+/// let requests = PnCounter::default().rpcs().iter().map(|rpc| rpc.name);
+/// assert_eq!(requests.collect::<Vec<_>>(), ["add", "read"]);
+/// ```
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct PnCounter {}
 

@@ -17,7 +17,15 @@ use crate::history::History;
 use crate::options::Options;
 use crate::rng::SimRng;
 
-/// The workload `txn-list-append`. [`TxnOptions`] shows how to set its options.
+/// The workload `txn-list-append`. [`TxnOptions`] describes its options.
+///
+/// ```
+/// use maelstrom_sim::workload::{TxnListAppend, TxnOptions, Workload};
+///
+/// let options = TxnOptions { max_txn_length: 2, ..TxnOptions::default() };
+/// let workload = TxnListAppend { options, final_reads: true };
+/// assert!(workload.settings().contains(&"--max-txn-length 2".into()));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct TxnListAppend {
     /// The keys, the models, and the length of transactions.

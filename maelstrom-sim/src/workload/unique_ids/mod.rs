@@ -15,6 +15,14 @@ use crate::rng::SimRng;
 const GENERATE: Invocation = Invocation { f: "generate", value: None };
 
 /// The workload `unique-ids`. [`Test`](crate::Test) shows how to test nodes with a workload.
+///
+/// ```
+/// use maelstrom_sim::options::Options;
+/// use maelstrom_sim::workload::{FinalOps, UniqueIds, Workload};
+///
+/// let last = UniqueIds { final_ids: true }.generator(&Options::default()).final_ops();
+/// assert!(matches!(last, FinalOps::Once(op) if op.f == "generate"));
+/// ```
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct UniqueIds {
     /// Whether each thread requests one more id after all faults have ended. Maelstrom's threads do
