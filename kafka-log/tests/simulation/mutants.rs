@@ -119,17 +119,20 @@ fn with_power_losses(rules: Rules, seed: u64) -> Option<String> {
     finding(test, |_| handler(rules))
 }
 
-/// The anomalies in a test of [`staged`] of nodes with this configuration.
-fn with_staged(
+/// Finds the anomalies in tests of [`staged`](crate::staged), whose nodes break this rule.
+fn broken(
+    rule: Rule,
     stage: fn(Test) -> Test,
     config: fn(Rules) -> Config,
-    rules: Rules,
-    seed: u64,
-) -> Option<String> {
-    finding(stage(test_for(seed)), |_| KafkaLog::new(config(rules), gossip::Config::default()))
+) -> impl Fn(u64) -> Option<String> {
+    move |seed| {
+        let config = config(Rules::without(rule));
+        let build = |_: &NodeId| KafkaLog::new(config.clone(), gossip::Config::default());
+        finding(stage(test_for(seed)), build)
+    }
 }
 
-/// The same, and the first node loses its records in each crash.
+/// The anomalies where a former leader goes on. The first node loses its records in each crash.
 fn with_a_former_leader(rules: Rules, seed: u64) -> Option<String> {
     let test = crate::staged::with_a_former_leader(test_for(seed));
     let bad = test.options.nodes[0].clone();
@@ -215,14 +218,7 @@ fn a_broken_rule_about_the_whole_log_is_noticed_by_the_sweep_with_power_losses()
 fn a_broken_rule_about_joining_is_noticed_where_the_others_crash_then() {
     // The seeds before the second number show nothing.
     for (rule, first) in [(Rule::CountJoining, 634), (Rule::JoinCaughtUp, 1_075)] {
-        let find = |seed| {
-            with_staged(
-                crate::staged::with_joins,
-                crate::staged::joining,
-                Rules::without(rule),
-                seed,
-            )
-        };
+        let find = broken(rule, crate::staged::with_joins, crate::staged::joining);
         is_noticed(rule, "joins", first, find);
     }
 }
@@ -238,14 +234,8 @@ fn a_broken_rule_about_incarnations_is_noticed_where_a_former_leader_goes_on() {
 #[test]
 fn a_broken_rule_about_comparisons_is_noticed_where_older_entries_are_committed() {
     let rule = Rule::CompareMatched;
-    let find = |seed| {
-        with_staged(
-            crate::staged::with_older_entries,
-            crate::staged::committing_older_entries,
-            Rules::without(rule),
-            seed,
-        )
-    };
+    let find =
+        broken(rule, crate::staged::with_older_entries, crate::staged::committing_older_entries);
     // The seeds before this one show nothing.
     is_noticed(rule, "older entries", 33, find);
 }
@@ -253,28 +243,14 @@ fn a_broken_rule_about_comparisons_is_noticed_where_older_entries_are_committed(
 #[test]
 fn a_broken_rule_about_errors_is_noticed_where_sends_are_refused() {
     let rule = Rule::RefuseUnsent;
-    let find = |seed| {
-        with_staged(
-            crate::staged::with_refusals,
-            crate::staged::refusing,
-            Rules::without(rule),
-            seed,
-        )
-    };
+    let find = broken(rule, crate::staged::with_refusals, crate::staged::refusing);
     is_noticed(rule, "refusals", 35, find);
 }
 
 #[test]
 fn a_broken_rule_about_floors_is_noticed_where_messages_are_deleted_soon() {
     let rule = Rule::FloorNamesProducers;
-    let find = |seed| {
-        with_staged(
-            crate::staged::with_deletions,
-            crate::staged::deleting,
-            Rules::without(rule),
-            seed,
-        )
-    };
+    let find = broken(rule, crate::staged::with_deletions, crate::staged::deleting);
     // The seeds before this one show nothing.
     is_noticed(rule, "deletions", 205, find);
 }
