@@ -37,7 +37,8 @@ pub struct Config {
     pub in_sync_min: usize,
     /// How long a new item waits for more items. 1 ms costs a send about 1 to 2 ms. It saves a
     /// third of the messages between two nodes at a thousand operations a second. Kafka's producers
-    /// wait 5 ms by default (KIP-1030). With 0, items go at once.
+    /// wait 5 ms by default (KIP-1030). An item goes at once if each client of the node waits for an
+    /// answer, and with 0.
     pub linger: Duration,
     /// The limits above which old messages are deleted.
     pub retention: Retention,
@@ -115,7 +116,7 @@ pub struct LogArgs {
     min_isr: usize,
 
     /// How long a message for another node may wait for more messages, such as 5ms. 0ms: not at
-    /// all.
+    /// all. A node does not wait while each of its clients waits for an answer.
     #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = duration)]
     linger: Duration,
 

@@ -41,7 +41,8 @@
 //! watermarks, forwarded sends and their outcomes, polls. While an answer is under way, new items
 //! wait for it. So under load a round trip costs one packet each way. New items also wait for
 //! `--linger`, 1 ms by default: at a thousand operations a second that saves a third of the
-//! packets.
+//! packets. They do not wait if each client of the node waits for an answer, since then no request
+//! can come.
 //!
 //! * A packet has one budget of bytes for all its items, half of the longest line that a node
 //!   reads. The other items stay queued, in order, for the next packet. If the queues have no room
@@ -89,6 +90,7 @@
 //! | `failure_detector` | round trips with a peer, and whether it answers |
 //! | `queue` | the items that wait for a peer, and the byte budget of a packet |
 //! | `sends`, `polls` | clients' requests that wait |
+//! | `clients` | the clients that a node heard lately |
 //! | `indexed` | a map that finds the values that are due without a look at the rest |
 //! | `recovery` | the choice of a leader for a partition that `lin-kv` has no record of |
 //! | `packets`, `packing`, `sending`, `reading`, `electing`, `recovering` | the handler, by task |
@@ -104,6 +106,7 @@
 mod args;
 #[cfg(test)]
 mod bounds_tests;
+mod clients;
 #[cfg(test)]
 mod cost_tests;
 mod electing;
@@ -173,6 +176,7 @@ pub use wire::{
     Packet, PartitionId, Poll, Polled, Position, Producer, Record, ReplicaId, Send, SendOutcome,
 };
 
+use clients::{CLIENTS_MAX, Clients};
 use indexed::Indexed;
 use link::Link;
 use polls::Polls;
@@ -310,6 +314,7 @@ pub struct KafkaLog {
     links: BTreeMap<NodeId, Link>,
     sends: Sends,
     polls: Polls,
+    clients: Clients,
     traces: Traces,
     offsets: Gossip<Committed>,
     /// The largest size of the offsets of a request, as JSON: half of a line.
@@ -345,6 +350,7 @@ impl KafkaLog {
             links: BTreeMap::new(),
             sends: Sends::new(config.dedupe_window),
             polls: Polls::default(),
+            clients: Clients::default(),
             traces: Traces::default(),
             // Every node reads lines of the default length.
             offsets_bytes_max: gossip.line_bytes_max.min(maelstrom_core::LINE_BYTES_MAX) / 2,
@@ -450,7 +456,7 @@ impl KafkaLog {
         self.drive_partitions(node);
         self.time_out_links(node);
         self.flush_links(node);
-        let Some(next) = self.next_deadline() else { return };
+        let Some(next) = self.next_deadline(now) else { return };
         let next = next.max(now);
         if self.tick_at.is_none_or(|at| next < at) {
             self.tick_at = Some(next);
@@ -458,9 +464,26 @@ impl KafkaLog {
         }
     }
 
-    fn next_deadline(&self) -> Option<Duration> {
-        let links = self.links.values();
-        let links = links.flat_map(|link| [link.due(self.config.linger), link.deadline()]);
+    /// True if the client waits for an answer. Not known, and false, if many requests wait.
+    fn waits(&self, client: &NodeId) -> bool {
+        let (sends, polls) = (self.sends.clients(), self.polls.clients());
+        self.sends.len() <= CLIENTS_MAX
+            && self.polls.pending() <= CLIENTS_MAX
+            && sends.chain(polls).any(|other| other == client)
+    }
+
+    /// How long a new item waits for others: not at all if none can come.
+    fn linger(&self, now: Duration) -> Duration {
+        let lingers = self.links.values().any(Link::lingers);
+        if lingers && self.clients.all_wait(now, |client| self.waits(client)) {
+            return Duration::ZERO;
+        }
+        self.config.linger
+    }
+
+    fn next_deadline(&self, now: Duration) -> Option<Duration> {
+        let (links, linger) = (self.links.values(), self.linger(now));
+        let links = links.flat_map(|link| [link.due(linger), link.deadline()]);
         let (sends, polls) = (self.sends.next_due(), self.polls.next_due());
         // At once, but after the requests and messages that wait.
         let restart = self.partitions.restarting().map(|_| Duration::ZERO);
@@ -582,6 +605,9 @@ impl MessageHandler for KafkaLog {
         }
         let now = node.now();
         self.greet(now);
+        if !matches!(payload, Payload::Packet(_) | Payload::Gossip(_)) {
+            self.clients.hear(now, request.src(), self.waits(request.src()));
+        }
         let result = match payload {
             Payload::Send { key, msg } => self.send(node, request, key, msg.into()),
             Payload::Poll { offsets } => self.poll(node, request, offsets),

@@ -253,6 +253,11 @@ impl Link {
         self.lingering_since.get_or_insert(now);
     }
 
+    /// True if an item that lingers is in the queue.
+    pub(crate) fn lingers(&self) -> bool {
+        self.lingering_since.is_some()
+    }
+
     /// Asks the peer for an answer, even if the queue is empty.
     pub(crate) fn probe(&mut self, now: Duration) {
         if !self.detector.is_waiting() && !self.is_probing {

@@ -24,7 +24,7 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(100);
 impl KafkaLog {
     /// Sends the packets that are due.
     pub(crate) fn flush_links(&mut self, node: &mut Node<Event>) {
-        let (now, linger) = (node.now(), self.config.linger);
+        let (now, linger) = (node.now(), self.linger(node.now()));
         let due = |link: &crate::Link| link.due(linger).is_some_and(|at| at <= now);
         let due: Vec<NodeId> =
             self.links.iter().filter(|(_, link)| due(link)).map(|(peer, _)| peer.clone()).collect();

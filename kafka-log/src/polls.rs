@@ -276,6 +276,16 @@ impl Polls {
         Some(Answer { request: pending.request, msgs: Some(pending.result.into_msgs()) })
     }
 
+    /// Number of polls.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The clients that wait for a poll.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = &NodeId> {
+        self.pending.iter().map(|(_, pending)| pending.request.src())
+    }
+
     /// Number of open remote polls.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {

@@ -126,6 +126,11 @@ impl Sends {
         self.pending.len()
     }
 
+    /// The clients that wait for a send.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = &NodeId> {
+        self.pending.iter().map(|(_, pending)| pending.request.src())
+    }
+
     /// Bytes of the sends that have no outcome yet.
     pub(crate) fn bytes(&self) -> usize {
         self.pending.bytes()

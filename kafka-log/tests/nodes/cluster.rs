@@ -212,10 +212,15 @@ impl Cluster {
     }
 
     /// Sends a request without waiting. Returns its message id.
-    pub(crate) fn begin(&mut self, name: &'static str, mut body: Value) -> u64 {
+    pub(crate) fn begin(&mut self, name: &'static str, body: Value) -> u64 {
+        self.begin_as("c1", name, body)
+    }
+
+    /// The same, as this client.
+    pub(crate) fn begin_as(&mut self, client: &str, name: &'static str, mut body: Value) -> u64 {
         self.msg_id += 1;
         body["msg_id"] = json!(self.msg_id);
-        let line = json!({"src": "c1", "dest": name, "body": body}).to_string();
+        let line = json!({"src": client, "dest": name, "body": body}).to_string();
         let clock = self.clock();
         let log = self.enter_log(name);
         self.nodes.get_mut(name).unwrap().handle_line(clock, line.as_bytes());
@@ -327,7 +332,7 @@ impl Cluster {
             count += 1;
             assert!(count < 10_000, "nodes talk for ever");
             let dest = message["dest"].as_str().unwrap().to_owned();
-            if dest == "c1" {
+            if dest.starts_with('c') {
                 let msg_id = message["body"]["in_reply_to"].as_u64().unwrap();
                 self.replies.insert(msg_id, message["body"].clone());
                 continue;

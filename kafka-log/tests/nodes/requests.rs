@@ -294,3 +294,26 @@ fn a_follower_that_lags_is_sent_the_next_piece_when_it_has_the_one_before() {
     }
     assert!((40..100).contains(&pieces), "{pieces}");
 }
+
+#[test]
+fn sends_linger_for_others_but_not_if_all_clients_wait() {
+    let config = Config { partitions: 1, linger: Duration::from_millis(5), ..Config::default() };
+    let send = |msg: u64| json!({"type": "send", "key": "k", "msg": msg});
+    for (clients, expected) in [(vec!["c1"], vec![1]), (vec!["c1", "c2", "c3"], vec![0, 0, 1])] {
+        let mut cluster = Cluster::new(&["n1", "n2"], config.clone());
+        cluster.send("n1", 0, 0);
+        cluster.run_for(A_WHILE);
+        let follower = cluster.followers()[0];
+        cluster.said.clear();
+        // Each client is active.
+        for client in &clients {
+            cluster.begin_as(client, follower, json!({"type": "poll", "offsets": {}}));
+        }
+        let mut sent = Vec::new();
+        for (msg, client) in (0..).zip(&clients) {
+            cluster.begin_as(client, follower, send(msg));
+            sent.push(cluster.said.iter().filter(|m| m["src"] == follower).count());
+        }
+        assert_eq!(sent, expected, "{clients:?}");
+    }
+}

@@ -1,0 +1,116 @@
+//! The clients that a node heard lately, so that it does not wait for requests that cannot come.
+//!
+//! An item lingers since another request may come and share its packet. If each client waits for an
+//! answer, no other request comes until one of them has got it: then the wait would only delay all
+//! of them. PostgreSQL has the same rule for its group commit (`commit_siblings`).
+//!
+//! The rule concerns the time of packets only. So its data may be incomplete, and are bounded: with
+//! more clients than it remembers, a node always lingers.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use maelstrom_core::NodeId;
+
+/// A client that was silent for longer may be gone.
+const ACTIVE_FOR: Duration = Duration::from_millis(50);
+
+/// With more active clients, a node does not look at each of them.
+pub(crate) const CLIENTS_MAX: usize = 8;
+
+#[derive(Clone, Debug)]
+struct Client {
+    id: NodeId,
+    heard: Duration,
+    /// True if it sent a request while it waited for an answer, so it may do so again.
+    pipelines: bool,
+}
+
+/// The clients that a node heard lately, in the order in which it heard them.
+#[derive(Debug, Default)]
+pub(crate) struct Clients(VecDeque<Client>);
+
+impl Clients {
+    /// Notes a request of a client. `waits`: true if the client already waits for an answer.
+    pub(crate) fn hear(&mut self, now: Duration, id: &NodeId, waits: bool) {
+        while self.0.front().is_some_and(|client| !client.is_active(now)) {
+            self.0.pop_front();
+        }
+        let known = self.0.iter().position(|client| client.id == *id);
+        let known = known.and_then(|at| self.0.remove(at));
+        let pipelines = waits || known.is_some_and(|client| client.pipelines);
+        self.0.push_back(Client { id: id.clone(), heard: now, pipelines });
+        if self.0.len() > CLIENTS_MAX {
+            self.0.pop_front();
+        }
+    }
+
+    /// True if no request can come before a client has got an answer. `waits`: true for a client
+    /// that waits for one.
+    pub(crate) fn all_wait(&self, now: Duration, waits: impl Fn(&NodeId) -> bool) -> bool {
+        let is_blocked =
+            |client: &Client| !client.is_active(now) || (!client.pipelines && waits(&client.id));
+        self.0.len() < CLIENTS_MAX && self.0.iter().all(is_blocked)
+    }
+}
+
+impl Client {
+    fn is_active(&self, now: Duration) -> bool {
+        now.saturating_sub(self.heard) <= ACTIVE_FOR
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// The clients after requests, each with its time, its client, and whether the client waits.
+    fn after<'a>(requests: impl IntoIterator<Item = (u64, &'a str, bool)>) -> Clients {
+        let mut clients = Clients::default();
+        for (at, id, waits) in requests {
+            clients.hear(ms(at), &id.into(), waits);
+        }
+        clients
+    }
+
+    #[test]
+    fn all_clients_wait_if_each_active_one_waits() {
+        let clients = after([(0, "c1", false), (10, "c2", false)]);
+        for (now, waiting, expected) in [
+            (10, vec!["c1", "c2"], true),
+            (10, vec!["c2"], false),
+            (50, vec!["c2"], false),
+            (51, vec!["c2"], true),
+            (51, vec![], false),
+            (61, vec![], true),
+        ] {
+            let waits = |id: &NodeId| waiting.contains(&&**id);
+            assert_eq!(clients.all_wait(ms(now), waits), expected, "{now} ms, {waiting:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_does_not_wait_for_its_answers_is_never_waited_out() {
+        let mut clients = after([(0, "c1", false), (1, "c1", true), (2, "c1", false)]);
+        assert!(!clients.all_wait(ms(2), |_| true));
+        // It was silent for so long that it counts as another client.
+        clients.hear(ms(100), &"c1".into(), false);
+        assert!(clients.all_wait(ms(100), |_| true));
+    }
+
+    #[test]
+    fn a_node_remembers_a_bounded_number_of_clients_and_then_never_knows_that_all_wait() {
+        let names: Vec<String> = (0..=CLIENTS_MAX).map(|n| format!("c{n}")).collect();
+        for (count, expected) in
+            [(CLIENTS_MAX - 1, true), (CLIENTS_MAX, false), (CLIENTS_MAX + 1, false)]
+        {
+            let clients = after(names.iter().take(count).map(|name| (0, name.as_str(), false)));
+            assert_eq!(clients.all_wait(ms(0), |_| true), expected, "{count} clients");
+            assert!(clients.0.len() <= CLIENTS_MAX);
+        }
+    }
+}
