@@ -35,7 +35,7 @@ fn hunts() -> (u64, u64) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test has no other command line")]
-fn number_from_env(name: &str) -> Option<u64> {
+pub(crate) fn number_from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
