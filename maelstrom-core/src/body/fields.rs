@@ -8,10 +8,13 @@ use std::fmt;
 
 use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
 use serde::de::{
-    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, VariantAccess, Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected, IgnoredAny, IntoDeserializer,
+    MapAccess, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 use serde_json::value::RawValue;
+
+use crate::message::MsgId;
 
 /// A field that the core reads in every body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,22 +35,32 @@ impl CoreField {
     }
 }
 
-/// Handles the core's fields that come among the payload's fields.
-pub(super) trait TakeCoreField {
+/// What the core learns from a body while its payload is read.
+#[derive(Debug, Default)]
+pub(super) struct Core {
+    /// True if the core has read its fields already.
+    pub(super) knows_its_fields: bool,
+    /// The `msg_id`, once it has been read.
+    pub(super) msg_id: Option<Option<MsgId>>,
+    /// True if the payload has no variant for the type.
+    pub(super) is_unknown_type: bool,
+}
+
+impl Core {
     /// Takes the value of `field`, which is the next one of `map`.
-    fn take<'de, M: MapAccess<'de>>(
+    pub(super) fn take<'de, M: MapAccess<'de>>(
         &mut self,
         field: CoreField,
         map: &mut M,
-    ) -> Result<(), M::Error>;
-}
-
-/// Skips the core's fields, because they have been read already.
-pub(super) struct Skip;
-
-impl TakeCoreField for Skip {
-    fn take<'de, M: MapAccess<'de>>(&mut self, _: CoreField, map: &mut M) -> Result<(), M::Error> {
-        map.next_value::<IgnoredAny>().map(drop)
+    ) -> Result<(), M::Error> {
+        if self.knows_its_fields {
+            return map.next_value::<IgnoredAny>().map(drop);
+        }
+        if field == CoreField::MsgId && self.msg_id.is_none() {
+            self.msg_id = Some(map.next_value()?);
+            return Ok(());
+        }
+        Err(M::Error::custom("a reply, or a field is there twice"))
     }
 }
 
@@ -82,20 +95,16 @@ impl<'de> Visitor<'de> for Key {
 pub(super) type RawField<'de> = (&'de str, &'de RawValue);
 
 /// The payload's fields: first those in `early`, then the rest of `map`.
-pub(super) struct Fields<'f, 'de, M, C> {
+pub(super) struct Fields<'f, 'de, M> {
     early: std::slice::Iter<'f, RawField<'de>>,
     /// The value that belongs to the last key from `early`.
     value: Option<&'de RawValue>,
     map: M,
-    core: &'f mut C,
+    core: &'f mut Core,
 }
 
-impl<'f, 'de, M, C> Fields<'f, 'de, M, C>
-where
-    M: MapAccess<'de>,
-    C: TakeCoreField,
-{
-    pub(super) fn new(early: &'f [RawField<'de>], map: M, core: &'f mut C) -> Self {
+impl<'f, 'de, M: MapAccess<'de>> Fields<'f, 'de, M> {
+    pub(super) fn new(early: &'f [RawField<'de>], map: M, core: &'f mut Core) -> Self {
         Self { early: early.iter(), value: None, map, core }
     }
 
@@ -119,11 +128,7 @@ where
     }
 }
 
-impl<'de, M, C> MapAccess<'de> for Fields<'_, 'de, M, C>
-where
-    M: MapAccess<'de>,
-    C: TakeCoreField,
-{
+impl<'de, M: MapAccess<'de>> MapAccess<'de> for Fields<'_, 'de, M> {
     type Error = M::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
@@ -158,11 +163,7 @@ where
 }
 
 /// The content of a payload's variant is the set of all fields, for every kind of variant.
-impl<'de, M, C> VariantAccess<'de> for Fields<'_, 'de, M, C>
-where
-    M: MapAccess<'de>,
-    C: TakeCoreField,
-{
+impl<'de, M: MapAccess<'de>> VariantAccess<'de> for Fields<'_, 'de, M> {
     type Error = M::Error;
 
     fn unit_variant(self) -> Result<(), M::Error> {
@@ -188,6 +189,58 @@ where
     ) -> Result<V::Value, M::Error> {
         let value = visitor.visit_map(&mut self)?;
         self.finish(value)
+    }
+}
+
+/// A payload: an enum whose variant is the type.
+pub(super) struct Tagged<'f, 'de, M> {
+    pub(super) kind: &'de str,
+    pub(super) fields: Fields<'f, 'de, M>,
+}
+
+/// The error for a payload that is not a plain enum. It names the attributes to remove.
+fn not_a_plain_enum(payload: &dyn Expected) -> String {
+    format!(
+        "the payload's Rust type is {payload} and must be a plain enum: remove \
+         `#[serde(tag = \"type\")]`, `content` and `untagged` from it, since the name of the \
+         variant is the message's type already"
+    )
+}
+
+impl<'de, M: MapAccess<'de>> Deserializer<'de> for Tagged<'_, 'de, M> {
+    type Error = M::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, M::Error> {
+        Err(M::Error::custom(not_a_plain_enum(&visitor)))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, M::Error> {
+        visitor.visit_enum(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+impl<'f, 'de, M: MapAccess<'de>> EnumAccess<'de> for Tagged<'f, 'de, M> {
+    type Error = M::Error;
+    type Variant = Fields<'f, 'de, M>;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Self::Variant), M::Error> {
+        let kind: StrDeserializer<'de, M::Error> = self.kind.into_deserializer();
+        let variant = seed.deserialize(kind);
+        self.fields.core.is_unknown_type = variant.is_err();
+        Ok((variant?, self.fields))
     }
 }
 

@@ -9,15 +9,10 @@ use std::marker::PhantomData;
 
 use memchr::memchr2_iter;
 use serde::Deserialize;
-use serde::de::value::StrDeserializer;
-use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, IntoDeserializer, MapAccess,
-    VariantAccess, Visitor,
-};
-use serde::forward_to_deserialize_any;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::fields::{CoreField, Fields, Key, RawField, TakeCoreField};
+use super::fields::{Core, CoreField, Fields, Key, RawField, Tagged};
 use crate::message::MsgId;
 
 /// Maximum number of the payload's fields before the type. Clients of Maelstrom write the payload's
@@ -102,14 +97,14 @@ impl<'de, P: Deserialize<'de>> Visitor<'de> for Body<P> {
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-        let mut ids = RequestId(None);
+        let mut core = Core::default();
         let mut early: [RawField<'de>; EARLY_FIELDS_MAX] = [("", RawValue::NULL); EARLY_FIELDS_MAX];
         let mut free = early.iter_mut();
         let kind: &'de str = loop {
             let key = map.next_key_seed(Key)?.ok_or_else(|| M::Error::missing_field("type"))?;
             match (CoreField::named(&key), key) {
                 (Some(CoreField::Type), _) => break map.next_value()?,
-                (Some(field), _) => ids.take(field, &mut map)?,
+                (Some(field), _) => core.take(field, &mut map)?,
                 (None, Cow::Borrowed(key)) => {
                     let field = free.next().ok_or_else(|| M::Error::custom("too many fields"))?;
                     *field = (key, early_value(&mut map)?);
@@ -122,9 +117,9 @@ impl<'de, P: Deserialize<'de>> Visitor<'de> for Body<P> {
         }
         let taken = EARLY_FIELDS_MAX.saturating_sub(free.len());
         let early = early.get(..taken).unwrap_or_default();
-        let fields = Fields::new(early, map, &mut ids);
+        let fields = Fields::new(early, map, &mut core);
         let payload = P::deserialize(Tagged { kind, fields })?;
-        Ok((kind, ids.0.flatten(), payload))
+        Ok((kind, core.msg_id.flatten(), payload))
     }
 }
 
@@ -135,59 +130,4 @@ fn early_value<'de, M: MapAccess<'de>>(map: &mut M) -> Result<&'de RawValue, M::
         return Err(M::Error::custom("too many brackets"));
     }
     Ok(value)
-}
-
-/// The `msg_id`, once it has been read.
-struct RequestId(Option<Option<MsgId>>);
-
-impl TakeCoreField for RequestId {
-    fn take<'de, M: MapAccess<'de>>(
-        &mut self,
-        field: CoreField,
-        map: &mut M,
-    ) -> Result<(), M::Error> {
-        if field == CoreField::MsgId && self.0.is_none() {
-            self.0 = Some(map.next_value()?);
-            return Ok(());
-        }
-        Err(M::Error::custom("a reply, or a field is there twice"))
-    }
-}
-
-/// A payload: an enum whose variant is the type.
-struct Tagged<'de, F> {
-    kind: &'de str,
-    fields: F,
-}
-
-impl<'de, F: VariantAccess<'de>> Deserializer<'de> for Tagged<'de, F> {
-    type Error = F::Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, F::Error> {
-        Err(F::Error::custom(super::not_a_plain_enum(&visitor)))
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        _variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, F::Error> {
-        visitor.visit_enum(self)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple tuple_struct map struct identifier ignored_any
-    }
-}
-
-impl<'de, F: VariantAccess<'de>> EnumAccess<'de> for Tagged<'de, F> {
-    type Error = F::Error;
-    type Variant = F;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, F), F::Error> {
-        let kind: StrDeserializer<'de, F::Error> = self.kind.into_deserializer();
-        Ok((seed.deserialize(kind)?, self.fields))
-    }
 }

@@ -33,23 +33,21 @@
 //! If a body decodes, the payload has exactly the fields that its variant asks for, each as it
 //! came. If it does not, the error is either *unknown type* or *malformed*, with the field's name.
 
-use std::fmt::{self, Display};
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::value::StrDeserializer;
-use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess,
-    VariantAccess, Visitor,
-};
-use serde::{Deserialize, forward_to_deserialize_any};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use self::fields::{Fields, Skip};
+use self::fields::{Core, Fields, Tagged};
 use crate::error::{Error, ErrorCode};
 use crate::message::Header;
 
 mod encode;
 mod fields;
 pub(crate) mod line;
+mod path;
 mod verbatim;
 
 pub(crate) use encode::{Ids, encode};
@@ -86,16 +84,6 @@ impl From<DecodeError> for Error {
     }
 }
 
-impl serde::de::Error for DecodeError {
-    fn custom<T: Display>(text: T) -> Self {
-        Self::Malformed(text.to_string())
-    }
-
-    fn unknown_variant(variant: &str, _expected: &'static [&'static str]) -> Self {
-        Self::UnknownType(variant.to_owned())
-    }
-}
-
 /// Decodes the body of a message of type `kind` into the enum `P`.
 ///
 /// ```
@@ -125,13 +113,12 @@ pub fn decode<'de, P: Deserialize<'de>>(
     if !body.get().starts_with('{') {
         return Err(DecodeError::Malformed("the body is not an object".into()));
     }
-    let body = body.get();
-    P::deserialize(Body { kind, body, name_field: false }).map_err(|error| match error {
-        DecodeError::UnknownType(_) => error,
-        // A second pass finds the field's name. Only errors are worth its time.
-        DecodeError::Malformed(_) => {
-            P::deserialize(Body { kind, body, name_field: true }).err().unwrap_or(error)
-        }
+    let (mut core, body) = (Core { knows_its_fields: true, ..Core::default() }, body.get());
+    let mut json = serde_json::Deserializer::from_str(body);
+    let payload = json.deserialize_map(Payload { kind, core: &mut core, payload: PhantomData });
+    payload.map_err(|error| match core.is_unknown_type {
+        true => DecodeError::UnknownType(kind.to_owned()),
+        false => malformed(body, &error),
     })
 }
 
@@ -146,149 +133,36 @@ pub(crate) fn decode_header<'de>(body: &'de RawValue) -> Result<Header<'de>, Dec
     if !body.starts_with('{') {
         return Err(DecodeError::Malformed("the body is not an object".into()));
     }
-    serde_json::from_str(body).map_err(|error| {
-        let mut json = serde_json::Deserializer::from_str(body);
-        match serde_path_to_error::deserialize::<_, Header<'_>>(&mut json) {
-            Err(error) => malformed(&error.path().to_string(), error.inner()),
-            Ok(_) => malformed("", &error),
-        }
-    })
+    serde_json::from_str(body).map_err(|error| malformed(body, &error))
 }
 
-/// A body, presented to serde as an externally tagged enum.
-#[derive(Clone, Copy)]
-struct Body<'de> {
+/// Reads a body as an enum whose variant is `kind`.
+struct Payload<'c, 'de, P> {
     kind: &'de str,
-    body: &'de str,
-    /// True if an error must name the field. That is slower, so only a second pass does it.
-    name_field: bool,
+    core: &'c mut Core,
+    payload: PhantomData<P>,
 }
 
-/// The error for a payload that is not a plain enum. It names the attributes to remove.
-fn not_a_plain_enum(payload: &dyn Expected) -> String {
-    format!(
-        "the payload's Rust type is {payload} and must be a plain enum: remove \
-         `#[serde(tag = \"type\")]`, `content` and `untagged` from it, since the name of the \
-         variant is the message's type already"
-    )
-}
-
-impl<'de> Deserializer<'de> for Body<'de> {
-    type Error = DecodeError;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        Err(DecodeError::Malformed(not_a_plain_enum(&visitor)))
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        _variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        visitor.visit_enum(self)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple tuple_struct map struct identifier ignored_any
-    }
-}
-
-impl<'de> EnumAccess<'de> for Body<'de> {
-    type Error = DecodeError;
-    type Variant = Self;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(
-        self,
-        seed: V,
-    ) -> Result<(V::Value, Self), DecodeError> {
-        let kind: StrDeserializer<'de, DecodeError> = self.kind.into_deserializer();
-        Ok((seed.deserialize(kind)?, self))
-    }
-}
-
-impl<'de> Body<'de> {
-    /// Reads the object. With `name_field`, an error has the path to the field.
-    fn read<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        let mut json = serde_json::Deserializer::from_str(self.body);
-        if self.name_field {
-            let mut track = serde_path_to_error::Track::new();
-            serde_path_to_error::Deserializer::new(&mut json, &mut track)
-                .deserialize_map(visitor)
-                .map_err(|error| malformed(&track.path().to_string(), &error))
-        } else {
-            json.deserialize_map(visitor).map_err(|error| malformed("", &error))
-        }
-    }
-}
-
-/// Passes the object's fields to the struct or the map in a variant.
-struct Newtype<T>(T);
-
-/// Passes the object's fields to a variant that has named fields.
-struct Struct<V>(V);
-
-impl<'de, T: DeserializeSeed<'de>> Visitor<'de> for Newtype<T> {
-    type Value = T::Value;
+impl<'de, P: Deserialize<'de>> Visitor<'de> for Payload<'_, 'de, P> {
+    type Value = P;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<T::Value, M::Error> {
-        Fields::new(&[], map, &mut Skip).newtype_variant_seed(self.0)
-    }
-}
-
-impl<'de, V: Visitor<'de>> Visitor<'de> for Struct<V> {
-    type Value = V::Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<V::Value, M::Error> {
-        Fields::new(&[], map, &mut Skip).struct_variant(&[], self.0)
-    }
-}
-
-impl<'de> VariantAccess<'de> for Body<'de> {
-    type Error = DecodeError;
-
-    fn unit_variant(self) -> Result<(), DecodeError> {
-        Ok(())
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
-        self,
-        seed: T,
-    ) -> Result<T::Value, DecodeError> {
-        self.read(Newtype(seed))
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, DecodeError> {
-        Err(DecodeError::Malformed("a payload's variant must not be a tuple".into()))
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        _names: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        self.read(Struct(visitor))
+    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<P, M::Error> {
+        P::deserialize(Tagged { kind: self.kind, fields: Fields::new(&[], map, self.core) })
     }
 }
 
 /// A text for people that names the field and its problem. It has no line and no column, because a
 /// message is always one line.
-fn malformed(path: &str, error: &serde_json::Error) -> DecodeError {
-    let text = error.to_string();
+fn malformed(body: &str, error: &serde_json::Error) -> DecodeError {
+    let (path, text) = (path::path(body, error), error.to_string());
     let text = text.split(" at line ").next().unwrap_or(&text);
-    DecodeError::Malformed(if path.is_empty() || path == "." {
-        text.to_owned()
-    } else {
-        format!("field `{path}`: {text}")
+    DecodeError::Malformed(match path.is_empty() {
+        true => text.to_owned(),
+        false => format!("field `{path}`: {text}"),
     })
 }
 
