@@ -14,6 +14,8 @@
 //! * A packet with items that must arrive is a *demand*: it wants an answer. The node asks the peer
 //!   again, less and less often, until an answer comes, or until the peer counts as down and nothing
 //!   waits for it. A peer that does not answer for a while counts as down.
+//! * An answer to a demand has all acknowledgements that the demand caused, or a packet before it had
+//!   them. So anything that an answer does not acknowledge was lost.
 //! * New items linger: they wait for `--linger`, and for an answer that is under way. So under load
 //!   a round trip is one packet each way. Urgent items wait for a fraction of `--linger` only. Lazy
 //!   items go alone only if nothing else goes for a while. A packet takes along all items that
@@ -25,7 +27,7 @@ use std::time::Duration;
 use crate::failure_detector::FailureDetector;
 use crate::queue::Queue;
 use crate::settings::PeerSettings;
-use crate::wire::Packet;
+use crate::wire::{Packet, PartitionId};
 
 /// How long a lazy item may wait.
 pub(crate) const LAZY: Duration = Duration::from_millis(50);
@@ -303,7 +305,12 @@ impl Link {
         self.lingering_since = None;
     }
 
-    /// Makes the head of the next packet. `within`: how soon the peer must answer the items, if at
+    /// Queues an acknowledgement.
+    pub(crate) fn queue_ack(&mut self, partition: PartitionId) {
+        self.queue.acks.insert(partition, self.echo);
+    }
+
+    /// Makes the head of the next packet, whose items have left the queue. `within`: how soon the peer must answer the items, if at
     /// all. `holds`: true if items that linger wait for that answer.
     pub(crate) fn head(
         &mut self,
@@ -319,13 +326,15 @@ impl Link {
         if let Some(within) = within {
             self.await_answer(now, within, holds);
         }
+        // The demands whose acknowledgements did not fit are answered later.
+        let complete = self.queue.acks.oldest_demand().map(|demand| demand.saturating_sub(1));
         Packet {
             life: own_life,
             incarnation: own_incarnation,
             to: self.life,
             number: self.number,
             within: within.map(|within| u64::try_from(within.as_micros()).unwrap_or(u64::MAX)),
-            echo: self.echo,
+            echo: complete.map_or(self.echo, |complete| complete.min(self.echo)),
             ..Packet::default()
         }
     }
@@ -455,6 +464,24 @@ mod tests {
             assert_eq!(link.head(ms(due), (OWN, 5), None, false).echo, 7);
             assert_eq!(link.due(ms(5)), None, "the packet was the answer");
         }
+    }
+
+    #[test]
+    fn a_demand_is_answered_once_all_its_acknowledgements_have_left() {
+        let mut link = introduced();
+        for (number, partition) in [(7, 1), (9, 2)] {
+            let packet = Packet { within: Some(0), ..answer(number, 0) };
+            link.receive(ms(20), &packet, OWN, ms(0));
+            link.queue_ack(partition);
+            // The newest state of the first partition answers both demands.
+            link.queue_ack(1);
+        }
+        let mut echo = || {
+            let echo = link.head(ms(20), (OWN, 5), None, false).echo;
+            link.queue.acks.pop();
+            echo
+        };
+        assert_eq!([echo(), echo(), echo()], [6, 8, 9]);
     }
 
     #[test]

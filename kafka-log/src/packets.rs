@@ -233,7 +233,7 @@ impl KafkaLog {
         }
         Self::persist(node, records);
         if let Some(link) = self.links.get_mut(src) {
-            link.queue.acks.insert(id);
+            link.queue_ack(id);
         }
         self.schedule_packet(now, src, if is_urgent { Urgency::Urgent } else { Urgency::Lazy });
         if is_change {
@@ -258,7 +258,7 @@ impl KafkaLog {
         Self::persist(node, records);
         if let Some(leader) = leader.filter(|_| is_done) {
             if let Some(link) = self.links.get_mut(&leader) {
-                link.queue.acks.insert(id);
+                link.queue_ack(id);
             }
             self.schedule_packet(node.now(), &leader, Urgency::Urgent);
             self.reply_to_committed(node, id, committed);

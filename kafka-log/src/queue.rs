@@ -136,6 +136,41 @@ impl<T: Ord + Copy> Fifo<T> {
     }
 }
 
+/// The partitions whose acknowledgements wait, in the order in which they came.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Acks {
+    partitions: Fifo<PartitionId>,
+    /// The newest demand of the peer that had come when the partition went into the queue.
+    demands: BTreeMap<PartitionId, u64>,
+}
+
+impl Acks {
+    /// Adds a partition, unless it waits already. `demand`: the newest demand that has come.
+    pub(crate) fn insert(&mut self, partition: PartitionId, demand: u64) {
+        self.partitions.insert(partition);
+        self.demands.entry(partition).or_insert(demand);
+    }
+
+    pub(crate) fn front(&self) -> Option<PartitionId> {
+        self.partitions.front()
+    }
+
+    pub(crate) fn pop(&mut self) {
+        if let Some(partition) = self.partitions.pop() {
+            self.demands.remove(&partition);
+        }
+    }
+
+    /// The oldest demand that may lack an acknowledgement.
+    pub(crate) fn oldest_demand(&self) -> Option<u64> {
+        self.demands.get(&self.front()?).copied()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.partitions.is_empty()
+    }
+}
+
 /// A queue of items with a limit of bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct ByteBoundedQueue<T> {
@@ -215,7 +250,7 @@ pub(crate) struct Queue {
     /// Partitions that this node leads, if the peer may lack some of their entries.
     pub(crate) appends: Fifo<PartitionId>,
     /// Partitions that the peer leads, or may lead. It gets an acknowledgement for each.
-    pub(crate) acks: Fifo<PartitionId>,
+    pub(crate) acks: Acks,
     /// Sends that this node forwards to the peer.
     pub(crate) sends: Fifo<(PartitionId, u64)>,
     /// Polls that this node forwards to the peer.

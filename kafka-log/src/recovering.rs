@@ -176,7 +176,7 @@ impl KafkaLog {
         id: PartitionId,
     ) {
         if let Some(link) = self.links.get_mut(leader) {
-            link.queue.acks.insert(id);
+            link.queue_ack(id);
         }
         self.schedule_packet(now, leader, Urgency::Lazy);
     }

@@ -104,21 +104,29 @@ fn sweep_with_one_bad_disk() {
 /// so small that it gets the summary of the deleted entries in parts.
 #[test]
 fn sweep_of_a_follower_that_begins_anew() {
-    all_faults().test_cases("kafka-anew", 3, |test| {
-        let test = with_one_bad_disk(test);
-        let bad = test.options.nodes[0].clone();
-        let test = test.with_workload(|kafka: &mut Kafka| {
-            // Deleted messages cannot be read any more.
-            kafka.harmless.extend(["lost-write", "unseen", "poll-skip"]);
-            kafka.keys.max_writes_per_key = 4;
-        });
-        Case::new(test, move |id| {
-            let retention = Retention { segment_bytes: 10, bytes_max: Some(30), age_max: None };
-            let config =
-                Config { partitions: 1, packet_bytes: 150, retention, ..Config::default() };
-            Forgetful::with_two_in_sync(*id == bad, config)
-        })
+    all_faults().test_cases("kafka-anew", 3, begins_anew);
+}
+
+fn begins_anew(test: Test) -> Case<impl FnMut(&NodeId) -> Forgetful> {
+    let test = with_one_bad_disk(test);
+    let bad = test.options.nodes[0].clone();
+    let test = test.with_workload(|kafka: &mut Kafka| {
+        // Deleted messages cannot be read any more.
+        kafka.harmless.extend(["lost-write", "unseen", "poll-skip"]);
+        kafka.keys.max_writes_per_key = 4;
     });
+    Case::new(test, move |id: &NodeId| {
+        let retention = Retention { segment_bytes: 10, bytes_max: Some(30), age_max: None };
+        let config = Config { partitions: 1, packet_bytes: 150, retention, ..Config::default() };
+        Forgetful::with_two_in_sync(*id == bad, config)
+    })
+}
+
+/// A packet has room for one acknowledgement. The leader once took a packet without an
+/// acknowledgement as the sign that a part of the summary was lost, and sent it again for ever.
+#[test]
+fn seeds_with_small_packets_that_once_showed_a_mistake() {
+    all_faults().test_seeds("kafka-anew", [1_581], begins_anew);
 }
 
 /// The file of one node is damaged in every second life, and two replicas must be in sync. No

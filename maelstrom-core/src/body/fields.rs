@@ -35,7 +35,7 @@ impl CoreField {
     }
 }
 
-/// What the core learns from a body while its payload is read.
+/// Facts about a body that the core learns while it reads the payload.
 #[derive(Debug, Default)]
 pub(super) struct Core {
     /// True if the core has read its fields already.
