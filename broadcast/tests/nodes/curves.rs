@@ -19,8 +19,7 @@ fn measure(point: Point) -> f64 {
     let time_limit = Duration::from_secs(if points::is_full() { 20 } else { 10 });
     let test = Test::new(workload::Broadcast::default(), point.options(time_limit));
     let world = simulate(test, |_| Broadcast::new(Config::default()));
-    world.assert_valid();
-    let results = serde_json::to_value(world.results()).unwrap();
+    let results = serde_json::to_value(world.assert_valid()).unwrap();
     results["net"]["servers"]["msgs-per-op"].as_f64().unwrap()
 }
 

@@ -32,8 +32,7 @@ fn run(options: Options, period_ms: Option<u64>) -> (World, Figures) {
     let config = || Config { period: period_ms.map(Duration::from_millis), ..Config::default() };
     let world =
         simulate(Test::new(workload::Broadcast::default(), options), |_| Broadcast::new(config()));
-    world.assert_valid();
-    let json = serde_json::to_value(world.results()).unwrap();
+    let json = serde_json::to_value(world.assert_valid()).unwrap();
     let latencies = &json["workload"]["stable-latencies"];
     let figures = Figures {
         msgs_per_op: json["net"]["servers"]["msgs-per-op"].as_f64().unwrap(),

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 const NODES: usize = 100;
-const VALUE_BYTES: usize = 8_000_000;
+const VALUE_BYTES: usize = 4_000_000;
 
 /// The largest size of a process so far, in bytes.
 fn peak_bytes(id: u32) -> usize {
@@ -43,5 +43,5 @@ fn a_large_value_for_99_nodes_is_in_memory_a_few_times_and_not_99_times() {
     drop(stdin);
     node.kill().unwrap();
     node.wait().unwrap();
-    assert!(peak <= 100_000_000, "{peak} bytes");
+    assert!(peak <= 50_000_000, "{peak} bytes");
 }

@@ -34,8 +34,7 @@ fn measure(point: Point) -> f64 {
     let period_min = GOSSIP_PERIOD_MIN;
     let gossip = || gossip::Config { period_min, ..gossip::Config::default() };
     let world = simulate(test, |_| KafkaLog::new(Config::default(), gossip()));
-    world.assert_valid();
-    let results = serde_json::to_value(world.results()).unwrap();
+    let results = serde_json::to_value(world.assert_valid()).unwrap();
     results["net"]["servers"]["msgs-per-op"].as_f64().unwrap()
 }
 

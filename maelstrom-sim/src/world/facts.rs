@@ -104,14 +104,14 @@ impl World {
         if self.options.as_maelstrom { results.by_maelstroms_rules() } else { results }
     }
 
-    /// Asserts that the test is valid, at the end of a test of a handler.
+    /// Asserts that the test is valid, at the end of a test of a handler. Returns the results.
     ///
     /// # Panics
     ///
     /// If the test is not valid, with the cause and all results.
     #[expect(clippy::panic, reason = "this is how a test fails")]
     #[track_caller]
-    pub fn assert_valid(&self) {
+    pub fn assert_valid(&self) -> Results {
         let results = self.results();
         if results.valid != Verdict::Valid {
             let (workload, seed) = (self.workload.name(), self.options.seed);
@@ -119,5 +119,6 @@ impl World {
             let all = serde_json::to_string_pretty(&results).unwrap_or_default();
             panic!("{workload}, seed {seed}: {cause}\n{all}");
         }
+        results
     }
 }

@@ -19,7 +19,7 @@ const RATE: u32 = 100;
 /// Requests that the flooded node takes in a second.
 const LIMIT: u32 = RATE / 10;
 
-const SECONDS: u32 = 5;
+const SECONDS: u32 = 4;
 
 /// The node that is flooded is the first one. Clients send as much to the others, which take all.
 pub(crate) fn flood<H: MessageHandler>(

@@ -20,10 +20,16 @@ const SEEDS_MAX: u64 = 100;
 
 /// The first seed that shows the sign of a mutant, where many others do not. A single hunt begins
 /// there, unless `HUNTS` asks for hunts.
-const KNOWN: [(&str, &str, u64); 7] = [
+const KNOWN: [(&str, &str, u64); 13] = [
     ("old leader not fenced", "inconsistent-offsets", 17),
     ("tell once, never again", "lost-count", 9),
+    ("half a transaction visible", "fractured-read", 6),
     ("half a transaction visible", "non-atomic-view", 8),
+    ("reads outside of a snapshot", "fractured-read", 16),
+    ("replies first, power loss", "duplicated-count", 7),
+    ("times as ids, drift", "duplicated-count", 15),
+    ("an unfenced leader, slow link", "duplicated-count", 6),
+    ("an unfenced leader, slow disk", "duplicated-count", 16),
     ("seen before the whole transaction ran", "G1b", 4),
     ("last writer wins without a tie-break", "divergence", 2),
     ("no isolation", "G1b", 2),

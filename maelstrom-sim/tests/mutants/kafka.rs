@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::hunt::is_caught;
 
 /// How many seeds to run with the correct handler, unless `SEEDS` says otherwise.
-const GOOD_SEEDS: u64 = 8;
+const GOOD_SEEDS: u64 = 4;
 
 /// The time after which a node sends a request to the leader again.
 const RETRY_AFTER: Duration = Duration::from_millis(700);

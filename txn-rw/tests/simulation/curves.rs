@@ -21,8 +21,7 @@ fn measure(point: Point) -> f64 {
     let options = point.options(Duration::from_secs(10));
     let test = Test::new(TxnRwRegister::strongest_available(), options);
     let world = simulate(test, |_| TxnRw::new(Config::default()));
-    world.assert_valid();
-    let results = serde_json::to_value(world.results()).unwrap();
+    let results = serde_json::to_value(world.assert_valid()).unwrap();
     results["net"]["servers"]["msgs-per-op"].as_f64().unwrap()
 }
 

@@ -30,7 +30,7 @@
 //! * *Lag* is as before after 3 s, but round trips vary, so the margin may be a quarter of a period.
 //!   The node is silent for at most 1 s, and then receives twice as much per second as is appended.
 
-use super::sized::Sized;
+use super::sized::{Sized, set_value_bytes};
 use super::*;
 
 /// A hop takes this long. After the longer one, a window has room for many batches.
@@ -55,8 +55,10 @@ fn rounded_up(time: Duration, part: Duration) -> usize {
     usize::try_from(time.as_nanos().div_ceil(part.as_nanos())).unwrap()
 }
 
-struct Load<const B: usize> {
-    cluster: Cluster<Sized<B>>,
+struct Load {
+    cluster: Cluster<Sized>,
+    /// The size of a value.
+    bytes: usize,
     hop: Duration,
     interval: Duration,
     /// The nodes that append in turn.
@@ -71,12 +73,13 @@ struct Load<const B: usize> {
     beside: Vec<usize>,
 }
 
-impl<const B: usize> Load<B> {
-    fn new(size: usize, hop_ms: u64) -> Self {
-        Self::with(size, hop_ms, Config::default())
+impl Load {
+    fn new(bytes: usize, size: usize, hop_ms: u64) -> Self {
+        Self::with(bytes, size, hop_ms, Config::default())
     }
 
-    fn with(size: usize, hop_ms: u64, config: Config) -> Self {
+    fn with(bytes: usize, size: usize, hop_ms: u64, config: Config) -> Self {
+        set_value_bytes(bytes);
         let cluster = Cluster::new(size as u64, size, config, steady(hop_ms));
         let hop = ms(hop_ms);
         let mut appending = vec![0, 1, size / 2, size - 1];
@@ -84,10 +87,11 @@ impl<const B: usize> Load<B> {
         // At most 8 MB per second, or 2 MB with the long hop: the values that are appended in two
         // round trips must fit into half of the logs.
         let bytes_per_ms = if hop_ms > HOP_MS { 2_000 } else { 8_000 };
-        let interval = ms(u64::try_from((B / bytes_per_ms).max(size).max(5)).unwrap());
+        let interval = ms(u64::try_from((bytes / bytes_per_ms).max(size).max(5)).unwrap());
         let (lacked, beside) = (vec![0; size], vec![0; size]);
         let (times, behind) = (Vec::new(), Duration::ZERO);
-        let mut load = Self { cluster, hop, interval, appending, times, lacked, behind, beside };
+        let mut load =
+            Self { cluster, bytes, hop, interval, appending, times, lacked, behind, beside };
         for index in load.appending.clone() {
             load.append(index);
             load.cluster.run_for(secs(3));
@@ -135,8 +139,11 @@ impl<const B: usize> Load<B> {
         let engine = self.cluster.engine(index);
         let (entries, pieces) = self.cluster.under_way_from(index);
         let pieces = pieces + engine.fetching.waiting() + engine.bursts.waiting();
-        let piece_bytes = self.cluster.config.batch_bytes_max.max(B);
-        engine.replica.log_bytes() + engine.following.bytes() + entries * B + pieces * piece_bytes
+        let piece_bytes = self.cluster.config.batch_bytes_max.max(self.bytes);
+        engine.replica.log_bytes()
+            + engine.following.bytes()
+            + entries * self.bytes
+            + pieces * piece_bytes
     }
 
     /// Appends for `time`, and returns the number of values.
@@ -171,69 +178,81 @@ impl<const B: usize> Load<B> {
     fn messages_max(&self, count: usize) -> usize {
         let periods = self.periods_in(self.interval * u32::try_from(count).unwrap());
         let rounds = periods.min(count) + 2;
-        let batches = count / (self.cluster.config.batch_bytes_max / B).max(1);
+        let batches = count / (self.cluster.config.batch_bytes_max / self.bytes).max(1);
         (2 * rounds + rounds / 5 + batches) * (self.size() - 1)
     }
 
     fn beside_max(&self) -> usize {
-        let (log_bytes_max, entry_bytes) = (self.cluster.config.log_bytes_max, B + 48);
+        let (log_bytes_max, entry_bytes) = (self.cluster.config.log_bytes_max, self.bytes + 48);
         let logs = log_bytes_max.max(self.appending.len() * entry_bytes + log_bytes_max / 4);
         let logs = logs.min(self.times.len() * entry_bytes);
         let in_a_period = rounded_up(self.period(), self.interval) + 1;
-        logs + (self.size() - 1) * B * in_a_period
+        logs + (self.size() - 1) * self.bytes * in_a_period
     }
 
     /// Asserts that not more bytes were sent than this many values and messages take.
     fn assert_sent(&self, values: usize, messages: usize, rows: usize) {
         let Cluster { messages_sent, bytes_sent, entries_sent, piece_values_sent, .. } =
             &self.cluster;
-        let (size, sent) = (self.size(), entries_sent + piece_values_sent);
+        let (bytes, size, sent) = (self.bytes, self.size(), entries_sent + piece_values_sent);
         println!(
-            "{B} bytes, {size} nodes: {sent} values of {values}, {messages_sent} messages of {messages}, \
+            "{bytes} bytes, {size} nodes: {sent} values of {values}, {messages_sent} messages of {messages}, \
              {bytes_sent} other bytes"
         );
-        assert!(sent <= values, "{B} bytes, {size} nodes: {sent} values of {values}");
+        assert!(sent <= values, "{bytes} bytes, {size} nodes: {sent} values of {values}");
         assert!(
             *messages_sent <= messages as u64,
             "{messages_sent} messages of {messages}, {size}"
         );
         let bytes_max =
             messages * (ENVELOPE_BYTES + rows * ROW_BYTES) + values * (RUN_BYTES + NUMBER_BYTES);
-        assert!(*bytes_sent <= bytes_max, "{B} bytes, {size} nodes: {bytes_sent} of {bytes_max}");
+        assert!(
+            *bytes_sent <= bytes_max,
+            "{bytes} bytes, {size} nodes: {bytes_sent} of {bytes_max}"
+        );
     }
 
     fn assert_behind(&self, variation: Duration) {
-        let (behind, behind_max, size) = (self.behind, self.behind_max(variation), self.size());
-        println!("{B} bytes, {size} nodes: {behind:?} of {behind_max:?} behind");
-        assert!(behind <= behind_max, "{B} bytes, {size} nodes: {behind:?} of {behind_max:?}");
+        let (behind, behind_max) = (self.behind, self.behind_max(variation));
+        let (bytes, size) = (self.bytes, self.size());
+        println!("{bytes} bytes, {size} nodes: {behind:?} of {behind_max:?} behind");
+        assert!(behind <= behind_max, "{bytes} bytes, {size} nodes: {behind:?} of {behind_max:?}");
     }
 
     fn assert_beside(&self, more: impl Fn(usize) -> usize) {
+        let bytes = self.bytes;
         for (index, beside) in self.beside.iter().enumerate() {
             let beside_max = self.beside_max() + more(index);
-            println!("{B} bytes: n{index} holds {beside} of {beside_max}");
+            println!("{bytes} bytes: n{index} holds {beside} of {beside_max}");
             assert!(
                 *beside <= beside_max,
-                "{B} bytes, n{index} of {}: {beside} of {beside_max}",
+                "{bytes} bytes, n{index} of {}: {beside} of {beside_max}",
                 self.size()
             );
         }
     }
 }
 
-/// Sizes of clusters, and how long a hop takes. Clusters of many nodes take a long time, so they run
-/// only on request, as does each size with both times.
-fn sizes() -> Vec<(usize, u64)> {
+/// Sizes of values and of clusters, and how long a hop takes. By default each size of a value has one
+/// cluster. On request it has all, also those of many nodes, with both times.
+fn sizes() -> Vec<(usize, usize, u64)> {
     if seeds_asked_for().is_some() {
-        let with_both = |size| [(size, HOP_MS), (size, LONG_HOP_MS)];
-        [2, 5, 25, 100].into_iter().flat_map(with_both).collect()
+        let with_both = |bytes, size| [(bytes, size, HOP_MS), (bytes, size, LONG_HOP_MS)];
+        let values = [10, 1_000, 64 << 10, 8 << 20];
+        let clusters = values.into_iter().flat_map(|bytes| [2, 5, 25, 100].map(|n| (bytes, n)));
+        clusters.flat_map(|(bytes, size)| with_both(bytes, size)).collect()
     } else {
-        vec![(2, LONG_HOP_MS), (5, HOP_MS)]
+        vec![
+            (10, 2, LONG_HOP_MS),
+            (1_000, 5, HOP_MS),
+            (64 << 10, 2, LONG_HOP_MS),
+            (8 << 20, 5, HOP_MS),
+        ]
     }
 }
 
-fn is_bounded_under_load<const B: usize>(size: usize, hop_ms: u64) {
-    let mut load = Load::<B>::new(size, hop_ms);
+fn is_bounded_under_load(bytes: usize, size: usize, hop_ms: u64) {
+    let mut load = Load::new(bytes, size, hop_ms);
     let count = load.run(secs(4));
     load.assert_behind(Duration::ZERO);
     load.cluster.run_for(secs(10));
@@ -244,17 +263,14 @@ fn is_bounded_under_load<const B: usize>(size: usize, hop_ms: u64) {
 
 #[test]
 fn bytes_sent_memory_and_time_behind_are_bounded_under_load() {
-    for (size, hop_ms) in sizes() {
-        is_bounded_under_load::<10>(size, hop_ms);
-        is_bounded_under_load::<1_000>(size, hop_ms);
-        is_bounded_under_load::<{ 64 << 10 }>(size, hop_ms);
-        is_bounded_under_load::<{ 8 << 20 }>(size, hop_ms);
+    for (bytes, size, hop_ms) in sizes() {
+        is_bounded_under_load(bytes, size, hop_ms);
     }
-    is_bounded_under_load::<10>(25, HOP_MS);
+    is_bounded_under_load(10, 25, HOP_MS);
 }
 
-fn is_bounded_while_a_node_catches_up<const B: usize>(size: usize, hop_ms: u64) {
-    let mut load = Load::<B>::new(size, hop_ms);
+fn is_bounded_while_a_node_catches_up(bytes: usize, size: usize, hop_ms: u64) {
+    let mut load = Load::new(bytes, size, hop_ms);
     load.run(secs(4));
     load.cluster.run_for(secs(10));
     load.cluster.assert_converged();
@@ -268,32 +284,30 @@ fn is_bounded_while_a_node_catches_up<const B: usize>(size: usize, hop_ms: u64) 
     load.assert_behind(Duration::MAX);
     load.cluster.run_for(secs(10));
     load.cluster.assert_converged();
-    let (all, window) = (before + new, WINDOW_BYTES.max(B));
-    let values = before + size * new + 2 * all.min(window / B);
-    let batches = all.div_ceil((load.cluster.config.batch_bytes_max / B).max(1));
+    let (all, window) = (before + new, WINDOW_BYTES.max(bytes));
+    let values = before + size * new + 2 * all.min(window / bytes);
+    let batches = all.div_ceil((load.cluster.config.batch_bytes_max / bytes).max(1));
     let messages = load.messages_max(new) + 4 * (batches + load.periods_in(secs(5)));
     load.assert_sent(values, messages, load.appending.len() + 2);
-    load.assert_beside(|index| if index == back { all * B } else { window.min(all * B) });
+    load.assert_beside(|index| if index == back { all * bytes } else { window.min(all * bytes) });
 }
 
 #[test]
 fn bytes_sent_memory_and_time_behind_are_bounded_while_a_node_catches_up() {
-    for (size, hop_ms) in sizes() {
-        is_bounded_while_a_node_catches_up::<10>(size, hop_ms);
-        is_bounded_while_a_node_catches_up::<1_000>(size, hop_ms);
-        is_bounded_while_a_node_catches_up::<{ 64 << 10 }>(size, hop_ms);
-        is_bounded_while_a_node_catches_up::<{ 8 << 20 }>(size, hop_ms);
+    for (bytes, size, hop_ms) in sizes() {
+        is_bounded_while_a_node_catches_up(bytes, size, hop_ms);
     }
 }
 
 /// Restarts a node without its records. Returns the most bytes of values that were in transit in
 /// answers of the other node at once. The node gets entries if the logs are long enough, and else pieces.
-fn most_in_transit_to_a_node_that_comes_back<const B: usize>(
+fn most_in_transit_to_a_node_that_comes_back(
+    bytes: usize,
     count: usize,
     log_bytes_max: usize,
 ) -> usize {
     let config = Config { log_bytes_max, ..Config::default() };
-    let mut load = Load::<B>::with(2, LONG_HOP_MS, config);
+    let mut load = Load::with(bytes, 2, LONG_HOP_MS, config);
     for _ in 0..count {
         load.append(0);
         load.cluster.run_for(secs(1));
@@ -304,7 +318,7 @@ fn most_in_transit_to_a_node_that_comes_back<const B: usize>(
     let mut most = 0;
     for _ in 0..10_000 {
         load.cluster.run_for(ms(1));
-        most = most.max(load.cluster.values_in_answers_from(0) * B);
+        most = most.max(load.cluster.values_in_answers_from(0) * bytes);
     }
     load.cluster.assert_converged();
     most
@@ -316,11 +330,11 @@ fn an_answer_takes_no_more_bytes_than_a_window_whatever_the_size_of_values() {
     const MIDDLE: usize = 1_500_000;
     const SMALL: usize = 100_000;
     for log_bytes_max in [WINDOW_BYTES, 1 << 30] {
-        let most = most_in_transit_to_a_node_that_comes_back::<LARGE>(20, log_bytes_max);
+        let most = most_in_transit_to_a_node_that_comes_back(LARGE, 20, log_bytes_max);
         assert!(most <= LARGE, "{most} bytes");
-        let most = most_in_transit_to_a_node_that_comes_back::<MIDDLE>(40, log_bytes_max);
+        let most = most_in_transit_to_a_node_that_comes_back(MIDDLE, 40, log_bytes_max);
         assert!((MIDDLE..=WINDOW_BYTES).contains(&most), "{most} bytes");
-        let most = most_in_transit_to_a_node_that_comes_back::<SMALL>(200, log_bytes_max);
+        let most = most_in_transit_to_a_node_that_comes_back(SMALL, 200, log_bytes_max);
         assert!((WINDOW_BYTES / 2..=WINDOW_BYTES).contains(&most), "{most} bytes");
     }
 }

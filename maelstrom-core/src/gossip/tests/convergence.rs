@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn after_any_faults_all_replicas_equal_the_union_within_the_bound() {
-    with_seeds(20, |seed| {
+    with_seeds(10, |seed| {
         let mut cluster: Cluster<Set> = any_cluster(seed);
         stormy_weather(&mut cluster);
         calm_down(&mut cluster);
@@ -15,7 +15,7 @@ fn after_any_faults_all_replicas_equal_the_union_within_the_bound() {
 
 #[test]
 fn cumulative_entries_are_as_safe_and_nobody_needs_a_snapshot() {
-    with_seeds(12, |seed| {
+    with_seeds(6, |seed| {
         let mut cluster: Cluster<Sums> = any_cluster(seed);
         stormy_weather(&mut cluster);
         calm_down(&mut cluster);
@@ -81,7 +81,7 @@ fn cluster_to_cut(seed: u64) -> Cluster<Set> {
 
 #[test]
 fn news_travel_over_any_connected_graph() {
-    with_seeds(16, |seed| {
+    with_seeds(8, |seed| {
         let mut cluster = cluster_to_cut(seed);
         let size = cluster.size();
         let mut links: Vec<_> = (1..size).map(|b| (cluster.rng.random_range(0..b), b)).collect();

@@ -34,7 +34,7 @@ fn patience(cluster: &Cluster<Set>) -> Duration {
 
 #[test]
 fn with_a_dead_hub_everyone_else_gets_everything_from_the_next() {
-    with_seeds(5, |seed| {
+    with_seeds(3, |seed| {
         let mut cluster = settled(seed, 6);
         cluster.kill(0);
         let at = cluster.rng.random_range(1..6);
@@ -142,7 +142,7 @@ fn a_hub_that_is_back_takes_its_place_and_nobody_does_its_work_twice() {
 /// Nodes often come back together: a node that finds a better hub back probes all others at once.
 #[test]
 fn two_halves_find_each_other_within_two_probes() {
-    with_seeds(5, |seed| {
+    with_seeds(3, |seed| {
         let mut cluster = settled(seed, 12);
         cluster.cut_between(&[0, 1, 2, 3, 4, 5], &[6, 7, 8, 9, 10, 11]);
         append_for(&mut cluster, 5);
@@ -154,7 +154,7 @@ fn two_halves_find_each_other_within_two_probes() {
 
 #[test]
 fn two_hubs_that_die_at_once_lose_nothing() {
-    with_seeds(5, |seed| {
+    with_seeds(3, |seed| {
         let mut cluster = settled(seed, 7);
         let first = cluster.append(0);
         cluster.run_for(ms(cluster.rng.clone().random_range(0..30)));
@@ -179,7 +179,7 @@ fn two_hubs_that_die_at_once_lose_nothing() {
 /// A node that has lost its hub does not wait as long for the next one.
 #[test]
 fn with_two_dead_hubs_the_third_is_found_a_patience_later() {
-    with_seeds(5, |seed| {
+    with_seeds(3, |seed| {
         let mut cluster = settled(seed, 6);
         cluster.kill(0);
         cluster.kill(1);
@@ -191,7 +191,7 @@ fn with_two_dead_hubs_the_third_is_found_a_patience_later() {
 
 #[test]
 fn a_hub_that_sleeps_misses_nothing_and_holds_nothing_up_for_long() {
-    with_seeds(5, |seed| {
+    with_seeds(3, |seed| {
         let mut cluster = settled(seed, 6);
         let late = cluster.append(0);
         cluster.pause(0);
@@ -210,7 +210,7 @@ fn a_hub_that_sleeps_misses_nothing_and_holds_nothing_up_for_long() {
 
 #[test]
 fn a_hub_that_some_cannot_reach_loses_nothing() {
-    with_seeds(6, |seed| {
+    with_seeds(4, |seed| {
         let mut cluster = settled(seed, 7);
         let cut = cluster.rng.random_range(1..6);
         let (left, right) = (&[1, 2, 3, 4, 5, 6][..cut], [0]);
@@ -261,7 +261,7 @@ fn a_hub_that_comes_and_goes_is_trusted_less_each_time() {
 
 #[test]
 fn an_introduction_that_is_lost_is_made_again() {
-    with_seeds(5, |seed| {
+    with_seeds(3, |seed| {
         let mut cluster: Cluster<Set> = Cluster::new(seed, 3, Config::default(), steady(10));
         cluster.append(0);
         cluster.run_for(secs(10));

@@ -8,7 +8,7 @@ use super::*;
 /// The size in bytes that each value claims.
 const BYTES: usize = 64 << 10;
 
-type Larges = sized::Sized<BYTES>;
+type Larges = sized::Sized;
 
 /// Measurements during a load.
 #[derive(Debug, Default)]
@@ -30,6 +30,7 @@ struct Load {
 
 impl Load {
     fn new(hop_ms: u64, interval_ms: u64) -> Self {
+        sized::set_value_bytes(BYTES);
         let cluster = Cluster::new(3, 3, Config::default(), steady(hop_ms));
         let mut load = Self { cluster, interval: ms(interval_ms), times: Vec::new() };
         for index in 0..3 {

@@ -89,7 +89,7 @@ impl Values for Whole {
 #[test]
 fn snapshots_are_whole_and_no_node_that_comes_back_with_its_records_has_less_than_before() {
     let snapshots = std::cell::Cell::new(0);
-    with_seeds(10, |seed| {
+    with_seeds(6, |seed| {
         let mut cluster: Cluster<Whole> = any_cluster(seed);
         for _ in 0..8 {
             cut_anything(&mut cluster, 0.3);

@@ -155,7 +155,7 @@ fn loses_nothing_when_all_restart<S: Values>(seed: u64) {
 
 #[test]
 fn nodes_that_all_restart_at_once_lose_nothing_that_was_acknowledged() {
-    with_seeds(6, |seed| {
+    with_seeds(4, |seed| {
         loses_nothing_when_all_restart::<Set>(seed);
         loses_nothing_when_all_restart::<Sums>(seed);
         loses_nothing_when_all_restart::<monotonic::Whole>(seed);
@@ -179,7 +179,7 @@ fn nodes_that_all_restart_at_once_without_records_begin_anew() {
 
 #[test]
 fn an_entry_on_any_nodes_record_survives_the_restart_of_all() {
-    with_seeds(10, |seed| {
+    with_seeds(6, |seed| {
         let mut cluster: Cluster<Set> = any_cluster(seed);
         cluster.append_anywhere(20);
         cluster.run_for(secs(1));

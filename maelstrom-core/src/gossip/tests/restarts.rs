@@ -27,7 +27,7 @@ fn storm_with_deaths<S: Values>(
 
 #[test]
 fn nodes_that_come_back_with_their_records_lose_nothing_at_all() {
-    with_seeds(10, |seed| {
+    with_seeds(6, |seed| {
         let mut cluster: Cluster<Set> = any_cluster(seed);
         storm_with_deaths(&mut cluster, |_| Records::All);
         calm_down(&mut cluster);
@@ -38,7 +38,7 @@ fn nodes_that_come_back_with_their_records_lose_nothing_at_all() {
 
 #[test]
 fn nodes_that_come_back_empty_lose_nothing_that_somebody_has() {
-    with_seeds(10, |seed| {
+    with_seeds(6, |seed| {
         let mut cluster: Cluster<Set> = any_cluster(seed);
         storm_with_deaths(&mut cluster, |_| NO_RECORDS);
         calm_down(&mut cluster);
@@ -50,7 +50,7 @@ fn nodes_that_come_back_empty_lose_nothing_that_somebody_has() {
 
 #[test]
 fn cumulative_entries_survive_restarts() {
-    with_seeds(8, |seed| {
+    with_seeds(5, |seed| {
         let mut cluster: Cluster<Sums> = any_cluster(seed);
         let any = |cluster: &mut Cluster<Sums>| {
             if cluster.rng.random_bool(0.5) { Records::All } else { NO_RECORDS }
@@ -160,7 +160,7 @@ fn a_node_that_restarts_appends_to_a_new_log_and_keeps_the_old_one() {
 /// The folder is an older copy, and a client's request arrives before a message of another node.
 #[test]
 fn a_node_that_lost_records_loses_nothing_that_it_appends_at_once() {
-    with_seeds(6, |seed| {
+    with_seeds(4, |seed| {
         let mut cluster = with_a_past(seed, 4, 30, 1 << 20);
         let back = cluster.rng.random_range(0..4);
         let count = cluster.version(back).get(&cluster.engine(back).origin);
@@ -227,7 +227,7 @@ fn a_record_that_is_out_of_place_is_refused() {
 /// Node 1 fails, and messages of its life arrive only after it has restarted empty.
 #[test]
 fn a_late_message_of_an_earlier_life_does_not_count_for_the_new_one() {
-    with_seeds(8, |seed| {
+    with_seeds(5, |seed| {
         let size = 2 + usize::try_from(seed % 2).unwrap();
         let mut cluster = with_a_past(seed, size, 20, 1 << 20);
         let teller = if seed % 4 < 2 { 0 } else { 1 };

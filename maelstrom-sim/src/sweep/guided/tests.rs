@@ -21,7 +21,7 @@ const BOTH: &str = "the wall clock was far ahead and then far behind, within hal
 const FAR: Duration = Duration::from_secs(88);
 
 /// How many runs a sweep has.
-const RUNS: u64 = 300;
+const RUNS: u64 = 200;
 
 /// A node that echoes, and looks at its clocks.
 struct Clocks {

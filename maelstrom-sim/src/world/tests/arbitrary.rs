@@ -162,7 +162,7 @@ fn defaults(entry: &Entry) -> Arc<dyn Workload> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn no_reply_makes_a_client_or_a_checker_panic(

@@ -156,7 +156,7 @@ fn long_histories_are_judged() {
 
 #[test]
 fn long_histories_of_one_key_are_judged() {
-    let good = history(4_000, 1, 10, 5, 2);
+    let good = history(2_000, 1, 10, 5, 2);
     assert_eq!(judge(&good).is_linearizable(), Some(true));
     let bad = with_stale_read(good, 0);
     assert_eq!(judge(&bad).first_error().map(|(_, why)| why.operation), Some(bad.len() - 1));
@@ -164,7 +164,7 @@ fn long_histories_of_one_key_are_judged() {
 
 #[test]
 fn hundreds_of_indeterminate_operations_are_judged() {
-    let good = history(5_000, 2, 100, 5, 3);
+    let good = history(3_000, 2, 100, 5, 3);
     assert_eq!(judge(&good).is_linearizable(), Some(true));
     let bad = with_stale_read(good, 1);
     assert_eq!(judge(&bad).first_error().map(|(_, why)| why.operation), Some(bad.len() - 1));

@@ -67,7 +67,7 @@ fn timed(model: Model, history: &History) -> (WorkloadResults, Duration) {
 #[test]
 fn long_histories_are_judged_in_seconds() {
     // The relevant figures are those of `cargo test --release`, with 100,000 transactions.
-    let count = if cfg!(debug_assertions) { 2_000 } else { 100_000 };
+    let count = if cfg!(debug_assertions) { 1_000 } else { 100_000 };
     let history = replicated(count, 20, usize::MAX);
     let others = [Model::ConsistentView, Model::StrongSnapshotIsolation];
     for model in USUAL.into_iter().chain(others) {
@@ -130,7 +130,7 @@ fn appended(count: usize, stale: usize) -> History {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "this is about real time")]
 fn long_histories_of_lists_are_judged_in_seconds() {
-    let count = if cfg!(debug_assertions) { 2_000 } else { 100_000 };
+    let count = if cfg!(debug_assertions) { 1_000 } else { 100_000 };
     for (stale, expected) in [(usize::MAX, Verdict::Valid), (97, Verdict::Invalid)] {
         let history = appended(count, stale);
         for model in [Strict, Causal, Rc] {
