@@ -20,6 +20,7 @@ mod machine;
 mod sync;
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
@@ -164,13 +165,13 @@ fn run(
 ) -> (World, Option<Panic>) {
     let (budget, running) = limits.unzip();
     let mut simulation = Simulation::new(test, build, running);
-    let mut watch = budget.map(|budget| (budget, Stopwatch::start()));
+    let watch = budget.map(|budget| (budget, Stopwatch::start()));
     let mut steps = 0_u32;
     while !simulation.world.is_done() {
         simulation.step();
         steps = steps.wrapping_add(1);
         if steps.is_multiple_of(STEPS_PER_LOOK)
-            && let Some((budget, watch)) = &mut watch
+            && let Some((budget, watch)) = &watch
         {
             simulation.check(*budget, watch.elapsed());
         }
@@ -463,17 +464,28 @@ pub(crate) fn text_of(panic: &Panic) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".into())
 }
 
-/// Measures the wall-clock time of a run. It can only end a run, and influences nothing else.
-pub(crate) struct Stopwatch(Instant);
+/// The most that the time between two looks at a stopwatch counts. A process that is suspended for
+/// long does not work meanwhile.
+const GAP_MAX: Duration = Duration::from_secs(30);
+
+/// Measures how long a run works. It can only end a run, and influences nothing else.
+pub(crate) struct Stopwatch {
+    looked: Cell<Instant>,
+    worked: Cell<Duration>,
+}
 
 #[expect(clippy::disallowed_methods, reason = "a budget is about real time")]
 impl Stopwatch {
     pub(crate) fn start() -> Self {
-        Self(Instant::now())
+        Self { looked: Cell::new(Instant::now()), worked: Cell::default() }
     }
 
+    /// The time since the start, without that in which the process was suspended.
     pub(crate) fn elapsed(&self) -> Duration {
-        self.0.elapsed()
+        let now = Instant::now();
+        let gap = now.saturating_duration_since(self.looked.replace(now));
+        self.worked.set(self.worked.get().saturating_add(gap.min(GAP_MAX)));
+        self.worked.get()
     }
 }
 

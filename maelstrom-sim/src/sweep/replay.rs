@@ -75,14 +75,21 @@ impl Watchdog {
         let (seed_ends, watch) = std::sync::mpsc::sync_channel(1);
         let seen = Arc::clone(&running);
         std::thread::spawn(move || {
-            if watch.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-                let cause = match seen.get() {
-                    Some((node, at)) => format!("the handler of {node}, called after {at:?},"),
-                    None => "the simulator or a checker".to_owned(),
-                };
-                tell(&format!("{seed}: {cause} has not returned for {patience:?}\n{}", rest()));
-                std::process::exit(101);
+            // Second by second, so that the time in which the process is suspended hardly counts.
+            let mut left = patience;
+            while !left.is_zero() {
+                let second = left.min(Duration::from_secs(1));
+                if watch.recv_timeout(second) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+                left = left.saturating_sub(second);
             }
+            let cause = match seen.get() {
+                Some((node, at)) => format!("the handler of {node}, called after {at:?},"),
+                None => "the simulator or a checker".to_owned(),
+            };
+            tell(&format!("{seed}: {cause} has not returned for {patience:?}\n{}", rest()));
+            std::process::exit(101);
         });
         Self { running, _seed_ends: seed_ends }
     }
