@@ -358,3 +358,36 @@ fn a_send_that_is_tried_again_after_its_leader_died_is_in_the_log_once() {
     let (messages, _) = retry_after_the_leader_died(Rules::without(Rule::AppendOnce));
     assert_eq!(messages, json!([[0, 0], [1, 1], [2, 1]]), "the new leader appended it again");
 }
+
+#[test]
+fn a_send_that_only_its_dead_leader_had_is_appended_by_the_next_one() {
+    let config = Config { partitions: 1, linger: Duration::ZERO, ..Config::default() };
+    let mut cluster = Cluster::new(&["n1", "n2", "n3"], config);
+    cluster.send("n1", 0, 0);
+    cluster.run_for(A_WHILE);
+    let (leader, followers) = (cluster.leader(), cluster.followers());
+    cluster.latency = Duration::from_millis(10);
+    let send = cluster.begin(followers[0], json!({"type": "send", "key": "k", "msg": 1}));
+    while cluster.partition(leader).log().end() < 2 {
+        cluster.run_for(Duration::from_millis(1));
+    }
+    // No message of the leader arrives any more.
+    cluster.cut_off(leader);
+    cluster.run_for(Duration::from_millis(20));
+    cluster.crash(leader);
+    cluster.heal();
+    assert!(followers.iter().all(|name| cluster.partition(name).log().end() == 1));
+    // Another message gets the offset that the dead leader had given out.
+    let other = cluster.begin(followers[1], json!({"type": "send", "key": "k", "msg": 2}));
+    cluster.run_for(ELECTED_WITHIN);
+    let offsets = [send, other].map(|id| cluster.reply(id).unwrap()["offset"].take());
+    assert!(offsets == [json!(1), json!(2)] || offsets == [json!(2), json!(1)], "{offsets:?}");
+    // The old leader's copy is cut off, wherever the next leader has the send.
+    cluster.start(leader);
+    cluster.run_for(A_WHILE);
+    let mut expected = vec![json!([0, 0]), json!([offsets[0], 1]), json!([offsets[1], 2])];
+    expected.sort_by_key(|message| message[0].as_u64());
+    for name in [leader, followers[0], followers[1]] {
+        assert_eq!(cluster.poll(name, 0), json!(expected), "{name}");
+    }
+}
