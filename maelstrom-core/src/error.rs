@@ -46,7 +46,7 @@ pub enum ErrorCode {
     PreconditionFailed,
     /// 30: the transaction lost against another one.
     TxnConflict,
-    /// Any other code: one of a program, or one of a newer protocol.
+    /// Any other code: one of a program, or one of a newer protocol. Indefinite.
     Other(u64),
 }
 

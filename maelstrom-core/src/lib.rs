@@ -44,6 +44,7 @@
 //! | [`handler`], [`node`] | the trait that a program implements, and its only access to the world |
 //! | [`rpc`], [`service`] | calls with timeouts; clients of `lin-kv`, `seq-kv`, `lww-kv`, `lin-tso` |
 //! | [`task`] | a sequence of calls, as one `async` block |
+//! | [`trace`] | one request in the logs of all nodes |
 //! | [`metrics`] | counters, gauges and histograms, and the list of all metrics of a node |
 //! | [`auth`] | authentication between nodes |
 //! | [`limits`] | limits on the requests of clients, for overload |

@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::message::NodeId;
 
-/// How many names are kept. In tests, a node has far fewer clients.
+/// How many names are kept. In a test of Maelstrom, a node has far fewer clients.
 const SLOTS: usize = 256;
 
 /// Maximum length of a name that is kept.

@@ -314,7 +314,8 @@ impl<E> Node<E> {
         }
     }
 
-    /// Sends a message that wants no reply.
+    /// Sends a message that wants no reply. A body without a JSON form is a mistake in the program:
+    /// the node logs it and sends nothing.
     pub fn send<B: Serialize + ?Sized>(&mut self, dest: &NodeId, body: &B) {
         if let Err(error) = self.write_line(dest, Ids::default(), body) {
             error!(peer = %dest, %error, "a message has no JSON form and was not sent");
@@ -351,7 +352,8 @@ impl<E> Node<E> {
     /// Calls another node or a service. `then` turns the outcome into the event that
     /// [`MessageHandler::event`](crate::MessageHandler::event) gets. A tuple variant of the event
     /// type is such a function. The outcome is the reply, the other side's error, or
-    /// [`RpcError::Timeout`] after `timeout`.
+    /// [`RpcError::Timeout`] after `timeout`. If the message cannot be sent, the outcome is
+    /// [`RpcError::Overloaded`] or [`RpcError::NoJsonForm`].
     ///
     /// The outcome comes exactly once, and never before the handler has returned. The node drops a
     /// reply that comes after the timeout. [`Reply`](crate::Reply) shows a call.
@@ -393,7 +395,8 @@ impl<E> Node<E> {
     /// record back.
     ///
     /// If the driver keeps no records (the default), this does nothing: see
-    /// [`is_durable`](Self::is_durable).
+    /// [`is_durable`](Self::is_durable). A record without a JSON form is a mistake in the program:
+    /// the node logs it and does not keep it.
     pub fn persist<R: Serialize + ?Sized>(&mut self, record: &R) {
         if !self.durable {
             return;

@@ -37,11 +37,11 @@ use crate::trace;
 /// 3. For each line of input, call [`handle_line`](Self::handle_line).
 /// 4. When the clock reaches [`poll_timeout`](Self::poll_timeout), call
 ///    [`handle_timeout`](Self::handle_timeout). An early call is harmless.
-/// 5. After each of steps 2 to 4, take all outputs with [`poll_output`](Self::poll_output), in
+/// 5. When no more input can come, call [`handle_end_of_input`](Self::handle_end_of_input).
+/// 6. After each of steps 3 to 5, take all outputs with [`poll_output`](Self::poll_output), in
 ///    order. Write lines to the network. Make a record durable before any later output leaves. Or
 ///    take all records with [`poll_records`](Self::poll_records), sync them once, and then take the
 ///    lines with [`poll_lines`](Self::poll_lines).
-/// 6. When no more input can come, call [`handle_end_of_input`](Self::handle_end_of_input).
 ///
 /// The monotonic part of the clock that the driver passes in must never go back.
 ///
@@ -101,7 +101,7 @@ pub struct RawNode<H: MessageHandler> {
     step_by_step: bool,
 }
 
-/// The content of `init`, the first message that a node gets.
+/// The content of `init`, the message that gives a node its name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct Init {
     node_id: String,
@@ -265,9 +265,9 @@ impl<H: MessageHandler> RawNode<H> {
         timer.into_iter().chain(rpc).min()
     }
 
-    /// Fires the timers and ends the calls that are due. If the handler then sets timers or opens
-    /// calls that are due at this same moment, they wait for the next `handle_timeout`. So a
-    /// driver's loop always returns to its input.
+    /// Ends the calls that are due, then fires the timers that are due. If the handler then sets
+    /// timers or opens calls that are due at this same moment, they wait for the next
+    /// `handle_timeout`. So a driver's loop always returns to its input.
     pub fn handle_timeout(&mut self, clock: Clock) {
         self.node.set_clock(clock);
         let now = self.node.now();

@@ -1,7 +1,8 @@
 //! Calls to other nodes and to services. Each call has a timeout.
 //!
 //! The invariant: every call ends exactly once, by its reply or by its timeout, whichever comes
-//! first. The node forgets a call that timed out, so nothing leaks and a late reply is harmless.
+//! first. The node forgets a call that timed out, so nothing leaks and a late reply is harmless. A
+//! call that cannot be sent ends at once, and all open calls end when no more input can come.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -2,12 +2,13 @@
 //!
 //! The invariant: the driver handles every input line in order. It writes all output of the node,
 //! in order, before it reads more. So a reader that stops reading stops the node. Memory stays
-//! bounded by one chunk of input, one line, and the output that one line or one timeout causes. A
-//! body that goes to many nodes is in memory once, and is copied into one line at a time.
+//! bounded by one chunk of input, one line, one batch of output (`BATCH_BYTES`), and the output
+//! that one line or one timeout causes. A body that goes to many nodes is in memory once, and is
+//! copied into one line at a time.
 //!
 //! Between two steps of a snapshot, the driver handles the input that waits, up to one chunk, and
 //! writes the replies. So a reply never waits for more than one part. Input that never stops does
-//! not stop a snapshot, either: each step has an equal chance.
+//! not stop a snapshot, either: if both input and a step are ready, the driver chooses at random.
 
 #![expect(
     clippy::disallowed_methods,
@@ -99,7 +100,8 @@ impl Default for Config {
 /// The error that ended a node before the end of its input. [`drive`] shows it in use.
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
-    /// The input or the output failed other than by being closed.
+    /// The input or the output failed other than by being closed, or the server of the metrics
+    /// cannot listen on its address.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The records cannot be kept or recovered. The node acknowledged nothing that it did not keep.
@@ -114,7 +116,9 @@ pub enum DriveError {
 /// # Errors
 ///
 /// If stdin or stdout fails other than by being closed, the records cannot be kept or recovered,
-/// the system provides no randomness, or the file with the key of the cluster is refused.
+/// the system provides no randomness, or the file with the key of the cluster is refused. Also if
+/// the address for metrics cannot be used, or if `config` names a folder for records and `H` has no
+/// [`RECORD_FORMAT`](MessageHandler::RECORD_FORMAT).
 pub fn run<H: MessageHandler>(handler: H, config: &Config) -> anyhow::Result<()> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
@@ -192,9 +196,9 @@ fn use_key<H: MessageHandler>(_: &mut RawNode<H>, _: &Path) -> anyhow::Result<()
 ///
 /// # Errors
 ///
-/// If the input or the output fails other than by being closed, or the records cannot be kept or
-/// recovered. In the latter case, no message has left the node that depends on a record that was
-/// not kept.
+/// If the input or the output fails other than by being closed, the address for metrics cannot be
+/// used, or the records cannot be kept or recovered. In the last case, no message has left the node
+/// that depends on a record that was not kept.
 pub async fn drive<H: MessageHandler>(
     mut node: RawNode<H>,
     config: &Config,
@@ -355,7 +359,8 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         Ok(())
     }
 
-    /// Makes all persisted records durable with one sync, then writes all output of the node.
+    /// Makes all persisted records durable with one sync, then writes all output of the node. Then
+    /// begins a snapshot if the journal has grown enough.
     async fn write_out(&mut self) -> Result<(), DriveError> {
         let Journal { store, batch, next_part, .. } = &mut self.records;
         let (mut is_full, mut has_written) = (false, false);
@@ -398,7 +403,9 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
     fn part_written(&self) -> impl Future<Output = ()> + use<H, W> {
         let written = self.records.store.as_ref().and_then(Store::part_written);
         async move {
-            // Else ready at once. A wait, however short, would not end while input keeps coming.
+            // If no part is being written, this is ready at its first poll. It must not wait then:
+            // `select!` drops it whenever input is ready, so under constant input it would never be
+            // ready.
             if let Some(written) = written {
                 written.notified().await;
             }

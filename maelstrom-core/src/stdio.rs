@@ -6,7 +6,7 @@
 //! file, which the process that started the node may share.
 //!
 //! The invariant: stdin and stdout work whatever their type. If one is no pipe, or cannot be opened
-//! again, tokio's thread serves it.
+//! again, tokio's thread serves it. On systems other than Linux, that thread always serves them.
 
 #![expect(clippy::disallowed_methods, reason = "this is where the driver's I/O comes from")]
 

@@ -19,9 +19,10 @@
 //! snapshot worthwhile.
 //!
 //! The invariant: [`Store::records`] returns the last snapshot, if there is one, and every record
-//! committed since then, in order, or it returns an error. The store verifies the checksum of every
-//! page when it is opened. One kind of damage goes unnoticed: if the last commit of a killed
-//! process is damaged, it looks like an unfinished commit, and the store drops it.
+//! committed since the snapshot's first part, in order, or it returns an error. The store verifies
+//! the checksum of every page when it is opened. One kind of damage goes unnoticed: if the last
+//! commit of a killed process is damaged, it looks like an unfinished commit, and the store drops
+//! it.
 
 #![expect(clippy::disallowed_methods, reason = "this is the driver's disk")]
 
@@ -78,7 +79,8 @@ pub(crate) struct Store {
     database: Database,
     /// The number of the next record.
     next: u64,
-    /// Size of the records in the journal.
+    /// Size of the records in the journal. After a snapshot was given up, only of the records since
+    /// then.
     bytes: u64,
     /// Size of the last snapshot that this process took.
     snapshot_bytes: u64,
@@ -202,14 +204,15 @@ impl Store {
         synced.unwrap_or_else(|| self.path.parent().map_or(Ok(()), self.sync_folder))
     }
 
-    /// Gives up the files besides the journal. Returns whether there were any.
+    /// Gives up the snapshot that is being written, and waits for the removal of a replaced file.
+    /// Returns whether one of them may have taken up room.
     fn make_room(&mut self, error: &StoreError) -> bool {
         let is_replacing = self.is_replacing();
         if is_replacing {
             self.give_up(error);
         }
         let removal = self.removal.take();
-        // The thread may have ended just now. Then there may be room already.
+        // The thread may have ended before. One more attempt to append does no harm then.
         let was_removing = removal.is_some();
         removal.and_then(|removal| removal.thread).map(JoinHandle::join);
         is_replacing || was_removing

@@ -184,9 +184,9 @@ impl<T> fmt::Debug for Tasks<T> {
 }
 
 impl<T> Tasks<T> {
-    /// Begins a task. `begin` makes it from the steps that it can take. The task first runs with
-    /// the next event, after this function has returned. So a task never ends before, even if it
-    /// waits for nothing.
+    /// Begins a task. `begin` makes it from the steps that it can take. The task does not run yet.
+    /// After the handler has returned, the node delivers a [`Wake`], and the task first runs in
+    /// [`wake`](Self::wake). So every task ends in `wake`, even a task that waits for nothing.
     ///
     /// # Errors
     ///
@@ -356,8 +356,8 @@ impl Steps {
         self.take(Asked::Sleep(time)).await;
     }
 
-    /// Waits for a random time of at most `most`. Use it before a retry, so that two nodes that got
-    /// into each other's way do not do so again.
+    /// Waits for a random time of at most `most`. Use it before a retry, so that two nodes whose
+    /// attempts collided probably try again at different times.
     pub async fn sleep_up_to(&self, most: Duration) {
         self.take(Asked::SleepUpTo(most)).await;
     }
@@ -366,7 +366,8 @@ impl Steps {
     ///
     /// # Errors
     ///
-    /// As for [`Node::rpc`]: the other side's error, no reply in time, or too many calls.
+    /// As for [`Node::rpc`]: the other side's error, no reply in time, too many calls, or a body
+    /// without a JSON form.
     pub async fn rpc<B: Serialize + ?Sized>(
         &self,
         dest: &NodeId,
@@ -382,7 +383,7 @@ impl Steps {
     ///
     /// # Errors
     ///
-    /// If the service does not answer in time, or if it answers with another error.
+    /// If the service does not answer in time, or if it answers with an error other than 20.
     pub async fn read<V: DeserializeOwned>(
         &self,
         kv: &KvClient,

@@ -9,8 +9,9 @@
 //! `DEBUG`. `RUST_LOG=maelstrom_core::request=debug` or `--trace-requests` shows them. At the
 //! default level, the span costs one comparison.
 //!
-//! An event that continues a request later, such as a timer or the answer to a call, enters the
-//! span again. A [task](crate::task) does this by itself: it remembers the span in which it began.
+//! A handler that continues a request in a later event, such as a timer or the answer to a call,
+//! must enter the span again. A [task](crate::task) does this by itself: it remembers the span in
+//! which it began.
 //!
 //! ```
 //! use maelstrom_core::{Node, Request, trace};

@@ -26,8 +26,8 @@
 //!   objects. Maelstrom does: it reorders the fields of an object that has more than eight. Strings
 //!   survive this. The MAC is inside the body, because Maelstrom refuses messages with additional
 //!   fields beside the body.
-//! * A seal makes a line longer: by about 120 bytes, plus one byte for each `'` and each `\` in the
-//!   body. [`sealed_line_bytes_max`] is the upper bound. A node with a key reads lines of up to
+//! * A seal makes a line longer: by 100 bytes, plus one byte for each `'` and each `\` in the body.
+//!   [`sealed_line_bytes_max`] is the upper bound. A node with a key reads lines of up to
 //!   that length, so the limits of handlers apply to the message before it is sealed.
 //!
 //! # Where it happens
@@ -159,7 +159,8 @@ impl Auth {
         self.key.as_ref().filter(|_| node_ids.iter().any(|id| id.as_ref() == dest))
     }
 
-    /// Checks a line that the node `own` received. Without a key, every line is accepted unchanged.
+    /// Checks a line that the node `own` received. Without a key, and before `init`, every line is
+    /// accepted unchanged.
     pub(crate) fn check(&self, line: &str, own: &str, node_ids: &[NodeId]) -> Checked {
         match &self.key {
             Some(key) if !node_ids.is_empty() => key.check(line, own, node_ids),

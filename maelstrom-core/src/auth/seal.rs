@@ -42,7 +42,8 @@ pub const fn sealed_line_bytes_max(line_bytes_max: usize) -> usize {
 /// The outcome of a check of a line.
 #[derive(Debug)]
 pub(crate) enum Checked {
-    /// The message is not between nodes, or there is no key: the line is accepted unchanged.
+    /// The message comes from no node, or the node has no key or no `init` yet: the line is
+    /// accepted unchanged.
     AsItIs,
     /// The line was sealed. This is the message inside, as a line.
     Opened(String),

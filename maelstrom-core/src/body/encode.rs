@@ -23,8 +23,9 @@ pub(crate) struct Ids {
 ///
 /// # Errors
 ///
-/// If `body` is not an enum of struct-like variants (or a struct or map that holds its own type),
-/// or if a value in it has no JSON form. `out` is then unchanged.
+/// If `body` is neither an enum of struct-like variants nor a struct or map, or if a value in it
+/// has no JSON form. `out` is then unchanged. A struct or map must hold its own type: this is not
+/// checked.
 pub(crate) fn encode<B: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     ids: Ids,

@@ -1,7 +1,7 @@
 //! Reads the fields of a body, without the core's own fields.
 //!
-//! The invariant: a payload sees every other field of the object, once and in the order of the
-//! line. It never sees `type`, `msg_id` and `in_reply_to`.
+//! The invariant: a payload never sees the core's fields `type`, `msg_id` and `in_reply_to`. It
+//! sees each of the remaining fields once, in the order of the line.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -151,7 +151,8 @@ impl<'de, M: MapAccess<'de>> MapAccess<'de> for Fields<'_, 'de, M> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, M::Error> {
         match self.value.take() {
             Some(value) => {
-                // A number of 128 bits leaves the rest of its text, such as a fraction.
+                // For an integer of 128 bits, serde_json reads the digits only. So `end` checks
+                // that no fraction follows them.
                 let mut json = serde_json::Deserializer::from_str(value.get());
                 let value = seed.deserialize(&mut json).map_err(M::Error::custom)?;
                 json.end().map_err(M::Error::custom)?;
@@ -162,7 +163,8 @@ impl<'de, M: MapAccess<'de>> MapAccess<'de> for Fields<'_, 'de, M> {
     }
 }
 
-/// The content of a payload's variant is the set of all fields, for every kind of variant.
+/// The content of a payload's variant is the set of all fields, whether the variant is a unit, a
+/// newtype or a struct. A tuple variant is refused.
 impl<'de, M: MapAccess<'de>> VariantAccess<'de> for Fields<'_, 'de, M> {
     type Error = M::Error;
 

@@ -1,7 +1,8 @@
 //! Decodes a whole line in one pass: the envelope, the core's fields and the payload.
 //!
 //! The invariant: this is a shortcut for plain requests. If there is anything odd about a line,
-//! [`decode`] returns `None`. If it returns a message, `raw_node` would read the same step by step.
+//! [`decode`] returns `None`. If it returns a message, that is the message that `raw_node` reads
+//! from the line step by step.
 
 use std::borrow::Cow;
 use std::fmt;

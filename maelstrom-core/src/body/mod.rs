@@ -23,8 +23,8 @@
 //! # Traps
 //!
 //! * If a payload's field has the name of a core field, it is always missing when the body is
-//!   decoded. When the body is encoded, the object has two fields of that name, which no reader
-//!   accepts.
+//!   decoded. When the body is encoded, the object can have two fields of that name. This crate
+//!   refuses such an object.
 //! * A field of type `Option` is `None` if it is missing, and also if it is `null`.
 //! * A variant may hold a struct or a map, but not one [`RawValue`] with all of the body.
 //!

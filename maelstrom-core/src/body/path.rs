@@ -74,7 +74,7 @@ fn opened(read: &str) -> Vec<Open<'_>> {
     open
 }
 
-/// The length of the string at the start of a JSON text, or of another character.
+/// The length in bytes of the first token of a JSON text: a string, or else a single character.
 fn token_len(text: &str) -> usize {
     let mut chars = text.char_indices();
     let Some((_, '"')) = chars.next() else { return text.chars().next().map_or(0, char::len_utf8) };

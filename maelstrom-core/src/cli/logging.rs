@@ -24,8 +24,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// Keeps the log of a node going. Keep it until the end of `main`: its end waits until the last
-/// lines are written, for up to 1 s. [`init_node_logging`] shows it in use.
+/// Waits for the last lines of a node's log. Keep it until the end of `main`: its drop waits until
+/// these lines are written, for up to 1 s. [`init_node_logging`] shows it in use.
 #[derive(Debug)]
 #[must_use = "the last lines of a log are lost if the process does not wait for them"]
 pub struct LogGuard(Option<Arc<LogQueue>>);

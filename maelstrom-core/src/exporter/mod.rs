@@ -8,7 +8,8 @@
 //! * *A client takes bounded memory and time.* There are at most [`CONNECTIONS_MAX`] connections.
 //!   Each is for one request of at most [`HEAD_BYTES_MAX`], and lasts at most [`CONNECTION_TIME`].
 //! * *A node whose loop stands still is not alive.* If no answer comes within [`LOOP_TIME`], the
-//!   server replies with status 503.
+//!   server replies with status 503. If the loop keeps the thread busy, for example in a handler,
+//!   the server stops as well, and the client gets no reply.
 //!
 //! | path | status 200 | status 503 |
 //! |---|---|---|

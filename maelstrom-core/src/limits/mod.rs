@@ -11,11 +11,13 @@
 //! | `--max-open-requests N` | if N requests wait for a reply | `open_requests` |
 //! | `--max-pending-bytes N` | if it would have to wait where N bytes of requests wait already | `pending_bytes` |
 //!
-//! A refused request gets error 11 (temporarily unavailable) with a text that names the flag. The
-//! error is definite: nothing happened. A refused message without a `msg_id` gets no reply. The
-//! node counts each refusal by a limit on requests
-//! ([`RawNode::refused`](crate::RawNode::refused), mark [`REFUSED`]) and
-//! logs at most one warning per second.
+//! A refused request gets error 11 (temporarily unavailable). The error is definite: nothing
+//! happened. A refused message without a `msg_id` gets no reply. The metric
+//! `maelstrom_refused_total` counts each refusal.
+//!
+//! For the first three limits, the text of the error names the flag, and the node logs at most one
+//! warning per second. It also counts these refusals in
+//! [`RawNode::refused`](crate::RawNode::refused), and reports the mark [`REFUSED`] for each.
 //!
 //! # Only clients are refused
 //!
@@ -65,7 +67,7 @@ use crate::node::OPEN_REQUESTS_MAX;
 pub(crate) use self::admission::Admission;
 pub use self::clients::{CLIENTS_MAX, NAME_BYTES_MAX};
 
-/// The [mark](crate::Node::mark) of each refused message.
+/// The [mark](crate::Node::mark) of each message that one of the first three limits refuses.
 pub const REFUSED: &str = "limits: refused a client's message";
 
 /// The default limit on the bytes of requests that wait: 64 MiB.

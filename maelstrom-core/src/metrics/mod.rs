@@ -19,9 +19,9 @@
 //! # Invariants
 //!
 //! * If metrics are not recorded (the default), each call costs one comparison.
-//! * Memory is bounded. A metric has at most [`SERIES_MAX`] combinations of label values. A node
-//!   distinguishes at most [`TYPES_MAX`] types of messages. Everything beyond these limits counts
-//!   as `other`.
+//! * Memory is bounded. A node distinguishes at most [`TYPES_MAX`] types of messages. A metric
+//!   without the label `type` has at most [`SERIES_MAX`] combinations of label values. Everything
+//!   beyond these limits counts as `other`.
 //! * A peer's text becomes a label only if the handler decoded the message, or waited for it.
 //! * Numbers start at zero with each process.
 //!
@@ -224,7 +224,8 @@ pub const fn float(count: u64) -> f64 {
     count as f64
 }
 
-/// For the test that compares the documentation of metrics with their list.
+/// Asserts that the documentation of a module lists exactly these metrics. `source` is the text of
+/// the module's file.
 ///
 /// ```
 /// use maelstrom_core::metrics::{Metric, assert_documented};

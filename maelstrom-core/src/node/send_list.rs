@@ -9,8 +9,9 @@ use crate::message::{LINE_END, NodeId, begin_line};
 use crate::outputs::SharedText;
 
 impl<E> Node<E> {
-    /// Sends a message that wants no reply. If `texts` is not empty, the body gets one more field:
-    /// the list of these texts. Several messages can share a text without a copy of it.
+    /// Sends a message that wants no reply. If `texts` is not empty, the body gets one more field
+    /// with the name `field`: the list of these texts, each of which is JSON. Several messages can
+    /// share a text without a copy of it.
     ///
     /// # Errors
     ///

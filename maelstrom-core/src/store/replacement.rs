@@ -9,12 +9,13 @@
 //!   they were made. The first part comes first, because a handler may not understand the records
 //!   without it. Each part is durable before the next one is requested, so the last part takes no
 //!   longer than any other.
-//! * A thread writes and syncs one part at a time. The node waits for only one sync of this file:
-//!   the sync of the few records that arrived with the last part.
+//! * A thread writes and syncs one part at a time. The node itself syncs only the few records that
+//!   arrived with the last part. It waits for the thread only if records arrive much faster than
+//!   the thread writes ([`WAITING_FACTOR_MAX`]).
 //! * A new file has no free space, so each snapshot shrinks the journal's file. A file system that
 //!   frees a large file at once delays every sync, so the old file is removed in steps, after the
-//!   folder is synced. A thread does both. The first commit waits for the sync, but not for these
-//!   steps.
+//!   folder is synced. A thread does both. The first commit after the rename waits for the sync,
+//!   but not for these steps.
 
 use std::fs::{self, File};
 use std::io;
