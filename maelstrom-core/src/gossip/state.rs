@@ -72,8 +72,8 @@ pub trait State {
     type Piece: Clone + std::fmt::Debug + Serialize + DeserializeOwned;
 
     /// True if a read must never return less than an earlier read, or half of a snapshot. The
-    /// engine then persists all entries that it applies, not only this node's own, and merges a
-    /// snapshot only when it is complete.
+    /// engine then persists all entries that it applies, not only this node's own, and the state
+    /// shows a snapshot only as a whole.
     ///
     /// If false, the records hold only the entries that this node appends. So a handler that
     /// promises a client to keep an entry must [append](super::Gossip::append) it, even if the state has
@@ -115,7 +115,8 @@ pub trait State {
     fn bytes(&self) -> usize;
 
     /// Joins parts of another node's state into this one. A [monotonic](Self::MONOTONIC) state gets
-    /// all parts at once, in order. Any other state gets them one at a time, as they arrive.
+    /// all parts at once, in order. Any other state gets them one at a time, in order, after the
+    /// last one has arrived.
     ///
     /// # Errors
     ///
