@@ -10,7 +10,8 @@
 //! # Which nodes exchange messages
 //!
 //! The *hub* of a node is the node with the lowest rank that it believes to be up. A node whose own
-//! rank is the lowest has no hub. Three rules:
+//! rank is the lowest has no hub. (The rank of a node is its place in the list of all nodes.) Three
+//! rules say which peers a node keeps up to date, or *serves*:
 //!
 //! 1. A node keeps its hub up to date.
 //! 2. A node without a hub keeps every node up to date. A node that others use as their hub keeps
@@ -45,8 +46,8 @@
 //!
 //! * *A message is lost.* A node sends each entry once. A node that knows of entries that it lacks
 //!   fetches them, a few batches at a time, from one node at a time. A node that does not confirm
-//!   in time is told again, less and less often. A log has no holes, so a later batch shows that an
-//!   earlier one is missing.
+//!   in time is asked again, less and less often. The question has no entries, but it names those
+//!   of its sender. A log has no holes, so a later batch shows that an earlier one is missing.
 //! * *A peer does not answer* twice in a row: the node considers it down. If it was the hub, the
 //!   node sends the lowest nodes the entries that they may lack, and asks whether they are up. The
 //!   new hub is the lowest node that is not known to be down. If that node does not answer either,
@@ -77,9 +78,9 @@
 //!   the meantime. More entries are appended after the last piece was taken. While the node merges
 //!   the state, it keeps those that arrive, and fetches others that follow the last piece (see the
 //!   source of `following`). So only the entries that are appended between the last piece and the
-//!   first fetch after it must fit into half of the logs. Otherwise the next fetch is a snapshot
-//!   again. That also happens if the merge takes so long that the kept entries fill their buffer,
-//!   and the logs are trimmed beyond them.
+//!   first fetch after it must still be in the logs then. (A log that is trimmed loses its older
+//!   half.) Otherwise the next fetch is a snapshot again. That also happens if the merge takes so
+//!   long that the kept entries fill their buffer, and the logs are trimmed beyond them.
 //! * *A folder is restored from an older copy*, or a disk lies: records are lost that other nodes
 //!   know. A node that restarts never appends to a recovered log, but begins a new one, so no two
 //!   entries have the same name. The node gets its lost entries back from the others like those of
@@ -102,15 +103,20 @@
 //!
 //! # Invariants
 //!
-//! * No entry is sent to a peer that is known to have it, or pushed twice to a peer that stays up.
+//! * No entry is sent to a peer that is known to have it.
+//! * A node pushes no entry twice to a peer while it serves it, with one exception: a node that
+//!   loses its hub may repeat a few entries to the candidates for the next one.
 //! * A message to a live peer that asks for an answer is always followed by one of three events:
 //!   the peer confirms, or it is asked again, or it is considered down.
-//! * A peer that is up has been *told* of everything. It fetches the entries that it lacks.
+//! * A node *tells* each peer that it serves of everything: it sends the entries, or a version that
+//!   names them. The peer fetches the entries that it lacks.
 //! * A node keeps O(logs) about a peer. It keeps no copies of entries, except for the few messages
 //!   of a burst that wait for an earlier one, and for a bounded number of entries that follow a
 //!   snapshot that it merges. A node runs at most one fetch at a time. A log is one
 //!   life of a node that appended something.
 //! * A request, a message or a tick makes the node look only at peers for which something is due.
+//!   It looks at all peers only if some node went down or came back, if its hub changed, or if a
+//!   merge ended.
 //! * A snapshot is merged in small steps, one for each tick that is due. A request or a message
 //!   makes no step; only the message with the last piece makes the first one.
 //! * Entries that a beat sends to several peers are encoded once, and wait for the driver in one
@@ -247,7 +253,7 @@ pub struct Gossip<S: State> {
     /// The peers that are down, and the view since which that is so.
     lost: (Vec<NodeId>, u64),
     period: Duration,
-    /// The median round trip over all peers.
+    /// The median round trip over all peers that are up.
     usual_round_trip: Option<Duration>,
     beat: Beat,
     slot: Slot,
@@ -257,21 +263,23 @@ pub struct Gossip<S: State> {
     fetching: Fetching<S::Piece>,
     following: Following<S::Entry>,
     probe_at: Option<Duration>,
-    /// Whether the next probe goes to all peers that are down.
+    /// Whether the next probe goes to all peers in `Membership::to_probe`, instead of one.
     probe_all: bool,
-    /// When all of them were last probed.
+    /// When all of them were last probed at once.
     probed_all: Option<Duration>,
     /// When all candidates for a new hub were last probed.
     candidates_probed: Option<Duration>,
-    /// A starting node sends nothing until then, because its peers may not have started yet. Its
-    /// greeting carries the entries that clients have caused in the meantime.
+    /// A starting node sends nothing until then, because its peers may not have started yet. A
+    /// message from a peer ends the wait. The greeting of the node carries the entries that clients
+    /// have caused in the meantime.
     silent_until: Option<Duration>,
     /// The node's own snapshot that is being recovered.
     recovering: Option<Recovering<S>>,
     /// The pieces of a peer's snapshot that are being recovered, if the records hold them one by
     /// one.
     recovered_parts: Vec<S::Piece>,
-    /// The entries in JSON as the last peer got them. The next peer may get the same.
+    /// The runs in JSON that were encoded since the last `drive` ended. Several peers may get the
+    /// same run.
     encoded: BTreeMap<Span, SharedText>,
     /// The time of the next tick that counts.
     tick_at: Option<Duration>,

@@ -1,7 +1,8 @@
 //! All peers, with an index for each kind of work that may be due for some of them.
 //!
 //! The work must not grow with the number of peers for which nothing is due. So the engine never
-//! scans all peers for work: an index lists them in the order in which they become due.
+//! scans all peers for work: an index lists them in the order in which they become due. Only a
+//! change of the membership and the end of a merge concern all peers.
 //!
 //! The invariant: the index always agrees with the peers. A peer can only be changed through a
 //! [`Changing`], which updates the index when it is dropped.
@@ -44,8 +45,8 @@ struct Place {
     view_told: Option<u64>,
     round_trip: Option<Duration>,
     sure_round_trip: Option<Duration>,
-    /// Whether it is up, whether it is introduced, whether this node is its hub, and whether this
-    /// node reaches it where its hub does not.
+    /// Whether it is up, whether it is introduced, whether this node is its hub, and
+    /// [`Peer::is_reached`].
     standing: (bool, bool, bool, bool),
 }
 
