@@ -7,8 +7,8 @@
 //! snapshot, again and again.
 //!
 //! So a node keeps these entries until the snapshot is merged. Then it applies them, a few in each
-//! step. The *coming* version is the version of the node, of the snapshots that it merges, and of
-//! the entries that it keeps. An entry is kept if it comes next after that version.
+//! step. The *coming* version has everything that the node has, and that the snapshots and the kept
+//! entries will bring. An entry is kept if it comes next after that version.
 //!
 //! # Steps
 //!
@@ -30,8 +30,8 @@
 //!   it belongs. It is applied only if it comes next in its log.
 //! * The kept entries take at most [`LOGS_MAX`] times the size of the logs, and one batch more. The
 //!   node drops further ones, and fetches them after the merge.
-//! * If a snapshot turns out to be invalid, the node forgets the coming version. Kept entries that
-//!   do not follow its own version are dropped.
+//! * If a snapshot turns out to be invalid, the node forgets the coming version, and drops all kept
+//!   entries.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -67,7 +67,7 @@ impl<T: Entry> Following<T> {
         Self { version, runs, bytes: 0, bytes_max, trimmed }
     }
 
-    /// The coming version, beside the version of the node.
+    /// The part of the coming version that the snapshots and the kept entries bring.
     pub(super) fn version(&self) -> &VersionVector {
         &self.version
     }
@@ -155,7 +155,7 @@ impl<S: State> Gossip<S> {
     }
 
     /// After an empty answer: if the peer has entries after the coming version, its logs do not hold
-    /// them. (An answer with entries that came another way in the meantime is no empty one.)
+    /// them. (An answer is not empty if it has entries that came another way in the meantime.)
     pub(super) fn note_trimmed(&mut self, src: &NodeId) {
         let versions = [self.replica.version(), self.following.version()];
         let has_more = self.peers.get(src).is_some_and(|it| !it.known.is_covered_by(versions));
