@@ -23,7 +23,7 @@ const CANDIDATES_INTERVAL: Duration = Duration::from_secs(1);
 /// quadratic.
 const ROLL_CALL_PEERS_MAX: usize = 8;
 
-/// The minimum time between two probes of all peers that are down.
+/// The minimum time between two probes of all peers in `to_probe`.
 const PROBE_ALL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long an answer may take while no round trip is known.
@@ -32,7 +32,8 @@ const PATIENCE_UNKNOWN: Duration = Duration::from_secs(3);
 /// A larger variation comes from a peer that was paused, unless its round trip is longer than this.
 const VARIATION_USUAL: Duration = Duration::from_secs(1);
 
-/// The longest wait for an answer, beyond the time that the peer was granted.
+/// The longest wait for an answer, beyond the time that the peer was granted. The wait may become
+/// longer if the peer is asked again.
 const PATIENCE_MAX: Duration = Duration::from_secs(10);
 
 /// The results of the last review of all peers.
@@ -126,8 +127,8 @@ impl<S: State> Gossip<S> {
         self.candidates_probed.is_some_and(|last| now < last.saturating_add(CANDIDATES_INTERVAL))
     }
 
-    /// Whether all peers were probed a moment ago. If so, answers of peers that are back may be in
-    /// transit.
+    /// Whether all peers in `to_probe` were probed a moment ago. If so, answers of peers that are
+    /// back may be in transit.
     pub(super) fn has_just_tried_all(&self, now: Duration) -> bool {
         self.probed_all.is_some_and(|last| now < last.saturating_add(PROBE_ALL_INTERVAL))
     }
@@ -212,7 +213,8 @@ impl<S: State> Gossip<S> {
     }
 
     /// Whether this node probes a peer, because no other node is known to serve it: a peer that is
-    /// down, or one that the hub cannot reach and that this node has not reached since.
+    /// down, or one that the hub cannot reach and that this node has not reached since. If the hub
+    /// can still reach a peer that is down, this node probes it only if it would be a better hub.
     fn is_to_probe(&self, id: &NodeId) -> bool {
         let Some(peer) = self.peers.get(id) else {
             return false;
@@ -272,8 +274,9 @@ pub(super) fn slack(config: &Config, usual: Option<Duration>, peer: &Peer) -> Du
     slack_of(config, peer.round_trip.estimate().or(usual), peer)
 }
 
-/// Like [`slack`], for the answer to a fetch. A single sample of a round trip may be a pause of this
-/// node. If the peer is cut off, this node would wait as long before it fetches from another one.
+/// Like [`slack`], for the answer to a fetch, but with a limit on a round trip that has a single
+/// sample. That sample may be a pause of this node. If the peer is cut off, this node would
+/// otherwise wait as long before it fetches from another one.
 pub(super) fn fetch_slack(config: &Config, usual: Option<Duration>, peer: &Peer) -> Duration {
     let round_trip = peer.round_trip.estimate().or(usual);
     let limit = usual.map(|usual| usual.max(ROUND_TRIP_VAGUE_MAX));
