@@ -110,7 +110,7 @@ struct RunRef<'a, T> {
 #[derive(Clone, Debug)]
 struct Kept<T> {
     entry: T,
-    /// The total size, in messages, of all entries ever kept in this log up to this one.
+    /// The encoded size of this entry and the entries before it. Only differences count.
     sum: u64,
     /// Number of entries, of all logs, that this replica had taken before this one.
     arrival: u64,
@@ -124,7 +124,7 @@ struct Log<T> {
     /// The sequence number of the first kept entry.
     base: u64,
     entries: VecDeque<Kept<T>>,
-    /// The size of the kept entries.
+    /// The approximate memory of the kept entries, in bytes.
     bytes: usize,
 }
 
@@ -134,7 +134,7 @@ impl<T: Entry> Log<T> {
         Self { changed: 0, base, entries: VecDeque::new(), bytes: 0 }
     }
 
-    /// The size of its newest entry.
+    /// The approximate memory of its newest entry, in bytes.
     fn newest_bytes(&self) -> usize {
         self.entries.back().map_or(0, |newest| footprint(&newest.entry))
     }
@@ -165,7 +165,8 @@ impl<T: Entry> Log<T> {
         entries.map(|kept| &kept.entry)
     }
 
-    /// The size of the kept entries with sequence numbers from `start` to before `end`. O(1).
+    /// The encoded size of the kept entries with sequence numbers from `start` to before `end`.
+    /// O(1).
     fn bytes_in(&self, start: u64, end: u64) -> u64 {
         let place = |number: u64| usize::try_from(number.saturating_sub(self.base)).ok();
         let kept_at = |place: usize| self.entries.get(place);
@@ -175,7 +176,8 @@ impl<T: Entry> Log<T> {
         last.zip(before).map_or(0, |(last, before)| last.sum.saturating_sub(before))
     }
 
-    /// How many entries from `start` on fit into `bytes_max`, and their size. O(log entries).
+    /// How many entries from `start` on fit into `bytes_max`, and their encoded size.
+    /// O(log entries).
     fn fit(&self, start: u64, bytes_max: u64) -> (u64, u64) {
         let skip = usize::try_from(start.saturating_sub(self.base)).unwrap_or(usize::MAX);
         let sum_at = |end: usize| end.checked_sub(1).and_then(|last| self.entries.get(last));
@@ -197,9 +199,9 @@ pub struct Replica<T> {
     logs: BTreeMap<Origin, Log<T>>,
     /// Always equals the ends of `logs`.
     version: VersionVector,
-    /// The size of the kept entries.
+    /// The approximate memory of the kept entries, in bytes.
     bytes: usize,
-    /// The size of the newest entries of all logs.
+    /// The same of the newest entries of all logs.
     newest_bytes: usize,
     bytes_max: usize,
     /// Counts the changes of logs.
@@ -351,7 +353,7 @@ impl<T: Entry> Replica<T> {
     }
 
     /// The entries that this replica has and none of `have` includes, up to about `bytes_max`, but
-    /// at least one if there is any. O(origins + size of the result).
+    /// at least one if there is any. O(origins × log + size of the result).
     #[must_use]
     pub fn missing(&self, have: &[&VersionVector], bytes_max: usize) -> Missing<T> {
         self.runs(self.lacking(have, bytes_max))
@@ -442,7 +444,7 @@ impl<T: Entry> Replica<T> {
         log.into_iter().flat_map(|log| log.range(span.start, span.end))
     }
 
-    /// The size of the entries of a span.
+    /// The encoded size of the entries of a span.
     pub(super) fn span_bytes(&self, span: &Span) -> u64 {
         self.logs.get(&span.origin).map_or(0, |log| log.bytes_in(span.start, span.end))
     }
