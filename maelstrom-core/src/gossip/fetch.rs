@@ -1,6 +1,18 @@
 //! Catching up: a node that knows of entries that it lacks fetches them. It fetches a
 //! [window](super::window) of batches at a time, from one node at a time. So it receives missing
-//! entries only once, and nobody is flooded.
+//! entries only once, and no node is flooded.
+//!
+//! # Steps
+//!
+//! 1. `Gossip::note_lacking_entries`: a message shows that its sender has more. The node plans a
+//!    fetch from it, later if the entries may still arrive without one.
+//! 2. `Gossip::fetch`: the fetch is due, and no other one runs. The node sends it.
+//! 3. `Gossip::answer_fetch`: the peer answers with entries, or with pieces of its state if its
+//!    logs are trimmed.
+//! 4. `Gossip::note_answer`: each message of the answer extends the deadline, and the last one ends
+//!    the fetch. If the deadline passes, the node fetches from another peer first.
+//! 5. `Gossip::receive_piece`: pieces wait until the snapshot is complete. Then
+//!    `Gossip::merge_next` merges it, step by step.
 //!
 //! # Snapshots
 //!
