@@ -1,4 +1,11 @@
 //! Pushes news to peers: when, to which ones, and how soon they must confirm it.
+//!
+//! *News* for a peer is anything that this node has not told it. Either the replica has more
+//! entries, so its *generation* is newer. Or this node cannot reach other nodes than before, so its
+//! *view* is newer. The first news for a peer that this node begins to serve is its *introduction*.
+//!
+//! `Gossip::slot_at` says when news goes to the hub. `Beat::due` says when it goes to the other
+//! served peers. `Gossip::send_news` sends it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,7 +30,8 @@ const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(50);
 /// The longest round trip from which to learn a period until there are enough samples.
 pub(super) const ROUND_TRIP_VAGUE_MAX: Duration = Duration::from_millis(500);
 
-/// How long a node that is not a hub may delay an acknowledgement, to send it with other news.
+/// How long at least a peer that is not the hub may delay an acknowledgement, to send it with its
+/// own news.
 const ACKNOWLEDGE_WITHIN_MIN: Duration = Duration::from_secs(2);
 
 /// The longest period that the engine learns.
@@ -43,7 +51,8 @@ impl<S: State> Gossip<S> {
         news && peer.is_served
     }
 
-    /// The peers on this node's own beat for which there is news. In no order, and possibly twice.
+    /// The served peers for which there is news, without the hub: they get it with this node's own
+    /// beat. In no order, and possibly twice.
     fn others_with_news(&self) -> impl Iterator<Item = &NodeId> {
         // Every peer that was told of an older generation or view has news: see `has_news_for`.
         self.peers.with_news(self.generation, self.lost.1).filter(|id| !self.is_hub(id))
@@ -192,10 +201,11 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// The entries in the first message to a peer that this node begins to serve. A hub sends all
-    /// that the peer lacks. Other nodes send their own entries, which no other node may have yet.
-    /// The peer fetches older entries from one node. If all logs are small, any node sends all
-    /// entries. Also returns whether the peer may lack more than that.
+    /// The entries in the first message to a peer that this node begins to serve: at most one
+    /// batch. A hub that has heard the peer sends all that the peer lacks. Any other node sends its
+    /// own entries, which no other node may have yet. The peer fetches older entries from one node.
+    /// If all logs are small, any node sends all entries. Also returns whether the peer may lack
+    /// more than that.
     fn introduction(&self, id: &NodeId) -> (Vec<Span>, bool) {
         let Some(peer) = self.peers.get(id) else {
             return (Vec::new(), true);
@@ -210,7 +220,8 @@ impl<S: State> Gossip<S> {
         }
     }
 
-    /// Whether a peer that waits for an answer gets it with the next beat, which is due soon.
+    /// Whether a peer that waits for an answer gets it with the next beat, which is due soon. If
+    /// so, delays the answer until then.
     fn answers_with_beat(&mut self, id: &NodeId, now: Duration) -> bool {
         let due = self.beat.due(now);
         let margin = margin(self.period, Duration::ZERO);
