@@ -162,8 +162,8 @@ pub(super) struct Peer {
     pub(super) trusted_from: Duration,
 }
 
-/// How long a peer is not trusted as a hub after it went down a second time. The time doubles with
-/// each further failure.
+/// How long a peer is not trusted as a hub once it is back after a second failure. The time doubles
+/// with each further failure.
 const DISTRUST: Duration = Duration::from_secs(1);
 const DISTRUST_DOUBLINGS_MAX: u32 = 5;
 
