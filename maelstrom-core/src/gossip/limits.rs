@@ -1,10 +1,10 @@
 //! Limits on the length of a line, and on the size of a batch in it.
 //!
 //! A receiver skips every line longer than its limit, however often the line comes. So one rule
-//! holds for every message: a batch takes at most a quarter of a line. A single entry, or a
-//! register of a snapshot, may be larger than a batch, but at most half a line; the handler limits
-//! it. The names of the logs take a quarter. At least a quarter remains for versions and node
-//! names, which every message has.
+//! holds for every message: a batch takes at most a quarter of a line. A single entry, or the
+//! smallest piece of a snapshot, may be larger than a batch, but at most half a line; the handler
+//! limits it. The names of the logs take a quarter. At least a quarter remains for versions and
+//! node names, which every message has.
 //!
 //! All nodes should have the same limit. A node with another limit than the default says so in each
 //! message, which costs about 15 bytes. A message without a limit means the default. So each node

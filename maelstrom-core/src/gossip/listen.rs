@@ -145,7 +145,8 @@ impl<S: State> Gossip<S> {
         Ok(())
     }
 
-    /// Processes everything but the entries of a message from a peer's current life.
+    /// Processes the information about the sender in a message from its current life: everything
+    /// but entries, pieces and fetches.
     fn update_peer<E>(&mut self, node: &mut Node<E>, src: &NodeId, message: &Message<S>) {
         let now = node.now();
         self.hear_line_limit(src, message.line);
@@ -184,8 +185,8 @@ impl<S: State> Gossip<S> {
     }
 
     /// Records the age of the hub's last beat, and its period. A hub that knows no round trip yet
-    /// has none, which is 0 in a message. If this node knows the round trip, it uses the period
-    /// that it learned itself.
+    /// sends 0 as its period. If this node knows the round trip, it then uses the period that it
+    /// learned itself.
     fn hear_beat(&mut self, now: Duration, hub: &NodeId, (age, period): (u64, u64)) {
         let (age, period) = (Duration::from_micros(age), Duration::from_micros(period));
         if !period.is_zero() {

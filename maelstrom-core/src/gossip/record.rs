@@ -1,6 +1,6 @@
 //! The records that an engine persists, and recovers in its next life.
 //!
-//! A snapshot consists of a beginning, the entries that are kept for other nodes, the state in
+//! A snapshot of this node has a beginning, the entries that are kept for other nodes, the state in
 //! pieces, and an end. Entries that are persisted in between are among its records. All entries are
 //! applied after all pieces have been merged, so a piece may already contain some of them. A
 //! snapshot that this node gets from a peer has records of its own: `Part` and `Whole`.

@@ -1,7 +1,7 @@
 //! The window: how many batches a peer sends before the next request.
 //!
 //! With a request for each batch, a node would get one batch per round trip, however fast the
-//! network is. So it asks for as many batches as arrive in a round trip at
+//! network is. So it asks for several batches: at most as many as arrive in a round trip at
 //! [`BYTES_PER_MICROSECOND`]. It starts with one batch, and doubles the number after each complete
 //! answer. If a batch is lost or late, the batches after it are useless, so the node starts with
 //! one again.
@@ -21,7 +21,7 @@ use std::time::Duration;
 use super::replica::{Span, VersionVector};
 use super::{Gossip, State};
 
-/// The rate at which a peer receives missing entries.
+/// The highest rate at which a node receives missing entries.
 const BYTES_PER_MICROSECOND: u128 = 16;
 
 /// The most bytes of all batches of a window together, unless a single batch is larger.
