@@ -62,8 +62,8 @@ pub struct Config {
     /// accepts a client's write. Entries of other nodes are always applied.
     pub state_bytes_max: usize,
     /// The minimum time beyond the round trip that an answer may take. After that the peer is asked
-    /// again; after the second time it is considered down. This and the round trip together count
-    /// as at most 10 s.
+    /// again; after the second time it is considered down. With the round trip it counts as at most
+    /// 10 s, unless it is longer by itself.
     pub patience_min: Duration,
     /// How often to probe one of the peers that are down. Each interval is drawn between half of
     /// this and all of it. A node that has a hub waits up to 8 times as long.

@@ -285,12 +285,15 @@ pub(super) fn fetch_slack(config: &Config, usual: Option<Duration>, peer: &Peer)
 }
 
 fn slack_of(config: &Config, round_trip: Option<Duration>, peer: &Peer) -> Duration {
-    let Some(round_trip) = round_trip else {
-        return PATIENCE_UNKNOWN;
+    let slack = match round_trip {
+        None => PATIENCE_UNKNOWN,
+        Some(round_trip) => {
+            let least = round_trip.mul_f64(if peer.round_trip.is_vague() { 2.0 } else { 0.5 });
+            let most = round_trip.saturating_mul(4).min(round_trip.max(VARIATION_USUAL));
+            let more = peer.round_trip.variation().saturating_mul(6).max(least);
+            let more = more.min(most).max(config.patience_min);
+            round_trip.saturating_add(more).min(PATIENCE_MAX)
+        }
     };
-    let least = round_trip.mul_f64(if peer.round_trip.is_vague() { 2.0 } else { 0.5 });
-    let most = round_trip.saturating_mul(4).min(round_trip.max(VARIATION_USUAL));
-    let more = peer.round_trip.variation().saturating_mul(6).max(least);
-    let more = more.min(most).max(config.patience_min);
-    round_trip.saturating_add(more).min(PATIENCE_MAX)
+    slack.max(config.patience_min)
 }

@@ -289,6 +289,9 @@ impl<S: State> Gossip<S> {
     /// An engine with an empty `state` and no entries.
     #[must_use]
     pub fn new(config: Config, state: S) -> Self {
+        // Recovery needs the records of a monotonic state without gaps, and cumulative entries have
+        // gaps.
+        const { assert!(!(S::MONOTONIC && S::Entry::CUMULATIVE), "MONOTONIC and CUMULATIVE") };
         Self {
             replica: Replica::new(config.log_bytes_max),
             following: Following::new(config.log_bytes_max),

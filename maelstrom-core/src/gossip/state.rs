@@ -78,6 +78,9 @@ pub trait State {
     /// If false, the records hold only the entries that this node appends. So a handler that
     /// promises a client to keep an entry must [append](super::Gossip::append) it, even if the state has
     /// it from another node.
+    ///
+    /// A monotonic state cannot have [cumulative entries](super::Entry::CUMULATIVE): such a program
+    /// does not compile.
     const MONOTONIC: bool = false;
 
     /// Checks entries that come next in the log of `origin`, before they are applied.

@@ -2,7 +2,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
 
 use super::super::Config;
-use super::super::members::fetch_slack;
+use super::super::members::{fetch_slack, slack};
 use super::*;
 
 const SLACK: Duration = ms(100);
@@ -207,4 +207,20 @@ fn a_first_sample_that_includes_a_pause_makes_no_fetch_wait_as_long() {
     assert!(slack(Some(ms(7_000)), &peer) > ms(7_000) && slack(None, &peer) > ms(7_000));
     peer.round_trip.sample(ms(14_000), ms(7_000), ms(0));
     assert!(slack(Some(ms(50)), &peer) > ms(7_000), "two samples are no pause");
+}
+
+#[test]
+fn an_answer_may_take_as_long_as_the_flag_says_however_long_that_is() {
+    let mut measured = peer();
+    measured.record_message(ms(30), 5, 2, echo(25));
+    let slack_with = |patience_min, peer: &Peer| {
+        let config = Config { patience_min, ..Config::default() };
+        slack(&config, None, peer).as_millis()
+    };
+    for (patience, expected, unknown) in
+        [(1, 1..=100, 3_000), (20_000, 20_000..=20_000, 20_000), (9_999, 10_000..=10_000, 9_999)]
+    {
+        let [known, new] = [&measured, &Peer::new(1)].map(|peer| slack_with(ms(patience), peer));
+        assert!(expected.contains(&known) && new == unknown, "{patience}: {known} and {new} ms");
+    }
 }
