@@ -1,6 +1,7 @@
 //! The kinds of faults.
 
-/// A kind of fault that the nemesis can inject. Real processes support only partitions, pauses and
+/// A kind of fault that the nemesis can inject. Real processes support no faults of clocks and
+/// disks, and no [`Restore`](Self::Restore). The command offers only partitions, pauses and
 /// crashes.
 ///
 /// The nemesis injects only the faults that the options name. The history shows its actions:

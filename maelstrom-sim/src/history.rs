@@ -38,8 +38,8 @@ pub enum OpType {
 /// The process that executes an operation. [`History`] shows it in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Process {
-    /// A client: a logical thread that executes one operation after the other. After an
-    /// [`OpType::Info`] the thread continues as a new process.
+    /// A process of a client thread, by number. The thread executes one operation after the other.
+    /// After an [`OpType::Info`], it continues as a new process with a higher number.
     Client(u64),
     /// The nemesis.
     Nemesis,

@@ -2,8 +2,11 @@
 //!
 //! The schedule is fixed before the run begins. It is plain data that can be printed, replayed and
 //! shrunk. Partitions come as in Jepsen's `nemesis.combined`: the first one at once, and then heal
-//! and cut in turns, at random times around the interval. Maelstrom does not have the other kinds.
-//! Each of them follows the same rhythm on its own, and begins at a random time.
+//! and cut in turns, at random times around the interval. Each other kind of fault follows the same
+//! rhythm on its own, but begins at a random time. Of the other kinds, Maelstrom's main branch has
+//! only crashes and pauses.
+//!
+//! An outage or a loss of power has no turn for its repair: each node is back within three seconds.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;

@@ -102,8 +102,9 @@ pub struct Network {
     first: Vec<(u64, Delivery)>,
     /// How many messages `first` may have.
     first_max: usize,
-    /// The messages that are held back, by the time until then and by number. A receiver's queue
-    /// would not do: a receiver that sleeps until a late message is due takes no other one.
+    /// The late messages, by the time at which they enter their receiver's queue, and by number. If
+    /// they waited in that queue, the receiver could sleep until one of them is due, and would take
+    /// no other message.
     late: BTreeMap<(Duration, u64), Message>,
     /// How many messages between servers were sent since `deliveries` were set.
     sent_since: u64,
@@ -220,7 +221,7 @@ impl Network {
         &self.first
     }
 
-    /// How many messages between servers were sent since then.
+    /// How many messages between servers were sent since the deliveries were set.
     pub(crate) fn sent_since_deliveries(&self) -> u64 {
         self.sent_since
     }
@@ -342,7 +343,7 @@ impl Network {
         self.intruder.intercept(message, &nodes, &mut self.rng)
     }
 
-    /// So many copies of a message are on their way, once the link has carried it.
+    /// Records in the trace that a message was sent, and queues this many copies of it.
     fn put_under_way(
         &mut self,
         now: Duration,

@@ -45,7 +45,7 @@ pub struct Options {
     pub latency: Latency,
     /// The faults that the nemesis may inject.
     pub nemesis: BTreeSet<Fault>,
-    /// The mean time between two operations of the nemesis.
+    /// The mean time between two operations of the nemesis, for each kind of fault.
     pub nemesis_interval: Duration,
     /// The fraction of operations that must succeed for the test to be valid.
     pub availability: Option<Availability>,
@@ -95,7 +95,8 @@ pub struct Options {
     pub operations: Option<BTreeSet<u64>>,
     /// Whether to keep the [trace](crate::trace).
     pub trace: bool,
-    /// The seed of latencies, losses, and random choices of services. `None`: [`seed`](Self::seed).
+    /// The seed of all random choices of the network and the services. `None`:
+    /// [`seed`](Self::seed).
     pub network_seed: Option<u64>,
     /// The seed from which all other random choices derive.
     pub seed: u64,

@@ -41,13 +41,15 @@ pub enum PartitionKind {
     One,
     /// A minority of less than a third of the nodes against the rest.
     MinorityThird,
-    /// A majority against a minority.
+    /// The smaller half of the nodes against the rest. If the number of nodes is even, neither side
+    /// is a majority.
     Majority,
-    /// Every node sees a majority, and no two see the same one.
+    /// Every node sees a majority. Of three to five nodes, no two see the same one.
     MajoritiesRing,
     /// Any two groups. Maelstrom does not have this shape.
     Split,
-    /// Some links, each cut in one direction only. Maelstrom does not have this shape.
+    /// Each direction of each link is cut or not, independently of the other direction. Maelstrom
+    /// does not have this shape.
     OneWay,
 }
 

@@ -12,7 +12,7 @@ pub type SimRng = ChaCha8Rng;
 /// The purpose of a stream. [`stream`] shows it in use.
 #[derive(Clone, Copy, Debug)]
 pub enum Stream {
-    /// The latencies of messages.
+    /// The latencies of messages, and the faults of single messages: losses, duplicates, forgeries.
     Latency = 1,
     /// The operations, their times and their clients.
     Generator = 2,

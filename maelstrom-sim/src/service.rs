@@ -3,12 +3,12 @@
 //! After `maelstrom.service`. Each service is as weak as its consistency model allows:
 //!
 //! * `lin-kv` is linearizable: it has one state, on which every operation acts.
-//! * `seq-kv` is sequentially consistent. It keeps its last 32 states. An operation that changes
-//!   nothing acts on any of these states, but not on one older than its caller has seen. An
-//!   operation that changes the state acts on the newest.
-//! * `lww-kv` is eventually consistent. It has two replicas, and each operation acts on either of
-//!   them. Now and then one replica is merged into the other: the later write wins, by a Lamport
-//!   clock.
+//! * `seq-kv` is sequentially consistent. It keeps its last 32 states. For each operation it draws
+//!   one of them, but none older than the caller has seen. An operation that changes nothing in
+//!   that state acts on it. Every other operation acts on the newest state.
+//! * `lww-kv` is eventually consistent. It has two replicas, and each operation acts on a random
+//!   one. Before each operation, a random replica is merged into a random one: the later write
+//!   wins, by a Lamport clock.
 //! * `lin-tso` counts up from 0.
 //!
 //! Every store is as lenient as Maelstrom's:

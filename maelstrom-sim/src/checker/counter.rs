@@ -7,12 +7,12 @@
 //!
 //! Stricter than Maelstrom:
 //!
-//! - `failed-but-counted`: a node refused an add with a definite error, and yet only this add
-//!   explains a final read. Maelstrom treats every add that returned an error as unknown.
+//! - `failed-but-counted`: only adds that a node refused with a definite error explain a final
+//!   read. Maelstrom treats every add that returned an error as unknown.
 //! - `too-large`: a read at any time that exceeds the sum of all positive adds begun before the
-//!   read ended, without the refused ones.
+//!   read ended, without those refused before then.
 //! - `too-small`: a read at any time that is below the sum of all negative adds begun before the
-//!   read ended, without the refused ones.
+//!   read ended, without those refused before then.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use crate::history::{History, Op, OpType};
 /// interval, and its value the upper end; both ends are in the set.
 ///
 /// It holds all values that a counter may show while the outcome of some adds is unknown.
+///
 /// ```
 /// use maelstrom_sim::checker::counter::Intervals;
 ///
@@ -63,8 +64,8 @@ impl Intervals {
         self.0.iter().map(|(low, high)| json!([clamp(*low), clamp(*high)])).collect()
     }
 
-    /// Says which values a read may show, for one that shows another. `sum` is that of the adds that
-    /// succeeded.
+    /// Describes the allowed values nearest to `read`, which is not in the set. `sum` is the sum of
+    /// the adds that succeeded.
     fn in_words(&self, sum: i128, read: i64) -> String {
         let read = i128::from(read);
         let below = self.0.range(..read).next_back().map(|(_, high)| high);
@@ -120,8 +121,8 @@ impl Bounds {
     }
 }
 
-/// Judges the history of a counter's test, with the operations `add` and `read`. O(n + unknown adds
-/// × intervals).
+/// Judges the history of a counter's test, with the operations `add` and `read`. O(n + adds that
+/// are unknown or refused × intervals).
 ///
 /// ```
 /// # use maelstrom_sim::history::{History, Op, OpType, Process};

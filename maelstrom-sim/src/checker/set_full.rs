@@ -6,12 +6,13 @@
 //! * **stable**: after some moment every read shows it. The time from known to the last read that
 //!   missed it is its *stable latency*. If that is not 0, the value is **stale**.
 //! * **lost**: it is known, but from some moment until the end no read shows it.
-//! * **never read**: neither of these, because no later read exists or because the add failed.
+//! * **never read**: neither of these. No later read exists, or nothing shows that the add
+//!   happened.
 //!
 //! In Jepsen, only lost values make a history invalid. This checker rejects more:
 //!
 //! * **duplicated**: one read shows a value twice.
-//! * **phantom**: a read shows a value that nobody added.
+//! * **phantom**: a read shows a value, but no add of it began before the read ended.
 //! * **resurrected**: a read shows a value whose add failed definitely.
 //! * **diverged**: a final read misses a value that was known when the read began. Jepsen only
 //!   requires that the very last read shows it.

@@ -82,8 +82,9 @@ pub(super) enum Prepared {
     Elsewhere(String),
 }
 
-/// Changes to the folder in which the stored run was started, and returns its arguments. Returns
-/// the command for a run in virtual time.
+/// Prepares the replay of a stored run. For a run with real processes, changes to the folder in
+/// which it was started, and returns its arguments. For a run in virtual time, returns the command
+/// of its test.
 pub(super) fn prepare(args: &ReplayArgs) -> anyhow::Result<Prepared> {
     let dir = args.dir();
     let path = dir.join(COMMAND);

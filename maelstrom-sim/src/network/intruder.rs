@@ -37,13 +37,13 @@ pub(super) struct Intruder {
 }
 
 impl Intruder {
-    /// Whether there is anybody. If not, no random number is drawn.
+    /// Whether the intruder acts at all. If not, the network draws no random number for it.
     pub(super) fn is_there(&self) -> bool {
         self.forgery > 0.0 || self.replay > 0.0
     }
 
-    /// A node sends a message. Changes it, or returns messages that are sent as well. `nodes` are
-    /// all of them.
+    /// Handles a message that a node sends. May change it, and returns the messages to send beside
+    /// it. `nodes` has the names of all nodes.
     pub(super) fn intercept(
         &mut self,
         message: &mut Message,

@@ -19,7 +19,7 @@ use std::sync::{Mutex, PoisonError};
 use super::events::Reader;
 use crate::excerpt::log_line;
 
-/// The longest line that a node may print.
+/// The longest line of stdout that is not split.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// The longest line of stderr that is not split.

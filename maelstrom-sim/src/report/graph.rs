@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use crate::checker::Dependency;
 
-/// How many dependencies the drawing shows. The text beside it has more.
+/// With more dependencies than this, there is no drawing. The text beside it lists them.
 const EDGES_MAX: usize = 12;
 
 const WIDTH: f64 = 720.0;

@@ -80,13 +80,13 @@ impl Progress {
         Self { bar, last, tally, length, phase: "", file: None }
     }
 
-    /// Also writes the progress to this file. The file is removed in the end.
+    /// Also writes the progress to this file, until [`remove_file`](Self::remove_file) removes it.
     #[must_use]
     pub fn in_file(self, file: PathBuf) -> Self {
         Self { file: Some((file, Duration::ZERO)), ..self }
     }
 
-    /// The longest time between two calls of [`update`](Self::update).
+    /// The longest time that may pass between two calls of [`update`](Self::update).
     #[must_use]
     pub fn interval(&self) -> Duration {
         if self.bar.is_some() { DRAW_EVERY } else { LINE_EVERY }

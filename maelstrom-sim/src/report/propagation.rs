@@ -2,9 +2,10 @@
 //! node, as the messages of the trace show it.
 //!
 //! Nodes may send values in any format, so this module finds the fields that carry values. A field
-//! carries values if its sender had each scalar in it, ever: a client sent it to the sender, or an
-//! earlier message brought it in such a field. A counter or a time soon breaks this rule. A value
-//! that no message shows as it is, such as a part of a compressed text, counts as not delivered.
+//! carries values if, in every message, the sender already had each scalar of the field. A client
+//! sent the scalar to the sender, or an earlier message brought it in such a field. A counter or a
+//! time soon breaks this rule. A value that no message shows as it is, such as a part of a
+//! compressed text, counts as not delivered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,10 +16,10 @@ use crate::network::is_client;
 use crate::trace::{Fate, Sent};
 use crate::world::World;
 
-/// More bytes of messages between servers are not searched.
+/// With more bytes of messages between servers than this, nothing is measured.
 const BYTES_MAX: usize = 64 << 20;
 
-/// More scalars in them are not searched.
+/// With more values in these messages than this, nothing is measured.
 const SCALARS_MAX: usize = 4_000_000;
 
 /// The reason why users see another latency.

@@ -69,8 +69,8 @@ pub fn brief(world: &World, results: &Results, limits: &Limits) -> String {
     lines.join("\n")
 }
 
-/// The known faults of a test that this error ended early. `None`: nothing, or the error
-/// says it itself.
+/// The first violation of the protocol in a test that ended early with this error. `None`: there
+/// was none, or the error names it.
 pub(crate) fn cause_of_early_end(results: &Results, error: &str) -> Option<String> {
     let muted = results.muted.first_key_value().filter(|(_, why)| !error.contains(*why));
     let muted = muted.map(|(node, why)| muted_in_words(node, why));

@@ -101,7 +101,7 @@ fn names(folder: &Path) -> Vec<String> {
     folders.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
-/// Reads a run. `None` if the folder has neither a history nor progress, so that it is not a run.
+/// Reads a run. `None` if the folder has no command, history, results or progress: it is not a run.
 fn read(store: &Path, workload: String, name: String) -> Option<Run> {
     let folder = store.join(&workload).join(&name);
     let has = |file: &str| folder.join(file).is_file();

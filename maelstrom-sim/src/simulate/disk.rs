@@ -1,4 +1,5 @@
-//! A simulated disk: records, and snapshots that replace them part by part.
+//! A simulated disk: records, and snapshots. A node writes a snapshot part by part. Once the
+//! snapshot is complete, it replaces the records that it covers in one step.
 
 use maelstrom_core::{Records, SnapshotPosition};
 
@@ -13,7 +14,7 @@ pub(super) struct Disk {
     pub(super) records: Vec<Vec<u8>>,
     /// The approximate size of a part of a snapshot in bytes. `None`: there are no snapshots.
     part_bytes: Option<usize>,
-    /// How many records were added since the last snapshot was completed or abandoned.
+    /// How many records were added since the last snapshot was completed.
     since: usize,
     replacement: Option<Replacement>,
     /// How many of the records existed when the last snapshot replaced the others. The records

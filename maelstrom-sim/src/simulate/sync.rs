@@ -1,8 +1,11 @@
 //! The syncs of a simulated disk: when a record becomes durable, if it does.
 //!
-//! Invariant: while the disk stalls or fails, no record becomes durable, so no line that a node
-//! prints after one leaves the node. Unlike a real process, a simulated node goes on to handle
-//! messages and timers while a sync is under way: its driver may do so, and it is the harder case.
+//! Invariant: while the disk stalls or fails, no sync succeeds. So no line that a node prints after
+//! a record of the sync leaves the node. A failed sync ends the process, but some records of the
+//! sync may be durable.
+//!
+//! Unlike a real process, a simulated node goes on to handle messages and timers while a sync is
+//! under way. A driver may do so, and it is the harder case.
 
 use std::time::Duration;
 

@@ -44,7 +44,7 @@ pub struct Finding {
     pub kind: Kind,
     /// The size of the run.
     pub size: Size,
-    /// The differences from the original run of the seed. None, unless the run is a variation of a
+    /// The differences from the original run of the seed. Empty, unless the run is a variation in a
     /// coverage-guided sweep.
     pub changes: Changes,
     /// How many operations were drawn for clients. Counts those that were skipped, too.
@@ -253,8 +253,8 @@ fn judge(
     Err(Box::new(Finding { seed, kind, size, changes, drawn, tells_nothing, text }))
 }
 
-/// Ends the process if the run of this seed does not end. Then prints the plan of the run, and
-/// `again`.
+/// Ends the process if the run of this seed does not end within `patience`. Before that, prints the
+/// plan of the run, and `again`.
 pub(super) fn watch(
     patience: Duration,
     name: &str,

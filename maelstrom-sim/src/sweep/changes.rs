@@ -38,7 +38,7 @@ pub struct Changes {
     /// The latency of every message, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<u64>,
-    /// The seed of latencies, losses, and random choices of services.
+    /// The seed of all random choices of the network and the services.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_seed: Option<u64>,
     /// Only the drawn operations with these numbers begin.
@@ -103,8 +103,8 @@ impl Changes {
 pub(super) type Unit = Vec<(Duration, NemesisOp)>;
 
 /// The faults of a test with these options, in the order in which they begin. A clear of the
-/// services and the crashes at the same time are one fault, an outage, because no node tolerates
-/// one without the other.
+/// services and the crashes of all nodes that are down then are one fault, an outage, because no
+/// node tolerates one without the other.
 pub(super) fn faults(options: &Options) -> Vec<Unit> {
     let mut units: Vec<(Vec<NemesisOp>, Unit)> = Vec::new();
     for (at, op) in Schedule::new(options).into_events() {

@@ -38,8 +38,8 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// The folder for a run of the sweep called `name`. `which` tells the runs of a sweep apart, in
-    /// words such as `seed`.
+    /// The folder for a run of the sweep called `name`. `which` tells the runs of a sweep apart.
+    /// The word for it is `what`, such as `seed`.
     pub(super) fn new(name: &str, (what, which): (&str, impl Display), again: String) -> Self {
         let dir = Path::new(SIMULATION).join(format!("{name}-{which}"));
         Self { dir, title: format!("{name}, {what} {which}"), again }

@@ -4,7 +4,8 @@
 //! A sweep runs in generations:
 //!
 //! 1. [`Plans::next`] plans the runs of a generation. Every second one is the next seed of the
-//!    sweep. The others are [variations](vary) of runs that the [`Corpus`] draws.
+//!    sweep. The others are [variations](vary) of runs that the [`Corpus`] draws, or next seeds as
+//!    well while the corpus is empty.
 //! 2. [`together`] runs them on all processors.
 //! 3. The corpus gets the marks of each run, in the order of their numbers.
 //!

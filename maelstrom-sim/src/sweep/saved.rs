@@ -1,4 +1,4 @@
-//! A small failing run, stored as a file.
+//! A failing run, stored as a file.
 
 #![expect(clippy::disallowed_methods, reason = "cases are files")]
 
@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::changes::Changes;
 use super::kind::{Kind, Size};
 
-/// A failing run of a sweep, made as small as possible: the draw of the seed, and the changes to
-/// it. The file is JSON. If the sweep now draws something else, it rejects the file. The file does
-/// not contain the changes that the sweep's case makes to the test.
+/// A failing run of a sweep: the draw of the seed, and the changes to it. It is the smallest run
+/// that a search found, or a variation in a coverage-guided sweep. The file is JSON. If the sweep
+/// now draws something else, it rejects the file. The file does not contain the changes that the
+/// sweep's case makes to the test.
 ///
 /// ```
 /// use maelstrom_sim::sweep::{Changes, SavedCase, Size};
@@ -44,7 +45,7 @@ pub struct SavedCase {
     pub drawn: String,
     /// The kind of the finding.
     pub finding: Kind,
-    /// The size of the original run of the seed.
+    /// The size of the run in which the sweep had the finding.
     pub before: Size,
     /// The size of this run.
     pub after: Size,

@@ -63,7 +63,7 @@ pub struct ShardResult {
     pub shard: Shard,
     /// How many seeds all shards have together.
     pub seeds: u64,
-    /// How many seeds this shard ran. Fewer than its part if there was a finding.
+    /// How many runs of this shard ended well. Fewer than its part if there was a finding.
     pub ran: u64,
     /// How many operations clients began.
     pub operations: u64,

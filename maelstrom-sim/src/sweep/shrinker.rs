@@ -32,9 +32,10 @@ pub(super) struct Smallest {
     pub(super) runs: u64,
 }
 
-/// Searches for a smaller run with the same kind of finding as the `first` one. That one is the run
-/// of a seed with these options and the changes `best`. `run` returns the finding of a candidate, if it has one. The search calls `may_go_on`
-/// before each candidate, and stops if it returns false.
+/// Searches for a smaller run with the same kind of finding as `first`. That is the finding of the
+/// run of a seed with these options and the changes `best`. `run` returns the finding of a
+/// candidate, if it has one. The search calls `may_go_on` before each candidate, and stops if it
+/// returns false.
 pub(super) fn shrink(
     options: &Options,
     (best, first): (Changes, Found),
@@ -81,7 +82,7 @@ impl<G: FnMut() -> bool, R: FnMut(&Changes) -> Option<Found>> Search<'_, G, R> {
         self.shorter();
     }
 
-    /// Runs a candidate, and keeps it if it is smaller and has the same kind of finding.
+    /// Runs a candidate, and keeps it if it is not larger and has the same kind of finding.
     fn attempt(&mut self, candidate: Changes) -> bool {
         // Serialization cannot fail: every option has a JSON form.
         let text = serde_json::to_string(&candidate).unwrap_or_default();

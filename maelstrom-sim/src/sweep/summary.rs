@@ -6,7 +6,7 @@ use super::marks::Reached;
 use crate::fault::Fault;
 use crate::world::World;
 
-/// The summary of a sweep without findings.
+/// The summary of all runs of a sweep that ended well.
 ///
 /// ```
 /// # use maelstrom_core::{Error, MessageHandler, NoEvent, Node, Request};

@@ -1,5 +1,5 @@
-//! Variations of a schedule, for coverage-guided sweeps: faults move, last longer, come twice, go
-//! away, or are added.
+//! Variations of a schedule, for coverage-guided sweeps: faults move, last longer or
+//! shorter, come twice, go away, or are added.
 //!
 //! Invariants of every variation: a repair follows its fault, all actions are before the time
 //! limit, and the same random numbers give the same schedule. A fault and its repair move together.

@@ -37,7 +37,7 @@ struct Call {
 #[derive(Debug, Default)]
 struct Answered {
     last: u64,
-    /// The requests that timed out. There is at most one every five seconds.
+    /// The requests that timed out. There are few, because each one waits for a whole timeout.
     timed_out: BTreeSet<u64>,
 }
 

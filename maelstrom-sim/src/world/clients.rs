@@ -1,7 +1,8 @@
 //! The client threads. Each executes one operation at a time.
 //!
 //! After Jepsen's interpreter: threads take turns, and busy threads are skipped. After an operation
-//! with an unknown outcome, the thread continues as a new process with a new address.
+//! with an unknown outcome, the thread continues as a new process. The process gets a new address,
+//! unless the workload [reuses addresses](crate::workload::Workload::reuses_address).
 
 use std::time::Duration;
 
@@ -93,7 +94,7 @@ impl World {
         self.drawn
     }
 
-    /// How many messages between servers had a choice of
+    /// How many messages so far could have a fixed
     /// [delivery](crate::options::Options::deliveries).
     pub(crate) fn choices_made(&self) -> u64 {
         self.network.sent_since_deliveries()
@@ -166,8 +167,8 @@ impl World {
         self.finish(now, index, ending);
     }
 
-    /// Gives a thread with a new process a new address, and removes the old one. A late reply to
-    /// the old address cannot be delivered.
+    /// Gives a thread with a new process a new address, and removes the old one. Does nothing if
+    /// the workload reuses addresses. A late reply to the old address cannot be delivered.
     fn renew_client(&mut self, now: Duration, index: usize) {
         let Some(thread) = self.threads.get(index) else {
             return;

@@ -8,7 +8,8 @@ use crate::stagger::random_below;
 use crate::workload::FinalOps;
 
 impl World {
-    /// Starts the final operations of every thread. Returns the time after which none begins.
+    /// Makes the first final operation of every thread due. Returns the time after which none of
+    /// [many](FinalOps::Many) begins.
     pub(super) fn begin_finale(&mut self, now: Duration) -> Duration {
         for thread in &mut self.threads {
             thread.final_at = Some(now);

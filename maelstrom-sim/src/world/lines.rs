@@ -86,8 +86,8 @@ fn body(raw: Option<&RawValue>) -> Result<Box<RawValue>, String> {
     }
 }
 
-/// Splits text into lines. A line feed, a carriage return, or both end a line. The text ends at the
-/// end of a line.
+/// Splits a line, with or without its line feed, at carriage returns: each of them ends a line for
+/// Maelstrom.
 pub(super) fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let text = text.strip_suffix(b"\r").unwrap_or(text);

@@ -3,7 +3,9 @@
 //! # The driver's contract
 //!
 //! 1. For each line that a node prints, call [`World::node_said`]. If a node exits, call
-//!    [`World::node_gone`]. If a node does not read its input, call [`World::node_flooded`].
+//!    [`World::node_gone`], or [`World::disk_failed`] if a failed sync ended it. If a node closes
+//!    its stdout but still runs, call [`World::node_closed`]. If a node does not read its input,
+//!    call [`World::node_flooded`].
 //! 2. When the clock reaches [`World::poll_timeout`], call [`World::handle_timeout`].
 //! 3. After each of these calls (and at the very start), execute all actions that
 //!    [`World::poll_action`] returns.
@@ -16,8 +18,8 @@
 //!
 //! Every node joins the network and receives `init`, and then the set-up request of the workload.
 //! Then time starts: clients execute operations and the nemesis acts until the time limit. Open
-//! operations come to their end. If the workload has final operations, the network heals, 10 s
-//! pass, and each thread executes its final operations.
+//! operations come to their end. If the workload has final operations, all faults end, 10 s pass,
+//! and each thread executes its final operations.
 
 mod advice;
 mod calls;

@@ -68,7 +68,7 @@ pub trait Model {
     fn describe_op(&self, op: &Self::Op) -> String;
 
     /// Describes the state that `op` needs, in words that follow "it needs". `None` if `op` is
-    /// always legal.
+    /// always legal, or if the model does not tell. The default is always `None`.
     fn describe_need(&self, _op: &Self::Op) -> Option<String> {
         None
     }

@@ -162,9 +162,11 @@ impl<V: Clone + Ord> Graph<V> {
 
     /// Finds a cycle that shows this phenomenon, if there is one.
     ///
-    /// The search takes the first strongly connected component with such a cycle, and up to 32 of
-    /// its edges that matter. It returns the shortest cycle through one of these edges. Takes O(n)
-    /// time for n vertices and edges to find the components, and up to O(n) for each such edge.
+    /// The search takes the first strongly connected component with such a cycle. It starts from up
+    /// to 32 of the edges that such a cycle needs, or from all of them for [`Phenomenon::GSingle`].
+    /// It returns the shortest cycle through one of these edges, and prefers a cycle with a single
+    /// anti-dependency. Takes O(n) time for n vertices and edges to find the components, and up to
+    /// O(n) for each such edge.
     ///
     /// # Errors
     ///

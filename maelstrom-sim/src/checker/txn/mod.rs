@@ -33,9 +33,10 @@
 //! The requested [`Model`]s decide which of these count.
 //!
 //! The verdict by Maelstrom's rules uses only the anomalies that Elle finds: `G1a`, `G1b`,
-//! `internal` and `lost-update`, and the cycles of (2) whose version orders Elle infers. For lists,
-//! Elle finds all anomalies but `false-failure` and `phantom-read`. Maelstrom's verdict is
-//! unknown if Elle fails: if keys have several types, or if nobody appended an element of a list.
+//! `internal`, `lost-update` and `empty-transaction-graph`, and the cycles of (2) whose version
+//! orders Elle infers. For lists, Elle also finds `future-read`, `dirty-update`,
+//! `duplicate-elements` and `incompatible-order`. Maelstrom's verdict is unknown if Elle fails: if
+//! keys have several types, or if no ended transaction appended an element of a longest list.
 //!
 //! # Complexity
 //!

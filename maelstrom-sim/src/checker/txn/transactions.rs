@@ -57,7 +57,8 @@ pub(super) struct Txn {
     pub(super) ended: Option<usize>,
     pub(super) status: Status,
     pub(super) is_final: bool,
-    /// Whether the reply does not match the request. If so, the checker ignores its contents.
+    /// Whether the reply does not match the request. If so, the checker ignores the contents of the
+    /// reply.
     pub(super) altered: bool,
     pub(super) data: Data,
     pub(super) ops: Vec<MicroOp>,
@@ -352,8 +353,8 @@ impl<'a> Transactions<'a> {
         self.txn(writer).filter(|txn| txn.happened).map(|_| writer)
     }
 
-    /// The writer of a version, if Elle considers it possible. Elle ignores the write of a register
-    /// if nobody read the value.
+    /// The writer of a version, if Elle considers it possible. For a register, the writer must be
+    /// known to have happened. For a list, it only must not have failed.
     pub(super) fn possible_writer(&self, version: VersionId) -> Option<TxnId> {
         match self.data {
             Data::Registers => self.writer(version),

@@ -22,7 +22,7 @@ use crate::rng::SimRng;
 /// let (mut rng, options) = (rng::stream(7, Stream::Generator), Options::default());
 /// let mut generator = counter.generator(&options);
 /// let mut ops = (0..100).map(|_| generator.next(0, &mut rng));
-/// let add = ops.find(|op| op.f == "add").expect("half of the operations are adds");
+/// let add = ops.find(|op| op.f == "add").expect("a third of the operations are adds");
 /// assert_eq!(add.argument().as_u64().map(|delta| delta % 1_000), Some(0));
 /// ```
 #[derive(Clone, Debug, Default, clap::Args)]

@@ -9,7 +9,7 @@ use super::super::values::{Assign, Polled, value_of};
 use super::LIST_MAX;
 use crate::history::{History, Op, OpType, Process};
 
-/// A relevant event of the history: the end of an operation, or the invocation of a send.
+/// A relevant event of the history: any event of a send, or the end of a successful poll or assign.
 #[derive(Debug)]
 pub(super) struct Event<'a> {
     pub(super) op: &'a Op,
