@@ -12,10 +12,10 @@
 //!
 //! * *An acknowledged value is on the disk of the node that acknowledged it*, before the reply
 //!   leaves. It is in an entry of the node's own log, or among the values that the node recovered.
-//!   A value that a node knows only from gossip is not on its disk, but on that of the node that
-//!   accepted it. If a client sends that value to this node, the node appends it to its own log as
-//!   well. That costs a record and one more entry for the other nodes, once for each value and
-//!   node. Without records it costs nothing.
+//!   A value that a node knows only from gossip need not be on its disk. It is on the disk of the
+//!   node that accepted it. If a client sends that value to this node, the node appends it to its
+//!   own log as well. That costs a record and one more entry for the other nodes, once for each
+//!   value and node. Without records it costs nothing.
 //! * *A read is no promise.* It includes values that this node knows only from gossip. Each of them
 //!   is on the disk of the node that accepted it. A node that restarts reads the values of its own
 //!   records. It reads the other values again when it has caught up. So a later read may return
@@ -109,7 +109,7 @@ pub enum Reply<'a> {
 #[derive(Debug)]
 pub struct Broadcast {
     gossip: Gossip<Values>,
-    /// For each position in the set: true if the value is in an entry on this node's disk. False
+    /// For each position in the set: true if the value is known to be on this node's disk. False
     /// beyond the end. Empty if the node keeps no records.
     on_record: Vec<bool>,
 }

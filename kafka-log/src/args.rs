@@ -37,8 +37,8 @@ pub struct Config {
     pub in_sync_min: usize,
     /// How long a new item waits for more items. 1 ms costs a send about 1 to 2 ms. It saves a
     /// third of the messages between two nodes at a thousand operations a second. Kafka's producers
-    /// wait 5 ms by default (KIP-1030). An item goes at once if each client of the node waits for an
-    /// answer, and with 0.
+    /// wait 5 ms by default (KIP-1030). The wait is 0 if each client of the node waits for an
+    /// answer. Even then, items wait for an answer of the peer that is under way.
     pub linger: Duration,
     /// The limits above which old messages are deleted.
     pub retention: Retention,
@@ -109,8 +109,8 @@ pub struct LogArgs {
     #[arg(long, value_enum, default_value_t = Acks::All)]
     acks: Acks,
 
-    /// Number of replicas that must be in sync. With fewer, sends get error 11, or error 0 if a node
-    /// may already have the message. All nodes must agree.
+    /// Number of replicas that must be in sync. With fewer, sends get error 11, or error 0 if a
+    /// node may already have the message. All nodes must agree.
     #[arg(long, value_name = "N", default_value_t = Config::default().in_sync_min,
         value_parser = at_least_one)]
     min_isr: usize,

@@ -4,8 +4,11 @@
 //! answer, no other request comes until one of them has got it: then the wait would only delay all
 //! of them. PostgreSQL has the same rule for its group commit (`commit_siblings`).
 //!
+//! A node that heard no client lately does not linger either, even if other nodes forward requests
+//! to it.
+//!
 //! The rule concerns the time of packets only. So its data may be incomplete, and are bounded: with
-//! more clients than it remembers, a node always lingers.
+//! as many clients as it can remember, or more, a node always lingers.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,7 +18,7 @@ use maelstrom_core::NodeId;
 /// A client that was silent for longer may be gone.
 const ACTIVE_FOR: Duration = Duration::from_millis(50);
 
-/// With more active clients, a node does not look at each of them.
+/// A node remembers no more clients. With so many active ones, it does not look at each of them.
 pub(crate) const CLIENTS_MAX: usize = 8;
 
 #[derive(Clone, Debug)]

@@ -34,7 +34,7 @@ use crate::{Config, Event, KafkaLog};
 const KV_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// How long after a change of the leader no replica replaces the new leader, even if it seems to be
-/// gone.
+/// gone. A leader that lost its records is replaced at once.
 const GRACE: Duration = Duration::from_millis(1_000);
 
 /// How long the first leader of a new partition waits for the first packets of its followers.

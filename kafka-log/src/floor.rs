@@ -17,9 +17,9 @@
 //!
 //! The invariants:
 //!
-//! * A part names the newest part that its follower has confirmed (`after`). The follower takes the part only
-//!   if it still holds all parts up to that one. The leader counts a number as known only if a
-//!   confirmed part had it. So a follower that takes a part holds every number that the leader
+//! * A part names the newest part that its follower has confirmed (`after`). The follower takes the
+//!   part only if it still holds all parts up to that one. The leader counts a number as known only
+//!   if a confirmed part had it. So a follower that takes a part holds every number that the leader
 //!   counts as known.
 //! * The last part has all numbers that the leader does not count as known. So a follower that
 //!   takes it holds the leader's floor at that part's position. Until then the follower's log stays
@@ -264,9 +264,9 @@ impl Restart {
         Self { log: old.emptied(), rest: floor, count, written: 0 }
     }
 
-    /// Takes about `bytes_max` bytes of the rest of the floor, and at least one item. The parts
-    /// divide the positions before the floor in the same ratio as its items, since a snapshot of
-    /// the new log needs few items at each position.
+    /// Takes about `bytes_max` bytes of the rest of the floor, and at least one item. Each part
+    /// gets a share of the positions below the floor, in proportion to its items. So a snapshot of
+    /// the new log finds few items at each position.
     pub(crate) fn next_part(&mut self, bytes_max: usize) -> RestartPart {
         let (mut part, mut left) = (Floor::default(), bytes_max);
         let mut is_empty = true;

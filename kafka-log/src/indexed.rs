@@ -8,7 +8,8 @@
 //!   each query uses this one value as it is now, and the index for all others.
 //! * The cost of a query depends on the size of its result, not on the size of the map. Only
 //!   [`Indexed::iter`] and [`Indexed::for_each_mut`] look at all values. They are for rare events,
-//!   never for each message.
+//!   never for each message. ([`Indexed::recount_bytes`] does so as well, for an assertion in debug
+//!   builds.)
 //! * The keys in a result are in the order of keys, not in the order of times.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -45,7 +45,8 @@ struct Progress {
     matched: Option<Position>,
     /// The position that the leader sends next.
     next: Position,
-    /// The end of all entries that the leader has ever sent to it.
+    /// An acknowledgement beyond this position does not count. It is the end of the log when this
+    /// state began, or the end of all entries that were sent since.
     sent: Position,
     /// The last high watermark that the leader sent, and the last one that the follower confirmed.
     sent_high: Position,
@@ -108,11 +109,12 @@ const FLOOR_PUNCTUATION: usize = 16;
 /// The next entries of a packet to a follower.
 #[derive(Clone, Debug)]
 pub(crate) enum Next {
-    /// The follower has been sent everything.
+    /// The follower has been sent everything, must first confirm a part of the floor, or keeps
+    /// another log.
     Nothing,
-    /// There are entries, but the packet has no room for them.
+    /// There is something to send, but the packet has no room for it.
     Full,
-    /// These entries.
+    /// This message, with or without entries.
     Append(Append),
 }
 

@@ -41,8 +41,8 @@
 //! watermarks, forwarded sends and their outcomes, polls. While an answer is under way, new items
 //! wait for it. So under load a round trip costs one packet each way. New items also wait for
 //! `--linger`, 1 ms by default: at a thousand operations a second that saves a third of the
-//! packets. They do not wait if each client of the node waits for an answer, since then no request
-//! can come.
+//! packets. They skip this second wait if each client of the node waits for an answer: then these
+//! clients send no new request.
 //!
 //! * A packet has one budget of bytes for all its items, half of the longest line that a node
 //!   reads. The other items stay queued, in order, for the next packet. If the queues have no room
@@ -53,7 +53,8 @@
 //! * Acknowledgements are watermarks: a lost, repeated or late one does no harm. So are high
 //!   watermarks. They travel with other items, and alone only if nothing else is sent for a while.
 //! * A node asks a silent peer again, and after a while suspects it to be down. A node asks for
-//!   nothing while no request waits: an idle cluster is silent.
+//!   nothing while no request waits, all nodes are up, and every entry is committed: such a cluster
+//!   is silent.
 //! * A follower whose log ends before the leader's first entry starts again from there. The leader
 //!   sends it a summary of the deleted entries ([`Floor`]) in bounded parts. The follower uses the
 //!   summary once it has all parts, and once all of them are on its disk, in bounded parts, too.
@@ -70,10 +71,10 @@
 //! * A node answers a poll from its own replica, up to the high watermark that it knows. It asks
 //!   another node only about keys that it does not keep.
 //! * Committed offsets gossip, and only rise ([`Committed`]). A node acknowledges them once it has
-//!   made them durable. The other nodes know them a little later. Only the node that took them has
-//!   them on its disk. Another node that restarts lists lower offsets than before until it hears
-//!   from a node that has them. A node refuses a request with more offsets than fit into half of a
-//!   line: gossip could not send them.
+//!   made them durable. The other nodes know them a little later. Only the node that took them is
+//!   sure to have them on its disk. Another node that restarts may list lower offsets than before,
+//!   until it hears from a node that has them. A node refuses a request with more offsets than fit
+//!   into half of a line: gossip could not send them.
 //!
 //! If the node's driver keeps records, everything is durable before the node acknowledges it.
 //!
@@ -195,7 +196,8 @@ pub const GOSSIP_PERIOD_MIN: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// The section of a snapshot that holds the committed offsets. The sections after it are the
-/// partitions. The offsets come first: their snapshot must begin before any record that follows it.
+/// partitions. The offsets come first: their snapshot must begin before any record of offsets that
+/// the node makes while it writes the snapshot.
 const OFFSETS_SECTION: u64 = 0;
 
 /// The requests that the node understands.
@@ -309,7 +311,7 @@ pub struct KafkaLog {
     /// The logs that this node has records of although `lin-kv` names another log for the
     /// partition.
     refused: Indexed<PartitionId, Partition>,
-    /// The reason that was last logged why partitions are unavailable.
+    /// The reason for unavailable partitions that was logged last.
     reported: Option<Reason>,
     links: BTreeMap<NodeId, Link>,
     sends: Sends,

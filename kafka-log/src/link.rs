@@ -4,18 +4,19 @@
 //! The invariants:
 //!
 //! * The content of a packet counts only between two lives that know each other, and counts once. A
-//!   node ignores the content of a packet that comes again, of one older than the newest 128, and of
-//!   a packet to or from an earlier life. Late packets of an earlier life can arrive after those of a later one, so that the
-//!   earlier life looks new. The later life then proves that it is later: it has received a packet
-//!   that this node sent after the late one came.
+//!   node ignores the content of a packet that comes again, of one older than the newest 128, and
+//!   of a packet to or from an earlier life. Late packets of an earlier life can arrive after those
+//!   of a later one, so that the earlier life looks new. The later life then proves that it is
+//!   later: it has received a packet that this node sent after the late one came.
 //! * A node puts its settings into its packets until the peer is known to know the node's present
 //!   life. It puts them at least into the first packet to each new life of the peer, even if that
-//!   life names this node's present life. It may know that from a packet to its former life.
+//!   life already names this node's present life. The peer's new life may have learned of it from a
+//!   packet without settings that was meant for the former life.
 //! * A packet with items that must arrive is a *demand*: it wants an answer. The node asks the peer
-//!   again, less and less often, until an answer comes, or until the peer counts as down and nothing
-//!   waits for it. A peer that does not answer for a while counts as down.
-//! * An answer to a demand has all acknowledgements that the demand caused, or a packet before it had
-//!   them. So anything that an answer does not acknowledge was lost.
+//!   again, less and less often, until an answer comes, or until the peer counts as down and
+//!   nothing waits for it. A peer that does not answer for a while counts as down.
+//! * An answer to a demand has all acknowledgements that the demand caused, or a packet before it
+//!   had them. So anything that an answer does not acknowledge was lost, or is late.
 //! * New items linger: they wait for `--linger`, and for an answer that is under way. So under load
 //!   a round trip is one packet each way. Urgent items wait for a fraction of `--linger` only. Lazy
 //!   items go alone only if nothing else goes for a while. A packet takes along all items that
@@ -310,8 +311,9 @@ impl Link {
         self.queue.acks.insert(partition, self.echo);
     }
 
-    /// Makes the head of the next packet, whose items have left the queue. `within`: how soon the peer must answer the items, if at
-    /// all. `holds`: true if items that linger wait for that answer.
+    /// Makes the head of the next packet, whose items have left the queue. `within`: how soon the
+    /// peer must answer the items, if at all. `holds`: true if items that linger wait for that
+    /// answer.
     pub(crate) fn head(
         &mut self,
         now: Duration,

@@ -12,8 +12,9 @@
 //! entries. To find an offset costs one step in the key's index and a binary search for its
 //! segment.
 //!
-//! The log keeps the numbers of deleted entries of each key and producer, its [`Floor`]. A snapshot
-//! writes them in parts ([`PartitionLog::floor_part`]), and recovery puts them together
+//! The log keeps a summary of the deleted entries, its [`Floor`]: one number for each of their keys
+//! (its first offset that is left) and producers (sends below it are too old). A snapshot writes
+//! the numbers in parts ([`PartitionLog::floor_part`]), and recovery puts them together
 //! ([`PartitionLog::advance`]).
 
 mod deleted;
@@ -295,7 +296,8 @@ impl PartitionLog {
         before.filter_map(|(offset, position)| Some((offset, self.slot(*position)?.msg.clone())))
     }
 
-    /// Deletes the oldest segments that are wholly below `high` and above the limits.
+    /// Deletes the oldest segments that are wholly below `high` and above the limits, but never the
+    /// last segment.
     pub fn retain(&mut self, retention: &Retention, high: Position, now: Duration) {
         while let Some(oldest) = self.segments.front() {
             let next = oldest.base.saturating_add(oldest.slots.len() as u64);
@@ -356,15 +358,15 @@ impl PartitionLog {
     }
 
     /// A part of the floor for a snapshot: the numbers of the keys and producers whose last deleted
-    /// entries are at `from` or later, in up to about `bytes_max` bytes. The next part begins at the
-    /// part's position `at`. That is the start of the log if this was the last part.
+    /// entries are at `from` or later, in up to about `bytes_max` bytes. The next part begins at
+    /// the part's position `at`. That is the start of the log if this was the last part.
     #[must_use]
     pub fn floor_part(&self, from: Position, bytes_max: usize) -> Floor {
         let (mut part, mut left) = (Floor::default(), bytes_max);
         let (mut before, mut at) = (None, self.start);
         for (position, item) in self.deleted.since(from) {
             let bytes = self.item_bytes(item);
-            // Only a whole position is in a part, so that the next part can begin at a position.
+            // A part has all items of a position or none: the next part begins at a position.
             if bytes > left && before.is_some_and(|before| before < position) {
                 at = position;
                 break;
@@ -399,9 +401,9 @@ impl PartitionLog {
         self.keys.iter().map(|key| (&key.name, key.first))
     }
 
-    /// For each producer, a number above all of its sends that have been deleted. A producer keeps
-    /// its index here until the log is [reset](Self::reset), and its number only rises while
-    /// nothing is truncated.
+    /// For each producer, a number above all of its sends that have been deleted or have left the
+    /// window. A producer keeps its index here until the log is [reset](Self::reset), and its
+    /// number only rises while nothing is truncated.
     pub(crate) fn producer_floors(&self) -> impl Iterator<Item = (NodeId, u64, u64)> {
         self.producers.floors()
     }

@@ -21,12 +21,12 @@ use crate::wire::{Offsets, string_len};
 /// The largest size of an offset as JSON, with colon and comma.
 pub(crate) const OFFSET_BYTES: usize = 22;
 
-/// The length of offsets of these keys as JSON, in bytes, if each offset is as long as any.
+/// The length of offsets of these keys as JSON, in bytes. Each offset counts as the longest one.
 pub(crate) fn offsets_len<'a>(keys: impl IntoIterator<Item = &'a Arc<str>>) -> usize {
     keys.into_iter().map(|key| register_len(key)).fold(2, usize::saturating_add)
 }
 
-/// The length of a key and its offset as JSON, in bytes, if the offset is as long as any.
+/// The length of a key and its offset as JSON, in bytes. The offset counts as the longest one.
 fn register_len(key: &str) -> usize {
     string_len(key).saturating_add(OFFSET_BYTES)
 }
@@ -49,7 +49,7 @@ pub struct Committed {
     /// The keys by their stamps. A key moves to the end whenever its offset rises.
     order: BTreeMap<u64, Arc<str>>,
     next_stamp: u64,
-    /// The length of all offsets as JSON, in bytes, if each is as long as any.
+    /// The length of all offsets as JSON, in bytes. Each offset counts as the longest one.
     bytes: usize,
 }
 

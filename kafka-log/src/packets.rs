@@ -14,9 +14,9 @@ use crate::metrics;
 use crate::wire::{Ack, Append, Packet, PartitionId, Position, Record};
 use crate::{Event, KafkaLog};
 
-/// A request that already waited gets only this fraction of `--linger`. With a quarter, two nodes
-/// that linger for 5 ms would answer sends in three quarters of the time, and would send a sixth more
-/// messages.
+/// A request that already waited gets only this fraction of `--linger`: a half. With a quarter, two
+/// nodes that linger for 5 ms would answer sends in three quarters of the time, and would send a
+/// sixth more messages.
 const URGENT_PART: u32 = 2;
 
 /// How long a follower with uncommitted entries waits for a new high watermark before it checks its
@@ -30,7 +30,8 @@ pub(crate) enum Urgency {
     Lingering,
     /// A request waits for the item, and has already waited.
     Urgent,
-    /// No request waits for the item.
+    /// The item may wait for other items. No request waits for it, or it answers a demand, and the
+    /// demand itself sets the time of the answer.
     Lazy,
 }
 

@@ -321,8 +321,8 @@ impl Partition {
         self.recovery.as_ref()?.reason.as_ref()
     }
 
-    /// Notes that `lin-kv` may hold `record` from now on: this node asks for that change. The returned
-    /// disk record says the same.
+    /// Notes that `lin-kv` may hold `record` from now on: this node asks for that change. The
+    /// returned disk record says the same.
     pub(crate) fn record_proposal(&mut self, record: Metadata) -> Record {
         self.last_proposal = Some(record.clone());
         Record::Metadata { partition: self.id, record }
@@ -411,7 +411,8 @@ impl Partition {
     }
 
     /// Truncates the entries that the leader does not have, if this log equals the leader's up to
-    /// `at`. If not, chooses the position to compare next, which is always lower.
+    /// `at`. If not, chooses a position for the leader to compare next. If the epochs before it
+    /// still differ, the leader goes further down ([`Leader::acknowledged`]).
     fn match_log(&mut self, at: Position, prev: Epoch, floor: Option<Floor>) -> Option<Record> {
         let partition = self.id;
         let is_there = (self.log.start()..=self.log.end()).contains(&at);

@@ -247,7 +247,7 @@ impl Kind {
 /// The items that wait for one peer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
-    /// Partitions that this node leads, if the peer may lack some of their entries.
+    /// Partitions that this node leads, if the peer may lack entries or the newest high watermark.
     pub(crate) appends: Fifo<PartitionId>,
     /// Partitions that the peer leads, or may lead. It gets an acknowledgement for each.
     pub(crate) acks: Acks,

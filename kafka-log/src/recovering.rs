@@ -5,9 +5,10 @@
 //! The steps, at each replica:
 //!
 //! 1. `lin-kv` has no record ([`KafkaLog::record_missing`]). A leader steps down.
-//! 2. The replica sends all others a description of its records, and asks for theirs (`ask_others`).
-//!    [`KafkaLog::holding_from`] takes them. A new partition in a fresh cluster costs no message: a peer
-//!    that holds nothing of any partition has said so in its first packets, and is not asked.
+//! 2. The replica sends all others a description of its records, and asks for theirs
+//!    (`ask_others`). [`KafkaLog::holding_from`] takes them. A new partition in a fresh cluster
+//!    costs no message: a peer that holds nothing of any partition has said so in its first
+//!    packets, and is not asked.
 //! 3. When all descriptions are there, the node with the most complete log creates the record, and
 //!    leads ([`KafkaLog::recover_partition`]). The others follow it like any new leader.
 //!

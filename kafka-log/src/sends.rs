@@ -6,8 +6,8 @@
 //!   is forwarded. The sequence numbers of sends that are under way are less than a window apart,
 //!   and logs remember a window of them. So no log has a send twice.
 //! * A send ends in a definite error only if no node can append it any more. Then this node never
-//!   appended it, and either never forwarded it, or forwarded it once and the receiver refused it: a
-//!   packet counts once.
+//!   appended it, and either never forwarded it, or forwarded it once and the receiver refused it:
+//!   a packet counts once.
 //! * The number of sends under way is bounded, and so are their bytes. If there is no room for a
 //!   send, the node refuses it at once.
 //! * A send ends within [`GIVE_UP_AFTER`], before its client gives up.

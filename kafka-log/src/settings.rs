@@ -49,8 +49,8 @@ impl fmt::Display for Settings {
 /// The settings that a guarantee for clients depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guarantees {
-    /// Number of replicas that must be in sync. A lost partition needs at least so many lost
-    /// records, but only if all nodes have the same number.
+    /// Number of replicas that must be in sync. If all nodes have the same number, a partition is
+    /// lost only if at least this many replicas lose their records.
     pub min_isr: u64,
     /// The time at which a leader acknowledges a send. It answers sends of other nodes' clients,
     /// too.

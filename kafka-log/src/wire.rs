@@ -468,7 +468,8 @@ pub enum Record {
         /// True if more parts must come before the log starts again.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         more: bool,
-        /// Some of the numbers. Only the position of the last part is the one of the summary.
+        /// Some of the summary's numbers. The position in the last part is the summary's. In an
+        /// earlier part, the position only tells the order of the parts.
         floor: Floor,
     },
 }

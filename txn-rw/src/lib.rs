@@ -1,4 +1,5 @@
-//! Challenge 6: transactions over a map of registers. Every node runs them at once, and alone.
+//! Challenge 6: transactions over a map of registers. Each node runs its clients' transactions
+//! immediately, without the other nodes.
 //!
 //! A transaction runs on its node's own map. The node acknowledges it without a message to other
 //! nodes. (If the driver keeps records, the node waits for its own disk.) The writes of the
@@ -30,11 +31,11 @@
 //! The map grows with its keys, not with transactions. The gossip engine trims its logs, and sends
 //! the map itself to a node that needs a trimmed entry. If many transactions wait for their
 //! dependencies, the node [folds](HELD_BYTES_MAX) them into one value for each key of a log (or a
-//! few, if one line is too short). A transaction that takes several steps ends after about [a
+//! few, if one line is too short). A transaction that takes several steps ends within about [a
 //! second](SPREAD_MAX). Such transactions are limited in number and in
-//! [bytes](Config::running_bytes_max): one above the limit gets error 11, and none of it is
-//! executed. A node keeps the pieces of a snapshot until it has all of them. They may hold several
-//! copies of a register that changes meanwhile.
+//! [bytes](Config::running_bytes_max): one above the limit gets error 11, and none of its writes
+//! is committed. A node keeps the pieces of a snapshot until it has all of them. They may hold
+//! several copies of a register that changes meanwhile.
 //!
 //! A clock can only count transactions. A node refuses an entry with a larger clock. So no node can
 //! run ahead through its log, win all conflicts for ever, or use up the clocks of other nodes. A
@@ -109,7 +110,7 @@ pub const CLOCK_LEAP_NOTED: u64 = 1_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isolation {
     /// Operations run one by one. (In a long transaction they run a few at a time, so that it ends
-    /// after [`SPREAD_MAX`].) A read-only transaction may see the writes of transactions that still
+    /// within [`SPREAD_MAX`].) A read-only transaction may see the writes of transactions that still
     /// run. (A transaction that writes may not: SQL-92 has this level for reading.)
     ReadUncommitted,
     /// Operations run as in the level before. Each one reads the values that are committed by then.
@@ -414,7 +415,7 @@ impl<M: Map> MessageHandler for TxnRw<M> {
     maelstrom_core::forward_to_gossip!(gossip, records, metrics::METRICS, Self::own_gauges);
 
     fn started(&mut self, node: &mut Node<Event>) {
-        // Those of the records were met in an earlier life.
+        // The events that recovery repeats happened in an earlier life.
         self.marked = self.gossip.state().counts();
         self.gossip.start(node);
     }

@@ -169,7 +169,7 @@ impl Producers {
     }
 
     /// For each producer, in the order of their indexes, a number above all of its sends that have
-    /// been deleted. 0 if there are none.
+    /// been deleted or have left the window. 0 if there are none.
     pub(super) fn floors(&self) -> impl Iterator<Item = (NodeId, u64, u64)> {
         self.windows.iter().map(Window::floor)
     }

@@ -54,7 +54,7 @@ impl Partition {
             records.add(&Record::Append { partition, at, high, entries })?;
             return Ok(Some(next));
         }
-        // Each one replaces the epoch in the one before it.
+        // At recovery each record sets the epoch again, so the newest epoch comes last.
         let older = [self.matched_record(), self.last_leader_record()];
         for record in older.into_iter().flatten() {
             records.add(&record)?;
