@@ -1,7 +1,8 @@
 //! The [metrics](maelstrom_core::metrics) of this crate. The committed offsets have the metrics of
 //! [gossip](maelstrom_core::gossip::metrics) as well.
 //!
-//! Metrics about partitions count only the partitions that this node keeps, or leads.
+//! Metrics about partitions count only the partitions that this node keeps, and that have been used.
+//! A node also knows partitions to which it only forwards sends.
 //!
 //! | name | kind | labels | meaning |
 //! |---|---|---|---|
@@ -175,6 +176,7 @@ pub(crate) static FAILURES: Metric =
 /// Sums over the partitions of a node.
 #[derive(Default)]
 struct Sums<'a> {
+    kept: usize,
     led: usize,
     leaderless: usize,
     under_replicated: usize,
@@ -191,7 +193,7 @@ struct Sums<'a> {
 impl KafkaLog {
     pub(crate) fn collect_gauges(&self, gauges: &mut Gauges) {
         let sums = self.sums();
-        gauges.set_count(&PARTITIONS, self.partitions.len());
+        gauges.set_count(&PARTITIONS, sums.kept);
         gauges.set_count(&LED, sums.led);
         gauges.set_count(&LEADERLESS, sums.leaderless);
         gauges.set_count(&UNDER_REPLICATED, sums.under_replicated);
@@ -213,7 +215,10 @@ impl KafkaLog {
 
     fn sums(&self) -> Sums<'_> {
         let mut sums = Sums::default();
-        for (id, partition) in self.partitions.iter() {
+        let own = &self.own.id;
+        let kept = self.partitions.iter().filter(|(id, _)| self.placement.keeps(own, *id));
+        for (id, partition) in kept {
+            sums.kept = sums.kept.saturating_add(1);
             let (log, end) = (partition.log(), partition.log().end());
             sums.epoch = sums.epoch.max(partition.epoch());
             sums.entries = sums.entries.saturating_add(end.saturating_sub(log.start()));

@@ -317,3 +317,15 @@ fn sends_linger_for_others_but_not_if_all_clients_wait() {
         assert_eq!(sent, expected, "{clients:?}");
     }
 }
+
+#[test]
+fn gauges_leave_out_partitions_to_which_a_node_only_forwards_sends() {
+    let config = Config { partitions: 1, ..Config::default() };
+    let mut cluster = Cluster::new(&["n1", "n2", "n3", "n4"], config);
+    let other = cluster.without_a_replica();
+    cluster.send(other, 0, 0);
+    cluster.run_for(A_WHILE);
+    let gauges = ["kafka_partitions", "kafka_partitions_leaderless"];
+    let of = |name| gauges.map(|gauge| cluster.metric(name, gauge, &[]));
+    assert_eq!((of(other), of(cluster.leader())), ([0.0, 0.0], [1.0, 0.0]));
+}
