@@ -11,7 +11,7 @@ fn all_faults() -> Sweep {
 
 #[test]
 fn sweep() {
-    all_faults().test(10, |_| UniqueIds::default());
+    all_faults().test(4, |_| UniqueIds::default());
 }
 
 /// A small run in which two nodes once made ids of the time alone.

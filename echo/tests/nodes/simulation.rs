@@ -22,7 +22,7 @@ fn bearable_faults() -> Sweep {
 
 #[test]
 fn sweep() {
-    bearable_faults().test(10, |_| Echo);
+    bearable_faults().test(4, |_| Echo);
 }
 
 /// A small run in which a node once changed the value.
@@ -35,7 +35,7 @@ fn regressions() {
 #[test]
 fn sweep_on_bad_hardware() {
     let hardware = [Fault::SlowDisk, Fault::StalledDisk, Fault::Drift, Fault::SlowLink];
-    Sweep::new(workload::Echo::default(), FAULTS.into_iter().chain(hardware)).test(5, |_| Echo);
+    Sweep::new(workload::Echo::default(), FAULTS.into_iter().chain(hardware)).test(2, |_| Echo);
 }
 
 #[test]

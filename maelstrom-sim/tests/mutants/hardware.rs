@@ -154,7 +154,7 @@ fn only(fault: Fault) -> Sweep {
 fn a_generator_that_persists_first_holds_on_any_disk() {
     let all = Fault::ALL.into_iter().chain(Fault::HARDWARE);
     let good = |_: &NodeId| Counter::new(Mutation::None);
-    Sweep::new(UniqueIds::default(), all).test(8, good);
+    Sweep::new(UniqueIds::default(), all).test(3, good);
 }
 
 #[test]
