@@ -203,6 +203,17 @@ pub struct Latency {
     pub dist: LatencyDist,
 }
 
+impl fmt::Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mean = self.mean_ms;
+        match self.dist {
+            LatencyDist::Constant => write!(f, "{mean} ms"),
+            LatencyDist::Uniform => write!(f, "0 to {} ms", mean.saturating_mul(2)),
+            LatencyDist::Exponential => write!(f, "{mean} ms on average, exponential"),
+        }
+    }
+}
+
 /// A distribution of latencies. [`Options`] shows it in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LatencyDist {

@@ -20,7 +20,7 @@ fn sweep() {
 /// Runs stored smaller runs that once failed. In this one, a node kept no records and crashed.
 #[test]
 fn regressions() {
-    all_faults().test_regressions("tests/regressions", |_| SetNode::default());
+    all_faults().test_regressions("tests/regressions/g-set", |_| SetNode::default());
 }
 
 /// Bad disks, slow links, losses of power and clocks that drift come on top of all other faults.

@@ -59,6 +59,7 @@
 ///
 /// #[derive(Deserialize)]
 /// #[serde(rename_all = "snake_case")]
+/// #[allow(clippy::large_enum_variant, reason = "one at a time, and gossip is the commonest")]
 /// enum Payload {
 ///     Add { word: Word },
 ///     Gossip(gossip::Message<Words>),

@@ -272,14 +272,17 @@ fn describe_plan(about: &str, options: &Options) -> String {
     let mut about = if about.is_empty() { String::new() } else { format!("{about}\n") };
     if let Some(kept) = &options.operations {
         let kept = ranges(kept);
-        about.push_str(&format!("Of the client operations before the final ones, counted from 0, only these run: {kept}\n"));
+        about.push_str(&format!(
+            "Of the planned client operations, numbered from 0, only these run: {kept}. The final ones \
+             run as well.\n"
+        ));
     }
+    let (nodes, rate, latency) = (options.nodes.len(), options.rate, options.latency);
+    let s = if nodes == 1 { "" } else { "s" };
+    let schedule = Schedule::new(options);
     format!(
-        "{} nodes, {:.0} operations per second, latency {:?}\n{about}What the nemesis does:\n{}",
-        options.nodes.len(),
-        options.rate,
-        options.latency,
-        Schedule::new(options)
+        "{nodes} node{s}, operations per second: {rate:.0}, latency: {latency}\n{about}What the \
+         nemesis does:\n{schedule}"
     )
 }
 

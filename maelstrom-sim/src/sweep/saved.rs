@@ -89,14 +89,18 @@ impl SavedCase {
     ///
     /// # Errors
     ///
-    /// A message, if the folder does not exist, or if a file cannot be read or belongs to another
-    /// sweep.
+    /// A message, if the folder does not exist or has a folder, or if a file cannot be read or
+    /// belongs to another sweep.
     pub(super) fn read_all(folder: &Path, sweep: &str) -> Result<Vec<(PathBuf, Self)>, String> {
         let cannot = |error: io::Error| format!("cannot read {}: {error}", folder.display());
         let entries = fs::read_dir(folder).map_err(cannot)?;
         let paths: io::Result<Vec<PathBuf>> =
             entries.map(|entry| entry.map(|entry| entry.path())).collect();
         let mut paths = paths.map_err(cannot)?;
+        if let Some(inner) = paths.iter().find(|path| path.is_dir()) {
+            let (folder, inner) = (folder.display(), inner.display());
+            return Err(format!("{folder} has a folder, {inner}: no test would run its files"));
+        }
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         paths.sort();
         if paths.is_empty() {

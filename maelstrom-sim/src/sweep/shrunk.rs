@@ -285,16 +285,17 @@ impl Sweep {
 
     /// Explains how to keep a file of this sweep.
     fn how_to_keep(&self, name: &str) -> String {
-        if name == self.workload.name() {
-            return "copy it to tests/regressions/, for Sweep::test_regressions".to_owned();
-        }
-        if name == self.name() {
-            return format!("copy it to tests/regressions/{name}/, for Sweep::test_regressions");
-        }
+        let method = if name == self.name() {
+            "Sweep::test_regressions".to_owned()
+        } else {
+            format!(
+                "Sweep::test_case_regressions with the name {name:?} and the case of this test (or \
+                 Sweep::test_snapshot_regressions, if this is Sweep::test_snapshots)"
+            )
+        };
         format!(
-            "copy it to tests/regressions/{name}/, for Sweep::test_case_regressions with the name \
-             {name:?} and the case of this test (or Sweep::test_snapshot_regressions, if this is \
-             Sweep::test_snapshots)"
+            "copy it to tests/regressions/{name}/, and run that folder in a test of its own, with this \
+             sweep and {method}"
         )
     }
 

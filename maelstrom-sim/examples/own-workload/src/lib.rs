@@ -196,14 +196,14 @@ mod tests {
     #[test]
     fn regressions() {
         Sweep::new(Fencing::default(), Fault::ALL)
-            .test_regressions("tests/regressions", |_| Tokens::new());
+            .test_regressions("tests/regressions/fencing", |_| Tokens::new());
     }
 
     #[test]
     #[should_panic(expected = "was given")]
     fn a_regression_fails_while_the_mistake_is_there() {
         Sweep::new(Fencing::default(), Fault::ALL)
-            .test_regressions("tests/regressions", |_| Tokens::local());
+            .test_regressions("tests/regressions/fencing", |_| Tokens::local());
     }
 
     #[test]

@@ -128,7 +128,7 @@ fn a_test_that_fails_tells_of_the_smaller_run_first_and_keeps_it_and_it_replays(
     let page = path.with_extension("").join("report.html");
     let parts = [
         "I have had enough",
-        "\n1 nodes, ",
+        "\n1 node, operations per second: ",
         &format!("\nA report of it is in {}\n", page.canonicalize().unwrap().display()),
         "shows the same (panic: I have had enough)",
         "\nbefore: ",
@@ -206,6 +206,13 @@ fn regressions(folder: &Path, wrong: Wrong) -> Option<String> {
 fn every_file_of_a_folder_runs_and_a_finding_of_any_fails() {
     let folder = tempfile::tempdir().unwrap();
     assert!(regressions(folder.path(), Wrong::Answer).unwrap().contains("there is no *.json in"));
+    // The folder of another sweep, which this test would silently leave out.
+    let inner = folder.path().join("echo-hardware");
+    std::fs::create_dir(&inner).unwrap();
+    assert!(
+        regressions(folder.path(), Wrong::Answer).unwrap().contains("no test would run its files")
+    );
+    std::fs::remove_dir(inner).unwrap();
     let (_, shrunk) = shrunk(Wrong::Answer);
     let first = shrunk.case.write(folder.path()).unwrap();
     let second = folder.path().join("second.json");
