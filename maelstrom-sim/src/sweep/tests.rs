@@ -365,7 +365,10 @@ fn a_handler_that_never_returns_ends_the_process_and_is_named() {
         ("echo, seed 3: the handler of n0, called after ", " has not returned for 300ms\n");
     assert!(stderr.contains(start) && stderr.contains(end), "{stderr}");
     let (plan, again) = stderr.split_once("\nabout\nWhat the nemesis does:\n").unwrap();
-    assert!(plan.contains(" node, operations per second: ") && again.trim_end().ends_with("\nagain"), "{stderr}");
+    assert!(
+        plan.contains(" node, operations per second: ") && again.trim_end().ends_with("\nagain"),
+        "{stderr}"
+    );
 }
 
 #[test]
