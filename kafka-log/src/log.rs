@@ -450,11 +450,15 @@ impl PartitionLog {
     }
 }
 
-/// The position of the `nth` of `count` items that are spread evenly over a range of positions.
+/// The position of the `nth` of `count` items that are spread evenly over a range of positions. It is
+/// before the end of the range even if the range is empty: a snapshot looks for deleted items only
+/// before the first entry.
 fn spread(range: Range<Position>, nth: u64, count: u64) -> Position {
     let length = range.end.saturating_sub(range.start);
     let before = u128::from(length).saturating_mul(nth.into()).checked_div(count.into());
-    range.start.saturating_add(before.and_then(|before| before.try_into().ok()).unwrap_or(0))
+    let at =
+        range.start.saturating_add(before.and_then(|before| before.try_into().ok()).unwrap_or(0));
+    at.min(range.end.saturating_sub(1))
 }
 
 #[cfg(test)]
