@@ -44,6 +44,8 @@ pub(super) struct Core {
     pub(super) msg_id: Option<Option<MsgId>>,
     /// True if the payload has no variant for the type.
     pub(super) is_unknown_type: bool,
+    /// The payload's field that was refused, if one was.
+    pub(super) refused: String,
 }
 
 impl Core {
@@ -97,7 +99,9 @@ pub(super) type RawField<'de> = (&'de str, &'de RawValue);
 /// The payload's fields: first those in `early`, then the rest of `map`.
 pub(super) struct Fields<'f, 'de, M> {
     early: std::slice::Iter<'f, RawField<'de>>,
-    /// The value that belongs to the last key from `early`.
+    /// The last key. Empty if it had escapes.
+    key: &'de str,
+    /// The value that belongs to it, if it is from `early`.
     value: Option<&'de RawValue>,
     map: M,
     core: &'f mut Core,
@@ -105,7 +109,7 @@ pub(super) struct Fields<'f, 'de, M> {
 
 impl<'f, 'de, M: MapAccess<'de>> Fields<'f, 'de, M> {
     pub(super) fn new(early: &'f [RawField<'de>], map: M, core: &'f mut Core) -> Self {
-        Self { early: early.iter(), value: None, map, core }
+        Self { early: early.iter(), key: "", value: None, map, core }
     }
 
     /// The next field of the payload in `map`.
@@ -136,14 +140,18 @@ impl<'de, M: MapAccess<'de>> MapAccess<'de> for Fields<'_, 'de, M> {
         seed: K,
     ) -> Result<Option<K::Value>, M::Error> {
         if let Some(&(key, value)) = self.early.next() {
-            self.value = Some(value);
+            (self.key, self.value) = (key, Some(value));
             return seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some);
         }
         match self.next_name()? {
             Some(Cow::Borrowed(key)) => {
+                self.key = key;
                 seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some)
             }
-            Some(Cow::Owned(key)) => seed.deserialize(StrDeserializer::new(&key)).map(Some),
+            Some(Cow::Owned(key)) => {
+                self.key = "";
+                seed.deserialize(StrDeserializer::new(&key)).map(Some)
+            }
             None => Ok(None),
         }
     }
@@ -158,7 +166,10 @@ impl<'de, M: MapAccess<'de>> MapAccess<'de> for Fields<'_, 'de, M> {
                 json.end().map_err(M::Error::custom)?;
                 Ok(value)
             }
-            None => self.map.next_value_seed(seed),
+            None => {
+                let (key, core) = (self.key, &mut *self.core);
+                self.map.next_value_seed(seed).inspect_err(|_| key.clone_into(&mut core.refused))
+            }
         }
     }
 }

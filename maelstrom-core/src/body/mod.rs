@@ -118,7 +118,7 @@ pub fn decode<'de, P: Deserialize<'de>>(
     let payload = json.deserialize_map(Payload { kind, core: &mut core, payload: PhantomData });
     payload.map_err(|error| match core.is_unknown_type {
         true => DecodeError::UnknownType(kind.to_owned()),
-        false => malformed(body, &error),
+        false => malformed(body, &error, &core.refused),
     })
 }
 
@@ -133,7 +133,7 @@ pub(crate) fn decode_header<'de>(body: &'de RawValue) -> Result<Header<'de>, Dec
     if !body.starts_with('{') {
         return Err(DecodeError::Malformed("the body is not an object".into()));
     }
-    serde_json::from_str(body).map_err(|error| malformed(body, &error))
+    serde_json::from_str(body).map_err(|error| malformed(body, &error, ""))
 }
 
 /// Reads a body as an enum whose variant is `kind`.
@@ -155,11 +155,13 @@ impl<'de, P: Deserialize<'de>> Visitor<'de> for Payload<'_, 'de, P> {
     }
 }
 
-/// A text for people that names the field and its problem. It has no line and no column, because a
+/// A text for people that names the field and its problem. `field`: the payload's field, if it is
+/// known, for an error whose position does not tell it. The text has no line and no column, because a
 /// message is always one line.
-fn malformed(body: &str, error: &serde_json::Error) -> DecodeError {
+fn malformed(body: &str, error: &serde_json::Error, field: &str) -> DecodeError {
     let (path, text) = (path::path(body, error), error.to_string());
-    let text = text.split(" at line ").next().unwrap_or(&text);
+    let text = text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text);
+    let path = if path.is_empty() { field } else { &path };
     DecodeError::Malformed(match path.is_empty() {
         true => text.to_owned(),
         false => format!("field `{path}`: {text}"),

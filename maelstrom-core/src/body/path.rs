@@ -2,10 +2,14 @@
 //!
 //! serde_json tells the position at which it stopped. The path follows from it, so no second pass
 //! through the types of a payload is needed. An error of a type's own, such as one of
-//! `#[serde(try_from)]`, comes up only after serde_json has read on: inside a list, the path then
-//! ends at the list.
+//! `#[serde(try_from)]`, comes up only after serde_json has read on. So inside a list, or in the last
+//! field of an object, the path then ends at the list or the object.
 
 use std::borrow::Cow;
+
+/// serde_json enters no more objects and lists inside each other than this. It skips deeper ones if
+/// no field asks for them.
+const DEPTH_MAX: usize = 128;
 
 /// An object or a list that contains the position.
 struct Open<'a> {
@@ -22,7 +26,11 @@ struct Open<'a> {
 pub(super) fn path(json: &str, error: &serde_json::Error) -> String {
     let line = error.line().saturating_sub(1);
     let start: usize = json.split_inclusive('\n').take(line).map(str::len).sum();
-    let read = json.get(..start.saturating_add(error.column())).unwrap_or(json).trim_end();
+    let mut end = start.saturating_add(error.column()).min(json.len());
+    while !json.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    let read = json.get(..end).unwrap_or_default().trim_end();
     let mut open = opened(read);
     // The only values that serde_json refuses before it reads them.
     let text = error.to_string();
@@ -49,10 +57,18 @@ pub(super) fn path(json: &str, error: &serde_json::Error) -> String {
 /// The objects and lists that are open at the end of this part of a JSON text.
 fn opened(read: &str) -> Vec<Open<'_>> {
     let mut open: Vec<Open<'_>> = Vec::new();
+    // The objects and lists that are open beyond the maximum depth: only their number is of use.
+    let mut deeper = 0_usize;
     let mut rest = read;
     while let Some(first) = rest.bytes().next() {
         let (token, after) = rest.split_at_checked(token_len(rest)).unwrap_or((rest, ""));
         rest = after;
+        let opens = matches!(first, b'{' | b'[');
+        let closes = matches!(first, b'}' | b']');
+        if deeper > 0 || (opens && open.len() >= DEPTH_MAX) {
+            deeper = deeper.saturating_add(usize::from(opens)).saturating_sub(usize::from(closes));
+            continue;
+        }
         match (first, open.last_mut()) {
             (b' ' | b'\t' | b'\r' | b'\n' | b':', _) => continue,
             (b'}' | b']', _) => {
@@ -67,7 +83,7 @@ fn opened(read: &str) -> Vec<Open<'_>> {
             (_, Some(last)) => last.has_value = true,
             (_, None) => {}
         }
-        if matches!(first, b'{' | b'[') {
+        if opens {
             open.push(Open { key: None, index: 0, is_list: first == b'[', has_value: false });
         }
     }
@@ -140,9 +156,27 @@ mod tests {
             (r#"{"pair":[1,[]]}"#, "pair[1]"),
             (r#"{"text":"a","more":1}"#, ""),
             (r#"[[1]]"#, "[0]"),
+            // The position is inside a character: serde_json reads a byte too many.
+            (r#"{"text":"\ud800é","number":1}"#, "text"),
         ] {
             let error = serde_json::from_str::<Fields>(json).unwrap_err();
             assert_eq!(path(json, &error), expected, "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_that_no_field_asks_for_takes_little_memory_and_hides_no_path() {
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "only errors matter")]
+        struct Lenient {
+            number: u8,
+        }
+        for depth in [DEPTH_MAX - 2, DEPTH_MAX, 100_000] {
+            let (start, end) = (r#"{"a":["#.repeat(depth / 2), "]}".repeat(depth / 2));
+            let json = format!(r#"{{"more":{start}{end},"list":[{{}}],"number":"x"}}"#);
+            let error = serde_json::from_str::<Lenient>(&json).unwrap_err();
+            assert_eq!(path(&json, &error), "number", "{depth} levels");
+            assert!(opened(&json[..json.len() / 2]).len() <= DEPTH_MAX);
         }
     }
 
