@@ -165,7 +165,7 @@ fn run(
 ) -> (World, Option<Panic>) {
     let (budget, running) = limits.unzip();
     let mut simulation = Simulation::new(test, build, running);
-    let watch = budget.map(|budget| (budget, Stopwatch::start()));
+    let watch = budget.map(|budget| (budget, Stopwatch::start(GAP_MAX)));
     let mut steps = 0_u32;
     while !simulation.world.is_done() {
         simulation.step();
@@ -464,27 +464,32 @@ pub(crate) fn text_of(panic: &Panic) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".into())
 }
 
-/// The most that the time between two looks at a stopwatch counts. A process that is suspended for
-/// long does not work meanwhile.
-const GAP_MAX: Duration = Duration::from_secs(30);
+/// The most that the time between two looks at the budget of a run counts. A process that is
+/// suspended for long does not work meanwhile.
+const GAP_MAX: Duration = Duration::from_secs(5);
 
 /// Measures how long a run works. It can only end a run, and influences nothing else.
 pub(crate) struct Stopwatch {
+    gap_max: Duration,
     looked: Cell<Instant>,
     worked: Cell<Duration>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "a budget is about real time")]
 impl Stopwatch {
-    pub(crate) fn start() -> Self {
-        Self { looked: Cell::new(Instant::now()), worked: Cell::default() }
+    /// Starts. Of the time between two looks, only `gap_max` counts.
+    pub(crate) fn start(gap_max: Duration) -> Self {
+        Self { gap_max, looked: Cell::new(Instant::now()), worked: Cell::default() }
     }
 
-    /// The time since the start, without that in which the process was suspended.
+    /// The time since the start. Of a time in which the process was suspended, little counts.
     pub(crate) fn elapsed(&self) -> Duration {
-        let now = Instant::now();
+        self.elapsed_at(Instant::now())
+    }
+
+    fn elapsed_at(&self, now: Instant) -> Duration {
         let gap = now.saturating_duration_since(self.looked.replace(now));
-        self.worked.set(self.worked.get().saturating_add(gap.min(GAP_MAX)));
+        self.worked.set(self.worked.get().saturating_add(gap.min(self.gap_max)));
         self.worked.get()
     }
 }

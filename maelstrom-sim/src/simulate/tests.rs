@@ -371,3 +371,11 @@ fn too_much_for_a_node_that_is_paused_or_down_ends_the_test() {
         assert_eq!((flood.to.as_ref(), flood.most.as_ref()), ("n0", Some(&("n1".into(), 1))));
     }
 }
+
+#[test]
+fn a_process_that_stood_still_for_long_has_not_worked_meanwhile() {
+    let (watch, secs) = (Stopwatch::start(Duration::from_secs(5)), Duration::from_secs);
+    let start = watch.looked.get();
+    let worked = |at: u64| watch.elapsed_at(start + secs(at));
+    assert_eq!([worked(2), worked(4), worked(604), worked(605)], [2, 4, 9, 10].map(secs));
+}

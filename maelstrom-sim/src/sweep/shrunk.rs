@@ -86,7 +86,7 @@ impl Sweep {
             return None;
         }
         let seed = finding.seed;
-        let watch = Stopwatch::start();
+        let watch = Stopwatch::start(Duration::MAX);
         let run = |changes: &Changes| {
             let budget = Budget {
                 messages: finding.size.messages.saturating_add(MORE_MESSAGES),

@@ -122,6 +122,9 @@ mod tests {
             (r#"{"messages":[]}"#, "its type is not `read_ok`"),
             (r#"{"type":"read_ok","messages":{}}"#, "`messages` is not a list"),
             (r#"{"type":"read_ok","messages":[],"more":1}"#, "`more` has no place in it"),
+            (r#"{"type":"read_ok","msg_id":null,"messages":[]}"#, "`msg_id` is not an integer"),
+            (r#"{"type":"read_ok","msg_id":"7","messages":[]}"#, "`msg_id` is not an integer"),
+            (r#"{"type":"read_ok","msg_id":1.5,"messages":[]}"#, "`msg_id` is not an integer"),
         ] {
             let (kind, error) = read(bad);
             assert_eq!(kind, OpType::Info, "{bad}");

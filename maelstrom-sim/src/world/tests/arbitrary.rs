@@ -88,7 +88,13 @@ fn answer() -> impl Strategy<Value = Answer> {
 }
 
 /// The body of a reply. `None`: there is no reply.
-fn reply(request: &Value, answer: &Answer, values: &[String], nth: u64) -> Option<String> {
+fn reply(
+    workload: &str,
+    request: &Value,
+    answer: &Answer,
+    values: &[String],
+    nth: u64,
+) -> Option<String> {
     let (kind, id) = (request["type"].as_str().unwrap_or_default(), &request["msg_id"]);
     let value = match answer {
         Answer::Nothing => return None,
@@ -112,9 +118,11 @@ fn reply(request: &Value, answer: &Answer, values: &[String], nth: u64) -> Optio
         },
     };
     let field = match kind {
-        "init" | "topology" | "broadcast" | "add" | "commit_offsets" => String::new(),
+        "init" | "topology" | "broadcast" | "add" | "commit_offsets" | "write" | "cas" => {
+            String::new()
+        }
         "read" => {
-            let name = if value.starts_with('[') { "messages" } else { "value" };
+            let name = if workload == "broadcast" { "messages" } else { "value" };
             format!(r#","{name}":{value}"#)
         }
         "echo" => format!(r#","echo":{value}"#),
@@ -143,7 +151,7 @@ fn run(workload: &Arc<dyn Workload>, answers: &[Answer], values: &[String], seed
             let at = usize::try_from(nth).unwrap() % answers.len();
             let answer = if is_start { &Answer::Right } else { &answers[at] };
             nth += 1;
-            if let Some(body) = reply(body, answer, values, nth) {
+            if let Some(body) = reply(workload.name(), body, answer, values, nth) {
                 let (src, dest) = (node.as_ref(), &asked["src"]);
                 let line = format!(r#"{{"src":"{src}","dest":{dest},"body":{body}}}"#);
                 world.node_said(now, &node, line.as_bytes());
