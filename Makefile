@@ -100,9 +100,9 @@ kafka-log-5c: ## 5c: The same with < 0.95 msgs/op
 	@$(check) 5c kafka $(bin)/kafka-log --max-msgs-per-op 0.95 -- --node-count 2 $(kafka_fast) $(node_args)
 
 .PHONY: kafka-log-linger
-kafka-log-linger: ## 5c with messages collected for 5 ms: < 0.6 msgs/op
+kafka-log-linger: ## 5c with messages collected for 5 ms: < 0.45 msgs/op
 	$(call build,kafka-log)
-	@$(check) 5c-linger kafka $(bin)/kafka-log --max-msgs-per-op 0.6 -- --node-count 2 $(kafka_fast) \
+	@$(check) 5c-linger kafka $(bin)/kafka-log --max-msgs-per-op 0.45 -- --node-count 2 $(kafka_fast) \
 	  -- --linger 5ms $(ARGS)
 
 .PHONY: kafka-log-partition

@@ -61,7 +61,7 @@ fn sweep_on_bad_hardware() {
     let faults = Fault::ALL.into_iter().chain(Fault::HARDWARE);
     Sweep::new(workload::Broadcast::default(), faults).test_cases(
         "broadcast-hardware",
-        1,
+        2,
         |test| Case::new(test, |_: &NodeId| Broadcast::default()),
     );
 }
@@ -85,12 +85,12 @@ fn sweep_with_small_logs_and_batches() {
     let node = |_: &NodeId| Broadcast::new(config.clone());
     all_faults()
         .expecting(marks)
-        .test_cases("broadcast-small-logs", 1, |test| Case::new(test, node));
+        .test_cases("broadcast-small-logs", 2, |test| Case::new(test, node));
 }
 
 #[test]
 fn sweep_with_snapshots() {
-    all_faults().test_snapshots("broadcast-snapshots", 1, |_| Broadcast::default());
+    all_faults().test_snapshots("broadcast-snapshots", 2, |_| Broadcast::default());
 }
 
 /// Links carry few bytes a second, and lines are short. A node with much to send falls behind, and
@@ -98,7 +98,7 @@ fn sweep_with_snapshots() {
 #[test]
 fn sweep_on_slow_links() {
     let line_bytes_max = 8 << 10;
-    all_faults().test_cases("broadcast-slow-links", 1, |mut test| {
+    all_faults().test_cases("broadcast-slow-links", 2, |mut test| {
         let bandwidths = [3_000, 10_000, 50_000];
         let nth = usize::try_from(test.options.seed % 3).unwrap();
         test.options.bandwidth = Some(bandwidths[nth]);
@@ -112,7 +112,7 @@ fn sweep_on_slow_links() {
 /// Most values are small. Some take up to half of a line, the most that a node accepts.
 #[test]
 fn sweep_with_large_values() {
-    all_faults().test_cases("broadcast-large", 1, with_large_values);
+    all_faults().test_cases("broadcast-large", 2, with_large_values);
 }
 
 fn with_large_values(mut test: Test) -> Case<impl FnMut(&NodeId) -> Broadcast> {
@@ -150,7 +150,7 @@ impl Replicated for Broadcast {
 #[test]
 fn sweep_with_restored_folders() {
     let marks = MARKS.iter().chain(LOG_MARKS).chain(RESTORE_MARKS).copied();
-    all_faults().expecting(marks).test_cases("broadcast-restored", 1, |test| {
+    all_faults().expecting(marks).test_cases("broadcast-restored", 2, |test| {
         restored(test, false, |_| Broadcast::default())
     });
 }

@@ -60,7 +60,7 @@ fn regressions() {
 fn sweep_on_bad_hardware() {
     let faults = Fault::ALL.into_iter().chain(Fault::HARDWARE);
     Sweep::new(workload::GCounter::default(), faults)
-        .test_cases("g-counter-hardware", 1, |test| Case::new(test, counter));
+        .test_cases("g-counter-hardware", 2, |test| Case::new(test, counter));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn forged_messages_are_noticed_without_keys() {
 #[test]
 fn sweep_with_snapshots() {
     let sweep = Sweep::new(workload::GCounter::default(), Fault::ALL);
-    sweep.test_snapshots("g-counter-snapshots", 1, counter);
+    sweep.test_snapshots("g-counter-snapshots", 2, counter);
 }
 
 /// Links carry few bytes a second, and lines are short. A node with much to send falls behind, and
@@ -88,7 +88,7 @@ fn sweep_on_slow_links() {
     let line_bytes_max = 8 << 10;
     Sweep::new(workload::GCounter::default(), Fault::ALL).test_cases(
         "g-counter-slow-links",
-        1,
+        2,
         |mut test| {
             let bandwidths = [3_000, 10_000, 50_000];
             let nth = usize::try_from(test.options.seed % 3).unwrap();
@@ -110,7 +110,7 @@ fn sweep_with_large_values() {
     let line_bytes_max = LINE_BYTES_MIN;
     Sweep::new(workload::GCounter::default(), Fault::ALL).test_cases(
         "g-counter-large",
-        1,
+        2,
         |mut test| {
             let seed = usize::try_from(test.options.seed).unwrap();
             test.options.bandwidth = Some([200_000, 500_000, 2_000_000][seed % 3]);
@@ -146,7 +146,7 @@ impl Replicated for GCounter {
 fn sweep_with_restored_folders() {
     Sweep::new(workload::GCounter::default(), Fault::ALL).test_cases(
         "g-counter-restored",
-        1,
+        2,
         |test| restored(test, false, counter),
     );
 }

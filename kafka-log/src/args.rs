@@ -147,10 +147,11 @@ pub struct LogArgs {
 }
 
 impl LogArgs {
-    /// The configuration of a node that reads lines of up to `line_bytes_max` bytes, where up to
-    /// `pending_bytes` may wait. All nodes of its cluster must read lines of that length.
+    /// The configuration of a node where up to `pending_bytes` may wait. All nodes of its cluster
+    /// must read lines of up to [`LINE_BYTES_MAX`] bytes. A node that reads longer ones sends none,
+    /// since its peers may not read them.
     #[must_use]
-    pub fn config(&self, line_bytes_max: usize, pending_bytes: usize) -> Config {
+    pub fn config(&self, pending_bytes: usize) -> Config {
         Config {
             partitions: self.partitions,
             replication: self.replication_factor,
@@ -164,7 +165,6 @@ impl LogArgs {
             },
             batch_bytes: self.batch_bytes,
             poll_bytes: self.poll_bytes,
-            packet_bytes: line_bytes_max / 2,
             pending_bytes,
             unclean_recovery: self.unclean_recovery,
             ..Config::default()

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use maelstrom_core::NodeId;
 
-/// A client that was silent for longer may be gone.
+/// A client that was silent for longer may be gone. With a long linger, so are clients that were
+/// silent for twice as long as that.
 const ACTIVE_FOR: Duration = Duration::from_millis(50);
 
 /// A node remembers no more clients. With so many active ones, it does not look at each of them.
@@ -30,36 +31,45 @@ struct Client {
 }
 
 /// The clients that a node heard lately, in the order in which it heard them.
-#[derive(Debug, Default)]
-pub(crate) struct Clients(VecDeque<Client>);
+#[derive(Debug)]
+pub(crate) struct Clients {
+    heard: VecDeque<Client>,
+    /// How long a client counts after its last request.
+    active_for: Duration,
+}
 
 impl Clients {
+    /// No clients yet, at a node with this `--linger`.
+    pub(crate) fn new(linger: Duration) -> Self {
+        let active_for = ACTIVE_FOR.max(linger.saturating_mul(2));
+        Self { heard: VecDeque::new(), active_for }
+    }
+
     /// Notes a request of a client. `waits`: true if the client already waits for an answer.
     pub(crate) fn hear(&mut self, now: Duration, id: &NodeId, waits: bool) {
-        while self.0.front().is_some_and(|client| !client.is_active(now)) {
-            self.0.pop_front();
+        while self.heard.front().is_some_and(|client| !self.is_active(client, now)) {
+            self.heard.pop_front();
         }
-        let known = self.0.iter().position(|client| client.id == *id);
-        let known = known.and_then(|at| self.0.remove(at));
+        let known = self.heard.iter().position(|client| client.id == *id);
+        let known = known.and_then(|at| self.heard.remove(at));
         let pipelines = waits || known.is_some_and(|client| client.pipelines);
-        self.0.push_back(Client { id: id.clone(), heard: now, pipelines });
-        if self.0.len() > CLIENTS_MAX {
-            self.0.pop_front();
+        self.heard.push_back(Client { id: id.clone(), heard: now, pipelines });
+        if self.heard.len() > CLIENTS_MAX {
+            self.heard.pop_front();
         }
+    }
+
+    fn is_active(&self, client: &Client, now: Duration) -> bool {
+        now.saturating_sub(client.heard) <= self.active_for
     }
 
     /// True if no request can come before a client has got an answer. `waits`: true for a client
     /// that waits for one.
     pub(crate) fn all_wait(&self, now: Duration, waits: impl Fn(&NodeId) -> bool) -> bool {
-        let is_blocked =
-            |client: &Client| !client.is_active(now) || (!client.pipelines && waits(&client.id));
-        self.0.len() < CLIENTS_MAX && self.0.iter().all(is_blocked)
-    }
-}
-
-impl Client {
-    fn is_active(&self, now: Duration) -> bool {
-        now.saturating_sub(self.heard) <= ACTIVE_FOR
+        let is_blocked = |client: &Client| {
+            !self.is_active(client, now) || (!client.pipelines && waits(&client.id))
+        };
+        self.heard.len() < CLIENTS_MAX && self.heard.iter().all(is_blocked)
     }
 }
 
@@ -73,7 +83,7 @@ mod tests {
 
     /// The clients after requests, each with its time, its client, and whether the client waits.
     fn after<'a>(requests: impl IntoIterator<Item = (u64, &'a str, bool)>) -> Clients {
-        let mut clients = Clients::default();
+        let mut clients = Clients::new(Duration::ZERO);
         for (at, id, waits) in requests {
             clients.hear(ms(at), &id.into(), waits);
         }
@@ -97,6 +107,16 @@ mod tests {
     }
 
     #[test]
+    fn a_client_counts_for_longer_where_items_linger_longer() {
+        for (linger, counts_for) in [(0, 50), (25, 50), (100, 200)] {
+            let mut clients = Clients::new(ms(linger));
+            clients.hear(ms(0), &"c1".into(), false);
+            let all_wait = |at| clients.all_wait(ms(at), |_| false);
+            assert!(!all_wait(counts_for) && all_wait(counts_for + 1), "{linger} ms");
+        }
+    }
+
+    #[test]
     fn a_client_that_does_not_wait_for_its_answers_is_never_waited_out() {
         let mut clients = after([(0, "c1", false), (1, "c1", true), (2, "c1", false)]);
         assert!(!clients.all_wait(ms(2), |_| true));
@@ -113,7 +133,7 @@ mod tests {
         {
             let clients = after(names.iter().take(count).map(|name| (0, name.as_str(), false)));
             assert_eq!(clients.all_wait(ms(0), |_| true), expected, "{count} clients");
-            assert!(clients.0.len() <= CLIENTS_MAX);
+            assert!(clients.heard.len() <= CLIENTS_MAX);
         }
     }
 }

@@ -156,7 +156,7 @@ impl KafkaLog {
         let next =
             next.or_else(|| lead.expanded_in_sync(now, high, end, |node| self.live_replica(node)));
         if let Some(next) = next {
-            lead.propose(&next);
+            lead.note_proposal(&next);
             return Some((lead.record().clone(), next));
         }
         let times = [lead.stalled_at(), lead.may_join_at(now)].into_iter().flatten();

@@ -549,7 +549,7 @@ impl Leader {
 
     /// Prepares for a compare-and-set to `record`. From now on, replicas that are in sync in
     /// `record` must have an entry before it is committed.
-    pub fn propose(&mut self, record: &Metadata) {
+    pub fn note_proposal(&mut self, record: &Metadata) {
         if self.rules.hold(Rule::CountProposed) {
             self.proposed.extend(record.in_sync.iter().cloned());
         }

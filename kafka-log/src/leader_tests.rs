@@ -107,6 +107,7 @@ fn nothing_is_committed_while_too_few_are_in_sync() {
     });
 }
 
+/// KIP-320: a follower that does not know of the election yet acknowledges to a new leader.
 #[test]
 fn an_acknowledgement_counts_in_its_epoch_only() {
     depends_on(Rule::CheckAckEpoch, |rules| {
@@ -166,6 +167,21 @@ fn a_replica_that_joins_must_have_the_entries_committed_meanwhile() {
     });
 }
 
+/// KIP-903: a replica comes back with an empty disk while the change that lets it in is under way.
+#[test]
+fn a_replica_that_joins_and_loses_its_records_counts_for_nothing() {
+    depends_on(Rule::CheckIncarnation, |rules| {
+        let (log, mut leader) = (log_of(5), leader(&[2], 1, rules));
+        acknowledge(&mut leader, 2, &log, 5);
+        acknowledge(&mut leader, 3, &log, 5);
+        let record = let_in(&mut leader, 5, 5).unwrap();
+        leader.note_proposal(&record);
+        leader.reset_progress(&node(3), Some(33), 0);
+        acknowledge(&mut leader, 3, &log, 5);
+        leader.committed(5) == Some(0)
+    });
+}
+
 /// The leader told the other follower that it is the only one, so all that it has is committed.
 #[test]
 fn a_replica_joins_when_it_has_all_that_was_there_when_it_began_to() {
@@ -187,14 +203,14 @@ fn a_change_whose_outcome_is_not_known_counts() {
         let (log, mut leader) = (log_of(5), leader(&[2], 1, rules));
         acknowledge(&mut leader, 2, &log, 5);
         let next = leader.record().with(id(3));
-        leader.propose(&next);
+        leader.note_proposal(&next);
         leader.committed(5) == Some(0)
     });
     // Any later version settles the proposal.
     let (log, mut leader) = (log_of(5), leader(&[2], 1, Rules::default()));
     acknowledge(&mut leader, 2, &log, 5);
     let next = leader.record().with(id(3));
-    leader.propose(&next);
+    leader.note_proposal(&next);
     let other = leader.record().without(|_| false).unwrap();
     leader.adopt(other, secs(1));
     assert_eq!(leader.committed(5), Some(5));

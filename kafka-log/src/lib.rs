@@ -352,7 +352,7 @@ impl KafkaLog {
             links: BTreeMap::new(),
             sends: Sends::new(config.dedupe_window),
             polls: Polls::default(),
-            clients: Clients::default(),
+            clients: Clients::new(config.linger),
             traces: Traces::default(),
             // Every node reads lines of the default length.
             offsets_bytes_max: gossip.line_bytes_max.min(maelstrom_core::LINE_BYTES_MAX) / 2,
@@ -636,7 +636,7 @@ impl MessageHandler for KafkaLog {
                     self.tick_at = None;
                     // Only a tick does this. Otherwise each message of a chunk would, before the
                     // next sync.
-                    self.restart_next(node);
+                    self.write_next_floor_part(node);
                 }
             }
             Event::Gossip(tick) => return self.offsets.tick(node, tick),

@@ -28,6 +28,6 @@ fn main() -> anyhow::Result<()> {
         "--max-line-bytes: nodes of a log need at least {LINE_BYTES_MAX}"
     );
     let gossip = gossip.config(node.max_line_bytes(), GOSSIP_PERIOD_MIN)?;
-    let config = log.config(node.max_line_bytes(), node.max_pending_bytes());
+    let config = log.config(node.max_pending_bytes());
     node.run_with(&data, KafkaLog::new(config, gossip))
 }

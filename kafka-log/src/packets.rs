@@ -93,7 +93,7 @@ impl KafkaLog {
         }
         if received.is_new_life {
             node.mark(marks::NEW_LIFE);
-            self.peer_restarted(now, src);
+            self.forget_former_life(now, src);
         }
         if received.is_new_life || received.is_back {
             self.recover_with(now, src);
@@ -135,7 +135,7 @@ impl KafkaLog {
 
     /// The peer has begun a new life. This node must learn again which entries and watermarks the
     /// peer has.
-    fn peer_restarted(&mut self, now: Duration, peer: &NodeId) {
+    fn forget_former_life(&mut self, now: Duration, peer: &NodeId) {
         debug!(peer = %peer, "a peer has started");
         let incarnation = self.links.get(peer).and_then(crate::Link::incarnation);
         for id in self.led_for(peer) {
@@ -248,7 +248,7 @@ impl KafkaLog {
     }
 
     /// Writes the next part of a leader's floor, if a partition starts again.
-    pub(crate) fn restart_next(&mut self, node: &mut Node<Event>) {
+    pub(crate) fn write_next_floor_part(&mut self, node: &mut Node<Event>) {
         let Some(id) = self.partitions.restarting() else { return };
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         let committed = partition.high();

@@ -98,7 +98,7 @@ fn sweep_configurations() {
 /// Thousands of operations a second: packets are full, and sends wait for room.
 #[test]
 fn sweep_at_a_high_rate() {
-    all_faults().test_cases("kafka-high-rate", 1, |Test { workload, options }| {
+    all_faults().test_cases("kafka-high-rate", 2, |Test { workload, options }| {
         let config = Config { batch_bytes: 2_000, packet_bytes: 4_000, ..Config::default() };
         let options = Options {
             rate: 3_000.0,

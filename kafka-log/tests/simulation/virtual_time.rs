@@ -44,7 +44,7 @@ fn sweep() {
 fn sweep_on_bad_hardware() {
     let faults = Fault::ALL.into_iter().chain(Fault::HARDWARE);
     let sweep = Sweep::new(Kafka::default(), faults).expecting(MARKS.iter().copied());
-    sweep.test_cases("kafka-hardware", 1, |mut test| {
+    sweep.test_cases("kafka-hardware", 2, |mut test| {
         test.options.snapshot_part_bytes = test.options.seed.is_multiple_of(2).then_some(50);
         Case::new(test, |_: &NodeId| KafkaLog::default())
     });
@@ -62,7 +62,7 @@ fn forged_messages_are_noticed_without_keys() {
 
 #[test]
 fn sweep_with_snapshots() {
-    all_faults().test_snapshots("kafka-snapshots", 1, |_| KafkaLog::default());
+    all_faults().test_snapshots("kafka-snapshots", 2, |_| KafkaLog::default());
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_seed_gives_the_same_run_every_time() {
 /// returns a wrong message, no message appears twice, and no offset is used again.
 #[test]
 fn sweep_without_disks() {
-    all_faults().test_cases("kafka-no-disks", 1, |Test { workload, mut options }| {
+    all_faults().test_cases("kafka-no-disks", 2, |Test { workload, mut options }| {
         options.nemesis.insert(Fault::Crash);
         options.forgive_silence = true;
         if options.nodes.len() == 1 {
@@ -92,7 +92,7 @@ fn sweep_without_disks() {
 /// and no partition stays unavailable, even if that node was the last one in sync (KIP-966).
 #[test]
 fn sweep_with_one_bad_disk() {
-    all_faults().test_cases("kafka-bad-disk", 1, |test| {
+    all_faults().test_cases("kafka-bad-disk", 2, |test| {
         let test = with_one_bad_disk(test);
         let bad = test.options.nodes[0].clone();
         let build = move |id: &NodeId| Forgetful::with_two_in_sync(*id == bad, Config::default());
@@ -104,7 +104,7 @@ fn sweep_with_one_bad_disk() {
 /// so small that it gets the summary of the deleted entries in parts.
 #[test]
 fn sweep_of_a_follower_that_begins_anew() {
-    all_faults().test_cases("kafka-anew", 1, begins_anew);
+    all_faults().test_cases("kafka-anew", 2, begins_anew);
 }
 
 fn begins_anew(test: Test) -> Case<impl FnMut(&NodeId) -> Forgetful> {
@@ -133,7 +133,7 @@ fn seeds_with_small_packets_that_once_showed_a_mistake() {
 /// message is lost: the node is then a new replica, and does not lead before it has caught up.
 #[test]
 fn sweep_with_a_damaged_file() {
-    all_faults().test_cases("kafka-damaged", 1, |test| {
+    all_faults().test_cases("kafka-damaged", 2, |test| {
         let mut test = with_one_bad_disk(test);
         test.options.snapshot_part_bytes = test.options.seed.is_multiple_of(2).then_some(50);
         let bad = test.options.nodes[0].clone();
@@ -195,7 +195,7 @@ fn staged_case(test: Test, config: Config) -> Case<impl FnMut(&NodeId) -> KafkaL
 /// All nodes lose power at one instant, again and again, and `lin-kv` is empty after that.
 #[test]
 fn sweep_with_outages() {
-    all_faults().expecting(MARKS.iter().copied()).test_cases("kafka-outages", 1, with_outages);
+    all_faults().expecting(MARKS.iter().copied()).test_cases("kafka-outages", 2, with_outages);
 }
 
 fn with_outages(mut test: Test) -> Case<impl FnMut(&NodeId) -> KafkaLog> {
@@ -209,7 +209,7 @@ fn with_outages(mut test: Test) -> Case<impl FnMut(&NodeId) -> KafkaLog> {
 /// more.
 #[test]
 fn sweep_with_power_losses() {
-    all_faults().expecting(MARKS.iter().copied()).test_cases("kafka-power", 1, |mut test| {
+    all_faults().expecting(MARKS.iter().copied()).test_cases("kafka-power", 2, |mut test| {
         test.options.nemesis.insert(Fault::PowerLoss);
         test.options.snapshot_part_bytes = test.options.seed.is_multiple_of(2).then_some(50);
         Case::new(test, |_| KafkaLog::default())
@@ -227,7 +227,7 @@ fn seeds_with_outages_that_once_showed_a_mistake() {
 /// are refused, and retries are at the edge of the window.
 #[test]
 fn sweep_with_a_small_window() {
-    all_faults().test_cases("kafka-window", 1, |Test { workload, options }| {
+    all_faults().test_cases("kafka-window", 2, |Test { workload, options }| {
         let options = Options {
             rate: 8.0 * options.rate,
             concurrency: 8 * options.nodes.len(),
@@ -249,7 +249,7 @@ fn sweep_with_a_small_window() {
 /// all of them.
 #[test]
 fn sweep_with_large_values() {
-    all_faults().test_cases("kafka-large", 1, |mut test| {
+    all_faults().test_cases("kafka-large", 2, |mut test| {
         let parts = if test.options.seed.is_multiple_of(2) { 4 } else { 2 };
         let message_bytes = crate::sized::LINE_BYTES / parts;
         test.options.rate /= 2.0;
@@ -264,7 +264,7 @@ fn sweep_with_large_values() {
 /// peer look gone for ever.
 #[test]
 fn sweep_on_slow_links() {
-    all_faults().test_cases("kafka-slow-links", 1, |mut test| {
+    all_faults().test_cases("kafka-slow-links", 2, |mut test| {
         let seed = usize::try_from(test.options.seed).unwrap();
         test.options.bandwidth = Some([40_000, 100_000, 300_000][seed % 3]);
         let message_bytes = crate::sized::LINE_BYTES / [4, 2][seed % 2];
@@ -278,7 +278,7 @@ fn sweep_on_slow_links() {
 /// Small messages, on links that carry only a few dozen of them a second.
 #[test]
 fn sweep_on_very_slow_links() {
-    all_faults().test_cases("kafka-very-slow-links", 1, |mut test| {
+    all_faults().test_cases("kafka-very-slow-links", 2, |mut test| {
         let seed = usize::try_from(test.options.seed).unwrap();
         test.options.bandwidth = Some([5_000, 10_000, 30_000][seed % 3]);
         Case::new(test, |_| KafkaLog::default())

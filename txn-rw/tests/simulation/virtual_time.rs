@@ -64,7 +64,7 @@ fn sweep_on_bad_hardware() {
     let faults = Fault::ALL.into_iter().chain(Fault::HARDWARE);
     Sweep::new(TxnRwRegister::strongest_available(), faults).test_cases(
         "txn-rw-hardware",
-        1,
+        2,
         |test| Case::new(test, node),
     );
 }
@@ -81,7 +81,7 @@ fn forged_messages_are_noticed_without_keys() {
 
 #[test]
 fn sweep_with_snapshots() {
-    all_faults().test_snapshots("txn-rw-snapshots", 1, node);
+    all_faults().test_snapshots("txn-rw-snapshots", 2, node);
 }
 
 /// Batches are often cut, a node that lacks more than a few of them gets the map in pieces, and
@@ -104,7 +104,7 @@ fn sweep_with_small_batches_and_short_logs() {
     let own = marks::MARKS.iter().chain(marks::SNAPSHOT_MARKS);
     all_faults().expecting(engine.chain(own).copied()).test_cases(
         "txn-rw-small-batches",
-        1,
+        2,
         |test| Case::new(test, small),
     );
 }
@@ -146,7 +146,7 @@ fn sweep_with_low_limits() {
     };
     let marks = marks::MARKS.iter().chain(STEP_MARKS).chain(LIMIT_MARKS).copied();
     let sweep = weaker(Model::ReadCommitted).expecting(marks);
-    sweep.test_cases("txn-rw-limits", 1, |test| {
+    sweep.test_cases("txn-rw-limits", 2, |test| {
         // A final read reads all keys, which is more than a node takes.
         let without = |txns: &mut TxnRwRegister| txns.final_reads = false;
         Case::new(test.with_workload(without), limited)
@@ -157,7 +157,7 @@ fn sweep_with_low_limits() {
 /// must not send even more because of that.
 #[test]
 fn sweep_on_slow_links() {
-    all_faults().test_cases("txn-rw-slow-links", 1, on_slow_links);
+    all_faults().test_cases("txn-rw-slow-links", 2, on_slow_links);
 }
 
 fn on_slow_links(mut test: Test) -> Case<impl FnMut(&NodeId) -> TxnRw> {
@@ -187,7 +187,7 @@ fn runs_with_large_messages_that_failed_once() {
 /// a node accepts.
 #[test]
 fn sweep_with_large_values() {
-    all_faults().test_cases("txn-rw-large", 1, with_large_values);
+    all_faults().test_cases("txn-rw-large", 2, with_large_values);
 }
 
 fn with_large_values(mut test: Test) -> Case<impl FnMut(&NodeId) -> TxnRw> {
@@ -231,7 +231,7 @@ impl Replicated for TxnRw {
 fn sweep_with_restored_folders() {
     let engine = MARKS.iter().chain(LOG_MARKS).chain(RESTORE_MARKS);
     let marks = engine.chain(marks::MARKS).copied();
-    all_faults().expecting(marks).test_cases("txn-rw-restored", 1, |test| {
+    all_faults().expecting(marks).test_cases("txn-rw-restored", 2, |test| {
         let test = test.with_workload(|txns: &mut TxnRwRegister| {
             txns.options.consistency_models = vec![Model::ReadAtomic];
         });
