@@ -346,8 +346,10 @@ maelstrom: ## Install the real Maelstrom in .cache/ (67 MB; needs Java 11 or new
 	scripts/install-maelstrom
 
 # A package has no profiles of the workspace: debug information would be a fifth of the build.
+# Cargo keeps the core of an earlier run unpacked, and would build the checker against that one.
 .PHONY: package
 package: ## Pack maelstrom-core and maelstrom-sim as for a release, and build the packages
+	rm -rf "$${CARGO_HOME:-$$HOME/.cargo}"/registry/src/-*/maelstrom-core-*
 	CARGO_PROFILE_DEV_DEBUG=false cargo package --locked -p maelstrom-core -p maelstrom-sim
 
 .PHONY: clean-store
