@@ -14,6 +14,8 @@ pub(crate) const A_WHILE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Cluster {
     config: Config,
+    /// The longest line that a node reads.
+    line_bytes_max: usize,
     pub(crate) now: Duration,
     names: Vec<&'static str>,
     /// The nodes that are up.
@@ -45,8 +47,18 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn new(names: &[&'static str], config: Config) -> Self {
+        Self::with_lines(names, config, LINE_BYTES_MAX)
+    }
+
+    /// Nodes that read lines of up to that many bytes.
+    pub(crate) fn with_lines(
+        names: &[&'static str],
+        config: Config,
+        line_bytes_max: usize,
+    ) -> Self {
         let mut cluster = Self {
             config,
+            line_bytes_max,
             now: Duration::ZERO,
             names: names.to_vec(),
             nodes: BTreeMap::new(),
@@ -114,7 +126,9 @@ impl Cluster {
     /// A process of that node with this configuration. It has recovered its records, and waits for
     /// `init`.
     pub(crate) fn recovered(&self, name: &str, config: Config) -> Result<RawNode<KafkaLog>, Error> {
-        let handler = KafkaLog::new(config, gossip::Config::default());
+        let line_bytes_max = self.line_bytes_max;
+        let gossip = gossip::Config { line_bytes_max, ..gossip::Config::default() };
+        let handler = KafkaLog::new(config, gossip);
         let mut node = RawNode::new(handler, [self.lives; 32], true);
         node.record_metrics();
         self.records[name].iter().try_for_each(|record| node.recover(record))?;
@@ -359,7 +373,7 @@ impl Cluster {
     /// Gives a message to its receiver. A node's driver skips a line that is too long.
     fn hand_over(&mut self, dest: &str, message: Value) {
         let line = message.to_string();
-        if line.len() > LINE_BYTES_MAX {
+        if line.len() > self.line_bytes_max {
             self.too_long += 1;
             return;
         }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use kafka_log::Config;
-use maelstrom_core::LINE_BYTES_MAX;
 use serde_json::{Value, json};
 
 use crate::cluster::{A_WHILE, Cluster};
@@ -226,11 +225,13 @@ fn a_leader_at_which_too_many_bytes_wait_refuses_passed_on_messages() {
 /// A longer entry would be in no line, and so would be all later ones of its node.
 #[test]
 fn offsets_that_are_too_long_for_gossip_are_refused_and_later_ones_are_soon_everywhere() {
-    let mut cluster = Cluster::three();
+    const LINE: usize = 1 << 22;
+    let config = Config { linger: Duration::ZERO, ..config() };
+    let mut cluster = Cluster::with_lines(&["n1", "n2", "n3"], config, LINE);
     let code = |cluster: &mut Cluster, offsets: &Value| {
         cluster.ask("n1", json!({"type": "commit_offsets", "offsets": offsets}))["code"].take()
     };
-    let half = LINE_BYTES_MAX / 2;
+    let half = LINE / 2;
     // One key, many keys, and keys of control characters, which JSON writes with six bytes.
     for (key, count, times) in
         [("x", 1, half), ("x", 1_000, half / 1_000), ("\u{1}", 10, half / 60)]

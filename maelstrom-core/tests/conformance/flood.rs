@@ -16,7 +16,7 @@ use crate::support::{INIT, command, echo, message};
 const LIMIT: usize = 10;
 
 /// Number of requests of the other node, and the time between them.
-const PEER_REQUESTS: usize = 20;
+const PEER_REQUESTS: usize = 10;
 const PERIOD: Duration = Duration::from_millis(20);
 
 /// The outcome of a flood.
