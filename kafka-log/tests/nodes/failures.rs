@@ -324,16 +324,24 @@ fn a_send_of_the_node_that_takes_over_does_not_wait_for_its_deadline() {
     }
 }
 
-/// KIP-360: a leader appends a forwarded send, and dies before its answer comes. The node that
-/// forwarded the send tries again at the next leader. Returns the messages and the reply.
-fn retry_after_the_leader_died(rules: Rules) -> (Value, Value) {
+/// A follower has just taken a send of message 1, whose leader is to die. Message 0 is committed.
+/// Returns the cluster and the send.
+fn before_the_leader_dies(rules: Rules) -> (Cluster, u64) {
     let config = Config { partitions: 1, linger: Duration::ZERO, rules, ..Config::default() };
     let mut cluster = Cluster::new(&["n1", "n2", "n3"], config);
     cluster.send("n1", 0, 0);
     cluster.run_for(A_WHILE);
-    let (leader, followers) = (cluster.leader(), cluster.followers());
     cluster.latency = Duration::from_millis(10);
-    let send = cluster.begin(followers[0], json!({"type": "send", "key": "k", "msg": 1}));
+    let follower = cluster.followers()[0];
+    let send = cluster.begin(follower, json!({"type": "send", "key": "k", "msg": 1}));
+    (cluster, send)
+}
+
+/// KIP-360: a leader appends a forwarded send, and dies before its answer comes. The node that
+/// forwarded the send tries again at the next leader. Returns the messages and the reply.
+fn retry_after_the_leader_died(rules: Rules) -> (Value, Value) {
+    let (mut cluster, send) = before_the_leader_dies(rules);
+    let (leader, followers) = (cluster.leader(), cluster.followers());
     while followers.iter().any(|name| cluster.partition(name).log().end() < 2) {
         cluster.run_for(Duration::from_millis(1));
     }
@@ -361,13 +369,8 @@ fn a_send_that_is_tried_again_after_its_leader_died_is_in_the_log_once() {
 
 #[test]
 fn a_send_that_only_its_dead_leader_had_is_appended_by_the_next_one() {
-    let config = Config { partitions: 1, linger: Duration::ZERO, ..Config::default() };
-    let mut cluster = Cluster::new(&["n1", "n2", "n3"], config);
-    cluster.send("n1", 0, 0);
-    cluster.run_for(A_WHILE);
+    let (mut cluster, send) = before_the_leader_dies(Rules::default());
     let (leader, followers) = (cluster.leader(), cluster.followers());
-    cluster.latency = Duration::from_millis(10);
-    let send = cluster.begin(followers[0], json!({"type": "send", "key": "k", "msg": 1}));
     while cluster.partition(leader).log().end() < 2 {
         cluster.run_for(Duration::from_millis(1));
     }
