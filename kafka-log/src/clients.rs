@@ -15,8 +15,7 @@ use std::time::Duration;
 
 use maelstrom_core::NodeId;
 
-/// A client that was silent for longer may be gone. With a long linger, so are clients that were
-/// silent for twice as long as that.
+/// A client that was silent for longer than this, and for longer than twice the linger, may be gone.
 const ACTIVE_FOR: Duration = Duration::from_millis(50);
 
 /// A node remembers no more clients. With so many active ones, it does not look at each of them.

@@ -327,7 +327,8 @@ pub struct Packet {
     /// The time within which the sender wants an answer, in microseconds, if it wants one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<u64>,
-    /// The newest packet of the receiver that wanted an answer, 0 if there was none.
+    /// All packets of the receiver up to this number that wanted an answer have it, 0 if none came.
+    /// Acknowledgements that did not fit into this packet hold the number back.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub echo: u64,
     /// The sender's settings. It sends them until the receiver is known to know the sender's life
