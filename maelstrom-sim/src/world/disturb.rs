@@ -49,6 +49,7 @@ impl World {
             // The repair is under way to the node.
             self.nemesis_did(now, NemesisOp::Restart(node.clone()));
         }
+        self.advance(now);
     }
 
     fn disturb(&mut self, now: Duration, op: NemesisOp) {

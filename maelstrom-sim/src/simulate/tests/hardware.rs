@@ -29,9 +29,9 @@ impl MessageHandler for Keeper {
     }
 }
 
-/// Runs a keeper on one node under this schedule. Returns its recovered records, its replies with
-/// their times in nanoseconds, and the names of the actions of the nemesis.
-fn kept(schedule: &[(u64, NemesisOp)]) -> (Vec<String>, Vec<(u64, String)>, Vec<String>) {
+/// Runs a keeper on one node under this schedule. Returns the world, and the keeper's recovered
+/// records.
+fn run_keeper(schedule: &[(u64, NemesisOp)]) -> (World, Vec<String>) {
     let recovered: Rc<RefCell<Vec<String>>> = Rc::default();
     let mut test = Test::new(Echo::default(), Options::default().with_node_count(1));
     test.options.rate = 20.0;
@@ -43,12 +43,19 @@ fn kept(schedule: &[(u64, NemesisOp)]) -> (Vec<String>, Vec<(u64, String)>, Vec<
     test.options.schedule = Some(events.collect());
     let world = simulate(test, |_| Keeper(Rc::clone(&recovered)));
     assert_eq!(world.failure(), None);
+    let recovered = recovered.borrow().clone();
+    (world, recovered)
+}
+
+/// The same. Returns the keeper's recovered records, its replies with their times in nanoseconds,
+/// and the names of the actions of the nemesis.
+fn kept(schedule: &[(u64, NemesisOp)]) -> (Vec<String>, Vec<(u64, String)>, Vec<String>) {
+    let (world, recovered) = run_keeper(schedule);
     let replies = messages(&world).into_iter().filter(|it| it["body"]["type"] == "echo_ok");
     let reply = |it: Value| (it["time"].as_u64().unwrap(), it["body"]["echo"].to_string());
     let replies = replies.map(reply).collect();
     let ops = world.history().ops().iter().filter(|op| op.process == Process::Nemesis);
     let names = ops.map(|op| op.f.to_owned()).collect();
-    let recovered = recovered.borrow().clone();
     (recovered, replies, names)
 }
 
@@ -110,4 +117,21 @@ fn a_node_comes_back_if_its_disk_goes_on_and_is_repaired_at_the_same_moment() {
     let all = ["stall-disk", "fail-disk", "resume-disk", "repair-disk", "crash", "restart"];
     assert_eq!(once, all);
     assert!(replies.iter().filter(|(at, _)| *at > 8_000_000_000).count() > 20);
+}
+
+/// The world once kept this `init` until something else happened, which took as long as 10 s.
+#[test]
+fn a_node_that_its_disk_ended_gets_init_at_once() {
+    let n0 = || NodeId::from("n0");
+    let (world, _) = run_keeper(&[
+        (5, NemesisOp::StallDisk(n0())),
+        (6, NemesisOp::FailDisk(n0())),
+        (8, NemesisOp::ResumeDisk(n0())),
+        (8, NemesisOp::RepairDisk(n0())),
+    ]);
+    let inits = messages(&world).into_iter().filter(|it| it["body"]["type"] == "init");
+    let times: Vec<_> =
+        inits.map(|it| (it["time"].clone(), it["ends"][0]["time"].clone())).collect();
+    assert_eq!(times.len(), 2);
+    assert!(times.iter().all(|(sent, delivered)| sent == delivered), "{times:?}");
 }
