@@ -397,12 +397,20 @@ impl<S: State> Gossip<S> {
         node.mark(if batches.is_some() { marks::ANSWERED } else { marks::PIECES });
         let with = if batches.is_some() { "entries" } else { "state" };
         node.count(&metrics::REPAIRS, &[with], 1);
-        let messages = if let Some((batches, _)) = batches {
-            batches.into_iter().map(|runs| MessageParts { runs, ..parts() }).collect()
+        let (messages, is_cut): (Vec<_>, bool) = if let Some((batches, is_cut)) = batches {
+            let messages = batches.into_iter().map(|runs| MessageParts { runs, ..parts() });
+            (messages.collect(), is_cut)
         } else {
-            let pieces = self.pieces(position.unwrap_or(0), count, bytes_max).into_iter();
-            pieces.map(|piece| MessageParts { piece: Some(piece), ..parts() }).collect()
+            let pieces = self.pieces(position.unwrap_or(0), count, bytes_max);
+            let is_cut = pieces.last().is_some_and(|piece| piece.next.is_some());
+            let messages =
+                pieces.into_iter().map(|piece| MessageParts { piece: Some(piece), ..parts() });
+            (messages.collect(), is_cut)
         };
+        if let Some(mut peer) = self.peers.get_mut(id) {
+            let slack = fetch_slack(&self.config, self.usual_round_trip, &peer);
+            peer.fetches_until = is_cut.then(|| node.now().saturating_add(slack));
+        }
         self.send_burst(node, id, messages);
     }
 

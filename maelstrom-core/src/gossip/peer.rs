@@ -137,6 +137,8 @@ pub(super) struct Peer {
     pub(super) fetch_at: Option<Duration>,
     /// The last fetch of the peer that was answered, with its time of sending and its version.
     pub(super) answered: Option<(u64, Fetch, VersionVector)>,
+    /// The last answer did not bring everything. By this time the peer fetches again.
+    pub(super) fetches_until: Option<Duration>,
     /// How many answers in a row brought nothing.
     pub(super) fruitless: u32,
     /// Its newest view that has arrived.
@@ -203,6 +205,7 @@ impl Peer {
             is_doubted: false,
             fetch_at: None,
             answered: None,
+            fetches_until: None,
             fruitless: 0,
             view: 0,
             hub: None,
@@ -216,6 +219,11 @@ impl Peer {
             falls: 0,
             trusted_from: Duration::ZERO,
         }
+    }
+
+    /// Whether it is about to fetch from this node again.
+    pub(super) fn is_fetching(&self, now: Duration) -> bool {
+        self.fetches_until.is_some_and(|until| now < until)
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -283,7 +291,7 @@ impl Peer {
             self.life = Some(life);
             self.known = VersionVector::default();
             self.view = 0;
-            (self.fetch_at, self.fruitless) = (None, 0);
+            (self.fetch_at, self.fetches_until, self.fruitless) = (None, None, 0);
         }
         if let Some(echo) = echo {
             self.note_echo(now, echo);

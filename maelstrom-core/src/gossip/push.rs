@@ -4,6 +4,9 @@
 //! entries, so its *generation* is newer. Or this node cannot reach other nodes than before, so its
 //! *view* is newer. The first news for a peer that this node begins to serve is its *introduction*.
 //!
+//! A peer that fetches from this node gets new entries with the answers to its fetches. Until it has
+//! caught up, news tells it only that there are more.
+//!
 //! `Gossip::slot_at` says when news goes to the hub. `Beat::due` says when it goes to the other
 //! served peers. `Gossip::send_news` sends it.
 
@@ -151,7 +154,11 @@ impl<S: State> Gossip<S> {
         let Some(peer) = self.peers.get(id) else {
             return false;
         };
-        let (mut batches, cut) = if peer.is_introduced {
+        // New entries would arrive before those that the peer still lacks. It could not apply them.
+        let is_fetching = peer.is_introduced && peer.is_fetching(node.now());
+        let (mut batches, cut) = if is_fetching {
+            (Vec::new(), false)
+        } else if peer.is_introduced {
             let round_trip = self.round_trip_to(id);
             let bytes_max = self.batch_bytes(id);
             let count = batches_max(bytes_max, round_trip).min(PUSHED_MAX);
@@ -168,7 +175,8 @@ impl<S: State> Gossip<S> {
         peer.note_told(self.replica.version(), self.generation);
         let view = peer.view_told < self.lost.1;
         drop(peer);
-        if was_introduced && batches.iter().all(Vec::is_empty) && !cut && !view {
+        let is_empty = batches.iter().all(Vec::is_empty) && !is_fetching;
+        if was_introduced && is_empty && !cut && !view {
             return false;
         }
         let answer_within = Some(if cut || is_question { Duration::ZERO } else { within });

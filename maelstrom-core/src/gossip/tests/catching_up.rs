@@ -48,6 +48,29 @@ fn entries_that_do_not_fit_into_a_batch_are_fetched_at_once() {
     assert!(took <= cluster.engine(0).period + 26 * ms(20), "{took:?}");
 }
 
+/// A push would arrive before the values that the peer still lacks, and would be in vain.
+#[test]
+fn a_peer_that_fetches_gets_each_new_value_once() {
+    for log_bytes_max in [1 << 20, 0] {
+        let mut cluster = lacking(1_500, 0.0, log_bytes_max);
+        cluster.run_until(secs(3), |cluster| cluster.values(1).len() > 2);
+        (cluster.entries_sent, cluster.piece_values_sent) = (0, 0);
+        let lacked = cluster.values(0).len() - cluster.values(1).len();
+        let mut new = 0;
+        while !cluster.is_converged() && new < 200 {
+            cluster.append(0);
+            cluster.run_for(ms(5));
+            new += 1;
+        }
+        cluster.run_for(secs(5));
+        cluster.assert_converged();
+        let sent = cluster.entries_sent + cluster.piece_values_sent;
+        // Two batches may go before the first fetch comes.
+        let sent_max = lacked + new + 8;
+        assert!(sent <= sent_max, "{sent} values sent, {lacked} lacked and {new} new");
+    }
+}
+
 #[test]
 fn messages_that_come_twice_do_not_multiply_fetches() {
     for log_bytes_max in [1 << 20, 0] {
