@@ -160,6 +160,10 @@ impl<S: State> Gossip<S> {
         };
         let slack = slack(&self.config, self.usual_round_trip, &peer);
         peer.acknowledged(now, &message.have, slack);
+        if message.fetched {
+            // On a slow link, the answer to a question follows the rest of this answer to a fetch.
+            peer.wait_until(now.saturating_add(slack));
+        }
         peer.note_view(message.view, message.hub.as_ref(), &message.lost);
         if let Some(within) = message.answer_within.filter(|_| message.fetch.is_none()) {
             let at = now.saturating_add(Duration::from_micros(within));

@@ -389,6 +389,13 @@ impl Peer {
         }
     }
 
+    /// Waits for the answer to a question until this time at least.
+    pub(super) fn wait_until(&mut self, time: Duration) {
+        if let Some(awaited) = &mut self.awaited {
+            awaited.deadline = awaited.deadline.max(time);
+        }
+    }
+
     /// When the peer was last asked, if it has not answered yet.
     pub(super) fn asked_at(&self) -> Option<Duration> {
         let asked = self.asked.filter(|_| self.awaited.is_some());
@@ -399,10 +406,8 @@ impl Peer {
     pub(super) fn ask_for_life(&mut self, now: Duration, slack: Duration) {
         self.ask(now, Duration::ZERO, slack);
         self.expect_life();
-        if let Some(awaited) = &mut self.awaited {
-            // Gives the peer time to answer this, even if an earlier answer is overdue.
-            awaited.deadline = awaited.deadline.max(now.saturating_add(slack));
-        }
+        // Gives the peer time to answer this, even if an earlier answer is overdue.
+        self.wait_until(now.saturating_add(slack));
     }
 
     /// Makes a single further silence enough to consider the peer down.

@@ -40,7 +40,7 @@ fn entries_that_do_not_fit_into_a_batch_are_fetched_at_once() {
     let mut cluster = lacking(0, 0.0, 1 << 20);
     cluster.run_for(secs(10));
     cluster.assert_converged();
-    for _ in 0..100 {
+    for _ in 0..60 {
         cluster.append(0);
     }
     // The first node is told at once, and then there is a period.
@@ -69,6 +69,31 @@ fn a_peer_that_fetches_gets_each_new_value_once() {
         let sent_max = lacked + new + 8;
         assert!(sent <= sent_max, "{sent} values sent, {lacked} lacked and {new} new");
     }
+}
+
+/// A link that carries one message after the other. The answer to a question comes only after all
+/// that the node has fetched.
+#[test]
+fn a_peer_whose_answer_takes_long_is_not_down() {
+    let mut cluster = lacking(200, 0.0, 1 << 20);
+    let mut answer = Vec::new();
+    while answer.len() < 8 {
+        answer.into_iter().for_each(|packet| cluster.deliver(packet));
+        cluster.run_for(ms(1));
+        answer = cluster.intercept(0, 1);
+    }
+    cluster.append(1);
+    let left = |packet: &cluster::Packet<Set>| packet.message.place.map(|place| place.left);
+    answer.sort_by_key(|packet| std::cmp::Reverse(left(packet)));
+    for packet in std::mem::take(&mut answer) {
+        for _ in 0..60 {
+            cluster.run_for(ms(1));
+            answer.extend(cluster.intercept(0, 1));
+        }
+        cluster.deliver(packet);
+        assert!(cluster.engine(1).peers.get(&name(0)).is_some_and(Peer::is_up), "{}", answer.len());
+    }
+    assert!(!answer.is_empty(), "the confirmation of the new value");
 }
 
 #[test]
@@ -102,7 +127,7 @@ fn a_fetch_that_is_lost_after_a_pause_is_made_again_when_the_round_trip_turns_ou
     let config = Config { batch_bytes_max: 4 * VALUE_BYTES, ..Config::default() };
     let mut cluster: Cluster<Set> = Cluster::without_nodes(5, 2, config, steady(10));
     cluster.start(0, Records::All);
-    for _ in 0..40 {
+    for _ in 0..60 {
         cluster.append(0);
     }
     cluster.run_for(secs(20));
@@ -256,7 +281,7 @@ fn a_snapshot_goes_on_where_it_was_whoever_is_asked_in_between() {
 fn entries_that_are_appended_while_a_snapshot_is_under_way_come_as_well() {
     with_seeds(4, |seed| {
         let mut cluster = loading(seed, 3);
-        for _ in 0..40 {
+        for _ in 0..60 {
             let index = cluster.rng.random_range(0..2);
             cluster.append(index);
             cluster.run_for(ms(100));

@@ -56,7 +56,7 @@ pub(super) const NO_RECORDS: Records = Records::First(0);
 pub(super) struct Packet<S: State> {
     from: usize,
     to: usize,
-    message: Box<Message<S>>,
+    pub(super) message: Box<Message<S>>,
     pub(super) line: Vec<u8>,
     /// All values that the sender may know.
     flood: Arc<BTreeSet<u32>>,
