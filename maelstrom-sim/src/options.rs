@@ -94,7 +94,7 @@ pub struct Options {
     /// draws the others too, but skips them. `None`: all.
     pub operations: Option<BTreeSet<u64>>,
     /// All nodes join the network within this time. A node that sends a message to one that has not
-    /// joined yet is muted. A [test with processes](crate::run) sets it to 1 ms for each node.
+    /// joined yet is muted. A [test with processes](crate::run) sets it to 0.25 ms for each node.
     pub join_time: Duration,
     /// Whether to keep the [trace](crate::trace).
     pub trace: bool,

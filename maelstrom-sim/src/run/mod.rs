@@ -29,9 +29,9 @@ const SIGNAL_LATENCY: Duration = Duration::from_millis(50);
 const EXEC_ADVICE: &str =
     "Does a wrapper script start the node in the background? Then start the node with `exec`.";
 
-/// How much each node adds to the time in which all nodes join. Maelstrom takes 4 ms for 5 nodes
-/// and 40 ms for 25.
-const JOIN_TIME_PER_NODE: Duration = Duration::from_millis(1);
+/// How much each node adds to the time in which all nodes join. Maelstrom takes 1 ms or more, but
+/// also some milliseconds to start a process. Here a process starts sooner.
+const JOIN_TIME_PER_NODE: Duration = Duration::from_micros(250);
 
 /// How many lines of its stderr to show for a node that failed.
 const STDERR_LINES: usize = 32;
