@@ -93,6 +93,9 @@ pub struct Options {
     /// The operations that clients execute before the time limit, by number, from 0. The generator
     /// draws the others too, but skips them. `None`: all.
     pub operations: Option<BTreeSet<u64>>,
+    /// All nodes join the network within this time. A node that sends a message to one that has not
+    /// joined yet is muted. A [test with processes](crate::run) sets it to 0.25 ms for each node.
+    pub join_time: Duration,
     /// Whether to keep the [trace](crate::trace).
     pub trace: bool,
     /// The seed of all random choices of the network and the services. `None`:
@@ -101,6 +104,10 @@ pub struct Options {
     /// The seed from which all other random choices derive.
     pub seed: u64,
 }
+
+/// The default of [`Options::join_time`]. It is longer than Maelstrom's, to find nodes that speak
+/// too early.
+pub(crate) const JOIN_TIME: Duration = Duration::from_millis(100);
 
 impl Default for Options {
     /// Maelstrom's defaults.
@@ -130,6 +137,7 @@ impl Default for Options {
             node_limits: BTreeMap::new(),
             schedule: None,
             operations: None,
+            join_time: JOIN_TIME,
             trace: false,
             network_seed: None,
             seed: 0,

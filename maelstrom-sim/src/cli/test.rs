@@ -13,7 +13,9 @@ use crate::arguments::{clojure_number, java_double, list_items, whole};
 use crate::checker::Verdict;
 use crate::limits::Limits;
 use crate::nemesis::Fault;
-use crate::options::{Availability, Concurrency, Latency, LatencyDist, Options, node_names};
+use crate::options::{
+    Availability, Concurrency, JOIN_TIME, Latency, LatencyDist, Options, node_names,
+};
 use crate::process::{ProcessOptions, kill_all_on_panic};
 use crate::report::{self, Progress, Report};
 use crate::results::Results;
@@ -182,6 +184,7 @@ impl TestArgs {
             node_limits: BTreeMap::new(),
             schedule: None,
             operations: None,
+            join_time: JOIN_TIME,
             trace: true,
             network_seed: None,
             seed,

@@ -119,22 +119,32 @@ impl Processes {
     ///
     /// If the program cannot be started ([`StartError`]), or a log file cannot be created.
     pub fn start(options: &ProcessOptions, nodes: &[NodeId]) -> anyhow::Result<Self> {
+        let mut processes = Self::prepare(options)?;
+        nodes.iter().try_for_each(|node| processes.begin(node))?;
+        Ok(processes)
+    }
+
+    /// Finds the program and creates the folder for the logs. Starts no process.
+    pub(crate) fn prepare(options: &ProcessOptions) -> anyhow::Result<Self> {
         let program = Program::find(&options.bin, &options.args)?;
         let log_dir = &options.log_dir;
         std::fs::create_dir_all(log_dir)
             .with_context(|| format!("cannot create {}", log_dir.display()))?;
         let (sender, events) = events::queue();
         let options = options.clone();
-        let (nodes_alive, waiting) = (BTreeMap::new(), BTreeMap::new());
-        let mut processes =
-            Self { program, options, nodes: nodes_alive, waiting, lives: 0, sender, events };
-        for id in nodes {
-            let log = processes.options.log_dir.join(format!("{id}.log"));
-            let file =
-                File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
-            processes.begin_life(id, file)?;
+        let (nodes, waiting) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { program, options, nodes, waiting, lives: 0, sender, events })
+    }
+
+    /// Starts the first process of a node. A node that has one keeps it.
+    pub(crate) fn begin(&mut self, node: &NodeId) -> anyhow::Result<()> {
+        if self.nodes.contains_key(node) {
+            return Ok(());
         }
-        Ok(processes)
+        let log = self.options.log_dir.join(format!("{node}.log"));
+        let file =
+            File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+        Ok(self.begin_life(node, file)?)
     }
 
     fn begin_life(&mut self, id: &NodeId, log: File) -> Result<(), StartError> {

@@ -29,6 +29,10 @@ const SIGNAL_LATENCY: Duration = Duration::from_millis(50);
 const EXEC_ADVICE: &str =
     "Does a wrapper script start the node in the background? Then start the node with `exec`.";
 
+/// How much each node adds to the time in which all nodes join. Maelstrom takes 1 ms or more, but
+/// also some milliseconds to start a process. Here a process starts sooner.
+const JOIN_TIME_PER_NODE: Duration = Duration::from_micros(250);
+
 /// How many lines of its stderr to show for a node that failed.
 const STDERR_LINES: usize = 32;
 
@@ -45,7 +49,7 @@ pub enum RunError {
         /// The likely reason, and the end of the node's stderr, each on its own lines.
         context: String,
     },
-    /// The nemesis could not pause, resume or restart a node.
+    /// A node could not be started, or the nemesis could not pause, resume or restart one.
     #[error("{0}")]
     Disturbance(String),
     /// A signal ended the test.
@@ -87,14 +91,20 @@ pub fn run(
 ///
 /// As [`run`].
 pub fn run_until(
-    test: Test,
+    mut test: Test,
     process_options: &ProcessOptions,
     progress: &mut Progress,
     interrupt: &Interrupt,
 ) -> anyhow::Result<(World, Result<(), RunError>)> {
-    let mut processes = Processes::start(process_options, &test.options.nodes)?;
+    let mut processes = Processes::prepare(process_options)?;
+    let nodes = u32::try_from(test.options.nodes.len()).unwrap_or(u32::MAX);
+    test.options.join_time = JOIN_TIME_PER_NODE.saturating_mul(nodes);
     let clock = RealTime::new();
     let mut world = World::new(test, clock.now());
+    // A program that does not start is an error before anything else happens.
+    if let Some(first) = world.next_to_join() {
+        processes.begin(first)?;
+    }
     let mut outcome = drive(&mut world, &mut processes, (&clock, progress), interrupt);
     progress.finish();
     if outcome.is_ok() {
@@ -123,6 +133,11 @@ fn drive(
                 Action::Disturb(disturbance) => disturb(world, processes, &disturbance)
                     .map_err(|error| RunError::Disturbance(format!("{error:#}")))?,
                 Action::Deliver { node, line } => {
+                    // The first line is `init`. As in Maelstrom, the process starts when its node
+                    // joins. So the others join while an interpreter starts.
+                    processes
+                        .begin(&node)
+                        .map_err(|error| RunError::Disturbance(format!("{error:#}")))?;
                     if !processes.deliver(&node, line) {
                         world.node_flooded(&node, UNREAD_BYTES_MAX);
                     }

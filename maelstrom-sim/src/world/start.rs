@@ -20,17 +20,19 @@ use crate::service::Services;
 use crate::stagger::random_below;
 use crate::workload::RequestBody;
 
-/// All nodes join within this time. With two fast processors for itself, Maelstrom takes 4 ms for 5
-/// nodes and 40 ms for 25.
-pub(super) const JOIN_TIME: Duration = Duration::from_millis(100);
-
 impl World {
     pub(super) fn init_nodes(&mut self, now: Duration) {
         self.tell(now, News::Phase("starting the nodes"));
         let mut rng = rng::stream(self.options.seed, Stream::Start);
-        let at = |node: &NodeId| (now + random_below(JOIN_TIME, &mut rng), node.clone());
+        let at =
+            |node: &NodeId| (now + random_below(self.options.join_time, &mut rng), node.clone());
         self.joining = self.options.nodes.iter().map(at).collect();
         self.joining.make_contiguous().sort();
+    }
+
+    /// The node that joins next.
+    pub(crate) fn next_to_join(&self) -> Option<&NodeId> {
+        self.joining.front().map(|(_, node)| node)
     }
 
     /// Lets all nodes join that are due.
@@ -107,7 +109,7 @@ mod tests {
     use serde::Serialize;
 
     use super::*;
-    use crate::options::Options;
+    use crate::options::{JOIN_TIME, Options};
     use crate::simulate::simulate;
     use crate::test::Test;
     use crate::workload::Echo;

@@ -15,7 +15,7 @@ mod services;
 use super::*;
 use crate::history::{OpType, Process};
 use crate::nemesis::Fault;
-use crate::options::{Latency, LatencyDist};
+use crate::options::{JOIN_TIME, Latency, LatencyDist};
 use crate::simulate::simulate;
 use crate::workload::{Broadcast, Echo, UniqueIds};
 
@@ -212,7 +212,7 @@ fn begun_if_late(late: Duration) -> usize {
     // No node replies, so every operation needs its own thread.
     let options = Options { rate: 100.0, concurrency: 1_000, ..options };
     let mut world = World::new(Test::new(Echo::default(), options), ms(0));
-    world.handle_timeout(start::JOIN_TIME);
+    world.handle_timeout(JOIN_TIME);
     let Some(Action::Deliver { node, line }) =
         std::iter::from_fn(|| world.poll_action()).find(|a| matches!(a, Action::Deliver { .. }))
     else {
@@ -221,9 +221,9 @@ fn begun_if_late(late: Duration) -> usize {
     let init: Value = serde_json::from_slice(&line).unwrap();
     let body = json!({"type": "init_ok", "in_reply_to": init["body"]["msg_id"]});
     let reply = json!({"src": node.as_ref(), "dest": init["src"], "body": body});
-    world.node_said(start::JOIN_TIME, &node, reply.to_string().as_bytes());
-    let mut now = start::JOIN_TIME;
-    while now < start::JOIN_TIME + ms(4_000) {
+    world.node_said(JOIN_TIME, &node, reply.to_string().as_bytes());
+    let mut now = JOIN_TIME;
+    while now < JOIN_TIME + ms(4_000) {
         world.handle_timeout(now);
         now = world.poll_timeout(now).unwrap() + late;
     }
@@ -367,16 +367,16 @@ fn a_node_that_refuses_the_set_up_fails_the_test() {
 /// A test in which all nodes have joined.
 fn started() -> World {
     let mut world = World::new(broadcast(options()), Duration::ZERO);
-    world.handle_timeout(start::JOIN_TIME);
+    world.handle_timeout(JOIN_TIME);
     world
 }
 
 #[test]
 fn a_node_that_does_not_answer_init_or_answers_it_badly_fails_the_test() {
     let mut world = started();
-    world.handle_timeout(start::JOIN_TIME + ms(9_999));
+    world.handle_timeout(JOIN_TIME + ms(9_999));
     assert_eq!(world.failure(), None);
-    world.handle_timeout(start::JOIN_TIME + ms(10_000));
+    world.handle_timeout(JOIN_TIME + ms(10_000));
     assert!(matches!(world.failure(), Some(Failure::InitTimeout(_))));
 
     let mut world = started();
@@ -389,10 +389,10 @@ fn a_node_that_does_not_answer_init_or_answers_it_badly_fails_the_test() {
     assert_eq!(init["body"]["node_ids"], json!(["n0", "n1", "n2"]));
     let client = init["src"].as_str().unwrap();
     let line = json!({ "src": "n1", "dest": client, "body": { "type": "no", "in_reply_to": 1 } });
-    world.node_said(start::JOIN_TIME, &n1, line.to_string().as_bytes());
+    world.node_said(JOIN_TIME, &n1, line.to_string().as_bytes());
     assert!(world.muted().is_empty());
     // The client that sent `init` leaves as soon as it has its reply.
-    world.node_said(start::JOIN_TIME, &n1, line.to_string().as_bytes());
+    world.node_said(JOIN_TIME, &n1, line.to_string().as_bytes());
     let why = format!("there is no {client} in the network");
     assert!(world.muted().get(&n1).is_some_and(|said| said.starts_with(&why)));
     assert!(matches!(world.failure(), Some(Failure::InitRefused(node, _)) if *node == n1));
@@ -411,7 +411,7 @@ fn a_line_that_is_no_message_mutes_a_node_and_the_finding_says_why() {
         (br#"{"src":"n0","dest":"n1","body":[1]}"#, "not a message (the body is not an object)"),
         (br#"{"src":"n0","dest":"n9","body":{}}"#, "there is no n9 in the network"),
     ] {
-        let (mut world, now) = (started(), start::JOIN_TIME);
+        let (mut world, now) = (started(), JOIN_TIME);
         let n0: NodeId = "n0".into();
         world.node_said(now, &n0, line);
         let said = world.muted().get(&n0).cloned().unwrap_or_default();
@@ -471,7 +471,7 @@ fn a_client_of_unique_ids_keeps_its_address_so_that_a_late_id_does_no_harm() {
 fn a_node_that_is_not_listened_to_does_not_stop_time() {
     let options = Options::default().with_node_count(1);
     let mut world = World::new(Test::new(Echo::default(), options), ms(0));
-    world.handle_timeout(start::JOIN_TIME);
+    world.handle_timeout(JOIN_TIME);
     // A driver that always has another line to pass on.
     for at in 100..11_000 {
         world.node_said(ms(at), &"n0".into(), b"rubbish");

@@ -2,9 +2,10 @@
 """A node for all ten workloads, right but for one habit: `habits.py --habit NAME`.
 
 The corpus (`cases.tsv`) pairs habits with a checker's arguments. `--when` says when the habit
-shows: `5` (the fifth time only; the default), `%10` (every tenth time), `always`, or `init` (the
-reply to `init`). Habits of replies and lines count the replies to clients, habits of a workload
-count the requests of one type. `--value` is the JSON that some habits put somewhere.
+shows: `5` (the fifth time only; the default), `%10` (every tenth time), `always`, `init` (the reply
+to `init`), or `start` (a message of its own before it reads anything). Habits of replies and lines
+count the replies to clients, habits of a workload count the requests of one type. `--value` is the
+JSON that some habits put somewhere.
 """
 
 import argparse
@@ -126,6 +127,7 @@ def answer(node, body):
 PROCESSES = (
     "exit-at-start crash-at-start exit-at-init exit-after-init crash-after-init exit-in-the-middle"
     " crash-in-the-middle close-stdout close-stdin silent-init deaf init-twice chatty-stderr"
+    " greet-peers"
 ).split()
 
 
@@ -153,6 +155,8 @@ class Node:
         return self.counted[what]
 
     def due(self, n):
+        if self.when == "start":
+            return False
         if self.when in ("always", "init"):
             return (n == 0) == (self.when == "init")
         if self.when.startswith("%"):
@@ -212,6 +216,9 @@ class Node:
         self.reply(message, {"type": "init_ok"})
         if self.habit == "init-twice":
             self.reply(message, {"type": "init_ok"})
+        if self.habit == "greet-peers":
+            for peer in self.peers:
+                self.send(peer, {"type": "gossip"})
         if self.habit == "exit-after-init":
             sys.exit(0)
         if self.habit == "crash-after-init":
@@ -294,6 +301,9 @@ class Node:
                 )
 
     def run(self):
+        if self.when == "start":
+            message = {"src": "n0", "dest": "n0", "body": {"type": "gossip"}}
+            self.write(shown(self.habit, message, self.value))
         pending = b""
         while True:
             deadline = min([self.next_gossip] + [due for due, _ in self.late])

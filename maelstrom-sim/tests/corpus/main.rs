@@ -3,9 +3,9 @@
 //! `cases.tsv` has a row for each case: a name, the arguments of the test, the node, the exit code
 //! of Maelstrom v0.2.4, ours, and the reason if ours differs. If the reason begins with `stricter`
 //! or `kinder`, the verdict by Maelstrom's rules alone still equals Maelstrom's. If it begins with
-//! `always`, that verdict differs too. The node is a habit of `habits.py` with its options, or `@`
-//! and the name of a program. Programs of other packages are for `scripts/corpus`, which runs the
-//! same table under either checker.
+//! `always`, that verdict differs too. The node is a habit of `habits.py` with its options, `@` and
+//! the name of a program, or `./` and the path of a script in the repository. Programs of other
+//! packages are for `scripts/corpus`, which runs the same table under either checker.
 //!
 //! The test runs every sixteenth case, and with `CORPUS=all` every case.
 #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "tests may fail")]
@@ -24,6 +24,7 @@ use tempfile::TempDir;
 
 const TABLE: &str = include_str!("cases.tsv");
 const HABITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/habits.py");
+const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// How many cases run at the same time. Most of them are idle most of the time.
 const JOBS: usize = 32;
 /// How many cases run at the same time in the second run. A busy machine may start a node too late,
@@ -50,16 +51,21 @@ impl Case {
     }
 
     /// The program of this case and its arguments. `None`: the program belongs to another package.
-    fn node<'a>(&self, python: &'a Python) -> Option<Vec<&'a str>> {
-        let words = self.node.split(' ');
+    fn node(&self, python: &Python) -> Option<Vec<String>> {
+        let words = self.node.split(' ').map(str::to_owned);
+        if let Some(script) = self.node.strip_prefix("./") {
+            return Some(vec![format!("{REPOSITORY}/{script}")]);
+        }
         match self.node.strip_prefix('@') {
             None => {
                 let workload = self.arguments.split(' ').skip_while(|word| *word != "-w").nth(1);
                 let start = [HABITS, "--workload", workload.unwrap_or("echo"), "--habit"];
-                Some(python.command().into_iter().chain(start).chain(words).collect())
+                let start = python.command().into_iter().chain(start).map(str::to_owned);
+                Some(start.chain(words).collect())
             }
             Some(program) if program.starts_with("broken-node") => {
-                Some([env!("CARGO_BIN_EXE_broken-node")].into_iter().chain(words.skip(1)).collect())
+                let program = env!("CARGO_BIN_EXE_broken-node").to_owned();
+                Some([program].into_iter().chain(words.skip(1)).collect())
             }
             Some(_) => None,
         }

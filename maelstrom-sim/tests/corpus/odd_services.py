@@ -77,6 +77,10 @@ SERVICES = {
         ("lin-kv", without(CAS, "from"), SWAPPED),
         ("lin-kv", READ, SET),
     ],
+    "kv-create-no-from": [
+        ("lin-kv", without({**CAS, "create_if_not_exists": True}, "from"), SWAPPED),
+        ("lin-kv", READ, SET),
+    ],
     "kv-cas-no-to": [
         ("lin-kv", WRITE, WRITTEN),
         ("lin-kv", without({**CAS, "from": 1}, "to"), SWAPPED),

@@ -7,6 +7,7 @@
 mod command_line;
 mod folders;
 mod groups;
+mod joining;
 mod signals;
 mod silence;
 mod starts;

@@ -242,7 +242,7 @@ proptest! {
         let (head, tail) = good.split_at(cut.min(good.len()));
         for line in [bytes.as_slice(), &[head, insert.as_bytes(), tail].concat()] {
             for node in ["n0", "n1"] {
-                world.node_said(start::JOIN_TIME, &node.into(), line);
+                world.node_said(JOIN_TIME, &node.into(), line);
             }
         }
     }

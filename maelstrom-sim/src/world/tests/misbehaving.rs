@@ -8,12 +8,12 @@ fn flooding(latency_ms: u64) -> World {
     let latency = Latency { mean_ms: latency_ms, ..Latency::default() };
     let options = Options { latency, ..options };
     let mut world = World::new(Test::new(Echo::default(), options), ms(0));
-    world.handle_timeout(start::JOIN_TIME);
+    world.handle_timeout(JOIN_TIME);
     let body = RawValue::from_string(format!("\"{}\"", "x".repeat(1 << 20))).unwrap();
     for _ in 0..260 {
-        let sent = world.network.send(start::JOIN_TIME, &"n0".into(), &"n1".into(), body.clone());
+        let sent = world.network.send(JOIN_TIME, &"n0".into(), &"n1".into(), body.clone());
         sent.unwrap();
-        world.handle_timeout(start::JOIN_TIME);
+        world.handle_timeout(JOIN_TIME);
         if world.is_done() {
             break;
         }
@@ -39,10 +39,10 @@ fn too_much_for_a_node_ends_the_test_wherever_it_waits() {
 fn a_node_that_does_not_read_names_the_one_that_sent_it_most() {
     let options = Options::default().with_node_count(2);
     let mut world = World::new(Test::new(Echo::default(), options), ms(0));
-    world.handle_timeout(start::JOIN_TIME);
+    world.handle_timeout(JOIN_TIME);
     for _ in 0..7 {
         let line = br#"{"src":"n0","dest":"n1","body":{}}"#;
-        world.node_said(start::JOIN_TIME, &"n0".into(), line);
+        world.node_said(JOIN_TIME, &"n0".into(), line);
     }
     world.node_flooded(&"n1".into(), 256 << 20);
     let failure = world.failure().unwrap();

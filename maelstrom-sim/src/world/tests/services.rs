@@ -8,7 +8,7 @@ fn each_kind_of_request_that_no_service_understands_is_told_once() {
     for kind in ["no", "no", "nothing", "no"] {
         let body = json!({ "type": kind, "msg_id": 1 });
         let line = json!({ "src": "n0", "dest": "lin-kv", "body": body });
-        world.node_said(start::JOIN_TIME, &"n0".into(), line.to_string().as_bytes());
+        world.node_said(JOIN_TIME, &"n0".into(), line.to_string().as_bytes());
     }
     let news = std::iter::from_fn(|| world.poll_action()).filter_map(|action| match action {
         Action::Tell(News::BadRequest { node, why }) => Some((node, why)),
