@@ -336,6 +336,13 @@ impl Cluster {
         self.under_way.insert((at, self.count), message);
     }
 
+    /// Delivers a message that was sent earlier and did not arrive.
+    pub(crate) fn deliver_late(&mut self, message: Value) {
+        self.count += 1;
+        self.under_way.insert((self.now, self.count), message);
+        self.deliver();
+    }
+
     fn deliver(&mut self) {
         let mut count = 0;
         while let Some(entry) = self.under_way.first_entry() {

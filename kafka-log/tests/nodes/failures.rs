@@ -394,3 +394,68 @@ fn a_send_that_only_its_dead_leader_had_is_appended_by_the_next_one() {
         assert_eq!(cluster.poll(name, 0), json!(expected), "{name}");
     }
 }
+
+/// A packet comes two elections late, with an acknowledgement. Its sender has truncated the entries
+/// that it acknowledged. Returns how many sends the leader of the third epoch acknowledges then, and
+/// the messages that remain after it has died.
+fn after_a_late_acknowledgement(rules: Rules) -> (usize, Value) {
+    let config = Config { partitions: 1, linger: Duration::ZERO, rules, ..Config::default() };
+    let mut cluster = Cluster::new(&["n1", "n2", "n3"], config);
+    cluster.send("n1", 0, 0);
+    cluster.run_for(A_WHILE);
+    let (leader, follower, other) =
+        (cluster.leader(), cluster.followers()[0], cluster.followers()[1]);
+    let begin = |cluster: &mut Cluster, client: u64, msg: u64| {
+        let body = json!({"type": "send", "key": "k", "msg": msg});
+        cluster.begin_as(&format!("c{client}"), leader, body)
+    };
+    // One follower gets five entries, and its acknowledgement does not arrive.
+    cluster.latency = Duration::from_millis(10);
+    cluster.cut_off(other);
+    (1..6).for_each(|n| _ = begin(&mut cluster, n, 10 + n));
+    cluster.run_for(Duration::from_millis(15));
+    cluster.cut_off(leader);
+    cluster.run_for(Duration::from_millis(10));
+    let acknowledges = |message: &&Value| {
+        message["src"] == follower
+            && message["dest"] == leader
+            && message["body"]["acks"].is_array()
+    };
+    let late = cluster.said.iter().rfind(acknowledges).cloned().unwrap();
+    assert_eq!(late["body"]["acks"][0]["end"], 6, "{late}");
+    // The other follower leads, and has none of them. All clients give up.
+    cluster.heal();
+    cluster.cut_off(leader);
+    cluster.cut_off(follower);
+    cluster.send(other, 1, 1);
+    cluster.run_for(A_WHILE);
+    cluster.heal();
+    cluster.run_for(A_WHILE);
+    assert_eq!((cluster.leader(), cluster.in_sync().len()), (other, 3));
+    assert_eq!(cluster.partition(follower).log().end(), 2);
+    // The first leader leads again, and the follower is in sync.
+    cluster.crash(other);
+    cluster.send(leader, 2, 2);
+    assert_eq!((cluster.leader(), cluster.in_sync().len()), (leader, 2));
+    // It has sent three more entries, which are lost, when the late packet comes. Then it dies.
+    let sends: Vec<u64> = (3..6).map(|n| begin(&mut cluster, n, n)).collect();
+    cluster.cut_off(follower);
+    cluster.run_for(Duration::from_millis(30));
+    cluster.heal();
+    cluster.deliver_late(late);
+    let replies = sends.into_iter().filter_map(|id| cluster.reply(id));
+    let acknowledged = replies.filter(|reply| reply["type"] == "send_ok").count();
+    cluster.crash(leader);
+    cluster.send(follower, 9, 3);
+    (acknowledged, cluster.poll(follower, 0))
+}
+
+/// KIP-320. In a simulated network no packet is that late.
+#[test]
+fn an_acknowledgement_that_comes_two_elections_late_counts_for_nothing() {
+    let messages = json!([[0, 0], [1, 1], [2, 2], [3, 9]]);
+    assert_eq!(after_a_late_acknowledgement(Rules::default()), (0, messages.clone()));
+    // If it counted, three sends would be acknowledged and lost.
+    let rules = Rules::without(Rule::CheckAckEpoch);
+    assert_eq!(after_a_late_acknowledgement(rules), (3, messages));
+}

@@ -102,7 +102,38 @@ pub(crate) fn joining(rules: Rules) -> Config {
     config(rules)
 }
 
-/// The first node has a bad disk, and is one of two replicas in sync. The other one stops while it
+/// KIP-101: a leader fails, and the next one fails at about the time at which the last replica hears
+/// from it. That replica does not know yet which of its entries are committed.
+pub(crate) fn with_two_failovers(test: Test) -> Test {
+    let mut test = three_nodes(test);
+    let options = &mut test.options;
+    options.latency.mean_ms = 20;
+    options.time_limit = Duration::from_secs(60);
+    let mut script = Script::new(options);
+    while script.at < options.time_limit {
+        let mut nodes = options.nodes.clone();
+        nodes.shuffle(&mut script.rng);
+        let [first, second, last] = [0, 1, 2].map(|place: usize| nodes[place].clone());
+        script.slow(&last, 200..800);
+        script.wait(500..2_000);
+        script.then(NemesisOp::Crash(first.clone()));
+        script.wait(1_000..3_500);
+        script.then(NemesisOp::Crash(second.clone()));
+        script.then(NemesisOp::Slow(last, Duration::ZERO));
+        script.wait(2_000..4_000);
+        script.then(NemesisOp::Restart(first));
+        script.then(NemesisOp::Restart(second));
+        script.wait(1_000..3_000);
+    }
+    options.schedule = Some(script.events);
+    test
+}
+
+pub(crate) fn failing_over(rules: Rules) -> Config {
+    config(rules)
+}
+
+/// The first node may have a bad disk. It is one of two replicas in sync. The other one stops while it
 /// leads, so that the first one leads in a newer epoch. Then the first one loses its records. The
 /// earlier leader goes on, and reaches it before any other node does.
 pub(crate) fn with_a_former_leader(test: Test) -> Test {
@@ -132,6 +163,10 @@ pub(crate) fn with_a_former_leader(test: Test) -> Test {
     }
     options.schedule = Some(script.events);
     test
+}
+
+pub(crate) fn two_in_sync(rules: Rules) -> Config {
+    Config { partitions: 2, in_sync_min: 2, ..config(rules) }
 }
 
 /// A leader commits entries of an earlier epoch, and all nodes end before it has appended one of its

@@ -152,14 +152,25 @@ fn sweep_with_joins() {
     });
 }
 
-/// A leader that was replaced goes on, with the only node that knew of it and lost that record.
+/// A leader that was replaced goes on, with the only node that knew of it. In every second run, that
+/// node has lost its records.
 #[test]
 fn sweep_with_a_former_leader() {
-    all_faults().test_cases("kafka-former-leader", 1, |test| {
+    all_faults().test_cases("kafka-former-leader", 2, |test| {
         let test = crate::staged::with_a_former_leader(test);
+        let is_bad = test.options.seed.is_multiple_of(2);
         let bad = test.options.nodes[0].clone();
-        let build = move |id: &NodeId| Forgetful::with_two_in_sync(*id == bad, at_once());
+        let build = move |id: &NodeId| Forgetful::with_two_in_sync(is_bad && *id == bad, at_once());
         Case::new(test, build)
+    });
+}
+
+/// Two leaders fail, one after the other. The last replica did not hear much from either of them.
+#[test]
+fn sweep_with_two_failovers() {
+    all_faults().test_cases("kafka-failovers", 1, |test| {
+        let test = crate::staged::with_two_failovers(test);
+        staged_case(test, crate::staged::failing_over(Rules::default()))
     });
 }
 
