@@ -35,7 +35,7 @@
 //! ([recovery](crate::Comparison)), all replicas in sync or eligible must be present: if one lost
 //! its records, the partition stays unavailable. The record that a recovery creates names no
 //! eligible replica, although other replicas may have all committed entries: no record on a disk
-//! proves that. A replica that lost only the last commit of a killed process counts as one that
+//! proves that. A replica that lost only the last commit before a loss of power counts as one that
 //! lost nothing. The same module explains both.
 
 use std::collections::BTreeSet;

@@ -48,11 +48,12 @@
 //! it commits alone and then loses its records, and that no other replica heard from it in between.
 //! Then no replica names it.
 //!
-//! # The last commit of a process that was killed
+//! # The last commit before a loss of power
 //!
-//! The replicas do not notice one kind of loss. A store cannot tell apart damage to the very last
-//! commit of a killed process and a commit that was never finished. The replica restarts in the
-//! same incarnation, without its newest records.
+//! The replicas may not notice one kind of loss. After a loss of power, a store cannot tell apart
+//! damage to the very last commit and a commit that was never finished. (After a kill it can: a
+//! second file counts the records.) The replica restarts in the same incarnation, without its newest
+//! records.
 //!
 //! * While a leader with these entries runs, nothing is lost: it learns in the replica's new life
 //!   where the log ends, and sends the rest again. With an empty `lin-kv`, nothing is lost either,
@@ -62,10 +63,10 @@
 //!   newest epoch was in that commit: the replica then follows a leader that has been replaced.
 //!
 //! In Kafka, a broker that restarts after an unclean stop is not in sync any more (KIP-966). Here
-//! it stays in sync, since every restart after a kill is such a stop. If all nodes were killed at
-//! once, no replica would be in sync. All replicas that were in sync before would then have to be
-//! present, to compare their logs. A single absent one would make the partition unavailable. A
-//! crash alone never causes this loss: the disk has to damage data that it has synced.
+//! it stays in sync. If all nodes lost power at once, no replica would be in sync. All replicas that
+//! were in sync before would then have to be present, to compare their logs. A single absent one
+//! would make the partition unavailable. A loss of power alone never causes this loss: the disk has
+//! to damage data that it has synced.
 //!
 //! # Eligible replicas
 //!

@@ -20,12 +20,12 @@
 //!
 //! The invariant: [`Store::records`] returns the last snapshot, if there is one, and every record
 //! committed since the snapshot's first part, in order, or it returns an error. The store verifies
-//! the checksum of every page when it is opened. One kind of damage goes unnoticed: if the last
-//! commit of a killed process is damaged, it looks like an unfinished commit, and the store drops
-//! it.
+//! the checksum of every page when it is opened, and knows how many records there should be
+//! (`store/count.rs`). One kind of damage may go unnoticed: the last commit before a loss of power.
 
 #![expect(clippy::disallowed_methods, reason = "this is the driver's disk")]
 
+mod count;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
@@ -45,18 +45,22 @@ use tracing::{info, warn};
 
 use crate::error::{Error, ErrorCode};
 use crate::store_error::StoreError;
-use replacement::{Removal, Replacement};
+use count::{CountFile, Counted};
+use replacement::{Removal, Replaced, Replacement};
 
 /// The records, by number.
 const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
 
-/// The owner of the records: layout, node and record format.
+/// The owner of the records: layout, node, record format, and the name of the journal.
 const OWNER: TableDefinition<'_, &str, &str> = TableDefinition::new("owner");
 
 /// Version of the layout of this module's tables.
 const LAYOUT: &str = "1";
 
 const FILE: &str = "records.redb";
+
+/// The extension of the file with the number of records.
+const COUNT_EXTENSION: &str = "count";
 
 /// The extensions of the file that a snapshot is written to, and of the file that it replaced.
 const NEW_EXTENSION: &str = "new";
@@ -77,8 +81,13 @@ pub(crate) struct Store {
     node: String,
     format: String,
     database: Database,
+    /// The random name of the journal.
+    journal: u64,
     /// The number of the next record.
     next: u64,
+    /// The number of records that an earlier process committed to a journal.
+    counted: Option<Counted>,
+    count_file: CountFile,
     /// Size of the records in the journal. After a snapshot was given up, only of the records since
     /// then.
     bytes: u64,
@@ -112,14 +121,18 @@ impl Store {
             }
         }
         sync_folder(&folder)?;
-        check_owner(&path, &database, node, format)?;
+        let journal = check_owner(&path, &database, node, format)?;
+        let (count_file, counted) = CountFile::open(&path.with_extension(COUNT_EXTENSION));
         let (node, format) = (node.to_owned(), format.to_owned());
         Ok(Self {
             path,
             node,
             format,
             database,
+            journal,
             next: 0,
+            counted,
+            count_file,
             bytes: 0,
             snapshot_bytes: 0,
             replacement: None,
@@ -167,6 +180,13 @@ impl Store {
                 StoreError::Damaged { path, what: format!("record {next}: {text}") }
             });
         }
+        if let Some((journal, count)) = self.counted
+            && journal == self.journal
+            && next < count
+        {
+            let what = format!("it has {next} records, and {count} were committed");
+            return Err(StoreError::Damaged { path: self.path.clone(), what });
+        }
         (self.next, self.bytes) = (next, bytes);
         Ok(next)
     }
@@ -185,6 +205,7 @@ impl Store {
             other => other?,
         };
         self.next = self.next.saturating_add(records.len() as u64);
+        self.count_file.write((self.journal, self.next));
         self.bytes = self.bytes.saturating_add(bytes);
         if let Some(replacement) = &mut self.replacement
             && let Err(error) = replacement.committed(records)
@@ -307,9 +328,11 @@ impl Store {
     fn replace(&mut self, replacement: Replacement) {
         let old_path = self.path.with_extension(OLD_EXTENSION);
         match replacement.take_place(&self.path, &old_path) {
-            Ok((database, next, bytes)) => {
+            Ok(Replaced { database, journal, next, bytes }) => {
                 info!(records = next, bytes, before_bytes = self.bytes, "a snapshot was taken");
-                (self.next, self.bytes, self.snapshot_bytes) = (next, bytes, bytes);
+                (self.journal, self.next) = (journal, next);
+                self.count_file.write((journal, next));
+                (self.bytes, self.snapshot_bytes) = (bytes, bytes);
                 self.snapshots.0 = self.snapshots.0.saturating_add(1);
                 let old = std::mem::replace(&mut self.database, database);
                 self.removal = Some(replacement::remove(old, old_path, self.sync_folder));
@@ -339,15 +362,20 @@ fn create(path: &Path) -> Result<Database, StoreError> {
     database.map_err(|error| failure(path, error.into()))
 }
 
+/// A difference between the owner of a database and this node: its kind, and both values.
+type Difference = (&'static str, String, String);
+
 /// Marks a new database as this node's, or checks that an existing one belongs to this node.
+/// Returns the name of its journal.
 fn check_owner(
     path: &Path,
     database: &Database,
     node: &str,
     format: &str,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let marks = [("layout", LAYOUT), ("node", node), ("format", format)];
-    let compare = || -> Result<Option<(&'static str, String, String)>, redb::Error> {
+    let compare = || -> Result<Result<u64, Difference>, redb::Error> {
+        let journal;
         let transaction = database.begin_write()?;
         {
             let mut table = transaction.open_table(OWNER)?;
@@ -355,20 +383,27 @@ fn check_owner(
                 let found = table.get(what)?.map(|found| found.value().to_owned());
                 match found {
                     Some(found) if found == wanted => {}
-                    Some(found) => return Ok(Some((what, found, wanted.to_owned()))),
+                    Some(found) => return Ok(Err((what, found, wanted.to_owned()))),
                     None => drop(table.insert(what, wanted)?),
                 }
             }
+            let found = table.get("journal")?.and_then(|name| name.value().parse().ok());
+            journal = match found {
+                Some(journal) => journal,
+                None => {
+                    let journal = getrandom::u64().map_err(io::Error::from)?;
+                    table.insert("journal", journal.to_string().as_str())?;
+                    journal
+                }
+            };
             transaction.open_table(JOURNAL)?;
         }
         transaction.commit()?;
-        Ok(None)
+        Ok(Ok(journal))
     };
     let path = path.to_owned();
-    match compare().map_err(|error| failure(&path, error))? {
-        None => Ok(()),
-        Some((what, found, wanted)) => Err(StoreError::Foreign { path, what, found, wanted }),
-    }
+    let journal = compare().map_err(|error| failure(&path, error))?;
+    journal.map_err(|(what, found, wanted)| StoreError::Foreign { path, what, found, wanted })
 }
 
 /// Whether the error is that the disk, or the quota, has no room left.

@@ -87,7 +87,7 @@ fn a_snapshot_takes_the_place_of_all_before_it() {
     // Large records do not wait in memory for the next part.
     store.commit(&[vec![b'x'; 2 << 20]]).unwrap();
     store.commit(&batch(101..102)).unwrap();
-    assert_eq!(files(dir.path()), ["records.new", "records.redb"]);
+    assert_eq!(files(dir.path()), ["records.count", "records.new", "records.redb"]);
     add(&mut store, Ok(part("three")), true);
     assert!(!store.is_replacing());
     store.commit(&batch(102..103)).unwrap();
@@ -130,7 +130,7 @@ fn a_snapshot_that_fails_leaves_all_as_it_was() {
     add(&mut store, Err(Error::crash("no more")), true);
     assert!(!store.is_replacing());
     store.commit(&batch(100..101)).unwrap();
-    assert_eq!(files(dir.path()), ["records.redb"]);
+    assert_eq!(files(dir.path()), ["records.count", "records.redb"]);
     drop(store);
     assert_eq!(found(dir.path()).unwrap(), batch(0..101));
 }
@@ -146,9 +146,9 @@ fn a_process_that_ends_before_its_snapshot_does_leaves_all_as_it_was() {
     // The process is killed, so it cleans nothing up.
     std::mem::forget(store.replacement.take());
     drop(store);
-    assert_eq!(files(dir.path()), ["records.new", "records.redb"]);
+    assert_eq!(files(dir.path()), ["records.count", "records.new", "records.redb"]);
     assert_eq!(found(dir.path()).unwrap(), batch(0..101));
-    assert_eq!(files(dir.path()), ["records.redb"]);
+    assert_eq!(files(dir.path()), ["records.count", "records.redb"]);
 }
 
 #[test]
@@ -170,14 +170,14 @@ fn a_snapshot_that_the_disk_does_not_take_does_no_harm() {
     fs::create_dir(&journal).unwrap();
     add(&mut store, Ok(part("all")), true);
     assert!(!store.is_replacing());
-    assert_eq!(files(dir.path()), ["records.redb"]);
+    assert_eq!(files(dir.path()), ["records.count", "records.redb"]);
     fs::remove_dir(&journal).unwrap();
     fs::rename(&aside, &journal).unwrap();
     store.begin_snapshot();
     // The file disappears before it can replace the journal.
     fs::remove_file(dir.path().join("n1").join("records.new")).unwrap();
     add(&mut store, Ok(part("all")), true);
-    assert_eq!(files(dir.path()), ["records.redb"]);
+    assert_eq!(files(dir.path()), ["records.count", "records.redb"]);
     store.commit(&batch(101..102)).unwrap();
     drop(store);
     assert_eq!(found(dir.path()).unwrap(), batch(0..102));
@@ -243,7 +243,9 @@ fn nodes_do_not_share_a_folder_whatever_their_names() {
         let mut store = Store::open(dir.path(), name, FORMAT).unwrap();
         assert_eq!(read(&mut store).unwrap(), [name.as_bytes()]);
     }
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), names.len(), "and none is elsewhere");
+    // The node without a name has its two files here.
+    let expected = names.len() + 1;
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), expected, "and none is elsewhere");
 }
 
 #[test]
@@ -351,4 +353,65 @@ fn a_flipped_bit_is_an_error_or_does_no_harm() {
         errors += usize::from(!harmless(dir.path(), &format!("bit at {at}"), &batch(0..400)));
     }
     assert!(errors > 0, "some of the file is records");
+}
+
+/// The files of a process that was killed after its last commit, and the places in the journal's
+/// file that the commit changed.
+fn killed() -> (tempfile::TempDir, Vec<usize>) {
+    let dir = folder_with(20);
+    let (folder, copy) = (dir.path().join("n1"), tempfile::tempdir().unwrap());
+    let mut store = open(dir.path()).unwrap();
+    read(&mut store).unwrap();
+    let before = fs::read(folder.join(FILE)).unwrap();
+    store.commit(&batch(20..21)).unwrap();
+    let after = fs::read(folder.join(FILE)).unwrap();
+    fs::create_dir(copy.path().join("n1")).unwrap();
+    for name in files(dir.path()) {
+        fs::copy(folder.join(&name), copy.path().join("n1").join(&name)).unwrap();
+    }
+    let pairs = before.iter().zip(&after).enumerate();
+    (copy, pairs.filter(|(_, (before, after))| before != after).map(|(at, _)| at).collect())
+}
+
+#[test]
+fn damage_to_the_last_commit_of_a_killed_process_is_an_error_too() {
+    let (dir, changed) = killed();
+    let folder = dir.path().join("n1");
+    let (whole, count) =
+        (fs::read(folder.join(FILE)).unwrap(), fs::read(folder.join("records.count")).unwrap());
+    let mut refused = 0;
+    let step = changed.len() / 20;
+    for at in changed.into_iter().step_by(step) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        fs::write(folder.join(FILE), damaged).unwrap();
+        fs::write(folder.join("records.count"), &count).unwrap();
+        let before = "it has 20 records, and 21 were committed";
+        match found(dir.path()) {
+            Err(StoreError::Damaged { what, .. }) => refused += usize::from(what == before),
+            Err(StoreError::OtherVersion { .. }) => {}
+            other => assert_eq!(other.unwrap(), batch(0..21), "bit at {at}"),
+        }
+    }
+    assert!(refused > 0, "some of the file is the last commit");
+}
+
+#[test]
+fn a_number_of_records_that_is_old_or_damaged_or_of_another_journal_does_no_harm() {
+    let (dir, _) = killed();
+    let path = dir.path().join("n1/records.count");
+    let count = fs::read(&path).unwrap();
+    for byte in (0..count.len()).step_by(5) {
+        let mut damaged = count.clone();
+        damaged[byte] ^= 0x10;
+        for content in [&damaged, &count[..byte], &[0; 24][..]] {
+            fs::write(&path, content).unwrap();
+            assert_eq!(found(dir.path()).unwrap(), batch(0..21), "byte {byte}");
+        }
+    }
+    let old = fs::read(folder_with(30).path().join("n1/records.count")).unwrap();
+    fs::write(&path, old).unwrap();
+    assert_eq!(found(dir.path()).unwrap(), batch(0..21));
+    fs::remove_file(&path).unwrap();
+    assert_eq!(found(dir.path()).unwrap(), batch(0..21));
 }

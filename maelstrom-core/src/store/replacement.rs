@@ -51,6 +51,8 @@ const REMOVED_EVERY: Duration = Duration::from_millis(10);
 /// A snapshot that is being written.
 #[derive(Debug)]
 pub(super) struct Replacement {
+    /// The name of the journal that it will be.
+    journal: u64,
     /// The part that is being written. The thread must end before the file is removed.
     writing: Option<Writing>,
     /// `None` while a part is being written: the thread owns the database then.
@@ -66,6 +68,18 @@ pub(super) struct Replacement {
     is_last: bool,
     /// How often the thread has written records that waited after the last part.
     rounds: u32,
+}
+
+/// A snapshot that has replaced the journal.
+#[derive(Debug)]
+pub(super) struct Replaced {
+    pub(super) database: Database,
+    /// The name of the journal.
+    pub(super) journal: u64,
+    /// The number of the next record.
+    pub(super) next: u64,
+    /// Size of all records.
+    pub(super) bytes: u64,
 }
 
 /// A thread that writes records, and the number of those records.
@@ -111,8 +125,9 @@ impl Replacement {
         remove_left_over(&path)?;
         let file = Temporary(path);
         let database = create(&file.0)?;
-        super::check_owner(&file.0, &database, node, format)?;
+        let journal = super::check_owner(&file.0, &database, node, format)?;
         Ok(Self {
+            journal,
             writing: None,
             database: Some(database),
             file,
@@ -211,16 +226,11 @@ impl Replacement {
     }
 
     /// Renames this file to `path`, where it replaces the journal. The old file stays at `old` if
-    /// the file system supports hard links. Returns the database, the number of the next record,
-    /// and the size of all records. On failure, the file at `path` stays as it was.
-    pub(super) fn take_place(
-        mut self,
-        path: &Path,
-        old: &Path,
-    ) -> Result<(Database, u64, u64), StoreError> {
+    /// the file system supports hard links. On failure, the file at `path` stays as it was.
+    pub(super) fn take_place(mut self, path: &Path, old: &Path) -> Result<Replaced, StoreError> {
         self.finish()?;
         let failed = |source| StoreError::Io { path: path.to_owned(), source };
-        let Self { file, database, waiting, mut next, mut bytes, .. } = self;
+        let Self { file, journal, database, waiting, mut next, mut bytes, .. } = self;
         let database = database.ok_or_else(|| failed(io::Error::other("its database is gone")))?;
         if !waiting.is_empty() {
             let more = append(&database, next, &waiting);
@@ -234,7 +244,7 @@ impl Replacement {
             fs::remove_file(old).ok();
             return Err(failed(source));
         }
-        Ok((database, next, bytes))
+        Ok(Replaced { database, journal, next, bytes })
     }
 }
 
