@@ -56,9 +56,8 @@
 //!
 //! A node binary needs the default features: all of those below except `metrics`. Without default
 //! features, this crate is only the state machine: [`RawNode`], [`Node`], [`rpc`], [`service`] and
-//! [`task`], for a driver of your own. That part depends on `memchr`, `rand`, `rand_chacha`,
-//! `serde`, `serde_json`, `thiserror` and `tracing`. It asks nothing
-//! of the operating system.
+//! [`task`], for a driver of your own. That part depends on `chacha20`, `memchr`, `rand`, `serde`,
+//! `serde_json`, `thiserror` and `tracing`. It asks nothing of the operating system.
 //!
 //! | feature | adds | dependencies |
 //! |---|---|---|

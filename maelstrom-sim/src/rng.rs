@@ -3,8 +3,8 @@
 //! Because the streams are independent, one more latency draw does not change the actions of the
 //! nemesis.
 
+use chacha20::ChaCha8Rng;
 use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
 /// A generator with the same numbers on every machine. [`stream`] shows it in use.
 pub type SimRng = ChaCha8Rng;

@@ -135,8 +135,11 @@ impl Services {
 
     /// Clears all services.
     pub fn forget(&mut self) {
-        let rng = self.rng.clone();
-        *self = Self::new(rng);
+        let Self { rng: _, lin_kv, seq_kv, lww_kv, lin_tso } = self;
+        *lin_kv = Kv::default();
+        *seq_kv = Sequential::new();
+        *lww_kv = std::array::from_fn(|_| Lww::default());
+        *lin_tso = 0;
     }
 
     /// Empty services.

@@ -262,5 +262,5 @@ fn a_broken_rule_about_floors_is_noticed_where_messages_are_deleted_soon() {
     let rule = Rule::FloorNamesProducers;
     let find = broken(rule, crate::staged::with_deletions, crate::staged::deleting);
     // The seeds before this one show nothing.
-    is_noticed(rule, "deletions", 205, find);
+    is_noticed(rule, "deletions", 206, find);
 }

@@ -2,7 +2,8 @@
 //! networks with various faults.
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow makes a test fail, and shall")]
 
-use rand::RngExt;
+use chacha20::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
 
 use super::*;
 
@@ -27,7 +28,7 @@ mod snapshots;
 mod states;
 mod work;
 
-use cluster::{Cluster, Faults, NO_RECORDS, Records, name};
+use cluster::{Cluster, Faults, NO_RECORDS, Records, copied, name};
 use states::{Set, Sums, VALUE_BYTES, Values};
 
 /// How long a node that is not a hub may delay an acknowledgement.
@@ -67,7 +68,7 @@ fn with_seeds(count: u64, test: impl Fn(u64)) {
 
 /// A cluster of 2 to 6 nodes with random faults, and batches and logs of random sizes.
 fn any_cluster<S: Values>(seed: u64) -> Cluster<S> {
-    let mut rng = Cluster::<S>::without_nodes(seed, 0, Config::default(), steady(0)).rng.clone();
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let size = rng.random_range(2..=6);
     let delay_ms = [0, 20, 100, 400][rng.random_range(0..4)];
     let faults = Faults {

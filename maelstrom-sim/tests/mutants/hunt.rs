@@ -20,7 +20,7 @@ const SEEDS_MAX: u64 = 100;
 
 /// The first seed that shows the sign of a mutant, where many others do not. A single hunt begins
 /// there, unless `HUNTS` asks for hunts.
-const KNOWN: [(&str, &str, u64); 13] = [
+const KNOWN: [(&str, &str, u64); 15] = [
     ("old leader not fenced", "inconsistent-offsets", 17),
     ("tell once, never again", "lost-count", 9),
     ("half a transaction visible", "fractured-read", 6),
@@ -34,6 +34,8 @@ const KNOWN: [(&str, &str, u64); 13] = [
     ("last writer wins without a tie-break", "divergence", 2),
     ("no isolation", "G1b", 2),
     ("only its own log on record", "lost-own-write", 2),
+    ("effects before their causes", "causal-violation", 38),
+    ("a tie is broken by arrival", "divergence", 2),
 ];
 
 /// The distance between their starting seeds.

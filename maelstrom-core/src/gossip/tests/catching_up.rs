@@ -112,8 +112,7 @@ fn messages_that_come_twice_do_not_multiply_fetches() {
 fn a_fetch_that_is_lost_is_made_again() {
     with_seeds(6, |seed| {
         let mut cluster = lacking(40, 0.0, if seed % 2 == 0 { 1 << 20 } else { 0 });
-        cluster.rng =
-            Cluster::<Set>::without_nodes(seed, 0, Config::default(), steady(0)).rng.clone();
+        cluster.rng = ChaCha8Rng::seed_from_u64(seed);
         cluster.faults.loss = 0.3;
         cluster.run_for(secs(60));
         cluster.assert_converged();

@@ -13,8 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use rand::{Rng, RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::Rng;
 
 use super::states::{Store, Values};
 use super::*;
@@ -67,6 +66,11 @@ pub(super) struct Packet<S: State> {
 struct Told {
     life: u64,
     have: VersionVector,
+}
+
+/// A generator that gives the same numbers from now on.
+pub(super) fn copied(rng: &ChaCha8Rng) -> ChaCha8Rng {
+    ChaCha8Rng::deserialize_state(&rng.serialize_state())
 }
 
 pub(super) struct Cluster<S: Values> {
@@ -175,7 +179,8 @@ impl<S: Values> Cluster<S> {
     pub(super) fn next_run(&self, records: Vec<Vec<Vec<u8>>>) -> Self {
         let (config, faults) = (self.config.clone(), self.faults.clone());
         let mut next = Self::without_nodes(0, records.len(), config, faults);
-        (next.rng, next.now, next.appended) = (self.rng.clone(), self.now, self.appended.clone());
+        (next.rng, next.now) = (copied(&self.rng), self.now);
+        next.appended = self.appended.clone();
         next.records = records;
         for index in 0..next.size() {
             next.start(index, Records::All);

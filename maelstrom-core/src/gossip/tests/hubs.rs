@@ -157,7 +157,7 @@ fn two_hubs_that_die_at_once_lose_nothing() {
     with_seeds(3, |seed| {
         let mut cluster = settled(seed, 7);
         let first = cluster.append(0);
-        cluster.run_for(ms(cluster.rng.clone().random_range(0..30)));
+        cluster.run_for(ms(copied(&cluster.rng).random_range(0..30)));
         cluster.kill(0);
         cluster.kill(1);
         let at = cluster.rng.random_range(2..7);

@@ -26,13 +26,15 @@ struct Load {
     interval: Duration,
     /// The time at which each value was appended.
     times: Vec<Duration>,
+    /// For each node, the number of the first values that it had at the last check.
+    had: [usize; 3],
 }
 
 impl Load {
     fn new(hop_ms: u64, interval_ms: u64) -> Self {
         sized::set_value_bytes(BYTES);
         let cluster = Cluster::new(3, 3, Config::default(), steady(hop_ms));
-        let mut load = Self { cluster, interval: ms(interval_ms), times: Vec::new() };
+        let mut load = Self { cluster, interval: ms(interval_ms), times: Vec::new(), had: [0; 3] };
         for index in 0..3 {
             load.append(index);
             load.cluster.run_for(secs(3));
@@ -47,10 +49,12 @@ impl Load {
     }
 
     /// The lag of a node: how long it has lacked the oldest value that it lacks.
-    fn behind(&self, index: usize) -> Duration {
+    fn behind(&mut self, index: usize) -> Duration {
         let state = self.cluster.engine(index).state();
-        let lacks = (0..).zip(&self.times).find(|(value, _)| !state.has(*value));
-        lacks.map_or(Duration::ZERO, |(_, at)| self.cluster.now - *at)
+        let has = |value: usize| state.has(u32::try_from(value).unwrap());
+        let had = &mut self.had[index];
+        *had += (*had..self.times.len()).take_while(|value| has(*value)).count();
+        self.times.get(*had).map_or(Duration::ZERO, |at| self.cluster.now - *at)
     }
 
     fn beside(&self, index: usize) -> usize {
@@ -97,6 +101,7 @@ fn coming_back(back: usize) -> Load {
     load.interval = ms(105);
     load.run(secs(3), &[1]);
     load.cluster.restart(back, NO_RECORDS);
+    load.had[back] = 0;
     load
 }
 

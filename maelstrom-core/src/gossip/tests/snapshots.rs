@@ -76,8 +76,7 @@ impl<S: Values> Saved<S> {
 /// The node appends, hears from others and drops old entries between the parts.
 fn parts_bring_back_the_state<S: Values>() {
     with_seeds(100, |seed| {
-        let cluster = Cluster::<S>::without_nodes(seed, 0, Config::default(), steady(0));
-        let mut rng = cluster.rng.clone();
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut saved = Saved::<S>::new([0, 600, 4 << 20][rng.random_range(0..3)]);
         for _ in 0..rng.random_range(0..120) {
             saved.grow(rng.random_range(0..4));

@@ -1,7 +1,7 @@
 //! Checks that long histories take time proportional to their length.
 
+use chacha20::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 use super::*;
 

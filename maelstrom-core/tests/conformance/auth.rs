@@ -1,10 +1,6 @@
 //! Authentication between nodes, tested on processes: the flag, the key file, and lines on pipes.
 //! The tests seal and check messages with their own code, not with the library's.
 
-#![cfg(unix)]
-#![expect(clippy::disallowed_methods, reason = "the tests start processes and write key files")]
-#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
-
 use std::fs::Permissions;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

@@ -1,9 +1,5 @@
 //! A node reads stdin and writes stdout, whatever their types.
 
-#![cfg(target_os = "linux")]
-#![expect(clippy::disallowed_methods, reason = "the tests start processes and open files")]
-#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
-
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Seek, Write, pipe};
 use std::os::fd::{AsRawFd, OwnedFd};
