@@ -375,6 +375,7 @@ fn check_owner(
 ) -> Result<u64, StoreError> {
     let marks = [("layout", LAYOUT), ("node", node), ("format", format)];
     let compare = || -> Result<Result<u64, Difference>, redb::Error> {
+        let other = |error: getrandom::Error| io::Error::other(error.to_string());
         let journal;
         let transaction = database.begin_write()?;
         {
@@ -391,7 +392,7 @@ fn check_owner(
             journal = match found {
                 Some(journal) => journal,
                 None => {
-                    let journal = getrandom::u64().map_err(io::Error::from)?;
+                    let journal = getrandom::u64().map_err(other)?;
                     table.insert("journal", journal.to_string().as_str())?;
                     journal
                 }
