@@ -133,10 +133,10 @@ fn with_large_values(mut test: Test) -> Case<impl FnMut(&NodeId) -> Broadcast> {
     })
 }
 
-/// In the first run, a node that had been paused sent a fetch, which was lost. It took the pause for
-/// a part of the round trip, and waited for 10 s. In the others, a node caught up over a slow link. In
-/// one of them, a quarter of the bytes on that link were pushes that came too early to be of use. In
-/// the last one, the node took its peer for down while it received what it had fetched.
+/// In the first run, a node that had been paused sent a fetch, which was lost. It took the pause
+/// for a part of the round trip, and waited for 10 s. In the others, a node caught up over a slow
+/// link. In one of them, a quarter of the bytes on that link were pushes that came too early to be
+/// of use. In the last one, the node took its peer for down while the answer to its fetch came in.
 #[test]
 fn seeds_with_large_values_that_once_showed_a_mistake() {
     all_faults().test_seeds("broadcast-large", [276, 2_631, 2_280], with_large_values);

@@ -51,9 +51,9 @@
 //! # The last commit before a loss of power
 //!
 //! The replicas may not notice one kind of loss. After a loss of power, a store cannot tell apart
-//! damage to the very last commit and a commit that was never finished. (After a kill it can: a
-//! second file counts the records.) The replica restarts in the same incarnation, without its newest
-//! records.
+//! damage to the very last commit and a commit that was never finished. (After a kill it can, since
+//! a file beside the journal has the number of records.) The replica restarts in the same
+//! incarnation, without its newest records.
 //!
 //! * While a leader with these entries runs, nothing is lost: it learns in the replica's new life
 //!   where the log ends, and sends the rest again. With an empty `lin-kv`, nothing is lost either,

@@ -13,6 +13,7 @@
 //! | a write to the journal for lack of room, while a snapshot or a replaced file takes up room | removes that file and tries once more |
 //! | the file of a snapshot cannot be created, written, synced or renamed | gives the snapshot up, removes its file, goes on |
 //! | the sync of the folder after the rename | ends before it acknowledges anything else |
+//! | a write of the number of records | goes on; damage to the last commit may go unnoticed |
 //! | the removal of a replaced file, or of a file that an earlier process left | goes on; takes no snapshot while the file exists |
 //!
 //! After it gave up a snapshot, the node tries again when the journal has grown enough to make a
@@ -184,7 +185,9 @@ impl Store {
             && journal == self.journal
             && next < count
         {
-            let what = format!("it has {next} records, and {count} were committed");
+            let what = format!(
+                "it has {next} records, and {count} were committed, as `records.{COUNT_EXTENSION}` says"
+            );
             return Err(StoreError::Damaged { path: self.path.clone(), what });
         }
         (self.next, self.bytes) = (next, bytes);

@@ -49,9 +49,9 @@ pub enum StoreError {
         /// The handler's error text.
         what: String,
     },
-    /// The contents of the file are damaged. The node leaves the file as it is. Either restore it
-    /// from a backup, or remove the folder: the node then starts without records, and the other
-    /// nodes treat it as a new replica.
+    /// The contents of the file are damaged. The node leaves the file as it is. Either restore the
+    /// whole folder from a copy that was made while the node was stopped, or remove it: the node
+    /// then starts without records, and the other nodes treat it as a new replica.
     #[error("{path}: damaged: {what}")]
     Damaged {
         /// The file.

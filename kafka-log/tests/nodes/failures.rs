@@ -396,8 +396,8 @@ fn a_send_that_only_its_dead_leader_had_is_appended_by_the_next_one() {
 }
 
 /// A packet comes two elections late, with an acknowledgement. Its sender has truncated the entries
-/// that it acknowledged. Returns how many sends the leader of the third epoch acknowledges then, and
-/// the messages that remain after it has died.
+/// that it acknowledged. Returns how many sends the leader of the third epoch acknowledges then,
+/// and the messages that remain after it has died.
 fn after_a_late_acknowledgement(rules: Rules) -> (usize, Value) {
     let config = Config { partitions: 1, linger: Duration::ZERO, rules, ..Config::default() };
     let mut cluster = Cluster::new(&["n1", "n2", "n3"], config);

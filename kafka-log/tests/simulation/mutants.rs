@@ -1,8 +1,8 @@
 //! Each test breaks one rule of the protocol on purpose. The checker must notice: the node's own
 //! assertions are off.
 //!
-//! No hunt finds a broken [`Rule::CheckAckEpoch`]. Its documentation says why. The tests of the nodes
-//! have a scenario in which it loses messages.
+//! No hunt finds a broken [`Rule::CheckAckEpoch`]. Its documentation says why. The tests of the
+//! nodes have a scenario in which it loses messages.
 //!
 //! `make hunts HUNTS=21 | grep '^|'` prints the number of seeds that a hunt needs: the minimum, the
 //! median and the maximum of 21 hunts. No hunt takes more than `SEEDS` seeds (1,000).

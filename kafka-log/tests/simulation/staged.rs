@@ -102,8 +102,9 @@ pub(crate) fn joining(rules: Rules) -> Config {
     config(rules)
 }
 
-/// KIP-101: a leader fails, and the next one fails at about the time at which the last replica hears
-/// from it. That replica does not know yet which of its entries are committed.
+/// KIP-101: two nodes crash, one after the other. In some rounds the first one led, and the second
+/// one leads at about the time at which the last replica hears from it. That replica does not know
+/// yet which of its entries are committed.
 pub(crate) fn with_two_failovers(test: Test) -> Test {
     let mut test = three_nodes(test);
     let options = &mut test.options;
@@ -133,8 +134,8 @@ pub(crate) fn failing_over(rules: Rules) -> Config {
     config(rules)
 }
 
-/// The first node may have a bad disk. It is one of two replicas in sync. The other one stops while it
-/// leads, so that the first one leads in a newer epoch. Then the first one loses its records. The
+/// The first node is one of two replicas in sync. The other one stops while it leads, so that the
+/// first one leads in a newer epoch. Then the first one crashes, and may lose its records. The
 /// earlier leader goes on, and reaches it before any other node does.
 pub(crate) fn with_a_former_leader(test: Test) -> Test {
     let mut test = three_nodes(test);

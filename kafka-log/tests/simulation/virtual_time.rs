@@ -152,8 +152,8 @@ fn sweep_with_joins() {
     });
 }
 
-/// A leader that was replaced goes on, with the only node that knew of it. In every second run, that
-/// node has lost its records.
+/// A leader that was replaced goes on, with the only node that knew of it. In every second run,
+/// that node has lost its records.
 #[test]
 fn sweep_with_a_former_leader() {
     all_faults().test_cases("kafka-former-leader", 2, |test| {

@@ -340,6 +340,7 @@ impl Peer {
         self.falls = if forgiven { 1 } else { self.falls.saturating_add(1) };
         self.health = Health::Down(micros(now));
         (self.awaited, self.answer_at, self.fetch_at) = (None, None, None);
+        self.fetches_until = None;
         self.is_introduced = false;
         self.hub = None;
     }
@@ -361,6 +362,9 @@ impl Peer {
     /// Records the version that the peer claims, which may be the awaited acknowledgement.
     pub(super) fn acknowledged(&mut self, now: Duration, have: &VersionVector, slack: Duration) {
         self.known.join(have);
+        if self.known.covers(&self.told) {
+            self.fetches_until = None;
+        }
         let echoed = self.echoed;
         let Some(awaited) = self.awaited.as_mut().filter(|awaited| echoed >= Some(awaited.sent))
         else {

@@ -4,8 +4,8 @@
 //! entries, so its *generation* is newer. Or this node cannot reach other nodes than before, so its
 //! *view* is newer. The first news for a peer that this node begins to serve is its *introduction*.
 //!
-//! A peer that fetches from this node gets new entries with the answers to its fetches. Until it has
-//! caught up, news tells it only that there are more.
+//! A peer that fetches from this node gets new entries with the answers to its fetches. Until it
+//! has caught up, news tells it only that there are more.
 //!
 //! `Gossip::slot_at` says when news goes to the hub. `Beat::due` says when it goes to the other
 //! served peers. `Gossip::send_news` sends it.
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::beat::{COLLECTING, PROVISIONAL, margin};
 use super::peer::Peer;
-use super::replica::Span;
+use super::replica::{Entry, Span};
 use super::window::batches_max;
 use super::{Gossip, MessageParts, State};
 use crate::message::NodeId;
@@ -154,8 +154,9 @@ impl<S: State> Gossip<S> {
         let Some(peer) = self.peers.get(id) else {
             return false;
         };
-        // New entries would arrive before those that the peer still lacks. It could not apply them.
-        let is_fetching = peer.is_introduced && peer.is_fetching(node.now());
+        // New entries would arrive before those that the peer still lacks, and a log has no holes.
+        let has_order = !S::Entry::CUMULATIVE;
+        let is_fetching = has_order && peer.is_introduced && peer.is_fetching(node.now());
         let (mut batches, cut) = if is_fetching {
             (Vec::new(), false)
         } else if peer.is_introduced {
@@ -174,8 +175,9 @@ impl<S: State> Gossip<S> {
         let was_introduced = peer.is_introduced;
         peer.note_told(self.replica.version(), self.generation);
         let view = peer.view_told < self.lost.1;
+        let is_known = peer.known.covers(self.replica.version());
         drop(peer);
-        let is_empty = batches.iter().all(Vec::is_empty) && !is_fetching;
+        let is_empty = batches.iter().all(Vec::is_empty) && (!is_fetching || is_known);
         if was_introduced && is_empty && !cut && !view {
             return false;
         }

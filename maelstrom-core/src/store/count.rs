@@ -18,31 +18,40 @@ use tracing::warn;
 /// The name of a journal, and how many records it has.
 pub(super) type Counted = (u64, u64);
 
-/// The open file. `None` if it cannot be written.
+/// The file. `None` if it cannot be opened.
 #[derive(Debug)]
-pub(super) struct CountFile(Option<File>);
+pub(super) struct CountFile {
+    file: Option<File>,
+    has_warned: bool,
+}
 
 impl CountFile {
     /// Opens the file, or creates it. Returns its content, too.
     pub(super) fn open(path: &Path) -> (Self, Option<Counted>) {
         let counted = fs::read(path).ok().and_then(|bytes| decode(&bytes));
         let file = File::options().write(true).create(true).truncate(false).open(path);
-        (Self(known(file)), counted)
+        let mut it = Self { file: None, has_warned: false };
+        it.file = it.known(file);
+        (it, counted)
     }
 
     /// Writes the number of records of a journal.
     pub(super) fn write(&mut self, counted: Counted) {
-        let Some(mut file) = self.0.take() else { return };
+        let Some(file) = &mut self.file else { return };
         let written = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&encode(counted)));
-        self.0 = known(written.map(|()| file));
+        self.known(written);
     }
-}
 
-fn known(file: io::Result<File>) -> Option<File> {
-    file.inspect_err(|error| {
-        warn!(%error, "the number of records cannot be written, so damage to the last commit may go unnoticed");
-    })
-    .ok()
+    /// Logs the first error.
+    fn known<T>(&mut self, result: io::Result<T>) -> Option<T> {
+        result
+            .inspect_err(|error| {
+                if !std::mem::replace(&mut self.has_warned, true) {
+                    warn!(%error, "the number of records cannot be written, so damage to the last commit may go unnoticed");
+                }
+            })
+            .ok()
+    }
 }
 
 fn encode((journal, count): Counted) -> [u8; 24] {

@@ -76,7 +76,7 @@ pub enum RunError {
 ///
 /// # Errors
 ///
-/// If the program cannot be started.
+/// If the program, or the first node, cannot be started. [`RunError`] if a later one cannot.
 pub fn run(
     test: Test,
     process_options: &ProcessOptions,

@@ -267,6 +267,10 @@ impl World {
 
     fn line_said(&mut self, now: Duration, node: &NodeId, line: &[u8]) {
         let line_read = Line::read(line);
+        if self.phase == Phase::Init {
+            // A driver that starts processes may be late. A peer of this node may be due to join.
+            self.join_due(now);
+        }
         if self.muted.contains_key(node) {
             if let (Ok(line), Some(trace)) = (line_read, self.network.trace_mut()) {
                 trace.unheard(now, (&line.src, &line.dest, &line.body));

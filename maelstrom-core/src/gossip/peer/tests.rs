@@ -224,3 +224,26 @@ fn an_answer_may_take_as_long_as_the_flag_says_however_long_that_is() {
         assert!(expected.contains(&known) && new == unknown, "{patience}: {known} and {new} ms");
     }
 }
+
+/// A peer gets no pushes while it fetches.
+#[test]
+fn a_peer_fetches_no_more_once_it_has_everything_or_is_silent_or_down_or_reborn() {
+    let fetching = || {
+        let mut peer = peer();
+        peer.note_told(&have(5), 1);
+        peer.fetches_until = Some(ms(500));
+        peer.acknowledged(ms(30), &have(4), SLACK);
+        assert!(peer.is_fetching(ms(499)));
+        peer
+    };
+    assert!(!fetching().is_fetching(ms(500)));
+    let mut peer = fetching();
+    peer.acknowledged(ms(40), &have(5), SLACK);
+    assert!(!peer.is_fetching(ms(40)));
+    let mut peer = fetching();
+    peer.mark_down(ms(40));
+    assert!(!peer.is_fetching(ms(40)));
+    let mut peer = fetching();
+    assert_eq!(peer.record_message(ms(40), 6, 1, echo(11)), Standing::Reborn);
+    assert!(!peer.is_fetching(ms(40)));
+}
