@@ -14,16 +14,22 @@ use maelstrom_core::{Clock, Output, RawNode, gossip};
 const BATCHES: usize = 50;
 const BATCH: usize = 40;
 
+/// Number of messages in a large log.
+const MANY: usize = 1_000_000;
+
 struct Bench {
     node: RawNode<KafkaLog>,
     msg_id: usize,
+    /// The records of the node, if they are kept.
+    records: Option<Vec<Vec<u8>>>,
 }
 
 impl Bench {
     fn new(partitions: u32, node_ids: &str) -> Self {
         let config = Config { partitions, ..Config::default() };
         let handler = KafkaLog::new(config, gossip::Config::default());
-        let mut bench = Self { node: RawNode::new(handler, [7; 32], true), msg_id: 0 };
+        let node = RawNode::new(handler, [7; 32], true);
+        let mut bench = Self { node, msg_id: 0, records: None };
         let init = format!(r#""type":"init","node_id":"n1","node_ids":{node_ids}"#);
         bench.ask(&init);
         bench
@@ -40,7 +46,10 @@ impl Bench {
         while let Some(output) = self.node.poll_output() {
             match output {
                 Output::Lines(lines) => said.extend(lines),
-                Output::Record(_) => is_commit = true,
+                Output::Record(record) => {
+                    is_commit = true;
+                    self.records.iter_mut().for_each(|records| records.push(record.clone()));
+                }
             }
         }
         if is_commit {
@@ -84,6 +93,40 @@ impl Bench {
     }
 }
 
+/// The memory of this process, in bytes. `None` where it cannot be read.
+fn resident_bytes() -> Option<usize> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    Some(statm.split(' ').nth(1)?.parse::<usize>().ok()? * 4_096)
+}
+
+/// A lone node with many messages of one byte on one key: memory, polls and a restart.
+fn measure_many_messages() {
+    let mut bench = Bench::new(1, r#"["n1"]"#);
+    let before = resident_bytes();
+    (0..MANY).for_each(|_| drop(bench.send(0)));
+    let bytes = resident_bytes().zip(before).map(|(after, before)| (after - before) / MANY);
+    let bytes = bytes.map_or_else(|| "unknown".to_owned(), |bytes| format!("{bytes} bytes"));
+    println!("| memory for a message of one byte | {MANY} messages on one key | {bytes} |");
+    for (place, from) in [("begin", 0), ("middle", MANY / 2), ("end", MANY - 100)] {
+        let body = format!(r#""type":"poll","offsets":{{"k0":{from}}}"#);
+        let time = bench.time(|bench| bench.ask(&body), &format!("[{from},1]"));
+        println!("| poll at the {place} | {MANY} messages on one key | {time:.2?} |");
+    }
+    let mut bench = Bench::new(1, r#"["n1"]"#);
+    bench.records = Some(Vec::new());
+    (0..MANY).for_each(|_| drop(bench.send(0)));
+    let config = Config { partitions: 1, ..Config::default() };
+    let handler = KafkaLog::new(config, gossip::Config::default());
+    let (start, mut node) = (Instant::now(), RawNode::new(handler, [8; 32], true));
+    for record in bench.records.iter().flatten() {
+        if let Err(error) = node.recover(record) {
+            panic!("{error}");
+        }
+    }
+    let time = start.elapsed();
+    println!("| restart, without the disk | {MANY} messages on one key | {time:.2?} |");
+}
+
 fn main() {
     println!("| message | of | time |");
     println!("|---------|----|-----:|");
@@ -118,4 +161,5 @@ fn main() {
         let time = bench.time(send, "send_ok");
         println!("| send on a lone node | {partitions} partitions | {time:.2?} |");
     }
+    measure_many_messages();
 }
