@@ -63,10 +63,10 @@
 //!   newest epoch was in that commit: the replica then follows a leader that has been replaced.
 //!
 //! In Kafka, a broker that restarts after an unclean stop is not in sync any more (KIP-966). Here
-//! it stays in sync. If all nodes lost power at once, no replica would be in sync. All replicas that
-//! were in sync before would then have to be present, to compare their logs. A single absent one
-//! would make the partition unavailable. A loss of power alone never causes this loss: the disk has
-//! to damage data that it has synced.
+//! it stays in sync. If all nodes lost power at once, no replica would be in sync. All replicas
+//! that were in sync before would then have to be present, to compare their logs. A single absent
+//! one would make the partition unavailable. A loss of power alone never causes this loss: the disk
+//! has to damage data that it has synced.
 //!
 //! # Eligible replicas
 //!
