@@ -165,7 +165,7 @@ fn sweep_with_a_former_leader() {
     });
 }
 
-/// Two leaders fail, one after the other. The last replica did not hear much from either of them.
+/// Two nodes crash, one after the other. The last replica did not hear much from either of them.
 #[test]
 fn sweep_with_two_failovers() {
     all_faults().test_cases("kafka-failovers", 1, |test| {

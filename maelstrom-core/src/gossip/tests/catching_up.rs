@@ -40,7 +40,7 @@ fn entries_that_do_not_fit_into_a_batch_are_fetched_at_once() {
     let mut cluster = lacking(0, 0.0, 1 << 20);
     cluster.run_for(secs(10));
     cluster.assert_converged();
-    for _ in 0..60 {
+    for _ in 0..100 {
         cluster.append(0);
     }
     // The first node is told at once, and then there is a period.
@@ -126,7 +126,7 @@ fn a_fetch_that_is_lost_after_a_pause_is_made_again_when_the_round_trip_turns_ou
     let config = Config { batch_bytes_max: 4 * VALUE_BYTES, ..Config::default() };
     let mut cluster: Cluster<Set> = Cluster::without_nodes(5, 2, config, steady(10));
     cluster.start(0, Records::All);
-    for _ in 0..60 {
+    for _ in 0..40 {
         cluster.append(0);
     }
     cluster.run_for(secs(20));
@@ -280,7 +280,7 @@ fn a_snapshot_goes_on_where_it_was_whoever_is_asked_in_between() {
 fn entries_that_are_appended_while_a_snapshot_is_under_way_come_as_well() {
     with_seeds(4, |seed| {
         let mut cluster = loading(seed, 3);
-        for _ in 0..60 {
+        for _ in 0..40 {
             let index = cluster.rng.random_range(0..2);
             cluster.append(index);
             cluster.run_for(ms(100));
