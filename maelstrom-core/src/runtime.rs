@@ -49,6 +49,10 @@ const PART_BYTES: usize = 1 << 20;
 /// The driver writes replies out once they take this many bytes, even in the middle of a chunk.
 const BATCH_BYTES: usize = 256 << 10;
 
+/// How often the driver reads the wall clock. Between two readings, the monotonic clock moves the
+/// wall clock on. One reading takes as long as a tenth of a short request.
+const WALL_CLOCK_EVERY: Duration = Duration::from_millis(1);
+
 /// After the end of input, the time that a handler has to send the replies that it still owes.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -134,8 +138,9 @@ pub fn run<H: MessageHandler>(handler: H, config: &Config) -> anyhow::Result<()>
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
-        let stop = stop_signal()?;
-        drive(node, config, stdio::input(), stdio::output(), stop).await
+        // As a task of its own, it costs nothing as long as no signal comes.
+        let stop = tokio::spawn(stop_signal()?);
+        drive(node, config, stdio::input(), stdio::output(), async { _ = stop.await }).await
     });
     // If stdin is no pipe, a thread may still wait in a read. The exit must not wait for that
     // thread.
@@ -213,8 +218,8 @@ pub async fn drive<H: MessageHandler>(
     }
     let records = Journal { dir: config.data_dir.clone(), ..Journal::default() };
     let lost = LostLines { total: Arc::clone(&config.lost_log_lines), counted: 0 };
-    let started = Instant::now();
-    let mut driver = Driver { node, output, started, line_bytes_max, records, lost };
+    let clocks = Clocks::start();
+    let mut driver = Driver { node, output, clocks, line_bytes_max, records, lost };
     let mut lines = LineSplitter::new(line_bytes_max);
     let work = async {
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -228,7 +233,7 @@ pub async fn drive<H: MessageHandler>(
                     n => driver.feed(&mut lines, chunk.get(..n).unwrap_or_default()).await?,
                 },
                 () = driver.next_deadline() => {
-                    driver.node.handle_timeout(driver.clock());
+                    driver.node.handle_timeout(driver.clocks.read());
                     driver.write_out().await?;
                 }
                 asked = exporter.asked() => driver.tell(asked),
@@ -244,6 +249,7 @@ pub async fn drive<H: MessageHandler>(
         driver.end_of_input(&mut lines).await
     };
     let result = tokio::select! {
+        biased;
         result = work => result,
         () = stop => {
             debug!("asked to stop");
@@ -262,10 +268,45 @@ pub async fn drive<H: MessageHandler>(
 struct Driver<H: MessageHandler, W> {
     node: RawNode<H>,
     output: W,
-    started: Instant,
+    clocks: Clocks,
     line_bytes_max: usize,
     records: Journal,
     lost: LostLines,
+}
+
+/// The machine's clocks.
+#[derive(Debug)]
+struct Clocks {
+    started: Instant,
+    /// The last reading of the wall clock, and its time since `started`.
+    wall: (Duration, Duration),
+}
+
+impl Clocks {
+    fn start() -> Self {
+        Self { started: Instant::now(), wall: (Self::wall(), Duration::ZERO) }
+    }
+
+    fn wall() -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    /// The time now.
+    fn read(&mut self) -> Clock {
+        self.at(self.started.elapsed(), Self::wall)
+    }
+
+    /// The time at `monotonic`. Reads the wall clock with `wall` if the last reading is too old.
+    fn at(&mut self, monotonic: Duration, wall: impl FnOnce() -> Duration) -> Clock {
+        let (last, read_at) = self.wall;
+        let since = monotonic.saturating_sub(read_at);
+        if since < WALL_CLOCK_EVERY {
+            return Clock { monotonic, wall: last.saturating_add(since) };
+        }
+        let wall = wall();
+        self.wall = (wall, monotonic);
+        Clock { monotonic, wall }
+    }
 }
 
 /// The log lines that the program has lost.
@@ -297,16 +338,9 @@ struct Journal {
 }
 
 impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
-    fn clock(&self) -> Clock {
-        Clock {
-            monotonic: self.started.elapsed(),
-            wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-        }
-    }
-
     /// Ready at the node's next timeout. Never ready if the node has none.
     fn next_deadline(&self) -> impl Future<Output = ()> + use<H, W> {
-        let deadline = self.node.poll_timeout().and_then(|at| self.started.checked_add(at));
+        let deadline = self.node.poll_timeout().and_then(|at| self.clocks.started.checked_add(at));
         async move {
             match deadline {
                 Some(deadline) => sleep_until(deadline).await,
@@ -331,7 +365,7 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
                 if self.records.dir.is_some() && self.records.store.is_none() {
                     self.recover(line)?;
                 }
-                self.node.handle_line(self.clock(), line);
+                self.node.handle_line(self.clocks.read(), line);
             }
             Line::TooLong => {
                 self.node.recorder().count(&metrics::SKIPPED, &["too_long"], 1);
@@ -364,7 +398,9 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
     async fn write_out(&mut self) -> Result<(), DriveError> {
         let Journal { store, batch, next_part, .. } = &mut self.records;
         let (mut is_full, mut has_written) = (false, false);
-        self.node.poll_records(batch);
+        if store.is_some() {
+            self.node.poll_records(batch);
+        }
         if let Some(store) = store
             && !batch.is_empty()
         {
@@ -457,12 +493,12 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
         if let Some(line) = lines.finish() {
             self.handle(&line)?;
         }
-        let until = self.started.elapsed().saturating_add(DRAIN_MAX);
+        let until = self.clocks.started.elapsed().saturating_add(DRAIN_MAX);
         let mut rounds = 0..DRAIN_ROUNDS_MAX;
         let mut is_told = false;
         loop {
             while !(is_told && self.node.open_rpcs() == 0) && rounds.next().is_some() {
-                self.node.handle_end_of_input(self.clock());
+                self.node.handle_end_of_input(self.clocks.read());
                 is_told = true;
             }
             self.write_out().await?;
@@ -471,7 +507,7 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
                 return Ok(());
             }
             self.next_deadline().await;
-            self.node.handle_timeout(self.clock());
+            self.node.handle_timeout(self.clocks.read());
         }
     }
 }

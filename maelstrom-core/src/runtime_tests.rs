@@ -371,3 +371,22 @@ async fn a_request_that_waits_is_answered_before_the_next_part_of_a_snapshot() {
     assert_eq!(work.iter().filter(|what| **what == "part").count(), 20);
     assert!(!work.windows(2).any(|pair| pair == ["part", "part"]), "{work:?}");
 }
+
+#[test]
+fn the_wall_clock_follows_the_machines_within_a_millisecond_even_if_that_jumps() {
+    let (us, s) = (Duration::from_micros, Duration::from_secs);
+    let mut clocks = Clocks { started: Instant::now(), wall: (s(1_000), us(0)) };
+    let table = [
+        // The time since the start, the machine's wall clock, and the one that the node is told.
+        (us(999), None, s(1_000) + us(999)),
+        (us(1_000), Some(s(2_000)), s(2_000)),
+        (us(1_900), None, s(2_000) + us(900)),
+        (us(5_000), Some(s(500)), s(500)),
+        (us(5_001), None, s(500) + us(1)),
+        (s(9), Some(s(508)), s(508)),
+    ];
+    for (monotonic, machine, wall) in table {
+        let clock = clocks.at(monotonic, || machine.expect("no reading is due"));
+        assert_eq!(clock, Clock { monotonic, wall });
+    }
+}
