@@ -2,7 +2,8 @@
 //!
 //! A process that starts a node may never read the node's stderr. The pipe then fills up, and a
 //! write to it blocks. So only a thread of its own writes to stderr, and the node puts its lines
-//! into a queue with a limit.
+//! into a queue with a limit. The thread ends when no line comes for a while ([`IDLE_MAX`]): system
+//! calls cost a process less while it has a single thread.
 //!
 //! The invariants:
 //!
@@ -36,12 +37,16 @@ const PIPE_BUF: usize = 4 << 10;
 /// Buffers beyond this capacity are not used again.
 const SPARE_BYTES_MAX: usize = 2 * BYTES_MAX;
 
+/// How long the thread waits for a line before it ends. The next line starts another one.
+const IDLE_MAX: Duration = Duration::from_millis(200);
+
 /// How long the end of a process waits for its last lines.
 pub(super) const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
 /// The queue.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LogQueue {
+    format: LogFormat,
     state: Mutex<State>,
     /// Notified when lines come, and when lines have been written.
     changed: Condvar,
@@ -55,6 +60,8 @@ struct State {
     pending: Vec<u8>,
     /// Number of lines that were dropped after those in `pending`.
     lost: u64,
+    /// True while there is a thread, or one is about to start.
+    has_thread: bool,
     /// True while the thread writes lines that it took.
     is_writing: bool,
 }
@@ -66,23 +73,31 @@ impl State {
 }
 
 impl LogQueue {
-    /// Starts the thread that writes the lines to stderr.
-    ///
-    /// # Errors
-    ///
-    /// If the system has no thread left.
+    /// An empty queue.
+    pub(super) fn new(format: LogFormat) -> Self {
+        Self {
+            format,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            lost_total: Arc::default(),
+        }
+    }
+
+    /// Starts a thread that writes the lines to stderr, unless there is one. If the system has no
+    /// thread left, the lines wait.
     #[expect(clippy::disallowed_methods, reason = "the thread only writes log lines")]
-    pub(super) fn start(format: LogFormat) -> io::Result<Arc<Self>> {
-        let queue = Arc::new(Self::default());
-        let taken = Arc::clone(&queue);
+    fn ensure_thread(self: &Arc<Self>) {
+        if mem::replace(&mut self.lock().has_thread, true) {
+            return;
+        }
+        let queue = Arc::clone(self);
         let write = move || {
             let mut chunk = Vec::new();
-            loop {
-                taken.write_next(&mut io::stderr(), format, &mut chunk);
-            }
+            while queue.write_next(&mut io::stderr(), &mut chunk, IDLE_MAX) {}
         };
-        thread::Builder::new().name("log".into()).spawn(write)?;
-        Ok(queue)
+        if thread::Builder::new().name("log".into()).spawn(write).is_err() {
+            self.lock().has_thread = false;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -126,16 +141,21 @@ impl LogQueue {
         state.is_idle() && !state.is_writing
     }
 
-    /// Waits for lines, and writes them. `chunk` is an empty buffer, before and after.
-    fn write_next(&self, out: &mut impl Write, format: LogFormat, chunk: &mut Vec<u8>) {
-        let waited = self.changed.wait_while(self.lock(), |state| state.is_idle());
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+    /// Waits for lines, and writes them. `chunk` is an empty buffer, before and after. If no line
+    /// comes within `within`, the thread must end: returns false.
+    fn write_next(&self, out: &mut impl Write, chunk: &mut Vec<u8>, within: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.lock(), within, |state| state.is_idle());
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.is_idle() {
+            state.has_thread = false;
+            return false;
+        }
         mem::swap(&mut state.pending, chunk);
         let lost = mem::take(&mut state.lost);
         state.is_writing = true;
         drop(state);
         if lost > 0 {
-            chunk.extend_from_slice(loss_line(format, lost).as_bytes());
+            chunk.extend_from_slice(loss_line(self.format, lost).as_bytes());
         }
         // If stderr is closed, there is no place to report the error.
         write_lines(out, chunk).ok();
@@ -145,6 +165,7 @@ impl LogQueue {
         chunk.clear();
         self.lock().is_writing = false;
         self.changed.notify_all();
+        true
     }
 }
 
@@ -184,6 +205,7 @@ impl Write for LineWriter {
     /// Takes one event: the subscriber writes each event with one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.push(line);
+        self.0.ensure_thread();
         Ok(line.len())
     }
 
@@ -204,6 +226,7 @@ pub(super) fn log_panics(queue: Arc<LogQueue>) {
             writeln!(text, "stack backtrace:\n{backtrace}").ok();
         }
         queue.push_last(&text);
+        queue.ensure_thread();
         queue.flush(FLUSH_WITHIN);
     }));
 }
@@ -213,45 +236,45 @@ mod tests {
     use super::*;
 
     /// Writes everything that waits.
-    fn written(queue: &LogQueue, format: LogFormat) -> String {
+    fn written(queue: &LogQueue) -> String {
         let mut out = Vec::new();
         let mut chunk = Vec::new();
-        queue.write_next(&mut out, format, &mut chunk);
+        assert!(queue.write_next(&mut out, &mut chunk, Duration::ZERO));
         assert!(chunk.is_empty());
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn lines_leave_in_their_order() {
-        let queue = LogQueue::default();
+        let queue = LogQueue::new(LogFormat::Text);
         queue.push(b"first\n");
         queue.push(b"second\n");
-        assert_eq!(written(&queue, LogFormat::Text), "first\nsecond\n");
+        assert_eq!(written(&queue), "first\nsecond\n");
         assert!(queue.flush(Duration::ZERO));
     }
 
     #[test]
     fn lines_beyond_the_limit_are_counted_and_reported_in_their_place() {
-        let (queue, line) = (LogQueue::default(), [b'x'; 1 << 10]);
+        let (queue, line) = (LogQueue::new(LogFormat::Text), [b'x'; 1 << 10]);
         let before = BYTES_MAX >> 10;
         for _ in 0..before + 7 {
             queue.push(&line);
         }
         queue.push(b"short, but late\n");
-        let text = written(&queue, LogFormat::Text);
+        let text = written(&queue);
         let loss = &text[BYTES_MAX..];
         assert!(loss.contains(" WARN maelstrom_core::cli::log_queue: log lines "), "{loss}");
         assert!(loss.ends_with(" lost=8\n"), "{loss}");
         queue.push(b"there is room again\n");
-        assert_eq!(written(&queue, LogFormat::Text), "there is room again\n");
+        assert_eq!(written(&queue), "there is room again\n");
     }
 
     #[test]
     fn a_line_longer_than_the_limit_goes_alone() {
-        let (queue, line) = (LogQueue::default(), vec![b'x'; BYTES_MAX + 1]);
+        let (queue, line) = (LogQueue::new(LogFormat::Json), vec![b'x'; BYTES_MAX + 1]);
         queue.push(&line);
         queue.push(b"lost\n");
-        let text = written(&queue, LogFormat::Json);
+        let text = written(&queue);
         let loss: serde_json::Value = serde_json::from_str(&text[line.len()..]).unwrap();
         assert_eq!((&loss["lost"], &loss["level"]), (&1.into(), &"WARN".into()), "{loss}");
     }
@@ -283,8 +306,22 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_ends_when_no_line_comes_and_the_next_line_starts_another() {
+        let queue = LogQueue::new(LogFormat::Text);
+        queue.lock().has_thread = true;
+        queue.push(b"line\n");
+        assert_eq!(written(&queue), "line\n");
+        assert!(queue.lock().has_thread);
+        assert!(!queue.write_next(&mut Vec::new(), &mut Vec::new(), Duration::ZERO));
+        assert!(!queue.lock().has_thread);
+        let queue = Arc::new(queue);
+        queue.ensure_thread();
+        assert!(queue.lock().has_thread);
+    }
+
+    #[test]
     fn a_flush_ends_although_no_line_is_written() {
-        let queue = LogQueue::default();
+        let queue = LogQueue::new(LogFormat::Text);
         queue.push(b"line\n");
         assert!(!queue.flush(Duration::from_millis(1)));
     }

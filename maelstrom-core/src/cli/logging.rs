@@ -28,21 +28,19 @@ pub enum LogFormat {
 /// these lines are written, for up to 1 s. [`init_node_logging`] shows it in use.
 #[derive(Debug)]
 #[must_use = "the last lines of a log are lost if the process does not wait for them"]
-pub struct LogGuard(Option<Arc<LogQueue>>);
+pub struct LogGuard(Arc<LogQueue>);
 
 impl LogGuard {
     /// The number of log lines that were lost, in this process. It goes on rising.
     #[must_use]
     pub fn lost_lines(&self) -> Arc<AtomicU64> {
-        self.0.as_ref().map(|queue| queue.lost_total()).unwrap_or_default()
+        self.0.lost_total()
     }
 }
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        if let Some(queue) = &self.0 {
-            queue.flush(FLUSH_WITHIN);
-        }
+        self.0.flush(FLUSH_WITHIN);
     }
 }
 
@@ -68,17 +66,13 @@ impl Drop for LogGuard {
 /// assert_eq!(log.lost_lines().load(Ordering::Relaxed), 0);
 /// ```
 pub fn init_node_logging(format: LogFormat, trace_requests: bool) -> LogGuard {
-    let Ok(queue) = LogQueue::start(format) else {
-        init(format, trace_requests, BoxMakeWriter::new(io::stderr));
-        tracing::warn!("no thread for the log: a stderr that no process reads blocks the node");
-        return LogGuard(None);
-    };
+    let queue = Arc::new(LogQueue::new(format));
     let lines = Arc::clone(&queue);
     let writer = BoxMakeWriter::new(move || LineWriter(Arc::clone(&lines)));
     if init(format, trace_requests, writer) {
         log_panics(Arc::clone(&queue));
     }
-    LogGuard(Some(queue))
+    LogGuard(queue)
 }
 
 /// Sends the program's `tracing` events to stderr. Does nothing if a subscriber is set up already.
