@@ -259,12 +259,10 @@ fuzz: ## Fuzz the decoder and every handler, TIME=20 seconds each, two at a time
 # The nodes with the crates that --metrics needs, as one row measures that flag.
 bench_programs := echo broadcast kafka-log txn-rw
 bench_features := $(bench_programs:%=%/metrics) maelstrom-core-benches/programs maelstrom-core-benches/simulator
-bench_build = cargo build --release --locked --features "$(bench_features)" $(bench_programs:%=--bin %) \
-  --bin bench-processes --bin bench-simulator
 
 .PHONY: bench
 bench: ## Measure lines, programs, simulations and checkers, each beside a floor: see BENCHMARKS.md
-	$(bench_build)
+	scripts/build --features "$(bench_features)" $(bench_programs) bench-processes bench-simulator
 	$(bin)/bench-processes
 	$(bin)/bench-simulator
 	cargo bench --locked -p maelstrom-core-benches --features criterion,programs --bench lines --bench auth
@@ -286,7 +284,7 @@ report = root="$$PWD" && cd $(report_folder) && "$$root/target/debug/maelstrom-s
 
 .PHONY: reports
 reports: ## Open reports in a browser, those of four short runs, two of them bad (needs Chromium)
-	cargo build --locked --bins -p maelstrom-sim -p g-counter -p kafka-log --features maelstrom-sim/test-nodes
+	scripts/build --debug maelstrom-sim g-counter kafka-log broken-node
 	rm -rf $(report_folder)
 	mkdir -p $(report_folder)
 	$(call report,g-counter --bin "$$root/target/debug/g-counter" --node-count 3 --rate 50 --nemesis partition)
