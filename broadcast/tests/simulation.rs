@@ -217,7 +217,7 @@ fn after_a_partition_everybody_catches_up_within_three_seconds() {
         options.nemesis_interval = Duration::from_secs(5);
         let world =
             simulate(Test::new(workload::Broadcast::default(), options), |_| Broadcast::default());
-        let fields = world.results().workload.fields;
+        let fields = world.assert_valid().workload.fields;
         let worst = fields["stable-latencies"]["1"].as_u64().unwrap();
         let longest = partitions(world.history().ops()).max().unwrap();
         assert!(worst <= longest + 3_000, "seed {seed}: {worst} ms, {longest} ms");
