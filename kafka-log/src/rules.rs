@@ -40,12 +40,10 @@ pub enum Rule {
     CheckIncarnation,
     /// An acknowledgement counts only in its epoch.
     ///
-    /// No sweep notices if this rule is broken. It is about a packet that comes two elections late.
-    /// The same node leads again, in the same life. The follower has truncated entries that it
-    /// acknowledged in the packet. The other checks let such a packet pass if it is among the 128
-    /// newest ones and the leader has sent at least as many entries in its new epoch. In the
-    /// simulated network a receiver waits for the message that is due first, so a packet hardly
-    /// ever comes that late. A test of three nodes delivers one.
+    /// The rule is about a packet that comes two elections late. The same node leads again, in the
+    /// same life. The follower has truncated entries that it acknowledged in the packet. The other
+    /// checks let such a packet pass if it is among the 128 newest ones and the leader has sent at
+    /// least as many entries in its new epoch.
     CheckAckEpoch,
     /// A definite error means that no copy of the send is left anywhere.
     RefuseUnsent,

@@ -450,7 +450,7 @@ fn after_a_late_acknowledgement(rules: Rules) -> (usize, Value) {
     (acknowledged, cluster.poll(follower, 0))
 }
 
-/// KIP-320. In a simulated network no packet is that late.
+/// KIP-320. A sweep of the simulation has such packets, too.
 #[test]
 fn an_acknowledgement_that_comes_two_elections_late_counts_for_nothing() {
     let messages = json!([[0, 0], [1, 1], [2, 2], [3, 9]]);

@@ -1,9 +1,6 @@
 //! Each test breaks one rule of the protocol on purpose. The checker must notice: the node's own
 //! assertions are off.
 //!
-//! No hunt finds a broken [`Rule::CheckAckEpoch`]. Its documentation says why. The tests of the
-//! nodes have a scenario in which it loses messages.
-//!
 //! `make hunts HUNTS=21 | grep '^|'` prints the number of seeds that a hunt needs: the minimum, the
 //! median and the maximum of 21 hunts. No hunt takes more than `SEEDS` seeds (1,000).
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests may fail")]
@@ -248,6 +245,16 @@ fn a_broken_rule_about_comparisons_is_noticed_where_older_entries_are_committed(
         broken(rule, crate::staged::with_older_entries, crate::staged::committing_older_entries);
     // The seeds before this one show nothing.
     is_noticed(rule, "older entries", 33, find);
+}
+
+/// A follower acknowledged entries two elections ago, and has truncated them (KIP-320).
+#[test]
+fn a_broken_rule_about_acknowledgements_is_noticed_where_some_come_late() {
+    let rule = Rule::CheckAckEpoch;
+    let (stage, config) =
+        (crate::staged::with_late_acknowledgements, crate::staged::acknowledging_late);
+    // The seeds before this one show nothing.
+    is_noticed(rule, "late acknowledgements", 48, broken(rule, stage, config));
 }
 
 #[test]

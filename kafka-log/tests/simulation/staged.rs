@@ -7,6 +7,7 @@ use std::time::Duration;
 use kafka_log::{Config, Retention, Rules};
 use maelstrom_core::NodeId;
 use maelstrom_sim::Test;
+use maelstrom_sim::delivery::Delivery;
 use maelstrom_sim::nemesis::{Fault, NemesisOp};
 use maelstrom_sim::options::{Latency, LatencyDist, Options};
 use maelstrom_sim::partition::{Grudge, PartitionKind};
@@ -14,6 +15,9 @@ use maelstrom_sim::rng::{self, SimRng, Stream};
 use maelstrom_sim::workload::Kafka;
 use rand::RngExt;
 use rand::seq::SliceRandom;
+
+/// The number of messages that may come late. Those after them are prompt.
+const MAYBE_LATE: usize = 20_000;
 
 /// A schedule of faults in the making.
 struct Script {
@@ -46,6 +50,22 @@ impl Script {
         };
         let grudge: Grudge = refuse(one, other).into_iter().chain(refuse(other, one)).collect();
         self.then(NemesisOp::StartPartition(PartitionKind::Split, grudge));
+    }
+
+    /// Lets `dest` refuse the messages of `src`. Each is a node or a service. Earlier cuts stay.
+    fn refuse(&mut self, dest: &NodeId, src: &NodeId) {
+        let grudge = Grudge::from([(dest.clone(), [src.clone()].into())]);
+        self.then(NemesisOp::StartPartition(PartitionKind::Split, grudge));
+    }
+
+    /// The fate of a message between nodes: one of ten comes seconds late. Later messages overtake
+    /// it.
+    fn delivery(&mut self) -> Delivery {
+        if self.rng.random_bool(0.1) {
+            Delivery::Late(Duration::from_millis(self.rng.random_range(3_000..9_000)))
+        } else {
+            Delivery::Prompt
+        }
     }
 
     fn slow(&mut self, node: &NodeId, ms: std::ops::Range<u64>) {
@@ -207,6 +227,62 @@ pub(crate) fn with_older_entries(test: Test) -> Test {
 }
 
 pub(crate) fn committing_older_entries(rules: Rules) -> Config {
+    Config { in_sync_min: 2, ..config(rules) }
+}
+
+/// KIP-320: an acknowledgement comes two elections late. The first node leads with a follower, and
+/// the other node is cut off. That one leads then, without their newest entries, and the follower
+/// truncates them. At last the first node leads again, in the same life, and its newest entries do
+/// not reach the follower. Acknowledgements of the truncated entries may come now, because some
+/// packets take seconds. Then the leader dies.
+///
+/// At that time neither of the two reaches `lin-kv`. So the leader cannot go on alone, and the
+/// follower cannot replace it.
+pub(crate) fn with_late_acknowledgements(test: Test) -> Test {
+    let mut test = three_nodes(test);
+    let options = &mut test.options;
+    (options.rate, options.concurrency) = (20.0, 30);
+    options.time_limit = Duration::from_secs(60);
+    options.spare_services = true;
+    let lin_kv: NodeId = "lin-kv".into();
+    let mut script = Script::new(options);
+    options.deliveries = (0..MAYBE_LATE).map(|_| script.delivery()).collect();
+    while script.at < options.time_limit {
+        let mut nodes = options.nodes.clone();
+        nodes.shuffle(&mut script.rng);
+        let [leader, follower, other] = [0, 1, 2].map(|place: usize| nodes[place].clone());
+        // Epoch 1: the leader wins the election, and the two others join again.
+        script.split(&[leader.clone(), lin_kv.clone()], &[follower.clone(), other.clone()]);
+        script.wait(2_500..4_000);
+        script.then(NemesisOp::StopPartition);
+        script.wait(1_000..2_000);
+        // The follower acknowledges entries, which the other node does not get. Epoch 2: that node
+        // leads.
+        script.split(&[leader.clone(), follower.clone()], &[other.clone(), lin_kv.clone()]);
+        script.wait(3_000..5_000);
+        script.then(NemesisOp::StopPartition);
+        script.wait(200..1_000);
+        // Epoch 3: the first leader leads again.
+        script.then(NemesisOp::Crash(other.clone()));
+        script.refuse(&lin_kv, &follower);
+        script.wait(1_200..2_200);
+        script.refuse(&lin_kv, &leader);
+        script.refuse(&follower, &leader);
+        script.wait(1_500..3_000);
+        script.then(NemesisOp::Crash(leader.clone()));
+        script.then(NemesisOp::StopPartition);
+        script.wait(2_000..3_000);
+        script.then(NemesisOp::Restart(leader));
+        script.then(NemesisOp::Restart(other));
+        script.wait(500..1_500);
+    }
+    options.schedule = Some(script.events);
+    test
+}
+
+/// With two replicas in sync at least, the leader of epoch 2 takes no sends before another replica
+/// has truncated its entries. So its log stays short.
+pub(crate) fn acknowledging_late(rules: Rules) -> Config {
     Config { in_sync_min: 2, ..config(rules) }
 }
 

@@ -183,6 +183,15 @@ fn sweep_with_older_entries() {
     });
 }
 
+/// A node leads again, and acknowledgements from the first epoch in which it led come late.
+#[test]
+fn sweep_with_late_acknowledgements() {
+    all_faults().test_cases("kafka-late-acks", 1, |test| {
+        let config = crate::staged::acknowledging_late(Rules::default());
+        staged_case(crate::staged::with_late_acknowledgements(test), config)
+    });
+}
+
 /// Most sends are refused, and many of them have two copies under way.
 #[test]
 fn sweep_with_refusals() {
