@@ -181,7 +181,7 @@ template: ## Test the template for a new node, as a copy of it would be tested
 ##@ Development
 
 .PHONY: all
-all: lint features test metrics echo unique-ids broadcast g-counter kafka-log txn-rw ## Everything: lint, features, test, metrics and every challenge
+all: lint features test mutants metrics echo unique-ids broadcast g-counter kafka-log txn-rw ## Everything: lint, features, test, mutants, metrics and every challenge
 
 .PHONY: build
 build: ## Build all programs in release mode, in target/release/
@@ -232,14 +232,20 @@ sim: ## Sweep SEEDS=1000 seeds in virtual time (WORKLOAD=broadcast: one; SEED=42
 shards: ## Put the results of SHARD=3/20 make sim together, from all shards
 	cargo run --locked -p maelstrom-sim --bin maelstrom-sim -- shards $(wildcard */store/shards)
 
+# The tests of the tests.
+mutants := cargo test --profile sim --locked -p maelstrom-sim -p kafka-log -p txn-rw --test mutants
+
+.PHONY: mutants
+mutants: ## Hunt each broken node once: a sweep must find it
+	$(mutants)
+
 HUNTS ?= 21
 
 .PHONY: hunts
 hunts: export HUNTS := $(HUNTS)
 hunts: export SEEDS := $(SEEDS)
 hunts: ## Hunt each broken node from HUNTS=21 seeds, and sweep the sound ones with SEEDS=1000
-	cargo test --profile sim --locked -p maelstrom-sim --test mutants -- --nocapture
-	cargo test --profile sim --locked -p kafka-log -p txn-rw --test simulation mutants:: -- --nocapture
+	$(mutants) -- --nocapture
 
 DEPTH ?= 8
 
@@ -307,6 +313,7 @@ lint: ## Check formatting, clippy and the documentation: no warnings
 	cargo clippy --all-targets --locked --manifest-path $(template) -- -D warnings
 	CUSTOM_LIBFUZZER_PATH=/none/libfuzzer.a cargo clippy --locked --manifest-path fuzz/Cargo.toml -- -D warnings
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+	cargo clippy -p maelstrom-sim -p kafka-log -p txn-rw --test mutants --all-features --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 
 .PHONY: spell

@@ -1,5 +1,4 @@
-//! The handler in virtual time: sweeps with all kinds of faults, and the protocol broken on
-//! purpose. All tests are one program, since each further program costs a build.
+//! The handler in virtual time: sweeps with all kinds of faults.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -16,11 +15,8 @@ mod flooded;
 #[path = "../../../maelstrom-sim/tests/forged/mod.rs"]
 mod forged;
 mod forgetful;
-mod mutants;
 #[path = "../../../maelstrom-sim/tests/seeds/mod.rs"]
 mod seeds;
-#[path = "../../../maelstrom-sim/tests/mutants/shrunk.rs"]
-mod shrunk;
 mod sized;
 mod staged;
 mod virtual_time;

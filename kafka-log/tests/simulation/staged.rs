@@ -186,10 +186,6 @@ pub(crate) fn with_a_former_leader(test: Test) -> Test {
     test
 }
 
-pub(crate) fn two_in_sync(rules: Rules) -> Config {
-    Config { partitions: 2, in_sync_min: 2, ..config(rules) }
-}
-
 /// A leader commits entries of an earlier epoch, and all nodes end before it has appended one of its
 /// own. Another replica has an entry of an epoch in between, which was never committed. Figure 8 of
 /// the Raft paper has this case.

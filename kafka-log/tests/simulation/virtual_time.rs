@@ -26,8 +26,7 @@ use crate::damaged::{Damaged, Reader};
 use crate::flooded::{flood, is_flooded};
 use crate::forged::{expect_that_only_a_key_helps, sweep_with_forgery};
 use crate::forgetful::{Forgetful, with_one_bad_disk};
-use crate::mutants::number_from_env;
-use crate::seeds::seeds;
+use crate::seeds::{number_from_env, seeds};
 
 fn all_faults() -> Sweep {
     Sweep::new(Kafka::default(), Fault::ALL)
@@ -36,6 +35,15 @@ fn all_faults() -> Sweep {
 #[test]
 fn sweep() {
     all_faults().expecting(MARKS.iter().copied()).test(3, |_| KafkaLog::default());
+}
+
+/// Small runs that showed a fault while the rule in the name of the file was broken.
+#[test]
+fn runs_that_once_showed_a_broken_rule() {
+    let config =
+        Config { partitions: 1, replication: 5, linger: Duration::ZERO, ..Config::default() };
+    let build = |_: &NodeId| KafkaLog::new(config.clone(), gossip::Config::default());
+    all_faults().test_regressions("tests/regressions/kafka", build);
 }
 
 /// Slow, stalled and failing disks, clocks that drift, slow links and losses of power come on top of

@@ -1,5 +1,4 @@
-//! The handler in virtual time: sweeps with all kinds of faults, and the handler broken on purpose.
-//! All tests are one program, since each further program costs a build.
+//! The handler in virtual time: sweeps with all kinds of faults.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -11,9 +10,6 @@
 mod curves;
 #[path = "../../../maelstrom-sim/tests/forged/mod.rs"]
 mod forged;
-#[path = "../../../maelstrom-sim/tests/mutants/hunt.rs"]
-mod hunt;
-mod mutants;
 #[path = "../../../maelstrom-sim/tests/restored/mod.rs"]
 mod restored;
 #[path = "../../../maelstrom-sim/tests/seeds/mod.rs"]

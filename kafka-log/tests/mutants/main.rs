@@ -6,6 +6,17 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests may fail")]
 #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "tests may fail")]
 
+#[path = "../simulation/damaged.rs"]
+mod damaged;
+#[path = "../simulation/forgetful.rs"]
+mod forgetful;
+#[path = "../../../maelstrom-sim/tests/seeds/mod.rs"]
+mod seeds;
+#[path = "../../../maelstrom-sim/tests/mutants/shrunk.rs"]
+mod shrunk;
+#[path = "../simulation/staged.rs"]
+mod staged;
+
 use std::time::Duration;
 
 use kafka_log::{Config, KafkaLog, Rule, Rules};
@@ -19,6 +30,7 @@ use maelstrom_sim::workload::Kafka;
 
 use crate::damaged::{Damaged, Reader};
 use crate::forgetful::{Forgetful, with_one_bad_disk};
+use crate::seeds::number_from_env;
 
 /// The number of seeds within which a hunt must notice a broken rule, unless `SEEDS` says
 /// otherwise.
@@ -30,11 +42,6 @@ const RANGE: u64 = 100_000;
 /// The number of hunts, and the most seeds of each.
 fn hunts() -> (u64, u64) {
     (number_from_env("HUNTS").unwrap_or(1), number_from_env("SEEDS").unwrap_or(SEEDS_MAX))
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test has no other command line")]
-pub(crate) fn number_from_env(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
 /// The anomalies that the checker finds in a run, if it finds any.
@@ -76,6 +83,11 @@ fn test_for(seed: u64) -> Test {
 /// sooner.
 fn config(rules: Rules) -> Config {
     Config { linger: Duration::ZERO, rules, ..Config::default() }
+}
+
+/// Two partitions that take sends only with two replicas in sync.
+fn two_in_sync(rules: Rules) -> Config {
+    Config { partitions: 2, in_sync_min: 2, ..config(rules) }
 }
 
 /// One partition on all nodes, so that each fault affects it.
@@ -143,12 +155,6 @@ fn nothing_is_found_if_all_rules_hold() {
         assert_eq!(with_power_losses(rules, seed), None, "{seed}");
         assert_eq!(with_a_damaged_file(Reader::Refuses, rules, seed), None, "{seed}");
     }
-}
-
-/// Small runs that showed a fault while the rule in the name of the file was broken.
-#[test]
-fn regressions() {
-    sweep().test_regressions("tests/regressions/kafka", |_| handler(Rules::default()));
 }
 
 #[test]
@@ -226,7 +232,7 @@ fn a_broken_rule_about_truncation_is_noticed_where_two_leaders_fail_one_after_th
 #[test]
 fn a_broken_rule_about_epochs_is_noticed_where_a_former_leader_goes_on() {
     let rule = Rule::PersistEpoch;
-    let find = broken(rule, crate::staged::with_a_former_leader, crate::staged::two_in_sync);
+    let find = broken(rule, crate::staged::with_a_former_leader, two_in_sync);
     is_noticed(rule, "a former leader", 0, find);
 }
 

@@ -12,6 +12,11 @@
     reason = "tests may fail"
 )]
 
+#[path = "../../../maelstrom-sim/tests/mutants/hunt.rs"]
+mod hunt;
+#[path = "../../../maelstrom-sim/tests/seeds/mod.rs"]
+mod seeds;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
