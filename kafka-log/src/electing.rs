@@ -37,6 +37,10 @@ const KV_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// gone. A leader that lost its records is replaced at once.
 const GRACE: Duration = Duration::from_millis(1_000);
 
+/// How much longer a leader that reaches less than half of all nodes keeps a silent replica in
+/// sync. By then the other nodes have missed the leader, and have elected another one.
+const MINORITY_WAIT: Duration = Duration::from_millis(1_500);
+
 /// How long the first leader of a new partition waits for the first packets of its followers.
 /// Followers that it knows by then are in sync from the start.
 const INTRODUCTION: Duration = Duration::from_millis(250);
@@ -53,6 +57,22 @@ impl KafkaLog {
             && self.links.get(&id.node).is_none_or(|link| {
                 link.is_down() || link.incarnation().is_some_and(|known| known != id.incarnation)
             })
+    }
+
+    /// The time from which on a leader may take a silent replica out of the in-sync set. In a
+    /// partition of the network, both sides may reach `lin-kv`. A leader in the minority gives the
+    /// other side the time to replace it. `None` if the replica's node answers.
+    fn may_go_at(&self, id: &ReplicaId) -> Option<Duration> {
+        let since = self.links.get(&id.node)?.down_since()?;
+        let wait = if self.is_in_minority() { MINORITY_WAIT } else { Duration::ZERO };
+        Some(since.saturating_add(wait))
+    }
+
+    /// True if this node reaches less than half of all nodes, itself included.
+    fn is_in_minority(&self) -> bool {
+        let nodes = self.links.len().saturating_add(1);
+        let down = self.links.values().filter(|link| link.is_down()).count();
+        nodes.saturating_sub(down).saturating_mul(2) < nodes
     }
 
     /// True if the node of a replica has another incarnation by now: it has lost its records.
@@ -149,8 +169,10 @@ impl KafkaLog {
     ) -> Option<(Metadata, Metadata)> {
         let (high, end) = (partition.high(), partition.log.end());
         let lead = partition.role.as_leader_mut()?;
+        let may_go = |replica: &ReplicaId| self.may_go_at(replica).is_none_or(|at| at <= now);
         let is_gone = |replica: &ReplicaId| {
-            self.has_new_incarnation(replica) || (high < end && self.is_gone(replica))
+            let is_silent = || high < end && self.is_gone(replica) && may_go(replica);
+            self.has_new_incarnation(replica) || is_silent()
         };
         let next = lead.shrunk_in_sync(now, is_gone);
         let next =
@@ -160,7 +182,8 @@ impl KafkaLog {
             return Some((lead.record().clone(), next));
         }
         let times = [lead.stalled_at(), lead.may_join_at(now)].into_iter().flatten();
-        partition.due_at = times.filter(|at| *at > now).min();
+        let silent = lead.record().in_sync.iter().filter_map(|replica| self.may_go_at(replica));
+        partition.due_at = times.chain(silent).filter(|at| *at > now).min();
         None
     }
 

@@ -66,13 +66,19 @@ pub(crate) struct FailureDetector {
     demands: VecDeque<(u64, Duration)>,
     /// The mean and the mean deviation of round trips.
     round_trip: Option<(Duration, Duration)>,
-    is_down: bool,
+    /// The time since which the peer is suspected to be down.
+    down_since: Option<Duration>,
 }
 
 impl FailureDetector {
     /// True if the peer is suspected to be down.
     pub(crate) fn is_down(&self) -> bool {
-        self.is_down
+        self.down_since.is_some()
+    }
+
+    /// The time since which the peer is suspected to be down.
+    pub(crate) fn down_since(&self) -> Option<Duration> {
+        self.down_since
     }
 
     /// The mean round trip, 0 before the first measurement.
@@ -107,7 +113,7 @@ impl FailureDetector {
     /// The peer has begun a new life, so it is up. The detector keeps its open demand: the first
     /// packet of the new life may answer a demand to the old one.
     pub(crate) fn peer_restarted(&mut self) {
-        self.is_down = false;
+        self.down_since = None;
     }
 
     /// A packet with this number goes out, and wants an answer within that time.
@@ -150,7 +156,7 @@ impl FailureDetector {
 
     /// The peer is known to have received all demands up to this one.
     pub(crate) fn answered(&mut self, now: Duration, number: u64) -> Answered {
-        let is_back = std::mem::take(&mut self.is_down);
+        let is_back = self.down_since.take().is_some();
         let retry = self.retry_after();
         let mut is_all = false;
         if let Some(awaited) = &mut self.awaited {
@@ -175,9 +181,11 @@ impl FailureDetector {
         let backoff = retry.saturating_mul(1_u32.checked_shl(awaited.tries.min(6)).unwrap_or(64));
         awaited.deadline = now.saturating_add(backoff.min(RETRY_MAX));
         let is_silent = awaited.tries >= 2 && now >= awaited.since.saturating_add(patience);
-        let is_failure = is_silent && !self.is_down;
-        self.is_down |= is_silent;
-        let asks_again = is_needed || !self.is_down;
+        let is_failure = is_silent && self.down_since.is_none();
+        if is_failure {
+            self.down_since = Some(now);
+        }
+        let asks_again = is_needed || self.down_since.is_none();
         if !asks_again {
             self.awaited = None;
         }

@@ -130,6 +130,11 @@ impl Link {
         self.detector.is_down()
     }
 
+    /// The time since which the peer is suspected to be down.
+    pub(crate) fn down_since(&self) -> Option<Duration> {
+        self.detector.down_since()
+    }
+
     /// The time after which a demand without an answer is repeated.
     pub(crate) fn retry_after(&self) -> Duration {
         self.detector.retry_after()

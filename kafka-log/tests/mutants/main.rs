@@ -161,7 +161,7 @@ fn nothing_is_found_if_all_rules_hold() {
 fn a_broken_rule_is_noticed_by_the_sweep_of_all_faults() {
     // The seeds before the second number show nothing, or take long.
     for (rule, first) in [
-        (Rule::Fencing, 45),
+        (Rule::Fencing, 56),
         (Rule::CommitWithFollowers, 0),
         (Rule::CommitWithAll, 10),
         (Rule::ElectInSync, 2),
@@ -250,7 +250,7 @@ fn a_broken_rule_about_comparisons_is_noticed_where_older_entries_are_committed(
     let find =
         broken(rule, crate::staged::with_older_entries, crate::staged::committing_older_entries);
     // The seeds before this one show nothing.
-    is_noticed(rule, "older entries", 33, find);
+    is_noticed(rule, "older entries", 116, find);
 }
 
 /// A follower acknowledged entries two elections ago, and has truncated them (KIP-320).
@@ -260,14 +260,14 @@ fn a_broken_rule_about_acknowledgements_is_noticed_where_some_come_late() {
     let (stage, config) =
         (crate::staged::with_late_acknowledgements, crate::staged::acknowledging_late);
     // The seeds before this one show nothing.
-    is_noticed(rule, "late acknowledgements", 48, broken(rule, stage, config));
+    is_noticed(rule, "late acknowledgements", 69, broken(rule, stage, config));
 }
 
 #[test]
 fn a_broken_rule_about_errors_is_noticed_where_sends_are_refused() {
     let rule = Rule::RefuseUnsent;
     let find = broken(rule, crate::staged::with_refusals, crate::staged::refusing);
-    is_noticed(rule, "refusals", 35, find);
+    is_noticed(rule, "refusals", 46, find);
 }
 
 #[test]

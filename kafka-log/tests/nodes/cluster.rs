@@ -24,6 +24,8 @@ pub(crate) struct Cluster {
     records: BTreeMap<&'static str, Vec<Vec<u8>>>,
     /// The nodes that get no messages, and whose messages are lost. `lin-kv` may be one of them.
     cut_off: BTreeSet<&'static str>,
+    /// True if nodes that are cut off still reach `lin-kv`, as in Maelstrom's partitions.
+    pub(crate) spares_services: bool,
     /// Changes a message between nodes on its way.
     pub(crate) on_the_way: Option<fn(&mut Value)>,
     /// Number of messages between nodes that were longer than a node reads.
@@ -64,6 +66,7 @@ impl Cluster {
             nodes: BTreeMap::new(),
             records: names.iter().map(|name| (*name, Vec::new())).collect(),
             cut_off: BTreeSet::new(),
+            spares_services: false,
             on_the_way: None,
             too_long: 0,
             latency: Duration::ZERO,
@@ -359,7 +362,8 @@ impl Cluster {
                 continue;
             }
             let ends = [message["src"].as_str().unwrap(), &dest];
-            let is_cut = ends.iter().any(|end| self.cut_off.contains(end));
+            let is_spared = self.spares_services && ends.contains(&"lin-kv");
+            let is_cut = !is_spared && ends.iter().any(|end| self.cut_off.contains(end));
             if let Some(change) = self.on_the_way {
                 change(&mut message);
             }

@@ -44,6 +44,48 @@ fn a_leader_that_is_gone_is_replaced_within_two_seconds() {
     }
 }
 
+/// In Maelstrom's partitions both sides reach `lin-kv`, so both may change the record.
+#[test]
+fn the_majority_side_of_a_partition_replaces_a_leader_on_the_other_side() {
+    for ahead_ms in [0, 10, 100, 300] {
+        let mut cluster = Cluster::three();
+        cluster.spares_services = true;
+        cluster.send("n1", 0, 0);
+        let (old, followers) = (cluster.leader(), cluster.followers());
+        cluster.cut_off(old);
+        // A client of the old leader is the first to ask.
+        let lonely = cluster.begin(old, json!({"type": "send", "key": "k", "msg": 99}));
+        cluster.run_for(Duration::from_millis(ahead_ms));
+        let began = cluster.now;
+        cluster.send(followers[0], 1, 1);
+        assert!(cluster.now - began <= Duration::from_secs(1), "{:?}", cluster.now - began);
+        cluster.heal();
+        cluster.run_for(A_WHILE);
+        // The send of that client goes to the new leader, or has failed.
+        let polled = cluster.poll(old, 0);
+        match cluster.reply(lonely) {
+            Some(reply) if reply["type"] == "send_ok" => {
+                assert_eq!(polled, json!([[0, 0], [1, 1], [2, 99]]));
+            }
+            reply => assert_eq!(polled, all(2), "{reply:?}"),
+        }
+    }
+}
+
+/// If no other side takes over, a leader goes on without the replicas that are gone.
+#[test]
+fn a_leader_whose_followers_have_all_crashed_goes_on_alone() {
+    let mut cluster = Cluster::three();
+    cluster.send("n1", 0, 0);
+    let (leader, followers) = (cluster.leader(), cluster.followers());
+    followers.iter().for_each(|name| cluster.crash(name));
+    let began = cluster.now;
+    cluster.send(leader, 1, 1);
+    let took = cluster.now - began;
+    assert!(took > Duration::from_millis(1_500) && took < Duration::from_millis(2_500), "{took:?}");
+    assert_eq!(cluster.in_sync().len(), 1);
+}
+
 #[test]
 fn a_leader_without_its_followers_and_lin_kv_acknowledges_nothing() {
     let mut cluster = Cluster::three();
@@ -450,7 +492,7 @@ fn after_a_late_acknowledgement(rules: Rules) -> (usize, Value) {
     (acknowledged, cluster.poll(follower, 0))
 }
 
-/// KIP-320. A sweep of the simulation has such packets, too.
+/// KIP-320. `sweep_with_late_acknowledgements` has such packets, too.
 #[test]
 fn an_acknowledgement_that_comes_two_elections_late_counts_for_nothing() {
     let messages = json!([[0, 0], [1, 1], [2, 2], [3, 9]]);
