@@ -49,8 +49,9 @@ const PART_BYTES: usize = 1 << 20;
 /// The driver writes replies out once they take this many bytes, even in the middle of a chunk.
 const BATCH_BYTES: usize = 256 << 10;
 
-/// How often the driver reads the wall clock. Between two readings, the monotonic clock moves the
-/// wall clock on. One reading takes as long as a tenth of a short request.
+/// The driver reads the wall clock once in this time at most. Between two readings, the monotonic
+/// clock moves the wall clock on, so it may differ from the machine's by up to this much. One
+/// reading takes as long as a tenth of a short request.
 const WALL_CLOCK_EVERY: Duration = Duration::from_millis(1);
 
 /// After the end of input, the time that a handler has to send the replies that it still owes.
@@ -138,7 +139,7 @@ pub fn run<H: MessageHandler>(handler: H, config: &Config) -> anyhow::Result<()>
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
-        // As a task of its own, it costs nothing as long as no signal comes.
+        // As a task of its own, it costs next to nothing as long as no signal comes.
         let stop = tokio::spawn(stop_signal()?);
         drive(node, config, stdio::input(), stdio::output(), async { _ = stop.await }).await
     });
@@ -230,7 +231,13 @@ pub async fn drive<H: MessageHandler>(
             tokio::select! {
                 read = input.read(&mut chunk) => match read? {
                     0 => break,
-                    n => driver.feed(&mut lines, chunk.get(..n).unwrap_or_default()).await?,
+                    n => {
+                        driver.feed(&mut lines, chunk.get(..n).unwrap_or_default()).await?;
+                        // Input that never stops would otherwise hide a signal for many chunks.
+                        if n == CHUNK_BYTES {
+                            tokio::task::yield_now().await;
+                        }
+                    }
                 },
                 () = driver.next_deadline() => {
                     driver.node.handle_timeout(driver.clocks.read());
@@ -249,12 +256,13 @@ pub async fn drive<H: MessageHandler>(
         driver.end_of_input(&mut lines).await
     };
     let result = tokio::select! {
+        // First, since work that never waits would use up the task's budget.
         biased;
-        result = work => result,
         () = stop => {
             debug!("asked to stop");
             Ok(())
         }
+        result = work => result,
     };
     match result {
         Err(DriveError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -398,9 +406,7 @@ impl<H: MessageHandler, W: AsyncWrite + Unpin> Driver<H, W> {
     async fn write_out(&mut self) -> Result<(), DriveError> {
         let Journal { store, batch, next_part, .. } = &mut self.records;
         let (mut is_full, mut has_written) = (false, false);
-        if store.is_some() {
-            self.node.poll_records(batch);
-        }
+        self.node.poll_records(batch);
         if let Some(store) = store
             && !batch.is_empty()
         {

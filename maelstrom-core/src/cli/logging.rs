@@ -52,7 +52,7 @@ impl Drop for LogGuard {
 ///
 /// [`std::process::exit`] waits for no line: return an error from `main` instead. The last lines
 /// before a panic or the end of `main` are in the log, as far as stderr takes them
-/// within 1 s. The message of a panic is plain text in both formats.
+/// within 1 s. If the system has no thread left, lines wait for the next line or for the end. The message of a panic is plain text in both formats.
 ///
 /// With `trace_requests`, the log has the events of [`trace::TARGET`], whatever `RUST_LOG` says.
 ///

@@ -142,6 +142,17 @@ mod signals {
         }
     }
 
+    /// A node takes much longer than that for all lines.
+    #[test]
+    fn a_signal_ends_a_node_whose_input_never_stops() {
+        for signal in SIGNALS {
+            let process = Process::started();
+            process.send_bytes("x\n".repeat(16 << 20));
+            process.signal(signal);
+            process.wait().expect_prompt();
+        }
+    }
+
     #[test]
     fn a_signal_ends_a_node_that_answers_the_rest_after_the_end_of_input() {
         let mut process = Process::started();
