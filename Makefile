@@ -232,12 +232,12 @@ sim: ## Sweep SEEDS=1000 seeds in virtual time (WORKLOAD=broadcast: one; SEED=42
 shards: ## Put the results of SHARD=3/20 make sim together, from all shards
 	cargo run --locked -p maelstrom-sim --bin maelstrom-sim -- shards $(wildcard */store/shards)
 
-# The tests of the tests.
-mutants := cargo test --profile sim --locked -p maelstrom-sim -p kafka-log -p txn-rw --test mutants
+# The packages with broken nodes.
+mutants := -p maelstrom-sim -p kafka-log -p txn-rw --test mutants
 
 .PHONY: mutants
-mutants: ## Hunt each broken node once: a sweep must find it
-	$(mutants)
+mutants: ## Hunt each broken node once: a sweep must find it, and blame no sound one
+	cargo test --profile sim --locked $(mutants) -- $(if $(SHRUNK),--nocapture)
 
 HUNTS ?= 21
 
@@ -245,7 +245,7 @@ HUNTS ?= 21
 hunts: export HUNTS := $(HUNTS)
 hunts: export SEEDS := $(SEEDS)
 hunts: ## Hunt each broken node from HUNTS=21 seeds, and sweep the sound ones with SEEDS=1000
-	$(mutants) -- --nocapture
+	cargo test --profile sim --locked $(mutants) -- --nocapture
 
 DEPTH ?= 8
 
@@ -313,7 +313,7 @@ lint: ## Check formatting, clippy and the documentation: no warnings
 	cargo clippy --all-targets --locked --manifest-path $(template) -- -D warnings
 	CUSTOM_LIBFUZZER_PATH=/none/libfuzzer.a cargo clippy --locked --manifest-path fuzz/Cargo.toml -- -D warnings
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
-	cargo clippy -p maelstrom-sim -p kafka-log -p txn-rw --test mutants --all-features --locked -- -D warnings
+	cargo clippy $(mutants) --all-features --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 
 .PHONY: spell

@@ -16,7 +16,8 @@ use maelstrom_sim::workload::Kafka;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
-/// The number of messages that may come late. Those after them are prompt.
+/// The number of messages that may come late, more than a run has. Another number changes all
+/// schedules of [`with_late_acknowledgements`].
 const MAYBE_LATE: usize = 20_000;
 
 /// A schedule of faults in the making.
@@ -74,7 +75,8 @@ impl Script {
     }
 }
 
-/// Three nodes with five clients each. The network is fast unless the faults make it slow.
+/// Three nodes with five clients each, unless the test changes that. The network is fast unless the
+/// faults make it slow.
 fn three_nodes(Test { workload, options }: Test) -> Test {
     let options = Options {
         rate: 60.0,
@@ -186,8 +188,8 @@ pub(crate) fn with_a_former_leader(test: Test) -> Test {
     test
 }
 
-/// A leader commits entries of an earlier epoch, and all nodes end before it has appended one of its
-/// own. Another replica has an entry of an epoch in between, which was never committed. Figure 8 of
+/// A leader commits entries of an earlier epoch, and all nodes end before it has appended one of
+/// its own. Another replica has an entry of an epoch in between, which was never committed. Figure 8 of
 /// the Raft paper has this case.
 ///
 /// The last node has no client, so no send waits for it to lead.
@@ -226,14 +228,14 @@ pub(crate) fn committing_older_entries(rules: Rules) -> Config {
     Config { in_sync_min: 2, ..config(rules) }
 }
 
-/// KIP-320: an acknowledgement comes two elections late. The first node leads with a follower, and
-/// the other node is cut off. That one leads then, without their newest entries, and the follower
-/// truncates them. At last the first node leads again, in the same life, and its newest entries do
-/// not reach the follower. Acknowledgements of the truncated entries may come now, because some
-/// packets take seconds. Then the leader dies.
+/// KIP-320: an acknowledgement comes two elections late. In each round, one node leads with a
+/// follower, and the other node is cut off. The other node then leads, without their newest
+/// entries, and the follower truncates them. At last the first leader leads again, in the same
+/// life, and its newest entries do not reach the follower. Acknowledgements of the truncated
+/// entries may come now, because some packets take seconds. Then the leader dies.
 ///
-/// At that time neither of the two reaches `lin-kv`. So the leader cannot go on alone, and the
-/// follower cannot replace it.
+/// In the last seconds before that, neither of the two reaches `lin-kv`. So the leader cannot go on
+/// alone, and the follower cannot replace it.
 pub(crate) fn with_late_acknowledgements(test: Test) -> Test {
     let mut test = three_nodes(test);
     let options = &mut test.options;
@@ -247,18 +249,18 @@ pub(crate) fn with_late_acknowledgements(test: Test) -> Test {
         let mut nodes = options.nodes.clone();
         nodes.shuffle(&mut script.rng);
         let [leader, follower, other] = [0, 1, 2].map(|place: usize| nodes[place].clone());
-        // Epoch 1: the leader wins the election, and the two others join again.
+        // First election: the leader wins, and the two others join again.
         script.split(&[leader.clone(), lin_kv.clone()], &[follower.clone(), other.clone()]);
         script.wait(2_500..4_000);
         script.then(NemesisOp::StopPartition);
         script.wait(1_000..2_000);
-        // The follower acknowledges entries, which the other node does not get. Epoch 2: that node
-        // leads.
+        // The follower acknowledges entries, which the other node does not get. Second election:
+        // that node wins.
         script.split(&[leader.clone(), follower.clone()], &[other.clone(), lin_kv.clone()]);
         script.wait(3_000..5_000);
         script.then(NemesisOp::StopPartition);
         script.wait(200..1_000);
-        // Epoch 3: the first leader leads again.
+        // Third election: the first leader wins.
         script.then(NemesisOp::Crash(other.clone()));
         script.refuse(&lin_kv, &follower);
         script.wait(1_200..2_200);

@@ -70,7 +70,7 @@ pub(crate) fn is_caught_when<H: MessageHandler>(
         let caught = caught.unwrap_or_else(|| panic!("{mutant}: no {sign} from seed {start} on"));
         caught - start + 1
     };
-    let mut seeds: Vec<u64> = match hunts_asked_for() {
+    let mut seeds: Vec<u64> = match crate::seeds::number_from_env("HUNTS") {
         Some(hunts) => (0..hunts).map(|nth| hunt(nth * RANGE)).collect(),
         None => {
             let known = KNOWN.iter().find(|(name, of_it, _)| (*name, *of_it) == (mutant, sign));
@@ -94,9 +94,4 @@ fn signs(results: &Results) -> BTreeSet<&str> {
     let anomalies = results.workload.fields.get("anomaly-types").and_then(|list| list.as_array());
     let anomalies = anomalies.into_iter().flatten().filter_map(|name| name.as_str());
     not_zero.map(|(name, _)| name.as_str()).chain(anomalies).collect()
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test has no other command line")]
-fn hunts_asked_for() -> Option<u64> {
-    std::env::var("HUNTS").ok().map(|text| text.parse().unwrap())
 }

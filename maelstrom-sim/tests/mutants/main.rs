@@ -12,6 +12,8 @@ mod ids;
 mod kafka;
 mod registers;
 mod replicated;
+#[path = "../seeds/mod.rs"]
+mod seeds;
 mod transactions;
 
 use maelstrom_core::{MessageHandler, NodeId};

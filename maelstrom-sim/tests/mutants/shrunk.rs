@@ -5,9 +5,7 @@
 //! seconds), the number of candidates, and the time in seconds. All rows:
 //!
 //! ```text
-//! for program in "maelstrom-sim --test mutants" "txn-rw --test simulation" "kafka-log --test simulation"; do
-//!   SHRUNK=1 HUNTS=1 cargo test --profile sim -p $program broken -- --nocapture
-//! done | grep "^| shrunk"
+//! SHRUNK=1 HUNTS=1 make mutants | grep "^| shrunk"
 //! ```
 //!
 //! If the environment also has `REPORTS=/a/folder`, the report of each smaller run is written
