@@ -16,8 +16,10 @@ use crate::metrics;
 use crate::packets::Urgency;
 use crate::rules::Rule;
 use crate::sends::{GIVE_UP_AFTER, Pending, SENDS_MAX, SendId};
-use crate::wire::{Entry, Outcome, PartitionId, Position, Producer, SendOutcome, string_len};
-use crate::{Acks, Event, KafkaLog, Reply};
+use crate::wire::{
+    Entry, Outcome, PartitionId, Position, Producer, ReplicaId, SendOutcome, string_len,
+};
+use crate::{Acks, Event, KafkaLog, Link, Reply};
 
 /// The shortest time after which a send is tried again.
 const RETRY_MIN: Duration = Duration::from_millis(300);
@@ -176,7 +178,7 @@ impl KafkaLog {
     ) -> Option<Outcome> {
         let crate::Send { partition: id, seq, key, msg, request } = send;
         let now = node.now();
-        let Self { config, partitions, .. } = self;
+        let Self { config, partitions, links, .. } = self;
         let partition = partitions.get_mut(&id)?;
         let (high, epoch) = (partition.high(), partition.epoch());
         let lead = partition.role.as_leader_mut()?;
@@ -209,7 +211,13 @@ impl KafkaLog {
         }
         let entry = Entry { epoch, producer, seq, key, msg };
         let followers: Vec<NodeId> = lead.followers().cloned().collect();
+        let is_down = |replica: &ReplicaId| links.get(&replica.node).is_some_and(Link::is_down);
+        let misses_replicas = lead.record().in_sync.iter().any(is_down);
         let (position, offset, record) = partition.append_as_leader(entry, &config.retention, now);
+        if misses_replicas {
+            // They were down before there was an entry that they lack, so nothing else drives this.
+            partition.due_at = Some(now);
+        }
         if let Some(lead) = partition.role.as_leader_mut().filter(|_| !is_early) {
             lead.wait(position, origin.clone(), bytes, now);
         }

@@ -72,6 +72,31 @@ fn the_majority_side_of_a_partition_replaces_a_leader_on_the_other_side() {
     }
 }
 
+/// A partition that has no news when a follower falls keeps it in sync. The next send takes it out.
+#[test]
+fn each_partition_of_a_leader_goes_on_without_a_follower_that_has_crashed() {
+    let config = Config { partitions: 4, linger: Duration::ZERO, ..Config::default() };
+    let mut cluster = Cluster::new(&["n1", "n2"], config);
+    let keys: Vec<String> = (0..12).map(|n| format!("k{n}")).collect();
+    let send = |cluster: &mut Cluster, key: &str, within: Duration| {
+        let id = cluster.begin("n1", json!({"type": "send", "key": key, "msg": 1}));
+        cluster.run_for(within);
+        cluster.reply(id).map(|reply| reply["type"].clone())
+    };
+    for key in &keys {
+        assert_eq!(send(&mut cluster, key, A_WHILE), Some(json!("send_ok")), "{key}");
+    }
+    cluster.crash("n2");
+    for key in &keys {
+        // Long enough for a suspicion.
+        let reply = send(&mut cluster, key, Duration::from_secs(1));
+        cluster.run_for(A_WHILE);
+        // Sends to partitions that the other node led begin with an election.
+        let again = send(&mut cluster, key, Duration::from_secs(1));
+        assert_eq!(again, Some(json!("send_ok")), "{key}, first {reply:?}");
+    }
+}
+
 /// If no other side takes over, a leader goes on without the replicas that are gone.
 #[test]
 fn a_leader_whose_followers_have_all_crashed_goes_on_alone() {
