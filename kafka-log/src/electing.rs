@@ -38,7 +38,8 @@ const KV_TIMEOUT: Duration = Duration::from_millis(1_500);
 const GRACE: Duration = Duration::from_millis(1_000);
 
 /// How much longer a leader that reaches less than half of all nodes keeps a silent replica in
-/// sync. By then the other nodes have missed the leader, and have elected another one.
+/// sync. In this time the other nodes can miss the leader and elect another one. The leader counts
+/// a node that it has asked nothing as reached, so the wait is a help and no guarantee.
 const MINORITY_WAIT: Duration = Duration::from_millis(1_500);
 
 /// How long the first leader of a new partition waits for the first packets of its followers.
