@@ -87,22 +87,25 @@ pub(super) struct Fetching<P> {
     discarded: Vec<P>,
 }
 
-/// A complete snapshot for a monotonic state. Its pieces are persisted a few at a time. Then the
-/// state joins them step by step.
+/// A complete snapshot for a monotonic state. Its pieces are persisted one at a time. Then the state
+/// joins them step by step.
 #[derive(Debug)]
 struct Joining<P> {
     from: NodeId,
     pieces: Vec<P>,
     /// How many pieces have been persisted.
     recorded: usize,
+    /// The next step may not come earlier.
+    next_at: Duration,
     version: VersionVector,
 }
 
 /// How many incomplete snapshots a node keeps: their pieces wait in memory.
 const LOADING_MAX: usize = 4;
 
-/// How many pieces of a snapshot are persisted in one step, with a single sync.
-const PARTS_PER_STEP: usize = 4;
+/// How long a node waits after it has persisted a piece of a snapshot. The replies to clients wait
+/// behind the piece until it is on disk.
+const PIECE_INTERVAL: Duration = Duration::from_millis(4);
 
 /// How often the wait doubles before a node fetches again from a peer whose answers bring nothing.
 const FRUITLESS_DOUBLINGS_MAX: u32 = 6;
@@ -188,9 +191,10 @@ impl<P> Fetching<P> {
         !self.merging.is_empty() || self.joining.is_some()
     }
 
-    /// Whether there is work to do at once.
-    pub(super) fn has_work(&self) -> bool {
-        self.is_merging() || self.is_discarding
+    /// When the next step of a merge is due. `None` if there is nothing to merge and to free.
+    pub(super) fn next_step(&self) -> Option<Duration> {
+        let next_at = self.joining.as_ref().map(|joining| joining.next_at);
+        next_at.or((self.is_merging() || self.is_discarding).then_some(Duration::ZERO))
     }
 
     /// Adds a piece. It fits if it is the next piece of the peer's incomplete snapshot, or the
@@ -481,7 +485,8 @@ impl<S: State> Gossip<S> {
             }
             self.following.expect(have);
             let (from, version) = (src.clone(), have.clone());
-            self.fetching.joining = Some(Joining { from, pieces, recorded: 0, version });
+            self.fetching.joining =
+                Some(Joining { from, pieces, recorded: 0, next_at: node.now(), version });
             return self.merge_next(node).map(|()| Gain::News);
         }
         self.following.expect(have);
@@ -518,20 +523,20 @@ impl<S: State> Gossip<S> {
         Ok(())
     }
 
-    /// Persists the next pieces of a snapshot, or joins a part of it. After the last step, the
-    /// whole snapshot is persisted before the state shows it.
+    /// Persists the next piece of a snapshot, or joins a part of it. After the last step, the whole
+    /// snapshot is persisted before the state shows it.
     fn join_step<E>(
         &mut self,
         node: &mut Node<E>,
         mut joining: Joining<S::Piece>,
     ) -> Result<(), Error> {
-        let is_recorded = !node.is_durable() || joining.recorded >= joining.pieces.len();
-        if !is_recorded {
-            let parts = joining.pieces.iter().enumerate().skip(joining.recorded);
-            for (number, piece) in parts.take(PARTS_PER_STEP) {
-                node.persist(&RecordRef::<S>::Part(number, piece));
-            }
-            joining.recorded = joining.recorded.saturating_add(PARTS_PER_STEP);
+        let number = joining.recorded;
+        if node.now() < joining.next_at {
+            // Another deadline has woken the node.
+        } else if let Some(piece) = joining.pieces.get(number).filter(|_| node.is_durable()) {
+            node.persist(&RecordRef::<S>::Part(number, piece));
+            joining.recorded = number.saturating_add(1);
+            joining.next_at = node.now().saturating_add(PIECE_INTERVAL);
         } else {
             self.fetching.is_discarding = true;
             match self.state.merge_step(&joining.pieces) {

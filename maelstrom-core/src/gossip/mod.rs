@@ -492,8 +492,8 @@ impl<S: State> Gossip<S> {
         let slot = self.slot_at(now);
         let fetch = self.next_fetch_deadline();
         let next_fetch = self.peers.next_fetch().filter(|_| fetch.is_none());
-        let has_work = self.fetching.has_work() || !self.following.is_idle();
-        let merge = has_work.then_some(now);
+        let follows = || (!self.following.is_idle()).then_some(now);
+        let merge = self.fetching.next_step().or_else(follows);
         let peers = self.peers.next_deadline();
         let all = [beat, slot, fetch, next_fetch, merge, self.probe_at, peers];
         all.into_iter().flatten().min().map(|at| at.max(now))

@@ -2,7 +2,7 @@
 //!
 //! The steps ([`Registers::merge_step`]):
 //!
-//! 1. The registers of the snapshot go into a new map, one piece a step.
+//! 1. The registers of the snapshot go into a new map, some in each step.
 //! 2. The visible registers go there as well, some in each step, in the order of their stamps. A
 //!    register that changes meanwhile moves to the end, and goes there again.
 //! 3. At the end, the new map has the registers of both, and replaces the old one.
@@ -36,8 +36,8 @@ const STAMPS: u64 = 1 << 32;
 #[derive(Clone, Debug)]
 pub(super) struct Staging {
     pub(super) map: Registers,
-    /// Number of pieces of the snapshot that the new map has.
-    pieces: usize,
+    /// The piece of the snapshot that comes next, and the row in it.
+    next: (usize, usize),
     /// Visible registers from this stamp on are not in the new map yet.
     position: u64,
 }
@@ -67,10 +67,13 @@ impl Registers {
         let visible = self.visible_in(pieces)?;
         let mut staging = match self.staging.take() {
             Some(staging) => *staging,
-            None => Staging { map: self.empty(), pieces: 0, position: 0 },
+            None => Staging { map: self.empty(), next: (0, 0), position: 0 },
         };
-        if let Some(piece) = pieces.get(staging.pieces) {
-            if let Some(fault) = piece.fault(visible) {
+        let (number, row) = staging.next;
+        if let Some(piece) = pieces.get(number) {
+            if row == 0
+                && let Some(fault) = piece.fault(visible)
+            {
                 self.old = Old { registers: staging.map.registers, changes: staging.map.changes };
                 return Err(refused(fault));
             }
@@ -143,13 +146,20 @@ impl Registers {
 }
 
 impl Staging {
-    /// Adds the registers of the next piece of the snapshot.
+    /// Adds some registers of the next piece of the snapshot.
     fn add(&mut self, piece: &Piece) {
-        for (key, value, clock, node, incarnation) in &piece.registers {
+        let (number, row) = self.next;
+        let mut rows = piece.registers.iter().skip(row);
+        for (key, value, clock, node, incarnation) in rows.by_ref().take(STEP) {
             let origin = Origin { node: node.clone(), incarnation: *incarnation };
             self.map.write(key.clone(), value.clone(), Version { clock: *clock, origin });
         }
-        self.pieces = self.pieces.saturating_add(1);
+        let is_whole = rows.len() == 0;
+        self.next = if is_whole {
+            (number.saturating_add(1), 0)
+        } else {
+            (number, row.saturating_add(STEP))
+        };
     }
 
     /// Adds some visible registers. Returns true if these were the last ones.

@@ -92,10 +92,33 @@ fn a_node_keeps_a_bounded_number_of_entries_during_a_merge_and_gets_the_others_a
         cluster.engine(2).is_merging()
     });
     assert!(most.get() >= 4 * LOG_BYTES, "only {} bytes, so this tests nothing", most.get());
-    cluster.run_for(secs(60));
+    cluster.run_for(secs(300));
     cluster.assert_converged();
     assert!(cluster.engine(2).following.is_idle());
     assert_eq!(cluster.engine(2).following.bytes(), 0);
+}
+
+/// A reply to a client waits behind the pieces that are persisted before it.
+#[test]
+fn a_durable_node_persists_one_piece_of_a_snapshot_at_a_time() {
+    let mut cluster = coming_back::<Whole>(1_200, 32 << 10, Duration::ZERO);
+    append_while(&mut cluster, |cluster| !cluster.engine(2).is_merging());
+    let pieces = |cluster: &Cluster<Whole>| {
+        let records = cluster.records(2);
+        records.iter().filter(|record| record.starts_with(br#"{"part":"#)).count()
+    };
+    let before = pieces(&cluster);
+    let (mut last, mut times) = (before, Vec::new());
+    while cluster.engine(2).is_merging() {
+        cluster.run_for(Duration::from_micros(500));
+        if pieces(&cluster) > last {
+            assert_eq!(pieces(&cluster), last + 1, "two pieces at once");
+            (last, times) = (last + 1, [times, vec![cluster.now]].concat());
+        }
+    }
+    assert!(times.len() > 20, "{} pieces, so this tests nothing", times.len());
+    let shortest = times.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
+    assert!((ms(4)..ms(6)).contains(&shortest), "{shortest:?}");
 }
 
 #[test]
