@@ -41,6 +41,18 @@ pub enum StartError {
         /// Its interpreter.
         interpreter: String,
     },
+    /// It is a script, and its interpreter is no program, or this user may not execute it.
+    #[error(
+        "cannot start {bin}: its first line asks for {interpreter}, which {why}; correct the line"
+    )]
+    NoProgram {
+        /// The script.
+        bin: PathBuf,
+        /// Its interpreter.
+        interpreter: String,
+        /// The reason.
+        why: &'static str,
+    },
     /// It is a script, and its first line names no interpreter.
     #[error(
         "cannot start {0}: its first line names no program behind #!; it must be one such as \
@@ -129,10 +141,15 @@ impl Program {
             (io::ErrorKind::NotFound | io::ErrorKind::NotADirectory, Some(interpreter)) => {
                 StartError::NoInterpreter { bin, interpreter }
             }
-            (io::ErrorKind::PermissionDenied, Some(interpreter))
-                if !Path::new(&interpreter).is_file() =>
-            {
-                StartError::NoInterpreter { bin, interpreter }
+            (io::ErrorKind::PermissionDenied, Some(interpreter)) => {
+                let path = Path::new(&interpreter);
+                if !path.exists() {
+                    StartError::NoInterpreter { bin, interpreter }
+                } else if let Some(why) = no_program(path) {
+                    StartError::NoProgram { bin, interpreter, why }
+                } else {
+                    forbidden_or_other(bin, error)
+                }
             }
             _ if is_format_error(&error) && shebang::is_behind_bom(&bin) => {
                 StartError::ByteOrderMark(bin)
@@ -161,6 +178,17 @@ impl Program {
             std::env::split_paths(&path).any(|dir| temp_dir.join(dir).join(name).exists())
         };
         (!is_there).then(|| name.to_owned())
+    }
+}
+
+/// The reason why no script can have this existing interpreter, if there is one.
+fn no_program(interpreter: &Path) -> Option<&'static str> {
+    if interpreter.is_dir() {
+        Some("is a folder")
+    } else if !interpreter.is_file() {
+        Some("is no regular file")
+    } else {
+        is_not_executable(interpreter).then_some("is not executable")
     }
 }
 

@@ -10,6 +10,9 @@ use crate::network::NoSuchAddress;
 /// The byte order mark of UTF-8.
 const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
 
+/// The byte order marks of UTF-16.
+const UTF_16: [&[u8]; 2] = [&[0xff, 0xfe], &[0xfe, 0xff]];
+
 /// The fields that every message has.
 const FIELDS: [&str; 3] = ["src", "dest", "body"];
 
@@ -17,6 +20,9 @@ const FIELDS: [&str; 3] = ["src", "dest", "body"];
 pub(super) fn on(line: &[u8]) -> Option<&'static str> {
     if line.starts_with(&BOM) {
         return Some("it begins with a byte order mark: write UTF-8 without one");
+    }
+    if UTF_16.iter().any(|mark| line.starts_with(mark)) || line.contains(&0) {
+        return Some("it has the bytes of UTF-16, or bytes that are 0: write UTF-8");
     }
     let line = line.trim_ascii();
     if line.is_empty() {
@@ -72,6 +78,8 @@ mod tests {
     #[test]
     fn other_mistakes_have_their_own_advice() {
         assert!(about("\u{feff}{\"src\":\"n0\"}").contains("byte order mark"));
+        assert!(about("\0{\"src\":\"n0\"}").contains("write UTF-8"));
+        assert!(on(b"\xff\xfe{").is_some_and(|advice| advice.contains("UTF-16")));
         assert!(about("").contains("empty"));
         assert!(about("{\n").contains("without line breaks"));
     }

@@ -53,6 +53,19 @@ fn a_missing_interpreter_is_named() {
 }
 
 #[test]
+fn an_interpreter_that_is_no_program_is_named() {
+    let place = Place::new();
+    for (line, why) in [
+        ("#!/\n", "asks for /, which is a folder; correct the line"),
+        ("#!/etc/passwd\n", "asks for /etc/passwd, which is not executable"),
+        ("#!/dev/null\n", "asks for /dev/null, which is no regular file"),
+    ] {
+        let error = refused(&place, &place.script(line));
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+#[test]
 fn windows_line_ends_are_named() {
     let place = Place::new();
     let error = refused(&place, &place.script("#!/bin/sh\r\nexit\r\n"));

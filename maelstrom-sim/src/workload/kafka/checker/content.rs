@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::log::{Event, Log, Message};
-use super::{Findings, LIST_MAX, Rule, process, witness};
+use super::{Findings, LIST_MAX, PHANTOM, Rule, process, witness};
 use crate::checker::headline::{list, short};
 use crate::history::OpType;
 use crate::json::to_value;
@@ -103,7 +103,7 @@ impl LogCheck<'_> {
     fn senders(&self, findings: &mut Findings) {
         for (text, found) in self.log.messages.iter().filter(|(_, found)| found.poll.is_some()) {
             let (rule, kind) = match outcome(found, self.events) {
-                None => (Rule::Stricter, "phantom"),
+                None => (Rule::Stricter, PHANTOM),
                 Some(OpType::Fail) => (Rule::Jepsen, "G1a"),
                 Some(_) => continue,
             };
@@ -111,7 +111,7 @@ impl LogCheck<'_> {
                 let (reader, key) = (process(self.events, found.poll), short(self.key));
                 let read = format!("{reader} read {} at offset {}", short(text), offset_of(found));
                 match kind {
-                    "phantom" => format!("{read} of key {key}, to which nobody sent it"),
+                    PHANTOM => format!("{read} of key {key}, to which nobody sent it"),
                     _ => {
                         let writer = process(self.events, found.send);
                         format!("{read} of key {key}, though {writer} failed to send it")
