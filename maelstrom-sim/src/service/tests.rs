@@ -166,7 +166,7 @@ fn read(services: &mut Services, reader: &str) -> i64 {
 }
 
 #[test]
-fn seq_kv_serves_stale_reads_but_nobody_who_asks_often_sees_time_go_back() {
+fn seq_kv_serves_stale_reads_and_never_goes_back_for_a_caller_that_asks_often() {
     let mut services = services();
     let (mut stale, mut last) = (false, BTreeMap::new());
     for value in 0..200 {
