@@ -25,7 +25,7 @@ pub(crate) const CLIENTS_MAX: usize = 8;
 struct Client {
     id: NodeId,
     heard: Duration,
-    /// True if it sent a request while it waited for an answer, so it may do so again.
+    /// True if the client sent a request while another one was open. It may do so again.
     pipelines: bool,
 }
 

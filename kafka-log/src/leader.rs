@@ -129,7 +129,7 @@ struct Waiting {
 }
 
 impl Index for Waiting {
-    /// Due when it has waited for so long that a replica that lacks it counts as stalled.
+    /// Due when the entry has waited so long that the leader counts a replica without it as stalled.
     fn index_keys(&self) -> IndexKeys {
         let due_at = Some(self.since.saturating_add(STALLED_AFTER));
         IndexKeys { due_at, bytes: self.bytes, ..IndexKeys::default() }
@@ -474,7 +474,8 @@ impl Leader {
         let is_stalled = |id: &ReplicaId| self.is_stalled_by(id, now);
         let goes =
             |id: &ReplicaId| id.node != self.record.leader.node && (gone(id) || is_stalled(id));
-        // A proposal of unknown outcome is settled by any change after it, so one is due.
+        // The outcome of the proposal is unknown. Any later change settles it, so the leader makes
+        // one now.
         let is_due = !self.proposed.is_empty()
             || self.record.has_needless_eligible(self.in_sync_min)
             || self.record.in_sync.iter().any(goes);

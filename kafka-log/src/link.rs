@@ -4,11 +4,11 @@
 //! The invariants:
 //!
 //! * The content of a packet counts only between two lives that know each other, and counts once. A
-//!   node ignores the content of a packet that comes again, of one older than the newest 128, and
-//!   of a packet to or from an earlier life. Late packets of an earlier life can arrive after those
-//!   of a later one, so that the earlier life looks new. The later life then proves that it is
-//!   later: it has received a packet that this node sent after the late one came.
-//! * A node puts its settings into its packets until the peer is known to know the node's present
+//!   node ignores the content of a packet that it has had, of one older than the newest 128, and of
+//!   one to or from an earlier life. A late packet can make an earlier life look new. The present
+//!   life then shows that it is the present one: it names a packet that this node sent after that
+//!   late packet arrived.
+//! * A node puts its settings into its packets until it knows that the peer knows its present
 //!   life. It puts them at least into the first packet to each new life of the peer, even if that
 //!   life already names this node's present life. The peer's new life may have learned of it from a
 //!   packet without settings that was meant for the former life.

@@ -1,4 +1,4 @@
-//! The rules of the replication protocol, by name. A test can break one of them, and check that it
+//! The rules of the replication protocol, by name. A test can break a rule, and check that a sweep
 //! notices.
 //!
 //! All rules hold by default ([`Rules::default`]). A handler gets its rules with its

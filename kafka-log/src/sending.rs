@@ -215,7 +215,8 @@ impl KafkaLog {
         let misses_replicas = lead.record().in_sync.iter().any(is_down);
         let (position, offset, record) = partition.append_as_leader(entry, &config.retention, now);
         if misses_replicas {
-            // They were down before there was an entry that they lack, so nothing else drives this.
+            // These replicas were down before this entry existed. No timer drives the partition, so
+            // this does.
             partition.due_at = Some(now);
         }
         if let Some(lead) = partition.role.as_leader_mut().filter(|_| !is_early) {

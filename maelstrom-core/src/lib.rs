@@ -188,8 +188,14 @@ pub use rpc::{PENDING_RPCS_MAX, Reply, RpcError, RpcResult};
 #[cfg(feature = "runtime")]
 pub use store_error::StoreError;
 
-/// The crate's chapter of the guide. Its links to files work in the repository. The documentation
-/// tests compile and run its examples.
+// A page ends with the files that its labels mean in the repository. The first definition of a
+// label counts, so here the labels mean items.
+/// The crate's chapter of the guide. The documentation tests compile and run its examples.
+///
+/// [limits]: crate::limits
+/// [engine]: crate::gossip
+/// [forward]: crate::forward_to_gossip
+/// [crate]: crate
 #[cfg(doc)]
 #[doc = include_str!("../README.md")]
 pub mod guide {}

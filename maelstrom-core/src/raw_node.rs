@@ -1,4 +1,11 @@
 //! One node without I/O: a handler, its `Node`, and the rules of the protocol around them.
+//!
+//! The invariants:
+//!
+//! * The handler gets no message before `init`, and at most one `init` counts.
+//! * Each call ends exactly once: with a reply, an error or a timeout.
+//! * No line makes the node panic. A line that is no message leaves the handler as it is.
+//! * The state and the outputs depend only on the seed, the records, the lines and the times.
 
 mod admission;
 #[cfg(feature = "auth")]

@@ -1,4 +1,11 @@
 //! Timers, in the order of their deadlines.
+//!
+//! The invariants:
+//!
+//! * Each timer fires once, and never before its deadline.
+//! * Timers with equal deadlines fire in the order in which a handler set them.
+//! * A timer that a handler sets in a round waits for the next round, even if it is due. So a
+//!   handler that always sets a timer of zero cannot keep a round from ending.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;

@@ -13,15 +13,23 @@
 //! | [`list_append`] | `txn-list-append` | transactions by compare-and-set, steps as one `async` block |
 //! | [`own_workload`] | its own | a workload, a checker and a binary of one's own |
 
+// A page ends with the files that its labels mean in the repository. The first definition of a label
+// counts, so here the labels mean items.
+
 #[doc = include_str!("../examples/g_set.md")]
 pub mod g_set {}
 #[doc = include_str!("../examples/lin_kv_proxy.md")]
 pub mod lin_kv_proxy {}
 #[doc = include_str!("../examples/list_append.md")]
 pub mod list_append {}
+/// [workload]: crate::workload::Workload
+/// [checker]: crate::checker
+/// [linearizable]: crate::checker::linearizable
+/// [txn]: crate::checker::txn
 #[doc = include_str!("../examples/own_workload.md")]
 pub mod own_workload {}
 #[doc = include_str!("../examples/pn_counter.md")]
 pub mod pn_counter {}
+/// [proxy]: crate::examples::lin_kv_proxy
 #[doc = include_str!("../examples/raft.md")]
 pub mod raft {}

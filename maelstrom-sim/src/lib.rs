@@ -67,13 +67,24 @@ pub mod world;
 
 pub use self::test::Test;
 
-/// The crate's chapter of the guide. Its links to files work in the repository. The documentation
-/// tests compile and run its examples.
+// A page ends with the files that its labels mean in the repository. The first definition of a label
+// counts, so here the labels mean items.
+/// The crate's chapter of the guide. The documentation tests compile and run its examples.
+///
+/// [sweeps]: crate::sweeps
+/// [g-set]: crate::examples::g_set
+/// [lin-kv-proxy]: crate::examples::lin_kv_proxy
+/// [list-append]: crate::examples::list_append
+/// [own-workload]: crate::examples::own_workload
+/// [pn-counter]: crate::examples::pn_counter
+/// [raft]: crate::examples::raft
 #[cfg(doc)]
 #[doc = include_str!("../README.md")]
 pub mod guide {}
 
-/// Thousands of seeds: tests in virtual time. Its links to files work in the repository.
+/// Thousands of seeds: tests in virtual time.
+///
+/// [examples]: crate::examples
 #[cfg(all(doc, not(doctest)))]
 #[doc = include_str!("../SWEEPS.md")]
 pub mod sweeps {}

@@ -1,4 +1,4 @@
-//! The sends that are in a partition's log, so that the log recognizes one that comes again.
+//! The names of recent sends in a log. With them the log recognizes a repeated send.
 //!
 //! A producer numbers its sends to a partition. The numbers of two sends that it has under way are
 //! never a window ([`DEDUPE_WINDOW`]) or more apart. So a log keeps the last `dedupe_window` sends

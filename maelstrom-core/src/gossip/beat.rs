@@ -2,9 +2,9 @@
 //! does.
 //!
 //! With one message per period and link in each direction, n nodes need 2(n − 1) messages per
-//! period, whatever the load. A value waits until its leaf sends: for the *slot* of the leaf. It
-//! reaches the hub a margin before the next beat. So it reaches every node within a period, a margin
-//! and two hops:
+//! period, whatever the load. A value waits for the *slot* of its leaf: the time at which the leaf
+//! sends. It reaches the hub a margin before the next beat. So it reaches every node within a
+//! period, a margin and two hops:
 //!
 //! ```text
 //! hub   ──B────────────────────B────────────────────B──    B: a beat, ▼: its arrival

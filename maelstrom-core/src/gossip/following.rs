@@ -1,10 +1,10 @@
 //! Entries that arrive while a snapshot is being merged, and follow it.
 //!
 //! A complete snapshot of a large state takes many steps to merge, with writes to the disk in
-//! between. Meanwhile other nodes append and push entries that follow the snapshot, but not the
-//! state that this node shows. If the node dropped them as gaps, the logs of its peers could be
-//! trimmed beyond the snapshot's version before it is merged, and the node would need another
-//! snapshot, again and again.
+//! between. Meanwhile other nodes append and push entries that continue the snapshot. They do not
+//! continue the state that this node shows. If the node dropped them as gaps, its peers could trim
+//! their logs beyond the snapshot's version before the node has merged it. The node would then need
+//! another snapshot, again and again.
 //!
 //! So a node keeps these entries until the snapshot is merged. Then it applies them, a few in each
 //! step. The *coming* version has everything that the node has, and that the snapshots and the kept

@@ -1,4 +1,14 @@
 //! Membership: which peers are up, which one is the hub, and which ones this node serves.
+//!
+//! 1. `retry_or_mark_down`: a peer is asked again if its answer is late, and is down if it stays
+//!    silent.
+//! 2. `probe_hub_candidates`: after the hub has failed, the node calls the lowest peers.
+//! 3. `refresh_membership`: the best peer with a lower rank than this node is its hub. Without one,
+//!    this node is a hub itself.
+//! 4. `probe`: the node asks peers again and again if no other node is known to serve them.
+//!
+//! A node with a hub serves the hub, the peers that use this node as their hub, and those that the
+//! hub cannot reach and this node can. A node without a hub serves every peer that is up.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -346,7 +346,7 @@ impl<S: State> Gossip<S> {
         self.fetching.is_merging()
     }
 
-    /// The entries that this node has, and those that it still keeps.
+    /// The logs: which entries this node has, and the entries that it has not trimmed.
     #[must_use]
     pub fn replica(&self) -> &Replica<S::Entry> {
         &self.replica

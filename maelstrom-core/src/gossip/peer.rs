@@ -131,7 +131,7 @@ pub(super) struct Peer {
     pub(super) awaited: Option<Awaited>,
     /// The deadline for answering the peer.
     pub(super) answer_at: Option<Duration>,
-    /// Whether the answer must ask it to prove that it hears this node.
+    /// True if the next answer must ask the peer to prove that it receives this node's messages.
     pub(super) is_doubted: bool,
     /// When to fetch from it the entries that this node lacks.
     pub(super) fetch_at: Option<Duration>,

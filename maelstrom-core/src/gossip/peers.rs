@@ -121,7 +121,8 @@ struct Index {
     /// The peers that this node serves, by the generation that they were told; 0 if they are not
     /// introduced.
     told: Order<u64>,
-    /// Those of them whose hub is this node, by the view that they were told.
+    /// The served peers that use this node as their hub, ordered by the last view this node told
+    /// them.
     views: Order<u64>,
     round_trips: Sorted,
     sure_round_trips: Sorted,

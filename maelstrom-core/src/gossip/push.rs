@@ -21,7 +21,7 @@ use super::{Gossip, MessageParts, State};
 use crate::message::NodeId;
 use crate::node::Node;
 
-/// This many bytes cost so little that they may be sent unnecessarily.
+/// A node may send this many bytes without need: they cost little.
 pub(super) const LITTLE_BYTES: usize = 16 << 10;
 
 /// How many batches are pushed to a peer at once. The peer fetches the others.

@@ -24,8 +24,8 @@ const SCALARS_MAX: usize = 4_000_000;
 
 /// The reason why users see another latency.
 pub(super) const WHY: &str = "Maelstrom's reader sleeps until its earliest message is due, so a read waits for the \
-                              last hop of a value, and the stable latency leaves that hop out; it also begins only \
-                              when the value is acknowledged.";
+                              last hop of a value. The stable latency leaves that hop out. It also begins only \
+                              when the node has acknowledged the value.";
 
 /// The propagation of all values.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,12 @@
 //! The differences between a smaller or varied run and the original run of its seed.
+//!
+//! 1. The seed draws the options, and [`Changes`] replace some of them.
+//! 2. `faults` groups the actions of the schedule: a fault and its repair stay together, so a
+//!    smaller run never loses a repair alone.
+//! 3. `schedule` makes a schedule of the faults that are left.
+//!
+//! A run depends only on the seed and the changes. JSON keeps each number of them exactly, since
+//! `rounded` leaves three digits of a probability. So a stored file replays the run.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

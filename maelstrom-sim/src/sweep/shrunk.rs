@@ -1,4 +1,12 @@
 //! Smaller runs of a sweep: finds, describes, stores and replays them.
+//!
+//! 1. [`Sweep::shrink`] runs smaller candidates, and keeps one only if it shows the same kind of
+//!    finding.
+//! 2. The sweep stores the smallest run as a [`SavedCase`], writes its report, and prints both in
+//!    front of the original finding.
+//! 3. A later test runs the file again. It refuses a file whose seed now draws something else.
+//!
+//! Unless its time limit ends it, the search always finds the same run.
 
 #![expect(clippy::disallowed_methods, reason = "it reads the environment, and cases are files")]
 

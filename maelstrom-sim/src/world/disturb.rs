@@ -1,4 +1,11 @@
 //! Carries out the actions of the nemesis, in the world itself or through the driver.
+//!
+//! 1. The world tells its observers of the action.
+//! 2. The network and the services change at once. For a node, the driver gets a [`Disturbance`].
+//! 3. The history gets two operations of the nemesis: its request, and the result.
+//!
+//! A restart of a node that is not down does nothing, and neither does a restore. A restart sends
+//! `init` again. The repair of a disk also restarts the node if the disk had ended its process.
 
 use std::time::Duration;
 

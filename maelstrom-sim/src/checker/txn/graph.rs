@@ -3,9 +3,9 @@
 //! It is Adya's direct serialization graph (1999, §4.4.4) with Elle's session and real-time edges.
 //! Every edge has a class, and each consistency model concerns certain classes.
 //!
-//! A node stands for a transaction, for the initial state of a key, or for a moment in time.
-//! Transactions that ended before a moment point to it, and it points to those that began after it.
-//! So real time needs few edges.
+//! A node of the graph is a transaction, the initial state of a key, or a moment in time. A moment
+//! stands between transactions that ended before it and those that began after it. So real time
+//! takes about two edges for each transaction instead of one for each pair.
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
