@@ -37,14 +37,21 @@ const KV_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// gone. A leader that lost its records is replaced at once.
 const GRACE: Duration = Duration::from_millis(1_000);
 
-/// How much longer a leader that reaches less than half of all nodes keeps a silent replica in
-/// sync. In this time the other nodes can miss the leader and elect another one. The leader counts
-/// a node that it has asked nothing as reached, so the wait is a help and no guarantee.
+/// How long a node that reaches less than half of all nodes waits before it acts on the silence of a
+/// replica. In this time the other nodes can act on its own silence: they elect another leader, or
+/// take this node out of the in-sync set.
 const MINORITY_WAIT: Duration = Duration::from_millis(1_500);
 
 /// How long the first leader of a new partition waits for the first packets of its followers.
 /// Followers that it knows by then are in sync from the start.
 const INTRODUCTION: Duration = Duration::from_millis(250);
+
+/// The time since which a node reaches less than half of all nodes, itself included. `silent`: the
+/// times since which other nodes are silent. `None` if it reaches more.
+fn minority_since(nodes: usize, mut silent: Vec<Duration>) -> Option<Duration> {
+    silent.sort_unstable();
+    silent.get(nodes.checked_div(2)?).copied()
+}
 
 impl KafkaLog {
     fn kv() -> KvClient {
@@ -60,20 +67,22 @@ impl KafkaLog {
             })
     }
 
-    /// The time from which on a leader may take a silent replica out of the in-sync set. In a
-    /// partition of the network, both sides may reach `lin-kv`. A leader in the minority gives the
-    /// other side the time to replace it. `None` if the replica's node answers.
+    /// The time from which on a silent replica may leave the in-sync set, and may be replaced as the
+    /// leader. In a partition of the network, both sides may reach `lin-kv`. A node in the minority
+    /// gives the other side the time to act first. `None` if the replica's node answers.
     fn may_go_at(&self, id: &ReplicaId) -> Option<Duration> {
         let since = self.links.get(&id.node)?.down_since()?;
-        let wait = if self.is_in_minority() { MINORITY_WAIT } else { Duration::ZERO };
-        Some(since.saturating_add(wait))
+        let silent = self.links.values().filter_map(crate::Link::silent_since);
+        let nodes = self.links.len().saturating_add(1);
+        Some(match minority_since(nodes, silent.collect()) {
+            Some(minority) => since.max(minority).saturating_add(MINORITY_WAIT),
+            None => since,
+        })
     }
 
-    /// True if this node reaches less than half of all nodes, itself included.
-    fn is_in_minority(&self) -> bool {
-        let nodes = self.links.len().saturating_add(1);
-        let down = self.links.values().filter(|link| link.is_down()).count();
-        nodes.saturating_sub(down).saturating_mul(2) < nodes
+    /// True if a replica that is gone may leave the in-sync set now.
+    fn may_go(&self, now: Duration, id: &ReplicaId) -> bool {
+        self.has_new_incarnation(id) || self.may_go_at(id).is_none_or(|at| at <= now)
     }
 
     /// True if the node of a replica has another incarnation by now: it has lost its records.
@@ -170,12 +179,11 @@ impl KafkaLog {
     ) -> Option<(Metadata, Metadata)> {
         let (high, end) = (partition.high(), partition.log.end());
         let lead = partition.role.as_leader_mut()?;
-        let may_go = |replica: &ReplicaId| self.may_go_at(replica).is_none_or(|at| at <= now);
+        let may_go = |replica: &ReplicaId| self.may_go(now, replica);
         let is_gone = |replica: &ReplicaId| {
-            let is_silent = || high < end && self.is_gone(replica) && may_go(replica);
-            self.has_new_incarnation(replica) || is_silent()
+            self.has_new_incarnation(replica) || (high < end && self.is_gone(replica))
         };
-        let next = lead.shrunk_in_sync(now, is_gone);
+        let next = lead.shrunk_in_sync(now, is_gone, may_go);
         let next =
             next.or_else(|| lead.expanded_in_sync(now, high, end, |node| self.live_replica(node)));
         if let Some(next) = next {
@@ -306,11 +314,9 @@ impl KafkaLog {
             return;
         }
         let Some(partition) = self.partitions.get_mut(&id) else { return };
-        let peace = partition.changed_at.saturating_add(GRACE);
-        if peace > now
-            && partition.changed_at > Duration::ZERO
-            && !self.has_new_incarnation(&leader)
-        {
+        let changed_at = Some(partition.changed_at).filter(|at| *at > Duration::ZERO);
+        let peace = changed_at.map(|at| at.saturating_add(GRACE)).max(self.may_go_at(&leader));
+        if let Some(peace) = peace.filter(|at| *at > now && !self.has_new_incarnation(&leader)) {
             node.mark(marks::LEAVES_IN_PEACE);
             if let Some(partition) = self.partitions.get_mut(&id) {
                 partition.request_metadata(now);
@@ -364,7 +370,9 @@ impl KafkaLog {
         if self.is_last_resort(record) || !self.config.rules.hold(Rule::ElectInSync) {
             from.in_sync.insert(self.own.replica());
         }
-        let next = from.taken_over(&self.own.replica(), |id| self.is_gone(id));
+        let now = node.now();
+        let goes = |id: &ReplicaId| self.is_gone(id) && self.may_go(now, id);
+        let next = from.taken_over(&self.own.replica(), goes);
         if let Some(next) = next {
             let mut next = next.with_eligible(record, self.config.in_sync_min);
             next.epoch = next.epoch.max(epoch);
@@ -482,6 +490,28 @@ impl KafkaLog {
         Self::persist(node, record.filter(|_| keeps));
         if is_change {
             self.leader_changed(node, id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_in_the_minority_since_it_reaches_less_than_half_of_all_nodes() {
+        for (nodes, silent, since) in [
+            (1, &[][..], None),
+            (2, &[5], None),
+            (3, &[5], None),
+            (3, &[9, 5], Some(9)),
+            (4, &[9, 5], None),
+            (4, &[9, 5, 7], Some(9)),
+            (5, &[9, 5, 7], Some(9)),
+            (5, &[9, 5, 7, 11], Some(9)),
+        ] {
+            let silent = silent.iter().copied().map(Duration::from_secs).collect();
+            assert_eq!(minority_since(nodes, silent), since.map(Duration::from_secs), "{nodes}");
         }
     }
 }

@@ -66,6 +66,8 @@ pub(crate) struct FailureDetector {
     demands: VecDeque<(u64, Duration)>,
     /// The mean and the mean deviation of round trips.
     round_trip: Option<(Duration, Duration)>,
+    /// The time since which an answer of the peer is late.
+    silent_since: Option<Duration>,
     /// The time since which the peer is suspected to be down.
     down_since: Option<Duration>,
 }
@@ -79,6 +81,11 @@ impl FailureDetector {
     /// The time since which the peer is suspected to be down.
     pub(crate) fn down_since(&self) -> Option<Duration> {
         self.down_since
+    }
+
+    /// The time since which an answer of the peer is late. Such a peer may be down.
+    pub(crate) fn silent_since(&self) -> Option<Duration> {
+        self.silent_since
     }
 
     /// The mean round trip, 0 before the first measurement.
@@ -113,7 +120,7 @@ impl FailureDetector {
     /// The peer has begun a new life, so it is up. The detector keeps its open demand: the first
     /// packet of the new life may answer a demand to the old one.
     pub(crate) fn peer_restarted(&mut self) {
-        self.down_since = None;
+        (self.silent_since, self.down_since) = (None, None);
     }
 
     /// A packet with this number goes out, and wants an answer within that time.
@@ -157,6 +164,7 @@ impl FailureDetector {
     /// The peer is known to have received all demands up to this one.
     pub(crate) fn answered(&mut self, now: Duration, number: u64) -> Answered {
         let is_back = self.down_since.take().is_some();
+        self.silent_since = None;
         let retry = self.retry_after();
         let mut is_all = false;
         if let Some(awaited) = &mut self.awaited {
@@ -178,6 +186,7 @@ impl FailureDetector {
         let (patience, retry) = (self.patience(), self.retry_after());
         let Some(awaited) = &mut self.awaited else { return TimedOut::default() };
         awaited.tries = awaited.tries.saturating_add(1);
+        self.silent_since.get_or_insert(now);
         let backoff = retry.saturating_mul(1_u32.checked_shl(awaited.tries.min(6)).unwrap_or(64));
         awaited.deadline = now.saturating_add(backoff.min(RETRY_MAX));
         let is_silent = awaited.tries >= 2 && now >= awaited.since.saturating_add(patience);
@@ -243,6 +252,7 @@ mod tests {
             assert!(tries >= 2);
             assert!(at.abs_diff(ms(after)) <= ms(10), "{round_trip} ms: {at:?} after {tries}");
             assert!(detector.is_down());
+            assert_eq!(detector.silent_since(), Some(detector.retry_after()));
         }
     }
 
@@ -263,6 +273,7 @@ mod tests {
         let answered = detector.answered(ms(5_001), number);
         assert_eq!(answered, Answered { is_all: false, is_back: true });
         assert!(!detector.is_down() && detector.is_waiting());
+        assert_eq!(detector.silent_since(), None);
         // The detector waits for the full patience again.
         let timed_out = detector.time_out(ms(9_000), true);
         assert_eq!(timed_out, TimedOut { asks_again: true, is_failure: false });

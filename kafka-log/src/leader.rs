@@ -463,17 +463,18 @@ impl Leader {
         Some(all.fold(end, Position::min))
     }
 
-    /// The record without the replicas that hold up commits. These are the ones that are `gone`,
-    /// and the ones that stall: they are up, and lack an entry that a send has waited for too long.
+    /// The record without the replicas that hold up commits, and `may_go`. These are the ones that
+    /// are `gone`, and the ones that stall: they lack an entry that a send has waited for too long.
     #[must_use]
     pub fn shrunk_in_sync(
         &self,
         now: Duration,
         gone: impl Fn(&ReplicaId) -> bool,
+        may_go: impl Fn(&ReplicaId) -> bool,
     ) -> Option<Metadata> {
-        let is_stalled = |id: &ReplicaId| self.is_stalled_by(id, now);
+        let holds_up = |id: &ReplicaId| gone(id) || self.is_stalled_by(id, now);
         let goes =
-            |id: &ReplicaId| id.node != self.record.leader.node && (gone(id) || is_stalled(id));
+            |id: &ReplicaId| id.node != self.record.leader.node && holds_up(id) && may_go(id);
         // The outcome of the proposal is unknown. Any later change settles it, so the leader makes
         // one now.
         let is_due = !self.proposed.is_empty()

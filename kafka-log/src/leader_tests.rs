@@ -32,6 +32,10 @@ fn log_of(count: u64) -> PartitionLog {
     log
 }
 
+const fn any(_: &ReplicaId) -> bool {
+    true
+}
+
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
@@ -233,7 +237,7 @@ fn a_replica_is_not_eligible_any_more_when_enough_are_in_sync() {
     depends_on(Rule::ClearEligible, |rules| {
         let (log, mut leader) = (log_of(5), leader(&[2], 2, rules));
         let is_n2 = |id: &ReplicaId| *id.node == *"n2";
-        let alone = leader.shrunk_in_sync(secs(1), is_n2).unwrap();
+        let alone = leader.shrunk_in_sync(secs(1), is_n2, any).unwrap();
         assert!(alone.eligible.contains(&id(2)));
         leader.adopt(alone, secs(1));
         assert_eq!(leader.committed(5), None, "too few are in sync");
@@ -252,7 +256,7 @@ fn nothing_is_committed_before_eligible_replicas_are_forgotten() {
     record.eligible.insert(id(3));
     leader.adopt(record, secs(1));
     assert_eq!(leader.committed(5), None);
-    let next = leader.shrunk_in_sync(secs(1), |_| false).unwrap();
+    let next = leader.shrunk_in_sync(secs(1), |_| false, any).unwrap();
     assert!(next.eligible.is_empty());
     leader.adopt(next, secs(2));
     assert_eq!(leader.committed(5), Some(5));
@@ -283,8 +287,10 @@ fn a_follower_that_stalls_goes_and_must_keep_up_for_longer_each_time() {
     // A retry does not reset the clock.
     leader.wait(4, node(1), 1, secs(3));
     let is_up = |_: &ReplicaId| false;
-    assert_eq!(leader.shrunk_in_sync(secs(3), is_up), None);
-    let record = leader.shrunk_in_sync(secs(4), is_up).unwrap();
+    assert_eq!(leader.shrunk_in_sync(secs(3), is_up, any), None);
+    // A leader in the minority waits.
+    assert_eq!(leader.shrunk_in_sync(secs(4), is_up, |id| *id.node != *"n3"), None);
+    let record = leader.shrunk_in_sync(secs(4), is_up, any).unwrap();
     assert_eq!(record.nodes().cloned().collect::<Vec<_>>(), [1, 2].map(node));
     leader.adopt(record, secs(4));
     assert_eq!(leader.committed(5), Some(5));

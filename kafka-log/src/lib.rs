@@ -317,6 +317,8 @@ pub struct KafkaLog {
     /// The reason for unavailable partitions that was logged last.
     reported: Option<Reason>,
     links: BTreeMap<NodeId, Link>,
+    /// The time at which this node last asked all peers whether they are up.
+    asked_all_at: Option<Duration>,
     sends: Sends,
     polls: Polls,
     clients: Clients,
@@ -353,6 +355,7 @@ impl KafkaLog {
             refused: Indexed::default(),
             reported: None,
             links: BTreeMap::new(),
+            asked_all_at: None,
             sends: Sends::new(config.dedupe_window),
             polls: Polls::default(),
             clients: Clients::new(config.linger),

@@ -135,6 +135,11 @@ impl Link {
         self.detector.down_since()
     }
 
+    /// The time since which an answer of the peer is late.
+    pub(crate) fn silent_since(&self) -> Option<Duration> {
+        self.detector.silent_since()
+    }
+
     /// The time after which a demand without an answer is repeated.
     pub(crate) fn retry_after(&self) -> Duration {
         self.detector.retry_after()

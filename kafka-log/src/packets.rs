@@ -23,6 +23,9 @@ const URGENT_PART: u32 = 2;
 /// leader.
 const UNSURE_MAX: Duration = Duration::from_secs(1);
 
+/// The shortest time between two rounds in which a node asks all peers whether they are up.
+const ASK_ALL_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The urgency of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
@@ -317,7 +320,11 @@ impl KafkaLog {
         let now = node.now();
         let late =
             self.links.iter().filter(|(_, link)| link.deadline().is_some_and(|at| at <= now));
+        let is_doubted = late.clone().any(|(_, link)| !link.is_down());
         let late: Vec<NodeId> = late.map(|(peer, _)| peer.clone()).collect();
+        if is_doubted {
+            self.ask_all(now);
+        }
         for peer in late {
             let goes_on = self.is_wanted(&peer);
             let falls = self.links.get_mut(&peer).is_some_and(|link| link.time_out(now, goes_on));
@@ -338,6 +345,17 @@ impl KafkaLog {
                 self.peer_failed(node, &peer);
             }
         }
+    }
+
+    /// Asks all peers whether they are up, at most once per [`ASK_ALL_INTERVAL`]. An answer is late,
+    /// so this node has to know whether it is in the minority. A peer that counts as down may be back.
+    fn ask_all(&mut self, now: Duration) {
+        let is_early = |last: Duration| now < last.saturating_add(ASK_ALL_INTERVAL);
+        if self.asked_all_at.is_some_and(is_early) {
+            return;
+        }
+        self.asked_all_at = Some(now);
+        self.links.values_mut().for_each(|link| link.probe(now));
     }
 
     /// True if this node needs to know whether the peer is up.

@@ -303,6 +303,18 @@ fn sweep_on_slow_links() {
     });
 }
 
+/// Maelstrom's partitions: all nodes reach the services, whatever nodes they reach.
+#[test]
+fn sweep_with_maelstroms_partitions() {
+    let faults = [Fault::Partition, Fault::Crash, Fault::Pause];
+    Sweep::new(Kafka::default(), faults).test_cases("kafka-partitions", 2, |mut test| {
+        test.options.spare_services = true;
+        let five = test.options.seed.is_multiple_of(2);
+        test.options = test.options.with_node_count(if five { 5 } else { 3 });
+        Case::new(test, |_| KafkaLog::default())
+    });
+}
+
 /// Small messages, on links that carry only a few dozen of them a second.
 #[test]
 fn sweep_on_very_slow_links() {
