@@ -61,6 +61,16 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 const DRAIN_ROUNDS_MAX: usize = 16;
 
 /// Configuration of the runtime. [`drive`] shows it in use.
+///
+/// A node that keeps its records on disk, and takes lines of up to 1 MiB:
+///
+/// ```
+/// use maelstrom_core::runtime::Config;
+///
+/// let (line_bytes_max, data_dir) = (1 << 20, Some("records".into()));
+/// let config = Config { line_bytes_max, data_dir, ..Config::default() };
+/// assert!(config.metrics.is_none() && !config.trace_requests);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Longer lines are skipped, with a warning. See [`LINE_BYTES_MAX`] for the default. With a key

@@ -46,6 +46,22 @@ pub struct KvClient {
 
 /// The outcome of a compare-and-set that the service answered. The [module `task`](crate::task)
 /// shows it in use.
+///
+/// A node that passes the outcome on answers with the definite errors of Maelstrom:
+///
+/// ```
+/// use maelstrom_core::Error;
+/// use maelstrom_core::service::Cas;
+///
+/// fn answer(cas: Cas) -> Result<(), Error> {
+///     match cas {
+///         Cas::Swapped => Ok(()),
+///         Cas::Mismatch => Err(Error::precondition_failed("the key has another value")),
+///         Cas::Missing => Err(Error::key_does_not_exist("no such key")),
+///     }
+/// }
+/// assert!(answer(Cas::Swapped).is_ok() && answer(Cas::Missing).is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cas {
     /// The value was the expected one. It was replaced.

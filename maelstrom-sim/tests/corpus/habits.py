@@ -30,7 +30,7 @@ FORWARDED = ("kafka", "lin-kv", "txn-list-append", "txn-rw-register")
 
 
 class State:
-    """What the workloads keep."""
+    """The state of the workloads."""
 
     def __init__(self):
         self.ids = 0

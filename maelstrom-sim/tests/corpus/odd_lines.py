@@ -93,7 +93,7 @@ BODY_FIELDS = {"msg-id": "msg_id", "in-reply-to": "in_reply_to", "type": "type",
 
 
 def shown(habit, message, value):
-    """What is printed for a message that the habit is about."""
+    """The output for a message that has the habit."""
     line = dump(message)
     if habit in LINES:
         return LINES[habit](line, message)

@@ -119,7 +119,7 @@ def with_lists(f):
 
 
 HABITS = {
-    # What a field of the reply is.
+    # The value of a field of the reply.
     "echo-value": ("echo", sets("echo")),
     "id-value": ("generate", sets("id")),
     "messages": ("read", sets("messages")),
