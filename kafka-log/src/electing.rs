@@ -299,6 +299,7 @@ impl KafkaLog {
             // An earlier life of this node led. Or this life leads and does not know it: its
             // compare-and-set succeeded, and the reply was lost. The node leads on in a new epoch,
             // so that messages and changes of the old epoch come too late.
+            // It replaces no other leader, so it does not wait in the minority.
             node.mark(marks::LEADS_ON);
             return self.propose_to_lead(node, id, &record);
         }

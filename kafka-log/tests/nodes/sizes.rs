@@ -225,7 +225,7 @@ fn a_leader_at_which_too_many_bytes_wait_refuses_passed_on_messages() {
 /// A longer entry would be in no line, and so would be all later ones of its node.
 #[test]
 fn offsets_that_are_too_long_for_gossip_are_refused_and_later_ones_are_soon_everywhere() {
-    const LINE: usize = 1 << 22;
+    const LINE: usize = 1 << 20;
     let config = Config { linger: Duration::ZERO, ..config() };
     let mut cluster = Cluster::with_lines(&["n1", "n2", "n3"], config, LINE);
     let code = |cluster: &mut Cluster, offsets: &Value| {

@@ -111,7 +111,7 @@ pub(crate) fn with_joins(test: Test) -> Test {
         script.split(joining, others);
         script.then(NemesisOp::Slow(joining[0].clone(), Duration::ZERO));
         others.iter().for_each(|node| script.then(NemesisOp::Crash(node.clone())));
-        script.wait(1_500..3_000);
+        script.wait(2_200..4_000);
         script.then(NemesisOp::StopPartition);
         others.iter().for_each(|node| script.then(NemesisOp::Restart(node.clone())));
         script.wait(1_000..3_000);
@@ -196,7 +196,7 @@ pub(crate) fn with_a_former_leader(test: Test) -> Test {
 pub(crate) fn with_older_entries(test: Test) -> Test {
     let mut test = three_nodes(test);
     let options = &mut test.options;
-    (options.rate, options.concurrency) = (10.0, 2);
+    (options.rate, options.concurrency) = (3.0, 2);
     let mut script = Script::new(options);
     while script.at < options.time_limit {
         let mut nodes = options.nodes.clone();
@@ -204,15 +204,15 @@ pub(crate) fn with_older_entries(test: Test) -> Test {
         let [leader, other, idle] = [0, 1, 2].map(|place: usize| nodes[place].clone());
         // The other replica stays in sync, and lacks the newest entry.
         script.split(&[leader.clone(), idle.clone()], std::slice::from_ref(&other));
-        script.wait(200..1_200);
+        script.wait(100..600);
         // It leads, and appends.
         script.then(NemesisOp::Crash(leader.clone()));
         script.then(NemesisOp::Pause(idle.clone()));
-        script.wait(1_500..4_000);
+        script.wait(2_000..4_000);
         // The two others go on without it, and commit the older entry.
         script.then(NemesisOp::Restart(leader));
         script.then(NemesisOp::Resume(idle));
-        script.wait(2_000..6_000);
+        script.wait(1_500..4_000);
         options.nodes.iter().for_each(|node| script.then(NemesisOp::Crash(node.clone())));
         script.then(NemesisOp::Forget);
         script.then(NemesisOp::StopPartition);
