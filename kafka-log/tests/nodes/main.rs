@@ -7,6 +7,7 @@ mod data_dir;
 mod failures;
 mod floors;
 mod life_of_a_send;
+mod minority;
 mod recovery;
 mod requests;
 mod settings;

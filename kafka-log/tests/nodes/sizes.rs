@@ -238,7 +238,7 @@ fn offsets_that_are_too_long_for_gossip_are_refused_and_later_ones_are_soon_ever
     {
         let long = (0..count).map(|n| (format!("{n}{}", key.repeat(times)), json!(7))).collect();
         assert_eq!(code(&mut cluster, &long), 12, "{count} keys");
-        let times = times - times / 20;
+        let times = times - times / 10;
         let fits = (0..count).map(|n| (format!("{n}{}", key.repeat(times)), json!(7))).collect();
         assert_eq!(code(&mut cluster, &fits), Value::Null, "{count} keys");
     }
