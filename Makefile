@@ -15,7 +15,7 @@ export CARGO_TARGET_DIR
 
 check := scripts/check
 bin := target/release
-build = scripts/build $(1) maelstrom-sim
+build = scripts/build $(if $(FEATURES),--features $(FEATURES)) $(1) maelstrom-sim
 node_args = $(if $(ARGS),-- $(ARGS))
 
 broadcast_small := --node-count 5 --time-limit 20 --rate 10
@@ -30,7 +30,7 @@ kill = rm -rf $(data) && CHECKER=sim $(check) kill-$(1) $(2) $(bin)/$(1) -- --no
   --concurrency 2n --time-limit 60 --rate 200 --nemesis kill,pause,partition --nemesis-interval 4 $(3) \
   -- --data-dir "$$PWD/$(data)" $(ARGS)
 
-##@ Challenges (ARGS="..." goes to the nodes, TIME_LIMIT=5 shortens the runs)
+##@ Challenges (ARGS="..." goes to the nodes, TIME_LIMIT=5 shortens the runs, FEATURES=metrics adds features)
 
 .PHONY: echo
 echo: ## 1: Echo

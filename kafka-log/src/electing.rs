@@ -224,7 +224,7 @@ impl KafkaLog {
     }
 
     /// Tries `lin-kv` again after a random time in this range, in milliseconds.
-    fn postpone(&mut self, node: &mut Node<Event>, id: PartitionId, by: std::ops::Range<u64>) {
+    fn retry_lin_kv(&mut self, node: &mut Node<Event>, id: PartitionId, by: std::ops::Range<u64>) {
         let wait = Duration::from_millis(node.rng().random_range(by));
         let at = node.now().saturating_add(wait);
         if let Some(partition) = self.partitions.get_mut(&id) {
@@ -250,7 +250,7 @@ impl KafkaLog {
             Ok(None) => self.record_missing(node, id),
             Err(error) => {
                 debug!(partition = id, %error, "lin-kv cannot be read");
-                self.postpone(node, id, 100..300);
+                self.retry_lin_kv(node, id, 100..300);
             }
         }
     }
@@ -266,7 +266,7 @@ impl KafkaLog {
         let is_all = present.len() >= others.count();
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         if !is_all && now.saturating_sub(partition.metadata.since) < INTRODUCTION {
-            return self.postpone(node, id, 20..40);
+            return self.retry_lin_kv(node, id, 20..40);
         }
         partition.metadata.is_wanted = false;
         let first = Metadata::first(draw_name(node), self.own.replica(), present);
@@ -409,7 +409,7 @@ impl KafkaLog {
             }
             Ok(Cas::Missing) => {
                 partition.request_metadata(now);
-                self.postpone(node, id, 100..300);
+                self.retry_lin_kv(node, id, 100..300);
             }
             Err(error) => {
                 debug!(partition = id, %error, "lin-kv cannot be changed");
@@ -417,7 +417,7 @@ impl KafkaLog {
                 if partition.leadership().is_none() {
                     partition.request_metadata(now);
                 }
-                self.postpone(node, id, 100..300);
+                self.retry_lin_kv(node, id, 100..300);
             }
         }
     }

@@ -149,7 +149,7 @@ impl FloorSender {
     }
 
     /// Notes that the part goes to the follower.
-    pub(crate) fn send(&mut self, next: NextPart) -> FloorPart {
+    pub(crate) fn send_part(&mut self, next: NextPart) -> FloorPart {
         (self.sent, self.under_way) = (next.part.number, Some(next.items));
         next.part
     }
@@ -157,7 +157,7 @@ impl FloorSender {
     /// The follower holds all parts up to this one, 0 if it holds none.
     pub(crate) fn confirm(&mut self, held: u64) {
         if held < self.confirmed {
-            return self.restart();
+            return self.begin_again();
         }
         let Some(items) = self.under_way.take_if(|_| held == self.sent) else { return };
         for item in items {
@@ -175,7 +175,7 @@ impl FloorSender {
     }
 
     /// The follower does not need the floor any more, or has lost its parts.
-    pub(crate) fn restart(&mut self) {
+    pub(crate) fn begin_again(&mut self) {
         *self = Self { sent: self.sent, ..Self::default() };
     }
 }
@@ -267,7 +267,7 @@ impl Restart {
     /// Takes about `bytes_max` bytes of the rest of the floor, and at least one item. Each part
     /// gets a share of the positions below the floor, in proportion to its items. So a snapshot of
     /// the new log finds few items at each position.
-    pub(crate) fn next_part(&mut self, bytes_max: usize) -> RestartPart {
+    pub(crate) fn take_part(&mut self, bytes_max: usize) -> RestartPart {
         let (mut part, mut left) = (Floor::default(), bytes_max);
         let mut is_empty = true;
         let mut fits = |bytes: usize| {

@@ -92,7 +92,7 @@ impl Pair {
         if let Some(next) = self.sender.next_part(&self.log, bytes_max, false) {
             let len = serde_json::to_string(&next.part).unwrap().len();
             assert!(len <= bytes_max, "{len} > {bytes_max}");
-            let part = self.sender.send(next);
+            let part = self.sender.send_part(next);
             self.parts.push((part, sorted(self.log.floor())));
         }
     }
@@ -126,7 +126,7 @@ impl Pair {
             Step::Tell => self.told.push(self.receiver.held()),
             Step::Hear(nth) if !self.told.is_empty() => self.hear(nth.index(self.told.len())),
             Step::Lose => self.sender.lose(),
-            Step::Restart => self.sender.restart(),
+            Step::Restart => self.sender.begin_again(),
             Step::Arrive(_) | Step::Hear(_) => {}
         }
     }
@@ -166,7 +166,7 @@ fn an_item_that_is_longer_than_a_packet_goes_alone() {
         assert!(sender.next_part(&log, 0, false).is_none(), "others come first");
         let part = sender.next_part(&log, 110, true).unwrap();
         sizes.push((part.part.floor.next.len(), part.part.floor.producers.len(), part.part.more));
-        sender.send(part);
+        sender.send_part(part);
         sender.confirm(sender.sent);
     }
     assert_eq!(sizes, [(1, 0, true), (1, 0, true), (1, 1, false)]);
@@ -254,7 +254,7 @@ impl Saved {
         let floor = Floor { at, epoch: 1, next, producers };
         let mut restart = Restart::new(&self.partition.log, floor);
         loop {
-            let RestartPart { from, more, floor } = restart.next_part(bytes_max);
+            let RestartPart { from, more, floor } = restart.take_part(bytes_max);
             if !more && !is_complete {
                 return;
             }

@@ -92,7 +92,7 @@ impl Progress {
         let head = encoded_len(append).saturating_add(FLOOR_PUNCTUATION);
         let bytes_max = budget.left().saturating_sub(head);
         let next = self.floor.next_part(log, bytes_max, budget.is_empty())?;
-        let mut part = self.floor.send(next);
+        let mut part = self.floor.send_part(next);
         if !rules.hold(Rule::FloorNamesProducers) {
             part.floor.producers.clear();
         }
@@ -419,7 +419,7 @@ impl Leader {
         progress.next = if ack.gap { matched } else { progress.next.max(matched) };
         progress.confirmed_high = progress.confirmed_high.max(ack.high.min(matched));
         if matched >= log.start() {
-            progress.floor.restart();
+            progress.floor.begin_again();
         }
     }
 
@@ -443,7 +443,7 @@ impl Leader {
             // The follower may still have parts of the floor, so no number of a part may come
             // again.
             let mut floor = std::mem::take(&mut progress.floor);
-            floor.restart();
+            floor.begin_again();
             *progress = Progress { floor, ..Progress::new(end, incarnation, Duration::ZERO) };
             (progress.may_join_at, progress.rejoin_backoff) = kept;
         }
@@ -480,11 +480,11 @@ impl Leader {
         let is_due = !self.proposed.is_empty()
             || self.record.has_needless_eligible(self.in_sync_min)
             || self.record.in_sync.iter().any(goes);
-        is_due.then(|| self.record.without(goes)).flatten().map(|next| self.with_eligible(next))
+        is_due.then(|| self.record.without(goes)).flatten().map(|next| self.adding_eligible(next))
     }
 
     /// A changed record, with the replicas that are eligible after the change.
-    fn with_eligible(&self, next: Metadata) -> Metadata {
+    fn adding_eligible(&self, next: Metadata) -> Metadata {
         if self.rules.hold(Rule::ClearEligible) {
             return next.with_eligible(&self.record, self.in_sync_min);
         }
@@ -539,7 +539,7 @@ impl Leader {
         }
         let (id, target) = self.joining.as_ref()?;
         let is_caught_up = self.matched(id) >= *target || !self.rules.hold(Rule::JoinCaughtUp);
-        is_caught_up.then(|| self.with_eligible(self.record.with(id.clone())))
+        is_caught_up.then(|| self.adding_eligible(self.record.with(id.clone())))
     }
 
     /// The next time after `now` at which a follower may join.

@@ -312,7 +312,7 @@ fn a_follower_whose_progress_is_reset_gets_no_part_of_a_floor_with_an_earlier_nu
     let number_of_next_part = |leader: &mut Leader| {
         let floor = &mut leader.followers.get_mut(&node(2)).unwrap().floor;
         let next = floor.next_part(&log_of(2), 1_000, true).unwrap();
-        floor.send(next).number
+        floor.send_part(next).number
     };
     let first = number_of_next_part(&mut leader);
     leader.reset_progress(&node(2), Some(2), 2);

@@ -19,9 +19,9 @@
 //!   entries. With `--min-isr`, there is one exception (KIP-966, see [`Metadata::eligible`]). A
 //!   replica that left the in-sync set while nothing could be committed can take over if all
 //!   replicas in sync are gone.
-//! * A leader takes a replica that does not answer out of the in-sync set. If the leader reaches
-//!   less than half of all nodes, it waits 1.5 s longer, so that the other side of a partition can
-//!   elect a leader first.
+//! * A leader takes a replica that does not answer out of the in-sync set, and a replica replaces a
+//!   leader that does not answer. A node that reaches less than half of all nodes waits 1.5 s before
+//!   it does either, so that the other side of a partition can act first.
 //! * In a new epoch a follower first truncates its log to the part that it shares with the leader.
 //!   It compares the epochs of the entries (KIP-101), never the length of the log or its high
 //!   watermark.

@@ -29,11 +29,11 @@ impl KafkaLog {
         let due: Vec<NodeId> =
             self.links.iter().filter(|(_, link)| due(link)).map(|(peer, _)| peer.clone()).collect();
         for peer in due {
-            self.flush(node, &peer);
+            self.send_packet(node, &peer);
         }
     }
 
-    fn flush(&mut self, node: &mut Node<Event>, peer: &NodeId) {
+    fn send_packet(&mut self, node: &mut Node<Event>, peer: &NodeId) {
         let now = node.now();
         let Some(link) = self.links.get(peer) else { return };
         let (mut body, mut is_urgent) = (Packet::default(), false);

@@ -448,7 +448,7 @@ impl Partition {
     /// begins to do so: see [`restart_next`](Self::restart_next).
     fn restart(&mut self, floor: Floor) -> Option<Record> {
         let mut restart = Restart::new(&self.log, floor);
-        let part = restart.next_part(RECORD_BYTES);
+        let part = restart.take_part(RECORD_BYTES);
         let follower = self.role.as_follower_mut()?;
         if part.more {
             follower.floor.hold();
@@ -463,7 +463,7 @@ impl Partition {
     /// of the old one. Returns the record to persist.
     pub(crate) fn restart_next(&mut self) -> Option<Record> {
         let mut restart = self.role.as_follower_mut()?.restart.take()?;
-        let part = restart.next_part(RECORD_BYTES);
+        let part = restart.take_part(RECORD_BYTES);
         if !part.more {
             self.finish_restart(*restart);
         } else if let Some(follower) = self.role.as_follower_mut() {

@@ -303,11 +303,17 @@ fn sweep_on_slow_links() {
     });
 }
 
+/// Parts of the marks that nodes reach in partitions.
+const PARTITION_MARKS: [&str; 4] =
+    ["left a leader time", "took over from a leader", "out of the in-sync", "into the in-sync"];
+
 /// Maelstrom's partitions: all nodes reach the services, whatever nodes they reach.
 #[test]
 fn sweep_with_maelstroms_partitions() {
     let faults = [Fault::Partition, Fault::Crash, Fault::Pause];
-    Sweep::new(Kafka::default(), faults).test_cases("kafka-partitions", 2, |mut test| {
+    let marks = MARKS.iter().filter(|mark| PARTITION_MARKS.iter().any(|part| mark.contains(part)));
+    let sweep = Sweep::new(Kafka::default(), faults).expecting(marks.copied());
+    sweep.test_cases("kafka-partitions", 4, |mut test| {
         test.options.spare_services = true;
         let five = test.options.seed.is_multiple_of(2);
         test.options = test.options.with_node_count(if five { 5 } else { 3 });

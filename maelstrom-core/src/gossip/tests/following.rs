@@ -69,7 +69,7 @@ fn keeps_up_during_a_merge<S: Values>(step_takes: Duration) {
 
 #[test]
 fn a_durable_node_that_merges_for_long_keeps_up_and_needs_no_second_snapshot() {
-    keeps_up_during_a_merge::<Whole>(ms(500));
+    keeps_up_during_a_merge::<Whole>(ms(200));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_node_that_merges_piece_by_piece_for_long_keeps_up_and_needs_no_second_snaps
 #[test]
 fn a_node_keeps_a_bounded_number_of_entries_during_a_merge_and_gets_the_others_afterwards() {
     const LOG_BYTES: usize = 8 << 10;
-    let mut cluster = coming_back::<Whole>(1_000, LOG_BYTES, secs(1));
+    let mut cluster = coming_back::<Whole>(500, LOG_BYTES, ms(800));
     append_while(&mut cluster, |cluster| !cluster.engine(2).is_merging());
     let most = std::cell::Cell::new(0);
     append_while(&mut cluster, |cluster| {
@@ -92,7 +92,7 @@ fn a_node_keeps_a_bounded_number_of_entries_during_a_merge_and_gets_the_others_a
         cluster.engine(2).is_merging()
     });
     assert!(most.get() >= 4 * LOG_BYTES, "only {} bytes, so this tests nothing", most.get());
-    cluster.run_for(secs(300));
+    cluster.run_for(secs(120));
     cluster.assert_converged();
     assert!(cluster.engine(2).following.is_idle());
     assert_eq!(cluster.engine(2).following.bytes(), 0);
