@@ -37,9 +37,9 @@ const KV_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// gone. A leader that lost its records is replaced at once.
 const GRACE: Duration = Duration::from_millis(1_000);
 
-/// How long a node that reaches less than half of all nodes waits before it acts on the silence of a
-/// replica. In this time the other nodes can act on its own silence: they elect another leader, or
-/// take this node out of the in-sync set.
+/// How long a node that reaches less than half of all nodes waits before it acts on the silence of
+/// a replica. In this time the other nodes can act on its own silence: they elect another leader,
+/// or take this node out of the in-sync set.
 const MINORITY_WAIT: Duration = Duration::from_millis(1_500);
 
 /// How long the first leader of a new partition waits for the first packets of its followers.
@@ -67,9 +67,9 @@ impl KafkaLog {
             })
     }
 
-    /// The time from which on a silent replica may leave the in-sync set, and may be replaced as the
-    /// leader. In a partition of the network, both sides may reach `lin-kv`. A node in the minority
-    /// gives the other side the time to act first. `None` if the replica's node answers.
+    /// The time from which on a silent replica may leave the in-sync set, or lose the leadership. In
+    /// a partition of the network, both sides may reach `lin-kv`. A node in the minority gives the
+    /// other side the time to act first. `None` if the replica's node answers.
     fn may_go_at(&self, id: &ReplicaId) -> Option<Duration> {
         let since = self.links.get(&id.node)?.down_since()?;
         let silent = self.links.values().filter_map(crate::Link::silent_since);

@@ -129,7 +129,7 @@ struct Waiting {
 }
 
 impl Index for Waiting {
-    /// Due when the entry has waited so long that the leader counts a replica without it as stalled.
+    /// Due when the entry has waited so long that a replica without it counts as stalled.
     fn index_keys(&self) -> IndexKeys {
         let due_at = Some(self.since.saturating_add(STALLED_AFTER));
         IndexKeys { due_at, bytes: self.bytes, ..IndexKeys::default() }
@@ -463,8 +463,8 @@ impl Leader {
         Some(all.fold(end, Position::min))
     }
 
-    /// The record without the replicas that hold up commits, and `may_go`. These are the ones that
-    /// are `gone`, and the ones that stall: they lack an entry that a send has waited for too long.
+    /// The record without the replicas that hold up commits, if `may_go` allows it. These are the
+    /// ones that are `gone`, and the ones that stall: they lack an entry that a send has waited for too long.
     #[must_use]
     pub fn shrunk_in_sync(
         &self,

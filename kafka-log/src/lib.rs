@@ -20,8 +20,8 @@
 //!   replica that left the in-sync set while nothing could be committed can take over if all
 //!   replicas in sync are gone.
 //! * A leader takes a replica that does not answer out of the in-sync set, and a replica replaces a
-//!   leader that does not answer. A node that reaches less than half of all nodes waits 1.5 s before
-//!   it does either, so that the other side of a partition can act first.
+//!   leader that does not answer. A node that reaches less than half of all nodes waits 1.5 s
+//!   before it does either, so that the other side of a partition can act first.
 //! * In a new epoch a follower first truncates its log to the part that it shares with the leader.
 //!   It compares the epochs of the entries (KIP-101), never the length of the log or its high
 //!   watermark.

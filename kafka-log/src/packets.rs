@@ -347,8 +347,8 @@ impl KafkaLog {
         }
     }
 
-    /// Asks all peers whether they are up, at most once per [`ASK_ALL_INTERVAL`]. An answer is late,
-    /// so this node has to know whether it is in the minority. A peer that counts as down may be back.
+    /// Asks all peers whether they are up, at most once per [`ASK_ALL_INTERVAL`]. An answer is late.
+    /// So this node has to know whether it is in the minority. A peer that is down may be back.
     fn ask_all(&mut self, now: Duration) {
         let is_early = |last: Duration| now < last.saturating_add(ASK_ALL_INTERVAL);
         if self.asked_all_at.is_some_and(is_early) {

@@ -3,17 +3,18 @@
 //! After `maelstrom.service`. Each service is as weak as its consistency model allows:
 //!
 //! * `lin-kv` is linearizable: it has one state, on which every operation acts.
-//! * `seq-kv` is sequentially consistent, but see below. For each operation it draws a state that is
-//!   not older than the caller has seen. An operation that changes nothing in that state acts on
+//! * `seq-kv` is sequentially consistent, but see below. For each operation it draws a state that
+//!   is not older than the caller has seen. An operation that changes nothing in that state acts on
 //!   it. Every other operation acts on the newest state.
 //! * `lww-kv` is eventually consistent. It has two replicas, and each operation acts on a random
 //!   one. Before each operation, a random replica is merged into a random one: the later write
 //!   wins, by a Lamport clock.
 //! * `lin-tso` counts up from 0.
 //!
-//! `seq-kv` keeps only its last 32 states. If it draws an older one, it acts on the state that is 32,
-//! 64 or more changes later, and takes it for the older one. So a caller that has been away for more
-//! than 32 changes may see reads go back. Maelstrom does the same.
+//! `seq-kv` keeps only its last 32 states. If it draws state i and has dropped it, it shows the one
+//! of the states i + 32, i + 64, … that it keeps, and notes that the caller has seen state i. So a
+//! caller that has been away for more than 32 changes may see reads go back. Maelstrom does the
+//! same.
 //!
 //! Every store is as lenient as Maelstrom's:
 //!

@@ -1,4 +1,4 @@
-//! Partitions whose sides all reach `lin-kv`, as in Maelstrom: each side may change the record, and
+//! Partitions of the network whose sides all reach `lin-kv`, as in Maelstrom: each side may change the record, and
 //! the smaller side leaves the other one time to act first.
 
 use std::time::Duration;
@@ -39,8 +39,7 @@ fn the_majority_side_of_a_partition_replaces_a_leader_on_the_other_side() {
     }
 }
 
-/// One partition on three of five nodes, which send every message at once. Partitions leave `lin-kv`
-/// reachable.
+/// One partition of the log on three of five nodes. Each node reaches `lin-kv` all the time.
 fn five() -> Cluster {
     let config = Config { partitions: 1, linger: Duration::ZERO, ..Config::default() };
     let mut cluster = Cluster::new(&["n1", "n2", "n3", "n4", "n5"], config);

@@ -87,8 +87,8 @@ pub(super) struct Fetching<P> {
     discarded: Vec<P>,
 }
 
-/// A complete snapshot for a monotonic state. Its pieces are persisted one at a time. Then the state
-/// joins them step by step.
+/// A complete snapshot for a monotonic state. Its pieces are persisted one at a time. Then the
+/// state joins them step by step.
 #[derive(Debug)]
 struct Joining<P> {
     from: NodeId,

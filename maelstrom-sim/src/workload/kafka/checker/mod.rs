@@ -99,9 +99,9 @@ impl Findings {
     }
 }
 
-/// Whether Jepsen's checker fails. It does on a message that nobody sent to that key, since its graph
-/// of reads has no writer then. It also does on an offset beyond 64 bits. Here such a reply is
-/// malformed.
+/// Whether Jepsen's checker fails. It fails on a message that nobody sent to that key, since its
+/// graph of reads has no writer then. It also fails on an offset beyond 64 bits. Here such a reply
+/// is malformed.
 fn jepsen_fails(history: &History, findings: &Findings) -> bool {
     if findings.kinds.contains_key(PHANTOM) {
         return true;
