@@ -40,8 +40,8 @@ pub struct GossipArgs {
     /// little more than twice the measured round trip: at least the minimum of the node, at most 10
     /// s.
     ///
-    /// With a hop of 100 ms the default is 454. A period of 1770 needs less than a third of the
-    /// messages, and a value reaches every node within 2 s. A node that starts collects entries for about as
+    /// With a hop of 100 ms the default is 454. A period of 1700 needs a third of the messages, and
+    /// a value reaches every node within 2 s. A node that starts collects entries for about as
     /// long before its first message: 0.3 s by default, and at most 2 s.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     gossip_period: Option<u64>,
