@@ -464,7 +464,8 @@ impl Leader {
     }
 
     /// The record without the replicas that hold up commits, if `may_go` allows it. These are the
-    /// ones that are `gone`, and the ones that stall: they lack an entry that a send has waited for too long.
+    /// ones that are `gone`, and the ones that stall: they lack an entry that a send has waited for
+    /// too long.
     #[must_use]
     pub fn shrunk_in_sync(
         &self,

@@ -13,8 +13,8 @@
 //! | [`list_append`] | `txn-list-append` | transactions by compare-and-set, steps as one `async` block |
 //! | [`own_workload`] | its own | a workload, a checker and a binary of one's own |
 
-// A page ends with the files that its labels mean in the repository. The first definition of a label
-// counts, so here the labels mean items.
+// A page ends with the files that its labels mean in the repository. The first definition of a
+// label counts, so here the labels mean items.
 
 #[doc = include_str!("../examples/g_set.md")]
 pub mod g_set {}

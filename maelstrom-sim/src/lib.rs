@@ -67,8 +67,8 @@ pub mod world;
 
 pub use self::test::Test;
 
-// A page ends with the files that its labels mean in the repository. The first definition of a label
-// counts, so here the labels mean items.
+// A page ends with the files that its labels mean in the repository. The first definition of a
+// label counts, so here the labels mean items.
 /// The crate's chapter of the guide. The documentation tests compile and run its examples.
 ///
 /// [sweeps]: crate::sweeps

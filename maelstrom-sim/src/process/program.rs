@@ -41,7 +41,7 @@ pub enum StartError {
         /// Its interpreter.
         interpreter: String,
     },
-    /// It is a script, and its interpreter is no program, or this user may not execute it.
+    /// It is a script, and its interpreter is no program, or is not executable.
     #[error(
         "cannot start {bin}: its first line asks for {interpreter}, which {why}; correct the line"
     )]
